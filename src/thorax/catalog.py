@@ -1,0 +1,144 @@
+"""The fixed schemas of the tables under results/, and what every catalog must satisfy."""
+
+from pathlib import PurePosixPath
+
+import pandas as pd
+import pyarrow as pa
+
+from thorax.errors import ThoraxError
+
+CATALOG = pa.schema(
+    {
+        "image_id": pa.string(),  # unique in its data set
+        "path": pa.string(),  # of the original file, relative to the archive's root
+        "patient_id": pa.string(),
+        "study_id": pa.string(),
+        "view": pa.string(),  # PA, AP, L, ... as the archive names it
+        "sex": pa.string(),  # M, F or null
+        "age": pa.float32(),  # years, or null
+        "positive": pa.list_(pa.string()),
+        "negative": pa.list_(pa.string()),
+        "uncertain": pa.list_(pa.string()),
+        "label_source": pa.string(),  # who labelled: Physician, RNN_model, text-mined, ...
+        "official_split": pa.string(),  # train, test or null
+        "photometric": pa.string(),  # MONOCHROME1 (bright is air) or MONOCHROME2
+    }
+)
+
+BOXES = pa.schema(
+    {
+        "image_id": pa.string(),
+        "label": pa.string(),
+        "x": pa.float32(),  # left edge; all four are fractions of the image's width or height
+        "y": pa.float32(),
+        "width": pa.float32(),
+        "height": pa.float32(),
+    }
+)
+
+INGESTED = pa.schema(
+    {
+        "image_id": pa.string(),
+        "ok": pa.bool_(),
+        "reason": pa.string(),  # null, or missing, truncated, not_image, empty, constant, too_large
+        "rows": pa.int32(),  # of the original, pixels; 0 where unknown
+        "columns": pa.int32(),
+        "channels": pa.int8(),
+        "bits": pa.int8(),  # of the stored type: 8 or 16
+        "low": pa.int32(),  # the original's smallest and largest grey value, mapped to 0 and 255
+        "high": pa.int32(),
+        "shard": pa.int32(),  # -1 where not ok
+        "row": pa.int32(),  # of the shard's array; -1 where not ok
+    }
+)
+
+LUNGS = pa.schema(
+    {
+        "image_id": pa.string(),
+        "x0": pa.float32(),  # the crop box, fractions of the ingested image; the whole image where not credible
+        "y0": pa.float32(),
+        "x1": pa.float32(),
+        "y1": pa.float32(),
+        "components": pa.int8(),  # lungs that are left after post-processing
+        "area": pa.float32(),  # of the mask, as a fraction of the image
+        "credible": pa.bool_(),
+        "flag": pa.string(),  # null, or why the whole image is used
+    }
+)
+
+SPLITS = pa.schema({"image_id": pa.string(), "patient_id": pa.string(), "split": pa.string()})
+
+METRICS = pa.schema(
+    {
+        "model": pa.string(),  # member, ensemble or baseline
+        "class": pa.string(),  # a class, or "Global" for the mean over classes or the whole label matrix
+        "metric": pa.string(),  # auc, f1, hamming
+        "split": pa.string(),  # val, test
+        "threshold_rule": pa.string(),  # fixed-0.5; none where no threshold enters
+        "value": pa.float64(),  # null where undefined
+        "low": pa.float64(),  # 95% interval, bootstrap over patients
+        "high": pa.float64(),
+        "n_positive": pa.int64(),
+    }
+)
+
+HISTORY_COLUMNS = ("epoch", "loss", "val_loss", "learning_rate", "val_auc")
+SPLIT_NAMES = ("train", "val", "test")
+IGNORED = -1  # an entry of a label matrix that losses and metrics skip
+
+
+def labels_schema(classes: list[str]) -> pa.Schema:
+    """Schema of a label set: identifiers, then one int8 column per class (1, 0, -1 = ignored)."""
+    return pa.schema([("image_id", pa.string()), ("patient_id", pa.string()), *((name, pa.int8()) for name in classes)])
+
+
+def scores_schema(classes: list[str]) -> pa.Schema:
+    """Schema of predictions (logits) and ensembles (probabilities or votes): identifiers, then float32 per class."""
+    return pa.schema([("image_id", pa.string()), ("split", pa.string()), *((name, pa.float32()) for name in classes)])
+
+
+def class_columns(frame: pd.DataFrame) -> list[str]:
+    """The class names of a label, prediction or ensemble table, in the table's order."""
+    return [name for name in frame.columns if name not in ("image_id", "patient_id", "split")]
+
+
+def validate(catalog: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Check a catalog and return it sorted by image_id, so that nothing later depends on the source's row order.
+
+    Args:
+        catalog: the columns of `CATALOG`.
+        source: the metadata file, named in errors.
+
+    Raises:
+        ThoraxError: a duplicated image, a missing patient, or a path that leaves the archive's folder.
+    """
+    if catalog.empty:
+        raise ThoraxError(f"{source} lists no image: check that it is the archive's full metadata file.")
+    duplicated = catalog["image_id"].duplicated()
+    if duplicated.any():
+        raise ThoraxError(
+            f"{source}, row {_row(duplicated)}: image {catalog['image_id'][duplicated].iloc[0]!r} is listed twice; "
+            "remove one of the two rows."
+        )
+    for column in ("image_id", "patient_id"):
+        blank = catalog[column].isna() | (catalog[column].astype("string").str.strip() == "").fillna(True)
+        if blank.any():
+            raise ThoraxError(f"{source}, row {_row(blank)}: the {column} is empty; fill it in or remove the row.")
+    for column in ("image_id", "path"):
+        outside = ~catalog[column].map(_stays_inside).astype(bool)
+        if outside.any():
+            raise ThoraxError(
+                f"{source}, row {_row(outside)}: {column} {catalog[column][outside].iloc[0]!r} leaves the archive's folder; "
+                "use a relative path without '..'."
+            )
+    return catalog.sort_values("image_id", ignore_index=True)
+
+
+def _stays_inside(path: str) -> bool:
+    parts = PurePosixPath(path.replace("\\", "/"))
+    return not parts.is_absolute() and ".." not in parts.parts and ":" not in path
+
+
+def _row(bad: pd.Series) -> int:
+    """The first bad row's number as a person counts it in the file: the header is row 1."""
+    return int(bad.to_numpy().argmax()) + 2

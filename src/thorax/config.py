@@ -1,0 +1,290 @@
+"""The configuration: named blocks that experiments refer to, and the only source of its schema.
+
+Every block that two experiments may share has a name of its own, so that it is made once and comparisons are fair.
+Commands receive only the block they need, as YAML or JSON text (`--settings`).
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from thorax.errors import ThoraxError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+class Block(BaseModel):
+    """A part of the configuration: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Phantom(Block):
+    """An archive that is made instead of found: synthetic radiographs in PadChest's own on-disk form."""
+
+    patients: int = Field(ge=4, description="number of patients; about half have more than one study")
+    height: int = Field(640, ge=128, description="rows of a stored image before pose and build vary them")
+    seed: int = Field(0, description="same seed, same bytes")
+
+
+class Dataset(Block):
+    """One archive of radiographs."""
+
+    archive: Literal["padchest", "nih"] = Field(description="whose on-disk form the archive has")
+    root: str = Field(description="the archive's folder")
+    views: list[str] = Field(
+        ["PA"], min_length=1, description="views that are ingested: the union of what label sets use"
+    )
+    shards: int = Field(8, ge=1, description="files into which the packed images are split")
+    max_bad_share: Fraction = Field(0.01, description="a larger share of unreadable images stops the run")
+    max_pixels: int = Field(50_000_000, ge=1, description="an image with more pixels is refused as absurdly large")
+    phantom: Phantom | None = Field(None, description="make this archive instead of expecting it")
+
+
+class LabelSet(Block):
+    """The classes of a problem and the images that have them."""
+
+    dataset: Name
+    views: list[str] = Field(["PA"], min_length=1, description="views whose images count")
+    grouping: Literal["specific", "general"] = Field(
+        "specific", description="the archive's own labels, or their topmost ancestors in the term tree"
+    )
+    min_images: int = Field(1, ge=1, description="a class with fewer images is left out")
+    min_patients: int = Field(1, ge=1, description="a class with fewer patients is left out")
+    exclude: list[str] = Field([], description="classes that are left out whatever their number")
+    drop_channels: list[int] = Field([], description="leave out images stored with so many channels, e.g. [4]")
+
+
+class Split(Block):
+    """One assignment of a data set's patients to train, val and test, shared by the label sets it names."""
+
+    label_sets: list[Name] = Field(min_length=1, description="stratified over all classes and totals of all of these")
+    train: Fraction = 0.7
+    val: Fraction = 0.1
+    test: Fraction = 0.2
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> "Split":
+        if abs(self.train + self.val + self.test - 1) > 1e-6:
+            raise ValueError(f"train + val + test must be 1, not {self.train + self.val + self.test:g}")
+        if min(self.train, self.val, self.test) <= 0:
+            raise ValueError("train, val and test must each be above 0")
+        return self
+
+
+class Segmenter(Block):
+    """A U-Net for lungs and the pairs of radiograph and mask that it learns from."""
+
+    pairs: str = Field(description="folder with pairs.csv, images/ and masks/ (255 = lung)")
+    train_patients_of: Name | None = Field(
+        None,
+        description="use only pairs of this split's training patients; needed where pairs and archive share patients",
+    )
+    size: int = Field(128, ge=32, multiple_of=16, description="pixels on a side that the network sees")
+    filters: list[int] = Field([16, 32, 64, 128], min_length=2, description="filters of each resolution")
+    epochs: int = Field(60, ge=1)
+    batch_size: int = Field(8, ge=1)
+    learning_rate: float = Field(2e-3, gt=0)
+    seed: int = 0
+
+
+class ImageSet(Block):
+    """How ingested images become training images."""
+
+    dataset: Name
+    size: int = Field(224, ge=16, description="pixels on a side")
+    crop: Literal["none", "lungs"] = Field(
+        "none", description="lungs: from the lung mask's box down to the lower border"
+    )
+    segmenter: Name | None = Field(None, description="whose masks the crop uses")
+    contrast: Literal["none", "equalize"] = Field("none", description="histogram equalisation of the final image")
+
+    @model_validator(mode="after")
+    def _crop_needs_segmenter(self) -> "ImageSet":
+        if (self.crop == "lungs") != (self.segmenter is not None):
+            raise ValueError("crop: lungs and segmenter go together")
+        return self
+
+
+class Augmentation(Block):
+    """Random changes of a training image, as in Keras's ImageDataGenerator (Liz et al. 2022, Table 2, by default)."""
+
+    rotation: float = Field(45, ge=0, le=180, description="degrees, to either side")
+    width_shift: Fraction = Field(0.1, description="fraction of the width, to either side")
+    height_shift: Fraction = Field(0.1, description="fraction of the height, to either side")
+    shear: float = Field(0.1, ge=0, le=45, description="DEGREES, as ImageDataGenerator takes them")
+    zoom: Fraction = Field(0.1, description="0.1: a factor from 0.9 to 1.1, drawn for each axis")
+    horizontal_flip: bool = True
+    brightness: tuple[float, float] = Field((0.7, 1.1), description="range of the factor")
+    channel_shift: Fraction = Field(0.05, description="added to intensities in [0, 1], to either side")
+
+
+class Training(Block):
+    """How one network is trained. The defaults are Table 2 of Liz et al. 2022."""
+
+    backbone: str = Field(description="a name of the registry in backbones.py")
+    weights: Literal["imagenet", "none"] = Field("imagenet", description="where the backbone starts")
+    input_scaling: Literal["unit", "backbone"] = Field(
+        "unit", description="[0, 1], or what the backbone was published with"
+    )
+    freeze: Fraction = Field(
+        0.1, description="share of the convolutional layers, counted from the input, that stay fixed"
+    )
+    dense_units: int = Field(512, ge=1, description="units of the head's hidden layer")
+    dropout: float = Field(0.2, ge=0, lt=1)
+    batch_norm_momentum: float | None = Field(
+        None, gt=0, lt=1, description="0.9 where training is short and from scratch"
+    )
+    loss: Literal["weighted_bce", "bce"] = "weighted_bce"
+    max_pos_weight: float | None = Field(None, gt=0, description="cap of negatives / positives per class")
+    learning_rate: float = Field(1e-4, gt=0)
+    batch_size: int = Field(32, ge=1)
+    epochs: int = Field(350, ge=1)
+    patience: int = Field(25, ge=1, description="epochs without improvement of val_loss after which training stops")
+    min_delta: float = Field(1e-3, ge=0, description="smaller improvements do not count")
+    augmentation: Augmentation | None = Field(Augmentation(), description="null: none")
+    seed: int = 0
+
+
+class Ensemble(Block):
+    """A rule that combines members."""
+
+    rule: Literal["ctp", "ptc_lw", "ptc_mode"] = Field(
+        description="combine then predict; or predict then combine, by label-wise majority or by the most frequent label set"
+    )
+    members: list[str] = Field(min_length=2)
+
+
+class Experiment(Block):
+    """One study: a problem, a way to train, members, ensembles, tables and figures."""
+
+    title: str
+    paper: str | None = Field(None, description="the paper's key, e.g. liz2022")
+    data: Literal["archive", "sample", "phantom"] = Field("archive", description="what the tables say they were run on")
+    label_set: Name
+    split: Name
+    image_set: Name
+    training: dict[str, Any] = Field({}, description="training settings that all members share")
+    members: dict[Name, dict[str, Any]] = Field(min_length=1, description="each a training: backbone, and what differs")
+    ensembles: dict[Name, Ensemble] = {}
+    cases: int = Field(12, ge=0, description="test images that are explained by heatmaps")
+    seed: int = Field(0, description="of the choice of cases and of the intervals")
+
+    def member(self, name: str) -> Training:
+        """The full training settings of one member."""
+        return Training(**{**self.training, **self.members[name]})
+
+    @model_validator(mode="after")
+    def _members_are_whole(self) -> "Experiment":
+        for name in self.members:
+            self.member(name)
+        for name, ensemble in self.ensembles.items():
+            unknown = [member for member in ensemble.members if member not in self.members]
+            if unknown:
+                raise ValueError(f"ensembles.{name}.members names {unknown[0]!r}, which is not a member")
+            if name in self.members or name == "baseline":
+                raise ValueError(f"ensembles.{name} needs a name that no member has")
+        if "baseline" in self.members:
+            raise ValueError("members.baseline: this name is kept for the logistic regression on pixels")
+        return self
+
+
+class Config(Block):
+    """The whole configuration."""
+
+    datasets: dict[Name, Dataset]
+    label_sets: dict[Name, LabelSet]
+    splits: dict[Name, Split]
+    segmenters: dict[Name, Segmenter] = {}
+    image_sets: dict[Name, ImageSet]
+    experiments: dict[Name, Experiment]
+    run: list[Name] = Field(min_length=1, description="the experiments to make")
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Config":
+        def known(kind: str, name: str | None, where: str) -> None:
+            if name is not None and name not in getattr(self, kind):
+                raise ValueError(
+                    f"{where} names {name!r}, which is not in {kind}: {', '.join(getattr(self, kind)) or 'none'}"
+                )
+
+        for key, label_set in self.label_sets.items():
+            known("datasets", label_set.dataset, f"label_sets.{key}.dataset")
+            missing = set(label_set.views) - set(self.datasets[label_set.dataset].views)
+            if missing:
+                raise ValueError(
+                    f"label_sets.{key}.views has {sorted(missing)[0]!r}, which datasets.{label_set.dataset}.views does not ingest"
+                )
+        for key, split in self.splits.items():
+            for name in split.label_sets:
+                known("label_sets", name, f"splits.{key}.label_sets")
+            if len({self.label_sets[name].dataset for name in split.label_sets}) > 1:
+                raise ValueError(f"splits.{key}.label_sets must all be of one data set")
+        for key, segmenter in self.segmenters.items():
+            known("splits", segmenter.train_patients_of, f"segmenters.{key}.train_patients_of")
+        for key, image_set in self.image_sets.items():
+            known("datasets", image_set.dataset, f"image_sets.{key}.dataset")
+            known("segmenters", image_set.segmenter, f"image_sets.{key}.segmenter")
+        for key, experiment in self.experiments.items():
+            known("label_sets", experiment.label_set, f"experiments.{key}.label_set")
+            known("splits", experiment.split, f"experiments.{key}.split")
+            known("image_sets", experiment.image_set, f"experiments.{key}.image_set")
+            if experiment.label_set not in self.splits[experiment.split].label_sets:
+                raise ValueError(
+                    f"experiments.{key}.split: {experiment.split!r} does not list label set {experiment.label_set!r}"
+                )
+            dataset = self.label_sets[experiment.label_set].dataset
+            if self.image_sets[experiment.image_set].dataset != dataset:
+                raise ValueError(f"experiments.{key}.image_set is not of data set {dataset!r}")
+        for name in self.run:
+            known("experiments", name, "run")
+        return self
+
+
+BlockType = TypeVar("BlockType", bound=BaseModel)
+
+
+def parse(model: type[BlockType], values: Any, source: str) -> BlockType:
+    """Validate values against a model.
+
+    Raises:
+        ThoraxError: one sentence with the source, the first wrong key and what is wrong with it.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ThoraxError(_sentence(error, source)) from error
+
+
+def parse_text(model: type[BlockType], text: str, source: str) -> BlockType:
+    """Validate YAML or JSON text against a model; errors as in `parse`."""
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ThoraxError(f"{source} is not valid YAML: {str(error).splitlines()[0]}.") from error
+    return parse(model, values, source)
+
+
+def load(path: Path | str) -> Config:
+    """Read and validate a configuration file."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ThoraxError(f"{path} cannot be read ({error.strerror}): name an existing configuration file.") from error
+    return parse_text(Config, text, str(path))
+
+
+def _sentence(error: ValidationError, source: str) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the configuration"
+    if first["type"] == "extra_forbidden":
+        return f"{source}: {key} is not a known key; remove it or correct its name."
+    if first["type"] == "missing":
+        return f"{source}: {key} is missing; add it."
+    message = first["msg"].removeprefix("Value error, ")
+    shown = f" (it is {first['input']!r})" if not isinstance(first["input"], dict | list | BaseModel) else ""
+    return f"{source}: {key}: {message}{shown}."
