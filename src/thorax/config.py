@@ -35,9 +35,7 @@ class Dataset(Block):
 
     archive: Literal["padchest", "nih"] = Field(description="whose on-disk form the archive has")
     root: str = Field(description="the archive's folder")
-    views: list[str] = Field(
-        ["PA"], min_length=1, description="views that are ingested: the union of what label sets use"
-    )
+    views: list[str] = Field(["PA"], min_length=1, description="views that are ingested: the union of what label sets use")
     shards: int = Field(8, ge=1, description="files into which the packed images are split")
     max_bad_share: Fraction = Field(0.01, description="a larger share of unreadable images stops the run")
     max_pixels: int = Field(50_000_000, ge=1, description="an image with more pixels is refused as absurdly large")
@@ -97,9 +95,7 @@ class ImageSet(Block):
 
     dataset: Name
     size: int = Field(224, ge=16, description="pixels on a side")
-    crop: Literal["none", "lungs"] = Field(
-        "none", description="lungs: from the lung mask's box down to the lower border"
-    )
+    crop: Literal["none", "lungs"] = Field("none", description="lungs: from the lung mask's box down to the lower border")
     segmenter: Name | None = Field(None, description="whose masks the crop uses")
     contrast: Literal["none", "equalize"] = Field("none", description="histogram equalisation of the final image")
 
@@ -128,17 +124,11 @@ class Training(Block):
 
     backbone: str = Field(description="a name of the registry in backbones.py")
     weights: Literal["imagenet", "none"] = Field("imagenet", description="where the backbone starts")
-    input_scaling: Literal["unit", "backbone"] = Field(
-        "unit", description="[0, 1], or what the backbone was published with"
-    )
-    freeze: Fraction = Field(
-        0.1, description="share of the convolutional layers, counted from the input, that stay fixed"
-    )
+    input_scaling: Literal["unit", "backbone"] = Field("unit", description="[0, 1], or what the backbone was published with")
+    freeze: Fraction = Field(0.1, description="share of the convolutional layers, counted from the input, that stay fixed")
     dense_units: int = Field(512, ge=1, description="units of the head's hidden layer")
     dropout: float = Field(0.2, ge=0, lt=1)
-    batch_norm_momentum: float | None = Field(
-        None, gt=0, lt=1, description="0.9 where training is short and from scratch"
-    )
+    batch_norm_momentum: float | None = Field(None, gt=0, lt=1, description="0.9 where training is short and from scratch")
     loss: Literal["weighted_bce", "bce"] = "weighted_bce"
     max_pos_weight: float | None = Field(None, gt=0, description="cap of negatives / positives per class")
     learning_rate: float = Field(1e-4, gt=0)
@@ -208,9 +198,7 @@ class Config(Block):
     def _names_exist(self) -> "Config":
         def known(kind: str, name: str | None, where: str) -> None:
             if name is not None and name not in getattr(self, kind):
-                raise ValueError(
-                    f"{where} names {name!r}, which is not in {kind}: {', '.join(getattr(self, kind)) or 'none'}"
-                )
+                raise ValueError(f"{where} names {name!r}, which is not in {kind}: {', '.join(getattr(self, kind)) or 'none'}")
 
         for key, label_set in self.label_sets.items():
             known("datasets", label_set.dataset, f"label_sets.{key}.dataset")

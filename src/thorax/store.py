@@ -65,15 +65,11 @@ def read_table(path: Path | str, columns: Sequence[str] | None = None) -> pd.Dat
         ThoraxError: the file is missing, damaged, or lacks a column.
     """
     try:
-        return pq.read_table(
-            path, columns=list(columns) if columns is not None else None, partitioning=None
-        ).to_pandas()
+        return pq.read_table(path, columns=list(columns) if columns is not None else None, partitioning=None).to_pandas()
     except FileNotFoundError as error:
         raise ThoraxError(f"{path} is not there: run the step that makes it first.") from error
     except (pa.ArrowException, KeyError, OSError) as error:
-        raise ThoraxError(
-            f"{path} is not a readable Parquet table with the expected columns: delete and remake it."
-        ) from error
+        raise ThoraxError(f"{path} is not a readable Parquet table with the expected columns: delete and remake it.") from error
 
 
 def write_text(text: str, path: Path | str) -> None:
