@@ -54,6 +54,10 @@ class LabelSet(Block):
     min_patients: int = Field(1, ge=1, description="a class with fewer patients is left out")
     exclude: list[str] = Field([], description="classes that are left out whatever their number")
     drop_channels: list[int] = Field([], description="leave out images stored with so many channels, e.g. [4]")
+    keep_unlabelled: bool = Field(
+        False,
+        description="keep images that have labels but none of the classes, as all-negative rows, instead of dropping them",
+    )
 
 
 class Split(Block):
@@ -161,7 +165,7 @@ class Experiment(Block):
     training: dict[str, Any] = Field({}, description="training settings that all members share")
     members: dict[Name, dict[str, Any]] = Field(min_length=1, description="each a training: backbone, and what differs")
     ensembles: dict[Name, Ensemble] = {}
-    cases: int = Field(12, ge=0, description="test images that are explained by heatmaps")
+    cases: int = Field(12, ge=1, description="test images that are explained by heatmaps")
     seed: int = Field(0, description="of the choice of cases and of the intervals")
 
     def member(self, name: str) -> Training:

@@ -1,0 +1,37 @@
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/labels.smk"
+include: "workflow/rules/preprocess.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/ensemble.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        expand(
+            "results/tables/{experiment}/{table}.html",
+            experiment=study.run,
+            table=["per_class", "global"],
+        ),
+        "results/tables/summary.html",
+        label_figures(),
+        lungs_figures(),
+        expand("results/figures/{experiment}/training.png", experiment=study.run),
+        expand("results/figures/{experiment}/heatmaps.png", experiment=study.run),
+
+
+onstart:
+    refuse_missing_archives()

@@ -1,0 +1,7 @@
+"""`python -m thorax` is `thorax`."""
+
+import sys
+
+from thorax.cli import main
+
+sys.exit(main())

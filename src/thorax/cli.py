@@ -1,0 +1,332 @@
+"""The command line: `thorax VERB` parses its arguments, calls one function and prints one sentence per error.
+
+Each verb imports what it needs only when it is called, so that a table starts without TensorFlow.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from thorax import config
+from thorax.errors import ThoraxError
+
+Model = TypeVar("Model", bound=BaseModel)
+Arguments = argparse.Namespace
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; return the exit status: 0, 1 for an error that was explained, 130 for an interrupt."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except KeyboardInterrupt:
+        print("thorax: interrupted; nothing half-written was kept.", file=sys.stderr)
+        return 130
+    except ThoraxError as error:
+        if arguments.debug:
+            raise
+        print(f"thorax: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:  # the last resort: a defect of ours, said in one line
+        if arguments.debug:
+            raise
+        print(
+            f"thorax: unexpected {type(error).__name__}: {error} (this is a defect; the same command with --debug shows where).",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def _phantom(a: Arguments) -> None:
+    from thorax.datasets import phantom
+
+    phantom.make_archive(_settings(a, config.Phantom), a.root, a.threads)
+
+
+def _catalog(a: Arguments) -> None:
+    from thorax import datasets
+
+    datasets.make_catalog(_settings(a, config.Dataset), a.out, a.boxes)
+
+
+def _ingest(a: Arguments) -> None:
+    from thorax import ingest
+
+    ingest.ingest_shard(_settings(a, config.Dataset), a.catalog, a.shard, a.array, a.table, a.threads)
+
+
+def _merge_ingested(a: Arguments) -> None:
+    from thorax import ingest
+
+    ingest.merge_ingested(_settings(a, config.Dataset), a.tables, a.out)
+
+
+def _labels(a: Arguments) -> None:
+    from thorax import labels
+
+    labels.make_label_set(_settings(a, config.LabelSet), a.archive, a.catalog, a.ingested, a.out, a.report)
+
+
+def _split(a: Arguments) -> None:
+    from thorax import split
+
+    split.make_split(_settings(a, config.Split), a.labels, a.out, a.quality)
+
+
+def _segmenter(a: Arguments) -> None:
+    from thorax import unet
+
+    unet.train_segmenter(_settings(a, config.Segmenter), a.split, a.out, a.history, a.threads)
+
+
+def _cross_validate_lungs(a: Arguments) -> None:
+    from thorax import store, unet
+
+    scores = unet.cross_validate(_settings(a, config.Segmenter), a.folds, a.threads)
+    store.write_text(scores.to_csv(index=False, float_format="%.4f"), a.out)
+    print(f"Dice, mean over {len(scores)} images of patients that the network did not learn from: {scores['dice'].mean():.3f}")
+
+
+def _lungs(a: Arguments) -> None:
+    from thorax import unet
+
+    unet.segment_shard(
+        _settings(a, config.Segmenter), a.model, a.catalog, a.ingested, a.array, a.shard, a.table, a.masks, a.threads
+    )
+
+
+def _images(a: Arguments) -> None:
+    from thorax import preprocess
+
+    preprocess.make_images(_settings(a, config.ImageSet), a.array, a.ingested, a.shard, a.lungs, a.out)
+
+
+def _weights(a: Arguments) -> None:
+    from thorax import backbones, runtime
+
+    runtime.prepare(0, 1)
+    backbones.fetch_weights(a.backbone, a.out)
+
+
+def _train(a: Arguments) -> None:
+    from thorax import training
+
+    training.train(
+        _settings(a, config.Training), a.labels, a.split, a.ingested, a.images, a.weights, a.out, a.history, a.threads
+    )
+
+
+def _cases(a: Arguments) -> None:
+    from thorax import explain
+
+    explain.choose_cases(a.labels, a.split, a.count, a.seed, a.out)
+
+
+def _predict(a: Arguments) -> None:
+    from thorax import predict
+
+    predict.predict(a.model, a.labels, a.split, a.ingested, a.images, a.cases, a.out, a.heatmaps, threads=a.threads)
+
+
+def _baseline(a: Arguments) -> None:
+    from thorax import baseline
+
+    baseline.make_baseline(a.images, a.ingested, a.labels, a.split, a.out, a.seed)
+
+
+def _ensemble(a: Arguments) -> None:
+    from thorax import ensemble
+
+    ensemble.make_ensemble(_settings(a, config.Ensemble), a.predictions, a.out)
+
+
+def _metrics(a: Arguments) -> None:
+    from thorax import metrics
+
+    metrics.make_metrics(a.labels, a.split, _named(a.predictions), _named(a.ensembles), a.out, a.seed, a.replicates)
+
+
+def _tables(a: Arguments) -> None:
+    from thorax import tables
+
+    tables.make_tables(a.title, a.data, a.metrics, a.labels, a.split, a.members, a.ensembles, a.out)
+
+
+def _summary(a: Arguments) -> None:
+    from thorax import tables
+
+    tables.make_summary(_named(a.labels), _named(a.splits), a.out)
+
+
+def _figure_labels(a: Arguments) -> None:
+    from thorax import figures
+
+    figures.label_distribution(a.labels, a.split, a.title, a.out)
+
+
+def _figure_training(a: Arguments) -> None:
+    from thorax import figures
+
+    figures.training_curves(_named(a.histories), a.title, a.out)
+
+
+def _figure_lungs(a: Arguments) -> None:
+    from thorax import figures
+
+    figures.make_lungs_figure(a.catalog, a.ingested, a.arrays, a.lungs, a.masks, a.images, a.seed, a.out)
+
+
+def _show(a: Arguments) -> None:
+    print(a.table.read_text(encoding="utf-8"), end="")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="thorax",
+        description="The steps of the pipeline, one verb each, in the order of use. Snakemake calls them; so can you.",
+    )
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    def verb(name: str, run: Callable[[Arguments], None], text: str, *options: tuple[str, dict[str, Any]]) -> None:
+        sub = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", parents=[shared])
+        sub.set_defaults(run=run)
+        for flag, details in options:
+            sub.add_argument(flag, **details)
+
+    settings = ("--settings", {"required": True, "metavar": "YAML", "help": "this step's block of the configuration"})
+    threads = ("--threads", {"type": int, "default": 1, "help": "CPU threads (default 1)"})
+    seed = ("--seed", {"type": int, "default": 0, "help": "same seed, same result (default 0)"})
+    shard = ("--shard", {"type": int, "required": True, "help": "number of the shard, from 0"})
+    catalog, ingested = _path("--catalog", "catalog table"), _path("--ingested", "table of ingested images")
+    labels, split = _path("--labels", "label set"), _path("--split", "split")
+    images = _paths("--images", "packed training images, all shards in order")
+    title = ("--title", {"required": True, "help": "heading"})
+
+    verb("phantom", _phantom, "make an archive of synthetic radiographs", settings, _path("--root", "folder to make"), threads)
+    verb(
+        "catalog", _catalog, "read an archive's metadata into one table",
+        settings, _path("--out", "catalog to write"), _path("--boxes", "table of boxes to write"),
+    )  # fmt: skip
+    verb(
+        "ingest", _ingest, "open every original image once and pack it as 512 x 512 grey",
+        settings, catalog, shard, _path("--array", "packed images to write"), _path("--table", "table to write"), threads,
+    )  # fmt: skip
+    verb(
+        "merge-ingested", _merge_ingested, "join the shards' tables and check the share of bad images",
+        settings, _paths("--tables", "the shards' tables"), _path("--out", "table to write"),
+    )  # fmt: skip
+    verb(
+        "labels", _labels, "group, count and select the classes of a label set",
+        settings, ("--archive", {"required": True, "help": "whose labels these are: padchest, nih"}), catalog,
+        _path("--ingested", "table of ingested images; without it every image counts", required=False),
+        _path("--out", "label set to write"), _path("--report", "CSV of classes kept and dropped, to write"),
+    )  # fmt: skip
+    verb(
+        "split", _split, "assign patients to train, val and test, stratified over all classes",
+        settings, _paths("--labels", "the label sets that share the split"),
+        _path("--out", "split to write"), _path("--quality", "CSV of counts and quotas, to write"),
+    )  # fmt: skip
+    verb(
+        "segmenter", _segmenter, "train the U-Net for lungs",
+        settings, _path("--split", "use only pairs of this split's training patients", required=False),
+        _path("--out", "network to write"), _path("--history", "CSV to write"), threads,
+    )  # fmt: skip
+    verb(
+        "cross-validate-lungs", _cross_validate_lungs, "measure the U-Net's Dice on patients that it did not learn from",
+        settings, ("--folds", {"type": int, "default": 5}), _path("--out", "CSV of one Dice per image, to write"), threads,
+    )  # fmt: skip
+    verb(
+        "lungs", _lungs, "segment the lungs of one shard and find the crop boxes",
+        settings, _path("--model", "U-Net"), catalog, ingested, _path("--array", "the shard's packed images"), shard,
+        _path("--table", "table to write"), _path("--masks", "masks to write"), threads,
+    )  # fmt: skip
+    verb(
+        "images", _images, "crop and resize one shard to training images",
+        settings, _path("--array", "the shard's packed images"), ingested, shard,
+        _path("--lungs", "the shard's table of crop boxes", required=False), _path("--out", "training images to write"),
+    )  # fmt: skip
+    verb(
+        "weights", _weights, "download a backbone's ImageNet weights",
+        ("--backbone", {"required": True}), _path("--out", "file to write, .weights.h5"),
+    )  # fmt: skip
+    verb(
+        "train", _train, "train one network",
+        settings, labels, split, ingested, images, _path("--weights", "file with ImageNet weights", required=False),
+        _path("--out", "network to write"), _path("--history", "CSV to write"), threads,
+    )  # fmt: skip
+    verb(
+        "cases", _cases, "choose test images to explain",
+        labels, split, ("--count", {"type": int, "required": True}), seed, _path("--out", "table to write"),
+    )  # fmt: skip
+    verb(
+        "predict", _predict, "logits of validation and test images, and heatmaps of the cases",
+        _path("--model", "network"), labels, split, ingested, images, _path("--cases", "table of cases"),
+        _path("--out", "predictions to write"), _path("--heatmaps", "maps to write"), threads,
+    )  # fmt: skip
+    verb(
+        "baseline", _baseline, "logistic regression on principal components of 32 x 32 pixels",
+        images, ingested, labels, split, seed, _path("--out", "predictions to write"),
+    )  # fmt: skip
+    verb(
+        "ensemble", _ensemble, "combine members",
+        settings, _paths("--predictions", "the members' predictions"), _path("--out", "table to write"),
+    )  # fmt: skip
+    verb(
+        "metrics", _metrics, "AUC, F1 and Hamming loss with intervals",
+        labels, split, _pairs("--predictions", "members"), _pairs("--ensembles", "ensembles", required=False),
+        ("--replicates", {"type": int, "default": 1000, "help": "of the bootstrap over patients (default 1000)"}), seed,
+        _path("--out", "table to write"),
+    )  # fmt: skip
+    verb(
+        "tables", _tables, "the paper's per-class and global tables",
+        title, ("--data", {"required": True, "choices": ["archive", "sample", "phantom"]}), _path("--metrics", "metrics table"),
+        labels, split, ("--members", {"nargs": "+", "required": True}), ("--ensembles", {"nargs": "*", "default": []}),
+        _path("--out", "folder to write to"),
+    )  # fmt: skip
+    verb(
+        "summary", _summary, "classes, images and sizes of the parts of each label set (Table 3)",
+        _pairs("--labels", "label sets"), _pairs("--splits", "each label set's split"), _path("--out", "folder to write to"),
+    )  # fmt: skip
+    stem = _path("--out", "figure to write, without suffix")
+    verb("figure-labels", _figure_labels, "label distribution (Figures 5 and 6)", labels, split, title, stem)
+    verb("figure-training", _figure_training, "losses by epoch", _pairs("--histories", "members' histories"), title, stem)
+    verb(
+        "figure-lungs", _figure_lungs, "original, mask, crop and network input of several cases (Figure 3)",
+        catalog, ingested, _paths("--arrays", "packed images"), _paths("--lungs", "tables of crop boxes"),
+        _paths("--masks", "masks"), images, seed, stem,
+    )  # fmt: skip
+    verb("show", _show, "print a table for people", _path("--table", "Markdown or text file"))
+    return parser
+
+
+def _path(flag: str, text: str, required: bool = True) -> tuple[str, dict[str, Any]]:
+    return flag, {"type": Path, "required": required, "metavar": "PATH", "help": text}
+
+
+def _paths(flag: str, text: str) -> tuple[str, dict[str, Any]]:
+    return flag, {"type": Path, "nargs": "+", "required": True, "metavar": "PATH", "help": text}
+
+
+def _pairs(flag: str, text: str, required: bool = True) -> tuple[str, dict[str, Any]]:
+    return flag, {"nargs": "+", "required": required, "default": [], "metavar": "NAME=PATH", "help": text}
+
+
+def _named(pairs: list[str]) -> dict[str, Path]:
+    named = {}
+    for pair in pairs:
+        name, separator, path = pair.partition("=")
+        if not (name and separator and path):
+            raise ThoraxError(f"{pair!r} is not of the form NAME=PATH: write for example CTP=results/ensembles/x/CTP.parquet.")
+        named[name] = Path(path)
+    return named
+
+
+def _settings(arguments: Arguments, model: type[Model]) -> Model:
+    return config.parse_text(model, arguments.settings, "--settings")

@@ -1,0 +1,68 @@
+"""Logits of validation and test images, and the heatmaps of the chosen cases, from one loaded network."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from thorax import explain, runtime, store
+from thorax.catalog import scores_schema
+
+
+def predict(
+    model_path: Path,
+    labels: Path,
+    split: Path,
+    ingested: Path,
+    images: Sequence[Path],
+    cases: Path,
+    out: Path,
+    heatmaps_out: Path,
+    batch_size: int = 32,
+    threads: int = 1,
+) -> None:
+    """Write one float32 logit per image and class, and Grad-CAM maps of the cases.
+
+    Args:
+        model_path: the member's .keras file.
+        labels, split, ingested, images: as for training.
+        cases: table of the images that are explained.
+        out: predictions table: image_id, split (val, test), one column per class.
+        heatmaps_out: (cases, classes, h, w) float32, rows in the order of `cases`.
+        batch_size, threads: of the device.
+    """
+    runtime.prepare(0, threads)
+    from thorax.batches import Batches, load_part, part_frame
+    from thorax.training import load_model
+
+    model = load_model(model_path)
+    frames = []
+    for name in ("val", "test"):
+        part = load_part(labels, split, ingested, images, name)
+        frames.append(part_frame(part, name, model.predict(Batches(part, batch_size, threads), verbose=0)))
+        if name == "test":
+            maps = _heatmaps(model, part, store.read_table(cases)["image_id"].tolist())
+    predictions = pd.concat(frames, ignore_index=True).sort_values("image_id", ignore_index=True)
+    store.write_array(maps, heatmaps_out)
+    store.write_table(predictions, out, scores_schema(part.classes))
+
+
+def _heatmaps(model, part, image_ids: list[str]) -> np.ndarray:
+    import keras
+
+    place = {image_id: index for index, image_id in enumerate(part.image_ids)}
+    chosen = np.array([place[image_id] for image_id in image_ids], dtype=int)
+    pixels = part.images.take(part.shards[chosen], part.rows[chosen])[..., None]
+    inner = keras.Model(model.input, [model.get_layer("features").output, model.get_layer("pooled").output])
+    maps = []
+    hidden, logits = model.get_layer("hidden"), model.get_layer("logits")
+    for start in range(0, len(pixels), 8):
+        features, pooled = (
+            keras.ops.convert_to_numpy(x).astype(np.float32) for x in inner(pixels[start : start + 8], training=False)
+        )
+        weights = explain.grad_cam_weights(
+            pooled, *(keras.ops.convert_to_numpy(w) for w in (hidden.kernel, hidden.bias, logits.kernel))
+        )
+        maps.append(explain.grad_cam(features, weights))
+    return np.concatenate(maps)

@@ -1,0 +1,60 @@
+"""Grad-CAM in closed form against automatic differentiation; the choice of cases."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from thorax import store
+from thorax.catalog import SPLITS, labels_schema
+from thorax.config import Training
+from thorax.explain import choose_cases, grad_cam, grad_cam_weights
+
+
+def test_closed_form_is_the_gradient():
+    import tensorflow as tf
+
+    from thorax.training import build_model
+
+    settings = Training(backbone="cnn", weights="none", dense_units=24)
+    model, _ = build_model(settings, 40, 3)
+    images = np.random.default_rng(0).integers(0, 256, (4, 40, 40, 1)).astype(np.uint8)
+    import keras
+
+    inner = keras.Model(model.inputs, [model.get_layer("features").output, model.get_layer("pooled").output])
+    features, pooled = inner(images, training=False)
+    hidden, logits = model.get_layer("hidden"), model.get_layer("logits")
+    hidden.bias.assign(np.random.default_rng(1).normal(0, 0.1, 24))
+    closed = grad_cam_weights(*(np.asarray(value) for value in (pooled, hidden.kernel, hidden.bias, logits.kernel)))
+    maps = grad_cam(np.asarray(features), closed)
+    for c in range(3):
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            x = tf.reduce_mean(features, axis=(1, 2))
+            score = logits(hidden(x))[:, c]
+        gradient = tape.gradient(score, features)
+        alpha = tf.reduce_mean(gradient, axis=(1, 2))  # the paper's equation 1
+        expected = tf.nn.relu(tf.einsum("nhwk,nk->nhw", features, alpha))
+        np.testing.assert_allclose(maps[:, c], expected, atol=1e-6)
+
+
+@pytest.fixture
+def tables(tmp_path):
+    n = 30
+    labels = pd.DataFrame({"image_id": [f"i{i:02}" for i in range(n)], "patient_id": [f"p{i}" for i in range(n)]})
+    labels["common"] = (np.arange(n) % 2).astype("int8")
+    labels["rare"] = (np.arange(n) % 10 == 3).astype("int8")
+    split = labels[["image_id", "patient_id"]].assign(split=["train"] * 15 + ["test"] * 15)
+    store.write_table(labels, tmp_path / "labels.parquet", labels_schema(["common", "rare"]))
+    store.write_table(split, tmp_path / "split.parquet", SPLITS)
+    return tmp_path
+
+
+def test_cases_are_test_images_of_their_class_and_rare_ones_come_first(tables):
+    choose_cases(tables / "labels.parquet", tables / "split.parquet", 3, 0, tables / "cases.parquet")
+    cases = store.read_table(tables / "cases.parquet")
+    assert list(cases["chosen_for"]) == ["rare", "common", "common"] or list(cases["chosen_for"]) == ["rare", "common", "rare"]
+    labels = store.read_table(tables / "labels.parquet").set_index("image_id")
+    for row in cases.itertuples():
+        assert labels.loc[row.image_id, row.chosen_for] == 1
+        assert int(row.image_id[1:]) >= 15
+    assert cases["image_id"].is_unique

@@ -1,0 +1,179 @@
+"""Training on a small problem that can be learnt: what is kept, what is written, what stops it."""
+
+import io
+import zipfile
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from thorax import catalog, store
+from thorax.config import Augmentation, Training
+from thorax.errors import ThoraxError
+
+SIZE = 24
+SETTINGS = {
+    "backbone": "cnn",
+    "weights": "none",
+    "freeze": 0.0,
+    "batch_norm_momentum": 0.8,
+    "learning_rate": 5e-3,
+    "batch_size": 16,
+    "epochs": 4,
+    "dense_units": 16,
+    "augmentation": Augmentation(rotation=5, brightness=(0.95, 1.05)),
+}
+
+
+def write_problem(folder, shuffled=False, n=240):
+    """Images with a bright square at the top, at the bottom, both or neither; two classes say which."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (n, 2))
+    images = rng.normal(100, 15, (n, SIZE, SIZE))
+    images[labels[:, 0] == 1, 4:9, 8:16] += 60
+    images[labels[:, 1] == 1, 15:20, 8:16] += 60
+    if shuffled:
+        labels = rng.permutation(labels)
+    ids = [f"i{i:04}" for i in range(n)]
+    half = n // 2
+    for shard, rows in enumerate((slice(0, half), slice(half, n))):
+        store.write_array(np.clip(images[rows], 0, 255).astype(np.uint8), folder / f"images.{shard}.npy")
+    place = np.arange(n)
+    ingested = pd.DataFrame({name: [0] * n for name in catalog.INGESTED.names}).assign(
+        image_id=ids, ok=True, reason=None, shard=place // half, row=place % half
+    )
+    store.write_table(ingested, folder / "ingested.parquet", catalog.INGESTED)
+    frame = pd.DataFrame(labels.astype("int8"), columns=["top", "bottom"])
+    frame.insert(0, "image_id", ids)
+    frame.insert(1, "patient_id", ids)
+    store.write_table(frame, folder / "labels.parquet", catalog.labels_schema(["top", "bottom"]))
+    part = np.array(["train"] * 140 + ["val"] * 40 + ["test"] * (n - 180))
+    split = frame[["image_id", "patient_id"]].assign(split=rng.permutation(part))
+    store.write_table(split, folder / "split.parquet", catalog.SPLITS)
+    return {
+        "labels": folder / "labels.parquet",
+        "split": folder / "split.parquet",
+        "ingested": folder / "ingested.parquet",
+        "images": [folder / "images.0.npy", folder / "images.1.npy"],
+    }
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    from thorax.training import train
+
+    folder = tmp_path_factory.mktemp("trained")
+    problem = write_problem(folder)
+    train(Training(**SETTINGS), **problem, weights=None, model_out=folder / "m.keras", history_out=folder / "m.csv")
+    return folder, problem
+
+
+def test_it_learns_and_keeps_the_best_epoch(trained):
+    from thorax.batches import Batches, load_part
+    from thorax.losses import pos_weights, weighted_bce_numpy
+    from thorax.training import load_model, mean_auc
+
+    folder, problem = trained
+    history = pd.read_csv(folder / "m.csv")
+    assert list(history["epoch"]) == [1, 2, 3, 4]
+    part = load_part(**problem, part="val")
+    logits = load_model(folder / "m.keras").predict(Batches(part, 16), verbose=0)
+    train_part = load_part(**problem, part="train")
+    weight = pos_weights(train_part.labels, part.classes)
+    assert weighted_bce_numpy(part.labels, logits, weight) == pytest.approx(history["val_loss"].min(), rel=1e-4)
+    test_part = load_part(**problem, part="test")
+    logits = load_model(folder / "m.keras").predict(Batches(test_part, 16), verbose=0)
+    assert mean_auc(test_part.labels, logits) > 0.95
+
+
+def test_predictions_and_heatmaps_point_at_the_square(trained):
+    from thorax.explain import choose_cases
+    from thorax.predict import predict
+
+    folder, problem = trained
+    choose_cases(problem["labels"], problem["split"], 6, 0, folder / "cases.parquet")
+    predict(
+        folder / "m.keras", **problem, cases=folder / "cases.parquet", out=folder / "p.parquet", heatmaps_out=folder / "h.npy"
+    )
+    predictions = store.read_table(folder / "p.parquet")
+    assert predictions["split"].value_counts().to_dict() == {"test": 60, "val": 40}
+    maps = store.open_array(folder / "h.npy")
+    assert maps.shape == (6, 2, 3, 3)
+    cases = store.read_table(folder / "cases.parquet")
+    labels = store.read_table(problem["labels"]).set_index("image_id").loc[cases["image_id"]]
+    both = labels[(labels["top"] == 1) & (labels["bottom"] == 1)].index
+    rows = [list(cases["image_id"]).index(image_id) for image_id in both]
+    assert rows, "the seed should choose a case with both squares"
+    for row in rows:
+        top, bottom = maps[row]
+        assert top[0].sum() > top[2].sum()
+        assert bottom[2].sum() > bottom[0].sum()
+
+
+def test_the_same_seed_gives_the_same_weights_and_the_file_holds_no_optimiser(trained):
+    from thorax.training import load_model, train
+
+    folder, problem = trained
+    train(Training(**SETTINGS), **problem, weights=None, model_out=folder / "again.keras", history_out=folder / "again.csv")
+    assert (folder / "again.csv").read_bytes() == (folder / "m.csv").read_bytes()
+    first, second = load_model(folder / "m.keras"), load_model(folder / "again.keras")
+    for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with zipfile.ZipFile(folder / "m.keras") as archive, archive.open("model.weights.h5") as weights:
+        groups = set(h5py.File(io.BytesIO(weights.read())))
+    assert not [group for group in groups if "optimizer" in group]
+
+
+def test_shuffled_labels_teach_nothing(tmp_path):
+    from thorax.batches import Batches, load_part
+    from thorax.training import load_model, mean_auc, train
+
+    problem = write_problem(tmp_path, shuffled=True, n=600)
+    train(Training(**SETTINGS), **problem, weights=None, model_out=tmp_path / "m.keras", history_out=tmp_path / "m.csv")
+    part = load_part(**problem, part="test")
+    logits = load_model(tmp_path / "m.keras").predict(Batches(part, 64), verbose=0)
+    assert abs(mean_auc(part.labels, logits) - 0.5) < 0.1
+
+
+def test_early_stopping_waits_for_patience_epochs(tmp_path):
+    from thorax.training import train
+
+    problem = write_problem(tmp_path)
+    settings = Training(**{**SETTINGS, "epochs": 30, "patience": 2, "min_delta": 100.0})
+    train(settings, **problem, weights=None, model_out=tmp_path / "m.keras", history_out=tmp_path / "m.csv")
+    assert len(pd.read_csv(tmp_path / "m.csv")) == 3  # the first epoch improves on nothing, then two do not
+
+
+def test_a_diverging_training_says_so_and_leaves_nothing(tmp_path):
+    from thorax.training import train
+
+    problem = write_problem(tmp_path)
+    settings = Training(**{**SETTINGS, "learning_rate": 1e38})
+    with pytest.raises(ThoraxError, match=r"diverged in epoch \d+: lower learning_rate"):
+        train(settings, **problem, weights=None, model_out=tmp_path / "m.keras", history_out=tmp_path / "m.csv")
+    assert not list(tmp_path.glob("*.keras"))
+    assert not (tmp_path / "m.csv").exists()
+
+
+def test_weights_must_fit_the_settings(tmp_path):
+    from thorax.training import build_model
+
+    with pytest.raises(ThoraxError, match="weights: imagenet does not fit"):
+        build_model(Training(backbone="cnn"), SIZE, 2)
+
+
+def test_an_epoch_depends_on_seed_and_number_alone(tmp_path):
+    from thorax.batches import Batches, load_part
+
+    part = load_part(**write_problem(tmp_path), part="train")
+    first, second = (Batches(part, 16, workers, 3, Augmentation()) for workers in (1, 4))
+    first.start_epoch(0)
+    first.start_epoch(5)
+    second.start_epoch(5)
+    for index in reversed(range(len(second))):
+        for a, b in zip(first[index], second[index], strict=True):
+            np.testing.assert_array_equal(a, b)
+    first.start_epoch(6)
+    assert not np.array_equal(first[0][0], second[0][0])
+    assert sum(len(first[index][1]) for index in range(len(first))) == len(part)

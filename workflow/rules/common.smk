@@ -1,0 +1,129 @@
+import json
+import re
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from thorax import datasets
+from thorax.config import Config, parse
+from thorax.errors import ThoraxError
+
+try:
+    study = parse(Config, config, "the configuration")
+except ThoraxError as error:
+    raise WorkflowError(str(error))
+
+METADATA = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
+phantom_roots = [dataset.root for dataset in study.datasets.values() if dataset.phantom]
+
+
+def any_of(names):
+    """A pattern that matches exactly these names."""
+    return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+wildcard_constraints:
+    dataset=any_of(study.datasets),
+    phantom_root=any_of(phantom_roots),
+    label_set=any_of(study.label_sets),
+    split=any_of(study.splits),
+    segmenter=any_of(study.segmenters),
+    image_set=any_of(study.image_sets),
+    experiment=any_of(study.experiments),
+    member=any_of(
+        member
+        for experiment in study.experiments.values()
+        for member in experiment.members
+    ),
+    ensemble=any_of(
+        ensemble
+        for experiment in study.experiments.values()
+        for ensemble in experiment.ensembles
+    ),
+    backbone=r"\w+",
+    shard=r"\d+",
+
+
+def settings(block, *fields):
+    """The named fields of a configuration block (all without names) as text for --settings."""
+    return json.dumps(
+        block.model_dump(mode="json", include=set(fields) or None), sort_keys=True
+    )
+
+
+def if_there(path):
+    """A file from outside the workflow: an input where it exists or is made, so that dry runs need no archive."""
+    made_here = any(Path(root) in Path(path).parents for root in phantom_roots)
+    return path if made_here or Path(path).exists() else []
+
+
+def refuse_missing_archives():
+    """Say what is missing and how to get it, before any job starts."""
+    for name in sorted({dataset_of(experiment) for experiment in study.run}):
+        dataset = study.datasets[name]
+        missing = None if dataset.phantom else datasets.absence(dataset)
+        if missing:
+            raise WorkflowError(missing)
+    for name in sorted(
+        {
+            study.image_sets[study.experiments[experiment].image_set].segmenter or ""
+            for experiment in study.run
+        }
+    ):
+        if name and not if_there(pairs_of(name)):
+            raise WorkflowError(
+                f"segmenters.{name}: {pairs_of(name)} is not there: put radiographs with lung masks into "
+                f"{study.segmenters[name].pairs} (see docs/data.md), or run `make demo`, which needs no data."
+            )
+
+
+def dataset_of(experiment):
+    return study.label_sets[study.experiments[experiment].label_set].dataset
+
+
+def pairs_of(segmenter):
+    return f"{study.segmenters[segmenter].pairs}/pairs.csv"
+
+
+def shards(pattern, dataset, **names):
+    """One path per shard of a data set."""
+    return expand(
+        pattern, dataset=dataset, shard=range(study.datasets[dataset].shards), **names
+    )
+
+
+def training_data(wildcards):
+    """What every network of an experiment reads: labels, split, and the packed training images."""
+    experiment = study.experiments[wildcards.experiment]
+    dataset = dataset_of(wildcards.experiment)
+    return {
+        "labels": f"results/labels/{experiment.label_set}.parquet",
+        "split": f"results/splits/{experiment.split}.parquet",
+        "ingested": f"results/ingested/{dataset}.parquet",
+        "images": shards(
+            "results/images/{image_set}/{dataset}.{shard}.npy",
+            dataset,
+            image_set=experiment.image_set,
+        ),
+    }
+
+
+def label_figures():
+    names = {
+        (study.experiments[name].split, label_set)
+        for name in study.run
+        for label_set in study.splits[study.experiments[name].split].label_sets
+    }
+    return [
+        f"results/figures/labels/{split}/{label_set}.png"
+        for split, label_set in sorted(names)
+    ]
+
+
+def lungs_figures():
+    names = {study.experiments[name].image_set for name in study.run}
+    return [
+        f"results/figures/lungs/{name}.png"
+        for name in sorted(names)
+        if study.image_sets[name].crop == "lungs"
+    ]

@@ -1,0 +1,97 @@
+rule phantom:
+    output:
+        metadata=f"{{phantom_root}}/{METADATA}",
+        boxes="{phantom_root}/boxes.csv",
+        pairs="{phantom_root}/lung_masks/pairs.csv",
+    log:
+        "logs/phantom/{phantom_root}.log",
+    benchmark:
+        "benchmarks/phantom/{phantom_root}.tsv"
+    threads: 8
+    params:
+        settings=lambda wildcards: settings(
+            next(
+                d.phantom
+                for d in study.datasets.values()
+                if d.phantom and d.root == wildcards.phantom_root
+            )
+        ),
+    message:
+        "Making an archive of synthetic radiographs in {wildcards.phantom_root}"
+    shell:
+        "thorax phantom --settings {params.settings:q} --root {wildcards.phantom_root} --threads {threads} > {log} 2>&1"
+
+
+rule catalog:
+    input:
+        metadata=lambda wildcards: if_there(
+            str(datasets.metadata_file(study.datasets[wildcards.dataset]))
+        ),
+    output:
+        catalog="results/catalog/{dataset}.parquet",
+        boxes="results/boxes/{dataset}.parquet",
+    log:
+        "logs/catalog/{dataset}.log",
+    benchmark:
+        "benchmarks/catalog/{dataset}.tsv"
+    params:
+        settings=lambda wildcards: settings(
+            study.datasets[wildcards.dataset], "archive", "root"
+        ),
+    message:
+        "Reading the metadata of {wildcards.dataset}"
+    shell:
+        "thorax catalog --settings {params.settings:q} --out {output.catalog} --boxes {output.boxes} > {log} 2>&1"
+
+
+rule ingest:
+    input:
+        catalog=rules.catalog.output.catalog,
+    output:
+        array="results/ingested/{dataset}.{shard}.npy",
+        table="results/ingested/{dataset}.{shard}.parquet",
+    log:
+        "logs/ingest/{dataset}.{shard}.log",
+    benchmark:
+        "benchmarks/ingest/{dataset}.{shard}.tsv"
+    threads: 4
+    params:
+        settings=lambda wildcards: settings(
+            study.datasets[wildcards.dataset],
+            "archive",
+            "root",
+            "views",
+            "shards",
+            "max_pixels",
+        ),
+    message:
+        "Opening the radiographs of {wildcards.dataset}, shard {wildcards.shard}"
+    shell:
+        "thorax ingest --settings {params.settings:q} --catalog {input.catalog} --shard {wildcards.shard}"
+        " --array {output.array} --table {output.table} --threads {threads} > {log} 2>&1"
+
+
+rule merge_ingested:
+    input:
+        tables=lambda wildcards: shards(
+            "results/ingested/{dataset}.{shard}.parquet", wildcards.dataset
+        ),
+    output:
+        table="results/ingested/{dataset}.parquet",
+    log:
+        "logs/merge_ingested/{dataset}.log",
+    benchmark:
+        "benchmarks/merge_ingested/{dataset}.tsv"
+    params:
+        settings=lambda wildcards: settings(
+            study.datasets[wildcards.dataset],
+            "archive",
+            "root",
+            "views",
+            "shards",
+            "max_bad_share",
+        ),
+    message:
+        "Counting the readable radiographs of {wildcards.dataset}"
+    shell:
+        "thorax merge-ingested --settings {params.settings:q} --tables {input.tables} --out {output.table} > {log} 2>&1"

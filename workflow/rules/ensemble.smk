@@ -1,0 +1,85 @@
+rule baseline:
+    input:
+        unpack(training_data),
+    output:
+        predictions="results/predictions/{experiment}/baseline.parquet",
+    log:
+        "logs/baseline/{experiment}.log",
+    benchmark:
+        "benchmarks/baseline/{experiment}.tsv"
+    params:
+        seed=lambda wildcards: study.experiments[wildcards.experiment].seed,
+    message:
+        "Fitting the baseline of {wildcards.experiment}: logistic regression on 32 x 32 pixels"
+    shell:
+        "thorax baseline --images {input.images} --ingested {input.ingested} --labels {input.labels}"
+        " --split {input.split} --seed {params.seed} --out {output.predictions} > {log} 2>&1"
+
+
+rule ensemble:
+    input:
+        predictions=lambda wildcards: expand(
+            "results/predictions/{experiment}/{member}.parquet",
+            experiment=wildcards.experiment,
+            member=study.experiments[wildcards.experiment]
+            .ensembles[wildcards.ensemble]
+            .members,
+        ),
+    output:
+        ensemble="results/ensembles/{experiment}/{ensemble}.parquet",
+    log:
+        "logs/ensemble/{experiment}/{ensemble}.log",
+    benchmark:
+        "benchmarks/ensemble/{experiment}/{ensemble}.tsv"
+    params:
+        settings=lambda wildcards: settings(
+            study.experiments[wildcards.experiment].ensembles[wildcards.ensemble]
+        ),
+    message:
+        "Combining members of {wildcards.experiment}: {wildcards.ensemble}"
+    shell:
+        "thorax ensemble --settings {params.settings:q} --predictions {input.predictions} --out {output.ensemble} > {log} 2>&1"
+
+
+def named(kind, names, experiment):
+    """NAME=PATH for every member or ensemble, as the command line takes them."""
+    return [f"{name}=results/{kind}/{experiment}/{name}.parquet" for name in names]
+
+
+rule metrics:
+    input:
+        labels=lambda wildcards: training_data(wildcards)["labels"],
+        split=lambda wildcards: training_data(wildcards)["split"],
+        predictions=lambda wildcards: expand(
+            "results/predictions/{experiment}/{model}.parquet",
+            experiment=wildcards.experiment,
+            model=[*study.experiments[wildcards.experiment].members, "baseline"],
+        ),
+        ensembles=lambda wildcards: expand(
+            "results/ensembles/{experiment}/{ensemble}.parquet",
+            experiment=wildcards.experiment,
+            ensemble=study.experiments[wildcards.experiment].ensembles,
+        ),
+    output:
+        metrics="results/metrics/{experiment}.parquet",
+    log:
+        "logs/metrics/{experiment}.log",
+    benchmark:
+        "benchmarks/metrics/{experiment}.tsv"
+    params:
+        predictions=lambda wildcards: named(
+            "predictions",
+            [*study.experiments[wildcards.experiment].members, "baseline"],
+            wildcards.experiment,
+        ),
+        ensembles=lambda wildcards: named(
+            "ensembles",
+            study.experiments[wildcards.experiment].ensembles,
+            wildcards.experiment,
+        ),
+        seed=lambda wildcards: study.experiments[wildcards.experiment].seed,
+    message:
+        "Measuring AUC, F1 and Hamming loss of {wildcards.experiment}"
+    shell:
+        "thorax metrics --labels {input.labels} --split {input.split} --predictions {params.predictions}"
+        " --ensembles {params.ensembles} --seed {params.seed} --out {output.metrics} > {log} 2>&1"

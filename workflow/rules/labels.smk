@@ -1,0 +1,43 @@
+rule labels:
+    input:
+        catalog=lambda wildcards: f"results/catalog/{study.label_sets[wildcards.label_set].dataset}.parquet",
+        ingested=lambda wildcards: f"results/ingested/{study.label_sets[wildcards.label_set].dataset}.parquet",
+    output:
+        labels="results/labels/{label_set}.parquet",
+        report="results/labels/{label_set}.classes.csv",
+    log:
+        "logs/labels/{label_set}.log",
+    benchmark:
+        "benchmarks/labels/{label_set}.tsv"
+    params:
+        settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
+        archive=lambda wildcards: study.datasets[
+            study.label_sets[wildcards.label_set].dataset
+        ].archive,
+    message:
+        "Grouping and counting the classes of {wildcards.label_set}"
+    shell:
+        "thorax labels --settings {params.settings:q} --archive {params.archive} --catalog {input.catalog}"
+        " --ingested {input.ingested} --out {output.labels} --report {output.report} > {log} 2>&1"
+
+
+rule split:
+    input:
+        labels=lambda wildcards: expand(
+            "results/labels/{label_set}.parquet",
+            label_set=study.splits[wildcards.split].label_sets,
+        ),
+    output:
+        split="results/splits/{split}.parquet",
+        quality="results/splits/{split}.quality.csv",
+    log:
+        "logs/split/{split}.log",
+    benchmark:
+        "benchmarks/split/{split}.tsv"
+    params:
+        settings=lambda wildcards: settings(study.splits[wildcards.split]),
+    message:
+        "Assigning patients to training, validation and test: {wildcards.split}"
+    shell:
+        "thorax split --settings {params.settings:q} --labels {input.labels} --out {output.split}"
+        " --quality {output.quality} > {log} 2>&1"

@@ -1,0 +1,79 @@
+def segmenter_split(wildcards):
+    split = study.segmenters[wildcards.segmenter].train_patients_of
+    return f"results/splits/{split}.parquet" if split else []
+
+
+def lungs_of(wildcards):
+    segmenter = study.image_sets[wildcards.image_set].segmenter
+    return (
+        f"results/lungs/{segmenter}/{wildcards.dataset}.{wildcards.shard}.parquet"
+        if segmenter
+        else []
+    )
+
+
+rule segmenter:
+    input:
+        pairs=lambda wildcards: if_there(pairs_of(wildcards.segmenter)),
+        split=segmenter_split,
+    output:
+        model="results/segmenters/{segmenter}.keras",
+        history="results/segmenters/{segmenter}.csv",
+    log:
+        "logs/segmenter/{segmenter}.log",
+    benchmark:
+        "benchmarks/segmenter/{segmenter}.tsv"
+    threads: 8
+    params:
+        settings=lambda wildcards: settings(study.segmenters[wildcards.segmenter]),
+        split=lambda wildcards, input: f"--split {input.split}" if input.split else "",
+    message:
+        "Training the lung segmenter {wildcards.segmenter}"
+    shell:
+        "thorax segmenter --settings {params.settings:q} {params.split} --out {output.model}"
+        " --history {output.history} --threads {threads} > {log} 2>&1"
+
+
+rule lungs:
+    input:
+        model=rules.segmenter.output.model,
+        catalog="results/catalog/{dataset}.parquet",
+        ingested="results/ingested/{dataset}.parquet",
+        array="results/ingested/{dataset}.{shard}.npy",
+    output:
+        table="results/lungs/{segmenter}/{dataset}.{shard}.parquet",
+        masks="results/lungs/{segmenter}/{dataset}.{shard}.npy",
+    log:
+        "logs/lungs/{segmenter}/{dataset}.{shard}.log",
+    benchmark:
+        "benchmarks/lungs/{segmenter}/{dataset}.{shard}.tsv"
+    threads: 4
+    params:
+        settings=lambda wildcards: settings(study.segmenters[wildcards.segmenter]),
+    message:
+        "Segmenting the lungs of {wildcards.dataset}, shard {wildcards.shard}"
+    shell:
+        "thorax lungs --settings {params.settings:q} --model {input.model} --catalog {input.catalog}"
+        " --ingested {input.ingested} --array {input.array} --shard {wildcards.shard}"
+        " --table {output.table} --masks {output.masks} --threads {threads} > {log} 2>&1"
+
+
+rule images:
+    input:
+        array="results/ingested/{dataset}.{shard}.npy",
+        ingested="results/ingested/{dataset}.parquet",
+        lungs=lungs_of,
+    output:
+        images="results/images/{image_set}/{dataset}.{shard}.npy",
+    log:
+        "logs/images/{image_set}/{dataset}.{shard}.log",
+    benchmark:
+        "benchmarks/images/{image_set}/{dataset}.{shard}.tsv"
+    params:
+        settings=lambda wildcards: settings(study.image_sets[wildcards.image_set]),
+        lungs=lambda wildcards, input: f"--lungs {input.lungs}" if input.lungs else "",
+    message:
+        "Cropping and resizing {wildcards.dataset} to {wildcards.image_set}, shard {wildcards.shard}"
+    shell:
+        "thorax images --settings {params.settings:q} --array {input.array} --ingested {input.ingested}"
+        " --shard {wildcards.shard} {params.lungs} --out {output.images} > {log} 2>&1"

@@ -1,0 +1,195 @@
+def label_set_splits(wildcards):
+    """The label sets of the run's splits, each with its split."""
+    splits = dict.fromkeys(study.experiments[name].split for name in study.run)
+    return {
+        label_set: split
+        for split in splits
+        for label_set in study.splits[split].label_sets
+    }
+
+
+def lungs_inputs(wildcards):
+    image_set = study.image_sets[wildcards.image_set]
+    dataset = image_set.dataset
+    return {
+        "catalog": f"results/catalog/{dataset}.parquet",
+        "ingested": f"results/ingested/{dataset}.parquet",
+        "arrays": shards("results/ingested/{dataset}.{shard}.npy", dataset),
+        "lungs": shards(
+            "results/lungs/{segmenter}/{dataset}.{shard}.parquet",
+            dataset,
+            segmenter=image_set.segmenter,
+        ),
+        "masks": shards(
+            "results/lungs/{segmenter}/{dataset}.{shard}.npy",
+            dataset,
+            segmenter=image_set.segmenter,
+        ),
+        "images": shards(
+            "results/images/{image_set}/{dataset}.{shard}.npy",
+            dataset,
+            image_set=wildcards.image_set,
+        ),
+    }
+
+
+rule tables:
+    input:
+        labels=lambda wildcards: training_data(wildcards)["labels"],
+        split=lambda wildcards: training_data(wildcards)["split"],
+        metrics=rules.metrics.output.metrics,
+    output:
+        per_class=report(
+            "results/tables/{experiment}/per_class.html",
+            caption="../report/per_class.rst",
+            category="2. Results",
+            subcategory="{experiment}",
+            labels={"table": "per class"},
+        ),
+        overall=report(
+            "results/tables/{experiment}/global.html",
+            caption="../report/global.rst",
+            category="2. Results",
+            subcategory="{experiment}",
+            labels={"table": "global"},
+        ),
+        others=expand(
+            "results/tables/{{experiment}}/{table}.{suffix}",
+            table=["per_class", "global"],
+            suffix=["md", "tex", "csv"],
+        ),
+    log:
+        "logs/tables/{experiment}.log",
+    benchmark:
+        "benchmarks/tables/{experiment}.tsv"
+    params:
+        title=lambda wildcards: study.experiments[wildcards.experiment].title,
+        data=lambda wildcards: study.experiments[wildcards.experiment].data,
+        members=lambda wildcards: list(study.experiments[wildcards.experiment].members),
+        ensembles=lambda wildcards: list(
+            study.experiments[wildcards.experiment].ensembles
+        ),
+        folder=lambda wildcards, output: Path(output.per_class).parent,
+    message:
+        "Writing the tables of {wildcards.experiment}"
+    shell:
+        "thorax tables --title {params.title:q} --data {params.data} --metrics {input.metrics} --labels {input.labels}"
+        " --split {input.split} --members {params.members} --ensembles {params.ensembles} --out {params.folder} > {log} 2>&1"
+
+
+rule summary:
+    input:
+        labels=lambda wildcards: expand(
+            "results/labels/{label_set}.parquet", label_set=label_set_splits(wildcards)
+        ),
+        splits=lambda wildcards: expand(
+            "results/splits/{split}.parquet",
+            split=set(label_set_splits(wildcards).values()),
+        ),
+    output:
+        html=report(
+            "results/tables/summary.html",
+            caption="../report/summary.rst",
+            category="1. Data",
+            labels={"table": "label sets and splits (Table 3)"},
+        ),
+        others=expand("results/tables/summary.{suffix}", suffix=["md", "tex", "csv"]),
+    log:
+        "logs/summary.log",
+    benchmark:
+        "benchmarks/summary.tsv"
+    params:
+        labels=[
+            f"{name}=results/labels/{name}.parquet" for name in label_set_splits(None)
+        ],
+        splits=[
+            f"{name}=results/splits/{split}.parquet"
+            for name, split in label_set_splits(None).items()
+        ],
+        folder=lambda wildcards, output: Path(output.html).parent,
+    message:
+        "Counting classes, images and parts of the label sets"
+    shell:
+        "thorax summary --labels {params.labels} --splits {params.splits} --out {params.folder} > {log} 2>&1"
+
+
+rule figure_labels:
+    input:
+        labels="results/labels/{label_set}.parquet",
+        split="results/splits/{split}.parquet",
+    output:
+        png=report(
+            "results/figures/labels/{split}/{label_set}.png",
+            caption="../report/labels.rst",
+            category="1. Data",
+            labels={"figure": "label distribution (Figures 5, 6): {label_set}"},
+        ),
+        svg="results/figures/labels/{split}/{label_set}.svg",
+    log:
+        "logs/figure_labels/{split}/{label_set}.log",
+    benchmark:
+        "benchmarks/figure_labels/{split}/{label_set}.tsv"
+    params:
+        stem=lambda wildcards, output: Path(output.png).with_suffix(""),
+    message:
+        "Drawing the label distribution of {wildcards.label_set}"
+    shell:
+        "thorax figure-labels --labels {input.labels} --split {input.split} --title {wildcards.label_set}"
+        " --out {params.stem} > {log} 2>&1"
+
+
+rule figure_lungs:
+    input:
+        unpack(lungs_inputs),
+    output:
+        png=report(
+            "results/figures/lungs/{image_set}.png",
+            caption="../report/lungs.rst",
+            category="1. Data",
+            labels={"figure": "preprocessing (Figure 3): {image_set}"},
+        ),
+        svg="results/figures/lungs/{image_set}.svg",
+    log:
+        "logs/figure_lungs/{image_set}.log",
+    benchmark:
+        "benchmarks/figure_lungs/{image_set}.tsv"
+    params:
+        stem=lambda wildcards, output: Path(output.png).with_suffix(""),
+    message:
+        "Drawing original, lung mask, crop and network input of {wildcards.image_set}"
+    shell:
+        "thorax figure-lungs --catalog {input.catalog} --ingested {input.ingested} --arrays {input.arrays}"
+        " --lungs {input.lungs} --masks {input.masks} --images {input.images} --out {params.stem} > {log} 2>&1"
+
+
+rule figure_training:
+    input:
+        histories=lambda wildcards: expand(
+            "results/history/{experiment}/{member}.csv",
+            experiment=wildcards.experiment,
+            member=study.experiments[wildcards.experiment].members,
+        ),
+    output:
+        png=report(
+            "results/figures/{experiment}/training.png",
+            caption="../report/training.rst",
+            category="2. Results",
+            subcategory="{experiment}",
+            labels={"figure": "losses by epoch"},
+        ),
+        svg="results/figures/{experiment}/training.svg",
+    log:
+        "logs/figure_training/{experiment}.log",
+    benchmark:
+        "benchmarks/figure_training/{experiment}.tsv"
+    params:
+        histories=lambda wildcards: [
+            f"{member}=results/history/{wildcards.experiment}/{member}.csv"
+            for member in study.experiments[wildcards.experiment].members
+        ],
+        title=lambda wildcards: study.experiments[wildcards.experiment].title,
+        stem=lambda wildcards, output: Path(output.png).with_suffix(""),
+    message:
+        "Drawing the losses of {wildcards.experiment}"
+    shell:
+        "thorax figure-training --histories {params.histories} --title {params.title:q} --out {params.stem} > {log} 2>&1"

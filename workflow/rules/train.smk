@@ -1,0 +1,94 @@
+def weights_of(wildcards):
+    training = study.experiments[wildcards.experiment].member(wildcards.member)
+    return (
+        f"resources/weights/{training.backbone}.weights.h5"
+        if training.weights == "imagenet"
+        else []
+    )
+
+
+localrules:
+    weights,
+
+
+rule weights:
+    output:
+        "resources/weights/{backbone}.weights.h5",
+    log:
+        "logs/weights/{backbone}.log",
+    message:
+        "Downloading the ImageNet weights of {wildcards.backbone}"
+    shell:
+        "thorax weights --backbone {wildcards.backbone} --out {output} > {log} 2>&1"
+
+
+rule train:
+    input:
+        unpack(training_data),
+        weights=weights_of,
+    output:
+        model="results/models/{experiment}/{member}.keras",
+        history="results/history/{experiment}/{member}.csv",
+    log:
+        "logs/train/{experiment}/{member}.log",
+    benchmark:
+        "benchmarks/train/{experiment}/{member}.tsv"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        settings=lambda wildcards: settings(
+            study.experiments[wildcards.experiment].member(wildcards.member)
+        ),
+        weights=lambda wildcards, input: (
+            f"--weights {input.weights}" if input.weights else ""
+        ),
+    message:
+        "Training {wildcards.member} for {wildcards.experiment}"
+    shell:
+        "thorax train --settings {params.settings:q} --labels {input.labels} --split {input.split}"
+        " --ingested {input.ingested} --images {input.images} {params.weights}"
+        " --out {output.model} --history {output.history} --threads {threads} > {log} 2>&1"
+
+
+rule cases:
+    input:
+        labels=lambda wildcards: training_data(wildcards)["labels"],
+        split=lambda wildcards: training_data(wildcards)["split"],
+    output:
+        cases="results/cases/{experiment}.parquet",
+    log:
+        "logs/cases/{experiment}.log",
+    benchmark:
+        "benchmarks/cases/{experiment}.tsv"
+    params:
+        count=lambda wildcards: study.experiments[wildcards.experiment].cases,
+        seed=lambda wildcards: study.experiments[wildcards.experiment].seed,
+    message:
+        "Choosing the test images that {wildcards.experiment} explains"
+    shell:
+        "thorax cases --labels {input.labels} --split {input.split} --count {params.count} --seed {params.seed}"
+        " --out {output.cases} > {log} 2>&1"
+
+
+rule predict:
+    input:
+        unpack(training_data),
+        model=rules.train.output.model,
+        cases=rules.cases.output.cases,
+    output:
+        predictions="results/predictions/{experiment}/{member}.parquet",
+        heatmaps="results/heatmaps/{experiment}/{member}.npy",
+    log:
+        "logs/predict/{experiment}/{member}.log",
+    benchmark:
+        "benchmarks/predict/{experiment}/{member}.tsv"
+    threads: 8
+    resources:
+        gpu=1,
+    message:
+        "Predicting validation and test images with {wildcards.member} of {wildcards.experiment}"
+    shell:
+        "thorax predict --model {input.model} --labels {input.labels} --split {input.split}"
+        " --ingested {input.ingested} --images {input.images} --cases {input.cases}"
+        " --out {output.predictions} --heatmaps {output.heatmaps} --threads {threads} > {log} 2>&1"
