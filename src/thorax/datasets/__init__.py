@@ -1,0 +1,86 @@
+"""Archives of radiographs: each module reads one archive's own files and yields one catalog."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+
+from thorax import catalog as catalogs
+from thorax import store
+from thorax.config import Dataset
+from thorax.datasets import nih, padchest
+from thorax.datasets.metadata import first_existing
+from thorax.errors import ThoraxError
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What the pipeline needs to know about an archive; citation and licence stand in the docstring of its module."""
+
+    title: str
+    metadata: tuple[str, ...]  # names that the metadata file may have; the first is the default
+    read_catalog: Callable[[Path], pd.DataFrame]  # from the root: the columns of catalog.CATALOG
+    read_boxes: Callable[[Path], pd.DataFrame | None]  # from the root: the columns of catalog.BOXES
+    has_images: Callable[[Path], bool]
+    how_to_get: str  # what to request, from whom, and which files to put "there", the root
+
+
+def _archive(title: str, module: ModuleType) -> Archive:
+    return Archive(title, module.METADATA, module.read_catalog, module.read_boxes, module.has_images, module.HOW_TO_GET)
+
+
+ARCHIVES: dict[str, Archive] = {"padchest": _archive("PadChest", padchest), "nih": _archive("NIH ChestX-ray14", nih)}
+
+
+def metadata_file(settings: Dataset) -> Path:
+    """The archive's metadata file: the one that exists, or the default name where none does."""
+    return first_existing(Path(settings.root), ARCHIVES[settings.archive].metadata)
+
+
+def absence(settings: Dataset) -> str | None:
+    """One sentence that says what of the archive is missing and how to get it; None if the archive is there.
+
+    An archive that is made by the pipeline (`phantom`) is never absent.
+    """
+    root = Path(settings.root)
+    if settings.phantom is not None:
+        return None
+    if not root.is_dir():
+        return _request(settings, "this folder does not exist")
+    if not metadata_file(settings).is_file():
+        return _request(settings, f"{metadata_file(settings).name} is missing")
+    if not ARCHIVES[settings.archive].has_images(root):
+        return _request(settings, "there are no images")
+    return None
+
+
+def make_catalog(settings: Dataset, out: Path | str, boxes_out: Path | str) -> None:
+    """Write the catalog of an archive and the table of its boxes (empty if it has none).
+
+    Only the metadata file must be there, so that counts can be made without the images. Boxes of images that the metadata
+    file does not list are left out: a part of an archive often comes with the whole table of boxes.
+
+    Raises:
+        ThoraxError: the metadata file is missing, or the first problem in it with its row and column.
+    """
+    archive, root, source = ARCHIVES[settings.archive], Path(settings.root), metadata_file(settings)
+    if not source.is_file():
+        raise ThoraxError(_request(settings, f"{source.name} is missing"))
+    catalog = catalogs.validate(archive.read_catalog(root), str(source))
+    boxes = archive.read_boxes(root)
+    if boxes is None:
+        boxes = pd.DataFrame(columns=catalogs.BOXES.names)
+    boxes = boxes[boxes["image_id"].isin(catalog["image_id"])]
+    boxes = boxes.sort_values(catalogs.BOXES.names, ignore_index=True)
+    store.write_table(catalog, out, catalogs.CATALOG)
+    store.write_table(boxes, boxes_out, catalogs.BOXES)
+
+
+def _request(settings: Dataset, missing: str) -> str:
+    archive = ARCHIVES[settings.archive]
+    return (
+        f"{archive.title} is not in {settings.root} ({missing}): {archive.how_to_get}, or run `make demo` for a run that needs "
+        "no archive."
+    )

@@ -1,0 +1,138 @@
+"""NIH ChestX-ray14: 112,120 frontal radiographs of 30,805 patients, labels mined from reports: 14 findings and No Finding.
+
+Citation: Wang X, Peng Y, Lu L, Lu Z, Bagheri M, Summers RM. ChestX-ray8: hospital-scale chest X-ray database and benchmarks on
+weakly-supervised classification and localization of common thorax diseases. CVPR 2017, 3462-3471. https://doi.org/10.1109/CVPR.2017.369
+
+Licence: unrestricted use; attribute the NIH Clinical Center, link to the download site, cite the paper.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from thorax.datasets import metadata
+from thorax.datasets.metadata import cell_error, each_unique
+from thorax.errors import ThoraxError
+
+METADATA = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017_v2020.csv.gz")
+BOXES = ("BBox_List_2017.csv", "BBox_List_2017.csv.gz")
+OFFICIAL_LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}
+HOW_TO_GET = (
+    "download ChestX-ray14 from https://nihcc.app.box.com/v/ChestXray-NIHCC (no request is needed) and put "
+    f"{METADATA[0]} (or .csv.gz), the images (in images/ or in images_001/images/ to images_012/images/) and, "
+    "if wanted, train_val_list.txt, test_list.txt and BBox_List_2017.csv there"
+)
+
+_COLUMNS = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "Patient Gender", "View Position")
+_BOX_COLUMNS = ("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]")
+_BOX_PIXELS = 1024  # boxes were drawn on images of 1024 x 1024
+_BOX_LABELS = {"Infiltrate": "Infiltration"}  # the table of boxes has another name for this finding
+
+
+def read_catalog(root: Path) -> pd.DataFrame:
+    """The archive's catalog, in the order of the metadata file.
+
+    Returns:
+        the columns of `catalog.CATALOG`. A label that is not mentioned is not stated to be absent, so `negative` stays empty;
+        No Finding is a label of its own. An image that lies in none of the archive's folders gets the path images/NAME.
+
+    Raises:
+        ThoraxError: with file, row and column of the first problem.
+    """
+    path = metadata.first_existing(root, METADATA)
+    table = metadata.read_columns(path, _COLUMNS)
+    metadata.require(table, path, ["Image Index", "Patient ID", "Follow-up #"])
+    metadata.require_unique(table, path, "Image Index")
+    return pd.DataFrame(
+        {
+            "image_id": table["Image Index"],
+            "path": _paths(root, table["Image Index"]),
+            "patient_id": table["Patient ID"],
+            "study_id": table["Patient ID"] + "_" + table["Follow-up #"],
+            "view": table["View Position"].where(table["View Position"] != "", None),
+            "sex": table["Patient Gender"].where(table["Patient Gender"].isin(["M", "F"]), None),
+            "age": metadata.numbers(table, path, "Patient Age").astype("float32"),
+            "positive": _labels(table, path),
+            "negative": [[] for _ in range(len(table))],
+            "uncertain": [[] for _ in range(len(table))],
+            "label_source": "text-mined",
+            "official_split": _official_split(root, table["Image Index"]),
+            "photometric": "MONOCHROME2",
+        }
+    )
+
+
+def read_boxes(root: Path) -> pd.DataFrame | None:
+    """The hand-drawn boxes as fractions of the image, cut where rounding put them beyond its border; None without the table.
+
+    Raises:
+        ThoraxError: with file, row and column of the first problem.
+    """
+    path = metadata.first_existing(root, BOXES)
+    if not path.is_file():
+        return None
+    table = metadata.read_columns(path, _BOX_COLUMNS, fewest_fields=len(_BOX_COLUMNS))
+    metadata.require(table, path, _BOX_COLUMNS)
+    left, top, width, height = (metadata.numbers(table, path, column) / _BOX_PIXELS for column in _BOX_COLUMNS[2:])
+    for column, values in zip(_BOX_COLUMNS[2:], (left, top, width, height), strict=True):
+        outside = ~values.between(0, 1).to_numpy()
+        if outside.any():
+            index = int(outside.argmax())
+            problem = f"{values.iloc[index] * _BOX_PIXELS:g} is no pixel of a {_BOX_PIXELS} x {_BOX_PIXELS} image; correct it"
+            raise cell_error(path, index, column, problem)
+    return pd.DataFrame(
+        {
+            "image_id": table["Image Index"],
+            "label": table["Finding Label"].replace(_BOX_LABELS),
+            "x": left,
+            "y": top,
+            "width": width.clip(upper=1 - left),
+            "height": height.clip(upper=1 - top),
+        }
+    )
+
+
+def has_images(root: Path) -> bool:
+    """Whether one of the archive's folders holds a PNG file."""
+    return any(next((root / folder).glob("*.png"), None) is not None for folder in _folders(root))
+
+
+def _folders(root: Path) -> list[str]:
+    """Folders that may hold images, relative to the root, in the order in which a name is looked up."""
+    parts = sorted(folder.name for folder in root.glob("images_*") if folder.is_dir())
+    candidates = ["images", *(f"{part}/images" for part in parts), *parts, "."]
+    return [folder for folder in candidates if (root / folder).is_dir()]
+
+
+def _paths(root: Path, names: pd.Series) -> list[str]:
+    folder_of: dict[str, str] = {}
+    for folder in _folders(root):
+        for file in (root / folder).iterdir():
+            folder_of.setdefault(file.name, folder)
+    folders = (folder_of.get(name, "images") for name in names)
+    return [name if folder == "." else f"{folder}/{name}" for folder, name in zip(folders, names, strict=True)]
+
+
+def _labels(table: pd.DataFrame, path: Path) -> list[list[str]]:
+    labels = each_unique(table["Finding Labels"], _parse_labels)
+    for index, parsed in enumerate(labels):
+        if not all(parsed):
+            shown = table["Finding Labels"].iloc[index]
+            problem = f"{shown!r} is no list of findings; write them like Effusion|Mass, or No Finding"
+            raise cell_error(path, index, "Finding Labels", problem)
+    return [list(parsed) for parsed in labels]  # a list of its own for each row
+
+
+def _parse_labels(text: str) -> list[str]:
+    return list(dict.fromkeys(label.strip() for label in text.split("|")))
+
+
+def _official_split(root: Path, names: pd.Series) -> pd.Series:
+    split_of: dict[str, str] = {}
+    for file, split in OFFICIAL_LISTS.items():
+        if not (root / file).is_file():
+            continue
+        for line, name in enumerate(metadata.read_lines(root / file), start=1):
+            if split_of.setdefault(name, split) != split:
+                raise ThoraxError(f"{root / file}, row {line}: {name} is in train_val_list.txt too; remove it from one list.")
+    return names.map(split_of).astype(object).where(names.isin(split_of), None)

@@ -1,0 +1,169 @@
+"""PadChest: 160,861 radiographs of 67,625 patients from San Juan Hospital, Alicante, labelled with 193 terms.
+
+Citation: Bustos A, Pertusa A, Salinas JM, de la Iglesia-Vayá M. PadChest: a large chest x-ray image dataset with multi-label
+annotated reports. Medical Image Analysis 66, 101797 (2020). https://doi.org/10.1016/j.media.2020.101797
+
+Licence: BIMCV's PadChest data use agreement (research use, no redistribution, no attempt to identify a patient).
+"""
+
+import ast
+import re
+import warnings
+from pathlib import Path
+
+import pandas as pd
+
+from thorax.datasets import metadata
+from thorax.datasets.metadata import UNKNOWN, cell_error, each_unique
+
+METADATA = (
+    "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv",
+    "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv.gz",
+)
+BOXES = "boxes.csv"  # not part of the published archive: phantom archives have it
+HOW_TO_GET = (
+    "request PadChest from BIMCV (https://bimcv.cipf.es/bimcv-projects/padchest/, accept its data use agreement) and put "
+    f"{METADATA[0]} (or .csv.gz) and the unpacked image folders 0/ to 54/ there"
+)
+
+_COLUMNS = (
+    "ImageID",
+    "ImageDir",
+    "StudyDate_DICOM",
+    "StudyID",
+    "PatientID",
+    "PatientBirth",
+    "PatientSex_DICOM",
+    "Projection",
+    "PhotometricInterpretation_DICOM",
+    "MethodLabel",
+    "Labels",
+)
+_ITEM = r"(?:'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\")"
+_LIST = re.compile(rf"\[\s*(?:{_ITEM}(?:\s*,\s*{_ITEM})*\s*(?:,\s*)?)?\]")
+
+
+def parse_labels(text: str) -> list[str] | None:
+    """The labels in one cell of the column Labels, a Python list literal such as `['normal', ' kyphosis', '']`.
+
+    Entries are stripped, empty ones dropped, repetitions dropped; the order stays. `nan` and a blank cell mean no labels.
+    Items must be separated by commas: Python itself would join `['a' 'b']`, the form of the CUI columns, into one label.
+
+    Returns:
+        the labels, or None where the text is no list of strings.
+    """
+    text = text.strip()
+    if text in UNKNOWN:
+        return []
+    if not _LIST.fullmatch(text):
+        return None
+    entries = [_unquote(item) for item in re.findall(_ITEM, text)]
+    if None in entries:
+        return None
+    return list(dict.fromkeys(label for entry in entries if (label := (entry or "").strip())))
+
+
+def read_catalog(root: Path) -> pd.DataFrame:
+    """The archive's catalog, in the order of the metadata file.
+
+    Returns:
+        the columns of `catalog.CATALOG`. PadChest states findings only: `negative` and `uncertain` are empty. The age is the
+        study's year minus the year of birth (no full birth date is published). Sex other than M and F is null.
+
+    Raises:
+        ThoraxError: with file, row and column of the first problem.
+    """
+    path = metadata.first_existing(root, METADATA)
+    table = metadata.read_columns(path, _COLUMNS)
+    metadata.require(table, path, ["ImageID", "ImageDir", "PatientID"])
+    metadata.require_unique(table, path, "ImageID")
+    _refuse_rounded(table, path, ["PatientID", "StudyID"])
+    age = _study_year(table, path) - metadata.numbers(table, path, "PatientBirth")
+    return pd.DataFrame(
+        {
+            "image_id": table["ImageID"],
+            "path": table["ImageDir"] + "/" + table["ImageID"],
+            "patient_id": table["PatientID"],
+            "study_id": _known(table["StudyID"]),
+            "view": _known(table["Projection"]),
+            "sex": table["PatientSex_DICOM"].where(table["PatientSex_DICOM"].isin(["M", "F"]), None),
+            "age": age.astype("float32"),
+            "positive": _labels(table, path),
+            "negative": [[] for _ in range(len(table))],
+            "uncertain": [[] for _ in range(len(table))],
+            "label_source": _known(table["MethodLabel"]),
+            "official_split": pd.Series([None] * len(table), dtype=object),
+            "photometric": _known(table["PhotometricInterpretation_DICOM"]),
+        }
+    )
+
+
+def read_boxes(root: Path) -> pd.DataFrame | None:
+    """The boxes of a phantom archive (fractions of the image); None for the published one, which has none.
+
+    Raises:
+        ThoraxError: with file, row and column of the first problem.
+    """
+    path = root / BOXES
+    if not path.is_file():
+        return None
+    table = metadata.read_columns(path, ("image_id", "label", "x", "y", "width", "height"))
+    metadata.require(table, path, list(table.columns))
+    for column in ("x", "y", "width", "height"):
+        values = metadata.numbers(table, path, column)
+        outside = ~values.between(0, 1).to_numpy()
+        if outside.any():
+            index = int(outside.argmax())
+            raise cell_error(
+                path, index, column, f"{values.iloc[index]:g} is no fraction of the image; use a number from 0 to 1"
+            )
+        table[column] = values
+    return table
+
+
+def has_images(root: Path) -> bool:
+    """Whether at least one image folder is unpacked."""
+    return any(child.is_dir() for child in root.iterdir())
+
+
+def _unquote(item: str) -> str | None:
+    if "\\" not in item:
+        return item[1:-1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # an unknown escape is only a warning in Python
+        try:
+            return ast.literal_eval(item)
+        except (SyntaxError, ValueError, Warning):
+            return None
+
+
+def _labels(table: pd.DataFrame, path: Path) -> list[list[str]]:
+    labels = each_unique(table["Labels"], parse_labels)
+    for index, parsed in enumerate(labels):
+        if parsed is None:
+            shown = table["Labels"].iloc[index][:80]
+            raise cell_error(path, index, "Labels", f"{shown!r} is no list of texts; write it like ['normal'] or nan")
+    return [list(parsed) for parsed in labels]  # a list of its own for each row
+
+
+def _refuse_rounded(table: pd.DataFrame, path: Path, columns: list[str]) -> None:
+    """Spreadsheet programs write the 39-digit identifiers as 8.39861E+35, which merges patients."""
+    for column in columns:
+        rounded = table[column].str.fullmatch(r"\d([.,]\d+)?[Ee]\+?\d+").to_numpy(bool)
+        if rounded.any():
+            index = int(rounded.argmax())
+            problem = f"{table[column].iloc[index]!r} was rounded by a spreadsheet program; use the archive's own file"
+            raise cell_error(path, index, column, problem)
+
+
+def _study_year(table: pd.DataFrame, path: Path) -> pd.Series:
+    column = table["StudyDate_DICOM"]
+    wrong = ~(column.isin(UNKNOWN) | column.str.fullmatch(r"\d{8}")).to_numpy(bool)
+    if wrong.any():
+        index = int(wrong.argmax())
+        raise cell_error(path, index, "StudyDate_DICOM", f"{column.iloc[index]!r} is no date like 20140915; correct it")
+    return metadata.numbers(pd.DataFrame({"year": column.str[:4]}), path, "year")
+
+
+def _known(column: pd.Series) -> pd.Series:
+    return column.where(~column.isin(UNKNOWN), None)

@@ -1,0 +1,265 @@
+"""Label sets: the classes of a problem and the images that have them, from a catalog's own labels or their general terms."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from thorax import catalog as catalogs
+from thorax import store
+from thorax.config import LabelSet
+from thorax.errors import ThoraxError
+
+TERM_TABLES = {"padchest": Path(__file__).with_name("data") / "padchest_terms.csv"}  # archives whose labels form a tree
+UMBRELLAS = ("radiological finding", "differential diagnosis", "localization")  # roots that only hold other terms together
+
+REPORT_COLUMNS = ("class", "images", "patients", "status", "in_tree")
+CONSIDERED = "(images considered)"  # rows of the report that are no class
+WITHOUT_LABELS = "(without any label)"
+NO_CLASS_LEFT = "(without a kept class)"
+LABEL_SET = "(label set)"
+
+
+@dataclass(frozen=True)
+class TermTree:
+    """An archive's terms and their parents; a directed acyclic graph, since some terms have two parents.
+
+    Args:
+        parents: of each term, in the source's order; empty for a root.
+    """
+
+    parents: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def load(cls, path: Path | str = TERM_TABLES["padchest"]) -> "TermTree":
+        """Read a table with one row per edge (term, parent, cui), a root's parent being empty.
+
+        The default is PadChest's tree as its authors publish it (https://github.com/auriml/Rx-thorax-automatic-captioning);
+        Bustos et al. 2020, section 4.
+        """
+        parents: dict[str, tuple[str, ...]] = {}
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            for edge in csv.DictReader(file):
+                known = parents.get(edge["term"], ())
+                parents[edge["term"]] = (*known, edge["parent"]) if edge["parent"] else known
+        return cls(parents)
+
+    @cached_property
+    def children(self) -> dict[str, tuple[str, ...]]:
+        """The terms directly below each term; empty for a leaf."""
+        below: dict[str, list[str]] = {term: [] for term in self.parents}
+        for term, parents in self.parents.items():
+            for parent in parents:
+                below[parent].append(term)
+        return {term: tuple(terms) for term, terms in below.items()}
+
+    def __contains__(self, term: str) -> bool:
+        return term in self.parents
+
+    def general(self, term: str) -> tuple[str, ...]:
+        """The term's topmost ancestors below the umbrella roots, sorted; several where the term has several parents.
+
+        A term that is topmost itself (a root such as normal or exclude, or unchanged) maps to itself, and so does a term that
+        is not in the tree.
+        """
+        parents = self.parents.get(term, ())
+        if not parents:
+            return (term,)
+        topmost = {term} if any(parent in UMBRELLAS for parent in parents) else set()
+        above = (self.general(parent) for parent in parents if parent not in UMBRELLAS)
+        return tuple(sorted(topmost.union(*above)))
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """A label set and how it came about.
+
+    Args:
+        frame: image_id, patient_id and one int8 column per class (1, 0, -1 = ignored), sorted by image_id.
+        classes: by number of images, the largest first; ties by name.
+        report: `REPORT_COLUMNS`, one row per class of the data with its status (kept, excluded, too few images, too few
+            patients) and whether the archive's term tree has it (null where there is no tree); then the rows in parentheses,
+            which count images that were considered, dropped and kept.
+        unknown: labels of the data that are not in the tree; each is a class of its own.
+    """
+
+    frame: pd.DataFrame
+    classes: tuple[str, ...]
+    report: pd.DataFrame
+    unknown: tuple[str, ...]
+
+
+def build(
+    settings: LabelSet, archive: str, catalog: pd.DataFrame, ingested: pd.DataFrame | None = None, name: str = "label_set"
+) -> LabelTable:
+    """Make the label set of a catalog.
+
+    An image counts if its view is one of `settings.views` and, where `ingested` is given, if it is readable and not stored with
+    one of `settings.drop_channels` (from the catalog alone channels are not known, and all images count). Images that are left
+    without a class are dropped (Liz et al. 2022, section 3.1), or kept as all-negative rows with `keep_unlabelled`; images that
+    come without any label are always dropped, since nothing is known of them. A class that is only uncertain is ignored (-1).
+
+    Args:
+        settings: grouping, minimum counts, exclusions.
+        archive: a key of `datasets.ARCHIVES`; its term tree, if it has one, gives the general terms.
+        catalog: the columns of `catalog.CATALOG`.
+        ingested: the columns of `catalog.INGESTED`.
+        name: of the label set, for errors.
+
+    Raises:
+        ThoraxError: a grouping that the archive has no tree for, an excluded class that the data do not have, no image that
+            counts, or too few classes left.
+    """
+    tree = TermTree.load(TERM_TABLES[archive]) if archive in TERM_TABLES else None
+    if settings.grouping == "general" and tree is None:
+        raise ThoraxError(
+            f"label_sets.{name}.grouping is general, but archive {archive!r} has no term tree: write grouping: specific."
+        )
+    groups = _groups(catalog, tree if settings.grouping == "general" else None)
+    _check_exclusions(settings, groups, name)
+    images = _countable(settings, catalog, ingested, name)
+    positive = _mentions(images["positive"], groups)
+    uncertain = _mentions(images["uncertain"], groups)
+    report = _count(positive, images["patient_id"])
+    report["status"] = _status(report, settings)
+    report["in_tree"] = None if tree is None else [term in tree for term in report["class"]]
+    classes = report.loc[report["status"] == "kept", "class"].tolist()
+    _check_classes(report, settings, name)
+
+    matrix = _matrix(positive, uncertain, len(images), classes)
+    labelled = (images["positive"].map(len) + images["negative"].map(len) + images["uncertain"].map(len)).to_numpy() > 0
+    with_class = (matrix == 1).any(axis=1)
+    keep = labelled if settings.keep_unlabelled else with_class
+    frame = pd.concat([images[["image_id", "patient_id"]], pd.DataFrame(matrix, columns=classes)], axis=1)[keep]
+    summary = {
+        CONSIDERED: (np.ones(len(images), bool), ""),
+        WITHOUT_LABELS: (~labelled, "dropped"),
+        NO_CLASS_LEFT: (labelled & ~with_class, "kept as negative" if settings.keep_unlabelled else "dropped"),
+        LABEL_SET: (keep, "kept"),
+    }
+    rows = [(key, rows.sum(), images["patient_id"][rows].nunique(), text, None) for key, (rows, text) in summary.items()]
+    report = pd.concat([report, pd.DataFrame(rows, columns=list(REPORT_COLUMNS), dtype=object)], ignore_index=True)
+    report = report.astype({"images": "int64", "patients": "int64"})
+    mentioned = set(chain.from_iterable(images["positive"])) | set(chain.from_iterable(images["uncertain"]))
+    unknown = () if tree is None else tuple(sorted(label for label in mentioned if label not in tree))
+    return LabelTable(frame.reset_index(drop=True), tuple(classes), report, unknown)
+
+
+def make_label_set(
+    settings: LabelSet, archive: str, catalog: Path | str, ingested: Path | str | None, out: Path | str, report: Path | str
+) -> None:
+    """Write a label set (`catalog.labels_schema`) and its report (CSV) from the tables on disk; errors as in `build`.
+
+    Args:
+        settings: of the label set; its name, for errors, is that of `out`.
+        archive: a key of `datasets.ARCHIVES`.
+        catalog: the data set's catalog.
+        ingested: the data set's table of ingested images, or None to count from metadata alone.
+        out: Parquet file.
+        report: CSV file, columns `REPORT_COLUMNS`.
+    """
+    columns = ["image_id", "patient_id", "view", "positive", "negative", "uncertain"]
+    known = None if ingested is None else store.read_table(ingested, ["image_id", "ok", "channels"])
+    table = build(settings, archive, store.read_table(catalog, columns), known, Path(out).stem)
+    store.write_table(table.frame, out, catalogs.labels_schema(list(table.classes)))
+    store.write_text(table.report.to_csv(index=False, lineterminator="\n"), report)
+
+
+def _groups(catalog: pd.DataFrame, tree: TermTree | None) -> dict[str, tuple[str, ...]]:
+    """The classes that each label of the data belongs to."""
+    labels = set(chain.from_iterable(catalog["positive"])) | set(chain.from_iterable(catalog["uncertain"]))
+    return {label: (label,) if tree is None else tree.general(label) for label in sorted(labels)}
+
+
+def _check_exclusions(settings: LabelSet, groups: dict[str, tuple[str, ...]], name: str) -> None:
+    classes = set(chain.from_iterable(groups.values()))
+    for excluded in settings.exclude:
+        if excluded not in classes:
+            raise ThoraxError(
+                f"label_sets.{name}.exclude names {excluded!r}, which is no {settings.grouping} class of data set "
+                f"{settings.dataset!r}: correct its name or remove it."
+            )
+
+
+def _countable(settings: LabelSet, catalog: pd.DataFrame, ingested: pd.DataFrame | None, name: str) -> pd.DataFrame:
+    images = catalog[catalog["view"].isin(settings.views)]
+    if images.empty:
+        found = ", ".join(sorted(catalog["view"].dropna().unique())) or "none"
+        raise ThoraxError(
+            f"label_sets.{name}.views: no image of data set {settings.dataset!r} has one of the views "
+            f"{', '.join(settings.views)}; choose from those it has ({found})."
+        )
+    if ingested is not None:
+        facts = ingested.set_index("image_id")[["ok", "channels"]].reindex(images["image_id"])
+        if facts["ok"].isna().any():
+            lost = facts.index[facts["ok"].isna()][0]
+            raise ThoraxError(
+                f"label_sets.{name}: image {lost!r} of data set {settings.dataset!r} is in its catalog but was not ingested; "
+                "run the ingestion of this data set again."
+            )
+        usable = facts["ok"].to_numpy(bool) & ~facts["channels"].isin(settings.drop_channels).to_numpy()
+        images = images[usable]
+        if images.empty:
+            raise ThoraxError(
+                f"label_sets.{name}: no image of data set {settings.dataset!r} in the views {', '.join(settings.views)} is both readable "
+                "and allowed by drop_channels; look up the reasons in its table of ingested images."
+            )
+    return images.sort_values("image_id", ignore_index=True)
+
+
+def _mentions(lists: Iterable[Sequence[str]], groups: dict[str, tuple[str, ...]]) -> pd.DataFrame:
+    """One row (image, class) for each class of an image, once; `image` is the position in `lists`."""
+    lists = list(lists)
+    labels = pd.Series(list(chain.from_iterable(lists)), dtype=object)
+    images = np.repeat(np.arange(len(lists)), [len(entries) for entries in lists])
+    exploded = pd.DataFrame({"image": images, "class": labels.map(groups)}).explode("class", ignore_index=True)
+    return exploded.drop_duplicates(ignore_index=True)
+
+
+def _count(mentions: pd.DataFrame, patients: pd.Series) -> pd.DataFrame:
+    counted = mentions.assign(patient=patients.to_numpy()[mentions["image"].to_numpy(np.int64)]).groupby("class", sort=True)
+    report = counted.agg(images=("image", "size"), patients=("patient", "nunique")).reset_index()
+    return report.sort_values(["images", "class"], ascending=[False, True], ignore_index=True)
+
+
+def _status(report: pd.DataFrame, settings: LabelSet) -> np.ndarray:
+    conditions = {
+        "excluded": report["class"].isin(settings.exclude),
+        "too few images": report["images"] < settings.min_images,
+        "too few patients": report["patients"] < settings.min_patients,
+    }
+    return np.select(list(conditions.values()), list(conditions), default="kept")
+
+
+def _check_classes(report: pd.DataFrame, settings: LabelSet, name: str) -> None:
+    """A single class is a problem only where images without it are kept: otherwise it would be positive everywhere."""
+    needed = 1 if settings.keep_unlabelled else 2
+    kept = int((report["status"] == "kept").sum())
+    if kept >= needed:
+        return
+    dropped = report[report["status"].str.startswith("too few")]
+    if dropped.empty:
+        advice = "the images counted have no more classes; shorten exclude or choose other views"
+    else:
+        next_class = dropped.iloc[0]
+        key = "min_images" if next_class["status"] == "too few images" else "min_patients"
+        advice = (
+            f"the next, {next_class['class']!r}, has {next_class['images']} images of {next_class['patients']} patients; "
+            f"lower {key} ({getattr(settings, key)})"
+        )
+    raise ThoraxError(f"label_sets.{name} keeps {kept} of the {needed} classes that it needs at least: {advice}.")
+
+
+def _matrix(positive: pd.DataFrame, uncertain: pd.DataFrame, images: int, classes: list[str]) -> np.ndarray:
+    """(images, classes) int8: 1 where positive, else -1 where uncertain, else 0."""
+    column = {name: index for index, name in enumerate(classes)}
+    matrix = np.zeros((images, len(classes)), np.int8)
+    for mentions, value in ((uncertain, catalogs.IGNORED), (positive, 1)):
+        kept = mentions[mentions["class"].isin(classes)]
+        matrix[kept["image"].to_numpy(np.int64), kept["class"].map(column).to_numpy(np.int64)] = value
+    return matrix

@@ -1,0 +1,314 @@
+"""Label sets: the term tree, counting and dropping on hand-made catalogs, and the paper's numbers on the real metadata."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thorax import catalog, store
+from thorax.config import LabelSet
+from thorax.datasets import ARCHIVES
+from thorax.errors import ThoraxError
+from thorax.labels import LABEL_SET, NO_CLASS_LEFT, TERM_TABLES, UMBRELLAS, WITHOUT_LABELS, TermTree, build, make_label_set
+
+REAL = Path(__file__).parents[2].parent / "shared" / "data"
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real metadata is not beside the checkout")
+TREE = TermTree.load()
+
+
+def label_set(**options) -> LabelSet:
+    return LabelSet(dataset="d", **options)
+
+
+def images(*rows: tuple[str, list[str]], view: str = "PA") -> pd.DataFrame:
+    """A catalog with one row (patient, positive labels) per image; images are named i0, i1, ..."""
+    return pd.DataFrame(
+        {
+            "image_id": [f"i{index}" for index in range(len(rows))],
+            "patient_id": [patient for patient, _ in rows],
+            "view": view,
+            "positive": [labels for _, labels in rows],
+            "negative": [[] for _ in rows],
+            "uncertain": [[] for _ in rows],
+        }
+    )
+
+
+def ingested(frame: pd.DataFrame, channels: int = 1) -> pd.DataFrame:
+    return pd.DataFrame({"image_id": frame["image_id"], "ok": True, "channels": channels})
+
+
+def counts(table) -> dict[str, tuple[int, int, str]]:
+    return {row["class"]: (row["images"], row["patients"], row["status"]) for _, row in table.report.iterrows()}
+
+
+EXAMPLE = images(
+    ("p", ["normal"]),
+    ("p", ["nodule", "mass"]),
+    ("q", ["mass", "normal"]),
+    ("q", ["nodule"]),
+    ("r", ["kyphosis"]),
+    ("r", []),
+    ("s", ["nodule"]),
+)
+
+
+@pytest.mark.parametrize(
+    ("term", "general"),
+    [
+        ("normal", ("normal",)),
+        ("exclude", ("exclude",)),
+        ("suboptimal study", ("suboptimal study",)),
+        ("unchanged", ("unchanged",)),
+        ("nodule", ("nodule",)),
+        ("air bronchogram", ("infiltrates",)),
+        ("calcified granuloma", ("calcified densities", "granuloma")),
+        ("adenopathy", ("adenopathy", "hilar enlargement")),
+        ("calcified mediastinal adenopathy", ("adenopathy", "calcified densities", "hilar enlargement")),
+        ("aortic aneurysm", ("aortic aneurysm", "mediastinal enlargement")),
+        ("supra aortic elongation", ("aortic elongation", "mediastinal enlargement")),
+        ("COVID 19", ("pneumonia",)),
+        ("lipomatosis", ("lipomatosis",)),
+    ],
+)
+def test_general_terms(term, general):
+    assert TREE.general(term) == general
+
+
+def test_the_tree_is_whole():
+    edges = sum(len(parents) for parents in TREE.parents.values())
+    roots = [term for term, parents in TREE.parents.items() if not parents]
+    assert (len(TREE.parents), edges + len(roots)) == (304, 332)
+    assert roots == ["normal", "exclude", "suboptimal study", *UMBRELLAS]
+    assert sum(len(children) for children in TREE.children.values()) == edges
+    assert TREE.children["granuloma"] == ("calcified granuloma",)
+    assert TREE.parents["calcified granuloma"] == ("calcified densities", "granuloma")
+    assert "lipomatosis" not in TREE
+
+
+def test_general_terms_are_the_ancestors_just_below_an_umbrella():
+    below_umbrella = {term for umbrella in UMBRELLAS for term in TREE.children[umbrella]}
+    for term in set(TREE.parents) - set(UMBRELLAS):
+        ancestors = {term}
+        while (grown := ancestors.union(*(TREE.parents[ancestor] for ancestor in ancestors))) != ancestors:
+            ancestors = grown
+        assert set(TREE.general(term)) == (ancestors & below_umbrella or {term})
+
+
+@needs_real
+@pytest.mark.real
+def test_the_tree_agrees_with_its_source():
+    """Each line of the drawing is `(4 characters per level)term [facts]`; read it the other way round, from the leaves."""
+    lines = (REAL / "metadata" / "padchest_term_tree.txt").read_text(encoding="utf-8").splitlines()
+    drawn = [(len(line) - len(line.lstrip("│├└─ \u00a0")), line.lstrip("│├└─ \u00a0").split(" [")[0]) for line in lines]
+    edges = set()
+    for index, (indent, term) in enumerate(drawn):
+        above = [parent for level, parent in drawn[:index] if level == indent - 4]
+        edges.add((term, above[-1] if indent else ""))
+    table = pd.read_csv(TERM_TABLES["padchest"], dtype=str, keep_default_na=False)
+    assert set(zip(table["term"], table["parent"], strict=True)) == edges
+    assert len(table) == len(edges)
+    assert table.loc[table["term"] == "hiatal hernia", "cui"].unique().tolist() == ["C3489393"]
+
+
+def test_specific_classes_are_ordered_and_counted():
+    table = build(label_set(), "padchest", EXAMPLE)
+    assert table.classes == ("nodule", "mass", "normal", "kyphosis")
+    assert table.frame.columns.tolist() == ["image_id", "patient_id", *table.classes]
+    assert table.frame["image_id"].tolist() == ["i0", "i1", "i2", "i3", "i4", "i6"]
+    assert table.frame[list(table.classes)].to_numpy().tolist() == [
+        [0, 0, 1, 0],
+        [1, 1, 0, 0],
+        [0, 1, 1, 0],
+        [1, 0, 0, 0],
+        [0, 0, 0, 1],
+        [1, 0, 0, 0],
+    ]
+    assert counts(table) == {
+        "nodule": (3, 3, "kept"),
+        "mass": (2, 2, "kept"),
+        "normal": (2, 2, "kept"),
+        "kyphosis": (1, 1, "kept"),
+        "(images considered)": (7, 4, ""),
+        WITHOUT_LABELS: (1, 1, "dropped"),
+        NO_CLASS_LEFT: (0, 0, "dropped"),
+        LABEL_SET: (6, 4, "kept"),
+    }
+
+
+def test_minimum_counts_and_exclusions_are_reported():
+    table = build(label_set(min_images=2, min_patients=3, exclude=["normal"], keep_unlabelled=True), "padchest", EXAMPLE)
+    assert table.classes == ("nodule",)
+    assert counts(table) == {
+        "nodule": (3, 3, "kept"),
+        "mass": (2, 2, "too few patients"),
+        "normal": (2, 2, "excluded"),
+        "kyphosis": (1, 1, "too few images"),
+        "(images considered)": (7, 4, ""),
+        WITHOUT_LABELS: (1, 1, "dropped"),
+        NO_CLASS_LEFT: (3, 3, "kept as negative"),
+        LABEL_SET: (6, 4, "kept"),
+    }
+    assert table.frame["nodule"].tolist() == [0, 1, 0, 1, 0, 1]
+
+
+def test_images_without_a_class_are_dropped():
+    table = build(label_set(exclude=["kyphosis"], min_images=2), "padchest", EXAMPLE)
+    assert table.frame["image_id"].tolist() == ["i0", "i1", "i2", "i3", "i6"]
+    assert counts(table)[NO_CLASS_LEFT] == (1, 1, "dropped")
+
+
+def test_a_label_may_give_two_general_classes_and_two_labels_one():
+    frame = images(("p", ["calcified granuloma", "granuloma"]), ("q", ["calcified densities"]), ("q", ["lipomatosis"]))
+    table = build(label_set(grouping="general"), "padchest", frame)
+    assert table.classes == ("calcified densities", "granuloma", "lipomatosis")
+    assert table.frame[list(table.classes)].to_numpy().tolist() == [[1, 1, 0], [1, 0, 0], [0, 0, 1]]
+    assert table.unknown == ("lipomatosis",)
+    assert dict(zip(table.report["class"], table.report["in_tree"], strict=True))["lipomatosis"] is False
+
+
+def test_labels_are_never_matched_by_their_parts():
+    frame = images(("p", ["consolidation"]), ("q", ["alveolar consolidation"]))
+    table = build(label_set(), "padchest", frame)
+    assert table.classes == ("alveolar consolidation", "consolidation")
+    assert table.frame["consolidation"].tolist() == [1, 0]
+
+
+def test_only_chosen_views_count():
+    frame = pd.concat([EXAMPLE, images(("t", ["kyphosis"]), view="L").assign(image_id="side")])
+    assert counts(build(label_set(), "padchest", frame))["kyphosis"] == (1, 1, "kept")
+    assert counts(build(label_set(views=["PA", "L"]), "padchest", frame))["kyphosis"] == (2, 2, "kept")
+
+
+def test_unreadable_images_and_dropped_channels_do_not_count():
+    facts = ingested(EXAMPLE)
+    facts.loc[0, ["ok", "channels"]] = [False, 0]
+    facts.loc[1, "channels"] = 4
+    table = build(label_set(drop_channels=[4]), "padchest", EXAMPLE, facts)
+    assert table.frame["image_id"].tolist() == ["i2", "i3", "i4", "i6"]
+    assert counts(table)["nodule"] == (2, 2, "kept")
+    assert build(label_set(), "padchest", EXAMPLE, facts).frame["image_id"].tolist() == ["i1", "i2", "i3", "i4", "i6"]
+
+
+def test_no_finding_excluded_and_unlabelled_kept():
+    frame = images(("1", ["No Finding"]), ("1", ["Mass"]), ("2", ["Mass", "Hernia"]))
+    table = build(label_set(exclude=["No Finding"], keep_unlabelled=True), "nih", frame)
+    assert table.classes == ("Mass", "Hernia")
+    assert table.frame[["Mass", "Hernia"]].to_numpy().tolist() == [[0, 0], [1, 0], [1, 1]]
+    assert build(label_set(), "nih", frame).classes == ("Mass", "Hernia", "No Finding")
+
+
+def test_uncertain_labels_are_ignored_unless_positive():
+    frame = images(("p", ["mass"]), ("q", ["nodule"]), ("r", ["mass"]))
+    frame["uncertain"] = [["nodule"], ["calcified granuloma", "nodule"], []]
+    table = build(label_set(), "padchest", frame)
+    assert table.frame[["mass", "nodule"]].to_numpy().tolist() == [[1, -1], [0, 1], [1, 0]]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.randoms(use_true_random=False), st.sampled_from(["specific", "general"]))
+def test_the_order_of_rows_and_labels_does_not_matter(random, grouping):
+    order = list(range(len(EXAMPLE)))
+    random.shuffle(order)
+    shuffled = EXAMPLE.iloc[order].assign(
+        positive=[random.sample(labels, len(labels)) for labels in EXAMPLE["positive"].iloc[order]]
+    )
+    facts = ingested(EXAMPLE).sample(frac=1, random_state=1)
+    expected = build(label_set(grouping=grouping), "padchest", EXAMPLE)
+    result = build(label_set(grouping=grouping), "padchest", shuffled, facts)
+    pd.testing.assert_frame_equal(result.frame, expected.frame)
+    pd.testing.assert_frame_equal(result.report, expected.report)
+
+
+@pytest.mark.parametrize(
+    ("options", "archive", "parts"),
+    [
+        ({"grouping": "general"}, "nih", ["label_sets.mine.grouping", "specific"]),
+        ({"exclude": ["normal", "Nodul"]}, "padchest", ["label_sets.mine.exclude", "'Nodul'"]),
+        ({"views": ["L"]}, "padchest", ["label_sets.mine.views", "(PA)"]),
+        ({"min_images": 100}, "padchest", ["label_sets.mine keeps 0", "'nodule'", "3 images", "lower min_images (100)"]),
+        ({"min_images": 3}, "padchest", ["label_sets.mine keeps 1 of the 2", "'mass'", "lower min_images (3)"]),
+        ({"min_patients": 4}, "padchest", ["label_sets.mine keeps 0", "lower min_patients (4)"]),
+        ({"exclude": ["normal", "nodule", "mass", "kyphosis"]}, "padchest", ["label_sets.mine keeps 0", "shorten exclude"]),
+    ],
+)
+def test_impossible_settings_are_named(options, archive, parts):
+    with pytest.raises(ThoraxError) as caught:
+        build(label_set(**options), archive, EXAMPLE, None, "mine")
+    assert all(part in str(caught.value) for part in parts), str(caught.value)
+
+
+def test_images_that_nothing_is_known_of():
+    with pytest.raises(ThoraxError, match=r"keeps 0"):
+        build(label_set(keep_unlabelled=True), "padchest", images(("p", []), ("q", [])))
+    with pytest.raises(ThoraxError, match=r"no image .* is both readable"):
+        build(label_set(), "padchest", EXAMPLE, ingested(EXAMPLE).assign(ok=False))
+    with pytest.raises(ThoraxError, match=r"'i6' .* was not ingested"):
+        build(label_set(), "padchest", EXAMPLE, ingested(EXAMPLE).iloc[:-1])
+
+
+def test_make_label_set_writes_the_table_and_its_report(tmp_path):
+    full = EXAMPLE.assign(**{name: None for name in catalog.CATALOG.names if name not in EXAMPLE}).sample(
+        frac=1, random_state=0
+    )
+    store.write_table(full, tmp_path / "catalog.parquet", catalog.CATALOG)
+    facts = ingested(EXAMPLE).assign(reason=None, rows=1, columns=1, bits=8, low=0, high=1, shard=0, row=0)
+    store.write_table(facts, tmp_path / "ingested.parquet", catalog.INGESTED)
+    out, report = tmp_path / "labels" / "mine.parquet", tmp_path / "labels" / "mine.csv"
+    chosen = label_set(min_images=2)
+    make_label_set(chosen, "padchest", tmp_path / "catalog.parquet", tmp_path / "ingested.parquet", out, report)
+    table = build(chosen, "padchest", EXAMPLE)
+    written = store.read_table(out)
+    assert catalog.class_columns(written) == ["nodule", "mass", "normal"]
+    assert (written[list(table.classes)].dtypes == "int8").all()
+    assert written.to_numpy().tolist() == table.frame.to_numpy().tolist()
+    assert report.read_text().splitlines()[:2] == ["class,images,patients,status,in_tree", "nodule,3,3,kept,True"]
+    assert "(label set),5,3,kept," in report.read_text()
+    make_label_set(chosen, "padchest", tmp_path / "catalog.parquet", None, out, report)
+    assert store.read_table(out).equals(written)
+    with pytest.raises(ThoraxError, match=r"label_sets.mine keeps 0"):
+        make_label_set(label_set(min_images=9), "padchest", tmp_path / "catalog.parquet", None, out, report)
+
+
+@pytest.fixture(scope="module")
+def real_padchest() -> pd.DataFrame:
+    return ARCHIVES["padchest"].read_catalog(REAL / "metadata")
+
+
+@needs_real
+@pytest.mark.real
+def test_real_padchest_specific(real_padchest):
+    table = build(label_set(min_images=1000), "padchest", real_padchest)
+    labels = table.frame[list(table.classes)]
+    assert (len(table.classes), len(table.frame), table.frame["patient_id"].nunique()) == (35, 85_455, 58_909)
+    assert (labels.sum(axis=1) == 12).sum() == 4
+    assert (table.classes[0], labels.iloc[:, 0].sum()) == ("normal", 34_369)
+    assert (table.classes[-1], labels.iloc[:, -1].sum()) == ("supra aortic elongation", 1_046)
+    assert table.unknown == ("hypoexpansion basal", "lipomatosis")
+    summary = counts(table)
+    assert summary["lipomatosis"][0] == 1
+    assert summary["hypoexpansion basal"][0] == 68
+    assert summary[WITHOUT_LABELS][0] == 65 + 408  # `nan`, and lists of empty entries only
+    more = build(label_set(min_images=200), "padchest", real_padchest)
+    assert (len(more.classes), len(more.frame)) == (87, 90_268)
+
+
+@needs_real
+@pytest.mark.real
+def test_real_padchest_general(real_padchest):
+    table = build(label_set(min_images=200, grouping="general"), "padchest", real_padchest)
+    assert (len(table.classes), len(table.frame)) == (58, 91_025)
+    table = build(label_set(min_images=200, grouping="general", exclude=["exclude"]), "padchest", real_padchest)
+    assert (len(table.classes), len(table.frame), table.frame["patient_id"].nunique()) == (57, 90_226, 61_420)
+
+
+@needs_real
+@pytest.mark.real
+def test_real_nih():
+    frame = ARCHIVES["nih"].read_catalog(REAL / "metadata")
+    table = build(label_set(views=["PA", "AP"], exclude=["No Finding"], keep_unlabelled=True), "nih", frame)
+    assert (len(table.classes), len(table.frame), table.frame["patient_id"].nunique()) == (14, 112_120, 30_805)
+    assert (table.frame[list(table.classes)].sum(axis=1) == 0).sum() == 60_361
+    assert len(build(label_set(views=["PA", "AP"]), "nih", frame).classes) == 15
