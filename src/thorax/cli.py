@@ -181,6 +181,12 @@ def _figure_lungs(a: Arguments) -> None:
     figures.make_lungs_figure(a.catalog, a.ingested, a.arrays, a.lungs, a.masks, a.images, a.seed, a.out)
 
 
+def _config_reference(a: Arguments) -> None:
+    from thorax import config_reference
+
+    config_reference.write_reference(a.out)
+
+
 def _show(a: Arguments) -> None:
     print(a.table.read_text(encoding="utf-8"), end="")
 
@@ -302,6 +308,7 @@ def _parser() -> argparse.ArgumentParser:
         catalog, ingested, _paths("--arrays", "packed images"), _paths("--lungs", "tables of crop boxes"),
         _paths("--masks", "masks"), images, seed, stem,
     )  # fmt: skip
+    verb("config-reference", _config_reference, "write docs/configuration.md and its JSON schema", _path("--out", "folder"))
     verb("show", _show, "print a table for people", _path("--table", "Markdown or text file"))
     return parser
 

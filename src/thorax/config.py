@@ -45,7 +45,7 @@ class Dataset(Block):
 class LabelSet(Block):
     """The classes of a problem and the images that have them."""
 
-    dataset: Name
+    dataset: Name = Field(description="whose images")
     views: list[str] = Field(["PA"], min_length=1, description="views whose images count")
     grouping: Literal["specific", "general"] = Field(
         "specific", description="the archive's own labels, or their topmost ancestors in the term tree"
@@ -64,10 +64,10 @@ class Split(Block):
     """One assignment of a data set's patients to train, val and test, shared by the label sets it names."""
 
     label_sets: list[Name] = Field(min_length=1, description="stratified over all classes and totals of all of these")
-    train: Fraction = 0.7
-    val: Fraction = 0.1
-    test: Fraction = 0.2
-    seed: int = 0
+    train: Fraction = Field(0.7, description="share of the images")
+    val: Fraction = Field(0.1, description="share of the images")
+    test: Fraction = Field(0.2, description="share of the images")
+    seed: int = Field(0, description="same seed, same split")
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> "Split":
@@ -88,16 +88,16 @@ class Segmenter(Block):
     )
     size: int = Field(128, ge=32, multiple_of=16, description="pixels on a side that the network sees")
     filters: list[int] = Field([16, 32, 64, 128], min_length=2, description="filters of each resolution")
-    epochs: int = Field(60, ge=1)
-    batch_size: int = Field(8, ge=1)
-    learning_rate: float = Field(2e-3, gt=0)
-    seed: int = 0
+    epochs: int = Field(60, ge=1, description="passes over the pairs")
+    batch_size: int = Field(8, ge=1, description="pairs per step")
+    learning_rate: float = Field(2e-3, gt=0, description="of Adam, at the start")
+    seed: int = Field(0, description="of weights, order and augmentation")
 
 
 class ImageSet(Block):
     """How ingested images become training images."""
 
-    dataset: Name
+    dataset: Name = Field(description="whose images")
     size: int = Field(224, ge=16, description="pixels on a side")
     crop: Literal["none", "lungs"] = Field("none", description="lungs: from the lung mask's box down to the lower border")
     segmenter: Name | None = Field(None, description="whose masks the crop uses")
@@ -118,7 +118,7 @@ class Augmentation(Block):
     height_shift: Fraction = Field(0.1, description="fraction of the height, to either side")
     shear: float = Field(0.1, ge=0, le=45, description="DEGREES, as ImageDataGenerator takes them")
     zoom: Fraction = Field(0.1, description="0.1: a factor from 0.9 to 1.1, drawn for each axis")
-    horizontal_flip: bool = True
+    horizontal_flip: bool = Field(True, description="mirror half of the images")
     brightness: tuple[float, float] = Field((0.7, 1.1), description="range of the factor")
     channel_shift: Fraction = Field(0.05, description="added to intensities in [0, 1], to either side")
 
@@ -131,17 +131,19 @@ class Training(Block):
     input_scaling: Literal["unit", "backbone"] = Field("unit", description="[0, 1], or what the backbone was published with")
     freeze: Fraction = Field(0.1, description="share of the convolutional layers, counted from the input, that stay fixed")
     dense_units: int = Field(512, ge=1, description="units of the head's hidden layer")
-    dropout: float = Field(0.2, ge=0, lt=1)
+    dropout: float = Field(0.2, ge=0, lt=1, description="share of the hidden units dropped in training")
     batch_norm_momentum: float | None = Field(None, gt=0, lt=1, description="0.9 where training is short and from scratch")
-    loss: Literal["weighted_bce", "bce"] = "weighted_bce"
+    loss: Literal["weighted_bce", "bce"] = Field(
+        "weighted_bce", description="cross-entropy with logits; weighted: positives count negatives / positives of their class"
+    )
     max_pos_weight: float | None = Field(None, gt=0, description="cap of negatives / positives per class")
-    learning_rate: float = Field(1e-4, gt=0)
-    batch_size: int = Field(32, ge=1)
-    epochs: int = Field(350, ge=1)
+    learning_rate: float = Field(1e-4, gt=0, description="of Adam")
+    batch_size: int = Field(32, ge=1, description="images per step")
+    epochs: int = Field(350, ge=1, description="at most so many")
     patience: int = Field(25, ge=1, description="epochs without improvement of val_loss after which training stops")
     min_delta: float = Field(1e-3, ge=0, description="smaller improvements do not count")
-    augmentation: Augmentation | None = Field(Augmentation(), description="null: none")
-    seed: int = 0
+    augmentation: Augmentation | None = Field(Augmentation(), description="random changes of the training images; null: none")
+    seed: int = Field(0, description="of weights, order, dropout and augmentation")
 
 
 class Ensemble(Block):
@@ -150,21 +152,21 @@ class Ensemble(Block):
     rule: Literal["ctp", "ptc_lw", "ptc_mode"] = Field(
         description="combine then predict; or predict then combine, by label-wise majority or by the most frequent label set"
     )
-    members: list[str] = Field(min_length=2)
+    members: list[str] = Field(min_length=2, description="which members it combines")
 
 
 class Experiment(Block):
     """One study: a problem, a way to train, members, ensembles, tables and figures."""
 
-    title: str
+    title: str = Field(description="heading of tables and figures")
     paper: str | None = Field(None, description="the paper's key, e.g. liz2022")
     data: Literal["archive", "sample", "phantom"] = Field("archive", description="what the tables say they were run on")
-    label_set: Name
-    split: Name
-    image_set: Name
+    label_set: Name = Field(description="the classes")
+    split: Name = Field(description="which patients train, validate and test; must list the label set")
+    image_set: Name = Field(description="what the networks see")
     training: dict[str, Any] = Field({}, description="training settings that all members share")
     members: dict[Name, dict[str, Any]] = Field(min_length=1, description="each a training: backbone, and what differs")
-    ensembles: dict[Name, Ensemble] = {}
+    ensembles: dict[Name, Ensemble] = Field({}, description="rules that combine members")
     cases: int = Field(12, ge=1, description="test images that are explained by heatmaps")
     seed: int = Field(0, description="of the choice of cases and of the intervals")
 
@@ -190,12 +192,12 @@ class Experiment(Block):
 class Config(Block):
     """The whole configuration."""
 
-    datasets: dict[Name, Dataset]
-    label_sets: dict[Name, LabelSet]
-    splits: dict[Name, Split]
-    segmenters: dict[Name, Segmenter] = {}
-    image_sets: dict[Name, ImageSet]
-    experiments: dict[Name, Experiment]
+    datasets: dict[Name, Dataset] = Field(description="archives")
+    label_sets: dict[Name, LabelSet] = Field(description="classes and the images that have them")
+    splits: dict[Name, Split] = Field(description="assignments of patients")
+    segmenters: dict[Name, Segmenter] = Field({}, description="networks that find lungs")
+    image_sets: dict[Name, ImageSet] = Field(description="ways to make training images")
+    experiments: dict[Name, Experiment] = Field(description="studies")
     run: list[Name] = Field(min_length=1, description="the experiments to make")
 
     @model_validator(mode="after")

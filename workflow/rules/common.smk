@@ -5,15 +5,15 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from thorax import datasets
-from thorax.config import Config, parse
+from thorax.config import Config
+from thorax.config import parse as validate_config
 from thorax.errors import ThoraxError
 
 try:
-    study = parse(Config, config, "the configuration")
+    study = validate_config(Config, config, "the configuration")
 except ThoraxError as error:
     raise WorkflowError(str(error))
 
-METADATA = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
 phantom_roots = [dataset.root for dataset in study.datasets.values() if dataset.phantom]
 
 

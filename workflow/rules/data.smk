@@ -1,6 +1,6 @@
 rule phantom:
     output:
-        metadata=f"{{phantom_root}}/{METADATA}",
+        metadata=f"{{phantom_root}}/{datasets.ARCHIVES['padchest'].metadata[0]}",
         boxes="{phantom_root}/boxes.csv",
         pairs="{phantom_root}/lung_masks/pairs.csv",
     log:

@@ -62,12 +62,12 @@ rule cases:
     benchmark:
         "benchmarks/cases/{experiment}.tsv"
     params:
-        count=lambda wildcards: study.experiments[wildcards.experiment].cases,
+        number=lambda wildcards: study.experiments[wildcards.experiment].cases,
         seed=lambda wildcards: study.experiments[wildcards.experiment].seed,
     message:
         "Choosing the test images that {wildcards.experiment} explains"
     shell:
-        "thorax cases --labels {input.labels} --split {input.split} --count {params.count} --seed {params.seed}"
+        "thorax cases --labels {input.labels} --split {input.split} --count {params.number} --seed {params.seed}"
         " --out {output.cases} > {log} 2>&1"
 
 

@@ -1,0 +1,224 @@
+"""The split: nobody straddles, nothing depends on order, and the counts meet their quotas where any split can."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thorax import catalog, config, store
+from thorax.errors import ThoraxError
+from thorax.split import ALL_IMAGES, QUALITY_COLUMNS, StratifiedGroupSplit, make_split, split_label_sets
+
+REAL = Path(__file__).parents[2].parent / "shared" / "data"
+SHARES = np.array([0.7, 0.1, 0.2])
+PARTS = ("train", "val", "test")
+
+
+@st.composite
+def data_sets(draw):
+    """Labels (n, k) and patients (n,) of a random data set in random row order."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    patients = draw(st.integers(3, 60))
+    classes = draw(st.integers(0, 4))
+    images = random.integers(1, draw(st.integers(2, 6)), size=patients)
+    groups = random.permutation(np.repeat([f"p{number}" for number in range(patients)], images))
+    return random.choice([-1, 0, 1], size=(len(groups), classes), p=[0.1, 0.6, 0.3]), groups
+
+
+def counts(y: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """(3, 1 + k): images and positives of each part."""
+    columns = np.column_stack([np.ones(len(y), int), y == 1])
+    return np.stack([columns[parts == part].sum(axis=0) for part in PARTS])
+
+
+@given(data_sets(), st.integers(0, 100))
+@settings(max_examples=40, deadline=None)
+def test_no_patient_straddles_and_no_part_is_empty(data, seed):
+    y, groups = data
+    train, val, test = next(StratifiedGroupSplit(random_state=seed).split(None, y, groups))
+    assert sorted(np.concatenate([train, val, test])) == list(range(len(y)))
+    assert min(len(train), len(val), len(test)) > 0
+    owners = [set(groups[part]) for part in (train, val, test)]
+    assert sum(map(len, owners)) == len(set(groups))
+
+
+@given(data_sets(), st.integers(0, 100), st.randoms(use_true_random=False))
+@settings(max_examples=40, deadline=None)
+def test_permuting_rows_permutes_the_result(data, seed, shuffler):
+    y, groups = data
+    order = np.array(shuffler.sample(range(len(y)), len(y)))
+    splitter = StratifiedGroupSplit(random_state=seed)
+    parts = splitter.assign(y, groups)
+    np.testing.assert_array_equal(splitter.assign(y[order], groups[order]), parts[order])
+    np.testing.assert_array_equal(StratifiedGroupSplit(random_state=seed).assign(y, groups), parts)
+
+
+@pytest.mark.parametrize(("patients", "classes", "rate"), [(200, 6, 0.2), (1000, 14, 0.05), (3000, 20, 0.02)])
+def test_counts_are_within_one_image_of_their_quotas(patients, classes, rate):
+    random = np.random.default_rng(patients)
+    groups = np.repeat(np.arange(patients), random.geometric(0.6, patients))
+    ill = random.random((patients, classes)) < rate
+    y = (ill[groups] & (random.random((len(groups), classes)) < 0.8)).astype(int)
+    got = counts(y, StratifiedGroupSplit(random_state=3).assign(y, groups))
+    assert np.abs(got - SHARES[:, None] * got.sum(axis=0)).max() <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_finds_a_split_within_one_image_exactly_when_one_exists(seed):
+    random = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(7), random.integers(1, 4, 7))
+    y = random.integers(0, 2, (len(groups), 2))
+    shares = np.array([0.4, 0.3, 0.3])
+    every = [np.array(PARTS)[list(deal)][groups] for deal in product(range(3), repeat=7) if len(set(deal)) == 3]
+    worst = [np.abs((got := counts(y, parts)) - shares[:, None] * got.sum(axis=0)).max() for parts in every]
+    got = counts(y, StratifiedGroupSplit(0.4, 0.3, 0.3, random_state=seed).assign(y, groups))
+    found = np.abs(got - shares[:, None] * got.sum(axis=0)).max()
+    assert (found <= 1 + 1e-9) == (min(worst) <= 1 + 1e-9)
+
+
+def test_seeds_give_different_splits_of_equal_counts():
+    groups = np.repeat(np.arange(500), 2)
+    y = np.tile([[1, 0], [0, 1]], (500, 1))
+    one, other = (StratifiedGroupSplit(random_state=seed).assign(y, groups) for seed in (0, 1))
+    assert (one != other).mean() > 0.2
+    np.testing.assert_array_equal(counts(y, one), [[700, 350, 350], [100, 50, 50], [200, 100, 100]])
+    np.testing.assert_array_equal(counts(y, other), counts(y, one))
+
+
+def test_ignored_labels_count_as_not_positive():
+    groups = np.arange(100)
+    known = (groups % 3 == 0).astype(int)
+    unknown = np.where(known == 1, 1, -1)
+    np.testing.assert_array_equal(
+        StratifiedGroupSplit().assign(unknown, groups), StratifiedGroupSplit().assign(known, groups)
+    )
+
+
+@pytest.mark.parametrize(
+    ("y", "groups", "sentence"),
+    [
+        ([[1], [0]], ["a", "b"], "2 patient.*at least three patients"),
+        ([[1], [0], [2]], ["a", "b", "c"], "0, 1 and -1"),
+        ([[1], [0], [0]], ["a", "b"], "needs 3 groups"),
+        ([[1], [0], [0], [0]], ["a", None, "b", "c"], "Row 1 of a split has no group"),
+    ],
+)
+def test_impossible_splits_are_refused(y, groups, sentence):
+    with pytest.raises(ThoraxError, match=sentence):
+        StratifiedGroupSplit().assign(np.array(y), np.array(groups, dtype=object))
+
+
+def test_shares_must_sum_to_one():
+    with pytest.raises(ThoraxError, match="sum to 1"):
+        StratifiedGroupSplit(0.7, 0.2, 0.2)
+
+
+def label_set(patients: list[str], **classes: list[int]) -> pd.DataFrame:
+    """One image per entry; the n-th image of a patient has the same identifier in every label set."""
+    numbers = pd.Series(patients).groupby(patients).cumcount()
+    identifiers = [f"{patient}-{number}" for patient, number in zip(patients, numbers, strict=True)]
+    return pd.DataFrame({"image_id": identifiers, "patient_id": patients, **classes})
+
+
+def two_label_sets(seed: int = 0) -> dict[str, pd.DataFrame]:
+    random = np.random.default_rng(seed)
+    patients = [f"p{number:03d}" for number in random.integers(0, 150, 400)]
+    whole = label_set(patients, a=list(random.integers(0, 2, 400)), b=list(random.integers(0, 2, 400)))
+    part = whole.drop(columns=["a", "b"]).assign(c=random.integers(0, 2, 400))[random.random(400) < 0.7]
+    return {"whole": whole, "part": part.reset_index(drop=True)}
+
+
+def test_label_sets_share_one_assignment_that_serves_each():
+    frames = two_label_sets()
+    images, quality = split_label_sets(config.Split(label_sets=["whole", "part"], seed=4), frames)
+    assert list(images["image_id"]) == sorted(frames["whole"]["image_id"])
+    assert images.groupby("patient_id")["split"].nunique().max() == 1
+    assert list(quality.columns) == list(QUALITY_COLUMNS)
+    assert len(quality) == 3 * (3 + 2)
+    assert quality["deviation"].abs().max() <= 1 + 1e-9
+    total = quality[(quality["label_set"] == "part") & (quality["class"] == ALL_IMAGES)].set_index("split")
+    assert total["images"].sum() == len(frames["part"])
+    assert total["quota"]["test"] == pytest.approx(0.2 * len(frames["part"]))
+
+
+def test_order_of_label_sets_classes_and_images_does_not_matter():
+    frames = two_label_sets()
+    settings_ = config.Split(label_sets=["whole", "part"])
+    expected, _ = split_label_sets(settings_, frames)
+    turned = {
+        "part": frames["part"].sample(frac=1, random_state=1),
+        "whole": frames["whole"][["image_id", "patient_id", "b", "a"]].iloc[::-1],
+    }
+    pd.testing.assert_frame_equal(split_label_sets(settings_, turned)[0], expected)
+
+
+def test_quality_by_hand():
+    # Ten patients with one image each, but p0 has three; a is p0's three images and p9's one.
+    frame = label_set(["p0"] * 3 + [f"p{number}" for number in range(1, 10)], a=[1, 1, 1] + [0] * 8 + [1])
+    images, quality = split_label_sets(config.Split(label_sets=["x"]), {"x": frame})
+    part = images.drop_duplicates("patient_id").set_index("patient_id")["split"]
+    rows = quality.set_index(["class", "split"])
+    for name in PARTS:
+        has = 3 * (part["p0"] == name) + (part["p9"] == name)
+        row = rows.loc[("a", name)]
+        assert row["images"] == has
+        assert row["quota"] == pytest.approx(4 * dict(zip(PARTS, SHARES, strict=True))[name])
+        assert row["deviation"] == pytest.approx(has - row["quota"])
+        assert row["largest_patient_share"] == pytest.approx({0: 0, 1: 1, 3: 1, 4: 0.75}[has])
+    assert (rows.loc["a", "images"] == 0).any()  # two patients cannot be in three parts: listed, not refused
+
+
+def test_a_label_set_of_two_patients_is_refused():
+    frames = {"big": label_set([f"p{n}" for n in range(9)], a=[0, 1] * 4 + [1]), "tiny": label_set(["p0", "p1"], b=[0, 1])}
+    with pytest.raises(ThoraxError, match="'tiny' has images of 2 patient"):
+        split_label_sets(config.Split(label_sets=["big", "tiny"]), frames)
+
+
+def test_an_image_with_two_patients_is_refused():
+    one = label_set(["p0", "p1", "p2"], a=[0, 1, 0])
+    other = one.assign(patient_id=["p0", "p1", "p1"])
+    third = label_set(["p5"], a=[1])
+    with pytest.raises(ThoraxError, match="'p2-0' has different patients in x, y"):
+        split_label_sets(config.Split(label_sets=["x", "y"]), {"x": one, "y": pd.concat([other, third])})
+
+
+def test_make_split_writes_the_same_bytes_for_any_order_of_tables(tmp_path):
+    frames = two_label_sets()
+    paths = []
+    for name, frame in frames.items():
+        paths.append(tmp_path / f"{name}.parquet")
+        store.write_table(frame, paths[-1], catalog.labels_schema(catalog.class_columns(frame)))
+    settings_ = config.Split(label_sets=["whole", "part"])
+    make_split(settings_, paths, tmp_path / "one.parquet", tmp_path / "one.csv")
+    make_split(settings_, paths[::-1], tmp_path / "two.parquet", tmp_path / "two.csv")
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+    assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
+    expected, quality = split_label_sets(settings_, frames)
+    pd.testing.assert_frame_equal(store.read_table(tmp_path / "one.parquet"), expected, check_dtype=False)
+    assert list(pd.read_csv(tmp_path / "one.csv")["images"]) == list(quality["images"])
+    with pytest.raises(ThoraxError, match="over label_sets part, whole, but was given the tables of whole"):
+        make_split(settings_, paths[:1], tmp_path / "x.parquet", tmp_path / "x.csv")
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real metadata is not beside the checkout")
+def test_all_quotas_of_padchest_within_one_image():
+    from thorax import labels
+    from thorax.datasets import padchest
+
+    images = padchest.read_catalog(REAL / "metadata")
+    chosen = {
+        "specific": config.LabelSet(dataset="padchest", min_images=1000),
+        "general": config.LabelSet(dataset="padchest", grouping="general", min_images=200, exclude=["exclude"]),
+    }
+    frames = {name: labels.build(block, "padchest", images, None, name).frame for name, block in chosen.items()}
+    assert frames["specific"].shape == (85_455, 2 + 35)
+    assignment, quality = split_label_sets(config.Split(label_sets=list(frames)), frames)
+    assert assignment["patient_id"].nunique() == 61_420
+    assert assignment.groupby("patient_id")["split"].nunique().max() == 1
+    assert len(quality) == 3 * 94
+    assert quality["deviation"].abs().max() <= 1 + 1e-6
