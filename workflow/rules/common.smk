@@ -1,4 +1,5 @@
 import json
+import os
 import re
 from pathlib import Path
 
@@ -14,6 +15,9 @@ try:
 except ThoraxError as error:
     raise WorkflowError(str(error))
 
+HERE = os.path.relpath(
+    workflow.basedir
+)  # the checkout, seen from the folder that is run in
 phantom_roots = [dataset.root for dataset in study.datasets.values() if dataset.phantom]
 
 

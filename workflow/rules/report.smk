@@ -193,3 +193,92 @@ rule figure_training:
         "Drawing the losses of {wildcards.experiment}"
     shell:
         "thorax figure-training --histories {params.histories} --title {params.title:q} --out {params.stem} > {log} 2>&1"
+
+
+def heatmap_inputs(wildcards):
+    experiment = study.experiments[wildcards.experiment]
+    dataset = dataset_of(wildcards.experiment)
+    segmenter = study.image_sets[experiment.image_set].segmenter
+    inputs = {
+        "heatmaps": expand(
+            "results/heatmaps/{experiment}/{member}.npy",
+            member=experiment.members,
+            **wildcards,
+        ),
+        "predictions": expand(
+            "results/predictions/{experiment}/{member}.parquet",
+            member=experiment.members,
+            **wildcards,
+        ),
+        "ensemble": expand(
+            "results/ensembles/{experiment}/{name}.parquet",
+            name=mean_ensemble(experiment),
+            **wildcards,
+        ),
+        "labels": f"results/labels/{experiment.label_set}.parquet",
+        "boxes": f"results/boxes/{dataset}.parquet",
+        "ingested": f"results/ingested/{dataset}.parquet",
+        "arrays": shards("results/ingested/{dataset}.{shard}.npy", dataset),
+    }
+    if segmenter:
+        inputs["lungs"] = shards(
+            "results/lungs/{segmenter}/{dataset}.{shard}.parquet",
+            dataset,
+            segmenter=segmenter,
+        )
+    return inputs
+
+
+def mean_ensemble(experiment):
+    """The ensemble whose probabilities stand in the titles of heatmaps: the first that is a mean (CTP), if there is one."""
+    return [
+        name
+        for name, ensemble in experiment.ensembles.items()
+        if ensemble.rule == "ctp"
+    ][:1]
+
+
+def heatmap_parameters(wildcards, input, output):
+    """The notebook's parameters as text for papermill."""
+    experiment = study.experiments[wildcards.experiment]
+    return json.dumps(
+        {
+            "title": experiment.title,
+            "cases": input.cases,
+            "heatmaps": dict(zip(experiment.members, input.heatmaps)),
+            "predictions": dict(zip(experiment.members, input.predictions)),
+            "ensemble": input.ensemble[0] if input.ensemble else None,
+            "labels": input.labels,
+            "boxes": input.boxes,
+            "ingested": input.ingested,
+            "arrays": list(input.arrays),
+            "lungs": list(input.lungs) if "lungs" in input.keys() else None,
+            "out": output.png,
+        }
+    )
+
+
+rule heatmaps:
+    input:
+        unpack(heatmap_inputs),
+        cases=rules.cases.output.cases,
+        notebook=f"{HERE}/notebooks/heatmaps.ipynb",
+    output:
+        png=report(
+            "results/figures/{experiment}/heatmaps.png",
+            caption="../report/heatmaps.rst",
+            category="2. Results",
+            subcategory="{experiment}",
+            labels={"figure": "heatmaps (Figures 7 to 9)"},
+        ),
+        notebook="results/notebooks/{experiment}/heatmaps.ipynb",
+    log:
+        "logs/heatmaps/{experiment}.log",
+    benchmark:
+        "benchmarks/heatmaps/{experiment}.tsv"
+    params:
+        parameters=heatmap_parameters,
+    message:
+        "Drawing the heatmaps of {wildcards.experiment}"
+    shell:
+        "papermill {input.notebook} {output.notebook} -y {params.parameters:q} --no-progress-bar > {log} 2>&1"

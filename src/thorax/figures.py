@@ -1,0 +1,349 @@
+"""Figures of the paper: label distribution, preprocessing steps and training curves, as PNG and SVG.
+
+The same inputs give the same bytes: no dates, a fixed hash salt, and matplotlib's own defaults whatever the user's
+matplotlibrc says. Figures are built without pyplot, so nothing global is left behind.
+"""
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from thorax import images, store
+from thorax.catalog import HISTORY_COLUMNS, SPLIT_NAMES, class_columns
+from thorax.errors import ThoraxError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+# Okabe and Ito's palette, which people with any kind of colour blindness can tell apart
+BLUE, SKY, GREEN, YELLOW = "#0072B2", "#56B4E9", "#009E73", "#F0E442"
+ORANGE, VERMILION, PURPLE, GREY = "#E69F00", "#D55E00", "#CC79A7", "#666666"
+SPLIT_COLOURS = dict(zip(SPLIT_NAMES, (BLUE, SKY, ORANGE), strict=True))
+
+DPI = 150
+LOG_FROM = 30  # an axis is logarithmic where the largest value exceeds the smallest so many times
+CURVES_PER_ROW = 5
+STYLE: dict[str, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.edgecolor": GREY,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": "black",
+    "ytick.labelcolor": "black",
+    "legend.frameon": False,
+    "svg.hashsalt": "thorax",
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The project's look, on top of matplotlib's defaults."""
+    import matplotlib.style
+
+    with matplotlib.style.context(["default", STYLE]):
+        yield
+
+
+def save(figure: "Figure", out: Path) -> None:
+    """Write `out` + .png and `out` + .svg."""
+    store_as = {".png": {"Software": None}, ".svg": {"Date": None}}
+    with style():
+        for suffix, metadata in store_as.items():
+            with store.atomic(out.with_name(out.name + suffix)) as temporary:
+                figure.savefig(temporary, format=suffix[1:], dpi=DPI, metadata=metadata)
+
+
+def png_bytes(figure: "Figure", dpi: int = DPI) -> bytes:
+    """The figure as the bytes of a PNG, for a notebook to show."""
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def pixels(figure: "Figure", dpi: int = DPI) -> np.ndarray:
+    """The figure as (h, w, 3) uint8."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    with style():
+        figure.set_dpi(dpi)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def label_distribution(labels: Path, split: Path, title: str, out: Path) -> None:
+    """Figures 5 and 6 of Liz et al. 2022: images by number of labels, and the share of each class.
+
+    Args:
+        labels: a label set's table.
+        split: table that assigns every image of it to train, val or test.
+        title: heading.
+        out: figure to write, without suffix.
+
+    Raises:
+        ThoraxError: an image of the label set is not in the split.
+    """
+    table = store.read_table(labels)
+    parts = store.read_table(split, ["image_id", "split"]).set_index("image_id")["split"].reindex(table["image_id"])
+    if parts.isna().any():
+        raise ThoraxError(f"{split} has no part for image {parts.index[parts.isna()][0]!r} of {labels}: remake the split.")
+    positive = table[class_columns(table)] == 1
+    save(draw_label_distribution(positive, parts.to_numpy(), title), out)
+
+
+def draw_label_distribution(positive: pd.DataFrame, parts: np.ndarray, title: str) -> "Figure":
+    """Draw the two panels of `label_distribution`.
+
+    Args:
+        positive: (images, classes) bool.
+        parts: (images,) train, val or test.
+        title: heading.
+    """
+    from matplotlib.figure import Figure
+
+    counts = positive.sum()
+    order = sorted(positive.columns, key=lambda name: (-counts[name], name))
+    above, below = 2.3, 0.9 + 0.19 * len(order)
+    with style():
+        figure = Figure(figsize=(8, above + below + 0.6), layout="constrained")
+        top, bottom = figure.subplots(2, 1, height_ratios=[above, below])
+        figure.suptitle(
+            f"{title}\n{len(positive):,} images, {len(order)} classes, {int(counts.sum()):,} labels", x=0.01, ha="left"
+        )
+        _draw_label_counts(top, positive.sum(axis=1).to_numpy())
+        _draw_class_shares(bottom, positive[order], parts)
+    return figure
+
+
+def _draw_label_counts(axes: "Axes", labels_per_image: np.ndarray) -> None:
+    counts = np.bincount(labels_per_image)
+    first = 0 if counts[0] else 1
+    bars = axes.bar(np.arange(first, len(counts)), counts[first:], color=BLUE)
+    axes.bar_label(bars, [f"{count:,}" for count in counts[first:]], padding=2, fontsize=8)
+    shown = counts[first:][counts[first:] > 0]
+    if shown.size and shown.max() > LOG_FROM * shown.min():
+        axes.set_yscale("log")
+        axes.set_ylim(0.5, 4 * shown.max())
+    else:
+        axes.margins(y=0.15)
+    axes.set(
+        title="(a) Images by number of labels", xlabel="labels of an image", ylabel="images", xticks=range(first, len(counts))
+    )
+
+
+def _draw_class_shares(axes: "Axes", positive: pd.DataFrame, parts: np.ndarray) -> None:
+    """One bar per class, divided into the parts of the split; `positive` has its columns in the order to draw."""
+    images_in_all, mentions = len(positive), max(int(positive.to_numpy().sum()), 1)
+    place = np.arange(len(positive.columns))
+    left = np.zeros(len(place))
+    for part in SPLIT_NAMES:
+        share = 100 * positive[parts == part].sum().to_numpy() / images_in_all
+        axes.barh(place, share, left=left, height=0.75, color=SPLIT_COLOURS[part], label=part)
+        left += share
+    for row, (count, share) in enumerate(zip(positive.sum(), left, strict=True)):
+        text = f"{count:,} ({share:.{1 if share >= 1 else 2}f}%)"
+        axes.annotate(text, (share, row), (3, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.set(title="(b) Share of each class", xlabel="% of the images", yticks=place, yticklabels=positive.columns)
+    axes.set(ylim=(len(place) - 0.4, -0.6), xlim=(0, 1.2 * max(left.max(), 1e-9)))
+    axes.tick_params(axis="y", length=0, labelsize=8)
+    axes.legend(loc="lower right", title="part of the split")
+    ratio = images_in_all / mentions
+    there, back = (lambda x: np.asarray(x, float) * ratio), (lambda x: np.asarray(x, float) / ratio)
+    axes.secondary_xaxis("top", functions=(there, back)).set_xlabel("% of all labels")
+
+
+def training_curves(histories: dict[str, Path], title: str, out: Path) -> None:
+    """Losses and validation AUC by epoch, one column per member.
+
+    Args:
+        histories: CSV files with the columns of `catalog.HISTORY_COLUMNS`, by member.
+        title: heading.
+        out: figure to write, without suffix.
+
+    Raises:
+        ThoraxError: a history is missing, lacks a column or has no epoch.
+    """
+    save(draw_training_curves({name: _read_history(path) for name, path in histories.items()}, title), out)
+
+
+def _read_history(path: Path) -> pd.DataFrame:
+    try:
+        history = pd.read_csv(path)
+    except FileNotFoundError as error:
+        raise ThoraxError(f"{path} is not there: train the member first.") from error
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise ThoraxError(f"{path} is not a readable CSV table: delete it and train the member again.") from error
+    absent = [name for name in HISTORY_COLUMNS if name not in history.columns]
+    if absent or history.empty:
+        lack = f"no column {absent[0]!r}" if absent else "no epoch"
+        raise ThoraxError(f"{path} has {lack}: delete it and train the member again.")
+    return history
+
+
+def draw_training_curves(histories: dict[str, pd.DataFrame], title: str) -> "Figure":
+    """Draw `training_curves`: losses above, validation AUC below; the epoch with the smallest val_loss is marked."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    across = min(len(histories), CURVES_PER_ROW)
+    blocks = math.ceil(len(histories) / across)
+    with style():
+        figure = Figure(figsize=(max(1.9 * across + 0.5, 4.2), 3.4 * blocks + 0.5), layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left")
+        grid = figure.add_gridspec(2 * blocks, across)
+        first: list[Axes | None] = [None, None]  # whose scale the others share
+        for index, (name, history) in enumerate(histories.items()):
+            block, column = divmod(index, across)
+            above = figure.add_subplot(grid[2 * block, column], sharey=first[0])
+            below = figure.add_subplot(grid[2 * block + 1, column], sharey=first[1], sharex=above)
+            first = [first[0] or above, first[1] or below]
+            _draw_losses(above, history, name)
+            _draw_auc(below, history)
+            below.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+            for axes, label in ((above, "loss"), (below, "validation AUC")):
+                axes.set_ylabel(label if column == 0 else "")
+                axes.tick_params(labelleft=column == 0, labelbottom=axes is below)
+        above.set_yscale("log" if _is_wide(list(histories.values())) else "linear")
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=3)
+    return figure
+
+
+def _is_wide(histories: list[pd.DataFrame]) -> bool:
+    losses = np.concatenate([history[["loss", "val_loss"]].to_numpy(float).ravel() for history in histories])
+    losses = losses[np.isfinite(losses)]
+    return bool(losses.size and losses.min() > 0 and losses.max() > LOG_FROM * losses.min())
+
+
+def _draw_losses(axes: "Axes", history: pd.DataFrame, name: str) -> None:
+    axes.plot(history["epoch"], history["loss"], color=BLUE, marker=".", markersize=4, linewidth=1.3, label="training")
+    axes.plot(
+        history["epoch"], history["val_loss"], color=VERMILION, marker=".", markersize=4, linewidth=1.3, label="validation"
+    )
+    if history["val_loss"].notna().any():
+        best = history.loc[history["val_loss"].idxmin()]
+        circle: dict[str, Any] = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "linestyle": "none"}
+        axes.plot(best["epoch"], best["val_loss"], color="black", label="epoch that is kept", **circle)
+    axes.set_title(name, fontsize=9)
+
+
+def _draw_auc(axes: "Axes", history: pd.DataFrame) -> None:
+    axes.plot(history["epoch"], history["val_auc"], color=VERMILION, marker=".", markersize=4, linewidth=1.3)
+    axes.axhline(0.5, color=GREY, linewidth=0.8, linestyle=":")  # chance
+    axes.set_xlabel("epoch")
+
+
+def make_lungs_figure(
+    catalog: Path,
+    ingested: Path,
+    arrays: Sequence[Path],
+    lungs: Sequence[Path],
+    masks: Sequence[Path],
+    network_inputs: Sequence[Path],
+    seed: int,
+    out: Path,
+    count: int = 6,
+) -> None:
+    """Figure 3 of Liz et al. 2022 for several random images: original, lung mask, crop with mask, network input.
+
+    Where an image was flagged, at least one such image is among the cases, so that the figure shows what goes wrong too.
+
+    Args:
+        catalog, ingested: tables of the data set.
+        arrays, lungs, masks, network_inputs: ingested arrays, tables of crop boxes, masks and training images, one file
+            per shard, in the order of the shards.
+        seed: of the choice.
+        out: figure to write, without suffix.
+        count: number of cases.
+
+    Raises:
+        ThoraxError: the lungs are not those of the ingested images.
+    """
+    boxes = pd.concat([store.read_table(path) for path in lungs], ignore_index=True)
+    sizes = store.read_table(ingested, ["image_id", "rows", "columns", "shard", "row"])
+    cases = boxes.merge(sizes[sizes["row"] >= 0], on="image_id").merge(
+        store.read_table(catalog, ["image_id", "view"]), on="image_id"
+    )
+    if not len(cases) == len(boxes) > 0:
+        raise ThoraxError(f"{lungs[0]} and the tables beside it do not belong to {ingested}: delete and remake them.")
+    cases = cases.set_index("image_id").loc[choose_lung_cases(boxes, count, seed)].reset_index()
+    packed = [store.PackedImages(paths) for paths in (arrays, masks, network_inputs)]
+    places = list(zip(cases["shard"], cases["row"], strict=True))
+    shown = list(zip(*([array[place] for place in places] for array in packed), strict=True))
+    save(draw_lungs(cases, shown), out)
+
+
+def choose_lung_cases(lungs: pd.DataFrame, count: int, seed: int) -> list[str]:
+    """Identifiers of random images, credible ones first, with one flagged image in six (at least one) where there are any."""
+    generator = np.random.default_rng(seed)
+    credible, flagged = (sorted(lungs.loc[lungs["credible"] == wanted, "image_id"]) for wanted in (True, False))
+    number = min(len(flagged), max(1, count // 6, count - len(credible)))
+    chosen = [credible[index] for index in generator.permutation(len(credible))[: count - number]]
+    return chosen + [flagged[index] for index in generator.permutation(len(flagged))[:number]]
+
+
+def draw_lungs(cases: pd.DataFrame, arrays: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> "Figure":
+    """Draw one row of four panels per case.
+
+    Args:
+        cases: columns image_id, view, rows, columns (the original's size), x0, y0, x1, y1, credible, flag.
+        arrays: for each case the ingested image (512 x 512 uint8), the lung mask (any size, above 0 = lung) and the
+            network's input (uint8).
+    """
+    from matplotlib.figure import Figure
+
+    height = 0.4 + 2.25 * len(cases)  # inches: the names of the columns, then a line of text and a square panel per case
+    with style():
+        figure = Figure(figsize=(8, height))
+        grid = figure.subplots(len(cases), 4, squeeze=False)
+        figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.6 / height, wspace=0.05, hspace=0.15)
+        side = arrays[0][2].shape[0]
+        for axes, name in zip(
+            grid[0], ("Original", "Lung mask and crop box", "Crop with mask", f"Network input, {side} x {side}"), strict=True
+        ):
+            figure.text(axes.get_position().x0, 1 - 0.1 / height, name, va="top", fontsize=10)
+        for axes, case, panels in zip(grid, cases.itertuples(), arrays, strict=True):
+            _draw_lungs_case(axes, case, *panels)
+    return figure
+
+
+def _draw_lungs_case(axes: np.ndarray, case: Any, squashed: np.ndarray, mask: np.ndarray, network_input: np.ndarray) -> None:
+    box = (case.x0, case.y0, case.x1, case.y1)
+    original = images.restore_aspect(squashed, case.rows, case.columns)
+    outline = images.resize((mask > 0).astype(np.float32), *original.shape)
+    for panel, shown in zip(axes, (original, original, images.crop(original, box), network_input), strict=True):
+        panel.imshow(shown, cmap="gray", vmin=0, vmax=255)
+        panel.set_anchor("NW")
+        panel.set_axis_off()
+    axes[0].set_title(f"{case.image_id}, view {case.view}", fontsize=7)
+    axes[2].set_title("" if case.credible else f"not credible, whole image used: {case.flag}", fontsize=7, color=VERMILION)
+    _draw_mask(axes[1], outline, SKY)
+    axes[1].add_patch(rectangle(*images.box_pixels(box, *original.shape), ORANGE, linestyle="--"))
+    _draw_mask(axes[2], images.crop(outline, box), SKY)
+
+
+def _draw_mask(axes: "Axes", mask: np.ndarray, colour: str) -> None:
+    """Outline and light fill of a mask of floats; nothing where it is empty."""
+    if mask.max() > 0.5 > mask.min():
+        axes.contourf(mask, levels=[0.5, 2], colors=[colour], alpha=0.25)
+        axes.contour(mask, levels=[0.5], colors=[colour], linewidths=1)
+
+
+def rectangle(left: float, top: float, right: float, bottom: float, colour: str, **line: Any) -> "Rectangle":
+    """The outline of a box whose edges are in pixels, for an image drawn by imshow."""
+    from matplotlib.patches import Rectangle
+
+    # pixel centres have whole coordinates, so a pixel's edge lies half a pixel before it
+    return Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=1, **line)

@@ -1,0 +1,307 @@
+"""Heatmaps of an ensemble laid over the original radiograph (Liz et al. 2022, section 3.5 and Figures 7 to 9).
+
+Every network's map of a class is scaled to its own maximum, enlarged to the part of the radiograph that the network saw
+and averaged over the networks; their standard deviation, the paper's future work, shows where they disagree.
+"""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from thorax import figures, images, store
+from thorax.catalog import class_columns
+from thorax.errors import ThoraxError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+THRESHOLD = 0.5  # a model votes for a class from this probability on
+MOST_PREDICTED, MOST_SHOWN = 4, 5  # classes of one case: predicted ones, and with the true ones that were missed
+OPACITY = 0.9  # of the hottest pixel: the paper's "10% transparency"; it falls to 0 with the heat
+LARGEST_DEVIATION = 0.5  # that values between 0 and 1 can have
+CLASS_COLOURS = (figures.ORANGE, figures.SKY, figures.GREEN, figures.PURPLE, figures.YELLOW)
+VERDICTS = {1: ("true", figures.GREEN), 0: ("not in the labels", figures.VERMILION), -1: ("not judged", figures.GREY)}
+HEAT_COLOUR, DEVIATION_COLOUR = "#1f6fff", figures.ORANGE
+PANEL = 2.2  # width in inches
+LONGEST_NAME = 34  # characters of a class that fit over a panel
+LINE = 0.17  # height of a line of text in inches
+CONTACT_DPI = 110
+
+
+@dataclass(frozen=True)
+class Case:
+    """One radiograph and what the models say about it."""
+
+    image_id: str
+    chosen_for: str
+    original: np.ndarray  # (h, w) uint8, in its true aspect
+    box: images.Box  # the part that the networks saw
+    classes: Sequence[str]
+    maps: Sequence[np.ndarray]  # of each member, (classes, h', w') Grad-CAM, not negative
+    votes: np.ndarray  # (members, classes) bool
+    probabilities: np.ndarray  # (classes,) of the ensemble
+    truth: np.ndarray  # (classes,) 1, 0 or -1 = not judged
+    truth_boxes: pd.DataFrame  # label, x, y, width, height as fractions of the original
+
+
+def load_cases(
+    cases: Path,
+    heatmaps: dict[str, Path],
+    predictions: dict[str, Path],
+    ensemble: Path | None,
+    labels: Path,
+    boxes: Path,
+    ingested: Path,
+    arrays: Sequence[Path],
+    lungs: Sequence[Path] | None,
+) -> list[Case]:
+    """Collect everything that is drawn for the chosen cases.
+
+    Args:
+        cases: table of image_id and chosen_for.
+        heatmaps: by member, (cases, classes, h, w) float32 in the order of `cases`.
+        predictions: by member, tables of logits.
+        ensemble: table of probabilities (CTP); without it the members' mean probability, which is the same.
+        labels: the label set's table.
+        boxes: table of truth boxes, empty where the archive has none.
+        ingested, arrays: of the data set; arrays in the order of the shards.
+        lungs: tables of crop boxes, one per shard; None where the networks saw the whole image.
+
+    Raises:
+        ThoraxError: the files are of different members, cases or classes.
+    """
+    chosen = store.read_table(cases)
+    ids = chosen["image_id"]
+    truth = _rows(store.read_table(labels), ids, labels)
+    classes = class_columns(truth)
+    if list(heatmaps) != list(predictions):
+        raise ThoraxError(
+            f"Heatmaps are of {', '.join(heatmaps)}, predictions of {', '.join(predictions)}: name the same members."
+        )
+    maps = [_member_maps(path, len(ids), len(classes)) for path in heatmaps.values()]
+    logits = np.stack([_rows(store.read_table(path), ids, path)[classes].to_numpy() for path in predictions.values()])
+    if ensemble is None:
+        probabilities = (1 / (1 + np.exp(-logits.astype(np.float64)))).mean(axis=0)
+    else:
+        probabilities = _rows(store.read_table(ensemble), ids, ensemble)[classes].to_numpy()
+    crops = _crop_boxes(lungs, ids)
+    sizes = _rows(store.read_table(ingested), ids, ingested)
+    packed, truth_boxes = store.PackedImages(arrays), store.read_table(boxes)
+    return [
+        Case(
+            image_id=case.image_id,
+            chosen_for=case.chosen_for,
+            original=images.restore_aspect(packed[size.shard, size.row], size.rows, size.columns),
+            box=crops[index],
+            classes=classes,
+            maps=[member[index] for member in maps],
+            votes=logits[:, index] >= 0,
+            probabilities=probabilities[index],
+            truth=truth[classes].to_numpy()[index],
+            truth_boxes=truth_boxes[truth_boxes["image_id"] == case.image_id],
+        )
+        for index, (case, size) in enumerate(zip(chosen.itertuples(), sizes.itertuples(), strict=True))
+    ]
+
+
+def _rows(table: pd.DataFrame, ids: pd.Series, path: Path) -> pd.DataFrame:
+    absent = ~ids.isin(table["image_id"])
+    if absent.any():
+        raise ThoraxError(f"{path} has no row for the chosen case {ids[absent].iloc[0]!r}: remake it from the same split.")
+    return table.set_index("image_id").loc[ids].reset_index()
+
+
+def _member_maps(path: Path, cases: int, classes: int) -> np.ndarray:
+    maps = store.open_array(path)
+    if maps.ndim != 4 or maps.shape[:2] != (cases, classes):
+        raise ThoraxError(
+            f"{path} has the shape {maps.shape}, not ({cases} cases, {classes} classes, h, w): delete and remake it."
+        )
+    return maps
+
+
+def _crop_boxes(lungs: Sequence[Path] | None, ids: pd.Series) -> list[images.Box]:
+    if lungs is None:
+        return [images.WHOLE] * len(ids)
+    table = pd.concat([store.read_table(path) for path in lungs], ignore_index=True)
+    edges = _rows(table, ids, lungs[0])[["x0", "y0", "x1", "y1"]]
+    return list(edges.itertuples(index=False, name=None))
+
+
+def scale_maps(maps: np.ndarray) -> np.ndarray:
+    """Divide each map of (..., h, w) by its own maximum; a map of zeros stays so."""
+    highest = maps.max(axis=(-2, -1), keepdims=True)
+    return maps / np.where(highest > 0, highest, 1)
+
+
+def to_original(heat: np.ndarray, box: images.Box, rows: int, columns: int) -> np.ndarray:
+    """Enlarge a map to the box that it describes, in a (rows, columns) float32 image that is 0 elsewhere."""
+    left, top, right, bottom = images.box_pixels(box, rows, columns)
+    placed = np.zeros((rows, columns), np.float32)
+    placed[top:bottom, left:right] = images.resize(heat.astype(np.float32), bottom - top, right - left)
+    return placed
+
+
+def ensemble_maps(case: Case, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over the members of one class's maps, each (h, w) in the original's pixels, 0 to 1."""
+    placed = np.stack([to_original(scale_maps(maps[index]), case.box, *case.original.shape) for maps in case.maps])
+    return placed.mean(axis=0), placed.std(axis=0)
+
+
+def shown_classes(case: Case) -> list[int]:
+    """The classes to draw, most probable first.
+
+    Up to four that the ensemble predicts, or the most probable one if it predicts none, and the true ones that it missed,
+    five in all.
+    """
+    order = np.argsort(-case.probabilities, kind="stable").tolist()
+    predicted = [index for index in order if case.probabilities[index] >= THRESHOLD][:MOST_PREDICTED] or order[:1]
+    missed = [index for index in order if case.truth[index] == 1 and index not in predicted]
+    return sorted((predicted + missed)[:MOST_SHOWN], key=order.index)
+
+
+def tint(grey: np.ndarray, heat: np.ndarray, colour: str) -> np.ndarray:
+    """Blend a colour into a grey image, as opaque as it is hot: (h, w, 3) floats from 0 to 1.
+
+    Args:
+        grey: (h, w) uint8.
+        heat: (h, w) from 0 to 1.
+        colour: a matplotlib colour.
+    """
+    from matplotlib.colors import to_rgb
+
+    opacity = OPACITY * np.clip(heat, 0, 1)[..., None]
+    blended = (1 - opacity) * (grey[..., None] / 255) + opacity * np.array(to_rgb(colour))
+    return blended.clip(0, 1)
+
+
+def heatmap_figure(case: Case, number: int = 1) -> "Figure":
+    """Draw one case: the original and one heatmap per class; below, all classes at once and the members' disagreement.
+
+    Args:
+        case: what to draw.
+        number: of the case, for its heading.
+    """
+    from matplotlib.figure import Figure
+
+    shown = shown_classes(case)
+    heading = _heading(case, number, shown)
+    with figures.style():
+        figure = Figure()
+        grid = _panels(figure, max(3, 1 + len(shown)), case.original.shape, heading.count("\n") + 1, len(shown))
+        figure.suptitle(
+            heading, x=grid[0, 0].get_position().x0, y=1 - 0.05 / figure.get_figheight(), ha="left", va="top", fontsize=9
+        )
+        _draw_original(grid[0, 0], case)
+        means = []
+        for (above, below), index in zip(grid.T[1:], shown, strict=False):
+            mean, deviation = ensemble_maps(case, index)
+            means.append(mean)
+            _draw_class(above, case, index, mean)
+            below.imshow(tint(case.original, deviation / LARGEST_DEVIATION, DEVIATION_COLOUR))
+            below.set_title("disagreement (SD)", fontsize=8)
+        _draw_all_classes(grid[1, 0], case, shown, means)
+    return figure
+
+
+def _panels(figure: "Figure", columns: int, shape: tuple[int, ...], heading_lines: int, legend_lines: int) -> np.ndarray:
+    """Size the figure for two rows of panels that hold an image of `shape` exactly, with their titles and the legend."""
+    panel = PANEL * shape[0] / shape[1]
+    above, between, below = (heading_lines + 4) * LINE, 2 * LINE, (legend_lines + 1) * LINE
+    height = above + between + below + 2 * panel
+    width = columns * (PANEL + 0.1)
+    figure.set_size_inches(width, height)
+    figure.subplots_adjust(
+        left=0.05 / width,
+        right=1 - 0.05 / width,
+        top=1 - above / height,
+        bottom=below / height,
+        wspace=0.1 / PANEL,
+        hspace=between / panel,
+    )
+    grid = figure.subplots(2, columns)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    return grid
+
+
+def _heading(case: Case, number: int, shown: list[int]) -> str:
+    true = [name for name, value in zip(case.classes, case.truth, strict=True) if value == 1]
+    hidden = [index for index in range(len(case.classes)) if index not in shown]
+    missing = {
+        "true": sum(case.truth[index] == 1 for index in hidden),
+        "predicted": sum(case.probabilities[index] >= THRESHOLD for index in hidden),
+    }
+    text = f"Labels: {', '.join(true) or 'none'}." + "".join(
+        f" Not drawn: {count} {kind} {'class' if count == 1 else 'classes'}." for kind, count in missing.items() if count
+    )
+    width = 35 * max(3, 1 + len(shown))  # characters that fit
+    return "\n".join(
+        textwrap.wrap(f"Case {number}: {case.image_id}, chosen for {case.chosen_for}", width) + textwrap.wrap(text, width)
+    )
+
+
+def _draw_class(axes: "Axes", case: Case, index: int, mean: np.ndarray) -> None:
+    verdict, colour = VERDICTS[int(case.truth[index])]
+    agreement = f"{int(case.votes[:, index].sum())}/{len(case.votes)} models"
+    axes.imshow(tint(case.original, mean, HEAT_COLOUR))
+    name = textwrap.shorten(case.classes[index], LONGEST_NAME)
+    axes.set_title(f"{name}\n{case.probabilities[index]:.3f}, {agreement}\n{verdict}", fontsize=8, color=colour)
+    _draw_truth_boxes(axes, case, case.classes[index])
+
+
+def _draw_original(axes: "Axes", case: Case) -> None:
+    axes.imshow(case.original, cmap="gray", vmin=0, vmax=255)
+    axes.set_title("original", fontsize=8)
+    left, top, right, bottom = images.box_pixels(case.box, *case.original.shape)
+    if (right - left, bottom - top) != case.original.shape[::-1]:
+        axes.add_patch(figures.rectangle(left, top, right, bottom, figures.ORANGE, linestyle="--"))
+    _draw_truth_boxes(axes, case, None)
+
+
+def _draw_truth_boxes(axes: "Axes", case: Case, label: str | None) -> None:
+    """Boxes of one label, or of all labels with their names."""
+    from matplotlib.patheffects import withStroke
+
+    shadow = [withStroke(linewidth=1.5, foreground="black")]
+    rows, columns = case.original.shape
+    for box in case.truth_boxes.itertuples():
+        if label in (None, box.label):
+            edges = box.x * columns, box.y * rows, (box.x + box.width) * columns, (box.y + box.height) * rows
+            axes.add_patch(figures.rectangle(*edges, figures.YELLOW))
+            if label is None:
+                place: dict[str, Any] = {"xy": edges[:2], "xytext": (0, 2), "textcoords": "offset points"}
+                axes.annotate(box.label, **place, color=figures.YELLOW, fontsize=6, path_effects=shadow)
+
+
+def _draw_all_classes(axes: "Axes", case: Case, shown: list[int], means: list[np.ndarray]) -> None:
+    """Every class in its own colour: a line around the hotter half of its values."""
+    from matplotlib.lines import Line2D
+
+    axes.imshow(case.original, cmap="gray", vmin=0, vmax=255)
+    handles = []
+    for colour, index, mean in zip(CLASS_COLOURS, shown, means, strict=False):
+        handles.append(Line2D([], [], color=colour, label=textwrap.shorten(case.classes[index], LONGEST_NAME)))
+        if mean.max() > 0:
+            levels = [mean.max() / 2, mean.max() * 1.01]
+            axes.contourf(mean, levels=levels, colors=[colour], alpha=0.25)
+            axes.contour(mean, levels=levels[:1], colors=[colour], linewidths=1.2)
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 0), fontsize=7, borderaxespad=0.2, handlelength=1.2)
+    axes.set_title("all classes", fontsize=8)
+
+
+def write_contact_sheet(drawn: Sequence["Figure"], out: Path) -> None:
+    """Write figures below each other as one PNG, on white."""
+    from matplotlib.image import imsave
+
+    pictures = [figures.pixels(figure, CONTACT_DPI) for figure in drawn]
+    width = max(picture.shape[1] for picture in pictures)
+    padded = [np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255) for picture in pictures]
+    with store.atomic(out) as temporary:
+        imsave(temporary, np.vstack(padded), format="png", metadata={"Software": "thorax"})

@@ -1,0 +1,66 @@
+"""From ingested images to a network's input: crop to the lungs, resize, and contrast where it is wanted."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from thorax import config, images, store
+from thorax.errors import ThoraxError
+
+
+def make_images(settings: config.ImageSet, array: Path, ingested: Path, shard: int, lungs: Path | None, out: Path) -> None:
+    """Make one shard's training images; row i of the result is row i of the ingested array.
+
+    As in Liz et al. 2022, section 3.2, intensities were scaled to their range before the lungs were sought, on the whole
+    image; the crop keeps that scale, so a value means the same inside and outside the crop. `contrast: equalize` spreads
+    the crop's own values.
+
+    Args:
+        settings: the image set.
+        array: (n, 512, 512) uint8, the shard's ingested images.
+        ingested: table with the schema `catalog.INGESTED`: of the shard, or of the whole data set.
+        shard: the shard's number.
+        lungs: table with the schema `catalog.LUNGS`; needed where `settings.crop` is "lungs", not read otherwise.
+        out: written, (n, size, size) uint8.
+
+    Raises:
+        ThoraxError: the tables and the array are not of the same shard, or a crop box is empty or leaves the image.
+    """
+    source = store.open_array(array)
+    boxes = _boxes(settings, _packed_ids(ingested, shard, len(source), array), lungs)
+    with store.new_array(out, (len(source), settings.size, settings.size), np.uint8) as packed:
+        for row, box in enumerate(tqdm(boxes, desc=f"images {out.stem}", disable=None)):
+            packed[row] = prepare(source[row], box, settings.size, settings.contrast == "equalize")
+
+
+def prepare(image: np.ndarray, box: images.Box, size: int, equalize: bool) -> np.ndarray:
+    """One network input: (size, size) uint8 from a (512, 512) uint8 image, cropped to `box`, then resized."""
+    resized = images.resize(images.crop(image, box), size, size)
+    return images.equalize(resized) if equalize else resized
+
+
+def _packed_ids(ingested: Path, shard: int, rows: int, array: Path) -> pd.Series:
+    """Identifiers of an ingested array's rows, in their order."""
+    table = store.read_table(ingested, ["image_id", "shard", "row"])
+    packed = table[table["shard"] == shard].sort_values("row", ignore_index=True)
+    if packed["row"].tolist() != list(range(rows)):
+        raise ThoraxError(f"{ingested} has {len(packed):,} images of shard {shard}, but {array} has {rows:,}: remake both.")
+    return packed["image_id"]
+
+
+def _boxes(settings: config.ImageSet, image_ids: pd.Series, lungs: Path | None) -> list[images.Box]:
+    if settings.crop == "none":
+        return [images.WHOLE] * len(image_ids)
+    if lungs is None:
+        raise ThoraxError("crop: lungs needs the table of lungs of the same shard: name it.")
+    table = store.read_table(lungs, ["image_id", "x0", "y0", "x1", "y1"])
+    boxes = table.set_index("image_id").reindex(image_ids)
+    x0, y0, x1, y1 = (boxes[name].to_numpy(float) for name in ("x0", "y0", "x1", "y1"))
+    whole = (x0 >= 0) & (y0 >= 0) & (x0 < x1) & (y0 < y1) & (x1 <= 1) & (y1 <= 1)  # false for an absent image's NaN as well
+    if not whole.all():
+        raise ThoraxError(
+            f"{lungs} has no crop box inside the image for {image_ids.iloc[int(whole.argmin())]!r}: delete and remake it."
+        )
+    return list(zip(x0.tolist(), y0.tolist(), x1.tolist(), y1.tolist(), strict=True))

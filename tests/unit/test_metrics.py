@@ -1,0 +1,227 @@
+"""Metrics against hand-computed cases, scikit-learn, and a plain bootstrap that copies rows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, hamming_loss, roc_auc_score
+
+from thorax import catalog, metrics, store
+from thorax.errors import ThoraxError
+
+
+def score(labels: dict, scores: dict, patients=None, **options) -> pd.DataFrame:
+    rows = len(next(iter(labels.values())))
+    patients = range(rows) if patients is None else patients
+    options = {"model": "m", "split": "test", "replicates": 0} | options
+    return metrics.evaluate(pd.DataFrame(labels), pd.DataFrame(scores), patients, **options)
+
+
+def value(rows: pd.DataFrame, name: str, metric: str, column: str = "value") -> float:
+    chosen = rows[(rows["class"] == name) & (rows["metric"] == metric)]
+    assert len(chosen) == 1
+    return chosen[column].iloc[0]
+
+
+def random_problem(seed: int, images: int = 200, classes: int = 4, patients: int = 80):
+    random = np.random.default_rng(seed)
+    labels = (random.random((images, classes)) < [0.4, 0.1, 0.05, 0.5][:classes]).astype(int)
+    scores = np.clip(np.round(0.3 * labels + 0.8 * random.random((images, classes)), 2), 0, 1)  # rounded: with ties
+    return labels, scores, random.integers(0, patients, images)
+
+
+def test_auc_by_hand():
+    # Pairs (positive, negative): 0.8 beats 0.1 and 0.5; 0.5 beats 0.1 and ties 0.5: 3.5 of 4.
+    assert metrics.auc(np.array([0, 0, 1, 1]), np.array([0.1, 0.5, 0.5, 0.8])) == 0.875
+    # The ignored image would have changed that.
+    assert metrics.auc(np.array([0, 0, 1, 1, -1]), np.array([0.1, 0.5, 0.5, 0.8, 0.9])) == 0.875
+    assert np.isnan(metrics.auc(np.array([0, 0, -1]), np.array([0.1, 0.2, 0.3])))
+
+
+def test_auc_of_votes_is_the_mean_of_sensitivity_and_specificity():
+    labels, votes = np.array([1, 1, 1, 0, 0, 0, 0, 0]), np.array([1, 1, 0, 1, 0, 0, 0, 0])
+    assert metrics.auc(labels, votes) == pytest.approx((2 / 3 + 4 / 5) / 2)
+
+
+def test_f1_by_hand():
+    # Positive class: tp 1, fp 1, fn 1: 0.5. Negative class: tp 2, fp 1, fn 1: 2/3.
+    labels, positive = np.array([1, 1, 0, 0, 0]), np.array([1, 0, 1, 0, 0], bool)
+    assert metrics.f1(labels, positive) == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+@pytest.mark.parametrize(("positives", "printed"), [(34_327, 0.374), (13_419, 0.457)])
+def test_f1_of_the_silent_classifier_is_the_papers(positives, printed):
+    """Tables 4 and 6 of Liz et al. 2022: Normal and COPD signs of 85,367 images, nothing predicted."""
+    labels = np.zeros(85_367, int)
+    labels[:positives] = 1
+    assert round(metrics.all_negative_f1(labels), 3) == printed
+
+
+def test_threshold_is_exceeded_not_met():
+    rows = score({"a": [1, 0]}, {"a": [0.5, 0.5]})
+    assert value(rows, "Global", "hamming") == 0.5
+    assert set(rows["threshold_rule"]) == {"none", "fixed-0.5"}
+    assert value(score({"a": [1, 0]}, {"a": [0.5, 0.2]}, threshold=0.4), "Global", "hamming") == 0
+
+
+def test_global_rows_are_means_and_an_undefined_auc_is_left_out():
+    rows = score({"a": [1, 1, 0, 0], "b": [0, 0, 0, 0]}, {"a": [0.9, 0.2, 0.3, 0.1], "b": [0.1, 0.9, 0.1, 0.1]})
+    assert value(rows, "a", "auc") == 0.75
+    assert np.isnan(value(rows, "b", "auc"))
+    assert value(rows, "Global", "auc") == 0.75
+    assert value(rows, "b", "f1") == pytest.approx((6 / 7 + 0) / 2)
+    assert value(rows, "Global", "f1") == pytest.approx((value(rows, "a", "f1") + value(rows, "b", "f1")) / 2)
+    assert value(rows, "Global", "hamming") == 2 / 8
+    assert list(rows["n_positive"]) == [2, 0, 2, 2, 0, 2, 2]
+
+
+def test_ignored_entries_leave_every_metric():
+    rows = score({"a": [1, 0, -1], "b": [-1, 1, 0]}, {"a": [0.9, 0.1, 0.9], "b": [0.9, 0.9, 0.1]})
+    assert value(rows, "Global", "hamming") == 0
+    assert value(rows, "Global", "f1") == 1
+    assert value(rows, "Global", "auc") == 1
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_equals_scikit_learn(seed):
+    labels, scores, patients = random_problem(seed)
+    rows = score(dict(zip("abcd", labels.T, strict=True)), dict(zip("abcd", scores.T, strict=True)), patients)
+    for column, name in enumerate("abcd"):
+        if 0 < labels[:, column].sum() < len(labels):
+            assert value(rows, name, "auc") == pytest.approx(roc_auc_score(labels[:, column], scores[:, column]), abs=1e-12)
+        expected = f1_score(labels[:, column], scores[:, column] > 0.5, average="macro")
+        assert value(rows, name, "f1") == pytest.approx(expected, abs=1e-12)
+    assert value(rows, "Global", "hamming") == pytest.approx(hamming_loss(labels, scores > 0.5), abs=1e-12)
+
+
+def test_intervals_equal_those_of_a_bootstrap_that_copies_rows():
+    labels, scores, patients = random_problem(1, patients=60)
+    options = {"replicates": 300, "seed": 5}
+    rows = score(dict(zip("abcd", labels.T, strict=True)), dict(zip("abcd", scores.T, strict=True)), patients, **options)
+    identifiers = np.unique(patients)
+    weights = np.concatenate(list(metrics._resample(len(identifiers), 300, 5)))
+    areas, f1s, losses = [], [], []
+    for sample in weights:
+        assert sample.sum() == len(identifiers)
+        copied = np.concatenate([np.repeat(np.flatnonzero(patients == p), n) for p, n in zip(identifiers, sample, strict=True)])
+        y, s = labels[copied], scores[copied]
+        areas.append(
+            [roc_auc_score(y[:, c], s[:, c]) if 0 < y[:, c].sum() < len(y) else np.nan for c in range(labels.shape[1])]
+        )
+        f1s.append([f1_score(y[:, c], s[:, c] > 0.5, average="macro") for c in range(labels.shape[1])])
+        losses.append(hamming_loss(y, s > 0.5))
+    for column, name in enumerate("abcd"):
+        for metric, samples in (("auc", areas), ("f1", f1s)):
+            expected = np.nanpercentile(np.array(samples)[:, column], [2.5, 97.5])
+            assert [value(rows, name, metric, "low"), value(rows, name, metric, "high")] == pytest.approx(list(expected))
+    for metric, samples in (("auc", np.nanmean(areas, axis=1)), ("f1", np.mean(f1s, axis=1)), ("hamming", losses)):
+        expected = np.percentile(samples, [2.5, 97.5])
+        assert [value(rows, "Global", metric, "low"), value(rows, "Global", metric, "high")] == pytest.approx(list(expected))
+
+
+def test_patients_not_images_are_resampled():
+    """Copies of an image that belong to one patient carry no information: they must not narrow the interval."""
+    labels, scores, _ = random_problem(2, images=60, classes=1)
+    once = score({"a": labels[:, 0]}, {"a": scores[:, 0]}, np.arange(60), replicates=500)
+    tenfold = score(
+        {"a": np.repeat(labels[:, 0], 10)}, {"a": np.repeat(scores[:, 0], 10)}, np.repeat(np.arange(60), 10), replicates=500
+    )
+    for column in ("value", "low", "high"):
+        assert value(tenfold, "a", "auc", column) == pytest.approx(value(once, "a", "auc", column))
+
+
+def test_many_replicates_in_blocks_and_any_row_order_give_the_same_rows():
+    labels, scores, patients = random_problem(3)
+    frame, values = pd.DataFrame(labels).add_prefix("c"), pd.DataFrame(scores).add_prefix("c")
+    options = {"model": "m", "split": "val", "replicates": 600, "seed": 1}
+    expected = metrics.evaluate(frame, values, patients, **options)
+    order = np.random.default_rng(0).permutation(len(frame))
+    pd.testing.assert_frame_equal(metrics.evaluate(frame.iloc[order], values.iloc[order], patients[order], **options), expected)
+    assert not metrics.evaluate(frame, values, patients, **(options | {"seed": 2})).equals(expected)
+
+
+def test_scores_that_are_no_numbers_are_refused():
+    with pytest.raises(ThoraxError, match="'m' for 'b' are not all numbers"):
+        score({"a": [1, 0], "b": [0, 1]}, {"a": [0.1, 0.2], "b": [np.nan, 0.2]})
+    with pytest.raises(ThoraxError, match="other classes or images"):
+        score({"a": [1, 0]}, {"b": [0.1, 0.2]})
+
+
+def test_sigmoid_is_exact_at_the_ends():
+    np.testing.assert_allclose(metrics.sigmoid(np.array([-800.0, 0.0, np.log(3), 800.0])), [0, 0.5, 0.75, 1], atol=1e-300)
+    assert metrics.sigmoid(np.float32([2.0])).dtype == np.float64
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """Tables of a small experiment on disk; the tables of scores are in other row orders than the labels."""
+    random = np.random.default_rng(0)
+    identifiers = [f"i{number:03d}" for number in range(120)]
+    labels = pd.DataFrame({"image_id": identifiers, "patient_id": [f"p{n // 2:02d}" for n in range(120)]})
+    labels[["a", "b"]] = random.integers(0, 2, (120, 2))
+    labels.loc[7, "a"] = -1
+    split = labels[["image_id", "patient_id"]].assign(split=np.repeat(["train", "val", "test"], [60, 20, 40]))
+    logits = split.loc[60:, ["image_id", "split"]].copy()
+    logits[["a", "b"]] = random.normal(size=(60, 2))
+    votes = logits.copy()
+    votes[["a", "b"]] = (logits[["a", "b"]] > 0).astype(int)
+    store.write_table(labels, tmp_path / "labels.parquet", catalog.labels_schema(["a", "b"]))
+    store.write_table(split, tmp_path / "split.parquet", catalog.SPLITS)
+    store.write_table(logits.sample(frac=1, random_state=1), tmp_path / "net.parquet", catalog.scores_schema(["b", "a"]))
+    store.write_table(votes, tmp_path / "vote.parquet", catalog.scores_schema(["a", "b"]))
+    return tmp_path, labels.merge(logits, on="image_id", suffixes=("", "_logit")).merge(split, on=["image_id", "split"])
+
+
+def run(folder, **tables):
+    options = {"predictions": {"net": folder / "net.parquet"}, "ensembles": {"vote": folder / "vote.parquet"}} | tables
+    metrics.make_metrics(
+        folder / "labels.parquet", folder / "split.parquet", **options, out=folder / "metrics.parquet", seed=0, replicates=20
+    )
+    return store.read_table(folder / "metrics.parquet")
+
+
+def test_make_metrics_scores_val_and_test_of_members_and_ensembles(experiment):
+    folder, joined = experiment
+    rows = run(folder)
+    assert list(rows.columns) == catalog.METRICS.names
+    assert len(rows) == 2 * 2 * 7
+    for part, images in joined.groupby("split"):
+        of_part = rows[rows["split"] == part]
+        net, vote = (of_part[of_part["model"] == model] for model in ("net", "vote"))
+        expected = roc_auc_score(images["a"], images["a_logit"])
+        assert value(net, "a", "auc") == pytest.approx(expected, abs=1e-12)
+        assert value(vote, "a", "auc") == pytest.approx(roc_auc_score(images["a"], images["a_logit"] > 0), abs=1e-12)
+        assert value(net, "b", "f1") == value(vote, "b", "f1")
+        assert value(net, "b", "auc", "low") < value(net, "b", "auc") < value(net, "b", "auc", "high")
+
+
+def test_make_metrics_is_byte_stable_and_sees_a_changed_logit(experiment):
+    folder, _ = experiment
+    before = run(folder)
+    written = (folder / "metrics.parquet").read_bytes()
+    run(folder)
+    assert (folder / "metrics.parquet").read_bytes() == written
+    net = store.read_table(folder / "net.parquet")
+    wrong = net.assign(b=net["b"].where(net.index != 0, -net["b"]))
+    store.write_table(wrong, folder / "net.parquet", catalog.scores_schema(["a", "b"]))
+    after = run(folder)
+    changed = before["value"].ne(after["value"])
+    assert set(before[changed]["class"]) == {"b", "Global"}
+    assert set(before[changed]["model"]) == {"net"}
+
+
+def test_tables_that_do_not_fit_are_refused(experiment):
+    folder, _ = experiment
+    net = store.read_table(folder / "net.parquet")
+    store.write_table(net.iloc[1:], folder / "few.parquet", catalog.scores_schema(["a", "b"]))
+    store.write_table(net.rename(columns={"b": "c"}), folder / "other.parquet", catalog.scores_schema(["a", "c"]))
+    with pytest.raises(ThoraxError, match=r"few.parquet does not have exactly the images"):
+        run(folder, predictions={"net": folder / "few.parquet"})
+    with pytest.raises(ThoraxError, match=r"other.parquet and the labels do not have the same classes \('b'"):
+        run(folder, ensembles={"vote": folder / "other.parquet"})
+    split = store.read_table(folder / "split.parquet")
+    store.write_table(split.iloc[:-1], folder / "split.parquet", catalog.SPLITS)
+    with pytest.raises(ThoraxError, match=r"split.parquet does not assign image 'i119'"):
+        run(folder)

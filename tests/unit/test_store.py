@@ -1,0 +1,85 @@
+"""Files are whole or absent."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from thorax import store
+from thorax.errors import ThoraxError
+
+SCHEMA = pa.schema({"a": pa.int32(), "b": pa.string()})
+
+
+def test_a_failure_leaves_neither_the_file_nor_a_temporary_one(tmp_path):
+    with pytest.raises(RuntimeError, match="halfway"), store.atomic(tmp_path / "x.csv") as path:
+        path.write_text("half")
+        raise RuntimeError("halfway")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_keeps_the_file_that_was_there(tmp_path):
+    (tmp_path / "x.csv").write_text("old")
+    with pytest.raises(RuntimeError), store.atomic(tmp_path / "x.csv") as path:
+        path.write_text("new")
+        raise RuntimeError
+    assert (tmp_path / "x.csv").read_text() == "old"
+
+
+def test_tables_have_exactly_the_schema_and_the_same_bytes(tmp_path):
+    frame = pd.DataFrame({"b": ["x", None], "a": [1, 2], "more": [0, 0]})
+    store.write_table(frame, tmp_path / "1.parquet", SCHEMA)
+    store.write_table(frame, tmp_path / "2.parquet", SCHEMA)
+    assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()
+    assert list(store.read_table(tmp_path / "1.parquet").columns) == ["a", "b"]
+
+
+def test_a_dot_in_a_column_and_an_equals_sign_in_the_path_are_no_trouble(tmp_path):
+    folder = tmp_path / "key=value"
+    store.write_table(pd.DataFrame({"a.b": [1]}), folder / "t.parquet", pa.schema({"a.b": pa.int32()}))
+    assert store.read_table(folder / "t.parquet")["a.b"].tolist() == [1]
+    assert list(store.read_table(folder / "t.parquet").columns) == ["a.b"]
+
+
+def test_missing_and_damaged_files_are_named(tmp_path):
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
+    (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY no")
+    for path, words in [("no.parquet", "is not there"), ("bad.parquet", "not a readable Parquet table")]:
+        with pytest.raises(ThoraxError, match=f"{path}.*{words}"):
+            store.read_table(tmp_path / path)
+    for path, words in [("no.npy", "is not there"), ("bad.npy", "not a readable .npy array")]:
+        with pytest.raises(ThoraxError, match=f"{path}.*{words}"):
+            store.open_array(tmp_path / path)
+
+
+def test_a_missing_column_is_an_error(tmp_path):
+    store.write_table(pd.DataFrame({"a": [1], "b": ["x"]}), tmp_path / "t.parquet", SCHEMA)
+    with pytest.raises(ThoraxError, match=r"t\.parquet"):
+        store.read_table(tmp_path / "t.parquet", ["a", "c"])
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ThoraxError, match="file cannot be written|could not be written|cannot be written"):
+        store.write_text("x", tmp_path / "file" / "x.txt")
+
+
+def test_arrays_are_mapped_read_only_and_empty_ones_open_too(tmp_path):
+    with store.new_array(tmp_path / "a.npy", (3, 2), np.uint8) as array:
+        array[:] = 7
+    mapped = store.open_array(tmp_path / "a.npy")
+    assert isinstance(mapped, np.memmap)
+    assert mapped.tolist() == [[7, 7]] * 3
+    with pytest.raises(ValueError, match="read-only"):
+        mapped[0] = 1
+    with store.new_array(tmp_path / "empty.npy", (0, 4), np.uint8):
+        pass
+    assert store.open_array(tmp_path / "empty.npy").shape == (0, 4)
+
+
+def test_packed_images_come_in_the_order_that_is_asked_for(tmp_path):
+    for shard in (0, 1):
+        store.write_array(np.arange(3)[:, None, None] + 10 * shard + np.zeros((3, 2, 2), np.uint8), tmp_path / f"{shard}.npy")
+    images = store.PackedImages([tmp_path / "0.npy", tmp_path / "1.npy"])
+    taken = images.take(np.array([1, 0, 1]), np.array([2, 0, 0]))
+    assert taken[:, 0, 0].tolist() == [12, 0, 10]
