@@ -50,6 +50,14 @@ def test_f1_by_hand():
     assert metrics.f1(labels, positive) == pytest.approx((1 / 2 + 2 / 3) / 2)
 
 
+def test_f1_is_over_the_classes_that_occur():
+    nothing, one = np.zeros(3, int), np.array([1, 1, 1])
+    assert metrics.f1(nothing, nothing.astype(bool)) == f1_score(nothing, nothing, average="macro") == 1
+    assert metrics.f1(one, one.astype(bool)) == 1
+    assert metrics.f1(nothing, one.astype(bool)) == 0
+    assert np.isnan(metrics.f1(-one, one.astype(bool)))
+
+
 @pytest.mark.parametrize(("positives", "printed"), [(34_327, 0.374), (13_419, 0.457)])
 def test_f1_of_the_silent_classifier_is_the_papers(positives, printed):
     """Tables 4 and 6 of Liz et al. 2022: Normal and COPD signs of 85,367 images, nothing predicted."""

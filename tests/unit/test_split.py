@@ -1,5 +1,6 @@
 """The split: nobody straddles, nothing depends on order, and the counts meet their quotas where any split can."""
 
+import doctest
 from itertools import product
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thorax import catalog, config, store
+from thorax import catalog, config, split, store
 from thorax.errors import ThoraxError
 from thorax.split import ALL_IMAGES, QUALITY_COLUMNS, StratifiedGroupSplit, make_split, split_label_sets
 
@@ -67,17 +68,23 @@ def test_counts_are_within_one_image_of_their_quotas(patients, classes, rate):
     assert np.abs(got - SHARES[:, None] * got.sum(axis=0)).max() <= 1 + 1e-9
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(20))
 def test_finds_a_split_within_one_image_exactly_when_one_exists(seed):
+    """All deals of eight patients are tried; for several seeds the first descent ends too far from the quotas."""
     random = np.random.default_rng(seed)
-    groups = np.repeat(np.arange(7), random.integers(1, 8, 7))
-    y = random.integers(0, 2, (len(groups), 2))
+    groups = np.repeat(np.arange(8), random.integers(1, 5, 8))
+    y = random.integers(0, 2, (len(groups), 3))
     shares = np.array([0.4, 0.3, 0.3])
-    every = [np.array(PARTS)[list(deal)][groups] for deal in product(range(3), repeat=7) if len(set(deal)) == 3]
-    worst = [np.abs((got := counts(y, parts)) - shares[:, None] * got.sum(axis=0)).max() for parts in every]
+    per_patient = np.stack([counts(y, np.where(groups == patient, "train", "test"))[0] for patient in range(8)])
+    deals = np.array([deal for deal in product(range(3), repeat=8) if len(set(deal)) == 3])
+    every = np.einsum("dgp,gc->dpc", np.eye(3)[deals], per_patient)
+    exists = (np.abs(every - shares[:, None] * per_patient.sum(axis=0)).max(axis=(1, 2)) <= 1 + 1e-9).any()
     got = counts(y, StratifiedGroupSplit(0.4, 0.3, 0.3, random_state=seed).assign(y, groups))
-    found = np.abs(got - shares[:, None] * got.sum(axis=0)).max()
-    assert (found <= 1 + 1e-9) == (min(worst) <= 1 + 1e-9)
+    assert (np.abs(got - shares[:, None] * got.sum(axis=0)).max() <= 1 + 1e-9) == exists
+
+
+def test_the_example_in_the_documentation():
+    assert doctest.testmod(split).failed == 0
 
 
 def test_seeds_give_different_splits_of_equal_counts():
@@ -143,15 +150,32 @@ def test_label_sets_share_one_assignment_that_serves_each():
     assert total["quota"]["test"] == pytest.approx(0.2 * len(frames["part"]))
 
 
-def test_order_of_label_sets_classes_and_images_does_not_matter():
-    frames = two_label_sets()
+@pytest.mark.parametrize("images_per_patient", [1, 2, 3])
+def test_order_of_label_sets_classes_and_images_does_not_matter(images_per_patient):
+    random = np.random.default_rng(0)
+    patients = [f"p{number:03d}" for number in np.arange(300) // images_per_patient]
+    a, b, d = (list((random.random(300) < rate).astype(int)) for rate in (0.5, 0.2, 0.1))
+    whole = label_set(patients, a=a, b=b, d=d)
+    part = whole[["image_id", "patient_id"]].assign(c=random.integers(0, 2, 300))[random.random(300) < 0.7]
     settings_ = config.Split(label_sets=["whole", "part"])
-    expected, _ = split_label_sets(settings_, frames)
-    turned = {
-        "part": frames["part"].sample(frac=1, random_state=1),
-        "whole": frames["whole"][["image_id", "patient_id", "b", "a"]].iloc[::-1],
-    }
-    pd.testing.assert_frame_equal(split_label_sets(settings_, turned)[0], expected)
+    expected, _ = split_label_sets(settings_, {"whole": whole, "part": part})
+    for frames in (
+        {"part": part, "whole": whole},
+        {"whole": whole[["image_id", "patient_id", "d", "b", "a"]], "part": part},
+        {"whole": whole.iloc[::-1], "part": part.sample(frac=1, random_state=1)},
+    ):
+        pd.testing.assert_frame_equal(split_label_sets(settings_, frames)[0], expected)
+
+
+@pytest.mark.parametrize("seed", [0, 5, 12])
+def test_order_of_classes_does_not_matter_where_the_search_is_hard(seed):
+    random = np.random.default_rng(seed)
+    patients = [f"p{number}" for number in np.repeat(np.arange(8), random.integers(1, 5, 8))]
+    a, b, c = (list(column) for column in random.integers(0, 2, (len(patients), 3)).T)
+    settings_ = config.Split(label_sets=["x"], train=0.4, val=0.3, test=0.3, seed=seed)
+    one, _ = split_label_sets(settings_, {"x": label_set(patients, a=a, b=b, c=c)})
+    other, _ = split_label_sets(settings_, {"x": label_set(patients, c=c, b=b, a=a)})
+    pd.testing.assert_frame_equal(one, other)
 
 
 def test_quality_by_hand():

@@ -1,0 +1,114 @@
+"""The linear baseline: logistic regression on principal components of tiny radiographs.
+
+What a network finds beyond it is not explained by pose, exposure, view or build alone.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from thorax import store
+from thorax.catalog import class_columns, scores_schema
+from thorax.errors import ThoraxError
+
+SIZE = 32  # pixels on a side
+COMPONENTS = 60
+_BATCH = 256  # radiographs read at once
+
+
+def tiny_images(images: store.PackedImages, shards: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return radiographs as the baseline sees them: 32 x 32 by area, histogram equalised.
+
+    Args:
+        images: packed (n, height, width) uint8 arrays.
+        shards: (m,) shard of each radiograph.
+        rows: (m,) row in its shard.
+
+    Returns:
+        (m, 1024) float32 in [0, 1].
+    """
+    out = np.empty((len(rows), SIZE * SIZE), np.float32)
+    for start in tqdm(range(0, len(rows), _BATCH), desc="baseline images", unit="batch", disable=None):
+        batch = images.take(shards[start : start + _BATCH], rows[start : start + _BATCH])
+        for index, image in enumerate(batch, start):
+            small = cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+            out[index] = cv2.equalizeHist(small).ravel() / 255.0
+    return out
+
+
+def fit_predict(pixels: np.ndarray, labels: np.ndarray, train: np.ndarray, seed: int) -> np.ndarray:
+    """Fit on the training rows and return the logits of the other rows.
+
+    It runs in one thread: then the logits do not depend on the machine's number of cores.
+
+    Args:
+        pixels: (n, d) float32.
+        labels: (n, k) of 1, 0 and -1 (ignored: such a row is left out for that class).
+        train: (n,) bool.
+        seed: handed to scikit-learn; the solvers used here draw nothing from it.
+
+    Returns:
+        (n - train.sum(), k) float32 logits.
+    """
+    components = min(COMPONENTS, int(train.sum()) - 1, pixels.shape[1])
+    with threadpool_limits(limits=1):
+        projection = PCA(components, svd_solver="covariance_eigh", random_state=seed).fit(pixels[train])
+        known, new = projection.transform(pixels[train]), projection.transform(pixels[~train])
+        logits = np.empty((len(new), labels.shape[1]), np.float32)
+        for column in tqdm(range(labels.shape[1]), desc="baseline", unit="class", disable=None):
+            answers = labels[train, column]
+            usable = answers >= 0
+            model = LogisticRegression(solver="newton-cholesky", random_state=seed).fit(known[usable], answers[usable])
+            logits[:, column] = model.decision_function(new)
+    return logits
+
+
+def make_baseline(image_arrays: list[Path], ingested: Path, labels: Path, split: Path, out: Path, seed: int) -> None:
+    """Fit the baseline on the training images and write its logits for val and test.
+
+    Args:
+        image_arrays: `images/{image_set}/{dataset}.{shard}.npy` in shard order.
+        ingested: `ingested/{dataset}.parquet`: where each image lies in the arrays.
+        labels: `labels/{label_set}.parquet`.
+        split: `splits/{split}.parquet`.
+        out: the `catalog.scores_schema` table to write.
+        seed: of the fit.
+
+    Raises:
+        ThoraxError: an image without a place in the arrays or without a part, or a class that has one value only among the
+            training images.
+    """
+    table = store.read_table(labels)
+    classes = class_columns(table)
+    table = table.merge(store.read_table(split, ["image_id", "split"]), on="image_id", how="left")
+    table = table.merge(store.read_table(ingested, ["image_id", "ok", "shard", "row"]), on="image_id", how="left")
+    table = table.sort_values("image_id", ignore_index=True)
+    _check_complete(table, ingested, split)
+    train = (table["split"] == "train").to_numpy()
+    truth = table[classes].to_numpy()
+    _check_both_values(truth[train], classes, labels)
+    pixels = tiny_images(store.PackedImages(image_arrays), table["shard"].to_numpy(int), table["row"].to_numpy(int))
+    logits = pd.DataFrame(fit_predict(pixels, truth, train, seed), columns=classes)
+    identifiers = table.loc[~train, ["image_id", "split"]].reset_index(drop=True)
+    store.write_table(pd.concat([identifiers, logits], axis=1), out, scores_schema(classes))
+
+
+def _check_complete(table: pd.DataFrame, ingested: Path, split: Path) -> None:
+    for path, missing in ((split, table["split"].isna()), (ingested, table["ok"].ne(True))):
+        if missing.any():
+            raise ThoraxError(f"{path} has no usable row for image {table['image_id'][missing].iloc[0]!r}: remake the labels.")
+
+
+def _check_both_values(truth: np.ndarray, classes: list[str], labels: Path) -> None:
+    for column, name in enumerate(classes):
+        if not {0, 1} <= set(np.unique(truth[:, column])):
+            raise ThoraxError(
+                f"{labels}: class {name!r} does not have both positive and negative training images; "
+                "raise min_patients of the label set or exclude the class."
+            )
