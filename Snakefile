@@ -26,6 +26,7 @@ rule all:
             experiment=study.run,
             table=["per_class", "global"],
         ),
+        "results/tables/screening.html",
         "results/tables/summary.html",
         label_figures(),
         lungs_figures(),

@@ -163,6 +163,16 @@ def _summary(a: Arguments) -> None:
     tables.make_summary(_named(a.labels), _named(a.splits), a.out)
 
 
+def _screening(a: Arguments) -> None:
+    from thorax import screening
+
+    lungs: dict[str, list[Path]] = {}
+    for pair in a.lungs:
+        for name, path in _named([pair]).items():
+            lungs.setdefault(name, []).append(path)
+    screening.make_screening(_named(a.ingested), lungs, a.out)
+
+
 def _figure_labels(a: Arguments) -> None:
     from thorax import figures
 
@@ -299,6 +309,12 @@ def _parser() -> argparse.ArgumentParser:
     verb(
         "summary", _summary, "classes, images and sizes of the parts of each label set (Table 3)",
         _pairs("--labels", "label sets"), _pairs("--splits", "each label set's split"), _path("--out", "folder to write to"),
+    )  # fmt: skip
+    verb(
+        "screening", _screening, "what was left out of each data set and why",
+        _pairs("--ingested", "merged tables of ingested images"),
+        ("--lungs", {"nargs": "*", "default": [], "metavar": "DATASET/SEGMENTER=PATH", "help": "tables of crop boxes, all shards"}),
+        _path("--out", "folder to write to"),
     )  # fmt: skip
     stem = _path("--out", "figure to write, without suffix")
     verb("figure-labels", _figure_labels, "label distribution (Figures 5 and 6)", labels, split, title, stem)

@@ -4,7 +4,12 @@ rule labels:
         ingested=lambda wildcards: f"results/ingested/{study.label_sets[wildcards.label_set].dataset}.parquet",
     output:
         labels="results/labels/{label_set}.parquet",
-        report="results/labels/{label_set}.classes.csv",
+        report=report(
+            "results/labels/{label_set}.classes.csv",
+            caption="../report/classes.rst",
+            category="1. Data",
+            labels={"table": "classes kept and dropped: {label_set}"},
+        ),
     log:
         "logs/labels/{label_set}.log",
     benchmark:
@@ -29,7 +34,12 @@ rule split:
         ),
     output:
         split="results/splits/{split}.parquet",
-        quality="results/splits/{split}.quality.csv",
+        quality=report(
+            "results/splits/{split}.quality.csv",
+            caption="../report/quality.rst",
+            category="1. Data",
+            labels={"table": "counts against quotas: {split}"},
+        ),
     log:
         "logs/split/{split}.log",
     benchmark:

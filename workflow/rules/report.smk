@@ -113,6 +113,62 @@ rule summary:
         "thorax summary --labels {params.labels} --splits {params.splits} --out {params.folder} > {log} 2>&1"
 
 
+def screened_lungs():
+    """DATASET/SEGMENTER and the shards' tables of crop boxes, for every cropped image set of the run."""
+    image_sets = {study.experiments[name].image_set for name in study.run}
+    cropped = sorted(
+        {
+            (s.dataset, s.segmenter)
+            for s in map(study.image_sets.get, image_sets)
+            if s.segmenter
+        }
+    )
+    return {
+        f"{dataset}/{segmenter}": shards(
+            "results/lungs/{segmenter}/{dataset}.{shard}.parquet",
+            dataset,
+            segmenter=segmenter,
+        )
+        for dataset, segmenter in cropped
+    }
+
+
+rule screening:
+    input:
+        ingested=expand(
+            "results/ingested/{dataset}.parquet",
+            dataset=sorted(set(map(dataset_of, study.run))),
+        ),
+        lungs=[path for paths in screened_lungs().values() for path in paths],
+    output:
+        html=report(
+            "results/tables/screening.html",
+            caption="../report/screening.rst",
+            category="1. Data",
+            labels={"table": "originals that were read"},
+        ),
+        others=expand("results/tables/screening.{suffix}", suffix=["md", "tex", "csv"]),
+    log:
+        "logs/screening.log",
+    benchmark:
+        "benchmarks/screening.tsv"
+    params:
+        ingested=[
+            f"{name}=results/ingested/{name}.parquet"
+            for name in sorted(set(map(dataset_of, study.run)))
+        ],
+        lungs=[
+            f"{name}={path}"
+            for name, paths in screened_lungs().items()
+            for path in paths
+        ],
+        folder=lambda wildcards, output: Path(output.html).parent,
+    message:
+        "Counting what was left out and why"
+    shell:
+        "thorax screening --ingested {params.ingested} --lungs {params.lungs} --out {params.folder} > {log} 2>&1"
+
+
 rule figure_labels:
     input:
         labels="results/labels/{label_set}.parquet",
