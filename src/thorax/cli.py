@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _phantom(a: Arguments) -> None:
-    from thorax.datasets import phantom
+    from thorax import phantom
 
     phantom.make_archive(_settings(a, config.Phantom), a.root, a.threads)
 

@@ -26,7 +26,9 @@ def test_every_verb_has_a_help_text(capsys):
 
 
 def test_a_wrong_key_in_settings(capsys, tmp_path):
-    status, text = run(capsys, "split", "--settings", "{labels: []}", "--labels", "x", "--out", tmp_path / "o", "--quality", tmp_path / "q")
+    status, text = run(
+        capsys, "split", "--settings", "{labels: []}", "--labels", "x", "--out", tmp_path / "o", "--quality", tmp_path / "q"
+    )
     assert status == 1
     assert text == "thorax: --settings: label_sets is missing; add it.\n"
     assert list(tmp_path.iterdir()) == []

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thorax import config
-from thorax.datasets import phantom, phantom_render
-from thorax.datasets.phantom_findings import DRAW
-from thorax.datasets.phantom_patients import Picture, plan
+from thorax import config, phantom
+from thorax.datasets import padchest
 from thorax.errors import ThoraxError
+from thorax.phantom import metadata, render
+from thorax.phantom.findings import DRAW
+from thorax.phantom.patients import Picture, plan
 
 SETTINGS = config.Phantom(patients=7, height=192, seed=5)
 LARGE = config.Phantom(patients=450, height=192, seed=0)
@@ -44,7 +45,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def table(archive: Path) -> pd.DataFrame:
-    return pd.read_csv(archive / phantom.METADATA, dtype=str, keep_default_na=False)
+    return pd.read_csv(archive / padchest.METADATA[0], dtype=str, keep_default_na=False)
 
 
 def pa_images(settings: config.Phantom) -> list[Picture]:
@@ -70,14 +71,14 @@ def test_remaking_replaces_an_earlier_phantom_only(tmp_path: Path) -> None:
 
 
 def test_header_is_padchests(archive: Path) -> None:
-    with (archive / phantom.METADATA).open() as file:
+    with (archive / padchest.METADATA[0]).open() as file:
         assert file.readline().rstrip("\n") == HEADER
     assert len(HEADER.split(",")) == 36
 
 
 @pytest.mark.real
 def test_header_and_codes_are_the_real_ones() -> None:
-    source = REAL / (phantom.METADATA + ".gz")
+    source = REAL / (padchest.METADATA[0] + ".gz")
     if not source.exists():
         pytest.skip("the real metadata is not beside the checkout")
     real = pd.read_csv(source, dtype=str, keep_default_na=False, nrows=1)
@@ -110,7 +111,7 @@ def test_label_text_parses_to_the_planned_labels(table: pd.DataFrame) -> None:
 
 
 def test_large_table_has_padchests_dirt() -> None:
-    frame = phantom.metadata.table(LARGE)
+    frame = metadata.table(LARGE)
     assert 1 <= (frame["Labels"] == "nan").sum() <= 10
     assert frame["Labels"].str.contains("' ").mean() > 0.05
     assert frame["Labels"].str.contains("''").any()
@@ -163,8 +164,8 @@ def test_boxes_lie_in_their_images_and_name_labels(archive: Path) -> None:
 @pytest.mark.parametrize("label", DRAW)
 def test_a_finding_changes_the_picture_in_its_box(label: str) -> None:
     picture = next(picture for picture in pa_images(LARGE) if label in picture.labels())
-    image, boxes = phantom_render.draw(LARGE, picture)
-    without, others = phantom_render.draw(LARGE, picture, without=label)
+    image, boxes = render.draw(LARGE, picture)
+    without, others = render.draw(LARGE, picture, without=label)
     rows, columns = image.shape
     inside = np.zeros(image.shape, bool)
     for box in boxes:
@@ -172,7 +173,7 @@ def test_a_finding_changes_the_picture_in_its_box(label: str) -> None:
             left, top = int(box["x"] * columns), int(box["y"] * rows)
             right, bottom = np.ceil([(box["x"] + box["width"]) * columns, (box["y"] + box["height"]) * rows]).astype(int)
             inside[top:bottom, left:right] = True
-    change = np.abs(image.astype(float) - without) / 2 ** phantom_render.bits_of(LARGE, picture)
+    change = np.abs(image.astype(float) - without) / 2 ** render.bits_of(LARGE, picture)
     assert label not in {box["label"] for box in others}
     # COPD widens the whole chest, a scoliosis moves the ribs along: their boxes hold most of the change, not nearly all.
     spread = label in ("COPD signs", "scoliosis")
@@ -215,7 +216,7 @@ def test_true_mask_of_any_frontal_image_has_two_lungs(table: pd.DataFrame) -> No
 
 def test_the_anatomy_does_not_depend_on_the_resolution() -> None:
     picture = pa_images(LARGE)[3]
-    small = phantom_render.lung_mask(LARGE, picture)
-    large = phantom_render.lung_mask(LARGE.model_copy(update={"height": 384}), picture)
+    small = render.lung_mask(LARGE, picture)
+    large = render.lung_mask(LARGE.model_copy(update={"height": 384}), picture)
     shrunk = cv2.resize(large.astype(np.float32), small.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
     assert 2 * (small & shrunk).sum() / (small.sum() + shrunk.sum()) > 0.97

@@ -18,7 +18,11 @@ def snakemake(folder: Path, *arguments: str, config: Path | None = None, timeout
     command = [Path(sys.executable).parent / "snakemake", "--snakefile", REPOSITORY / "Snakefile", "--directory", folder]
     if config is not None:
         command += ["--configfile", config]
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "SOURCE_DATE_EPOCH": "1640995200"}
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "SOURCE_DATE_EPOCH": "1640995200",
+    }
     return subprocess.run(
         [str(part) for part in (*command, *arguments)],
         stdout=subprocess.PIPE,

@@ -48,7 +48,10 @@ def test_a_real_run_without_padchest_says_what_to_do_before_any_job(tmp_path):
         (("experiments", "tiny", "training", {"backbone": "cnn", "epochs": 0}), ["epochs", "greater than or equal to 1"]),
         (("splits", "tiny-pa", "train", 0.9), ["splits.tiny-pa", "must be 1"]),
         (("label_sets", "tiny-specific", "min_images", "many"), ["label_sets.tiny-specific.min_images", "'many'"]),
-        (("experiments", "tiny", "ensembles", {"CTP": {"rule": "ctp", "members": ["first", "fourth"]}}), ["'fourth'", "not a member"]),
+        (
+            ("experiments", "tiny", "ensembles", {"CTP": {"rule": "ctp", "members": ["first", "fourth"]}}),
+            ["'fourth'", "not a member"],
+        ),
         (("run", ["nothing"]), ["run names 'nothing'"]),
         (("image_sets", None), ["image_sets is missing"]),
     ],

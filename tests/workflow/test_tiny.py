@@ -53,8 +53,8 @@ def test_masks_agree_with_the_phantom_truth(tiny_run):
     import cv2
     import numpy as np
 
+    from thorax import phantom
     from thorax.config import load
-    from thorax.datasets import phantom
 
     settings = load(CONFIG).datasets["tiny"].phantom
     split = store.read_table(tiny_run / "results/splits/tiny-pa.parquet")

@@ -8,7 +8,7 @@ rule labels:
             "results/labels/{label_set}.classes.csv",
             caption="../report/classes.rst",
             category="1. Data",
-            labels={"table": "classes kept and dropped: {label_set}"},
+            labels={"content": "classes kept and dropped: {label_set}"},
         ),
     log:
         "logs/labels/{label_set}.log",
@@ -38,7 +38,7 @@ rule split:
             "results/splits/{split}.quality.csv",
             caption="../report/quality.rst",
             category="1. Data",
-            labels={"table": "counts against quotas: {split}"},
+            labels={"content": "counts against quotas: {split}"},
         ),
     log:
         "logs/split/{split}.log",

@@ -44,14 +44,14 @@ rule tables:
             caption="../report/per_class.rst",
             category="2. Results",
             subcategory="{experiment}",
-            labels={"table": "per class"},
+            labels={"content": "per class"},
         ),
         overall=report(
             "results/tables/{experiment}/global.html",
             caption="../report/global.rst",
             category="2. Results",
             subcategory="{experiment}",
-            labels={"table": "global"},
+            labels={"content": "global"},
         ),
         others=expand(
             "results/tables/{{experiment}}/{table}.{suffix}",
@@ -91,7 +91,7 @@ rule summary:
             "results/tables/summary.html",
             caption="../report/summary.rst",
             category="1. Data",
-            labels={"table": "label sets and splits (Table 3)"},
+            labels={"content": "label sets and splits (Table 3)"},
         ),
         others=expand("results/tables/summary.{suffix}", suffix=["md", "tex", "csv"]),
     log:
@@ -145,7 +145,7 @@ rule screening:
             "results/tables/screening.html",
             caption="../report/screening.rst",
             category="1. Data",
-            labels={"table": "originals that were read"},
+            labels={"content": "originals that were read"},
         ),
         others=expand("results/tables/screening.{suffix}", suffix=["md", "tex", "csv"]),
     log:
@@ -178,7 +178,7 @@ rule figure_labels:
             "results/figures/labels/{split}/{label_set}.png",
             caption="../report/labels.rst",
             category="1. Data",
-            labels={"figure": "label distribution (Figures 5, 6): {label_set}"},
+            labels={"content": "label distribution (Figures 5, 6): {label_set}"},
         ),
         svg="results/figures/labels/{split}/{label_set}.svg",
     log:
@@ -202,7 +202,7 @@ rule figure_lungs:
             "results/figures/lungs/{image_set}.png",
             caption="../report/lungs.rst",
             category="1. Data",
-            labels={"figure": "preprocessing (Figure 3): {image_set}"},
+            labels={"content": "preprocessing (Figure 3): {image_set}"},
         ),
         svg="results/figures/lungs/{image_set}.svg",
     log:
@@ -231,7 +231,7 @@ rule figure_training:
             caption="../report/training.rst",
             category="2. Results",
             subcategory="{experiment}",
-            labels={"figure": "losses by epoch"},
+            labels={"content": "losses by epoch"},
         ),
         svg="results/figures/{experiment}/training.svg",
     log:
@@ -325,7 +325,7 @@ rule heatmaps:
             caption="../report/heatmaps.rst",
             category="2. Results",
             subcategory="{experiment}",
-            labels={"figure": "heatmaps (Figures 7 to 9)"},
+            labels={"content": "heatmaps (Figures 7 to 9)"},
         ),
         notebook="results/notebooks/{experiment}/heatmaps.ipynb",
     log:

@@ -1,0 +1,169 @@
+"""The phantom's metadata table: PadChest's 36 columns, with the kinds of dirt that the real table has."""
+
+import datetime
+
+import numpy as np
+import pandas as pd
+
+from thorax import config
+from thorax.phantom.findings import Finding
+from thorax.phantom.patients import NORMAL, Picture, plan
+from thorax.phantom.render import bits_of, chest_of, pose_of
+
+UNLABELLED = 0.003  # share of the images whose labels are the text "nan"; the real table has a few of them
+DIRT = 20  # stream of random numbers
+FIRST_DAY = datetime.date(2009, 1, 1)
+
+# Unified Medical Language System codes as PadChest's term tree gives them; some terms have none.
+LABEL_CODES = {
+    "COPD signs": "C0024117",
+    "scoliosis": "C0036439",
+    "cardiomegaly": "C0018800",
+    "hemidiaphragm elevation": "C2073707",
+    "nodule": "C0034079",
+    "calcified granuloma": "C0333404",
+    "alveolar pattern": "C1332240",
+    "interstitial pattern": "C2073538",
+    "pleural effusion": "C2073625",
+    "costophrenic angle blunting": "C0742855",
+    "hiatal hernia": "C3489393",
+    "pacemaker": "C0030163",
+    "sternotomy": "C0185792",
+    "chronic changes": "C0742362",
+}
+PLACE_CODES = {
+    "loc cardiac": "C1522601",
+    "loc aortic": "C0003483",
+    "loc pleural": "C0032225",
+    "loc right": "C0444532",
+    "loc left": "C0443246",
+    "loc bilateral": "C0238767",
+    "loc basal": "C1282378",
+    "loc costophrenic angle": "C0230151",
+    "loc right upper lobe": "C1261074",
+    "loc left upper lobe": "C1261076",
+    "loc right lower lobe": "C1261075",
+    "loc left lower lobe": "C1261077",
+    "loc pectoral": "C0230111",
+    "loc diaphragm": "C0011980",
+}
+PLACES = {
+    "cardiomegaly": ["loc cardiac"],
+    "aortic elongation": ["loc aortic"],
+    "interstitial pattern": ["loc basal bilateral"],
+    "hiatal hernia": ["loc retrocardiac"],
+    "pleural effusion": ["loc pleural"],
+    "costophrenic angle blunting": ["loc costophrenic angle"],
+    "laminar atelectasis": ["loc basal"],
+    "hemidiaphragm elevation": ["loc diaphragm"],
+    "pacemaker": ["loc pectoral"],
+}
+LOBAR = ("nodule", "calcified granuloma", "alveolar pattern")
+VIEW_NAMES = {"PA": "POSTEROANTERIOR", "L": "LATERAL", "AP": "ANTEROPOSTERIOR", "AP_horizontal": "ANTEROPOSTERIOR"}
+
+
+def table(settings: config.Phantom) -> pd.DataFrame:
+    """All rows in the order of the table, every value as text; the index is the real table's unnamed first column."""
+    pictures = plan(settings)
+    rng = np.random.default_rng([settings.seed, DIRT])
+    unlabelled = set(rng.choice(len(pictures), round(UNLABELLED * len(pictures)), replace=False).tolist())
+    order = rng.permutation(len(pictures)).tolist()
+    return pd.DataFrame([_row(settings, pictures[index], index in unlabelled) for index in order])
+
+
+def _row(settings: config.Phantom, picture: Picture, unlabelled: bool) -> dict[str, str]:
+    rng = np.random.default_rng([settings.seed, DIRT, picture.patient.number, picture.study])
+    day = FIRST_DAY + datetime.timedelta(days=picture.days)
+    pose = pose_of(settings, picture, chest_of(settings, picture))
+    by_hand = rng.uniform() < 0.25
+    text = _label_text(picture, by_hand, rng)
+    if unlabelled:
+        text = dict.fromkeys(text, "nan") | {"labelCUIS": "", "LocalizationsCUIS": ""}
+    report = "" if rng.uniform() < 0.5 else ", ".join(picture.labels()) + "."
+    birth = f"{day.year - int(picture.patient.age + (picture.days % 365) / 365)}.0"
+    no_birth = np.random.default_rng([settings.seed, DIRT, picture.patient.number]).uniform() < 0.03
+    return {
+        "ImageID": picture.image_id,
+        "ImageDir": picture.folder,
+        "StudyDate_DICOM": day.strftime("%Y%m%d"),
+        "StudyID": picture.study_id,
+        "PatientID": picture.patient.patient_id,
+        "PatientBirth": "" if no_birth else birth,
+        "PatientSex_DICOM": "F" if picture.patient.female else "M",
+        "ViewPosition_DICOM": "nan" if rng.uniform() < 0.4 else VIEW_NAMES[picture.view],
+        "Projection": picture.view,
+        "MethodProjection": "Manual review of DICOM fields",
+        "Pediatric": "No",
+        **_device(bits_of(settings, picture), pose.shape, rng),
+        "ReportID": str(4_000_000 + int(rng.integers(1_500_000))),
+        "Report": report,
+        "MethodLabel": "Physician" if by_hand else "RNN_model",
+        **text,
+    }
+
+
+def _device(bits: int, shape: tuple[int, int], rng: np.random.Generator) -> dict[str, str]:
+    """What the reader wrote into the DICOM header."""
+    philips = bits == 10 or rng.uniform() < 0.45
+    centre = ("5.115000e+02", "1.023000e+03") if bits == 10 else ("2047.0", "4095.0")
+    exposure = int(rng.choice([2, 3, 4, 5, 10, 12]))
+    return {
+        "Modality_DICOM": "CR",
+        "Manufacturer_DICOM": "PhilipsMedicalSystems" if philips else "ImagingDynamicsCompanyLtd",
+        "PhotometricInterpretation_DICOM": "MONOCHROME2",
+        "PixelRepresentation_DICOM": "0",
+        "PixelAspectRatio_DICOM": "['1', '1']" if philips and bits == 12 else "None",
+        "SpatialResolution_DICOM": "0.2" if philips and bits == 12 else "None",
+        "BitsStored_DICOM": str(bits),
+        "WindowCenter_DICOM": centre[0] if philips else str(int(rng.integers(1980, 2120))),
+        "WindowWidth_DICOM": centre[1] if philips else str(int(rng.integers(2150, 2450))),
+        "Rows_DICOM": str(shape[0]),
+        "Columns_DICOM": str(shape[1]),
+        "XRayTubeCurrent_DICOM": "None" if philips else str(int(rng.choice([250, 320, 400, 500]))),
+        "Exposure_DICOM": "None" if philips else str(exposure),
+        "ExposureInuAs_DICOM": "None" if philips else str(1000 * exposure),
+        "ExposureTime": "None" if philips else str(int(rng.choice([5, 10, 25]))),
+        "RelativeXRayExposure_DICOM": "None" if philips else f"{rng.normal(-1.1, 0.4):.2f}",
+    }
+
+
+def places(finding: Finding) -> list[str]:
+    """PadChest's words for where a finding is."""
+    side = {-1: "right", 0: "bilateral", 1: "left"}[finding.side]
+    if finding.label in LOBAR and finding.side:
+        return [f"loc {side} {'upper' if finding.level < 0.5 else 'lower'} lobe"]
+    words = PLACES.get(finding.label, [])
+    sided = finding.label in ("pleural effusion", "costophrenic angle blunting", *LOBAR) or (words and finding.side)
+    return [*words, f"loc {side}"] if sided else list(words)
+
+
+def _label_text(picture: Picture, by_hand: bool, rng: np.random.Generator) -> dict[str, str]:
+    """The five label columns. A network's labels may begin with a space or be empty, a physician's never."""
+    sentences = [[finding.label, *places(finding)] for finding in picture.findings]
+    sentences += [[remark] for remark in picture.remarks]
+    sentences = [sentences[index] for index in rng.permutation(len(sentences))] or [[NORMAL]]
+    labels = [sentence[0] for sentence in sentences]
+    words = list(dict.fromkeys(word for sentence in sentences for word in sentence[1:]))
+    if rng.uniform() < 0.3:  # a sentence about something that is as it should be
+        sentences.append([NORMAL])
+    by_sentence = str(sentences)
+    spaced, empty = rng.uniform(size=2)
+    if not by_hand:
+        if spaced < 0.4:
+            labels = [labels[0], *(" " + label for label in labels[1:])]
+        if empty < 0.025:
+            labels.insert(int(rng.integers(len(labels) + 1)), "")
+        by_sentence = str([*labels, *words])
+    return {
+        "Labels": str(labels),
+        "Localizations": str(words),
+        "LabelsLocalizationsBySentence": by_sentence,
+        "labelCUIS": _codes(labels, LABEL_CODES),
+        "LocalizationsCUIS": _codes(words, PLACE_CODES),
+    }
+
+
+def _codes(terms: list[str], codes: dict[str, str]) -> str:
+    """Codes as the real table writes them: quoted, separated by spaces, in brackets."""
+    found = [codes[term.strip()] for term in terms if term.strip() in codes]
+    return "[" + " ".join(f"'{code}'" for code in found) + "]"

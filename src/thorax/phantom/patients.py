@@ -1,0 +1,200 @@
+"""Who comes to the phantom's hospital, how often, and with what: the archive before any picture is made.
+
+Sampling is separate from rendering, so that an archive's prevalences are known in an instant.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from thorax import config
+from thorax.phantom.findings import Finding
+
+NORMAL = "normal"
+
+# Share of the patients whose main problem is this one. The rest come for an acute illness or are healthy.
+CHRONIC = {
+    "COPD signs": 0.095,
+    "cardiomegaly": 0.042,
+    "aortic elongation": 0.048,
+    "scoliosis": 0.064,
+    "calcified granuloma": 0.060,
+    "nodule": 0.062,
+    "interstitial pattern": 0.060,
+    "hiatal hernia": 0.062,
+    "hemidiaphragm elevation": 0.062,
+    "sternotomy": 0.050,
+    "pacemaker": 0.050,
+}
+HEALTHY = 0.300
+
+# How often one problem brings another with it.
+COMPANIONS = {
+    "COPD signs": {"interstitial pattern": 0.08, "aortic elongation": 0.12, "calcified granuloma": 0.08, "nodule": 0.05},
+    "cardiomegaly": {"aortic elongation": 0.28, "pacemaker": 0.08, "interstitial pattern": 0.06},
+    "aortic elongation": {"cardiomegaly": 0.20, "scoliosis": 0.10, "hiatal hernia": 0.06},
+    "scoliosis": {"aortic elongation": 0.12, "hiatal hernia": 0.10},
+    "interstitial pattern": {"cardiomegaly": 0.15, "COPD signs": 0.08},
+    "hiatal hernia": {"scoliosis": 0.10, "aortic elongation": 0.15},
+    "sternotomy": {"cardiomegaly": 0.40, "pacemaker": 0.18, "aortic elongation": 0.10},
+    "pacemaker": {"cardiomegaly": 0.55, "sternotomy": 0.18, "aortic elongation": 0.20},
+}
+
+# Acute findings, and their shares among all.
+ACUTE = {
+    "pleural effusion": 0.26,
+    "alveolar pattern": 0.25,
+    "laminar atelectasis": 0.25,
+    "costophrenic angle blunting": 0.24,
+}
+FOCAL = {"nodule", "calcified granuloma", "hemidiaphragm elevation", *ACUTE}  # findings that may hide one another
+PLEURAL = {"pleural effusion", "costophrenic angle blunting"}  # one thing in two sizes: a study has one of them
+STUDIES = (0.48, 0.21, 0.15, 0.09, 0.05, 0.02)  # shares of patients with 1, 2, ... studies
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One person of the archive."""
+
+    number: int
+    patient_id: str
+    female: bool
+    age: float  # at the first study
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image of the archive and all that is on it."""
+
+    patient: Patient
+    study: int  # counted from 0 for each patient
+    image: int  # counted from 0 for each study
+    view: str  # PA, L, AP, AP_horizontal
+    image_id: str
+    study_id: str
+    days: int  # from 2009-01-01 to the study
+    findings: tuple[Finding, ...]
+    remarks: tuple[str, ...]  # labels without a shadow of their own
+    folder: str
+
+    def labels(self) -> list[str]:
+        """The study's labels in PadChest's names."""
+        return [*(finding.label for finding in self.findings), *self.remarks] or [NORMAL]
+
+
+@lru_cache(maxsize=4)
+def plan(settings: config.Phantom) -> tuple[Picture, ...]:
+    """Every image of the archive, sorted by patient, study and image."""
+    pictures = [
+        picture for number, course in enumerate(_courses(settings)) for picture in _pictures_of(settings, number, *course)
+    ]
+    order = np.random.default_rng([settings.seed, 2]).permutation(len(pictures))
+    folders = max(2, len(pictures) // 250)
+    return tuple(replace(picture, folder=str(order[row] % folders)) for row, picture in enumerate(pictures))
+
+
+def _courses(settings: config.Phantom) -> list[tuple[str, int]]:
+    """Each patient's main problem and number of studies.
+
+    Shares of problems are met to one patient, and within a problem the numbers of studies are spread evenly (golden
+    ratio), so that every class has its images whatever the seed.
+    """
+    names = [*CHRONIC, NORMAL, "acute"]
+    rng = np.random.default_rng([settings.seed, 1])
+    rank = rng.permutation(settings.patients)
+    shift = rng.uniform(size=2)
+    problem = np.searchsorted(np.cumsum([*CHRONIC.values(), HEALTHY]), (rank + shift[0]) / settings.patients, side="right")
+    studies = 1 + np.searchsorted(np.cumsum(STUDIES)[:-1], (rank * 0.6180339887 + shift[1]) % 1, side="right")
+    return [(names[index], int(count)) for index, count in zip(problem, studies, strict=True)]
+
+
+def _digits(rng: np.random.Generator) -> str:
+    """A long number above 2^128, so that it can be no identifier of PadChest, which are 128-bit numbers."""
+    return "9" + "".join(map(str, rng.integers(0, 10, 38)))
+
+
+def _pictures_of(settings: config.Phantom, number: int, main: str, studies: int) -> list[Picture]:
+    rng = np.random.default_rng([settings.seed, 3, number])
+    ill = main in CHRONIC
+    age = float(np.clip(rng.normal(66 if ill else 52, 12 if ill else 17), 18, 95))
+    patient = Patient(number, _digits(rng), bool(rng.uniform() < 0.5), age)
+    chronic = _chronic_findings(rng, main)
+    onset = {finding: int(rng.integers(0, studies)) if rng.uniform() < 0.12 else 0 for finding in chronic[1:]}
+    days = int(rng.integers(0, 2500))
+    pictures = []
+    for study in range(studies):
+        present = [_drift(rng, finding) for finding in chronic if onset.get(finding, 0) <= study]
+        present += _acute_findings(rng, main, present)
+        remarks = []
+        if study and present and rng.uniform() < 0.04:
+            remarks.append("unchanged")
+        if present and age > 60 and rng.uniform() < 0.02:
+            remarks.append("chronic changes")
+        study_id = _digits(rng)
+        for image, view in enumerate(_views(rng)):
+            letters = "".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz0123456789"), 6))
+            image_id = f"{study_id}_{letters}.png"
+            pictures.append(
+                Picture(patient, study, image, view, image_id, study_id, days, tuple(present), tuple(remarks), folder="0")
+            )
+        days += int(rng.integers(20, 500))
+    return pictures
+
+
+def _views(rng: np.random.Generator) -> list[str]:
+    """The images of one study."""
+    if rng.uniform() < 0.05:
+        return [str(rng.choice(["AP", "AP_horizontal"], p=[0.4, 0.6]))]
+    views = ["PA"] + ["PA"] * int(rng.uniform() < 0.06)
+    return views + ["L"] * int(rng.uniform() < 0.45)
+
+
+def _chronic_findings(rng: np.random.Generator, main: str) -> list[Finding]:
+    labels = [main] if main in CHRONIC else []
+    for label, share in COMPANIONS.get(main, {}).items():
+        if rng.uniform() < share:
+            labels.append(label)
+    findings: list[Finding] = []
+    for label in labels:
+        findings.append(_finding(rng, label, findings))
+    return findings
+
+
+def _acute_findings(rng: np.random.Generator, main: str, present: list[Finding]) -> list[Finding]:
+    """What a study adds: none, one or two acute findings."""
+    chance = {NORMAL: 0.05, "acute": 0.80}.get(main, 0.36)
+    found: list[Finding] = []
+    for _ in range(2):
+        if rng.uniform() >= chance:
+            break
+        label = str(rng.choice(list(ACUTE), p=list(ACUTE.values())))
+        label_set = {label, *(finding.label for finding in found)}
+        if len(label_set) <= len(found) or len(label_set & PLEURAL) > 1:
+            continue
+        found.append(_finding(rng, label, [*present, *found]))
+        chance = 0.30
+    return found
+
+
+def _finding(rng: np.random.Generator, label: str, beside: list[Finding]) -> Finding:
+    """A finding on a side where no other one hides it, if there is one."""
+    side = 0
+    both = rng.uniform() < {"pleural effusion": 0.22, "costophrenic angle blunting": 0.25, "alveolar pattern": 0.2}.get(
+        label, 0
+    )
+    left = rng.uniform() < {"pacemaker": 0.86}.get(label, 0.5)
+    if label in FOCAL or label in ("scoliosis", "pacemaker"):
+        side = 1 if left else -1
+    if label in FOCAL:
+        taken = {finding.side for finding in beside if finding.label in FOCAL}
+        if not taken and both:
+            side = 0
+        elif side in taken and -side not in taken:
+            side = -side
+    return Finding(label, int(rng.integers(2**31)), float(rng.uniform()), side, float(rng.uniform()))
+
+
+def _drift(rng: np.random.Generator, finding: Finding) -> Finding:
+    """A persisting finding, a little better or worse."""
+    return replace(finding, severity=float(np.clip(finding.severity + rng.normal(0, 0.06), 0, 1)))
