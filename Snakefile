@@ -28,10 +28,10 @@ rule all:
         ),
         "results/tables/screening.html",
         "results/tables/summary.html",
-        label_figures(),
+        data_pages(),
         lungs_figures(),
-        expand("results/figures/{experiment}/training.png", experiment=study.run),
-        expand("results/figures/{experiment}/heatmaps.png", experiment=study.run),
+        expand("results/figures/{experiment}/training.html", experiment=study.run),
+        expand("results/figures/{experiment}/heatmaps.html", experiment=study.run),
 
 
 onstart:

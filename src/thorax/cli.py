@@ -173,6 +173,12 @@ def _screening(a: Arguments) -> None:
     screening.make_screening(_named(a.ingested), lungs, a.out)
 
 
+def _csv_page(a: Arguments) -> None:
+    from thorax import typeset
+
+    typeset.csv_page(a.csv, a.title, a.caption, a.out)
+
+
 def _figure_labels(a: Arguments) -> None:
     from thorax import figures
 
@@ -315,6 +321,10 @@ def _parser() -> argparse.ArgumentParser:
         _pairs("--ingested", "merged tables of ingested images"),
         ("--lungs", {"nargs": "*", "default": [], "metavar": "DATASET/SEGMENTER=PATH", "help": "tables of crop boxes, all shards"}),
         _path("--out", "folder to write to"),
+    )  # fmt: skip
+    verb(
+        "csv-page", _csv_page, "show a CSV file as a page of the report",
+        _path("--csv", "file to show"), title, ("--caption", {"required": True, "help": "what it shows"}), _path("--out", "page to write"),
     )  # fmt: skip
     stem = _path("--out", "figure to write, without suffix")
     verb("figure-labels", _figure_labels, "label distribution (Figures 5 and 6)", labels, split, title, stem)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from thorax import images, store
+from thorax import images, store, typeset
 from thorax.catalog import HISTORY_COLUMNS, SPLIT_NAMES, class_columns
 from thorax.errors import ThoraxError
 
@@ -56,13 +56,14 @@ def style() -> Iterator[None]:
         yield
 
 
-def save(figure: "Figure", out: Path) -> None:
-    """Write `out` + .png and `out` + .svg."""
+def save(figure: "Figure", out: Path, title: str) -> None:
+    """Write `out` + .png, .svg and .html, a page of the same picture for the report."""
     store_as = {".png": {"Software": None}, ".svg": {"Date": None}}
     with style():
         for suffix, metadata in store_as.items():
             with store.atomic(out.with_name(out.name + suffix)) as temporary:
                 figure.savefig(temporary, format=suffix[1:], dpi=DPI, metadata=metadata)
+    store.write_text(typeset.picture_page(title, [png_bytes(figure)]), out.with_name(out.name + ".html"))
 
 
 def png_bytes(figure: "Figure", dpi: int = DPI) -> bytes:
@@ -101,7 +102,7 @@ def label_distribution(labels: Path, split: Path, title: str, out: Path) -> None
     if parts.isna().any():
         raise ThoraxError(f"{split} has no part for image {parts.index[parts.isna()][0]!r} of {labels}: remake the split.")
     positive = table[class_columns(table)] == 1
-    save(draw_label_distribution(positive, parts.to_numpy(), title), out)
+    save(draw_label_distribution(positive, parts.to_numpy(), title), out, title)
 
 
 def draw_label_distribution(positive: pd.DataFrame, parts: np.ndarray, title: str) -> "Figure":
@@ -176,7 +177,7 @@ def training_curves(histories: dict[str, Path], title: str, out: Path) -> None:
     Raises:
         ThoraxError: a history is missing, lacks a column or has no epoch.
     """
-    save(draw_training_curves({name: _read_history(path) for name, path in histories.items()}, title), out)
+    save(draw_training_curves({name: _read_history(path) for name, path in histories.items()}, title), out, title)
 
 
 def _read_history(path: Path) -> pd.DataFrame:
@@ -282,7 +283,7 @@ def make_lungs_figure(
     packed = [store.PackedImages(paths) for paths in (arrays, masks, network_inputs)]
     places = list(zip(cases["shard"], cases["row"], strict=True))
     shown = list(zip(*([array[place] for place in places] for array in packed), strict=True))
-    save(draw_lungs(cases, shown), out)
+    save(draw_lungs(cases, shown), out, "From original to network input")
 
 
 def choose_lung_cases(lungs: pd.DataFrame, count: int, seed: int) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from thorax import figures, images, store
+from thorax import figures, images, store, typeset
 from thorax.catalog import class_columns
 from thorax.errors import ThoraxError
 
@@ -296,8 +296,8 @@ def _draw_all_classes(axes: "Axes", case: Case, shown: list[int], means: list[np
     axes.set_title("all classes", fontsize=8)
 
 
-def write_contact_sheet(drawn: Sequence["Figure"], out: Path) -> None:
-    """Write figures below each other as one PNG, on white."""
+def write_contact_sheet(drawn: Sequence["Figure"], out: Path, title: str) -> None:
+    """Write figures below each other as one PNG, on white, and as a page of the same name with the suffix .html."""
     from matplotlib.image import imsave
 
     pictures = [figures.pixels(figure, CONTACT_DPI) for figure in drawn]
@@ -305,3 +305,4 @@ def write_contact_sheet(drawn: Sequence["Figure"], out: Path) -> None:
     padded = [np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255) for picture in pictures]
     with store.atomic(out) as temporary:
         imsave(temporary, np.vstack(padded), format="png", metadata={"Software": "thorax"})
+    store.write_text(typeset.picture_page(title, map(figures.png_bytes, drawn)), out.with_suffix(".html"))

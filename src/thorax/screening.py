@@ -1,6 +1,6 @@
 """What was left out of each data set and why: unreadable originals, and lungs that were not found."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -35,7 +35,7 @@ def screening_table(
     frame = pd.DataFrame(records)
     columns = list(frame.columns[1:])
     rows = tuple(
-        (record["dataset"], tuple(typeset.Cell("" if pd.isna(record.get(key)) else f"{record[key]:,}") for key in columns))
+        (str(record["dataset"]), tuple(typeset.Cell("" if pd.isna(record.get(key)) else f"{record[key]:,}") for key in columns))
         for record in records
     )
     table = typeset.Table(
@@ -65,7 +65,7 @@ def _left_out(ingested: dict[str, pd.DataFrame]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def make_screening(ingested: dict[str, Path], lungs: dict[str, Sequence[Path]], out_dir: Path) -> None:
+def make_screening(ingested: dict[str, Path], lungs: Mapping[str, Sequence[Path]], out_dir: Path) -> None:
     """Write screening.html, .md, .tex and .csv into a folder.
 
     Args:

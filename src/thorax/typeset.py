@@ -1,5 +1,6 @@
 """One table for people, typeset as HTML, Markdown and LaTeX."""
 
+import base64
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
@@ -55,6 +56,7 @@ td.apart, thead th.apart { background: var(--tint); color: var(--soft); }
 b { font-weight: 700; }
 i { font-style: italic; }
 small { display: block; color: var(--soft); font-size: 11px; font-weight: 400; font-style: normal; }
+img { display: block; max-width: 100%; margin: 0 0 18px; }
 ul { max-width: 88ch; margin: 0; padding-left: 18px; color: var(--soft); }
 """
 
@@ -150,13 +152,34 @@ def html(table: Table) -> str:
         tag = '<tr class="total">' if table.total and number == len(table.rows) else "<tr>"
         shown = "".join(_html_cell(cell, place) for cell, place in zip(cells, table.places(), strict=True))
         body.append(f"{tag}<th scope=row class=name>{escape(name)}</th>{shown}</tr>\n")
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(table.title)}</title>\n'
-        f"<style>{_CSS}</style>\n</head>\n<body>\n<h1>{escape(table.title)}</h1>\n<p>{escape(table.caption)}</p>\n{data}"
+    return page(
+        table.title,
+        f"<p>{escape(table.caption)}</p>\n{data}"
         f'<div class="frame">\n<table>\n<thead>\n{_html_head(table)}</thead>\n<tbody>\n{"".join(body)}</tbody>\n</table>\n</div>\n'
-        + (f"<ul>\n{notes}</ul>\n" if notes else "")
-        + "</body>\n</html>\n"
+        + (f"<ul>\n{notes}</ul>\n" if notes else ""),
     )
+
+
+def page(title: str, body: str) -> str:
+    """Return an HTML page of its own, without references to other files."""
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
+        f"<style>{_CSS}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n{body}</body>\n</html>\n"
+    )
+
+
+def picture_page(title: str, pictures: Iterable[bytes]) -> str:
+    """Return a page of PNG pictures below each other, no wider than the window."""
+    images = (base64.b64encode(picture).decode("ascii") for picture in pictures)
+    return page(title, "".join(f'<img alt="{escape(title)}" src="data:image/png;base64,{image}">\n' for image in images))
+
+
+def csv_page(source: Path, title: str, caption: str, out: Path) -> None:
+    """Show a CSV file as a page; its first column names the rows."""
+    frame = pd.read_csv(source, dtype=str, keep_default_na=False)
+    rows = tuple((row[0], tuple(Cell(text) for text in row[1:])) for row in frame.itertuples(index=False, name=None))
+    groups = tuple(Group(column.replace("_", " ")) for column in frame.columns[1:])
+    store.write_text(html(Table(title, caption, "", groups, frame.columns[0].replace("_", " "), rows)), out)
 
 
 def _html_head(table: Table) -> str:

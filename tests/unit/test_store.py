@@ -60,7 +60,7 @@ def test_a_missing_column_is_an_error(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ThoraxError, match="file cannot be written|could not be written|cannot be written"):
+    with pytest.raises(ThoraxError, match="cannot be written"):
         store.write_text("x", tmp_path / "file" / "x.txt")
 
 

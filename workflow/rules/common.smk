@@ -112,22 +112,28 @@ def training_data(wildcards):
     }
 
 
-def label_figures():
-    names = {
-        (study.experiments[name].split, label_set)
-        for name in study.run
-        for label_set in study.splits[study.experiments[name].split].label_sets
-    }
+def data_pages():
+    """The report's pages on classes and splits, for every label set of the run's splits."""
+    splits = sorted({study.experiments[name].split for name in study.run})
+    label_sets = [
+        (split, label_set)
+        for split in splits
+        for label_set in study.splits[split].label_sets
+    ]
     return [
-        f"results/figures/labels/{split}/{label_set}.png"
-        for split, label_set in sorted(names)
+        *(f"results/tables/quality/{split}.html" for split in splits),
+        *(f"results/tables/classes/{label_set}.html" for _, label_set in label_sets),
+        *(
+            f"results/figures/labels/{split}/{label_set}.html"
+            for split, label_set in label_sets
+        ),
     ]
 
 
 def lungs_figures():
     names = {study.experiments[name].image_set for name in study.run}
     return [
-        f"results/figures/lungs/{name}.png"
+        f"results/figures/lungs/{name}.html"
         for name in sorted(names)
         if study.image_sets[name].crop == "lungs"
     ]

@@ -4,12 +4,7 @@ rule labels:
         ingested=lambda wildcards: f"results/ingested/{study.label_sets[wildcards.label_set].dataset}.parquet",
     output:
         labels="results/labels/{label_set}.parquet",
-        report=report(
-            "results/labels/{label_set}.classes.csv",
-            caption="../report/classes.rst",
-            category="1. Data",
-            labels={"content": "classes kept and dropped: {label_set}"},
-        ),
+        report="results/labels/{label_set}.classes.csv",
     log:
         "logs/labels/{label_set}.log",
     benchmark:
@@ -34,12 +29,7 @@ rule split:
         ),
     output:
         split="results/splits/{split}.parquet",
-        quality=report(
-            "results/splits/{split}.quality.csv",
-            caption="../report/quality.rst",
-            category="1. Data",
-            labels={"content": "counts against quotas: {split}"},
-        ),
+        quality="results/splits/{split}.quality.csv",
     log:
         "logs/split/{split}.log",
     benchmark:

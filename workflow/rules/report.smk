@@ -169,17 +169,61 @@ rule screening:
         "thorax screening --ingested {params.ingested} --lungs {params.lungs} --out {params.folder} > {log} 2>&1"
 
 
+rule classes_page:
+    input:
+        csv="results/labels/{label_set}.classes.csv",
+    output:
+        page=report(
+            "results/tables/classes/{label_set}.html",
+            caption="../report/classes.rst",
+            category="1. Data",
+            labels={"content": "classes kept and dropped: {label_set}"},
+        ),
+    log:
+        "logs/classes_page/{label_set}.log",
+    benchmark:
+        "benchmarks/classes_page/{label_set}.tsv"
+    message:
+        "Writing the page of the classes of {wildcards.label_set}"
+    shell:
+        "thorax csv-page --csv {input.csv} --title 'Classes kept and dropped: {wildcards.label_set}'"
+        " --caption 'Every label of the data set, with its images and patients.' --out {output.page} > {log} 2>&1"
+
+
+rule quality_page:
+    input:
+        csv="results/splits/{split}.quality.csv",
+    output:
+        page=report(
+            "results/tables/quality/{split}.html",
+            caption="../report/quality.rst",
+            category="1. Data",
+            labels={"content": "counts against quotas: {split}"},
+        ),
+    log:
+        "logs/quality_page/{split}.log",
+    benchmark:
+        "benchmarks/quality_page/{split}.tsv"
+    message:
+        "Writing the page of the counts of {wildcards.split}"
+    shell:
+        "thorax csv-page --csv {input.csv} --title 'Counts against quotas: {wildcards.split}'"
+        " --caption 'Images of every class in every part, and how far they are from the exact share.'"
+        " --out {output.page} > {log} 2>&1"
+
+
 rule figure_labels:
     input:
         labels="results/labels/{label_set}.parquet",
         split="results/splits/{split}.parquet",
     output:
-        png=report(
-            "results/figures/labels/{split}/{label_set}.png",
+        page=report(
+            "results/figures/labels/{split}/{label_set}.html",
             caption="../report/labels.rst",
             category="1. Data",
             labels={"content": "label distribution (Figures 5, 6): {label_set}"},
         ),
+        png="results/figures/labels/{split}/{label_set}.png",
         svg="results/figures/labels/{split}/{label_set}.svg",
     log:
         "logs/figure_labels/{split}/{label_set}.log",
@@ -198,12 +242,13 @@ rule figure_lungs:
     input:
         unpack(lungs_inputs),
     output:
-        png=report(
-            "results/figures/lungs/{image_set}.png",
+        page=report(
+            "results/figures/lungs/{image_set}.html",
             caption="../report/lungs.rst",
             category="1. Data",
             labels={"content": "preprocessing (Figure 3): {image_set}"},
         ),
+        png="results/figures/lungs/{image_set}.png",
         svg="results/figures/lungs/{image_set}.svg",
     log:
         "logs/figure_lungs/{image_set}.log",
@@ -226,13 +271,14 @@ rule figure_training:
             member=study.experiments[wildcards.experiment].members,
         ),
     output:
-        png=report(
-            "results/figures/{experiment}/training.png",
+        page=report(
+            "results/figures/{experiment}/training.html",
             caption="../report/training.rst",
             category="2. Results",
             subcategory="{experiment}",
             labels={"content": "losses by epoch"},
         ),
+        png="results/figures/{experiment}/training.png",
         svg="results/figures/{experiment}/training.svg",
     log:
         "logs/figure_training/{experiment}.log",
@@ -320,13 +366,14 @@ rule heatmaps:
         cases=rules.cases.output.cases,
         notebook=f"{HERE}/notebooks/heatmaps.ipynb",
     output:
-        png=report(
-            "results/figures/{experiment}/heatmaps.png",
+        page=report(
+            "results/figures/{experiment}/heatmaps.html",
             caption="../report/heatmaps.rst",
             category="2. Results",
             subcategory="{experiment}",
             labels={"content": "heatmaps (Figures 7 to 9)"},
         ),
+        png="results/figures/{experiment}/heatmaps.png",
         notebook="results/notebooks/{experiment}/heatmaps.ipynb",
     log:
         "logs/heatmaps/{experiment}.log",
