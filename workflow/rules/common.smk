@@ -6,6 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from thorax import datasets
+from thorax.backbones import BACKBONES
 from thorax.config import Config
 from thorax.config import parse as validate_config
 from thorax.errors import ThoraxError

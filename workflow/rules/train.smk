@@ -7,6 +7,12 @@ def weights_of(wildcards):
     )
 
 
+def training_memory(wildcards):
+    return BACKBONES[
+        study.experiments[wildcards.experiment].member(wildcards.member).backbone
+    ].memory
+
+
 localrules:
     weights,
 
@@ -86,6 +92,7 @@ rule predict:
     threads: 8
     resources:
         gpu=1,
+        mem_mb=1800,
     message:
         "Predicting validation and test images with {wildcards.member} of {wildcards.experiment}"
     shell:
