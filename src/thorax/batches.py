@@ -1,10 +1,12 @@
-"""Labelled, packed images as Keras reads them: batches that are ready before the device asks."""
+"""Labelled, packed images as networks read them: batches that are ready before the device asks."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -12,6 +14,8 @@ from thorax import augment, store
 from thorax.catalog import class_columns
 from thorax.config import Augmentation
 from thorax.errors import ThoraxError
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -71,50 +75,57 @@ def load_part(labels: Path, split: Path, ingested: Path, images: Sequence[Path],
     )
 
 
-class Batches(keras.utils.PyDataset):
-    """Batches of (images (b, size, size, 1) uint8, labels (b, k) float32), made in threads ahead of the device.
+def training_batches(
+    part: LabelledImages, batch_size: int, seed: int, epoch: int, augmentation: Augmentation | None, workers: int = 1
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield an epoch's batches, shuffled and changed, as (b, size, size, 1) uint8 and (b, k) float32.
 
-    With a seed the images are shuffled, and changed where `augmentation` is given. What an epoch holds follows from
-    the seed and the epoch's number alone, not from threads or from earlier epochs.
+    What an epoch holds follows from the seed and the epoch's number alone, not from workers or earlier epochs. All batches
+    are full, so that networks are compiled for one shape: the few images that do not fill the last one are left out, other
+    ones in every epoch.
+    """
+    batch_size = min(batch_size, len(part))
+    order = np.random.default_rng([seed, epoch, 0]).permutation(len(part))
+    changes = None
+    if augmentation is not None:
+        changes = augment.draw(augmentation, part.size, len(part), np.random.default_rng([seed, epoch, 1]))
+
+    def batch(index: int) -> tuple[np.ndarray, np.ndarray]:
+        positions = range(index * batch_size, (index + 1) * batch_size)
+        chosen = order[positions.start : positions.stop]
+        pixels = part.images.take(part.shards[chosen], part.rows[chosen])
+        if changes is not None:
+            for image, position in zip(pixels, positions, strict=True):
+                image[:] = augment.augment(image, changes[position])
+        return pixels[..., None], part.labels[chosen]
+
+    yield from _ahead(batch, len(part) // batch_size, workers)
+
+
+def predict_logits(model: Any, part: LabelledImages, batch_size: int, workers: int = 1) -> np.ndarray:
+    """The network's (n, k) float32 logits of all images, in the part's order.
+
+    The last batch is filled up with copies of its last image, so that the network is compiled for one shape.
     """
 
-    def __init__(
-        self,
-        part: LabelledImages,
-        batch_size: int,
-        workers: int = 1,
-        seed: int | None = None,
-        augmentation: Augmentation | None = None,
-    ) -> None:
-        super().__init__(workers=max(workers, 2), use_multiprocessing=False, max_queue_size=8)
-        self.part = part
-        self.batch_size = batch_size
-        self.seed = seed
-        self.augmentation = augmentation
-        self.start_epoch(0)
+    def batch(index: int) -> np.ndarray:
+        chosen = np.minimum(np.arange(index * batch_size, (index + 1) * batch_size), len(part) - 1)
+        return part.images.take(part.shards[chosen], part.rows[chosen])[..., None]
 
-    def start_epoch(self, epoch: int) -> None:
-        """Draw the order and the changes of an epoch."""
-        self.order = np.arange(len(self.part))
-        self.changes: list[augment.Draw] | None = None
-        if self.seed is None:
-            return
-        self.order = np.random.default_rng([self.seed, epoch, 0]).permutation(len(self.part))
-        if self.augmentation is not None:
-            rng = np.random.default_rng([self.seed, epoch, 1])
-            self.changes = augment.draw(self.augmentation, self.part.size, len(self.part), rng)
+    logits = [np.asarray(model.predict_on_batch(pixels)) for pixels in _ahead(batch, -(-len(part) // batch_size), workers)]
+    return np.concatenate(logits)[: len(part)]
 
-    def __len__(self) -> int:
-        return -(-len(self.part) // self.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        pixels = self.part.images.take(self.part.shards[chosen], self.part.rows[chosen])
-        if self.changes is not None:
-            first = index * self.batch_size
-            for position in range(len(chosen)):
-                pixels[position] = augment.augment(pixels[position], self.changes[first + position])
-        return pixels[..., None], self.part.labels[chosen]
+def _ahead(make: Callable[[int], Item], count: int, workers: int) -> Iterator[Item]:
+    """Yield make(0), make(1), ... in order, made in threads before they are asked for."""
+    with ThreadPoolExecutor(max(workers, 1), thread_name_prefix="batches") as pool:
+        pending: deque[Future[Item]] = deque()
+        for index in range(count):
+            pending.append(pool.submit(make, index))
+            if len(pending) > workers + 1:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def part_frame(part: LabelledImages, name: str, values: np.ndarray) -> pd.DataFrame:

@@ -86,9 +86,9 @@ class Segmenter(Block):
         None,
         description="use only pairs of this split's training patients; needed where pairs and archive share patients",
     )
-    size: int = Field(128, ge=32, multiple_of=16, description="pixels on a side that the network sees")
+    size: int = Field(96, ge=32, multiple_of=16, description="pixels on a side that the network sees")
     filters: list[int] = Field([16, 32, 64, 128], min_length=2, description="filters of each resolution")
-    epochs: int = Field(60, ge=1, description="passes over the pairs")
+    epochs: int = Field(100, ge=1, description="passes over the pairs")
     batch_size: int = Field(8, ge=1, description="pairs per step")
     learning_rate: float = Field(2e-3, gt=0, description="of Adam, at the start")
     seed: int = Field(0, description="of weights, order and augmentation")
@@ -273,7 +273,7 @@ def load(path: Path | str) -> Config:
 
 
 def _sentence(error: ValidationError, source: str) -> str:
-    first = error.errors()[0]
+    first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")  # a misspelt key explains a missing one
     key = ".".join(str(part) for part in first["loc"]) or "the configuration"
     if first["type"] == "extra_forbidden":
         return f"{source}: {key} is not a known key; remove it or correct its name."

@@ -16,12 +16,12 @@ MIN_BALANCE = 0.5  # smaller over larger lung after a cut; at least 0.69 in the 
 
 # What a credible mask looks like. The comments give the range of the 42 hand-drawn masks of PA radiographs; the
 # limits are wider, because diseased lungs, children and wide fields of view go beyond it.
-AREA = (0.10, 0.70)  # both lungs, of the image: 0.23 to 0.55
+AREA = (0.08, 0.70)  # both lungs, of the image: 0.23 to 0.55
 MIN_RATIO = 0.33  # smaller over larger lung: 0.69 to 1.00
 MIN_SHARED_ROWS = 0.5  # rows that both lungs have, of the shorter lung's: 0.96 to 1.00
 MAX_SHARED_COLUMNS = 0.33  # columns that both lungs have, of the narrower lung's: 0 to 0.06
-MIN_SOLIDITY = 0.7  # area over that of the convex hull, each lung: 0.83 to 0.98
-MIDDLE = (0.3, 0.7)  # halfway between the lungs' centres, of the width: 0.43 to 0.55
+MIN_SOLIDITY = 0.8  # area over that of the convex hull, each lung: 0.83 to 0.98
+MIDDLE = (0.35, 0.65)  # halfway between the lungs' centres, of the width: 0.43 to 0.55
 
 _BAND = (0.25, 0.75)  # of a component's width: where the cut between two lungs may run
 _CORNERS_TOUCH = 8

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 
 from thorax import explain, runtime, store
+from thorax.batches import load_part, part_frame, predict_logits
 from thorax.catalog import scores_schema
+from thorax.training import load_model
 
 
 def predict(
@@ -33,14 +35,11 @@ def predict(
         batch_size, threads: of the device.
     """
     runtime.prepare(0, threads)
-    from thorax.batches import Batches, load_part, part_frame
-    from thorax.training import load_model
-
     model = load_model(model_path)
     frames = []
     for name in ("val", "test"):
         part = load_part(labels, split, ingested, images, name)
-        frames.append(part_frame(part, name, model.predict(Batches(part, batch_size, threads), verbose=0)))
+        frames.append(part_frame(part, name, predict_logits(model, part, batch_size, threads)))
         if name == "test":
             maps = _heatmaps(model, part, store.read_table(cases)["image_id"].tolist())
     predictions = pd.concat(frames, ignore_index=True).sort_values("image_id", ignore_index=True)

@@ -2,13 +2,14 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from thorax import backbones, heads, losses, runtime, store
+from thorax.batches import load_part, predict_logits, training_batches
 from thorax.catalog import HISTORY_COLUMNS
 from thorax.config import Training
 from thorax.errors import ThoraxError
@@ -68,8 +69,6 @@ def train(
     runtime.prepare(settings.seed, threads)
     import keras
 
-    from thorax.batches import Batches, load_part
-
     train_part = load_part(labels, split, ingested, images, "train")
     val_part = load_part(labels, split, ingested, images, "val")
     pos_weight = np.ones(len(train_part.classes), np.float32)
@@ -83,18 +82,17 @@ def train(
         f"{len(val_part):,} validation images, {len(train_part.classes)} classes, on {runtime.device()}"
     )
 
-    batches = Batches(train_part, settings.batch_size, threads, settings.seed, settings.augmentation)
-    val_batches = Batches(val_part, settings.batch_size, threads)
     rows: list[dict[str, float]] = []
     best = reference = np.inf
     waited = 0
     with store.atomic(model_out) as checkpoint:
         for epoch in range(settings.epochs):
             started = time.monotonic()
-            batches.start_epoch(epoch)
-            loss = model.fit(batches, epochs=1, verbose=0, shuffle=False).history["loss"][0]
+            loss, seen = _train_epoch(
+                model, training_batches(train_part, settings.batch_size, settings.seed, epoch, settings.augmentation, threads)
+            )
             trained = time.monotonic() - started
-            logits = model.predict(val_batches, verbose=0)
+            logits = predict_logits(model, val_part, settings.batch_size, threads)
             val_loss = losses.weighted_bce_numpy(val_part.labels, logits, pos_weight)
             if not (np.isfinite(loss) and np.isfinite(val_loss)):
                 raise ThoraxError(f"the training of {settings.backbone} diverged in epoch {epoch + 1}: lower learning_rate.")
@@ -107,13 +105,23 @@ def train(
             reference = min(reference, val_loss) if waited == 0 else reference
             _log(
                 f"epoch {epoch + 1}/{settings.epochs}: loss {loss:.4f}, val_loss {val_loss:.4f}, val_auc {val_auc:.3f}, "
-                f"{len(train_part) / trained:,.0f} images/s, {time.monotonic() - started:.1f} s"
+                f"{seen / trained:,.0f} images/s, {time.monotonic() - started:.1f} s"
             )
             if waited >= settings.patience:
                 _log(f"stopped: val_loss has not fallen by more than {settings.min_delta:g} for {settings.patience} epochs")
                 break
         history = pd.DataFrame(rows, columns=list(HISTORY_COLUMNS))
         store.write_text(history.to_csv(index=False, float_format="%.6g"), history_out)
+
+
+def _train_epoch(model, batches: Iterator[tuple[np.ndarray, np.ndarray]]) -> tuple[float, int]:
+    """Train on an epoch's batches; return the mean loss and the number of images."""
+    model.reset_metrics()
+    loss, seen = float("nan"), 0
+    for pixels, labels in batches:
+        loss = float(model.train_on_batch(pixels, labels))
+        seen += len(pixels)
+    return loss, seen
 
 
 def mean_auc(labels: np.ndarray, scores: np.ndarray) -> float:

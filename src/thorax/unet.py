@@ -27,10 +27,12 @@ NOT_FRONTAL = "not frontal"
 _MAX_PIXELS = 50_000_000  # of a training image
 _PREDICTED_AT_ONCE = 32  # always filled up, so that a mask does not depend on the images beside it
 
-# Light augmentation: half-widths of uniform distributions.
+# Light augmentation: half-widths of uniform distributions, and the range of the zoom. The pairs show little but the
+# chest; without the strong shrinking masks leak into the air beside the arms of wider radiographs.
 _ROTATION = 10  # degrees
-_LOG_ZOOM = 0.15  # of each axis
-_SHIFT = 0.08  # of the image
+_LOG_ZOOM = (-0.45, 0.15)
+_LOG_STRETCH = 0.1  # of each axis
+_SHIFT = 0.1  # of the image
 _LOG_GAMMA = 0.3
 
 
@@ -250,10 +252,10 @@ def fit(settings: config.Segmenter, pairs: Pairs) -> tuple["keras.Model", pd.Dat
 
 
 def augment(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Flip, rotate, zoom, shift, and change the brightness by a gamma.
+    """Flip, rotate, zoom, stretch, shift, and change the brightness by a gamma.
 
-    What comes in from outside is black, as beyond a collimator, or in every other image the repeated border, so that
-    lungs at the edge of an image are learnt as well.
+    What comes in from outside is the repeated border, so that lungs at the edge of an image are learnt as well, or
+    black or white, as beyond a collimator.
 
     Args:
         image: (size, size) uint8.
@@ -264,15 +266,15 @@ def augment(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tu
     """
     size = image.shape[0]
     angle = np.deg2rad(rng.uniform(-_ROTATION, _ROTATION))
-    zoom = np.exp(rng.uniform(-_LOG_ZOOM, _LOG_ZOOM, 2)) * [rng.choice([-1, 1]), 1]
+    stretch = rng.uniform(-_LOG_STRETCH, _LOG_STRETCH, 2)
+    zoom = np.exp(rng.uniform(*_LOG_ZOOM) + stretch) * [rng.choice([-1, 1]), 1]
     matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * zoom
     centre = np.full(2, (size - 1) / 2)
     offset = centre + rng.uniform(-_SHIFT, _SHIFT, 2) * size - matrix @ centre
-    border = rng.choice([cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE])
-    warped, warped_mask = (
-        cv2.warpAffine(part, np.column_stack([matrix, offset]), (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
-        for part in (image, mask)
-    )
+    affine = np.column_stack([matrix, offset])
+    mode, grey = ((cv2.BORDER_REPLICATE, 0), (cv2.BORDER_CONSTANT, 0), (cv2.BORDER_CONSTANT, 255))[rng.choice(3)]
+    warped = cv2.warpAffine(image, affine, (size, size), flags=cv2.INTER_LINEAR, borderMode=mode, borderValue=grey)
+    warped_mask = cv2.warpAffine(mask, affine, (size, size), flags=cv2.INTER_LINEAR, borderMode=mode)
     gamma = np.exp(rng.uniform(-_LOG_GAMMA, _LOG_GAMMA))
     table = (255 * (np.arange(256) / 255) ** gamma).astype(np.float32)
     return table[warped], warped_mask

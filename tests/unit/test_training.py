@@ -70,7 +70,7 @@ def trained(tmp_path_factory):
 
 
 def test_it_learns_and_keeps_the_best_epoch(trained):
-    from thorax.batches import Batches, load_part
+    from thorax.batches import load_part, predict_logits
     from thorax.losses import pos_weights, weighted_bce_numpy
     from thorax.training import load_model, mean_auc
 
@@ -78,12 +78,12 @@ def test_it_learns_and_keeps_the_best_epoch(trained):
     history = pd.read_csv(folder / "m.csv")
     assert list(history["epoch"]) == [1, 2, 3, 4]
     part = load_part(**problem, part="val")
-    logits = load_model(folder / "m.keras").predict(Batches(part, 16), verbose=0)
+    logits = predict_logits(load_model(folder / "m.keras"), part, 16)
     train_part = load_part(**problem, part="train")
     weight = pos_weights(train_part.labels, part.classes)
     assert weighted_bce_numpy(part.labels, logits, weight) == pytest.approx(history["val_loss"].min(), rel=1e-4)
     test_part = load_part(**problem, part="test")
-    logits = load_model(folder / "m.keras").predict(Batches(test_part, 16), verbose=0)
+    logits = predict_logits(load_model(folder / "m.keras"), test_part, 16)
     assert mean_auc(test_part.labels, logits) > 0.95
 
 
@@ -126,13 +126,13 @@ def test_the_same_seed_gives_the_same_weights_and_the_file_holds_no_optimiser(tr
 
 
 def test_shuffled_labels_teach_nothing(tmp_path):
-    from thorax.batches import Batches, load_part
+    from thorax.batches import load_part, predict_logits
     from thorax.training import load_model, mean_auc, train
 
     problem = write_problem(tmp_path, shuffled=True, n=600)
     train(Training(**SETTINGS), **problem, weights=None, model_out=tmp_path / "m.keras", history_out=tmp_path / "m.csv")
     part = load_part(**problem, part="test")
-    logits = load_model(tmp_path / "m.keras").predict(Batches(part, 64), verbose=0)
+    logits = predict_logits(load_model(tmp_path / "m.keras"), part, 64)
     assert abs(mean_auc(part.labels, logits) - 0.5) < 0.1
 
 
@@ -164,16 +164,36 @@ def test_weights_must_fit_the_settings(tmp_path):
 
 
 def test_an_epoch_depends_on_seed_and_number_alone(tmp_path):
-    from thorax.batches import Batches, load_part
+    from thorax.batches import load_part, training_batches
 
     part = load_part(**write_problem(tmp_path), part="train")
-    first, second = (Batches(part, 16, workers, 3, Augmentation()) for workers in (1, 4))
-    first.start_epoch(0)
-    first.start_epoch(5)
-    second.start_epoch(5)
-    for index in reversed(range(len(second))):
-        for a, b in zip(first[index], second[index], strict=True):
-            np.testing.assert_array_equal(a, b)
-    first.start_epoch(6)
-    assert not np.array_equal(first[0][0], second[0][0])
-    assert sum(len(first[index][1]) for index in range(len(first))) == len(part)
+    first = list(training_batches(part, 16, 3, 5, Augmentation(), workers=1))
+    second = list(training_batches(part, 16, 3, 5, Augmentation(), workers=4))
+    assert len(first) == len(second) == 140 // 16
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+    other_epoch = next(training_batches(part, 16, 3, 6, Augmentation()))
+    assert not np.array_equal(first[0][0], other_epoch[0])
+
+
+def test_without_augmentation_an_epoch_holds_each_image_once_with_its_labels(tmp_path):
+    from thorax.batches import load_part, training_batches
+
+    part = load_part(**write_problem(tmp_path), part="train")
+    pixels, labels = (np.concatenate(values) for values in zip(*training_batches(part, 20, 0, 0, None), strict=True))
+    expected = part.images.take(part.shards, part.rows)
+    place = {image.tobytes(): index for index, image in enumerate(expected)}
+    found = [place[image[..., 0].tobytes()] for image in pixels]
+    assert sorted(found) == list(range(140))
+    np.testing.assert_array_equal(labels, part.labels[found])
+
+
+def test_predictions_do_not_depend_on_the_size_of_batches(trained):
+    from thorax.batches import load_part, predict_logits
+    from thorax.training import load_model
+
+    folder, problem = trained
+    part = load_part(**problem, part="val")
+    model = load_model(folder / "m.keras")
+    np.testing.assert_allclose(predict_logits(model, part, 16), predict_logits(model, part, 7, workers=3), atol=1e-5)

@@ -103,12 +103,16 @@ class TestAugmentation:
             image, moved = unet.augment((mask * 255).astype(np.uint8), mask.astype(np.float32), np.random.default_rng(seed))
             assert image.shape == moved.shape == (64, 64)
             assert image.dtype == moved.dtype == np.float32
-            inside, outside = image[moved > 0.9], image[moved < 0.1]
-            assert inside.min() > outside.max()
+            assert image[moved > 0.9].min() > 200
+            dark = np.random.default_rng(seed)
+            inverted, again = unet.augment(((1 - mask) * 255).astype(np.uint8), mask.astype(np.float32), dark)
+            np.testing.assert_array_equal(again, moved)
+            assert inverted[moved > 0.9].max() < 60
 
     def test_without_any_width_only_the_mirror_is_left(self, monkeypatch):
-        for width in ("_ROTATION", "_LOG_ZOOM", "_SHIFT", "_LOG_GAMMA"):
+        for width in ("_ROTATION", "_LOG_STRETCH", "_SHIFT", "_LOG_GAMMA"):
             monkeypatch.setattr(unet, width, 0)
+        monkeypatch.setattr(unet, "_LOG_ZOOM", (0, 0))
         image = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
         mask = (image > 127).astype(np.float32)
         seen = set()

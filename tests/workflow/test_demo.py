@@ -1,0 +1,60 @@
+"""What `make demo` left in results/: measured on patients that neither the U-Net nor the networks saw."""
+
+import os
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from thorax import phantom, store
+from thorax.backbones import BACKBONES
+from thorax.config import Phantom, parse
+
+from .conftest import REPOSITORY
+
+pytestmark = pytest.mark.slow
+RESULTS = REPOSITORY / "results"
+DEMO = REPOSITORY / "demo" / "experiment.yaml"
+EXPERIMENT = "demo-liz2022-specific"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def finished_demo():
+    if not (RESULTS / "report.html").exists():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("run `make demo` first")
+
+
+def test_the_mean_of_the_networks_reaches_0_8():
+    metrics = store.read_table(RESULTS / "metrics" / f"{EXPERIMENT}.parquet")
+    rows = metrics[(metrics["class"] == "Global") & (metrics["metric"] == "auc") & (metrics["split"] == "test")]
+    auc = rows.set_index("model")["value"]
+    print(auc.round(3).to_dict())
+    assert auc["CTP"] > 0.8
+    assert len(auc) == 9  # five networks, three ensembles, the baseline
+
+
+def test_lung_masks_of_test_patients_agree_with_the_truth():
+    settings = parse(Phantom, yaml.safe_load(DEMO.read_text())["datasets"]["phantom"]["phantom"], str(DEMO))
+    split = store.read_table(RESULTS / "splits/phantom-pa.parquet")
+    ingested = store.read_table(RESULTS / "ingested/phantom.parquet")
+    test = ingested.merge(split[split["split"] == "test"], on="image_id").sort_values("image_id").iloc[::4]
+    masks = [store.open_array(RESULTS / f"lungs/phantom-lungs/phantom.{shard}.npy") for shard in (0, 1)]
+    overlaps = []
+    for row in test.itertuples():
+        truth = phantom.true_lung_mask(settings, row.image_id).astype(np.uint8)
+        truth = cv2.resize(truth, (256, 256), interpolation=cv2.INTER_AREA) > 0
+        mask = masks[row.shard][row.row] > 0
+        overlaps.append((mask & truth).sum() / (mask | truth).sum())
+    print(f"IoU of {len(overlaps)} test images: mean {np.mean(overlaps):.3f}, smallest {min(overlaps):.3f}")
+    assert np.mean(overlaps) > 0.9
+
+
+def test_memory_stayed_under_6_gb():
+    peaks = {
+        path.stem: pd.read_csv(path, sep="\t")["max_rss"].max() for path in (REPOSITORY / "benchmarks" / "train").rglob("*.tsv")
+    }
+    print({name: round(peak) for name, peak in peaks.items()})
+    for name, peak in peaks.items():
+        assert peak < BACKBONES[name].memory, f"{name} takes {peak:.0f} MB: raise its memory in the registry"
