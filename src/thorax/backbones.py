@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thorax.config import Training
@@ -34,11 +35,11 @@ class Backbone:
 
 
 BACKBONES: dict[str, Backbone] = {
-    "EfficientNetB0": Backbone("EfficientNetB0", 32, "unit", True, 2000, "Tan and Le 2019, arXiv:1905.11946"),
-    "DenseNet201": Backbone("DenseNet201", 32, "standardised", False, 3600, "Huang et al. 2017, arXiv:1608.06993"),
-    "InceptionV3": Backbone("InceptionV3", 75, "symmetric", False, 2400, "Szegedy et al. 2016, arXiv:1512.00567"),
-    "InceptionResNetV2": Backbone("InceptionResNetV2", 75, "symmetric", False, 3600, "Szegedy et al. 2017, arXiv:1602.07261"),
-    "Xception": Backbone("Xception", 71, "symmetric", False, 1800, "Chollet 2017, arXiv:1610.02357"),
+    "EfficientNetB0": Backbone("EfficientNetB0", 32, "unit", True, 1800, "Tan and Le 2019, arXiv:1905.11946"),
+    "DenseNet201": Backbone("DenseNet201", 32, "standardised", False, 3000, "Huang et al. 2017, arXiv:1608.06993"),
+    "InceptionV3": Backbone("InceptionV3", 75, "symmetric", False, 2000, "Szegedy et al. 2016, arXiv:1512.00567"),
+    "InceptionResNetV2": Backbone("InceptionResNetV2", 75, "symmetric", False, 3200, "Szegedy et al. 2017, arXiv:1602.07261"),
+    "Xception": Backbone("Xception", 71, "symmetric", False, 1900, "Chollet 2017, arXiv:1610.02357"),
     "cnn": Backbone(None, 16, "unit", False, 1200, "three small convolutions, for tests"),
 }
 
@@ -84,12 +85,40 @@ def build_features(settings: Training, size: int, weights: str | None) -> tuple[
         features, layers = _tiny(scaled)
     else:
         constructor: Callable[..., Any] = getattr(keras.applications, backbone.constructor)
-        model = constructor(include_top=False, weights=weights, input_tensor=scaled)
+        model = _load(constructor, scaled, weights)
         features, layers = model.output, model.layers[model.layers.index(scaled._keras_history.operation) + 1 :]
     for layer in layers:
         if settings.batch_norm_momentum is not None and isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = settings.batch_norm_momentum
     return inputs, features, layers
+
+
+def _load(constructor: Callable[..., Any], inputs: Any, weights: str | None) -> Any:
+    """An architecture of keras.applications on `inputs`, with ImageNet weights from a file or random ones.
+
+    Raises:
+        ThoraxError: the file is missing or does not hold this architecture's weights.
+    """
+    import keras
+
+    if weights is not None and not Path(weights).is_file():
+        raise ThoraxError(f"{weights} is not there: run 'thorax weights' for this backbone, or copy its weights to this place.")
+    try:
+        model = constructor(include_top=False, weights=weights, input_tensor=inputs)
+    except (ValueError, OSError, KeyError) as error:
+        if weights is None:
+            raise
+        raise ThoraxError(
+            f"{weights} does not hold the weights of {constructor.__name__}: delete it and fetch it again."
+        ) from error
+    for layer in model.layers if weights is not None else ():
+        if isinstance(layer, keras.layers.Normalization) and layer.mean is not None and layer.name.startswith("normalization"):
+            # EfficientNet's published file holds deviations where Keras expects variances. Keras itself makes up for
+            # that with one more layer, but only where it downloads the weights itself.
+            mean, variance, *count = layer.get_weights()
+            layer.set_weights([mean, variance**2, *count])
+            layer.finalize_state()
+    return model
 
 
 def freeze(layers: list, share: float) -> int:

@@ -14,7 +14,8 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from thorax import store
-from thorax.catalog import class_columns, scores_schema
+from thorax.batches import read_labelled
+from thorax.catalog import scores_schema
 from thorax.errors import ThoraxError
 
 SIZE = 32  # pixels on a side
@@ -42,34 +43,33 @@ def tiny_images(images: store.PackedImages, shards: np.ndarray, rows: np.ndarray
     return out
 
 
-def fit_predict(pixels: np.ndarray, labels: np.ndarray, train: np.ndarray, seed: int) -> np.ndarray:
+def fit_predict(pixels: np.ndarray, labels: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Fit on the training rows and return the logits of the other rows.
 
-    It runs in one thread: then the logits do not depend on the machine's number of cores.
+    Nothing is random in it, and it runs in one thread: then the logits do not depend on the machine's number of cores.
 
     Args:
         pixels: (n, d) float32.
         labels: (n, k) of 1, 0 and -1 (ignored: such a row is left out for that class).
         train: (n,) bool.
-        seed: handed to scikit-learn; the solvers used here draw nothing from it.
 
     Returns:
         (n - train.sum(), k) float32 logits.
     """
     components = min(COMPONENTS, int(train.sum()) - 1, pixels.shape[1])
     with threadpool_limits(limits=1):
-        projection = PCA(components, svd_solver="covariance_eigh", random_state=seed).fit(pixels[train])
+        projection = PCA(components, svd_solver="covariance_eigh").fit(pixels[train])
         known, new = projection.transform(pixels[train]), projection.transform(pixels[~train])
         logits = np.empty((len(new), labels.shape[1]), np.float32)
         for column in tqdm(range(labels.shape[1]), desc="baseline", unit="class", disable=None):
             answers = labels[train, column]
             usable = answers >= 0
-            model = LogisticRegression(solver="newton-cholesky", random_state=seed).fit(known[usable], answers[usable])
+            model = LogisticRegression(solver="newton-cholesky").fit(known[usable], answers[usable])
             logits[:, column] = model.decision_function(new)
     return logits
 
 
-def make_baseline(image_arrays: list[Path], ingested: Path, labels: Path, split: Path, out: Path, seed: int) -> None:
+def make_baseline(image_arrays: list[Path], ingested: Path, labels: Path, split: Path, out: Path) -> None:
     """Fit the baseline on the training images and write its logits for val and test.
 
     Args:
@@ -78,31 +78,18 @@ def make_baseline(image_arrays: list[Path], ingested: Path, labels: Path, split:
         labels: `labels/{label_set}.parquet`.
         split: `splits/{split}.parquet`.
         out: the `catalog.scores_schema` table to write.
-        seed: of the fit.
 
     Raises:
-        ThoraxError: an image without a place in the arrays or without a part, or a class that has one value only among the
-            training images.
+        ThoraxError: as in `batches.read_labelled`, or a class has one value only among the training images.
     """
-    table = store.read_table(labels)
-    classes = class_columns(table)
-    table = table.merge(store.read_table(split, ["image_id", "split"]), on="image_id", how="left")
-    table = table.merge(store.read_table(ingested, ["image_id", "ok", "shard", "row"]), on="image_id", how="left")
-    table = table.sort_values("image_id", ignore_index=True)
-    _check_complete(table, ingested, split)
+    table, classes, images = read_labelled(labels, split, ingested, image_arrays)
     train = (table["split"] == "train").to_numpy()
     truth = table[classes].to_numpy()
     _check_both_values(truth[train], classes, labels)
-    pixels = tiny_images(store.PackedImages(image_arrays), table["shard"].to_numpy(int), table["row"].to_numpy(int))
-    logits = pd.DataFrame(fit_predict(pixels, truth, train, seed), columns=classes)
+    pixels = tiny_images(images, table["shard"].to_numpy(), table["row"].to_numpy())
+    logits = pd.DataFrame(fit_predict(pixels, truth, train), columns=classes)
     identifiers = table.loc[~train, ["image_id", "split"]].reset_index(drop=True)
     store.write_table(pd.concat([identifiers, logits], axis=1), out, scores_schema(classes))
-
-
-def _check_complete(table: pd.DataFrame, ingested: Path, split: Path) -> None:
-    for path, missing in ((split, table["split"].isna()), (ingested, table["ok"].ne(True))):
-        if missing.any():
-            raise ThoraxError(f"{path} has no usable row for image {table['image_id'][missing].iloc[0]!r}: remake the labels.")
 
 
 def _check_both_values(truth: np.ndarray, classes: list[str], labels: Path) -> None:

@@ -46,27 +46,47 @@ class LabelledImages:
         return len(self.rows)
 
 
+def read_labelled(
+    labels: Path, split: Path, ingested: Path, images: Sequence[Path]
+) -> tuple[pd.DataFrame, list[str], store.PackedImages]:
+    """Join labels, split and packed images.
+
+    Returns:
+        a table sorted by image_id (image_id, patient_id, a column per class, split, ok, shard, row), the classes, and the
+        images, checked against the ingested table.
+
+    Raises:
+        ThoraxError: a labelled image has no part or was not ingested, or the arrays are not those of the ingested table.
+    """
+    table = store.read_table(labels, needs=("image_id", "patient_id"))
+    assignment = store.read_table(split, ["image_id", "split"])
+    places = store.read_table(ingested, ["image_id", "ok", "shard", "row"])
+    for frame, path in ((table, labels), (assignment, split), (places, ingested)):
+        repeated = frame["image_id"].duplicated()
+        if repeated.any():
+            raise ThoraxError(f"{path} names image {frame['image_id'][repeated].iloc[0]!r} twice: delete and remake it.")
+    joined = table.merge(assignment, on="image_id", how="left").merge(places, on="image_id", how="left")
+    for path, lost in ((split, joined["split"].isna()), (ingested, joined["ok"].ne(True))):
+        if lost.any():
+            raise ThoraxError(
+                f"{path} has no usable row for image {joined['image_id'][lost].iloc[0]!r} of {labels}: remake both."
+            )
+    joined = joined.sort_values("image_id", ignore_index=True).astype({"shard": "int64", "row": "int64"})
+    return joined, class_columns(table), store.open_packed(places, images)
+
+
 def load_part(labels: Path, split: Path, ingested: Path, images: Sequence[Path], part: str) -> LabelledImages:
     """Join labels, split and packed images for one part: train, val or test.
 
     Raises:
-        ThoraxError: the part is empty, or a labelled image was not ingested.
+        ThoraxError: the part is empty, or as in `read_labelled`.
     """
-    table = store.read_table(labels)
-    assignment = store.read_table(split, ["image_id", "split"])
-    places = store.read_table(ingested, ["image_id", "ok", "shard", "row"])
-    joined = table.merge(assignment, on="image_id", validate="1:1").merge(places, on="image_id", how="left", validate="1:1")
-    joined = joined[joined["split"] == part].sort_values("image_id", ignore_index=True)
+    joined, classes, packed = read_labelled(labels, split, ingested, images)
+    joined = joined[joined["split"] == part]
     if joined.empty:
         raise ThoraxError(f"{split} gives no image of {labels} to {part}: make its share larger.")
-    lost = joined["ok"].ne(True)
-    if lost.any():
-        raise ThoraxError(
-            f"{labels} has image {joined['image_id'][lost].iloc[0]!r}, which {ingested} does not hold: remake both."
-        )
-    classes = class_columns(table)
     return LabelledImages(
-        images=store.PackedImages(images),
+        images=packed,
         shards=joined["shard"].to_numpy(),
         rows=joined["row"].to_numpy(),
         image_ids=joined["image_id"].to_numpy(),

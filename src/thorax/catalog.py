@@ -125,7 +125,7 @@ def validate(catalog: pd.DataFrame, source: str) -> pd.DataFrame:
         if blank.any():
             raise ThoraxError(f"{source}, row {_row(blank)}: the {column} is empty; fill it in or remove the row.")
     for column in ("image_id", "path"):
-        outside = ~catalog[column].map(_stays_inside).astype(bool)
+        outside = ~catalog[column].map(stays_inside).astype(bool)
         if outside.any():
             raise ThoraxError(
                 f"{source}, row {_row(outside)}: {column} {catalog[column][outside].iloc[0]!r} leaves the archive's folder; "
@@ -134,7 +134,8 @@ def validate(catalog: pd.DataFrame, source: str) -> pd.DataFrame:
     return catalog.sort_values("image_id", ignore_index=True)
 
 
-def _stays_inside(path: str) -> bool:
+def stays_inside(path: str) -> bool:
+    """Whether a relative path with / or \\ can only name something below the folder that it is relative to."""
     parts = PurePosixPath(path.replace("\\", "/"))
     return not parts.is_absolute() and ".." not in parts.parts and ":" not in path
 

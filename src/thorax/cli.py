@@ -4,10 +4,13 @@ Each verb imports what it needs only when it is called, so that a table starts w
 """
 
 import argparse
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel
 
@@ -16,13 +19,40 @@ from thorax.errors import ThoraxError
 
 Model = TypeVar("Model", bound=BaseModel)
 Arguments = argparse.Namespace
+TERMINATED = 128 + signal.SIGTERM
+
+
+class _Terminated(SystemExit):
+    """SIGTERM as an exception, so that temporary files go as they do after an error."""
+
+
+@contextmanager
+def _termination_unwinds() -> Iterator[None]:
+    """Raise at SIGTERM (sent by schedulers, time limits and shutdowns) within the block; a second one ends at once."""
+
+    def terminate(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise _Terminated(TERMINATED)
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; return the exit status: 0, 1 for an error that was explained, 130 for an interrupt."""
+    """Run one verb; return the exit status: 0, 1 for an explained error, 130 for an interrupt, 143 for a termination."""
     arguments = _parser().parse_args(argv)
     try:
-        arguments.run(arguments)
+        with _termination_unwinds():
+            arguments.run(arguments)
+    except _Terminated:
+        print("thorax: terminated; nothing half-written was kept.", file=sys.stderr)
+        return TERMINATED
     except KeyboardInterrupt:
         print("thorax: interrupted; nothing half-written was kept.", file=sys.stderr)
         return 130
@@ -136,7 +166,7 @@ def _predict(a: Arguments) -> None:
 def _baseline(a: Arguments) -> None:
     from thorax import baseline
 
-    baseline.make_baseline(a.images, a.ingested, a.labels, a.split, a.out, a.seed)
+    baseline.make_baseline(a.images, a.ingested, a.labels, a.split, a.out)
 
 
 def _ensemble(a: Arguments) -> None:
@@ -160,7 +190,7 @@ def _tables(a: Arguments) -> None:
 def _summary(a: Arguments) -> None:
     from thorax import tables
 
-    tables.make_summary(_named(a.labels), _named(a.splits), a.out)
+    tables.make_summary(_named(a.labels), _named(a.splits), a.out, a.data)
 
 
 def _screening(a: Arguments) -> None:
@@ -169,14 +199,16 @@ def _screening(a: Arguments) -> None:
     lungs: dict[str, list[Path]] = {}
     for pair in a.lungs:
         for name, path in _named([pair]).items():
+            if not all(name.partition("/")):
+                raise ThoraxError(f"--lungs {pair!r} is not of the form DATASET/SEGMENTER=PATH: name both, parted by a slash.")
             lungs.setdefault(name, []).append(path)
-    screening.make_screening(_named(a.ingested), lungs, a.out)
+    screening.make_screening(_named(a.ingested), lungs, a.out, a.data)
 
 
 def _csv_page(a: Arguments) -> None:
     from thorax import typeset
 
-    typeset.csv_page(a.csv, a.title, a.caption, a.out)
+    typeset.csv_page(_there(a.csv), a.title, a.caption, a.out)
 
 
 def _figure_labels(a: Arguments) -> None:
@@ -204,7 +236,7 @@ def _config_reference(a: Arguments) -> None:
 
 
 def _show(a: Arguments) -> None:
-    print(a.table.read_text(encoding="utf-8"), end="")
+    print(_there(a.table).read_text(encoding="utf-8"), end="")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -223,12 +255,13 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument(flag, **details)
 
     settings = ("--settings", {"required": True, "metavar": "YAML", "help": "this step's block of the configuration"})
-    threads = ("--threads", {"type": int, "default": 1, "help": "CPU threads (default 1)"})
-    seed = ("--seed", {"type": int, "default": 0, "help": "same seed, same result (default 0)"})
-    shard = ("--shard", {"type": int, "required": True, "help": "number of the shard, from 0"})
+    threads = ("--threads", {"type": _at_least(1), "default": 1, "help": "CPU threads (default 1)"})
+    seed = ("--seed", {"type": _at_least(0), "default": 0, "help": "same seed, same result (default 0)"})
+    shard = ("--shard", {"type": _at_least(0), "required": True, "help": "number of the shard, from 0"})
     catalog, ingested = _path("--catalog", "catalog table"), _path("--ingested", "table of ingested images")
     labels, split = _path("--labels", "label set"), _path("--split", "split")
     images = _paths("--images", "packed training images, all shards in order")
+    data = ("--data", {"required": True, "choices": _choices(config.Experiment, "data"), "help": "what it was run on"})
     title = ("--title", {"required": True, "help": "heading"})
 
     verb("phantom", _phantom, "make an archive of synthetic radiographs", settings, _path("--root", "folder to make"), threads)
@@ -246,7 +279,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verb(
         "labels", _labels, "group, count and select the classes of a label set",
-        settings, ("--archive", {"required": True, "help": "whose labels these are: padchest, nih"}), catalog,
+        settings, ("--archive", {"required": True, "choices": _choices(config.Dataset, "archive"), "help": "whose labels"}),
+        catalog,
         _path("--ingested", "table of ingested images; without it every image counts", required=False),
         _path("--out", "label set to write"), _path("--report", "CSV of classes kept and dropped, to write"),
     )  # fmt: skip
@@ -262,7 +296,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verb(
         "cross-validate-lungs", _cross_validate_lungs, "measure the U-Net's Dice on patients that it did not learn from",
-        settings, ("--folds", {"type": int, "default": 5}), _path("--out", "CSV of one Dice per image, to write"), threads,
+        settings, ("--folds", {"type": _at_least(2), "default": 5, "help": "parts of the patients (default 5)"}),
+        _path("--out", "CSV of one Dice per image, to write"), threads,
     )  # fmt: skip
     verb(
         "lungs", _lungs, "segment the lungs of one shard and find the crop boxes",
@@ -285,7 +320,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verb(
         "cases", _cases, "choose test images to explain",
-        labels, split, ("--count", {"type": int, "required": True}), seed, _path("--out", "table to write"),
+        labels, split, ("--count", {"type": _at_least(1), "required": True, "help": "how many"}), seed,
+        _path("--out", "table to write"),
     )  # fmt: skip
     verb(
         "predict", _predict, "logits of validation and test images, and heatmaps of the cases",
@@ -294,7 +330,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verb(
         "baseline", _baseline, "logistic regression on principal components of 32 x 32 pixels",
-        images, ingested, labels, split, seed, _path("--out", "predictions to write"),
+        images, ingested, labels, split, _path("--out", "predictions to write"),
     )  # fmt: skip
     verb(
         "ensemble", _ensemble, "combine members",
@@ -303,24 +339,24 @@ def _parser() -> argparse.ArgumentParser:
     verb(
         "metrics", _metrics, "AUC, F1 and Hamming loss with intervals",
         labels, split, _pairs("--predictions", "members"), _pairs("--ensembles", "ensembles", required=False),
-        ("--replicates", {"type": int, "default": 1000, "help": "of the bootstrap over patients (default 1000)"}), seed,
+        ("--replicates", {"type": _at_least(1), "default": 1000, "help": "of the bootstrap over patients (default 1000)"}), seed,
         _path("--out", "table to write"),
     )  # fmt: skip
     verb(
         "tables", _tables, "the paper's per-class and global tables",
-        title, ("--data", {"required": True, "choices": ["archive", "sample", "phantom"]}), _path("--metrics", "metrics table"),
+        title, data, _path("--metrics", "metrics table"),
         labels, split, ("--members", {"nargs": "+", "required": True}), ("--ensembles", {"nargs": "*", "default": []}),
         _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
         "summary", _summary, "classes, images and sizes of the parts of each label set (Table 3)",
-        _pairs("--labels", "label sets"), _pairs("--splits", "each label set's split"), _path("--out", "folder to write to"),
+        _pairs("--labels", "label sets"), _pairs("--splits", "each label set's split"), data, _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
         "screening", _screening, "what was left out of each data set and why",
         _pairs("--ingested", "merged tables of ingested images"),
         ("--lungs", {"nargs": "*", "default": [], "metavar": "DATASET/SEGMENTER=PATH", "help": "tables of crop boxes, all shards"}),
-        _path("--out", "folder to write to"),
+        data, _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
         "csv-page", _csv_page, "show a CSV file as a page of the report",
@@ -349,6 +385,28 @@ def _paths(flag: str, text: str) -> tuple[str, dict[str, Any]]:
 
 def _pairs(flag: str, text: str, required: bool = True) -> tuple[str, dict[str, Any]]:
     return flag, {"nargs": "+", "required": required, "default": [], "metavar": "NAME=PATH", "help": text}
+
+
+def _at_least(lowest: int) -> Callable[[str], int]:
+    """A type of argument: whole numbers from `lowest`."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {lowest} or more")
+        return int(text)
+
+    return number
+
+
+def _choices(model: type[BaseModel], field: str) -> tuple[str, ...]:
+    """The values that the configuration knows for a field."""
+    return get_args(model.model_fields[field].annotation)
+
+
+def _there(path: Path) -> Path:
+    if not path.is_file():
+        raise ThoraxError(f"{path} is not there: run the step that makes it first.")
+    return path
 
 
 def _named(pairs: list[str]) -> dict[str, Path]:

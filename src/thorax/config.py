@@ -4,22 +4,57 @@ Every block that two experiments may share has a name of its own, so that it is 
 Commands receive only the block they need, as YAML or JSON text (`--settings`).
 """
 
-from pathlib import Path
+from collections import Counter
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from thorax.errors import ThoraxError
 
+REFUSED = "refused"  # the type of this module's own errors, whose text already shows the value
+
+
+def _refusal(text: str, *key: str) -> ValidationError:
+    """An error at a key below the block that is being checked."""
+    details = InitErrorDetails(type=PydanticCustomError(REFUSED, "{text}", {"text": text}), loc=key, input=None)
+    return ValidationError.from_exception_data("refusal", [details])
+
+
+def _tidy_folder(path: str) -> str:
+    """The folder as Snakemake writes it: no slash at the end, none doubled. Braces would be read as wildcards."""
+    if not path or set("{}\n") & set(path):
+        raise ValueError("a folder needs a name without { and }")
+    return str(PurePosixPath(path))
+
+
+def _without_repeats(names: list[str]) -> list[str]:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(f"{repeated[0]!r} is named more than once")
+    return names
+
+
+def _rising(limits: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= limits[0] <= limits[1]:
+        raise ValueError(f"a range of factors is [low, high] with 0 <= low <= high, not {list(limits)}")
+    return limits
+
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Folder = Annotated[str, AfterValidator(_tidy_folder)]
+FactorRange = Annotated[tuple[float, float], AfterValidator(_rising)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]  # a dot parts it from the shard in file names
 
 
 class Block(BaseModel):
     """A part of the configuration: unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 class Phantom(Block):
@@ -27,14 +62,14 @@ class Phantom(Block):
 
     patients: int = Field(ge=4, description="number of patients; about half have more than one study")
     height: int = Field(640, ge=128, description="rows of a stored image before pose and build vary them")
-    seed: int = Field(0, description="same seed, same bytes")
+    seed: Seed = Field(0, description="same seed, same bytes")
 
 
 class Dataset(Block):
     """One archive of radiographs."""
 
     archive: Literal["padchest", "nih"] = Field(description="whose on-disk form the archive has")
-    root: str = Field(description="the archive's folder")
+    root: Folder = Field(description="the archive's folder")
     views: list[str] = Field(["PA"], min_length=1, description="views that are ingested: the union of what label sets use")
     shards: int = Field(8, ge=1, description="files into which the packed images are split")
     max_bad_share: Fraction = Field(0.01, description="a larger share of unreadable images stops the run")
@@ -63,11 +98,13 @@ class LabelSet(Block):
 class Split(Block):
     """One assignment of a data set's patients to train, val and test, shared by the label sets it names."""
 
-    label_sets: list[Name] = Field(min_length=1, description="stratified over all classes and totals of all of these")
+    label_sets: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
+        min_length=1, description="stratified over all classes and totals of all of these"
+    )
     train: Fraction = Field(0.7, description="share of the images")
     val: Fraction = Field(0.1, description="share of the images")
     test: Fraction = Field(0.2, description="share of the images")
-    seed: int = Field(0, description="same seed, same split")
+    seed: Seed = Field(0, description="same seed, same split")
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> "Split":
@@ -81,17 +118,19 @@ class Split(Block):
 class Segmenter(Block):
     """A U-Net for lungs and the pairs of radiograph and mask that it learns from."""
 
-    pairs: str = Field(description="folder with pairs.csv, images/ and masks/ (255 = lung)")
+    pairs: Folder = Field(description="folder with pairs.csv, images/ and masks/ (255 = lung)")
     train_patients_of: Name | None = Field(
         None,
         description="use only pairs of this split's training patients; needed where pairs and archive share patients",
     )
     size: int = Field(96, ge=32, multiple_of=16, description="pixels on a side that the network sees")
-    filters: list[int] = Field([16, 32, 64, 128], min_length=2, description="filters of each resolution")
+    filters: list[Annotated[int, Field(ge=1)]] = Field(
+        [16, 32, 64, 128], min_length=2, description="filters of each resolution"
+    )
     epochs: int = Field(100, ge=1, description="passes over the pairs")
     batch_size: int = Field(8, ge=1, description="pairs per step")
     learning_rate: float = Field(2e-3, gt=0, description="of Adam, at the start")
-    seed: int = Field(0, description="of weights, order and augmentation")
+    seed: Seed = Field(0, description="of weights, order and augmentation")
 
 
 class ImageSet(Block):
@@ -119,7 +158,7 @@ class Augmentation(Block):
     shear: float = Field(0.1, ge=0, le=45, description="DEGREES, as ImageDataGenerator takes them")
     zoom: Fraction = Field(0.1, description="0.1: a factor from 0.9 to 1.1, drawn for each axis")
     horizontal_flip: bool = Field(True, description="mirror half of the images")
-    brightness: tuple[float, float] = Field((0.7, 1.1), description="range of the factor")
+    brightness: FactorRange = Field((0.7, 1.1), description="range of the factor")
     channel_shift: Fraction = Field(0.05, description="added to intensities in [0, 1], to either side")
 
 
@@ -138,12 +177,15 @@ class Training(Block):
     )
     max_pos_weight: float | None = Field(None, gt=0, description="cap of negatives / positives per class")
     learning_rate: float = Field(1e-4, gt=0, description="of Adam")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="cosine: the rate falls from epoch to epoch, to nearly 0 in the last one"
+    )
     batch_size: int = Field(32, ge=1, description="images per step")
     epochs: int = Field(350, ge=1, description="at most so many")
     patience: int = Field(25, ge=1, description="epochs without improvement of val_loss after which training stops")
     min_delta: float = Field(1e-3, ge=0, description="smaller improvements do not count")
     augmentation: Augmentation | None = Field(Augmentation(), description="random changes of the training images; null: none")
-    seed: int = Field(0, description="of weights, order, dropout and augmentation")
+    seed: Seed = Field(0, description="of weights, order, dropout and augmentation")
 
 
 class Ensemble(Block):
@@ -152,7 +194,9 @@ class Ensemble(Block):
     rule: Literal["ctp", "ptc_lw", "ptc_mode"] = Field(
         description="combine then predict; or predict then combine, by label-wise majority or by the most frequent label set"
     )
-    members: list[str] = Field(min_length=2, description="which members it combines")
+    members: Annotated[list[str], AfterValidator(_without_repeats)] = Field(
+        min_length=2, description="which members it combines, each once"
+    )
 
 
 class Experiment(Block):
@@ -168,7 +212,7 @@ class Experiment(Block):
     members: dict[Name, dict[str, Any]] = Field(min_length=1, description="each a training: backbone, and what differs")
     ensembles: dict[Name, Ensemble] = Field({}, description="rules that combine members")
     cases: int = Field(12, ge=1, description="test images that are explained by heatmaps")
-    seed: int = Field(0, description="of the choice of cases and of the intervals")
+    seed: Seed = Field(0, description="of the choice of cases and of the intervals")
 
     def member(self, name: str) -> Training:
         """The full training settings of one member."""
@@ -177,66 +221,108 @@ class Experiment(Block):
     @model_validator(mode="after")
     def _members_are_whole(self) -> "Experiment":
         for name in self.members:
-            self.member(name)
+            try:
+                self.member(name)
+            except ValidationError as error:
+                raise self._where_written(name, error) from error
         for name, ensemble in self.ensembles.items():
-            unknown = [member for member in ensemble.members if member not in self.members]
-            if unknown:
-                raise ValueError(f"ensembles.{name}.members names {unknown[0]!r}, which is not a member")
+            for member in ensemble.members:
+                if member not in self.members:
+                    raise _refusal(f"{member!r} is not a member: {', '.join(self.members)}", "ensembles", name, "members")
             if name in self.members or name == "baseline":
-                raise ValueError(f"ensembles.{name} needs a name that no member has")
+                raise _refusal("an ensemble needs a name that no member has", "ensembles", name)
         if "baseline" in self.members:
-            raise ValueError("members.baseline: this name is kept for the logistic regression on pixels")
+            raise _refusal("this name is kept for the logistic regression on pixels", "members", "baseline")
         return self
+
+    def _where_written(self, member: str, error: ValidationError) -> ValidationError:
+        """A member's errors under the keys that the user wrote: its own, or those of the shared training."""
+        details = []
+        for entry in error.errors():
+            key = next(iter(entry["loc"]), None)
+            shared = key not in self.members[member] and key in self.training
+            place = ("training",) if shared else ("members", member)
+            problem = PydanticCustomError(entry["type"], "{text}", {"text": entry["msg"]})  # type: ignore[arg-type]
+            details.append(InitErrorDetails(type=problem, loc=(*place, *entry["loc"]), input=entry["input"]))
+        return ValidationError.from_exception_data("member", details)
 
 
 class Config(Block):
     """The whole configuration."""
 
-    datasets: dict[Name, Dataset] = Field(description="archives")
+    datasets: dict[DatasetName, Dataset] = Field(description="archives")
     label_sets: dict[Name, LabelSet] = Field(description="classes and the images that have them")
     splits: dict[Name, Split] = Field(description="assignments of patients")
     segmenters: dict[Name, Segmenter] = Field({}, description="networks that find lungs")
     image_sets: dict[Name, ImageSet] = Field(description="ways to make training images")
     experiments: dict[Name, Experiment] = Field(description="studies")
-    run: list[Name] = Field(min_length=1, description="the experiments to make")
+    run: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(min_length=1, description="the experiments to make")
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Config":
-        def known(kind: str, name: str | None, where: str) -> None:
-            if name is not None and name not in getattr(self, kind):
-                raise ValueError(f"{where} names {name!r}, which is not in {kind}: {', '.join(getattr(self, kind)) or 'none'}")
-
         for key, label_set in self.label_sets.items():
-            known("datasets", label_set.dataset, f"label_sets.{key}.dataset")
+            self._known("datasets", label_set.dataset, "label_sets", key, "dataset")
             missing = set(label_set.views) - set(self.datasets[label_set.dataset].views)
             if missing:
-                raise ValueError(
-                    f"label_sets.{key}.views has {sorted(missing)[0]!r}, which datasets.{label_set.dataset}.views does not ingest"
-                )
+                text = f"{sorted(missing)[0]!r} is not among datasets.{label_set.dataset}.views"
+                raise _refusal(text, "label_sets", key, "views")
         for key, split in self.splits.items():
             for name in split.label_sets:
-                known("label_sets", name, f"splits.{key}.label_sets")
+                self._known("label_sets", name, "splits", key, "label_sets")
             if len({self.label_sets[name].dataset for name in split.label_sets}) > 1:
-                raise ValueError(f"splits.{key}.label_sets must all be of one data set")
+                raise _refusal("label sets that share a split must all be of one data set", "splits", key, "label_sets")
         for key, segmenter in self.segmenters.items():
-            known("splits", segmenter.train_patients_of, f"segmenters.{key}.train_patients_of")
+            self._known("splits", segmenter.train_patients_of, "segmenters", key, "train_patients_of")
+            halvings = len(segmenter.filters) - 1
+            if segmenter.size % 2**halvings:
+                need = f"{halvings + 1} filters need: use a multiple of {2**halvings}"
+                text = f"{segmenter.size} cannot be halved {halvings} times, as {need}"
+                raise _refusal(text, "segmenters", key, "size")
         for key, image_set in self.image_sets.items():
-            known("datasets", image_set.dataset, f"image_sets.{key}.dataset")
-            known("segmenters", image_set.segmenter, f"image_sets.{key}.segmenter")
-        for key, experiment in self.experiments.items():
-            known("label_sets", experiment.label_set, f"experiments.{key}.label_set")
-            known("splits", experiment.split, f"experiments.{key}.split")
-            known("image_sets", experiment.image_set, f"experiments.{key}.image_set")
-            if experiment.label_set not in self.splits[experiment.split].label_sets:
-                raise ValueError(
-                    f"experiments.{key}.split: {experiment.split!r} does not list label set {experiment.label_set!r}"
-                )
-            dataset = self.label_sets[experiment.label_set].dataset
-            if self.image_sets[experiment.image_set].dataset != dataset:
-                raise ValueError(f"experiments.{key}.image_set is not of data set {dataset!r}")
+            self._known("datasets", image_set.dataset, "image_sets", key, "dataset")
+            self._known("segmenters", image_set.segmenter, "image_sets", key, "segmenter")
+        for key in self.experiments:
+            self._experiment_fits_together(key)
         for name in self.run:
-            known("experiments", name, "run")
+            self._known("experiments", name, "run")
         return self
+
+    @model_validator(mode="after")
+    def _one_phantom_per_folder(self) -> "Config":
+        first: dict[str, str] = {}
+        for key, dataset in self.datasets.items():
+            other = first.setdefault(dataset.root, key)
+            if self.datasets[other].phantom != dataset.phantom:
+                text = f"{dataset.root!r} is also the root of datasets.{other}, with other phantom settings"
+                raise _refusal(text, "datasets", key, "root")
+        return self
+
+    def _known(self, kind: str, name: str | None, *key: str) -> None:
+        if name is not None and name not in getattr(self, kind):
+            raise _refusal(f"{name!r} is not in {kind}: {', '.join(getattr(self, kind)) or 'none'}", *key)
+
+    def _experiment_fits_together(self, key: str) -> None:
+        """One data set throughout, and no test patient has taught the lung segmenter."""
+        experiment = self.experiments[key]
+        self._known("label_sets", experiment.label_set, "experiments", key, "label_set")
+        self._known("splits", experiment.split, "experiments", key, "split")
+        self._known("image_sets", experiment.image_set, "experiments", key, "image_set")
+        if experiment.label_set not in self.splits[experiment.split].label_sets:
+            text = f"{experiment.split!r} does not list label set {experiment.label_set!r}"
+            raise _refusal(text, "experiments", key, "split")
+        dataset = self.label_sets[experiment.label_set].dataset
+        image_set = self.image_sets[experiment.image_set]
+        if image_set.dataset != dataset:
+            raise _refusal(f"{experiment.image_set!r} is not of data set {dataset!r}", "experiments", key, "image_set")
+        if image_set.segmenter is None:
+            return
+        taught_by = self.segmenters[image_set.segmenter].train_patients_of
+        if taught_by not in (None, experiment.split):
+            text = (
+                f"its segmenter {image_set.segmenter!r} learns from training patients of split {taught_by!r}, who may be test "
+                f"patients of {experiment.split!r}: use a segmenter with train_patients_of: {experiment.split}"
+            )
+            raise _refusal(text, "experiments", key, "image_set")
 
 
 BlockType = TypeVar("BlockType", bound=BaseModel)
@@ -274,11 +360,18 @@ def load(path: Path | str) -> Config:
 
 def _sentence(error: ValidationError, source: str) -> str:
     first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")  # a misspelt key explains a missing one
-    key = ".".join(str(part) for part in first["loc"]) or "the configuration"
+    path = [str(part) for part in first["loc"]]
+    if path and path[-1] == "[key]":
+        key = ".".join(path[:-1])
+        if first["type"] == "string_type":
+            return f"{source}: {key}: a name is text; put it in quotes."
+        return f"{source}: {key}: a name starts with a letter or digit and has only these, _, - and (not for data sets) dots."
+    key = ".".join(path) or "the configuration"
     if first["type"] == "extra_forbidden":
         return f"{source}: {key} is not a known key; remove it or correct its name."
     if first["type"] == "missing":
         return f"{source}: {key} is missing; add it."
     message = first["msg"].removeprefix("Value error, ")
-    shown = f" (it is {first['input']!r})" if not isinstance(first["input"], dict | list | BaseModel) else ""
-    return f"{source}: {key}: {message}{shown}."
+    says_it = first["type"] in (REFUSED, "value_error") or isinstance(first["input"], dict | list | tuple | BaseModel)
+    shown = "" if says_it else f" (it is {first['input']!r})"
+    return f"{source}: {key}: {message}{shown}; correct it."

@@ -81,7 +81,7 @@ def make_ensemble(settings: config.Ensemble, predictions: list[Path], out: Path)
         raise ThoraxError(
             f"The ensemble has {len(settings.members)} members but was given {len(predictions)} tables: give one for each."
         )
-    first = store.read_table(predictions[0]).sort_values("image_id", ignore_index=True)
+    first = store.read_table(predictions[0], needs=("image_id", "split")).sort_values("image_id", ignore_index=True)
     classes = class_columns(first)
     members = [_probabilities(path, first, classes, predictions[0]) for path in predictions]
     combined = pd.DataFrame(combine(settings.rule, members), columns=classes)
@@ -90,7 +90,7 @@ def make_ensemble(settings: config.Ensemble, predictions: list[Path], out: Path)
 
 def _probabilities(path: Path, first: pd.DataFrame, classes: list[str], first_path: Path) -> np.ndarray:
     """Read one member's logits and return its (n, k) probabilities in the order of the first member's table."""
-    table = store.read_table(path).sort_values("image_id", ignore_index=True)
+    table = store.read_table(path, needs=("image_id", "split")).sort_values("image_id", ignore_index=True)
     if sorted(class_columns(table)) != sorted(classes):
         other = sorted(set(class_columns(table)) ^ set(classes))[0]
         raise ThoraxError(f"{path} and {first_path} do not have the same classes ({other!r} is in one only): predict again.")

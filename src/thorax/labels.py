@@ -166,8 +166,9 @@ def make_label_set(
     columns = ["image_id", "patient_id", "view", "positive", "negative", "uncertain"]
     known = None if ingested is None else store.read_table(ingested, ["image_id", "ok", "channels"])
     table = build(settings, archive, store.read_table(catalog, columns), known, Path(out).stem)
-    store.write_table(table.frame, out, catalogs.labels_schema(list(table.classes)))
-    store.write_text(table.report.to_csv(index=False, lineterminator="\n"), report)
+    with store.atomic(out) as new_labels, store.atomic(report) as new_report:  # both or neither
+        store.write_table(table.frame, new_labels, catalogs.labels_schema(list(table.classes)))
+        store.write_text(table.report.to_csv(index=False, lineterminator="\n"), new_report)
 
 
 def _groups(catalog: pd.DataFrame, tree: TermTree | None) -> dict[str, tuple[str, ...]]:

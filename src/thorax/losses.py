@@ -6,25 +6,36 @@ from thorax.catalog import IGNORED
 from thorax.errors import ThoraxError
 
 
-def pos_weights(labels: np.ndarray, classes: list[str], cap: float | None = None) -> np.ndarray:
+def check_classes(labels: np.ndarray, classes: list[str]) -> None:
+    """Check that every class can be learnt.
+
+    Args:
+        labels: (n, k) of 1, 0 and -1 (ignored), of the training images.
+        classes: k names.
+
+    Raises:
+        ThoraxError: a class has no positive or no negative image.
+    """
+    for value, kind in ((1, "positive"), (0, "negative")):
+        lacking = ~(labels == value).any(axis=0)
+        if lacking.any():
+            raise ThoraxError(
+                f"class {classes[int(lacking.argmax())]!r} has no {kind} training image, so there is nothing to learn: "
+                "raise the label set's min_images or min_patients, or exclude the class."
+            )
+
+
+def pos_weights(labels: np.ndarray, cap: float | None = None) -> np.ndarray:
     """Weight of the positives of each class: negatives / positives among the training images.
 
     Args:
-        labels: (n, k) of 1, 0 and -1 (ignored).
-        classes: k names, for the error.
+        labels: (n, k) of 1, 0 and -1 (ignored); every class has positives (see `check_classes`).
         cap: largest weight, or None.
 
     Returns:
         (k,) float32.
-
-    Raises:
-        ThoraxError: a class has no positive image.
     """
-    positives = (labels == 1).sum(axis=0)
-    if (positives == 0).any():
-        name = classes[int(np.argmin(positives))]
-        raise ThoraxError(f"class {name!r} has no positive training image: raise the label set's min_images or min_patients.")
-    weights = (labels == 0).sum(axis=0) / positives
+    weights = (labels == 0).sum(axis=0) / (labels == 1).sum(axis=0)
     return np.minimum(weights, np.inf if cap is None else cap).astype(np.float32)
 
 

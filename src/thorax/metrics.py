@@ -259,7 +259,8 @@ def make_metrics(
     Raises:
         ThoraxError: a table that does not have exactly the label set's images of val and test, or its classes.
     """
-    truth = store.read_table(labels).merge(store.read_table(split, ["image_id", "split"]), on="image_id", how="left")
+    truth = store.read_table(labels, needs=("image_id", "patient_id"))
+    truth = truth.merge(store.read_table(split, ["image_id", "split"]), on="image_id", how="left")
     if truth["split"].isna().any():
         image = truth["image_id"][truth["split"].isna()].iloc[0]
         raise ThoraxError(f"{split} does not assign image {image!r} of {labels}: remake the split.")
@@ -268,7 +269,7 @@ def make_metrics(
     results = []
     models = [*predictions.items(), *ensembles.items()]
     for name, path in tqdm(models, desc="metrics", unit="model", disable=None):
-        scores = _aligned(store.read_table(path), truth, classes, path)
+        scores = _aligned(store.read_table(path, needs=("image_id", "split")), truth, classes, path)
         if name in predictions:
             scores = scores.apply(sigmoid)
         for part in EVALUATED_SPLITS:

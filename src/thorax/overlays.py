@@ -16,12 +16,13 @@ import pandas as pd
 from thorax import figures, images, store, typeset
 from thorax.catalog import class_columns
 from thorax.errors import ThoraxError
+from thorax.metrics import sigmoid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-THRESHOLD = 0.5  # a model votes for a class from this probability on
+THRESHOLD = 0.5  # a model votes for a class above this probability, as in the metrics and ensembles
 MOST_PREDICTED, MOST_SHOWN = 4, 5  # classes of one case: predicted ones, and with the true ones that were missed
 OPACITY = 0.9  # of the hottest pixel: the paper's "10% transparency"; it falls to 0 with the heat
 LARGEST_DEVIATION = 0.5  # that values between 0 and 1 can have
@@ -85,9 +86,9 @@ def load_cases(
             f"Heatmaps are of {', '.join(heatmaps)}, predictions of {', '.join(predictions)}: name the same members."
         )
     maps = [_member_maps(path, len(ids), len(classes)) for path in heatmaps.values()]
-    logits = np.stack([_rows(store.read_table(path), ids, path)[classes].to_numpy() for path in predictions.values()])
+    each = np.stack([sigmoid(_rows(store.read_table(path), ids, path)[classes]) for path in predictions.values()])
     if ensemble is None:
-        probabilities = (1 / (1 + np.exp(-logits.astype(np.float64)))).mean(axis=0)
+        probabilities = each.mean(axis=0)
     else:
         probabilities = _rows(store.read_table(ensemble), ids, ensemble)[classes].to_numpy()
     crops = _crop_boxes(lungs, ids)
@@ -101,7 +102,7 @@ def load_cases(
             box=crops[index],
             classes=classes,
             maps=[member[index] for member in maps],
-            votes=logits[:, index] >= 0,
+            votes=each[:, index] > THRESHOLD,
             probabilities=probabilities[index],
             truth=truth[classes].to_numpy()[index],
             truth_boxes=truth_boxes[truth_boxes["image_id"] == case.image_id],
@@ -135,9 +136,9 @@ def _crop_boxes(lungs: Sequence[Path] | None, ids: pd.Series) -> list[images.Box
 
 
 def scale_maps(maps: np.ndarray) -> np.ndarray:
-    """Divide each map of (..., h, w) by its own maximum; a map of zeros stays so."""
-    highest = maps.max(axis=(-2, -1), keepdims=True)
-    return maps / np.where(highest > 0, highest, 1)
+    """Divide each map of (..., h, w) by its own maximum; one without variation says nothing of the place: zeros."""
+    lowest, highest = maps.min(axis=(-2, -1), keepdims=True), maps.max(axis=(-2, -1), keepdims=True)
+    return np.where(highest > lowest, maps, 0) / np.where(highest > 0, highest, 1)
 
 
 def to_original(heat: np.ndarray, box: images.Box, rows: int, columns: int) -> np.ndarray:
@@ -149,8 +150,12 @@ def to_original(heat: np.ndarray, box: images.Box, rows: int, columns: int) -> n
 
 
 def ensemble_maps(case: Case, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over the members of one class's maps, each (h, w) in the original's pixels, 0 to 1."""
-    placed = np.stack([to_original(scale_maps(maps[index]), case.box, *case.original.shape) for maps in case.maps])
+    """Mean and standard deviation over the members of one class's maps, each (h, w) in the original's pixels, 0 to 1.
+
+    Members with maps of a single cell, which small inputs lead to, cannot say where and are left out of both.
+    """
+    localised = [maps[index] for maps in case.maps if maps[index].size > 1] or [np.zeros((1, 1), np.float32)]
+    placed = np.stack([to_original(scale_maps(heat), case.box, *case.original.shape) for heat in localised])
     return placed.mean(axis=0), placed.std(axis=0)
 
 
@@ -161,7 +166,7 @@ def shown_classes(case: Case) -> list[int]:
     five in all.
     """
     order = np.argsort(-case.probabilities, kind="stable").tolist()
-    predicted = [index for index in order if case.probabilities[index] >= THRESHOLD][:MOST_PREDICTED] or order[:1]
+    predicted = [index for index in order if case.probabilities[index] > THRESHOLD][:MOST_PREDICTED] or order[:1]
     missed = [index for index in order if case.truth[index] == 1 and index not in predicted]
     return sorted((predicted + missed)[:MOST_SHOWN], key=order.index)
 
@@ -236,7 +241,7 @@ def _heading(case: Case, number: int, shown: list[int]) -> str:
     hidden = [index for index in range(len(case.classes)) if index not in shown]
     missing = {
         "true": sum(case.truth[index] == 1 for index in hidden),
-        "predicted": sum(case.probabilities[index] >= THRESHOLD for index in hidden),
+        "predicted": sum(case.probabilities[index] > THRESHOLD for index in hidden),
     }
     text = f"Labels: {', '.join(true) or 'none'}." + "".join(
         f" Not drawn: {count} {kind} {'class' if count == 1 else 'classes'}." for kind, count in missing.items() if count

@@ -29,7 +29,8 @@ def make_images(settings: config.ImageSet, array: Path, ingested: Path, shard: i
         ThoraxError: the tables and the array are not of the same shard, or a crop box is empty or leaves the image.
     """
     source = store.open_array(array)
-    boxes = _boxes(settings, _packed_ids(ingested, shard, len(source), array), lungs)
+    places = store.read_table(ingested, ["image_id", "ok", "shard", "row"])
+    boxes = _boxes(settings, store.ingested_rows(places, shard, source, array)["image_id"], lungs)
     with store.new_array(out, (len(source), settings.size, settings.size), np.uint8) as packed:
         for row, box in enumerate(tqdm(boxes, desc=f"images {out.stem}", disable=None)):
             packed[row] = prepare(source[row], box, settings.size, settings.contrast == "equalize")
@@ -39,15 +40,6 @@ def prepare(image: np.ndarray, box: images.Box, size: int, equalize: bool) -> np
     """One network input: (size, size) uint8 from a (512, 512) uint8 image, cropped to `box`, then resized."""
     resized = images.resize(images.crop(image, box), size, size)
     return images.equalize(resized) if equalize else resized
-
-
-def _packed_ids(ingested: Path, shard: int, rows: int, array: Path) -> pd.Series:
-    """Identifiers of an ingested array's rows, in their order."""
-    table = store.read_table(ingested, ["image_id", "shard", "row"])
-    packed = table[table["shard"] == shard].sort_values("row", ignore_index=True)
-    if packed["row"].tolist() != list(range(rows)):
-        raise ThoraxError(f"{ingested} has {len(packed):,} images of shard {shard}, but {array} has {rows:,}: remake both.")
-    return packed["image_id"]
 
 
 def _boxes(settings: config.ImageSet, image_ids: pd.Series, lungs: Path | None) -> list[images.Box]:

@@ -1,6 +1,28 @@
-"""Set-up of the deep-learning backend: threads, seeds, determinism, quiet logs."""
+"""Set-up of the deep-learning backend: threads, seeds, determinism, quiet logs; saved networks."""
 
 import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from thorax.errors import ThoraxError
+
+if TYPE_CHECKING:
+    import keras
+
+# What Keras raises for files that are cut, altered, or something else: it checks little before it reads.
+_DAMAGED = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def prepare(seed: int, threads: int) -> None:
@@ -45,3 +67,22 @@ def device() -> str:
         gpus = tf.config.list_physical_devices("GPU")
         return f"{len(gpus)} GPU" if gpus else "CPU"
     return keras.backend.backend()
+
+
+def load_network(path: Path | str) -> "keras.Model":
+    """Open a saved network in Keras's safe mode, without compiling it.
+
+    Raises:
+        ThoraxError: the file is missing, damaged, or no network.
+    """
+    import keras
+
+    if not Path(path).is_file():
+        raise ThoraxError(f"{path} is not there: train this network first.")
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except _DAMAGED as error:
+        raise ThoraxError(f"{path} is not a network that can be loaded: delete it and train it again.") from error
+    if not isinstance(model, keras.Model):
+        raise ThoraxError(f"{path} holds no network: delete it and train it again.")
+    return model

@@ -313,7 +313,8 @@ def make_split(settings: config.Split, labels: list[Path], out: Path, quality: P
             f"The split is over label_sets {', '.join(sorted(settings.label_sets))}, but was given the tables of "
             f"{', '.join(sorted(paths)) or 'none'}: give one table for each."
         )
-    frames = {name: store.read_table(paths[name]) for name in settings.label_sets}
+    frames = {name: store.read_table(paths[name], needs=("image_id", "patient_id")) for name in settings.label_sets}
     images, report = split_label_sets(settings, frames)
-    store.write_table(images, out, SPLITS)
-    store.write_text(report.round(6).to_csv(index=False), quality)
+    with store.atomic(out) as new_split, store.atomic(quality) as new_quality:  # both or neither
+        store.write_table(images, new_split, SPLITS)
+        store.write_text(report.round(6).to_csv(index=False), new_quality)

@@ -58,18 +58,27 @@ def write_table(frame: pd.DataFrame, path: Path | str, schema: pa.Schema) -> Non
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_table(path: Path | str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def read_table(path: Path | str, columns: Sequence[str] | None = None, needs: Sequence[str] = ()) -> pd.DataFrame:
     """Read a Parquet table, or the named columns of it.
+
+    Args:
+        path: the file.
+        columns: read these only; None for all.
+        needs: columns that must be there as well; they restrict nothing.
 
     Raises:
         ThoraxError: the file is missing, damaged, or lacks a column.
     """
     try:
+        present = pq.read_schema(path).names
+        for name in (*(columns or ()), *needs):
+            if name not in present:
+                raise ThoraxError(f"{path} lacks the column {name}: name the right table, or delete and remake it.")
         return pq.read_table(path, columns=list(columns) if columns is not None else None, partitioning=None).to_pandas()
     except FileNotFoundError as error:
         raise ThoraxError(f"{path} is not there: run the step that makes it first.") from error
-    except (pa.ArrowException, KeyError, OSError) as error:
-        raise ThoraxError(f"{path} is not a readable Parquet table with the expected columns: delete and remake it.") from error
+    except (pa.ArrowException, OSError) as error:
+        raise ThoraxError(f"{path} is not a readable Parquet table: delete and remake it.") from error
 
 
 def write_text(text: str, path: Path | str) -> None:
@@ -118,6 +127,52 @@ def open_array(path: Path | str) -> np.ndarray:
         if array.size:
             raise ThoraxError(f"{path} cannot be memory-mapped: delete and remake it.") from None
         return array
+
+
+def ingested_rows(table: pd.DataFrame, shard: int, array: np.ndarray, path: Path | str) -> pd.DataFrame:
+    """The rows of an ingested table that one shard's packed array holds, in the array's order.
+
+    Args:
+        table: at least ok, shard and row of `catalog.INGESTED`; of the shard, or of the whole data set.
+        shard: the shard's number.
+        array: (n, height, width), the shard's packed images.
+        path: the array's file, for the error.
+
+    Raises:
+        ThoraxError: the array is no stack of images, or has other rows than the table.
+    """
+    rows = table[table["ok"] & (table["shard"] == shard)].sort_values("row", ignore_index=True)
+    if array.ndim != 3 or not np.array_equal(rows["row"], np.arange(len(array))):
+        shape = " x ".join(map(str, array.shape))
+        raise ThoraxError(
+            f"{path} has the shape {shape}, but {len(rows)} images of shard {shard} were ingested: "
+            "name the shards' arrays of this data set in order, or remake them."
+        )
+    return rows
+
+
+def open_packed(table: pd.DataFrame, paths: Sequence[Path | str]) -> "PackedImages":
+    """Open a data set's packed arrays after checking that they are all shards of one ingested table.
+
+    Args:
+        table: at least ok, shard and row of `catalog.INGESTED`, of the whole data set.
+        paths: the shards' arrays in shard order.
+
+    Raises:
+        ThoraxError: an array is missing or damaged, or does not fit the table or the other arrays.
+    """
+    shards = int(table.loc[table["ok"], "shard"].max()) + 1 if table["ok"].any() else 0
+    if len(paths) < shards:
+        raise ThoraxError(
+            f"{', '.join(map(str, paths)) or 'no array'}: {len(paths)} of the {shards} shards that were ingested; "
+            "name the arrays of all shards in order."
+        )
+    packed = PackedImages(paths)
+    for shard, (array, path) in enumerate(zip(packed.arrays, paths, strict=True)):
+        ingested_rows(table, shard, array, path)
+        if array.shape[1:] != packed.arrays[0].shape[1:] or array.dtype != packed.arrays[0].dtype:
+            raise ThoraxError(f"{path} has images of another size or type than {paths[0]}: remake both.")
+    return packed
 
 
 class PackedImages:

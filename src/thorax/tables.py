@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,11 @@ DATA_SENTENCES = {
     "sample": "A small sample of real radiographs: these numbers show what the pipeline does with real images, "
     "but are too uncertain to compare with a paper.",
     "archive": "All usable radiographs of the archive.",
+}
+COUNTED = {
+    "phantom": "Synthetic radiographs.",
+    "sample": "A small sample of real radiographs.",
+    "archive": "Radiographs of the archive.",
 }
 _MARKS = (
     "The individual models with the best performance and the ensembles that outperform all individual models are in bold. "
@@ -103,34 +109,9 @@ def count_images(labels: pd.DataFrame, split: pd.DataFrame, part: str = "test") 
     return pd.DataFrame(rows, columns=["class", "images", "images_in_part", "auc", "f1", "hamming"])
 
 
-class _Values:
-    """The metrics of one part, looked up by model, class and metric."""
-
-    def __init__(self, metrics: pd.DataFrame, split: str) -> None:
-        chosen = metrics[(metrics["split"] == split) & metrics["threshold_rule"].isin(_THRESHOLD_RULES)]
-        self.models = set(chosen["model"])
-        keys = zip(chosen["model"], chosen["class"], chosen["metric"], strict=True)
-        numbers = chosen[["value", "low", "high"]].astype(float).itertuples(index=False, name=None)
-        self.numbers = dict(zip(keys, numbers, strict=True))
-
-    def __call__(self, model: str, name: str, metric: str) -> tuple[float, float, float]:
-        """Return value, low and high; nan where undefined."""
-        if (model, name, metric) not in self.numbers:
-            raise ThoraxError(f"The metrics have no {metric} of model {model!r} for {name!r}: compute the metrics again.")
-        return self.numbers[model, name, metric]
-
-
-def per_class_table(
-    metrics: pd.DataFrame,
-    members: Sequence[str],
-    ensembles: Sequence[str],
-    counts: pd.DataFrame,
-    split: str = "test",
-    *,
-    title: str = "",
-    data: str = "archive",
-) -> tuple[typeset.Table, pd.DataFrame]:
-    """Set AUC and F1 of every model and class in the form of Tables 4, 6, 8 and 10.
+@dataclass(frozen=True)
+class Results:
+    """What an experiment's tables are made from.
 
     Args:
         metrics: the rows of `catalog.METRICS`.
@@ -140,6 +121,48 @@ def per_class_table(
         split: the part whose results are shown.
         title: of the experiment.
         data: a key of `DATA_SENTENCES`.
+    """
+
+    metrics: pd.DataFrame
+    members: Sequence[str]
+    ensembles: Sequence[str]
+    counts: pd.DataFrame
+    split: str = "test"
+    title: str = ""
+    data: str = "archive"
+
+    @cached_property
+    def numbers(self) -> dict[tuple[str, str, str], tuple[float, float, float]]:
+        """Value, low and high by model, class and metric; nan where undefined."""
+        chosen = self.metrics[(self.metrics["split"] == self.split) & self.metrics["threshold_rule"].isin(_THRESHOLD_RULES)]
+        keys = zip(chosen["model"], chosen["class"], chosen["metric"], strict=True)
+        numbers = chosen[["value", "low", "high"]].astype(float).itertuples(index=False, name=None)
+        return dict(zip(keys, numbers, strict=True))
+
+    @cached_property
+    def models(self) -> list[str]:
+        """The models in the order of the columns: members, ensembles, and the baseline where there is one."""
+        has_baseline = any(model == BASELINE for model, _, _ in self.numbers)
+        return [*self.members, *self.ensembles, *([BASELINE] if has_baseline else [])]
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes in the order of the rows."""
+        return [name for name in self.counts["class"] if name != GLOBAL]
+
+    def number(self, model: str, name: str, metric: str) -> tuple[float, float, float]:
+        """Return value, low and high; nan where undefined."""
+        if (model, name, metric) not in self.numbers:
+            raise ThoraxError(f"The metrics have no {metric} of model {model!r} for {name!r}: compute the metrics again.")
+        return self.numbers[model, name, metric]
+
+    def has_auc(self, name: str) -> bool:
+        """Whether the AUC of a class is defined for every single model."""
+        return all(np.isfinite(self.number(model, name, "auc")[0]) for model in self.members)
+
+
+def per_class_table(results: Results) -> tuple[typeset.Table, pd.DataFrame]:
+    """Set AUC and F1 of every model and class in the form of Tables 4, 6, 8 and 10.
 
     Returns:
         The table, and the same numbers unrounded and with their 95% intervals, one row per class.
@@ -147,75 +170,71 @@ def per_class_table(
     Raises:
         ThoraxError: a model or class that the metrics lack.
     """
-    values = _Values(metrics, split)
-    models = _columns(values, members, ensembles)
     rows, records = [], []
-    for count in counts.to_dict("records"):
+    for count in results.counts.to_dict("records"):
         name = count["class"]
         cells = [typeset.Cell(str(count["images"])), typeset.Cell(str(count["images_in_part"]))]
-        record: dict[str, object] = {"class": name, "images": count["images"], f"{split}_images": count["images_in_part"]}
-        marks = {metric: _marks(values, members, ensembles, name, metric, count[metric]) for metric in ("auc", "f1")}
-        for model in models:
+        record: dict[str, object] = {
+            "class": name,
+            "images": count["images"],
+            f"{results.split}_images": count["images_in_part"],
+        }
+        marks = {metric: _marks(results, name, metric, count[metric]) for metric in ("auc", "f1")}
+        for model in results.models:
             for metric in ("auc", "f1"):
-                cells.append(_cell(values(model, name, metric), marks[metric].get(model, Mark()), hover=f"{model}, {name}"))
-                record |= _record(f"{model} {metric}", values(model, name, metric))
+                number = results.number(model, name, metric)
+                cells.append(_cell(number, marks[metric].get(model, Mark()), hover=f"{model}, {name}"))
+                record |= _record(f"{model} {metric}", number)
         rows.append((_capitalised(name), tuple(cells)))
-        records.append(record | {"data": data})
+        records.append(record | {"data": results.data})
     groups = (
-        typeset.Group("# Samples", ("all", split), "samples"),
-        *(_group(model, members, ensembles, ("AUC", "F1")) for model in models),
+        typeset.Group("# Samples", ("all", results.split), "samples"),
+        *(_group(results, model, ("AUC", "F1")) for model in results.models),
     )
     table = typeset.Table(
-        title=f"{title}: results per class".removeprefix(": "),
-        caption=f"AUC and F1-score (mean over the positive and the negative class, threshold 0.5) on the {split} images. {_MARKS}"
-        + _about_baseline(models),
-        data=_data_sentence(data),
+        title=f"{results.title}: results per class".removeprefix(": "),
+        caption="AUC and F1-score (mean over the positive and the negative class, threshold 0.5) on the "
+        f"{results.split} images. {_MARKS}{_about_baseline(results)}",
+        data=_sentence(DATA_SENTENCES, results.data),
         groups=groups,
         name_heading="Class",
         rows=tuple(rows),
         total=True,
-        notes=tuple(_notes(values, members, models, counts, split)),
+        notes=tuple(_notes(results)),
     )
     return table, pd.DataFrame(records)
 
 
-def global_table(
-    metrics: pd.DataFrame,
-    members: Sequence[str],
-    ensembles: Sequence[str],
-    counts: pd.DataFrame,
-    split: str = "test",
-    *,
-    title: str = "",
-    data: str = "archive",
-) -> tuple[typeset.Table, pd.DataFrame]:
-    """Set Hamming loss, AUC and F1 of every model in the form of Tables 5, 7, 9 and 11; arguments as in `per_class_table`.
+def global_table(results: Results) -> tuple[typeset.Table, pd.DataFrame]:
+    """Set Hamming loss, AUC and F1 of every model in the form of Tables 5, 7, 9 and 11.
 
     Returns:
         The table, and the same numbers unrounded and with their 95% intervals, one row per metric.
+
+    Raises:
+        ThoraxError: a model that the metrics lack.
     """
-    values = _Values(metrics, split)
-    models = _columns(values, members, ensembles)
-    chance = counts.set_index("class").loc[GLOBAL]
+    chance = results.counts.set_index("class").loc[GLOBAL]
     rows, records = [], []
     for metric, heading in _METRICS.items():
-        marks = _marks(values, members, ensembles, GLOBAL, metric, chance[metric])
-        numbers = {model: values(model, GLOBAL, metric) for model in models}
-        rows.append((heading, tuple(_cell(numbers[model], marks.get(model, Mark()), detail=True) for model in models)))
+        marks = _marks(results, GLOBAL, metric, chance[metric])
+        numbers = {model: results.number(model, GLOBAL, metric) for model in results.models}
+        cells = tuple(_cell(number, marks.get(model, Mark()), detail=True) for model, number in numbers.items())
+        rows.append((heading, cells))
         record: dict[str, object] = {"metric": metric}
-        for model in models:
-            record |= _record(model, numbers[model])
-        records.append(record | {"data": data})
+        for model, number in numbers.items():
+            record |= _record(model, number)
+        records.append(record | {"data": results.data})
     table = typeset.Table(
-        title=f"{title}: global results".removeprefix(": "),
-        caption=f"Hamming loss (lower is better), and means of AUC and F1-score over the classes, on the {split} images. {_MARKS}"
-        + _about_baseline(models),
-        data=_data_sentence(data),
-        groups=tuple(_group(model, members, ensembles, ("",)) for model in models),
+        title=f"{results.title}: global results".removeprefix(": "),
+        caption="Hamming loss (lower is better), and means of AUC and F1-score over the classes, on the "
+        f"{results.split} images. {_MARKS}{_about_baseline(results)}",
+        data=_sentence(DATA_SENTENCES, results.data),
+        groups=tuple(_group(results, model, ("",)) for model in results.models),
         name_heading="",
         rows=tuple(rows),
         notes=(
-            *_baseline_note(values, members, models, _classes(counts)),
+            *_baseline_note(results),
             "95% intervals (bootstrap over patients) are in the HTML and in the CSV file.",
             _TIES,
         ),
@@ -224,14 +243,14 @@ def global_table(
 
 
 def summary_table(
-    label_sets: dict[str, pd.DataFrame], splits: dict[str, pd.DataFrame], data: str | None = None
+    label_sets: dict[str, pd.DataFrame], splits: dict[str, pd.DataFrame], data: str
 ) -> tuple[typeset.Table, pd.DataFrame]:
     """Set the number of classes and images of each label set, in all and by part, in the form of Table 3.
 
     Args:
-        label_sets: the columns of `catalog.labels_schema` by label set.
-        splits: the columns of `catalog.SPLITS` by label set.
-        data: a key of `DATA_SENTENCES`, or None for no sentence.
+        label_sets: the columns of `catalog.labels_schema` by the name of the row.
+        splits: the columns of `catalog.SPLITS` by the same names.
+        data: a key of `COUNTED`.
 
     Returns:
         The table, and the same numbers as a frame.
@@ -248,9 +267,11 @@ def summary_table(
             image = labels["image_id"][parts.isna()].iloc[0]
             raise ThoraxError(f"The split of label set {name!r} does not assign image {image!r}: remake the split.")
         sizes = {part: int((parts == part).sum()) for part in SPLIT_NAMES}
-        records.append({"label_set": name, "classes": len(class_columns(labels)), "samples": len(labels), **sizes})
+        records.append(
+            {"label_set": name, "classes": len(class_columns(labels)), "samples": len(labels), **sizes, "data": data}
+        )
     frame = pd.DataFrame(records)
-    numbers = frame.drop(columns="label_set").to_numpy()
+    numbers = frame.drop(columns=["label_set", "data"]).to_numpy()
     rows = tuple(
         (name, tuple(typeset.Cell(str(number)) for number in row))
         for name, row in zip(frame["label_set"], numbers, strict=True)
@@ -258,7 +279,7 @@ def summary_table(
     table = typeset.Table(
         title="Label sets",
         caption="Number of classes and of images of each label set, and the images in each part of its split.",
-        data=_data_sentence(data) if data else "",
+        data=counted_on(data),
         groups=tuple(map(typeset.Group, ("# classes", "# samples", "train size", "val. size", "test size"))),
         name_heading="Label set",
         rows=rows,
@@ -266,21 +287,25 @@ def summary_table(
     return table, frame
 
 
-def _columns(values: _Values, members: Sequence[str], ensembles: Sequence[str]) -> list[str]:
-    """Return the models in the order of the columns: members, ensembles, and the baseline where there is one."""
-    return [*members, *ensembles, *([BASELINE] if BASELINE in values.models else [])]
+def counted_on(data: str) -> str:
+    """Say what a table of counts was counted on: "phantom", "sample" or "archive"."""
+    return _sentence(COUNTED, data)
 
 
-def _group(model: str, members: Sequence[str], ensembles: Sequence[str], columns: tuple[str, ...]) -> typeset.Group:
-    section = "members" if model in members else "ensembles" if model in ensembles else BASELINE
+def _sentence(sentences: dict[str, str], data: str) -> str:
+    if data not in sentences:
+        raise ThoraxError(f"data is {data!r}: choose one of {', '.join(sentences)}.")
+    return sentences[data]
+
+
+def _group(results: Results, model: str, columns: tuple[str, ...]) -> typeset.Group:
+    section = "members" if model in results.members else "ensembles" if model in results.ensembles else BASELINE
     return typeset.Group(model, columns, section, apart=section == BASELINE)
 
 
-def _marks(
-    values: _Values, members: Sequence[str], ensembles: Sequence[str], name: str, metric: str, chance: float
-) -> dict[str, Mark]:
-    individual = {model: values(model, name, metric)[0] for model in members}
-    combined = {model: values(model, name, metric)[0] for model in ensembles}
+def _marks(results: Results, name: str, metric: str, chance: float) -> dict[str, Mark]:
+    individual = {model: results.number(model, name, metric)[0] for model in results.members}
+    combined = {model: results.number(model, name, metric)[0] for model in results.ensembles}
     return mark(individual, combined, chance, lower_is_better=metric == "hamming")
 
 
@@ -306,47 +331,34 @@ def _capitalised(name: str) -> str:
     return name[:1].upper() + name[1:]
 
 
-def _data_sentence(data: str) -> str:
-    if data not in DATA_SENTENCES:
-        raise ThoraxError(f"data is {data!r}: choose one of {', '.join(DATA_SENTENCES)}.")
-    return DATA_SENTENCES[data]
-
-
-def _about_baseline(models: list[str]) -> str:
-    if BASELINE not in models:
+def _about_baseline(results: Results) -> str:
+    if BASELINE not in results.models:
         return ""
     return " The baseline, a logistic regression on 32 x 32 pixels, takes no part in this comparison."
 
 
-def _classes(counts: pd.DataFrame) -> list[str]:
-    return [name for name in counts["class"] if name != GLOBAL]
-
-
-def _notes(values: _Values, members: Sequence[str], models: list[str], counts: pd.DataFrame, split: str) -> list[str]:
-    classes = _classes(counts)
-    notes = _baseline_note(values, members, models, classes)
-    notes.append(f"Samples: images with the class, in the whole label set and among the {split} images; Global: all images.")
-    undefined = [name for name in classes if not _has_auc(values, members, name)]
+def _notes(results: Results) -> list[str]:
+    notes = _baseline_note(results)
+    notes.append(
+        f"Samples: images with the class, in the whole label set and among the {results.split} images; Global: all images."
+    )
+    undefined = [name for name in results.classes if not results.has_auc(name)]
     if undefined:
         notes.append(
-            f"The AUC of {_number(len(undefined))} is undefined, because the {split} images lack positives or negatives, "
-            f"and left out of the mean: {', '.join(undefined)}."
+            f"The AUC of {_number(len(undefined))} is undefined, because the {results.split} images lack positives or "
+            f"negatives, and left out of the mean: {', '.join(undefined)}."
         )
     notes.append("95% intervals (bootstrap over patients) are in the CSV file and, in the HTML, under the pointer.")
     return [*notes, _TIES]
 
 
-def _has_auc(values: _Values, members: Sequence[str], name: str) -> bool:
-    return all(np.isfinite(values(model, name, "auc")[0]) for model in members)
-
-
-def _baseline_note(values: _Values, members: Sequence[str], models: list[str], classes: list[str]) -> list[str]:
+def _baseline_note(results: Results) -> list[str]:
     """Say for how many classes no network is better than the baseline; say nothing where there is no baseline."""
-    if BASELINE not in models:
+    if BASELINE not in results.models:
         return []
-    defined = [name for name in classes if _has_auc(values, members, name)]
-    best = {name: max(values(model, name, "auc")[0] for model in members) for name in defined}
-    unbeaten = [name for name in defined if best[name] <= values(BASELINE, name, "auc")[0]]
+    defined = [name for name in results.classes if results.has_auc(name)]
+    best = {name: max(results.number(model, name, "auc")[0] for model in results.members) for name in defined}
+    unbeaten = [name for name in defined if best[name] <= results.number(BASELINE, name, "auc")[0]]
     if not unbeaten:
         return [f"For {len(defined)} of {_number(len(defined))} the best network's AUC is higher than the baseline's."]
     return [
@@ -367,7 +379,7 @@ def make_tables(
     split: Path,
     members: list[str],
     ensembles: list[str],
-    out_stem_dir: Path,
+    out_dir: Path,
 ) -> None:
     """Write per_class and global as .html, .md, .tex and .csv into a folder.
 
@@ -379,26 +391,26 @@ def make_tables(
         split: `splits/{split}.parquet`.
         members: the single models in the order of the columns.
         ensembles: the ensembles in the order of the columns.
-        out_stem_dir: the folder.
+        out_dir: the folder.
 
     Raises:
         ThoraxError: a model or class that the metrics lack, or a missing table.
     """
-    scores = store.read_table(metrics)
     counts = count_images(store.read_table(labels), store.read_table(split))
+    results = Results(store.read_table(metrics), members, ensembles, counts, title=title, data=data)
     for name, make in (("per_class", per_class_table), ("global", global_table)):
-        table, values = make(scores, members, ensembles, counts, title=title, data=data)
-        typeset.write(table, values, Path(out_stem_dir), name)
+        table, values = make(results)
+        typeset.write(table, values, Path(out_dir), name)
 
 
-def make_summary(label_sets: dict[str, Path], splits: dict[str, Path], out_dir: Path, data: str | None = None) -> None:
+def make_summary(label_sets: dict[str, Path], splits: dict[str, Path], out_dir: Path, data: str) -> None:
     """Write summary.html, .md, .tex and .csv into a folder.
 
     Args:
-        label_sets: `labels/{label_set}.parquet` by label set.
-        splits: the split of each label set, by label set.
+        label_sets: `labels/{label_set}.parquet` by the name of the row.
+        splits: the split of each label set, by the same names.
         out_dir: the folder.
-        data: "phantom", "sample", "archive", or None for no sentence on the data.
+        data: "phantom", "sample" or "archive".
 
     Raises:
         ThoraxError: as in `summary_table`.

@@ -1,5 +1,6 @@
 """Training of one member: fit, keep the best epoch, stop early, write the history."""
 
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -64,17 +65,18 @@ def train(
         threads: CPU threads.
 
     Raises:
-        ThoraxError: a class has no positive training image, or the loss is no longer a number.
+        ThoraxError: as in `batches.load_part`; a class has no positive or no negative training image; an output cannot be
+            written; or the loss is no longer a number.
     """
     runtime.prepare(settings.seed, threads)
     import keras
 
     train_part = load_part(labels, split, ingested, images, "train")
     val_part = load_part(labels, split, ingested, images, "val")
+    losses.check_classes(train_part.labels, train_part.classes)
     pos_weight = np.ones(len(train_part.classes), np.float32)
-    positive_share = losses.pos_weights(train_part.labels, train_part.classes, settings.max_pos_weight)
     if settings.loss == "weighted_bce":
-        pos_weight = positive_share
+        pos_weight = losses.pos_weights(train_part.labels, settings.max_pos_weight)
     model, fixed = build_model(settings, train_part.size, len(train_part.classes), str(weights) if weights else None)
     model.compile(optimizer=keras.optimizers.Adam(settings.learning_rate), loss=losses.weighted_bce(pos_weight))
     _log(
@@ -85,19 +87,23 @@ def train(
     rows: list[dict[str, float]] = []
     best = reference = np.inf
     waited = 0
-    with store.atomic(model_out) as checkpoint:
+    with store.atomic(model_out) as checkpoint, store.atomic(history_out) as new_history:  # both or neither
         for epoch in range(settings.epochs):
             started = time.monotonic()
+            rate = learning_rate(settings, epoch)
+            model.optimizer.learning_rate = rate
             loss, seen = _train_epoch(
-                model, training_batches(train_part, settings.batch_size, settings.seed, epoch, settings.augmentation, threads)
+                model,
+                training_batches(train_part, settings.batch_size, settings.seed, epoch, settings.augmentation, threads),
+                epoch,
             )
             trained = time.monotonic() - started
             logits = predict_logits(model, val_part, settings.batch_size, threads)
             val_loss = losses.weighted_bce_numpy(val_part.labels, logits, pos_weight)
-            if not (np.isfinite(loss) and np.isfinite(val_loss)):
-                raise ThoraxError(f"the training of {settings.backbone} diverged in epoch {epoch + 1}: lower learning_rate.")
+            if not np.isfinite(val_loss):
+                raise _diverged(model.name, f"the validation after epoch {epoch + 1}")
             val_auc = mean_auc(val_part.labels, logits)
-            rows.append(dict(zip(HISTORY_COLUMNS, (epoch + 1, loss, val_loss, settings.learning_rate, val_auc), strict=True)))
+            rows.append(dict(zip(HISTORY_COLUMNS, (epoch + 1, loss, val_loss, rate, val_auc), strict=True)))
             if val_loss < best:
                 best = val_loss
                 _save(model, checkpoint)
@@ -111,17 +117,29 @@ def train(
                 _log(f"stopped: val_loss has not fallen by more than {settings.min_delta:g} for {settings.patience} epochs")
                 break
         history = pd.DataFrame(rows, columns=list(HISTORY_COLUMNS))
-        store.write_text(history.to_csv(index=False, float_format="%.6g"), history_out)
+        store.write_text(history.to_csv(index=False, float_format="%.6g"), new_history)
 
 
-def _train_epoch(model, batches: Iterator[tuple[np.ndarray, np.ndarray]]) -> tuple[float, int]:
-    """Train on an epoch's batches; return the mean loss and the number of images."""
-    model.reset_metrics()
-    loss, seen = float("nan"), 0
-    for pixels, labels in batches:
-        loss = float(model.train_on_batch(pixels, labels))
-        seen += len(pixels)
-    return loss, seen
+def learning_rate(settings: Training, epoch: int) -> float:
+    """The learning rate of an epoch, counted from 0; cosine: rate * (1 + cos(pi * epoch / epochs)) / 2."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    return settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
+
+
+def _train_epoch(model, batches: Iterator[tuple[np.ndarray, np.ndarray]], epoch: int) -> tuple[float, int]:
+    """Train on an epoch's batches, all of one size; return the mean loss and the number of images."""
+    losses_seen, images = [], 0
+    for step, (pixels, labels) in enumerate(batches, start=1):
+        losses_seen.append(float(model.train_on_batch(pixels, labels)))
+        images += len(pixels)
+        if not np.isfinite(losses_seen[-1]):
+            raise _diverged(model.name, f"step {step} of epoch {epoch + 1}")
+    return float(np.mean(losses_seen)), images
+
+
+def _diverged(name: str, when: str) -> ThoraxError:
+    return ThoraxError(f"the training of {name} diverged in {when} (the loss is no longer a number): lower learning_rate.")
 
 
 def mean_auc(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -136,22 +154,6 @@ def _save(model, path: Path) -> None:
 
     bare = keras.Model(model.input, model.output, name=model.name)
     bare.save(path)
-
-
-def load_model(path: Path):
-    """Open a saved network in Keras's safe mode.
-
-    Raises:
-        ThoraxError: the file is missing or damaged.
-    """
-    import keras
-
-    if not Path(path).exists():
-        raise ThoraxError(f"{path} is not there: train this member first.")
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, OSError, KeyError) as error:
-        raise ThoraxError(f"{path} is not a readable .keras model: delete it and train again.") from error
 
 
 def _log(text: str) -> None:

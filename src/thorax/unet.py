@@ -4,6 +4,7 @@ Liz et al. 2022, section 3.2, segment the lungs with a U-Net and repair its mask
 segmented: a crop learnt from PA radiographs means nothing on a lateral one.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from thorax import catalog as schemas
 from thorax import config, images, ingest, masks, runtime, store
+from thorax.datasets import metadata
 from thorax.errors import ThoraxError
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ def train_segmenter(settings: config.Segmenter, split: Path | None, out: Path, h
         threads: CPU threads.
 
     Raises:
-        ThoraxError: a file is missing or unusable, image and mask differ in size, or no pair is left.
+        ThoraxError: as in `read_pairs` and `fit`, or an output cannot be written.
     """
     patients = None
     if split is not None:
@@ -78,10 +80,10 @@ def train_segmenter(settings: config.Segmenter, split: Path | None, out: Path, h
         patients = set(assigned.loc[assigned["split"] == "train", "patient_id"])
     pairs = read_pairs(Path(settings.pairs), patients)
     runtime.prepare(settings.seed, threads)
-    model, epochs = fit(settings, pairs)
-    with store.atomic(out) as temporary:
-        model.save(temporary)
-    store.write_text(epochs.to_csv(index=False, float_format="%.6f"), history)
+    with store.atomic(out) as new_network, store.atomic(history) as new_history:  # both or neither
+        model, epochs = fit(settings, pairs)
+        model.save(new_network)
+        store.write_text(epochs.to_csv(index=False, float_format="%.6f"), new_history)
 
 
 def cross_validate(settings: config.Segmenter, folds: int, threads: int = 1) -> pd.DataFrame:
@@ -145,12 +147,13 @@ def segment_shard(
         ThoraxError: a file is missing, or tables, array and network do not belong together.
     """
     packed = store.open_array(array)
-    rows = _shard_rows(catalog, ingested, shard, len(packed), array)
+    rows = _shard_rows(catalog, ingested, shard, packed, array)
     frontal = np.flatnonzero(rows["view"].isin(FRONTAL_VIEWS))
     runtime.prepare(settings.seed, threads)
     network = load_segmenter(model, settings) if frontal.size else None
     found = [(*images.WHOLE, 0, 0.0, False, NOT_FRONTAL)] * len(rows)
-    with store.new_array(out_masks, (len(rows), MASK_SIZE, MASK_SIZE), np.uint8) as kept:
+    shape = (len(rows), MASK_SIZE, MASK_SIZE)
+    with store.new_array(out_masks, shape, np.uint8) as kept, store.atomic(out_table) as new_table:  # both or neither
         for start in tqdm(range(0, len(frontal), _PREDICTED_AT_ONCE), desc="lungs", disable=None):
             batch = frontal[start : start + _PREDICTED_AT_ONCE]
             for row, mask in zip(batch, predict_masks(network, packed[batch]), strict=True):
@@ -158,7 +161,7 @@ def segment_shard(
                 found[row] = _lungs_row(mask)
         table = pd.DataFrame(found, columns=schemas.LUNGS.names[1:])
         table.insert(0, "image_id", rows["image_id"])
-        store.write_table(table, out_table, schemas.LUNGS)
+        store.write_table(table, new_table, schemas.LUNGS)
 
 
 def build_unet(settings: config.Segmenter) -> "keras.Model":
@@ -219,7 +222,8 @@ def fit(settings: config.Segmenter, pairs: Pairs) -> tuple["keras.Model", pd.Dat
     Every batch is full: an epoch ends with pairs from its own beginning where the batch size does not divide it.
 
     Returns:
-        the network, not compiled, so that it is saved without optimiser slots; and the history (epoch, loss, dice).
+        the network, not compiled, so that it is saved without optimiser slots; and the history (epoch, loss, dice; the
+        means over the epoch's steps).
 
     Raises:
         ThoraxError: the loss is no longer a number.
@@ -237,17 +241,18 @@ def fit(settings: config.Segmenter, pairs: Pairs) -> tuple["keras.Model", pd.Dat
     history = []
     for epoch in ingest.progress(range(1, settings.epochs + 1), settings.epochs, "U-Net, epochs"):
         order = np.resize(rng.permutation(len(pairs)), (steps, settings.batch_size))
-        trainer.reset_metrics()
-        for batch in order:
+        seen = []
+        for step, batch in enumerate(order, start=1):
             augmented = [augment(radiographs[index], targets[index], rng) for index in batch]
             x, y = (np.stack(part)[..., np.newaxis] for part in zip(*augmented, strict=True))
-            logs = trainer.train_on_batch(x, y, return_dict=True)
-        if not np.isfinite(logs["loss"]):
-            raise ThoraxError(
-                f"segmenters: in epoch {epoch} the loss of {settings.pairs} is no longer a number; lower learning_rate, "
-                f"which is {settings.learning_rate:g}."
-            )
-        history.append((epoch, float(logs["loss"]), float(logs["soft_dice"])))
+            logs = trainer.train_on_batch(x, y, return_dict=True)  # of this batch alone
+            if not np.isfinite(logs["loss"]):
+                raise ThoraxError(
+                    f"segmenters: in step {step} of epoch {epoch} the loss of {settings.pairs} is no longer a number; "
+                    f"lower learning_rate, which is {settings.learning_rate:g}."
+                )
+            seen.append((float(logs["loss"]), float(logs["soft_dice"])))
+        history.append((epoch, *np.mean(seen, axis=0).tolist()))
     return model, pd.DataFrame(history, columns=["epoch", "loss", "dice"])
 
 
@@ -284,16 +289,14 @@ def load_segmenter(path: Path, settings: config.Segmenter) -> "keras.Model":
     """Load a network of `train_segmenter`.
 
     Raises:
-        ThoraxError: the file is missing, is no Keras model, or is one for another image size.
+        ThoraxError: the file is missing or damaged, or holds another network or one for another image size.
     """
-    import keras
-
-    if not Path(path).is_file():
-        raise ThoraxError(f"{path} is not there: train the segmenter first.")
-    try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ThoraxError(f"{path} is not a network that can be loaded: delete it and train the segmenter again.") from error
+    model = runtime.load_network(path)
+    if model.output_shape != model.input_shape:
+        raise ThoraxError(
+            f"{path} is no segmenter: it has outputs of shape {model.output_shape[1:]} instead of a mask; name a network of "
+            "the segmenter verb."
+        )
     if model.input_shape != (None, settings.size, settings.size, 1):
         raise ThoraxError(
             f"{path} takes images of shape {model.input_shape[1:]}, but segmenters size is {settings.size}: delete it and "
@@ -327,17 +330,18 @@ def predict_masks(model: "keras.Model", packed: np.ndarray) -> np.ndarray:
 
 
 def read_pairs(folder: Path, patients: set[str] | None = None) -> Pairs:
-    """Read frontal radiographs and their masks.
+    """Read frontal radiographs and their masks, and say on standard error how many.
 
     Args:
         folder: holds pairs.csv (image, patient_id, view), images/ and masks/ (above 127 = lung) with equal names.
         patients: read only these patients' files; None for all.
 
     Raises:
-        ThoraxError: a file is missing or unusable, image and mask differ in size, or no pair is left.
+        ThoraxError: a file is missing or unusable, an image's name leaves the folder, image and mask differ in size, or no
+            pair is left.
     """
-    table = _read_pairs_table(folder / "pairs.csv")
-    table = table[table["view"].isin(FRONTAL_VIEWS)]
+    listed = _read_pairs_table(folder / "pairs.csv")
+    table = listed[listed["view"].isin(FRONTAL_VIEWS)]
     if table.empty:
         raise ThoraxError(f"{folder / 'pairs.csv'} has no frontal view ({', '.join(FRONTAL_VIEWS)}): add pairs of such views.")
     if patients is not None:
@@ -347,6 +351,8 @@ def read_pairs(folder: Path, patients: set[str] | None = None) -> Pairs:
                 f"{folder / 'pairs.csv'} has no patient of the split's training part: leave out train_patients_of if archive "
                 "and pairs share no patients, or add pairs."
             )
+    whose = "patients" if patients is None else "training patients"
+    print(f"{len(table)} of {len(listed)} pairs, of {table['patient_id'].nunique()} {whose}", file=sys.stderr, flush=True)
     read = [_read_pair(folder, name) for name in table["image"]]
     return Pairs(
         table["image"].to_numpy(object),
@@ -357,17 +363,16 @@ def read_pairs(folder: Path, patients: set[str] | None = None) -> Pairs:
 
 
 def _read_pairs_table(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise ThoraxError(f"{path} cannot be read as a table: segmenters.pairs must name a folder that has it.") from error
-    for column in ("image", "patient_id", "view"):
-        if column not in table:
-            raise ThoraxError(f"{path} has no column {column!r}: add it.")
-    for bad, problem in ((table["image"].duplicated(), "is listed twice"), (table["patient_id"] == "", "has no patient_id")):
-        if bad.any():
-            row = int(bad.to_numpy().argmax())
-            raise ThoraxError(f"{path}, row {row + 2}: {table['image'][row]!r} {problem}; correct the row or remove it.")
+    if not path.is_file():
+        raise ThoraxError(f"{path} is not there: segmenters.pairs must name a folder that has it.")
+    table = metadata.read_columns(path, ["image", "patient_id", "view"])
+    metadata.require(table, path, ["image", "patient_id"])
+    metadata.require_unique(table, path, "image")
+    outside = ~table["image"].map(schemas.stays_inside).to_numpy(bool)
+    if outside.any():
+        row = int(outside.argmax())
+        name = table["image"][row]
+        raise metadata.cell_error(path, row, "image", f"{name!r} leaves the folder; use a relative path without '..'")
     return table.sort_values("image", ignore_index=True)
 
 
@@ -404,14 +409,9 @@ def _folds(patients: np.ndarray, folds: int, seed: int) -> np.ndarray:
     return np.array([fold_of[patient] for patient in patients])
 
 
-def _shard_rows(catalog: Path, ingested: Path, shard: int, count: int, array: Path) -> pd.DataFrame:
+def _shard_rows(catalog: Path, ingested: Path, shard: int, packed: np.ndarray, array: Path) -> pd.DataFrame:
     """image_id and view of a shard's packed images, in their order."""
-    table = store.read_table(ingested, ["image_id", "ok", "shard", "row"])
-    rows = table[table["ok"] & (table["shard"] == shard)].sort_values("row", ignore_index=True)
-    if not np.array_equal(rows["row"], np.arange(count)):
-        raise ThoraxError(
-            f"{array} holds {count} images, {ingested} names {len(rows)} of shard {shard}: ingest the shard again."
-        )
+    rows = store.ingested_rows(store.read_table(ingested, ["image_id", "ok", "shard", "row"]), shard, packed, array)
     views = store.read_table(catalog, ["image_id", "view"])
     unknown = ~rows["image_id"].isin(views["image_id"])
     if unknown.any():

@@ -76,6 +76,36 @@ def test_momentum_reaches_every_normalisation():
 
 
 @pytest.mark.slow
+def test_imagenet_weights_from_a_file_standardise_as_efficientnet_was_published(tmp_path):
+    import keras
+
+    published = keras.applications.EfficientNetB0(include_top=False, weights=None)
+    normalization = next(layer for layer in published.layers if isinstance(layer, keras.layers.Normalization))
+    # as in the published file: mean, and the deviation in the place of the variance
+    normalization.set_weights([np.float32(backbones.IMAGENET_MEAN), np.float32(backbones.IMAGENET_DEVIATION), np.int32(0)])
+    published.save_weights(tmp_path / "EfficientNetB0.weights.h5")
+    settings = Training(backbone="EfficientNetB0")
+    model, _ = build_model(settings, 32, 2, str(tmp_path / "EfficientNetB0.weights.h5"))
+    stem = keras.Model(
+        model.input, next(layer.output for layer in model.layers if isinstance(layer, keras.layers.Normalization))
+    )
+    values = np.asarray(stem(np.full((1, 32, 32, 1), 51, "uint8")))[0, 0, 0]
+    expected = (0.2 - np.array(backbones.IMAGENET_MEAN)) / np.array(backbones.IMAGENET_DEVIATION)
+    np.testing.assert_allclose(values, expected, rtol=1e-5)
+    kernels = [layer.kernel for layer in (published.get_layer("stem_conv"), model.get_layer("stem_conv"))]
+    np.testing.assert_array_equal(*(np.asarray(kernel) for kernel in kernels))
+
+
+def test_a_missing_or_foreign_weights_file_is_named(tmp_path):
+    settings = Training(backbone="Xception")
+    with pytest.raises(ThoraxError, match=r"no\.weights\.h5 is not there"):
+        build_model(settings, 80, 2, str(tmp_path / "no.weights.h5"))
+    (tmp_path / "junk.weights.h5").write_bytes(b"junk")
+    with pytest.raises(ThoraxError, match=r"junk\.weights\.h5 does not hold the weights of Xception"):
+        build_model(settings, 80, 2, str(tmp_path / "junk.weights.h5"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "convolutions"),
     [("EfficientNetB0", 81), ("DenseNet201", 200), ("InceptionV3", 94), ("InceptionResNetV2", 244), ("Xception", 40)],

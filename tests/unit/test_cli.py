@@ -1,8 +1,13 @@
 """The command line: one sentence on stderr, an exit status, nothing written."""
 
+import signal
+import subprocess
+import sys
+
 import pytest
 
-from thorax.cli import main
+from thorax import config, datasets
+from thorax.cli import _choices, main
 
 
 def run(capsys, *arguments):
@@ -30,7 +35,7 @@ def test_a_wrong_key_in_settings(capsys, tmp_path):
         capsys, "split", "--settings", "{labels: []}", "--labels", "x", "--out", tmp_path / "o", "--quality", tmp_path / "q"
     )
     assert status == 1
-    assert text == "thorax: --settings: label_sets is missing; add it.\n"
+    assert text == "thorax: --settings: labels is not a known key; remove it or correct its name.\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -68,3 +73,70 @@ def test_a_defect_of_ours_is_one_line_too(capsys, monkeypatch, tmp_path):
     assert status == 1
     assert "unexpected ZeroDivisionError" in text
     assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["phantom", "--settings", "{}", "--root", "r", "--threads", "0"],
+        ["cases", "--labels", "l", "--split", "s", "--out", "o", "--count", "-1"],
+        ["cases", "--labels", "l", "--split", "s", "--out", "o", "--count", "1", "--seed", "-1"],
+        ["metrics", "--labels", "l", "--split", "s", "--predictions", "a=b", "--out", "o", "--replicates", "0"],
+        ["labels", "--settings", "{}", "--archive", "chexpert", "--catalog", "c", "--out", "o", "--report", "r"],
+        ["summary", "--labels", "a=b", "--splits", "a=b", "--out", "o"],  # no --data
+        ["screening", "--ingested", "a=b", "--out", "o"],
+    ],
+)
+def test_impossible_arguments_are_refused_before_the_step_starts(capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"thorax {arguments[0]}: error: ")
+    assert any(words in last for words in ("is not a whole number of", "invalid choice: 'chexpert'", "required: --data"))
+
+
+def test_the_archives_of_the_command_line_are_those_of_the_registry():
+    assert set(_choices(config.Dataset, "archive")) == set(datasets.ARCHIVES)
+
+
+def test_lungs_without_a_slash(capsys, tmp_path):
+    status, text = run(
+        capsys, "screening", "--ingested", "d=x", "--lungs", "d=path/to", "--data", "phantom", "--out", tmp_path / "o"
+    )
+    assert status == 1
+    assert text.startswith("thorax: --lungs 'd=path/to' is not of the form DATASET/SEGMENTER=PATH")
+
+
+@pytest.mark.parametrize("verb", [["show", "--table"], ["csv-page", "--title", "t", "--caption", "c", "--out", "o", "--csv"]])
+def test_a_missing_text_file(capsys, tmp_path, verb):
+    status, text = run(capsys, *verb, tmp_path / "missing.csv")
+    assert status == 1
+    assert text == f"thorax: {tmp_path / 'missing.csv'} is not there: run the step that makes it first.\n"
+
+
+SLEEPER = """
+import sys, time
+from thorax import cli, config_reference, store
+
+def write_reference(folder):
+    with store.atomic(folder / "out.csv"):
+        print("inside", flush=True)
+        time.sleep(60)
+
+config_reference.write_reference = write_reference
+sys.exit(cli.main(["config-reference", "--out", sys.argv[1]]))
+"""
+
+
+def test_a_terminated_step_leaves_nothing(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLEEPER, tmp_path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "inside\n"
+    assert len(list(tmp_path.iterdir())) == 1
+    process.send_signal(signal.SIGTERM)
+    _, text = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert text == "thorax: terminated; nothing half-written was kept.\n"
+    assert list(tmp_path.iterdir()) == []

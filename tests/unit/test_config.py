@@ -53,7 +53,7 @@ def test_the_demo_overlays_the_paper_config():
     ("text", "sentence"),
     [
         ("{archive: padchest}", r"x: root is missing; add it\."),
-        ("{archive: mimic, root: a}", r"x: archive: .*'padchest' or 'nih' \(it is 'mimic'\)\."),
+        ("{archive: mimic, root: a}", r"x: archive: .*'padchest' or 'nih' \(it is 'mimic'\); correct it\."),
         ("{archive: nih, root: a, shard: 2}", r"x: shard is not a known key"),
         ("{archive: [", r"x is not valid YAML"),
     ],
@@ -62,3 +62,89 @@ def test_errors_are_one_sentence(text, sentence):
     with pytest.raises(ThoraxError, match=sentence) as caught:
         config.parse_text(config.Dataset, text, "x")
     assert "\n" not in str(caught.value)
+
+
+def changed(*path_and_value):
+    """The configuration of the tiny run with one key changed."""
+    *path, value = path_and_value
+    settings = yaml.safe_load((ROOT / "tests" / "workflow" / "tiny" / "config.yaml").read_text())
+    block = settings
+    for key in path[:-1]:
+        block = block[key]
+    block[path[-1]] = value
+    return settings
+
+
+TINY_DATA = {"archive": "padchest", "root": "data/tiny", "phantom": {"patients": 60, "height": 256, "seed": 3}}
+CNN = {"backbone": "cnn"}
+
+
+@pytest.mark.parametrize(
+    ("path_and_value", "sentence"),
+    [
+        (("datasets", "tiny.0", TINY_DATA), "datasets.tiny.0: a name starts with"),
+        (("image_sets", 64, {"dataset": "tiny"}), "image_sets.64: a name is text; put it in quotes."),
+        (("datasets", "more", {**TINY_DATA, "phantom": {"patients": 61}}), "datasets.more.root: 'data/tiny' is also the root"),
+        (
+            ("datasets", "more", {"archive": "padchest", "root": "data/tiny/"}),
+            "datasets.more.root: 'data/tiny' is also the root",
+        ),
+        (("datasets", "tiny", "root", "data/{x}"), "datasets.tiny.root: a folder needs a name without { and }"),
+        (
+            ("splits", "tiny-pa", "label_sets", ["tiny-specific"] * 2),
+            "splits.tiny-pa.label_sets: 'tiny-specific' is named more",
+        ),
+        (("splits", "tiny-pa", "seed", -1), "splits.tiny-pa.seed: Input should be greater than or equal to 0 (it is -1)"),
+        (("segmenters", "tiny-lungs", "filters", [8, 0]), "segmenters.tiny-lungs.filters.1: Input should be greater than"),
+        (("segmenters", "tiny-lungs", "filters", [2] * 8), "segmenters.tiny-lungs.size: 64 cannot be halved 7 times"),
+        (("run", ["tiny", "tiny"]), "run: 'tiny' is named more than once"),
+        (("experiments", "tiny", "members", "first", {"lr": 1}), "experiments.tiny.members.first.lr is not a known key"),
+        (("experiments", "tiny", "members", "first", {"epochs": 0}), "experiments.tiny.members.first.epochs: Input should be"),
+        (
+            ("experiments", "tiny", "training", {**CNN, "epochs": 0}),
+            "experiments.tiny.training.epochs: Input should be greater",
+        ),
+        (("experiments", "tiny", "training", {}), "experiments.tiny.members.first.backbone is missing"),
+        (
+            ("experiments", "tiny", "training", "augmentation", {"brightness": [1.1, 0.7]}),
+            "experiments.tiny.training.augmentation.brightness: a range of factors is [low, high]",
+        ),
+        (
+            ("experiments", "tiny", "training", "augmentation", {"brightness": [-1, 0.7]}),
+            "experiments.tiny.training.augmentation.brightness: a range of factors is [low, high]",
+        ),
+        (
+            ("experiments", "tiny", "training", "augmentation", {"rotation": float("inf")}),
+            "experiments.tiny.training.augmentation.rotation: Input should be",
+        ),
+        (
+            ("experiments", "tiny", "ensembles", "CTP", "members", ["first", "first"]),
+            "experiments.tiny.ensembles.CTP.members: 'first' is named more than once",
+        ),
+        (
+            ("experiments", "tiny", "ensembles", "CTP", "members", ["first", "x"]),
+            "experiments.tiny.ensembles.CTP.members: 'x' is",
+        ),
+        (("experiments", "tiny", "members", "baseline", {}), "experiments.tiny.members.baseline: this name is kept"),
+    ],
+)
+def test_the_sentence_names_the_key_that_was_written(path_and_value, sentence):
+    with pytest.raises(ThoraxError) as caught:
+        config.parse(config.Config, changed(*path_and_value), "x.yaml")
+    assert str(caught.value).startswith(f"x.yaml: {sentence}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_segmenter_taught_by_another_splits_patients_is_refused():
+    settings = changed("splits", "other", {"label_sets": ["tiny-specific"], "seed": 1})
+    settings["segmenters"]["tiny-lungs"]["train_patients_of"] = "other"
+    with pytest.raises(ThoraxError, match=r"^x: experiments\.tiny\.image_set: .*'tiny-lungs' learns from .*'other'.*'tiny-pa'"):
+        config.parse(config.Config, settings, "x")
+    settings["segmenters"]["tiny-lungs"]["train_patients_of"] = None  # pairs of patients who are not in the archive
+    assert config.parse(config.Config, settings, "x").run == ["tiny"]
+
+
+@pytest.mark.parametrize("written", ["data/tiny/", "./data/tiny", "data//tiny"])
+def test_a_root_is_written_as_snakemake_writes_it(written):
+    study = config.parse(config.Config, changed("datasets", "tiny", "root", written), "x")
+    assert study.datasets["tiny"].root == "data/tiny"

@@ -141,6 +141,12 @@ def test_members_that_do_not_fit_are_refused(members, tmp_path, change, sentence
         make_ensemble(settings_for("ctp"), members, tmp_path / "out.parquet")
 
 
+def test_table_that_is_no_prediction_is_named(members, tmp_path):
+    store.read_table(members[1]).drop(columns="split").to_parquet(members[1], index=False)
+    with pytest.raises(ThoraxError, match=r"y\.parquet lacks the column split:"):
+        make_ensemble(settings_for("ctp"), members, tmp_path / "out.parquet")
+
+
 def test_each_member_needs_its_table(members, tmp_path):
     with pytest.raises(ThoraxError, match="has 3 members but was given 2 tables"):
         make_ensemble(settings_for("ctp"), members[:2], tmp_path / "out.parquet")

@@ -233,13 +233,43 @@ def case(**changes) -> overlays.Case:
 
 def test_maps_are_scaled_each_and_then_averaged():
     strong, weak = np.zeros((1, 7, 7), np.float32), np.zeros((1, 5, 5), np.float32)
-    strong[0, :, :] = 40  # everywhere
+    strong[0, :, :] = 40  # nearly everywhere
+    strong[0, 0, 0] = 0
     weak[0, :, :2] = 0.002  # only on the left
     example = case(maps=[strong, weak], original=np.zeros((70, 70), np.uint8))
     mean, deviation = overlays.ensemble_maps(example, 0)
     np.testing.assert_allclose((mean[35, 5], deviation[35, 5]), (1, 0), atol=1e-6)
     np.testing.assert_allclose((mean[35, 65], deviation[35, 65]), (0.5, 0.5), atol=1e-6)
-    assert overlays.scale_maps(np.zeros((2, 3, 3))).max() == 0
+
+
+def test_a_map_without_variation_marks_nothing():
+    flat, zeros, single = (np.full((1, side, side), value, np.float32) for side, value in ((7, 40), (7, 0), (1, 40)))
+    left = np.zeros((1, 5, 5), np.float32)
+    left[0, :, :2] = 0.002
+    assert overlays.scale_maps(np.concatenate([flat, zeros])).max() == overlays.scale_maps(single).max() == 0
+    original = np.zeros((70, 70), np.uint8)
+    for maps in ([flat], [zeros, flat], [single], [single, zeros]):
+        mean, deviation = overlays.ensemble_maps(case(maps=maps, original=original), 0)
+        assert mean.shape == original.shape
+        assert mean.max() == deviation.max() == 0
+    alone, _ = overlays.ensemble_maps(case(maps=[left], original=original), 0)
+    mean, deviation = overlays.ensemble_maps(case(maps=[single, left, single], original=original), 0)
+    np.testing.assert_array_equal(mean, alone)
+    assert deviation.max() == 0
+    mean, _ = overlays.ensemble_maps(case(maps=[flat, left], original=original), 0)
+    np.testing.assert_allclose(mean, alone / 2)
+
+
+def test_a_probability_of_one_half_is_a_no_as_in_the_metrics(study, tmp_path):
+    paths = write_cases(study, tmp_path)
+    for path in paths["predictions"].values():
+        table = store.read_table(path).assign(a=0.0)
+        store.write_table(table, path, catalog.scores_schema(["a", "b"]))
+    first, _ = overlays.load_cases(**paths)
+    assert first.votes[:, 0].tolist() == [False, False]
+    assert first.probabilities[0] == 0.5
+    even = case(probabilities=np.array([0.5, 0.5, 0.51, 0, 0, 0, 0]), truth=np.zeros(7, int))
+    assert overlays.shown_classes(even) == [2]
 
 
 def test_shown_classes():

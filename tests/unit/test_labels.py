@@ -270,6 +270,12 @@ def test_make_label_set_writes_the_table_and_its_report(tmp_path):
     assert store.read_table(out).equals(written)
     with pytest.raises(ThoraxError, match=r"label_sets.mine keeps 0"):
         make_label_set(label_set(min_images=9), "padchest", tmp_path / "catalog.parquet", None, out, report)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ThoraxError, match="file cannot be written"):
+        make_label_set(
+            chosen, "padchest", tmp_path / "catalog.parquet", None, tmp_path / "new.parquet", tmp_path / "file" / "new.csv"
+        )
+    assert not (tmp_path / "new.parquet").exists()
 
 
 @pytest.fixture(scope="module")

@@ -4,19 +4,22 @@ import numpy as np
 import pytest
 
 from thorax.errors import ThoraxError
-from thorax.losses import pos_weights, weighted_bce, weighted_bce_numpy
+from thorax.losses import check_classes, pos_weights, weighted_bce, weighted_bce_numpy
 
 LABELS = np.array([[1, 0, -1], [0, 0, 1], [1, 1, 0], [0, 0, 0]], np.float32)
 
 
 def test_weights_are_negatives_over_positives_and_skip_ignored():
-    np.testing.assert_allclose(pos_weights(LABELS, ["a", "b", "c"]), [1, 3, 2])
-    np.testing.assert_allclose(pos_weights(LABELS, ["a", "b", "c"], cap=2.5), [1, 2.5, 2])
+    np.testing.assert_allclose(pos_weights(LABELS), [1, 3, 2])
+    np.testing.assert_allclose(pos_weights(LABELS, cap=2.5), [1, 2.5, 2])
 
 
-def test_a_class_without_positives_is_named():
+def test_a_class_without_positives_or_without_negatives_is_named():
+    check_classes(LABELS, ["a", "b", "c"])
     with pytest.raises(ThoraxError, match="'b' has no positive"):
-        pos_weights(LABELS * [1, 0, 1], ["a", "b", "c"])
+        check_classes(LABELS * [1, 0, 1], ["a", "b", "c"])
+    with pytest.raises(ThoraxError, match="'c' has no negative"):
+        check_classes(np.where([False, False, True], np.abs(LABELS) + (LABELS == 0), LABELS), ["a", "b", "c"])
 
 
 def test_by_hand():

@@ -229,6 +229,9 @@ def test_tables_that_do_not_fit_are_refused(experiment):
         run(folder, predictions={"net": folder / "few.parquet"})
     with pytest.raises(ThoraxError, match=r"other.parquet and the labels do not have the same classes \('b'"):
         run(folder, ensembles={"vote": folder / "other.parquet"})
+    net.drop(columns="image_id").to_parquet(folder / "nameless.parquet", index=False)
+    with pytest.raises(ThoraxError, match=r"nameless.parquet lacks the column image_id:"):
+        run(folder, predictions={"net": folder / "nameless.parquet"})
     split = store.read_table(folder / "split.parquet")
     store.write_table(split.iloc[:-1], folder / "split.parquet", catalog.SPLITS)
     with pytest.raises(ThoraxError, match=r"split.parquet does not assign image 'i119'"):

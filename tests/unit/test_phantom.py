@@ -57,17 +57,72 @@ def test_bytes_do_not_depend_on_workers(archive: Path, tmp_path: Path) -> None:
     assert digests(tmp_path) == digests(archive)
 
 
-def test_remaking_replaces_an_earlier_phantom_only(tmp_path: Path) -> None:
-    tiny = config.Phantom(patients=4, height=128, seed=1)
-    phantom.make_archive(tiny.model_copy(update={"seed": 2}), tmp_path)
-    phantom.make_archive(tiny, tmp_path)
-    listed = {f"{picture.folder}/{picture.image_id}" for picture in plan(tiny)}
-    assert {str(path.relative_to(tmp_path)) for path in tmp_path.glob("[0-9]*/*.png")} == listed
-    assert json.loads((tmp_path / "phantom.json").read_text())["seed"] == 1
+TINY = config.Phantom(patients=4, height=128, seed=1)
 
-    (tmp_path / "phantom.json").unlink()  # as if someone had put the real archive there
-    with pytest.raises(ThoraxError, match="was not made by the phantom"):
-        phantom.make_archive(tiny, tmp_path)
+
+def test_remaking_replaces_an_earlier_phantom_only(tmp_path: Path) -> None:
+    phantom.make_archive(TINY.model_copy(update={"seed": 2}), tmp_path / "again")
+    mine = [tmp_path / "again" / "0" / "mine.png", tmp_path / "again" / "lung_masks" / "masks" / "mine.png"]
+    for path in mine:
+        path.write_bytes(b"a radiograph")
+    phantom.make_archive(TINY, tmp_path / "again")
+    assert [path.read_bytes() for path in mine] == [b"a radiograph"] * 2
+    for path in mine:
+        path.unlink()
+    phantom.make_archive(TINY, tmp_path / "once")
+    assert digests(tmp_path / "again") == digests(tmp_path / "once")
+    assert json.loads((tmp_path / "again" / "phantom.json").read_text())["seed"] == 1
+
+
+@pytest.mark.parametrize("name", [*padchest.METADATA, "0/1.png", "lung_masks/masks/1.png", "54/deep/notes.txt"])
+def test_files_of_others_are_neither_overwritten_nor_claimed(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(b"real")
+    before = digests(tmp_path)
+    for _ in range(2):
+        with pytest.raises(ThoraxError, match="holds files that were not made by the phantom: choose another folder"):
+            phantom.make_archive(TINY, tmp_path)
+    assert digests(tmp_path) == before
+
+
+def test_a_linked_image_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "0").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ThoraxError, match="not made by the phantom"):
+        phantom.make_archive(TINY, tmp_path / "root")
+
+
+def test_empty_folders_do_not_count_and_an_interrupted_making_is_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "root" / "lung_masks").mkdir(parents=True)
+    drawn = []
+    draw = render.draw
+
+    def interrupted(*arguments):
+        if len(drawn) == 3:
+            raise KeyboardInterrupt
+        drawn.append(arguments)
+        return draw(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(render, "draw", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            phantom.make_archive(TINY, tmp_path / "root")
+    phantom.make_archive(TINY, tmp_path / "root")
+    phantom.make_archive(TINY, tmp_path / "once")
+    assert digests(tmp_path / "root") == digests(tmp_path / "once")
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[1]", b'{"patients": 4, "other": 1}', b"\xff\xfe"])
+def test_a_damaged_note_is_named_and_nothing_is_removed(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "phantom.json").write_bytes(damage)
+    (tmp_path / padchest.METADATA[0]).write_bytes(b"something")
+    before = digests(tmp_path)
+    with pytest.raises(ThoraxError, match=r"phantom\.json does not hold a phantom's settings"):
+        phantom.make_archive(TINY, tmp_path)
+    assert digests(tmp_path) == before
 
 
 def test_header_is_padchests(archive: Path) -> None:

@@ -224,6 +224,13 @@ def test_make_split_writes_the_same_bytes_for_any_order_of_tables(tmp_path):
     assert list(pd.read_csv(tmp_path / "one.csv")["images"]) == list(quality["images"])
     with pytest.raises(ThoraxError, match="over label_sets part, whole, but was given the tables of whole"):
         make_split(settings_, paths[:1], tmp_path / "x.parquet", tmp_path / "x.csv")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ThoraxError, match="file cannot be written"):
+        make_split(settings_, paths, tmp_path / "x.parquet", tmp_path / "file" / "x.csv")
+    assert not (tmp_path / "x.parquet").exists()
+    frames["part"].drop(columns="patient_id").to_parquet(tmp_path / "part.parquet", index=False)
+    with pytest.raises(ThoraxError, match=r"part\.parquet lacks the column patient_id"):
+        make_split(settings_, paths, tmp_path / "x.parquet", tmp_path / "x.csv")
 
 
 @pytest.mark.real

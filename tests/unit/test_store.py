@@ -54,8 +54,30 @@ def test_missing_and_damaged_files_are_named(tmp_path):
 
 def test_a_missing_column_is_an_error(tmp_path):
     store.write_table(pd.DataFrame({"a": [1], "b": ["x"]}), tmp_path / "t.parquet", SCHEMA)
-    with pytest.raises(ThoraxError, match=r"t\.parquet"):
+    with pytest.raises(ThoraxError, match=r"t\.parquet lacks the column c:"):
         store.read_table(tmp_path / "t.parquet", ["a", "c"])
+    with pytest.raises(ThoraxError, match=r"t\.parquet lacks the column patient_id:"):
+        store.read_table(tmp_path / "t.parquet", needs=("a", "patient_id"))
+    assert list(store.read_table(tmp_path / "t.parquet", needs=("b",))) == ["a", "b"]
+
+
+def test_of_two_outputs_neither_appears_where_one_cannot(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(ThoraxError, match="file cannot be written"),
+        store.atomic(tmp_path / "a.csv") as first,
+        store.atomic(tmp_path / "file" / "b.csv"),
+    ):
+        store.write_text("x", first)
+    with (
+        pytest.raises(RuntimeError),
+        store.atomic(tmp_path / "a.csv") as first,
+        store.atomic(tmp_path / "b.csv") as second,
+    ):
+        store.write_text("x", first)
+        store.write_text("x", second)
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
@@ -83,3 +105,40 @@ def test_packed_images_come_in_the_order_that_is_asked_for(tmp_path):
     images = store.PackedImages([tmp_path / "0.npy", tmp_path / "1.npy"])
     taken = images.take(np.array([1, 0, 1]), np.array([2, 0, 0]))
     assert taken[:, 0, 0].tolist() == [12, 0, 10]
+
+
+class TestShards:
+    """Two shards of two and one images; one image of the data set is not ok."""
+
+    TABLE = pd.DataFrame(
+        {"image_id": list("dabc"), "ok": [True, True, False, True], "shard": [1, 0, -1, 0], "row": [0, 1, -1, 0]}
+    )
+
+    def paths(self, folder, shapes=((2, 4, 4), (1, 4, 4))):
+        for shard, shape in enumerate(shapes):
+            store.write_array(np.zeros(shape, np.uint8), folder / f"{shard}.npy")
+        return [folder / f"{shard}.npy" for shard in range(len(shapes))]
+
+    def test_rows_come_in_the_order_of_the_array(self, tmp_path):
+        paths = self.paths(tmp_path)
+        rows = store.ingested_rows(self.TABLE, 0, store.open_array(paths[0]), paths[0])
+        assert rows["image_id"].tolist() == ["c", "a"]
+        assert len(store.open_packed(self.TABLE, paths).arrays) == 2
+
+    def test_an_empty_last_shard_is_no_trouble(self, tmp_path):
+        store.open_packed(self.TABLE, self.paths(tmp_path, [(2, 4, 4), (1, 4, 4), (0, 4, 4)]))
+
+    @pytest.mark.parametrize(
+        ("shapes", "words"),
+        [
+            ([(2, 4, 4)], r"0\.npy: 1 of the 2 shards"),
+            ([(2, 4, 4), (2, 4, 4)], r"1\.npy has the shape 2 x 4 x 4, but 1 images of shard 1"),
+            ([(1, 4, 4), (2, 4, 4)], r"0\.npy has the shape 1 x 4 x 4, but 2 images of shard 0"),
+            ([(2, 4), (1, 4, 4)], r"0\.npy has the shape 2 x 4,"),
+            ([(2, 4, 4), (1, 5, 4)], r"1\.npy has images of another size or type than .*0\.npy"),
+            ([(2, 4, 4), (1, 4, 4), (1, 4, 4)], r"2\.npy has the shape 1 x 4 x 4, but 0 images of shard 2"),
+        ],
+    )
+    def test_arrays_of_something_else_are_refused(self, tmp_path, shapes, words):
+        with pytest.raises(ThoraxError, match=words):
+            store.open_packed(self.TABLE, self.paths(tmp_path, shapes))

@@ -9,7 +9,7 @@ import pytest
 from thorax import catalog, store, tables, typeset
 from thorax.errors import ThoraxError
 from thorax.metrics import evaluate, make_metrics
-from thorax.tables import Mark, mark
+from thorax.tables import Mark, Results, mark
 
 MEMBERS, ENSEMBLES = ["net_a", "net_b"], ["CTP"]
 PLAIN, BOLD, ITALIC, BOTH = Mark(), Mark(bold=True), Mark(italic=True), Mark(bold=True, italic=True)
@@ -110,7 +110,7 @@ def test_per_class_rows_columns_and_numbers(study):
     labels, split, metrics, _ = study
     counts = tables.count_images(labels, split)
     other_part = metrics.assign(split="val", value=0.123)
-    table, values = tables.per_class_table(pd.concat([metrics, other_part]), MEMBERS, ENSEMBLES, counts)
+    table, values = tables.per_class_table(Results(pd.concat([metrics, other_part]), MEMBERS, ENSEMBLES, counts))
     assert [group.heading for group in table.groups] == ["# Samples", "net_a", "net_b", "CTP", "baseline"]
     assert [group.apart for group in table.groups] == [False, False, False, False, True]
     assert [name for name, _ in table.rows] == ["Normal", "Small nodule", "Rare", "Global"]
@@ -131,7 +131,7 @@ def test_marks_reach_the_cells_and_the_baseline_does_not_compete(study):
     metrics = metrics.copy()
     chosen = (metrics["class"] == "normal") & (metrics["metric"] == "auc")
     metrics.loc[chosen, "value"] = metrics["model"].map({"net_a": 0.7, "net_b": 0.6, "CTP": 0.8, "baseline": 0.9})
-    table, _ = tables.per_class_table(metrics, MEMBERS, ENSEMBLES, tables.count_images(labels, split))
+    table, _ = tables.per_class_table(Results(metrics, MEMBERS, ENSEMBLES, tables.count_images(labels, split)))
     cells = table.rows[0][1]
     assert [(cells[place].bold, cells[place].italic) for place in (2, 4, 6, 8)] == [
         (True, False),
@@ -141,24 +141,24 @@ def test_marks_reach_the_cells_and_the_baseline_does_not_compete(study):
     ]
     assert table.notes[0] == "For 1 of 2 classes the best network's AUC is not higher than the baseline's: normal."
     metrics.loc[chosen & (metrics["model"] == "baseline"), "value"] = 0.7
-    tied, _ = tables.per_class_table(metrics, MEMBERS, ENSEMBLES, tables.count_images(labels, split))
+    tied, _ = tables.per_class_table(Results(metrics, MEMBERS, ENSEMBLES, tables.count_images(labels, split)))
     assert tied.notes[0] == table.notes[0]
 
 
 def test_notes_name_what_is_undefined_and_who_beats_the_baseline(study):
     labels, split, metrics, _ = study
     counts = tables.count_images(labels, split)
-    table, _ = tables.per_class_table(metrics, MEMBERS, ENSEMBLES, counts)
+    table, _ = tables.per_class_table(Results(metrics, MEMBERS, ENSEMBLES, counts))
     assert table.notes[0] == "For 2 of 2 classes the best network's AUC is higher than the baseline's."
     assert any("The AUC of 1 class is undefined" in note and note.endswith(": rare.") for note in table.notes)
-    without, _ = tables.per_class_table(metrics[metrics["model"] != "baseline"], MEMBERS, ENSEMBLES, counts)
+    without, _ = tables.per_class_table(Results(metrics[metrics["model"] != "baseline"], MEMBERS, ENSEMBLES, counts))
     assert "baseline" not in without.caption + "".join(without.notes)
     assert [group.heading for group in without.groups] == ["# Samples", "net_a", "net_b", "CTP"]
 
 
 def test_global_table(study):
     labels, split, metrics, _ = study
-    table, values = tables.global_table(metrics, MEMBERS, ENSEMBLES, tables.count_images(labels, split), data="sample")
+    table, values = tables.global_table(Results(metrics, MEMBERS, ENSEMBLES, tables.count_images(labels, split), data="sample"))
     assert [name for name, _ in table.rows] == ["Hamming loss", "AUC", "F1-score"]
     assert values["metric"].tolist() == ["hamming", "auc", "f1"]
     auc = table.rows[1][1][0]
@@ -178,8 +178,8 @@ def test_a_changed_label_changes_the_number(study):
     changed = evaluate(test[classes], scores["net_a"], test["patient_id"], model="net_a", split="test", replicates=50)
     metrics_after = pd.concat([metrics[metrics["model"] != "net_a"], changed])
     counts = tables.count_images(labels, split)
-    before, _ = tables.per_class_table(metrics, MEMBERS, ENSEMBLES, counts)
-    after, _ = tables.per_class_table(metrics_after, MEMBERS, ENSEMBLES, counts)
+    before, _ = tables.per_class_table(Results(metrics, MEMBERS, ENSEMBLES, counts))
+    after, _ = tables.per_class_table(Results(metrics_after, MEMBERS, ENSEMBLES, counts))
     assert before.rows[0][1][2].text != after.rows[0][1][2].text
     assert [cell.text for cell in before.rows[1][1]] == [cell.text for cell in after.rows[1][1]]
 
@@ -188,9 +188,9 @@ def test_missing_models_and_unknown_data_are_refused(study):
     labels, split, metrics, _ = study
     counts = tables.count_images(labels, split)
     with pytest.raises(ThoraxError, match="no auc of model 'other' for 'normal'"):
-        tables.per_class_table(metrics, ["net_a", "other"], [], counts)
+        tables.per_class_table(Results(metrics, ["net_a", "other"], [], counts))
     with pytest.raises(ThoraxError, match="data is 'real': choose one of phantom, sample, archive"):
-        tables.global_table(metrics, MEMBERS, ENSEMBLES, counts, data="real")
+        tables.global_table(Results(metrics, MEMBERS, ENSEMBLES, counts, data="real"))
 
 
 @pytest.fixture
@@ -276,19 +276,19 @@ def test_summary_counts_by_hand(tmp_path):
     store.write_table(labels.drop(columns="y").iloc[:3], tmp_path / "few_x.parquet", catalog.labels_schema(["x"]))
     store.write_table(split, tmp_path / "split.parquet", catalog.SPLITS)
     paths = {"all": tmp_path / "all.parquet", "few_x": tmp_path / "few_x.parquet"}
-    tables.make_summary(paths, dict.fromkeys(paths, tmp_path / "split.parquet"), tmp_path / "out", data="phantom")
+    tables.make_summary(paths, dict.fromkeys(paths, tmp_path / "split.parquet"), tmp_path / "out", "phantom")
     assert (tmp_path / "out" / "summary.csv").read_text().splitlines() == [
-        "label_set,classes,samples,train,val,test",
-        "all,2,4,2,1,1",
-        "few_x,1,3,2,0,1",
+        "label_set,classes,samples,train,val,test,data",
+        "all,2,4,2,1,1,phantom",
+        "few_x,1,3,2,0,1,phantom",
     ]
     assert "| few\\_x | 1 | 3 | 2 | 0 | 1 |" in (tmp_path / "out" / "summary.md").read_text()
     assert r"few\_x & 1 & 3 & 2 & 0 & 1 \\" in (tmp_path / "out" / "summary.tex").read_text()
-    assert "Phantom radiographs" in (tmp_path / "out" / "summary.html").read_text()
+    assert "Synthetic radiographs." in (tmp_path / "out" / "summary.html").read_text()
     with pytest.raises(ThoraxError, match="does not assign image 'd'"):
-        tables.summary_table({"all": labels}, {"all": split.iloc[:3]})
+        tables.summary_table({"all": labels}, {"all": split.iloc[:3]}, "phantom")
     with pytest.raises(ThoraxError, match="'all' has no split"):
-        tables.summary_table({"all": labels}, {})
+        tables.summary_table({"all": labels}, {}, "phantom")
 
 
 def test_special_characters_survive_every_format():

@@ -72,18 +72,19 @@ def trained(tmp_path_factory):
 def test_it_learns_and_keeps_the_best_epoch(trained):
     from thorax.batches import load_part, predict_logits
     from thorax.losses import pos_weights, weighted_bce_numpy
-    from thorax.training import load_model, mean_auc
+    from thorax.runtime import load_network
+    from thorax.training import mean_auc
 
     folder, problem = trained
     history = pd.read_csv(folder / "m.csv")
     assert list(history["epoch"]) == [1, 2, 3, 4]
     part = load_part(**problem, part="val")
-    logits = predict_logits(load_model(folder / "m.keras"), part, 16)
+    logits = predict_logits(load_network(folder / "m.keras"), part, 16)
     train_part = load_part(**problem, part="train")
-    weight = pos_weights(train_part.labels, part.classes)
+    weight = pos_weights(train_part.labels)
     assert weighted_bce_numpy(part.labels, logits, weight) == pytest.approx(history["val_loss"].min(), rel=1e-4)
     test_part = load_part(**problem, part="test")
-    logits = predict_logits(load_model(folder / "m.keras"), test_part, 16)
+    logits = predict_logits(load_network(folder / "m.keras"), test_part, 16)
     assert mean_auc(test_part.labels, logits) > 0.95
 
 
@@ -112,12 +113,13 @@ def test_predictions_and_heatmaps_point_at_the_square(trained):
 
 
 def test_the_same_seed_gives_the_same_weights_and_the_file_holds_no_optimiser(trained):
-    from thorax.training import load_model, train
+    from thorax.runtime import load_network
+    from thorax.training import train
 
     folder, problem = trained
     train(Training(**SETTINGS), **problem, weights=None, model_out=folder / "again.keras", history_out=folder / "again.csv")
     assert (folder / "again.csv").read_bytes() == (folder / "m.csv").read_bytes()
-    first, second = load_model(folder / "m.keras"), load_model(folder / "again.keras")
+    first, second = load_network(folder / "m.keras"), load_network(folder / "again.keras")
     for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     with zipfile.ZipFile(folder / "m.keras") as archive, archive.open("model.weights.h5") as weights:
@@ -127,12 +129,13 @@ def test_the_same_seed_gives_the_same_weights_and_the_file_holds_no_optimiser(tr
 
 def test_shuffled_labels_teach_nothing(tmp_path):
     from thorax.batches import load_part, predict_logits
-    from thorax.training import load_model, mean_auc, train
+    from thorax.runtime import load_network
+    from thorax.training import mean_auc, train
 
     problem = write_problem(tmp_path, shuffled=True, n=600)
     train(Training(**SETTINGS), **problem, weights=None, model_out=tmp_path / "m.keras", history_out=tmp_path / "m.csv")
     part = load_part(**problem, part="test")
-    logits = predict_logits(load_model(tmp_path / "m.keras"), part, 64)
+    logits = predict_logits(load_network(tmp_path / "m.keras"), part, 64)
     assert abs(mean_auc(part.labels, logits) - 0.5) < 0.1
 
 
@@ -150,7 +153,7 @@ def test_a_diverging_training_says_so_and_leaves_nothing(tmp_path):
 
     problem = write_problem(tmp_path)
     settings = Training(**{**SETTINGS, "learning_rate": 1e38})
-    with pytest.raises(ThoraxError, match=r"diverged in epoch \d+: lower learning_rate"):
+    with pytest.raises(ThoraxError, match=r"cnn diverged in .*epoch \d+ .*: lower learning_rate"):
         train(settings, **problem, weights=None, model_out=tmp_path / "m.keras", history_out=tmp_path / "m.csv")
     assert not list(tmp_path.glob("*.keras"))
     assert not (tmp_path / "m.csv").exists()
@@ -191,9 +194,119 @@ def test_without_augmentation_an_epoch_holds_each_image_once_with_its_labels(tmp
 
 def test_predictions_do_not_depend_on_the_size_of_batches(trained):
     from thorax.batches import load_part, predict_logits
-    from thorax.training import load_model
+    from thorax.runtime import load_network
 
     folder, problem = trained
     part = load_part(**problem, part="val")
-    model = load_model(folder / "m.keras")
+    model = load_network(folder / "m.keras")
     np.testing.assert_allclose(predict_logits(model, part, 16), predict_logits(model, part, 7, workers=3), atol=1e-5)
+
+
+def test_learning_rates_of_the_schedules_by_hand():
+    from thorax.training import learning_rate
+
+    constant = Training(**{**SETTINGS, "learning_rate": 0.2})
+    cosine = Training(**{**SETTINGS, "learning_rate": 0.2, "schedule": "cosine", "epochs": 4})
+    assert [learning_rate(constant, epoch) for epoch in range(4)] == [0.2] * 4
+    assert [learning_rate(cosine, epoch) for epoch in range(4)] == pytest.approx([0.2, 0.17071, 0.1, 0.02929], abs=1e-5)
+
+
+def test_what_does_not_belong_together_is_refused(trained, tmp_path):
+    from thorax.batches import load_part
+
+    _, problem = trained
+    split = store.read_table(problem["split"])
+    store.write_table(split[split["image_id"] != "i0007"], tmp_path / "split.parquet", catalog.SPLITS)
+    with pytest.raises(ThoraxError, match=r"split\.parquet has no usable row for image 'i0007' of .*labels\.parquet"):
+        load_part(**{**problem, "split": tmp_path / "split.parquet"}, part="train")
+    with pytest.raises(ThoraxError, match=r"images\.0\.npy: 1 of the 2 shards"):
+        load_part(**{**problem, "images": problem["images"][:1]}, part="train")
+    with pytest.raises(ThoraxError, match=r"labels\.parquet lacks the column patient_id"):
+        load_part(**{**problem, "labels": write_without_patients(tmp_path, problem)}, part="train")
+
+
+def write_without_patients(folder, problem):
+    frame = store.read_table(problem["labels"]).drop(columns="patient_id")
+    frame.to_parquet(folder / "labels.parquet", index=False)
+    return folder / "labels.parquet"
+
+
+def test_a_history_that_cannot_be_written_is_known_before_the_training(tmp_path, monkeypatch):
+    from thorax import training
+
+    problem = write_problem(tmp_path)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(training, "_train_epoch", lambda *arguments: pytest.fail("trained before it was known where to write"))
+    with pytest.raises(ThoraxError, match="file cannot be written"):
+        training.train(
+            Training(**SETTINGS),
+            **problem,
+            weights=None,
+            model_out=tmp_path / "m.keras",
+            history_out=tmp_path / "file" / "m.csv",
+        )
+    assert not (tmp_path / "m.keras").exists()
+
+
+@pytest.mark.parametrize(("value", "kind"), [(0, "positive"), (1, "negative")])
+def test_a_class_with_one_value_is_refused_for_every_loss(tmp_path, value, kind):
+    from thorax.training import train
+
+    problem = write_problem(tmp_path)
+    labels = store.read_table(problem["labels"]).assign(bottom=value)
+    store.write_table(labels, problem["labels"], catalog.labels_schema(["top", "bottom"]))
+    with pytest.raises(ThoraxError, match=f"class 'bottom' has no {kind} training image"):
+        train(
+            Training(**{**SETTINGS, "loss": "bce"}),
+            **problem,
+            weights=None,
+            model_out=tmp_path / "m.keras",
+            history_out=tmp_path / "m.csv",
+        )
+
+
+def test_a_network_that_does_not_fit_is_not_asked(trained, tmp_path):
+    from thorax.predict import predict
+
+    folder, problem = trained
+    outputs = {"out": tmp_path / "p.parquet", "heatmaps_out": tmp_path / "h.npy"}
+    cases = store.read_table(problem["split"]).query("split == 'test'").head(2)
+    cases.to_parquet(tmp_path / "cases.parquet", index=False)
+    one_class = store.read_table(problem["labels"]).drop(columns="bottom")
+    store.write_table(one_class, tmp_path / "labels.parquet", catalog.labels_schema(["top"]))
+    other = {**problem, "labels": tmp_path / "labels.parquet"}
+    with pytest.raises(ThoraxError, match=r"m\.keras has outputs of shape \(2,\), but .*labels\.parquet has 1 classes"):
+        predict(folder / "m.keras", **other, cases=tmp_path / "cases.parquet", **outputs)
+    for shard in (0, 1):
+        store.write_array(np.zeros((120, 40, 40), np.uint8), tmp_path / f"{shard}.npy")
+    other = {**problem, "images": [tmp_path / "0.npy", tmp_path / "1.npy"]}
+    with pytest.raises(ThoraxError, match=r"m\.keras takes images of shape \(24, 24, 1\), but .*0\.npy has 40 x 40 pixels"):
+        predict(folder / "m.keras", **other, cases=tmp_path / "cases.parquet", **outputs)
+    cases.assign(image_id=["i9999", "i9998"]).to_parquet(tmp_path / "cases.parquet", index=False)
+    with pytest.raises(ThoraxError, match=r"cases\.parquet names 'i9998', which is no test image"):
+        predict(folder / "m.keras", **problem, cases=tmp_path / "cases.parquet", **outputs)
+    assert not outputs["out"].exists()
+    assert not outputs["heatmaps_out"].exists()
+
+
+def test_damaged_networks_are_named(trained, tmp_path):
+    from thorax.runtime import load_network
+
+    whole = (trained[0] / "m.keras").read_bytes()
+    damaged = {
+        "no_zip": b"no zip",
+        "cut": whole[: len(whole) // 2],
+        "empty": b"",
+        "altered": whole[:200] + b"?" * 2000 + whole[2200:],
+    }
+    damaged["without_end"] = whole[:-30]
+    for name, content in damaged.items():
+        (tmp_path / f"{name}.keras").write_bytes(content)
+        with pytest.raises(ThoraxError, match=rf"{name}\.keras is not a network that can be loaded"):
+            load_network(tmp_path / f"{name}.keras")
+    with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+    with pytest.raises(ThoraxError, match=r"other\.keras is not a network that can be loaded"):
+        load_network(tmp_path / "other.keras")
+    with pytest.raises(ThoraxError, match="is not there"):
+        load_network(tmp_path / "missing.keras")

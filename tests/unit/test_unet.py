@@ -182,7 +182,7 @@ class TestPairs:
             unet.read_pairs(tmp_path / "pairs")
 
     def test_missing_folder(self, tmp_path):
-        with pytest.raises(ThoraxError, match=r"pairs\.csv cannot be read"):
+        with pytest.raises(ThoraxError, match=r"pairs\.csv is not there: segmenters\.pairs must name"):
             unet.read_pairs(tmp_path / "nowhere")
 
     def test_missing_column(self, pairs):
@@ -204,11 +204,32 @@ class TestPairs:
     def test_image_listed_twice_and_patient_left_blank(self, pairs):
         table = pd.read_csv(pairs / "pairs.csv")
         table.iloc[[0, 1, 0]].to_csv(pairs / "pairs.csv", index=False)
-        with pytest.raises(ThoraxError, match=r"row 4: '00.png' is listed twice"):
+        with pytest.raises(ThoraxError, match=r"pairs\.csv, row 4, column 'image': '00.png' stands in row 2 already"):
             unet.read_pairs(pairs)
         table.assign(patient_id=["p0", None, *["p1"] * 6]).to_csv(pairs / "pairs.csv", index=False)
-        with pytest.raises(ThoraxError, match=r"row 3: '01.png' has no patient_id"):
+        with pytest.raises(ThoraxError, match=r"pairs\.csv, row 3, column 'patient_id': it is blank"):
             unet.read_pairs(pairs)
+
+    @pytest.mark.parametrize(
+        ("line", "words"),
+        [
+            ("../x.png,p0,PA", r"row 10, column 'image': '../x.png' leaves the folder"),
+            ("/tmp/x.png,p0,PA", r"row 10, column 'image': '/tmp/x.png' leaves the folder"),
+            (",p0,PA", r"row 10, column 'image': it is blank"),
+            ("x.png,p0,PA,more", r"row 10, column 'view': the row has 4 fields instead of 3"),
+        ],
+    )
+    def test_bad_row_is_named(self, pairs, line, words):
+        with (pairs / "pairs.csv").open("a") as file:
+            file.write(line + "\n")
+        with pytest.raises(ThoraxError, match=rf"pairs\.csv, {words}"):
+            unet.read_pairs(pairs)
+
+    def test_says_how_many_pairs_it_uses(self, tmp_path, capsys):
+        write_pairs(tmp_path / "pairs", views=("PA", "PA", "PA", "L"))
+        unet.read_pairs(tmp_path / "pairs")
+        unet.read_pairs(tmp_path / "pairs", {"p0", "p1"})
+        assert capsys.readouterr().err.splitlines() == ["6 of 8 pairs, of 4 patients", "3 of 8 pairs, of 2 training patients"]
 
 
 class TestTraining:
@@ -226,6 +247,39 @@ class TestTraining:
         assert list(history) == ["epoch", "loss", "dice"]
         assert list(history["epoch"]) == [1, 2]
         assert getattr(keras.saving.load_model(tmp_path / "a.keras"), "optimizer", None) is None
+
+    def test_history_holds_the_mean_of_all_steps(self, pairs, monkeypatch):
+        import keras
+
+        steps = []
+        original = keras.Model.train_on_batch
+
+        def recorded(self, *arguments, **options):
+            steps.append(original(self, *arguments, **options))
+            return steps[-1]
+
+        monkeypatch.setattr(keras.Model, "train_on_batch", recorded)
+        _, history = unet.fit(tiny(pairs), unet.read_pairs(pairs))
+        assert len(steps) == 4
+        for column, key in (("loss", "loss"), ("dice", "soft_dice")):
+            expected = np.array([float(step[key]) for step in steps]).reshape(2, 2).mean(axis=1)
+            np.testing.assert_allclose(history[column], expected, rtol=1e-6)
+
+    def test_loss_that_is_no_number_in_one_step_stops(self, pairs, tmp_path, monkeypatch):
+        import keras
+
+        answers = iter([{"loss": 1.0, "soft_dice": 0.5}, {"loss": np.nan, "soft_dice": 0.5}, {"loss": 1.0, "soft_dice": 0.5}])
+        monkeypatch.setattr(keras.Model, "train_on_batch", lambda *arguments, **options: next(answers))
+        with pytest.raises(ThoraxError, match=r"in step 2 of epoch 1 the loss .* is no longer a number; lower learning_rate"):
+            unet.train_segmenter(tiny(pairs, batch_size=2), None, tmp_path / "unet.keras", tmp_path / "history.csv")
+        assert [path.name for path in tmp_path.iterdir()] == ["pairs"]
+
+    def test_outputs_are_opened_before_the_training(self, pairs, tmp_path, monkeypatch):
+        monkeypatch.setattr(unet, "fit", lambda *arguments: pytest.fail("trained before it was known where to write"))
+        (tmp_path / "file").write_text("")
+        with pytest.raises(ThoraxError, match="file cannot be written"):
+            unet.train_segmenter(tiny(pairs), None, tmp_path / "unet.keras", tmp_path / "file" / "history.csv")
+        assert not (tmp_path / "unet.keras").exists()
 
     def test_learns_ellipses(self, pairs):
         settings = tiny(pairs, filters=[8, 16], epochs=15, learning_rate=1e-2)
@@ -248,6 +302,14 @@ class TestTraining:
         unet.build_unet(tiny(pairs)).save(tmp_path / "unet.keras")
         with pytest.raises(ThoraxError, match=r"shape \(32, 32, 1\), but segmenters size is 64"):
             unet.load_segmenter(tmp_path / "unet.keras", tiny(pairs, size=64))
+
+    def test_classifier_is_no_segmenter(self, pairs, tmp_path):
+        import keras
+
+        image = keras.Input((32, 32, 1))
+        keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(image))).save(tmp_path / "classes.keras")
+        with pytest.raises(ThoraxError, match=r"classes\.keras is no segmenter: it has outputs of shape \(3,\)"):
+            unet.load_segmenter(tmp_path / "classes.keras", tiny(pairs))
 
 
 def test_mask_does_not_depend_on_the_images_beside_it(pairs):
@@ -341,7 +403,7 @@ class TestShard:
 
     def test_array_of_another_ingest_is_refused(self, files):
         store.write_array(np.zeros((6, 512, 512), np.uint8), files["array"])
-        with pytest.raises(ThoraxError, match=r"holds 6 images, .* names 7 of shard 1"):
+        with pytest.raises(ThoraxError, match=r"array\.npy has the shape 6 x 512 x 512, but 7 images of shard 1"):
             self.segment(files)
         assert not files["out_table"].exists()
 
@@ -364,9 +426,9 @@ class TestShard:
 @pytest.mark.real
 @pytest.mark.skipif(not REAL.is_dir(), reason="the hand-drawn masks are not here")
 def test_dice_on_real_radiographs_of_other_patients(tmp_path):
-    """Two folds, so each network learns from half of the pairs; with five folds the mean is higher."""
+    """The recipe as it is configured, so that a change for the worse is seen; 0.944 was measured."""
     shutil.copytree(REAL, tmp_path / "pairs")
-    scores = unet.cross_validate(Segmenter(pairs=str(tmp_path / "pairs")), folds=2, threads=2)
+    scores = unet.cross_validate(Segmenter(pairs=str(tmp_path / "pairs")), folds=5, threads=2)
     assert len(scores) == 42
-    assert scores["dice"].mean() >= 0.92
+    assert scores["dice"].mean() >= 0.93
     assert (scores["flag"].notna()).mean() <= 0.1

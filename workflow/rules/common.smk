@@ -5,20 +5,47 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from thorax import datasets
+from thorax import datasets, phantom
 from thorax.backbones import BACKBONES
+from thorax.backbones import find as find_backbone
 from thorax.config import Config
 from thorax.config import parse as validate_config
 from thorax.errors import ThoraxError
 
-try:
-    study = validate_config(Config, config, "the configuration")
-except ThoraxError as error:
-    raise WorkflowError(str(error))
 
-HERE = os.path.relpath(
-    workflow.basedir
-)  # the checkout, seen from the folder that is run in
+def refuse_unusable_folders():
+    """Snakemake itself would end in a traceback."""
+    for folder in map(Path, ("results", "logs", "benchmarks")):
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise WorkflowError(f"{folder.absolute()} is not a folder: move it away, or run in another folder (--directory).")
+        if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+            raise WorkflowError(
+                f"{folder.absolute()} cannot be written: make it writable, or run in another folder (--directory)."
+            )
+
+
+def read_study():
+    """The configuration, checked as a whole."""
+    files = list(dict.fromkeys(map(str, workflow.configfiles)))
+    source = " with ".join(map(os.path.relpath, files)) or "the configuration"
+    try:
+        checked = validate_config(Config, config, source)
+    except ThoraxError as error:
+        raise WorkflowError(str(error))
+    for name, experiment in checked.experiments.items():
+        size = checked.image_sets[experiment.image_set].size
+        for member in experiment.members:
+            try:
+                find_backbone(experiment.member(member).backbone, size)
+            except ThoraxError as error:
+                raise WorkflowError(f"{source}: experiments.{name}.members.{member}: {error}")
+    return checked
+
+
+refuse_unusable_folders()
+study = read_study()
+
+HERE = os.path.relpath(workflow.basedir)  # the checkout, seen from the folder that is run in
 phantom_roots = [dataset.root for dataset in study.datasets.values() if dataset.phantom]
 
 
@@ -35,25 +62,15 @@ wildcard_constraints:
     segmenter=any_of(study.segmenters),
     image_set=any_of(study.image_sets),
     experiment=any_of(study.experiments),
-    member=any_of(
-        member
-        for experiment in study.experiments.values()
-        for member in experiment.members
-    ),
-    ensemble=any_of(
-        ensemble
-        for experiment in study.experiments.values()
-        for ensemble in experiment.ensembles
-    ),
+    member=any_of(member for experiment in study.experiments.values() for member in experiment.members),
+    ensemble=any_of(ensemble for experiment in study.experiments.values() for ensemble in experiment.ensembles),
     backbone=r"\w+",
     shard=r"\d+",
 
 
 def settings(block, *fields):
     """The named fields of a configuration block (all without names) as text for --settings."""
-    return json.dumps(
-        block.model_dump(mode="json", include=set(fields) or None), sort_keys=True
-    )
+    return json.dumps(block.model_dump(mode="json", include=set(fields) or None), sort_keys=True)
 
 
 def if_there(path):
@@ -63,18 +80,20 @@ def if_there(path):
 
 
 def refuse_missing_archives():
-    """Say what is missing and how to get it, before any job starts."""
+    """Say what is missing and how to get it, before any job starts.
+
+    A phantom must not be made where somebody keeps files: Snakemake deletes what a job is about to make.
+    """
     for name in sorted({dataset_of(experiment) for experiment in study.run}):
         dataset = study.datasets[name]
-        missing = None if dataset.phantom else datasets.absence(dataset)
-        if missing:
+        if dataset.phantom:
+            try:
+                phantom.refuse_foreign_files(Path(dataset.root))
+            except ThoraxError as error:
+                raise WorkflowError(str(error))
+        elif missing := datasets.absence(dataset):
             raise WorkflowError(missing)
-    for name in sorted(
-        {
-            study.image_sets[study.experiments[experiment].image_set].segmenter or ""
-            for experiment in study.run
-        }
-    ):
+    for name in sorted({study.image_sets[study.experiments[experiment].image_set].segmenter or "" for experiment in study.run}):
         if name and not if_there(pairs_of(name)):
             raise WorkflowError(
                 f"segmenters.{name}: {pairs_of(name)} is not there: put radiographs with lung masks into "
@@ -92,9 +111,7 @@ def pairs_of(segmenter):
 
 def shards(pattern, dataset, **names):
     """One path per shard of a data set."""
-    return expand(
-        pattern, dataset=dataset, shard=range(study.datasets[dataset].shards), **names
-    )
+    return expand(pattern, dataset=dataset, shard=range(study.datasets[dataset].shards), **names)
 
 
 def training_data(wildcards):
@@ -116,25 +133,14 @@ def training_data(wildcards):
 def data_pages():
     """The report's pages on classes and splits, for every label set of the run's splits."""
     splits = sorted({study.experiments[name].split for name in study.run})
-    label_sets = [
-        (split, label_set)
-        for split in splits
-        for label_set in study.splits[split].label_sets
-    ]
+    label_sets = [(split, label_set) for split in splits for label_set in study.splits[split].label_sets]
     return [
         *(f"results/tables/quality/{split}.html" for split in splits),
         *(f"results/tables/classes/{label_set}.html" for _, label_set in label_sets),
-        *(
-            f"results/figures/labels/{split}/{label_set}.html"
-            for split, label_set in label_sets
-        ),
+        *(f"results/figures/labels/{split}/{label_set}.html" for split, label_set in label_sets),
     ]
 
 
 def lungs_figures():
     names = {study.experiments[name].image_set for name in study.run}
-    return [
-        f"results/figures/lungs/{name}.html"
-        for name in sorted(names)
-        if study.image_sets[name].crop == "lungs"
-    ]
+    return [f"results/figures/lungs/{name}.html" for name in sorted(names) if study.image_sets[name].crop == "lungs"]

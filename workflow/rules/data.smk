@@ -10,23 +10,17 @@ rule phantom:
     threads: 8
     params:
         settings=lambda wildcards: settings(
-            next(
-                d.phantom
-                for d in study.datasets.values()
-                if d.phantom and d.root == wildcards.phantom_root
-            )
+            next(d.phantom for d in study.datasets.values() if d.phantom and d.root == wildcards.phantom_root)
         ),
     message:
         "Making an archive of synthetic radiographs in {wildcards.phantom_root}"
     shell:
-        "thorax phantom --settings {params.settings:q} --root {wildcards.phantom_root} --threads {threads} > {log} 2>&1"
+        "thorax phantom --settings {params.settings:q} --root {wildcards.phantom_root:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule catalog:
     input:
-        metadata=lambda wildcards: if_there(
-            str(datasets.metadata_file(study.datasets[wildcards.dataset]))
-        ),
+        metadata=lambda wildcards: if_there(str(datasets.metadata_file(study.datasets[wildcards.dataset]))),
     output:
         catalog="results/catalog/{dataset}.parquet",
         boxes="results/boxes/{dataset}.parquet",
@@ -35,9 +29,7 @@ rule catalog:
     benchmark:
         "benchmarks/catalog/{dataset}.tsv"
     params:
-        settings=lambda wildcards: settings(
-            study.datasets[wildcards.dataset], "archive", "root"
-        ),
+        settings=lambda wildcards: settings(study.datasets[wildcards.dataset], "archive", "root"),
     message:
         "Reading the metadata of {wildcards.dataset}"
     shell:
@@ -73,9 +65,7 @@ rule ingest:
 
 rule merge_ingested:
     input:
-        tables=lambda wildcards: shards(
-            "results/ingested/{dataset}.{shard}.parquet", wildcards.dataset
-        ),
+        tables=lambda wildcards: shards("results/ingested/{dataset}.{shard}.parquet", wildcards.dataset),
     output:
         table="results/ingested/{dataset}.parquet",
     log:

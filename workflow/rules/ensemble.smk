@@ -7,13 +7,11 @@ rule baseline:
         "logs/baseline/{experiment}.log",
     benchmark:
         "benchmarks/baseline/{experiment}.tsv"
-    params:
-        seed=lambda wildcards: study.experiments[wildcards.experiment].seed,
     message:
         "Fitting the baseline of {wildcards.experiment}: logistic regression on 32 x 32 pixels"
     shell:
         "thorax baseline --images {input.images} --ingested {input.ingested} --labels {input.labels}"
-        " --split {input.split} --seed {params.seed} --out {output.predictions} > {log} 2>&1"
+        " --split {input.split} --out {output.predictions} > {log} 2>&1"
 
 
 rule ensemble:
@@ -21,9 +19,7 @@ rule ensemble:
         predictions=lambda wildcards: expand(
             "results/predictions/{experiment}/{member}.parquet",
             experiment=wildcards.experiment,
-            member=study.experiments[wildcards.experiment]
-            .ensembles[wildcards.ensemble]
-            .members,
+            member=study.experiments[wildcards.experiment].ensembles[wildcards.ensemble].members,
         ),
     output:
         ensemble="results/ensembles/{experiment}/{ensemble}.parquet",
@@ -32,9 +28,7 @@ rule ensemble:
     benchmark:
         "benchmarks/ensemble/{experiment}/{ensemble}.tsv"
     params:
-        settings=lambda wildcards: settings(
-            study.experiments[wildcards.experiment].ensembles[wildcards.ensemble]
-        ),
+        settings=lambda wildcards: settings(study.experiments[wildcards.experiment].ensembles[wildcards.ensemble]),
     message:
         "Combining members of {wildcards.experiment}: {wildcards.ensemble}"
     shell:

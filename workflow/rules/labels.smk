@@ -11,9 +11,7 @@ rule labels:
         "benchmarks/labels/{label_set}.tsv"
     params:
         settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
-        archive=lambda wildcards: study.datasets[
-            study.label_sets[wildcards.label_set].dataset
-        ].archive,
+        archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
     message:
         "Grouping and counting the classes of {wildcards.label_set}"
     shell:

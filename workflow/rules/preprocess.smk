@@ -5,11 +5,7 @@ def segmenter_split(wildcards):
 
 def lungs_of(wildcards):
     segmenter = study.image_sets[wildcards.image_set].segmenter
-    return (
-        f"results/lungs/{segmenter}/{wildcards.dataset}.{wildcards.shard}.parquet"
-        if segmenter
-        else []
-    )
+    return f"results/lungs/{segmenter}/{wildcards.dataset}.{wildcards.shard}.parquet" if segmenter else []
 
 
 rule segmenter:

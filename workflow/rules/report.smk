@@ -1,10 +1,17 @@
-def label_set_splits(wildcards):
-    """The label sets of the run's splits, each with its split."""
+def measured_on():
+    """What the run's numbers come from; where its experiments differ, the least trustworthy."""
+    trust = ["phantom", "sample", "archive"]
+    return min((study.experiments[name].data for name in study.run), key=trust.index)
+
+
+def summary_rows():
+    """The label set and split of every row of the summary; a label set with several splits has a row for each."""
     splits = dict.fromkeys(study.experiments[name].split for name in study.run)
+    pairs = [(label_set, split) for split in splits for label_set in study.splits[split].label_sets]
+    label_sets = [label_set for label_set, _ in pairs]
     return {
-        label_set: split
-        for split in splits
-        for label_set in study.splits[split].label_sets
+        f"{label_set}/{split}" if label_sets.count(label_set) > 1 else label_set: (label_set, split)
+        for label_set, split in pairs
     }
 
 
@@ -66,9 +73,7 @@ rule tables:
         title=lambda wildcards: study.experiments[wildcards.experiment].title,
         data=lambda wildcards: study.experiments[wildcards.experiment].data,
         members=lambda wildcards: list(study.experiments[wildcards.experiment].members),
-        ensembles=lambda wildcards: list(
-            study.experiments[wildcards.experiment].ensembles
-        ),
+        ensembles=lambda wildcards: list(study.experiments[wildcards.experiment].ensembles),
         folder=lambda wildcards, output: Path(output.per_class).parent,
     message:
         "Writing the tables of {wildcards.experiment}"
@@ -79,13 +84,8 @@ rule tables:
 
 rule summary:
     input:
-        labels=lambda wildcards: expand(
-            "results/labels/{label_set}.parquet", label_set=label_set_splits(wildcards)
-        ),
-        splits=lambda wildcards: expand(
-            "results/splits/{split}.parquet",
-            split=set(label_set_splits(wildcards).values()),
-        ),
+        labels=[f"results/labels/{label_set}.parquet" for label_set, _ in summary_rows().values()],
+        splits=[f"results/splits/{split}.parquet" for _, split in summary_rows().values()],
     output:
         html=report(
             "results/tables/summary.html",
@@ -99,30 +99,20 @@ rule summary:
     benchmark:
         "benchmarks/summary.tsv"
     params:
-        labels=[
-            f"{name}=results/labels/{name}.parquet" for name in label_set_splits(None)
-        ],
-        splits=[
-            f"{name}=results/splits/{split}.parquet"
-            for name, split in label_set_splits(None).items()
-        ],
+        labels=[f"{row}=results/labels/{label_set}.parquet" for row, (label_set, _) in summary_rows().items()],
+        splits=[f"{row}=results/splits/{split}.parquet" for row, (_, split) in summary_rows().items()],
+        data=measured_on(),
         folder=lambda wildcards, output: Path(output.html).parent,
     message:
         "Counting classes, images and parts of the label sets"
     shell:
-        "thorax summary --labels {params.labels} --splits {params.splits} --out {params.folder} > {log} 2>&1"
+        "thorax summary --data {params.data} --labels {params.labels} --splits {params.splits} --out {params.folder} > {log} 2>&1"
 
 
 def screened_lungs():
     """DATASET/SEGMENTER and the shards' tables of crop boxes, for every cropped image set of the run."""
     image_sets = {study.experiments[name].image_set for name in study.run}
-    cropped = sorted(
-        {
-            (s.dataset, s.segmenter)
-            for s in map(study.image_sets.get, image_sets)
-            if s.segmenter
-        }
-    )
+    cropped = sorted({(s.dataset, s.segmenter) for s in map(study.image_sets.get, image_sets) if s.segmenter})
     return {
         f"{dataset}/{segmenter}": shards(
             "results/lungs/{segmenter}/{dataset}.{shard}.parquet",
@@ -153,20 +143,14 @@ rule screening:
     benchmark:
         "benchmarks/screening.tsv"
     params:
-        ingested=[
-            f"{name}=results/ingested/{name}.parquet"
-            for name in sorted(set(map(dataset_of, study.run)))
-        ],
-        lungs=[
-            f"{name}={path}"
-            for name, paths in screened_lungs().items()
-            for path in paths
-        ],
+        ingested=[f"{name}=results/ingested/{name}.parquet" for name in sorted(set(map(dataset_of, study.run)))],
+        lungs=[f"{name}={path}" for name, paths in screened_lungs().items() for path in paths],
+        data=measured_on(),
         folder=lambda wildcards, output: Path(output.html).parent,
     message:
         "Counting what was left out and why"
     shell:
-        "thorax screening --ingested {params.ingested} --lungs {params.lungs} --out {params.folder} > {log} 2>&1"
+        "thorax screening --data {params.data} --ingested {params.ingested} --lungs {params.lungs} --out {params.folder} > {log} 2>&1"
 
 
 rule classes_page:
@@ -333,11 +317,7 @@ def heatmap_inputs(wildcards):
 
 def mean_ensemble(experiment):
     """The ensemble whose probabilities stand in the titles of heatmaps: the first that is a mean (CTP), if there is one."""
-    return [
-        name
-        for name, ensemble in experiment.ensembles.items()
-        if ensemble.rule == "ctp"
-    ][:1]
+    return [name for name, ensemble in experiment.ensembles.items() if ensemble.rule == "ctp"][:1]
 
 
 def heatmap_parameters(wildcards, input, output):
@@ -364,7 +344,7 @@ rule heatmaps:
     input:
         unpack(heatmap_inputs),
         cases=rules.cases.output.cases,
-        notebook=f"{HERE}/notebooks/heatmaps.ipynb",
+        notebook=os.path.normpath(f"{HERE}/notebooks/heatmaps.ipynb"),
     output:
         page=report(
             "results/figures/{experiment}/heatmaps.html",

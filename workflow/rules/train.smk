@@ -1,16 +1,10 @@
 def weights_of(wildcards):
     training = study.experiments[wildcards.experiment].member(wildcards.member)
-    return (
-        f"resources/weights/{training.backbone}.weights.h5"
-        if training.weights == "imagenet"
-        else []
-    )
+    return f"resources/weights/{training.backbone}.weights.h5" if training.weights == "imagenet" else []
 
 
 def training_memory(wildcards):
-    return BACKBONES[
-        study.experiments[wildcards.experiment].member(wildcards.member).backbone
-    ].memory
+    return BACKBONES[study.experiments[wildcards.experiment].member(wildcards.member).backbone].memory
 
 
 localrules:
@@ -42,13 +36,10 @@ rule train:
     threads: 8
     resources:
         gpu=1,
+        mem_mb=training_memory,
     params:
-        settings=lambda wildcards: settings(
-            study.experiments[wildcards.experiment].member(wildcards.member)
-        ),
-        weights=lambda wildcards, input: (
-            f"--weights {input.weights}" if input.weights else ""
-        ),
+        settings=lambda wildcards: settings(study.experiments[wildcards.experiment].member(wildcards.member)),
+        weights=lambda wildcards, input: (f"--weights {input.weights}" if input.weights else ""),
     message:
         "Training {wildcards.member} for {wildcards.experiment}"
     shell:

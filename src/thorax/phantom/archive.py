@@ -39,7 +39,7 @@ def make_archive(settings: config.Phantom, root: Path, workers: int = 1) -> None
         workers: processes; the bytes do not depend on their number.
 
     Raises:
-        ThoraxError: `root` holds an archive that is no phantom, or cannot be written.
+        ThoraxError: `root` holds files but no note of an earlier phantom, a damaged note, or cannot be written.
     """
     root = Path(root)
     _make_room(settings, root)
@@ -72,16 +72,53 @@ def true_lung_mask(settings: config.Phantom, image_id: str) -> np.ndarray:
     )
 
 
+def refuse_foreign_files(root: Path) -> None:
+    """Make sure that a folder is the phantom's own or holds no file.
+
+    Raises:
+        ThoraxError: it holds files, but not the note that every phantom carries.
+    """
+    if (root / SETTINGS).exists():
+        return
+    if any(path.is_symlink() or not path.is_dir() for path in root.rglob("*")):  # Snakemake makes empty folders
+        raise ThoraxError(
+            f"{root} holds files that were not made by the phantom: choose another folder for the synthetic archive."
+        )
+
+
 def _make_room(settings: config.Phantom, root: Path) -> None:
-    """Remove what an earlier phantom left and note the new one's settings."""
+    """Remove the files of an earlier phantom and note the new one's settings, before anything else is written.
+
+    Only what the noted settings lead to is removed, so that no radiograph is lost that somebody else put there. An
+    interrupted making leaves its note, so it can be taken up.
+    """
+    refuse_foreign_files(root)
     note = root / SETTINGS
-    if (root / METADATA).exists() and not note.exists():
-        raise ThoraxError(f"{root / METADATA} was not made by the phantom: choose another folder for the synthetic archive.")
     if note.exists():
-        (root / METADATA).unlink(missing_ok=True)
-        for old in (*root.glob("[0-9]*/*.png"), *root.glob("lung_masks/*/*.png")):
-            old.unlink()
+        for old in _files(_noted_settings(note), root):
+            old.unlink(missing_ok=True)
     store.write_text(json.dumps(settings.model_dump(), indent=1, sort_keys=True), note)
+
+
+def _noted_settings(note: Path) -> config.Phantom:
+    try:
+        return config.parse_text(config.Phantom, note.read_text(encoding="utf-8"), str(note))
+    except (OSError, UnicodeDecodeError, ThoraxError) as error:
+        raise ThoraxError(
+            f"{note} does not hold a phantom's settings: delete its folder, or choose another one for the synthetic archive."
+        ) from error
+
+
+def _files(settings: config.Phantom, root: Path) -> list[Path]:
+    """Every file of the archive with these settings, the metadata table first, without the note."""
+    pictures, masks = plan(settings), root / "lung_masks"
+    return [
+        root / METADATA,
+        root / "boxes.csv",
+        masks / "pairs.csv",
+        *(root / picture.folder / picture.image_id for picture in pictures),
+        *(masks / kind / picture.image_id for picture in _masked(pictures) for kind in ("images", "masks")),
+    ]
 
 
 def _masked(pictures: tuple[Picture, ...]) -> list[Picture]:
