@@ -22,7 +22,8 @@ class Backbone:
         published_scaling: what its ImageNet weights were trained on: "symmetric" = [-1, 1], "standardised" = ImageNet's
             mean and deviation per channel, "unit" = [0, 1].
         scales_itself: its first layers divide by 255, so it is fed [0, 255].
-        memory: MB of host memory that its training takes at small image sizes: mostly the graph of its many layers.
+        memory: MB of host memory that its training takes at small image sizes, libraries that processes share counted once:
+            mostly the graph of its many layers.
         reference: the paper.
     """
 
@@ -35,11 +36,11 @@ class Backbone:
 
 
 BACKBONES: dict[str, Backbone] = {
-    "EfficientNetB0": Backbone("EfficientNetB0", 32, "unit", True, 1800, "Tan and Le 2019, arXiv:1905.11946"),
-    "DenseNet201": Backbone("DenseNet201", 32, "standardised", False, 3000, "Huang et al. 2017, arXiv:1608.06993"),
-    "InceptionV3": Backbone("InceptionV3", 75, "symmetric", False, 2000, "Szegedy et al. 2016, arXiv:1512.00567"),
-    "InceptionResNetV2": Backbone("InceptionResNetV2", 75, "symmetric", False, 3200, "Szegedy et al. 2017, arXiv:1602.07261"),
-    "Xception": Backbone("Xception", 71, "symmetric", False, 1900, "Chollet 2017, arXiv:1610.02357"),
+    "EfficientNetB0": Backbone("EfficientNetB0", 32, "unit", True, 1500, "Tan and Le 2019, arXiv:1905.11946"),
+    "DenseNet201": Backbone("DenseNet201", 32, "standardised", False, 2700, "Huang et al. 2017, arXiv:1608.06993"),
+    "InceptionV3": Backbone("InceptionV3", 75, "symmetric", False, 1700, "Szegedy et al. 2016, arXiv:1512.00567"),
+    "InceptionResNetV2": Backbone("InceptionResNetV2", 75, "symmetric", False, 3000, "Szegedy et al. 2017, arXiv:1602.07261"),
+    "Xception": Backbone("Xception", 71, "symmetric", False, 1700, "Chollet 2017, arXiv:1610.02357"),
     "cnn": Backbone(None, 16, "unit", False, 1200, "three small convolutions, for tests"),
 }
 
