@@ -246,7 +246,7 @@ def _heading(case: Case, number: int, shown: list[int]) -> str:
     text = f"Labels: {', '.join(true) or 'none'}." + "".join(
         f" Not drawn: {count} {kind} {'class' if count == 1 else 'classes'}." for kind, count in missing.items() if count
     )
-    width = 35 * max(3, 1 + len(shown))  # characters that fit
+    width = 27 * max(3, 1 + len(shown))  # characters that fit
     return "\n".join(
         textwrap.wrap(f"Case {number}: {case.image_id}, chosen for {case.chosen_for}", width) + textwrap.wrap(text, width)
     )

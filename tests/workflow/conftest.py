@@ -50,8 +50,9 @@ def tiny_copy(tiny_run, tmp_path) -> Path:
     return Path(shutil.copytree(tiny_run, tmp_path / "run", copy_function=shutil.copy2))
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items) -> None:
-    """Keep these tests on one worker, so that the finished tiny run is made once."""
+    """Keep the tests of a module on one worker, so that its run of the workflow is made once."""
     for item in items:
         if CASES in Path(item.fspath).parents:
-            item.add_marker(pytest.mark.xdist_group("workflow"))
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
