@@ -126,7 +126,8 @@ class TestShards:
         assert len(store.open_packed(self.TABLE, paths).arrays) == 2
 
     def test_an_empty_last_shard_is_no_trouble(self, tmp_path):
-        store.open_packed(self.TABLE, self.paths(tmp_path, [(2, 4, 4), (1, 4, 4), (0, 4, 4)]))
+        packed = store.open_packed(self.TABLE, self.paths(tmp_path, [(2, 4, 4), (1, 4, 4), (0, 4, 4)]))
+        assert [len(array) for array in packed.arrays] == [2, 1, 0]
 
     @pytest.mark.parametrize(
         ("shapes", "words"),
