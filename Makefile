@@ -26,7 +26,7 @@ demo: $(BIN)/.ready ## Liz et al. 2022 on synthetic radiographs, from raw files 
 	@echo "The report: results/report.html (open it in a browser)"
 
 test: $(BIN)/.ready ## all tests
-	pytest -n 2 --dist loadgroup
+	pytest -n 2 --dist loadfile
 
 lint: $(BIN)/.ready ## style, formats, spelling, types
 	ruff check .

@@ -48,11 +48,3 @@ def tiny_run(tmp_path_factory) -> Path:
 def tiny_copy(tiny_run, tmp_path) -> Path:
     """A copy of the finished tiny run that a test may change; times are kept, so that nothing looks out of date."""
     return Path(shutil.copytree(tiny_run, tmp_path / "run", copy_function=shutil.copy2))
-
-
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items) -> None:
-    """Keep the tests of a module on one worker, so that its run of the workflow is made once."""
-    for item in items:
-        if CASES in Path(item.fspath).parents:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
