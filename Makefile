@@ -19,7 +19,7 @@ $(BIN)/.ready: envs/cpu.txt envs/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(BIN)/.ready ## Liz et al. 2022 on synthetic radiographs, from raw files to report (about 12 minutes on 2 cores)
+demo: $(BIN)/.ready ## Liz et al. 2022 on synthetic radiographs, from raw files to report (about 13 minutes on 2 cores)
 	snakemake --profile demo
 	snakemake --profile demo --report results/report.html --quiet
 	@thorax show --table results/tables/demo-liz2022-specific/global.md
