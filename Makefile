@@ -6,7 +6,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export SOURCE_DATE_EPOCH := 1640995200
 export PYTHONHASHSEED := 0
 
-.PHONY: help demo test lint lock clean-demo
+METADATA ?= data/metadata
+AUDIT = audit --config 'run=[]' 'audit={metadata: $(METADATA)}'
+
+.PHONY: help demo audit test lint lock clean-demo
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -24,6 +27,12 @@ demo: $(BIN)/.ready ## Liz et al. 2022 on synthetic radiographs, from raw files 
 	snakemake --profile demo --report results/report.html --quiet
 	@thorax show --table results/tables/demo-liz2022-specific/global.md
 	@echo "The report: results/report.html (open it in a browser)"
+
+audit: $(BIN)/.ready ## the papers' counts beside ours, from METADATA=folder with the archives' metadata files (under a minute)
+	snakemake --cores 2 $(AUDIT)
+	snakemake --cores 2 $(AUDIT) --report results/audit/report.html --quiet
+	@thorax show --table results/audit/*.md results/audit/counts/*.md results/audit/splitters/*.md
+	@echo "The report: results/audit/report.html (open it in a browser)"
 
 test: $(BIN)/.ready ## all tests
 	pytest -n 2 --dist loadfile

@@ -16,6 +16,7 @@ include: "workflow/rules/preprocess.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/ensemble.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/audit.smk"
 
 
 rule all:
@@ -26,12 +27,11 @@ rule all:
             experiment=study.run,
             table=["per_class", "global"],
         ),
-        "results/tables/screening.html",
-        "results/tables/summary.html",
         data_pages(),
         lungs_figures(),
         expand("results/figures/{experiment}/training.html", experiment=study.run),
         expand("results/figures/{experiment}/heatmaps.html", experiment=study.run),
+        audit_pages(),
 
 
 onstart:

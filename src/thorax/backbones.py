@@ -103,7 +103,10 @@ def _load(constructor: Callable[..., Any], inputs: Any, weights: str | None) -> 
     import keras
 
     if weights is not None and not Path(weights).is_file():
-        raise ThoraxError(f"{weights} is not there: run 'thorax weights' for this backbone, or copy its weights to this place.")
+        raise ThoraxError(
+            f"{weights} is not there: run 'thorax download weights/{constructor.__name__} --root {Path(weights).parent}' on a "
+            "machine with a network, or copy the file to this place."
+        )
     try:
         model = constructor(include_top=False, weights=weights, input_tensor=inputs)
     except (ValueError, OSError, KeyError) as error:
@@ -172,27 +175,3 @@ def _tiny(x: Any) -> tuple[Any, list]:
             x = layer(x)
             layers.append(layer)
     return x, layers
-
-
-def fetch_weights(name: str, out: str) -> None:
-    """Save a backbone's published ImageNet weights under `out` (a .weights.h5 file).
-
-    Raises:
-        ThoraxError: they cannot be downloaded from here.
-    """
-    import keras
-
-    from thorax.store import atomic
-
-    entry = find(name, 10_000)
-    if entry.constructor is None:
-        raise ThoraxError(f"backbone {name} has no published weights: set weights: none for it.")
-    try:
-        model = getattr(keras.applications, entry.constructor)(include_top=False, weights="imagenet", input_shape=(224, 224, 3))
-    except Exception as error:  # keras wraps every network error in a plain Exception
-        raise ThoraxError(
-            f"The ImageNet weights of {name} cannot be downloaded from here: run 'thorax weights --backbone {name} --out {out}' on a "
-            "machine with a network and copy the file to the same place."
-        ) from error
-    with atomic(out) as temporary:
-        model.save_weights(temporary)

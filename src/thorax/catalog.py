@@ -20,7 +20,7 @@ CATALOG = pa.schema(
         "negative": pa.list_(pa.string()),
         "uncertain": pa.list_(pa.string()),
         "label_source": pa.string(),  # who labelled: Physician, RNN_model, text-mined, ...
-        "official_split": pa.string(),  # train, test or null
+        "official_split": pa.string(),  # train, val, test or null
         "photometric": pa.string(),  # MONOCHROME1 (bright is air) or MONOCHROME2
     }
 )

@@ -50,11 +50,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with _termination_unwinds():
             arguments.run(arguments)
-    except _Terminated:
-        print("thorax: terminated; nothing half-written was kept.", file=sys.stderr)
+    except _Terminated as stop:
+        print(f"thorax: terminated; {_what_stays(stop)}.", file=sys.stderr)
         return TERMINATED
-    except KeyboardInterrupt:
-        print("thorax: interrupted; nothing half-written was kept.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"thorax: interrupted; {_what_stays(stop)}.", file=sys.stderr)
         return 130
     except ThoraxError as error:
         if arguments.debug:
@@ -70,6 +70,20 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 1
     return 0
+
+
+def _what_stays(stop: BaseException) -> str:
+    """What an interrupted verb leaves; most leave nothing, the others say it in a note."""
+    return "; ".join(getattr(stop, "__notes__", [])) or "nothing half-written was kept"
+
+
+def _download(a: Arguments) -> None:
+    from thorax import download
+
+    if a.list:
+        print(download.describe(a.group, a.root))
+    else:
+        download.download(a.group, a.root, a.out)
 
 
 def _phantom(a: Arguments) -> None:
@@ -105,7 +119,25 @@ def _labels(a: Arguments) -> None:
 def _split(a: Arguments) -> None:
     from thorax import split
 
-    split.make_split(_settings(a, config.Split), a.labels, a.out, a.quality)
+    split.make_split(_settings(a, config.Split), a.labels, a.catalog, a.out, a.quality)
+
+
+def _audit(a: Arguments) -> None:
+    from thorax import audit
+
+    audit.make_label_set_audit(a.catalog, a.labels, a.split, a.out)
+
+
+def _audit_overview(a: Arguments) -> None:
+    from thorax import audit
+
+    audit.make_overview(_named(a.catalogs), a.audited, _named(a.qualities), a.absent, a.out)
+
+
+def _compare_splitters(a: Arguments) -> None:
+    from thorax import splitters
+
+    splitters.make_comparison(a.labels, _settings(a, config.Split), a.out)
 
 
 def _segmenter(a: Arguments) -> None:
@@ -134,13 +166,6 @@ def _images(a: Arguments) -> None:
     from thorax import preprocess
 
     preprocess.make_images(_settings(a, config.ImageSet), a.array, a.ingested, a.shard, a.lungs, a.out)
-
-
-def _weights(a: Arguments) -> None:
-    from thorax import backbones, runtime
-
-    runtime.prepare(0, 1)
-    backbones.fetch_weights(a.backbone, a.out)
 
 
 def _train(a: Arguments) -> None:
@@ -212,9 +237,21 @@ def _csv_page(a: Arguments) -> None:
 
 
 def _figure_labels(a: Arguments) -> None:
-    from thorax import figures
+    from thorax import label_figures
 
-    figures.label_distribution(a.labels, a.split, a.title, a.out)
+    label_figures.label_distribution(a.labels, a.split, a.title, a.out)
+
+
+def _figure_cooccurrence(a: Arguments) -> None:
+    from thorax import label_figures
+
+    label_figures.cooccurrence(a.labels, a.title, a.out, a.classes)
+
+
+def _figure_terms(a: Arguments) -> None:
+    from thorax import term_figure
+
+    term_figure.term_section(a.catalog, _settings(a, config.LabelSet), a.archive, a.title, a.out, a.term)
 
 
 def _figure_training(a: Arguments) -> None:
@@ -236,7 +273,7 @@ def _config_reference(a: Arguments) -> None:
 
 
 def _show(a: Arguments) -> None:
-    print(_there(a.table).read_text(encoding="utf-8"), end="")
+    print("\n".join(_there(table).read_text(encoding="utf-8") for table in a.table), end="")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -258,12 +295,21 @@ def _parser() -> argparse.ArgumentParser:
     threads = ("--threads", {"type": _at_least(1), "default": 1, "help": "CPU threads (default 1)"})
     seed = ("--seed", {"type": _at_least(0), "default": 0, "help": "same seed, same result (default 0)"})
     shard = ("--shard", {"type": _at_least(0), "required": True, "help": "number of the shard, from 0"})
+    archive = ("--archive", {"required": True, "choices": _choices(config.Dataset, "archive"), "help": "whose labels"})
     catalog, ingested = _path("--catalog", "catalog table"), _path("--ingested", "table of ingested images")
     labels, split = _path("--labels", "label set"), _path("--split", "split")
     images = _paths("--images", "packed training images, all shards in order")
     data = ("--data", {"required": True, "choices": _choices(config.Experiment, "data"), "help": "what it was run on"})
     title = ("--title", {"required": True, "help": "heading"})
 
+    verb(
+        "download", _download, "fetch, check and unpack what may be downloaded, and say how to get the rest",
+        ("group", {"nargs": "+", "metavar": "GROUP",
+                   "help": "nih, montgomery, shenzhen, padchest, chexpert, or weights/ and a backbone, as in weights/Xception"}),
+        _path("--root", "folder to put it in (default: under data/, or resources/weights/)", required=False),
+        ("--list", {"action": "store_true", "help": "show the files with length, checksum, terms and page, and fetch nothing"}),
+        _path("--out", "CSV of files, lengths and checksums, to write", required=False),
+    )  # fmt: skip
     verb("phantom", _phantom, "make an archive of synthetic radiographs", settings, _path("--root", "folder to make"), threads)
     verb(
         "catalog", _catalog, "read an archive's metadata into one table",
@@ -279,15 +325,27 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verb(
         "labels", _labels, "group, count and select the classes of a label set",
-        settings, ("--archive", {"required": True, "choices": _choices(config.Dataset, "archive"), "help": "whose labels"}),
-        catalog,
+        settings, archive, catalog,
         _path("--ingested", "table of ingested images; without it every image counts", required=False),
         _path("--out", "label set to write"), _path("--report", "CSV of classes kept and dropped, to write"),
     )  # fmt: skip
     verb(
         "split", _split, "assign patients to train, val and test, stratified over all classes",
         settings, _paths("--labels", "the label sets that share the split"),
+        _path("--catalog", "catalog table with the archive's official lists; needed with official: true", required=False),
         _path("--out", "split to write"), _path("--quality", "CSV of counts and quotas, to write"),
+    )  # fmt: skip
+    folder = _path("--out", "folder to write to")
+    verb("audit", _audit, "a label set's counts beside those in papers, from metadata alone", catalog, labels, split, folder)
+    verb(
+        "audit-overview", _audit_overview, "archives, label sets and splits beside the published numbers",
+        _pairs("--catalogs", "data sets"), _paths("--audited", "CSV file of each label set's audit"),
+        _pairs("--qualities", "each split's CSV of counts and quotas"),
+        ("--absent", {"nargs": "*", "default": [], "help": "data sets whose metadata is not here"}), folder,
+    )  # fmt: skip
+    verb(
+        "compare-splitters", _compare_splitters, "our split of one label set beside those of other libraries",
+        settings, labels, folder,
     )  # fmt: skip
     verb(
         "segmenter", _segmenter, "train the U-Net for lungs",
@@ -308,10 +366,6 @@ def _parser() -> argparse.ArgumentParser:
         "images", _images, "crop and resize one shard to training images",
         settings, _path("--array", "the shard's packed images"), ingested, shard,
         _path("--lungs", "the shard's table of crop boxes", required=False), _path("--out", "training images to write"),
-    )  # fmt: skip
-    verb(
-        "weights", _weights, "download a backbone's ImageNet weights",
-        ("--backbone", {"required": True}), _path("--out", "file to write, .weights.h5"),
     )  # fmt: skip
     verb(
         "train", _train, "train one network",
@@ -364,6 +418,16 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     stem = _path("--out", "figure to write, without suffix")
     verb("figure-labels", _figure_labels, "label distribution (Figures 5 and 6)", labels, split, title, stem)
+    verb(
+        "figure-cooccurrence", _figure_cooccurrence, "which classes come together",
+        labels, ("--classes", {"type": _at_least(2), "help": "show only so many, the most frequent"}), title, stem,
+    )  # fmt: skip
+    verb(
+        "figure-terms", _figure_terms, "a section of the archive's term tree with its images (Figure 4)",
+        catalog, settings, archive,
+        ("--term", {"help": "its topmost term (default: fracture or, where no image has it, the one with most terms in the data)"}),
+        title, stem,
+    )  # fmt: skip
     verb("figure-training", _figure_training, "losses by epoch", _pairs("--histories", "members' histories"), title, stem)
     verb(
         "figure-lungs", _figure_lungs, "original, mask, crop and network input of several cases (Figure 3)",
@@ -371,7 +435,7 @@ def _parser() -> argparse.ArgumentParser:
         _paths("--masks", "masks"), images, seed, stem,
     )  # fmt: skip
     verb("config-reference", _config_reference, "write docs/configuration.md and its JSON schema", _path("--out", "folder"))
-    verb("show", _show, "print a table for people", _path("--table", "Markdown or text file"))
+    verb("show", _show, "print tables for people", _paths("--table", "Markdown or text files"))
     return parser
 
 

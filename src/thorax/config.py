@@ -68,13 +68,24 @@ class Phantom(Block):
 class Dataset(Block):
     """One archive of radiographs."""
 
-    archive: Literal["padchest", "nih"] = Field(description="whose on-disk form the archive has")
+    archive: Literal["padchest", "nih", "chexpert", "own"] = Field(
+        description="whose on-disk form the archive has; own: your images and a CSV file, see docs/data.md"
+    )
     root: Folder = Field(description="the archive's folder")
+    download: bool = Field(False, description="fetch what is missing into root before the first run (nih only)")
     views: list[str] = Field(["PA"], min_length=1, description="views that are ingested: the union of what label sets use")
     shards: int = Field(8, ge=1, description="files into which the packed images are split")
     max_bad_share: Fraction = Field(0.01, description="a larger share of unreadable images stops the run")
     max_pixels: int = Field(50_000_000, ge=1, description="an image with more pixels is refused as absurdly large")
     phantom: Phantom | None = Field(None, description="make this archive instead of expecting it")
+
+    @model_validator(mode="after")
+    def _download_is_possible(self) -> "Dataset":
+        if self.download and self.archive != "nih":
+            raise ValueError(f"download: true is for archive nih only; `thorax download {self.archive}` says how to get yours")
+        if self.download and self.phantom is not None:
+            raise ValueError("download: true and phantom exclude each other")
+        return self
 
 
 class LabelSet(Block):
@@ -88,10 +99,19 @@ class LabelSet(Block):
     min_images: int = Field(1, ge=1, description="a class with fewer images is left out")
     min_patients: int = Field(1, ge=1, description="a class with fewer patients is left out")
     exclude: list[str] = Field([], description="classes that are left out whatever their number")
+    two_parents: Literal["all", "first"] = Field(
+        "all", description="general classes of a term with several parents: those of all of them, or of the first in the tree"
+    )
+    uncertain: Literal["ignore", "zeros", "ones"] = Field(
+        "ignore",
+        description="a label that is stated as uncertain: skipped by loss and metrics (U-Ignore), negative (U-Zeros) or "
+        "positive (U-Ones); Irvin et al. 2019",
+    )
     drop_channels: list[int] = Field([], description="leave out images stored with so many channels, e.g. [4]")
-    keep_unlabelled: bool = Field(
-        False,
-        description="keep images that have labels but none of the classes, as all-negative rows, instead of dropping them",
+    without_class: Literal["drop", "keep_labelled", "keep"] = Field(
+        "drop",
+        description="images without a positive class: left out; kept as all-negative rows where the archive gives them some label; "
+        "or all kept",
     )
 
 
@@ -104,6 +124,10 @@ class Split(Block):
     train: Fraction = Field(0.7, description="share of the images")
     val: Fraction = Field(0.1, description="share of the images")
     test: Fraction = Field(0.2, description="share of the images")
+    official: bool = Field(
+        False,
+        description="test on the archive's own test list; the other patients are divided into train and val as train : val",
+    )
     seed: Seed = Field(0, description="same seed, same split")
 
     @model_validator(mode="after")
@@ -119,6 +143,9 @@ class Segmenter(Block):
     """A U-Net for lungs and the pairs of radiograph and mask that it learns from."""
 
     pairs: Folder = Field(description="folder with pairs.csv, images/ and masks/ (255 = lung)")
+    download: Annotated[list[Literal["montgomery", "shenzhen"]], AfterValidator(_without_repeats)] = Field(
+        [], description="published pairs that are fetched into this folder before the first run"
+    )
     train_patients_of: Name | None = Field(
         None,
         description="use only pairs of this split's training patients; needed where pairs and archive share patients",
@@ -247,6 +274,17 @@ class Experiment(Block):
         return ValidationError.from_exception_data("member", details)
 
 
+class Audit(Block):
+    """The paper's counts beside ours, from metadata alone: `make audit`."""
+
+    metadata: Folder | None = Field(
+        None, description="one folder with the metadata files of all archives; null: each in its root"
+    )
+    compare: dict[Name, Name] = Field(
+        {}, description="label sets, each with a split, on which our splitter is compared with those of other libraries"
+    )
+
+
 class Config(Block):
     """The whole configuration."""
 
@@ -256,7 +294,10 @@ class Config(Block):
     segmenters: dict[Name, Segmenter] = Field({}, description="networks that find lungs")
     image_sets: dict[Name, ImageSet] = Field(description="ways to make training images")
     experiments: dict[Name, Experiment] = Field(description="studies")
-    run: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(min_length=1, description="the experiments to make")
+    audit: Audit = Field(Audit(), description="counts in papers beside ours")
+    run: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
+        description="the experiments to make; none where only the audit is wanted"
+    )
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Config":
@@ -283,6 +324,9 @@ class Config(Block):
             self._known("segmenters", image_set.segmenter, "image_sets", key, "segmenter")
         for key in self.experiments:
             self._experiment_fits_together(key)
+        for compared, shares_of in self.audit.compare.items():
+            self._known("label_sets", compared, "audit", "compare")
+            self._known("splits", shares_of, "audit", "compare", compared)
         for name in self.run:
             self._known("experiments", name, "run")
         return self

@@ -13,6 +13,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "datasets.*.phantom": config.Phantom,
     "label_sets": config.LabelSet,
     "splits": config.Split,
+    "audit": config.Audit,
     "segmenters": config.Segmenter,
     "image_sets": config.ImageSet,
     "experiments": config.Experiment,
@@ -58,7 +59,7 @@ WORDS = {"string": "text", "integer": "whole number", "number": "number", "boole
 def _type(entry: dict[str, Any]) -> str:
     """A property of a JSON schema in words."""
     if "enum" in entry:
-        return ", ".join(entry["enum"])
+        return ", ".join(map(str, entry["enum"]))
     if "anyOf" in entry:
         return " or ".join(_type(choice) for choice in entry["anyOf"])
     if "$ref" in entry:

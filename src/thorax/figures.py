@@ -1,4 +1,4 @@
-"""Figures of the paper: label distribution, preprocessing steps and training curves, as PNG and SVG.
+"""Figures of the paper, as PNG and SVG: the common look, preprocessing steps and training curves.
 
 The same inputs give the same bytes: no dates, a fixed hash salt, and matplotlib's own defaults whatever the user's
 matplotlibrc says. Figures are built without pyplot, so nothing global is left behind.
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from thorax import images, store, typeset
-from thorax.catalog import HISTORY_COLUMNS, SPLIT_NAMES, class_columns
+from thorax.catalog import HISTORY_COLUMNS, SPLIT_NAMES
 from thorax.errors import ThoraxError
 
 if TYPE_CHECKING:
@@ -83,87 +83,6 @@ def pixels(figure: "Figure", dpi: int = DPI) -> np.ndarray:
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]
-
-
-def label_distribution(labels: Path, split: Path, title: str, out: Path) -> None:
-    """Figures 5 and 6 of Liz et al. 2022: images by number of labels, and the share of each class.
-
-    Args:
-        labels: a label set's table.
-        split: table that assigns every image of it to train, val or test.
-        title: heading.
-        out: figure to write, without suffix.
-
-    Raises:
-        ThoraxError: an image of the label set is not in the split.
-    """
-    table = store.read_table(labels)
-    parts = store.read_table(split, ["image_id", "split"]).set_index("image_id")["split"].reindex(table["image_id"])
-    if parts.isna().any():
-        raise ThoraxError(f"{split} has no part for image {parts.index[parts.isna()][0]!r} of {labels}: remake the split.")
-    positive = table[class_columns(table)] == 1
-    save(draw_label_distribution(positive, parts.to_numpy(), title), out, title)
-
-
-def draw_label_distribution(positive: pd.DataFrame, parts: np.ndarray, title: str) -> "Figure":
-    """Draw the two panels of `label_distribution`.
-
-    Args:
-        positive: (images, classes) bool.
-        parts: (images,) train, val or test.
-        title: heading.
-    """
-    from matplotlib.figure import Figure
-
-    counts = positive.sum()
-    order = sorted(positive.columns, key=lambda name: (-counts[name], name))
-    above, below = 2.3, 0.9 + 0.19 * len(order)
-    with style():
-        figure = Figure(figsize=(8, above + below + 0.6), layout="constrained")
-        top, bottom = figure.subplots(2, 1, height_ratios=[above, below])
-        figure.suptitle(
-            f"{title}\n{len(positive):,} images, {len(order)} classes, {int(counts.sum()):,} labels", x=0.01, ha="left"
-        )
-        _draw_label_counts(top, positive.sum(axis=1).to_numpy())
-        _draw_class_shares(bottom, positive[order], parts)
-    return figure
-
-
-def _draw_label_counts(axes: "Axes", labels_per_image: np.ndarray) -> None:
-    counts = np.bincount(labels_per_image)
-    first = 0 if counts[0] else 1
-    bars = axes.bar(np.arange(first, len(counts)), counts[first:], color=BLUE)
-    axes.bar_label(bars, [f"{count:,}" for count in counts[first:]], padding=2, fontsize=8)
-    shown = counts[first:][counts[first:] > 0]
-    if shown.size and shown.max() > LOG_FROM * shown.min():
-        axes.set_yscale("log")
-        axes.set_ylim(0.5, 4 * shown.max())
-    else:
-        axes.margins(y=0.15)
-    axes.set(
-        title="(a) Images by number of labels", xlabel="labels of an image", ylabel="images", xticks=range(first, len(counts))
-    )
-
-
-def _draw_class_shares(axes: "Axes", positive: pd.DataFrame, parts: np.ndarray) -> None:
-    """One bar per class, divided into the parts of the split; `positive` has its columns in the order to draw."""
-    images_in_all, mentions = len(positive), max(int(positive.to_numpy().sum()), 1)
-    place = np.arange(len(positive.columns))
-    left = np.zeros(len(place))
-    for part in SPLIT_NAMES:
-        share = 100 * positive[parts == part].sum().to_numpy() / images_in_all
-        axes.barh(place, share, left=left, height=0.75, color=SPLIT_COLOURS[part], label=part)
-        left += share
-    for row, (count, share) in enumerate(zip(positive.sum(), left, strict=True)):
-        text = f"{count:,} ({share:.{1 if share >= 1 else 2}f}%)"
-        axes.annotate(text, (share, row), (3, 0), textcoords="offset points", va="center", fontsize=8)
-    axes.set(title="(b) Share of each class", xlabel="% of the images", yticks=place, yticklabels=positive.columns)
-    axes.set(ylim=(len(place) - 0.4, -0.6), xlim=(0, 1.2 * max(left.max(), 1e-9)))
-    axes.tick_params(axis="y", length=0, labelsize=8)
-    axes.legend(loc="lower right", title="part of the split")
-    ratio = images_in_all / mentions
-    there, back = (lambda x: np.asarray(x, float) * ratio), (lambda x: np.asarray(x, float) / ratio)
-    axes.secondary_xaxis("top", functions=(there, back)).set_xlabel("% of all labels")
 
 
 def training_curves(histories: dict[str, Path], title: str, out: Path) -> None:

@@ -18,10 +18,10 @@ from thorax.errors import ThoraxError
 TERM_TABLES = {"padchest": Path(__file__).with_name("data") / "padchest_terms.csv"}  # archives whose labels form a tree
 UMBRELLAS = ("radiological finding", "differential diagnosis", "localization")  # roots that only hold other terms together
 
-REPORT_COLUMNS = ("class", "images", "patients", "status", "in_tree")
+REPORT_COLUMNS = ("class", "images", "patients", "uncertain", "status", "in_tree")
 CONSIDERED = "(images considered)"  # rows of the report that are no class
 WITHOUT_LABELS = "(without any label)"
-NO_CLASS_LEFT = "(without a kept class)"
+NO_CLASS_LEFT = "(without a positive class)"
 LABEL_SET = "(label set)"
 
 
@@ -61,17 +61,23 @@ class TermTree:
     def __contains__(self, term: str) -> bool:
         return term in self.parents
 
-    def general(self, term: str) -> tuple[str, ...]:
+    def general(self, term: str, two_parents: str = "all") -> tuple[str, ...]:
         """The term's topmost ancestors below the umbrella roots, sorted; several where the term has several parents.
 
         A term that is topmost itself (a root such as normal or exclude, or unchanged) maps to itself, and so does a term that
         is not in the tree.
+
+        Args:
+            term: a label.
+            two_parents: "all" climbs from a term with several parents to each of them, "first" to the tree's first only.
         """
         parents = self.parents.get(term, ())
         if not parents:
             return (term,)
+        if two_parents == "first":
+            parents = parents[:1]
         topmost = {term} if any(parent in UMBRELLAS for parent in parents) else set()
-        above = (self.general(parent) for parent in parents if parent not in UMBRELLAS)
+        above = (self.general(parent, two_parents) for parent in parents if parent not in UMBRELLAS)
         return tuple(sorted(topmost.union(*above)))
 
 
@@ -82,9 +88,10 @@ class LabelTable:
     Args:
         frame: image_id, patient_id and one int8 column per class (1, 0, -1 = ignored), sorted by image_id.
         classes: by number of images, the largest first; ties by name.
-        report: `REPORT_COLUMNS`, one row per class of the data with its status (kept, excluded, too few images, too few
-            patients) and whether the archive's term tree has it (null where there is no tree); then the rows in parentheses,
-            which count images that were considered, dropped and kept.
+        report: `REPORT_COLUMNS`, one row per class of the data: its positive images and their patients, the images where it is
+            ignored as uncertain, its status (kept, excluded, too few images, too few patients) and whether the archive's term
+            tree has it (null where there is no tree); then the rows in parentheses, which count images that were considered,
+            dropped and kept.
         unknown: labels of the data that are not in the tree; each is a class of its own.
     """
 
@@ -101,8 +108,8 @@ def build(
 
     An image counts if its view is one of `settings.views` and, where `ingested` is given, if it is readable and not stored with
     one of `settings.drop_channels` (from the catalog alone channels are not known, and all images count). Images that are left
-    without a class are dropped (Liz et al. 2022, section 3.1), or kept as all-negative rows with `keep_unlabelled`; images that
-    come without any label are always dropped, since nothing is known of them. A class that is only uncertain is ignored (-1).
+    without a positive class are dropped (Liz et al. 2022, section 3.1), or kept as all-negative rows, see `without_class`. A
+    label that is uncertain and not also stated as present is ignored (-1), negative or positive, as `settings.uncertain` says.
 
     Args:
         settings: grouping, minimum counts, exclusions.
@@ -120,12 +127,15 @@ def build(
         raise ThoraxError(
             f"label_sets.{name}.grouping is general, but archive {archive!r} has no term tree: write grouping: specific."
         )
-    groups = _groups(catalog, tree if settings.grouping == "general" else None)
+    groups = _groups(catalog, tree if settings.grouping == "general" else None, settings.two_parents)
     _check_exclusions(settings, groups, name)
     images = _countable(settings, catalog, ingested, name)
     positive = _mentions(images["positive"], groups)
     uncertain = _mentions(images["uncertain"], groups)
-    report = _count(positive, images["patient_id"])
+    if settings.uncertain != "ignore":
+        positive = pd.concat([positive, uncertain]).drop_duplicates() if settings.uncertain == "ones" else positive
+        uncertain = uncertain[:0]
+    report = _count(positive, uncertain, images["patient_id"])
     report["status"] = _status(report, settings)
     report["in_tree"] = None if tree is None else [term in tree for term in report["class"]]
     classes = report.loc[report["status"] == "kept", "class"].tolist()
@@ -134,17 +144,19 @@ def build(
     matrix = _matrix(positive, uncertain, len(images), classes)
     labelled = (images["positive"].map(len) + images["negative"].map(len) + images["uncertain"].map(len)).to_numpy() > 0
     with_class = (matrix == 1).any(axis=1)
-    keep = labelled if settings.keep_unlabelled else with_class
+    keep = {"drop": with_class, "keep_labelled": with_class | labelled, "keep": np.ones(len(images), bool)}[
+        settings.without_class
+    ]
     frame = pd.concat([images[["image_id", "patient_id"]], pd.DataFrame(matrix, columns=classes)], axis=1)[keep]
     summary = {
         CONSIDERED: (np.ones(len(images), bool), ""),
-        WITHOUT_LABELS: (~labelled, "dropped"),
-        NO_CLASS_LEFT: (labelled & ~with_class, "kept as negative" if settings.keep_unlabelled else "dropped"),
+        WITHOUT_LABELS: (~labelled, "kept as negative" if settings.without_class == "keep" else "dropped"),
+        NO_CLASS_LEFT: (labelled & ~with_class, "dropped" if settings.without_class == "drop" else "kept as negative"),
         LABEL_SET: (keep, "kept"),
     }
-    rows = [(key, rows.sum(), images["patient_id"][rows].nunique(), text, None) for key, (rows, text) in summary.items()]
+    rows = [(key, rows.sum(), images["patient_id"][rows].nunique(), None, text, None) for key, (rows, text) in summary.items()]
     report = pd.concat([report, pd.DataFrame(rows, columns=list(REPORT_COLUMNS), dtype=object)], ignore_index=True)
-    report = report.astype({"images": "int64", "patients": "int64"})
+    report = report.astype({"images": "int64", "patients": "int64", "uncertain": "Int64"})
     mentioned = set(chain.from_iterable(images["positive"])) | set(chain.from_iterable(images["uncertain"]))
     unknown = () if tree is None else tuple(sorted(label for label in mentioned if label not in tree))
     return LabelTable(frame.reset_index(drop=True), tuple(classes), report, unknown)
@@ -166,15 +178,17 @@ def make_label_set(
     columns = ["image_id", "patient_id", "view", "positive", "negative", "uncertain"]
     known = None if ingested is None else store.read_table(ingested, ["image_id", "ok", "channels"])
     table = build(settings, archive, store.read_table(catalog, columns), known, Path(out).stem)
+    if table.unknown:
+        print(f"In the data but not in the term tree, each a class of its own: {', '.join(table.unknown)}.")
     with store.atomic(out) as new_labels, store.atomic(report) as new_report:  # both or neither
         store.write_table(table.frame, new_labels, catalogs.labels_schema(list(table.classes)))
         store.write_text(table.report.to_csv(index=False, lineterminator="\n"), new_report)
 
 
-def _groups(catalog: pd.DataFrame, tree: TermTree | None) -> dict[str, tuple[str, ...]]:
+def _groups(catalog: pd.DataFrame, tree: TermTree | None, two_parents: str) -> dict[str, tuple[str, ...]]:
     """The classes that each label of the data belongs to."""
     labels = set(chain.from_iterable(catalog["positive"])) | set(chain.from_iterable(catalog["uncertain"]))
-    return {label: (label,) if tree is None else tree.general(label) for label in sorted(labels)}
+    return {label: (label,) if tree is None else tree.general(label, two_parents) for label in sorted(labels)}
 
 
 def _check_exclusions(settings: LabelSet, groups: dict[str, tuple[str, ...]], name: str) -> None:
@@ -222,9 +236,12 @@ def _mentions(lists: Iterable[Sequence[str]], groups: dict[str, tuple[str, ...]]
     return exploded.drop_duplicates(ignore_index=True)
 
 
-def _count(mentions: pd.DataFrame, patients: pd.Series) -> pd.DataFrame:
-    counted = mentions.assign(patient=patients.to_numpy()[mentions["image"].to_numpy(np.int64)]).groupby("class", sort=True)
-    report = counted.agg(images=("image", "size"), patients=("patient", "nunique")).reset_index()
+def _count(positive: pd.DataFrame, uncertain: pd.DataFrame, patients: pd.Series) -> pd.DataFrame:
+    counted = positive.assign(patient=patients.to_numpy()[positive["image"].to_numpy(np.int64)]).groupby("class")
+    report = pd.DataFrame({"images": counted.size(), "patients": counted["patient"].nunique()})
+    only_uncertain = uncertain.merge(positive, how="left", indicator=True).query("_merge == 'left_only'")
+    report = report.join(only_uncertain.groupby("class").size().rename("uncertain"), how="outer").fillna(0).astype("int64")
+    report = report.rename_axis("class").reset_index()
     return report.sort_values(["images", "class"], ascending=[False, True], ignore_index=True)
 
 
@@ -239,7 +256,7 @@ def _status(report: pd.DataFrame, settings: LabelSet) -> np.ndarray:
 
 def _check_classes(report: pd.DataFrame, settings: LabelSet, name: str) -> None:
     """A single class is a problem only where images without it are kept: otherwise it would be positive everywhere."""
-    needed = 1 if settings.keep_unlabelled else 2
+    needed = 2 if settings.without_class == "drop" else 1
     kept = int((report["status"] == "kept").sum())
     if kept >= needed:
         return

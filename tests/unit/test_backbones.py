@@ -75,6 +75,32 @@ def test_momentum_reaches_every_normalisation():
     assert norms == [0.8] * 3
 
 
+def save_as_published(model, path):
+    """Write weights as keras publishes them: HDF5, one group per layer, as Keras 2 did."""
+    import h5py
+    from keras.src.legacy.saving import legacy_h5_format
+
+    with h5py.File(path, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, backbone in backbones.BACKBONES.items() if backbone.constructor])
+def test_every_layer_gets_its_own_weights_from_a_published_file(name, tmp_path):
+    import keras
+
+    published = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(80, 80, 3))
+    save_as_published(published, tmp_path / f"{name}.h5")
+    settings = Training(backbone=name, input_scaling="backbone")
+    model, _ = build_model(settings, 80, 2, str(tmp_path / f"{name}.h5"))
+    given = [layer for layer in published.layers if backbones.is_convolution(layer)]
+    taken = [layer for layer in model.layers if backbones.is_convolution(layer)]
+    assert len(given) == len(taken)
+    for one, other in zip(given, taken, strict=True):
+        for left, right in zip(one.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
 @pytest.mark.slow
 def test_imagenet_weights_from_a_file_standardise_as_efficientnet_was_published(tmp_path):
     import keras
@@ -83,9 +109,9 @@ def test_imagenet_weights_from_a_file_standardise_as_efficientnet_was_published(
     normalization = next(layer for layer in published.layers if isinstance(layer, keras.layers.Normalization))
     # as in the published file: mean, and the deviation in the place of the variance
     normalization.set_weights([np.float32(backbones.IMAGENET_MEAN), np.float32(backbones.IMAGENET_DEVIATION), np.int32(0)])
-    published.save_weights(tmp_path / "EfficientNetB0.weights.h5")
+    save_as_published(published, tmp_path / "EfficientNetB0.h5")
     settings = Training(backbone="EfficientNetB0")
-    model, _ = build_model(settings, 32, 2, str(tmp_path / "EfficientNetB0.weights.h5"))
+    model, _ = build_model(settings, 32, 2, str(tmp_path / "EfficientNetB0.h5"))
     stem = keras.Model(
         model.input, next(layer.output for layer in model.layers if isinstance(layer, keras.layers.Normalization))
     )
@@ -98,11 +124,11 @@ def test_imagenet_weights_from_a_file_standardise_as_efficientnet_was_published(
 
 def test_a_missing_or_foreign_weights_file_is_named(tmp_path):
     settings = Training(backbone="Xception")
-    with pytest.raises(ThoraxError, match=r"no\.weights\.h5 is not there"):
-        build_model(settings, 80, 2, str(tmp_path / "no.weights.h5"))
-    (tmp_path / "junk.weights.h5").write_bytes(b"junk")
-    with pytest.raises(ThoraxError, match=r"junk\.weights\.h5 does not hold the weights of Xception"):
-        build_model(settings, 80, 2, str(tmp_path / "junk.weights.h5"))
+    with pytest.raises(ThoraxError, match=r"no\.h5 is not there: run 'thorax download weights/Xception --root "):
+        build_model(settings, 80, 2, str(tmp_path / "no.h5"))
+    (tmp_path / "junk.h5").write_bytes(b"junk")
+    with pytest.raises(ThoraxError, match=r"junk\.h5 does not hold the weights of Xception"):
+        build_model(settings, 80, 2, str(tmp_path / "junk.h5"))
 
 
 @pytest.mark.slow

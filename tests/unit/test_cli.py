@@ -82,7 +82,7 @@ def test_a_defect_of_ours_is_one_line_too(capsys, monkeypatch, tmp_path):
         ["cases", "--labels", "l", "--split", "s", "--out", "o", "--count", "-1"],
         ["cases", "--labels", "l", "--split", "s", "--out", "o", "--count", "1", "--seed", "-1"],
         ["metrics", "--labels", "l", "--split", "s", "--predictions", "a=b", "--out", "o", "--replicates", "0"],
-        ["labels", "--settings", "{}", "--archive", "chexpert", "--catalog", "c", "--out", "o", "--report", "r"],
+        ["labels", "--settings", "{}", "--archive", "mimic", "--catalog", "c", "--out", "o", "--report", "r"],
         ["summary", "--labels", "a=b", "--splits", "a=b", "--out", "o"],  # no --data
         ["screening", "--ingested", "a=b", "--out", "o"],
     ],
@@ -93,7 +93,7 @@ def test_impossible_arguments_are_refused_before_the_step_starts(capsys, argumen
     assert caught.value.code == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"thorax {arguments[0]}: error: ")
-    assert any(words in last for words in ("is not a whole number of", "invalid choice: 'chexpert'", "required: --data"))
+    assert any(words in last for words in ("is not a whole number of", "invalid choice: 'mimic'", "required: --data"))
 
 
 def test_the_archives_of_the_command_line_are_those_of_the_registry():

@@ -53,7 +53,7 @@ def test_the_demo_overlays_the_paper_config():
     ("text", "sentence"),
     [
         ("{archive: padchest}", r"x: root is missing; add it\."),
-        ("{archive: mimic, root: a}", r"x: archive: .*'padchest' or 'nih' \(it is 'mimic'\); correct it\."),
+        ("{archive: mimic, root: a}", r"x: archive: .*'chexpert' or 'own' \(it is 'mimic'\); correct it\."),
         ("{archive: nih, root: a, shard: 2}", r"x: shard is not a known key"),
         ("{archive: [", r"x is not valid YAML"),
     ],

@@ -287,6 +287,26 @@ def test_nih_images_are_found_in_every_layout(tmp_path):
     assert nih.has_images(tmp_path)
 
 
+def test_nih_present_file_calls_the_sex_sex(tmp_path):
+    row = "00000001_001.png,Mass,1,1,58,{},PA,1,1,1,1\n"
+    (tmp_path / NIH_CSV).write_text(NIH_HEADER.replace("Patient Gender", "Patient Sex") + row.format("F"))
+    assert nih.read_catalog(tmp_path)["sex"].tolist() == ["F"]
+    (tmp_path / NIH_CSV).write_text(NIH_HEADER.replace("Patient Gender", "Gender") + row.format("F"))
+    with pytest.raises(ThoraxError, match="row 1: there is no column 'Patient Sex'"):
+        nih.read_catalog(tmp_path)
+
+
+def test_nih_is_whole_when_every_listed_image_is_there(tmp_path):
+    assert not nih.is_whole(tmp_path)
+    nih_archive(tmp_path, "".join(f"{name}.png,Mass,0,1,58,M,PA,1,1,1,1\n" for name in "ab"))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").touch()
+    assert not nih.is_whole(tmp_path)
+    (tmp_path / "images_001" / "images").mkdir(parents=True)
+    (tmp_path / "images_001" / "images" / "b.png").touch()
+    assert nih.is_whole(tmp_path)
+
+
 def test_nih_official_lists(tmp_path):
     nih_archive(tmp_path, "".join(f"{name}.png,Mass,0,1,58,M,PA,1,1,1,1\n" for name in "abc"))
     (tmp_path / "train_val_list.txt").write_text("a.png\r\nelsewhere.png\r\n")

@@ -12,76 +12,7 @@ from thorax import catalog, figures, overlays, store
 from thorax.errors import ThoraxError
 from thorax.explain import CASES
 
-CLASSES = ["b rare", "a common", "c rare"]
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "heatmaps.ipynb"
-
-
-@pytest.fixture
-def labelled(tmp_path) -> tuple[Path, Path]:
-    """Ten images: eight of `a common`, two of each other class, one without any, an ignored entry."""
-    matrix = np.zeros((10, 3), int)
-    matrix[:8, 1] = 1
-    matrix[:2, 0] = 1
-    matrix[1, 2] = matrix[8, 2] = 1
-    matrix[9, 0] = -1
-    ids = [f"i{row}" for row in range(10)]
-    table = pd.DataFrame(matrix, columns=CLASSES).assign(image_id=ids, patient_id=ids)
-    store.write_table(table, tmp_path / "labels.parquet", catalog.labels_schema(CLASSES))
-    parts = pd.DataFrame({"image_id": [*ids, "other"], "patient_id": "p"}).assign(
-        split=["train"] * 6 + ["val", "test"] * 2 + ["val"]
-    )
-    store.write_table(parts.iloc[::-1], tmp_path / "split.parquet", catalog.SPLITS)
-    return tmp_path / "labels.parquet", tmp_path / "split.parquet"
-
-
-def drawn_distribution(labelled):
-    labels = store.read_table(labelled[0])
-    parts = store.read_table(labelled[1]).set_index("image_id")["split"].loc[labels["image_id"]].to_numpy()
-    return figures.draw_label_distribution(labels[CLASSES] == 1, parts, "title")
-
-
-def test_bars_of_the_label_counts(labelled):
-    axes = drawn_distribution(labelled).axes[0]
-    assert [(round(bar.get_x() + bar.get_width() / 2), bar.get_height()) for bar in axes.patches] == [
-        (0, 1),
-        (1, 7),
-        (2, 1),
-        (3, 1),
-    ]
-
-
-def test_bars_of_the_class_shares(labelled):
-    axes = drawn_distribution(labelled).axes[1]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["a common", "b rare", "c rare"]
-    train, val, test = ([bar.get_width() for bar in part] for part in axes.containers)
-    np.testing.assert_allclose(train, [60, 20, 10])
-    np.testing.assert_allclose(val, [10, 0, 10])
-    np.testing.assert_allclose(test, [10, 0, 0])
-    assert [text.get_text() for text in axes.texts] == ["8 (80.0%)", "2 (20.0%)", "2 (20.0%)"]
-
-
-def test_the_upper_axis_is_the_share_of_all_labels(labelled):
-    figure = drawn_distribution(labelled)
-    figures.png_bytes(figure)
-    lower, (upper,) = figure.axes[1], figure.axes[1].child_axes
-    assert upper.get_xlim()[1] / lower.get_xlim()[1] == pytest.approx(10 / 12)  # ten images, twelve labels
-
-
-def test_an_image_outside_the_split_is_an_error(labelled, tmp_path):
-    parts = store.read_table(labelled[1])
-    store.write_table(parts[parts["image_id"] != "i3"], tmp_path / "less.parquet", catalog.SPLITS)
-    with pytest.raises(ThoraxError, match=r"less\.parquet has no part for image 'i3'"):
-        figures.label_distribution(labelled[0], tmp_path / "less.parquet", "title", tmp_path / "figure")
-
-
-def test_figures_are_stable_to_the_byte_and_ignore_the_users_style(labelled, tmp_path):
-    import matplotlib
-
-    figures.label_distribution(*labelled, "title", tmp_path / "first.with.dots")
-    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "savefig.dpi": 30, "svg.fonttype": "none"}):
-        figures.label_distribution(*labelled, "title", tmp_path / "second")
-    for suffix in ("png", "svg"):
-        assert (tmp_path / f"first.with.dots.{suffix}").read_bytes() == (tmp_path / f"second.{suffix}").read_bytes()
 
 
 def history(epochs: int, best: int) -> pd.DataFrame:
@@ -105,6 +36,17 @@ def test_curves_equal_the_histories(tmp_path):
         assert best.get_xydata().tolist() == [[2 + index, 0.5]]
         assert above.get_ylim() == figure.axes[0].get_ylim()
         assert (above.get_yscale(), below.get_yscale()) == ("linear", "linear")
+
+
+def test_figures_are_stable_to_the_byte_and_ignore_the_users_style(tmp_path):
+    import matplotlib
+
+    history(5, 2).to_csv(tmp_path / "h.csv", index=False)
+    figures.training_curves({"one": tmp_path / "h.csv"}, "title", tmp_path / "first.with.dots")
+    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "savefig.dpi": 30, "svg.fonttype": "none"}):
+        figures.training_curves({"one": tmp_path / "h.csv"}, "title", tmp_path / "second")
+    for suffix in ("png", "svg"):
+        assert (tmp_path / f"first.with.dots.{suffix}").read_bytes() == (tmp_path / f"second.{suffix}").read_bytes()
 
 
 def test_losses_that_differ_widely_get_a_logarithmic_axis():

@@ -139,7 +139,9 @@ def test_specific_classes_are_ordered_and_counted():
 
 
 def test_minimum_counts_and_exclusions_are_reported():
-    table = build(label_set(min_images=2, min_patients=3, exclude=["normal"], keep_unlabelled=True), "padchest", EXAMPLE)
+    table = build(
+        label_set(min_images=2, min_patients=3, exclude=["normal"], without_class="keep_labelled"), "padchest", EXAMPLE
+    )
     assert table.classes == ("nodule",)
     assert counts(table) == {
         "nodule": (3, 3, "kept"),
@@ -194,7 +196,7 @@ def test_unreadable_images_and_dropped_channels_do_not_count():
 
 def test_no_finding_excluded_and_unlabelled_kept():
     frame = images(("1", ["No Finding"]), ("1", ["Mass"]), ("2", ["Mass", "Hernia"]))
-    table = build(label_set(exclude=["No Finding"], keep_unlabelled=True), "nih", frame)
+    table = build(label_set(exclude=["No Finding"], without_class="keep_labelled"), "nih", frame)
     assert table.classes == ("Mass", "Hernia")
     assert table.frame[["Mass", "Hernia"]].to_numpy().tolist() == [[0, 0], [1, 0], [1, 1]]
     assert build(label_set(), "nih", frame).classes == ("Mass", "Hernia", "No Finding")
@@ -205,6 +207,54 @@ def test_uncertain_labels_are_ignored_unless_positive():
     frame["uncertain"] = [["nodule"], ["calcified granuloma", "nodule"], []]
     table = build(label_set(), "padchest", frame)
     assert table.frame[["mass", "nodule"]].to_numpy().tolist() == [[1, -1], [0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("policy", "matrix", "mass"),
+    [
+        ("ignore", [[1, -1], [-1, 1], [1, 0]], (2, 1)),
+        ("zeros", [[1, 0], [0, 1], [1, 0]], (2, 0)),
+        ("ones", [[1, 1], [1, 1], [1, 0]], (3, 0)),
+    ],
+)
+def test_uncertain_labels_by_policy(policy, matrix, mass):
+    """Irvin et al. 2019, section 3: U-Ignore, U-Zeros, U-Ones; what is also stated as present stays present."""
+    frame = images(("p", ["mass"]), ("q", ["nodule"]), ("r", ["mass"]))
+    frame["uncertain"] = [["nodule"], ["mass", "nodule"], ["mass"]]
+    table = build(label_set(uncertain=policy), "nih", frame)
+    assert table.frame[["mass", "nodule"]].to_numpy().tolist() == matrix
+    report = table.report.set_index("class")
+    assert (report["images"]["mass"], report["uncertain"]["mass"]) == mass
+
+
+def test_a_class_that_is_only_uncertain_is_reported():
+    frame = images(("p", ["mass"]), ("q", ["nodule"])).assign(uncertain=[["hernia"], []])
+    report = build(label_set(), "nih", frame).report.set_index("class")
+    assert report.loc["hernia", ["images", "patients", "uncertain", "status"]].tolist() == [0, 0, 1, "too few images"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "kept"), [("drop", ["i0"]), ("keep_labelled", ["i0", "i1", "i2"]), ("keep", ["i0", "i1", "i2", "i3"])]
+)
+def test_images_without_a_positive_class_by_rule(rule, kept):
+    frame = images(("p", ["mass", "nodule"]), ("q", ["hernia"]), ("r", []), ("s", []))
+    frame["uncertain"] = [[], [], ["mass"], []]
+    table = build(label_set(exclude=["hernia"], without_class=rule), "nih", frame)
+    assert table.frame["image_id"].tolist() == kept
+    assert counts(table)[LABEL_SET][0] == len(kept)
+
+
+def test_terms_with_two_parents_follow_the_rule():
+    tree = TermTree(
+        {"radiological finding": (), "a": ("radiological finding",), "b": ("radiological finding",), "c": ("b", "a")}
+    )
+    assert tree.general("c") == ("a", "b")
+    assert tree.general("c", "first") == ("b",)
+    both = build(label_set(grouping="general"), "padchest", images(("p", ["calcified granuloma"]), ("q", ["mass"])))
+    first = build(
+        label_set(grouping="general", two_parents="first"), "padchest", images(("p", ["calcified granuloma"]), ("q", ["mass"]))
+    )
+    assert len(both.classes) == len(first.classes) + 1
 
 
 @settings(max_examples=20, deadline=None)
@@ -242,7 +292,7 @@ def test_impossible_settings_are_named(options, archive, parts):
 
 def test_images_that_nothing_is_known_of():
     with pytest.raises(ThoraxError, match=r"keeps 0"):
-        build(label_set(keep_unlabelled=True), "padchest", images(("p", []), ("q", [])))
+        build(label_set(without_class="keep_labelled"), "padchest", images(("p", []), ("q", [])))
     with pytest.raises(ThoraxError, match=r"no image .* is both readable"):
         build(label_set(), "padchest", EXAMPLE, ingested(EXAMPLE).assign(ok=False))
     with pytest.raises(ThoraxError, match=r"'i6' .* was not ingested"):
@@ -264,8 +314,11 @@ def test_make_label_set_writes_the_table_and_its_report(tmp_path):
     assert catalog.class_columns(written) == ["nodule", "mass", "normal"]
     assert (written[list(table.classes)].dtypes == "int8").all()
     assert written.to_numpy().tolist() == table.frame.to_numpy().tolist()
-    assert report.read_text().splitlines()[:2] == ["class,images,patients,status,in_tree", "nodule,3,3,kept,True"]
-    assert "(label set),5,3,kept," in report.read_text()
+    assert report.read_text().splitlines()[:2] == [
+        "class,images,patients,uncertain,status,in_tree",
+        "nodule,3,3,0,kept,True",
+    ]
+    assert "(label set),5,3,,kept," in report.read_text()
     make_label_set(chosen, "padchest", tmp_path / "catalog.parquet", None, out, report)
     assert store.read_table(out).equals(written)
     with pytest.raises(ThoraxError, match=r"label_sets.mine keeps 0"):
@@ -314,7 +367,7 @@ def test_real_padchest_general(real_padchest):
 @pytest.mark.real
 def test_real_nih():
     frame = ARCHIVES["nih"].read_catalog(REAL / "metadata")
-    table = build(label_set(views=["PA", "AP"], exclude=["No Finding"], keep_unlabelled=True), "nih", frame)
+    table = build(label_set(views=["PA", "AP"], exclude=["No Finding"], without_class="keep_labelled"), "nih", frame)
     assert (len(table.classes), len(table.frame), table.frame["patient_id"].nunique()) == (14, 112_120, 30_805)
     assert (table.frame[list(table.classes)].sum(axis=1) == 0).sum() == 60_361
     assert len(build(label_set(views=["PA", "AP"]), "nih", frame).classes) == 15

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thorax import catalog, config, split, store
+from thorax import catalog, config, store, stratify
 from thorax.errors import ThoraxError
-from thorax.split import ALL_IMAGES, QUALITY_COLUMNS, StratifiedGroupSplit, make_split, split_label_sets
+from thorax.split import ALL_IMAGES, QUALITY_COLUMNS, make_split, split_label_sets
+from thorax.stratify import StratifiedGroupSplit
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data"
 SHARES = np.array([0.7, 0.1, 0.2])
@@ -84,7 +85,7 @@ def test_finds_a_split_within_one_image_exactly_when_one_exists(seed):
 
 
 def test_the_example_in_the_documentation():
-    assert doctest.testmod(split).failed == 0
+    assert doctest.testmod(stratify).failed == 0
 
 
 def test_seeds_give_different_splits_of_equal_counts():
@@ -106,7 +107,7 @@ def test_ignored_labels_count_as_not_positive():
 @pytest.mark.parametrize(
     ("y", "groups", "sentence"),
     [
-        ([[1], [0]], ["a", "b"], "2 patient.*at least three patients"),
+        ([[1], [0]], ["a", "b"], "2 patient.* into 3 parts"),
         ([[1], [0], [2]], ["a", "b", "c"], "0, 1 and -1"),
         ([[1], [0], [0]], ["a", "b"], "needs 3 groups"),
         ([[1], [0], [0], [0]], ["a", None, "b", "c"], "Row 1 of a split has no group"),
@@ -117,9 +118,19 @@ def test_impossible_splits_are_refused(y, groups, sentence):
         StratifiedGroupSplit().assign(np.array(y), np.array(groups, dtype=object))
 
 
-def test_shares_must_sum_to_one():
-    with pytest.raises(ThoraxError, match="sum to 1"):
-        StratifiedGroupSplit(0.7, 0.2, 0.2)
+@pytest.mark.parametrize("shares", [(0.7, 0.2, 0.2), (1.0, 0.0, 0.0), (0.9, 0.2, -0.1)])
+def test_shares_must_sum_to_one(shares):
+    with pytest.raises(ThoraxError, match="sum to 1, at least two above 0"):
+        StratifiedGroupSplit(*shares)
+
+
+def test_a_part_without_a_share_stays_empty():
+    random = np.random.default_rng(0)
+    groups = random.integers(0, 300, 1000)
+    y = (random.random((1000, 5)) < 0.1).astype(int)
+    got = counts(y, StratifiedGroupSplit(0.875, 0.125, 0.0).assign(y, groups))
+    assert not got[2].any()
+    assert np.abs(got[:2] - np.array([[0.875], [0.125]]) * got.sum(axis=0)).max() <= 1 + 1e-9
 
 
 def label_set(patients: list[str], **classes: list[int]) -> pd.DataFrame:
@@ -178,6 +189,49 @@ def test_order_of_classes_does_not_matter_where_the_search_is_hard(seed):
     pd.testing.assert_frame_equal(one, other)
 
 
+def official(images: pd.DataFrame, **parts: list[str]) -> pd.Series:
+    """Train for every image except those named under `val` and `test`."""
+    listed = pd.Series("train", index=images["image_id"], dtype=object)
+    for part, names in parts.items():
+        listed[names] = part
+    return listed
+
+
+def test_the_official_test_list_is_honoured_and_val_cut_from_train():
+    frame = two_label_sets()["whole"]
+    listed = official(frame, test=list(frame["image_id"][frame["patient_id"] < "p040"]))
+    images, quality = split_label_sets(config.Split(label_sets=["whole"], official=True), {"whole": frame}, listed)
+    parts = images.set_index("image_id")["split"]
+    assert set(parts.index[parts == "test"]) == set(listed.index[listed == "test"])
+    assert images.groupby("patient_id")["split"].nunique().max() == 1
+    rest = frame[frame["patient_id"] >= "p040"]
+    rows = quality.set_index(["class", "split"])
+    assert rows.loc[("a", "val"), "quota"] == pytest.approx(rest["a"].sum() / 8)
+    assert rows.loc[("b", "train"), "quota"] == pytest.approx(7 * rest["b"].sum() / 8)
+    assert rows.loc[(ALL_IMAGES, "test"), "images"] == rows.loc[(ALL_IMAGES, "test"), "quota"] == (listed == "test").sum()
+    assert quality["deviation"].abs().max() <= 1 + 1e-9
+
+
+def test_a_patient_on_two_official_lists_goes_to_test(capsys):
+    frame = label_set(["p0", "p0", "p1", "p2", "p3"], a=[0, 1, 0, 1, 0])
+    images, quality = split_label_sets(
+        config.Split(label_sets=["x"], official=True), {"x": frame}, official(frame, test=["p0-1"], val=["p1-0"])
+    )
+    assert images["split"].tolist() == ["test", "test", "val", "train", "train"]
+    assert "1 images of 1 patients, e.g. p0-0" in capsys.readouterr().out
+    assert not quality["deviation"].any()
+
+
+def test_official_lists_must_be_there_and_whole():
+    frame = label_set(["p0", "p1", "p2"], a=[0, 1, 0])
+    settings_ = config.Split(label_sets=["x"], official=True)
+    for listed in (None, official(frame)):
+        with pytest.raises(ThoraxError, match="no image is in a test list"):
+            split_label_sets(settings_, {"x": frame}, listed)
+    with pytest.raises(ThoraxError, match="'p2-0' is in none of"):
+        split_label_sets(settings_, {"x": frame}, official(frame, test=["p0-0"]).drop("p2-0"))
+
+
 def test_quality_by_hand():
     # Ten patients with one image each, but p0 has three; a is p0's three images and p9's one.
     frame = label_set(["p0"] * 3 + [f"p{number}" for number in range(1, 10)], a=[1, 1, 1] + [0] * 8 + [1])
@@ -215,22 +269,52 @@ def test_make_split_writes_the_same_bytes_for_any_order_of_tables(tmp_path):
         paths.append(tmp_path / f"{name}.parquet")
         store.write_table(frame, paths[-1], catalog.labels_schema(catalog.class_columns(frame)))
     settings_ = config.Split(label_sets=["whole", "part"])
-    make_split(settings_, paths, tmp_path / "one.parquet", tmp_path / "one.csv")
-    make_split(settings_, paths[::-1], tmp_path / "two.parquet", tmp_path / "two.csv")
+    make_split(settings_, paths, None, tmp_path / "one.parquet", tmp_path / "one.csv")
+    make_split(settings_, paths[::-1], None, tmp_path / "two.parquet", tmp_path / "two.csv")
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
     expected, quality = split_label_sets(settings_, frames)
     pd.testing.assert_frame_equal(store.read_table(tmp_path / "one.parquet"), expected, check_dtype=False)
     assert list(pd.read_csv(tmp_path / "one.csv")["images"]) == list(quality["images"])
     with pytest.raises(ThoraxError, match="over label_sets part, whole, but was given the tables of whole"):
-        make_split(settings_, paths[:1], tmp_path / "x.parquet", tmp_path / "x.csv")
+        make_split(settings_, paths[:1], None, tmp_path / "x.parquet", tmp_path / "x.csv")
     (tmp_path / "file").write_text("")
     with pytest.raises(ThoraxError, match="file cannot be written"):
-        make_split(settings_, paths, tmp_path / "x.parquet", tmp_path / "file" / "x.csv")
+        make_split(settings_, paths, None, tmp_path / "x.parquet", tmp_path / "file" / "x.csv")
     assert not (tmp_path / "x.parquet").exists()
     frames["part"].drop(columns="patient_id").to_parquet(tmp_path / "part.parquet", index=False)
     with pytest.raises(ThoraxError, match=r"part\.parquet lacks the column patient_id"):
-        make_split(settings_, paths, tmp_path / "x.parquet", tmp_path / "x.csv")
+        make_split(settings_, paths, None, tmp_path / "x.parquet", tmp_path / "x.csv")
+
+
+def test_counts_off_their_quota_are_said(tmp_path, capsys):
+    frame = label_set([f"p{number // 6}" for number in range(60)], a=[1] * 6 + [0] * 54)
+    store.write_table(frame, tmp_path / "x.parquet", catalog.labels_schema(["a"]))
+    make_split(config.Split(label_sets=["x"]), [tmp_path / "x.parquet"], None, tmp_path / "s.parquet", tmp_path / "s.csv")
+    assert "x, a: 6 images in train instead of 4.2; its largest patient has 100% of them." in capsys.readouterr().out
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real metadata is not beside the checkout")
+@pytest.mark.parametrize(("name", "patients"), [("chexpert", 64_540), ("nih", 30_805), ("nih-official", 30_805)])
+def test_all_quotas_of_the_other_archives_within_one_image(name, patients):
+    from thorax import labels
+    from thorax.datasets import ARCHIVES
+
+    study = config.load(Path(__file__).parents[2] / "config.yaml")
+    block = study.splits[name]
+    archive = study.datasets[study.label_sets[block.label_sets[0]].dataset].archive
+    images = ARCHIVES[archive].read_catalog(REAL / "metadata")
+    frames = {key: labels.build(study.label_sets[key], archive, images, None, key).frame for key in block.label_sets}
+    official = images.set_index("image_id")["official_split"]
+    assignment, quality = split_label_sets(block, frames, official)
+    parts = assignment.set_index("image_id")["split"]
+    assert assignment["patient_id"].nunique() == patients
+    assert assignment.groupby("patient_id")["split"].nunique().max() == 1
+    assert quality["deviation"].abs().max() <= 1 + 1e-6
+    if block.official:
+        assert set(parts.index[parts == "test"]) == set(official.index[official == "test"])
+        assert (parts == "val").sum() == pytest.approx((official == "train").sum() / 8, abs=1)
 
 
 @pytest.mark.real

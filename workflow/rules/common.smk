@@ -91,13 +91,14 @@ def refuse_missing_archives():
                 phantom.refuse_foreign_files(Path(dataset.root))
             except ThoraxError as error:
                 raise WorkflowError(str(error))
-        elif missing := datasets.absence(dataset):
+        elif not dataset.download and (missing := datasets.absence(dataset)):
             raise WorkflowError(missing)
     for name in sorted({study.image_sets[study.experiments[experiment].image_set].segmenter or "" for experiment in study.run}):
-        if name and not if_there(pairs_of(name)):
+        if name and not pairs_of(name):
+            pairs = study.segmenters[name].pairs
             raise WorkflowError(
-                f"segmenters.{name}: {pairs_of(name)} is not there: put radiographs with lung masks into "
-                f"{study.segmenters[name].pairs} (see docs/data.md), or run `make demo`, which needs no data."
+                f"segmenters.{name}: {pairs}/pairs.csv is not there: put radiographs with lung masks into {pairs} (see "
+                "docs/data.md), or have published ones fetched (download: [montgomery]), or run `make demo`, which needs no data."
             )
 
 
@@ -105,8 +106,25 @@ def dataset_of(experiment):
     return study.label_sets[study.experiments[experiment].label_set].dataset
 
 
+def split_dataset(split):
+    """The data set whose patients a split divides."""
+    return study.label_sets[study.splits[split].label_sets[0]].dataset
+
+
+def metadata_of(dataset):
+    """What stands for an archive: the tables that its catalog is made from, or the list of the files that are fetched first."""
+    if study.datasets[dataset].download:
+        return f"results/raw/{dataset}.files.csv"
+    if study.datasets[dataset].phantom:
+        return if_there(str(datasets.metadata_file(study.datasets[dataset])))
+    return list(map(str, datasets.metadata_files(study.datasets[dataset])))
+
+
 def pairs_of(segmenter):
-    return f"{study.segmenters[segmenter].pairs}/pairs.csv"
+    """What stands for a segmenter's pairs: their table, or the list of the files that are fetched first."""
+    if study.segmenters[segmenter].download:
+        return f"results/raw/{segmenter}.pairs.csv"
+    return if_there(f"{study.segmenters[segmenter].pairs}/pairs.csv")
 
 
 def shards(pattern, dataset, **names):
@@ -131,14 +149,25 @@ def training_data(wildcards):
 
 
 def data_pages():
-    """The report's pages on classes and splits, for every label set of the run's splits."""
+    """The report's pages on originals, classes and splits, for every label set of the run's splits."""
+    if not study.run:
+        return []
     splits = sorted({study.experiments[name].split for name in study.run})
     label_sets = [(split, label_set) for split in splits for label_set in study.splits[split].label_sets]
     return [
+        "results/tables/screening.html",
+        "results/tables/summary.html",
         *(f"results/tables/quality/{split}.html" for split in splits),
         *(f"results/tables/classes/{label_set}.html" for _, label_set in label_sets),
         *(f"results/figures/labels/{split}/{label_set}.html" for split, label_set in label_sets),
+        *(f"results/figures/cooccurrence/{label_set}.html" for _, label_set in label_sets),
+        *(f"results/figures/terms/{label_set}.html" for _, label_set in label_sets if is_grouped(label_set)),
     ]
+
+
+def is_grouped(label_set):
+    """Whether the classes are general terms of a term tree; only then a section of the tree says what is in a class."""
+    return study.label_sets[label_set].grouping == "general"
 
 
 def lungs_figures():

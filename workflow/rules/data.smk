@@ -1,3 +1,40 @@
+localrules:
+    download_archive,
+    download_pairs,
+
+
+rule download_archive:
+    output:
+        files="results/raw/{dataset}.files.csv",
+    log:
+        "logs/download_archive/{dataset}.log",
+    benchmark:
+        "benchmarks/download_archive/{dataset}.tsv"
+    params:
+        archive=lambda wildcards: study.datasets[wildcards.dataset].archive,
+        root=lambda wildcards: study.datasets[wildcards.dataset].root,
+    message:
+        "Fetching what is missing of {wildcards.dataset}"
+    shell:
+        "thorax download {params.archive} --root {params.root:q} --out {output.files} > {log} 2>&1"
+
+
+rule download_pairs:
+    output:
+        files="results/raw/{segmenter}.pairs.csv",
+    log:
+        "logs/download_pairs/{segmenter}.log",
+    benchmark:
+        "benchmarks/download_pairs/{segmenter}.tsv"
+    params:
+        groups=lambda wildcards: study.segmenters[wildcards.segmenter].download,
+        root=lambda wildcards: study.segmenters[wildcards.segmenter].pairs,
+    message:
+        "Fetching radiographs with lung masks for {wildcards.segmenter}"
+    shell:
+        "thorax download {params.groups} --root {params.root:q} --out {output.files} > {log} 2>&1"
+
+
 rule phantom:
     output:
         metadata=f"{{phantom_root}}/{datasets.ARCHIVES['padchest'].metadata[0]}",
@@ -20,7 +57,7 @@ rule phantom:
 
 rule catalog:
     input:
-        metadata=lambda wildcards: if_there(str(datasets.metadata_file(study.datasets[wildcards.dataset]))),
+        metadata=lambda wildcards: metadata_of(wildcards.dataset),
     output:
         catalog="results/catalog/{dataset}.parquet",
         boxes="results/boxes/{dataset}.parquet",

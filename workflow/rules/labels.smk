@@ -25,6 +25,7 @@ rule split:
             "results/labels/{label_set}.parquet",
             label_set=study.splits[wildcards.split].label_sets,
         ),
+        catalog=lambda wildcards: f"results/catalog/{split_dataset(wildcards.split)}.parquet",
     output:
         split="results/splits/{split}.parquet",
         quality="results/splits/{split}.quality.csv",
@@ -37,5 +38,5 @@ rule split:
     message:
         "Assigning patients to training, validation and test: {wildcards.split}"
     shell:
-        "thorax split --settings {params.settings:q} --labels {input.labels} --out {output.split}"
+        "thorax split --settings {params.settings:q} --labels {input.labels} --catalog {input.catalog} --out {output.split}"
         " --quality {output.quality} > {log} 2>&1"

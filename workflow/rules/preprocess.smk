@@ -10,7 +10,7 @@ def lungs_of(wildcards):
 
 rule segmenter:
     input:
-        pairs=lambda wildcards: if_there(pairs_of(wildcards.segmenter)),
+        pairs=lambda wildcards: pairs_of(wildcards.segmenter),
         split=segmenter_split,
     output:
         model="results/segmenters/{segmenter}.keras",

@@ -1,7 +1,7 @@
 def measured_on():
     """What the run's numbers come from; where its experiments differ, the least trustworthy."""
     trust = ["phantom", "sample", "archive"]
-    return min((study.experiments[name].data for name in study.run), key=trust.index)
+    return min((study.experiments[name].data for name in study.run), key=trust.index, default="archive")
 
 
 def summary_rows():
@@ -220,6 +220,57 @@ rule figure_labels:
     shell:
         "thorax figure-labels --labels {input.labels} --split {input.split} --title {wildcards.label_set}"
         " --out {params.stem} > {log} 2>&1"
+
+
+rule figure_cooccurrence:
+    input:
+        labels="results/labels/{label_set}.parquet",
+    output:
+        page=report(
+            "results/figures/cooccurrence/{label_set}.html",
+            caption="../report/cooccurrence.rst",
+            category="1. Data",
+            labels={"content": "classes that come together: {label_set}"},
+        ),
+        png="results/figures/cooccurrence/{label_set}.png",
+        svg="results/figures/cooccurrence/{label_set}.svg",
+    log:
+        "logs/figure_cooccurrence/{label_set}.log",
+    benchmark:
+        "benchmarks/figure_cooccurrence/{label_set}.tsv"
+    params:
+        stem=lambda wildcards, output: Path(output.png).with_suffix(""),
+    message:
+        "Drawing which classes of {wildcards.label_set} come together"
+    shell:
+        "thorax figure-cooccurrence --labels {input.labels} --title {wildcards.label_set} --out {params.stem} > {log} 2>&1"
+
+
+rule figure_terms:
+    input:
+        catalog=lambda wildcards: f"results/catalog/{study.label_sets[wildcards.label_set].dataset}.parquet",
+    output:
+        page=report(
+            "results/figures/terms/{label_set}.html",
+            caption="../report/terms.rst",
+            category="1. Data",
+            labels={"content": "section of the term tree (Figure 4): {label_set}"},
+        ),
+        png="results/figures/terms/{label_set}.png",
+        svg="results/figures/terms/{label_set}.svg",
+    log:
+        "logs/figure_terms/{label_set}.log",
+    benchmark:
+        "benchmarks/figure_terms/{label_set}.tsv"
+    params:
+        settings=lambda wildcards: settings(study.label_sets[wildcards.label_set], "dataset", "views", "two_parents"),
+        archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
+        stem=lambda wildcards, output: Path(output.png).with_suffix(""),
+    message:
+        "Drawing a section of the term tree with the images of {wildcards.label_set}"
+    shell:
+        "thorax figure-terms --catalog {input.catalog} --settings {params.settings:q} --archive {params.archive}"
+        " --title {wildcards.label_set} --out {params.stem} > {log} 2>&1"
 
 
 rule figure_lungs:

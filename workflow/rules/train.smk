@@ -1,6 +1,6 @@
 def weights_of(wildcards):
     training = study.experiments[wildcards.experiment].member(wildcards.member)
-    return f"resources/weights/{training.backbone}.weights.h5" if training.weights == "imagenet" else []
+    return f"resources/weights/{training.backbone}.h5" if training.weights == "imagenet" else []
 
 
 def training_memory(wildcards):
@@ -13,13 +13,13 @@ localrules:
 
 rule weights:
     output:
-        "resources/weights/{backbone}.weights.h5",
+        "resources/weights/{backbone}.h5",
     log:
         "logs/weights/{backbone}.log",
     message:
         "Downloading the ImageNet weights of {wildcards.backbone}"
     shell:
-        "thorax weights --backbone {wildcards.backbone} --out {output} > {log} 2>&1"
+        "thorax download weights/{wildcards.backbone} --root resources/weights > {log} 2>&1"
 
 
 rule train:

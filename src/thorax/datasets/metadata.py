@@ -4,7 +4,7 @@ import csv
 import gzip
 import math
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from operator import itemgetter
@@ -53,9 +53,18 @@ def read_columns(path: Path, columns: Sequence[str], fewest_fields: int | None =
         except UnicodeDecodeError:
             raise _encoding_error(path) from None
     series = zip(*rows, strict=True) if rows else ([] for _ in columns)
-    return pd.DataFrame(
-        {name: [cell.strip() for cell in cells] for name, cells in zip(columns, series, strict=True)}, dtype=object
-    )
+    return pd.DataFrame({name: list(map(str.strip, cells)) for name, cells in zip(columns, series, strict=True)}, dtype=object)
+
+
+def read_header(path: Path) -> list[str]:
+    """The names in the first row of a CSV file (plain or .gz), stripped. Errors as in `read_columns`."""
+    with _open(path) as file:
+        try:
+            return [name.strip() for name in next(csv.reader(file, strict=True), [])]
+        except UnicodeDecodeError:
+            raise _encoding_error(path) from None
+        except csv.Error as error:
+            raise ThoraxError(f"{path}, row 1: the row is cut or its quotes do not match; correct it.") from error
 
 
 def read_lines(path: Path) -> list[str]:
@@ -107,6 +116,41 @@ def numbers(frame: pd.DataFrame, path: Path, column: str) -> pd.Series:
     return frame[column].map(converted).astype("float64")
 
 
+def translate(frame: pd.DataFrame, path: Path, column: str, meanings: Mapping[str, str | None]) -> pd.Series:
+    """A column with every cell replaced by its meaning.
+
+    Raises:
+        ThoraxError: the first cell that has none.
+    """
+    wrong = ~frame[column].isin(list(meanings)).to_numpy()
+    if wrong.any():
+        index = int(wrong.argmax())
+        allowed = ", ".join(text or "a blank" for text in meanings)
+        raise cell_error(path, index, column, f"{frame[column].iloc[index]!r} is none of {allowed}; correct it")
+    return pd.Series([meanings[text] for text in frame[column]], dtype=object)
+
+
+def read_fraction_boxes(path: Path) -> pd.DataFrame | None:
+    """The columns of `catalog.BOXES` from a CSV file with the same columns; None without this file.
+
+    Raises:
+        ThoraxError: with file, row and column of the first problem.
+    """
+    if not path.is_file():
+        return None
+    table = read_columns(path, ("image_id", "label", "x", "y", "width", "height"))
+    require(table, path, list(table.columns))
+    for column in ("x", "y", "width", "height"):
+        values = numbers(table, path, column)
+        outside = ~values.between(0, 1).to_numpy()
+        if outside.any():
+            index = int(outside.argmax())
+            problem = f"{values.iloc[index]:g} is no fraction of the image; use a number from 0 to 1"
+            raise cell_error(path, index, column, problem)
+        table[column] = values
+    return table
+
+
 def each_unique(values: pd.Series, convert: Callable[[str], object]) -> list:
     """`convert` applied to every value, but called once per distinct value (an archive repeats most of its cells)."""
     return values.map({value: convert(value) for value in values.unique()}).tolist()
@@ -154,7 +198,8 @@ def _rows(file: TextIO, path: Path, columns: Sequence[str], fewest_fields: int |
                     path,
                     len(rows),
                     header[place],
-                    f"the row has {found} fields instead of {len(header)}; download the file again, it is cut or damaged here",
+                    f"the row has {found} fields instead of {len(header)}; it is cut or damaged here, or a cell with a comma lacks "
+                    "its quotes: download or save the file again",
                 )
             rows.append(pick(fields) if len(columns) > 1 else (pick(fields),))
     except csv.Error as error:

@@ -17,13 +17,15 @@ from thorax.errors import ThoraxError
 METADATA = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017_v2020.csv.gz")
 BOXES = ("BBox_List_2017.csv", "BBox_List_2017.csv.gz")
 OFFICIAL_LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}
+BESIDE = (*BOXES, *OFFICIAL_LISTS)
 HOW_TO_GET = (
     "download ChestX-ray14 from https://nihcc.app.box.com/v/ChestXray-NIHCC (no request is needed) and put "
     f"{METADATA[0]} (or .csv.gz), the images (in images/ or in images_001/images/ to images_012/images/) and, "
     "if wanted, train_val_list.txt, test_list.txt and BBox_List_2017.csv there"
 )
 
-_COLUMNS = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "Patient Gender", "View Position")
+_COLUMNS = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "View Position")
+_SEX = ("Patient Sex", "Patient Gender")  # NIH's present file, and the one of 2017 that is still about
 _BOX_COLUMNS = ("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]")
 _BOX_PIXELS = 1024  # boxes were drawn on images of 1024 x 1024
 _BOX_LABELS = {"Infiltrate": "Infiltration"}  # the table of boxes has another name for this finding
@@ -40,7 +42,9 @@ def read_catalog(root: Path) -> pd.DataFrame:
         ThoraxError: with file, row and column of the first problem.
     """
     path = metadata.first_existing(root, METADATA)
-    table = metadata.read_columns(path, _COLUMNS)
+    header = metadata.read_header(path)
+    sex = next((name for name in _SEX if name in header), _SEX[0])
+    table = metadata.read_columns(path, (*_COLUMNS, sex))
     metadata.require(table, path, ["Image Index", "Patient ID", "Follow-up #"])
     metadata.require_unique(table, path, "Image Index")
     return pd.DataFrame(
@@ -50,7 +54,7 @@ def read_catalog(root: Path) -> pd.DataFrame:
             "patient_id": table["Patient ID"],
             "study_id": table["Patient ID"] + "_" + table["Follow-up #"],
             "view": table["View Position"].where(table["View Position"] != "", None),
-            "sex": table["Patient Gender"].where(table["Patient Gender"].isin(["M", "F"]), None),
+            "sex": table[sex].where(table[sex].isin(["M", "F"]), None),
             "age": metadata.numbers(table, path, "Patient Age").astype("float32"),
             "positive": _labels(table, path),
             "negative": [[] for _ in range(len(table))],
@@ -95,6 +99,19 @@ def read_boxes(root: Path) -> pd.DataFrame | None:
 def has_images(root: Path) -> bool:
     """Whether one of the archive's folders holds a PNG file."""
     return any(next((root / folder).glob("*.png"), None) is not None for folder in _folders(root))
+
+
+def is_whole(root: Path) -> bool:
+    """Whether every image that the metadata file lists is there; no without that file.
+
+    Raises:
+        ThoraxError: the metadata file cannot be read.
+    """
+    path = metadata.first_existing(root, METADATA)
+    if not path.is_file():
+        return False
+    present = {file.name for folder in _folders(root) for file in (root / folder).iterdir()}
+    return bool(set(metadata.read_columns(path, ["Image Index"])["Image Index"]) <= present)
 
 
 def _folders(root: Path) -> list[str]:

@@ -21,6 +21,7 @@ METADATA = (
     "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv.gz",
 )
 BOXES = "boxes.csv"  # not part of the published archive: phantom archives have it
+BESIDE = (BOXES,)
 HOW_TO_GET = (
     "request PadChest from BIMCV (https://bimcv.cipf.es/bimcv-projects/padchest/, accept its data use agreement) and put "
     f"{METADATA[0]} (or .csv.gz) and the unpacked image folders 0/ to 54/ there"
@@ -104,21 +105,7 @@ def read_boxes(root: Path) -> pd.DataFrame | None:
     Raises:
         ThoraxError: with file, row and column of the first problem.
     """
-    path = root / BOXES
-    if not path.is_file():
-        return None
-    table = metadata.read_columns(path, ("image_id", "label", "x", "y", "width", "height"))
-    metadata.require(table, path, list(table.columns))
-    for column in ("x", "y", "width", "height"):
-        values = metadata.numbers(table, path, column)
-        outside = ~values.between(0, 1).to_numpy()
-        if outside.any():
-            index = int(outside.argmax())
-            raise cell_error(
-                path, index, column, f"{values.iloc[index]:g} is no fraction of the image; use a number from 0 to 1"
-            )
-        table[column] = values
-    return table
+    return metadata.read_fraction_boxes(root / BOXES)
 
 
 def has_images(root: Path) -> bool:

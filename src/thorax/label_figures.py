@@ -1,0 +1,248 @@
+"""Figures of a label set: how often each class occurs, and which classes come together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from thorax import store
+from thorax.catalog import IGNORED, SPLIT_NAMES, class_columns
+from thorax.errors import ThoraxError
+from thorax.figures import BLUE, LOG_FROM, SPLIT_COLOURS, save, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SHADES = "Blues"  # one hue from light to dark: the order survives colour blindness and a black-and-white printer
+NUMBERED_CLASSES = 20  # with more classes, cells are too small for a number in each
+FREQUENT = 0.1  # share from which a cell has a number all the same
+FEWEST_TOGETHER = 20  # images below which a pair's observed / expected says little
+RANKED_PAIRS = 12
+
+
+def label_distribution(labels: Path, split: Path, title: str, out: Path) -> None:
+    """Figures 5 and 6 of Liz et al. 2022: images by number of labels, and the share of each class.
+
+    Args:
+        labels: a label set's table.
+        split: table that assigns every image of it to train, val or test.
+        title: heading.
+        out: figure to write, without suffix.
+
+    Raises:
+        ThoraxError: an image of the label set is not in the split.
+    """
+    table = store.read_table(labels)
+    parts = store.read_table(split, ["image_id", "split"]).set_index("image_id")["split"].reindex(table["image_id"])
+    if parts.isna().any():
+        raise ThoraxError(f"{split} has no part for image {parts.index[parts.isna()][0]!r} of {labels}: remake the split.")
+    positive = table[class_columns(table)] == 1
+    save(draw_label_distribution(positive, parts.to_numpy(), title), out, title)
+
+
+def draw_label_distribution(positive: pd.DataFrame, parts: np.ndarray, title: str) -> "Figure":
+    """Draw the two panels of `label_distribution`.
+
+    Args:
+        positive: (images, classes) bool.
+        parts: (images,) train, val or test.
+        title: heading.
+    """
+    from matplotlib.figure import Figure
+
+    counts = positive.sum()
+    order = sorted(positive.columns, key=lambda name: (-counts[name], name))
+    above, below = 2.3, 0.9 + 0.19 * len(order)
+    with style():
+        figure = Figure(figsize=(8, above + below + 0.6), layout="constrained")
+        top, bottom = figure.subplots(2, 1, height_ratios=[above, below])
+        figure.suptitle(
+            f"{title}\n{len(positive):,} images, {len(order)} classes, {int(counts.sum()):,} labels", x=0.01, ha="left"
+        )
+        _draw_label_counts(top, positive.sum(axis=1).to_numpy())
+        _draw_class_shares(bottom, positive[order], parts)
+    return figure
+
+
+def _draw_label_counts(axes: "Axes", labels_per_image: np.ndarray) -> None:
+    counts = np.bincount(labels_per_image)
+    first = 0 if counts[0] else 1
+    bars = axes.bar(np.arange(first, len(counts)), counts[first:], color=BLUE)
+    axes.bar_label(bars, [f"{count:,}" for count in counts[first:]], padding=2, fontsize=8)
+    shown = counts[first:][counts[first:] > 0]
+    if shown.size and shown.max() > LOG_FROM * shown.min():
+        axes.set_yscale("log")
+        axes.set_ylim(0.5, 4 * shown.max())
+    else:
+        axes.margins(y=0.15)
+    axes.set(
+        title="(a) Images by number of labels", xlabel="labels of an image", ylabel="images", xticks=range(first, len(counts))
+    )
+
+
+def _draw_class_shares(axes: "Axes", positive: pd.DataFrame, parts: np.ndarray) -> None:
+    """One bar per class, divided into the parts of the split; `positive` has its columns in the order to draw."""
+    images_in_all, mentions = len(positive), max(int(positive.to_numpy().sum()), 1)
+    place = np.arange(len(positive.columns))
+    left = np.zeros(len(place))
+    for part in SPLIT_NAMES:
+        share = 100 * positive[parts == part].sum().to_numpy() / images_in_all
+        axes.barh(place, share, left=left, height=0.75, color=SPLIT_COLOURS[part], label=part)
+        left += share
+    for row, (count, share) in enumerate(zip(positive.sum(), left, strict=True)):
+        text = f"{count:,} ({share:.{1 if share >= 1 else 2}f}%)"
+        axes.annotate(text, (share, row), (3, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.set(title="(b) Share of each class", xlabel="% of the images", yticks=place, yticklabels=positive.columns)
+    axes.set(ylim=(len(place) - 0.4, -0.6), xlim=(0, 1.2 * max(left.max(), 1e-9)))
+    axes.tick_params(axis="y", length=0, labelsize=8)
+    axes.legend(loc="lower right", title="part of the split")
+    ratio = images_in_all / mentions
+    there, back = (lambda x: np.asarray(x, float) * ratio), (lambda x: np.asarray(x, float) / ratio)
+    axes.secondary_xaxis("top", functions=(there, back)).set_xlabel("% of all labels")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Which classes come together; a pair is counted over the images in which both classes are known.
+
+    Args:
+        classes: by number of images, the largest first; ties by name.
+        images: (classes,) images of each class.
+        together: (classes, classes) images that have both classes.
+        share: (classes, classes) fraction of the row class's images that have the column class as well; NaN where there
+            are none.
+        expected: (classes, classes) images that would have both, were the two classes independent; NaN where unknown.
+        size: images and classes of the whole label set.
+    """
+
+    classes: tuple[str, ...]
+    images: np.ndarray
+    together: np.ndarray
+    share: np.ndarray
+    expected: np.ndarray
+    size: tuple[int, int]
+
+
+def cooccurrence(labels: Path, title: str, out: Path, classes: int | None = None) -> None:
+    """Which classes come together, as a matrix, and the pairs that do so more often than by chance.
+
+    Args:
+        labels: a label set's table.
+        title: heading.
+        out: figure to write, without suffix.
+        classes: show the most frequent ones only, so many; None for all.
+    """
+    table = store.read_table(labels)
+    save(draw_cooccurrence(count_pairs(table[class_columns(table)], classes), title), out, title)
+
+
+def count_pairs(matrix: pd.DataFrame, most: int | None = None) -> Pairs:
+    """Count every pair of the `most` most frequent classes (None for all) of a label matrix (images, classes) of 1, 0, -1."""
+    counts = (matrix == 1).sum()
+    classes = sorted(matrix.columns, key=lambda name: (-counts[name], name))[:most]
+    values = matrix[classes].to_numpy()
+    positive, known = (values == 1).astype(np.float64), (values != IGNORED).astype(np.float64)  # floats multiply fast
+    together, here = positive.T @ positive, positive.T @ known  # here: images of the row class that know the column class
+    with np.errstate(invalid="ignore"):  # a class without images
+        share, expected = together / here, here * here.T / (known.T @ known)
+    return Pairs(tuple(classes), counts[classes].to_numpy(), together.astype(np.int64), share, expected, matrix.shape)
+
+
+def overrepresented(pairs: Pairs) -> pd.DataFrame:
+    """Pairs that come together more often than by chance: columns first, second, together, ratio (observed / expected).
+
+    The largest ratios first, `RANKED_PAIRS` of them at most; pairs with fewer than `FEWEST_TOGETHER` images are left out.
+    """
+    first, second = np.triu_indices(len(pairs.classes), 1)
+    names = np.array(pairs.classes, dtype=object)
+    frame = pd.DataFrame({"first": names[first], "second": names[second], "together": pairs.together[first, second]})
+    frame["ratio"] = frame["together"] / pairs.expected[first, second]
+    frame = frame[(frame["together"] >= FEWEST_TOGETHER) & (frame["ratio"] > 1)]
+    frame = frame.sort_values(["ratio", "first", "second"], ascending=[False, True, True], ignore_index=True)
+    return frame.head(RANKED_PAIRS)
+
+
+def draw_cooccurrence(pairs: Pairs, title: str) -> "Figure":
+    """Draw the matrix of `cooccurrence`, and below it the bars of `overrepresented`, where there are any.
+
+    Args:
+        pairs: what is drawn.
+        title: heading.
+    """
+    from matplotlib.figure import Figure
+
+    number, (images, in_all) = len(pairs.classes), pairs.size
+    ranked = overrepresented(pairs)
+    side = number * (0.5 if number <= NUMBERED_CLASSES else 0.2)
+    above, below = side + 2.1, 0.7 + 0.2 * len(ranked) if len(ranked) else 0
+    with style():
+        figure = Figure(figsize=(max(8, side + 3.4), above + below + 0.8), layout="constrained")
+        panels = figure.subplots(2 if len(ranked) else 1, 1, squeeze=False, height_ratios=[above, below][: 2 if below else 1])
+        shown = f"{number} classes" if number == in_all else f"the {number} most frequent of {in_all} classes"
+        cells = "Each cell: per cent of the row's images that also have the column's class"
+        figure.suptitle(f"{title}\n{images:,} images, {shown}\n{cells}", x=0.01, ha="left")
+        _draw_matrix(panels[0, 0], pairs)
+        if len(ranked):
+            panels[0, 0].set_title("(a) Co-occurrence")
+            _draw_ranked_pairs(panels[1, 0], ranked)
+    return figure
+
+
+def _draw_matrix(axes: "Axes", pairs: Pairs) -> None:
+    import matplotlib
+    from matplotlib.colors import PowerNorm
+
+    number = len(pairs.classes)
+    percent = np.where(np.eye(number, dtype=bool), np.nan, 100 * pairs.share)
+    darkest = max(float(np.nan_to_num(percent).max()), 10.0)
+    shades = matplotlib.colormaps[SHADES].with_extremes(bad="0.9")
+    # the square root keeps the many small shares apart
+    picture = axes.imshow(percent, cmap=shades, norm=PowerNorm(0.5, 0, darkest))
+    _write_cells(axes, pairs, percent, 0.36 * darkest)
+    axes.set_xticks(range(number), pairs.classes, rotation=90)
+    axes.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axes.set_xticks(np.arange(number + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(number + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1)
+    axes.tick_params(which="minor", length=0)
+    axes.spines[:].set_visible(False)
+    ticks = [tick for tick in (0, 1, 5, 10, 20, 30, 40, 60, 80, 100) if tick <= darkest]
+    bar = axes.figure.colorbar(picture, ax=axes, ticks=ticks, format="{x:.0f}%", shrink=0.6, aspect=30, pad=0.02)
+    bar.outline.set_visible(False)
+
+
+def _write_cells(axes: "Axes", pairs: Pairs, percent: np.ndarray, dark: float) -> None:
+    """Numbers in the cells, white above `dark` per cent; images on the diagonal or, where it is too narrow, at the left."""
+    number = len(pairs.classes)
+    roomy = number <= NUMBERED_CLASSES
+    for row, column in np.argwhere(percent >= (0 if roomy else 100 * FREQUENT)):
+        value = percent[row, column]
+        colour = "white" if value > dark else "black"
+        axes.text(column, row, _whole(value), ha="center", va="center", color=colour, fontsize=7.5 if roomy else 6)
+    names = list(pairs.classes)
+    for row, count in enumerate(pairs.images):
+        if roomy:
+            axes.text(row, row, f"{count:,}", ha="center", va="center", fontsize=7, fontweight="bold")
+        else:
+            names[row] += f" ({count:,})"
+    axes.set_yticks(range(number), names)
+
+
+def _whole(percent: float) -> str:
+    """A percentage without decimals, so that it fits into a cell."""
+    return "<1" if 0 < percent < 0.95 else f"{percent:.0f}"
+
+
+def _draw_ranked_pairs(axes: "Axes", ranked: pd.DataFrame) -> None:
+    place = np.arange(len(ranked))
+    axes.barh(place, ranked["ratio"], height=0.75, color=BLUE)
+    for row, (ratio, together) in enumerate(zip(ranked["ratio"], ranked["together"], strict=True)):
+        text = f"{ratio:.1f} times, {together:,} images"
+        axes.annotate(text, (ratio, row), (3, 0), textcoords="offset points", va="center", fontsize=8)
+    names = ranked["first"] + " + " + ranked["second"]
+    axes.set(title="(b) Pairs most above chance", xlabel="images with both / images expected if the two were independent")
+    axes.set(yticks=place, yticklabels=names, ylim=(len(place) - 0.4, -0.6), xlim=(0, 1.35 * ranked["ratio"].max()))
+    axes.tick_params(axis="y", length=0, labelsize=8)

@@ -1,0 +1,221 @@
+"""A splitter in scikit-learn's manner: train, val and test with whole groups, stratified over any number of labels.
+
+Whole groups are dealt at random; then single groups move and pairs of groups change places as long as that lowers the squared
+deviation of all counts (every label and the total, in every part) from their exact quotas. Neither scikit-learn's group
+splitters nor iterative stratification come near the quotas of multi-label data with grouped samples; this does, in seconds
+(docs/split.md). The module needs numpy, pandas and nothing else of this package but its exception.
+"""
+
+from collections.abc import Iterator
+from itertools import combinations, permutations
+
+import numpy as np
+import pandas as pd
+
+from thorax.errors import ThoraxError
+
+# Deviations are kept as whole numbers of millionths of an image. Whole numbers below 2^53 are exact in float64, so the
+# matrix products below give the same bits on every machine and with any number of threads.
+_IMAGE = 1e6
+_CANDIDATES = 256  # kinds of patients on either side among which a swap is looked for
+_ROUNDS = 400  # descents after which counts that are still more than an image off their quota are accepted
+_KICK = 3  # patients that are moved at random between two descents
+
+
+class StratifiedGroupSplit:
+    """Split samples into train, val and test so that no group is in two parts and every label keeps its share.
+
+    In the style of scikit-learn's splitters, but with three parts at once and any number of labels per sample:
+
+    >>> y = np.eye(2, dtype=int)[[0, 1] * 30]  # 60 samples, 2 labels
+    >>> patients = np.arange(60) // 2  # 30 patients with 2 samples each
+    >>> train, val, test = next(StratifiedGroupSplit(random_state=1).split(None, y, patients))
+    >>> y[train].sum(0), y[val].sum(0), y[test].sum(0)
+    (array([21, 21]), array([3, 3]), array([6, 6]))
+
+    The result depends on the groups, their labels and `random_state` only: not on the order of the rows (permuting the
+    rows permutes the result) and not on global random state. Counts of all labels, and of all samples, come within one
+    sample of `share * count` wherever the groups allow it; a group is never divided to get there, so a label that
+    belongs to very few groups, or mostly to one large group, can stay further away. Each part with a share has at least
+    one group, but a label with fewer groups than parts is absent from some part.
+
+    Args:
+        train: share of the samples for training.
+        val: share for validation.
+        test: share for testing. The three sum to 1, and one of them may be 0: that part stays empty.
+        random_state: seed; the same seed gives the same split.
+
+    Raises:
+        ThoraxError: shares that are negative or do not sum to 1, or fewer than two above 0.
+    """
+
+    def __init__(self, train: float = 0.7, val: float = 0.1, test: float = 0.2, random_state: int = 0) -> None:
+        self.shares = {"train": train, "val": val, "test": test}
+        self.random_state = random_state
+        above_zero = sum(share > 0 for share in self.shares.values())
+        if min(self.shares.values()) < 0 or above_zero < 2 or abs(sum(self.shares.values()) - 1) > 1e-6:
+            raise ThoraxError(
+                f"train, val and test are {train:g}, {val:g} and {test:g}: choose shares that sum to 1, at least two above 0."
+            )
+
+    def get_n_splits(self, X: object = None, y: object = None, groups: object = None) -> int:
+        """Return 1: there is one split, not a series of folds."""
+        return 1
+
+    def split(
+        self, X: object, y: np.typing.ArrayLike, groups: np.typing.ArrayLike
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield once the ascending row indices (train, val, test).
+
+        Args:
+            X: ignored, as in scikit-learn.
+            y: (n, k) or (n,) of 0, 1 and -1 (unknown: counts as not positive).
+            groups: (n,) identifiers that can be sorted, e.g. of patients.
+
+        Raises:
+            ThoraxError: as in `assign`.
+        """
+        parts = self.assign(y, groups)
+        train, val, test = (np.flatnonzero(parts == name) for name in self.shares)
+        yield train, val, test
+
+    def assign(self, y: np.typing.ArrayLike, groups: np.typing.ArrayLike) -> np.ndarray:
+        """Return the part of each row: (n,) of "train", "val" and "test"; arguments as in `split`.
+
+        Raises:
+            ThoraxError: y has other values, lengths differ, a group is missing, or there are fewer groups than parts.
+        """
+        labels = _label_matrix(y)
+        names, shares = zip(*((name, share) for name, share in self.shares.items() if share > 0), strict=True)
+        ids, group_of_row = _group_index(groups, len(labels), len(names))
+        columns = np.column_stack([np.ones(len(labels), np.int64), labels == 1])
+        counts = np.zeros((len(ids), columns.shape[1]), np.int64)
+        np.add.at(counts, group_of_row, columns)
+        part_of_group = _assign_groups(counts, np.array(shares), np.random.default_rng(self.random_state))
+        return np.array(names)[part_of_group[group_of_row]]
+
+
+def _label_matrix(y: np.typing.ArrayLike) -> np.ndarray:
+    labels = np.asarray(y)
+    labels = labels[:, None] if labels.ndim == 1 else labels
+    if labels.ndim != 2 or not np.isin(labels, (-1, 0, 1)).all():
+        raise ThoraxError("The labels of a split are not a matrix of 0, 1 and -1: convert them first.")
+    return labels
+
+
+def _group_index(groups: np.typing.ArrayLike, rows: int, parts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sorted unique groups and each row's index into them."""
+    array = np.asarray(groups)
+    if array.shape != (rows,):
+        raise ThoraxError(f"A split of {rows} rows needs {rows} groups, but their shape is {array.shape}: give one per row.")
+    if pd.isna(array).any():
+        raise ThoraxError(f"Row {int(pd.isna(array).argmax())} of a split has no group: fill it in or leave the row out.")
+    ids, index = np.unique(array, return_inverse=True)
+    if len(ids) < parts:
+        raise ThoraxError(f"{len(ids)} patient(s) cannot be split into {parts} parts: use a data set with more patients.")
+    return ids, index
+
+
+def _assign_groups(counts: np.ndarray, shares: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return each group's part, 0 to parts - 1, given its (groups, columns) counts and the (parts,) shares above 0."""
+    parts = len(shares)
+    kinds, kind_of_group = np.unique(counts, axis=0, return_inverse=True)
+    kind_of_group = kind_of_group.ravel()
+    start = np.concatenate([np.arange(parts), random.choice(parts, size=len(counts) - parts, p=shares / shares.sum())])
+    dealt = np.zeros((len(kinds), parts), np.int64)
+    np.add.at(dealt, (kind_of_group, random.permutation(start)), 1)
+    dealt = _Search(kinds, dealt, shares, random).run()
+    shuffled = random.permutation(len(counts))
+    of_kind = shuffled[np.argsort(kind_of_group[shuffled], kind="stable")]  # groups by kind, at random within each
+    part = np.empty(len(counts), np.int64)
+    part[of_kind] = np.repeat(np.tile(np.arange(parts), len(kinds)), dealt.ravel())
+    return part
+
+
+class _Search:
+    """Local search over how many groups of each kind each part has. Groups with equal counts are of one kind.
+
+    Args:
+        kinds: (kinds, columns) counts of one group of each kind.
+        dealt: (kinds, parts) groups of each kind in each part, to start from.
+        shares: (parts,) of the images.
+        random: source of candidates and kicks.
+    """
+
+    def __init__(self, kinds: np.ndarray, dealt: np.ndarray, shares: np.ndarray, random: np.random.Generator) -> None:
+        self.kinds = kinds.astype(np.float64)
+        self.norms = _IMAGE * (self.kinds**2).sum(axis=1)
+        self.dealt = dealt.copy()
+        self.random = random
+        self.moves = list(permutations(range(len(shares)), 2))  # from part, to part
+        self.pairs = list(combinations(range(len(shares)), 2))
+        millionths = np.round(shares * _IMAGE)
+        millionths[0] = _IMAGE - millionths[1:].sum()
+        total = (self.dealt.sum(axis=1) @ self.kinds)[None, :]
+        self.deviation = _IMAGE * (self.dealt.T @ self.kinds) - millionths[:, None] * total  # (parts, columns)
+
+    def run(self) -> np.ndarray:
+        """Descend, kick and descend again until all counts are within one image of the quota; return `dealt`."""
+        best = (np.inf, np.inf)
+        for _ in range(_ROUNDS):
+            self._descend()
+            score = (int((np.abs(self.deviation) > _IMAGE).sum()), float((self.deviation**2).sum()))
+            if score < best:
+                best, dealt, deviation = score, self.dealt, self.deviation
+            if best[0] == 0:
+                break
+            self.dealt, self.deviation = dealt.copy(), deviation.copy()
+            self._kick()
+        return dealt
+
+    def _descend(self) -> None:
+        while self._move_one() or self._swap_two():
+            pass
+
+    def _move_one(self) -> bool:
+        """Make the single move that lowers the sum of squares most; return False if none does."""
+        # |d_a - u|^2 + |d_b + u|^2 - |d_a|^2 - |d_b|^2 = 2 (u.(d_b - d_a) + u.u), for u groups going from a to b
+        projected = self.kinds @ self.deviation.T
+        best = (0.0, 0, 0, 0)
+        for source, target in self.moves:
+            if self.dealt[:, source].sum() < 2:  # no part may run empty
+                continue
+            change = projected[:, target] - projected[:, source] + self.norms
+            change[self.dealt[:, source] == 0] = np.inf
+            kind = int(change.argmin())
+            if change[kind] < best[0]:
+                best = (change[kind], kind, source, target)
+        if best[0] < 0:
+            self._move(*best[1:])
+        return best[0] < 0
+
+    def _swap_two(self) -> bool:
+        """Make the best swap among a sample of the kinds in two parts; return False if no pair of parts has one."""
+        for first, second in self.random.permutation(self.pairs).tolist():
+            here, there = self._candidates(first), self._candidates(second)
+            towards = self.deviation[second] - self.deviation[first]
+            leave, come = self.kinds[here], self.kinds[there]
+            change = (leave @ towards + self.norms[here])[:, None] + (self.norms[there] - come @ towards)[None, :]
+            change -= 2 * _IMAGE * (leave @ come.T)
+            row, column = np.unravel_index(change.argmin(), change.shape)
+            if change[row, column] < 0:
+                self._move(int(here[row]), first, second)
+                self._move(int(there[column]), second, first)
+                return True
+        return False
+
+    def _candidates(self, part: int) -> np.ndarray:
+        present = np.flatnonzero(self.dealt[:, part])
+        return present if len(present) <= _CANDIDATES else self.random.choice(present, _CANDIDATES, replace=False)
+
+    def _kick(self) -> None:
+        for _ in range(_KICK):
+            source, target = self.random.permutation(self.dealt.shape[1])[:2]
+            if self.dealt[:, source].sum() > 1:
+                self._move(self.random.choice(np.flatnonzero(self.dealt[:, source])), source, target)
+
+    def _move(self, kind: int, source: int, target: int) -> None:
+        self.dealt[kind, source] -= 1
+        self.dealt[kind, target] += 1
+        self.deviation[source] -= _IMAGE * self.kinds[kind]
+        self.deviation[target] += _IMAGE * self.kinds[kind]

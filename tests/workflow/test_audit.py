@@ -1,0 +1,84 @@
+"""The audit as `make audit` runs it: on whatever metadata there is, without images, at full size where the real files are."""
+
+import shutil
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.workflow.conftest import REPOSITORY, SHARED_DATA, snakemake
+from thorax import catalog
+
+METADATA = SHARED_DATA / "metadata"
+
+
+def audit(folder: Path, metadata: Path, *arguments: str):
+    settings = ["audit", "--config", "run=[]", f"audit={{metadata: {metadata}}}"]
+    return snakemake(folder, "--cores", "2", *settings, *arguments, config=REPOSITORY / "config.yaml")
+
+
+def write_nih(root: Path) -> None:
+    """A metadata file in NIH's form: 90 images of 30 patients, the last six of whom are on the test list."""
+    random = np.random.default_rng(0)
+    names = [f"{patient:08d}_{image:03d}.png" for patient, image in product(range(30), range(3))]
+    findings = random.choice(["No Finding", "Effusion", "Effusion|Mass", "Mass"], len(names))
+    table = pd.DataFrame({"Image Index": names, "Finding Labels": findings, "Follow-up #": "0"})
+    table = table.assign(**{"Patient ID": table["Image Index"].str[:8], "Patient Age": "50"})
+    table.assign(**{"Patient Gender": "M", "View Position": "PA"}).to_csv(root / "Data_Entry_2017_v2020.csv", index=False)
+    (root / "train_val_list.txt").write_text("\n".join(names[:72]))
+    (root / "test_list.txt").write_text("\n".join(names[72:]))
+
+
+def test_the_archives_that_are_there_are_audited(tmp_path):
+    metadata = tmp_path / "metadata"
+    metadata.mkdir()
+    write_nih(metadata)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    done = audit(folder, metadata)
+    assert done.returncode == 0, done.stdout[-3000:]
+    results = folder / "results" / "audit"
+    assert {path.stem for path in (results / "splits").glob("*.parquet")} == {"nih", "nih-official"}
+    split = pd.read_parquet(results / "splits" / "nih-official.parquet")
+    assert split["split"].value_counts().to_dict() == {"train": 63, "val": 9, "test": 18}
+    pages = (results / "datasets.md").read_text()
+    assert "padchest: its metadata file is not here" in pages
+    assert "chexpert: its metadata file is not here" in pages
+    # A second run has nothing to do; a changed list, which is no metadata file, is noticed.
+    assert "Nothing to be done" in audit(folder, metadata).stdout
+    (metadata / "test_list.txt").write_text((metadata / "test_list.txt").read_text() + "\n")
+    assert "audit_catalog" in audit(folder, metadata, "--dry-run").stdout
+
+
+def test_without_any_metadata_one_sentence(tmp_path):
+    done = audit(tmp_path, tmp_path / "nowhere")
+    assert done.returncode != 0
+    assert "nothing to audit" in done.stdout
+    assert not (tmp_path / "results" / "audit").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.real
+@pytest.mark.skipif(not METADATA.is_dir(), reason="the real metadata is not beside the checkout")
+def test_all_archives_at_full_size(tmp_path):
+    done = audit(tmp_path, METADATA)
+    assert done.returncode == 0, done.stdout[-3000:]
+    results = tmp_path / "results" / "audit"
+    overview = pd.read_csv(results / "label_sets.csv").set_index(["label set", "split"])
+    assert set(overview.index.get_level_values("split")) == {"padchest-pa", "nih", "nih-official", "chexpert"}
+    assert (overview["beyond one image"] == 0).all()
+    assert overview.loc[("padchest-specific", "padchest-pa"), ["classes", "images"]].tolist() == [35, 85_455]
+    assert overview.loc[("chexpert-14", "chexpert"), "images"] == 223_414
+    for label_set in ("padchest-specific", "padchest-general", "nih-14", "nih-15", "chexpert-14"):
+        labels = pd.read_parquet(results / "labels" / f"{label_set}.parquet")
+        assert list(labels.columns[:2]) == ["image_id", "patient_id"]
+        assert (labels[catalog.class_columns(labels)].dtypes == "int8").all()
+    for split in (results / "splits").glob("*.parquet"):
+        assert pd.read_parquet(split).groupby("patient_id")["split"].nunique().max() == 1
+    splitters = pd.read_csv(results / "splitters" / "padchest-specific.csv").set_index("splitter")
+    assert splitters["worst %"].idxmin() == "thorax StratifiedGroupSplit"
+    memory = max(pd.read_csv(path, sep="\t")["max_pss"].max() for path in (tmp_path / "benchmarks").rglob("*.tsv"))
+    assert 2 * memory < 3000  # MB; two jobs run side by side
+    shutil.rmtree(results)

@@ -1,0 +1,199 @@
+def audited_dataset(name):
+    """The data set as the audit reads it: from one folder of metadata files, where the configuration names one."""
+    dataset = study.datasets[name]
+    return dataset.model_copy(update={"root": study.audit.metadata}) if study.audit.metadata else dataset
+
+
+def audited_metadata(name):
+    return list(map(str, datasets.metadata_files(audited_dataset(name)))) if study.audit.metadata else metadata_of(name)
+
+
+def audited_splits():
+    """With experiments to run, the splits of those on whole archives; without, all splits whose metadata is here."""
+    if study.run:
+        return sorted({e.split for e in map(study.experiments.get, study.run) if e.data == "archive"})
+    here = [split for split in study.splits if split_dataset(split) not in absent_datasets()]
+    if not here:
+        where = study.audit.metadata or ", ".join(dataset.root for dataset in study.datasets.values())
+        raise WorkflowError(
+            f"There is nothing to run and nothing to audit: {where} has no archive's metadata file. Name the folder that has "
+            "them (make audit METADATA=folder), or experiments under run."
+        )
+    return here
+
+
+def absent_datasets():
+    """Archives of the configuration without a metadata file here."""
+    real = [name for name, dataset in study.datasets.items() if not dataset.phantom]
+    return [name for name in real if not datasets.metadata_file(audited_dataset(name)).is_file()]
+
+
+def audited_label_sets():
+    return list(dict.fromkeys(name for split in audited_splits() for name in study.splits[split].label_sets))
+
+
+def audited_datasets():
+    return list(dict.fromkeys(map(split_dataset, audited_splits())))
+
+
+def split_serving(label_set):
+    """The first audited split that serves a label set: published parts are compared with its parts."""
+    return next(split for split in audited_splits() if label_set in study.splits[split].label_sets)
+
+
+def compared_label_sets():
+    return [name for name in study.audit.compare if name in audited_label_sets()]
+
+
+def audit_pages():
+    """The report's pages on counts in papers; none where no experiment runs on a whole archive."""
+    if not audited_splits():
+        return []
+    return [
+        *expand("results/audit/{table}.html", table=["datasets", "label_sets"]),
+        *expand("results/audit/counts/{label_set}.html", label_set=audited_label_sets()),
+        *expand("results/audit/splitters/{label_set}.html", label_set=compared_label_sets()),
+    ]
+
+
+use rule catalog as audit_catalog with:
+    input:
+        metadata=lambda wildcards: audited_metadata(wildcards.dataset),
+    output:
+        catalog="results/audit/catalog/{dataset}.parquet",
+        boxes="results/audit/boxes/{dataset}.parquet",
+    log:
+        "logs/audit/catalog/{dataset}.log",
+    benchmark:
+        "benchmarks/audit/catalog/{dataset}.tsv"
+    params:
+        settings=lambda wildcards: settings(audited_dataset(wildcards.dataset), "archive", "root"),
+
+
+rule audit_labels:
+    input:
+        catalog=lambda wildcards: f"results/audit/catalog/{study.label_sets[wildcards.label_set].dataset}.parquet",
+    output:
+        labels="results/audit/labels/{label_set}.parquet",
+        report="results/audit/labels/{label_set}.classes.csv",
+    log:
+        "logs/audit/labels/{label_set}.log",
+    benchmark:
+        "benchmarks/audit/labels/{label_set}.tsv"
+    params:
+        settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
+        archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
+    message:
+        "Counting the classes of {wildcards.label_set} from metadata alone"
+    shell:
+        "thorax labels --settings {params.settings:q} --archive {params.archive} --catalog {input.catalog}"
+        " --out {output.labels} --report {output.report} > {log} 2>&1"
+
+
+use rule split as audit_split with:
+    input:
+        labels=lambda wildcards: expand(
+            "results/audit/labels/{label_set}.parquet",
+            label_set=study.splits[wildcards.split].label_sets,
+        ),
+        catalog=lambda wildcards: f"results/audit/catalog/{split_dataset(wildcards.split)}.parquet",
+    output:
+        split="results/audit/splits/{split}.parquet",
+        quality="results/audit/splits/{split}.quality.csv",
+    log:
+        "logs/audit/split/{split}.log",
+    benchmark:
+        "benchmarks/audit/split/{split}.tsv"
+
+
+rule audit_counts:
+    input:
+        catalog=lambda wildcards: f"results/audit/catalog/{study.label_sets[wildcards.label_set].dataset}.parquet",
+        labels="results/audit/labels/{label_set}.parquet",
+        split=lambda wildcards: f"results/audit/splits/{split_serving(wildcards.label_set)}.parquet",
+    output:
+        page=report(
+            "results/audit/counts/{label_set}.html",
+            caption="../report/audit_counts.rst",
+            category="3. Audit",
+            labels={"content": "published counts beside ours: {label_set}"},
+        ),
+        others=expand("results/audit/counts/{{label_set}}.{suffix}", suffix=["md", "tex", "csv"]),
+    log:
+        "logs/audit/counts/{label_set}.log",
+    benchmark:
+        "benchmarks/audit/counts/{label_set}.tsv"
+    params:
+        folder=lambda wildcards, output: Path(output.page).parent,
+    message:
+        "Comparing the counts of {wildcards.label_set} with the published ones"
+    shell:
+        "thorax audit --catalog {input.catalog} --labels {input.labels} --split {input.split} --out {params.folder} > {log} 2>&1"
+
+
+rule audit_overview:
+    input:
+        catalogs=expand("results/audit/catalog/{dataset}.parquet", dataset=audited_datasets()),
+        audited=expand("results/audit/counts/{label_set}.csv", label_set=audited_label_sets()),
+        qualities=expand("results/audit/splits/{split}.quality.csv", split=audited_splits()),
+    output:
+        datasets=report(
+            "results/audit/datasets.html",
+            caption="../report/audit_datasets.rst",
+            category="3. Audit",
+            labels={"content": "archives beside the published numbers"},
+        ),
+        label_sets=report(
+            "results/audit/label_sets.html",
+            caption="../report/audit_label_sets.rst",
+            category="3. Audit",
+            labels={"content": "label sets and splits beside the published numbers"},
+        ),
+        others=expand(
+            "results/audit/{table}.{suffix}",
+            table=["datasets", "label_sets"],
+            suffix=["md", "tex", "csv"],
+        ),
+    log:
+        "logs/audit/overview.log",
+    benchmark:
+        "benchmarks/audit/overview.tsv"
+    params:
+        catalogs=[f"{name}=results/audit/catalog/{name}.parquet" for name in audited_datasets()],
+        qualities=[f"{name}=results/audit/splits/{name}.quality.csv" for name in audited_splits()],
+        absent=absent_datasets(),
+        folder=lambda wildcards, output: Path(output.datasets).parent,
+    message:
+        "Comparing archives, label sets and splits with the published numbers"
+    shell:
+        "thorax audit-overview --catalogs {params.catalogs} --audited {input.audited} --qualities {params.qualities}"
+        " --absent {params.absent} --out {params.folder} > {log} 2>&1"
+
+
+rule compare_splitters:
+    input:
+        labels="results/audit/labels/{label_set}.parquet",
+    output:
+        page=report(
+            "results/audit/splitters/{label_set}.html",
+            caption="../report/audit_splitters.rst",
+            category="3. Audit",
+            labels={"content": "our split beside others: {label_set}"},
+        ),
+        others=expand("results/audit/splitters/{{label_set}}.{suffix}", suffix=["md", "tex", "csv"]),
+    log:
+        "logs/audit/splitters/{label_set}.log",
+    benchmark:
+        "benchmarks/audit/splitters/{label_set}.tsv"
+    params:
+        settings=lambda wildcards: settings(study.splits[study.audit.compare[wildcards.label_set]]),
+        folder=lambda wildcards, output: Path(output.page).parent,
+    message:
+        "Comparing our split of {wildcards.label_set} with those of other libraries"
+    shell:
+        "thorax compare-splitters --settings {params.settings:q} --labels {input.labels} --out {params.folder} > {log} 2>&1"
+
+
+rule audit:
+    input:
+        audit_pages(),
