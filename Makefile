@@ -9,7 +9,7 @@ export PYTHONHASHSEED := 0
 METADATA ?= data/metadata
 AUDIT = audit --config 'run=[]' 'audit={metadata: $(METADATA)}'
 
-.PHONY: help demo audit test lint lock clean-demo
+.PHONY: help demo audit bench test lint lock clean-demo
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -33,6 +33,9 @@ audit: $(BIN)/.ready ## the papers' counts beside ours, from METADATA=folder wit
 	snakemake --cores 2 $(AUDIT) --report results/audit/report.html --quiet
 	@thorax show --table results/audit/*.md results/audit/counts/*.md results/audit/splitters/*.md
 	@echo "The report: results/audit/report.html (open it in a browser)"
+
+bench: $(BIN)/.ready ## what it costs, as ratios measured side by side (about ten minutes): docs/benchmarks.md
+	python -m bench
 
 test: $(BIN)/.ready ## all tests
 	pytest -n 2 --dist loadfile

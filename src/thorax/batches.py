@@ -1,12 +1,13 @@
 """Labelled, packed images as networks read them: batches that are ready before the device asks."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import cv2
 import numpy as np
 import pandas as pd
 
@@ -96,30 +97,64 @@ def load_part(labels: Path, split: Path, ingested: Path, images: Sequence[Path],
 
 
 def training_batches(
-    part: LabelledImages, batch_size: int, seed: int, epoch: int, augmentation: Augmentation | None, workers: int = 1
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    part: LabelledImages,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    augmentation: Augmentation | None,
+    workers: int = 1,
+    order: np.ndarray | None = None,
+    start: int = 0,
+) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
     """Yield an epoch's batches, shuffled and changed, as (b, size, size, 1) uint8 and (b, k) float32.
 
-    What an epoch holds follows from the seed and the epoch's number alone, not from workers or earlier epochs. All batches
-    are full, so that networks are compiled for one shape: the few images that do not fill the last one are left out, other
-    ones in every epoch.
+    What an epoch holds follows from the seed, the epoch's number and `order` alone, not from workers, earlier epochs or
+    where it starts. All batches are full, so that networks are compiled for one shape: the few images that do not fill the
+    last one are left out, other ones in every epoch. A part with fewer images than `batch_size` is one batch.
+
+    Args:
+        part: the images.
+        batch_size: images of a batch.
+        seed, epoch: of order and changes.
+        augmentation: the changes, or None; with mixup, labels are fractions and each image costs two warps.
+        workers: threads, each with a batch of its own.
+        order: (m,) positions in the part, some repeated or left out as `sampling.choose` returns them; shuffled here. None:
+            each once.
+        start: number of the first batch, to go on inside an epoch.
     """
-    batch_size = min(batch_size, len(part))
-    order = np.random.default_rng([seed, epoch, 0]).permutation(len(part))
-    changes = None
+    shuffled = np.random.default_rng([seed, epoch, 0]).permutation(len(part) if order is None else len(order))
+    if order is not None:
+        shuffled = order[shuffled]
+    batch_size = min(batch_size, len(shuffled))
+    if not batch_size:
+        return
+    changes = mix = None
     if augmentation is not None:
-        changes = augment.draw(augmentation, part.size, len(part), np.random.default_rng([seed, epoch, 1]))
+        changes = augment.draw(augmentation, part.size, len(shuffled), np.random.default_rng([seed, epoch, 1]))
+        if augmentation.mixup:  # stream 2 is that of `sampling.choose` in the training
+            mix = augment.draw_mix(augmentation.mixup, len(shuffled), np.random.default_rng([seed, epoch, 3]))
+    arrays = [np.asarray(array) for array in part.images.arrays]  # a row of a memmap is made ten times as slowly
+
+    def make(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The images and labels at some places of the shuffled epoch."""
+        chosen = shuffled[places]
+        if changes is None:
+            return part.images.take(part.shards[chosen], part.rows[chosen]), part.labels[chosen]
+        addresses = zip(part.shards[chosen].tolist(), part.rows[chosen].tolist(), strict=True)
+        pixels = np.empty((len(chosen), part.size, part.size), np.uint8)
+        augment.augment([arrays[shard][row] for shard, row in addresses], changes[places], pixels)
+        return pixels, part.labels[chosen]
 
     def batch(index: int) -> tuple[np.ndarray, np.ndarray]:
-        positions = range(index * batch_size, (index + 1) * batch_size)
-        chosen = order[positions.start : positions.stop]
-        pixels = part.images.take(part.shards[chosen], part.rows[chosen])
-        if changes is not None:
-            for image, position in zip(pixels, positions, strict=True):
-                image[:] = augment.augment(image, changes[position])
-        return pixels[..., None], part.labels[chosen]
+        places = np.arange(index * batch_size, (index + 1) * batch_size)
+        pixels, labels = make(places)
+        if mix is not None:
+            others, other_labels = make(mix.partners[places])
+            augment.mix_images(pixels, others, mix.weights[places])
+            labels = augment.mix_labels(labels, other_labels, mix.weights[places])
+        return pixels[..., None], labels
 
-    yield from _ahead(batch, len(part) // batch_size, workers)
+    yield from _ahead(batch, range(start, len(shuffled) // batch_size), workers)
 
 
 def predict_logits(model: Any, part: LabelledImages, batch_size: int, workers: int = 1) -> np.ndarray:
@@ -132,20 +167,31 @@ def predict_logits(model: Any, part: LabelledImages, batch_size: int, workers: i
         chosen = np.minimum(np.arange(index * batch_size, (index + 1) * batch_size), len(part) - 1)
         return part.images.take(part.shards[chosen], part.rows[chosen])[..., None]
 
-    logits = [np.asarray(model.predict_on_batch(pixels)) for pixels in _ahead(batch, -(-len(part) // batch_size), workers)]
-    return np.concatenate(logits)[: len(part)]
+    batches = _ahead(batch, range(-(-len(part) // batch_size)), workers)
+    return np.concatenate([np.asarray(model.predict_on_batch(pixels)) for pixels in batches])[: len(part)]
 
 
-def _ahead(make: Callable[[int], Item], count: int, workers: int) -> Iterator[Item]:
-    """Yield make(0), make(1), ... in order, made in threads before they are asked for."""
-    with ThreadPoolExecutor(max(workers, 1), thread_name_prefix="batches") as pool:
-        pending: deque[Future[Item]] = deque()
-        for index in range(count):
+def _ahead(make: Callable[[int], Item], indices: range, workers: int) -> Iterator[Item]:
+    """Yield make(index) of every index in order, made in threads before they are asked for.
+
+    One thread makes a whole item: since more items than threads are under way, none is idle. When the consumer stops early
+    or an item fails, those not begun are dropped, and those begun are waited for.
+    """
+    workers = max(workers, 1)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # the pool's threads are all that the caller has granted
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="batches")
+    pending: deque[Future[Item]] = deque()
+    try:
+        for index in indices:
             pending.append(pool.submit(make, index))
             if len(pending) > workers + 1:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        cv2.setNumThreads(threads)
 
 
 def part_frame(part: LabelledImages, name: str, values: np.ndarray) -> pd.DataFrame:

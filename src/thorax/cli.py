@@ -15,15 +15,11 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel
 
 from thorax import config
-from thorax.errors import ThoraxError
+from thorax.errors import Terminated, ThoraxError
 
 Model = TypeVar("Model", bound=BaseModel)
 Arguments = argparse.Namespace
 TERMINATED = 128 + signal.SIGTERM
-
-
-class _Terminated(SystemExit):
-    """SIGTERM as an exception, so that temporary files go as they do after an error."""
 
 
 @contextmanager
@@ -32,7 +28,7 @@ def _termination_unwinds() -> Iterator[None]:
 
     def terminate(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        raise _Terminated(TERMINATED)
+        raise Terminated(TERMINATED)
 
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
@@ -50,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with _termination_unwinds():
             arguments.run(arguments)
-    except _Terminated as stop:
+    except Terminated as stop:
         print(f"thorax: terminated; {_what_stays(stop)}.", file=sys.stderr)
         return TERMINATED
     except KeyboardInterrupt as stop:
@@ -172,7 +168,7 @@ def _train(a: Arguments) -> None:
     from thorax import training
 
     training.train(
-        _settings(a, config.Training), a.labels, a.split, a.ingested, a.images, a.weights, a.out, a.history, a.threads
+        _settings(a, config.Training), a.labels, a.split, a.ingested, a.images, a.weights, a.out, a.history, a.work, a.threads
     )
 
 
@@ -370,7 +366,9 @@ def _parser() -> argparse.ArgumentParser:
     verb(
         "train", _train, "train one network",
         settings, labels, split, ingested, images, _path("--weights", "file with ImageNet weights", required=False),
-        _path("--out", "network to write"), _path("--history", "CSV to write"), threads,
+        _path("--out", "network to write"), _path("--history", "CSV to write"),
+        ("--work", {"type": Path, "default": Path("work"), "metavar": "PATH", "help": "folder of resume states (default work)"}),
+        threads,
     )  # fmt: skip
     verb(
         "cases", _cases, "choose test images to explain",

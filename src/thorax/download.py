@@ -133,7 +133,7 @@ def download(
         try:
             found += [_obtain(row, folder / row.file, patience) for row in mine]
             if name in _AFTER:
-                with transfer.only_one(folder / "pairs.csv"):
+                with store.only_one(folder / "pairs.csv"):
                     _AFTER[name](folder)
         except (KeyboardInterrupt, SystemExit) as stop:
             stop.add_note(f"what has arrived in {folder} stays, and the same command goes on from there")
@@ -226,7 +226,7 @@ def _refuse_what_is_missing(name: str, rows: Sequence[Published], root: Path) ->
 
 def _unpack_here(archive: Found, folder: Path, expected: int | None = None, leading: str = "") -> None:
     """Unpack an archive, then write its receipt: the archive itself, and every file that it held."""
-    with transfer.only_one(archive.path):
+    with store.only_one(archive.path):
         members = unpack(archive.path, folder, Limits(expected or max(_RATIO * archive.bytes, _FLOOR)), leading)
         place = Path(os.path.relpath(folder, archive.path.parent))
         entries = [Found(place / member.path, member.bytes, "") for member in members]

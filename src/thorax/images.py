@@ -17,6 +17,10 @@ MAX_DECODED = 2**30  # OpenCV raises at more pixels than this
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 as fractions of the width and height
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
+# Contrast-limited adaptive histogram equalisation (Zuiderveld 1994, Graphics Gems IV, VIII.5) as in OpenCV's tutorial.
+CLAHE_LIMIT = 2.0  # of a tile's histogram, in multiples of its mean bin
+CLAHE_TILES = (8, 8)
+
 
 @dataclass(frozen=True)
 class Header:
@@ -180,6 +184,11 @@ def crop(image: np.ndarray, box: Box) -> np.ndarray:
 def equalize(image: np.ndarray) -> np.ndarray:
     """Histogram equalisation of a uint8 image."""
     return cv2.equalizeHist(image)
+
+
+def equalize_tiles(image: np.ndarray) -> np.ndarray:
+    """Histogram equalisation of a uint8 image by tiles, with limited contrast (CLAHE)."""
+    return cv2.createCLAHE(CLAHE_LIMIT, CLAHE_TILES).apply(image)
 
 
 def restore_aspect(image: np.ndarray, rows: int, columns: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """From ingested images to a network's input: crop to the lungs, resize, and contrast where it is wanted."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,19 @@ from tqdm import tqdm
 from thorax import config, images, store
 from thorax.errors import ThoraxError
 
+CONTRASTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "none": lambda image: image,
+    "equalize": images.equalize,
+    "clahe": images.equalize_tiles,
+}
+
 
 def make_images(settings: config.ImageSet, array: Path, ingested: Path, shard: int, lungs: Path | None, out: Path) -> None:
     """Make one shard's training images; row i of the result is row i of the ingested array.
 
     As in Liz et al. 2022, section 3.2, intensities were scaled to their range before the lungs were sought, on the whole
-    image; the crop keeps that scale, so a value means the same inside and outside the crop. `contrast: equalize` spreads
-    the crop's own values.
+    image; the crop keeps that scale, so a value means the same inside and outside the crop. `contrast` spreads the crop's
+    own values, all at once (equalize) or by tiles (clahe).
 
     Args:
         settings: the image set.
@@ -33,13 +40,12 @@ def make_images(settings: config.ImageSet, array: Path, ingested: Path, shard: i
     boxes = _boxes(settings, store.ingested_rows(places, shard, source, array)["image_id"], lungs)
     with store.new_array(out, (len(source), settings.size, settings.size), np.uint8) as packed:
         for row, box in enumerate(tqdm(boxes, desc=f"images {out.stem}", disable=None)):
-            packed[row] = prepare(source[row], box, settings.size, settings.contrast == "equalize")
+            packed[row] = prepare(source[row], box, settings.size, settings.contrast)
 
 
-def prepare(image: np.ndarray, box: images.Box, size: int, equalize: bool) -> np.ndarray:
-    """One network input: (size, size) uint8 from a (512, 512) uint8 image, cropped to `box`, then resized."""
-    resized = images.resize(images.crop(image, box), size, size)
-    return images.equalize(resized) if equalize else resized
+def prepare(image: np.ndarray, box: images.Box, size: int, contrast: str) -> np.ndarray:
+    """One network input: (size, size) uint8 from a (512, 512) uint8 image, cropped to `box`, resized, then in contrast."""
+    return CONTRASTS[contrast](images.resize(images.crop(image, box), size, size))
 
 
 def _boxes(settings: config.ImageSet, image_ids: pd.Series, lungs: Path | None) -> list[images.Box]:

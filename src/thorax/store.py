@@ -4,6 +4,7 @@ Everything is written under a temporary name in the target's own folder and rena
 killed job leaves no half-written file under a final name.
 """
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -43,6 +44,36 @@ def atomic(path: Path | str) -> Iterator[Path]:
         raise ThoraxError(f"{path} could not be written: {error.strerror or error}.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_one(target: Path) -> Iterator[None]:
+    """Hold NAME.lock while the block runs; the system lets go of it when the process dies, however it dies.
+
+    Raises:
+        ThoraxError: another process holds it, or the folder cannot be written.
+    """
+    lock = target.with_name(f"{target.name}.lock")
+    while True:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise ThoraxError(f"{lock.parent} cannot be written ({error.strerror}): make it writable.") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = lock.exists() and os.path.samestat(lock.stat(), os.fstat(descriptor))
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise ThoraxError(f"{target} is being made by another process: wait until that one has ended.") from error
+        if held:  # else its holder removed it between the two calls
+            break
+        os.close(descriptor)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def _umask() -> int:

@@ -1,23 +1,48 @@
-"""Training of one member: fit, keep the best epoch, stop early, write the history."""
+"""Training of one member: fit, keep the best epoch, stop early, write the history; go on after any interruption."""
 
 import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from thorax import backbones, heads, losses, runtime, store
-from thorax.batches import load_part, predict_logits, training_batches
+import thorax
+from thorax import backbones, checks, heads, losses, runtime, sampling, store
+from thorax.batches import LabelledImages, load_part, predict_logits, training_batches
 from thorax.catalog import HISTORY_COLUMNS
 from thorax.config import Training
 from thorax.errors import ThoraxError
 from thorax.metrics import auc
+from thorax.resume import Progress, States, digest
+
+if TYPE_CHECKING:
+    import keras
+
+SAY_EVERY = 60  # seconds between lines on the progress within an epoch
 
 
-def build_model(settings: Training, size: int, classes: int, weights: str | None = None):
+@dataclass(frozen=True)
+class Network:
+    """A network that can be trained in two stages.
+
+    Attributes:
+        model: from packed images to logits.
+        backbone: its layers before the head, in order.
+        fixed: convolutional layers that never change.
+    """
+
+    model: "keras.Model"
+    backbone: list
+    fixed: int
+
+
+def build_model(settings: Training, size: int, classes: int, weights: str | None = None) -> Network:
     """A network from packed images to logits.
 
     Args:
@@ -25,9 +50,6 @@ def build_model(settings: Training, size: int, classes: int, weights: str | None
         size: pixels on a side.
         classes: number of logits.
         weights: file with the backbone's ImageNet weights; needed exactly where settings.weights is "imagenet".
-
-    Returns:
-        the keras.Model and the number of convolutional layers that stay fixed.
     """
     import keras
 
@@ -37,7 +59,8 @@ def build_model(settings: Training, size: int, classes: int, weights: str | None
         )
     inputs, features, layers = backbones.build_features(settings, size, weights)
     fixed = backbones.freeze(layers, settings.freeze)
-    return keras.Model(inputs, heads.dense_head(features, classes, settings), name=settings.backbone), fixed
+    model = keras.Model(inputs, heads.dense_head(features, classes, settings), name=settings.backbone)
+    return Network(model, layers, fixed)
 
 
 def train(
@@ -49,6 +72,7 @@ def train(
     weights: Path | None,
     model_out: Path,
     history_out: Path,
+    work: Path,
     threads: int = 1,
 ) -> None:
     """Train one member and save its best epoch (by validation loss) without the optimiser's state.
@@ -56,86 +80,253 @@ def train(
     Early stopping and checkpointing as in Liz et al. 2022, section 3.3: training ends when the validation loss has not
     fallen by more than min_delta for `patience` epochs; the epoch with the smallest validation loss is kept.
 
+    After every epoch, and when it is asked to stop (SIGTERM, SIGINT), the whole state is saved under `work`. The same call
+    goes on from there, and ends with the same history and weights as if it had never been interrupted: bit for bit where the
+    device is deterministic (a CPU, with the same number of threads).
+
     Args:
         settings: the member's settings.
         labels, split, ingested, images: tables of ARCHITECTURE's contracts and the packed training images.
         weights: file with ImageNet weights, or None.
         model_out: the .keras file.
         history_out: CSV with one row per epoch: epoch, loss, val_loss, learning_rate, val_auc.
+        work: folder of resume states.
         threads: CPU threads.
 
     Raises:
-        ThoraxError: as in `batches.load_part`; a class has no positive or no negative training image; an output cannot be
-            written; or the loss is no longer a number.
+        ThoraxError: as in `batches.load_part` and `checks`; a class has no positive or no negative training image; an output
+            or a state cannot be written; or the loss is no longer a number.
+        runtime.Stopped: it was asked to stop, and the state is saved.
     """
-    runtime.prepare(settings.seed, threads)
-    import keras
-
-    train_part = load_part(labels, split, ingested, images, "train")
-    val_part = load_part(labels, split, ingested, images, "val")
-    losses.check_classes(train_part.labels, train_part.classes)
-    pos_weight = np.ones(len(train_part.classes), np.float32)
-    if settings.loss == "weighted_bce":
-        pos_weight = losses.pos_weights(train_part.labels, settings.max_pos_weight)
-    model, fixed = build_model(settings, train_part.size, len(train_part.classes), str(weights) if weights else None)
-    model.compile(optimizer=keras.optimizers.Adam(settings.learning_rate), loss=losses.weighted_bce(pos_weight))
-    _log(
-        f"{settings.backbone}: {model.count_params():,} parameters, {fixed} convolutional layers fixed, {len(train_part):,} training and "
-        f"{len(val_part):,} validation images, {len(train_part.classes)} classes, on {runtime.device()}"
-    )
-
-    rows: list[dict[str, float]] = []
-    best = reference = np.inf
-    waited = 0
-    with store.atomic(model_out) as checkpoint, store.atomic(history_out) as new_history:  # both or neither
-        for epoch in range(settings.epochs):
-            started = time.monotonic()
-            rate = learning_rate(settings, epoch)
-            model.optimizer.learning_rate = rate
-            loss, seen = _train_epoch(
-                model,
-                training_batches(train_part, settings.batch_size, settings.seed, epoch, settings.augmentation, threads),
-                epoch,
-            )
-            trained = time.monotonic() - started
-            logits = predict_logits(model, val_part, settings.batch_size, threads)
-            val_loss = losses.weighted_bce_numpy(val_part.labels, logits, pos_weight)
-            if not np.isfinite(val_loss):
-                raise _diverged(model.name, f"the validation after epoch {epoch + 1}")
-            val_auc = mean_auc(val_part.labels, logits)
-            rows.append(dict(zip(HISTORY_COLUMNS, (epoch + 1, loss, val_loss, rate, val_auc), strict=True)))
-            if val_loss < best:
-                best = val_loss
-                _save(model, checkpoint)
-            waited = 0 if val_loss < reference - settings.min_delta else waited + 1
-            reference = min(reference, val_loss) if waited == 0 else reference
-            _log(
-                f"epoch {epoch + 1}/{settings.epochs}: loss {loss:.4f}, val_loss {val_loss:.4f}, val_auc {val_auc:.3f}, "
-                f"{seen / trained:,.0f} images/s, {time.monotonic() - started:.1f} s"
-            )
-            if waited >= settings.patience:
-                _log(f"stopped: val_loss has not fallen by more than {settings.min_delta:g} for {settings.patience} epochs")
-                break
-        history = pd.DataFrame(rows, columns=list(HISTORY_COLUMNS))
+    runtime.prepare(settings.seed, threads, settings.precision)
+    checks.device(settings.precision)
+    checks.workers(threads)
+    parts = {part: load_part(labels, split, ingested, images, part) for part in ("train", "val")}
+    losses.check_classes(parts["train"].labels, parts["train"].classes)
+    replicas = runtime.replicas(min(settings.batch_size, len(parts["train"])))
+    with replicas.scope():
+        network = build_model(settings, parts["train"].size, len(parts["train"].classes), str(weights) if weights else None)
+    checks.memory(settings.backbone)
+    checks.disk(network.model, work, model_out)
+    decides = {"settings": settings.model_dump(mode="json"), "program": [thorax.__version__, *runtime.versions()]}
+    key = digest(decides, [labels, split, ingested, *images, *([weights] if weights else [])])
+    states = States(work / f"{model_out.stem}-{key}")
+    with (
+        store.atomic(model_out) as new_model,  # both or neither, and known to be writable before the work begins
+        store.atomic(history_out) as new_history,
+        store.only_one(states.folder),
+        runtime.asked_to_stop() as asked,
+    ):
+        fit = Fit(settings, network, parts, states, asked, replicas, threads)
+        progress = fit.run()
+        new_model.write_bytes(states.best(progress.best_epoch).read_bytes())
+        history = pd.DataFrame(progress.rows, columns=list(HISTORY_COLUMNS))
         store.write_text(history.to_csv(index=False, float_format="%.6g"), new_history)
+    states.clear()
 
 
-def learning_rate(settings: Training, epoch: int) -> float:
-    """The learning rate of an epoch, counted from 0; cosine: rate * (1 + cos(pi * epoch / epochs)) / 2."""
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    return settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
+@dataclass
+class Fit:
+    """One training: what stays the same during it, and how far it is."""
+
+    settings: Training
+    network: Network
+    parts: dict[str, LabelledImages]
+    states: States
+    asked: runtime.StopRequest
+    replicas: runtime.Replicas
+    threads: int
+    progress: Progress = field(default_factory=Progress)
+
+    def run(self) -> Progress:
+        """Go on from the newest state, or begin; return the finished training."""
+        self.pos_weight = np.ones(len(self.parts["train"].classes), np.float32)
+        if self.settings.loss == "weighted_bce":
+            self.pos_weight = losses.pos_weights(self.parts["train"].labels, self.settings.max_pos_weight)
+        saved = self.states.newest()
+        if saved is not None:
+            self.progress = saved[0]
+        # What was saved at the end of the first stage has that stage's optimiser; `_epoch` then begins the second.
+        at_its_end = self.progress.epoch == self.settings.frozen_epochs and self.progress.step == 0
+        self._compile(frozen=self.progress.epoch < self.settings.frozen_epochs or (saved is not None and at_its_end))
+        _log(self._summary())
+        if saved is not None:
+            restore(self.network.model, saved[1])
+            _log(f"going on after epoch {self.progress.epoch}, batch {self.progress.step} ({self.states.folder})")
+        while not self._ended():
+            self._epoch()
+        return self.progress
+
+    def _summary(self) -> str:
+        train, model = self.parts["train"], self.network.model
+        return (
+            f"{model.name}: {model.count_params():,} parameters, {self.network.fixed} convolutional layers fixed, {len(train):,} training "
+            f"and {len(self.parts['val']):,} validation images, {len(train.classes)} classes, on {runtime.device()}"
+        )
+
+    def _compile(self, frozen: bool) -> None:
+        """Set the optimiser up for a stage: the backbone fixed as a whole, or fine-tuned."""
+        import keras
+
+        for layer in self.network.backbone:
+            layer.trainable = not frozen
+        if not frozen:
+            backbones.freeze(self.network.backbone, self.settings.freeze)
+        accumulate = self.settings.accumulate if self.settings.accumulate > 1 else None
+        with self.replicas.scope():
+            optimizer = keras.optimizers.Adam(self.settings.learning_rate, gradient_accumulation_steps=accumulate)
+            self.network.model.compile(optimizer=optimizer, loss=losses.make_loss(self.settings, self.pos_weight))
+            self.network.model.optimizer.build(self.network.model.trainable_variables)
+        self.bare = keras.Model(self.network.model.input, self.network.model.output, name=self.network.model.name)
+
+    def _ended(self) -> bool:
+        if self.progress.waited >= self.settings.patience:
+            _log(
+                f"stopped: val_loss has not fallen by more than {self.settings.min_delta:g} for {self.settings.patience} epochs"
+            )
+            return True
+        return self.progress.epoch >= self.settings.epochs
+
+    def _epoch(self) -> None:
+        """Train on what is left of an epoch, validate, and save; a request to stop is heeded between batches."""
+        progress, model = self.progress, self.network.model
+        if progress.epoch == self.settings.frozen_epochs > 0 and progress.step == 0:
+            self._compile(frozen=False)
+        started, before = time.monotonic(), progress.step
+        rate = learning_rate(self.settings, progress.epoch, [row["val_loss"] for row in progress.rows])
+        model.optimizer.learning_rate = rate
+        seen = self._train(progress)
+        trained = time.monotonic() - started
+        logits = predict_logits(self.bare, self.parts["val"], self.settings.batch_size, self.threads)
+        val_loss = losses.loss_numpy(self.settings, self.parts["val"].labels, logits, self.pos_weight)
+        if not np.isfinite(val_loss):
+            raise _diverged(model.name, f"the validation after epoch {progress.epoch + 1}")
+        val_auc = mean_auc(self.parts["val"].labels, logits)
+        loss = float(np.mean(progress.losses))
+        values = (progress.epoch + 1, loss, val_loss, rate, val_auc)
+        runtime.show(self.states.folder.name, dict(zip(HISTORY_COLUMNS, values, strict=True)))
+        progress.rows.append(dict(zip(HISTORY_COLUMNS, values, strict=True)))
+        progress.epoch, progress.step, progress.losses = progress.epoch + 1, 0, []
+        if val_loss < progress.best:
+            progress.best, progress.best_epoch = val_loss, progress.epoch
+            with store.atomic(self.states.best(progress.epoch)) as new:
+                self.bare.save(new)  # without the optimiser's state, which would make the file three times as large
+        progress.waited = 0 if val_loss < progress.reference - self.settings.min_delta else progress.waited + 1
+        progress.reference = min(progress.reference, val_loss) if progress.waited == 0 else progress.reference
+        self.states.save(progress, variables(model))
+        took = time.monotonic() - started
+        left = (self.settings.epochs - progress.epoch) * took
+        _log(
+            f"epoch {progress.epoch}/{self.settings.epochs}: loss {loss:.4f}, val_loss {val_loss:.4f}, val_auc {val_auc:.3f}, "
+            f"{seen / trained:,.0f} images/s, {took:.1f} s"
+            + (f" for its last {seen:,} images" if before else f", at most {_duration(left)} left" if left else "")
+        )
+        self._heed()
+
+    def _train(self, progress: Progress) -> int:
+        """Train on the batches of the epoch that are left; return the number of images."""
+        train, model = self.parts["train"], self.network.model
+        order = sampling.choose(
+            train.labels, self.settings.sampling, np.random.default_rng([self.settings.seed, progress.epoch, 2])
+        )
+        batches = training_batches(
+            train,
+            self.settings.batch_size,
+            self.settings.seed,
+            progress.epoch,
+            self.settings.augmentation,
+            self.threads,
+            order=order,
+            start=progress.step,
+        )
+        count = max(len(order) // min(self.settings.batch_size, len(order)), 1)
+        images, started = 0, time.monotonic()
+        said = started
+        with closing(batches):  # its threads end with the loop, also when that ends early
+            for pixels, labels in batches:
+                loss = self.replicas.train_on_batch(model, pixels, labels)
+                progress.step += 1
+                progress.losses.append(loss)
+                images += len(pixels)
+                if not np.isfinite(loss):
+                    raise _diverged(model.name, f"step {progress.step} of epoch {progress.epoch + 1}")
+                now = time.monotonic()
+                if now - said > SAY_EVERY:
+                    said, rate = now, images / (now - started)
+                    left = (count - progress.step) * self.settings.batch_size / rate
+                    _log(
+                        f"epoch {progress.epoch + 1}, batch {progress.step:,}/{count:,}: loss {np.mean(progress.losses):.4f}, "
+                        f"{rate:,.0f} images/s, {_duration(left)} left in this epoch"
+                    )
+                if self.asked.signal and progress.step < count:
+                    self.states.save(progress, variables(model))
+                    self._heed()
+        return images
+
+    def _heed(self) -> None:
+        """End here if that was asked for; the state is saved."""
+        if self.asked.signal:
+            done = f"epoch {self.progress.epoch}" + (f" and {self.progress.step} batches" if self.progress.step else "")
+            raise self.asked.stop(f"the state after {done} is saved, and the same command goes on from there")
 
 
-def _train_epoch(model, batches: Iterator[tuple[np.ndarray, np.ndarray]], epoch: int) -> tuple[float, int]:
-    """Train on an epoch's batches, all of one size; return the mean loss and the number of images."""
-    losses_seen, images = [], 0
-    for step, (pixels, labels) in enumerate(batches, start=1):
-        losses_seen.append(float(model.train_on_batch(pixels, labels)))
-        images += len(pixels)
-        if not np.isfinite(losses_seen[-1]):
-            raise _diverged(model.name, f"step {step} of epoch {epoch + 1}")
-    return float(np.mean(losses_seen)), images
+def variables(model: "keras.Model") -> Iterator[np.ndarray]:
+    """Everything that decides how the training goes on: weights, moving statistics, random states, optimiser slots."""
+    for variable in _all_variables(model):
+        yield variable.numpy()
+
+
+def restore(model: "keras.Model", arrays: Iterator[np.ndarray]) -> None:
+    """Give a compiled model the variables that `variables` returned for its equal.
+
+    Raises:
+        ThoraxError: they are those of another model.
+    """
+    for variable, array in zip(_all_variables(model), arrays, strict=True):
+        if tuple(variable.shape) != array.shape:
+            raise ThoraxError(
+                f"The resume state holds {array.shape} where {variable.path} has {tuple(variable.shape)}: delete the folder work/."
+            )
+        variable.assign(array)
+
+
+def _all_variables(model: "keras.Model") -> list:
+    """Each variable of model and optimiser once, in an order that follows from the architecture."""
+    unique = {id(variable): variable for variable in (*model.variables, *model.optimizer.variables)}
+    return list(unique.values())
+
+
+def learning_rate(settings: Training, epoch: int, val_losses: Sequence[float] = ()) -> float:
+    """The learning rate of an epoch.
+
+    Constant; cosine: rate * (1 + cos(pi * epoch / epochs)) / 2; or plateau: multiplied by `plateau_factor` each time that the
+    validation loss has not fallen for `plateau_patience` epochs (Keras's ReduceLROnPlateau without cool-down).
+
+    Args:
+        settings: schedule and its values.
+        epoch: counted from 0.
+        val_losses: of the epochs before it.
+    """
+    rate = settings.learning_rate
+    if settings.fine_tune_rate is not None and epoch >= settings.frozen_epochs:
+        rate = settings.fine_tune_rate
+    if settings.schedule == "cosine":
+        return rate * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
+    if settings.schedule == "plateau":
+        best, waited = np.inf, 0
+        for loss in val_losses[:epoch]:
+            waited = 0 if loss < best - settings.min_delta else waited + 1
+            best = min(best, loss) if waited == 0 else best
+            if waited >= settings.plateau_patience:
+                rate, waited = rate * settings.plateau_factor, 0
+    return rate
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return (
+        f"{seconds:.0f} s" if seconds < 90 else f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+    )
 
 
 def _diverged(name: str, when: str) -> ThoraxError:
@@ -146,14 +337,6 @@ def mean_auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Mean AUC over the classes for which it is defined; (n, k) labels of 1, 0, -1 and (n, k) scores; NaN if there is none."""
     values = np.array([auc(labels[:, k], scores[:, k]) for k in range(labels.shape[1])])
     return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else float("nan")
-
-
-def _save(model, path: Path) -> None:
-    """Save architecture and weights; the optimiser's state would make the file three times as large."""
-    import keras
-
-    bare = keras.Model(model.input, model.output, name=model.name)
-    bare.save(path)
 
 
 def _log(text: str) -> None:

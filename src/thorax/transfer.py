@@ -6,14 +6,11 @@ tag, or the date, that the server named (If-Range, RFC 9110, section 13.1.5). Th
 checksum are right, and never before.
 """
 
-import contextlib
 import email.utils
-import fcntl
 import hashlib
 import os
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +19,7 @@ import pycurl
 from tqdm import tqdm
 
 import thorax
+from thorax import store
 from thorax.errors import ThoraxError
 
 _TEMPORARY_CODES = {
@@ -110,7 +108,7 @@ def fetch(source: Source, target: Path, patience: Patience = PATIENCE) -> str:
         ThoraxError: the file at `target` is another one; the address fails for good, or too often; what it sends is twice not
             the published file; the folder cannot be written; another process fetches the same file.
     """
-    with only_one(target):
+    with store.only_one(target):
         if target.exists():
             wrong, digest = _examine(target, source, target.name)
             if wrong:
@@ -156,36 +154,6 @@ def digests(path: Path, algorithms: set[str], name: str) -> dict[str, str]:
     except OSError as error:
         raise ThoraxError(f"{path} cannot be read ({error.strerror}): make it readable.") from error
     return {algorithm: value.hexdigest() for algorithm, value in hashes.items()}
-
-
-@contextlib.contextmanager
-def only_one(target: Path) -> Iterator[None]:
-    """Hold NAME.lock while the block runs; the system lets go of it when the process dies, however it dies.
-
-    Raises:
-        ThoraxError: another process holds it, or the folder cannot be written.
-    """
-    lock = target.with_name(f"{target.name}.lock")
-    while True:
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise ThoraxError(f"{lock.parent} cannot be written ({error.strerror}): make it writable.") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = lock.exists() and os.path.samestat(lock.stat(), os.fstat(descriptor))
-        except BlockingIOError as error:
-            os.close(descriptor)
-            raise ThoraxError(f"{target} is being fetched by another process: wait until that one has ended.") from error
-        if held:  # else its holder removed it between the two calls
-            break
-        os.close(descriptor)
-    try:
-        yield
-    finally:
-        lock.unlink(missing_ok=True)
-        os.close(descriptor)
 
 
 @dataclass

@@ -317,7 +317,7 @@ class TestFetch:
         with serving(Answer()) as server:
             with target.with_name("file.bin.lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                with pytest.raises(ThoraxError, match=r"file\.bin is being fetched by another process"):
+                with pytest.raises(ThoraxError, match=r"file\.bin is being made by another process"):
                     fetch(source(server), target, HASTY)
             fetch(source(server), target, HASTY)  # a lock without a holder holds nobody up
         assert target.read_bytes() == CONTENT
@@ -413,7 +413,7 @@ class TestProcess:
             first = self.start(server, tmp_path)
             second = subprocess.run(self.command(server, tmp_path), capture_output=True, text=True, timeout=30, check=False)
             assert second.returncode == 1
-            assert "is being fetched by another process" in second.stderr
+            assert "is being made by another process" in second.stderr
             first.communicate(timeout=30)
             assert first.returncode == 0
         assert (tmp_path / "images.tar.gz").read_bytes() == self.CONTENT
@@ -638,8 +638,8 @@ class TestList:
         assert set(weights) == {name for name, backbone in BACKBONES.items() if backbone.constructor}
         for name, row in weights.items():
             assert row.file == f"{name}.h5"
-            assert row.source.checksum.startswith("md5:")
-            assert f'"{row.source.checksum.removeprefix("md5:")}"' in sources, name
+            _, _, digest = row.source.checksum.partition(":")
+            assert f'"{digest}"' in sources if digest else name == "MobileNet", name  # Keras publishes no checksum of it
 
 
 class TestConfiguration:

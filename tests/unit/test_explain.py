@@ -16,7 +16,7 @@ def test_closed_form_is_the_gradient():
     from thorax.training import build_model
 
     settings = Training(backbone="cnn", weights="none", dense_units=24)
-    model, _ = build_model(settings, 40, 3)
+    model = build_model(settings, 40, 3).model
     images = np.random.default_rng(0).integers(0, 256, (4, 40, 40, 1)).astype(np.uint8)
     import keras
 

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thorax import catalog, config, preprocess, store
+from thorax import catalog, config, images, preprocess, store
 from thorax.errors import ThoraxError
 
 BOXES = {"a": (0.25, 0.125, 0.75, 1.0), "b": (0.0, 0.0, 1.0, 1.0), "c": (0.1, 0.2, 0.93, 1.0)}
@@ -72,6 +72,30 @@ def test_equalized_images_use_the_whole_range(shard, tmp_path):
         lowest = reached[reached > 0][0]
         np.testing.assert_allclose(after, ((reached - lowest) / (before.size - lowest) * 255)[before], atol=0.51)
         assert (after.min(), after.max()) == (0, 255)
+
+
+def test_contrast_is_equalized_by_tiles_with_a_limit(shard, tmp_path):
+    faint = (100 + shard // 16).astype(np.uint8)
+    store.write_array(faint, tmp_path / "data.1.npy")
+    plain, tiles, again = np.array(make(tmp_path)), *(np.array(make(tmp_path, contrast="clahe")) for _ in range(2))
+    whole = np.array(make(tmp_path, contrast="equalize"))
+    assert (tiles.shape, tiles.dtype) == ((3, 64, 64), np.uint8)
+    np.testing.assert_array_equal(tiles, again)
+    for before, limited, full in zip(plain, tiles, whole, strict=True):
+        assert np.ptp(before) < np.ptp(limited) < np.ptp(full)
+        assert before.std() < limited.std() < full.std()
+
+
+def test_tiles_that_are_alike_keep_the_order_of_grey_values():
+    tile = np.random.default_rng(0).integers(80, 140, (8, 8)).astype(np.uint8)
+    image = np.tile(tile, (8, 8))
+    result = images.equalize_tiles(image)
+    np.testing.assert_array_equal(result, np.tile(result[:8, :8], (8, 8)))
+    assert (np.diff(result[:8, :8].ravel()[tile.argsort(axis=None)].astype(int)) >= 0).all()
+
+
+def test_tiles_need_not_fit_the_image():
+    assert images.equalize_tiles(np.zeros((61, 19), np.uint8)).shape == (61, 19)
 
 
 def test_an_empty_shard_gives_an_empty_array(shard, tmp_path):

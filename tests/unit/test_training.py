@@ -65,13 +65,20 @@ def trained(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("trained")
     problem = write_problem(folder)
-    train(Training(**SETTINGS), **problem, weights=None, model_out=folder / "m.keras", history_out=folder / "m.csv")
+    train(
+        Training(**SETTINGS),
+        **problem,
+        weights=None,
+        model_out=folder / "m.keras",
+        history_out=folder / "m.csv",
+        work=folder / "work",
+    )
     return folder, problem
 
 
 def test_it_learns_and_keeps_the_best_epoch(trained):
     from thorax.batches import load_part, predict_logits
-    from thorax.losses import pos_weights, weighted_bce_numpy
+    from thorax.losses import loss_numpy, pos_weights
     from thorax.runtime import load_network
     from thorax.training import mean_auc
 
@@ -82,7 +89,7 @@ def test_it_learns_and_keeps_the_best_epoch(trained):
     logits = predict_logits(load_network(folder / "m.keras"), part, 16)
     train_part = load_part(**problem, part="train")
     weight = pos_weights(train_part.labels)
-    assert weighted_bce_numpy(part.labels, logits, weight) == pytest.approx(history["val_loss"].min(), rel=1e-4)
+    assert loss_numpy(Training(**SETTINGS), part.labels, logits, weight) == pytest.approx(history["val_loss"].min(), rel=1e-4)
     test_part = load_part(**problem, part="test")
     logits = predict_logits(load_network(folder / "m.keras"), test_part, 16)
     assert mean_auc(test_part.labels, logits) > 0.95
@@ -117,7 +124,14 @@ def test_the_same_seed_gives_the_same_weights_and_the_file_holds_no_optimiser(tr
     from thorax.training import train
 
     folder, problem = trained
-    train(Training(**SETTINGS), **problem, weights=None, model_out=folder / "again.keras", history_out=folder / "again.csv")
+    train(
+        Training(**SETTINGS),
+        **problem,
+        weights=None,
+        model_out=folder / "again.keras",
+        history_out=folder / "again.csv",
+        work=folder / "work",
+    )
     assert (folder / "again.csv").read_bytes() == (folder / "m.csv").read_bytes()
     first, second = load_network(folder / "m.keras"), load_network(folder / "again.keras")
     for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
@@ -133,7 +147,14 @@ def test_shuffled_labels_teach_nothing(tmp_path):
     from thorax.training import mean_auc, train
 
     problem = write_problem(tmp_path, shuffled=True, n=600)
-    train(Training(**SETTINGS), **problem, weights=None, model_out=tmp_path / "m.keras", history_out=tmp_path / "m.csv")
+    train(
+        Training(**SETTINGS),
+        **problem,
+        weights=None,
+        model_out=tmp_path / "m.keras",
+        history_out=tmp_path / "m.csv",
+        work=tmp_path / "work",
+    )
     part = load_part(**problem, part="test")
     logits = predict_logits(load_network(tmp_path / "m.keras"), part, 64)
     assert abs(mean_auc(part.labels, logits) - 0.5) < 0.1
@@ -144,7 +165,14 @@ def test_early_stopping_waits_for_patience_epochs(tmp_path):
 
     problem = write_problem(tmp_path)
     settings = Training(**{**SETTINGS, "epochs": 30, "patience": 2, "min_delta": 100.0})
-    train(settings, **problem, weights=None, model_out=tmp_path / "m.keras", history_out=tmp_path / "m.csv")
+    train(
+        settings,
+        **problem,
+        weights=None,
+        model_out=tmp_path / "m.keras",
+        history_out=tmp_path / "m.csv",
+        work=tmp_path / "work",
+    )
     assert len(pd.read_csv(tmp_path / "m.csv")) == 3  # the first epoch improves on nothing, then two do not
 
 
@@ -154,7 +182,14 @@ def test_a_diverging_training_says_so_and_leaves_nothing(tmp_path):
     problem = write_problem(tmp_path)
     settings = Training(**{**SETTINGS, "learning_rate": 1e38})
     with pytest.raises(ThoraxError, match=r"cnn diverged in .*epoch \d+ .*: lower learning_rate"):
-        train(settings, **problem, weights=None, model_out=tmp_path / "m.keras", history_out=tmp_path / "m.csv")
+        train(
+            settings,
+            **problem,
+            weights=None,
+            model_out=tmp_path / "m.keras",
+            history_out=tmp_path / "m.csv",
+            work=tmp_path / "work",
+        )
     assert not list(tmp_path.glob("*.keras"))
     assert not (tmp_path / "m.csv").exists()
 
@@ -236,7 +271,7 @@ def test_a_history_that_cannot_be_written_is_known_before_the_training(tmp_path,
 
     problem = write_problem(tmp_path)
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(training, "_train_epoch", lambda *arguments: pytest.fail("trained before it was known where to write"))
+    monkeypatch.setattr(training.Fit, "run", lambda *arguments: pytest.fail("trained before it was known where to write"))
     with pytest.raises(ThoraxError, match="file cannot be written"):
         training.train(
             Training(**SETTINGS),
@@ -244,6 +279,7 @@ def test_a_history_that_cannot_be_written_is_known_before_the_training(tmp_path,
             weights=None,
             model_out=tmp_path / "m.keras",
             history_out=tmp_path / "file" / "m.csv",
+            work=tmp_path / "work",
         )
     assert not (tmp_path / "m.keras").exists()
 
@@ -262,6 +298,7 @@ def test_a_class_with_one_value_is_refused_for_every_loss(tmp_path, value, kind)
             weights=None,
             model_out=tmp_path / "m.keras",
             history_out=tmp_path / "m.csv",
+            work=tmp_path / "work",
         )
 
 

@@ -39,13 +39,14 @@ rule train:
         mem_mb=training_memory,
     params:
         settings=lambda wildcards: settings(study.experiments[wildcards.experiment].member(wildcards.member)),
+        work=lambda wildcards: f"work/{wildcards.experiment}",
         weights=lambda wildcards, input: (f"--weights {input.weights}" if input.weights else ""),
     message:
         "Training {wildcards.member} for {wildcards.experiment}"
     shell:
         "thorax train --settings {params.settings:q} --labels {input.labels} --split {input.split}"
         " --ingested {input.ingested} --images {input.images} {params.weights}"
-        " --out {output.model} --history {output.history} --threads {threads} > {log} 2>&1"
+        " --out {output.model} --history {output.history} --work {params.work} --threads {threads} > {log} 2>&1"
 
 
 rule cases:

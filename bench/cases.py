@@ -1,0 +1,311 @@
+"""The measurements. Each prints one JSON object with the figures, medians of several repeats, and what was measured."""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from thorax import config, store
+from thorax.batches import LabelledImages, training_batches
+
+SIZE = 224  # pixels on a side, as in Liz et al. 2022
+EPOCH = 59_753  # training images of Liz et al. 2022, specific labels
+FIVE = ("DenseNet201", "EfficientNetB0", "InceptionV3", "InceptionResNetV2", "Xception")
+
+
+def median(values: list[float]) -> float:
+    return float(statistics.median(values))
+
+
+def timed(action: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def radiographs(folder: Path, count: int) -> list[np.ndarray]:
+    """Synthetic radiographs, 16 bits, about 448 rows."""
+    from thorax import phantom
+
+    root = folder / "phantom"
+    if not root.exists():
+        phantom.make_archive(config.Phantom(patients=max(count // 3, 4), height=448, seed=1), root, workers=2)
+    paths = sorted(path for path in root.rglob("*.png") if "lung_masks" not in path.parts)
+    return [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in paths[:count]]
+
+
+def small(images: list[np.ndarray]) -> list[np.ndarray]:
+    """8 bits and SIZE x SIZE, as training images are."""
+    return [
+        (cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA) / image.max() * 255).astype(np.uint8) for image in images
+    ]
+
+
+def packed(folder: Path, images: list[np.ndarray], count: int) -> LabelledImages:
+    """So many memory-mapped images, with two labels."""
+    path = folder / f"packed-{count}.npy"
+    store.write_array(np.stack([images[index % len(images)] for index in range(count)]), path)
+    labels = np.random.default_rng(0).integers(0, 2, (count, 2)).astype(np.float32)
+    rows = np.arange(count)
+    return LabelledImages(store.PackedImages([path]), np.zeros(count, int), rows, rows.astype(str), labels, ["a", "b"])
+
+
+def augment_ratio(folder: Path, quick: bool) -> dict:
+    """Images/s of our input path over the paper's ImageDataGenerator path from PNG, both with 2 threads."""
+    from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+    images = small(radiographs(folder, 30 if quick else 120))
+    pngs = folder / "png"
+    pngs.mkdir(exist_ok=True)
+    for index, image in enumerate(images):
+        cv2.imwrite(str(pngs / f"{index}.png"), image)
+    generator = ImageDataGenerator(
+        rotation_range=45, width_shift_range=0.1, height_shift_range=0.1, shear_range=0.1, zoom_range=0.1, horizontal_flip=True,
+        brightness_range=(0.7, 1.1), channel_shift_range=0.05 * 255, fill_mode="nearest",
+    )  # fmt: skip
+    listed = pd.DataFrame({"file": [f"{index % len(images)}.png" for index in range(64 if quick else 512)]})
+    fixed = {"x_col": "file", "class_mode": None, "target_size": (SIZE, SIZE), "batch_size": 32}
+    flows = {mode: generator.flow_from_dataframe(listed, str(pngs), color_mode=mode, **fixed) for mode in ("rgb", "grayscale")}
+    part = packed(folder, images, 512 if quick else 8192)
+    cv2.setNumThreads(1)
+    theirs: dict[str, list[float]] = {mode: [] for mode in flows}
+    ours = []
+    with ThreadPoolExecutor(2) as pool:
+        for repeat in range(2 if quick else 7):
+            for mode, flow in flows.items():
+                seconds = timed(lambda flow=flow: list(pool.map(flow.__getitem__, range(len(flow)))))
+                theirs[mode].append(len(listed) / seconds)
+            batches = training_batches(part, 32, 0, repeat, config.Augmentation(), workers=2)
+            ours.append(len(part) // 32 * 32 / timed(lambda batches=batches: sum(1 for _ in batches)))
+    rates = {mode: median(values) for mode, values in theirs.items()}
+    return {
+        "ratio": median(ours) / rates["rgb"], "ratio_to_grey": median(ours) / rates["grayscale"],
+        "ours": median(ours), "theirs": rates["rgb"], "theirs_grey": rates["grayscale"], "repeats": len(ours),
+    }  # fmt: skip
+
+
+def feed_ratio(folder: Path, quick: bool) -> dict:
+    """Images/s of real training over training on one resident batch; on a CPU one core computes and one feeds."""
+    from thorax import losses, runtime, training
+
+    runtime.prepare(0, 1, "auto")
+    from keras import ops, optimizers
+
+    names = FIVE if runtime.gpus() else ("one convolution", "cnn")
+    images = small(radiographs(folder, 30 if quick else 120))
+    batch = 32
+    part = packed(folder, images, 256 if quick else 2048)
+    workers = 8 if runtime.gpus() else 1
+    repeats = 2 if quick else 7
+    found = {}
+    for name in names:
+        settings = config.Training(backbone="cnn" if name == "one convolution" else name, weights="none", freeze=0.0)
+        model = smallest_network() if name == "one convolution" else training.build_model(settings, SIZE, 2).model
+        model.compile(optimizer=optimizers.Adam(1e-4), loss=losses.make_loss(settings, np.ones(2, np.float32)))
+        pixels, labels = next(training_batches(part, batch, 0, 0, None))
+        resident = (ops.convert_to_tensor(pixels), ops.convert_to_tensor(labels))
+        real, constant = feed(model, part, batch, resident, workers, repeats)
+        ratio = median([one / other for one, other in zip(real, constant, strict=True)])
+        found[name] = {"ratio": ratio, "real": median(real), "resident": median(constant)}
+    return {"device": runtime.device(), "networks": found, "repeats": repeats, "batch": batch}
+
+
+def smallest_network() -> Any:
+    """A network that trains so fast that a slow feed would hold it up."""
+    from keras import Input, Sequential, layers
+
+    return Sequential(
+        [
+            Input((SIZE, SIZE, 1), dtype="uint8"),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(16, 7, strides=4, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(2),
+        ]
+    )
+
+
+def feed(model: Any, part: LabelledImages, batch: int, resident: tuple, workers: int, repeats: int) -> tuple[list, list]:
+    """Images/s of real training and of training on the resident batch, in turn."""
+    model.train_on_batch(*resident)
+    steps = len(part) // batch
+    real, constant = [], []
+    for repeat in range(repeats):
+        constant.append(steps * batch / timed(lambda: [model.train_on_batch(*resident) for _ in range(steps)]))
+        batches = training_batches(part, batch, 0, repeat, config.Augmentation(), workers=workers)
+        real.append(steps * batch / timed(lambda batches=batches: [model.train_on_batch(*one) for one in batches]))
+    return real, constant
+
+
+def decode_ratio(folder: Path, quick: bool) -> dict:
+    """Time of ingest over the bare decoding of the same 16-bit PNGs, both with 2 threads."""
+    from thorax import datasets, ingest
+
+    root = folder / "large"
+    root.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    names = []
+    for index, image in enumerate(radiographs(folder, 8 if quick else 32)):
+        large = cv2.resize(image, (2000, 2000), interpolation=cv2.INTER_CUBIC).astype(np.int32)
+        large = np.clip(large + rng.normal(0, 8, large.shape).astype(np.int32), 0, 4095).astype(np.uint16)
+        names.append(f"{index}.png")
+        cv2.imwrite(str(root / names[-1]), large)
+    block = own_data(root, names, folder)
+    catalog = folder / "large.parquet"
+    datasets.make_catalog(block, catalog, folder / "boxes.parquet")
+    cv2.setNumThreads(1)
+    bare, ours = [], []
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(2 if quick else 7):
+            bare.append(
+                timed(lambda: list(pool.map(lambda name: cv2.imread(str(root / name), cv2.IMREAD_UNCHANGED).mean(), names)))
+            )
+            ours.append(timed(lambda: ingest.ingest_shard(block, catalog, 0, folder / "large.npy", folder / "l.parquet", 2)))
+    ratio = median([one / other for one, other in zip(ours, bare, strict=True)])
+    return {"ratio": ratio, "ours": len(names) / median(ours), "bare": len(names) / median(bare), "images": len(names)}
+
+
+def resume_overhead(folder: Path, quick: bool) -> dict:
+    """What saving the resume state of the largest model costs, as a share of an epoch at the rate measured here."""
+    from thorax import losses, runtime, training
+    from thorax.resume import Progress, States
+
+    runtime.prepare(0, 2, "auto")
+    import keras
+    from keras import optimizers
+
+    name = "EfficientNetB0" if quick else "InceptionResNetV2"
+    settings = config.Training(backbone=name, weights="none")
+    model = training.build_model(settings, SIZE, 35).model
+    model.compile(optimizer=optimizers.Adam(1e-4), loss=losses.make_loss(settings, np.ones(35, np.float32)))
+    batch = 32 if runtime.gpus() else 8
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (batch, SIZE, SIZE, 1)).astype(np.uint8)
+    labels = rng.integers(0, 2, (batch, 35)).astype(np.float32)
+    model.train_on_batch(pixels, labels)
+    step = median([timed(lambda: model.train_on_batch(pixels, labels)) for _ in range(2 if quick else 9)])
+    bare = keras.Model(model.input, model.output)
+    states = States(folder / "states")
+    saves = []
+    for epoch in range(1, 3 if quick else 6):
+        best = states.best(epoch)
+        best.parent.mkdir(parents=True, exist_ok=True)
+        start = time.perf_counter()
+        bare.save(best)
+        states.save(Progress(epoch=epoch, best_epoch=epoch), training.variables(model))
+        saves.append(time.perf_counter() - start)
+    size = max(path.stat().st_size for path in states.folder.iterdir())
+    epoch_seconds = EPOCH / batch * step
+    return {
+        "share": median(saves) / epoch_seconds, "save": median(saves), "epoch": epoch_seconds, "rate": batch / step,
+        "megabytes": size / 1e6, "network": name, "device": runtime.device(),
+    }  # fmt: skip
+
+
+def size(folder: Path, quick: bool) -> dict:
+    """Seconds and peak memory of ingest, split and metrics against their size, each in a process of its own."""
+    images = radiographs(folder, 60 if quick else 300)
+    originals = folder / "originals"
+    originals.mkdir(exist_ok=True)
+    for index, image in enumerate(images):
+        cv2.imwrite(str(originals / f"{index}.png"), image)
+    sizes = {
+        "ingest": (100, 200, 400) if quick else (1_000, 4_000, 16_000),
+        "split": (2_000, 8_000) if quick else (12_500, 50_000, 200_000),
+        "metrics": (2_000, 8_000) if quick else (12_500, 50_000, 200_000),
+    }
+    found = {}
+    for stage, counts in sizes.items():
+        rows = []
+        for count in counts:
+            command = [sys.executable, "-m", "bench.cases", f"one-{stage}", str(folder), "--count", str(count)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            rows.append({"count": count, **json.loads(done.stdout.splitlines()[-1])})
+        logs = np.log([[row["count"], row["seconds"]] for row in rows])
+        found[stage] = {"rows": rows, "exponent": float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])}
+    return found
+
+
+def one_ingest(folder: Path, count: int) -> dict:
+    """Ingest hard-linked copies of the originals."""
+    from thorax import datasets, ingest
+
+    originals = sorted((folder / "originals").iterdir())
+    root = folder / f"copies-{count}"
+    root.mkdir(exist_ok=True)
+    names = [f"{index:06d}.png" for index in range(count)]
+    for index, name in enumerate(names):
+        os.link(originals[index % len(originals)], root / name)
+    block = own_data(root, names, folder)
+    datasets.make_catalog(block, folder / "c.parquet", folder / "b.parquet")
+    seconds = timed(lambda: ingest.ingest_shard(block, folder / "c.parquet", 0, folder / "i.npy", folder / "i.parquet", 2))
+    (folder / "i.npy").unlink()
+    return {"seconds": seconds, "megabytes": peak()}
+
+
+def one_split(folder: Path, count: int) -> dict:
+    from thorax.stratify import StratifiedGroupSplit
+
+    labels, patients = synthetic(count)
+    seconds = timed(lambda: StratifiedGroupSplit(random_state=1).assign(labels, patients))
+    return {"seconds": seconds, "megabytes": peak()}
+
+
+def one_metrics(folder: Path, count: int) -> dict:
+    from thorax import metrics
+
+    labels, patients = synthetic(count)
+    scores = np.random.default_rng(1).random(labels.shape)
+    columns = [f"class {column}" for column in range(labels.shape[1])]
+    frames = (pd.DataFrame(labels, columns=columns), pd.DataFrame(scores, columns=columns))
+    seconds = timed(lambda: metrics.evaluate(*frames, patients, model="m", split="test", replicates=100))
+    return {"seconds": seconds, "megabytes": peak()}
+
+
+def synthetic(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of 14 classes from common to rare, and patients with one to several images."""
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(count), rng.geometric(0.5, count))[:count]
+    rates = np.geomspace(0.4, 0.005, 14)
+    ill = rng.random((count, 14)) < rates
+    return (ill[patients] & (rng.random((count, 14)) < 0.8)).astype(np.int8), patients
+
+
+def own_data(root: Path, names: list[str], folder: Path) -> config.Dataset:
+    """Make a folder of images a data set of its own."""
+    pd.DataFrame({"path": names, "patient_id": names, "labels": "x"}).to_csv(root / "images.csv", index=False)
+    return config.Dataset(archive="own", root=str(root), views=["frontal"], shards=1)
+
+
+def peak() -> float:
+    """The largest memory that this process has held, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+CASES = {case.__name__: case for case in (augment_ratio, feed_ratio, decode_ratio, resume_overhead, size)}
+SIZES = {"one-ingest": one_ingest, "one-split": one_split, "one-metrics": one_metrics}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("case", choices=[*CASES, *SIZES])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--count", type=int, default=0)
+    given = parser.parse_args()
+    result = (
+        SIZES[given.case](given.folder, given.count) if given.case in SIZES else CASES[given.case](given.folder, given.quick)
+    )
+    print("\n" + json.dumps(result))

@@ -1,0 +1,105 @@
+"""ImageNet weights from files, and their passage from three-channel to one-channel networks."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from thorax.errors import ThoraxError
+
+if TYPE_CHECKING:
+    import keras
+
+
+def load(model: "keras.Model", path: str, name: str) -> None:
+    """Give a three-channel network the ImageNet weights that Keras publishes for it.
+
+    Args:
+        model: the architecture without its classifier; layers before it may scale its input but have no weights.
+        path: the published file (HDF5 as Keras 2 wrote it, one group per layer, matched by order).
+        name: the architecture.
+
+    Raises:
+        ThoraxError: the file is missing or does not hold this architecture's weights.
+    """
+    import keras
+
+    if not Path(path).is_file():
+        raise ThoraxError(
+            f"{path} is not there: run 'thorax download weights/{name} --root {Path(path).parent}' on a machine with a "
+            "network, or copy the file to this place."
+        )
+    try:
+        model.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        raise ThoraxError(f"{path} does not hold the weights of {name}: delete it and fetch it again.") from error
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization) and layer.weights:
+            # EfficientNet's published file holds deviations where Keras expects variances. Keras itself makes up for
+            # that with one more layer, but only where it downloads the weights itself.
+            mean, variance, *count = layer.get_weights()
+            layer.set_weights([mean, variance**2, *count])
+            layer.finalize_state()
+
+
+def sum_channels(published: "keras.Model", single: "keras.Model") -> None:
+    """Give a one-channel network the weights of a three-channel one, so that both see the same in a grey image.
+
+    The inputs of both are scaled: channel c of the published network gets a_c u + b_c for the grey value u, the
+    one-channel network a u + b. So its kernel is the sum over the channels of a_c / a times theirs, and what b_c adds
+    beyond b goes into the convolution's bias or, where it has none, out of the moving mean of the normalisation behind it.
+
+    Both networks then compute the same, with one exception. Where the scaling differs between the channels and the
+    first convolution pads its input with zeros, those zeros are other grey values in each channel, which one channel
+    cannot express: there the outermost responses of the first convolution deviate a little.
+
+    Args:
+        published: grey image (n, h, w, 1) uint8 to features, with a three-channel first convolution.
+        single: the same architecture with a one-channel one, for images of any size.
+
+    Raises:
+        TypeError: the first convolution has neither a bias nor a batch normalisation behind it.
+    """
+    import keras
+
+    (first, *rest), (own_first, own_next, *own_rest) = _weighted_layers(published), _weighted_layers(single)
+    for source, target in zip(rest, [own_next, *own_rest], strict=True):
+        target.set_weights(source.get_weights())
+    slope, offset = _scaling(published, first)
+    own_slope, own_offset = _scaling(single, own_first)
+    kernel, *bias = first.get_weights()  # (h, w, 3, filters)
+    summed = np.einsum("hwcf,c->hwf", kernel, slope)[:, :, None] / own_slope
+    surplus = np.einsum("hwcf,c->f", kernel, offset) - np.einsum("hwcf,c->f", summed, own_offset)
+    own_first.set_weights([summed, *(values + surplus for values in bias)])
+    if not bias:
+        if not isinstance(own_next, keras.layers.BatchNormalization):
+            raise TypeError(f"{own_first.name} has neither a bias nor a batch normalisation behind it")
+        own_next.moving_mean.assign(keras.ops.convert_to_numpy(own_next.moving_mean) - surplus)
+
+
+def leaves(layers: Iterable[Any]) -> list:
+    """The layers in the order of computation, with those of nested blocks in place of the blocks."""
+    import keras
+
+    return [leaf for layer in layers for leaf in (leaves(layer.layers) if isinstance(layer, keras.Model) else [layer])]
+
+
+def _weighted_layers(model: "keras.Model") -> list:
+    """The layers that have weights, from the first convolution on."""
+    import keras
+
+    return [layer for layer in leaves(model.layers) if layer.weights and not isinstance(layer, keras.layers.Normalization)]
+
+
+def _scaling(model: "keras.Model", first: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Slope and offset, each (channels,) float64, by which the network scales grey values of 0 to 255 for its first convolution."""
+    import keras
+
+    outer = next(layer for layer in model.layers if first in leaves([layer]))
+    inputs = model.inputs[0]  # the constructors of keras.applications make model.input a list
+    size = inputs.shape[1]
+    pixels = np.stack([np.zeros((size, size, 1), np.uint8), np.ones((size, size, 1), np.uint8) * 255])
+    scaled = keras.ops.convert_to_numpy(keras.Model(inputs, outer.input)(pixels)).astype(np.float64)
+    black, white = scaled[:, scaled.shape[1] // 2, scaled.shape[2] // 2]  # the centre: the border may be padded already
+    return white - black, black

@@ -1,0 +1,79 @@
+"""Which training images an epoch holds: all, more of those with rare classes, or fewer of those with frequent ones only.
+
+Frequencies are shares of images with a positive label; the line between rare and frequent is the median over the classes
+that occur.
+"""
+
+import numpy as np
+
+from thorax.errors import ThoraxError
+
+
+def choose(labels: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarray:
+    """Choose an epoch's images.
+
+    none: every image once. over: repeat-factor sampling, every image at least once (see `repeat_factors`). under: every
+    image at most once (see `keep_shares`). Random numbers go to images row by row: permuted rows have the same chances but
+    other luck.
+
+    Args:
+        labels: (n, k) of 1, 0 and -1 (ignored).
+        kind: none, over or under.
+        rng: decides on fractions of repetitions and on what is left out; not used for none.
+
+    Returns:
+        (m,) int64 positions, rising; repeated ones stand together, so shuffle them.
+
+    Raises:
+        ThoraxError: another kind.
+    """
+    count = len(labels)
+    if kind == "none":
+        return np.arange(count)
+    if kind == "over":
+        return np.repeat(np.arange(count), np.floor(repeat_factors(labels) + rng.random(count)).astype(np.int64))
+    if kind == "under":
+        return np.flatnonzero(rng.random(count) < keep_shares(labels))
+    raise ThoraxError(f"sampling: {kind} is not known: set it to none, over or under.")
+
+
+def repeat_factors(labels: np.ndarray) -> np.ndarray:
+    """How often each image is repeated on average: Gupta, Dollár and Girshick 2019 (LVIS, arXiv:1908.03195v2, appendix B.2).
+
+    A class of frequency f has the factor max(1, sqrt(t / f)), with the median frequency as t; an image has the largest
+    factor of its positive classes, and 1 without any.
+
+    Args:
+        labels: (n, k) of 1, 0 and -1 (ignored).
+
+    Returns:
+        (n,) float64 of at least 1.
+    """
+    positive = labels == 1
+    return np.where(positive, np.sqrt(_rarity(positive.sum(axis=0))), 1).max(axis=1, initial=1)
+
+
+def keep_shares(labels: np.ndarray) -> np.ndarray:
+    """The chance of each image to be kept: the largest min(1, t / f) of its positive classes, t the median frequency.
+
+    Images without a positive label are treated as a class of their own, which does not enter the median: they are kept
+    with the chance min(1, t / their share). With no positive label anywhere all images are kept.
+
+    Args:
+        labels: (n, k) of 1, 0 and -1 (ignored).
+
+    Returns:
+        (n,) float64 in (0, 1].
+    """
+    positive = labels == 1
+    without = ~positive.any(axis=1, keepdims=True)
+    rarity = _rarity(positive.sum(axis=0), without.sum(axis=0))
+    return np.minimum(np.where(np.hstack([positive, without]), rarity, 0), 1).max(axis=1, initial=0)
+
+
+def _rarity(images: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    """t / f of classes with so many images, followed by that of others which do not enter the median t."""
+    counts = np.concatenate([images, *others])
+    occurring = images[images > 0]
+    median = np.median(occurring) if len(occurring) else np.inf
+    return median / np.maximum(counts, 1)  # the count of a class without images is not used

@@ -1,0 +1,42 @@
+"""The benchmarks run, and their page is made from their figures."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import report
+from bench.cases import CASES, synthetic
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_page_is_made_from_the_committed_figures():
+    results = json.loads((ROOT / "bench" / "results.json").read_text())
+    assert set(results) == {"machine", *CASES}
+    assert (ROOT / "docs" / "benchmarks.md").read_text() == report.page(results), "run: make bench"
+
+
+def test_a_row_says_what_was_measured_and_what_was_wanted():
+    results = {"decode_ratio": {"ratio": 1.254, "ours": 12.34, "bare": 15.5, "images": 32}}
+    assert report.table(results).splitlines()[-1].endswith("| 1.25 | at most 1.3 | 12.3 and 15.5 images/s |")
+
+
+def test_synthetic_rows_belong_to_whole_patients():
+    labels, patients = synthetic(1000)
+    assert labels.shape == (1000, 14)
+    assert len(patients) == 1000
+    assert (labels.sum(axis=0)[:-1] >= labels.sum(axis=0)[1:] * 0.5).all()
+
+
+@pytest.mark.slow
+def test_every_case_runs(tmp_path):
+    command = [sys.executable, "-m", "bench", "--quick", "--out", tmp_path / "r.json", "--page", tmp_path / "page.md"]
+    done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads((tmp_path / "r.json").read_text())
+    assert set(results) == {"machine", *CASES}
+    assert all(row["seconds"] > 0 for stage in results["size"].values() for row in stage["rows"])
+    assert "n^" in (tmp_path / "page.md").read_text()
