@@ -69,7 +69,7 @@ Everything is a ratio of two things measured in turn in one run, medians of seve
   take (here the network makes three of one, on the device).
 - **Training**: on a CPU, tiny networks on one core, fed by the other one; the network of a single convolution is as fast as one feeding
   thread can be, so it shows what feeding costs. On a GPU, the paper's five networks in mixed precision.
-- **Resume state**: all weights, moving statistics, optimiser slots and random states, written and flushed after every epoch, and the network
+- **Resume state**: all weights, moving statistics, optimiser slots and random states, written after every epoch, and the weights
   of the best epoch, as if every epoch were the best.
 - **Size**: ingest reads hard-linked copies of a few hundred files; split and metrics (100 bootstrap samples) see 14 classes.
 """

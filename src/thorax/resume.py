@@ -1,13 +1,13 @@
 """The resume state of a training: what it has done so far, in files that are whole or known to be damaged.
 
 A state is a zip file of `.npy` arrays, one per variable of network and optimiser, beside `progress.json`; zip keeps a checksum
-of every member. The newest two states are kept, and the networks of the best epochs that they name. The folder belongs to
-one training: its name holds a digest of everything that decides the result, so that a changed setting never finds it.
+of every member, so a file that a power cut left half on the disk is found out. The newest two states are kept, and the weights
+of the best epochs that they name. The folder belongs to one training: its name holds a digest of everything that decides the
+result, so that a changed setting never finds it.
 """
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import sys
@@ -25,7 +25,7 @@ from thorax import store
 
 KEPT = 2  # the newest state, and the one before it in case the newest is damaged
 _STATE = re.compile(r"state-(\d{5})-(\d{8})\.npz")
-_BEST = re.compile(r"best-(\d{5})\.keras")
+_BEST = re.compile(r"best-(\d{5})\.npz")
 _PROGRESS = "progress.json"
 _DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, ValueError, KeyError, TypeError, EOFError)
 
@@ -80,9 +80,13 @@ class States:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def best(self, epoch: int) -> Path:
-        """Where the network of the best epoch lies, as a whole file or not at all."""
-        return self.folder / f"best-{epoch:05d}.keras"
+    def save_best(self, epoch: int, weights: Iterable[np.ndarray]) -> None:
+        """Write the weights of an epoch that is the best so far. Errors as in `save`."""
+        _write(self._best(epoch), weights)
+
+    def best(self, epoch: int) -> Iterator[np.ndarray]:
+        """The weights of the best epoch, in the order in which they were saved."""
+        return _read(self._best(epoch))
 
     def save(self, progress: Progress, arrays: Iterable[np.ndarray]) -> None:
         """Write a state, then remove what the newest two do not need.
@@ -90,29 +94,21 @@ class States:
         Raises:
             ThoraxError: the folder cannot be written or is full; earlier states stay.
         """
-        path = self.folder / f"state-{progress.epoch:05d}-{progress.step:08d}.npz"
-        with store.atomic(path) as temporary:
-            with zipfile.ZipFile(temporary, "w") as archive:
-                archive.writestr(_PROGRESS, json.dumps(asdict(progress)))
-                for index, array in enumerate(arrays):  # one at a time: a second copy of a large network may not fit
-                    with archive.open(f"{index:05d}.npy", "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-            _flush(temporary)
+        _write(self.folder / f"state-{progress.epoch:05d}-{progress.step:08d}.npz", arrays, json.dumps(asdict(progress)))
         self._prune()
 
     def newest(self) -> tuple[Progress, Iterator[np.ndarray]] | None:
         """The newest whole state: its progress and its arrays in the order in which they were saved; None without any.
 
-        A damaged state, or one whose best network is missing, is said, removed, and the one before it taken.
+        A damaged state, or one whose best weights are missing or damaged, is said, removed, and the one before it taken.
         """
         for path in self._states()[::-1]:
             try:
+                _check(path)
                 with zipfile.ZipFile(path) as archive:
-                    if (member := archive.testzip()) is not None:
-                        raise zipfile.BadZipFile(f"{member} is damaged")
                     progress = Progress(**json.loads(archive.read(_PROGRESS)))
-                if progress.best_epoch and not self.best(progress.best_epoch).is_file():
-                    raise FileNotFoundError(self.best(progress.best_epoch))
+                if progress.best_epoch:
+                    _check(self._best(progress.best_epoch))
                 return progress, _read(path)
             except _DAMAGED as error:
                 print(f"{path} is damaged ({error}): going on from the one before it", file=sys.stderr, flush=True)
@@ -122,6 +118,9 @@ class States:
     def clear(self) -> None:
         """Forget the training: it has ended."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _best(self, epoch: int) -> Path:
+        return self.folder / f"best-{epoch:05d}.npz"
 
     def _states(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("state-*.npz") if _STATE.fullmatch(path.name))
@@ -137,7 +136,7 @@ class States:
                     needed.add(json.loads(archive.read(_PROGRESS))["best_epoch"])
             except _DAMAGED:  # said when it is read; until then nothing that it may need is removed
                 return
-        for path in self.folder.glob("best-*.keras"):
+        for path in self.folder.glob("best-*.npz"):
             match = _BEST.fullmatch(path.name)
             if match and int(match[1]) not in needed:
                 path.unlink(missing_ok=True)
@@ -150,10 +149,17 @@ def _read(path: Path) -> Iterator[np.ndarray]:
                 yield np.lib.format.read_array(member, allow_pickle=False)
 
 
-def _flush(path: Path) -> None:
-    """Have the file on the disk before it gets its name, so that not even a power cut leaves a state that is cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _write(path: Path, arrays: Iterable[np.ndarray], progress: str | None = None) -> None:
+    with store.atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        if progress is not None:
+            archive.writestr(_PROGRESS, progress)
+        for index, array in enumerate(arrays):  # one at a time: a second copy of a large network may not fit
+            with archive.open(f"{index:05d}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+
+
+def _check(path: Path) -> None:
+    """Raise one of `_DAMAGED` unless the file is there and every member has its checksum."""
+    with zipfile.ZipFile(path) as archive:
+        if (member := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"{member} is damaged")

@@ -196,9 +196,13 @@ def show(name: str, values: dict[str, float]) -> None:
     if folder:
         import tensorflow as tf
 
-        with tf.summary.create_file_writer(str(Path(folder) / name)).as_default(step=int(values["epoch"])):
-            for key, value in values.items():
-                tf.summary.scalar(key, value)
+        summary = tf.compat.v1.Summary  # the newer interface needs TensorBoard itself to be installed
+        with tf.Graph().as_default():
+            writer = tf.compat.v1.summary.FileWriter(str(Path(folder) / name))
+        writer.add_summary(
+            summary(value=[summary.Value(tag=key, simple_value=values[key]) for key in values]), int(values["epoch"])
+        )
+        writer.close()
 
 
 def load_network(path: Path | str) -> "keras.Model":

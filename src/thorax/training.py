@@ -119,7 +119,9 @@ def train(
     ):
         fit = Fit(settings, network, parts, states, asked, replicas, threads)
         progress = fit.run()
-        new_model.write_bytes(states.best(progress.best_epoch).read_bytes())
+        for weight, array in zip(fit.bare.weights, states.best(progress.best_epoch), strict=True):
+            weight.assign(array)
+        fit.bare.save(new_model)  # without the optimiser's state, which would make the file three times as large
         history = pd.DataFrame(progress.rows, columns=list(HISTORY_COLUMNS))
         store.write_text(history.to_csv(index=False, float_format="%.6g"), new_history)
     states.clear()
@@ -209,8 +211,7 @@ class Fit:
         progress.epoch, progress.step, progress.losses = progress.epoch + 1, 0, []
         if val_loss < progress.best:
             progress.best, progress.best_epoch = val_loss, progress.epoch
-            with store.atomic(self.states.best(progress.epoch)) as new:
-                self.bare.save(new)  # without the optimiser's state, which would make the file three times as large
+            self.states.save_best(progress.epoch, (weight.numpy() for weight in self.bare.weights))
         progress.waited = 0 if val_loss < progress.reference - self.settings.min_delta else progress.waited + 1
         progress.reference = min(progress.reference, val_loss) if progress.waited == 0 else progress.reference
         self.states.save(progress, variables(model))

@@ -347,3 +347,23 @@ def test_damaged_networks_are_named(trained, tmp_path):
         load_network(tmp_path / "other.keras")
     with pytest.raises(ThoraxError, match="is not there"):
         load_network(tmp_path / "missing.keras")
+
+
+def test_tensorboard_gets_what_the_history_has(tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    from thorax import runtime
+
+    values = {"epoch": 3.0, "loss": 0.25, "val_auc": 0.75}
+    runtime.show("member-1", values)
+    assert not list(tmp_path.iterdir())  # only where a folder is named
+    monkeypatch.setenv("THORAX_TENSORBOARD", str(tmp_path))
+    runtime.show("member-1", values)
+    (events,) = (tmp_path / "member-1").iterdir()
+    shown = {
+        value.tag: value.simple_value
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        for value in event.summary.value
+        if event.step == 3
+    }
+    assert shown == values
