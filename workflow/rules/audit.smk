@@ -5,7 +5,10 @@ def audited_dataset(name):
 
 
 def audited_metadata(name):
-    return list(map(str, datasets.metadata_files(audited_dataset(name)))) if study.audit.metadata else metadata_of(name)
+    """What stands for an archive's metadata: the files themselves, or the manifest of a whole archive."""
+    if study.audit.metadata:
+        return list(map(str, datasets.metadata_files(audited_dataset(name))))
+    return f"results/raw/{name}.manifest.parquet"
 
 
 def audited_splits():
@@ -58,7 +61,7 @@ def audit_pages():
 
 use rule catalog as audit_catalog with:
     input:
-        metadata=lambda wildcards: audited_metadata(wildcards.dataset),
+        manifest=lambda wildcards: audited_metadata(wildcards.dataset),
     output:
         catalog="results/audit/catalog/{dataset}.parquet",
         boxes="results/audit/boxes/{dataset}.parquet",
@@ -81,6 +84,7 @@ rule audit_labels:
     benchmark:
         "benchmarks/audit/labels/{label_set}.tsv"
     params:
+        code=code("labels"),
         settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
         archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
     message:
@@ -124,6 +128,7 @@ rule audit_counts:
     benchmark:
         "benchmarks/audit/counts/{label_set}.tsv"
     params:
+        code=code("audit"),
         folder=lambda wildcards, output: Path(output.page).parent,
     message:
         "Comparing the counts of {wildcards.label_set} with the published ones"
@@ -159,6 +164,7 @@ rule audit_overview:
     benchmark:
         "benchmarks/audit/overview.tsv"
     params:
+        code=code("audit-overview"),
         catalogs=[f"{name}=results/audit/catalog/{name}.parquet" for name in audited_datasets()],
         qualities=[f"{name}=results/audit/splits/{name}.quality.csv" for name in audited_splits()],
         absent=absent_datasets(),
@@ -186,6 +192,7 @@ rule compare_splitters:
     benchmark:
         "benchmarks/audit/splitters/{label_set}.tsv"
     params:
+        code=code("compare-splitters"),
         settings=lambda wildcards: settings(study.splits[study.audit.compare[wildcards.label_set]]),
         folder=lambda wildcards, output: Path(output.page).parent,
     message:

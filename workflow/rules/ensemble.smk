@@ -7,6 +7,8 @@ rule baseline:
         "logs/baseline/{experiment}.log",
     benchmark:
         "benchmarks/baseline/{experiment}.tsv"
+    params:
+        code=code("baseline"),
     message:
         "Fitting the baseline of {wildcards.experiment}: logistic regression on 32 x 32 pixels"
     shell:
@@ -28,6 +30,7 @@ rule ensemble:
     benchmark:
         "benchmarks/ensemble/{experiment}/{ensemble}.tsv"
     params:
+        code=code("ensemble"),
         settings=lambda wildcards: settings(study.experiments[wildcards.experiment].ensembles[wildcards.ensemble]),
     message:
         "Combining members of {wildcards.experiment}: {wildcards.ensemble}"
@@ -56,11 +59,13 @@ rule metrics:
         ),
     output:
         metrics="results/metrics/{experiment}.parquet",
+        summary="results/metrics/{experiment}.json",
     log:
         "logs/metrics/{experiment}.log",
     benchmark:
         "benchmarks/metrics/{experiment}.tsv"
     params:
+        code=code("metrics"),
         predictions=lambda wildcards: named(
             "predictions",
             [*study.experiments[wildcards.experiment].members, "baseline"],
@@ -76,4 +81,5 @@ rule metrics:
         "Measuring AUC, F1 and Hamming loss of {wildcards.experiment}"
     shell:
         "thorax metrics --labels {input.labels} --split {input.split} --predictions {params.predictions}"
-        " --ensembles {params.ensembles} --seed {params.seed} --out {output.metrics} > {log} 2>&1"
+        " --ensembles {params.ensembles} --seed {params.seed} --out {output.metrics}"
+        " --summary {output.summary} > {log} 2>&1"

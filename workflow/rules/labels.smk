@@ -10,6 +10,7 @@ rule labels:
     benchmark:
         "benchmarks/labels/{label_set}.tsv"
     params:
+        code=code("labels"),
         settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
         archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
     message:
@@ -34,6 +35,7 @@ rule split:
     benchmark:
         "benchmarks/split/{split}.tsv"
     params:
+        code=code("split"),
         settings=lambda wildcards: settings(study.splits[wildcards.split]),
     message:
         "Assigning patients to training, validation and test: {wildcards.split}"

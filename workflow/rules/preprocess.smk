@@ -10,7 +10,7 @@ def lungs_of(wildcards):
 
 rule segmenter:
     input:
-        pairs=lambda wildcards: pairs_of(wildcards.segmenter),
+        manifest="results/raw/pairs/{segmenter}.manifest.parquet",
         split=segmenter_split,
     output:
         model="results/segmenters/{segmenter}.keras",
@@ -21,6 +21,7 @@ rule segmenter:
         "benchmarks/segmenter/{segmenter}.tsv"
     threads: 8
     params:
+        code=code("segmenter"),
         settings=lambda wildcards: settings(study.segmenters[wildcards.segmenter]),
         split=lambda wildcards, input: f"--split {input.split}" if input.split else "",
     message:
@@ -45,6 +46,7 @@ rule lungs:
         "benchmarks/lungs/{segmenter}/{dataset}.{shard}.tsv"
     threads: 4
     params:
+        code=code("lungs"),
         settings=lambda wildcards: settings(study.segmenters[wildcards.segmenter]),
     message:
         "Segmenting the lungs of {wildcards.dataset}, shard {wildcards.shard}"
@@ -66,6 +68,7 @@ rule images:
     benchmark:
         "benchmarks/images/{image_set}/{dataset}.{shard}.tsv"
     params:
+        code=code("images"),
         settings=lambda wildcards: settings(study.image_sets[wildcards.image_set]),
         lungs=lambda wildcards, input: f"--lungs {input.lungs}" if input.lungs else "",
     message:

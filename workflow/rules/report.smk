@@ -70,6 +70,7 @@ rule tables:
     benchmark:
         "benchmarks/tables/{experiment}.tsv"
     params:
+        code=code("tables"),
         title=lambda wildcards: study.experiments[wildcards.experiment].title,
         data=lambda wildcards: study.experiments[wildcards.experiment].data,
         members=lambda wildcards: list(study.experiments[wildcards.experiment].members),
@@ -99,6 +100,7 @@ rule summary:
     benchmark:
         "benchmarks/summary.tsv"
     params:
+        code=code("summary"),
         labels=[f"{row}=results/labels/{label_set}.parquet" for row, (label_set, _) in summary_rows().items()],
         splits=[f"{row}=results/splits/{split}.parquet" for row, (_, split) in summary_rows().items()],
         data=measured_on(),
@@ -143,6 +145,7 @@ rule screening:
     benchmark:
         "benchmarks/screening.tsv"
     params:
+        code=code("screening"),
         ingested=[f"{name}=results/ingested/{name}.parquet" for name in sorted(set(map(dataset_of, study.run)))],
         lungs=[f"{name}={path}" for name, paths in screened_lungs().items() for path in paths],
         data=measured_on(),
@@ -167,6 +170,8 @@ rule classes_page:
         "logs/classes_page/{label_set}.log",
     benchmark:
         "benchmarks/classes_page/{label_set}.tsv"
+    params:
+        code=code("csv-page"),
     message:
         "Writing the page of the classes of {wildcards.label_set}"
     shell:
@@ -188,6 +193,8 @@ rule quality_page:
         "logs/quality_page/{split}.log",
     benchmark:
         "benchmarks/quality_page/{split}.tsv"
+    params:
+        code=code("csv-page"),
     message:
         "Writing the page of the counts of {wildcards.split}"
     shell:
@@ -214,6 +221,7 @@ rule figure_labels:
     benchmark:
         "benchmarks/figure_labels/{split}/{label_set}.tsv"
     params:
+        code=code("figure-labels"),
         stem=lambda wildcards, output: Path(output.png).with_suffix(""),
     message:
         "Drawing the label distribution of {wildcards.label_set}"
@@ -239,6 +247,7 @@ rule figure_cooccurrence:
     benchmark:
         "benchmarks/figure_cooccurrence/{label_set}.tsv"
     params:
+        code=code("figure-cooccurrence"),
         stem=lambda wildcards, output: Path(output.png).with_suffix(""),
     message:
         "Drawing which classes of {wildcards.label_set} come together"
@@ -263,6 +272,7 @@ rule figure_terms:
     benchmark:
         "benchmarks/figure_terms/{label_set}.tsv"
     params:
+        code=code("figure-terms"),
         settings=lambda wildcards: settings(study.label_sets[wildcards.label_set], "dataset", "views", "two_parents"),
         archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
         stem=lambda wildcards, output: Path(output.png).with_suffix(""),
@@ -290,6 +300,7 @@ rule figure_lungs:
     benchmark:
         "benchmarks/figure_lungs/{image_set}.tsv"
     params:
+        code=code("figure-lungs"),
         stem=lambda wildcards, output: Path(output.png).with_suffix(""),
     message:
         "Drawing original, lung mask, crop and network input of {wildcards.image_set}"
@@ -320,6 +331,7 @@ rule figure_training:
     benchmark:
         "benchmarks/figure_training/{experiment}.tsv"
     params:
+        code=code("figure-training"),
         histories=lambda wildcards: [
             f"{member}=results/history/{wildcards.experiment}/{member}.csv"
             for member in study.experiments[wildcards.experiment].members
@@ -411,6 +423,7 @@ rule heatmaps:
     benchmark:
         "benchmarks/heatmaps/{experiment}.tsv"
     params:
+        code=lambda wildcards, input: notebook_digest(input.notebook),
         parameters=heatmap_parameters,
     message:
         "Drawing the heatmaps of {wildcards.experiment}"
