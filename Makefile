@@ -60,6 +60,8 @@ lint: $(BIN)/.ready ## style, formats, spelling, types
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile workflow
+	snakemake --lint
+	snakemake --profile demo --lint
 	codespell
 	mypy
 

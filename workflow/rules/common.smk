@@ -1,9 +1,11 @@
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 from thorax import datasets, phantom
 from thorax.backbones import BACKBONES
@@ -46,7 +48,26 @@ refuse_unusable_folders()
 study = read_study()
 
 HERE = os.path.relpath(workflow.basedir)  # the checkout, seen from the folder that is run in
+ENVIRONMENTS = Path(workflow.basedir, "envs")
+ENVIRONMENT = str(ENVIRONMENTS / f"{study.device}.yaml")  # of every job, under --sdm conda
 phantom_roots = [dataset.root for dataset in study.datasets.values() if dataset.phantom]
+
+
+def complete_conda_environments():
+    """Under --sdm conda, have pip check the pins' hashes, and give jobs this checkout's thorax.
+
+    The environment holds other people's packages only. A job that did not find thorax in it would find the command of the
+    environment that Snakemake runs in, further down on PATH, and run there unnoticed.
+    """
+    if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+        return
+    os.environ.setdefault("PIP_CONSTRAINT", (ENVIRONMENTS / f"{study.device}.txt").as_uri())
+    command, source = (shlex.quote(str(path)) for path in (ENVIRONMENTS / "bin", Path(workflow.basedir, "src")))
+    exports = f"set -euo pipefail; export PATH={command}:$PATH PYTHONPATH={source} PYTHONNOUSERSITE=1; "
+    shell.prefix(exports.replace("{", "{{").replace("}", "}}"))
+
+
+complete_conda_environments()
 
 
 def any_of(names):

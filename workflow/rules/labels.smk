@@ -9,6 +9,8 @@ rule labels:
         "logs/labels/{label_set}.log",
     benchmark:
         "benchmarks/labels/{label_set}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
         archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
@@ -33,6 +35,8 @@ rule split:
         "logs/split/{split}.log",
     benchmark:
         "benchmarks/split/{split}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         settings=lambda wildcards: settings(study.splits[wildcards.split]),
     message:

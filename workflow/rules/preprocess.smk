@@ -1,13 +1,3 @@
-def segmenter_split(wildcards):
-    split = study.segmenters[wildcards.segmenter].train_patients_of
-    return f"results/splits/{split}.parquet" if split else []
-
-
-def lungs_of(wildcards):
-    segmenter = study.image_sets[wildcards.image_set].segmenter
-    return f"results/lungs/{segmenter}/{wildcards.dataset}.{wildcards.shard}.parquet" if segmenter else []
-
-
 rule segmenter:
     input:
         pairs=lambda wildcards: pairs_of(wildcards.segmenter),
@@ -19,6 +9,8 @@ rule segmenter:
         "logs/segmenter/{segmenter}.log",
     benchmark:
         "benchmarks/segmenter/{segmenter}.tsv"
+    conda:
+        ENVIRONMENT
     threads: 8
     params:
         settings=lambda wildcards: settings(study.segmenters[wildcards.segmenter]),
@@ -43,6 +35,8 @@ rule lungs:
         "logs/lungs/{segmenter}/{dataset}.{shard}.log",
     benchmark:
         "benchmarks/lungs/{segmenter}/{dataset}.{shard}.tsv"
+    conda:
+        ENVIRONMENT
     threads: 4
     params:
         settings=lambda wildcards: settings(study.segmenters[wildcards.segmenter]),
@@ -65,6 +59,8 @@ rule images:
         "logs/images/{image_set}/{dataset}.{shard}.log",
     benchmark:
         "benchmarks/images/{image_set}/{dataset}.{shard}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         settings=lambda wildcards: settings(study.image_sets[wildcards.image_set]),
         lungs=lambda wildcards, input: f"--lungs {input.lungs}" if input.lungs else "",
