@@ -1,7 +1,7 @@
 """Write cpu.yaml and gpu.yaml, for conda, from the pins in cpu.txt and gpu.txt (`make lock` does).
 
-The hashes stay in the text files: Snakemake stores a rule's environment file with every output, conda used or not, and
-the hashes would make that 440 kB each. workflow/rules/common.smk has pip check them all the same.
+Without their hashes: Snakemake stores a rule's environment file with every output, conda used or not, and hashes would
+make that 440 kB each. Naming the text file instead (`-r cpu.txt`) fails, because Snakemake copies this one elsewhere.
 """
 
 import re

@@ -48,26 +48,22 @@ refuse_unusable_folders()
 study = read_study()
 
 HERE = os.path.relpath(workflow.basedir)  # the checkout, seen from the folder that is run in
-ENVIRONMENTS = Path(workflow.basedir, "envs")
-ENVIRONMENT = str(ENVIRONMENTS / f"{study.device}.yaml")  # of every job, under --sdm conda
+ENVIRONMENT = os.path.join(workflow.basedir, "envs", f"{study.device}.yaml")  # of every job, under --sdm conda
 phantom_roots = [dataset.root for dataset in study.datasets.values() if dataset.phantom]
 
 
-def complete_conda_environments():
-    """Under --sdm conda, have pip check the pins' hashes, and give jobs this checkout's thorax.
+def give_conda_jobs_this_thorax():
+    """Under --sdm conda, have jobs find the thorax of this checkout: the environment holds other people's packages only.
 
-    The environment holds other people's packages only. A job that did not find thorax in it would find the command of the
-    environment that Snakemake runs in, further down on PATH, and run there unnoticed.
+    Otherwise they would find the command of the environment that Snakemake runs in, further down on PATH, and run there.
     """
-    if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
-        return
-    os.environ.setdefault("PIP_CONSTRAINT", (ENVIRONMENTS / f"{study.device}.txt").as_uri())
-    command, source = (shlex.quote(str(path)) for path in (ENVIRONMENTS / "bin", Path(workflow.basedir, "src")))
-    exports = f"set -euo pipefail; export PATH={command}:$PATH PYTHONPATH={source} PYTHONNOUSERSITE=1; "
-    shell.prefix(exports.replace("{", "{{").replace("}", "}}"))
+    if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+        command, source = (shlex.quote(os.path.join(workflow.basedir, *parts)) for parts in (("envs", "bin"), ("src",)))
+        exports = f"set -euo pipefail; export PATH={command}:$PATH PYTHONPATH={source} PYTHONNOUSERSITE=1; "
+        shell.prefix(exports.replace("{", "{{").replace("}", "}}"))
 
 
-complete_conda_environments()
+give_conda_jobs_this_thorax()
 
 
 def any_of(names):
