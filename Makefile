@@ -13,14 +13,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 VENV := $(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else f"thorax needs Python 3.11 to 3.13, and $(PYTHON) is {sys.version.split()[0]}: call make with PYTHON=python3.12, for example.")' && $(PYTHON) -m venv
 FROM := $(if $(WHEELS),--no-index --find-links '$(WHEELS)')
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# The same bytes on every run: no dates in figures, one hash seed
-export SOURCE_DATE_EPOCH := 1640995200
-export PYTHONHASHSEED := 0
 
 METADATA ?= data/metadata
 AUDIT = audit --config 'run=[]' 'audit={metadata: $(METADATA)}'
 
-.PHONY: help install demo audit bench test lint wheels lock clean-demo remake
+# Of the demo's trainings, so that no core waits for the last one
+LONGEST = $(patsubst %,results/models/demo-liz2022-specific/%.keras,InceptionResNetV2 Xception)
+
+.PHONY: help install demo dvc audit bench test lint wheels lock clean-demo remake
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -39,10 +39,13 @@ $(BIN)/.ready: $(PINS) pyproject.toml $(if $(ANOTHER),remake)
 remake: # .venv has the other variant
 
 demo: $(BIN)/.ready ## Liz et al. 2022 on synthetic radiographs, from raw files to report (about 13 minutes on 2 cores)
-	snakemake --profile demo
+	snakemake --profile demo --prioritize $(LONGEST)
 	snakemake --profile demo --report results/report.html --quiet
 	@thorax show --table results/tables/demo-liz2022-specific/global.md
 	@echo "The report: results/report.html (open it in a browser)"
+
+dvc: $(BIN)/.ready ## dvc.yaml from the Snakefile, for the demo; for another run: thorax dvc -- ARGUMENTS of snakemake
+	thorax dvc -- --profile demo
 
 audit: $(BIN)/.ready ## the papers' counts beside ours, from METADATA=folder with the archives' metadata files (under a minute)
 	snakemake --cores 2 $(AUDIT)

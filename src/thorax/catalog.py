@@ -7,6 +7,14 @@ import pyarrow as pa
 
 from thorax.errors import ThoraxError
 
+MANIFEST = pa.schema(
+    {
+        "path": pa.string(),  # relative to the archive's root
+        "bytes": pa.int64(),
+        "digest": pa.string(),  # of the content; of images longer than 128 KiB, of the first and last 64 KiB
+    }
+)
+
 CATALOG = pa.schema(
     {
         "image_id": pa.string(),  # unique in its data set

@@ -88,6 +88,12 @@ def _phantom(a: Arguments) -> None:
     phantom.make_archive(_settings(a, config.Phantom), a.root, a.threads)
 
 
+def _manifest(a: Arguments) -> None:
+    from thorax import manifest
+
+    manifest.make_manifest(a.root, a.out, a.memory)
+
+
 def _catalog(a: Arguments) -> None:
     from thorax import datasets
 
@@ -199,7 +205,7 @@ def _ensemble(a: Arguments) -> None:
 def _metrics(a: Arguments) -> None:
     from thorax import metrics
 
-    metrics.make_metrics(a.labels, a.split, _named(a.predictions), _named(a.ensembles), a.out, a.seed, a.replicates)
+    metrics.make_metrics(a.labels, a.split, _named(a.predictions), _named(a.ensembles), a.out, a.summary, a.seed, a.replicates)
 
 
 def _tables(a: Arguments) -> None:
@@ -262,6 +268,30 @@ def _figure_lungs(a: Arguments) -> None:
     figures.make_lungs_figure(a.catalog, a.ingested, a.arrays, a.lungs, a.masks, a.images, a.seed, a.out)
 
 
+def _dvc(a: Arguments) -> None:
+    from thorax.dag import stages
+
+    stages.check() if a.check else stages.write(a.snakemake)
+
+
+def _plan(a: Arguments) -> None:
+    from thorax.dag import stages
+
+    stages.write_plan(a.out)
+
+
+def _record(a: Arguments) -> None:
+    from thorax.dag import versions
+
+    print(versions.record())
+
+
+def _sync(a: Arguments) -> None:
+    from thorax.dag import versions
+
+    print(versions.sync())
+
+
 def _config_reference(a: Arguments) -> None:
     from thorax import config_reference
 
@@ -307,6 +337,11 @@ def _parser() -> argparse.ArgumentParser:
         _path("--out", "CSV of files, lengths and checksums, to write", required=False),
     )  # fmt: skip
     verb("phantom", _phantom, "make an archive of synthetic radiographs", settings, _path("--root", "folder to make"), threads)
+    verb(
+        "manifest", _manifest, "list what an archive's folder holds, with a digest of every file",
+        _path("--root", "the archive's folder"), _path("--out", "manifest to write"),
+        _path("--memory", "table of files seen earlier, which spares reading unchanged ones again; read and written"),
+    )  # fmt: skip
     verb(
         "catalog", _catalog, "read an archive's metadata into one table",
         settings, _path("--out", "catalog to write"), _path("--boxes", "table of boxes to write"),
@@ -392,7 +427,7 @@ def _parser() -> argparse.ArgumentParser:
         "metrics", _metrics, "AUC, F1 and Hamming loss with intervals",
         labels, split, _pairs("--predictions", "members"), _pairs("--ensembles", "ensembles", required=False),
         ("--replicates", {"type": _at_least(1), "default": 1000, "help": "of the bootstrap over patients (default 1000)"}), seed,
-        _path("--out", "table to write"),
+        _path("--out", "table to write"), _path("--summary", "JSON of the metrics over all classes, to write"),
     )  # fmt: skip
     verb(
         "tables", _tables, "the paper's per-class and global tables",
@@ -432,6 +467,14 @@ def _parser() -> argparse.ArgumentParser:
         catalog, ingested, _paths("--arrays", "packed images"), _paths("--lungs", "tables of crop boxes"),
         _paths("--masks", "masks"), images, seed, stem,
     )  # fmt: skip
+    verb(
+        "dvc", _dvc, "write dvc.yaml: a stage for every job of the Snakefile's DAG",
+        ("--check", {"action": "store_true", "help": "only say, and fail, where dvc.yaml is not the DAG"}),
+        ("snakemake", {"nargs": "*", "metavar": "ARGUMENT", "help": "of snakemake, after --, as in: thorax dvc -- --profile demo"}),
+    )  # fmt: skip
+    verb("plan", _plan, "write the parameters of every job for DVC", _path("--out", "JSON to write"))
+    verb("record", _record, "after snakemake: version every result with DVC, so that both have nothing left to do")
+    verb("sync", _sync, "after dvc pull, checkout or repro: let Snakemake know that every result is up to date")
     verb("config-reference", _config_reference, "write docs/configuration.md and its JSON schema", _path("--out", "folder"))
     verb("show", _show, "print tables for people", _paths("--table", "Markdown or text files"))
     return parser

@@ -4,6 +4,7 @@ The metrics are those of Liz et al. 2022 (section 5 and Tables 4 to 11). A score
 positive, for networks, mean probabilities and votes alike, so a tie is a no everywhere.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -242,6 +243,7 @@ def make_metrics(
     predictions: dict[str, Path],
     ensembles: dict[str, Path],
     out: Path,
+    summary: Path,
     seed: int,
     replicates: int,
 ) -> None:
@@ -253,6 +255,7 @@ def make_metrics(
         predictions: logits of each member and of the baseline, by model name.
         ensembles: probabilities or votes of each ensemble, by name.
         out: the table to write.
+        summary: JSON to write: of every model its metrics over all classes of the test images, null where undefined.
         seed: of the bootstrap.
         replicates: bootstrap samples.
 
@@ -286,7 +289,12 @@ def make_metrics(
                     seed=seed,
                 )
             )
-    store.write_table(pd.concat(results, ignore_index=True), out, METRICS)
+    table = pd.concat(results, ignore_index=True)
+    store.write_table(table, out, METRICS)
+    overall = table[(table["class"] == GLOBAL) & (table["split"] == "test")]
+    values = overall.pivot(index="model", columns="metric", values="value").astype(object)
+    chosen = values.where(values.notna(), None).loc[[name for name, _ in models]]
+    store.write_text(json.dumps(chosen.to_dict("index"), indent=2), summary)
 
 
 def _aligned(scores: pd.DataFrame, truth: pd.DataFrame, classes: list[str], path: Path) -> pd.DataFrame:

@@ -51,9 +51,8 @@ def test_a_missing_file(capsys, tmp_path):
 
 
 def test_a_pair_without_equals_sign(capsys, tmp_path):
-    status, text = run(
-        capsys, "metrics", "--labels", "l", "--split", "s", "--predictions", "path-only", "--out", tmp_path / "m.parquet"
-    )
+    out = ("--out", tmp_path / "m.parquet", "--summary", tmp_path / "m.json")
+    status, text = run(capsys, "metrics", "--labels", "l", "--split", "s", "--predictions", "path-only", *out)
     assert status == 1
     assert "'path-only' is not of the form NAME=PATH" in text
 

@@ -185,7 +185,13 @@ def experiment(tmp_path):
 def run(folder, **tables):
     options = {"predictions": {"net": folder / "net.parquet"}, "ensembles": {"vote": folder / "vote.parquet"}} | tables
     metrics.make_metrics(
-        folder / "labels.parquet", folder / "split.parquet", **options, out=folder / "metrics.parquet", seed=0, replicates=20
+        folder / "labels.parquet",
+        folder / "split.parquet",
+        **options,
+        out=folder / "metrics.parquet",
+        summary=folder / "metrics.json",
+        seed=0,
+        replicates=20,
     )
     return store.read_table(folder / "metrics.parquet")
 

@@ -215,7 +215,7 @@ def folder(study, tmp_path):
 def make(folder, out: str = "tables"):
     networks = {name: folder / f"{name}.parquet" for name in (*MEMBERS, "baseline")}
     inputs = folder / "labels.parquet", folder / "split.parquet"
-    make_metrics(*inputs, networks, {"CTP": folder / "CTP.parquet"}, folder / "metrics.parquet", 0, 30)
+    make_metrics(*inputs, networks, {"CTP": folder / "CTP.parquet"}, folder / "metrics.parquet", folder / "metrics.json", 0, 30)
     tables.make_tables("A study", "phantom", folder / "metrics.parquet", *inputs, MEMBERS, ENSEMBLES, folder / out)
     return folder / out
 

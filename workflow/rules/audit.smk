@@ -1,6 +1,6 @@
 use rule catalog as audit_catalog with:
     input:
-        metadata=lambda wildcards: audited_metadata(wildcards.dataset),
+        manifest=lambda wildcards: audited_metadata(wildcards.dataset),
     output:
         catalog="results/audit/catalog/{dataset}.parquet",
         boxes="results/audit/boxes/{dataset}.parquet",
@@ -25,6 +25,7 @@ rule audit_labels:
     conda:
         ENVIRONMENT
     params:
+        code=code("labels"),
         settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
         archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
     message:
@@ -70,6 +71,7 @@ rule audit_counts:
     conda:
         ENVIRONMENT
     params:
+        code=code("audit"),
         folder=lambda wildcards, output: Path(output.page).parent,
     message:
         "Comparing the counts of {wildcards.label_set} with the published ones"
@@ -107,6 +109,7 @@ rule audit_overview:
     conda:
         ENVIRONMENT
     params:
+        code=code("audit-overview"),
         catalogs=[f"{name}=results/audit/catalog/{name}.parquet" for name in audited_datasets()],
         qualities=[f"{name}=results/audit/splits/{name}.quality.csv" for name in audited_splits()],
         absent=absent_datasets(),
@@ -136,6 +139,7 @@ rule compare_splitters:
     conda:
         ENVIRONMENT
     params:
+        code=code("compare-splitters"),
         settings=lambda wildcards: settings(study.splits[study.audit.compare[wildcards.label_set]]),
         folder=lambda wildcards, output: Path(output.page).parent,
     message:

@@ -5,14 +5,20 @@ import shlex
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
-from thorax import datasets, phantom
+from thorax import datasets, manifest, phantom
 from thorax.backbones import BACKBONES
 from thorax.backbones import find as find_backbone
 from thorax.config import Config
 from thorax.config import parse as validate_config
+from thorax.dag.code import digest, notebook_digest
 from thorax.errors import ThoraxError
+
+# The same bytes on every run, however it was started: no dates in figures, one order of sets
+os.environ.setdefault("SOURCE_DATE_EPOCH", "1640995200")
+os.environ.setdefault("PYTHONHASHSEED", "0")
 
 
 def refuse_unusable_folders():
@@ -90,10 +96,14 @@ def settings(block, *fields):
     return json.dumps(block.model_dump(mode="json", include=set(fields) or None), sort_keys=True)
 
 
-def if_there(path):
-    """A file from outside the workflow: an input where it exists or is made, so that dry runs need no archive."""
-    made_here = any(Path(root) in Path(path).parents for root in phantom_roots)
-    return path if made_here or Path(path).exists() else []
+def code(verb):
+    """The digest of a verb's code as a parameter, so that changed code reruns what it feeds and an edited comment does not."""
+    return lambda wildcards: digest(verb)
+
+
+def made_here(path):
+    """Whether a path lies in a phantom, which the workflow makes itself."""
+    return any(Path(root) in Path(path).parents for root in phantom_roots)
 
 
 def refuse_missing_archives():
@@ -111,8 +121,8 @@ def refuse_missing_archives():
         elif not dataset.download and (missing := datasets.absence(dataset)):
             raise WorkflowError(missing)
     for name in sorted({study.image_sets[study.experiments[experiment].image_set].segmenter or "" for experiment in study.run}):
-        if name and not pairs_of(name):
-            pairs = study.segmenters[name].pairs
+        pairs = study.segmenters[name].pairs if name else ""
+        if name and not made_before_pairs(name) and not Path(pairs, "pairs.csv").is_file():
             raise WorkflowError(
                 f"segmenters.{name}: {pairs}/pairs.csv is not there: put radiographs with lung masks into {pairs} (see "
                 "docs/data.md), or have published ones fetched (download: [montgomery]), or run `make demo`, which needs no data."
@@ -128,20 +138,36 @@ def split_dataset(split):
     return study.label_sets[study.splits[split].label_sets[0]].dataset
 
 
-def metadata_of(dataset):
-    """What stands for an archive: the tables that its catalog is made from, or the list of the files that are fetched first."""
+def made_before(dataset):
+    """What the workflow makes before an archive can be looked at; nothing for one that is simply there."""
     if study.datasets[dataset].download:
         return f"results/raw/{dataset}.files.csv"
-    if study.datasets[dataset].phantom:
-        return if_there(str(datasets.metadata_file(study.datasets[dataset])))
-    return list(map(str, datasets.metadata_files(study.datasets[dataset])))
+    return str(datasets.metadata_file(study.datasets[dataset])) if study.datasets[dataset].phantom else []
 
 
-def pairs_of(segmenter):
-    """What stands for a segmenter's pairs: their table, or the list of the files that are fetched first."""
+def made_before_pairs(segmenter):
+    """What the workflow makes before a segmenter's pairs can be looked at; nothing for pairs that are simply there."""
     if study.segmenters[segmenter].download:
         return f"results/raw/{segmenter}.pairs.csv"
-    return if_there(f"{study.segmenters[segmenter].pairs}/pairs.csv")
+    pairs = f"{study.segmenters[segmenter].pairs}/pairs.csv"
+    return pairs if made_here(pairs) else []
+
+
+def refresh_manifests():
+    """Notice what has changed in an archive since its manifest was made, so that what follows from it is made anew."""
+    for kind, blocks in (("", study.datasets), ("pairs/", study.segmenters)):
+        for name, block in blocks.items():
+            table, memory = f"results/raw/{kind}{name}.manifest.parquet", f"work/manifests/{kind}{name}.parquet"
+            try:
+                change = manifest.refresh(Path(block.pairs if kind else block.root), Path(table), Path(memory))
+            except ThoraxError as error:
+                raise WorkflowError(str(error))
+            if change:
+                logger.info(change)
+
+
+if workflow.is_main_process:
+    refresh_manifests()
 
 
 def shards(pattern, dataset, **names):

@@ -52,6 +52,7 @@ rule phantom:
         ENVIRONMENT
     threads: 8
     params:
+        code=code("phantom"),
         settings=lambda wildcards: settings(
             next(d.phantom for d in study.datasets.values() if d.phantom and d.root == wildcards.phantom_root)
         ),
@@ -61,9 +62,46 @@ rule phantom:
         "thorax phantom --settings {params.settings:q} --root {wildcards.phantom_root:q} --threads {threads} > {log:q} 2>&1"
 
 
+rule manifest:
+    input:
+        lambda wildcards: made_before(wildcards.dataset),
+    output:
+        manifest="results/raw/{dataset}.manifest.parquet",
+    log:
+        "logs/manifest/{dataset}.log",
+    benchmark:
+        "benchmarks/manifest/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("manifest"),
+        root=lambda wildcards: study.datasets[wildcards.dataset].root,
+        memory=lambda wildcards: f"work/manifests/{wildcards.dataset}.parquet",
+    message:
+        "Listing the files of {wildcards.dataset}"
+    shell:
+        "thorax manifest --root {params.root:q} --memory {params.memory} --out {output.manifest} > {log} 2>&1"
+
+
+use rule manifest as pairs_manifest with:
+    input:
+        lambda wildcards: made_before_pairs(wildcards.segmenter),
+    output:
+        manifest="results/raw/pairs/{segmenter}.manifest.parquet",
+    log:
+        "logs/manifest/pairs/{segmenter}.log",
+    benchmark:
+        "benchmarks/manifest/pairs/{segmenter}.tsv"
+    params:
+        root=lambda wildcards: study.segmenters[wildcards.segmenter].pairs,
+        memory=lambda wildcards: f"work/manifests/pairs/{wildcards.segmenter}.parquet",
+    message:
+        "Listing the radiographs with lung masks of {wildcards.segmenter}"
+
+
 rule catalog:
     input:
-        metadata=lambda wildcards: metadata_of(wildcards.dataset),
+        manifest="results/raw/{dataset}.manifest.parquet",
     output:
         catalog="results/catalog/{dataset}.parquet",
         boxes="results/boxes/{dataset}.parquet",
@@ -74,6 +112,7 @@ rule catalog:
     conda:
         ENVIRONMENT
     params:
+        code=code("catalog"),
         settings=lambda wildcards: settings(study.datasets[wildcards.dataset], "archive", "root"),
     message:
         "Reading the metadata of {wildcards.dataset}"
@@ -83,6 +122,7 @@ rule catalog:
 
 rule ingest:
     input:
+        manifest="results/raw/{dataset}.manifest.parquet",
         catalog=rules.catalog.output.catalog,
     output:
         array="results/ingested/{dataset}.{shard}.npy",
@@ -95,6 +135,7 @@ rule ingest:
         ENVIRONMENT
     threads: 4
     params:
+        code=code("ingest"),
         settings=lambda wildcards: settings(
             study.datasets[wildcards.dataset],
             "archive",
@@ -122,6 +163,7 @@ rule merge_ingested:
     conda:
         ENVIRONMENT
     params:
+        code=code("merge-ingested"),
         settings=lambda wildcards: settings(
             study.datasets[wildcards.dataset],
             "archive",

@@ -9,6 +9,8 @@ rule baseline:
         "benchmarks/baseline/{experiment}.tsv"
     conda:
         ENVIRONMENT
+    params:
+        code=code("baseline"),
     message:
         "Fitting the baseline of {wildcards.experiment}: logistic regression on 32 x 32 pixels"
     shell:
@@ -32,6 +34,7 @@ rule ensemble:
     conda:
         ENVIRONMENT
     params:
+        code=code("ensemble"),
         settings=lambda wildcards: settings(study.experiments[wildcards.experiment].ensembles[wildcards.ensemble]),
     message:
         "Combining members of {wildcards.experiment}: {wildcards.ensemble}"
@@ -55,6 +58,7 @@ rule metrics:
         ),
     output:
         metrics="results/metrics/{experiment}.parquet",
+        summary="results/metrics/{experiment}.json",
     log:
         "logs/metrics/{experiment}.log",
     benchmark:
@@ -62,6 +66,7 @@ rule metrics:
     conda:
         ENVIRONMENT
     params:
+        code=code("metrics"),
         predictions=lambda wildcards: named(
             "predictions",
             [*study.experiments[wildcards.experiment].members, "baseline"],
@@ -77,4 +82,5 @@ rule metrics:
         "Measuring AUC, F1 and Hamming loss of {wildcards.experiment}"
     shell:
         "thorax metrics --labels {input.labels} --split {input.split} --predictions {params.predictions}"
-        " --ensembles {params.ensembles} --seed {params.seed} --out {output.metrics} > {log} 2>&1"
+        " --ensembles {params.ensembles} --seed {params.seed} --out {output.metrics}"
+        " --summary {output.summary} > {log} 2>&1"

@@ -145,7 +145,10 @@ def audited_dataset(name):
 
 
 def audited_metadata(name):
-    return list(map(str, datasets.metadata_files(audited_dataset(name)))) if study.audit.metadata else metadata_of(name)
+    """What stands for an archive's metadata: the files themselves, or the manifest of a whole archive."""
+    if study.audit.metadata:
+        return list(map(str, datasets.metadata_files(audited_dataset(name))))
+    return f"results/raw/{name}.manifest.parquet"
 
 
 def audited_splits():

@@ -12,6 +12,7 @@ rule labels:
     conda:
         ENVIRONMENT
     params:
+        code=code("labels"),
         settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
         archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
     message:
@@ -38,6 +39,7 @@ rule split:
     conda:
         ENVIRONMENT
     params:
+        code=code("split"),
         settings=lambda wildcards: settings(study.splits[wildcards.split]),
     message:
         "Assigning patients to training, validation and test: {wildcards.split}"

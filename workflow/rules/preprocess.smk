@@ -1,6 +1,6 @@
 rule segmenter:
     input:
-        pairs=lambda wildcards: pairs_of(wildcards.segmenter),
+        manifest="results/raw/pairs/{segmenter}.manifest.parquet",
         split=segmenter_split,
     output:
         model="results/segmenters/{segmenter}.keras",
@@ -13,6 +13,7 @@ rule segmenter:
         ENVIRONMENT
     threads: 8
     params:
+        code=code("segmenter"),
         settings=lambda wildcards: settings(study.segmenters[wildcards.segmenter]),
         split=lambda wildcards, input: f"--split {input.split}" if input.split else "",
     message:
@@ -39,6 +40,7 @@ rule lungs:
         ENVIRONMENT
     threads: 4
     params:
+        code=code("lungs"),
         settings=lambda wildcards: settings(study.segmenters[wildcards.segmenter]),
     message:
         "Segmenting the lungs of {wildcards.dataset}, shard {wildcards.shard}"
@@ -62,6 +64,7 @@ rule images:
     conda:
         ENVIRONMENT
     params:
+        code=code("images"),
         settings=lambda wildcards: settings(study.image_sets[wildcards.image_set]),
         lungs=lambda wildcards, input: f"--lungs {input.lungs}" if input.lungs else "",
     message:

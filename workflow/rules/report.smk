@@ -30,6 +30,7 @@ rule tables:
     conda:
         ENVIRONMENT
     params:
+        code=code("tables"),
         title=lambda wildcards: study.experiments[wildcards.experiment].title,
         data=lambda wildcards: study.experiments[wildcards.experiment].data,
         members=lambda wildcards: list(study.experiments[wildcards.experiment].members),
@@ -61,6 +62,7 @@ rule summary:
     conda:
         ENVIRONMENT
     params:
+        code=code("summary"),
         labels=[f"{row}=results/labels/{label_set}.parquet" for row, (label_set, _) in summary_rows().items()],
         splits=[f"{row}=results/splits/{split}.parquet" for row, (_, split) in summary_rows().items()],
         data=measured_on(),
@@ -93,6 +95,7 @@ rule screening:
     conda:
         ENVIRONMENT
     params:
+        code=code("screening"),
         ingested=[f"{name}=results/ingested/{name}.parquet" for name in sorted(set(map(dataset_of, study.run)))],
         lungs=[f"{name}={path}" for name, paths in screened_lungs().items() for path in paths],
         data=measured_on(),
@@ -119,6 +122,8 @@ rule classes_page:
         "benchmarks/classes_page/{label_set}.tsv"
     conda:
         ENVIRONMENT
+    params:
+        code=code("csv-page"),
     message:
         "Writing the page of the classes of {wildcards.label_set}"
     shell:
@@ -142,6 +147,8 @@ rule quality_page:
         "benchmarks/quality_page/{split}.tsv"
     conda:
         ENVIRONMENT
+    params:
+        code=code("csv-page"),
     message:
         "Writing the page of the counts of {wildcards.split}"
     shell:
@@ -170,6 +177,7 @@ rule figure_labels:
     conda:
         ENVIRONMENT
     params:
+        code=code("figure-labels"),
         stem=lambda wildcards, output: Path(output.png).with_suffix(""),
     message:
         "Drawing the label distribution of {wildcards.label_set}"
@@ -197,6 +205,7 @@ rule figure_cooccurrence:
     conda:
         ENVIRONMENT
     params:
+        code=code("figure-cooccurrence"),
         stem=lambda wildcards, output: Path(output.png).with_suffix(""),
     message:
         "Drawing which classes of {wildcards.label_set} come together"
@@ -223,6 +232,7 @@ rule figure_terms:
     conda:
         ENVIRONMENT
     params:
+        code=code("figure-terms"),
         settings=lambda wildcards: settings(study.label_sets[wildcards.label_set], "dataset", "views", "two_parents"),
         archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
         stem=lambda wildcards, output: Path(output.png).with_suffix(""),
@@ -252,6 +262,7 @@ rule figure_lungs:
     conda:
         ENVIRONMENT
     params:
+        code=code("figure-lungs"),
         stem=lambda wildcards, output: Path(output.png).with_suffix(""),
     message:
         "Drawing original, lung mask, crop and network input of {wildcards.image_set}"
@@ -284,6 +295,7 @@ rule figure_training:
     conda:
         ENVIRONMENT
     params:
+        code=code("figure-training"),
         histories=lambda wildcards: [
             f"{member}=results/history/{wildcards.experiment}/{member}.csv"
             for member in study.experiments[wildcards.experiment].members
@@ -318,6 +330,7 @@ rule heatmaps:
     conda:
         ENVIRONMENT
     params:
+        code=lambda wildcards, input: notebook_digest(input.notebook),
         parameters=heatmap_parameters,
     message:
         "Drawing the heatmaps of {wildcards.experiment}"

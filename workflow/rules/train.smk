@@ -33,6 +33,7 @@ rule train:
         gpu=1,
         mem_mb=training_memory,
     params:
+        code=code("train"),
         settings=lambda wildcards: settings(study.experiments[wildcards.experiment].member(wildcards.member)),
         work=lambda wildcards: f"work/{wildcards.experiment}",
         weights=lambda wildcards, input: (f"--weights {input.weights}" if input.weights else ""),
@@ -57,6 +58,7 @@ rule cases:
     conda:
         ENVIRONMENT
     params:
+        code=code("cases"),
         number=lambda wildcards: study.experiments[wildcards.experiment].cases,
         seed=lambda wildcards: study.experiments[wildcards.experiment].seed,
     message:
@@ -84,6 +86,8 @@ rule predict:
     resources:
         gpu=1,
         mem_mb=1800,
+    params:
+        code=code("predict"),
     message:
         "Predicting validation and test images with {wildcards.member} of {wildcards.experiment}"
     shell:
