@@ -1,5 +1,6 @@
 """The pinned environments: one set of versions for venv, conda and container; installs from a folder alone."""
 
+import json
 import os
 import re
 import shutil
@@ -98,6 +99,31 @@ def test_both_container_recipes_copy_what_the_workflow_needs_and_run_the_same_co
     assert "--require-hashes -r envs/$DEVICE.txt" in installs[0]
     for text in (docker, apptainer):
         assert re.search(r"DEVICE=cpu$", text, re.MULTILINE)
+
+
+def test_the_container_recipes_are_well_formed():
+    """No more can be said where neither Docker nor Apptainer is: instructions, sections, and commands that a shell can read."""
+    docker, apptainer = ((ENVS / recipe).read_text() for recipe in RECIPES)
+    lines = re.sub(r"^#.*\n|^\n", "", docker.replace("\\\n", ""), flags=re.MULTILINE).splitlines()
+    instructions = [line.partition(" ")[::2] for line in lines]
+    assert [name for name, _ in instructions if name in ("FROM", "ARG", "ENTRYPOINT", "CMD")] == [
+        "FROM",
+        "ARG",
+        "ENTRYPOINT",
+        "CMD",
+    ]
+    assert {name for name, _ in instructions} <= {"FROM", "ARG", "RUN", "WORKDIR", "COPY", "ENV", "ENTRYPOINT", "CMD"}
+    assert [json.loads(rest) for name, rest in instructions if name in ("ENTRYPOINT", "CMD")] == [
+        ["snakemake"],
+        ["--profile", "demo"],
+    ]
+    header, *sections = re.split(r"^%", apptainer, flags=re.MULTILINE)
+    assert [line.split(":")[0] for line in header.split()[::2]] == ["Bootstrap", "From"]
+    assert [section.split()[0] for section in sections] == ["help", "arguments", "files", "post", "environment", "runscript"]
+    scripts = [rest for name, rest in instructions if name == "RUN"] + [section.partition("\n")[2] for section in sections[3:]]
+    for script in scripts:
+        checked = subprocess.run(["sh", "-n"], input=script, capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stderr
 
 
 def test_the_catalog_file_has_the_documented_keys():
