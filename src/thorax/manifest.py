@@ -79,19 +79,20 @@ def _look(root: Path, memory: Path) -> pd.DataFrame:
     return now[MEMORY.names]
 
 
-def _files(root: Path) -> Iterator[tuple[str, int, int]]:
-    """(path, bytes, modified) of every file below `root`, links followed."""
-    for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if name.startswith(".") or name.endswith(".part"):
+def _files(folder: Path | str, below: str = "") -> Iterator[tuple[str, int, int]]:
+    """(path, bytes, modified) of every file in a folder and its subfolders, links followed."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name.endswith(".part"):
                 continue
-            path = Path(folder, name)
             try:
-                status = path.stat()
+                if entry.is_dir():
+                    yield from _files(entry.path, f"{below}{entry.name}/")
+                else:
+                    status = entry.stat()
+                    yield below + entry.name, status.st_size, status.st_mtime_ns
             except OSError as error:
-                raise ThoraxError(f"{path} cannot be read ({error.strerror}): mend or remove it.") from error
-            yield path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns
+                raise ThoraxError(f"{entry.path} cannot be read ({error.strerror}): mend or remove it.") from error
 
 
 def _digest(path: Path, length: int) -> str:

@@ -2,6 +2,9 @@
 
 import ast
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -78,6 +81,25 @@ def test_masks_agree_with_the_phantom_truth(tiny_run):
         ious.append((mask & truth).sum() / (mask | truth).sum())
     assert len(ious) >= 0.7 * len(test)
     assert np.mean(ious) > 0.75
+
+
+def test_a_figure_is_rendered_again_from_its_executed_notebook(tiny_copy):
+    drawn = tiny_copy / "results/figures/tiny/heatmaps.png"
+    notebook = "results/notebooks/tiny/heatmaps.ipynb"
+    for title, same in (("The tiny run of the tests", True), ("My title", False)):
+        command = [
+            Path(sys.executable).parent / "papermill",
+            notebook,
+            "mine.ipynb",
+            "-p",
+            "title",
+            title,
+            "-p",
+            "out",
+            "mine.png",
+        ]
+        subprocess.run(command, cwd=tiny_copy, check=True, capture_output=True, timeout=300)
+        assert ((tiny_copy / "mine.png").read_bytes() == drawn.read_bytes()) == same
 
 
 def _labels_of_test_images(folder) -> pd.DataFrame:

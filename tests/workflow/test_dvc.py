@@ -1,0 +1,258 @@
+"""DVC beside Snakemake: one DAG, reruns of just what changed, and results that travel to another clone."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from .conftest import REPOSITORY
+
+pytestmark = pytest.mark.slow
+CONFIG = "tests/workflow/tiny/config.yaml"
+SNAKEMAKE = ("snakemake", "--configfile", CONFIG, "--cores", "2")
+NOTHING = "Nothing to be done"
+UP_TO_DATE = "Data and pipelines are up to date."
+
+
+def run(folder: Path, *command: str | Path, fails: bool = False) -> str:
+    """Run a command of the virtual environment on the folder's own sources; return all that it says."""
+    binaries = Path(sys.executable).parent
+    environment = {
+        **os.environ,
+        "PATH": f"{binaries}:{os.environ['PATH']}",
+        "PYTHONPATH": str(folder / "src"),
+        "GIT_AUTHOR_NAME": "test",
+        "GIT_AUTHOR_EMAIL": "test@localhost",
+        "GIT_COMMITTER_NAME": "test",
+        "GIT_COMMITTER_EMAIL": "test@localhost",
+    }
+    done = subprocess.run(
+        list(map(str, command)),
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert (done.returncode != 0) == fails, done.stdout[-4000:]
+    return done.stdout
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text, (path, old)
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.fixture(scope="module")
+def recorded(tiny_run, tmp_path_factory) -> Path:
+    """A clone with the tiny run's results, made with snakemake and versioned with thorax record. Copy it before changing it."""
+    clone = tmp_path_factory.mktemp("clone") / "thorax"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        if (REPOSITORY / name).is_file():  # not one that was removed and is not committed yet
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, clone / name)
+    for name in ("data", "results", "work", ".snakemake"):
+        shutil.copytree(tiny_run / name, clone / name, copy_function=shutil.copy2)
+    run(clone, "git", "init", "--quiet")
+    run(clone, "thorax", "dvc", "--", *SNAKEMAKE[1:])
+    stale = run(clone, "thorax", "record", fails=True)  # the tiny run had the notebook at another path
+    assert re.search(r"nothing was recorded: 1 of \d+ jobs are out of date, the first is heatmaps-tiny", stale), stale
+    run(clone, *SNAKEMAKE)
+    assert "jobs recorded in dvc.lock" in run(clone, "thorax", "record")
+    run(clone, "git", "add", "--all")
+    run(clone, "git", "commit", "--quiet", "--message", "The tiny run")
+    return clone
+
+
+@pytest.fixture
+def clone(recorded, tmp_path) -> Path:
+    """A copy of the recorded clone that a test may change."""
+    return Path(shutil.copytree(recorded, tmp_path / "thorax", copy_function=shutil.copy2, symlinks=True))
+
+
+def stages(folder: Path) -> dict[str, dict]:
+    return yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]
+
+
+def outputs(stage: dict) -> dict[str, bool]:
+    """A stage's outputs, and whether DVC keeps their content."""
+    found = {}
+    for item in [*stage.get("outs", []), *stage.get("metrics", [])]:
+        name, options = (item, {}) if isinstance(item, str) else next(iter(item.items()))
+        found[name] = options.get("cache", True)
+    return found
+
+
+def rerun(said: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", said))
+
+
+def planned(said: str) -> dict[str, int]:
+    """Jobs by rule in the statistics of a dry run."""
+    table = said.partition("Job stats:")[2].partition("total")[0]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+
+
+FIRST_MEMBER = {
+    "train-tiny-first", "predict-tiny-first", "figure-training-tiny", "ensemble-PTC-mode-tiny", "ensemble-PTC-lw-tiny",
+    "ensemble-CTP-tiny", "metrics-tiny", "tables-tiny", "heatmaps-tiny",
+}  # fmt: skip
+FIRST_MEMBER_JOBS = {
+    "train": 1, "predict": 1, "figure_training": 1, "ensemble": 3, "metrics": 1, "tables": 1, "heatmaps": 1, "all": 1,
+}  # fmt: skip
+
+
+def test_the_committed_dvc_yaml_is_the_dag(tmp_path):
+    assert run(REPOSITORY, "thorax", "dvc", "--check") == ""
+    for name in ("Snakefile", "config.yaml", "workflow", "demo", "profiles", "notebooks", "src"):
+        (tmp_path / name).symlink_to(REPOSITORY / name)
+    text = (REPOSITORY / "dvc.yaml").read_text()
+    (tmp_path / "dvc.yaml").write_text(text.replace("  catalog-phantom:\n", "  catalogue:\n"))
+    said = run(tmp_path, "thorax", "dvc", "--check", fails=True)
+    assert "-  catalogue:\n+  catalog-phantom:\n" in said
+    assert "dvc.yaml is not the Snakefile's DAG: type `thorax dvc -- --profile demo`." in said
+
+
+def test_after_record_both_tools_have_nothing_to_do(recorded):
+    assert NOTHING in run(recorded, *SNAKEMAKE, "--dry-run")
+    assert UP_TO_DATE in run(recorded, "dvc", "status")
+    assert rerun(run(recorded, "dvc", "repro")) == set()
+    assert run(recorded, "git", "status", "--short") == ""
+
+
+def test_every_result_is_an_output_of_exactly_one_stage(recorded):
+    named = [path for stage in stages(recorded).values() for path in outputs(stage)]
+    assert len(named) == len(set(named))
+    made = {str(path.relative_to(recorded)) for path in (recorded / "results").rglob("*") if path.is_file()}
+    assert made == {path for path in named if path.startswith("results/")}
+
+
+def test_git_keeps_sums_and_no_identifier(recorded):
+    kept = {path for stage in stages(recorded).values() for path, cached in outputs(stage).items() if not cached}
+    tracked = set(run(recorded, "git", "ls-files", "results").split())
+    assert kept == tracked
+    assert {"results/metrics/tiny.json", "results/tables/tiny/global.csv", "results/history/tiny/first.csv"} <= kept
+    catalog = pd.read_parquet(recorded / "results/catalog/tiny.parquet", columns=["image_id", "patient_id", "study_id"])
+    identifiers = {name for column in catalog for name in catalog[column].dropna().unique() if len(name) >= 5}
+    assert len(identifiers) > 100
+    for path in sorted(kept):
+        words = set(re.findall(r"[\w.-]+", (recorded / path).read_text()))
+        assert not words & identifiers, path
+
+
+def test_metrics_and_plots_are_declared(recorded):
+    shown = json.loads(run(recorded, "dvc", "metrics", "show", "--json"))
+    values = shown[""]["data"]["results/metrics/tiny.json"]["data"]
+    table = pd.read_parquet(recorded / "results/metrics/tiny.parquet")
+    row = table[
+        (table["class"] == "Global") & (table["split"] == "test") & (table["model"] == "CTP") & (table["metric"] == "auc")
+    ]
+    assert values["CTP"]["auc"] == pytest.approx(row["value"].item())
+    run(recorded, "dvc", "plots", "show", "--out", recorded.parent / "plots")
+    assert "second.csv" in (recorded.parent / "plots" / "index.html").read_text()
+
+
+def test_one_changed_parameter_reruns_one_training_and_what_depends_on_it(clone):
+    before = {path: path.read_bytes() for path in clone.glob("results/models/tiny/*.keras")}
+    said = run(clone, "dvc", "exp", "run", "--set-param", f"{CONFIG}:experiments.tiny.members.first.seed=5")
+    assert rerun(said) == {"plan", *FIRST_MEMBER}
+    assert {path.stem for path, content in before.items() if path.read_bytes() != content} == {"first"}
+    assert yaml.safe_load((clone / CONFIG).read_text())["experiments"]["tiny"]["members"]["first"] == {"seed": 5}
+    assert UP_TO_DATE in run(clone, "dvc", "status")
+    assert NOTHING in run(clone, *SNAKEMAKE, "--dry-run")
+    assert "results/metrics/tiny.json" in run(clone, "dvc", "metrics", "diff")
+
+
+def test_snakemake_reruns_the_same(clone):
+    edit(clone / CONFIG, "first: {seed: 1}", "first: {seed: 5}")
+    assert planned(run(clone, *SNAKEMAKE, "--dry-run")) == FIRST_MEMBER_JOBS
+    said = run(clone, "thorax", "record", fails=True)
+    assert "nothing was recorded: 9 of 41 jobs are out of date, the first is train-tiny-first" in said
+    assert "Traceback" not in said
+
+
+def test_touched_files_comments_and_docstrings_rerun_nothing(clone):
+    edit(clone / "src/thorax/augment.py", '"""', '"""Edited. ')
+    with (clone / "src/thorax/training.py").open("a") as file:
+        file.write("\n# a remark\n")
+    with (clone / CONFIG).open("a") as file:
+        file.write("\n# a remark\n")
+    for name in ("data/tiny/boxes.csv", "results/catalog/tiny.parquet", "results/images/32-lungs/tiny.0.npy"):
+        (clone / name).touch()
+    assert NOTHING in run(clone, *SNAKEMAKE, "--dry-run")
+    assert rerun(run(clone, "dvc", "repro")) == {"plan"}
+
+
+def test_changed_code_reruns_what_it_feeds(clone):
+    edit(clone / "src/thorax/augment.py", "import cv2\n", "import cv2\n\ncv2.setNumThreads(1)\n")
+    fed = {**FIRST_MEMBER_JOBS, "train": 3, "predict": 3}
+    found = planned(run(clone, *SNAKEMAKE, "--dry-run"))
+    beside = {"segmenter", "lungs", "images", "screening", "baseline", "figure_lungs"}  # the U-Net's training augments as well
+    assert set(fed) <= set(found) <= set(fed) | beside, found
+    assert found["train"] == 3
+    run(clone, "dvc", "repro", "plan")
+    changed = set(json.loads(run(clone, "dvc", "status", "--json")))
+    assert {f"train-tiny-{name}" for name in ("first", "second", "third")} <= changed
+    assert not {
+        name for name in changed if name.split("-")[0] in ("phantom", "manifest", "catalog", "ingest", "labels", "split")
+    }
+
+
+def test_a_replaced_image_is_noticed_by_both(clone):
+    image = next((clone / "data/tiny").glob("[0-9]*/*.png"))
+    content = bytearray(image.read_bytes())
+    content[-20] ^= 1
+    image.write_bytes(content)
+    assert "manifest-tiny" in json.loads(run(clone, "dvc", "status", "--json"))
+    said = run(clone, *SNAKEMAKE, "--dry-run")
+    assert "data/tiny has changed since it was last used: 1 files replaced, 0 added, 0 removed." in said
+    assert {"catalog", "ingest", "train", "tables"} <= set(planned(said))
+
+
+def test_another_dag_is_refused_until_dvc_yaml_is_made_anew(clone):
+    edit(clone / CONFIG, "third: {seed: 3}", "third: {seed: 3}\n      fourth: {seed: 4}")
+    said = run(clone, "dvc", "repro", fails=True)
+    assert "dvc.yaml is not the Snakefile's DAG: type `thorax dvc -- " in said
+    run(clone, "thorax", "dvc", "--", *SNAKEMAKE[1:])
+    assert "train-tiny-fourth" in stages(clone)
+
+
+def test_results_travel_through_a_remote_and_nothing_is_run_again(clone, tmp_path):
+    run(clone, "dvc", "remote", "add", "--default", "lab", tmp_path / "remote")
+    run(clone, "git", "commit", "--quiet", "--all", "--message", "A remote")
+    run(clone, "dvc", "push")
+    other = tmp_path / "other"
+    run(clone, "git", "clone", "--quiet", clone, other)
+    said = run(other, "thorax", "sync", fails=True)
+    assert re.search(r"nothing was touched: \d+ stages differ from dvc.lock", said), said
+    run(other, "dvc", "pull")
+    assert "41 jobs are up to date for Snakemake and for DVC." in run(other, "thorax", "sync")
+    assert NOTHING in run(other, *SNAKEMAKE, "--dry-run")
+    assert UP_TO_DATE in run(other, "dvc", "status")
+    assert rerun(run(other, "dvc", "repro")) == set()
+    assert run(other, "git", "status", "--short") == ""
+    made = {path.relative_to(clone) for path in (clone / "results").rglob("*") if path.is_file()}
+    assert made == {path.relative_to(other) for path in (other / "results").rglob("*") if path.is_file()}
+    assert [path for path in sorted(made) if (clone / path).read_bytes() != (other / path).read_bytes()] == []
+
+
+def test_outside_a_dvc_repository(tmp_path):
+    for verb in ("record", "sync"):
+        assert "this folder is no DVC repository" in run(tmp_path, "thorax", verb, fails=True)
