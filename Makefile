@@ -1,6 +1,17 @@
 # Two commands do all the set-up: `make demo` and `make test`. What they install is pinned, with hashes, in envs/.
 PYTHON ?= python3
 BIN := .venv/bin
+# The variant of TensorFlow in .venv, cpu or gpu; unless said otherwise, the one that is there
+INSTALLED := $(shell cat .venv/device 2>/dev/null || { test -e $(BIN)/.ready && echo cpu; })
+DEVICE ?= $(or $(INSTALLED),cpu)
+$(if $(filter cpu gpu,$(DEVICE)),,$(error DEVICE=$(DEVICE) is neither cpu nor gpu: correct it))
+ANOTHER := $(filter-out $(DEVICE),$(INSTALLED))
+PINS := envs/$(DEVICE).txt envs/dev.txt
+# A folder that `make wheels` filled: packages come from it alone, without network
+WHEELS ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+VENV := $(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else f"thorax needs Python 3.11 to 3.13, and $(PYTHON) is {sys.version.split()[0]}: call make with PYTHON=python3.12, for example.")' && $(PYTHON) -m venv
+FROM := $(if $(WHEELS),--no-index --find-links '$(WHEELS)')
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 METADATA ?= data/metadata
@@ -9,18 +20,23 @@ AUDIT = audit --config 'run=[]' 'audit={metadata: $(METADATA)}'
 # Of the demo's trainings, so that no core waits for the last one
 LONGEST = $(patsubst %,results/models/demo-liz2022-specific/%.keras,InceptionResNetV2 Xception)
 
-.PHONY: help demo dvc audit bench test lint lock clean-demo
+.PHONY: help install demo dvc audit bench test lint wheels lock clean-demo remake
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
 
-$(BIN)/.ready: envs/cpu.txt envs/dev.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else f"thorax needs Python 3.11 to 3.13, and $(PYTHON) is {sys.version.split()[0]}: call make with PYTHON=python3.12, for example.")'
-	$(PYTHON) -m venv .venv
-	@echo "Installing the pinned packages into .venv (about 1.5 GB, a minute or two)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/cpu.txt -r envs/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+install: $(BIN)/.ready ## the pinned packages into .venv (DEVICE=gpu: with CUDA; WHEELS=folder: without network)
+
+$(BIN)/.ready: $(PINS) pyproject.toml $(if $(ANOTHER),remake)
+	@test -z "$(WHEELS)" || test -d "$(WHEELS)" || { echo "WHEELS=$(WHEELS) is not a folder: fill it by make wheels on a machine with network." >&2; exit 1; }
+	@$(VENV) $(if $(ANOTHER),--clear) .venv
+	@echo $(DEVICE) > .venv/device
+	@echo "Installing the pinned packages for $(DEVICE) into .venv ($(if $(filter gpu,$(DEVICE)),several GB,600 MB to fetch and 2.7 GB on disk), a minute or two)"
+	$(PIP) install $(FROM) --require-hashes $(PINS:%=-r %)
+	$(PIP) install $(FROM) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+remake: # .venv has the other variant
 
 demo: $(BIN)/.ready ## Liz et al. 2022 on synthetic radiographs, from raw files to report (about 13 minutes on 2 cores)
 	snakemake --profile demo --prioritize $(LONGEST)
@@ -47,12 +63,19 @@ lint: $(BIN)/.ready ## style, formats, spelling, types
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile workflow
+	snakemake --lint
+	snakemake --profile demo --lint
 	codespell
 	mypy
+
+wheels: ## the pinned packages as files into wheels/ (DEVICE=gpu: with CUDA), for a machine without network
+	@test -x $(BIN)/python || { $(VENV) .venv; }
+	$(PIP) download --dest wheels --require-hashes $(PINS:%=-r %)
 
 lock: ## pin envs/*.in anew (needs uv)
 	cd envs && for name in cpu gpu dev; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" --output-file $$name.txt $$name.in; done
+	$(PYTHON) envs/conda.py
 
 clean-demo: ## forget the demo's results, so that it starts from an empty folder
 	rm -rf results data/phantom logs benchmarks .snakemake

@@ -331,6 +331,7 @@ class Config(Block):
     image_sets: dict[Name, ImageSet] = Field(description="ways to make training images")
     experiments: dict[Name, Experiment] = Field(description="studies")
     audit: Audit = Field(Audit(), description="counts in papers beside ours")
+    device: Literal["cpu", "gpu"] = Field("cpu", description="the conda environment of jobs under --sdm conda")
     run: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
         description="the experiments to make; none where only the audit is wanted"
     )

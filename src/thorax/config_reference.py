@@ -26,7 +26,7 @@ HEADING = """# Configuration
 
 `config.yaml` says WHAT to reproduce; profiles say how (cores, cluster). It is made of named blocks that experiments refer to, and `run`
 lists the experiments to make. A second file given with `--configfile` is laid over it: blocks are merged key by key, lists such as `run`
-replace each other. Names of blocks have letters, digits, `_`, `-` and `.` (those of data sets no `.`). Wrong keys and values are refused
+replace each other. `device: gpu` matters with `--sdm conda` only ([installation.md](installation.md)). Names of blocks have letters, digits, `_`, `-` and `.` (those of data sets no `.`). Wrong keys and values are refused
 in one sentence before any job starts.
 
 This page and `config.schema.json` (for editors) are generated: `thorax config-reference --out docs`."""

@@ -1,64 +1,3 @@
-def audited_dataset(name):
-    """The data set as the audit reads it: from one folder of metadata files, where the configuration names one."""
-    dataset = study.datasets[name]
-    return dataset.model_copy(update={"root": study.audit.metadata}) if study.audit.metadata else dataset
-
-
-def audited_metadata(name):
-    """What stands for an archive's metadata: the files themselves, or the manifest of a whole archive."""
-    if study.audit.metadata:
-        return list(map(str, datasets.metadata_files(audited_dataset(name))))
-    return f"results/raw/{name}.manifest.parquet"
-
-
-def audited_splits():
-    """With experiments to run, the splits of those on whole archives; without, all splits whose metadata is here."""
-    if study.run:
-        return sorted({e.split for e in map(study.experiments.get, study.run) if e.data == "archive"})
-    here = [split for split in study.splits if split_dataset(split) not in absent_datasets()]
-    if not here:
-        where = study.audit.metadata or ", ".join(dataset.root for dataset in study.datasets.values())
-        raise WorkflowError(
-            f"There is nothing to run and nothing to audit: {where} has no archive's metadata file. Name the folder that has "
-            "them (make audit METADATA=folder), or experiments under run."
-        )
-    return here
-
-
-def absent_datasets():
-    """Archives of the configuration without a metadata file here."""
-    real = [name for name, dataset in study.datasets.items() if not dataset.phantom]
-    return [name for name in real if not datasets.metadata_file(audited_dataset(name)).is_file()]
-
-
-def audited_label_sets():
-    return list(dict.fromkeys(name for split in audited_splits() for name in study.splits[split].label_sets))
-
-
-def audited_datasets():
-    return list(dict.fromkeys(map(split_dataset, audited_splits())))
-
-
-def split_serving(label_set):
-    """The first audited split that serves a label set: published parts are compared with its parts."""
-    return next(split for split in audited_splits() if label_set in study.splits[split].label_sets)
-
-
-def compared_label_sets():
-    return [name for name in study.audit.compare if name in audited_label_sets()]
-
-
-def audit_pages():
-    """The report's pages on counts in papers; none where no experiment runs on a whole archive."""
-    if not audited_splits():
-        return []
-    return [
-        *expand("results/audit/{table}.html", table=["datasets", "label_sets"]),
-        *expand("results/audit/counts/{label_set}.html", label_set=audited_label_sets()),
-        *expand("results/audit/splitters/{label_set}.html", label_set=compared_label_sets()),
-    ]
-
-
 use rule catalog as audit_catalog with:
     input:
         manifest=lambda wildcards: audited_metadata(wildcards.dataset),
@@ -83,6 +22,8 @@ rule audit_labels:
         "logs/audit/labels/{label_set}.log",
     benchmark:
         "benchmarks/audit/labels/{label_set}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("labels"),
         settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
@@ -127,6 +68,8 @@ rule audit_counts:
         "logs/audit/counts/{label_set}.log",
     benchmark:
         "benchmarks/audit/counts/{label_set}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("audit"),
         folder=lambda wildcards, output: Path(output.page).parent,
@@ -163,6 +106,8 @@ rule audit_overview:
         "logs/audit/overview.log",
     benchmark:
         "benchmarks/audit/overview.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("audit-overview"),
         catalogs=[f"{name}=results/audit/catalog/{name}.parquet" for name in audited_datasets()],
@@ -191,6 +136,8 @@ rule compare_splitters:
         "logs/audit/splitters/{label_set}.log",
     benchmark:
         "benchmarks/audit/splitters/{label_set}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("compare-splitters"),
         settings=lambda wildcards: settings(study.splits[study.audit.compare[wildcards.label_set]]),

@@ -1,10 +1,12 @@
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.settings.types import DeploymentMethod
 
 from thorax import datasets, manifest, phantom
 from thorax.backbones import BACKBONES
@@ -52,7 +54,22 @@ refuse_unusable_folders()
 study = read_study()
 
 HERE = os.path.relpath(workflow.basedir)  # the checkout, seen from the folder that is run in
+ENVIRONMENT = os.path.join(workflow.basedir, "envs", f"{study.device}.yaml")  # of every job, under --sdm conda
 phantom_roots = [dataset.root for dataset in study.datasets.values() if dataset.phantom]
+
+
+def give_conda_jobs_this_thorax():
+    """Under --sdm conda, have jobs find the thorax of this checkout: the environment holds other people's packages only.
+
+    Otherwise they would find the command of the environment that Snakemake runs in, further down on PATH, and run there.
+    """
+    if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+        command, source = (shlex.quote(os.path.join(workflow.basedir, *parts)) for parts in (("envs", "bin"), ("src",)))
+        exports = f"set -euo pipefail; export PATH={command}:$PATH PYTHONPATH={source} PYTHONNOUSERSITE=1; "
+        shell.prefix(exports.replace("{", "{{").replace("}", "}}"))
+
+
+give_conda_jobs_this_thorax()
 
 
 def any_of(names):

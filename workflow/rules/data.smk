@@ -10,6 +10,8 @@ rule download_archive:
         "logs/download_archive/{dataset}.log",
     benchmark:
         "benchmarks/download_archive/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         archive=lambda wildcards: study.datasets[wildcards.dataset].archive,
         root=lambda wildcards: study.datasets[wildcards.dataset].root,
@@ -26,6 +28,8 @@ rule download_pairs:
         "logs/download_pairs/{segmenter}.log",
     benchmark:
         "benchmarks/download_pairs/{segmenter}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         groups=lambda wildcards: study.segmenters[wildcards.segmenter].download,
         root=lambda wildcards: study.segmenters[wildcards.segmenter].pairs,
@@ -44,6 +48,8 @@ rule phantom:
         "logs/phantom/{phantom_root}.log",
     benchmark:
         "benchmarks/phantom/{phantom_root}.tsv"
+    conda:
+        ENVIRONMENT
     threads: 8
     params:
         code=code("phantom"),
@@ -65,6 +71,8 @@ rule manifest:
         "logs/manifest/{dataset}.log",
     benchmark:
         "benchmarks/manifest/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("manifest"),
         root=lambda wildcards: study.datasets[wildcards.dataset].root,
@@ -101,6 +109,8 @@ rule catalog:
         "logs/catalog/{dataset}.log",
     benchmark:
         "benchmarks/catalog/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("catalog"),
         settings=lambda wildcards: settings(study.datasets[wildcards.dataset], "archive", "root"),
@@ -121,6 +131,8 @@ rule ingest:
         "logs/ingest/{dataset}.{shard}.log",
     benchmark:
         "benchmarks/ingest/{dataset}.{shard}.tsv"
+    conda:
+        ENVIRONMENT
     threads: 4
     params:
         code=code("ingest"),
@@ -148,6 +160,8 @@ rule merge_ingested:
         "logs/merge_ingested/{dataset}.log",
     benchmark:
         "benchmarks/merge_ingested/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("merge-ingested"),
         settings=lambda wildcards: settings(

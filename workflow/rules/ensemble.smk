@@ -7,6 +7,8 @@ rule baseline:
         "logs/baseline/{experiment}.log",
     benchmark:
         "benchmarks/baseline/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("baseline"),
     message:
@@ -29,6 +31,8 @@ rule ensemble:
         "logs/ensemble/{experiment}/{ensemble}.log",
     benchmark:
         "benchmarks/ensemble/{experiment}/{ensemble}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("ensemble"),
         settings=lambda wildcards: settings(study.experiments[wildcards.experiment].ensembles[wildcards.ensemble]),
@@ -36,11 +40,6 @@ rule ensemble:
         "Combining members of {wildcards.experiment}: {wildcards.ensemble}"
     shell:
         "thorax ensemble --settings {params.settings:q} --predictions {input.predictions} --out {output.ensemble} > {log} 2>&1"
-
-
-def named(kind, names, experiment):
-    """NAME=PATH for every member or ensemble, as the command line takes them."""
-    return [f"{name}=results/{kind}/{experiment}/{name}.parquet" for name in names]
 
 
 rule metrics:
@@ -64,6 +63,8 @@ rule metrics:
         "logs/metrics/{experiment}.log",
     benchmark:
         "benchmarks/metrics/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("metrics"),
         predictions=lambda wildcards: named(

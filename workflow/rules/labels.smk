@@ -9,6 +9,8 @@ rule labels:
         "logs/labels/{label_set}.log",
     benchmark:
         "benchmarks/labels/{label_set}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("labels"),
         settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
@@ -34,6 +36,8 @@ rule split:
         "logs/split/{split}.log",
     benchmark:
         "benchmarks/split/{split}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("split"),
         settings=lambda wildcards: settings(study.splits[wildcards.split]),

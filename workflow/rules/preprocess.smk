@@ -1,13 +1,3 @@
-def segmenter_split(wildcards):
-    split = study.segmenters[wildcards.segmenter].train_patients_of
-    return f"results/splits/{split}.parquet" if split else []
-
-
-def lungs_of(wildcards):
-    segmenter = study.image_sets[wildcards.image_set].segmenter
-    return f"results/lungs/{segmenter}/{wildcards.dataset}.{wildcards.shard}.parquet" if segmenter else []
-
-
 rule segmenter:
     input:
         manifest="results/raw/pairs/{segmenter}.manifest.parquet",
@@ -19,6 +9,8 @@ rule segmenter:
         "logs/segmenter/{segmenter}.log",
     benchmark:
         "benchmarks/segmenter/{segmenter}.tsv"
+    conda:
+        ENVIRONMENT
     threads: 8
     params:
         code=code("segmenter"),
@@ -44,6 +36,8 @@ rule lungs:
         "logs/lungs/{segmenter}/{dataset}.{shard}.log",
     benchmark:
         "benchmarks/lungs/{segmenter}/{dataset}.{shard}.tsv"
+    conda:
+        ENVIRONMENT
     threads: 4
     params:
         code=code("lungs"),
@@ -67,6 +61,8 @@ rule images:
         "logs/images/{image_set}/{dataset}.{shard}.log",
     benchmark:
         "benchmarks/images/{image_set}/{dataset}.{shard}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("images"),
         settings=lambda wildcards: settings(study.image_sets[wildcards.image_set]),

@@ -1,45 +1,3 @@
-def measured_on():
-    """What the run's numbers come from; where its experiments differ, the least trustworthy."""
-    trust = ["phantom", "sample", "archive"]
-    return min((study.experiments[name].data for name in study.run), key=trust.index, default="archive")
-
-
-def summary_rows():
-    """The label set and split of every row of the summary; a label set with several splits has a row for each."""
-    splits = dict.fromkeys(study.experiments[name].split for name in study.run)
-    pairs = [(label_set, split) for split in splits for label_set in study.splits[split].label_sets]
-    label_sets = [label_set for label_set, _ in pairs]
-    return {
-        f"{label_set}/{split}" if label_sets.count(label_set) > 1 else label_set: (label_set, split)
-        for label_set, split in pairs
-    }
-
-
-def lungs_inputs(wildcards):
-    image_set = study.image_sets[wildcards.image_set]
-    dataset = image_set.dataset
-    return {
-        "catalog": f"results/catalog/{dataset}.parquet",
-        "ingested": f"results/ingested/{dataset}.parquet",
-        "arrays": shards("results/ingested/{dataset}.{shard}.npy", dataset),
-        "lungs": shards(
-            "results/lungs/{segmenter}/{dataset}.{shard}.parquet",
-            dataset,
-            segmenter=image_set.segmenter,
-        ),
-        "masks": shards(
-            "results/lungs/{segmenter}/{dataset}.{shard}.npy",
-            dataset,
-            segmenter=image_set.segmenter,
-        ),
-        "images": shards(
-            "results/images/{image_set}/{dataset}.{shard}.npy",
-            dataset,
-            image_set=wildcards.image_set,
-        ),
-    }
-
-
 rule tables:
     input:
         labels=lambda wildcards: training_data(wildcards)["labels"],
@@ -69,6 +27,8 @@ rule tables:
         "logs/tables/{experiment}.log",
     benchmark:
         "benchmarks/tables/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("tables"),
         title=lambda wildcards: study.experiments[wildcards.experiment].title,
@@ -99,6 +59,8 @@ rule summary:
         "logs/summary.log",
     benchmark:
         "benchmarks/summary.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("summary"),
         labels=[f"{row}=results/labels/{label_set}.parquet" for row, (label_set, _) in summary_rows().items()],
@@ -109,20 +71,6 @@ rule summary:
         "Counting classes, images and parts of the label sets"
     shell:
         "thorax summary --data {params.data} --labels {params.labels} --splits {params.splits} --out {params.folder} > {log} 2>&1"
-
-
-def screened_lungs():
-    """DATASET/SEGMENTER and the shards' tables of crop boxes, for every cropped image set of the run."""
-    image_sets = {study.experiments[name].image_set for name in study.run}
-    cropped = sorted({(s.dataset, s.segmenter) for s in map(study.image_sets.get, image_sets) if s.segmenter})
-    return {
-        f"{dataset}/{segmenter}": shards(
-            "results/lungs/{segmenter}/{dataset}.{shard}.parquet",
-            dataset,
-            segmenter=segmenter,
-        )
-        for dataset, segmenter in cropped
-    }
 
 
 rule screening:
@@ -144,6 +92,8 @@ rule screening:
         "logs/screening.log",
     benchmark:
         "benchmarks/screening.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("screening"),
         ingested=[f"{name}=results/ingested/{name}.parquet" for name in sorted(set(map(dataset_of, study.run)))],
@@ -170,6 +120,8 @@ rule classes_page:
         "logs/classes_page/{label_set}.log",
     benchmark:
         "benchmarks/classes_page/{label_set}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("csv-page"),
     message:
@@ -193,6 +145,8 @@ rule quality_page:
         "logs/quality_page/{split}.log",
     benchmark:
         "benchmarks/quality_page/{split}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("csv-page"),
     message:
@@ -220,6 +174,8 @@ rule figure_labels:
         "logs/figure_labels/{split}/{label_set}.log",
     benchmark:
         "benchmarks/figure_labels/{split}/{label_set}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("figure-labels"),
         stem=lambda wildcards, output: Path(output.png).with_suffix(""),
@@ -246,6 +202,8 @@ rule figure_cooccurrence:
         "logs/figure_cooccurrence/{label_set}.log",
     benchmark:
         "benchmarks/figure_cooccurrence/{label_set}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("figure-cooccurrence"),
         stem=lambda wildcards, output: Path(output.png).with_suffix(""),
@@ -271,6 +229,8 @@ rule figure_terms:
         "logs/figure_terms/{label_set}.log",
     benchmark:
         "benchmarks/figure_terms/{label_set}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("figure-terms"),
         settings=lambda wildcards: settings(study.label_sets[wildcards.label_set], "dataset", "views", "two_parents"),
@@ -299,6 +259,8 @@ rule figure_lungs:
         "logs/figure_lungs/{image_set}.log",
     benchmark:
         "benchmarks/figure_lungs/{image_set}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("figure-lungs"),
         stem=lambda wildcards, output: Path(output.png).with_suffix(""),
@@ -330,6 +292,8 @@ rule figure_training:
         "logs/figure_training/{experiment}.log",
     benchmark:
         "benchmarks/figure_training/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("figure-training"),
         histories=lambda wildcards: [
@@ -342,65 +306,6 @@ rule figure_training:
         "Drawing the losses of {wildcards.experiment}"
     shell:
         "thorax figure-training --histories {params.histories} --title {params.title:q} --out {params.stem} > {log} 2>&1"
-
-
-def heatmap_inputs(wildcards):
-    experiment = study.experiments[wildcards.experiment]
-    dataset = dataset_of(wildcards.experiment)
-    segmenter = study.image_sets[experiment.image_set].segmenter
-    inputs = {
-        "heatmaps": expand(
-            "results/heatmaps/{experiment}/{member}.npy",
-            member=experiment.members,
-            **wildcards,
-        ),
-        "predictions": expand(
-            "results/predictions/{experiment}/{member}.parquet",
-            member=experiment.members,
-            **wildcards,
-        ),
-        "ensemble": expand(
-            "results/ensembles/{experiment}/{name}.parquet",
-            name=mean_ensemble(experiment),
-            **wildcards,
-        ),
-        "labels": f"results/labels/{experiment.label_set}.parquet",
-        "boxes": f"results/boxes/{dataset}.parquet",
-        "ingested": f"results/ingested/{dataset}.parquet",
-        "arrays": shards("results/ingested/{dataset}.{shard}.npy", dataset),
-    }
-    if segmenter:
-        inputs["lungs"] = shards(
-            "results/lungs/{segmenter}/{dataset}.{shard}.parquet",
-            dataset,
-            segmenter=segmenter,
-        )
-    return inputs
-
-
-def mean_ensemble(experiment):
-    """The ensemble whose probabilities stand in the titles of heatmaps: the first that is a mean (CTP), if there is one."""
-    return [name for name, ensemble in experiment.ensembles.items() if ensemble.rule == "ctp"][:1]
-
-
-def heatmap_parameters(wildcards, input, output):
-    """The notebook's parameters as text for papermill."""
-    experiment = study.experiments[wildcards.experiment]
-    return json.dumps(
-        {
-            "title": experiment.title,
-            "cases": input.cases,
-            "heatmaps": dict(zip(experiment.members, input.heatmaps)),
-            "predictions": dict(zip(experiment.members, input.predictions)),
-            "ensemble": input.ensemble[0] if input.ensemble else None,
-            "labels": input.labels,
-            "boxes": input.boxes,
-            "ingested": input.ingested,
-            "arrays": list(input.arrays),
-            "lungs": list(input.lungs) if "lungs" in input.keys() else None,
-            "out": output.png,
-        }
-    )
 
 
 rule heatmaps:
@@ -422,6 +327,8 @@ rule heatmaps:
         "logs/heatmaps/{experiment}.log",
     benchmark:
         "benchmarks/heatmaps/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=lambda wildcards, input: notebook_digest(input.notebook),
         parameters=heatmap_parameters,

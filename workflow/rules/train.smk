@@ -1,12 +1,3 @@
-def weights_of(wildcards):
-    training = study.experiments[wildcards.experiment].member(wildcards.member)
-    return f"resources/weights/{training.backbone}.h5" if training.weights == "imagenet" else []
-
-
-def training_memory(wildcards):
-    return BACKBONES[study.experiments[wildcards.experiment].member(wildcards.member).backbone].memory
-
-
 localrules:
     weights,
 
@@ -16,6 +7,8 @@ rule weights:
         "resources/weights/{backbone}.h5",
     log:
         "logs/weights/{backbone}.log",
+    conda:
+        ENVIRONMENT
     message:
         "Downloading the ImageNet weights of {wildcards.backbone}"
     shell:
@@ -33,6 +26,8 @@ rule train:
         "logs/train/{experiment}/{member}.log",
     benchmark:
         "benchmarks/train/{experiment}/{member}.tsv"
+    conda:
+        ENVIRONMENT
     threads: 8
     resources:
         gpu=1,
@@ -60,6 +55,8 @@ rule cases:
         "logs/cases/{experiment}.log",
     benchmark:
         "benchmarks/cases/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("cases"),
         number=lambda wildcards: study.experiments[wildcards.experiment].cases,
@@ -83,6 +80,8 @@ rule predict:
         "logs/predict/{experiment}/{member}.log",
     benchmark:
         "benchmarks/predict/{experiment}/{member}.tsv"
+    conda:
+        ENVIRONMENT
     threads: 8
     resources:
         gpu=1,

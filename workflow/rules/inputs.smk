@@ -1,0 +1,199 @@
+def segmenter_split(wildcards):
+    split = study.segmenters[wildcards.segmenter].train_patients_of
+    return f"results/splits/{split}.parquet" if split else []
+
+
+def lungs_of(wildcards):
+    segmenter = study.image_sets[wildcards.image_set].segmenter
+    return f"results/lungs/{segmenter}/{wildcards.dataset}.{wildcards.shard}.parquet" if segmenter else []
+
+
+def weights_of(wildcards):
+    training = study.experiments[wildcards.experiment].member(wildcards.member)
+    return f"resources/weights/{training.backbone}.h5" if training.weights == "imagenet" else []
+
+
+def training_memory(wildcards):
+    return BACKBONES[study.experiments[wildcards.experiment].member(wildcards.member).backbone].memory
+
+
+def named(kind, names, experiment):
+    """NAME=PATH for every member or ensemble, as the command line takes them."""
+    return [f"{name}=results/{kind}/{experiment}/{name}.parquet" for name in names]
+
+
+def measured_on():
+    """What the run's numbers come from; where its experiments differ, the least trustworthy."""
+    trust = ["phantom", "sample", "archive"]
+    return min((study.experiments[name].data for name in study.run), key=trust.index, default="archive")
+
+
+def summary_rows():
+    """The label set and split of every row of the summary; a label set with several splits has a row for each."""
+    splits = dict.fromkeys(study.experiments[name].split for name in study.run)
+    pairs = [(label_set, split) for split in splits for label_set in study.splits[split].label_sets]
+    label_sets = [label_set for label_set, _ in pairs]
+    return {
+        f"{label_set}/{split}" if label_sets.count(label_set) > 1 else label_set: (label_set, split)
+        for label_set, split in pairs
+    }
+
+
+def lungs_inputs(wildcards):
+    image_set = study.image_sets[wildcards.image_set]
+    dataset = image_set.dataset
+    return {
+        "catalog": f"results/catalog/{dataset}.parquet",
+        "ingested": f"results/ingested/{dataset}.parquet",
+        "arrays": shards("results/ingested/{dataset}.{shard}.npy", dataset),
+        "lungs": shards(
+            "results/lungs/{segmenter}/{dataset}.{shard}.parquet",
+            dataset,
+            segmenter=image_set.segmenter,
+        ),
+        "masks": shards(
+            "results/lungs/{segmenter}/{dataset}.{shard}.npy",
+            dataset,
+            segmenter=image_set.segmenter,
+        ),
+        "images": shards(
+            "results/images/{image_set}/{dataset}.{shard}.npy",
+            dataset,
+            image_set=wildcards.image_set,
+        ),
+    }
+
+
+def screened_lungs():
+    """DATASET/SEGMENTER and the shards' tables of crop boxes, for every cropped image set of the run."""
+    image_sets = {study.experiments[name].image_set for name in study.run}
+    cropped = sorted({(s.dataset, s.segmenter) for s in map(study.image_sets.get, image_sets) if s.segmenter})
+    return {
+        f"{dataset}/{segmenter}": shards(
+            "results/lungs/{segmenter}/{dataset}.{shard}.parquet",
+            dataset,
+            segmenter=segmenter,
+        )
+        for dataset, segmenter in cropped
+    }
+
+
+def heatmap_inputs(wildcards):
+    experiment = study.experiments[wildcards.experiment]
+    dataset = dataset_of(wildcards.experiment)
+    segmenter = study.image_sets[experiment.image_set].segmenter
+    inputs = {
+        "heatmaps": expand(
+            "results/heatmaps/{experiment}/{member}.npy",
+            member=experiment.members,
+            **wildcards,
+        ),
+        "predictions": expand(
+            "results/predictions/{experiment}/{member}.parquet",
+            member=experiment.members,
+            **wildcards,
+        ),
+        "ensemble": expand(
+            "results/ensembles/{experiment}/{name}.parquet",
+            name=mean_ensemble(experiment),
+            **wildcards,
+        ),
+        "labels": f"results/labels/{experiment.label_set}.parquet",
+        "boxes": f"results/boxes/{dataset}.parquet",
+        "ingested": f"results/ingested/{dataset}.parquet",
+        "arrays": shards("results/ingested/{dataset}.{shard}.npy", dataset),
+    }
+    if segmenter:
+        inputs["lungs"] = shards(
+            "results/lungs/{segmenter}/{dataset}.{shard}.parquet",
+            dataset,
+            segmenter=segmenter,
+        )
+    return inputs
+
+
+def mean_ensemble(experiment):
+    """The ensemble whose probabilities stand in the titles of heatmaps: the first that is a mean (CTP), if there is one."""
+    means = [name for name, ensemble in experiment.ensembles.items() if ensemble.rule == "ctp"]
+    return means[:1]
+
+
+def heatmap_parameters(wildcards, input, output):
+    """The notebook's parameters as text for papermill."""
+    experiment = study.experiments[wildcards.experiment]
+    return json.dumps(
+        {
+            "title": experiment.title,
+            "cases": input.cases,
+            "heatmaps": dict(zip(experiment.members, input.heatmaps)),
+            "predictions": dict(zip(experiment.members, input.predictions)),
+            "ensemble": input.ensemble[0] if input.ensemble else None,
+            "labels": input.labels,
+            "boxes": input.boxes,
+            "ingested": input.ingested,
+            "arrays": list(input.arrays),
+            "lungs": list(input.lungs) if "lungs" in input.keys() else None,
+            "out": output.png,
+        }
+    )
+
+
+def audited_dataset(name):
+    """The data set as the audit reads it: from one folder of metadata files, where the configuration names one."""
+    dataset = study.datasets[name]
+    return dataset.model_copy(update={"root": study.audit.metadata}) if study.audit.metadata else dataset
+
+
+def audited_metadata(name):
+    """What stands for an archive's metadata: the files themselves, or the manifest of a whole archive."""
+    if study.audit.metadata:
+        return list(map(str, datasets.metadata_files(audited_dataset(name))))
+    return f"results/raw/{name}.manifest.parquet"
+
+
+def audited_splits():
+    """With experiments to run, the splits of those on whole archives; without, all splits whose metadata is here."""
+    if study.run:
+        return sorted({e.split for e in map(study.experiments.get, study.run) if e.data == "archive"})
+    here = [split for split in study.splits if split_dataset(split) not in absent_datasets()]
+    if not here:
+        where = study.audit.metadata or ", ".join(dataset.root for dataset in study.datasets.values())
+        raise WorkflowError(
+            f"There is nothing to run and nothing to audit: {where} has no archive's metadata file. Name the folder that has "
+            "them (make audit METADATA=folder), or experiments under run."
+        )
+    return here
+
+
+def absent_datasets():
+    """Archives of the configuration without a metadata file here."""
+    real = [name for name, dataset in study.datasets.items() if not dataset.phantom]
+    return [name for name in real if not datasets.metadata_file(audited_dataset(name)).is_file()]
+
+
+def audited_label_sets():
+    return list(dict.fromkeys(name for split in audited_splits() for name in study.splits[split].label_sets))
+
+
+def audited_datasets():
+    return list(dict.fromkeys(map(split_dataset, audited_splits())))
+
+
+def split_serving(label_set):
+    """The first audited split that serves a label set: published parts are compared with its parts."""
+    return next(split for split in audited_splits() if label_set in study.splits[split].label_sets)
+
+
+def compared_label_sets():
+    return [name for name in study.audit.compare if name in audited_label_sets()]
+
+
+def audit_pages():
+    """The report's pages on counts in papers; none where no experiment runs on a whole archive."""
+    if not audited_splits():
+        return []
+    return [
+        *expand("results/audit/{table}.html", table=["datasets", "label_sets"]),
+        *expand("results/audit/counts/{label_set}.html", label_set=audited_label_sets()),
+        *expand("results/audit/splitters/{label_set}.html", label_set=compared_label_sets()),
+    ]
