@@ -36,3 +36,8 @@ rule all:
 
 onstart:
     refuse_missing_archives()
+    refuse_future_dates()
+
+
+onerror:
+    say_how_to_go_on()

@@ -7,12 +7,14 @@ more, the next one that writes to the folder removes.
 
 import errno
 import fcntl
+import io
 import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -165,6 +167,23 @@ def read_table(path: Path | str, columns: Sequence[str] | None = None, needs: Se
         raise ThoraxError(f"{path} is not there: run the step that makes it first.") from error
     except (pa.ArrowException, OSError) as error:
         raise ThoraxError(f"{path} is not a readable Parquet table: delete and remake it.") from error
+
+
+def read_csv(path: Path | str, **options: Any) -> pd.DataFrame:
+    """Read a CSV file that `write_text` wrote; `options` are those of pandas.
+
+    Raises:
+        ThoraxError: the file is missing, damaged, or cut: its last line has no end.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        if not text.endswith("\n"):
+            raise EOFError
+        return pd.read_csv(io.StringIO(text), **options)
+    except FileNotFoundError as error:
+        raise ThoraxError(f"{path} is not there: run the step that makes it first.") from error
+    except (OSError, EOFError, ValueError) as error:  # pandas raises kinds of ValueError
+        raise ThoraxError(f"{path} is not a whole CSV table: delete and remake it.") from error
 
 
 def write_text(text: str, path: Path | str) -> None:

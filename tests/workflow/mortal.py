@@ -4,12 +4,11 @@ FAULT says which: `kill` is kill -9 when half of a file is written; `fill` is a 
 state of a training is to be written. MET is a folder that notes who has met with it.
 """
 
-import errno
 import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from thorax import cli, resume, store
@@ -43,12 +42,9 @@ def fill_disk(met: Path) -> None:
     def fill(self: resume.States, *arguments: object) -> None:
         if not met.exists():
             met.touch()
-            with (self.folder.parent / "filler").open("wb", buffering=0) as file:
-                try:
-                    while True:
-                        file.write(b"x" * 1024)
-                except OSError as error:
-                    assert error.errno == errno.ENOSPC
+            with (self.folder.parent / "filler").open("wb", buffering=0) as file, suppress(OSError):
+                while True:
+                    file.write(b"x" * 1024)
         save(self, *arguments)
 
     resume.States.save = fill

@@ -14,7 +14,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import yaml
 
 from .conftest import CASES, REPOSITORY, command, environment, snakemake
 
@@ -110,7 +109,8 @@ def mounted() -> Iterator[Callable[..., Path]]:
             reason = f"this user may not mount file systems: {done.stderr.strip()}"
             assert os.environ.get("CI") != "true", reason
             pytest.skip(reason)
-        folders.append(folder)
+        if "remount" not in ",".join(options):
+            folders.append(folder)
         return folder
 
     yield mount
@@ -158,25 +158,167 @@ def finish(folder: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout[-6000:]
 
 
-def verbs(whole: Path) -> set[str]:
-    """The verbs of all jobs of the tiny run."""
+def stages(whole: Path) -> set[str]:
+    """The verbs of all jobs of the tiny run; `papermill` is that of the notebook."""
     rules = "".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
-    verb = dict(re.findall(r'^rule (\w+):(?:(?!^rule ).)*?"thorax ([\w-]+)', rules, re.MULTILINE | re.DOTALL))
+    verb = dict(re.findall(r'^rule (\w+):(?:(?!^rule ).)*?"(?:thorax )?([\w-]+) ', rules, re.MULTILINE | re.DOTALL))
     jobs = {path.relative_to(whole / "benchmarks").parts[0] for path in (whole / "benchmarks").rglob("*.tsv")}
-    return {verb[job.removesuffix(".tsv")] for job in jobs} - {"heatmaps"}
+    return {verb[job.removesuffix(".tsv")] for job in jobs}
 
 
 def test_kill_9_in_every_stage(tiny_run, mortal, tmp_path):
     """Each verb is killed once with half a file written; the same command is typed until it has ended."""
-    folder, met = tmp_path / "run", tmp_path / "met"
+    folder, met, typed = tmp_path / "run", tmp_path / "met", 0
     folder.mkdir()
     met.mkdir()
-    for typed in range(40):
+    status = 1
+    while status and typed < 40:
         done = run(folder, "--keep-going", first=mortal, FAULT="kill", MET=str(met))
         assert "Traceback" not in done.stdout, done.stdout[-6000:]
-        if done.returncode == 0:
-            break
-    assert done.returncode == 0, done.stdout[-6000:]
+        status, typed = done.returncode, typed + 1
+    assert status == 0, done.stdout[-6000:]
     assert typed > 10
-    assert {path.stem for path in met.glob("*.met")} == verbs(tiny_run)
+    assert {path.stem for path in met.glob("*.met")} == stages(tiny_run)
     assert_same(folder, tiny_run)
+
+
+def test_kill_9_of_snakemake_itself(tiny_run, tiny_copy, waiting):
+    begun = Started(tiny_copy, "--cores", "2", "--forcerun", "metrics", first=waiting)
+    begun.wait_for((waiting / "called").exists)
+    assert begun.send(signal.SIGKILL) == -signal.SIGKILL
+    refused = run(tiny_copy)
+    assert refused.returncode != 0
+    assert_sentence(refused.stdout, "the remaining lock was likely caused by a kill signal")
+    assert_sentence(refused.stdout, "--unlock")
+    finish(tiny_copy, "--unlock")
+    finish(tiny_copy)
+    assert_same(tiny_copy, tiny_run)
+
+
+def test_two_snakemakes_at_once(tiny_run, tiny_copy, waiting):
+    begun = Started(tiny_copy, "--cores", "2", "--forcerun", "metrics", first=waiting)
+    begun.wait_for((waiting / "called").exists)
+    refused = run(tiny_copy, "--forcerun", "metrics")
+    assert refused.returncode != 0
+    assert_sentence(refused.stdout, "make", "sure that no other Snakemake process is trying to create")
+    (waiting / "go").touch()
+    assert begun.process.wait(120) == 0, begun.said()
+    assert_same(tiny_copy, tiny_run)
+
+
+@pytest.mark.parametrize(
+    ("disk", "kilobytes", "until"), [("results/images", 32, "images"), ("results/tables/tiny", 12, "tables")]
+)
+def test_a_full_disk_while_arrays_or_tables_are_written(tiny_run, tiny_copy, mounted, disk, kilobytes, until):
+    folder = mounted(tiny_copy / disk, "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs")
+    failed = run(tiny_copy, "--until", until)
+    assert failed.returncode != 0
+    assert_sentence(failed.stdout, f"thorax: {disk}", "cannot be written (No space left on device): make room")
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+    mounted(folder, "-o", "remount,size=64m")
+    finish(tiny_copy)
+    assert_same(tiny_copy, tiny_run)
+
+
+def test_a_disk_that_fills_up_during_a_training(tiny_run, tiny_copy, mounted, mortal, tmp_path):
+    (tiny_copy / FIRST).unlink()
+    shutil.rmtree(tiny_copy / "work")
+    folder = mounted(tiny_copy / "work", "-t", "tmpfs", "-o", "size=16m", "tmpfs")
+    met = tmp_path / "met"
+    met.mkdir()
+    failed = run(tiny_copy, "--until", "train", first=mortal, FAULT="fill", MET=str(met))
+    assert failed.returncode != 0
+    assert_sentence(failed.stdout, "thorax: work/tiny/first-", "cannot be written (No space left on device): make room")
+    assert not (tiny_copy / FIRST).exists()
+    assert not (tiny_copy / "results/history/tiny/first.csv").exists()
+    (filler,) = folder.rglob("filler")
+    filler.unlink()
+    finish(tiny_copy, "--until", "train")
+    assert_same_network(tiny_copy, tiny_run)
+    assert left_over(tiny_copy) == []
+
+
+def test_read_only_results(tiny_run, tiny_copy, mounted):
+    results = tiny_copy / "results"
+    mounted(results, "--bind", results)
+    mounted(results, "-o", "remount,ro,bind")
+    refused = run(tiny_copy, "--forcerun", "tables")
+    assert refused.returncode != 0
+    assert_sentence(refused.stdout, f"{results} cannot be written: make it writable, or run in another folder (--directory).")
+    mounted(results, "-o", "remount,rw,bind")
+    finish(tiny_copy, "--forcerun", "tables", "--until", "tables")
+    assert_same(tiny_copy, tiny_run)
+
+
+def test_a_read_only_folder_to_run_in(mounted, tmp_path):
+    folder = mounted(tmp_path / "run", "-t", "tmpfs", "-o", "ro", "tmpfs")
+    refused = run(folder)
+    assert refused.returncode != 0
+    assert_sentence(refused.stdout, f"{folder} cannot be written: make it writable, or run in another folder (--directory).")
+    mounted(folder, "-o", "remount,rw")
+    assert run(folder, "--dry-run").returncode == 0
+
+
+def test_damaged_intermediate_files(tiny_run, tiny_copy):
+    """Cut or altered, in every format; the sentence names the file, and who deletes it gets it back."""
+    flipped = tiny_copy / "results/predictions/tiny/second.parquet"
+    whole = flipped.read_bytes()
+    flipped.write_bytes(whole[:200] + bytes([whole[200] ^ 255]) + whole[201:])
+    cut = [
+        tiny_copy / name
+        for name in (
+            "results/lungs/tiny-lungs/tiny.0.npy",
+            "results/models/tiny/third.keras",
+            "results/history/tiny/first.csv",
+            "results/labels/tiny-general.classes.csv",
+            "results/heatmaps/tiny/first.npy",
+            "results/cases/tiny.parquet",
+        )
+    ]
+    for path in cut:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    failed = run(tiny_copy, "--keep-going")
+    assert failed.returncode != 0
+    for path in (flipped, *cut):
+        assert_sentence(failed.stdout, f"{path.relative_to(tiny_copy)} ", "delete")
+        path.unlink()
+    finish(tiny_copy)
+    assert_same(tiny_copy, tiny_run)
+
+
+def test_files_dated_in_the_future(tiny_run, tiny_copy):
+    later = time.time() + 4 * 365 * 86400
+    for name in ("results/metrics/tiny.parquet", "results/labels/tiny-specific.parquet"):
+        os.utime(tiny_copy / name, (later, later))
+    assert "Nothing to be done" in run(tiny_copy).stdout
+    refused = run(tiny_copy, "--forcerun", "tables")
+    assert refused.returncode != 0
+    assert_sentence(refused.stdout, "results/labels/tiny-specific.parquet", "is dated in the future", "touch")
+    for name in ("results/metrics/tiny.parquet", "results/labels/tiny-specific.parquet"):
+        (tiny_copy / name).touch()
+    finish(tiny_copy, "--forcerun", "tables")
+    assert_same(tiny_copy, tiny_run)
+    assert "Nothing to be done" in run(tiny_copy).stdout
+
+
+def test_a_missing_gpu(tiny_run, tiny_copy):
+    (tiny_copy / FIRST).unlink()
+    failed = run(tiny_copy, "--until", "train", CUDA_VISIBLE_DEVICES="99")
+    assert failed.returncode != 0
+    assert_sentence(failed.stdout, "thorax: GPU 99 is assigned to this job", "THORAX_ALLOW_CPU=1")
+    assert not (tiny_copy / FIRST).exists()
+    finish(tiny_copy, "--until", "train")
+    assert_same_network(tiny_copy, tiny_run)
+
+
+def test_ctrl_c_during_a_training(tiny_run, tiny_copy):
+    (tiny_copy / FIRST).unlink()
+    begun = Started(tiny_copy, "--cores", "2")
+    begun.wait_for(lambda: list((tiny_copy / "results/models/tiny").glob(".first.keras.part-*")))
+    assert begun.send(signal.SIGINT) > 0
+    assert_sentence(begun.said(), "Terminating processes on user request")
+    assert_sentence((tiny_copy / "logs/train/tiny/first.log").read_text(), "thorax: interrupted; ")
+    assert not (tiny_copy / FIRST).exists()
+    finish(tiny_copy)
+    assert_same(tiny_copy, tiny_run)
+    assert_same_network(tiny_copy, tiny_run)

@@ -1,6 +1,9 @@
 import json
 import os
 import re
+import shlex
+import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -15,12 +18,13 @@ from thorax.errors import ThoraxError
 
 def refuse_unusable_folders():
     """Snakemake itself would end in a traceback."""
-    for folder in map(Path, ("results", "logs", "benchmarks")):
+    for folder in map(Path, (".snakemake", "results", "logs", "benchmarks")):
         if os.path.lexists(folder) and not folder.is_dir():
             raise WorkflowError(f"{folder.absolute()} is not a folder: move it away, or run in another folder (--directory).")
-        if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        place = folder if folder.is_dir() else Path.cwd()
+        if not os.access(place, os.W_OK | os.X_OK):
             raise WorkflowError(
-                f"{folder.absolute()} cannot be written: make it writable, or run in another folder (--directory)."
+                f"{place.absolute()} cannot be written: make it writable, or run in another folder (--directory)."
             )
 
 
@@ -100,6 +104,27 @@ def refuse_missing_archives():
                 f"segmenters.{name}: {pairs}/pairs.csv is not there: put radiographs with lung masks into {pairs} (see "
                 "docs/data.md), or have published ones fetched (download: [montgomery]), or run `make demo`, which needs no data."
             )
+
+
+def refuse_future_dates():
+    """Results look older than such an input, so Snakemake would fail each job that reads it, at the job's end."""
+    run_datasets = [study.datasets[dataset_of(experiment)] for experiment in study.run]
+    read = [file for dataset in run_datasets for file in map(Path, datasets.metadata_files(dataset))]
+    read += [Path(segmenter.pairs) / "pairs.csv" for segmenter in study.segmenters.values()]
+    files = [path for path in (*Path("results").rglob("*"), *Path("resources").rglob("*"), *read) if path.is_file()]
+    if late := sorted({str(path) for path in files if path.stat().st_mtime > time.time() + 60}):
+        places = shlex.join(dict.fromkeys(path if Path(path) in read else Path(path).parts[0] for path in late))
+        raise WorkflowError(
+            f"{late[0]} is dated in the future ({len(late)} such files): correct the clock if it is wrong, type "
+            f"`find {places} -newermt now -exec touch {{}} +`, then the same command again."
+        )
+
+
+def say_how_to_go_on():
+    print(
+        "What is finished stays. Remove the cause named above (each job's log is under logs/), then type the same command again.",
+        file=sys.stderr,
+    )
 
 
 def dataset_of(experiment):
