@@ -65,6 +65,11 @@ def atomic(path: Path | str) -> Iterator[Path]:
         os.close(descriptor)
 
 
+def is_temporary(path: Path) -> bool:
+    """Whether a path is one that `atomic` yields: that of a file which is being written, or was when its process died."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
 def _temporary(path: Path) -> tuple[int, Path]:
     """A new file beside `path` and its descriptor, which holds a lock: the file is in use as long as its process lives."""
     while True:
@@ -82,7 +87,7 @@ def _sweep(folder: Path) -> None:
         return
     _swept.add(folder)
     for path in folder.glob(".*.part-*"):
-        if _TEMPORARY.fullmatch(path.name):
+        if is_temporary(path):
             with suppress(OSError):  # in use, gone by now, or another user's
                 descriptor = os.open(path, os.O_RDWR)
                 try:
