@@ -37,6 +37,7 @@ rule all:
 onstart:
     refuse_missing_archives()
     refuse_future_dates()
+    refuse_orphans()
 
 
 onerror:

@@ -183,14 +183,22 @@ def test_kill_9_in_every_stage(tiny_run, mortal, tmp_path):
 
 
 def test_kill_9_of_snakemake_itself(tiny_run, tiny_copy, waiting):
+    """Its lock stays, and so does the job that it had started."""
     begun = Started(tiny_copy, "--cores", "2", "--forcerun", "metrics", first=waiting)
     begun.wait_for((waiting / "called").exists)
-    assert begun.send(signal.SIGKILL) == -signal.SIGKILL
+    begun.process.kill()
+    begun.process.wait(60)
+    locked = run(tiny_copy)
+    assert locked.returncode != 0
+    assert_sentence(locked.stdout, "the remaining lock was likely caused by a kill signal")
+    assert_sentence(locked.stdout, "--unlock")
+    finish(tiny_copy, "--unlock")
     refused = run(tiny_copy)
     assert refused.returncode != 0
-    assert_sentence(refused.stdout, "the remaining lock was likely caused by a kill signal")
-    assert_sentence(refused.stdout, "--unlock")
-    finish(tiny_copy, "--unlock")
+    assert_sentence(
+        refused.stdout, "thorax metrics (process ", "no Snakemake waits for it: wait until it has ended, or end it (kill "
+    )
+    begun.send(signal.SIGKILL)
     finish(tiny_copy)
     assert_same(tiny_copy, tiny_run)
 

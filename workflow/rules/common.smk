@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -118,6 +119,33 @@ def refuse_future_dates():
             f"{late[0]} is dated in the future ({len(late)} such files): correct the clock if it is wrong, type "
             f"`find {places} -newermt now -exec touch {{}} +`, then the same command again."
         )
+
+
+def refuse_orphans():
+    """Jobs outlive a Snakemake that was ended by kill -9, and nobody would take note of what they still write."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is another user's
+            words = words_of(process)
+            if "thorax" in words[:2] and (process / "cwd").readlink() == Path.cwd() and not has_snakemake(process):
+                raise WorkflowError(
+                    f"{' '.join(words[words.index('thorax') :][:2])} (process {process.name}) is at work in this folder, and no "
+                    f"Snakemake waits for it: wait until it has ended, or end it (kill {process.name}), then type the same command "
+                    "again."
+                )
+
+
+def words_of(process):
+    """The command line of a process of /proc; paths are cut down to their names."""
+    return [word.rpartition("/")[2] for word in (process / "cmdline").read_text(errors="replace").split("\0")]
+
+
+def has_snakemake(process):
+    """Whether a process of /proc descends from a Snakemake."""
+    while process.name not in ("0", "1"):
+        if "snakemake" in words_of(process)[:3]:
+            return True
+        process = process.with_name((process / "stat").read_text().rpartition(")")[2].split()[1])
+    return False
 
 
 def say_how_to_go_on():
