@@ -32,6 +32,7 @@ rule all:
         expand("results/figures/{experiment}/training.html", experiment=study.run),
         expand("results/figures/{experiment}/heatmaps.html", experiment=study.run),
         audit_pages(),
+        steps(),
 
 
 onstart:

@@ -62,11 +62,14 @@ def tiny_run(tmp_path_factory) -> Path:
     """
     mine = tmp_path_factory.getbasetemp()
     shared = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
-    folder, said = shared / "tiny-run", shared / "tiny-run.log"
+    folder = shared.joinpath(
+        "tiny", *["shared"] * (mine != shared), "run"
+    )  # as deep as `tiny_copy`: some inputs have relative paths
+    said = shared / "tiny-run.log"
     with (shared / "tiny-run.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not said.exists():
-            folder.mkdir()
+            folder.mkdir(parents=True)
             done = snakemake(folder, "--cores", "2", config=CASES / "tiny" / "config.yaml")
             said.write_text(f"{done.returncode}\n{done.stdout}", encoding="utf-8")
     status, _, text = said.read_text(encoding="utf-8").partition("\n")

@@ -14,12 +14,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import yaml
 
 from .conftest import CASES, REPOSITORY, command, environment, snakemake
 
 pytestmark = pytest.mark.slow
 CONFIG = CASES / "tiny" / "config.yaml"
 FIRST = "results/models/tiny/first.keras"
+TRAIN_FIRST = ("--until", "train", "--forcerun", FIRST)
 UNSTABLE = {".keras", ".ipynb"}  # they hold dates
 
 
@@ -102,9 +104,9 @@ def mounted() -> Iterator[Callable[..., Path]]:
     """Mount a file system of its own over a folder: mounted(folder, *options of mount)."""
     folders = []
 
-    def mount(folder: Path, *options: str) -> Path:
+    def mount(folder: Path, *options: Path | str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(["mount", *options, str(folder)], capture_output=True, text=True, check=False)
+        done = subprocess.run(["mount", *map(str, options), folder], capture_output=True, text=True, check=False)
         if done.returncode:
             reason = f"this user may not mount file systems: {done.stderr.strip()}"
             assert os.environ.get("CI") != "true", reason
@@ -214,34 +216,32 @@ def test_two_snakemakes_at_once(tiny_run, tiny_copy, waiting):
     assert_same(tiny_copy, tiny_run)
 
 
-@pytest.mark.parametrize(
-    ("disk", "kilobytes", "until"), [("results/images", 32, "images"), ("results/tables/tiny", 12, "tables")]
-)
-def test_a_full_disk_while_arrays_or_tables_are_written(tiny_run, tiny_copy, mounted, disk, kilobytes, until):
+@pytest.mark.parametrize(("disk", "kilobytes", "step"), [("results/images", 32, "images"), ("results/tables", 12, "tables")])
+def test_a_full_disk_while_arrays_or_tables_are_written(tiny_run, tiny_copy, mounted, disk, kilobytes, step):
+    shutil.rmtree(tiny_copy / disk)
     folder = mounted(tiny_copy / disk, "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs")
-    failed = run(tiny_copy, "--until", until)
+    failed = run(tiny_copy, "--until", step, "--forcerun", step)
     assert failed.returncode != 0
     assert_sentence(failed.stdout, f"thorax: {disk}", "cannot be written (No space left on device): make room")
     assert [path for path in folder.rglob("*") if path.is_file()] == []
     mounted(folder, "-o", "remount,size=64m")
+    finish(tiny_copy, "--until", step, "--forcerun", step)
     finish(tiny_copy)
     assert_same(tiny_copy, tiny_run)
 
 
 def test_a_disk_that_fills_up_during_a_training(tiny_run, tiny_copy, mounted, mortal, tmp_path):
-    (tiny_copy / FIRST).unlink()
-    shutil.rmtree(tiny_copy / "work")
     folder = mounted(tiny_copy / "work", "-t", "tmpfs", "-o", "size=16m", "tmpfs")
     met = tmp_path / "met"
     met.mkdir()
-    failed = run(tiny_copy, "--until", "train", first=mortal, FAULT="fill", MET=str(met))
+    failed = run(tiny_copy, *TRAIN_FIRST, first=mortal, FAULT="fill", MET=str(met))
     assert failed.returncode != 0
     assert_sentence(failed.stdout, "thorax: work/tiny/first-", "cannot be written (No space left on device): make room")
     assert not (tiny_copy / FIRST).exists()
     assert not (tiny_copy / "results/history/tiny/first.csv").exists()
     (filler,) = folder.rglob("filler")
     filler.unlink()
-    finish(tiny_copy, "--until", "train")
+    finish(tiny_copy, *TRAIN_FIRST)
     assert_same_network(tiny_copy, tiny_run)
     assert left_over(tiny_copy) == []
 
@@ -279,8 +279,7 @@ def test_damaged_intermediate_files(tiny_run, tiny_copy):
             "results/models/tiny/third.keras",
             "results/history/tiny/first.csv",
             "results/labels/tiny-general.classes.csv",
-            "results/heatmaps/tiny/first.npy",
-            "results/cases/tiny.parquet",
+            "results/ensembles/tiny/CTP.parquet",
         )
     ]
     for path in cut:
@@ -310,8 +309,7 @@ def test_files_dated_in_the_future(tiny_run, tiny_copy):
 
 
 def test_a_missing_gpu(tiny_run, tiny_copy):
-    (tiny_copy / FIRST).unlink()
-    failed = run(tiny_copy, "--until", "train", CUDA_VISIBLE_DEVICES="99")
+    failed = run(tiny_copy, *TRAIN_FIRST, CUDA_VISIBLE_DEVICES="99")
     assert failed.returncode != 0
     assert_sentence(failed.stdout, "thorax: GPU 99 is assigned to this job", "THORAX_ALLOW_CPU=1")
     assert not (tiny_copy / FIRST).exists()
@@ -320,8 +318,7 @@ def test_a_missing_gpu(tiny_run, tiny_copy):
 
 
 def test_ctrl_c_during_a_training(tiny_run, tiny_copy):
-    (tiny_copy / FIRST).unlink()
-    begun = Started(tiny_copy, "--cores", "2")
+    begun = Started(tiny_copy, "--cores", "2", "--forcerun", FIRST)
     begun.wait_for(lambda: list((tiny_copy / "results/models/tiny").glob(".first.keras.part-*")))
     assert begun.send(signal.SIGINT) > 0
     assert_sentence(begun.said(), "Terminating processes on user request")
@@ -330,3 +327,33 @@ def test_ctrl_c_during_a_training(tiny_run, tiny_copy):
     finish(tiny_copy)
     assert_same(tiny_copy, tiny_run)
     assert_same_network(tiny_copy, tiny_run)
+
+
+def test_a_killed_job_is_not_forgotten_where_older_results_are_there(tiny_run, tiny_copy, tmp_path):
+    """Snakemake deletes what a job made before and forgets it; the tables of the old settings must not count as made."""
+    settings = yaml.safe_load(CONFIG.read_text())
+    settings["experiments"]["tiny"]["ensembles"]["CTP"]["members"] = ["first", "second"]
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(yaml.safe_dump(settings, sort_keys=False))
+    deadly = stand_in(tmp_path / "bin", "thorax", f'[ $1 = metrics ] && kill -9 $$; exec {real("thorax")} "$@"')
+    killed = snakemake(tiny_copy, "--cores", "2", config=changed, first=deadly)
+    assert killed.returncode != 0
+    assert_sentence(killed.stdout, "returned non-zero exit status 137")
+    assert_sentence(killed.stdout, "What is finished stays.", "then type the same command again.")
+    table = "results/tables/tiny/global.csv"
+    assert (tiny_copy / table).read_bytes() == (tiny_run / table).read_bytes()  # the old one is still there
+    assert snakemake(tiny_copy, "--cores", "2", config=changed).returncode == 0
+    assert (tiny_copy / table).read_bytes() != (tiny_run / table).read_bytes()
+
+
+def test_no_job_can_be_forgotten(tiny_run):
+    """Each has a file that the workflow asks for by name."""
+    dry = run(tiny_run, "--dry-run", "--forceall").stdout
+    asked = set(re.search(r"^localrule all:\n    input: (.*)$", dry, re.MULTILINE)[1].split(", "))
+    lines = [line.split("\t") for line in run(tiny_run, "--summary").stdout.splitlines() if line.count("\t") > 4]
+    head = lines[0]
+    made: dict[str, set[str]] = {}
+    for line in lines[1:]:
+        made.setdefault(line[head.index("log-file(s)")], set()).add(line[0])
+    assert len(made) >= 39
+    assert [log for log, files in made.items() if not files & asked] == []

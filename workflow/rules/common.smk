@@ -201,6 +201,39 @@ def training_data(wildcards):
     }
 
 
+def steps():
+    """A file of every job between an archive and the tables.
+
+    Snakemake deletes what a job made before as it begins and forgets it when it fails. Where later results are still there, the
+    next call would not miss it, and take those for up to date.
+    """
+    files = []
+    for name in study.run:
+        experiment, dataset = study.experiments[name], dataset_of(name)
+        segmenter = study.image_sets[experiment.image_set].segmenter
+        models = [*experiment.members, "baseline"]
+        if study.datasets[dataset].phantom or study.datasets[dataset].download:
+            files.append(metadata_of(dataset))
+        files += [
+            f"results/catalog/{dataset}.parquet",
+            f"results/ingested/{dataset}.parquet",
+            *shards("results/ingested/{dataset}.{shard}.parquet", dataset),
+            *(f"results/labels/{label_set}.parquet" for label_set in study.splits[experiment.split].label_sets),
+            f"results/splits/{experiment.split}.parquet",
+            *shards("results/images/{image_set}/{dataset}.{shard}.npy", dataset, image_set=experiment.image_set),
+            f"results/cases/{name}.parquet",
+            *(f"results/models/{name}/{member}.keras" for member in experiment.members),
+            *(f"results/predictions/{name}/{model}.parquet" for model in models),
+            *(f"results/ensembles/{name}/{ensemble}.parquet" for ensemble in experiment.ensembles),
+            f"results/metrics/{name}.parquet",
+        ]
+        if segmenter:
+            files += [pairs_of(segmenter)] if study.segmenters[segmenter].download else []
+            files.append(f"results/segmenters/{segmenter}.keras")
+            files += shards("results/lungs/{segmenter}/{dataset}.{shard}.parquet", dataset, segmenter=segmenter)
+    return list(dict.fromkeys(files))
+
+
 def data_pages():
     """The report's pages on originals, classes and splits, for every label set of the run's splits."""
     if not study.run:
