@@ -10,6 +10,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/cluster.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/labels.smk"
 include: "workflow/rules/preprocess.smk"
@@ -36,3 +37,5 @@ rule all:
 
 onstart:
     refuse_missing_archives()
+    refuse_second_run()
+    cancel_earlier_jobs()

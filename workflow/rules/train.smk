@@ -36,7 +36,7 @@ rule train:
     threads: 8
     resources:
         gpu=1,
-        mem_mb=training_memory,
+        mem_mb=memory(training_memory),
     params:
         settings=lambda wildcards: settings(study.experiments[wildcards.experiment].member(wildcards.member)),
         work=lambda wildcards: f"work/{wildcards.experiment}",
@@ -84,7 +84,7 @@ rule predict:
     threads: 8
     resources:
         gpu=1,
-        mem_mb=1800,
+        mem_mb=memory(1800),
     message:
         "Predicting validation and test images with {wildcards.member} of {wildcards.experiment}"
     shell:
