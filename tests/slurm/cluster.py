@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 NODES = ("n1", "n2")
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "sinfo")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel", "sinfo")
 PACKAGES = "apt-get install slurm-wlm munge"
 SYSTEM = "/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -74,6 +74,10 @@ def _write_configuration(folder: Path) -> None:
     for name in ("slurm.conf", "gres.conf"):
         (folder / name).write_text((Path(__file__).parent / name).read_text().format(**values))
     (folder / "cgroup.conf").write_text("CgroupAutomount=no\n")
+    srun = folder / "bin" / "srun"  # Snakemake's executor takes SLURM_CONF out of the environment before it calls srun
+    srun.parent.mkdir()
+    srun.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun", path=SYSTEM)} "$@"\n')
+    srun.chmod(0o755)
     (folder / "state").mkdir()
     for node in NODES:
         (folder / node).mkdir()
@@ -100,7 +104,9 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _idle(environment: dict[str, str]) -> bool:
-    asked = subprocess.run(["sinfo", "-h", "-N", "-o", "%T"], capture_output=True, text=True, env=environment, check=False)
+    asked = subprocess.run(
+        ["sinfo", "-h", "-N", "-p", "main", "-o", "%T"], capture_output=True, text=True, env=environment, check=False
+    )
     return asked.stdout.split() == ["idle"] * len(NODES)
 
 

@@ -55,7 +55,9 @@ def cancel_earlier_jobs():
         give_up = time.monotonic() + ENDED_WITHIN
         while left := jobs_in_queue(earlier):
             if time.monotonic() > give_up:
-                raise WorkflowError(f"Jobs {' '.join(left)} do not end: see why with `squeue --me`, then type the same command.")
+                raise WorkflowError(
+                    f"Jobs {' '.join(left)} do not end: see why with `squeue --me`, then type the same command."
+                )
             time.sleep(1)
     RUN_IDS.write_text(f"{run}\n")
 

@@ -44,7 +44,7 @@ rule train:
     message:
         "Training {wildcards.member} for {wildcards.experiment}"
     shell:
-        "thorax train --settings {params.settings:q} --labels {input.labels} --split {input.split}"
+        "exec thorax train --settings {params.settings:q} --labels {input.labels} --split {input.split}"
         " --ingested {input.ingested} --images {input.images} {params.weights}"
         " --out {output.model} --history {output.history} --work {params.work} --threads {threads} > {log} 2>&1"
 
