@@ -19,7 +19,7 @@ from tests.workflow.conftest import CASES, REPOSITORY
 
 COMMAND = "snakemake --cores 8 --profile slurm"  # as in README.md
 LONG = Path(__file__).parent / "long.yaml"
-QUICK = ("--slurm-init-seconds-before-status-checks", "6")  # these jobs take seconds
+QUICK = ("--slurm-init-seconds-before-status-checks", "9")  # these jobs take seconds
 
 
 @dataclass(frozen=True)
