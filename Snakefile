@@ -38,4 +38,4 @@ rule all:
 onstart:
     refuse_missing_archives()
     refuse_second_run()
-    cancel_earlier_jobs()
+    take_over_from_earlier_run()

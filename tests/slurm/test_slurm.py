@@ -75,7 +75,7 @@ def at_work(slurm: Slurm, run: Run, folder: Path, members: str) -> list[str]:
     found = []
     for member in members.split():
         jobs, log = training_jobs(slurm, run, member), log_of(folder, member)
-        if jobs and jobs[-1].state == "RUNNING" and re.search(r"^epoch \d+/60:", log, re.MULTILINE):
+        if jobs and jobs[-1].state == "RUNNING" and re.search(r"^epoch \d+/500:", log, re.MULTILINE):
             for_the_first_time = len(jobs) == 1 and jobs[0].restarts == 0
             found += [member] if for_the_first_time or GOING_ON.search(log) else []
     return found
@@ -132,7 +132,7 @@ def test_nothing_is_left_to_do(slurm, finished):
 
 def test_a_job_that_takes_too_much_memory_is_tried_again_with_more(slurm, tmp_path):
     said = slurm.run(tmp_path, "--snakefile", Path(__file__).parent / "hungry.smk", "hungry.txt")
-    first, second = slurm.jobs_of(tmp_path)
+    first, second = slurm.jobs("hungry")
     assert (first.state, second.state) == ("FAILED", "COMPLETED")
     assert ("mem=700M" in first.tres, "mem=1400M" in second.tres) == (True, True)
     assert f"SLURM-job '{first.number}' failed" in said
@@ -239,6 +239,25 @@ def test_after_kill_9_of_snakemake_the_same_command_ends_as_if_nothing_had_happe
         assert before.end <= after.start  # never two jobs on one output
         assert GOING_ON.search(log_of(folder, member))
         assert_same_training(folder, member, reference)
+
+
+def test_what_ended_unwatched_is_kept_if_nothing_has_changed_and_is_on_record(slurm, tmp_path):
+    workflow = ("--snakefile", Path(__file__).parent / "orphan.smk", "--config")
+    same, other = ([*workflow, f"experiments={{tiny: {{title: {title}}}}}"] for title in ("same", "other"))
+    with slurm.snakemake(tmp_path, *same) as killed:
+        killed.until(lambda: (jobs := slurm.jobs("first")) and jobs[0].state == "RUNNING")
+        killed.process.kill()
+    give_up = time.monotonic() + 60
+    while slurm.jobs("first")[0].state == "RUNNING" and time.monotonic() < give_up:
+        time.sleep(0.2)
+    assert (tmp_path / "first.txt").read_text() == "same\n"
+    with slurm.snakemake(tmp_path, *other) as changed:
+        assert changed.process.wait(60) == 1
+        assert "first.txt were made with other settings, by jobs that ended after their run was killed" in changed.text()
+    slurm.run(tmp_path, *same)
+    assert (tmp_path / "second.txt").read_text() == "same\n"
+    assert len(slurm.jobs("first")) == 1
+    assert "Params have changed" in slurm.run(tmp_path, *other, "--dry-run")  # Snakemake knows what it was made from
 
 
 def test_a_session_that_is_killed_leaves_no_process_and_no_folder(tmp_path):
