@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def serve() -> None:
     folder = Path(tempfile.mkdtemp(prefix="thorax-slurm-", dir="/tmp"))  # short: the socket's path has at most 107 characters
     folder.chmod(0o755)
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:{SYSTEM}", "SLURM_CONF": str(folder / "slurm.conf")}
+    daemons = []
     try:
         _write_configuration(folder)
         for name, command in (
@@ -58,10 +60,10 @@ def serve() -> None:
             *((node, ["slurmd", "-D", "-N", node]) for node in NODES),
         ):
             with (folder / f"{name}.out").open("w") as out:
-                subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment)
+                daemons.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment))
             if name == "munged":
-                _wait(lambda: (folder / "munge.socket").exists(), "munged", folder)
-        _wait(lambda: _idle(environment), "slurm", folder)
+                _wait(lambda: (folder / "munge.socket").exists(), daemons, folder)
+        _wait(lambda: _idle(environment), daemons, folder)
         print(json.dumps({"folder": str(folder)}), flush=True)
         sys.stdin.read()
     finally:
@@ -110,13 +112,13 @@ def _idle(environment: dict[str, str]) -> bool:
     return asked.stdout.split() == ["idle"] * len(NODES)
 
 
-def _wait(ready, what: str, folder: Path, seconds: float = 60) -> None:
-    end_at = time.monotonic() + seconds
+def _wait(ready: Callable[[], bool], daemons: list[subprocess.Popen], folder: Path, seconds: float = 60) -> None:
+    give_up = time.monotonic() + seconds
     while not ready():
-        if time.monotonic() > end_at:
-            for log in (*folder.glob("*.out"), *folder.glob("*.log")):
+        if time.monotonic() > give_up or any(daemon.poll() is not None for daemon in daemons):
+            for log in sorted(folder.glob("*.out")):
                 print(f"== {log.name}\n{log.read_text(errors='replace')[-3000:]}", file=sys.stderr)
-            raise SystemExit(f"{what} did not start within {seconds:.0f} s.")
+            raise SystemExit("The cluster did not start.")
         time.sleep(0.1)
 
 

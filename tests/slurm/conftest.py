@@ -34,7 +34,7 @@ class Job:
     start: float
     end: float
     restarts: int
-    tres: str
+    tres: str  # what it asked for
 
     def overlaps(self, other: "Job") -> bool:
         """Whether both ran at the same time."""
@@ -83,7 +83,7 @@ class Slurm:
                         start=_seconds(value["StartTime"]),
                         end=_seconds(value["EndTime"]),
                         restarts=int(value["Restarts"]),
-                        tres=value.get("TRES", ""),
+                        tres=" ".join(value.get(name, "") for name in ("TRES", "TresPerJob", "TresPerNode")),
                     )
                 )
         return sorted(found, key=lambda job: int(job.number))

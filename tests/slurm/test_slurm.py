@@ -14,6 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import yaml
 
 from tests.slurm import cluster
 from tests.slurm.conftest import COMMAND, LONG, Job, Run, Slurm
@@ -106,7 +107,7 @@ def test_the_whole_dag_runs_on_both_nodes(slurm, finished):
 def test_each_training_has_its_own_gpu_and_they_run_side_by_side(slurm, finished):
     trainings = [job for job in slurm.jobs_of(finished) if job.rule.startswith("train_")]
     assert len(trainings) == 3
-    assert all("gres/gpu=1" in job.tres for job in trainings)
+    assert all("gres:gpu:1" in job.tres for job in trainings)
     together = [(one, other) for one, other in combinations(trainings, 2) if one.overlaps(other)]
     assert together
     assert all(one.node != other.node for one, other in together)  # a node has one GPU
@@ -138,6 +139,30 @@ def test_a_job_that_takes_too_much_memory_is_tried_again_with_more(slurm, tmp_pa
     assert f"SLURM-job '{first.number}' failed" in said
     assert "Trying to restart job" in said
     assert (tmp_path / "hungry.txt").read_text() == "1400\n"
+
+
+SITE = """
+default-resources:
+  tmpdir: "'{scratch}'"
+set-resources:
+  typed: {{gpu_model: "'toy'"}}
+  generic: {{gpu: 0, gres: "'gpu:toy:1'", slurm_partition: "'urgent'"}}
+precommand: export LOADED=yes
+"""
+
+
+def test_what_the_page_on_clusters_says_to_write_reaches_slurm(slurm, tmp_path):
+    (tmp_path / "profile").mkdir()
+    (tmp_path / "scratch").mkdir()
+    profile = yaml.safe_load((REPOSITORY / "slurm/config.yaml").read_text(encoding="utf-8"))
+    for key, value in yaml.safe_load(SITE.format(scratch=tmp_path / "scratch")).items():
+        profile[key] = {**profile.get(key, {}), **value} if isinstance(value, dict) else value
+    (tmp_path / "profile/config.yaml").write_text(yaml.safe_dump(profile))
+    slurm.run(tmp_path, "--snakefile", Path(__file__).parent / "site.smk", "--profile", tmp_path / "profile")
+    for rule, gpu, partition in (("plain", "", "main"), ("typed", "toy:", "main"), ("generic", "toy:", "urgent")):
+        (job,) = slurm.jobs(rule)
+        assert f"gres:gpu:{gpu}1" in job.tres
+        assert (tmp_path / f"{rule}.txt").read_text().split() == ["0", partition, str(tmp_path / "scratch"), "yes"]
 
 
 @pytest.fixture(scope="module")
