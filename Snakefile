@@ -38,10 +38,10 @@ rule all:
 
 
 onstart:
+    refuse_second_run()
+    refuse_orphans()
     refuse_missing_archives()
     refuse_future_dates()
-    refuse_orphans()
-    refuse_second_run()
     take_over_from_earlier_run()
 
 
