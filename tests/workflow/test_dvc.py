@@ -253,6 +253,19 @@ def test_results_travel_through_a_remote_and_nothing_is_run_again(clone, tmp_pat
     assert [path for path in sorted(made) if (clone / path).read_bytes() != (other / path).read_bytes()] == []
 
 
-def test_outside_a_dvc_repository(tmp_path):
+def test_mistakes_are_sentences(tmp_path):
     for verb in ("record", "sync"):
         assert "this folder is no DVC repository" in run(tmp_path, "thorax", verb, fails=True)
+    assert "dvc.yaml is not there, or not made by thorax" in run(tmp_path, "thorax", "plan", "--out", "plan.json", fails=True)
+    for arguments, reason in (
+        (("--configfile", "nowhere.yaml", "--cores", "2"), "nowhere.yaml"),
+        (("--no-such-option",), "unrecognized arguments: --no-such-option"),
+        (("--cores", "2", "--config", "run=[liz]"), "'liz' is not in experiments"),
+    ):
+        for name in ("Snakefile", "config.yaml", "workflow", "notebooks", "src"):
+            (tmp_path / name).unlink(missing_ok=True)
+            (tmp_path / name).symlink_to(REPOSITORY / name)
+        said = run(tmp_path, "thorax", "dvc", "--", *arguments, fails=True)
+        assert reason in said
+        assert "Traceback" not in said
+        assert not (tmp_path / "dvc.yaml").exists()

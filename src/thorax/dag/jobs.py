@@ -115,5 +115,6 @@ def _job(dag: Any, job: Any) -> Job:
 
 
 def _last_line(said: io.StringIO) -> str:
-    lines = [line.strip() for line in said.getvalue().splitlines() if line.strip()]
+    """What Snakemake said last, without the place in a file that stands below its errors."""
+    lines = [line.strip() for line in said.getvalue().splitlines() if line.strip() and not line.strip().startswith("File ")]
     return lines[-1].rstrip(".") if lines else "no reason was given"
