@@ -33,7 +33,14 @@ rule all:
         expand("results/figures/{experiment}/training.html", experiment=study.run),
         expand("results/figures/{experiment}/heatmaps.html", experiment=study.run),
         audit_pages(),
+        steps(),
 
 
 onstart:
     refuse_missing_archives()
+    refuse_future_dates()
+    refuse_orphans()
+
+
+onerror:
+    say_how_to_go_on()

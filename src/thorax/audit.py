@@ -164,8 +164,8 @@ def make_overview(
     columns = ["image_id", "patient_id", "view", "official_split"]
     values = audit_datasets({name: store.read_table(path, columns) for name, path in catalogs.items()}, published_counts())
     typeset.write(_datasets_table(values, absent), values, out_dir, DATASETS)
-    counts = {path.stem: pd.read_csv(path) for path in audited}
-    table, values = _overview(counts, {name: pd.read_csv(path) for name, path in qualities.items()})
+    counts = {path.stem: store.read_csv(path) for path in audited}
+    table, values = _overview(counts, {name: store.read_csv(path) for name, path in qualities.items()})
     typeset.write(table, values, out_dir, "label_sets")
 
 

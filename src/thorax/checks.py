@@ -69,9 +69,13 @@ def disk(model: "keras.Model", work: Path, out: Path) -> None:
         free = shutil.disk_usage(there).free
         if free < needed:
             raise ThoraxError(
-                f"{folder} needs {needed / 1e9:,.1f} GB for this training, and its disk has {free / 1e9:,.1f} GB free: make room, or "
-                "run where there is more."
+                f"{folder} needs {_size(needed)} for this training, and its disk has {_size(free)} free: make room, or run where there "
+                "is more."
             )
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
 def _memory_limit() -> int:

@@ -100,12 +100,7 @@ def training_curves(histories: dict[str, Path], title: str, out: Path) -> None:
 
 
 def _read_history(path: Path) -> pd.DataFrame:
-    try:
-        history = pd.read_csv(path)
-    except FileNotFoundError as error:
-        raise ThoraxError(f"{path} is not there: train the member first.") from error
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise ThoraxError(f"{path} is not a readable CSV table: delete it and train the member again.") from error
+    history = store.read_csv(path)
     absent = [name for name in HISTORY_COLUMNS if name not in history.columns]
     if absent or history.empty:
         lack = f"no column {absent[0]!r}" if absent else "no epoch"

@@ -1,15 +1,20 @@
 """Files that are whole or absent: Parquet tables with fixed schemas and memory-mapped arrays.
 
 Everything is written under a temporary name in the target's own folder and renamed when it is complete, so a
-killed job leaves no half-written file under a final name.
+killed job leaves no half-written file under a final name. What it does leave, a temporary file that no process holds any
+more, the next one that writes to the folder removes.
 """
 
+import errno
 import fcntl
+import io
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,32 +23,88 @@ import pyarrow.parquet as pq
 
 from thorax.errors import ThoraxError
 
+_TEMPORARY = re.compile(r"\..+\.part-[a-z0-9_]{8}(\.[^.]*)*")
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+_targets: dict[Path, Path] = {}  # what each temporary file of this process is to become
+_swept: set[Path] = set()  # folders in which this process has looked for what others left
+
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path` (same suffix) and rename it to `path` when the block succeeds.
 
+    Where `path` is itself such a temporary path, it is yielded as it is: the outer block renames it.
+
     Raises:
-        ThoraxError: the folder cannot be written.
+        ThoraxError: the folder cannot be written, or its disk is full.
     """
     path = Path(path)
+    if path in _targets:
+        try:
+            yield path
+        except OSError as error:
+            raise _unwritten(_targets[path], error) from error
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".", suffix="".join(path.suffixes[-2:]), dir=path.parent)
+        _sweep(path.parent)
+        descriptor, temporary = _temporary(path)
     except OSError as error:
-        raise ThoraxError(
-            f"{path.parent} cannot be written ({error.strerror}): make it writable or choose another folder."
-        ) from error
-    os.close(handle)
-    temporary = Path(name)
+        raise _unwritten(path.parent, error) from error
+    _targets[temporary] = path
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise ThoraxError(f"{path} could not be written: {error.strerror or error}.") from error
+        raise _unwritten(path, error) from error
     finally:
+        del _targets[temporary]
         temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a path is one that `atomic` yields: that of a file which is being written, or was when its process died."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def _temporary(path: Path) -> tuple[int, Path]:
+    """A new file beside `path` and its descriptor, which holds a lock: the file is in use as long as its process lives."""
+    while True:
+        descriptor, name = tempfile.mkstemp("".join(path.suffixes[-2:]), f".{path.name[:100]}.part-", path.parent)
+        with suppress(OSError):  # a file system without locks; nobody takes it for abandoned there either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if Path(name).exists():
+            return descriptor, Path(name)
+        os.close(descriptor)  # swept between the two calls
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the temporary files of processes that died; once per folder and process."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    for path in folder.glob(".*.part-*"):
+        if is_temporary(path):
+            with suppress(OSError):  # in use, gone by now, or another user's
+                descriptor = os.open(path, os.O_RDWR)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+                finally:
+                    os.close(descriptor)
+
+
+def _unwritten(path: Path, error: OSError) -> ThoraxError:
+    """The sentence for a file or folder that cannot be written."""
+    number = error.errno or next(
+        (number for number in _FULL if os.strerror(number) in str(error)), None
+    )  # HDF5 has it in words
+    reason = os.strerror(number) if number else str(error)
+    what_to_do = "make room" if number in _FULL else "make it writable or choose another folder"
+    return ThoraxError(f"{path} cannot be written ({reason}): {what_to_do}, then type the same command again.")
 
 
 @contextmanager
@@ -86,7 +147,7 @@ def write_table(frame: pd.DataFrame, path: Path | str, schema: pa.Schema) -> Non
     """Write `frame` as Parquet with exactly the columns, order and types of `schema`."""
     table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False).replace_schema_metadata(None)
     with atomic(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def read_table(path: Path | str, columns: Sequence[str] | None = None, needs: Sequence[str] = ()) -> pd.DataFrame:
@@ -105,11 +166,29 @@ def read_table(path: Path | str, columns: Sequence[str] | None = None, needs: Se
         for name in (*(columns or ()), *needs):
             if name not in present:
                 raise ThoraxError(f"{path} lacks the column {name}: name the right table, or delete and remake it.")
-        return pq.read_table(path, columns=list(columns) if columns is not None else None, partitioning=None).to_pandas()
+        chosen = list(columns) if columns is not None else None
+        return pq.read_table(path, columns=chosen, partitioning=None, page_checksum_verification=True).to_pandas()
     except FileNotFoundError as error:
         raise ThoraxError(f"{path} is not there: run the step that makes it first.") from error
     except (pa.ArrowException, OSError) as error:
         raise ThoraxError(f"{path} is not a readable Parquet table: delete and remake it.") from error
+
+
+def read_csv(path: Path | str, **options: Any) -> pd.DataFrame:
+    """Read a CSV file that `write_text` wrote; `options` are those of pandas.
+
+    Raises:
+        ThoraxError: the file is missing, damaged, or cut: its last line has no end.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        if not text.endswith("\n"):
+            raise EOFError
+        return pd.read_csv(io.StringIO(text), **options)
+    except FileNotFoundError as error:
+        raise ThoraxError(f"{path} is not there: run the step that makes it first.") from error
+    except (OSError, EOFError, ValueError) as error:  # pandas raises kinds of ValueError
+        raise ThoraxError(f"{path} is not a whole CSV table: delete and remake it.") from error
 
 
 def write_text(text: str, path: Path | str) -> None:
@@ -129,6 +208,9 @@ def new_array(path: Path | str, shape: tuple[int, ...], dtype: np.typing.DTypeLi
                 np.save(file, array)
         else:
             mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
+            if hasattr(os, "posix_fallocate"):  # a page without room on the disk would end the process without a word
+                with temporary.open("rb+") as file:
+                    os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
             yield mapped
             mapped.flush()
             del mapped
@@ -136,8 +218,8 @@ def new_array(path: Path | str, shape: tuple[int, ...], dtype: np.typing.DTypeLi
 
 def write_array(array: np.ndarray, path: Path | str) -> None:
     """Write one `.npy` array."""
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array)
+    with new_array(path, array.shape, array.dtype) as mapped:
+        mapped[...] = array
 
 
 def open_array(path: Path | str) -> np.ndarray:

@@ -176,7 +176,7 @@ def picture_page(title: str, pictures: Iterable[bytes]) -> str:
 
 def csv_page(source: Path, title: str, caption: str, out: Path) -> None:
     """Show a CSV file as a page; its first column names the rows."""
-    frame = pd.read_csv(source, dtype=str, keep_default_na=False)
+    frame = store.read_csv(source, dtype=str, keep_default_na=False)
     rows = tuple((row[0], tuple(Cell(text) for text in row[1:])) for row in frame.itertuples(index=False, name=None))
     groups = tuple(Group(column.replace("_", " ")) for column in frame.columns[1:])
     store.write_text(html(Table(title, caption, "", groups, frame.columns[0].replace("_", " "), rows)), out)

@@ -63,5 +63,5 @@ def test_too_little_disk_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(checks.shutil, "disk_usage", lambda _: SimpleNamespace(free=free["bytes"]))
     checks.disk(model, tmp_path / "work" / "deep", tmp_path / "m.keras")
     free["bytes"] -= 1
-    with pytest.raises(ThoraxError, match=r"work needs 0\.0 GB for this training, and its disk has 0\.0 GB free"):
+    with pytest.raises(ThoraxError, match=r"work needs 48\.0 MB for this training, and its disk has 48\.0 MB free"):
         checks.disk(model, tmp_path / "work", tmp_path / "m.keras")

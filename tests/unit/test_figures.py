@@ -61,7 +61,14 @@ def test_an_undefined_validation_is_drawn_without_a_mark(tmp_path):
     assert cv2.imread(str(tmp_path / "curves.png")).min() == 0
 
 
-@pytest.mark.parametrize(("text", "message"), [("", "readable"), ("epoch,loss\n1,2\n", "no column 'val_loss'")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is not a whole CSV table"),
+        ("epoch,loss\n1,0.", "is not a whole CSV table"),
+        ("epoch,loss\n1,2\n", "no column 'val_loss'"),
+    ],
+)
 def test_a_broken_history_is_named(tmp_path, text, message):
     (tmp_path / "h.csv").write_text(text)
     with pytest.raises(ThoraxError, match=rf"h\.csv .*{message}"):

@@ -85,6 +85,14 @@ def test_files_of_others_are_neither_overwritten_nor_claimed(tmp_path: Path, nam
     assert digests(tmp_path) == before
 
 
+def test_one_that_was_killed_before_its_note_was_whole_is_taken_up(tmp_path: Path) -> None:
+    (tmp_path / ".phantom.json.part-abcdefgh.json").write_text("{")
+    phantom.refuse_foreign_files(tmp_path)
+    (tmp_path / ".phantom.json").write_text("{")
+    with pytest.raises(ThoraxError, match="not made by the phantom"):
+        phantom.refuse_foreign_files(tmp_path)
+
+
 def test_a_linked_image_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "root").mkdir()

@@ -26,6 +26,71 @@ def test_a_failure_keeps_the_file_that_was_there(tmp_path):
     assert (tmp_path / "x.csv").read_text() == "old"
 
 
+def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path):
+    kept = [".x.csv", ".x.csv.part-", ".x.csv.part-abc.csv", "x.csv.part-abcdefgh.csv", ".notes.part-of-a-book.txt"]
+    for name in (*kept, ".x.csv.part-abcdefgh.csv", ".y.keras.part-1234_678.keras", ".z.part-abcdefgh"):
+        (tmp_path / name).write_text("half")
+    with store.atomic(tmp_path / "used.csv") as used:
+        store._swept.clear()
+        store.write_text("x", tmp_path / "other.csv")
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "other.csv", used.name])
+        used.write_text("whole")
+    assert (tmp_path / "used.csv").read_text() == "whole"
+
+
+def test_a_block_inside_another_writes_the_same_temporary_file(tmp_path):
+    with store.atomic(tmp_path / "x.csv") as outer:
+        with store.atomic(outer) as inner:
+            assert inner == outer
+        store.write_text("a", outer)
+        assert [path.name for path in tmp_path.iterdir()] == [outer.name]
+    assert (tmp_path / "x.csv").read_text() == "a\n"
+    with (
+        pytest.raises(ThoraxError, match=r"first\.csv cannot be written \(No space left on device\): make room, then"),
+        store.atomic(tmp_path / "first.csv") as first,
+        store.atomic(tmp_path / "second.csv"),
+        store.atomic(first),
+    ):
+        raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_is_a_sentence_for_mapped_arrays_too(tmp_path, monkeypatch):
+    """Without blocks on the disk, the first write to a mapped page would be the end of the process (SIGBUS)."""
+    asked = []
+
+    def full(descriptor, offset, length):
+        asked.append(length)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.os, "posix_fallocate", full)
+    with pytest.raises(ThoraxError, match=r"a\.npy cannot be written \(No space left on device\): make room"):
+        store.write_array(np.zeros((3, 1000), np.uint8), tmp_path / "a.npy")
+    assert asked == [3128]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_altered_byte_of_a_table_is_noticed(tmp_path):
+    values = pd.DataFrame({"a": np.random.default_rng(0).integers(2**31, size=5000), "b": "x"})
+    store.write_table(values, tmp_path / "t.parquet", SCHEMA)
+    whole = (tmp_path / "t.parquet").read_bytes()
+    (tmp_path / "t.parquet").write_bytes(whole[:9000] + bytes([whole[9000] ^ 1]) + whole[9001:])
+    with pytest.raises(ThoraxError, match=r"t\.parquet is not a readable Parquet table: delete and remake it"):
+        store.read_table(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n3,", "a,b\n1,2\n3,4,5\n", None])
+def test_a_cut_csv_file_is_noticed(tmp_path, text):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a\n\xff\n" if text is None else text.encode())
+    with pytest.raises(ThoraxError, match=r"t\.csv is not a whole CSV table: delete and remake it"):
+        store.read_csv(path)
+    path.unlink()
+    with pytest.raises(ThoraxError, match=r"t\.csv is not there"):
+        store.read_csv(path)
+    path.write_text("a,b\n1,2\n")
+    assert store.read_csv(path).to_dict("list") == {"a": [1], "b": [2]}
+
+
 def test_tables_have_exactly_the_schema_and_the_same_bytes(tmp_path):
     frame = pd.DataFrame({"b": ["x", None], "a": [1, 2], "more": [0, 0]})
     store.write_table(frame, tmp_path / "1.parquet", SCHEMA)

@@ -84,22 +84,12 @@ def test_masks_agree_with_the_phantom_truth(tiny_run):
 
 
 def test_a_figure_is_rendered_again_from_its_executed_notebook(tiny_copy):
-    drawn = tiny_copy / "results/figures/tiny/heatmaps.png"
-    notebook = "results/notebooks/tiny/heatmaps.ipynb"
-    for title, same in (("The tiny run of the tests", True), ("My title", False)):
-        command = [
-            Path(sys.executable).parent / "papermill",
-            notebook,
-            "mine.ipynb",
-            "-p",
-            "title",
-            title,
-            "-p",
-            "out",
-            "mine.png",
-        ]
-        subprocess.run(command, cwd=tiny_copy, check=True, capture_output=True, timeout=300)
-        assert ((tiny_copy / "mine.png").read_bytes() == drawn.read_bytes()) == same
+    executed = (tiny_copy / "results/notebooks/tiny/heatmaps.ipynb").read_text()
+    mine = tiny_copy / "mine.ipynb"
+    mine.write_text(executed.replace("results/figures/tiny/heatmaps.png", "mine.png"))
+    command = [Path(sys.executable).parent / "papermill", "mine.ipynb", "mine.ipynb"]
+    subprocess.run(command, cwd=tiny_copy, check=True, capture_output=True, timeout=300)
+    assert (tiny_copy / "mine.png").read_bytes() == (tiny_copy / "results/figures/tiny/heatmaps.png").read_bytes()
 
 
 def _labels_of_test_images(folder) -> pd.DataFrame:

@@ -2,6 +2,9 @@ import json
 import os
 import re
 import shlex
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -23,12 +26,13 @@ os.environ.setdefault("PYTHONHASHSEED", "0")
 
 def refuse_unusable_folders():
     """Snakemake itself would end in a traceback."""
-    for folder in map(Path, ("results", "logs", "benchmarks")):
+    for folder in map(Path, (".snakemake", "results", "logs", "benchmarks")):
         if os.path.lexists(folder) and not folder.is_dir():
             raise WorkflowError(f"{folder.absolute()} is not a folder: move it away, or run in another folder (--directory).")
-        if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        place = folder if folder.is_dir() else Path.cwd()
+        if not os.access(place, os.W_OK | os.X_OK):
             raise WorkflowError(
-                f"{folder.absolute()} cannot be written: make it writable, or run in another folder (--directory)."
+                f"{place.absolute()} cannot be written: make it writable, or run in another folder (--directory)."
             )
 
 
@@ -129,6 +133,54 @@ def refuse_missing_archives():
             )
 
 
+def refuse_future_dates():
+    """Results look older than such an input, so Snakemake would fail each job that reads it, at the job's end."""
+    run_datasets = [study.datasets[dataset_of(experiment)] for experiment in study.run]
+    read = [file for dataset in run_datasets for file in map(Path, datasets.metadata_files(dataset))]
+    read += [Path(segmenter.pairs) / "pairs.csv" for segmenter in study.segmenters.values()]
+    files = [path for path in (*Path("results").rglob("*"), *Path("resources").rglob("*"), *read) if path.is_file()]
+    if late := sorted({str(path) for path in files if path.stat().st_mtime > time.time() + 60}):
+        places = shlex.join(dict.fromkeys(path if Path(path) in read else Path(path).parts[0] for path in late))
+        raise WorkflowError(
+            f"{late[0]} is dated in the future ({len(late)} such files): correct the clock if it is wrong, type "
+            f"`find {places} -newermt now -exec touch {{}} +`, then the same command again."
+        )
+
+
+def refuse_orphans():
+    """Jobs outlive a Snakemake that was ended by kill -9, and nobody would take note of what they still write."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is another user's
+            words = words_of(process)
+            if "thorax" in words[:2] and (process / "cwd").readlink() == Path.cwd() and not has_snakemake(process):
+                raise WorkflowError(
+                    f"{' '.join(words[words.index('thorax') :][:2])} (process {process.name}) is at work in this folder, and no "
+                    f"Snakemake waits for it: wait until it has ended, or end it (kill {process.name}), then type the same command "
+                    "again."
+                )
+
+
+def words_of(process):
+    """The command line of a process of /proc; paths are cut down to their names."""
+    return [word.rpartition("/")[2] for word in (process / "cmdline").read_text(errors="replace").split("\0")]
+
+
+def has_snakemake(process):
+    """Whether a process of /proc descends from a Snakemake."""
+    while process.name not in ("0", "1"):
+        if "snakemake" in words_of(process)[:3]:
+            return True
+        process = process.with_name((process / "stat").read_text().rpartition(")")[2].split()[1])
+    return False
+
+
+def say_how_to_go_on():
+    print(
+        "What is finished stays. Remove the cause named above (each job's log is under logs/), then type the same command again.",
+        file=sys.stderr,
+    )
+
+
 def dataset_of(experiment):
     return study.label_sets[study.experiments[experiment].label_set].dataset
 
@@ -189,6 +241,39 @@ def training_data(wildcards):
             image_set=experiment.image_set,
         ),
     }
+
+
+def steps():
+    """A file of every job between an archive and the tables.
+
+    Snakemake deletes what a job made before as it begins and forgets it when it fails. Where later results are still there, the
+    next call would not miss it, and take those for up to date.
+    """
+    files = []
+    for name in study.run:
+        experiment, dataset = study.experiments[name], dataset_of(name)
+        segmenter = study.image_sets[experiment.image_set].segmenter
+        models = [*experiment.members, "baseline"]
+        files += [made_before(dataset)] if made_before(dataset) else []
+        files += [
+            f"results/raw/{dataset}.manifest.parquet",
+            f"results/catalog/{dataset}.parquet",
+            f"results/ingested/{dataset}.parquet",
+            *shards("results/ingested/{dataset}.{shard}.parquet", dataset),
+            *(f"results/labels/{label_set}.parquet" for label_set in study.splits[experiment.split].label_sets),
+            f"results/splits/{experiment.split}.parquet",
+            *shards("results/images/{image_set}/{dataset}.{shard}.npy", dataset, image_set=experiment.image_set),
+            f"results/cases/{name}.parquet",
+            *(f"results/models/{name}/{member}.keras" for member in experiment.members),
+            *(f"results/predictions/{name}/{model}.parquet" for model in models),
+            *(f"results/ensembles/{name}/{ensemble}.parquet" for ensemble in experiment.ensembles),
+            f"results/metrics/{name}.parquet",
+        ]
+        if segmenter:
+            files += [made_before_pairs(segmenter)] if made_before_pairs(segmenter) else []
+            files += [f"results/raw/pairs/{segmenter}.manifest.parquet", f"results/segmenters/{segmenter}.keras"]
+            files += shards("results/lungs/{segmenter}/{dataset}.{shard}.parquet", dataset, segmenter=segmenter)
+    return list(dict.fromkeys(files))
 
 
 def data_pages():

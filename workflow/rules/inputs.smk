@@ -196,4 +196,7 @@ def audit_pages():
         *expand("results/audit/{table}.html", table=["datasets", "label_sets"]),
         *expand("results/audit/counts/{label_set}.html", label_set=audited_label_sets()),
         *expand("results/audit/splitters/{label_set}.html", label_set=compared_label_sets()),
+        *expand("results/audit/catalog/{dataset}.parquet", dataset=audited_datasets()),  # as in `steps`
+        *expand("results/audit/labels/{label_set}.parquet", label_set=audited_label_sets()),
+        *expand("results/audit/splits/{split}.parquet", split=audited_splits()),
     ]

@@ -1,0 +1,63 @@
+"""Stands for `thorax` in a run: the first call of each verb meets with a fault, all others are the real ones.
+
+FAULT says which: `kill` is kill -9 when half of a file is written; `fill` is a disk that becomes full when the first resume
+state of a training is to be written. MET is a folder that notes who has met with it.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from thorax import cli, resume, store
+
+# Verbs that write several files die at this one, when others are in place already; a training in its second epoch.
+NUMBER = {"phantom": 2, "catalog": 2, "ingest": 2, "train": 4, "tables": 2, "summary": 3, "screening": 4, "figure-labels": 2}
+
+
+def die_halfway(number: int, met: Path) -> None:
+    """Leave half of the `number`th file that is written, under its temporary name, and be killed."""
+    atomic, begun = store.atomic, []
+
+    @contextmanager
+    def halfway(path: Path | str) -> Iterator[Path]:
+        with atomic(path) as temporary:
+            yield temporary
+            if temporary != Path(path):  # else an outer block writes this file
+                begun.append(path)
+                if len(begun) == number:
+                    os.truncate(temporary, temporary.stat().st_size // 2)
+                    met.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+    store.atomic = halfway
+
+
+def fill_disk(met: Path) -> None:
+    """Fill the disk of the first resume state before it is written."""
+    save = resume.States.save
+
+    def fill(self: resume.States, *arguments: object) -> None:
+        if not met.exists():
+            met.touch()
+            with (self.folder.parent / "filler").open("wb", buffering=0) as file, suppress(OSError):
+                while True:
+                    file.write(b"x" * 1024)
+        save(self, *arguments)
+
+    resume.States.save = fill
+
+
+if __name__ == "__main__":
+    verb = sys.argv[1]
+    called = Path(os.environ["MET"]) / f"{verb}.called"
+    if not called.exists():
+        called.touch()
+        met = called.with_suffix(".met")
+        if os.environ["FAULT"] == "kill":
+            die_halfway(NUMBER.get(verb, 1), met)
+        else:
+            fill_disk(met)
+    sys.exit(cli.main())

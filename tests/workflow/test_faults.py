@@ -1,0 +1,359 @@
+"""What a run on one machine survives. docs/faults.md has a row for every test here."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+
+from .conftest import CASES, REPOSITORY, command, environment, snakemake
+
+pytestmark = pytest.mark.slow
+CONFIG = CASES / "tiny" / "config.yaml"
+FIRST = "results/models/tiny/first.keras"
+TRAIN_FIRST = ("--until", "train", "--forcerun", FIRST)
+UNSTABLE = {".keras", ".ipynb"}  # they hold dates
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    """The digest of every result whose bytes are promised, and of the synthetic archive."""
+    files = [path for part in ("results", "data") for path in (folder / part).rglob("*") if path.is_file()]
+    return {
+        str(path.relative_to(folder)): blake2b(path.read_bytes()).hexdigest()
+        for path in files
+        if path.suffix not in UNSTABLE and path.name != "filler"
+    }
+
+
+def assert_same(folder: Path, whole: Path) -> None:
+    """The same files with the same bytes, and nothing left over."""
+    ours, theirs = bytes_of(folder), bytes_of(whole)
+    assert len(theirs) > 60
+    assert sorted(ours) == sorted(theirs)
+    assert [name for name in theirs if ours[name] != theirs[name]] == []
+    assert left_over(folder) == []
+
+
+def assert_same_network(folder: Path, whole: Path) -> None:
+    """The first member's weights and history."""
+    assert (folder / "results/history/tiny/first.csv").read_bytes() == (whole / "results/history/tiny/first.csv").read_bytes()
+    ours, theirs = weights(folder / FIRST), weights(whole / FIRST)
+    assert ours.keys() == theirs.keys()
+    assert len(ours) > 5
+    for name in theirs:
+        np.testing.assert_array_equal(ours[name], theirs[name])
+
+
+def weights(network: Path) -> dict[str, np.ndarray]:
+    import io
+    import zipfile
+
+    found = {}
+    with zipfile.ZipFile(network) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def left_over(folder: Path) -> list[str]:
+    """Temporary files, locks and resume states."""
+    found = [path for part in ("results", "data", "work") for path in (folder / part).rglob("*")]
+    return [str(path) for path in found if ".part-" in path.name or path.suffix in (".lock", ".npz")]
+
+
+def assert_sentence(said: str, *words: str) -> None:
+    """No traceback, and one line that holds all the words."""
+    assert "Traceback" not in said, said[-6000:]
+    assert any(all(word in line for word in words) for line in said.splitlines()), said[-6000:]
+
+
+def stand_in(folder: Path, name: str, script: str) -> Path:
+    """A folder with a program of this name, to be the first in PATH."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def mortal(tmp_path) -> Path:
+    return stand_in(tmp_path / "bin", "thorax", f'exec {sys.executable} {CASES / "mortal.py"} "$@"')
+
+
+@pytest.fixture
+def waiting(tmp_path) -> Path:
+    """A folder with a `thorax` that notes its call and waits until there is a file `go`."""
+    real = shutil.which("thorax", path=environment()["PATH"])
+    folder = tmp_path / "bin"
+    return stand_in(
+        folder, "thorax", f'touch {folder}/called; while [ ! -e {folder}/go ]; do sleep 0.05; done; exec {real} "$@"'
+    )
+
+
+@pytest.fixture
+def mounted() -> Iterator[Callable[..., Path]]:
+    """Mount a file system of its own over a folder: mounted(folder, *options of mount)."""
+    folders = []
+
+    def mount(folder: Path, *options: Path | str) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(["mount", *map(str, options), folder], capture_output=True, text=True, check=False)
+        if done.returncode:
+            reason = f"this user may not mount file systems: {done.stderr.strip()}"
+            assert os.environ.get("CI") != "true", reason
+            pytest.skip(reason)
+        if "remount" not in ",".join(options):
+            folders.append(folder)
+        return folder
+
+    yield mount
+    for folder in reversed(folders):
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+class Started:
+    """A run in the background, in a process group of its own."""
+
+    def __init__(self, folder: Path, *arguments: str, first: Path | None = None) -> None:
+        self.log = folder / "started.txt"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command(folder, *arguments, config=CONFIG),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment(first),
+                cwd=folder,
+                start_new_session=True,
+            )
+
+    def wait_for(self, happened: Callable[[], object]) -> None:
+        until = time.monotonic() + 120
+        while not happened():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < until, self.said()
+            time.sleep(0.01)
+
+    def send(self, number: int) -> int:
+        """Send a signal to the whole group, as a terminal does, and wait for the end."""
+        os.killpg(self.process.pid, number)
+        return self.process.wait(120)
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+
+def run(folder: Path, *arguments: str, **more) -> subprocess.CompletedProcess:
+    return snakemake(folder, "--cores", "2", *arguments, config=CONFIG, **more)
+
+
+def finish(folder: Path, *arguments: str) -> None:
+    done = run(folder, *arguments)
+    assert done.returncode == 0, done.stdout[-6000:]
+
+
+def stages(whole: Path) -> set[str]:
+    """The verbs of all jobs of the tiny run; `papermill` is that of the notebook."""
+    rules = "".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
+    verb = dict(re.findall(r'^rule (\w+):(?:(?!^rule ).)*?"(?:thorax )?([\w-]+) ', rules, re.MULTILINE | re.DOTALL))
+    jobs = {path.relative_to(whole / "benchmarks").parts[0] for path in (whole / "benchmarks").rglob("*.tsv")}
+    return {verb[job.removesuffix(".tsv")] for job in jobs}
+
+
+def test_kill_9_in_every_stage(tiny_run, mortal, tmp_path):
+    """Each verb is killed once with half a file written; the same command is typed until it has ended."""
+    folder, met, typed = tmp_path / "run", tmp_path / "met", 0
+    folder.mkdir()
+    met.mkdir()
+    status = 1
+    while status and typed < 40:
+        done = run(folder, "--keep-going", first=mortal, FAULT="kill", MET=str(met))
+        assert "Traceback" not in done.stdout, done.stdout[-6000:]
+        status, typed = done.returncode, typed + 1
+    assert status == 0, done.stdout[-6000:]
+    assert typed > 10
+    assert {path.stem for path in met.glob("*.met")} == stages(tiny_run)
+    assert_same(folder, tiny_run)
+
+
+def test_kill_9_of_snakemake_itself(tiny_run, tiny_copy, waiting):
+    """Its lock stays, and so does the job that it had started."""
+    begun = Started(tiny_copy, "--cores", "2", "--forcerun", "metrics", first=waiting)
+    begun.wait_for((waiting / "called").exists)
+    begun.process.kill()
+    begun.process.wait(60)
+    locked = run(tiny_copy)
+    assert locked.returncode != 0
+    assert_sentence(locked.stdout, "the remaining lock was likely caused by a kill signal")
+    assert_sentence(locked.stdout, "--unlock")
+    finish(tiny_copy, "--unlock")
+    refused = run(tiny_copy)
+    assert refused.returncode != 0
+    assert_sentence(
+        refused.stdout, "thorax metrics (process ", "no Snakemake waits for it: wait until it has ended, or end it (kill "
+    )
+    begun.send(signal.SIGKILL)
+    finish(tiny_copy)
+    assert_same(tiny_copy, tiny_run)
+
+
+def test_two_snakemakes_at_once(tiny_run, tiny_copy, waiting):
+    begun = Started(tiny_copy, "--cores", "2", "--forcerun", "metrics", first=waiting)
+    begun.wait_for((waiting / "called").exists)
+    refused = run(tiny_copy, "--forcerun", "metrics")
+    assert refused.returncode != 0
+    assert_sentence(refused.stdout, "make", "sure that no other Snakemake process is trying to create")
+    (waiting / "go").touch()
+    assert begun.process.wait(120) == 0, begun.said()
+    assert_same(tiny_copy, tiny_run)
+
+
+@pytest.mark.parametrize(("disk", "kilobytes", "step"), [("results/images", 32, "images"), ("results/tables", 12, "tables")])
+def test_a_full_disk_while_arrays_or_tables_are_written(tiny_run, tiny_copy, mounted, disk, kilobytes, step):
+    shutil.rmtree(tiny_copy / disk)
+    folder = mounted(tiny_copy / disk, "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs")
+    failed = run(tiny_copy, "--until", step, "--forcerun", step)
+    assert failed.returncode != 0
+    assert_sentence(failed.stdout, f"thorax: {disk}", "cannot be written (No space left on device): make room")
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+    mounted(folder, "-o", "remount,size=64m")
+    finish(tiny_copy, "--until", step, "--forcerun", step)
+    finish(tiny_copy)
+    assert_same(tiny_copy, tiny_run)
+
+
+def test_a_disk_that_fills_up_during_a_training(tiny_run, tiny_copy, mounted, mortal, tmp_path):
+    folder = mounted(tiny_copy / "work", "-t", "tmpfs", "-o", "size=16m", "tmpfs")
+    met = tmp_path / "met"
+    met.mkdir()
+    failed = run(tiny_copy, *TRAIN_FIRST, first=mortal, FAULT="fill", MET=str(met))
+    assert failed.returncode != 0
+    assert_sentence(failed.stdout, "thorax: work/tiny/first-", "cannot be written (No space left on device): make room")
+    assert not (tiny_copy / FIRST).exists()
+    assert not (tiny_copy / "results/history/tiny/first.csv").exists()
+    (filler,) = folder.rglob("filler")
+    filler.unlink()
+    finish(tiny_copy, *TRAIN_FIRST)
+    assert_same_network(tiny_copy, tiny_run)
+    assert left_over(tiny_copy) == []
+
+
+def test_read_only_results(tiny_run, tiny_copy, mounted):
+    results = tiny_copy / "results"
+    mounted(results, "--bind", results)
+    mounted(results, "-o", "remount,ro,bind")
+    refused = run(tiny_copy, "--forcerun", "tables")
+    assert refused.returncode != 0
+    assert_sentence(refused.stdout, f"{results} cannot be written: make it writable, or run in another folder (--directory).")
+    mounted(results, "-o", "remount,rw,bind")
+    finish(tiny_copy, "--forcerun", "tables", "--until", "tables")
+    assert_same(tiny_copy, tiny_run)
+
+
+def test_a_read_only_folder_to_run_in(mounted, tmp_path):
+    folder = mounted(tmp_path / "run", "-t", "tmpfs", "-o", "ro", "tmpfs")
+    refused = run(folder)
+    assert refused.returncode != 0
+    assert_sentence(refused.stdout, f"{folder} cannot be written: make it writable, or run in another folder (--directory).")
+    mounted(folder, "-o", "remount,rw")
+    assert run(folder, "--dry-run").returncode == 0
+
+
+def test_damaged_intermediate_files(tiny_run, tiny_copy):
+    """Cut or altered, in every format; the sentence names the file, and who deletes it gets it back."""
+    flipped = tiny_copy / "results/predictions/tiny/second.parquet"
+    whole = flipped.read_bytes()
+    flipped.write_bytes(whole[:200] + bytes([whole[200] ^ 255]) + whole[201:])
+    cut = [
+        tiny_copy / name
+        for name in (
+            "results/lungs/tiny-lungs/tiny.0.npy",
+            "results/models/tiny/third.keras",
+            "results/history/tiny/first.csv",
+            "results/labels/tiny-general.classes.csv",
+            "results/ensembles/tiny/CTP.parquet",
+        )
+    ]
+    for path in cut:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    failed = run(tiny_copy, "--keep-going")
+    assert failed.returncode != 0
+    for path in (flipped, *cut):
+        assert_sentence(failed.stdout, f"{path.relative_to(tiny_copy)} ", "delete")
+        path.unlink()
+    finish(tiny_copy)
+    assert_same(tiny_copy, tiny_run)
+
+
+def test_files_dated_in_the_future(tiny_run, tiny_copy):
+    later = time.time() + 4 * 365 * 86400
+    for name in ("results/metrics/tiny.parquet", "results/labels/tiny-specific.parquet"):
+        os.utime(tiny_copy / name, (later, later))
+    assert "Nothing to be done" in run(tiny_copy).stdout
+    refused = run(tiny_copy, "--forcerun", "tables")
+    assert refused.returncode != 0
+    assert_sentence(refused.stdout, "results/labels/tiny-specific.parquet", "is dated in the future", "touch")
+    for name in ("results/metrics/tiny.parquet", "results/labels/tiny-specific.parquet"):
+        (tiny_copy / name).touch()
+    finish(tiny_copy, "--forcerun", "tables")
+    assert_same(tiny_copy, tiny_run)
+    assert "Nothing to be done" in run(tiny_copy).stdout
+
+
+def test_a_missing_gpu(tiny_run, tiny_copy):
+    failed = run(tiny_copy, *TRAIN_FIRST, CUDA_VISIBLE_DEVICES="99")
+    assert failed.returncode != 0
+    assert_sentence(failed.stdout, "thorax: GPU 99 is assigned to this job", "THORAX_ALLOW_CPU=1")
+    assert not (tiny_copy / FIRST).exists()
+    finish(tiny_copy, "--until", "train")
+    assert_same_network(tiny_copy, tiny_run)
+
+
+def test_ctrl_c_during_a_training(tiny_run, tiny_copy):
+    begun = Started(tiny_copy, "--cores", "2", "--forcerun", FIRST)
+    begun.wait_for(lambda: list((tiny_copy / "results/models/tiny").glob(".first.keras.part-*")))
+    assert begun.send(signal.SIGINT) > 0
+    assert_sentence(begun.said(), "Terminating processes on user request")
+    assert_sentence((tiny_copy / "logs/train/tiny/first.log").read_text(), "thorax: interrupted; ")
+    assert not (tiny_copy / FIRST).exists()
+    finish(tiny_copy)
+    assert_same(tiny_copy, tiny_run)
+    assert_same_network(tiny_copy, tiny_run)
+
+
+def test_a_killed_job_is_not_forgotten_where_older_results_are_there(tiny_run, tiny_copy, tmp_path):
+    """Snakemake deletes what a job made before and forgets it; the tables of the old settings must not count as made."""
+    settings = yaml.safe_load(CONFIG.read_text())
+    settings["experiments"]["tiny"]["ensembles"]["CTP"]["members"] = ["first", "second"]
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(yaml.safe_dump(settings, sort_keys=False))
+    deadly = stand_in(tmp_path / "bin", "thorax", f'[ $1 = metrics ] && kill -9 $$; exec {real("thorax")} "$@"')
+    killed = snakemake(tiny_copy, "--cores", "2", config=changed, first=deadly)
+    assert killed.returncode != 0
+    assert_sentence(killed.stdout, "returned non-zero exit status 137")
+    assert_sentence(killed.stdout, "What is finished stays.", "then type the same command again.")
+    table = "results/tables/tiny/global.csv"
+    assert (tiny_copy / table).read_bytes() == (tiny_run / table).read_bytes()  # the old one is still there
+    assert snakemake(tiny_copy, "--cores", "2", config=changed).returncode == 0
+    assert (tiny_copy / table).read_bytes() != (tiny_run / table).read_bytes()
+
+
+def test_no_job_can_be_forgotten(tiny_run):
+    """Each has a file that the workflow asks for by name."""
+    dry = run(tiny_run, "--dry-run", "--forceall").stdout
+    asked = set(re.search(r"^localrule all:\n    input: (.*)$", dry, re.MULTILINE)[1].split(", "))
+    lines = [line.split("\t") for line in run(tiny_run, "--summary").stdout.splitlines() if line.count("\t") > 4]
+    head = lines[0]
+    made: dict[str, set[str]] = {}
+    for line in lines[1:]:
+        made.setdefault(line[head.index("log-file(s)")], set()).add(line[0])
+    assert len(made) >= 39
+    assert [log for log, files in made.items() if not files & asked] == []
