@@ -11,6 +11,7 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/inputs.smk"
+include: "workflow/rules/cluster.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/labels.smk"
 include: "workflow/rules/preprocess.smk"
@@ -37,9 +38,11 @@ rule all:
 
 
 onstart:
+    refuse_second_run()
+    refuse_orphans()
     refuse_missing_archives()
     refuse_future_dates()
-    refuse_orphans()
+    take_over_from_earlier_run()
 
 
 onerror:

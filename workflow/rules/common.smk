@@ -222,6 +222,11 @@ if workflow.is_main_process:
     refresh_manifests()
 
 
+def memory(mb):
+    """The resource mem_mb: so much at the first attempt, and as much again at each that follows (profiles set `retries`)."""
+    return lambda wildcards, attempt: attempt * (mb(wildcards) if callable(mb) else mb)
+
+
 def shards(pattern, dataset, **names):
     """One path per shard of a data set."""
     return expand(pattern, dataset=dataset, shard=range(study.datasets[dataset].shards), **names)

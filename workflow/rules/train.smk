@@ -31,7 +31,7 @@ rule train:
     threads: 8
     resources:
         gpu=1,
-        mem_mb=training_memory,
+        mem_mb=memory(training_memory),
     params:
         code=code("train"),
         settings=lambda wildcards: settings(study.experiments[wildcards.experiment].member(wildcards.member)),
@@ -40,7 +40,7 @@ rule train:
     message:
         "Training {wildcards.member} for {wildcards.experiment}"
     shell:
-        "thorax train --settings {params.settings:q} --labels {input.labels} --split {input.split}"
+        "exec thorax train --settings {params.settings:q} --labels {input.labels} --split {input.split}"
         " --ingested {input.ingested} --images {input.images} {params.weights}"
         " --out {output.model} --history {output.history} --work {params.work} --threads {threads} > {log} 2>&1"
 
@@ -85,7 +85,7 @@ rule predict:
     threads: 8
     resources:
         gpu=1,
-        mem_mb=1800,
+        mem_mb=memory(1800),
     params:
         code=code("predict"),
     message:

@@ -102,7 +102,7 @@ def _job(dag: Any, job: Any) -> Job:
     return Job(
         rule=job.rule.name,
         wildcards=MappingProxyType(wildcards),
-        inputs=tuple(sorted(map(str, job.input))),
+        inputs=tuple(sorted(set(map(str, job.input)))),
         outputs=tuple(sorted(map(str, job.output))),
         params=MappingProxyType(params),
         shell=job.rule.shellcmd or "",

@@ -1,0 +1,39 @@
+"""The profile of a cluster, looked at without one."""
+
+import re
+
+import yaml
+
+from tests.workflow.conftest import REPOSITORY, snakemake
+
+PROFILE = REPOSITORY / "slurm" / "config.yaml"
+RULES = {path.name: path.read_text(encoding="utf-8") for path in (REPOSITORY / "workflow/rules").glob("*.smk")}
+
+
+def rule_names(text: str) -> set[str]:
+    return {name or new for name, new in re.findall(r"^(?:rule (\w+)|use rule \w+ as (\w+) with):", text, re.MULTILINE)}
+
+
+def test_every_rule_that_the_profile_names_is_there():
+    profile = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
+    there = set().union(*map(rule_names, RULES.values()))
+    assert set(profile["groups"]) | set(profile["set-resources"]) <= there
+    assert set(profile["group-components"]) <= set(profile["groups"].values())
+
+
+def test_what_fetches_runs_where_the_network_is():
+    for text in RULES.values():
+        local = set(" ".join(re.findall(r"^localrules:\n((?:    \w+,\n)+)", text, re.MULTILINE)).replace(",", " ").split())
+        blocks = re.split(r"^(?=rule |use rule )", text, flags=re.MULTILINE)
+        fetching = {name for block in blocks if "thorax download" in block for name in rule_names(block)}
+        assert fetching <= local
+
+
+def test_the_paper_is_few_jobs_of_slurm_and_its_trainings_are_in_no_group(tmp_path):
+    done = snakemake(tmp_path, "--profile", PROFILE.parent, "--cores", "8", "--dry-run", config=REPOSITORY / "config.yaml")
+    assert done.returncode == 0, done.stdout[-3000:]
+    groups = re.findall(r"^\[.+\] Group job (\w+)", done.stdout, re.MULTILINE)
+    assert {name: groups.count(name) for name in groups} == {"audit": 1, "labels": 1, "shards": 8, "results": 2, "pages": 1}
+    alone = re.findall(r"^Job \d+: (\w+)", done.stdout, re.MULTILINE)
+    assert alone.count("Training") == 11  # ten networks and the segmenter
+    assert len(groups) + len(alone) - alone.count("Downloading") - alone.count("Fetching") == 45
