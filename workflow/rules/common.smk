@@ -149,7 +149,7 @@ def refuse_future_dates():
 
 def refuse_orphans():
     """Jobs outlive a Snakemake that was ended by kill -9, and nobody would take note of what they still write."""
-    for process in Path("/proc").glob("[0-9]*"):
+    for process in Path(os.sep, "proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or is another user's
             words = words_of(process)
             if "thorax" in words[:2] and (process / "cwd").readlink() == Path.cwd() and not has_snakemake(process):
@@ -162,7 +162,7 @@ def refuse_orphans():
 
 def words_of(process):
     """The command line of a process of /proc; paths are cut down to their names."""
-    return [word.rpartition("/")[2] for word in (process / "cmdline").read_text(errors="replace").split("\0")]
+    return [word.rpartition(os.sep)[2] for word in (process / "cmdline").read_text(errors="replace").split("\0")]
 
 
 def has_snakemake(process):
