@@ -31,7 +31,7 @@ $(BIN)/.ready: $(PINS) pyproject.toml $(if $(ANOTHER),remake)
 	@test -z "$(WHEELS)" || test -d "$(WHEELS)" || { echo "WHEELS=$(WHEELS) is not a folder: fill it by make wheels on a machine with network." >&2; exit 1; }
 	@$(VENV) $(if $(ANOTHER),--clear) .venv
 	@echo $(DEVICE) > .venv/device
-	@echo "Installing the pinned packages for $(DEVICE) into .venv ($(if $(filter gpu,$(DEVICE)),3.5 GB to fetch and 7.4,600 MB to fetch and 2.7) GB on disk, a minute or two)"
+	@echo "Installing the pinned packages for $(DEVICE) into .venv ($(if $(filter gpu,$(DEVICE)),3.7 GB to fetch and 7.4,600 MB to fetch and 2.7) GB on disk, a minute or two)"
 	$(PIP) install $(FROM) --require-hashes $(PINS:%=-r %)
 	$(PIP) install $(FROM) --no-deps --no-build-isolation --editable .
 	@touch $@
