@@ -23,14 +23,14 @@ def refuse_second_run():
     except BlockingIOError:
         run_lock.seek(0)
         raise WorkflowError(
-            f"{Path.cwd()} is being run in by {run_lock.read().strip() or 'another process'}: wait until that run has ended, or "
-            "end it with Ctrl-C."
+            f"{Path.cwd()} is being run in by {run_lock.read().strip() or 'another process'}: wait until that run has ended, "
+            "or end it with Ctrl-C."
         )
     except OSError as error:
         if not workflow.execution_settings.lock:
             raise WorkflowError(
-                f"{RUN_LOCK.absolute()} cannot be locked ({error.strerror}), so that two runs at once would not be noticed: take "
-                "nolock out of the profile, or work on another file system."
+                f"{RUN_LOCK.absolute()} cannot be locked ({error.strerror}), so that two runs at once would not be noticed: "
+                "take nolock out of the profile, or work on another file system."
             )
     else:
         run_lock.truncate(0)
@@ -50,7 +50,7 @@ def take_over_from_earlier_run():
 
 
 def cancel(names):
-    """Cancel the jobs of these names, and wait until they are gone: two jobs would write one file, and nobody watches the old."""
+    """Cancel the jobs of these names, and wait until they are gone: else two jobs would write one file."""
     if left := jobs_in_queue(names):
         say(f"Cancelling {len(left)} jobs that an earlier run of this folder left in the queue: {' '.join(left)}")
         ask_slurm("scancel", *left)
@@ -84,8 +84,8 @@ def record_unwatched(planned):
                 changed += map(str, job.output)
     if changed:
         raise WorkflowError(
-            f"{' '.join(changed)} were made with other settings, by jobs that ended after their run was killed: delete them, or set the "
-            "settings back, and type the same command."
+            f"{' '.join(changed)} were made with other settings, by jobs that ended after their run was killed: delete them, "
+            "or set the settings back, and type the same command."
         )
 
 
