@@ -39,3 +39,7 @@ onstart:
     refuse_missing_archives()
     refuse_second_run()
     take_over_from_earlier_run()
+
+
+onsuccess:
+    forget_run()
