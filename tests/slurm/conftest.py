@@ -20,7 +20,6 @@ from tests.workflow.conftest import CASES, REPOSITORY
 COMMAND = "snakemake --cores 8 --profile slurm"  # as in README.md
 LONG = Path(__file__).parent / "long.yaml"
 RUN_ID = re.compile(r"SLURM run ID: (\S+)")
-QUICK = ("--slurm-init-seconds-before-status-checks", "6")  # these jobs take seconds
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,10 @@ class Slurm:
         return [job for job in self.jobs() if job.name in names]
 
     @contextmanager
-    def snakemake(self, folder: Path, *arguments: str) -> Iterator["Run"]:
+    def snakemake(self, folder: Path, *arguments: str | Path, patient: bool = False) -> Iterator["Run"]:
         """The command of the README at work in `folder`; killed at the end if it has not ended."""
-        command = [*COMMAND.split(), *QUICK, "--directory", folder, "--configfile", CASES / "tiny" / "config.yaml", *arguments]
+        command = COMMAND.split() if patient else [sys.executable, Path(__file__).parent / "impatient.py", *COMMAND.split()[1:]]
+        command += ["--directory", folder, "--configfile", CASES / "tiny" / "config.yaml", *arguments]
         log = folder / f"run-{time.time_ns()}.log"
         with log.open("w") as out:
             process = subprocess.Popen(
@@ -109,9 +109,9 @@ class Slurm:
             process.kill()
             process.wait()
 
-    def run(self, folder: Path, *arguments: str, timeout: float = 600) -> str:
+    def run(self, folder: Path, *arguments: str | Path, patient: bool = False, timeout: float = 600) -> str:
         """The same to its good end; return what was printed."""
-        with self.snakemake(folder, *arguments) as run:
+        with self.snakemake(folder, *arguments, patient=patient) as run:
             run.process.wait(timeout)
             assert run.process.returncode == 0, run.text()[-6000:]
             return run.text()

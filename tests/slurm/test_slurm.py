@@ -133,7 +133,8 @@ def test_nothing_is_left_to_do(slurm, finished):
 
 
 def test_a_job_that_takes_too_much_memory_is_tried_again_with_more(slurm, tmp_path):
-    said = slurm.run(tmp_path, "--snakefile", Path(__file__).parent / "hungry.smk", "hungry.txt")
+    hungry = ("--snakefile", Path(__file__).parent / "hungry.smk", "--slurm-init-seconds-before-status-checks", "6")
+    said = slurm.run(tmp_path, *hungry, "--", "hungry.txt", patient=True)
     first, second = slurm.jobs("hungry")
     assert (first.state, second.state) == ("FAILED", "COMPLETED")
     assert ("mem=700M" in first.tres, "mem=1400M" in second.tres) == (True, True)
