@@ -47,3 +47,7 @@ onstart:
 
 onerror:
     say_how_to_go_on()
+
+
+onsuccess:
+    forget_run()

@@ -19,7 +19,7 @@ from tests.workflow.conftest import CASES, REPOSITORY
 
 COMMAND = "snakemake --cores 8 --profile slurm"  # as in README.md
 LONG = Path(__file__).parent / "long.yaml"
-QUICK = ("--slurm-init-seconds-before-status-checks", "9")  # these jobs take seconds
+RUN_ID = re.compile(r"SLURM run ID: (\S+)")
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,15 @@ class Slurm:
         return sorted(found, key=lambda job: int(job.number))
 
     def jobs_of(self, folder: Path) -> list[Job]:
-        """The jobs of the last run in a folder."""
-        name = (folder / ".snakemake/slurm_runs").read_text().strip()
-        return [job for job in self.jobs() if job.name == name]
+        """The jobs of the runs in a folder."""
+        names = [name for log in folder.glob("run-*.log") for name in RUN_ID.findall(log.read_text())]
+        return [job for job in self.jobs() if job.name in names]
 
     @contextmanager
-    def snakemake(self, folder: Path, *arguments: str) -> Iterator["Run"]:
+    def snakemake(self, folder: Path, *arguments: str | Path, patient: bool = False) -> Iterator["Run"]:
         """The command of the README at work in `folder`; killed at the end if it has not ended."""
-        command = [*COMMAND.split(), *QUICK, "--directory", folder, "--configfile", CASES / "tiny" / "config.yaml", *arguments]
+        command = COMMAND.split() if patient else [sys.executable, Path(__file__).parent / "impatient.py", *COMMAND.split()[1:]]
+        command += ["--directory", folder, "--configfile", CASES / "tiny" / "config.yaml", *arguments]
         log = folder / f"run-{time.time_ns()}.log"
         with log.open("w") as out:
             process = subprocess.Popen(
@@ -108,9 +109,9 @@ class Slurm:
             process.kill()
             process.wait()
 
-    def run(self, folder: Path, *arguments: str, timeout: float = 600) -> str:
+    def run(self, folder: Path, *arguments: str | Path, patient: bool = False, timeout: float = 600) -> str:
         """The same to its good end; return what was printed."""
-        with self.snakemake(folder, *arguments) as run:
+        with self.snakemake(folder, *arguments, patient=patient) as run:
             run.process.wait(timeout)
             assert run.process.returncode == 0, run.text()[-6000:]
             return run.text()
@@ -129,10 +130,9 @@ class Run:
 
     def id(self) -> str:
         """The name of its jobs; empty until it has one."""
-        found = re.search(r"SLURM run ID: (\S+)", self.text())
-        return found[1] if found else ""
+        return next(iter(RUN_ID.findall(self.text())), "")
 
-    def until(self, what: Callable[[], object], seconds: float = 120) -> object:
+    def until(self, what: Callable[[], object], seconds: float = 300) -> object:
         """Wait until something is there, and return it; fail when the run ends before."""
         give_up = time.monotonic() + seconds
         while not (found := what()):

@@ -30,3 +30,7 @@ rule second:
 onstart:
     refuse_second_run()
     take_over_from_earlier_run()
+
+
+onsuccess:
+    forget_run()

@@ -1,10 +1,13 @@
 """The profile of a cluster, looked at without one."""
 
 import re
+import shutil
+import sys
+from pathlib import Path
 
 import yaml
 
-from tests.workflow.conftest import REPOSITORY, snakemake
+from tests.workflow.conftest import CASES, REPOSITORY, snakemake
 
 PROFILE = REPOSITORY / "slurm" / "config.yaml"
 RULES = {path.name: path.read_text(encoding="utf-8") for path in (REPOSITORY / "workflow/rules").glob("*.smk")}
@@ -37,3 +40,17 @@ def test_the_paper_is_few_jobs_of_slurm_and_its_trainings_are_in_no_group(tmp_pa
     alone = re.findall(r"^Job \d+: (\w+)", done.stdout, re.MULTILINE)
     assert alone.count("Training") == 11  # ten networks and the segmenter
     assert len(groups) + len(alone) - alone.count("Downloading") - alone.count("Fetching") == 45
+
+
+def test_without_slurm_s_commands_a_killed_run_is_not_taken_over_in_silence(tmp_path, monkeypatch):
+    (tmp_path / ".snakemake").mkdir()
+    (tmp_path / ".snakemake/slurm_runs").write_text("name\n")
+    (tmp_path / "bin").mkdir()
+    for program in ("sh", "bash", "which"):
+        (tmp_path / "bin" / program).symlink_to(shutil.which(program))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{tmp_path / 'bin'}")
+    orphan = Path(__file__).parent / "orphan.smk"
+    done = snakemake(tmp_path, "--cores", "1", "--snakefile", orphan, config=CASES / "tiny" / "config.yaml")
+    assert done.returncode == 1
+    assert "A run of this folder used Slurm, and without `squeue` nobody can say whether jobs of it go on" in done.stdout
+    assert not (tmp_path / "first.txt").exists()

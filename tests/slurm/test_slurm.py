@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -132,7 +133,8 @@ def test_nothing_is_left_to_do(slurm, finished):
 
 
 def test_a_job_that_takes_too_much_memory_is_tried_again_with_more(slurm, tmp_path):
-    said = slurm.run(tmp_path, "--snakefile", Path(__file__).parent / "hungry.smk", "hungry.txt")
+    hungry = ("--snakefile", Path(__file__).parent / "hungry.smk", "--slurm-init-seconds-before-status-checks", "6")
+    said = slurm.run(tmp_path, *hungry, "--", "hungry.txt", patient=True)
     first, second = slurm.jobs("hungry")
     assert (first.state, second.state) == ("FAILED", "COMPLETED")
     assert ("mem=700M" in first.tres, "mem=1400M" in second.tres) == (True, True)
@@ -283,6 +285,16 @@ def test_what_ended_unwatched_is_kept_if_nothing_has_changed_and_is_on_record(sl
     assert (tmp_path / "second.txt").read_text() == "same\n"
     assert len(slurm.jobs("first")) == 1
     assert "Params have changed" in slurm.run(tmp_path, *other, "--dry-run")  # Snakemake knows what it was made from
+
+
+def test_ctrl_c_ends_the_jobs(slurm, tmp_path):
+    with slurm.snakemake(tmp_path, "--snakefile", Path(__file__).parent / "orphan.smk") as run:
+        run.until(lambda: any(job.state == "RUNNING" for job in slurm.jobs_of(tmp_path)))
+        run.process.send_signal(signal.SIGINT)
+        assert run.process.wait(60) != 0
+    (job,) = slurm.jobs_of(tmp_path)
+    assert job.state == "CANCELLED"
+    assert not (tmp_path / "first.txt").exists()
 
 
 def test_a_session_that_is_killed_leaves_no_process_and_no_folder(tmp_path):

@@ -5,7 +5,7 @@ import sys
 import time
 
 RUN_LOCK = Path(".snakemake/thorax.lock")
-RUN_IDS = Path(".snakemake/slurm_runs")  # names of the Slurm jobs of this folder's runs, as the executor chose them
+RUN_IDS = Path(".snakemake/slurm_runs")  # the name of all jobs of the run that goes on, or was killed
 PLANS = Path(".snakemake/slurm_plans.json")  # what each job that was to run would be made from
 ENDED_WITHIN = 600  # seconds that cancelled jobs may take; Slurm kills them after its KillWait, usually 30
 
@@ -23,14 +23,14 @@ def refuse_second_run():
     except BlockingIOError:
         run_lock.seek(0)
         raise WorkflowError(
-            f"{Path.cwd()} is being run in by {run_lock.read().strip() or 'another process'}: wait until that run has ended, or "
-            "end it with Ctrl-C."
+            f"{Path.cwd()} is being run in by {run_lock.read().strip() or 'another process'}: wait until that run has ended, "
+            "or end it with Ctrl-C."
         )
     except OSError as error:
         if not workflow.execution_settings.lock:
             raise WorkflowError(
-                f"{RUN_LOCK.absolute()} cannot be locked ({error.strerror}), so that two runs at once would not be noticed: take "
-                "nolock out of the profile, or work on another file system."
+                f"{RUN_LOCK.absolute()} cannot be locked ({error.strerror}), so that two runs at once would not be noticed: "
+                "take nolock out of the profile, or work on another file system."
             )
     else:
         run_lock.truncate(0)
@@ -40,17 +40,23 @@ def refuse_second_run():
 
 def take_over_from_earlier_run():
     """Leave nothing of a run that was killed: neither its jobs in Slurm's queue, nor results that nobody has on record."""
+    if RUN_IDS.is_file():
+        cancel(RUN_IDS.read_text().split())
+        record_unwatched(json.loads(PLANS.read_text()))
+        RUN_IDS.unlink()
     run = getattr(getattr(workflow.scheduler, "_executor", None), "run_uuid", None)
-    if run is None:  # not Slurm
-        return
-    cancel(RUN_IDS.read_text().split() if RUN_IDS.is_file() else [])
-    record_unwatched(json.loads(PLANS.read_text()) if PLANS.is_file() else {})
-    PLANS.write_text(json.dumps({str(file): plan(job) for job in workflow.dag.needrun_jobs() for file in job.output}))
-    RUN_IDS.write_text(f"{run}\n")
+    if run is not None:  # the jobs go to Slurm
+        PLANS.write_text(json.dumps({str(file): plan(job) for job in workflow.dag.needrun_jobs() for file in job.output}))
+        RUN_IDS.write_text(f"{run}\n")
+
+
+def forget_run():
+    """All its jobs have ended, and are on record."""
+    RUN_IDS.unlink(missing_ok=True)
 
 
 def cancel(names):
-    """Cancel the jobs of these names, and wait until they are gone: two jobs would write one file, and nobody watches the old."""
+    """Cancel the jobs of these names, and wait until they are gone: else two jobs would write one file."""
     if left := jobs_in_queue(names):
         say(f"Cancelling {len(left)} jobs that an earlier run of this folder left in the queue: {' '.join(left)}")
         ask_slurm("scancel", *left)
@@ -84,8 +90,8 @@ def record_unwatched(planned):
                 changed += map(str, job.output)
     if changed:
         raise WorkflowError(
-            f"{' '.join(changed)} were made with other settings, by jobs that ended after their run was killed: delete them, or set the "
-            "settings back, and type the same command."
+            f"{' '.join(changed)} were made with other settings, by jobs that ended after their run was killed: delete them, "
+            "or set the settings back, and type the same command."
         )
 
 
@@ -96,7 +102,13 @@ def plan(job):
 
 
 def ask_slurm(*command):
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise WorkflowError(
+            f"A run of this folder used Slurm, and without `{command[0]}` nobody can say whether jobs of it go on: type the "
+            f"command where Slurm is, or, if you know that none does, delete {RUN_IDS.absolute()}."
+        )
     if done.returncode != 0:
         raise WorkflowError(f"`{' '.join(command)}` failed ({done.stderr.strip()}): ask Slurm's administrator.")
     return done.stdout
