@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import report
+from bench import rates, report
+from bench.__main__ import machine
 from bench.cases import CASES, synthetic
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +32,47 @@ def test_synthetic_rows_belong_to_whole_patients():
     assert len(patients) == 1000
     assert (np.diff(patients) >= 0).all()
     assert labels[:, 0].sum() > 10 * labels[:, -1].sum() > 0
+
+
+def test_start_and_slope_go_through_both_points():
+    assert rates.line((100, 3.0), (600, 8.0)) == pytest.approx([2.0, 0.01])
+    assert rates.line((100, 3.0), (600, 2.0)) == [2.5, 0]  # faster with more to do: chance
+    assert rates.line((100, 1.0), (600, 12.0)) == [0, 0.02]  # no job starts before it begins
+    assert rates.line((0, 1.0), (0, 3.0)) == [2.0, 0]
+    assert rates.line((100, 3.0), (600, 4.0), noise=0.5) == [3.5, 0]
+
+
+def test_a_rule_is_fitted_in_one_thread():
+    def job(work, threads, seconds, length):
+        return {
+            "rule": "ingest",
+            "threads": threads,
+            "seconds": seconds,
+            "work": work,
+            "rows": work,
+            "bytes": length,
+            "megabytes": work,
+        }
+
+    fitted = rates.fit([job(100, 2, 2, 50)], [job(500, 2, 6, 250)], {})
+    assert fitted == {"ingest": {"seconds": pytest.approx([1, 0.02]), "bytes": [0, 0.5], "megabytes": 500}}
+    by_itself = rates.fit([job(100, 2, 2, 50)], [job(500, 2, 6, 250)], {"ingest": 0.125})
+    assert by_itself["ingest"]["seconds"] == [2, 0.125]
+
+
+@pytest.mark.slow
+def test_networks_are_timed_and_what_the_file_has_is_kept(tmp_path):
+    out = tmp_path / "rates.json"
+    command = [sys.executable, "-m", "bench", "rates", "--quick", "--no-rules", "--networks", "cnn", "--out", str(out)]
+    out.write_text(json.dumps({"machine": machine(), "rules": {"kept": 1}, "networks": {"kept": 2}}))
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(out.read_text())
+    assert found["rules"] == {"kept": 1}
+    assert found["networks"]["kept"] == 2
+    network = found["networks"]["cnn"]
+    assert network["bytes"] > 4 * network["parameters"]
+    assert min(network["train"], network["predict"], network["train_start"] - network["predict_start"]) > 0
 
 
 @pytest.mark.slow

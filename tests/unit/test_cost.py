@@ -244,7 +244,7 @@ def test_the_page_says_what_was_measured_and_json_has_the_same_figures(capsys, m
     assert main(["cost", "--rates", str(path), "--", "--cores", "8", "--config", "run=[liz2022-specific]"]) == 0
     page = capsys.readouterr().out
     assert page.startswith("rates: abacus, 2 cores, no GPU\n")
-    assert "No GPU was measured" in page
+    assert page.splitlines()[1].startswith("A GPU here is a machine with these 2 cores.")
     assert f"critical path, {figures['all']['critical_hours']:,.0f} hours" in page
     assert [len(line.split("  ")) > 1 for line in page.splitlines() if line.startswith("training")] == [True]
     assert figures["all"]["phases"]["training"]["jobs"] == 5 + 5  # and the weights of each

@@ -7,7 +7,7 @@ makes fewer. Downloads and reading from a slow disk are not in it.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,8 @@ def show(arguments: Sequence[str], rates: Path | None = None, cores_per_gpu: int
     Raises:
         ThoraxError: the workflow cannot be read, the rates lack something, or the size of a data set is not known.
     """
-    found = estimate(load(arguments or ARGUMENTS).jobs, read_rates(rates or RATES), cores_per_gpu)
+    measured = read_rates(rates or RATES)
+    found = estimate(load(arguments or ARGUMENTS).jobs, measured, cores_per_gpu)
     summary = {"all": summarise(found.jobs, cores_per_gpu)}
     summary["left"] = summarise([priced for priced in found.jobs if priced.job.reason], cores_per_gpu)
     if as_json:
@@ -270,21 +271,34 @@ def text(found: Estimate, summary: dict[str, dict[str, Any]]) -> str:
     rates, machine = found.rates, found.rates["machine"]
     used = {rates["networks"][name]["device"] for name in rates["networks"]}
     device = ", ".join(sorted(used)) if used != {"CPU"} else "no GPU"
-    lines = [
-        f"rates: {machine['cpu']}, {machine['cores']} cores, {device}",
+    lines = [f"rates: {machine['cpu']}, {machine['cores']} cores, {device}"]
+    if used == {"CPU"}:
+        lines.append(
+            f"A GPU here is a machine with these {machine['cores']} cores. On a GPU node type `python -m bench rates --out rates.json`, "
+            "then `thorax cost --rates rates.json`."
+        )
+    started = left["jobs"] != whole["jobs"]
+    parts = [whole, left] if started else [whole]
+    lines += [
         *found.sizes,
+        f"{whole['jobs']} jobs, {left['jobs']} of them left to do" if started else f"{whole['jobs']} jobs, none of them done",
         "",
         *_table(
-            ["phase", "jobs", "GPU-hours", "core-hours", "left: jobs", "GPU-hours", "core-hours"],
+            ["phase", "jobs", "GPU-hours", "core-hours", *(["left: jobs", "GPU-hours", "core-hours"] if started else [])],
             [
-                *([phase, *_work(whole["phases"][phase]), *_work(left["phases"].get(phase))] for phase in whole["phases"]),
-                ["all", *_work(whole), *_work(left)],
+                *([phase, *_each(_work, (part["phases"].get(phase) for part in parts))] for phase in whole["phases"]),
+                ["all", *_each(_work, parts)],
             ],
         ),
         "",
         *_table(
-            ["GPUs", f"hours, {found.cores_per_gpu} cores each", "work/ at the peak", "left: hours", "work/ at the peak"],
-            [[gpus, *_hours_and_work(whole["gpus"][gpus]), *_hours_and_work(left["gpus"][gpus])] for gpus in whole["gpus"]],
+            [
+                f"GPUs, {found.cores_per_gpu} cores each",
+                "hours",
+                "work/ at the peak",
+                *(["left: hours", "work/ at the peak"] if started else []),
+            ],
+            [[gpus, *_each(_hours_and_work, (part["gpus"][gpus] for part in parts))] for gpus in whole["gpus"]],
         ),
         "",
         *_storage(whole),
@@ -295,12 +309,11 @@ def text(found: Estimate, summary: dict[str, dict[str, Any]]) -> str:
         "Trainings run all their epochs here; early stopping makes it less. Their time grows with the pixels of an image.",
         *([f"Not counted: {'; '.join(found.notes)}."] if found.notes else []),
     ]
-    if used == {"CPU"}:
-        lines.append(
-            f"No GPU was measured: a GPU here is a machine with the {machine['cores']} measured cores. On a GPU node type `python -m bench "
-            "rates --out rates.json`, then `thorax cost --rates rates.json`."
-        )
     return "\n".join(lines)
+
+
+def _each(cells: Callable[[Any], list[str]], parts: Iterable[Any]) -> list[str]:
+    return [cell for part in parts for cell in cells(part)]
 
 
 def _storage(whole: dict[str, Any]) -> list[str]:
