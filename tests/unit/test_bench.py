@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from bench import rates, report
 from bench.__main__ import machine
 from bench.cases import CASES, synthetic
+from thorax.dag import jobs, sizes
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,6 +60,26 @@ def test_a_rule_is_fitted_in_one_thread():
     assert fitted == {"ingest": {"seconds": pytest.approx([1, 0.02]), "bytes": [0, 0.5], "megabytes": 500}}
     by_itself = rates.fit([job(100, 2, 2, 50)], [job(500, 2, 6, 250)], {"ingest": 0.125})
     assert by_itself["ingest"]["seconds"] == [2, 0.125]
+
+
+def test_the_study_of_the_rates_has_every_rule_and_finds_their_benchmark_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text(yaml.safe_dump(rates.configuration(**rates.RUNS["small"])))
+    noted = {}
+
+    def keep(dag, job, kept=jobs._job):
+        made = kept(dag, job)
+        noted[made.name] = job.benchmark and Path(job.benchmark)
+        return made
+
+    monkeypatch.setattr(jobs, "_job", keep)
+    found = jobs.load(["--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml", "--cores", "2"]).jobs
+    assert {job.rule for job in found} == set(sizes.UNITS)
+    for path in noted.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for job in found:
+        assert rates.benchmark_file(job) == noted[job.name]
 
 
 @pytest.mark.slow

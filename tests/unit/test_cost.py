@@ -219,6 +219,27 @@ def test_an_archive_of_ones_own_is_counted_from_its_metadata_or_refused(paper, e
     assert "whose size is not known before they are opened" in found.notes[-1]
 
 
+def test_the_official_test_list_of_nih_is_a_part_of_its_own_size(paper, empty):
+    official = without(without(paper, ingest={"archive": "nih"}), split={"official": True})
+    known = sizes.Sizes(official)
+    parts = known.parts(known.experiments["liz2022-specific"])
+    assert parts["test"] / sum(parts.values()) == pytest.approx(25_596 / 112_120)
+    assert parts["train"] / parts["val"] == pytest.approx(7)
+    assert sum(parts.values()) == pytest.approx(85_367)
+
+
+def test_a_label_set_that_no_paper_counts_has_at_most_all_images_of_its_views(paper, empty):
+    own = [replace(job, wildcards={**job.wildcards, "label_set": "mine"}) if job.rule == "labels" else job for job in paper]
+    own = [
+        replace(job, inputs=tuple(path.replace("labels/padchest-specific", "labels/mine") for path in job.inputs))
+        for job in own
+    ]
+    known = sizes.Sizes(own)
+    found = known.label_set(known.experiments["liz2022-specific"].label_set)
+    assert (found.images, found.classes) == (91_728, 193)
+    assert found.source == "at most, from published counts"
+
+
 def test_an_unknown_network_is_named_with_the_command_that_measures_it(paper, empty):
     with pytest.raises(ThoraxError, match=r"no MobileNet: measure it with `python -m bench rates --networks MobileNet"):
         cost.estimate(without(paper, train={"backbone": "MobileNet"}), rates(), 8)
