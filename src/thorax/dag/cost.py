@@ -15,7 +15,7 @@ from typing import Any
 from thorax.dag import schedule
 from thorax.dag.jobs import Job, load
 from thorax.dag.schedule import Task
-from thorax.dag.sizes import FETCHES, UNITS, Experiment, Sizes, array_length, has_known_length
+from thorax.dag.sizes import FETCHES, UNITS, Sizes, array_length, has_known_length
 from thorax.errors import ThoraxError
 
 RATES = Path(__file__).parents[1] / "data" / "rates.json"
@@ -75,8 +75,12 @@ def show(arguments: Sequence[str], rates: Path | None = None, cores_per_gpu: int
     """The cost of what `snakemake ARGUMENTS` makes, as text for people or as JSON.
 
     Raises:
-        ThoraxError: the workflow cannot be read, the rates lack something, or the size of a data set is not known.
+        ThoraxError: the workflow cannot be read, the arguments leave out a part of its targets, the rates lack something, or the
+            size of a data set is not known.
     """
+    for option in ("--until", "-U", "--omit-from", "-O"):
+        if option in arguments:
+            raise ThoraxError(f"the cost is that of whole targets: name the files that you want instead of {option}.")
     measured = read_rates(rates or RATES)
     found = estimate(load(arguments or ARGUMENTS).jobs, measured, cores_per_gpu)
     summary = {"all": summarise(found.jobs, cores_per_gpu)}
@@ -225,15 +229,9 @@ def _price_network(
         state = 4.0 * network["parameters"] * (SLOTS + 1) * STATES
     else:
         seconds = network["predict_start"] + (parts["val"] + parts["test"]) / network["predict"] * pixels
-        size["heatmaps"] += _cases(sizes, experiment) * classes * network["cells"] * pixels * 4
+        size["heatmaps"] += sizes.cases(job.wildcards["experiment"]) * classes * network["cells"] * pixels * 4
         state = 0.0
     return Priced(job, seconds, threads, gpus, max(stated, network["megabytes"]), dict(size), state, True)
-
-
-def _cases(sizes: Sizes, experiment: Experiment) -> int:
-    named = (name for name, other in sizes.experiments.items() if other == experiment)
-    name = next(named)
-    return next(int(job.params["number"]) for job in sizes.jobs if job.rule == "cases" and job.wildcards["experiment"] == name)
 
 
 def _kind(path: str) -> str:
@@ -242,10 +240,15 @@ def _kind(path: str) -> str:
 
 def _known_sizes(sizes: Sizes) -> list[str]:
     """One sentence on each data set and label set."""
-    lines = []
+    lines, opened = [], {job.wildcards["dataset"] for job in sizes.jobs if job.rule == "ingest"}
     for name in sizes.datasets:
         archive = sizes.archive(name)
-        lines.append(f"{name}: {archive.images:,.0f} of {archive.rows:,.0f} images are opened ({archive.source})")
+        images = (
+            f"{archive.images:,.0f} of {archive.rows:,.0f} images are opened"
+            if name in opened
+            else f"{archive.rows:,.0f} images"
+        )
+        lines.append(f"{name}: {images} ({archive.source})")
     for name in sizes.label_sets:
         labels = sizes.label_set(name)
         lines.append(f"{name}: {labels.images:,.0f} images, {labels.classes} classes ({labels.source})")

@@ -174,6 +174,12 @@ class Sizes:
                 return float(min(MASKED_PATIENTS, block.patients))
         raise ThoraxError(f"{listed} is not there, so the cost of {job.name} is not known: put the pairs there first.")
 
+    def cases(self, experiment: str) -> int:
+        """Test images that an experiment explains."""
+        return next(
+            int(job.params["number"]) for job in self.jobs if job.rule == "cases" and job.wildcards["experiment"] == experiment
+        )
+
     def _find_archive(self, name: str) -> Archive:
         settings = self.datasets[name]
         ingested, views = Path("results/ingested", f"{name}.parquet"), settings.views
@@ -337,13 +343,8 @@ def _measured_cells(sizes: Sizes, job: Job) -> float:
 
 def _maps(sizes: Sizes, job: Job) -> float:
     """Explained images x members."""
-    experiment = job.wildcards["experiment"]
-    count = next(int(other.params["number"]) for other in sizes.jobs if _is(other, "cases", experiment))
-    return float(count * sum(_is(other, "train", experiment) for other in sizes.jobs))
-
-
-def _is(job: Job, rule: str, experiment: str) -> bool:
-    return job.rule == rule and job.wildcards["experiment"] == experiment
+    members = [member for experiment, member in sizes.trainings if experiment == job.wildcards["experiment"]]
+    return float(sizes.cases(job.wildcards["experiment"]) * len(members))
 
 
 def _epochs(sizes: Sizes, job: Job) -> float:
