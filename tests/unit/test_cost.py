@@ -106,7 +106,7 @@ def empty(tmp_path, monkeypatch):
 def rates() -> dict:
     """Round numbers: each job takes a second, and the networks are equal."""
     network = {
-        "device": "CPU", "size": 224, "train": 10.0, "predict": 40.0, "train_start": 100.0, "predict_start": 10.0,
+        "device": "CPU", "size": 224, "batch": 32, "train": 10.0, "predict": 40.0, "train_start": 100.0, "predict_start": 10.0,
         "parameters": 1_000_000, "classes": 35, "bytes": 4_000_000, "cells": 49, "megabytes": 4000.0,
     }  # fmt: skip
     names = ("DenseNet201", "EfficientNetB0", "InceptionV3", "InceptionResNetV2", "Xception")
@@ -124,6 +124,7 @@ def test_a_training_is_its_epochs_at_the_measured_rate(paper, empty):
     assert training.seconds == pytest.approx(100 + 350 * (0.7 * 85_367 / 10 + 0.1 * 85_367 / 40))
     assert training.bytes["models"] == pytest.approx(4_000_000)
     assert training.state == 4 * 1_000_000 * 12
+    assert training.megabytes == 4000
     prediction = next(priced for priced in found.jobs if priced.job.name == "predict-liz2022-specific-Xception")
     assert prediction.seconds == pytest.approx(10 + 0.3 * 85_367 / 40)
 

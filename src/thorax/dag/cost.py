@@ -227,11 +227,13 @@ def _price_network(
         logits = 4 * (settings.dense_units + 1) * (classes - network["classes"])
         size["models"] += network["bytes"] + logits
         state = 4.0 * network["parameters"] * (SLOTS + 1) * STATES
+        batch = pixels * settings.batch_size / network["batch"]  # what is stated holds for small images: mostly the graph
+        memory = stated + max(network["megabytes"] - stated, 0.0) * batch
     else:
         seconds = network["predict_start"] + (parts["val"] + parts["test"]) / network["predict"] * pixels
         size["heatmaps"] += sizes.cases(job.wildcards["experiment"]) * classes * network["cells"] * pixels * 4
-        state = 0.0
-    return Priced(job, seconds, threads, gpus, max(stated, network["megabytes"]), dict(size), state, True)
+        state, memory = 0.0, stated
+    return Priced(job, seconds, threads, gpus, memory, dict(size), state, True)
 
 
 def _kind(path: str) -> str:
