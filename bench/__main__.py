@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import report
+from bench import rates, report
 from bench.cases import CASES
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +41,11 @@ def run(case: str, folder: Path, quick: bool, *arguments: str) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    if sys.argv[1:2] == ["rates"]:
+        return rates.main(sys.argv[2:])
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, epilog="python -m bench rates --help: what `thorax cost` reckons with."
+    )
     parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES), help="run these only")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works: the figures mean nothing")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results.json", help="figures to write")

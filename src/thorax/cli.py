@@ -292,6 +292,12 @@ def _sync(a: Arguments) -> None:
     print(versions.sync())
 
 
+def _cost(a: Arguments) -> None:
+    from thorax.dag import cost
+
+    print(cost.show(a.snakemake, a.rates, a.cores_per_gpu, a.json))
+
+
 def _config_reference(a: Arguments) -> None:
     from thorax import config_reference
 
@@ -475,6 +481,13 @@ def _parser() -> argparse.ArgumentParser:
     verb("plan", _plan, "write the parameters of every job for DVC", _path("--out", "JSON to write"))
     verb("record", _record, "after snakemake: version every result with DVC, so that both have nothing left to do")
     verb("sync", _sync, "after dvc pull, checkout or repro: let Snakemake know that every result is up to date")
+    verb(
+        "cost", _cost, "what a run costs before it is run: jobs, GPU-hours, storage, and hours on 1, 8 and 64 GPUs",
+        _path("--rates", "file of `python -m bench rates` (default: one that was measured without a GPU)", required=False),
+        ("--cores-per-gpu", {"type": _at_least(1), "default": 8, "help": "CPU cores beside each GPU (default 8)"}),
+        ("--json", {"action": "store_true", "help": "print JSON"}),
+        ("snakemake", {"nargs": "*", "metavar": "ARGUMENT", "help": "of snakemake, after -- (default: --cores 8)"}),
+    )  # fmt: skip
     verb("config-reference", _config_reference, "write docs/configuration.md and its JSON schema", _path("--out", "folder"))
     verb("show", _show, "print tables for people", _paths("--table", "Markdown or text files"))
     return parser

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
-from bench import report
+from bench import rates, report
+from bench.__main__ import machine
 from bench.cases import CASES, synthetic
+from thorax.dag import jobs, sizes
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,6 +34,67 @@ def test_synthetic_rows_belong_to_whole_patients():
     assert len(patients) == 1000
     assert (np.diff(patients) >= 0).all()
     assert labels[:, 0].sum() > 10 * labels[:, -1].sum() > 0
+
+
+def test_start_and_slope_go_through_both_points():
+    assert rates.line((100, 3.0), (600, 8.0)) == pytest.approx([2.0, 0.01])
+    assert rates.line((100, 3.0), (600, 2.0)) == [2.5, 0]  # faster with more to do: chance
+    assert rates.line((100, 1.0), (600, 12.0)) == [0, 0.02]  # no job starts before it begins
+    assert rates.line((0, 1.0), (0, 3.0)) == [2.0, 0]
+    assert rates.line((100, 3.0), (600, 4.0), noise=0.5) == [3.5, 0]
+
+
+def test_a_rule_is_fitted_in_one_thread():
+    def job(work, threads, seconds, length):
+        return {
+            "rule": "ingest",
+            "threads": threads,
+            "seconds": seconds,
+            "work": work,
+            "rows": work,
+            "bytes": length,
+            "megabytes": work,
+        }
+
+    fitted = rates.fit([job(100, 2, 2, 50)], [job(500, 2, 6, 250)], {})
+    assert fitted == {"ingest": {"seconds": pytest.approx([1, 0.02]), "bytes": [0, 0.5], "megabytes": 500}}
+    by_itself = rates.fit([job(100, 2, 2, 50)], [job(500, 2, 6, 250)], {"ingest": 0.125})
+    assert by_itself["ingest"]["seconds"] == [2, 0.125]
+
+
+def test_the_study_of_the_rates_has_every_rule_and_finds_their_benchmark_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text(yaml.safe_dump(rates.configuration(**rates.RUNS["small"])))
+    noted = {}
+
+    def keep(dag, job, kept=jobs._job):
+        made = kept(dag, job)
+        noted[made.name] = job.benchmark and Path(job.benchmark)
+        return made
+
+    monkeypatch.setattr(jobs, "_job", keep)
+    found = jobs.load(["--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml", "--cores", "2"]).jobs
+    assert {job.rule for job in found} == set(sizes.UNITS)
+    for path in noted.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for job in found:
+        assert rates.benchmark_file(job) == noted[job.name]
+
+
+@pytest.mark.slow
+def test_networks_are_timed_and_what_the_file_has_is_kept(tmp_path):
+    out = tmp_path / "rates.json"
+    command = [sys.executable, "-m", "bench", "rates", "--quick", "--no-rules", "--networks", "cnn", "--out", str(out)]
+    out.write_text(json.dumps({"machine": machine(), "rules": {"kept": 1}, "networks": {"kept": 2}}))
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(out.read_text())
+    assert found["rules"] == {"kept": 1}
+    assert found["networks"]["kept"] == 2
+    network = found["networks"]["cnn"]
+    assert network["bytes"] > 4 * network["parameters"]
+    assert min(network["train"], network["predict"], network["train_start"] - network["predict_start"]) > 0
 
 
 @pytest.mark.slow

@@ -12,13 +12,16 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
+from bench import rates
 from thorax import store
 from thorax.catalog import class_columns
+from thorax.dag import cost
+from thorax.dag.jobs import load
 from thorax.datasets import padchest
 from thorax.metrics import sigmoid
 from thorax.unet import FRONTAL_VIEWS
 
-from .conftest import CASES, snakemake
+from .conftest import CASES, REPOSITORY, snakemake
 
 pytestmark = pytest.mark.slow
 CONFIG = CASES / "tiny" / "config.yaml"
@@ -139,3 +142,27 @@ def test_a_replaced_image_is_noticed_and_changes_its_predictions_and_no_other(ti
         new = store.read_table(path).set_index("image_id")
         assert list(new.index) == list(old.index)
         assert list(new.index[(new != old).any(axis=1)]) == [image_id]
+
+
+def test_the_cost_that_is_foretold_is_what_the_run_took(tiny_run, tmp_path, monkeypatch):
+    """From an empty folder, with the committed rates of this repository's own measurement."""
+    arguments = ["--snakefile", str(REPOSITORY / "Snakefile"), "--configfile", str(CONFIG), "--cores", "2"]
+    monkeypatch.chdir(tmp_path)
+    foretold = cost.estimate(load(arguments).jobs, cost.read_rates(cost.RATES), 2)
+    summary = cost.summarise(foretold.jobs, 2)
+    monkeypatch.chdir(tiny_run)
+    taken = rates.finished_jobs(arguments)
+    assert len(taken) == summary["jobs"]
+
+    on_disk = {
+        folder.name: sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        for folder in (tiny_run / "results").iterdir()
+    }
+    assert sum(summary["result_bytes"].values()) == pytest.approx(sum(on_disk.values()), rel=0.2)
+    for kind in ("ingested", "lungs", "images", "models", "figures"):
+        assert summary["result_bytes"][kind] == pytest.approx(on_disk[kind], rel=0.35), kind
+    seconds = sum(priced.seconds for priced in foretold.jobs)
+    assert 0.2 < seconds / sum(job["seconds"] for job in taken) < 5  # the machine of the rates is another one, or busier
+
+    left = cost.estimate(load(arguments).jobs, cost.read_rates(cost.RATES), 2).jobs
+    assert not [priced.job.name for priced in left if priced.job.reason]
