@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from bench.planning import planning
 from thorax import config, store
 from thorax.batches import LabelledImages, training_batches
 
@@ -290,7 +291,7 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-CASES = {case.__name__: case for case in (augment_ratio, feed_ratio, decode_ratio, resume_overhead, size)}
+CASES = {case.__name__: case for case in (augment_ratio, feed_ratio, decode_ratio, resume_overhead, size, planning)}
 SIZES = {"one-ingest": one_ingest, "one-split": one_split, "one-metrics": one_metrics}
 
 
