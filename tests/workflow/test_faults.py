@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import yaml
 
+from thorax.datasets import padchest
+
 from .conftest import CASES, REPOSITORY, command, environment, snakemake
 
 pytestmark = pytest.mark.slow
@@ -297,14 +299,15 @@ def test_damaged_intermediate_files(tiny_run, tiny_copy):
 
 def test_files_dated_in_the_future(tiny_run, tiny_copy):
     later = time.time() + 4 * 365 * 86400
-    for name in ("results/metrics/tiny.parquet", "results/labels/tiny-specific.parquet"):
+    for name in (f"data/tiny/{padchest.METADATA[0]}", "results/metrics/tiny.parquet"):
         os.utime(tiny_copy / name, (later, later))
     assert "Nothing to be done" in run(tiny_copy).stdout
     refused = run(tiny_copy, "--forcerun", "tables")
     assert refused.returncode != 0
-    assert_sentence(refused.stdout, "results/labels/tiny-specific.parquet", "is dated in the future", "touch")
-    for name in ("results/metrics/tiny.parquet", "results/labels/tiny-specific.parquet"):
-        (tiny_copy / name).touch()
+    assert_sentence(
+        refused.stdout, f"data/tiny/{padchest.METADATA[0]} is dated in the future (2 in all): ", "correct the clock"
+    )
+    subprocess.run(re.search(r"type `(find .*)`, then", refused.stdout)[1], shell=True, cwd=tiny_copy, check=True)
     finish(tiny_copy, "--forcerun", "tables")
     assert_same(tiny_copy, tiny_run)
     assert "Nothing to be done" in run(tiny_copy).stdout

@@ -142,7 +142,7 @@ def refuse_future_dates():
     if late := sorted({str(path) for path in files if path.stat().st_mtime > time.time() + 60}):
         places = shlex.join(dict.fromkeys(path if Path(path) in read else Path(path).parts[0] for path in late))
         raise WorkflowError(
-            f"{late[0]} is dated in the future ({len(late)} such files): correct the clock if it is wrong, type "
+            f"{late[0]} is dated in the future ({len(late)} in all): correct the clock if it is wrong, type "
             f"`find {places} -newermt now -exec touch {{}} +`, then the same command again."
         )
 
