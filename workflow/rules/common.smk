@@ -2,16 +2,13 @@ import json
 import os
 import re
 import shlex
-import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
-from thorax import datasets, manifest, phantom
+from thorax import datasets, manifest
 from thorax.backbones import BACKBONES
 from thorax.backbones import find as find_backbone
 from thorax.config import Config
@@ -108,77 +105,6 @@ def code(verb):
 def made_here(path):
     """Whether a path lies in a phantom, which the workflow makes itself."""
     return any(Path(root) in Path(path).parents for root in phantom_roots)
-
-
-def refuse_missing_archives():
-    """Say what is missing and how to get it, before any job starts.
-
-    A phantom must not be made where somebody keeps files: Snakemake deletes what a job is about to make.
-    """
-    for name in sorted({dataset_of(experiment) for experiment in study.run}):
-        dataset = study.datasets[name]
-        if dataset.phantom:
-            try:
-                phantom.refuse_foreign_files(Path(dataset.root))
-            except ThoraxError as error:
-                raise WorkflowError(str(error))
-        elif not dataset.download and (missing := datasets.absence(dataset)):
-            raise WorkflowError(missing)
-    for name in sorted({study.image_sets[study.experiments[experiment].image_set].segmenter or "" for experiment in study.run}):
-        pairs = study.segmenters[name].pairs if name else ""
-        if name and not made_before_pairs(name) and not Path(pairs, "pairs.csv").is_file():
-            raise WorkflowError(
-                f"segmenters.{name}: {pairs}/pairs.csv is not there: put radiographs with lung masks into {pairs} (see "
-                "docs/data.md), or have published ones fetched (download: [montgomery]), or run `make demo`, which needs no data."
-            )
-
-
-def refuse_future_dates():
-    """Results look older than such an input, so Snakemake would fail each job that reads it, at the job's end."""
-    run_datasets = [study.datasets[dataset_of(experiment)] for experiment in study.run]
-    read = [file for dataset in run_datasets for file in map(Path, datasets.metadata_files(dataset))]
-    read += [Path(segmenter.pairs) / "pairs.csv" for segmenter in study.segmenters.values()]
-    files = [path for path in (*Path("results").rglob("*"), *Path("resources").rglob("*"), *read) if path.is_file()]
-    if late := sorted({str(path) for path in files if path.stat().st_mtime > time.time() + 60}):
-        places = shlex.join(dict.fromkeys(path if Path(path) in read else Path(path).parts[0] for path in late))
-        raise WorkflowError(
-            f"{late[0]} is dated in the future ({len(late)} in all): correct the clock if it is wrong, type "
-            f"`find {places} -newermt now -exec touch {{}} +`, then the same command again."
-        )
-
-
-def refuse_orphans():
-    """Jobs outlive a Snakemake that was ended by kill -9, and nobody would take note of what they still write."""
-    for process in Path(os.sep, "proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended, or is another user's
-            words = words_of(process)
-            if "thorax" in words[:2] and (process / "cwd").readlink() == Path.cwd() and not has_snakemake(process):
-                raise WorkflowError(
-                    f"{' '.join(words[words.index('thorax') :][:2])} (process {process.name}) is at work in this folder, and no "
-                    f"Snakemake waits for it: wait until it has ended, or end it (kill {process.name}), then type the same command "
-                    "again."
-                )
-
-
-def words_of(process):
-    """The command line of a process of /proc; paths are cut down to their names."""
-    return [word.rpartition(os.sep)[2] for word in (process / "cmdline").read_text(errors="replace").split("\0")]
-
-
-def has_snakemake(process):
-    """Whether a process of /proc descends from a Snakemake."""
-    while process.name not in ("0", "1"):
-        if "snakemake" in words_of(process)[:3]:
-            return True
-        process = process.with_name((process / "stat").read_text().rpartition(")")[2].split()[1])
-    return False
-
-
-def say_how_to_go_on():
-    print(
-        "What is finished stays. Remove the cause named above (each job's log is under logs/), then type the same command again.",
-        file=sys.stderr,
-    )
 
 
 def dataset_of(experiment):
