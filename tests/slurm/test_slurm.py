@@ -77,7 +77,7 @@ def at_work(slurm: Slurm, run: Run, folder: Path, members: str) -> list[str]:
     found = []
     for member in members.split():
         jobs, log = training_jobs(slurm, run, member), log_of(folder, member)
-        if jobs and jobs[-1].state == "RUNNING" and re.search(r"^epoch \d+/500:", log, re.MULTILINE):
+        if jobs and jobs[-1].state == "RUNNING" and re.search(r"^epoch \d+/400:", log, re.MULTILINE):
             for_the_first_time = len(jobs) == 1 and jobs[0].restarts == 0
             found += [member] if for_the_first_time or GOING_ON.search(log) else []
     return found
@@ -177,14 +177,13 @@ def story(slurm, finished, tmp_path_factory) -> Story:
         last = ({"first", "second", "third"} - {one, other}).pop()
         told.members = {"preempted": one, "cancelled": one, "limited": other, "down": last}
 
-        limited = training_jobs(slurm, run, other)[-1]
-        slurm.as_root("scontrol", "update", f"JobId={limited.number}", "TimeLimit=1")
-        run.until(lambda: training_jobs(slurm, run, other)[0].state != "RUNNING")
+        limited = training_jobs(slurm, run, other)[-1].number
+        slurm.ask("scancel", "--signal=STOP", limited)  # Slurm looks at time limits every 30 s: it must not end before
+        slurm.as_root("scontrol", "update", f"JobId={limited}", "TimeLimit=1")
 
         preempted = training_jobs(slurm, run, one)[-1]
-        slurm.ask(
-            "sbatch", "--partition=urgent", "--gpus=1", f"--nodelist={preempted.node}", "--output=/dev/null", "--wrap=true"
-        )
+        urgent = ("--partition=urgent", "--gpus=1", f"--nodelist={preempted.node}")
+        slurm.ask("sbatch", *urgent, "--output=/dev/null", "--wrap=true")
         run.until(lambda: training_jobs(slurm, run, one)[-1].restarts == 1)
 
         run.until(lambda: at_work(slurm, run, folder, last))
