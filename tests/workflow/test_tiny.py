@@ -159,8 +159,9 @@ def test_the_cost_that_is_foretold_is_what_the_run_took(tiny_run, tmp_path, monk
         for folder in (tiny_run / "results").iterdir()
     }
     assert sum(summary["result_bytes"].values()) == pytest.approx(sum(on_disk.values()), rel=0.2)
+    on_disk["figures"] += on_disk.pop("notebooks")  # a job's files of several folders are counted in the first
     for kind in ("ingested", "lungs", "images", "models", "figures"):
-        assert summary["result_bytes"][kind] == pytest.approx(on_disk[kind], rel=0.35), kind
+        assert summary["result_bytes"][kind] == pytest.approx(on_disk[kind], rel=0.2), kind
     seconds = sum(priced.seconds for priced in foretold.jobs)
     assert 0.2 < seconds / sum(job["seconds"] for job in taken) < 5  # the machine of the rates is another one, or busier
 
