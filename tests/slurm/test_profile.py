@@ -36,10 +36,10 @@ def test_the_paper_is_few_jobs_of_slurm_and_its_trainings_are_in_no_group(tmp_pa
     done = snakemake(tmp_path, "--profile", PROFILE.parent, "--cores", "8", "--dry-run", config=REPOSITORY / "config.yaml")
     assert done.returncode == 0, done.stdout[-3000:]
     groups = re.findall(r"^\[.+\] Group job (\w+)", done.stdout, re.MULTILINE)
-    assert {name: groups.count(name) for name in groups} == {"audit": 1, "labels": 1, "shards": 8, "results": 2, "pages": 1}
+    assert {name: groups.count(name) for name in groups} == {"archive": 1, "audit": 1, "labels": 1, "shards": 8, "results": 2, "pages": 1}
     alone = re.findall(r"^Job \d+: (\w+)", done.stdout, re.MULTILINE)
     assert alone.count("Training") == 11  # ten networks and the segmenter
-    assert len(groups) + len(alone) - alone.count("Downloading") - alone.count("Fetching") == 45
+    assert len(groups) + len(alone) - alone.count("Downloading") - alone.count("Fetching") == 46
 
 
 def test_without_slurm_s_commands_a_killed_run_is_not_taken_over_in_silence(tmp_path, monkeypatch):
