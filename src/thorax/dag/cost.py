@@ -277,6 +277,8 @@ def text(found: Estimate, summary: dict[str, dict[str, Any]]) -> str:
     used = {rates["networks"][name]["device"] for name in rates["networks"]}
     device = ", ".join(sorted(used)) if used != {"CPU"} else "no GPU"
     lines = [f"rates: {machine['cpu']}, {machine['cores']} cores, {device}"]
+    if "note" in rates:
+        lines.append(rates["note"])
     if used == {"CPU"}:
         lines.append(
             f"A GPU here is a machine with these {machine['cores']} cores. On a GPU node type `python -m bench rates --out rates.json`, "
