@@ -4,6 +4,7 @@ Each verb imports what it needs only when it is called, so that a table starts w
 """
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -57,6 +58,9 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"thorax: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever reads has seen enough, as in `thorax cost | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except Exception as error:  # the last resort: a defect of ours, said in one line
         if arguments.debug:
             raise

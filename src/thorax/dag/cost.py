@@ -75,12 +75,8 @@ def show(arguments: Sequence[str], rates: Path | None = None, cores_per_gpu: int
     """The cost of what `snakemake ARGUMENTS` makes, as text for people or as JSON.
 
     Raises:
-        ThoraxError: the workflow cannot be read, the arguments leave out a part of its targets, the rates lack something, or the
-            size of a data set is not known.
+        ThoraxError: the workflow cannot be read, the rates lack something, or the size of a data set is not known.
     """
-    for option in ("--until", "-U", "--omit-from", "-O"):
-        if option in arguments:
-            raise ThoraxError(f"the cost is that of whole targets: name the files that you want instead of {option}.")
     measured = read_rates(rates or RATES)
     found = estimate(load(arguments or ARGUMENTS).jobs, measured, cores_per_gpu)
     summary = {"all": summarise(found.jobs, cores_per_gpu)}

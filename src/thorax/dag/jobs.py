@@ -57,6 +57,9 @@ def load(arguments: Sequence[str]) -> Dag:
     """
     from snakemake import cli, workflow
 
+    for option in ("--until", "-U", "--omit-from", "-O"):  # the DAG holds the jobs that these leave out all the same
+        if option in arguments:
+            raise ThoraxError(f"all jobs of the targets are meant here: name the files that you want instead of {option}.")
     found: list[Dag] = []
 
     def keep(self: Any) -> None:
