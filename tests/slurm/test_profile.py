@@ -36,7 +36,14 @@ def test_the_paper_is_few_jobs_of_slurm_and_its_trainings_are_in_no_group(tmp_pa
     done = snakemake(tmp_path, "--profile", PROFILE.parent, "--cores", "8", "--dry-run", config=REPOSITORY / "config.yaml")
     assert done.returncode == 0, done.stdout[-3000:]
     groups = re.findall(r"^\[.+\] Group job (\w+)", done.stdout, re.MULTILINE)
-    assert {name: groups.count(name) for name in groups} == {"archive": 1, "audit": 1, "labels": 1, "shards": 8, "results": 2, "pages": 1}
+    assert {name: groups.count(name) for name in groups} == {
+        "archive": 1,
+        "audit": 1,
+        "labels": 1,
+        "shards": 8,
+        "results": 2,
+        "pages": 1,
+    }
     alone = re.findall(r"^Job \d+: (\w+)", done.stdout, re.MULTILINE)
     assert alone.count("Training") == 11  # ten networks and the segmenter
     assert len(groups) + len(alone) - alone.count("Downloading") - alone.count("Fetching") == 46

@@ -259,7 +259,7 @@ def test_rates_that_are_something_else_are_one_sentence(capsys, monkeypatch, tmp
 
 def test_a_part_of_the_targets_is_refused(capsys):
     assert main(["cost", "--", "--cores", "8", "--until", "split"]) == 1
-    text = "thorax: the cost is that of whole targets: name the files that you want instead of --until.\n"
+    text = "thorax: all jobs of the targets are meant here: name the files that you want instead of --until.\n"
     assert capsys.readouterr().err == text
 
 
