@@ -127,6 +127,12 @@ def only_one(target: Path) -> Iterator[None]:
         except BlockingIOError as error:
             os.close(descriptor)
             raise ThoraxError(f"{target} is being made by another process: wait until that one has ended.") from error
+        except OSError as error:
+            os.close(descriptor)
+            raise ThoraxError(
+                f"{lock} cannot be locked ({error.strerror}), so that two processes on one file would not be noticed: work on "
+                "another file system."
+            ) from error
         if held:  # else its holder removed it between the two calls
             break
         os.close(descriptor)

@@ -1,5 +1,7 @@
 """Files are whole or absent."""
 
+import errno
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -208,3 +210,20 @@ class TestShards:
     def test_arrays_of_something_else_are_refused(self, tmp_path, shapes, words):
         with pytest.raises(ThoraxError, match=words):
             store.open_packed(self.TABLE, self.paths(tmp_path, shapes))
+
+
+def test_one_process_at_a_time(tmp_path, monkeypatch):
+    with store.only_one(tmp_path / "state"), pytest.raises(ThoraxError, match="state is being made by another process"):
+        with store.only_one(tmp_path / "state"):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(store.fcntl, "flock", no_locks)
+    with (
+        pytest.raises(ThoraxError, match=r"state\.lock cannot be locked \(No locks available\)"),
+        store.only_one(tmp_path / "state"),
+    ):
+        pass
