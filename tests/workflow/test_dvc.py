@@ -58,7 +58,7 @@ def recorded(tiny_run, tmp_path_factory) -> Path:
     """A clone with the tiny run's results, made with snakemake and versioned with thorax record. Copy it before changing it."""
     clone = tmp_path_factory.mktemp("clone") / "thorax"
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", ":!results"],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

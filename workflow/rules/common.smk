@@ -97,8 +97,12 @@ def settings(block, *fields):
     return json.dumps(block.model_dump(mode="json", include=set(fields) or None), sort_keys=True)
 
 
+steps_verbs = {"download"}  # what the rules' jobs run; `code` adds to it
+
+
 def code(verb):
     """The digest of a verb's code as a parameter, so that changed code reruns what it feeds and an edited comment does not."""
+    steps_verbs.add(verb)
     return lambda wildcards: digest(verb)
 
 

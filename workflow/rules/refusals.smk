@@ -47,9 +47,10 @@ def refuse_orphans():
     for process in Path(os.sep, "proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or is another user's
             words = words_of(process)
-            if "thorax" in words[:2] and (process / "cwd").readlink() == Path.cwd() and not has_snakemake(process):
+            verb = words[words.index("thorax") + 1] if "thorax" in words[:2] else ""
+            if verb in steps_verbs and (process / "cwd").readlink() == Path.cwd() and not has_snakemake(process):
                 raise WorkflowError(
-                    f"{' '.join(words[words.index('thorax') :][:2])} (process {process.name}) is at work in this folder, and no "
+                    f"thorax {verb} (process {process.name}) is at work in this folder, and no "
                     f"Snakemake waits for it: wait until it has ended, or end it (kill {process.name}), then type the same command "
                     "again."
                 )
