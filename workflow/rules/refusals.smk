@@ -17,6 +17,11 @@ def refuse_missing_archives():
                 phantom.refuse_foreign_files(Path(dataset.root))
             except ThoraxError as error:
                 raise WorkflowError(str(error))
+            table = datasets.metadata_file(dataset)
+            if Path(made_before(name)).is_file() and not table.is_file():
+                raise WorkflowError(
+                    f"{table}, made by the workflow, is gone: remove {made_before(name)} too, so that both are made anew."
+                )
         elif not dataset.download and (missing := datasets.absence(dataset)):
             raise WorkflowError(missing)
     for name in sorted({study.image_sets[study.experiments[experiment].image_set].segmenter or "" for experiment in study.run}):

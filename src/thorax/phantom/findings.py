@@ -338,3 +338,44 @@ DRAW: dict[str, Callable[[Scene, Chest, Finding], list[Outline]]] = {
     "pacemaker": _pacemaker,
     "sternotomy": _sternotomy,
 }
+
+# What the other archives call a finding, by its severity (from, below). Archives with few labels have no name for some:
+# an image of a scoliosis alone is No Finding there. Nothing that is drawn stands for a pneumothorax or a fracture.
+OTHER_NAMES: tuple[tuple[str, float, float, tuple[str, ...], tuple[str, ...]], ...] = (
+    # PadChest, from, below, NIH ChestX-ray14, CheXpert
+    ("COPD signs", 0.0, 1.0, ("Emphysema",), ()),
+    ("cardiomegaly", 0.0, 1.0, ("Cardiomegaly",), ("Cardiomegaly",)),
+    ("aortic elongation", 0.0, 1.0, (), ("Enlarged Cardiomediastinum",)),
+    ("nodule", 0.0, 0.5625, ("Nodule",), ("Lung Lesion",)),
+    ("nodule", 0.5625, 1.0, ("Mass",), ("Lung Lesion",)),  # 3 cm across and more
+    ("calcified granuloma", 0.0, 1.0, ("Nodule",), ("Lung Lesion",)),
+    ("alveolar pattern", 0.0, 0.4, ("Infiltration",), ("Lung Opacity",)),
+    ("alveolar pattern", 0.4, 0.7, ("Consolidation", "Infiltration"), ("Consolidation", "Lung Opacity")),
+    ("alveolar pattern", 0.7, 1.0, ("Consolidation", "Pneumonia"), ("Consolidation", "Lung Opacity", "Pneumonia")),
+    ("interstitial pattern", 0.0, 0.5, ("Fibrosis",), ("Lung Opacity",)),
+    ("interstitial pattern", 0.5, 1.0, ("Edema",), ("Edema", "Lung Opacity")),
+    ("pleural effusion", 0.0, 1.0, ("Effusion",), ("Pleural Effusion",)),
+    ("costophrenic angle blunting", 0.0, 1.0, ("Pleural_Thickening",), ("Pleural Other",)),
+    ("laminar atelectasis", 0.0, 1.0, ("Atelectasis",), ("Atelectasis",)),
+    ("hiatal hernia", 0.0, 1.0, ("Hernia",), ()),
+    ("pacemaker", 0.0, 1.0, (), ("Support Devices",)),
+    ("sternotomy", 0.0, 1.0, (), ("Support Devices",)),
+)
+
+
+def nih_labels(finding: Finding) -> tuple[str, ...]:
+    """What NIH ChestX-ray14 calls a finding; nothing where it has no name for it."""
+    return next((nih for nih, _ in _other_names(finding)), ())
+
+
+def chexpert_labels(finding: Finding) -> tuple[str, ...]:
+    """What CheXpert calls a finding; nothing where it has no name for it."""
+    return next((chexpert for _, chexpert in _other_names(finding)), ())
+
+
+def _other_names(finding: Finding) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    return [
+        (nih, chexpert)
+        for label, low, high, nih, chexpert in OTHER_NAMES
+        if label == finding.label and low <= min(finding.severity, 0.999) < high
+    ]
