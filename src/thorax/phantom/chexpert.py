@@ -11,7 +11,7 @@ from thorax import config
 from thorax.datasets.chexpert import LABELS, METADATA, VALIDATION
 from thorax.phantom import patients, render
 from thorax.phantom.findings import chexpert_labels
-from thorax.phantom.forms import FRONTAL, Form, first_days, with_more_ap
+from thorax.phantom.forms import FRONTAL, Form, first_days, with_more_ap, with_pneumothorax
 from thorax.phantom.patients import Picture
 
 FIRST_PATIENT = config.FIRST_CHEXPERT_PHANTOM
@@ -54,7 +54,7 @@ def pictures(settings: config.Phantom) -> tuple[Picture, ...]:
         part = "valid" if picture.patient.number in checked else "train"
         side = "lateral" if picture.view == "L" else "frontal"
         name = f"{part}/{study}/view{picture.image + 1}_{side}.jpg"
-        taken = with_more_ap(settings, picture, AP_SHARE)
+        taken = with_pneumothorax(settings, with_more_ap(settings, picture, AP_SHARE))
         found.append(replace(taken, patient=patient, image_id=name, study_id=study, folder="."))
     return tuple(found)
 

@@ -9,9 +9,10 @@ import pandas as pd
 
 from thorax import config
 from thorax.phantom.findings import Finding
-from thorax.phantom.patients import Picture
+from thorax.phantom.patients import FOCAL, PLEURAL, Picture
 
-VIEWS = 21  # stream of random numbers
+VIEWS, PNEUMOTHORAX = range(21, 23)  # streams of random numbers
+PNEUMOTHORACES = 0.08  # share of the studies that have one, before those where something else would hide it
 FRONTAL = ("PA", "AP")
 
 
@@ -40,6 +41,18 @@ def with_more_ap(settings: config.Phantom, picture: Picture, share: float) -> Pi
         return replace(picture, view="AP")
     rng = np.random.default_rng([settings.seed, VIEWS, picture.patient.number, picture.study])
     return replace(picture, view="AP") if picture.view == "PA" and rng.uniform() < share else picture
+
+
+def with_pneumothorax(settings: config.Phantom, picture: Picture) -> Picture:
+    """A picture of a hospital where some studies show a pneumothorax, on a side without any other local finding."""
+    rng = np.random.default_rng([settings.seed, PNEUMOTHORAX, picture.patient.number, picture.study])
+    chance, number, severity, left = rng.uniform(), int(rng.integers(2**31)), rng.uniform(), rng.uniform() < 0.5
+    beside = {finding.side for finding in picture.findings if finding.label in FOCAL}
+    free = [side for side in ((1, -1) if left else (-1, 1)) if side not in beside]
+    hidden = 0 in beside or any(finding.label in PLEURAL for finding in picture.findings)
+    if chance >= PNEUMOTHORACES or hidden or not free:
+        return picture
+    return replace(picture, findings=(*picture.findings, Finding("pneumothorax", number, float(severity), free[0], 0.0)))
 
 
 def first_days(pictures: tuple[Picture, ...]) -> dict[int, int]:

@@ -11,7 +11,7 @@ from thorax import config
 from thorax.datasets.nih import BOXES, METADATA, OFFICIAL_LISTS
 from thorax.phantom import patients, render
 from thorax.phantom.findings import nih_labels
-from thorax.phantom.forms import FRONTAL, Form, first_days, png, with_more_ap
+from thorax.phantom.forms import FRONTAL, Form, first_days, png, with_more_ap, with_pneumothorax
 from thorax.phantom.patients import Picture
 
 NO_FINDING = "No Finding"
@@ -21,7 +21,7 @@ TEST_SHARE = 0.23  # as in the archive
 FOUR_CHANNELS = 0.005  # share of the files that were saved with colour and opacity, as in the archive; at least two
 BOX_PIXELS = 1024
 # The findings that the archive has boxes of, and what its table of boxes calls them
-BOXED = {name: name for name in ("Atelectasis", "Cardiomegaly", "Effusion", "Mass", "Nodule", "Pneumonia")} | {
+BOXED = {name: name for name in ("Atelectasis", "Cardiomegaly", "Effusion", "Mass", "Nodule", "Pneumonia", "Pneumothorax")} | {
     "Infiltration": "Infiltrate"
 }
 LISTS, FILES, DEVICE = range(30, 33)  # streams of random numbers
@@ -38,7 +38,7 @@ def pictures(settings: config.Phantom) -> tuple[Picture, ...]:
         patient = replace(picture.patient, patient_id=str(FIRST_PATIENT + picture.patient.number))
         number = follow_ups.get(picture.patient.number, 0)
         follow_ups[picture.patient.number] = number + 1
-        taken = with_more_ap(settings, picture, AP_SHARE)
+        taken = with_pneumothorax(settings, with_more_ap(settings, picture, AP_SHARE))
         name = f"{int(patient.patient_id):08d}_{number:03d}.png"
         study = f"{patient.patient_id}_{number}"
         found.append(replace(taken, patient=patient, image_id=name, study_id=study, folder="images"))
