@@ -62,7 +62,7 @@ class Phantom(Block):
     """An archive that is made instead of found: synthetic radiographs in the on-disk form of `archive`."""
 
     patients: int = Field(ge=4, description="number of patients; about half have more than one study")
-    height: int = Field(640, ge=128, description="rows of a stored image before pose and build vary them")
+    height: int = Field(640, ge=128, description="rows of a stored image before pose and build vary them; nih: its side")
     seed: Seed = Field(0, description="same seed, same bytes")
 
 
