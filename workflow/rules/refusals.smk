@@ -20,7 +20,8 @@ def refuse_missing_archives():
             table = datasets.metadata_file(dataset)
             if Path(made_before(name)).is_file() and not table.is_file():
                 raise WorkflowError(
-                    f"{table}, made by the workflow, is gone: remove {made_before(name)} too, so that both are made anew."
+                    f"The synthetic archive in {dataset.root} lacks {table.name}: remove {made_before(name)} too, so that it is "
+                    "made anew."
                 )
         elif not dataset.download and (missing := datasets.absence(dataset)):
             raise WorkflowError(missing)
