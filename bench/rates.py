@@ -170,8 +170,7 @@ def time_at_scale(quick: bool) -> dict[str, float]:
     """
     import pandas as pd
 
-    from thorax import baseline, config, datasets, labels, metrics, store
-    from thorax.phantom import metadata
+    from thorax import baseline, config, datasets, labels, metrics, phantom, store
     from thorax.stratify import StratifiedGroupSplit
 
     count = 2_000 if quick else 20_000
@@ -191,7 +190,7 @@ def time_at_scale(quick: bool) -> dict[str, float]:
         packed, rows = store.PackedImages([array]), np.arange(count) % 500
         took = cpu_seconds(lambda: baseline.fit_predict(baseline.tiny_images(packed, 0 * rows, rows), matrix, train))
         found["baseline"] = took / matrix.size
-        metadata.table(config.Phantom(patients=100)).to_csv(Path(folder, datasets.ARCHIVES["padchest"].metadata[0]))
+        phantom.write_tables(config.Phantom(patients=100), Path(folder))
         block = config.Dataset(archive="padchest", root=folder)
         datasets.make_catalog(block, Path(folder, "c.parquet"), Path(folder, "b.parquet"))
         one = pd.read_parquet(Path(folder, "c.parquet"))

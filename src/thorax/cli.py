@@ -89,7 +89,7 @@ def _download(a: Arguments) -> None:
 def _phantom(a: Arguments) -> None:
     from thorax import phantom
 
-    phantom.make_archive(_settings(a, config.Phantom), a.root, a.threads)
+    phantom.make_archive(_settings(a, config.Phantom), a.root, a.threads, a.archive)
 
 
 def _manifest(a: Arguments) -> None:
@@ -346,7 +346,10 @@ def _parser() -> argparse.ArgumentParser:
         ("--list", {"action": "store_true", "help": "show the files with length, checksum, terms and page, and fetch nothing"}),
         _path("--out", "CSV of files, lengths and checksums, to write", required=False),
     )  # fmt: skip
-    verb("phantom", _phantom, "make an archive of synthetic radiographs", settings, _path("--root", "folder to make"), threads)
+    verb(
+        "phantom", _phantom, "make an archive of synthetic radiographs", settings, _path("--root", "folder to make"), threads,
+        ("--archive", {**archive[1], "required": False, "default": "padchest", "help": "whose form it has (default padchest)"}),
+    )  # fmt: skip
     verb(
         "manifest", _manifest, "list what an archive's folder holds, with a digest of every file",
         _path("--root", "the archive's folder"), _path("--out", "manifest to write"),

@@ -14,6 +14,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from thorax.errors import ThoraxError
 
+FIRST_CHEXPERT_PHANTOM = 70_001  # number of a phantom's first patient; CheXpert's have five digits and end at 65,240
 REFUSED = "refused"  # the type of this module's own errors, whose text already shows the value
 
 
@@ -58,10 +59,10 @@ class Block(BaseModel):
 
 
 class Phantom(Block):
-    """An archive that is made instead of found: synthetic radiographs in PadChest's own on-disk form."""
+    """An archive that is made instead of found: synthetic radiographs in the on-disk form of `archive`."""
 
     patients: int = Field(ge=4, description="number of patients; about half have more than one study")
-    height: int = Field(640, ge=128, description="rows of a stored image before pose and build vary them")
+    height: int = Field(640, ge=128, description="rows of a stored image before pose and build vary them; nih: its side")
     seed: Seed = Field(0, description="same seed, same bytes")
 
 
@@ -85,6 +86,17 @@ class Dataset(Block):
             raise ValueError(f"download: true is for archive nih only; `thorax download {self.archive}` says how to get yours")
         if self.download and self.phantom is not None:
             raise ValueError("download: true and phantom exclude each other")
+        return self
+
+    @model_validator(mode="after")
+    def _phantom_is_possible(self) -> "Dataset":
+        if self.phantom is None:
+            return self
+        if self.archive == "own":
+            raise ValueError("a phantom has the form of archive padchest, nih or chexpert, not of own")
+        most = 100_000 - FIRST_CHEXPERT_PHANTOM
+        if self.archive == "chexpert" and self.phantom.patients > most:
+            raise ValueError(f"a phantom in CheXpert's form has at most {most} patients, as its numbers have five digits")
         return self
 
 
@@ -373,7 +385,8 @@ class Config(Block):
         first: dict[str, str] = {}
         for key, dataset in self.datasets.items():
             other = first.setdefault(dataset.root, key)
-            if self.datasets[other].phantom != dataset.phantom:
+            before = self.datasets[other]
+            if before.phantom != dataset.phantom or (dataset.phantom and before.archive != dataset.archive):
                 text = f"{dataset.root!r} is also the root of datasets.{other}, with other phantom settings"
                 raise _refusal(text, "datasets", key, "root")
         return self

@@ -89,6 +89,12 @@ CNN = {"backbone": "cnn"}
             ("datasets", "more", {"archive": "padchest", "root": "data/tiny/"}),
             "datasets.more.root: 'data/tiny' is also the root",
         ),
+        (("datasets", "more", {**TINY_DATA, "archive": "nih"}), "datasets.more.root: 'data/tiny' is also the root"),
+        (("datasets", "tiny", "archive", "own"), "datasets.tiny: a phantom has the form of archive padchest, nih or chexpert"),
+        (
+            ("datasets", "more", {"archive": "chexpert", "root": "data/more", "phantom": {"patients": 30_000}}),
+            "datasets.more: a phantom in CheXpert's form has at most 29999 patients",
+        ),
         (("datasets", "tiny", "root", "data/{x}"), "datasets.tiny.root: a folder needs a name without { and }"),
         (
             ("splits", "tiny-pa", "label_sets", ["tiny-specific"] * 2),

@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thorax import catalog, datasets, store
 from thorax.cli import main
+from thorax.config import Phantom
 from thorax.dag import cost, schedule, sizes
 from thorax.dag.jobs import load
 from thorax.dag.schedule import Task
 from thorax.errors import ThoraxError
+from thorax.phantom import shapes
 
 ROOT = Path(__file__).parents[2]
 
@@ -277,3 +280,36 @@ def test_the_page_says_what_was_measured_and_json_has_the_same_figures(capsys, m
     assert [len(line.split("  ")) > 1 for line in page.splitlines() if line.startswith("training")] == [True]
     assert figures["all"]["phases"]["training"]["jobs"] == 5 + 5  # and the weights of each
     assert figures["left"]["jobs"] <= figures["all"]["jobs"]
+
+
+def test_one_rule_makes_phantoms_of_every_form_and_their_cost_is_known(tmp_path, monkeypatch):
+    study = yaml.safe_load((ROOT / "tests" / "workflow" / "tiny" / "config.yaml").read_text())
+    for name, views in {"nih": ["PA", "AP"], "chexpert": ["PA", "AP", "Lateral"]}.items():
+        phantom = {"patients": 60, "height": 128, "seed": 3}
+        study["datasets"][name] = {"archive": name, "root": f"data/{name}", "views": views, "phantom": phantom}
+        study["label_sets"][name] = {"dataset": name, "views": views, "min_images": 5, "without_class": "keep"}
+        study["splits"][name] = {"label_sets": [name]}
+        pairs = {"pairs": f"data/{name}/lung_masks", "train_patients_of": name}
+        study["segmenters"][name] = {**study["segmenters"]["tiny-lungs"], **pairs}
+        study["image_sets"][name] = {"dataset": name, "size": 32, "crop": "lungs", "segmenter": name}
+        parts = {"label_set": name, "split": name, "image_set": name}
+        study["experiments"][name] = {**study["experiments"]["tiny"], **parts}
+        study["run"].append(name)
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text(yaml.safe_dump(study))
+    jobs = load(["--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml", "--cores", "2"]).jobs
+    made = {job.params["archive"]: job for job in jobs if job.rule == "phantom"}
+    assert {archive: job.wildcards["phantom_root"] for archive, job in made.items()} == {
+        "padchest": "data/tiny", "nih": "data/nih", "chexpert": "data/chexpert"
+    }  # fmt: skip
+    for job in made.values():
+        assert set(job.outputs) == {f"{job.wildcards['phantom_root']}/{name}" for name in ("boxes.csv", "lung_masks/pairs.csv")}
+    known = sizes.Sizes(jobs)
+    drawn = sum(row.rows * row.columns for row in shapes(Phantom(patients=60, height=128, seed=3), "chexpert").itertuples())
+    assert known.work(made["chexpert"]) == pytest.approx(drawn / 1e6)
+    assert known.archive("nih").megapixels == pytest.approx(128 * 128 / 1e6)
+    assert known.archive("nih").images == known.archive("nih").rows > 60  # every one is frontal
+    assert 8 <= known.label_set("nih").classes <= 14
+    assert known.label_set("chexpert").images == known.archive("chexpert").rows
+    estimated = cost.estimate(jobs, cost.read_rates(cost.RATES), 8)
+    assert sum(priced.job.rule == "phantom" for priced in estimated.jobs) == 3

@@ -130,3 +130,16 @@ def test_a_phantom_is_not_made_over_somebodys_files(tmp_path):
     assert done.returncode != 0
     assert "data/tiny holds files that were not made by the phantom" in done.stdout
     assert precious.read_text() == "years of work"
+
+
+def test_a_phantom_without_its_metadata_table_is_not_taken_for_whole(tmp_path):
+    from thorax.datasets import padchest
+
+    root = tmp_path / "data" / "tiny"
+    root.mkdir(parents=True)
+    for name in ("phantom.json", "boxes.csv"):
+        (root / name).write_text("{}")
+    done = snakemake(tmp_path, "--cores", "1", config=TINY)
+    assert done.returncode != 0
+    assert f"data/tiny lacks {padchest.METADATA[0]}: remove data/tiny/boxes.csv too, so that it is made anew." in done.stdout
+    assert not (tmp_path / "results" / "catalog").exists()

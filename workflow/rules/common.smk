@@ -106,6 +106,11 @@ def code(verb):
     return lambda wildcards: digest(verb)
 
 
+def phantom_in(root):
+    """The data set whose phantom is made in this folder; where several share it, they agree on archive and settings."""
+    return next(dataset for dataset in study.datasets.values() if dataset.phantom and dataset.root == root)
+
+
 def made_here(path):
     """Whether a path lies in a phantom, which the workflow makes itself."""
     return any(Path(root) in Path(path).parents for root in phantom_roots)
@@ -121,10 +126,13 @@ def split_dataset(split):
 
 
 def made_before(dataset):
-    """What the workflow makes before an archive can be looked at; nothing for one that is simply there."""
+    """What the workflow makes before an archive can be looked at; nothing for one that is simply there.
+
+    Of a phantom it is the table of boxes: phantoms of every archive have it, and it is written last.
+    """
     if study.datasets[dataset].download:
         return f"results/raw/{dataset}.files.csv"
-    return str(datasets.metadata_file(study.datasets[dataset])) if study.datasets[dataset].phantom else []
+    return f"{study.datasets[dataset].root}/boxes.csv" if study.datasets[dataset].phantom else []
 
 
 def made_before_pairs(segmenter):

@@ -41,7 +41,6 @@ rule download_pairs:
 
 rule phantom:
     output:
-        metadata=f"{{phantom_root}}/{datasets.ARCHIVES['padchest'].metadata[0]}",
         boxes="{phantom_root}/boxes.csv",
         pairs="{phantom_root}/lung_masks/pairs.csv",
     log:
@@ -53,13 +52,13 @@ rule phantom:
     threads: 8
     params:
         code=code("phantom"),
-        settings=lambda wildcards: settings(
-            next(d.phantom for d in study.datasets.values() if d.phantom and d.root == wildcards.phantom_root)
-        ),
+        archive=lambda wildcards: phantom_in(wildcards.phantom_root).archive,
+        settings=lambda wildcards: settings(phantom_in(wildcards.phantom_root).phantom),
     message:
         "Making an archive of synthetic radiographs in {wildcards.phantom_root}"
     shell:
-        "thorax phantom --settings {params.settings:q} --root {wildcards.phantom_root:q} --threads {threads} > {log:q} 2>&1"
+        "thorax phantom --archive {params.archive} --settings {params.settings:q} --root {wildcards.phantom_root:q}"
+        " --threads {threads} > {log:q} 2>&1"
 
 
 rule manifest:

@@ -17,6 +17,12 @@ def refuse_missing_archives():
                 phantom.refuse_foreign_files(Path(dataset.root))
             except ThoraxError as error:
                 raise WorkflowError(str(error))
+            table = datasets.metadata_file(dataset)
+            if Path(made_before(name)).is_file() and not table.is_file():
+                raise WorkflowError(
+                    f"The synthetic archive in {dataset.root} lacks {table.name}: remove {made_before(name)} too, so that it is "
+                    "made anew."
+                )
         elif not dataset.download and (missing := datasets.absence(dataset)):
             raise WorkflowError(missing)
     for name in sorted({study.image_sets[study.experiments[experiment].image_set].segmenter or "" for experiment in study.run}):

@@ -14,10 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from thorax import audit, config, datasets, labels, store
+from thorax import audit, config, datasets, labels, phantom, store
 from thorax.dag.jobs import Job
 from thorax.errors import ThoraxError
-from thorax.phantom import metadata
 from thorax.phantom.archive import MASKED_PATIENTS
 
 ARCHIVES = Path(datasets.__file__).parents[1] / "data" / "archives.csv"
@@ -194,9 +193,9 @@ class Sizes:
         chosen = published[published["view"].isin(views)]
         megapixels = None
         if settings.root in self.phantoms:
-            table = metadata.table(self.phantoms[settings.root])
-            table = table[table["Projection"].isin(views)]
-            megapixels = float((table["Rows_DICOM"].astype(float) * table["Columns_DICOM"].astype(float)).mean()) / 1e6
+            shapes = phantom.shapes(self.phantoms[settings.root], settings.archive)
+            shapes = shapes[shapes["view"].isin(views)]
+            megapixels = float((shapes["rows"] * shapes["columns"]).mean()) / 1e6
         elif len(chosen) and chosen["megapixels"].notna().all():
             megapixels = float((chosen["megapixels"] * chosen["images"]).sum() / chosen["images"].sum())
         if self._has_catalog(name):
@@ -251,9 +250,8 @@ class Sizes:
         settings = self.datasets[name]
         with tempfile.TemporaryDirectory() as folder:
             if settings.root in self.phantoms:
+                phantom.write_tables(self.phantoms[settings.root], Path(folder), settings.archive)
                 settings = settings.model_copy(update={"root": folder})
-                table = datasets.metadata_file(settings)
-                metadata.table(self.phantoms[self.datasets[name].root]).to_csv(table)
             out = Path(folder, "catalog.parquet")
             datasets.make_catalog(settings, out, Path(folder, "boxes.parquet"))
             return store.read_table(out)
@@ -311,9 +309,8 @@ def _opened_megapixels(sizes: Sizes, job: Job) -> float | None:
 
 
 def _drawn_megapixels(sizes: Sizes, job: Job) -> float:
-    settings = _parsed(job, config.Phantom)
-    table = metadata.table(settings)
-    return float((table["Rows_DICOM"].astype(float) * table["Columns_DICOM"].astype(float)).sum()) / 1e6
+    shapes = phantom.shapes(_parsed(job, config.Phantom), job.params["archive"])
+    return float((shapes["rows"] * shapes["columns"]).sum()) / 1e6
 
 
 def _segmented_megapixels(sizes: Sizes, job: Job) -> float:

@@ -114,7 +114,7 @@ def _stage(job: Job) -> dict[str, Any]:
 
 
 def _tracked_outputs(job: Job) -> tuple[str, ...]:
-    """What DVC versions: the outputs; of the phantom the whole archive, of which Snakemake knows three files."""
+    """What DVC versions: the outputs; of the phantom the whole archive, of which Snakemake knows two files."""
     return (job.wildcards["phantom_root"],) if job.rule == "phantom" else job.outputs
 
 

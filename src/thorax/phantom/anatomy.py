@@ -41,6 +41,7 @@ class Chest:
     aeration: float  # air in the lungs: 1 is usual
     vessels: float  # calibre of the pulmonary vessels
     lift: tuple[float, float] = (0.0, 0.0)  # elevation of the right and left diaphragm
+    collapse: tuple[float, float] = (0.0, 0.0)  # share of the right and left lung's width that a pneumothorax takes at the top
 
 
 def half_width_at(chest: Chest, z: np.ndarray | float) -> np.ndarray:
@@ -61,6 +62,14 @@ def midline_at(chest: Chest, z: np.ndarray) -> np.ndarray:
     """x of the spine's centre at height z: straight, or bowed by a scoliosis with its counter-curve."""
     t = (z - chest.spine_centre) / 9
     return chest.spine_bow * (np.exp(-(t**2)) - 0.45 * np.exp(-((t - 1.75) ** 2)))
+
+
+def collapsed_edge_at(chest: Chest, side: float, z: np.ndarray) -> np.ndarray:
+    """Distance from the midline to the outer border of a lung that a pneumothorax has pushed off the wall, at height z."""
+    share = chest.collapse[int(side > 0)]
+    top = 0.35 * share * chest.height
+    apex = np.sqrt(1 - (1 - np.clip((z - top) / (0.5 * chest.height), 0, 1)) ** 2)
+    return half_width_at(chest, z) * (1 - share * (0.35 + 0.65 * np.clip(1 - z / chest.height, 0, 1))) * apex
 
 
 def dome_at(chest: Chest, u: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""The phantom archive: synthetic chest radiographs in PadChest's own on-disk form.
+"""The phantom archive: synthetic chest radiographs in the on-disk form of PadChest, NIH ChestX-ray14 or CheXpert.
 
-`patients` decides who comes with what, `render` makes one picture, this module writes the archive:
-16-bit PNGs in numbered folders, the metadata table with PadChest's 36 columns and its kinds of dirt, the true box of
-every finding (`boxes.csv`), and true lung masks of some patients (`lung_masks/`). Nothing in it is of a real person.
+`patients` decides who comes with what, `render` makes one picture, `padchest`, `nih` and `chexpert` say how an archive names,
+stores and lists it, and this module writes the files: the images and tables of the archive itself and, in every form, the true
+box of every finding (`boxes.csv`) and true lung masks of some patients (`lung_masks/`). Nothing in it is of a real person.
 """
 
 import json
@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -19,54 +19,93 @@ import pandas as pd
 from tqdm import tqdm
 
 from thorax import config, store
-from thorax.datasets import padchest
 from thorax.errors import ThoraxError
-from thorax.phantom import metadata, render
-from thorax.phantom.patients import Picture, plan
+from thorax.phantom import chexpert, nih, padchest, render
+from thorax.phantom.forms import Form, png
+from thorax.phantom.patients import Picture
 
-METADATA = padchest.METADATA[0]
+FORMS: dict[str, Form] = {"padchest": padchest.FORM, "nih": nih.FORM, "chexpert": chexpert.FORM}
+BOXES, PAIRS = "boxes.csv", "lung_masks/pairs.csv"
 SETTINGS = "phantom.json"
 MASKED_PATIENTS = 120
 MASK_SIDE = 512  # pixels, the longer side of the images and masks in lung_masks/
 
 
-def make_archive(settings: config.Phantom, root: Path, workers: int = 1) -> None:
+class _Note(config.Phantom):
+    """What phantom.json holds; without an archive it is of PadChest's form."""
+
+    archive: str = "padchest"
+
+
+def find_form(archive: str) -> Form:
+    """The form of an archive.
+
+    Raises:
+        ThoraxError: phantoms have no such form.
+    """
+    if archive not in FORMS:
+        raise ThoraxError(f"A phantom has the form of {', '.join(FORMS)}, not of {archive!r}: choose one of these.")
+    return FORMS[archive]
+
+
+def make_archive(settings: config.Phantom, root: Path, workers: int = 1, archive: str = "padchest") -> None:
     """Write the archive under `root`, replacing an earlier phantom there.
 
-    The metadata table is written last, so its presence means that the archive is whole.
+    The table of boxes is written last, so its presence means that the archive is whole.
 
     Args:
         workers: processes; the bytes do not depend on their number.
+        archive: whose form it has.
 
     Raises:
-        ThoraxError: `root` holds files but no note of an earlier phantom, a damaged note, or cannot be written.
+        ThoraxError: `root` holds files but no note of an earlier phantom, a damaged note, or cannot be written; or phantoms
+            have no such form.
     """
     root = Path(root)
-    _make_room(settings, root)
-    pictures = plan(settings)
-    masked = _masked(pictures)
+    form = find_form(archive)
+    _make_room(settings, root, archive)
+    pictures = form.pictures(settings)
+    masked = _masked(form, pictures)
     names = {picture.image_id for picture in masked}
     jobs = [(picture, picture.image_id in names) for picture in pictures]
-    write = partial(_write_picture, settings, root)
-    boxes: list[dict] = []
+    write = partial(_write_picture, settings, root, archive)
+    found: list[dict] = []
     with _mapper(workers) as mapper:
-        for found in tqdm(mapper(write, jobs), total=len(jobs), desc="phantom", unit="image", disable=None):
-            boxes += found
-    _write_csv(pd.DataFrame(boxes, columns=["image_id", "label", "x", "y", "width", "height"]).round(5), root / "boxes.csv")
-    pairs = [(picture.image_id, picture.patient.patient_id, picture.view) for picture in masked]
-    _write_csv(pd.DataFrame(pairs, columns=["image", "patient_id", "view"]), root / "lung_masks" / "pairs.csv")
-    _write_csv(metadata.table(settings), root / METADATA, index=True)
+        for more in tqdm(mapper(write, jobs), total=len(jobs), desc="phantom", unit="image", disable=None):
+            found += more
+    boxes = pd.DataFrame(found, columns=["image_id", "label", "x", "y", "width", "height"]).round(5)
+    pairs = [(_mask_name(picture), picture.patient.patient_id, picture.view) for picture in masked]
+    store.write_text(_csv(pd.DataFrame(pairs, columns=["image", "patient_id", "view"])), root / PAIRS)
+    _write_texts(form.tables(settings, boxes), root)
+    store.write_text(_csv(boxes), root / BOXES)
 
 
-def true_lung_mask(settings: config.Phantom, image_id: str) -> np.ndarray:
+def write_tables(settings: config.Phantom, root: Path, archive: str = "padchest") -> None:
+    """Write the tables that the archive's catalog is made from, and nothing else: no picture is drawn, so there are no boxes."""
+    _write_texts(find_form(archive).tables(settings, None), Path(root))
+
+
+def shapes(settings: config.Phantom, archive: str = "padchest") -> pd.DataFrame:
+    """View, rows and columns (pixels) of every image of the archive, without drawing it."""
+    form = find_form(archive)
+    listed = [(picture.view, *form.shape(settings, picture)) for picture in form.pictures(settings)]
+    return pd.DataFrame(listed, columns=["view", "rows", "columns"])
+
+
+def true_lung_mask(settings: config.Phantom, image_id: str, archive: str = "padchest") -> np.ndarray:
     """The true lungs of a frontal image at its stored size, (rows, columns) bool.
 
     Raises:
         ThoraxError: the archive has no frontal image of this name.
     """
-    for picture in plan(settings):
+    form = find_form(archive)
+    for picture in form.pictures(settings):
         if picture.image_id == image_id and picture.view != "L":
-            return render.lung_mask(settings, picture)
+            rows, columns = form.shape(settings, picture)
+            lungs = render.lung_mask(settings, picture)
+            if lungs.shape == (rows, columns):
+                return lungs
+            return cv2.resize(lungs.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA) >= 0.5
     raise ThoraxError(
         f"The phantom with seed {settings.seed} has no frontal image {image_id!r}: check its name and the settings."
     )
@@ -87,7 +126,7 @@ def refuse_foreign_files(root: Path) -> None:
         )
 
 
-def _make_room(settings: config.Phantom, root: Path) -> None:
+def _make_room(settings: config.Phantom, root: Path, archive: str) -> None:
     """Remove the files of an earlier phantom and note the new one's settings, before anything else is written.
 
     Only what the noted settings lead to is removed, so that no radiograph is lost that somebody else put there. An
@@ -96,41 +135,42 @@ def _make_room(settings: config.Phantom, root: Path) -> None:
     refuse_foreign_files(root)
     note = root / SETTINGS
     if note.exists():
-        for old in _files(_noted_settings(note), root):
+        for old in _noted_files(note):
             old.unlink(missing_ok=True)
-    store.write_text(json.dumps(settings.model_dump(), indent=1, sort_keys=True), note)
+    noted = settings.model_dump() if archive == "padchest" else {**settings.model_dump(), "archive": archive}
+    store.write_text(json.dumps(noted, indent=1, sort_keys=True), note)
 
 
-def _noted_settings(note: Path) -> config.Phantom:
+def _noted_files(note: Path) -> list[Path]:
+    """Every file of the archive that a note tells of, without the note; the table that is written last comes first."""
     try:
-        return config.parse_text(config.Phantom, note.read_text(encoding="utf-8"), str(note))
+        noted = config.parse_text(_Note, note.read_text(encoding="utf-8"), str(note))
+        form = find_form(noted.archive)
     except (OSError, UnicodeDecodeError, ThoraxError) as error:
         raise ThoraxError(
             f"{note} does not hold a phantom's settings: delete its folder, or choose another one for the synthetic archive."
         ) from error
+    settings = config.Phantom(**noted.model_dump(exclude={"archive"}))
+    pictures, root = form.pictures(settings), note.parent
+    masks = [root / "lung_masks" / kind / _mask_name(one) for one in _masked(form, pictures) for kind in ("images", "masks")]
+    tables = [root / name for name in (BOXES, *form.table_names, PAIRS)]
+    return [*tables, *(root / picture.folder / picture.image_id for picture in pictures), *masks]
 
 
-def _files(settings: config.Phantom, root: Path) -> list[Path]:
-    """Every file of the archive with these settings, the metadata table first, without the note."""
-    pictures, masks = plan(settings), root / "lung_masks"
-    return [
-        root / METADATA,
-        root / "boxes.csv",
-        masks / "pairs.csv",
-        *(root / picture.folder / picture.image_id for picture in pictures),
-        *(masks / kind / picture.image_id for picture in _masked(pictures) for kind in ("images", "masks")),
-    ]
-
-
-def _masked(pictures: tuple[Picture, ...]) -> list[Picture]:
-    """One PA image of each of about 120 patients, spread over all patients."""
+def _masked(form: Form, pictures: tuple[Picture, ...]) -> list[Picture]:
+    """One frontal image of each of about 120 patients, spread over all patients."""
     first: dict[int, Picture] = {}
     for picture in pictures:
-        if picture.view == "PA":
+        if picture.view in form.explained_views:
             first.setdefault(picture.patient.number, picture)
     candidates = list(first.values())
     count = min(MASKED_PATIENTS, len(candidates))
     return [candidates[index * len(candidates) // count] for index in range(count)]
+
+
+def _mask_name(picture: Picture) -> str:
+    """The name of an image and its mask in lung_masks/, which has no folders."""
+    return str(PurePosixPath(picture.image_id.replace("/", "_")).with_suffix(".png"))
 
 
 @contextmanager
@@ -151,30 +191,35 @@ def _mapper(workers: int) -> Iterator:
         cv2.setNumThreads(threads)
 
 
-def _write_picture(settings: config.Phantom, root: Path, job: tuple[Picture, bool]) -> list[dict]:
-    """Write one image, and its lungs' mask if wanted; return its boxes if it is a PA image."""
+def _write_picture(settings: config.Phantom, root: Path, archive: str, job: tuple[Picture, bool]) -> list[dict]:
+    """Write one image, and its lungs' mask if wanted; return its boxes, in the archive's labels, if its view has any."""
     picture, with_mask = job
-    stored, boxes = render.draw(settings, picture)
-    _write_png(stored, root / picture.folder / picture.image_id)
+    form = FORMS[archive]
+    drawn, boxes = render.draw(settings, picture)
+    _write_bytes(form.encode(settings, picture, drawn), root / picture.folder / picture.image_id)
     if with_mask:
-        factor = MASK_SIDE / max(stored.shape)
-        size = (round(stored.shape[1] * factor), round(stored.shape[0] * factor))
-        bits = render.bits_of(settings, picture)
-        small = cv2.resize(stored.astype(np.float32) * (255 / (2**bits - 1)), size, interpolation=cv2.INTER_AREA)
+        factor = MASK_SIDE / max(drawn.shape)
+        size = (round(drawn.shape[1] * factor), round(drawn.shape[0] * factor))
+        small = cv2.resize(render.in_eight_bits(settings, picture, drawn), size, interpolation=cv2.INTER_AREA)
         lungs = cv2.resize(render.lung_mask(settings, picture).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        _write_png(np.rint(small).astype(np.uint8), root / "lung_masks" / "images" / picture.image_id)
-        _write_png(np.where(lungs >= 0.5, 255, 0).astype(np.uint8), root / "lung_masks" / "masks" / picture.image_id)
-    return [{"image_id": picture.image_id, **box} for box in boxes] if picture.view == "PA" else []
+        masks, name = root / "lung_masks", _mask_name(picture)
+        _write_bytes(png(np.rint(small).astype(np.uint8)), masks / "images" / name)
+        _write_bytes(png(np.where(lungs >= 0.5, 255, 0).astype(np.uint8)), masks / "masks" / name)
+    if picture.view not in form.explained_views:
+        return []
+    names = {finding.label: form.labels(finding) for finding in picture.findings}
+    return [{"image_id": picture.image_id, **box, "label": name} for box in boxes for name in names[box["label"]]]
 
 
-def _write_png(image: np.ndarray, path: Path) -> None:
-    """Run-length coding after PNG's filters: a fifth larger than the best deflate, several times faster."""
-    options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-    _, encoded = cv2.imencode(".png", image, options)
+def _write_bytes(content: bytes, path: Path) -> None:
     with store.atomic(path) as temporary:
-        temporary.write_bytes(encoded.tobytes())
+        temporary.write_bytes(content)
 
 
-def _write_csv(frame: pd.DataFrame, path: Path, index: bool = False) -> None:
-    with store.atomic(path) as temporary:
-        frame.to_csv(temporary, index=index, lineterminator="\n")
+def _write_texts(texts: dict[str, str], root: Path) -> None:
+    for name, text in texts.items():
+        store.write_text(text, root / name)
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, lineterminator="\n")

@@ -78,6 +78,11 @@ def _hemidiaphragm_elevation(chest: Chest, finding: Finding) -> Chest:
     return replace(chest, lift=(raised, 0.0) if finding.side < 0 else (0.0, raised + 0.6))
 
 
+def _collapse(chest: Chest, finding: Finding) -> Chest:
+    share = 0.25 + 0.35 * finding.severity
+    return replace(chest, collapse=(share, 0.0) if finding.side < 0 else (0.0, share))
+
+
 def _heart_outline(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
     width = 2 * chest.cardiothoracic * chest.half_width
     return [(np.array([-0.34, 0.68]) * width, np.array([chest.height - 0.75 * width, chest.height + 1.5]))]
@@ -239,6 +244,21 @@ def _laminar_atelectasis(scene: Scene, chest: Chest, finding: Finding) -> list[O
     return outlines
 
 
+def _pneumothorax(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
+    """Air without vessels between the wall and a lung that has fallen in, whose border is a fine line."""
+    side = finding.side
+    edge, room = anatomy.collapsed_edge_at(chest, side, scene.z), anatomy.cavity(chest, scene)
+    beyond = scene.u * side - edge
+    inside = (scene.u * side > 0) * np.clip(anatomy.dome_at(chest, scene.u) - scene.z, 0, 1)
+    air = np.clip(beyond / 0.1, 0, 1) * inside
+    density = np.float32(beam.WATER * anatomy.LUNG_DENSITY / chest.aeration)
+    scene.extra -= 0.95 * density * room * air
+    scene.extra += 0.5 * max(chest.collapse) * density * room * (inside - air)
+    scene.extra += np.float32(1.6 * SOFT) * np.exp(-((beyond / 0.1) ** 2)) * inside * np.minimum(room, 1)
+    rows, columns = np.nonzero((air > 0.5) & (room > 2))
+    return [(scene.u[0, columns], scene.z[rows, 0])]
+
+
 def _hiatal_hernia(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
     """Stomach behind the heart: a round mass with a level of fluid under air."""
     rng = finding.rng()
@@ -319,6 +339,7 @@ RESHAPE: dict[str, Callable[[Chest, Finding], Chest]] = {
     "cardiomegaly": _cardiomegaly,
     "aortic elongation": _aortic_elongation,
     "hemidiaphragm elevation": _hemidiaphragm_elevation,
+    "pneumothorax": _collapse,
 }
 
 DRAW: dict[str, Callable[[Scene, Chest, Finding], list[Outline]]] = {
@@ -334,7 +355,50 @@ DRAW: dict[str, Callable[[Scene, Chest, Finding], list[Outline]]] = {
     "pleural effusion": _pleural_effusion,
     "costophrenic angle blunting": _costophrenic_angle_blunting,
     "laminar atelectasis": _laminar_atelectasis,
+    "pneumothorax": _pneumothorax,
     "hiatal hernia": _hiatal_hernia,
     "pacemaker": _pacemaker,
     "sternotomy": _sternotomy,
 }
+
+# What the other archives call a finding, by its severity (from, below). Archives with few labels have no name for some:
+# an image of a scoliosis alone is No Finding there. Nothing that is drawn stands for CheXpert's Fracture.
+OTHER_NAMES: tuple[tuple[str, float, float, tuple[str, ...], tuple[str, ...]], ...] = (
+    # PadChest, from, below, NIH ChestX-ray14, CheXpert
+    ("COPD signs", 0.0, 1.0, ("Emphysema",), ()),
+    ("cardiomegaly", 0.0, 1.0, ("Cardiomegaly",), ("Cardiomegaly",)),
+    ("aortic elongation", 0.0, 1.0, (), ("Enlarged Cardiomediastinum",)),
+    ("nodule", 0.0, 0.5625, ("Nodule",), ("Lung Lesion",)),
+    ("nodule", 0.5625, 1.0, ("Mass",), ("Lung Lesion",)),  # 3 cm across and more
+    ("calcified granuloma", 0.0, 1.0, ("Nodule",), ("Lung Lesion",)),
+    ("alveolar pattern", 0.0, 0.4, ("Infiltration",), ("Lung Opacity",)),
+    ("alveolar pattern", 0.4, 0.7, ("Consolidation", "Infiltration"), ("Consolidation", "Lung Opacity")),
+    ("alveolar pattern", 0.7, 1.0, ("Consolidation", "Pneumonia"), ("Consolidation", "Lung Opacity", "Pneumonia")),
+    ("interstitial pattern", 0.0, 0.5, ("Fibrosis",), ("Lung Opacity",)),
+    ("interstitial pattern", 0.5, 1.0, ("Edema",), ("Edema", "Lung Opacity")),
+    ("pleural effusion", 0.0, 1.0, ("Effusion",), ("Pleural Effusion",)),
+    ("costophrenic angle blunting", 0.0, 1.0, ("Pleural_Thickening",), ("Pleural Other",)),
+    ("laminar atelectasis", 0.0, 1.0, ("Atelectasis",), ("Atelectasis",)),
+    ("pneumothorax", 0.0, 1.0, ("Pneumothorax",), ("Pneumothorax",)),  # too rare in PadChest to be in phantoms of its form
+    ("hiatal hernia", 0.0, 1.0, ("Hernia",), ()),
+    ("pacemaker", 0.0, 1.0, (), ("Support Devices",)),
+    ("sternotomy", 0.0, 1.0, (), ("Support Devices",)),
+)
+
+
+def nih_labels(finding: Finding) -> tuple[str, ...]:
+    """What NIH ChestX-ray14 calls a finding; nothing where it has no name for it."""
+    return next((nih for nih, _ in _other_names(finding)), ())
+
+
+def chexpert_labels(finding: Finding) -> tuple[str, ...]:
+    """What CheXpert calls a finding; nothing where it has no name for it."""
+    return next((chexpert for _, chexpert in _other_names(finding)), ())
+
+
+def _other_names(finding: Finding) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    return [
+        (nih, chexpert)
+        for label, low, high, nih, chexpert in OTHER_NAMES
+        if label == finding.label and low <= min(finding.severity, 0.999) < high
+    ]

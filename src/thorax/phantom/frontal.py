@@ -55,6 +55,8 @@ def lung_reach(chest: Chest, side: float, angles: np.ndarray) -> np.ndarray:
     dome = anatomy.dome_at(chest, (side * x).ravel()).reshape(x.shape)
     top = 0.36 * chest.half_width  # under the apex
     inside = (x < anatomy.half_width_at(chest, z)) & (x > 1.3) & (z < dome + 1) & (z > 0.6 + 0.25 * np.abs(x - top))
+    if chest.collapse[int(side > 0)]:
+        inside &= x < anatomy.collapsed_edge_at(chest, side, z)
     return steps[np.maximum(np.cumprod(inside, axis=1).sum(axis=1) - 1, 0)]
 
 

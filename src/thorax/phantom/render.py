@@ -90,6 +90,11 @@ def pose_of(settings: config.Phantom, picture: Picture, chest: Chest) -> Pose:
     )
 
 
+def drawn_shape(settings: config.Phantom, picture: Picture) -> tuple[int, int]:
+    """Rows and columns of a picture as it is drawn, known before it is."""
+    return pose_of(settings, picture, chest_of(settings, picture)).shape
+
+
 def bits_of(settings: config.Phantom, picture: Picture) -> int:
     """Bits of the stored values: a tenth of the studies come from a 10-bit reader."""
     return 10 if _rng(settings, TECHNIQUE, picture.patient.number, picture.study).uniform() < 0.1 else 12
@@ -165,6 +170,11 @@ def lung_mask(settings: config.Phantom, picture: Picture) -> np.ndarray:
     scene = Scene(pose_of(settings, picture, usual))
     field = anatomy.lung_field(findings.reshape(usual, picture.findings), scene)
     return scene.to_detector(np.clip(field, -3, 3)) > 0
+
+
+def in_eight_bits(settings: config.Phantom, picture: Picture, drawn: np.ndarray) -> np.ndarray:
+    """A drawn picture with its whole range of values mapped to 0..255, float32."""
+    return drawn.astype(np.float32) * (255 / (2 ** bits_of(settings, picture) - 1))
 
 
 def _box(pose: Pose, u: np.ndarray, z: np.ndarray) -> dict[str, float]:

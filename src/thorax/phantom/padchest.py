@@ -1,4 +1,4 @@
-"""The phantom's metadata table: PadChest's 36 columns, with the kinds of dirt that the real table has."""
+"""The phantom in PadChest's form: the metadata table with its 36 columns and the kinds of dirt that the real one has."""
 
 import datetime
 
@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 
 from thorax import config
+from thorax.datasets.padchest import METADATA
 from thorax.phantom.findings import Finding
+from thorax.phantom.forms import Form, png
 from thorax.phantom.patients import NORMAL, Picture, plan
-from thorax.phantom.render import bits_of, chest_of, pose_of
+from thorax.phantom.render import bits_of, drawn_shape
 
 UNLABELLED = 0.003  # share of the images whose labels are the text "nan"; the real table has a few of them
 DIRT = 20  # stream of random numbers
@@ -74,7 +76,6 @@ def table(settings: config.Phantom) -> pd.DataFrame:
 def _row(settings: config.Phantom, picture: Picture, unlabelled: bool) -> dict[str, str]:
     rng = np.random.default_rng([settings.seed, DIRT, picture.patient.number, picture.study])
     day = FIRST_DAY + datetime.timedelta(days=picture.days)
-    pose = pose_of(settings, picture, chest_of(settings, picture))
     by_hand = rng.uniform() < 0.25
     text = _label_text(picture, by_hand, rng)
     if unlabelled:
@@ -94,7 +95,7 @@ def _row(settings: config.Phantom, picture: Picture, unlabelled: bool) -> dict[s
         "Projection": picture.view,
         "MethodProjection": "Manual review of DICOM fields",
         "Pediatric": "No",
-        **_device(bits_of(settings, picture), pose.shape, rng),
+        **_device(bits_of(settings, picture), drawn_shape(settings, picture), rng),
         "ReportID": str(4_000_000 + int(rng.integers(1_500_000))),
         "Report": report,
         "MethodLabel": "Physician" if by_hand else "RNN_model",
@@ -167,3 +168,26 @@ def _codes(terms: list[str], codes: dict[str, str]) -> str:
     """Codes as the real table writes them: quoted, separated by spaces, in brackets."""
     found = [codes[term.strip()] for term in terms if term.strip() in codes]
     return "[" + " ".join(f"'{code}'" for code in found) + "]"
+
+
+def _tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, str]:
+    return {METADATA[0]: table(settings).to_csv(lineterminator="\n")}
+
+
+def _labels(finding: Finding) -> tuple[str, ...]:
+    return (finding.label,)
+
+
+def _encode(settings: config.Phantom, picture: Picture, drawn: np.ndarray) -> bytes:
+    return png(drawn)
+
+
+FORM = Form(
+    pictures=plan,
+    tables=_tables,
+    labels=_labels,
+    encode=_encode,
+    shape=drawn_shape,
+    table_names=(METADATA[0],),
+    explained_views=("PA",),
+)

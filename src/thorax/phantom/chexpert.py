@@ -1,0 +1,132 @@
+"""The phantom in CheXpert's form: JPEGs in a folder per study, labels of four states, a second table that radiologists labelled."""
+
+from dataclasses import replace
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from thorax import config
+from thorax.datasets.chexpert import LABELS, METADATA, VALIDATION
+from thorax.phantom import patients, render
+from thorax.phantom.findings import chexpert_labels
+from thorax.phantom.forms import FRONTAL, Form, first_days, with_more_ap, with_pneumothorax
+from thorax.phantom.patients import Picture
+
+FIRST_PATIENT = config.FIRST_CHEXPERT_PHANTOM
+AP_SHARE = 0.85  # of the frontal images, as in the archive
+VALIDATION_SHARE = 0.06  # of the patients; at least one. The archive has 200 of 64,740
+FOLDER = "CheXpert-v1.0-small"  # what the paths in the tables begin with
+JPEG_QUALITY = 90
+OLDEST = 90  # ages above are given as this
+VALID, REPORTS = range(40, 42)  # streams of random numbers
+NO_FINDING, DEVICES = "No Finding", "Support Devices"
+STATED_WITHOUT = 0.02  # share of the findings that are not there and are called possible all the same
+
+# How reports speak of a finding, as counted in the archive's training table: the share of uncertain mentions among the
+# positive and uncertain ones, and the share of stated absences where it is neither
+REPORTED = {
+    "Enlarged Cardiomediastinum": (0.53, 0.11),
+    "Cardiomegaly": (0.23, 0.06),
+    "Lung Opacity": (0.05, 0.06),
+    "Lung Lesion": (0.14, 0.006),
+    "Edema": (0.20, 0.13),
+    "Consolidation": (0.65, 0.16),
+    "Pneumonia": (0.76, 0.014),
+    "Atelectasis": (0.50, 0.008),
+    "Pneumothorax": (0.14, 0.28),
+    "Pleural Effusion": (0.12, 0.28),
+    "Pleural Other": (0.43, 0.001),
+    "Fracture": (0.07, 0.012),
+    "Support Devices": (0.01, 0.058),
+}
+
+
+@lru_cache(maxsize=4)
+def pictures(settings: config.Phantom) -> tuple[Picture, ...]:
+    """Every image, with its path below the archive's folder as its name."""
+    checked = validation_patients(settings)
+    found = []
+    for picture in patients.plan(settings):
+        patient = replace(picture.patient, patient_id=f"patient{FIRST_PATIENT + picture.patient.number:05d}")
+        study = f"{patient.patient_id}/study{picture.study + 1}"
+        part = "valid" if picture.patient.number in checked else "train"
+        side = "lateral" if picture.view == "L" else "frontal"
+        name = f"{part}/{study}/view{picture.image + 1}_{side}.jpg"
+        taken = with_pneumothorax(settings, with_more_ap(settings, picture, AP_SHARE))
+        found.append(replace(taken, patient=patient, image_id=name, study_id=study, folder="."))
+    return tuple(found)
+
+
+def validation_patients(settings: config.Phantom) -> frozenset[int]:
+    """Numbers of the patients of the archive's own validation part."""
+    order = np.random.default_rng([settings.seed, VALID]).permutation(settings.patients)
+    return frozenset(order[: max(1, round(VALIDATION_SHARE * settings.patients))].tolist())
+
+
+def severities(picture: Picture) -> dict[str, float]:
+    """The labels that are there, each with the severity of its plainest finding."""
+    found: dict[str, float] = {}
+    for finding in picture.findings:
+        for label in chexpert_labels(finding):
+            found[label] = max(finding.severity, found.get(label, 0.0))
+    return found
+
+
+def states(settings: config.Phantom, picture: Picture) -> dict[str, str]:
+    """What the study's report says of each label: 1.0, 0.0, -1.0 (uncertain) or a blank (not mentioned).
+
+    The subtler a finding, the likelier it is uncertain. Radiologists, in the validation part, say yes or no to each.
+    """
+    there = severities(picture)
+    ill = bool(there.keys() - {DEVICES})
+    if picture.image_id.startswith("valid/"):
+        return {NO_FINDING: "0.0" if ill else "1.0"} | {label: "1.0" if label in there else "0.0" for label in LABELS[1:]}
+    rng = np.random.default_rng([settings.seed, REPORTS, picture.patient.number, picture.study])
+    said = {NO_FINDING: "" if ill else "1.0"}
+    for label in LABELS[1:]:
+        chance, (doubt, denial) = rng.uniform(), REPORTED[label]
+        if label in there:
+            said[label] = "-1.0" if chance < doubt * 2 * (1 - there[label]) else "1.0"
+        elif chance < denial:
+            said[label] = "0.0"
+        else:
+            said[label] = "-1.0" if ill and chance > 1 - STATED_WITHOUT else ""
+    return said
+
+
+def table(settings: config.Phantom, part: str) -> str:
+    """One of the two tables, `train` or `valid`: its header and a row for every image."""
+    listed = pictures(settings)
+    first = first_days(listed)
+    lines = [",".join(["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS])]
+    for picture in listed:
+        if not picture.image_id.startswith(f"{part}/"):
+            continue
+        age = min(OLDEST, int(picture.patient.age + (picture.days - first[picture.patient.number]) / 365))
+        side, projection = ("Lateral", "") if picture.view == "L" else ("Frontal", picture.view)
+        said = states(settings, picture)
+        who = [f"{FOLDER}/{picture.image_id}", "Female" if picture.patient.female else "Male", str(age), side, projection]
+        lines.append(",".join([*who, *(said[label] for label in LABELS)]))
+    return "\n".join(lines) + "\n"
+
+
+def _tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, str]:
+    return {METADATA[0]: table(settings, "train"), VALIDATION[0]: table(settings, "valid")}
+
+
+def _encode(settings: config.Phantom, picture: Picture, drawn: np.ndarray) -> bytes:
+    grey = np.rint(render.in_eight_bits(settings, picture, drawn)).astype(np.uint8)
+    return cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+
+
+FORM = Form(
+    pictures=pictures,
+    tables=_tables,
+    labels=chexpert_labels,
+    encode=_encode,
+    shape=render.drawn_shape,
+    table_names=(METADATA[0], VALIDATION[0]),
+    explained_views=FRONTAL,
+)

@@ -1,0 +1,63 @@
+"""What differs between the archives that a phantom can look like, and what their files have in common."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from thorax import config
+from thorax.phantom.findings import Finding
+from thorax.phantom.patients import FOCAL, PLEURAL, Picture
+
+VIEWS, PNEUMOTHORAX = range(21, 23)  # streams of random numbers
+PNEUMOTHORACES = 0.08  # share of the studies that have one, before those where something else would hide it
+FRONTAL = ("PA", "AP")
+
+
+@dataclass(frozen=True)
+class Form:
+    """One archive's names, files and tables."""
+
+    pictures: Callable[[config.Phantom], tuple[Picture, ...]]  # every image; folder and image_id say where it lies
+    tables: Callable[[config.Phantom, pd.DataFrame | None], dict[str, str]]  # texts by name; boxes: None, or as in boxes.csv
+    labels: Callable[[Finding], tuple[str, ...]]  # what the archive calls a finding
+    encode: Callable[[config.Phantom, Picture, np.ndarray], bytes]  # the file of a drawn picture, (rows, columns) uint16
+    shape: Callable[[config.Phantom, Picture], tuple[int, int]]  # rows and columns of the file
+    table_names: tuple[str, ...]  # the metadata file first
+    explained_views: tuple[str, ...]  # of the images that have boxes, and may have a lung mask
+
+
+def png(image: np.ndarray) -> bytes:
+    """Run-length coding after PNG's filters: a fifth larger than the best deflate, several times faster."""
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    return cv2.imencode(".png", image, options)[1].tobytes()
+
+
+def with_more_ap(settings: config.Phantom, picture: Picture, share: float) -> Picture:
+    """A picture of a hospital where this share of the frontal studies is taken from the front, and lying is not noted."""
+    if picture.view == "AP_horizontal":
+        return replace(picture, view="AP")
+    rng = np.random.default_rng([settings.seed, VIEWS, picture.patient.number, picture.study])
+    return replace(picture, view="AP") if picture.view == "PA" and rng.uniform() < share else picture
+
+
+def with_pneumothorax(settings: config.Phantom, picture: Picture) -> Picture:
+    """A picture of a hospital where some studies show a pneumothorax, on a side without any other local finding."""
+    rng = np.random.default_rng([settings.seed, PNEUMOTHORAX, picture.patient.number, picture.study])
+    chance, number, severity, left = rng.uniform(), int(rng.integers(2**31)), rng.uniform(), rng.uniform() < 0.5
+    beside = {finding.side for finding in picture.findings if finding.label in FOCAL}
+    free = [side for side in ((1, -1) if left else (-1, 1)) if side not in beside]
+    hidden = 0 in beside or any(finding.label in PLEURAL for finding in picture.findings)
+    if chance >= PNEUMOTHORACES or hidden or not free:
+        return picture
+    return replace(picture, findings=(*picture.findings, Finding("pneumothorax", number, float(severity), free[0], 0.0)))
+
+
+def first_days(pictures: tuple[Picture, ...]) -> dict[int, int]:
+    """The day of each patient's first study."""
+    days: dict[int, int] = {}
+    for picture in pictures:
+        days[picture.patient.number] = min(picture.days, days.get(picture.patient.number, picture.days))
+    return days
