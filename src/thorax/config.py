@@ -215,7 +215,12 @@ class Training(Block):
     freeze: Fraction = Field(0.1, description="share of the convolutional layers, counted from the input, that stay fixed")
     frozen_epochs: int = Field(0, ge=0, description="first epochs in which the whole backbone is fixed; then it is fine-tuned")
     fine_tune_rate: float | None = Field(None, gt=0, description="learning rate after the frozen epochs; null: the same")
-    dense_units: int = Field(512, ge=1, description="units of the head's hidden layer")
+    head: Literal["dense", "attention"] = Field(
+        "dense",
+        description="how the features are pooled before the dense layers: their mean, or location-based attention (Kejriwal et al.): "
+        "a sum with one learnt weight per position",
+    )
+    dense_units: int = Field(512, ge=0, description="units of the head's hidden layer; 0: none, the logits follow the pooling")
     dropout: float = Field(0.2, ge=0, lt=1, description="share of the hidden units dropped in training")
     batch_norm_momentum: float | None = Field(None, gt=0, lt=1, description="0.9 where training is short and from scratch")
     loss: Literal["weighted_bce", "bce", "focal", "mae"] = Field(
