@@ -259,8 +259,14 @@ class Training(Block):
 class Ensemble(Block):
     """A rule that combines members."""
 
-    rule: Literal["ctp", "ptc_lw", "ptc_mode"] = Field(
-        description="combine then predict; or predict then combine, by label-wise majority or by the most frequent label set"
+    rule: Literal["ctp", "ptc_lw", "ptc_mode", "max_vote", "max_probability", "weighted_average", "stacked"] = Field(
+        description="combine then predict: ctp, the mean probability (the simple average of Kejriwal et al.); predict then combine, by "
+        "label-wise majority (ptc_lw) or by the most frequent label set (ptc_mode); max_vote, the share of members that say yes, and "
+        "max_probability, the largest probability: two readings of Kejriwal's max vote; weighted_average, a mean with weights per class "
+        "from the members' validation AUC; stacked, a logistic regression per class on the members' validation logits"
+    )
+    C: float = Field(
+        1.0, gt=0, description="stacked: inverse strength of the L2 penalty on the members' coefficients, as in scikit-learn"
     )
     members: Annotated[list[str], AfterValidator(_without_repeats)] = Field(
         min_length=2, description="which members it combines, each once"
