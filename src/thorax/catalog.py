@@ -101,7 +101,7 @@ def labels_schema(classes: list[str]) -> pa.Schema:
 
 
 def scores_schema(classes: list[str]) -> pa.Schema:
-    """Schema of predictions (logits) and ensembles (probabilities or votes): identifiers, then float32 per class."""
+    """Schema of predictions (logits) and ensembles (scores from 0 to 1): identifiers, then float32 per class."""
     return pa.schema([("image_id", pa.string()), ("split", pa.string()), *((name, pa.float32()) for name in classes)])
 
 

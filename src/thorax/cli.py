@@ -191,7 +191,9 @@ def _cases(a: Arguments) -> None:
 def _predict(a: Arguments) -> None:
     from thorax import predict
 
-    predict.predict(a.model, a.labels, a.split, a.ingested, a.images, a.cases, a.out, a.heatmaps, threads=a.threads)
+    predict.predict(
+        a.model, a.labels, a.split, a.ingested, a.images, a.cases, a.out, a.heatmaps, a.attention, threads=a.threads
+    )
 
 
 def _baseline(a: Arguments) -> None:
@@ -203,7 +205,7 @@ def _baseline(a: Arguments) -> None:
 def _ensemble(a: Arguments) -> None:
     from thorax import ensemble
 
-    ensemble.make_ensemble(_settings(a, config.Ensemble), a.predictions, a.out)
+    ensemble.make_ensemble(_settings(a, config.Ensemble), a.predictions, a.out, a.labels, a.split)
 
 
 def _metrics(a: Arguments) -> None:
@@ -426,7 +428,8 @@ def _parser() -> argparse.ArgumentParser:
     verb(
         "predict", _predict, "logits of validation and test images, and heatmaps of the cases",
         _path("--model", "network"), labels, split, ingested, images, _path("--cases", "table of cases"),
-        _path("--out", "predictions to write"), _path("--heatmaps", "maps to write"), threads,
+        _path("--out", "predictions to write"), _path("--heatmaps", "maps to write"),
+        _path("--attention", "weights of the positions to write; for head: attention", required=False), threads,
     )  # fmt: skip
     verb(
         "baseline", _baseline, "logistic regression on principal components of 32 x 32 pixels",
@@ -434,7 +437,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verb(
         "ensemble", _ensemble, "combine members",
-        settings, _paths("--predictions", "the members' predictions"), _path("--out", "table to write"),
+        settings, _paths("--predictions", "the members' predictions"),
+        _path("--labels", "label set; for rules that learn from validation images", required=False),
+        _path("--split", "split; for rules that learn from validation images", required=False), _path("--out", "table to write"),
     )  # fmt: skip
     verb(
         "metrics", _metrics, "AUC, F1 and Hamming loss with intervals",

@@ -227,7 +227,12 @@ class Training(Block):
     freeze: Fraction = Field(0.1, description="share of the convolutional layers, counted from the input, that stay fixed")
     frozen_epochs: int = Field(0, ge=0, description="first epochs in which the whole backbone is fixed; then it is fine-tuned")
     fine_tune_rate: float | None = Field(None, gt=0, description="learning rate after the frozen epochs; null: the same")
-    dense_units: int = Field(512, ge=1, description="units of the head's hidden layer")
+    head: Literal["dense", "attention"] = Field(
+        "dense",
+        description="how the features are pooled before the dense layers: their mean, or location-based attention (Kejriwal et al.): "
+        "a sum with one learnt weight per position",
+    )
+    dense_units: int = Field(512, ge=0, description="units of the head's hidden layer; 0: none, the logits follow the pooling")
     dropout: float = Field(0.2, ge=0, lt=1, description="share of the hidden units dropped in training")
     batch_norm_momentum: float | None = Field(None, gt=0, lt=1, description="0.9 where training is short and from scratch")
     loss: Literal["weighted_bce", "bce", "focal", "mae"] = Field(
@@ -266,8 +271,14 @@ class Training(Block):
 class Ensemble(Block):
     """A rule that combines members."""
 
-    rule: Literal["ctp", "ptc_lw", "ptc_mode"] = Field(
-        description="combine then predict; or predict then combine, by label-wise majority or by the most frequent label set"
+    rule: Literal["ctp", "ptc_lw", "ptc_mode", "max_vote", "max_probability", "weighted_average", "stacked"] = Field(
+        description="combine then predict: ctp, the mean probability (the simple average of Kejriwal et al.); predict then combine, by "
+        "label-wise majority (ptc_lw) or by the most frequent label set (ptc_mode); max_vote, the share of members that say yes, and "
+        "max_probability, the largest probability: two readings of Kejriwal's max vote; weighted_average, a mean with weights per class "
+        "from the members' validation AUC; stacked, a logistic regression per class on the members' validation logits"
+    )
+    C: float = Field(
+        1.0, gt=0, description="stacked: inverse strength of the L2 penalty on the members' coefficients, as in scikit-learn"
     )
     members: Annotated[list[str], AfterValidator(_without_repeats)] = Field(
         min_length=2, description="which members it combines, each once"

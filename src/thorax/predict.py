@@ -1,6 +1,7 @@
 """Logits of validation and test images, and the heatmaps of the chosen cases, from one loaded network."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ def predict(
     cases: Path,
     out: Path,
     heatmaps_out: Path,
+    attention_out: Path | None = None,
     batch_size: int = 32,
     threads: int = 1,
 ) -> None:
@@ -32,14 +34,17 @@ def predict(
         cases: table of the images that are explained.
         out: predictions table: image_id, split (val, test), one column per class.
         heatmaps_out: (cases, classes, h, w) float32, rows in the order of `cases`.
+        attention_out: (cases, h, w) float32 in the same order: the weight of each position, 1 in all; None to write none.
         batch_size, threads: of the device.
 
     Raises:
         ThoraxError: as in `batches.load_part`; the network is missing, damaged, or one for other images or classes; a case
-            is no labelled test image.
+            is no labelled test image; attention is wanted of a network that has none.
     """
     runtime.prepare(0, threads)
     model = runtime.load_network(model_path)
+    if attention_out is not None and not _has(model, "attention"):
+        raise ThoraxError(f"{model_path} has no attention head: train it with head: attention, or leave its attention out.")
     chosen = store.read_table(cases, ["image_id"])["image_id"].tolist()
     parts = {name: load_part(labels, split, ingested, images, name) for name in ("val", "test")}
     test = parts["test"]
@@ -49,10 +54,15 @@ def predict(
         raise ThoraxError(
             f"{cases} names {strangers[0]!r}, which is no test image of {labels} and {split}: choose the cases again."
         )
-    with store.atomic(heatmaps_out) as new_maps, store.atomic(out) as new_predictions:  # both or neither
+    with ExitStack() as stack:  # all files or none
+        new_attention = stack.enter_context(store.atomic(attention_out)) if attention_out else None
+        new_maps, new_predictions = (stack.enter_context(store.atomic(path)) for path in (heatmaps_out, out))
         frames = [part_frame(part, name, predict_logits(model, part, batch_size, threads)) for name, part in parts.items()]
         predictions = pd.concat(frames, ignore_index=True).sort_values("image_id", ignore_index=True)
-        store.write_array(_heatmaps(model, test, chosen), new_maps)
+        heatmaps, attention = _explained(model, test, chosen)
+        store.write_array(heatmaps, new_maps)
+        if new_attention and attention is not None:
+            store.write_array(attention, new_attention)
         store.write_table(predictions, new_predictions, scores_schema(test.classes))
 
 
@@ -69,21 +79,29 @@ def _check_fit(model, part: LabelledImages, path: Path, labels: Path, images: Se
         )
 
 
-def _heatmaps(model, part, image_ids: list[str]) -> np.ndarray:
+def _explained(model, part, image_ids: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Grad-CAM maps (n, classes, h, w), and the attention's weights (n, h, w) where the head has it."""
     import keras
 
     place = {image_id: index for index, image_id in enumerate(part.image_ids)}
     chosen = np.array([place[image_id] for image_id in image_ids], dtype=int)
     pixels = part.images.take(part.shards[chosen], part.rows[chosen])[..., None]
-    inner = keras.Model(model.input, [model.get_layer("features").output, model.get_layer("pooled").output])
-    maps = []
-    hidden, logits = model.get_layer("hidden"), model.get_layer("logits")
+    names = ["features", "pooled", *(["attention"] if _has(model, "attention") else [])]
+    inner = keras.Model(model.input, [model.get_layer(name).output for name in names])
+    logit_kernel = keras.ops.convert_to_numpy(model.get_layer("logits").kernel)
+    hidden = None
+    if _has(model, "hidden"):
+        layer = model.get_layer("hidden")
+        hidden = (keras.ops.convert_to_numpy(layer.kernel), keras.ops.convert_to_numpy(layer.bias))
+    maps, attention = [], []
     for start in range(0, len(pixels), 8):
-        features, pooled = (
+        features, pooled, *weights = (
             keras.ops.convert_to_numpy(x).astype(np.float32) for x in inner(pixels[start : start + 8], training=False)
         )
-        weights = explain.grad_cam_weights(
-            pooled, *(keras.ops.convert_to_numpy(w) for w in (hidden.kernel, hidden.bias, logits.kernel))
-        )
-        maps.append(explain.grad_cam(features, weights))
-    return np.concatenate(maps)
+        maps.append(explain.grad_cam(features, explain.grad_cam_weights(pooled, logit_kernel, hidden)))
+        attention += [values[..., 0] for values in weights]
+    return np.concatenate(maps), np.concatenate(attention) if attention else None
+
+
+def _has(model, name: str) -> bool:
+    return any(layer.name == name for layer in model.layers)

@@ -59,7 +59,7 @@ def build_model(settings: Training, size: int, classes: int, weights: str | None
         )
     inputs, features, layers = backbones.build_features(settings, size, weights)
     fixed = backbones.freeze(layers, settings.freeze)
-    model = keras.Model(inputs, heads.dense_head(features, classes, settings), name=settings.backbone)
+    model = keras.Model(inputs, heads.build_head(features, classes, settings), name=settings.backbone)
     return Network(model, layers, fixed)
 
 

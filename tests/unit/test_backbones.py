@@ -34,7 +34,7 @@ def with_head(settings: Training, size: int, classes: int):
 
     inputs, features, layers = backbones.build_features(settings, size, None)
     fixed = backbones.freeze(layers, settings.freeze)
-    return keras.Model(inputs, heads.dense_head(features, classes, settings)), fixed
+    return keras.Model(inputs, heads.build_head(features, classes, settings)), fixed
 
 
 def test_unknown_name_and_small_images_are_refused():
@@ -243,35 +243,44 @@ def test_the_tiny_network_has_no_published_weights(tmp_path):
         backbones.build_features(Training(backbone="cnn"), 32, str(tmp_path / "cnn.h5"))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", backbones.BACKBONES)
-def test_every_architecture_takes_a_step_at_its_smallest_size(name):
-    """The numbers of convolutions; a step moves what is not fixed; every class gets a heatmap."""
+@pytest.fixture(scope="module", params=backbones.BACKBONES)
+def architecture(request):
+    """An architecture at its smallest size, built once for all heads: its name and what `build_features` gives."""
     import keras
 
     keras.utils.set_random_seed(0)
-    backbone = backbones.BACKBONES[name]
-    settings = Training(backbone=name, weights="none", dense_units=64, freeze=0.1)
-    inputs, features, layers = backbones.build_features(settings, backbone.smallest, None)
-    assert layers[-1].name.startswith(backbone.last_layer)
-    fixed = backbones.freeze(layers, settings.freeze)
+    name = request.param
+    settings = Training(backbone=name, weights="none", freeze=0.1)
+    inputs, features, layers = backbones.build_features(settings, backbones.BACKBONES[name].smallest, None)
+    return name, inputs, features, layers, backbones.freeze(layers, settings.freeze)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", heads.HEADS)
+def test_every_architecture_takes_a_step_with_every_head(architecture, head):
+    """The numbers of convolutions; a step moves what is not fixed; every class gets a heatmap."""
+    import keras
+
+    name, inputs, features, layers, fixed = architecture
+    size = backbones.BACKBONES[name].smallest
+    settings = Training(backbone=name, weights="none", head=head, dense_units=64)
+    assert layers[-1].name.startswith(backbones.BACKBONES[name].last_layer)
     convolutions = [layer for layer in layers if backbones.is_convolution(layer)]
     assert (len(convolutions), fixed) == CONVOLUTIONS[name]
     assert [layer.trainable for layer in convolutions] == [False] * fixed + [True] * (len(convolutions) - fixed)
-    model = keras.Model(inputs, heads.dense_head(features, 3, settings))
+    model = keras.Model(inputs, heads.build_head(features, 3, settings))
     before = [np.array(layer.get_weights()[0]) for layer in convolutions]
     # without a graph: tracing the deep ones takes a minute each, and the demo traces several
     model.compile(keras.optimizers.Adam(1e-4), losses.make_loss(settings, np.ones(3)), run_eagerly=True)
     rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (4, backbone.smallest, backbone.smallest, 1)).astype("uint8")
+    pixels = rng.integers(0, 256, (4, size, size, 1)).astype("uint8")
     assert np.isfinite(model.train_on_batch(pixels, rng.integers(-1, 2, (4, 3)).astype(np.float32)))
     moved = [bool((old != layer.get_weights()[0]).any()) for old, layer in zip(before, convolutions, strict=True)]
     assert moved == [layer.trainable for layer in convolutions]
     inner = keras.Model(inputs, [model.get_layer("features").output, model.get_layer("pooled").output])
     maps, pooled = (np.asarray(values) for values in inner(pixels[:2], training=False))
-    hidden, logits = model.get_layer("hidden"), model.get_layer("logits")
-    weights = explain.grad_cam_weights(pooled, *(np.asarray(w) for w in (hidden.kernel, hidden.bias, logits.kernel)))
-    heat = explain.grad_cam(maps, weights)
+    hidden = tuple(np.asarray(weight) for weight in model.get_layer("hidden").weights)
+    heat = explain.grad_cam(maps, explain.grad_cam_weights(pooled, np.asarray(model.get_layer("logits").kernel), hidden))
     assert heat.shape == (2, 3, *maps.shape[1:3])
     assert np.isfinite(heat).all()
 

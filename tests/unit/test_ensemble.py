@@ -1,15 +1,18 @@
-"""The three ensemble rules by hand, their ties, and against slow independent versions of themselves."""
+"""The ensemble rules by hand, their ties, against slow independent versions of themselves, and what they learn from."""
 
 from collections import Counter
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from thorax import catalog, config, store
-from thorax.ensemble import combine, make_ensemble
+from thorax.cli import main
+from thorax.ensemble import LEARNING, auc_weights, combine, fit_stack, make_ensemble
 from thorax.errors import ThoraxError
 
 
@@ -150,3 +153,212 @@ def test_table_that_is_no_prediction_is_named(members, tmp_path):
 def test_each_member_needs_its_table(members, tmp_path):
     with pytest.raises(ThoraxError, match="has 3 members but was given 2 tables"):
         make_ensemble(settings_for("ctp"), members[:2], tmp_path / "out.parquet")
+
+
+def test_max_vote_is_the_share_of_members_that_say_yes():
+    combined = combine("max_vote", one_image([0.9, 0.6, 0.5], [0.6, 0.4, 0.51], [0.2, 0.3, 0.5]))
+    np.testing.assert_allclose(combined, [[2 / 3, 1 / 3, 1 / 3]], rtol=1e-6)
+    assert combined.dtype == np.float32
+    # one of two is a tie, and not above 0.5
+    np.testing.assert_array_equal(combine("max_vote", one_image([0.99, 0.2], [0.01, 0.3])), [[0.5, 0.0]])
+
+
+def test_max_probability_is_that_of_the_surest_member():
+    np.testing.assert_allclose(combine("max_probability", one_image([0.9, 0.2], [0.6, 0.3])), [[0.9, 0.3]], rtol=1e-6)
+
+
+@given(st.integers(0, 10_000), st.integers(2, 6))
+@settings(max_examples=40, deadline=None)
+def test_max_vote_decides_as_the_majority_does(seed, members):
+    probabilities = list(np.random.default_rng(seed).random((members, 20, 3)).round(1))
+    np.testing.assert_array_equal(combine("max_vote", probabilities) > 0.5, combine("ptc_lw", probabilities))
+
+
+def test_weights_are_shares_of_what_the_auc_has_above_chance():
+    # 0.3 and 0.1 above chance of 0.4; below chance counts nothing; an undefined AUC, and none above chance, count all the same
+    areas = np.array([[0.8, 0.7, np.nan, 0.5, 0.3], [0.6, 0.4, np.nan, 0.5, 0.49]])
+    expected = [[0.75, 1, 0.5, 0.5, 0.5], [0.25, 0, 0.5, 0.5, 0.5]]
+    np.testing.assert_allclose(auc_weights(areas), expected, rtol=1e-12)
+    np.testing.assert_allclose(auc_weights(np.array([[0.7], [np.nan], [0.6]])), [[2 / 3], [0], [1 / 3]], rtol=1e-12)
+
+
+def test_stack_by_hand():
+    """100 images with logits of -1 or 1 in halves, of which 90% have the label's sign: the intercept is 0 by symmetry.
+
+    The derivative of |w|^2 / 2 + C sum log loss is then w - 100 C (0.9 - p), p = sigmoid(w), and w = ln 3 (p = 3/4) needs
+    C = ln 3 / 15. Two equal members share it: each has half, which costs half as much, so C is half as large.
+    """
+    x = np.repeat([1.0, -1.0], 50)
+    labels = np.concatenate([np.repeat([1, 0], [45, 5]), np.repeat([0, 1], [45, 5])])[:, None]
+    coefficients, intercepts = fit_stack(labels, x[None, :, None], np.log(3) / 15)
+    np.testing.assert_allclose(coefficients, [[np.log(3)]], rtol=1e-6)
+    np.testing.assert_allclose(intercepts, [0], atol=1e-9)
+    coefficients, _ = fit_stack(labels, np.stack([x, x])[..., None], np.log(3) / 30)
+    np.testing.assert_allclose(coefficients, np.full((2, 1), np.log(3) / 2), rtol=1e-6)
+
+
+def test_stack_skips_ignored_labels_and_classes_of_one_kind():
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(3, 60, 3))
+    labels = np.stack([logits[0, :, 0] + random.normal(size=60) > 0, np.ones(60), np.zeros(60)], axis=1).astype(int)
+    labels[::4, 0] = labels[::3, 1] = -1
+    coefficients, intercepts = fit_stack(labels, logits, 0.7)
+    assert np.isnan(coefficients[:, 1:]).all()
+    assert np.isnan(intercepts[1:]).all()
+    # the conditions of the minimum: no derivative is left, of known images only
+    known = labels[:, 0] >= 0
+    x, y = logits[:, known, 0], labels[known, 0]
+    missing = y - 1 / (1 + np.exp(-(coefficients[:, 0] @ x + intercepts[0])))
+    np.testing.assert_allclose(missing.sum(), 0, atol=1e-6)
+    np.testing.assert_allclose(0.7 * x @ missing, coefficients[:, 0], atol=1e-6)
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Three members that know class a well, a little and wrongly; class b is random, class c has no positive in val."""
+    random = np.random.default_rng(0)
+    ids = [f"i{n:03}" for n in range(120)]
+    parts = np.repeat(["train", "val", "test"], 40)
+    truth = pd.DataFrame({"image_id": ids, "patient_id": ids})
+    truth[["a", "b"]] = random.integers(0, 2, (120, 2)).astype("int8")
+    truth["c"] = ((parts == "test") & (np.arange(120) % 3 == 0)).astype("int8")
+    truth.loc[50, "a"] = truth.loc[100, "b"] = -1
+    labels, split = tmp_path / "labels.parquet", tmp_path / "split.parquet"
+    store.write_table(truth, labels, catalog.labels_schema(["a", "b", "c"]))
+    store.write_table(truth[["image_id", "patient_id"]].assign(split=parts), split, catalog.SPLITS)
+    paths = []
+    for name, knowledge in (("x", 3), ("y", 1), ("z", -2)):
+        frame = pd.DataFrame({"image_id": ids, "split": parts})[40:].copy()
+        frame[["a", "b", "c"]] = random.normal(size=(80, 3)).astype(np.float32)
+        frame["a"] += np.float32(knowledge) * (truth["a"][40:] == 1)
+        paths.append(tmp_path / f"{name}.parquet")
+        store.write_table(frame.sample(frac=1, random_state=1), paths[-1], catalog.scores_schema(["a", "b", "c"]))
+    return {"predictions": paths, "labels": labels, "split": split}
+
+
+def scores_of(study, rule: str, out, **changed) -> pd.DataFrame:
+    make_ensemble(settings_for(rule), out=out, **{**study, **changed})
+    return store.read_table(out)
+
+
+def test_weighted_average_against_scikit_learn(study, tmp_path, capsys):
+    found = scores_of(study, "weighted_average", tmp_path / "out.parquet")
+    tables = [store.read_table(path).set_index("image_id").loc[found["image_id"]] for path in study["predictions"]]
+    truth = store.read_table(study["labels"]).set_index("image_id").loc[found["image_id"]]
+    val = (found["split"] == "val").to_numpy()
+    for name in ("a", "b"):
+        use = val & (truth[name] >= 0).to_numpy()
+        above = [max(roc_auc_score(truth[name][use], table[name][use]) - 0.5, 0) for table in tables]
+        probabilities = [1 / (1 + np.exp(-table[name].to_numpy(float))) for table in tables]
+        np.testing.assert_allclose(found[name], np.average(probabilities, axis=0, weights=above), rtol=1e-6)
+        assert name == "b" or (above[0] > above[1] > above[2] == 0)
+    probabilities = [1 / (1 + np.exp(-table["c"].to_numpy(float))) for table in tables]
+    np.testing.assert_allclose(found["c"], np.mean(probabilities, axis=0), rtol=1e-6)
+    said = capsys.readouterr().err
+    assert "c: weights x 0.333, y 0.333, z 0.333; no positive or no negative validation image" in said
+    assert said.count("\n") == 3
+
+
+def test_stacked_uses_what_others_throw_away(study, tmp_path, capsys):
+    """Member z is reliably wrong about class a, so the stack turns it round; class c falls back to the mean, and says so."""
+    found = scores_of(study, "stacked", tmp_path / "out.parquet")
+    truth = store.read_table(study["labels"]).set_index("image_id").loc[found["image_id"], "a"].to_numpy()
+    mean = scores_of(study, "ctp", tmp_path / "mean.parquet")
+    test = (found["split"] == "test").to_numpy()
+    assert roc_auc_score(truth[test], found["a"][test]) > roc_auc_score(truth[test], mean["a"][test]) + 0.1
+    assert np.abs((found["a"][test] > 0.5) - truth[test]).mean() < 0.15
+    np.testing.assert_array_equal(found["c"], mean["c"])
+    said = capsys.readouterr().err
+    assert "c: no positive or no negative validation image, so the mean probability" in said
+    assert said.startswith("a: coefficients x ")
+    assert ", z -" in said.splitlines()[0]
+
+
+def test_a_smaller_c_holds_the_stack_back(study, tmp_path):
+    def spread(c: float) -> float:
+        settings = config.Ensemble(rule="stacked", members=["x", "y", "z"], C=c)
+        make_ensemble(settings, out=tmp_path / "out.parquet", **study)
+        return store.read_table(tmp_path / "out.parquet")["a"].std()
+
+    assert spread(1e-6) < 0.001 < 0.1 < spread(1.0)
+
+
+@pytest.mark.parametrize("rule", LEARNING)
+def test_rules_learn_from_validation_labels_only(study, tmp_path, rule):
+    scores_of(study, rule, tmp_path / "out.parquet")
+    expected = (tmp_path / "out.parquet").read_bytes()
+    truth = store.read_table(study["labels"])
+    for part, same in (("train", True), ("test", True), ("val", False)):
+        rows = (store.read_table(study["split"])["split"] == part).to_numpy()
+        turned = truth.copy()
+        turned.loc[rows, ["a", "b", "c"]] = 1 - truth.loc[rows, ["a", "b", "c"]].abs()
+        store.write_table(turned, tmp_path / "turned.parquet", catalog.labels_schema(["a", "b", "c"]))
+        scores_of(study, rule, tmp_path / "again.parquet", labels=tmp_path / "turned.parquet")
+        assert ((tmp_path / "again.parquet").read_bytes() == expected) == same, part
+
+
+@pytest.mark.parametrize("rule", LEARNING)
+def test_the_order_of_rows_and_classes_changes_nothing(study, tmp_path, rule):
+    scores_of(study, rule, tmp_path / "out.parquet")
+    turned = store.read_table(study["labels"]).iloc[::-1]
+    store.write_table(turned, study["labels"], catalog.labels_schema(["c", "a", "b"]))
+    scores_of(study, rule, tmp_path / "again.parquet")
+    assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "out.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("rule", LEARNING)
+@pytest.mark.parametrize("missing", ["labels", "split"])
+def test_rules_that_learn_need_labels_and_split(study, tmp_path, rule, missing):
+    with pytest.raises(ThoraxError, match=f"Rule {rule} learns from validation images: give their label set and split"):
+        scores_of(study, rule, tmp_path / "out.parquet", **{missing: None})
+    assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.mark.parametrize("rule", LEARNING)
+def test_the_verb_takes_labels_and_split(study, tmp_path, capsys, rule):
+    def run(*more) -> int:
+        settings = ("--settings", f"{{rule: {rule}, members: [x, y, z]}}")
+        arguments = ("ensemble", *settings, "--predictions", *study["predictions"], "--out", tmp_path / "verb.parquet", *more)
+        return main([str(argument) for argument in arguments])
+
+    assert run("--labels", study["labels"]) == 1
+    assert capsys.readouterr().err == (
+        f"thorax: Rule {rule} learns from validation images: give their label set and split (--labels, --split).\n"
+    )
+    assert run("--labels", study["labels"], "--split", study["split"]) == 0
+    scores_of(study, rule, tmp_path / "out.parquet")
+    assert (tmp_path / "verb.parquet").read_bytes() == (tmp_path / "out.parquet").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "sentence"),
+    [
+        ("labels", lambda f: f.rename(columns={"b": "d"}), r"do not have the same classes \('b' is in one only\)"),
+        ("labels", lambda f: f.drop(index=45), "does not have exactly the validation images of"),
+        ("split", lambda f: f.assign(split=f["split"].replace("val", "test")), "do not have image 'i040' in the same part"),
+        ("split", lambda f: f.drop(index=119), "do not have image 'i119' in the same part"),
+        ("split", lambda f: f.assign(split=f["split"].where(f.index != 3, "val")), "does not have exactly the validation"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(study, tmp_path, kind, change, sentence):
+    frame = change(store.read_table(study[kind]))
+    schema = catalog.SPLITS if kind == "split" else catalog.labels_schema(catalog.class_columns(frame))
+    store.write_table(frame, tmp_path / "changed.parquet", schema)
+    with pytest.raises(ThoraxError, match=sentence):
+        scores_of(study, "stacked", tmp_path / "out.parquet", **{kind: tmp_path / "changed.parquet"})
+
+
+def test_predictions_without_validation_images_teach_nothing(study, tmp_path):
+    for path in study["predictions"]:
+        table = store.read_table(path)
+        store.write_table(table[table["split"] == "test"], path, catalog.scores_schema(["a", "b", "c"]))
+    with pytest.raises(ThoraxError, match="does not have exactly the validation images"):
+        scores_of(study, "stacked", tmp_path / "out.parquet")
+
+
+def test_every_rule_of_the_configuration_makes_scores_from_0_to_1(study, tmp_path):
+    for rule in get_args(config.Ensemble.model_fields["rule"].annotation):
+        scores = scores_of(study, rule, tmp_path / f"{rule}.parquet")[["a", "b", "c"]].to_numpy()
+        assert scores.dtype == np.float32
+        assert scores.min() >= 0, rule
+        assert scores.max() <= 1, rule

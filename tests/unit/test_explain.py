@@ -8,31 +8,44 @@ from thorax import store
 from thorax.catalog import SPLITS, labels_schema
 from thorax.config import Training
 from thorax.explain import choose_cases, grad_cam, grad_cam_weights
+from thorax.heads import HEADS
 
 
-def test_closed_form_is_the_gradient():
+@pytest.mark.parametrize("dense_units", [24, 0])
+@pytest.mark.parametrize("head", HEADS)
+def test_closed_form_is_the_gradient(head, dense_units):
+    import keras
     import tensorflow as tf
 
     from thorax.training import build_model
 
-    settings = Training(backbone="cnn", weights="none", dense_units=24)
-    model = build_model(settings, 40, 3).model
-    images = np.random.default_rng(0).integers(0, 256, (4, 40, 40, 1)).astype(np.uint8)
-    import keras
-
-    inner = keras.Model(model.inputs, [model.get_layer("features").output, model.get_layer("pooled").output])
+    model = build_model(Training(backbone="cnn", weights="none", head=head, dense_units=dense_units), 40, 3).model
+    rng = np.random.default_rng(1)
+    shaken = [model.get_layer("logits").kernel]
+    if dense_units:
+        shaken += model.get_layer("hidden").weights
+    if head == "attention":
+        shaken += model.get_layer("attention_scores").weights
+    for weight in shaken:
+        weight.assign(rng.normal(0, 0.3, weight.shape))
+    images = rng.integers(0, 256, (4, 40, 40, 1)).astype(np.uint8)
+    inner = keras.Model(model.input, [model.get_layer("features").output, model.get_layer("pooled").output])
     features, pooled = inner(images, training=False)
-    hidden, logits = model.get_layer("hidden"), model.get_layer("logits")
-    hidden.bias.assign(np.random.default_rng(1).normal(0, 0.1, 24))
-    closed = grad_cam_weights(*(np.asarray(value) for value in (pooled, hidden.kernel, hidden.bias, logits.kernel)))
+    hidden = tuple(np.asarray(weight) for weight in model.get_layer("hidden").weights) if dense_units else None
+    closed = grad_cam_weights(np.asarray(pooled), np.asarray(model.get_layer("logits").kernel), hidden)
+    assert closed.shape == (4, 64, 3)
     maps = grad_cam(np.asarray(features), closed)
+    behind = keras.Model(model.get_layer("features").output, model.output)
     for c in range(3):
         with tf.GradientTape() as tape:
             tape.watch(features)
-            x = tf.reduce_mean(features, axis=(1, 2))
-            score = logits(hidden(x))[:, c]
+            score = behind(features, training=False)[:, c]
         gradient = tape.gradient(score, features)
+        spread = np.ptp(np.asarray(gradient), axis=(1, 2)).max()
+        assert (spread > 1e-3) == (head == "attention"), "the mean's gradient is the same everywhere"
         alpha = tf.reduce_mean(gradient, axis=(1, 2))  # the paper's equation 1
+        np.testing.assert_allclose(closed[:, :, c] / 25, alpha, atol=1e-6)
+        assert np.ptp(np.asarray(alpha)) > 1e-2
         expected = tf.nn.relu(tf.einsum("nhwk,nk->nhw", features, alpha))
         np.testing.assert_allclose(maps[:, c], expected, atol=1e-6)
 

@@ -302,6 +302,43 @@ def test_a_class_with_one_value_is_refused_for_every_loss(tmp_path, value, kind)
         )
 
 
+@pytest.mark.parametrize("dense_units", [16, 0])
+def test_attention_is_written_beside_the_heatmaps_where_asked(trained, tmp_path, dense_units):
+    from thorax.predict import predict
+    from thorax.training import build_model
+
+    folder, problem = trained
+    table = store.read_table(problem["split"]).query("split == 'test'").iloc[[3, 0, 7]]
+    table.to_parquet(tmp_path / "cases.parquet", index=False)
+    outputs = {"out": tmp_path / "p.parquet", "heatmaps_out": tmp_path / "h.npy", "attention_out": tmp_path / "a.npy"}
+    with pytest.raises(ThoraxError, match=r"m\.keras has no attention head: train it with head: attention"):
+        predict(folder / "m.keras", **problem, cases=tmp_path / "cases.parquet", **outputs)
+    assert not [path for path in outputs.values() if path.exists()]
+
+    model = build_model(Training(**{**SETTINGS, "head": "attention", "dense_units": dense_units}), SIZE, 2).model
+    kernel = np.random.default_rng(0).normal(0, 0.3, 64)
+    model.get_layer("attention_scores").kernel.assign(kernel.reshape(1, 1, 64, 1))
+    model.save(tmp_path / "m.keras")
+    predict(tmp_path / "m.keras", **problem, cases=tmp_path / "cases.parquet", **outputs)
+    attention, maps = store.open_array(tmp_path / "a.npy"), store.open_array(tmp_path / "h.npy")
+    assert maps.shape == (3, 2, 3, 3)
+    assert np.isfinite(maps).all()
+    assert (attention.shape, attention.dtype) == ((3, 3, 3), np.float32)
+    np.testing.assert_allclose(attention.sum(axis=(1, 2)), 1, rtol=1e-5)
+    ingested = store.read_table(problem["ingested"]).set_index("image_id").loc[table["image_id"]]
+    images = np.stack([store.open_array(problem["images"][row.shard])[row.row] for row in ingested.itertuples()])
+    scores = keras_features(model, images) @ kernel
+    expected = np.exp(scores) / np.exp(scores).sum(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(attention, expected, rtol=1e-4)
+    assert np.ptp(attention) > 0.01
+
+
+def keras_features(model, images):
+    import keras
+
+    return np.asarray(keras.Model(model.input, model.get_layer("features").output)(images[..., None]))
+
+
 def test_a_network_that_does_not_fit_is_not_asked(trained, tmp_path):
     from thorax.predict import predict
 
