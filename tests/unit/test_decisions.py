@@ -72,6 +72,10 @@ def test_neighbouring_floats_are_told_apart():
     high = np.nextafter(low, 1)
     value = decisions.tune(np.array([0, 1]), np.array([low, high]), "f1").value
     assert low <= value < high
+    # The other way round that cut has nothing right; always and never are as good, and never (0.725) is nearer to 0.5.
+    low = 0.45
+    upside_down = np.array([low, np.nextafter(low, 1)])
+    assert decisions.tune(np.array([1, 0]), upside_down, "f1").value == pytest.approx(0.725)
 
 
 def in_fractions(labels, scores, limit, rule) -> Fraction:
