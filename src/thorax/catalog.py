@@ -76,13 +76,23 @@ LUNGS = pa.schema(
 
 SPLITS = pa.schema({"image_id": pa.string(), "patient_id": pa.string(), "split": pa.string()})
 
+THRESHOLDS = pa.schema(
+    {
+        "class": pa.string(),
+        "rule": pa.string(),  # fixed-0.5 and the like, f1, youden
+        "value": pa.float64(),  # a score above it is a yes
+        "n_positive": pa.int64(),  # among the validation images
+        "defined": pa.bool_(),  # false: validation lacks positives or negatives, and the value is 0.5
+    }
+)
+
 METRICS = pa.schema(
     {
         "model": pa.string(),  # member, ensemble or baseline
         "class": pa.string(),  # a class, or "Global" for the mean over classes or the whole label matrix
-        "metric": pa.string(),  # auc, f1, hamming
+        "metric": pa.string(),  # auc, loss; f1, hamming, accuracy, auc_thresholded
         "split": pa.string(),  # val, test
-        "threshold_rule": pa.string(),  # fixed-0.5; none where no threshold enters
+        "threshold_rule": pa.string(),  # fixed-0.5, f1, f1+exclusive, ...; none where no threshold enters
         "value": pa.float64(),  # null where undefined
         "low": pa.float64(),  # 95% interval, bootstrap over patients
         "high": pa.float64(),

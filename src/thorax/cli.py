@@ -211,13 +211,30 @@ def _ensemble(a: Arguments) -> None:
 def _metrics(a: Arguments) -> None:
     from thorax import metrics
 
-    metrics.make_metrics(a.labels, a.split, _named(a.predictions), _named(a.ensembles), a.out, a.summary, a.seed, a.replicates)
+    metrics.make_metrics(
+        a.labels, a.split, _named(a.predictions), _named(a.ensembles), a.out, a.summary, a.seed, a.replicates,
+        a.rules, _named(a.thresholds), a.exclusive,
+    )  # fmt: skip
+
+
+def _thresholds(a: Arguments) -> None:
+    from thorax import metrics
+
+    metrics.make_thresholds(a.labels, a.split, a.scores, a.logits, a.rules, a.out)
 
 
 def _tables(a: Arguments) -> None:
     from thorax import tables
 
-    tables.make_tables(a.title, a.data, a.metrics, a.labels, a.split, a.members, a.ensembles, a.out)
+    tables.make_tables(a.title, a.data, a.metrics, a.labels, a.split, a.members, a.ensembles, a.out, a.rule)
+
+
+def _threshold_tables(a: Arguments) -> None:
+    from thorax import threshold_tables
+
+    threshold_tables.make_threshold_tables(
+        a.title, a.data, a.metrics, a.labels, a.split, a.members, a.ensembles, _named(a.thresholds), a.rules, a.out, a.exclusive
+    )
 
 
 def _summary(a: Arguments) -> None:
@@ -339,6 +356,14 @@ def _parser() -> argparse.ArgumentParser:
     images = _paths("--images", "packed training images, all shards in order")
     data = ("--data", {"required": True, "choices": _choices(config.Experiment, "data"), "help": "what it was run on"})
     title = ("--title", {"required": True, "help": "heading"})
+    rules = (
+        "--rules",
+        {"nargs": "+", "type": _rule, "default": ["fixed-0.5"], "metavar": "RULE",
+         "help": "threshold rules: fixed-0.5 and the like, f1, youden (default fixed-0.5)"},
+    )  # fmt: skip
+    thresholds = _pairs("--thresholds", "thresholds of each model; needed for f1 and youden", required=False)
+    exclusive = ("--exclusive", {"metavar": "CLASS", "help": "every rule also with this class excluding the rest"})
+    models = ("--members", {"nargs": "+", "required": True}), ("--ensembles", {"nargs": "*", "default": []})
 
     verb(
         "download", _download, "fetch, check and unpack what may be downloaded, and say how to get the rest",
@@ -442,15 +467,27 @@ def _parser() -> argparse.ArgumentParser:
         _path("--split", "split; for rules that learn from validation images", required=False), _path("--out", "table to write"),
     )  # fmt: skip
     verb(
-        "metrics", _metrics, "AUC, F1 and Hamming loss with intervals",
-        labels, split, _pairs("--predictions", "members"), _pairs("--ensembles", "ensembles", required=False),
+        "thresholds", _thresholds, "choose one model's threshold for each class on the validation images",
+        labels, split, _path("--scores", "predictions or ensemble"),
+        ("--logits", {"action": "store_true", "help": "the scores are logits, as a network's predictions are"}), rules,
+        _path("--out", "table to write"),
+    )  # fmt: skip
+    verb(
+        "metrics", _metrics, "AUC, F1, Hamming loss, accuracy and loss with intervals",
+        labels, split, _pairs("--predictions", "members"), _pairs("--ensembles", "ensembles", required=False), rules, thresholds,
+        exclusive,
         ("--replicates", {"type": _at_least(1), "default": 1000, "help": "of the bootstrap over patients (default 1000)"}), seed,
         _path("--out", "table to write"), _path("--summary", "JSON of the metrics over all classes, to write"),
     )  # fmt: skip
     verb(
         "tables", _tables, "the paper's per-class and global tables",
-        title, data, _path("--metrics", "metrics table"),
-        labels, split, ("--members", {"nargs": "+", "required": True}), ("--ensembles", {"nargs": "*", "default": []}),
+        title, data, _path("--metrics", "metrics table"), labels, split, *models,
+        ("--rule", {"type": _rule, "default": "fixed-0.5", "help": "threshold rule of F1 and Hamming loss (default fixed-0.5)"}),
+        _path("--out", "folder to write to"),
+    )  # fmt: skip
+    verb(
+        "threshold-tables", _threshold_tables, "the results by every threshold rule beside those by the first",
+        title, data, _path("--metrics", "metrics table"), labels, split, *models, thresholds, rules, exclusive,
         _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
@@ -514,7 +551,7 @@ def _paths(flag: str, text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _pairs(flag: str, text: str, required: bool = True) -> tuple[str, dict[str, Any]]:
-    return flag, {"nargs": "+", "required": required, "default": [], "metavar": "NAME=PATH", "help": text}
+    return flag, {"nargs": "+" if required else "*", "required": required, "default": [], "metavar": "NAME=PATH", "help": text}
 
 
 def _at_least(lowest: int) -> Callable[[str], int]:
@@ -526,6 +563,14 @@ def _at_least(lowest: int) -> Callable[[str], int]:
         return int(text)
 
     return number
+
+
+def _rule(text: str) -> str:
+    """A type of argument: the name of a threshold rule."""
+    try:
+        return config.threshold_rule(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _choices(model: type[BaseModel], field: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ Every block that two experiments may share has a name of its own, so that it is 
 Commands receive only the block they need, as YAML or JSON text (`--settings`).
 """
 
+import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
@@ -44,9 +45,39 @@ def _rising(limits: tuple[float, float]) -> tuple[float, float]:
     return limits
 
 
+TUNED_RULES = ("f1", "youden")
+_FIXED = "fixed-"
+
+
+def fixed_threshold(rule: str) -> float | None:
+    """The threshold of a rule such as fixed-0.5; None for a rule that tunes one threshold per class on validation."""
+    return float(rule.removeprefix(_FIXED)) if rule.startswith(_FIXED) else None
+
+
+def threshold_rule(rule: str) -> str:
+    """Check the name of a threshold rule and return it.
+
+    Raises:
+        ValueError: neither tuned nor a fixed threshold from 0 to 1 in its shortest form.
+    """
+    if rule in TUNED_RULES:
+        return rule
+    number = rule.removeprefix(_FIXED)
+    if not rule.startswith(_FIXED) or not re.fullmatch(r"0|1|0\.\d*[1-9]", number) or f"{float(number):g}" != number:
+        raise ValueError(f"{rule!r} is no threshold rule: write {', '.join(TUNED_RULES)} or, for example, fixed-0.5")
+    return rule
+
+
+def _starts_fixed(rules: list[str]) -> list[str]:
+    if fixed_threshold(rules[0]) is None:
+        raise ValueError(f"the first rule is that of the paper's tables and is fixed, such as fixed-0.5, not {rules[0]!r}")
+    return rules
+
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Folder = Annotated[str, AfterValidator(_tidy_folder)]
+ThresholdRule = Annotated[str, AfterValidator(threshold_rule)]
 FactorRange = Annotated[tuple[float, float], AfterValidator(_rising)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]  # a dot parts it from the shard in file names
@@ -297,6 +328,19 @@ class Experiment(Block):
     training: dict[str, Any] = Field({}, description="training settings that all members share")
     members: dict[Name, dict[str, Any]] = Field(min_length=1, description="each a training: backbone, and what differs")
     ensembles: dict[Name, Ensemble] = Field({}, description="rules that combine members")
+    thresholds: Annotated[
+        list[ThresholdRule], Field(min_length=1), AfterValidator(_without_repeats), AfterValidator(_starts_fixed)
+    ] = Field(
+        ["fixed-0.5"],
+        description="fixed-0.5 and the like: the same threshold for all classes; f1, youden: one threshold per class, tuned on the "
+        "validation images for the mean F1 of yes and no, or for sensitivity + specificity; all are reported, the first (a fixed "
+        "one) in the paper's tables",
+    )
+    exclusive: str | None = Field(
+        None,
+        description="a class that excludes the rest, such as No Finding; every rule is reported without and with it: where this class "
+        "and another are both a yes, the others become no if none has a higher score, and this class becomes no otherwise",
+    )
     cases: int = Field(12, ge=1, description="test images that are explained by heatmaps")
     seed: Seed = Field(0, description="of the choice of cases and of the intervals")
 

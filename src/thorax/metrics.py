@@ -1,26 +1,31 @@
-"""AUC, F1 and Hamming loss per class and overall, with 95% intervals from a bootstrap over patients.
+"""Metrics per class and overall by any threshold rule, with 95% intervals from a bootstrap over patients.
 
-The metrics are those of Liz et al. 2022 (section 5 and Tables 4 to 11). A score strictly above the threshold counts as
-positive, for networks, mean probabilities and votes alike, so a tie is a no everywhere.
+AUC, F1 and Hamming loss are those of Liz et al. 2022 (section 5 and Tables 4 to 11), binary accuracy that of Kejriwal et al.
+(section on metrics), the AUC of the thresholded predictions that of Dunn Beltran and Alsaghier 2022 (Figure 2). A score
+strictly above the threshold counts as positive, for networks, mean probabilities and votes alike, so a tie is a no everywhere.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from thorax import store
-from thorax.catalog import METRICS, class_columns
+from thorax import confusion, decisions, store
+from thorax.catalog import METRICS, THRESHOLDS, class_columns
+from thorax.config import fixed_threshold
 from thorax.errors import ThoraxError
 
 GLOBAL = "Global"
 EVALUATED_SPLITS = ("val", "test")
 NO_THRESHOLD = "none"
+FIXED = "fixed-0.5"  # the rule where none is named
 _REPLICATES_AT_ONCE = 250  # bounds the memory to about 250 x images x 4 bytes
 _INTERVAL = (2.5, 97.5)  # percentiles
+_CLIP = 1e-7  # as Keras does: a certain mistake costs 16.1, not infinitely much
+_LOSS_UNIT = 2.0**-20  # losses are whole multiples of it
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
@@ -57,7 +62,7 @@ def f1(labels: np.ndarray, positive: np.ndarray) -> float:
     Returns:
         The score, or nan where all entries are ignored.
     """
-    return float(_f1(_confusion(labels[:, None], positive[:, None]).sum(axis=0))[0])
+    return float(confusion.macro_f1(confusion.counted(labels[:, None], positive[:, None]).sum(axis=0))[0])
 
 
 def hamming_loss(labels: np.ndarray, positive: np.ndarray) -> float:
@@ -67,7 +72,7 @@ def hamming_loss(labels: np.ndarray, positive: np.ndarray) -> float:
         labels: (n, k) of 1, 0 and -1 (ignored).
         positive: (n, k) bool, the prediction.
     """
-    return float(_hamming(_confusion(labels, positive).sum(axis=0)))
+    return float(confusion.hamming(confusion.counted(labels, positive).sum(axis=0)))
 
 
 def all_negative_f1(labels: np.ndarray) -> float:
@@ -82,16 +87,22 @@ def evaluate(
     *,
     model: str,
     split: str,
-    threshold: float = 0.5,
+    thresholds: Mapping[str, np.typing.ArrayLike] | None = None,
+    exclusive: str | None = None,
     replicates: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Score one model on the images of one part.
 
-    Per class AUC and F1; as class "Global" their means over classes (AUC over those that have one) and the Hamming loss of
-    the whole matrix. An AUC without positives or without negatives is null, and left out of the mean. The 95% intervals
-    are percentiles over samples of as many patients, drawn with replacement; all images of a drawn patient come along, and
-    all models and classes see the same samples. A sample in which a class has no AUC does not count for that class.
+    Without a threshold: `auc` and `loss`, the binary cross-entropy of the probabilities in nats (not weighted; null for
+    votes). By each threshold rule: `f1`; `hamming`, for all classes only; `accuracy`, the share of right entries; and
+    `auc_thresholded`, the AUC of the yes/no decisions. Class "Global" holds the mean over the classes of auc, f1 and
+    auc_thresholded (of those that have one), and of hamming, accuracy and loss the value of the whole matrix, so that its
+    accuracy is 1 - hamming. An AUC without positives or without negatives is null, and left out of the mean.
+
+    The 95% intervals are percentiles over samples of as many patients, drawn with replacement; all images of a drawn patient
+    come along, and all models, classes and rules see the same samples. A sample in which a class has no AUC does not count for
+    that class.
 
     Args:
         labels: (n, k) of 1, 0 and -1 (ignored), one column per class.
@@ -99,7 +110,8 @@ def evaluate(
         patients: (n,) identifiers.
         model: name for the rows.
         split: name for the rows.
-        threshold: scores above it are positive predictions.
+        thresholds: by the rule's name one threshold, or one per class; none: `FIXED`.
+        exclusive: a class that excludes the rest (`decisions.decide`): every rule is evaluated without and with it.
         replicates: samples of the bootstrap; 0 for no intervals.
         seed: of the samples.
 
@@ -107,35 +119,42 @@ def evaluate(
         Rows with the columns of `catalog.METRICS`; n_positive of "Global" is the number of positive entries of the matrix.
 
     Raises:
-        ThoraxError: other columns or rows in the scores, or a score that is not a number.
+        ThoraxError: other columns or rows in the scores, a score that is not a number, or an exclusive class that is not there.
     """
     _check_scores(labels, scores, model)
     truth, values = labels.to_numpy(), scores.to_numpy(np.float64)
+    decided = _decisions(values, thresholds or {FIXED: 0.5}, list(labels.columns), exclusive)
     patient_ids, patient_of_row = np.unique(np.asarray(patients), return_inverse=True)
-    confusion = np.zeros((len(patient_ids), 4 * truth.shape[1]))
-    np.add.at(confusion, patient_of_row, _confusion(truth, values > threshold).reshape(len(truth), -1))
+    sums = _patient_sums(truth, values, decided, patient_of_row, len(patient_ids))
 
     once = np.ones((1, len(patient_ids)), np.uint8)
-    point = _statistics(truth, values, patient_of_row, confusion, once)
+    point = _statistics(truth, values, patient_of_row, sums, once)
     blocks = [
-        _statistics(truth, values, patient_of_row, confusion, weights)
-        for weights in _resample(len(patient_ids), replicates, seed)
+        _statistics(truth, values, patient_of_row, sums, weights) for weights in _resample(len(patient_ids), replicates, seed)
     ]
-    sampled = {name: np.concatenate([point[name][:0], *(block[name] for block in blocks)]) for name in point}
-
-    rule = f"fixed-{threshold:g}"
     positives = (truth == 1).sum(axis=0)
     rows = []
-    for metric, threshold_rule in (("auc", NO_THRESHOLD), ("f1", rule)):
-        for column, name in enumerate(labels.columns):
-            interval = _interval(sampled[metric], column)
-            rows.append((model, name, metric, split, threshold_rule, point[metric][0, column], *interval, positives[column]))
-        total = _mean_of_defined(point[metric])[0]
-        interval = _interval(_mean_of_defined(sampled[metric])[:, None], 0)
-        rows.append((model, GLOBAL, metric, split, threshold_rule, total, *interval, positives.sum()))
-    interval = _interval(sampled["hamming"], 0)
-    rows.append((model, GLOBAL, "hamming", split, rule, point["hamming"][0, 0], *interval, positives.sum()))
+    for key, values_of_key in point.items():
+        sampled = np.concatenate([values_of_key[:0], *(block[key] for block in blocks)])
+        threshold_rule, metric = key
+        names = [*labels.columns, GLOBAL][-values_of_key.shape[1] :]
+        for column, name in enumerate(names):
+            count = positives.sum() if name == GLOBAL else positives[column]
+            interval = _interval(sampled, column)
+            rows.append((model, name, metric, split, threshold_rule, values_of_key[0, column], *interval, count))
     return pd.DataFrame(rows, columns=METRICS.names)
+
+
+def _decisions(
+    values: np.ndarray, thresholds: Mapping[str, np.typing.ArrayLike], classes: list[str], exclusive: str | None
+) -> dict[str, np.ndarray]:
+    """Return (n, k) bool by the name of the rule, with the exclusive class as rules of their own."""
+    decided = {rule: decisions.decide(values, limits) for rule, limits in thresholds.items()}
+    column = decisions.exclusive_column(classes, exclusive)
+    if column is not None:
+        for rule, limits in thresholds.items():
+            decided[rule + decisions.EXCLUSIVE] = decisions.decide(values, limits, column)
+    return decided
 
 
 def _check_scores(labels: pd.DataFrame, scores: pd.DataFrame, model: str) -> None:
@@ -146,23 +165,62 @@ def _check_scores(labels: pd.DataFrame, scores: pd.DataFrame, model: str) -> Non
         raise ThoraxError(f"The scores of {model!r} for {name!r} are not all numbers: its training diverged; train it again.")
 
 
-def _statistics(
-    truth: np.ndarray, values: np.ndarray, patient_of_row: np.ndarray, confusion: np.ndarray, weights: np.ndarray
+def _patient_sums(
+    truth: np.ndarray, values: np.ndarray, decided: dict[str, np.ndarray], patient_of_row: np.ndarray, patients: int
 ) -> dict[str, np.ndarray]:
-    """Return each metric for each sample: auc and f1 (samples, k), hamming (samples, 1).
+    """Sum over each patient's images what metrics are made from: (patients, k) whole numbers in float64.
+
+    Keys: "positive" and "negative" (labels), "loss" (in `_LOSS_UNIT`, absent for votes), and for each rule "yes RULE" and
+    "alarm RULE", its true and false positives.
+    """
+    yes, no = truth == 1, truth == 0
+    entries = {"positive": yes, "negative": no}
+    if not ((values == 0) | (values == 1)).all():
+        entries["loss"] = (_cross_entropy(yes, values) / _LOSS_UNIT).round() * (yes | no)
+    for rule, positive in decided.items():
+        entries |= {f"yes {rule}": yes & positive, f"alarm {rule}": no & positive}
+    order = np.argsort(patient_of_row, kind="stable")
+    first = np.searchsorted(patient_of_row[order], np.arange(patients))
+    return {key: np.add.reduceat(entry[order].astype(np.float64), first, axis=0) for key, entry in entries.items()}
+
+
+def _cross_entropy(yes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    clipped = np.clip(probabilities, _CLIP, 1 - _CLIP)
+    return -np.log(np.where(yes, clipped, 1 - clipped))
+
+
+def _statistics(
+    truth: np.ndarray, values: np.ndarray, patient_of_row: np.ndarray, sums: dict[str, np.ndarray], weights: np.ndarray
+) -> dict[tuple[str, str], np.ndarray]:
+    """Return each metric for each sample by threshold rule and name: (samples, k + 1) with the last for all classes.
 
     Args:
         truth: (n, k) labels.
         values: (n, k) scores.
         patient_of_row: (n,) index of each row's patient.
-        confusion: (patients, 4 k) counts, see `_confusion`.
+        sums: see `_patient_sums`.
         weights: (samples, patients), how often each patient is in each sample.
     """
     # Sums of whole numbers: exact in float64, so no order of summation and no number of threads changes them.
-    counts = (weights.astype(np.float64) @ confusion).reshape(len(weights), truth.shape[1], 4)
+    drawn = weights.astype(np.float64)
+    totals = {key: drawn @ of_patients for key, of_patients in sums.items()}
     weight_of_row = np.ascontiguousarray(weights.T)[patient_of_row]
     areas = [_auc(truth[:, column], values[:, column], weight_of_row) for column in range(truth.shape[1])]
-    return {"auc": np.stack(areas, axis=1), "f1": _f1(counts), "hamming": _hamming(counts)[:, None]}
+    positive, negative = totals["positive"], totals["negative"]
+    loss = totals.get("loss", np.full(positive.shape, np.nan)) * _LOSS_UNIT
+    found = {
+        (NO_THRESHOLD, "auc"): _with_mean(np.stack(areas, axis=1)),
+        (NO_THRESHOLD, "loss"): _shares(loss, positive + negative),
+    }
+    for rule in [key.removeprefix("yes ") for key in sums if key.startswith("yes ")]:
+        right, alarm = totals[f"yes {rule}"], totals[f"alarm {rule}"]
+        counts = np.stack([right, alarm, positive - right, negative - alarm], axis=-1)
+        found[rule, "f1"] = _with_mean(confusion.macro_f1(counts))
+        found[rule, "hamming"] = confusion.hamming(counts)[:, None]
+        pooled = confusion.accuracy(counts.sum(axis=1))
+        found[rule, "accuracy"] = np.column_stack([confusion.accuracy(counts), pooled])
+        found[rule, "auc_thresholded"] = _with_mean(confusion.decision_auc(counts))
+    return found
 
 
 def _resample(patients: int, replicates: int, seed: int) -> Iterator[np.ndarray]:
@@ -196,30 +254,15 @@ def _auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndar
     return np.divide(half_pairs, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
 
 
-def _confusion(labels: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """Return (n, k, 4) of 0/1: true positive, false positive, false negative, true negative; all 0 where ignored."""
-    yes, no = labels == 1, labels == 0
-    return np.stack([yes & positive, no & positive, yes & ~positive, no & ~positive], axis=-1).astype(np.float64)
+def _with_mean(values: np.ndarray) -> np.ndarray:
+    """Append the mean over classes to (samples, k) values."""
+    return np.column_stack([values, _mean_of_defined(values)])
 
 
-def _f1(counts: np.ndarray) -> np.ndarray:
-    """Return the macro F1 from (..., 4) counts in the order of `_confusion`, nan where nothing is counted."""
-    true_positive, false_positive, false_negative, true_negative = np.moveaxis(counts, -1, 0)
-    wrong = false_positive + false_negative
-    score = np.zeros(wrong.shape)
-    occurring = np.zeros(wrong.shape)
-    for right in (true_positive, true_negative):
-        present = 2 * right + wrong > 0
-        score += np.divide(2 * right, 2 * right + wrong, out=np.zeros(wrong.shape), where=present)
-        occurring += present
-    return np.divide(score, occurring, out=np.full(wrong.shape, np.nan), where=occurring > 0)
-
-
-def _hamming(counts: np.ndarray) -> np.ndarray:
-    """Return the share of wrong entries from (..., k, 4) counts."""
-    wrong = counts[..., 1:3].sum(axis=(-2, -1))
-    entries = counts.sum(axis=(-2, -1))
-    return np.divide(wrong, entries, out=np.full(wrong.shape, np.nan), where=entries > 0)
+def _shares(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Divide (samples, k) sums, and their sums over classes as a last column; nan where the whole is nothing."""
+    part, whole = (np.column_stack([sums, sums.sum(axis=1)]) for sums in (part, whole))
+    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
 
 
 def _mean_of_defined(values: np.ndarray) -> np.ndarray:
@@ -237,6 +280,30 @@ def _interval(sampled: np.ndarray, column: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def make_thresholds(labels: Path, split: Path, scores: Path, logits: bool, rules: Sequence[str], out: Path) -> None:
+    """Choose one model's thresholds on the validation images and write the rows of `catalog.THRESHOLDS`.
+
+    Args:
+        labels: `labels/{label_set}.parquet`.
+        split: `splits/{split}.parquet`.
+        scores: the model's predictions, or an ensemble's probabilities or votes.
+        logits: whether the scores are logits, as those of a network or the baseline.
+        rules: names as in the configuration.
+        out: the table to write.
+
+    Raises:
+        ThoraxError: scores that are not probabilities, or tables that do not fit (as in `make_metrics`).
+    """
+    truth = _evaluated(labels, split)
+    classes = class_columns(truth)
+    table = _scores(scores, truth, classes, logits)
+    _check_scores(truth[classes], table, str(scores))
+    if ((table < 0) | (table > 1)).to_numpy().any():
+        raise ThoraxError(f"{scores} has scores outside 0 to 1: give --logits for a network's predictions.")
+    chosen = (truth["split"] == "val").to_numpy()
+    store.write_table(decisions.thresholds(truth.loc[chosen, classes], table[chosen], rules), out, THRESHOLDS)
+
+
 def make_metrics(
     labels: Path,
     split: Path,
@@ -246,6 +313,9 @@ def make_metrics(
     summary: Path,
     seed: int,
     replicates: int,
+    rules: Sequence[str] = (FIXED,),
+    thresholds: Mapping[str, Path] | None = None,
+    exclusive: str | None = None,
 ) -> None:
     """Score all models of an experiment on val and test and write the rows of `catalog.METRICS`.
 
@@ -255,26 +325,26 @@ def make_metrics(
         predictions: logits of each member and of the baseline, by model name.
         ensembles: probabilities or votes of each ensemble, by name.
         out: the table to write.
-        summary: JSON to write: of every model its metrics over all classes of the test images, null where undefined.
+        summary: JSON to write: of every model its metrics over all classes of the test images by the first rule, null where
+            undefined.
         seed: of the bootstrap.
         replicates: bootstrap samples.
+        rules: names of threshold rules as in the configuration.
+        thresholds: `thresholds/{experiment}/{model}.parquet` by model name; needed where a rule is tuned.
+        exclusive: a class that excludes the rest, see `decisions.decide`.
 
     Raises:
-        ThoraxError: a table that does not have exactly the label set's images of val and test, or its classes.
+        ThoraxError: a table that does not have exactly the label set's images of val and test, or its classes; a model without
+            thresholds for a tuned rule; an exclusive class that the label set does not have.
     """
-    truth = store.read_table(labels, needs=("image_id", "patient_id"))
-    truth = truth.merge(store.read_table(split, ["image_id", "split"]), on="image_id", how="left")
-    if truth["split"].isna().any():
-        image = truth["image_id"][truth["split"].isna()].iloc[0]
-        raise ThoraxError(f"{split} does not assign image {image!r} of {labels}: remake the split.")
-    truth = truth[truth["split"].isin(EVALUATED_SPLITS)].sort_values("image_id", ignore_index=True)
+    truth = _evaluated(labels, split)
     classes = class_columns(truth)
+    decisions.exclusive_column(classes, exclusive)
     results = []
     models = [*predictions.items(), *ensembles.items()]
     for name, path in tqdm(models, desc="metrics", unit="model", disable=None):
-        scores = _aligned(store.read_table(path, needs=("image_id", "split")), truth, classes, path)
-        if name in predictions:
-            scores = scores.apply(sigmoid)
+        scores = _scores(path, truth, classes, logits=name in predictions)
+        limits = {rule: _limits(rule, classes, name, (thresholds or {}).get(name)) for rule in rules}
         for part in EVALUATED_SPLITS:
             chosen = (truth["split"] == part).to_numpy()
             patients = truth["patient_id"][chosen].to_numpy(object)
@@ -285,16 +355,50 @@ def make_metrics(
                     patients,
                     model=name,
                     split=part,
+                    thresholds=limits,
+                    exclusive=exclusive,
                     replicates=replicates,
                     seed=seed,
                 )
             )
     table = pd.concat(results, ignore_index=True)
     store.write_table(table, out, METRICS)
-    overall = table[(table["class"] == GLOBAL) & (table["split"] == "test")]
+    shown = table["threshold_rule"].isin((NO_THRESHOLD, rules[0]))
+    overall = table[(table["class"] == GLOBAL) & (table["split"] == "test") & shown]
     values = overall.pivot(index="model", columns="metric", values="value").astype(object)
     chosen = values.where(values.notna(), None).loc[[name for name, _ in models]]
     store.write_text(json.dumps(chosen.to_dict("index"), indent=2), summary)
+
+
+def _evaluated(labels: Path, split: Path) -> pd.DataFrame:
+    """Return labels and part of the val and test images, sorted by image."""
+    truth = store.read_table(labels, needs=("image_id", "patient_id"))
+    truth = truth.merge(store.read_table(split, ["image_id", "split"]), on="image_id", how="left")
+    if truth["split"].isna().any():
+        image = truth["image_id"][truth["split"].isna()].iloc[0]
+        raise ThoraxError(f"{split} does not assign image {image!r} of {labels}: remake the split.")
+    return truth[truth["split"].isin(EVALUATED_SPLITS)].sort_values("image_id", ignore_index=True)
+
+
+def _scores(path: Path, truth: pd.DataFrame, classes: list[str], logits: bool) -> pd.DataFrame:
+    """Read a model's probabilities or votes in the order of the labels' images and classes."""
+    scores = _aligned(store.read_table(path, needs=("image_id", "split")), truth, classes, path)
+    return scores.apply(sigmoid) if logits else scores
+
+
+def _limits(rule: str, classes: list[str], model: str, path: Path | None) -> np.typing.ArrayLike:
+    """Return a rule's threshold, or the thresholds of the classes where it is tuned."""
+    fixed = fixed_threshold(rule)
+    if fixed is not None:
+        return fixed
+    if path is None:
+        raise ThoraxError(f"Rule {rule!r} is tuned, and model {model!r} has no thresholds: give --thresholds {model}=PATH.")
+    table = store.read_table(path, needs=tuple(THRESHOLDS.names))
+    values = table[table["rule"] == rule].set_index("class")["value"]
+    missing = [name for name in classes if name not in values.index]
+    if missing:
+        raise ThoraxError(f"{path} has no threshold by rule {rule!r} for {missing[0]!r}: choose the thresholds again.")
+    return values.loc[classes].to_numpy()
 
 
 def _aligned(scores: pd.DataFrame, truth: pd.DataFrame, classes: list[str], path: Path) -> pd.DataFrame:

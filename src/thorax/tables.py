@@ -10,13 +10,13 @@ import pandas as pd
 
 from thorax import store, typeset
 from thorax.catalog import SPLIT_NAMES, class_columns
+from thorax.config import fixed_threshold
 from thorax.errors import ThoraxError
-from thorax.metrics import GLOBAL, NO_THRESHOLD, all_negative_f1, hamming_loss
+from thorax.metrics import FIXED, GLOBAL, NO_THRESHOLD, all_negative_f1, hamming_loss
 
 BASELINE = "baseline"  # of all models the one that takes no part in the comparison
 CHANCE_AUC = 0.5
 DECIMALS = 3
-_THRESHOLD_RULES = (NO_THRESHOLD, "fixed-0.5")  # the paper's tables know no other
 _METRICS = {"hamming": "Hamming loss", "auc": "AUC", "f1": "F1-score"}
 _UNDEFINED = "–"
 
@@ -121,6 +121,7 @@ class Results:
         split: the part whose results are shown.
         title: of the experiment.
         data: a key of `DATA_SENTENCES`.
+        rule: the threshold rule of F1 and Hamming loss.
     """
 
     metrics: pd.DataFrame
@@ -130,11 +131,13 @@ class Results:
     split: str = "test"
     title: str = ""
     data: str = "archive"
+    rule: str = FIXED
 
     @cached_property
     def numbers(self) -> dict[tuple[str, str, str], tuple[float, float, float]]:
         """Value, low and high by model, class and metric; nan where undefined."""
-        chosen = self.metrics[(self.metrics["split"] == self.split) & self.metrics["threshold_rule"].isin(_THRESHOLD_RULES)]
+        of_rule = self.metrics["threshold_rule"].isin((NO_THRESHOLD, self.rule))
+        chosen = self.metrics[(self.metrics["split"] == self.split) & of_rule]
         keys = zip(chosen["model"], chosen["class"], chosen["metric"], strict=True)
         numbers = chosen[["value", "low", "high"]].astype(float).itertuples(index=False, name=None)
         return dict(zip(keys, numbers, strict=True))
@@ -153,7 +156,8 @@ class Results:
     def number(self, model: str, name: str, metric: str) -> tuple[float, float, float]:
         """Return value, low and high; nan where undefined."""
         if (model, name, metric) not in self.numbers:
-            raise ThoraxError(f"The metrics have no {metric} of model {model!r} for {name!r}: compute the metrics again.")
+            by = "" if self.rule == FIXED else f" by rule {self.rule!r}"
+            raise ThoraxError(f"The metrics have no {metric} of model {model!r} for {name!r}{by}: compute the metrics again.")
         return self.numbers[model, name, metric]
 
     def has_auc(self, name: str) -> bool:
@@ -193,7 +197,7 @@ def per_class_table(results: Results) -> tuple[typeset.Table, pd.DataFrame]:
     )
     table = typeset.Table(
         title=f"{results.title}: results per class".removeprefix(": "),
-        caption="AUC and F1-score (mean over the positive and the negative class, threshold 0.5) on the "
+        caption=f"AUC and F1-score (mean over the positive and the negative class, {_threshold(results.rule)}) on the "
         f"{results.split} images. {_MARKS}{_about_baseline(results)}",
         data=_sentence(DATA_SENTENCES, results.data),
         groups=groups,
@@ -227,8 +231,8 @@ def global_table(results: Results) -> tuple[typeset.Table, pd.DataFrame]:
         records.append(record | {"data": results.data})
     table = typeset.Table(
         title=f"{results.title}: global results".removeprefix(": "),
-        caption="Hamming loss (lower is better), and means of AUC and F1-score over the classes, on the "
-        f"{results.split} images. {_MARKS}{_about_baseline(results)}",
+        caption=f"Hamming loss (lower is better){_other_threshold(results.rule)}, and means of AUC and F1-score over the classes, "
+        f"on the {results.split} images. {_MARKS}{_about_baseline(results)}",
         data=_sentence(DATA_SENTENCES, results.data),
         groups=tuple(_group(results, model, ("",)) for model in results.models),
         name_heading="",
@@ -331,6 +335,15 @@ def _capitalised(name: str) -> str:
     return name[:1].upper() + name[1:]
 
 
+def _threshold(rule: str) -> str:
+    fixed = fixed_threshold(rule)
+    return "thresholds tuned on validation" if fixed is None else f"threshold {fixed:g}"
+
+
+def _other_threshold(rule: str) -> str:
+    return "" if rule == FIXED else f" with {_threshold(rule)}"
+
+
 def _about_baseline(results: Results) -> str:
     if BASELINE not in results.models:
         return ""
@@ -380,6 +393,7 @@ def make_tables(
     members: list[str],
     ensembles: list[str],
     out_dir: Path,
+    rule: str = FIXED,
 ) -> None:
     """Write per_class and global as .html, .md, .tex and .csv into a folder.
 
@@ -392,12 +406,13 @@ def make_tables(
         members: the single models in the order of the columns.
         ensembles: the ensembles in the order of the columns.
         out_dir: the folder.
+        rule: the threshold rule of F1 and Hamming loss.
 
     Raises:
-        ThoraxError: a model or class that the metrics lack, or a missing table.
+        ThoraxError: a model, class or rule that the metrics lack, or a missing table.
     """
     counts = count_images(store.read_table(labels), store.read_table(split))
-    results = Results(store.read_table(metrics), members, ensembles, counts, title=title, data=data)
+    results = Results(store.read_table(metrics), members, ensembles, counts, title=title, data=data, rule=rule)
     for name, make in (("per_class", per_class_table), ("global", global_table)):
         table, values = make(results)
         typeset.write(table, values, Path(out_dir), name)

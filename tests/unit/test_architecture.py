@@ -63,7 +63,9 @@ def test_imports_have_no_cycle():
         visit(name, ())
 
 
-@pytest.mark.parametrize("verb", ["labels", "split", "metrics", "tables", "ensemble", "catalog", "ingest", "baseline"])
+@pytest.mark.parametrize(
+    "verb", ["labels", "split", "metrics", "tables", "threshold_tables", "ensemble", "catalog", "ingest", "baseline"]
+)
 def test_light_verbs_start_without_tensorflow(verb):
     module = {"catalog": "datasets"}.get(verb, verb)
     code = f"import sys, thorax.cli, thorax.{module}; sys.exit(' '.join(set(sys.modules) & {HEAVY!r}) or 0)"

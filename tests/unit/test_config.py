@@ -123,6 +123,13 @@ CNN = {"backbone": "cnn"}
             ("experiments", "tiny", "training", "augmentation", {"rotation": float("inf")}),
             "experiments.tiny.training.augmentation.rotation: Input should be",
         ),
+        (("experiments", "tiny", "thresholds", ["f1"]), "experiments.tiny.thresholds: the first rule is that of the paper's"),
+        (("experiments", "tiny", "thresholds", ["fixed-0.5"] * 2), "experiments.tiny.thresholds: 'fixed-0.5' is named more"),
+        (
+            ("experiments", "tiny", "thresholds", ["F1"]),
+            "experiments.tiny.thresholds.0: 'F1' is no threshold rule: write f1, youden",
+        ),
+        (("experiments", "tiny", "thresholds", []), "experiments.tiny.thresholds: List should have at least 1 item"),
         (
             ("experiments", "tiny", "ensembles", "CTP", "members", ["first", "first"]),
             "experiments.tiny.ensembles.CTP.members: 'first' is named more than once",
@@ -154,3 +161,10 @@ def test_a_segmenter_taught_by_another_splits_patients_is_refused():
 def test_a_root_is_written_as_snakemake_writes_it(written):
     study = config.parse(config.Config, changed("datasets", "tiny", "root", written), "x")
     assert study.datasets["tiny"].root == "data/tiny"
+
+
+def test_threshold_rules_of_an_experiment():
+    tuned = config.parse(config.Config, changed("experiments", "tiny", "thresholds", ["fixed-0.4", "f1"]), "x")
+    assert tuned.experiments["tiny"].thresholds == ["fixed-0.4", "f1"]
+    excluding = config.parse(config.Config, changed("experiments", "tiny", "exclusive", "normal"), "x").experiments["tiny"]
+    assert (excluding.thresholds, excluding.exclusive) == (["fixed-0.5"], "normal")

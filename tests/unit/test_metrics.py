@@ -1,13 +1,15 @@
 """Metrics against hand-computed cases, scikit-learn, and a plain bootstrap that copies rows."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score, hamming_loss, roc_auc_score
+from sklearn.metrics import accuracy_score, f1_score, hamming_loss, log_loss, roc_auc_score
 
-from thorax import catalog, metrics, store
+from thorax import catalog, confusion, decisions, metrics, store
 from thorax.errors import ThoraxError
 
 
@@ -18,8 +20,9 @@ def score(labels: dict, scores: dict, patients=None, **options) -> pd.DataFrame:
     return metrics.evaluate(pd.DataFrame(labels), pd.DataFrame(scores), patients, **options)
 
 
-def value(rows: pd.DataFrame, name: str, metric: str, column: str = "value") -> float:
-    chosen = rows[(rows["class"] == name) & (rows["metric"] == metric)]
+def value(rows: pd.DataFrame, name: str, metric: str, column: str = "value", rule: str = "fixed-0.5") -> float:
+    by = rows["threshold_rule"].isin((rule, "none"))
+    chosen = rows[(rows["class"] == name) & (rows["metric"] == metric) & by]
     assert len(chosen) == 1
     return chosen[column].iloc[0]
 
@@ -70,7 +73,8 @@ def test_threshold_is_exceeded_not_met():
     rows = score({"a": [1, 0]}, {"a": [0.5, 0.5]})
     assert value(rows, "Global", "hamming") == 0.5
     assert set(rows["threshold_rule"]) == {"none", "fixed-0.5"}
-    assert value(score({"a": [1, 0]}, {"a": [0.5, 0.2]}, threshold=0.4), "Global", "hamming") == 0
+    lower = score({"a": [1, 0]}, {"a": [0.5, 0.2]}, thresholds={"fixed-0.4": 0.4})
+    assert value(lower, "Global", "hamming", rule="fixed-0.4") == 0
 
 
 def test_global_rows_are_means_and_an_undefined_auc_is_left_out():
@@ -81,7 +85,10 @@ def test_global_rows_are_means_and_an_undefined_auc_is_left_out():
     assert value(rows, "b", "f1") == pytest.approx((6 / 7 + 0) / 2)
     assert value(rows, "Global", "f1") == pytest.approx((value(rows, "a", "f1") + value(rows, "b", "f1")) / 2)
     assert value(rows, "Global", "hamming") == 2 / 8
-    assert list(rows["n_positive"]) == [2, 0, 2, 2, 0, 2, 2]
+    assert value(rows, "Global", "accuracy") == 6 / 8
+    counts = rows.groupby("metric", sort=False)["n_positive"].agg(list).to_dict()
+    assert counts.pop("hamming") == [2]
+    assert counts == {metric: [2, 0, 2] for metric in ("auc", "loss", "f1", "accuracy", "auc_thresholded")}
 
 
 def test_ignored_entries_leave_every_metric():
@@ -89,6 +96,78 @@ def test_ignored_entries_leave_every_metric():
     assert value(rows, "Global", "hamming") == 0
     assert value(rows, "Global", "f1") == 1
     assert value(rows, "Global", "auc") == 1
+    assert value(rows, "Global", "accuracy") == 1
+    assert value(rows, "Global", "auc_thresholded") == 1
+    assert value(rows, "Global", "loss") == pytest.approx(-np.log(0.9), abs=1e-6)
+
+
+def test_accuracy_loss_and_auc_of_decisions_by_hand():
+    # a: tp 1, fn 1, fp 1, tn 2. b: tp 1, fn 0, fp 1, tn 2 of four labelled.
+    rows = score(
+        {"a": [1, 1, 0, 0, 0], "b": [1, 0, 0, 0, -1]},
+        {"a": [0.8, 0.5, 0.75, 0.25, 0.5], "b": [0.75, 0.75, 0.5, 0.5, 0.9]},
+    )
+    assert value(rows, "a", "accuracy") == 3 / 5
+    assert value(rows, "b", "accuracy") == 3 / 4
+    assert value(rows, "Global", "accuracy") == 6 / 9  # of the nine labelled entries, not the mean of the two classes
+    assert value(rows, "Global", "hamming") == pytest.approx(3 / 9)
+    assert value(rows, "a", "auc_thresholded") == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert value(rows, "b", "auc_thresholded") == pytest.approx((1 + 2 / 3) / 2)
+    assert value(rows, "Global", "auc_thresholded") == pytest.approx((7 / 12 + 5 / 6) / 2)
+    of_b = -np.log(0.75) - np.log(0.25) - 2 * np.log(0.5)
+    assert value(rows, "b", "loss") == pytest.approx(of_b / 4, abs=1e-6)
+    of_a = -np.log(0.8) - np.log(0.5) - np.log(0.25) - np.log(0.75) - np.log(0.5)
+    assert value(rows, "Global", "loss") == pytest.approx((of_a + of_b) / 9, abs=1e-6)
+
+
+def test_votes_have_no_loss_and_a_certain_mistake_has_a_finite_one():
+    votes = score({"a": [1, 0], "b": [0, 1]}, {"a": [1.0, 0.0], "b": [1.0, 1.0]})
+    assert votes.loc[votes["metric"] == "loss", "value"].isna().all()
+    assert value(votes, "Global", "accuracy") == 3 / 4
+    certain = score({"a": [1, 0]}, {"a": [0.0, 0.5]})
+    assert value(certain, "a", "loss") == pytest.approx((-np.log(1e-7) - np.log(0.5)) / 2, abs=1e-6)
+
+
+def test_undefined_auc_of_decisions_is_left_out():
+    rows = score({"a": [1, 0], "b": [0, 0]}, {"a": [0.9, 0.8], "b": [0.1, 0.9]})
+    assert np.isnan(value(rows, "b", "auc_thresholded"))
+    assert value(rows, "Global", "auc_thresholded") == 0.5
+    assert value(rows, "b", "accuracy") == 0.5
+
+
+def test_every_rule_is_evaluated_as_it_would_be_alone():
+    labels, scores, patients = random_problem(4)
+    truth, values = (dict(zip("abcd", matrix.T, strict=True)) for matrix in (labels, scores))
+    tuned = np.array([0.3, 0.6, 0.7, 0.5])
+    options = {"replicates": 50, "exclusive": "d"}
+    rules = {"fixed-0.5": 0.5, "fixed-0.4": 0.4, "f1": tuned}
+    rows = score(truth, values, patients, thresholds=rules, **options)
+    assert set(rows["threshold_rule"]) == {"none", *rules, *(f"{rule}+exclusive" for rule in rules)}
+    for rule, limits in rules.items():
+        alone = score(truth, values, patients, thresholds={rule: limits}, **options)
+        chosen = rows[rows["threshold_rule"].isin(("none", rule, f"{rule}+exclusive"))].reset_index(drop=True)
+        pd.testing.assert_frame_equal(chosen, alone, check_exact=True)
+        positive = decisions.decide(scores, limits, exclusive=3)
+        excluding = f"{rule}+exclusive"
+        assert value(rows, "Global", "hamming", rule=excluding) == pytest.approx(hamming_loss(labels, positive), abs=1e-12)
+        expected = f1_score(labels[:, 3], positive[:, 3], average="macro")
+        assert value(rows, "d", "f1", rule=excluding) == pytest.approx(expected, abs=1e-12)
+    assert (value(rows, "d", "f1", rule="f1"), value(rows, "a", "f1", rule="f1")) == pytest.approx(
+        (
+            f1_score(labels[:, 3], scores[:, 3] > 0.5, average="macro"),
+            f1_score(labels[:, 0], scores[:, 0] > 0.3, average="macro"),
+        )
+    )
+    assert not np.isclose(value(rows, "Global", "hamming"), value(rows, "Global", "hamming", rule="fixed-0.5+exclusive"))
+
+
+def test_scores_from_counts_have_the_undefined_cases():
+    nothing, no_positive = np.zeros(4), np.array([0, 1, 0, 3])
+    for measure in (confusion.macro_f1, confusion.accuracy, confusion.youden, confusion.decision_auc):
+        assert np.isnan(measure(nothing))
+    assert confusion.accuracy(no_positive) == 3 / 4
+    assert np.isnan(confusion.youden(no_positive))
+    assert confusion.youden(np.array([3, 1, 1, 4])) == pytest.approx(3 / 4 + 4 / 5 - 1)
 
 
 @given(st.integers(0, 10_000))
@@ -101,6 +180,13 @@ def test_equals_scikit_learn(seed):
             assert value(rows, name, "auc") == pytest.approx(roc_auc_score(labels[:, column], scores[:, column]), abs=1e-12)
         expected = f1_score(labels[:, column], scores[:, column] > 0.5, average="macro")
         assert value(rows, name, "f1") == pytest.approx(expected, abs=1e-12)
+        right = accuracy_score(labels[:, column], scores[:, column] > 0.5)
+        assert value(rows, name, "accuracy") == pytest.approx(right, abs=1e-12)
+        if 0 < labels[:, column].sum() < len(labels):
+            area = roc_auc_score(labels[:, column], scores[:, column] > 0.5)
+            assert value(rows, name, "auc_thresholded") == pytest.approx(area, abs=1e-12)
+        clipped = np.clip(scores[:, column], 1e-7, 1 - 1e-7)
+        assert value(rows, name, "loss") == pytest.approx(log_loss(labels[:, column], clipped, labels=[0, 1]), abs=1e-6)
     assert value(rows, "Global", "hamming") == pytest.approx(hamming_loss(labels, scores > 0.5), abs=1e-12)
 
 
@@ -110,7 +196,7 @@ def test_intervals_equal_those_of_a_bootstrap_that_copies_rows():
     rows = score(dict(zip("abcd", labels.T, strict=True)), dict(zip("abcd", scores.T, strict=True)), patients, **options)
     identifiers = np.unique(patients)
     weights = np.concatenate(list(metrics._resample(len(identifiers), 300, 5)))
-    areas, f1s, losses = [], [], []
+    areas, f1s, losses, entropies, of_decisions = [], [], [], [], []
     for sample in weights:
         assert sample.sum() == len(identifiers)
         copied = np.concatenate([np.repeat(np.flatnonzero(patients == p), n) for p, n in zip(identifiers, sample, strict=True)])
@@ -120,10 +206,16 @@ def test_intervals_equal_those_of_a_bootstrap_that_copies_rows():
         )
         f1s.append([f1_score(y[:, c], s[:, c] > 0.5, average="macro") for c in range(labels.shape[1])])
         losses.append(hamming_loss(y, s > 0.5))
+        entropies.append(log_loss(y.ravel(), np.clip(s.ravel(), 1e-7, 1 - 1e-7), labels=[0, 1]))
+        of_decisions.append(roc_auc_score(y[:, 0], s[:, 0] > 0.5))
     for column, name in enumerate("abcd"):
         for metric, samples in (("auc", areas), ("f1", f1s)):
             expected = np.nanpercentile(np.array(samples)[:, column], [2.5, 97.5])
             assert [value(rows, name, metric, "low"), value(rows, name, metric, "high")] == pytest.approx(list(expected))
+    expected = np.percentile(of_decisions, [2.5, 97.5])
+    assert [value(rows, "a", "auc_thresholded", "low"), value(rows, "a", "auc_thresholded", "high")] == pytest.approx(expected)
+    expected = np.percentile(entropies, [2.5, 97.5])
+    assert [value(rows, "Global", "loss", "low"), value(rows, "Global", "loss", "high")] == pytest.approx(expected, abs=1e-6)
     for metric, samples in (("auc", np.nanmean(areas, axis=1)), ("f1", np.mean(f1s, axis=1)), ("hamming", losses)):
         expected = np.percentile(samples, [2.5, 97.5])
         assert [value(rows, "Global", metric, "low"), value(rows, "Global", metric, "high")] == pytest.approx(list(expected))
@@ -183,6 +275,7 @@ def experiment(tmp_path):
 
 
 def run(folder, **tables):
+    tables.setdefault("rules", ["fixed-0.5"])
     options = {"predictions": {"net": folder / "net.parquet"}, "ensembles": {"vote": folder / "vote.parquet"}} | tables
     metrics.make_metrics(
         folder / "labels.parquet",
@@ -200,7 +293,7 @@ def test_make_metrics_scores_val_and_test_of_members_and_ensembles(experiment):
     folder, joined = experiment
     rows = run(folder)
     assert list(rows.columns) == catalog.METRICS.names
-    assert len(rows) == 2 * 2 * 7
+    assert len(rows) == 2 * 2 * (5 * 3 + 1)
     for part, images in joined.groupby("split"):
         of_part = rows[rows["split"] == part]
         net, vote = (of_part[of_part["model"] == model] for model in ("net", "vote"))
@@ -221,7 +314,7 @@ def test_make_metrics_is_byte_stable_and_sees_a_changed_logit(experiment):
     wrong = net.assign(b=net["b"].where(net.index != 0, -net["b"]))
     store.write_table(wrong, folder / "net.parquet", catalog.scores_schema(["a", "b"]))
     after = run(folder)
-    changed = before["value"].ne(after["value"])
+    changed = before["value"].fillna(-1).ne(after["value"].fillna(-1))
     assert set(before[changed]["class"]) == {"b", "Global"}
     assert set(before[changed]["model"]) == {"net"}
 
@@ -242,3 +335,61 @@ def test_tables_that_do_not_fit_are_refused(experiment):
     store.write_table(split.iloc[:-1], folder / "split.parquet", catalog.SPLITS)
     with pytest.raises(ThoraxError, match=r"split.parquet does not assign image 'i119'"):
         run(folder)
+
+
+def tune(folder, model, rules, logits):
+    out = folder / f"{model}.thresholds.parquet"
+    metrics.make_thresholds(
+        folder / "labels.parquet", folder / "split.parquet", folder / f"{model}.parquet", logits, rules, out
+    )
+    return out
+
+
+def test_thresholds_come_from_validation_only_and_reach_the_metrics(experiment):
+    folder, joined = experiment
+    rules = ["fixed-0.4", "f1", "youden"]
+    chosen = {model: tune(folder, model, rules, logits=model == "net") for model in ("net", "vote")}
+    table = store.read_table(chosen["net"])
+    assert list(table.columns) == catalog.THRESHOLDS.names
+    assert table["rule"].tolist() == ["fixed-0.4"] * 2 + ["f1"] * 2 + ["youden"] * 2
+    val = joined[joined["split"] == "val"]
+    probability = metrics.sigmoid(val["a_logit"].astype(np.float32).to_numpy())
+    for rule in ("f1", "youden"):
+        row = table[(table["rule"] == rule) & (table["class"] == "a")].iloc[0]
+        assert tuple(row[["value", "n_positive", "defined"]]) == decisions.tune(val["a"].to_numpy(), probability, rule)
+    votes = store.read_table(chosen["vote"])
+    assert (votes.loc[votes["rule"] != "fixed-0.4", "value"] == 0.5).all()
+
+    written = chosen["net"].read_bytes()
+    net = store.read_table(folder / "net.parquet")
+    test = net["split"] == "test"
+    store.write_table(net.assign(a=net["a"].where(~test, -net["a"])), folder / "net.parquet", catalog.scores_schema(["a", "b"]))
+    tune(folder, "net", rules, logits=True)
+    assert chosen["net"].read_bytes() == written
+    store.write_table(net, folder / "net.parquet", catalog.scores_schema(["a", "b"]))
+
+    rows = run(folder, rules=rules, thresholds=chosen, exclusive="b")
+    limit = table.query("rule == 'f1' and `class` == 'a'")["value"].iloc[0]
+    images = joined[joined["split"] == "test"]
+    images = images[images["a"] >= 0]
+    of_test = rows[(rows["split"] == "test") & (rows["model"] == "net")]
+    expected = f1_score(images["a"], metrics.sigmoid(images["a_logit"]) > limit, average="macro")
+    assert value(of_test, "a", "f1", rule="f1") == pytest.approx(expected, abs=1e-12)
+    on_val = rows[(rows["split"] == "val") & (rows["model"] == "net")]
+    assert value(on_val, "a", "f1", rule="f1") >= value(on_val, "a", "f1", rule="fixed-0.4")
+    summary = json.loads((folder / "metrics.json").read_text())["net"]
+    assert summary["f1"] == value(of_test, "Global", "f1", rule="fixed-0.4")
+    assert set(summary) == {"auc", "loss", "f1", "hamming", "accuracy", "auc_thresholded"}
+
+
+def test_thresholds_that_are_not_there_are_refused(experiment):
+    folder, _ = experiment
+    chosen = {model: tune(folder, model, ["fixed-0.5", "f1"], logits=model == "net") for model in ("net", "vote")}
+    with pytest.raises(ThoraxError, match="model 'vote' has no thresholds: give --thresholds vote=PATH"):
+        run(folder, rules=["fixed-0.5", "f1"], thresholds={"net": chosen["net"]})
+    with pytest.raises(ThoraxError, match="no threshold by rule 'youden' for 'a'"):
+        run(folder, rules=["fixed-0.5", "youden"], thresholds=chosen)
+    with pytest.raises(ThoraxError, match="exclusive: 'c' is not among the classes of the label set"):
+        run(folder, exclusive="c")
+    with pytest.raises(ThoraxError, match="has scores outside 0 to 1: give --logits"):
+        tune(folder, "net", ["f1"], logits=False)

@@ -1,0 +1,64 @@
+"""Counts of right and wrong answers, and the scores that follow from them: F1, Hamming loss, accuracy, AUC of decisions.
+
+All functions work on any number of leading axes: classes, bootstrap samples, candidate thresholds.
+"""
+
+import numpy as np
+
+
+def counted(labels: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """Return (n, k, 4) of 0/1: true positive, false positive, false negative, true negative; all 0 where ignored.
+
+    Args:
+        labels: (n, k) of 1, 0 and -1 (ignored).
+        positive: (n, k) bool, the prediction.
+    """
+    yes, no = labels == 1, labels == 0
+    return np.stack([yes & positive, no & positive, yes & ~positive, no & ~positive], axis=-1).astype(np.float64)
+
+
+def macro_f1(counts: np.ndarray) -> np.ndarray:
+    """Return the mean F1 of the positive and the negative class from (..., 4) counts, nan where nothing is counted."""
+    true_positive, false_positive, false_negative, true_negative = np.moveaxis(counts, -1, 0)
+    wrong = false_positive + false_negative
+    score = np.zeros(wrong.shape)
+    occurring = np.zeros(wrong.shape)
+    for right in (true_positive, true_negative):
+        present = 2 * right + wrong > 0
+        score += np.divide(2 * right, 2 * right + wrong, out=np.zeros(wrong.shape), where=present)
+        occurring += present
+    return _share(score, occurring)
+
+
+def hamming(counts: np.ndarray) -> np.ndarray:
+    """Return the share of wrong entries of a label matrix from (..., k, 4) counts, nan where nothing is counted."""
+    wrong = counts[..., 1:3].sum(axis=(-2, -1))
+    return _share(wrong, counts.sum(axis=(-2, -1)))
+
+
+def accuracy(counts: np.ndarray) -> np.ndarray:
+    """Return the share of right entries (binary accuracy) from (..., 4) counts, nan where nothing is counted."""
+    right = counts[..., 0] + counts[..., 3]
+    return _share(right, counts.sum(axis=-1))
+
+
+def youden(counts: np.ndarray) -> np.ndarray:
+    """Return sensitivity + specificity - 1 from (..., 4) counts, nan without positives or without negatives.
+
+    Youden 1950, Index for rating diagnostic tests, Cancer 3(1).
+    """
+    true_positive, false_positive, false_negative, true_negative = np.moveaxis(counts, -1, 0)
+    sensitivity = _share(true_positive, true_positive + false_negative)
+    return sensitivity + _share(true_negative, true_negative + false_positive) - 1
+
+
+def decision_auc(counts: np.ndarray) -> np.ndarray:
+    """Return the area under the ROC curve of yes/no decisions from (..., 4) counts, nan where undefined.
+
+    Two decisions make a curve of one corner, whose area is the mean of sensitivity and specificity.
+    """
+    return (youden(counts) + 1) / 2
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
