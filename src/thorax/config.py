@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from thorax.errors import ThoraxError
@@ -262,11 +262,24 @@ class Ensemble(Block):
     )
 
 
+class Beside(Block):
+    """The published numbers that stand beside ours: a paper's experiment in reference/*.csv."""
+
+    paper: Name = Field(description="whose numbers, e.g. liz2022")
+    variant: Name = Field(description="which of its experiments, e.g. specific-noaug")
+    models: dict[Name, str] = Field({}, description="our member or ensemble: the paper's name of it, where they differ")
+
+
+class AblationColumns(RootModel[dict[Name, Beside]]):
+    """What the table of an ablation needs of its experiments: the published numbers of each."""
+
+
 class Experiment(Block):
     """One study: a problem, a way to train, members, ensembles, tables and figures."""
 
     title: str = Field(description="heading of tables and figures")
     paper: str | None = Field(None, description="the paper's key, e.g. liz2022")
+    beside: Beside | None = Field(None, description="published numbers shown beside ours; null: none")
     data: Literal["archive", "sample", "phantom"] = Field("archive", description="what the tables say they were run on")
     label_set: Name = Field(description="the classes")
     split: Name = Field(description="which patients train, validate and test; must list the label set")
@@ -294,6 +307,9 @@ class Experiment(Block):
                     raise _refusal(f"{member!r} is not a member: {', '.join(self.members)}", "ensembles", name, "members")
             if name in self.members or name == "baseline":
                 raise _refusal("an ensemble needs a name that no member has", "ensembles", name)
+        for name in self.beside.models if self.beside else ():
+            if name not in (*self.members, *self.ensembles):
+                raise _refusal(f"{name!r} is neither a member nor an ensemble", "beside", "models")
         if "baseline" in self.members:
             raise _refusal("this name is kept for the logistic regression on pixels", "members", "baseline")
         return self
@@ -308,6 +324,15 @@ class Experiment(Block):
             problem = PydanticCustomError(entry["type"], "{text}", {"text": entry["msg"]})  # type: ignore[arg-type]
             details.append(InitErrorDetails(type=problem, loc=(*place, *entry["loc"]), input=entry["input"]))
         return ValidationError.from_exception_data("member", details)
+
+
+class Ablation(Block):
+    """Experiments of one problem side by side in one table, each beside its paper's numbers."""
+
+    title: str = Field(description="heading of the table")
+    experiments: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
+        min_length=2, description="in the order of the columns; all of one label set and split, each with `beside`"
+    )
 
 
 class Audit(Block):
@@ -330,6 +355,7 @@ class Config(Block):
     segmenters: dict[Name, Segmenter] = Field({}, description="networks that find lungs")
     image_sets: dict[Name, ImageSet] = Field(description="ways to make training images")
     experiments: dict[Name, Experiment] = Field(description="studies")
+    ablations: dict[Name, Ablation] = Field({}, description="experiments that are compared in one table")
     audit: Audit = Field(Audit(), description="counts in papers beside ours")
     device: Literal["cpu", "gpu"] = Field("cpu", description="the conda environment of jobs under --sdm conda")
     run: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
@@ -361,6 +387,8 @@ class Config(Block):
             self._known("segmenters", image_set.segmenter, "image_sets", key, "segmenter")
         for key in self.experiments:
             self._experiment_fits_together(key)
+        for key, ablation in self.ablations.items():
+            self._ablation_is_fair(key, ablation)
         for compared, shares_of in self.audit.compare.items():
             self._known("label_sets", compared, "audit", "compare")
             self._known("splits", shares_of, "audit", "compare", compared)
@@ -381,6 +409,17 @@ class Config(Block):
     def _known(self, kind: str, name: str | None, *key: str) -> None:
         if name is not None and name not in getattr(self, kind):
             raise _refusal(f"{name!r} is not in {kind}: {', '.join(getattr(self, kind)) or 'none'}", *key)
+
+    def _ablation_is_fair(self, key: str, ablation: Ablation) -> None:
+        """The same classes and patients throughout, and published numbers for each."""
+        for name in ablation.experiments:
+            self._known("experiments", name, "ablations", key, "experiments")
+            first, other = self.experiments[ablation.experiments[0]], self.experiments[name]
+            if other.beside is None:
+                raise _refusal(f"{name!r} has no published numbers: give it `beside`", "ablations", key, "experiments")
+            if (other.label_set, other.split, other.data) != (first.label_set, first.split, first.data):
+                text = f"{name!r} is of another label set, split or data than {ablation.experiments[0]!r}"
+                raise _refusal(text, "ablations", key, "experiments")
 
     def _experiment_fits_together(self, key: str) -> None:
         """One data set throughout, and no test patient has taught the lung segmenter."""
