@@ -167,6 +167,11 @@ class ImageSet(Block):
     size: int = Field(224, ge=16, description="pixels on a side")
     crop: Literal["none", "lungs"] = Field("none", description="lungs: from the lung mask's box down to the lower border")
     segmenter: Name | None = Field(None, description="whose masks the crop uses")
+    intensity: Literal["range", "stored"] = Field(
+        "range",
+        description="range: each image's smallest to largest value become 0 to 255; stored: the values that the file holds, in 16 bits "
+        '("raw" in Liz et al. 2022); then the networks need input_scaling: none, augmentation: null and precision: float32',
+    )
     contrast: Literal["none", "equalize", "clahe"] = Field(
         "none", description="of the final image: histogram equalisation, of the whole or (clahe) of tiles with limited contrast"
     )
@@ -175,6 +180,12 @@ class ImageSet(Block):
     def _crop_needs_segmenter(self) -> "ImageSet":
         if (self.crop == "lungs") != (self.segmenter is not None):
             raise ValueError("crop: lungs and segmenter go together")
+        return self
+
+    @model_validator(mode="after")
+    def _stored_values_stay(self) -> "ImageSet":
+        if self.intensity == "stored" and self.contrast != "none":
+            raise ValueError("contrast changes the values that intensity: stored keeps: use contrast: none")
         return self
 
 
@@ -211,7 +222,9 @@ class Training(Block):
         3,
         description="of the first convolution; 1: its ImageNet kernel is summed over the channels; 3: the grey image three times",
     )
-    input_scaling: Literal["unit", "backbone"] = Field("unit", description="[0, 1], or what the backbone was published with")
+    input_scaling: Literal["unit", "backbone", "none"] = Field(
+        "unit", description="[0, 1]; what the backbone was published with; or none, for image sets with intensity: stored"
+    )
     freeze: Fraction = Field(0.1, description="share of the convolutional layers, counted from the input, that stay fixed")
     frozen_epochs: int = Field(0, ge=0, description="first epochs in which the whole backbone is fixed; then it is fine-tuned")
     fine_tune_rate: float | None = Field(None, gt=0, description="learning rate after the frozen epochs; null: the same")
@@ -346,6 +359,19 @@ class Audit(Block):
     )
 
 
+def _intensity_problem(image_set: ImageSet, member: Training) -> str | None:
+    """Why a network cannot take the values of an image set."""
+    if image_set.intensity == "range":
+        return None if member.input_scaling != "none" else "holds 8-bit images: input_scaling: none is for intensity: stored"
+    if member.input_scaling != "none":
+        return "has intensity: stored, which needs input_scaling: none"
+    if member.augmentation is not None:
+        return "has intensity: stored, and augmentation changes 8-bit images only: set augmentation: null"
+    if member.precision != "float32":
+        return "has intensity: stored, and half precision ends at 65,504: set precision: float32"
+    return None
+
+
 class Config(Block):
     """The whole configuration."""
 
@@ -434,6 +460,10 @@ class Config(Block):
         image_set = self.image_sets[experiment.image_set]
         if image_set.dataset != dataset:
             raise _refusal(f"{experiment.image_set!r} is not of data set {dataset!r}", "experiments", key, "image_set")
+        for name in experiment.members:
+            problem = _intensity_problem(image_set, experiment.member(name))
+            if problem:
+                raise _refusal(f"{experiment.image_set!r} {problem}", "experiments", key, "members", name)
         if image_set.segmenter is None:
             return
         taught_by = self.segmenters[image_set.segmenter].train_patients_of
