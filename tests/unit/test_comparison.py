@@ -42,7 +42,7 @@ def texts(table) -> dict[str, list[str]]:
 
 
 def test_each_class_stands_beside_the_paper():
-    """Table 8: CTP has the paper's best mean of AUC; laminar atelectasis is in doubt; only the paper has nodule."""
+    """Table 8: CTP has the paper's best mean of AUC; two rows are in doubt; only the paper has nodule."""
     table, values = comparison.per_class_table(compared())
     assert [group.heading for group in table.groups] == ["CTP: AUC", "CTP: F1-score", "Xception: AUC", "Xception: F1-score"]
     rows = texts(table)
@@ -50,7 +50,7 @@ def test_each_class_stands_beside_the_paper():
     assert list(rows)[-3:] == ["Lipomatosis", "Global", "Mean over shared classes"]
     assert rows["Normal"][:6] == ["0.841", "0.837", "+0.004", "0.734", "0.730", "+0.004"]
     assert rows["Laminar atelectasis"][:3] == ["0.862", "0.858?", "+0.004"]
-    assert rows["Nodule"] == ["–", "0.704", "–", "–", "0.495", "–", "–", "0.551", "–", "–", "0.495", "–"]
+    assert rows["Nodule"] == ["–", "0.704?", "–", "–", "0.493?", "–", "–", "0.551?", "–", "–", "0.493?", "–"]
     assert rows["Lipomatosis"] == ["–"] * 12
     assert rows["Global"][:3] == ["0.844", "0.840", "+0.004"]
     published = reference.published(SPECIFIC)
