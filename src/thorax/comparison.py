@@ -19,7 +19,13 @@ from thorax.errors import ThoraxError
 from thorax.metrics import GLOBAL
 from thorax.tables import DATA_SENTENCES, DECIMALS
 
-METRICS = {"auc": "AUC", "f1": "F1-score", "hamming": "Hamming loss", "accuracy": "Binary accuracy"}
+METRICS = {
+    "auc": "AUC",
+    "f1": "F1-score",
+    "hamming": "Hamming loss",
+    "accuracy": "Binary accuracy",
+    "auc_thresholded": "AUC of decisions",
+}
 ARCHIVE = "archive"
 SHARED = "Mean over shared classes"
 NOT_COMPARED = "The paper's numbers were measured on other images than ours: no difference is taken."
@@ -141,14 +147,15 @@ def per_class_table(compared: Compared) -> tuple[typeset.Table, pd.DataFrame]:
     Raises:
         ThoraxError: as in `reference.compare` and `Compared.in_both`.
     """
-    metrics = compared.metrics_of(compared.shown, of_classes=True)
-    places = [(model, metric) for model in compared.shown for metric in metrics]
+    shown = compared.shown
+    metrics = compared.metrics_of(shown, of_classes=True) or compared.metrics_of(shown, of_classes=False)
+    places = [(model, metric) for model in shown for metric in metrics]
 
     def row(name: str) -> tuple[typeset.Cell, ...]:
         return tuple(cell for model, metric in places for cell in compared.cells(model, name, metric))
 
     rows = [(name[:1].upper() + name[1:], row(name)) for name in compared.classes]
-    if compared.metrics_of(compared.shown, of_classes=False):
+    if compared.metrics_of(shown, of_classes=False):
         rows.append((GLOBAL, row(GLOBAL)))
     if compared.data == ARCHIVE:
         rows.append((SHARED, tuple(cell for model, metric in places for cell in compared.shared_cells(model, metric))))

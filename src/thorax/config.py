@@ -281,6 +281,7 @@ class Beside(Block):
     paper: Name = Field(description="whose numbers, e.g. liz2022")
     variant: Name = Field(description="which of its experiments, e.g. specific-noaug")
     models: dict[Name, str] = Field({}, description="our member or ensemble: the paper's name of it, where they differ")
+    threshold_rule: Name = Field("fixed-0.5", description="of our metrics, those that decide by this rule, e.g. fixed-0.4")
 
 
 class AblationColumns(RootModel[dict[Name, Beside]]):

@@ -21,7 +21,7 @@ KEYS = ("paper", "table", "variant", "model", "class", "label", "metric")
 COLUMNS = (*KEYS, "value", "doubt")
 COMPARED = ("model", "class", "metric", "ours", "low", "high", "published", "difference", "doubt")
 COUNTS = "published_counts.csv"  # counts of images, which the audit compares
-SCORES = ("auc", "f1", "hamming", "accuracy")
+SCORES = ("auc", "f1", "hamming", "accuracy", "auc_thresholded")
 VARIANTS = "variants.csv"  # heading and description of each paper's experiments
 
 
@@ -98,16 +98,13 @@ def published(beside: Beside) -> pd.DataFrame:
     )
 
 
-def compare(
-    metrics: pd.DataFrame, beside: Beside, split: str = "test", threshold_rule: str = "fixed-0.5", difference: bool = True
-) -> pd.DataFrame:
+def compare(metrics: pd.DataFrame, beside: Beside, split: str = "test", difference: bool = True) -> pd.DataFrame:
     """Ours, the paper's and the difference (ours less the paper's) of each class, model and metric.
 
     Args:
         metrics: the rows of `catalog.METRICS`.
         beside: which published numbers.
         split: the part whose results are compared.
-        threshold_rule: of the metrics that depend on a threshold.
         difference: False leaves the differences blank, for numbers that were measured on something else.
 
     Returns:
@@ -117,9 +114,9 @@ def compare(
     Raises:
         ThoraxError: as in `published`; the metrics lack the part or the rule; or a model of `beside.models`.
     """
-    chosen = metrics[(metrics["split"] == split) & metrics["threshold_rule"].isin((NO_THRESHOLD, threshold_rule))]
+    chosen = metrics[(metrics["split"] == split) & metrics["threshold_rule"].isin((NO_THRESHOLD, beside.threshold_rule))]
     if chosen.empty:
-        raise ThoraxError(f"The metrics have nothing for {split} at {threshold_rule}: compute the metrics again.")
+        raise ThoraxError(f"The metrics have nothing for {split} by {beside.threshold_rule}: compute the metrics again.")
     for name in beside.models:
         if name not in set(chosen["model"]):
             raise ThoraxError(f"beside.models: the metrics have no model {name!r}: correct the name.")

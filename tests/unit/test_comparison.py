@@ -106,6 +106,19 @@ def test_a_paper_without_numbers_over_all_classes_is_compared_by_the_classes_of_
         assert "Global" not in texts(comparison.per_class_table(study)[0])
 
 
+def test_a_paper_with_one_number_has_it_beside_our_classes():
+    """Dunn Beltran and Alsaghier say only that the final AUC of the decisions is "around 0.6" at each threshold."""
+    beside = config.Beside(paper="beltran2022", variant="threshold-0.4", threshold_rule="fixed-0.4", models={"net": "ResNet50"})
+    rows = [
+        ("net", name, "auc_thresholded", "test", f"fixed-{rule}", value, value - 0.01, value + 0.01, 5)
+        for name, rule, value in (("Hernia", "0.4", 0.7), ("Global", "0.4", 0.62), ("Global", "0.5", 0.9))
+    ]
+    study = Compared(pd.DataFrame(rows, columns=catalog.METRICS.names), beside, ["net"], [], "Study")
+    rows = texts(comparison.per_class_table(study)[0])
+    assert rows == {"Hernia": ["0.700", "–", "–"], "Global": ["0.620", "0.600?", "+0.020"], comparison.SHARED: ["–"] * 3}
+    assert texts(comparison.global_table(study)[0]) == {"net": ["0.620", "0.600?", "+0.020"]}
+
+
 def test_models_without_published_numbers_are_refused():
     with pytest.raises(ThoraxError, match=r"kejriwal, attention has no numbers of A: name under beside.models"):
         study = compared(beside=config.Beside(paper="kejriwal", variant="attention"), members=["A"], ensembles=[])
