@@ -108,7 +108,7 @@ def build_features(settings: Training, size: int, weights: str | None) -> tuple[
         weights: file with the backbone's ImageNet weights, or None to start from random ones.
 
     Returns:
-        the input (batch, size, size, 1) uint8, the features (batch, h, w, k), and the backbone's layers in the order of
+        the input (batch, size, size, 1) of `input_dtype`, the features (batch, h, w, k), and the backbone's layers in the order of
         computation, those of nested blocks one by one.
 
     Raises:
@@ -136,8 +136,9 @@ def _assemble(backbone: Backbone, size: int, channels: int, input_scaling: str) 
     """A network with random weights from packed images to features, and its layers behind the scaling of the input."""
     import keras
 
-    inputs = keras.Input((size, size, 1), dtype="uint8", name="image")
-    grey = keras.layers.Rescaling(1 / 255, name="unit_range")(inputs)
+    inputs = keras.Input((size, size, 1), dtype=input_dtype(input_scaling), name="image")
+    stored = input_scaling == "none"
+    grey = keras.layers.Rescaling(1.0 if stored else 1 / 255, name="stored_range" if stored else "unit_range")(inputs)
     if channels == 3:
         grey = keras.layers.Concatenate(name="three_channels")([grey, grey, grey])
     scaled = _scale(grey, backbone, input_scaling)
@@ -149,6 +150,11 @@ def _assemble(backbone: Backbone, size: int, channels: int, input_scaling: str) 
         constructor: Callable[..., Any] = getattr(keras.applications, backbone.constructor)
         model = constructor(include_top=False, weights=None, input_tensor=scaled, **options)
     return model, pretrained.leaves(model.layers[model.layers.index(model.get_layer("backbone_range")) + 1 :])
+
+
+def input_dtype(input_scaling: str) -> str:
+    """The type of the packed images that a network takes: stored values have 16 bits, all others 8."""
+    return "uint16" if input_scaling == "none" else "uint8"
 
 
 def freeze(layers: list, share: float) -> int:
@@ -183,12 +189,14 @@ def is_convolution(layer: Any) -> bool:
 
 
 def _scale(unit: Any, backbone: Backbone, wanted: str) -> Any:
-    """Scale a [0, 1] image (n, h, w, 1 or 3) for a backbone.
+    """Scale a [0, 1] image (n, h, w, 1 or 3) for a backbone; with "none" the published network gets the image as it is.
 
     One channel gets about the mean of what three would get; the first kernel makes up for the rest.
     """
     import keras
 
+    if wanted == "none":
+        return keras.layers.Rescaling(1.0, name="backbone_range")(unit)
     single = unit.shape[-1] == 1
     scales_itself = backbone.own_scaling != "none"
     if scales_itself and not single:

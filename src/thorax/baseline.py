@@ -17,6 +17,7 @@ from thorax import store
 from thorax.batches import read_labelled
 from thorax.catalog import scores_schema
 from thorax.errors import ThoraxError
+from thorax.images import normalize
 
 SIZE = 32  # pixels on a side
 COMPONENTS = 60
@@ -27,7 +28,7 @@ def tiny_images(images: store.PackedImages, shards: np.ndarray, rows: np.ndarray
     """Return radiographs as the baseline sees them: 32 x 32 by area, histogram equalised.
 
     Args:
-        images: packed (n, height, width) uint8 arrays.
+        images: packed (n, height, width) arrays, uint8, or uint16 where they hold stored values.
         shards: (m,) shard of each radiograph.
         rows: (m,) row in its shard.
 
@@ -39,8 +40,16 @@ def tiny_images(images: store.PackedImages, shards: np.ndarray, rows: np.ndarray
         batch = images.take(shards[start : start + _BATCH], rows[start : start + _BATCH])
         for index, image in enumerate(batch, start):
             small = cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-            out[index] = cv2.equalizeHist(small).ravel() / 255.0
+            out[index] = cv2.equalizeHist(_eight_bits(small)).ravel() / 255.0
     return out
+
+
+def _eight_bits(image: np.ndarray) -> np.ndarray:
+    """A uint8 image as it is; one of stored values scaled to its own range."""
+    if image.dtype == np.uint8:
+        return image
+    low, high = int(image.min()), int(image.max())
+    return normalize(image, low, high) if low < high else np.zeros(image.shape, np.uint8)
 
 
 def fit_predict(pixels: np.ndarray, labels: np.ndarray, train: np.ndarray) -> np.ndarray:

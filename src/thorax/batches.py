@@ -24,7 +24,7 @@ class LabelledImages:
     """The images of one part of a split, with their labels.
 
     Attributes:
-        images: packed (n, size, size) uint8 shards.
+        images: packed (n, size, size) shards, uint8, or uint16 where they hold stored values.
         shards, rows: (n,) where each image lies.
         image_ids: (n,) identifiers.
         labels: (n, k) float32 of 1, 0 and -1 (ignored).
@@ -42,6 +42,11 @@ class LabelledImages:
     def size(self) -> int:
         """Pixels on a side."""
         return self.images.arrays[0].shape[-1]
+
+    @property
+    def dtype(self) -> str:
+        """Type of the images: uint8, or uint16 for stored values."""
+        return str(self.images.arrays[0].dtype)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -106,7 +111,7 @@ def training_batches(
     order: np.ndarray | None = None,
     start: int = 0,
 ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-    """Yield an epoch's batches, shuffled and changed, as (b, size, size, 1) uint8 and (b, k) float32.
+    """Yield an epoch's batches, shuffled and changed, as (b, size, size, 1) of the images' type and (b, k) float32.
 
     What an epoch holds follows from the seed, the epoch's number and `order` alone, not from workers, earlier epochs or
     where it starts. All batches are full, so that networks are compiled for one shape: the few images that do not fill the
@@ -116,7 +121,7 @@ def training_batches(
         part: the images.
         batch_size: images of a batch.
         seed, epoch: of order and changes.
-        augmentation: the changes, or None; with mixup, labels are fractions and each image costs two warps.
+        augmentation: the changes of uint8 images, or None; with mixup, labels are fractions and each image costs two warps.
         workers: threads, each with a batch of its own.
         order: (m,) positions in the part, some repeated or left out as `sampling.choose` returns them; shuffled here. None:
             each once.

@@ -237,6 +237,19 @@ def _threshold_tables(a: Arguments) -> None:
     )
 
 
+def _beside(a: Arguments) -> None:
+    from thorax import comparison
+
+    comparison.make_beside(a.title, a.data, _settings(a, config.Beside), a.metrics, a.members, a.ensembles, a.out)
+
+
+def _ablation(a: Arguments) -> None:
+    from thorax import comparison
+
+    columns = _settings(a, config.AblationColumns)
+    comparison.make_ablation(a.title, a.data, columns, _named(a.metrics), a.members, a.ensembles, a.out)
+
+
 def _summary(a: Arguments) -> None:
     from thorax import tables
 
@@ -489,6 +502,16 @@ def _parser() -> argparse.ArgumentParser:
         "threshold-tables", _threshold_tables, "the results by every threshold rule beside those by the first",
         title, data, _path("--metrics", "metrics table"), labels, split, *models, thresholds, rules, exclusive,
         _path("--out", "folder to write to"),
+    )  # fmt: skip
+    members = ("--members", {"nargs": "+", "required": True, "help": "the single models"})
+    ensembles = ("--ensembles", {"nargs": "*", "default": [], "help": "the ensembles"})
+    verb(
+        "beside", _beside, "the paper's numbers beside ours, by class and over all",
+        settings, title, data, _path("--metrics", "metrics table"), members, ensembles, _path("--out", "folder to write to"),
+    )  # fmt: skip
+    verb(
+        "ablation", _ablation, "variants of one experiment side by side, each beside its paper's numbers (Tables 5, 7 and 9)",
+        settings, title, data, _pairs("--metrics", "experiments"), members, ensembles, _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
         "summary", _summary, "classes, images and sizes of the parts of each label set (Table 3)",

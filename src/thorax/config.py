@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from thorax.errors import ThoraxError
@@ -210,6 +210,11 @@ class ImageSet(Block):
     size: int = Field(224, ge=16, description="pixels on a side")
     crop: Literal["none", "lungs"] = Field("none", description="lungs: from the lung mask's box down to the lower border")
     segmenter: Name | None = Field(None, description="whose masks the crop uses")
+    intensity: Literal["range", "stored"] = Field(
+        "range",
+        description="range: each image's smallest to largest value become 0 to 255; stored: the values that the file holds, in 16 bits "
+        '("raw" in Liz et al. 2022); then the networks need input_scaling: none, augmentation: null and precision: float32',
+    )
     contrast: Literal["none", "equalize", "clahe"] = Field(
         "none", description="of the final image: histogram equalisation, of the whole or (clahe) of tiles with limited contrast"
     )
@@ -218,6 +223,12 @@ class ImageSet(Block):
     def _crop_needs_segmenter(self) -> "ImageSet":
         if (self.crop == "lungs") != (self.segmenter is not None):
             raise ValueError("crop: lungs and segmenter go together")
+        return self
+
+    @model_validator(mode="after")
+    def _stored_values_stay(self) -> "ImageSet":
+        if self.intensity == "stored" and self.contrast != "none":
+            raise ValueError("contrast changes the values that intensity: stored keeps: use contrast: none")
         return self
 
 
@@ -254,7 +265,9 @@ class Training(Block):
         3,
         description="of the first convolution; 1: its ImageNet kernel is summed over the channels; 3: the grey image three times",
     )
-    input_scaling: Literal["unit", "backbone"] = Field("unit", description="[0, 1], or what the backbone was published with")
+    input_scaling: Literal["unit", "backbone", "none"] = Field(
+        "unit", description="[0, 1]; what the backbone was published with; or none, for image sets with intensity: stored"
+    )
     freeze: Fraction = Field(0.1, description="share of the convolutional layers, counted from the input, that stay fixed")
     frozen_epochs: int = Field(0, ge=0, description="first epochs in which the whole backbone is fixed; then it is fine-tuned")
     fine_tune_rate: float | None = Field(None, gt=0, description="learning rate after the frozen epochs; null: the same")
@@ -316,11 +329,25 @@ class Ensemble(Block):
     )
 
 
+class Beside(Block):
+    """The published numbers that stand beside ours: a paper's experiment in reference/*.csv."""
+
+    paper: Name = Field(description="whose numbers, e.g. liz2022")
+    variant: Name = Field(description="which of its experiments, e.g. specific-noaug")
+    models: dict[Name, str] = Field({}, description="our member or ensemble: the paper's name of it, where they differ")
+    threshold_rule: Name = Field("fixed-0.5", description="of our metrics, those that decide by this rule, e.g. fixed-0.4")
+
+
+class AblationColumns(RootModel[dict[Name, Beside]]):
+    """What the table of an ablation needs of its experiments: the published numbers of each."""
+
+
 class Experiment(Block):
     """One study: a problem, a way to train, members, ensembles, tables and figures."""
 
     title: str = Field(description="heading of tables and figures")
     paper: str | None = Field(None, description="the paper's key, e.g. liz2022")
+    beside: Beside | None = Field(None, description="published numbers shown beside ours; null: none")
     data: Literal["archive", "sample", "phantom"] = Field("archive", description="what the tables say they were run on")
     label_set: Name = Field(description="the classes")
     split: Name = Field(description="which patients train, validate and test; must list the label set")
@@ -361,6 +388,9 @@ class Experiment(Block):
                     raise _refusal(f"{member!r} is not a member: {', '.join(self.members)}", "ensembles", name, "members")
             if name in self.members or name == "baseline":
                 raise _refusal("an ensemble needs a name that no member has", "ensembles", name)
+        for name in self.beside.models if self.beside else ():
+            if name not in (*self.members, *self.ensembles):
+                raise _refusal(f"{name!r} is neither a member nor an ensemble", "beside", "models")
         if "baseline" in self.members:
             raise _refusal("this name is kept for the logistic regression on pixels", "members", "baseline")
         return self
@@ -377,6 +407,15 @@ class Experiment(Block):
         return ValidationError.from_exception_data("member", details)
 
 
+class Ablation(Block):
+    """Experiments of one problem side by side in one table, each beside its paper's numbers."""
+
+    title: str = Field(description="heading of the table")
+    experiments: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
+        min_length=2, description="in the order of the columns; all of one label set and split, each with `beside`"
+    )
+
+
 class Audit(Block):
     """The paper's counts beside ours, from metadata alone: `make audit`."""
 
@@ -388,6 +427,19 @@ class Audit(Block):
     )
 
 
+def _intensity_problem(image_set: ImageSet, member: Training) -> str | None:
+    """Why a network cannot take the values of an image set."""
+    if image_set.intensity == "range":
+        return None if member.input_scaling != "none" else "holds 8-bit images: input_scaling: none is for intensity: stored"
+    if member.input_scaling != "none":
+        return "has intensity: stored, which needs input_scaling: none"
+    if member.augmentation is not None:
+        return "has intensity: stored, and augmentation changes 8-bit images only: set augmentation: null"
+    if member.precision != "float32":
+        return "has intensity: stored, and half precision ends at 65,504: set precision: float32"
+    return None
+
+
 class Config(Block):
     """The whole configuration."""
 
@@ -397,6 +449,7 @@ class Config(Block):
     segmenters: dict[Name, Segmenter] = Field({}, description="networks that find lungs")
     image_sets: dict[Name, ImageSet] = Field(description="ways to make training images")
     experiments: dict[Name, Experiment] = Field(description="studies")
+    ablations: dict[Name, Ablation] = Field({}, description="experiments that are compared in one table")
     audit: Audit = Field(Audit(), description="counts in papers beside ours")
     device: Literal["cpu", "gpu"] = Field("cpu", description="the conda environment of jobs under --sdm conda")
     run: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
@@ -428,6 +481,8 @@ class Config(Block):
             self._known("segmenters", image_set.segmenter, "image_sets", key, "segmenter")
         for key in self.experiments:
             self._experiment_fits_together(key)
+        for key, ablation in self.ablations.items():
+            self._ablation_is_fair(key, ablation)
         for compared, shares_of in self.audit.compare.items():
             self._known("label_sets", compared, "audit", "compare")
             self._known("splits", shares_of, "audit", "compare", compared)
@@ -450,6 +505,17 @@ class Config(Block):
         if name is not None and name not in getattr(self, kind):
             raise _refusal(f"{name!r} is not in {kind}: {', '.join(getattr(self, kind)) or 'none'}", *key)
 
+    def _ablation_is_fair(self, key: str, ablation: Ablation) -> None:
+        """The same classes and patients throughout, and published numbers for each."""
+        for name in ablation.experiments:
+            self._known("experiments", name, "ablations", key, "experiments")
+            first, other = self.experiments[ablation.experiments[0]], self.experiments[name]
+            if other.beside is None:
+                raise _refusal(f"{name!r} has no published numbers: give it `beside`", "ablations", key, "experiments")
+            if (other.label_set, other.split, other.data) != (first.label_set, first.split, first.data):
+                text = f"{name!r} is of another label set, split or data than {ablation.experiments[0]!r}"
+                raise _refusal(text, "ablations", key, "experiments")
+
     def _experiment_fits_together(self, key: str) -> None:
         """One data set throughout, and no test patient has taught the lung segmenter."""
         experiment = self.experiments[key]
@@ -463,6 +529,10 @@ class Config(Block):
         image_set = self.image_sets[experiment.image_set]
         if image_set.dataset != dataset:
             raise _refusal(f"{experiment.image_set!r} is not of data set {dataset!r}", "experiments", key, "image_set")
+        for name in experiment.members:
+            problem = _intensity_problem(image_set, experiment.member(name))
+            if problem:
+                raise _refusal(f"{experiment.image_set!r} {problem}", "experiments", key, "members", name)
         if image_set.segmenter is None:
             return
         taught_by = self.segmenters[image_set.segmenter].train_patients_of

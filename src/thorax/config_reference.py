@@ -17,9 +17,11 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "segmenters": config.Segmenter,
     "image_sets": config.ImageSet,
     "experiments": config.Experiment,
+    "experiments.*.beside": config.Beside,
     "experiments.*.training and experiments.*.members.*": config.Training,
     "experiments.*.training.augmentation": config.Augmentation,
     "experiments.*.ensembles": config.Ensemble,
+    "ablations": config.Ablation,
 }
 
 HEADING = """# Configuration
@@ -67,7 +69,8 @@ def _type(entry: dict[str, Any]) -> str:
     if entry["type"] == "array":
         return f"list of {_type(entry['items'])}" if "items" in entry else "list"
     if entry["type"] == "object":
-        return "named blocks"
+        values = list(entry.get("patternProperties", {}).values())
+        return "named texts" if values and all(value.get("type") == "string" for value in values) else "named blocks"
     return WORDS[entry["type"]]
 
 

@@ -215,7 +215,7 @@ def draw_lungs(cases: pd.DataFrame, arrays: Sequence[tuple[np.ndarray, np.ndarra
     Args:
         cases: columns image_id, view, rows, columns (the original's size), x0, y0, x1, y1, credible, flag.
         arrays: for each case the ingested image (512 x 512 uint8), the lung mask (any size, above 0 = lung) and the
-            network's input (uint8).
+            network's input (uint8, or uint16 where it holds stored values).
     """
     from matplotlib.figure import Figure
 
@@ -239,7 +239,7 @@ def _draw_lungs_case(axes: np.ndarray, case: Any, squashed: np.ndarray, mask: np
     original = images.restore_aspect(squashed, case.rows, case.columns)
     outline = images.resize((mask > 0).astype(np.float32), *original.shape)
     for panel, shown in zip(axes, (original, original, images.crop(original, box), network_input), strict=True):
-        panel.imshow(shown, cmap="gray", vmin=0, vmax=255)
+        panel.imshow(shown, cmap="gray", vmin=0, vmax=255 if shown.dtype == np.uint8 else shown.max())
         panel.set_anchor("NW")
         panel.set_axis_off()
     axes[0].set_title(f"{case.image_id}, view {case.view}", fontsize=7)

@@ -77,6 +77,11 @@ def _check_fit(model, part: LabelledImages, path: Path, labels: Path, images: Se
             f"{path} takes images of shape {model.input_shape[1:]}, but {images[0]} has {part.size} x {part.size} pixels: "
             "name a network that was trained on these images, or train it again."
         )
+    if model.inputs[0].dtype != part.dtype:
+        raise ThoraxError(
+            f"{path} takes images of {model.inputs[0].dtype}, but {images[0]} holds {part.dtype}: "
+            "name a network that was trained on these images, or train it again."
+        )
 
 
 def _explained(model, part, image_ids: list[str]) -> tuple[np.ndarray, np.ndarray | None]:

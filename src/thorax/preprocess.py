@@ -24,27 +24,50 @@ def make_images(settings: config.ImageSet, array: Path, ingested: Path, shard: i
     image; the crop keeps that scale, so a value means the same inside and outside the crop. `contrast` spreads the crop's
     own values, all at once (equalize) or by tiles (clahe).
 
+    With intensity "stored" that scaling is undone: the result holds the values of the file, "raw" in the paper's section 5.1.
+    Ingest kept 256 levels of each image, so a value of an 8-bit file is exact before it is resized, and one of a 16-bit file is
+    off by at most half a level, (high - low) / 510, and half a unit. Bones stay bright: an image that was stored inverted keeps
+    its range.
+
     Args:
         settings: the image set.
         array: (n, 512, 512) uint8, the shard's ingested images.
         ingested: table with the schema `catalog.INGESTED`: of the shard, or of the whole data set.
         shard: the shard's number.
         lungs: table with the schema `catalog.LUNGS`; needed where `settings.crop` is "lungs", not read otherwise.
-        out: written, (n, size, size) uint8.
+        out: written, (n, size, size) uint8, or uint16 with intensity "stored".
 
     Raises:
         ThoraxError: the tables and the array are not of the same shard, or a crop box is empty or leaves the image.
     """
     source = store.open_array(array)
-    places = store.read_table(ingested, ["image_id", "ok", "shard", "row"])
-    boxes = _boxes(settings, store.ingested_rows(places, shard, source, array)["image_id"], lungs)
-    with store.new_array(out, (len(source), settings.size, settings.size), np.uint8) as packed:
+    places = store.read_table(ingested, ["image_id", "ok", "shard", "row", "low", "high"])
+    rows = store.ingested_rows(places, shard, source, array)
+    boxes = _boxes(settings, rows["image_id"], lungs)
+    stored = settings.intensity == "stored"
+    with store.new_array(out, (len(source), settings.size, settings.size), np.uint16 if stored else np.uint8) as packed:
         for row, box in enumerate(tqdm(boxes, desc=f"images {out.stem}", disable=None)):
-            packed[row] = prepare(source[row], box, settings.size, settings.contrast)
+            image = restore(source[row], int(rows["low"][row]), int(rows["high"][row])) if stored else source[row]
+            packed[row] = prepare(image, box, settings.size, settings.contrast)
+
+
+def restore(image: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Undo `images.normalize`: map 0..255 back to low..high, rounded.
+
+    Args:
+        image: uint8.
+        low, high: the smallest and largest grey value of the file, at most 65,535.
+
+    Returns:
+        uint16 of the same shape.
+    """
+    steps = np.arange(256, dtype=np.int64)
+    table = (low + (2 * (high - low) * steps + 255) // (2 * 255)).astype(np.uint16)
+    return table[image]
 
 
 def prepare(image: np.ndarray, box: images.Box, size: int, contrast: str) -> np.ndarray:
-    """One network input: (size, size) uint8 from a (512, 512) uint8 image, cropped to `box`, resized, then in contrast."""
+    """One network input: (size, size) from a (512, 512) image of the same type, cropped to `box`, resized, then in contrast."""
     return CONTRASTS[contrast](images.resize(images.crop(image, box), size, size))
 
 

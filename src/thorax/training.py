@@ -102,6 +102,7 @@ def train(
     checks.device(settings.precision)
     checks.workers(threads)
     parts = {part: load_part(labels, split, ingested, images, part) for part in ("train", "val")}
+    _check_intensity(settings, parts["train"], images)
     losses.check_classes(parts["train"].labels, parts["train"].classes)
     replicas = runtime.replicas(min(settings.batch_size, len(parts["train"])))
     with replicas.scope():
@@ -269,6 +270,18 @@ class Fit:
         if self.asked.signal:
             done = f"epoch {self.progress.epoch}" + (f" and {self.progress.step} batches" if self.progress.step else "")
             raise self.asked.stop(f"the state after {done} is saved, and the same command goes on from there")
+
+
+def _check_intensity(settings: Training, part: LabelledImages, images: Sequence[Path]) -> None:
+    if part.dtype != backbones.input_dtype(settings.input_scaling):
+        needed = "none" if part.dtype == "uint16" else "unit or backbone"
+        raise ThoraxError(
+            f"input_scaling: {settings.input_scaling} does not fit {images[0]}, which holds {part.dtype}: set it to {needed}."
+        )
+    if part.dtype != "uint8" and settings.augmentation is not None:
+        raise ThoraxError(
+            f"{images[0]} holds stored values, and augmentation changes 8-bit images only: set augmentation: null."
+        )
 
 
 def variables(model: "keras.Model") -> Iterator[np.ndarray]:

@@ -104,6 +104,8 @@ def test_the_scaling_of_three_channels_is_the_published_one(name):
         ("ResNet50", "unit", 1, 0, 1),
         ("EfficientNetB0", "unit", 3, 0, 255),  # its own first layer divides by 255
         ("Xception", "backbone", 1, -1, 1),
+        ("EfficientNetB0", "none", 3, 0, 1),  # as it comes
+        ("VGG19", "none", 1, 0, 1),
         ("ResNet50", "backbone", 1, -np.mean(backbones.CAFFE_MEAN), 255 - np.mean(backbones.CAFFE_MEAN)),
         ("ConvNeXtTiny", "unit", 1, -0.449 * MEAN_SLOPE, (1 - 0.449) * MEAN_SLOPE),  # in the place of its own layers
         ("EfficientNetB0", "unit", 1, -0.449 * MEAN_SLOPE * 255, (1 - 0.449) * MEAN_SLOPE * 255),  # likewise, times 255

@@ -125,3 +125,15 @@ def test_real_radiographs_give_the_anchors(tmp_path):
         logits[test] = fit_predict(pixels, truth, np.isin(np.arange(len(truth)), train))
     assert auc(truth[:, 0], logits[:, 0]) == pytest.approx(0.785, abs=0.02)
     assert auc(truth[:, 1], logits[:, 1]) == pytest.approx(0.645, abs=0.02)
+
+
+def test_stored_values_look_to_it_as_their_own_range_does(tmp_path):
+    """An image of 16 bits whose values are 100 + 15 times those of an 8-bit image that fills its range, and a constant one."""
+    small = np.random.default_rng(3).integers(0, 256, (32, 32)).astype(np.uint8)
+    small[0, :2] = 0, 255
+    store.write_array(small[None], tmp_path / "8.npy")
+    store.write_array(np.stack([100 + 15 * small.astype(np.uint16), np.full((32, 32), 900, np.uint16)]), tmp_path / "16.npy")
+    eight = tiny_images(store.PackedImages([tmp_path / "8.npy"]), np.array([0]), np.array([0]))
+    sixteen = tiny_images(store.PackedImages([tmp_path / "16.npy"]), np.array([0, 0]), np.array([0, 1]))
+    np.testing.assert_array_equal(sixteen[0], eight[0])
+    assert np.ptp(sixteen[1]) == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from thorax import config, config_reference
+from thorax import config, config_reference, reference
 from thorax.errors import ThoraxError
 
 ROOT = Path(__file__).parents[2]
@@ -139,6 +139,18 @@ CNN = {"backbone": "cnn"}
             "experiments.tiny.ensembles.CTP.members: 'x' is",
         ),
         (("experiments", "tiny", "members", "baseline", {}), "experiments.tiny.members.baseline: this name is kept"),
+        (
+            ("experiments", "tiny", "beside", {"paper": "liz2022", "variant": "specific", "models": {"x": "CTP"}}),
+            "experiments.tiny.beside.models: 'x' is neither a member nor an ensemble",
+        ),
+        (
+            ("ablations", {"both": {"title": "x", "experiments": ["tiny", "y"]}}),
+            "ablations.both.experiments: 'tiny' has no published numbers",
+        ),
+        (
+            ("experiments", "tiny", "members", "first", {"input_scaling": "none"}),
+            "experiments.tiny.members.first: '32-lungs' holds 8-bit images",
+        ),
     ],
 )
 def test_the_sentence_names_the_key_that_was_written(path_and_value, sentence):
@@ -168,3 +180,54 @@ def test_threshold_rules_of_an_experiment():
     assert tuned.experiments["tiny"].thresholds == ["fixed-0.4", "f1"]
     excluding = config.parse(config.Config, changed("experiments", "tiny", "exclusive", "normal"), "x").experiments["tiny"]
     assert (excluding.thresholds, excluding.exclusive) == (["fixed-0.5"], "normal")
+
+
+def test_the_papers_ablation_differs_in_images_and_augmentation_alone():
+    """Tables 4 to 9 of Liz et al. 2022: raw, cropped and normalised, and that with augmentation."""
+    study = config.load(ROOT / "config.yaml")
+    raw, plain, full = (study.experiments[name] for name in study.ablations["liz2022-preprocessing"].experiments)
+    assert [experiment.beside.variant for experiment in (raw, plain, full)] == ["specific-raw", "specific-noaug", "specific"]
+    assert (raw.split, raw.label_set) == (plain.split, plain.label_set) == (full.split, full.label_set)
+    assert raw.members == plain.members == full.members
+    assert raw.ensembles == plain.ensembles == full.ensembles
+    assert plain.image_set == full.image_set
+    image_set = study.image_sets[raw.image_set]
+    assert (image_set.crop, image_set.intensity, image_set.size) == ("none", "stored", 224)
+    assert full.member("Xception").augmentation is not None
+    assert plain.member("Xception") == full.member("Xception").model_copy(update={"augmentation": None})
+    changes = {"augmentation": None, "input_scaling": "none", "precision": "float32"}
+    assert raw.member("Xception") == full.member("Xception").model_copy(update=changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"input_scaling": "unit"}, "needs input_scaling: none"),
+        ({"augmentation": {}}, "set augmentation: null"),
+        ({"precision": "auto"}, "set precision: float32"),
+    ],
+)
+def test_stored_intensities_need_networks_that_take_them(changes, sentence):
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings["experiments"]["liz2022-specific-raw"]["training"].update(changes)
+    with pytest.raises(ThoraxError, match=rf"x: experiments\.liz2022-specific-raw\.members\.DenseNet201: .*{sentence}"):
+        config.parse(config.Config, settings, "x")
+
+
+def test_contrast_does_not_change_stored_intensities():
+    with pytest.raises(ThoraxError, match="contrast changes the values that intensity: stored keeps"):
+        config.parse(config.ImageSet, {"dataset": "x", "intensity": "stored", "contrast": "clahe"}, "x")
+
+
+def test_an_ablation_compares_one_problem():
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings["ablations"]["mixed"] = {"title": "x", "experiments": ["liz2022-specific", "liz2022-general"]}
+    with pytest.raises(ThoraxError, match=r"ablations\.mixed\.experiments: 'liz2022-general' is of another label set"):
+        config.parse(config.Config, settings, "x")
+
+
+def test_published_numbers_named_in_the_paper_config_exist():
+    for experiment in config.load(ROOT / "config.yaml").experiments.values():
+        if experiment.beside is not None:
+            named = set(reference.published(experiment.beside)["model"])
+            assert named >= {*experiment.members, *experiment.ensembles}

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -130,6 +131,14 @@ def test_a_training_is_its_epochs_at_the_measured_rate(paper, empty):
     assert training.megabytes == 4000
     prediction = next(priced for priced in found.jobs if priced.job.name == "predict-liz2022-specific-Xception")
     assert prediction.seconds == pytest.approx(10 + 0.3 * 85_367 / 40)
+
+
+def test_stored_intensities_take_two_bytes(paper):
+    job = next(job for job in paper if job.rule == "images" and job.wildcards["image_set"] == "224-lungs")
+    known = SimpleNamespace(archive=lambda name: SimpleNamespace(images=800), datasets={"padchest": SimpleNamespace(shards=8)})
+    stored = replace(job, params={**job.params, "settings": '{"dataset": "padchest", "size": 224, "intensity": "stored"}'})
+    assert sizes.array_length(known, job) == 100 * 224 * 224
+    assert sizes.array_length(known, stored) == 2 * 100 * 224 * 224
 
 
 def test_arrays_are_as_long_as_their_form_says(paper, empty):

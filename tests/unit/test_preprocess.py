@@ -129,3 +129,33 @@ def test_tables_of_another_shard_are_refused(shard, tmp_path):
 def test_the_lungs_table_must_be_named(shard, tmp_path):
     with pytest.raises(ThoraxError, match="needs the table of lungs"):
         make(tmp_path, lungs=False, crop="lungs", segmenter="unet")
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 255), (7, 240), (0, 4095), (31, 1023), (0, 65535), (60000, 65535), (5, 6)])
+def test_restored_values_are_those_of_the_file_up_to_half_a_level(low, high):
+    stored = np.arange(low, high + 1, dtype=np.uint16)[None]
+    restored = preprocess.restore(images.normalize(stored, low, high), low, high)
+    assert restored.dtype == np.uint16
+    off = np.abs(restored.astype(int) - stored.astype(int)).max()
+    assert off <= (high - low) / 510 + 0.5
+    if high - low <= 255:
+        assert off == 0  # 8-bit files come back exactly
+    assert (restored.min(), restored.max()) == (low, high)
+
+
+def test_stored_intensities_are_restored_before_resizing(shard, tmp_path):
+    """Each image by its own range: low + 255ths of (high - low), computed here in floating point."""
+    table = store.read_table(tmp_path / "data.parquet").set_index("image_id")
+    for image_id, low, high in (("a", 100, 4095), ("b", 0, 1023), ("c", 12, 65535)):
+        table.loc[image_id, ["low", "high"]] = low, high
+    store.write_table(table.reset_index(), tmp_path / "data.parquet", catalog.INGESTED)
+    made = make(tmp_path, lungs=False, intensity="stored")
+    assert made.dtype == np.uint16
+    for image_id, row in (("b", 0), ("c", 1), ("a", 2)):
+        low, high = table.loc[image_id, ["low", "high"]]
+        expected = cv2.resize(low + shard[row] * ((high - low) / 255), (64, 64), interpolation=cv2.INTER_AREA)
+        assert np.abs(made[row] - expected).max() <= 1.01, image_id  # rounded twice, before and after resizing
+    cropped = make(tmp_path, crop="lungs", segmenter="x", intensity="stored")
+    left, top, right, bottom = images.box_pixels(BOXES["a"], 512, 512)
+    expected = cv2.resize(100 + shard[2][top:bottom, left:right] * (3995 / 255), (64, 64), interpolation=cv2.INTER_AREA)
+    assert np.abs(cropped[2] - expected).max() <= 1.01

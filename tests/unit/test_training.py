@@ -404,3 +404,57 @@ def test_tensorboard_gets_what_the_history_has(tmp_path, monkeypatch):
         if event.step == 3
     }
     assert shown == values
+
+
+def store_raw(folder, problem, high=4095):
+    """The same images with 12-bit values, as an image set with intensity: stored holds them."""
+    paths = [folder / f"raw.{shard}.npy" for shard in (0, 1)]
+    for source, path in zip(problem["images"], paths, strict=True):
+        store.write_array((store.open_array(source).astype(int) * high // 255).astype(np.uint16), path)
+    return {**problem, "images": paths}
+
+
+def test_a_network_of_stored_values_sees_the_numbers_of_the_file(trained, tmp_path):
+    from thorax.batches import load_part, predict_logits
+    from thorax.predict import predict
+    from thorax.runtime import load_network
+    from thorax.training import train
+
+    _, problem = trained
+    raw = store_raw(tmp_path, problem)
+    settings = Training(**{**SETTINGS, "epochs": 1, "augmentation": None, "input_scaling": "none", "precision": "float32"})
+    outputs = {"model_out": tmp_path / "m.keras", "history_out": tmp_path / "m.csv", "work": tmp_path / "work"}
+    train(settings, **raw, weights=None, **outputs)
+    network, part = load_network(tmp_path / "m.keras"), load_part(**raw, part="val")
+    assert network.inputs[0].dtype == part.dtype == "uint16"
+    assert np.isfinite(pd.read_csv(tmp_path / "m.csv")["val_loss"]).all()
+    import keras
+
+    inner = keras.Model(network.input, network.get_layer("backbone_range").output)
+    pixels = part.images.take(part.shards[:2], part.rows[:2])[..., None]
+    assert pixels.max() > 1000
+    seen = keras.ops.convert_to_numpy(inner(pixels))
+    np.testing.assert_array_equal(seen, np.repeat(pixels, 3, axis=-1).astype(np.float32))
+    assert predict_logits(network, part, 16).shape == (40, 2)
+    with pytest.raises(ThoraxError, match=r"m\.keras takes images of uint16, but .*images\.0\.npy holds uint8"):
+        cases = tmp_path / "cases.parquet"
+        store.read_table(problem["split"]).query("split == 'test'").head(1).to_parquet(cases, index=False)
+        predict(tmp_path / "m.keras", **problem, cases=cases, out=tmp_path / "p.parquet", heatmaps_out=tmp_path / "h.npy")
+
+
+@pytest.mark.parametrize(
+    ("raw", "changes", "sentence"),
+    [
+        (True, {"augmentation": None}, r"input_scaling: unit does not fit .*raw\.0\.npy, which holds uint16: set it to none"),
+        (True, {"input_scaling": "none"}, r"raw\.0\.npy holds stored values, and augmentation changes 8-bit images only"),
+        (False, {"input_scaling": "none"}, r"input_scaling: none does not fit .*which holds uint8: set it to unit or backbone"),
+    ],
+)
+def test_settings_must_fit_the_intensities(trained, tmp_path, raw, changes, sentence):
+    from thorax.training import train
+
+    _, problem = trained
+    images = store_raw(tmp_path, problem) if raw else problem
+    outputs = {"model_out": tmp_path / "m.keras", "history_out": tmp_path / "m.csv", "work": tmp_path / "work"}
+    with pytest.raises(ThoraxError, match=sentence):
+        train(Training(**{**SETTINGS, **changes}), **images, weights=None, **outputs)

@@ -397,4 +397,7 @@ def array_length(sizes: Sizes, job: Job) -> float:
     """Bytes of a job's array of images or masks; 0 if it makes none. Errors as in `Sizes.work`."""
     if job.rule in ("ingest", "lungs"):
         return _shard_images(sizes, job) * (INGESTED if job.rule == "ingest" else MASK)
-    return _shard_images(sizes, job) * _parsed(job, config.ImageSet).size ** 2 if job.rule == "images" else 0.0
+    if job.rule != "images":
+        return 0.0
+    settings = _parsed(job, config.ImageSet)
+    return _shard_images(sizes, job) * settings.size**2 * (2 if settings.intensity == "stored" else 1)

@@ -1,0 +1,134 @@
+"""The papers' own numbers, and ours beside them.
+
+The tables stand in `reference/*.csv`, one number a row: paper, table, variant (which of the paper's experiments), model, class
+(as the paper prints it), label (the data's own name of the class; blank where it has none), metric, value, doubt (blank, or
+why the number may be misread). They were transcribed from scanned text; a Global row is the paper's own.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from thorax import store
+from thorax.config import Beside
+from thorax.errors import ThoraxError
+from thorax.metrics import NO_THRESHOLD
+
+FOLDER = Path(__file__).with_name("reference")
+KEYS = ("paper", "table", "variant", "model", "class", "label", "metric")
+COLUMNS = (*KEYS, "value", "doubt")
+COMPARED = ("model", "class", "metric", "ours", "low", "high", "published", "difference", "doubt")
+COUNTS = "published_counts.csv"  # counts of images, which the audit compares
+SCORES = ("auc", "f1", "hamming", "accuracy", "auc_thresholded")
+VARIANTS = "variants.csv"  # heading and description of each paper's experiments
+
+
+@cache
+def _all() -> pd.DataFrame:
+    paths = sorted(path for path in FOLDER.glob("*.csv") if path.name not in (COUNTS, VARIANTS))
+    frames = [store.read_csv(path, keep_default_na=False, dtype=str) for path in paths]
+    for path, frame in zip(paths, frames, strict=True):
+        if tuple(frame.columns) != COLUMNS:
+            raise ThoraxError(f"{path} needs the columns {', '.join(COLUMNS)}: correct its first line.")
+    table = pd.concat(frames, ignore_index=True)
+    return table.assign(value=table["value"].astype(float))
+
+
+def load(paper: str | None = None, table: str | None = None, variant: str | None = None) -> pd.DataFrame:
+    """The published numbers, with the columns `COLUMNS`, in the order of the papers.
+
+    Args:
+        paper: only this paper's, e.g. liz2022.
+        table: only this table's, e.g. "8".
+        variant: only those of this experiment, e.g. specific-noaug.
+
+    Raises:
+        ThoraxError: there are none; the sentence names those that there are.
+    """
+    chosen = _all()
+    for column, wanted in (("paper", paper), ("table", table), ("variant", variant)):
+        if wanted is None:
+            continue
+        known = list(dict.fromkeys(chosen[column]))
+        chosen = chosen[chosen[column] == wanted]
+        if chosen.empty:
+            raise ThoraxError(f"No published numbers of {column} {wanted!r}: choose one of {', '.join(known)}.")
+    return chosen.reset_index(drop=True)
+
+
+def describe(beside: Beside) -> tuple[str, str]:
+    """The heading of a paper's experiment, and what it is, with the tables that show it.
+
+    Raises:
+        ThoraxError: an experiment without description.
+    """
+    frame = store.read_csv(FOLDER / VARIANTS, keep_default_na=False, dtype=str)
+    found = frame[(frame["paper"] == beside.paper) & (frame["variant"] == beside.variant)]
+    if len(found) != 1:
+        raise ThoraxError(f"{FOLDER / VARIANTS} needs one line for {beside.paper}, {beside.variant}: add it.")
+    return found["heading"].iloc[0], found["description"].iloc[0]
+
+
+def published(beside: Beside) -> pd.DataFrame:
+    """What a paper reports of one experiment, under our names: model, class, metric, value, doubt; each once.
+
+    A number that stands in two tables (as the Global row of Table 8 and as Table 9 of Liz et al. 2022) is taken from the
+    first.
+
+    Raises:
+        ThoraxError: as `load`, or a model that the paper's experiment does not have.
+    """
+    rows = load(beside.paper, variant=beside.variant)
+    rows = rows[rows["metric"].isin(SCORES)]
+    known = list(dict.fromkeys(rows["model"]))
+    for ours, theirs in beside.models.items():
+        if theirs not in known:
+            raise ThoraxError(
+                f"beside.models.{ours}: {beside.paper}, {beside.variant} has no model {theirs!r}: choose one of {', '.join(known)}."
+            )
+    ours_of = {theirs: ours for ours, theirs in beside.models.items()}
+    rows = rows.assign(
+        model=[ours_of.get(name, name) for name in rows["model"]],
+        **{"class": rows["label"].where(rows["label"] != "", rows["class"])},
+    )
+    return rows.drop_duplicates(["model", "class", "metric"])[["model", "class", "metric", "value", "doubt"]].reset_index(
+        drop=True
+    )
+
+
+def compare(metrics: pd.DataFrame, beside: Beside, split: str = "test", difference: bool = True) -> pd.DataFrame:
+    """Ours, the paper's and the difference (ours less the paper's) of each class, model and metric.
+
+    Args:
+        metrics: the rows of `catalog.METRICS`.
+        beside: which published numbers.
+        split: the part whose results are compared.
+        difference: False leaves the differences blank, for numbers that were measured on something else.
+
+    Returns:
+        The columns `COMPARED`, a row for each that either has, first ours in the order of the metrics, then what only the paper
+        has. Undefined and missing numbers are nan, a missing doubt is "".
+
+    Raises:
+        ThoraxError: as in `published`; the metrics lack the part or the rule; or a model of `beside.models`.
+    """
+    chosen = metrics[(metrics["split"] == split) & metrics["threshold_rule"].isin((NO_THRESHOLD, beside.threshold_rule))]
+    if chosen.empty:
+        raise ThoraxError(f"The metrics have nothing for {split} by {beside.threshold_rule}: compute the metrics again.")
+    for name in beside.models:
+        if name not in set(chosen["model"]):
+            raise ThoraxError(f"beside.models: the metrics have no model {name!r}: correct the name.")
+    keys = ["model", "class", "metric"]
+    ours = chosen[[*keys, "value", "low", "high"]].rename(columns={"value": "ours"})
+    theirs = published(beside).rename(columns={"value": "published"})
+    both = ours.merge(theirs, on=keys, how="outer", sort=False, validate="one_to_one")
+    order = {key: place for place, key in enumerate([*ours[keys].itertuples(index=False, name=None)])}
+    order |= {
+        key: len(order) + place for place, key in enumerate(theirs[keys].itertuples(index=False, name=None)) if key not in order
+    }
+    both = both.iloc[np.argsort([order[key] for key in both[keys].itertuples(index=False, name=None)], kind="stable")]
+    both["doubt"] = both["doubt"].fillna("")
+    both["difference"] = both["ours"].astype(float) - both["published"].astype(float) if difference else np.nan
+    return both[list(COMPARED)].reset_index(drop=True)
