@@ -178,7 +178,9 @@ def finish(folder: Path, *arguments: str) -> None:
 def stages(whole: Path) -> set[str]:
     """The verbs of all jobs of the tiny run; `papermill` is that of the notebook."""
     rules = "".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
-    verb = dict(re.findall(r'^rule (\w+):(?:(?!^rule ).)*?shell:\s+"(?:exec )?(?:thorax )?([\w-]+) ', rules, re.MULTILINE | re.DOTALL))
+    verb = dict(
+        re.findall(r'^rule (\w+):(?:(?!^rule ).)*?shell:\s+"(?:exec )?(?:thorax )?([\w-]+) ', rules, re.MULTILINE | re.DOTALL)
+    )
     jobs = {path.relative_to(whole / "benchmarks").parts[0] for path in (whole / "benchmarks").rglob("*.tsv")}
     return {verb[job.removesuffix(".tsv")] for job in jobs}
 
