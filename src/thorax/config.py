@@ -416,6 +416,17 @@ class Ablation(Block):
     )
 
 
+class Comparison(Block):
+    """Models of several experiments side by side in one table, measured on the same test images."""
+
+    title: str = Field(description="heading of the tables")
+    experiments: dict[Name, Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]] = Field(
+        min_length=2,
+        description="in the order of the columns, with the models of each; all of one label set and split. Differences are taken to the "
+        "first one's model of the same name, or to its first model",
+    )
+
+
 class Audit(Block):
     """The paper's counts beside ours, from metadata alone: `make audit`."""
 
@@ -450,6 +461,7 @@ class Config(Block):
     image_sets: dict[Name, ImageSet] = Field(description="ways to make training images")
     experiments: dict[Name, Experiment] = Field(description="studies")
     ablations: dict[Name, Ablation] = Field({}, description="experiments that are compared in one table")
+    comparisons: dict[Name, Comparison] = Field({}, description="models of several experiments in one table")
     audit: Audit = Field(Audit(), description="counts in papers beside ours")
     device: Literal["cpu", "gpu"] = Field("cpu", description="the conda environment of jobs under --sdm conda")
     run: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
@@ -483,6 +495,8 @@ class Config(Block):
             self._experiment_fits_together(key)
         for key, ablation in self.ablations.items():
             self._ablation_is_fair(key, ablation)
+        for key, comparison in self.comparisons.items():
+            self._comparison_is_fair(key, comparison)
         for compared, shares_of in self.audit.compare.items():
             self._known("label_sets", compared, "audit", "compare")
             self._known("splits", shares_of, "audit", "compare", compared)
@@ -515,6 +529,25 @@ class Config(Block):
             if (other.label_set, other.split, other.data) != (first.label_set, first.split, first.data):
                 text = f"{name!r} is of another label set, split or data than {ablation.experiments[0]!r}"
                 raise _refusal(text, "ablations", key, "experiments")
+
+    def _comparison_is_fair(self, key: str, comparison: Comparison) -> None:
+        """The same classes, test images and threshold rule throughout."""
+        first_name = next(iter(comparison.experiments))
+        for name, models in comparison.experiments.items():
+            self._known("experiments", name, "comparisons", key, "experiments")
+            first, other = self.experiments[first_name], self.experiments[name]
+            for what in ("label_set", "split", "data"):
+                if getattr(other, what) != getattr(first, what):
+                    text = f"{name!r} has another {what.replace('_', ' ')} than {first_name!r}: only equal ones are compared"
+                    raise _refusal(text, "comparisons", key, "experiments")
+            if other.thresholds[0] != first.thresholds[0]:
+                text = f"{name!r} has another first threshold rule than {first_name!r}: give both the same"
+                raise _refusal(text, "comparisons", key, "experiments")
+            for model in models:
+                known = [*other.members, *other.ensembles, "baseline"]
+                if model not in known:
+                    text = f"{model!r} is no model of {name!r}: {', '.join(known)}"
+                    raise _refusal(text, "comparisons", key, "experiments", name)
 
     def _experiment_fits_together(self, key: str) -> None:
         """One data set throughout, and no test patient has taught the lung segmenter."""

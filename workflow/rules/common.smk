@@ -88,6 +88,7 @@ wildcard_constraints:
     experiment=any_of(study.experiments),
     member=any_of(member for experiment in study.experiments.values() for member in experiment.members),
     ensemble=any_of(ensemble for experiment in study.experiments.values() for ensemble in experiment.ensembles),
+    comparison=any_of(study.comparisons),
     backbone=r"\w+",
     shard=r"\d+",
 

@@ -33,7 +33,7 @@ PHASES = {
     "training": ("weights", "train"),
     "prediction": ("cases", "predict", "baseline", "ensemble", "metrics"),
     "report": (
-        "tables", "summary", "screening", "classes_page", "quality_page", "figure_labels", "figure_cooccurrence", "figure_terms",
+        "tables", "side_by_side", "summary", "screening", "classes_page", "quality_page", "figure_labels", "figure_cooccurrence", "figure_terms",
         "figure_lungs", "figure_training", "heatmaps",
     ),
 }  # fmt: skip

@@ -374,6 +374,7 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "ensemble": (_cells, _cells),
     "metrics": (_measured_cells, _nothing),
     "tables": (_cells, _nothing),
+    "side_by_side": (_cells, _nothing),
     "summary": (_cells, _nothing),
     "screening": (_images, _nothing),
     "classes_page": (_nothing, _nothing),
