@@ -121,6 +121,12 @@ def dataset_of(experiment):
     return study.label_sets[study.experiments[experiment].label_set].dataset
 
 
+def datasets_of(experiment):
+    """The data sets that an experiment ingests: of its images, and of the second views of its studies."""
+    second = study.label_sets[study.experiments[experiment].label_set].second
+    return [dataset_of(experiment), *([second] if second else [])]
+
+
 def split_dataset(split):
     """The data set whose patients a split divides."""
     return study.label_sets[study.splits[split].label_sets[0]].dataset
@@ -198,12 +204,19 @@ def steps():
         experiment, dataset = study.experiments[name], dataset_of(name)
         segmenter = study.image_sets[experiment.image_set].segmenter
         models = [*experiment.members, "baseline"]
-        files += [made_before(dataset)] if made_before(dataset) else []
+        for ingested in datasets_of(name):
+            files += [made_before(ingested)] if made_before(ingested) else []
+            files += [
+                f"results/raw/{ingested}.manifest.parquet",
+                f"results/catalog/{ingested}.parquet",
+                f"results/ingested/{ingested}.parquet",
+                *shards("results/ingested/{dataset}.{shard}.parquet", ingested),
+            ]
+        if experiment.second_image_set:
+            second = study.image_sets[experiment.second_image_set].dataset
+            files += [f"results/pairs/{experiment.label_set}.parquet"]
+            files += shards("results/images/{image_set}/{dataset}.{shard}.npy", second, image_set=experiment.second_image_set)
         files += [
-            f"results/raw/{dataset}.manifest.parquet",
-            f"results/catalog/{dataset}.parquet",
-            f"results/ingested/{dataset}.parquet",
-            *shards("results/ingested/{dataset}.{shard}.parquet", dataset),
             *(f"results/labels/{label_set}.parquet" for label_set in study.splits[experiment.split].label_sets),
             f"results/splits/{experiment.split}.parquet",
             *shards("results/images/{image_set}/{dataset}.{shard}.npy", dataset, image_set=experiment.image_set),

@@ -1,3 +1,26 @@
+rule pairs:
+    input:
+        labels="results/labels/{label_set}.parquet",
+        catalog=lambda wildcards: f"results/catalog/{study.label_sets[wildcards.label_set].dataset}.parquet",
+        ingested=lambda wildcards: f"results/ingested/{study.label_sets[wildcards.label_set].second}.parquet",
+    output:
+        pairs="results/pairs/{label_set}.parquet",
+    log:
+        "logs/pairs/{label_set}.log",
+    benchmark:
+        "benchmarks/pairs/{label_set}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("pairs"),
+        views=lambda wildcards: second_views(wildcards.label_set),
+    message:
+        "Pairing the two views of the studies of {wildcards.label_set}"
+    shell:
+        "thorax pairs --labels {input.labels} --catalog {input.catalog} --second-views {params.views:q}"
+        " --second-ingested {input.ingested} --out {output.pairs} > {log} 2>&1"
+
+
 rule side_by_side:
     input:
         unpack(compared_tables),
