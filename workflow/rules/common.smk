@@ -91,6 +91,7 @@ wildcard_constraints:
     ensemble=any_of(ensemble for experiment in study.experiments.values() for ensemble in experiment.ensembles),
     ablation=any_of(study.ablations),
     model=any_of(["baseline", *(name for block in study.experiments.values() for name in (*block.members, *block.ensembles))]),
+    comparison=any_of(study.comparisons),
     backbone=r"\w+",
     shard=r"\d+",
 
@@ -121,6 +122,12 @@ def made_here(path):
 
 def dataset_of(experiment):
     return study.label_sets[study.experiments[experiment].label_set].dataset
+
+
+def datasets_of(experiment):
+    """The data sets that an experiment ingests: of its images, and of the second views of its studies."""
+    second = study.label_sets[study.experiments[experiment].label_set].second
+    return [dataset_of(experiment), *([second] if second else [])]
 
 
 def split_dataset(split):
@@ -200,12 +207,19 @@ def steps():
         experiment, dataset = study.experiments[name], dataset_of(name)
         segmenter = study.image_sets[experiment.image_set].segmenter
         models = [*experiment.members, "baseline"]
-        files += [made_before(dataset)] if made_before(dataset) else []
+        for ingested in datasets_of(name):
+            files += [made_before(ingested)] if made_before(ingested) else []
+            files += [
+                f"results/raw/{ingested}.manifest.parquet",
+                f"results/catalog/{ingested}.parquet",
+                f"results/ingested/{ingested}.parquet",
+                *shards("results/ingested/{dataset}.{shard}.parquet", ingested),
+            ]
+        if experiment.second_image_set:
+            second = study.image_sets[experiment.second_image_set].dataset
+            files += [f"results/pairs/{experiment.label_set}.parquet"]
+            files += shards("results/images/{image_set}/{dataset}.{shard}.npy", second, image_set=experiment.second_image_set)
         files += [
-            f"results/raw/{dataset}.manifest.parquet",
-            f"results/catalog/{dataset}.parquet",
-            f"results/ingested/{dataset}.parquet",
-            *shards("results/ingested/{dataset}.{shard}.parquet", dataset),
             *(f"results/labels/{label_set}.parquet" for label_set in study.splits[experiment.split].label_sets),
             f"results/splits/{experiment.split}.parquet",
             *shards("results/images/{image_set}/{dataset}.{shard}.npy", dataset, image_set=experiment.image_set),

@@ -212,10 +212,7 @@ rule summary:
 
 rule screening:
     input:
-        ingested=expand(
-            "results/ingested/{dataset}.parquet",
-            dataset=sorted(set(map(dataset_of, study.run))),
-        ),
+        ingested=expand("results/ingested/{dataset}.parquet", dataset=run_datasets()),
         lungs=[path for paths in screened_lungs().values() for path in paths],
     output:
         html=report(
@@ -233,7 +230,7 @@ rule screening:
         ENVIRONMENT
     params:
         code=code("screening"),
-        ingested=[f"{name}=results/ingested/{name}.parquet" for name in sorted(set(map(dataset_of, study.run)))],
+        ingested=[f"{name}=results/ingested/{name}.parquet" for name in run_datasets()],
         lungs=[f"{name}={path}" for name, paths in screened_lungs().items() for path in paths],
         data=measured_on(),
         folder=lambda wildcards, output: Path(output.html).parent,
