@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from thorax import augment, store
-from thorax.catalog import class_columns
+from thorax.catalog import IGNORED, class_columns
 from thorax.config import Augmentation
 from thorax.errors import ThoraxError
 
@@ -81,14 +81,23 @@ def read_labelled(
     return joined, class_columns(table), store.open_packed(places, images)
 
 
-def load_part(labels: Path, split: Path, ingested: Path, images: Sequence[Path], part: str) -> LabelledImages:
+def load_part(
+    labels: Path, split: Path, ingested: Path, images: Sequence[Path], part: str, with_known_label: bool = False
+) -> LabelledImages:
     """Join labels, split and packed images for one part: train, val or test.
+
+    Args:
+        labels, split, ingested, images: as in `read_labelled`.
+        part: its name.
+        with_known_label: leave out images of which every label is ignored; no loss learns from them.
 
     Raises:
         ThoraxError: the part is empty, or as in `read_labelled`.
     """
     joined, classes, packed = read_labelled(labels, split, ingested, images)
     joined = joined[joined["split"] == part]
+    if with_known_label:
+        joined = joined[(joined[classes] != IGNORED).any(axis=1)]
     if joined.empty:
         raise ThoraxError(f"{split} gives no image of {labels} to {part}: make its share larger.")
     return LabelledImages(

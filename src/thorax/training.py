@@ -101,7 +101,7 @@ def train(
     runtime.prepare(settings.seed, threads, settings.precision)
     checks.device(settings.precision)
     checks.workers(threads)
-    parts = {part: load_part(labels, split, ingested, images, part) for part in ("train", "val")}
+    parts = {part: load_part(labels, split, ingested, images, part, with_known_label=True) for part in ("train", "val")}
     _check_intensity(settings, parts["train"], images)
     losses.check_classes(parts["train"].labels, parts["train"].classes)
     replicas = runtime.replicas(min(settings.batch_size, len(parts["train"])))

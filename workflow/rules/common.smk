@@ -88,6 +88,7 @@ wildcard_constraints:
     experiment=any_of(study.experiments),
     member=any_of(member for experiment in study.experiments.values() for member in experiment.members),
     ensemble=any_of(ensemble for experiment in study.experiments.values() for ensemble in experiment.ensembles),
+    cascade=any_of(study.cascades),
     backbone=r"\w+",
     shard=r"\d+",
 
@@ -186,6 +187,12 @@ def training_data(wildcards):
     }
 
 
+def label_sets_of(split):
+    """The label sets that a split divides, and those inside them that the run's experiments on it learn."""
+    learnt = [experiment.label_set for experiment in map(study.experiments.get, study.run) if experiment.split == split]
+    return list(dict.fromkeys([*study.splits[split].label_sets, *learnt]))
+
+
 def steps():
     """A file of every job between an archive and the tables.
 
@@ -203,7 +210,7 @@ def steps():
             f"results/catalog/{dataset}.parquet",
             f"results/ingested/{dataset}.parquet",
             *shards("results/ingested/{dataset}.{shard}.parquet", dataset),
-            *(f"results/labels/{label_set}.parquet" for label_set in study.splits[experiment.split].label_sets),
+            *(f"results/labels/{label_set}.parquet" for label_set in label_sets_of(experiment.split)),
             f"results/splits/{experiment.split}.parquet",
             *shards("results/images/{image_set}/{dataset}.{shard}.npy", dataset, image_set=experiment.image_set),
             f"results/cases/{name}.parquet",
@@ -224,7 +231,7 @@ def data_pages():
     if not study.run:
         return []
     splits = sorted({study.experiments[name].split for name in study.run})
-    label_sets = [(split, label_set) for split in splits for label_set in study.splits[split].label_sets]
+    label_sets = [(split, label_set) for split in splits for label_set in label_sets_of(split)]
     return [
         "results/tables/screening.html",
         "results/tables/summary.html",

@@ -1,3 +1,9 @@
+def label_set_around(label_set):
+    """The labels of the general classes that a label set lies inside; nothing for one that stands by itself."""
+    general = study.label_sets[label_set].inside
+    return f"results/labels/{general}.parquet" if general else []
+
+
 def segmenter_split(wildcards):
     split = study.segmenters[wildcards.segmenter].train_patients_of
     return f"results/splits/{split}.parquet" if split else []
@@ -31,7 +37,7 @@ def measured_on():
 def summary_rows():
     """The label set and split of every row of the summary; a label set with several splits has a row for each."""
     splits = dict.fromkeys(study.experiments[name].split for name in study.run)
-    pairs = [(label_set, split) for split in splits for label_set in study.splits[split].label_sets]
+    pairs = [(label_set, split) for split in splits for label_set in label_sets_of(split)]
     label_sets = [label_set for label_set, _ in pairs]
     return {
         f"{label_set}/{split}" if label_sets.count(label_set) > 1 else label_set: (label_set, split)

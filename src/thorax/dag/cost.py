@@ -31,10 +31,10 @@ PHASES = {
     ),
     "lungs, crops": ("segmenter", "lungs", "images"),
     "training": ("weights", "train"),
-    "prediction": ("cases", "predict", "baseline", "ensemble", "metrics"),
+    "prediction": ("cases", "predict", "baseline", "ensemble", "metrics", "cascade", "cascade_thresholds", "cascade_metrics"),
     "report": (
         "tables", "summary", "screening", "classes_page", "quality_page", "figure_labels", "figure_cooccurrence", "figure_terms",
-        "figure_lungs", "figure_training", "heatmaps",
+        "figure_lungs", "figure_training", "heatmaps", "cascade_tables",
     ),
 }  # fmt: skip
 

@@ -214,7 +214,7 @@ class Sizes:
                 return Labels(float(len(frame)), frame.shape[1] - 2, str(table))
         settings = self.label_sets[name]
         if self._has_catalog(settings.dataset):
-            made = labels.build(settings, self.datasets[settings.dataset].archive, self._catalog(settings.dataset), name=name)
+            made = self._build(name)
             return Labels(float(len(made.frame)), len(made.classes), "its catalog")
         published = _published(name)
         classes = published.loc[published["counts"] == "classes", "published"]
@@ -228,8 +228,15 @@ class Sizes:
             raise ThoraxError(
                 f"nothing tells how many images label set {name!r} has: {_ADVICE.format(self.datasets[settings.dataset].root)}"
             )
-        images = counted.reindex(settings.views).sum()
+        images = self.label_set(settings.inside).images if settings.inside else counted.reindex(settings.views).sum()
         return Labels(float(images), int(counted["(labels)"]), "at most, from published counts")
+
+    def _build(self, name: str) -> labels.LabelTable:
+        settings = self.label_sets[name]
+        archive, catalog = self.datasets[settings.dataset].archive, self._catalog(settings.dataset)
+        if settings.inside:
+            return labels.build_inside(settings, archive, catalog, self._build(settings.inside).frame, name=name)
+        return labels.build(settings, archive, catalog, name=name)
 
     def _has_catalog(self, name: str) -> bool:
         settings = self.datasets[name]
@@ -335,7 +342,7 @@ def _labelled_rows(sizes: Sizes, job: Job) -> float:
 
 
 def _measured_cells(sizes: Sizes, job: Job) -> float:
-    return _cells(sizes, job) * len([*job.params["predictions"], *job.params["ensembles"]])
+    return _cells(sizes, job) * len([*job.params.get("predictions", ()), *job.params["ensembles"]])
 
 
 def _maps(sizes: Sizes, job: Job) -> float:
@@ -373,6 +380,10 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "baseline": (_cells, _cells),
     "ensemble": (_cells, _cells),
     "metrics": (_measured_cells, _nothing),
+    "cascade": (_cells, _cells),
+    "cascade_thresholds": (_cells, _nothing),
+    "cascade_metrics": (_measured_cells, _nothing),
+    "cascade_tables": (_cells, _nothing),
     "tables": (_cells, _nothing),
     "summary": (_cells, _nothing),
     "screening": (_images, _nothing),
