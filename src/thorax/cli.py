@@ -257,6 +257,12 @@ def _ablation(a: Arguments) -> None:
     comparison.make_ablation(a.title, a.data, columns, _named(a.metrics), a.members, a.ensembles, a.out)
 
 
+def _side_by_side(a: Arguments) -> None:
+    from thorax import side_by_side
+
+    side_by_side.make_side_by_side(a.title, a.data, a.labels, a.split, _named(a.metrics), a.columns, a.out, a.rule)
+
+
 def _summary(a: Arguments) -> None:
     from thorax import tables
 
@@ -507,10 +513,13 @@ def _parser() -> argparse.ArgumentParser:
         ("--replicates", {"type": _at_least(1), "default": 1000, "help": "of the bootstrap over patients (default 1000)"}), seed,
         _path("--out", "table to write"), _path("--summary", "JSON of the metrics over all classes, to write"),
     )  # fmt: skip
+    rule = (
+        "--rule",
+        {"type": _rule, "default": "fixed-0.5", "help": "threshold rule of F1 and Hamming loss (default fixed-0.5)"},
+    )
     verb(
         "tables", _tables, "the paper's per-class and global tables",
-        title, data, _path("--metrics", "metrics table"), labels, split, *models,
-        ("--rule", {"type": _rule, "default": "fixed-0.5", "help": "threshold rule of F1 and Hamming loss (default fixed-0.5)"}),
+        title, data, _path("--metrics", "metrics table"), labels, split, *models, rule,
         _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
@@ -527,6 +536,13 @@ def _parser() -> argparse.ArgumentParser:
     verb(
         "ablation", _ablation, "variants of one experiment side by side, each beside its paper's numbers (Tables 5, 7 and 9)",
         settings, title, data, _pairs("--metrics", "experiments"), members, ensembles, _path("--out", "folder to write to"),
+    )  # fmt: skip
+    verb(
+        "side-by-side", _side_by_side, "models of several experiments of one label set and split, with their differences",
+        title, data, labels, split, _pairs("--metrics", "experiments"),
+        ("--columns", {"nargs": "+", "required": True, "metavar": "EXPERIMENT/MODEL",
+                       "help": "in order; others are compared with the first experiment's"}),
+        rule, _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
         "summary", _summary, "classes, images and sizes of the parts of each label set (Table 3)",

@@ -442,6 +442,17 @@ class Cascade(Block):
     )
 
 
+class Comparison(Block):
+    """Models of several experiments side by side in one table, measured on the same test images."""
+
+    title: str = Field(description="heading of the tables")
+    experiments: dict[Name, Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]] = Field(
+        min_length=2,
+        description="in the order of the columns, with the models of each; all of one label set and split. Differences are taken to the "
+        "first one's model of the same name, or to its first model",
+    )
+
+
 class Audit(Block):
     """The paper's counts beside ours, from metadata alone: `make audit`."""
 
@@ -477,6 +488,7 @@ class Config(Block):
     experiments: dict[Name, Experiment] = Field(description="studies")
     ablations: dict[Name, Ablation] = Field({}, description="experiments that are compared in one table")
     cascades: dict[Name, Cascade] = Field({}, description="general classes first, specific ones inside them")
+    comparisons: dict[Name, Comparison] = Field({}, description="models of several experiments in one table")
     audit: Audit = Field(Audit(), description="counts in papers beside ours")
     device: Literal["cpu", "gpu"] = Field("cpu", description="the conda environment of jobs under --sdm conda")
     run: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
@@ -515,6 +527,8 @@ class Config(Block):
             self._ablation_is_fair(key, ablation)
         for key, cascade in self.cascades.items():
             self._cascade_fits_together(key, cascade)
+        for key, comparison in self.comparisons.items():
+            self._comparison_is_fair(key, comparison)
         for compared, shares_of in self.audit.compare.items():
             self._known("label_sets", compared, "audit", "compare")
             self._known("splits", shares_of, "audit", "compare", compared)
@@ -566,8 +580,9 @@ class Config(Block):
         if key in self.experiments:
             raise _refusal("a cascade needs a name that no experiment has", "cascades", key)
         for part in ("general", "inside", "flat"):
+            self._known("experiments", getattr(cascade, part), "cascades", key, part)
+        for part in ("general", "inside", "flat"):
             name = getattr(cascade, part)
-            self._known("experiments", name, "cascades", key, part)
             experiment, first = self.experiments[name], self.experiments[cascade.flat]
             if (experiment.split, experiment.data) != (first.split, first.data):
                 raise _refusal(f"{name!r} is of another split or data than {cascade.flat!r}", "cascades", key, part)
@@ -580,6 +595,25 @@ class Config(Block):
             raise _refusal(f"label set {inside!r} of this experiment is not inside {general!r}", "cascades", key, "inside")
         if self.label_sets[flat].grouping != "specific" or self.label_sets[flat].inside is not None:
             raise _refusal(f"label set {flat!r} of this experiment is not one of all specific classes", "cascades", key, "flat")
+
+    def _comparison_is_fair(self, key: str, comparison: Comparison) -> None:
+        """The same classes, test images and threshold rule throughout."""
+        first_name = next(iter(comparison.experiments))
+        for name, models in comparison.experiments.items():
+            self._known("experiments", name, "comparisons", key, "experiments")
+            first, other = self.experiments[first_name], self.experiments[name]
+            for what in ("label_set", "split", "data"):
+                if getattr(other, what) != getattr(first, what):
+                    text = f"{name!r} has another {what.replace('_', ' ')} than {first_name!r}: only equal ones are compared"
+                    raise _refusal(text, "comparisons", key, "experiments")
+            if other.thresholds[0] != first.thresholds[0]:
+                text = f"{name!r} has another first threshold rule than {first_name!r}: give both the same"
+                raise _refusal(text, "comparisons", key, "experiments")
+            for model in models:
+                known = [*other.members, *other.ensembles, "baseline"]
+                if model not in known:
+                    text = f"{model!r} is no model of {name!r}: {', '.join(known)}"
+                    raise _refusal(text, "comparisons", key, "experiments", name)
 
     def _experiment_fits_together(self, key: str) -> None:
         """One data set throughout, and no test patient has taught the lung segmenter."""

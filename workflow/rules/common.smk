@@ -89,6 +89,7 @@ wildcard_constraints:
     member=any_of(member for experiment in study.experiments.values() for member in experiment.members),
     ensemble=any_of(ensemble for experiment in study.experiments.values() for ensemble in experiment.ensembles),
     cascade=any_of(study.cascades),
+    comparison=any_of(study.comparisons),
     backbone=r"\w+",
     shard=r"\d+",
 

@@ -45,6 +45,33 @@ def summary_rows():
     }
 
 
+def first_compared(comparison):
+    """The first experiment of a comparison; the others have its label set, split, data and threshold rule."""
+    return study.experiments[next(iter(study.comparisons[comparison].experiments))]
+
+
+def compared_tables(wildcards):
+    experiment = first_compared(wildcards.comparison)
+    return {
+        "labels": f"results/labels/{experiment.label_set}.parquet",
+        "split": f"results/splits/{experiment.split}.parquet",
+        "metrics": expand(
+            "results/metrics/{experiment}.parquet",
+            experiment=study.comparisons[wildcards.comparison].experiments,
+        ),
+    }
+
+
+def side_by_side_pages():
+    """The tables of every comparison whose experiments are all run."""
+    made = [name for name, comparison in study.comparisons.items() if set(comparison.experiments) <= set(study.run)]
+    return expand(
+        "results/tables/comparisons/{comparison}/{table}.html",
+        comparison=made,
+        table=["per_class", "global"],
+    )
+
+
 def lungs_inputs(wildcards):
     image_set = study.image_sets[wildcards.image_set]
     dataset = image_set.dataset

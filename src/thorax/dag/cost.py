@@ -33,8 +33,8 @@ PHASES = {
     "training": ("weights", "train"),
     "prediction": ("cases", "predict", "baseline", "ensemble", "metrics", "cascade", "cascade_thresholds", "cascade_metrics"),
     "report": (
-        "tables", "summary", "screening", "classes_page", "quality_page", "figure_labels", "figure_cooccurrence", "figure_terms",
-        "figure_lungs", "figure_training", "heatmaps", "cascade_tables",
+        "tables", "side_by_side", "cascade_tables", "summary", "screening", "classes_page", "quality_page", "figure_labels",
+        "figure_cooccurrence", "figure_terms", "figure_lungs", "figure_training", "heatmaps",
     ),
 }  # fmt: skip
 

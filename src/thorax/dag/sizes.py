@@ -385,6 +385,7 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "cascade_metrics": (_measured_cells, _nothing),
     "cascade_tables": (_cells, _nothing),
     "tables": (_cells, _nothing),
+    "side_by_side": (_cells, _nothing),
     "summary": (_cells, _nothing),
     "screening": (_images, _nothing),
     "classes_page": (_nothing, _nothing),
