@@ -99,7 +99,9 @@ def _probabilities(path: Path, images: pd.DataFrame, logits: bool) -> pd.DataFra
     moved = (placed["split"] != placed["split predicted"]) | placed["image_id"].duplicated()
     if moved.any():
         image = placed["image_id"][moved].iloc[0]
-        raise ThoraxError(f"{path} does not have image {image!r} just once, in {placed['split'][moved].iloc[0]}: predict again.")
+        raise ThoraxError(
+            f"{path} does not have image {image!r} just once, in {placed['split'][moved].iloc[0]}: predict again."
+        )
     scores = placed[class_columns(table)].astype(np.float64)
     scores = scores.apply(sigmoid) if logits else scores
     if not ((scores >= 0) & (scores <= 1)).to_numpy().all():

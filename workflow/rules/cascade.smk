@@ -9,9 +9,9 @@ def cascade_results():
     for name in cascades_of_run():
         block = study.cascades[name]
         files += expand(
-            "results/tables/{cascade}/{rule}/{table}.html",
+            "results/tables/{cascade}/{threshold_rule}/{table}.html",
             cascade=name,
-            rule=study.experiments[block.flat].thresholds,
+            threshold_rule=study.experiments[block.flat].thresholds,
             table=["per_class", "global"],
         )
         files += expand("results/cascades/{cascade}/{model}.parquet", cascade=name, model=block.models)
