@@ -252,3 +252,25 @@ def is_grouped(label_set):
 def lungs_figures():
     names = {study.experiments[name].image_set for name in study.run}
     return [f"results/figures/lungs/{name}.html" for name in sorted(names) if study.image_sets[name].crop == "lungs"]
+
+
+def cascades_of_run():
+    """The cascades whose three experiments the run makes."""
+    return [name for name, block in study.cascades.items() if {block.general, block.inside, block.flat} <= set(study.run)]
+
+
+def cascade_results():
+    """The pages of the run's cascades and, as in `steps`, what lies between."""
+    files = []
+    for name in cascades_of_run():
+        block = study.cascades[name]
+        files += expand(
+            "results/tables/{cascade}/{threshold_rule}/{table}.html",
+            cascade=name,
+            threshold_rule=study.experiments[block.flat].thresholds,
+            table=["per_class", "global"],
+        )
+        files += expand("results/cascades/{cascade}/{model}.parquet", cascade=name, model=block.models)
+        files += expand("results/thresholds/{cascade}/{model}.parquet", cascade=name, model=block.models)
+        files.append(f"results/metrics/{name}.parquet")
+    return files

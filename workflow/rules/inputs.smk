@@ -171,6 +171,43 @@ def heatmap_parameters(wildcards, input, output):
     )
 
 
+def flat_experiment(wildcards):
+    return study.experiments[study.cascades[wildcards.cascade].flat]
+
+
+def inside_label_set(wildcards):
+    return study.experiments[study.cascades[wildcards.cascade].inside].label_set
+
+
+def flat_data(wildcards):
+    """The label set that a cascade is measured by, and the split of all its experiments."""
+    flat = flat_experiment(wildcards)
+    return {"labels": f"results/labels/{flat.label_set}.parquet", "split": f"results/splits/{flat.split}.parquet"}
+
+
+def cascade_steps(wildcards):
+    """What the two networks, or ensembles of networks, of a cascade say."""
+    block = study.cascades[wildcards.cascade]
+    kind = "predictions" if is_member(wildcards) else "ensembles"
+    return {step: f"results/{kind}/{getattr(block, step)}/{wildcards.model}.parquet" for step in ("general", "inside")}
+
+
+def is_member(wildcards):
+    return wildcards.model in flat_experiment(wildcards).members
+
+
+def of_cascade(kind, wildcards):
+    """A file of each of a cascade's models."""
+    models = study.cascades[wildcards.cascade].models
+    return expand("results/{kind}/{cascade}/{model}.parquet", kind=kind, cascade=wildcards.cascade, model=models)
+
+
+def named_of_cascade(kind, wildcards):
+    """NAME=PATH for each of a cascade's models."""
+    models = study.cascades[wildcards.cascade].models
+    return [f"{model}={path}" for model, path in zip(models, of_cascade(kind, wildcards))]
+
+
 def audited_dataset(name):
     """The data set as the audit reads it: from one folder of metadata files, where the configuration names one."""
     dataset = study.datasets[name]
