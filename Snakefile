@@ -19,6 +19,7 @@ include: "workflow/rules/preprocess.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/ensemble.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/cascade.smk"
 include: "workflow/rules/views.smk"
 include: "workflow/rules/audit.smk"
 
@@ -31,6 +32,7 @@ rule all:
         lungs_figures(),
         expand("results/figures/{experiment}/training.html", experiment=study.run),
         expand("results/figures/{experiment}/heatmaps.html", experiment=study.run),
+        cascade_results(),
         side_by_side_pages(),
         audit_pages(),
         steps(),

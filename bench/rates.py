@@ -38,6 +38,9 @@ FOLDERS = {  # where a rule's benchmark file lies, if not in a folder of its nam
 def configuration(patients: int, cases: int, epochs: int) -> dict[str, Any]:
     """A study with every rule of the workflow in it, on a synthetic archive."""
     members = {"first": {"seed": 1}, "second": {"seed": 2}, "third": {"seed": 3}}
+    counts = {"dataset": "synthetic", "min_images": 12, "min_patients": 6}
+    training = {"backbone": "cnn", "weights": "none", "freeze": 0.0, "epochs": 2}
+    step = {"split": "all", "image_set": "32-lungs", "training": training, "members": {"first": {}}, "cases": cases}
     return {
         "datasets": {
             "synthetic": {
@@ -46,8 +49,8 @@ def configuration(patients: int, cases: int, epochs: int) -> dict[str, Any]:
             }
         },
         "label_sets": {
-            name: {"dataset": "synthetic", "grouping": name, "min_images": 12, "min_patients": 6}
-            for name in ("specific", "general")
+            **{name: {**counts, "grouping": name} for name in ("specific", "general")},
+            "inside": {**counts, "inside": "general"},
         },
         "splits": {"all": {"label_sets": ["specific", "general"]}},
         "audit": {"compare": {"specific": "all"}},
@@ -56,12 +59,16 @@ def configuration(patients: int, cases: int, epochs: int) -> dict[str, Any]:
         "experiments": {
             "rates": {
                 "title": "what a job costs", "label_set": "specific", "split": "all", "image_set": "32-lungs",
-                "training": {"backbone": "cnn", "weights": "none", "freeze": 0.0, "epochs": 2},
+                "training": training,
                 "members": members, "cases": cases,
                 "ensembles": {name: {"rule": name, "members": list(members)} for name in ("ptc_mode", "ptc_lw", "ctp")},
-            }
+            },
+            **{name: {**step, "title": name, "label_set": name} for name in ("general", "inside")},
         },
-        "run": ["rates"],
+        "cascades": {
+            "steps": {"title": "a cascade", "general": "general", "inside": "inside", "flat": "rates", "models": ["first"]}
+        },
+        "run": ["rates", "general", "inside"],
     }  # fmt: skip
 
 

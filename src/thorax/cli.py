@@ -120,7 +120,15 @@ def _labels(a: Arguments) -> None:
     from thorax import labels
 
     labels.make_label_set(
-        _settings(a, config.LabelSet), a.archive, a.catalog, a.ingested, a.out, a.report, a.second_views, a.second_ingested
+        _settings(a, config.LabelSet),
+        a.archive,
+        a.catalog,
+        a.ingested,
+        a.out,
+        a.report,
+        a.second_views,
+        a.second_ingested,
+        a.general,
     )
 
 
@@ -225,6 +233,13 @@ def _ensemble(a: Arguments) -> None:
     from thorax import ensemble
 
     ensemble.make_ensemble(_settings(a, config.Ensemble), a.predictions, a.out, a.labels, a.split)
+
+
+def _cascade(a: Arguments) -> None:
+    from thorax import cascade
+
+    settings = _settings(a, config.LabelSet)
+    cascade.make_cascade(settings, a.archive, a.general, a.inside, a.logits, a.classes, a.labels, a.split, a.out)
 
 
 def _metrics(a: Arguments) -> None:
@@ -438,6 +453,7 @@ def _parser() -> argparse.ArgumentParser:
         _path("--ingested", "table of ingested images; without it every image counts", required=False),
         ("--second-views", {"nargs": "+", "default": [], "metavar": "VIEW", "help": "of a label set of studies: their second views"}),
         _path("--second-ingested", "table of the images of these views; without it every one counts", required=False),
+        _path("--general", "label set that `inside` names", required=False),
         _path("--out", "label set to write"), _path("--report", "CSV of classes kept and dropped, to write"),
     )  # fmt: skip
     verb(
@@ -517,6 +533,13 @@ def _parser() -> argparse.ArgumentParser:
         _path("--split", "split; for rules that learn from validation images", required=False), _path("--out", "table to write"),
     )  # fmt: skip
     verb(
+        "cascade", _cascade, "multiply the probabilities of general classes by those of specific ones inside them",
+        settings, archive, _path("--general", "predictions or ensemble of the general classes"),
+        _path("--inside", "the same of the classes inside them"),
+        ("--logits", {"action": "store_true", "help": "both are logits, as a network's predictions are"}),
+        _path("--classes", "CSV of the classes that were kept and dropped inside"), labels, split, _path("--out", "table to write"),
+    )  # fmt: skip
+    verb(
         "thresholds", _thresholds, "choose one model's threshold for each class on the validation images",
         labels, split, _path("--scores", "predictions or ensemble"),
         ("--logits", {"action": "store_true", "help": "the scores are logits, as a network's predictions are"}), rules,
@@ -524,7 +547,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verb(
         "metrics", _metrics, "AUC, F1, Hamming loss, accuracy and loss with intervals",
-        labels, split, _pairs("--predictions", "members"), _pairs("--ensembles", "ensembles", required=False), rules, thresholds,
+        labels, split, _pairs("--predictions", "members", required=False), _pairs("--ensembles", "ensembles", required=False), rules, thresholds,
         exclusive,
         ("--replicates", {"type": _at_least(1), "default": 1000, "help": "of the bootstrap over patients (default 1000)"}), seed,
         _path("--out", "table to write"), _path("--summary", "JSON of the metrics over all classes, to write"),

@@ -161,6 +161,20 @@ class LabelSet(Block):
         description="images without a positive class: left out; kept as all-negative rows where the archive gives them some label; "
         "or all kept",
     )
+    inside: Name | None = Field(
+        None,
+        description="a general label set: every class is learnt and measured only on images with one of its general classes, and "
+        "ignored on others; the images are those of that set, and min_patients also counts patients without the class there. A "
+        "class that all of them have is left out. For the second network of a cascade",
+    )
+
+    @model_validator(mode="after")
+    def _inside_takes_images_as_they_are(self) -> "LabelSet":
+        if self.inside is not None and (self.grouping != "specific" or self.without_class != "drop"):
+            raise ValueError(
+                "inside is for grouping: specific and takes the images of that set: remove grouping and without_class"
+            )
+        return self
 
 
 class Split(Block):
@@ -431,6 +445,20 @@ class Ablation(Block):
     )
 
 
+class Cascade(Block):
+    """General classes first, specific ones inside them, against one network for all specific classes (Liz et al. 2022, future work)."""
+
+    title: str = Field(description="heading of the table")
+    general: Name = Field(description="the experiment that gives P(general class)")
+    inside: Name = Field(
+        description="the experiment that gives P(class | one of its general classes); its label set is `inside` the general one's"
+    )
+    flat: Name = Field(description="the experiment that the cascade is compared with; its classes are the cascade's")
+    models: Annotated[list[str], AfterValidator(_without_repeats)] = Field(
+        min_length=1, description="members, or ensembles, that all three experiments have; each is a cascade"
+    )
+
+
 class Comparison(Block):
     """Models of several experiments side by side in one table, measured on the same test images."""
 
@@ -476,6 +504,7 @@ class Config(Block):
     image_sets: dict[Name, ImageSet] = Field(description="ways to make training images")
     experiments: dict[Name, Experiment] = Field(description="studies")
     ablations: dict[Name, Ablation] = Field({}, description="experiments that are compared in one table")
+    cascades: dict[Name, Cascade] = Field({}, description="general classes first, specific ones inside them")
     comparisons: dict[Name, Comparison] = Field({}, description="models of several experiments in one table")
     audit: Audit = Field(Audit(), description="counts in papers beside ours")
     device: Literal["cpu", "gpu"] = Field("cpu", description="the conda environment of jobs under --sdm conda")
@@ -492,9 +521,12 @@ class Config(Block):
                 text = f"{sorted(missing)[0]!r} is not among datasets.{label_set.dataset}.views"
                 raise _refusal(text, "label_sets", key, "views")
             self._second_is_of_the_same_studies(key, label_set)
+            self._inside_fits(key, label_set)
         for key, split in self.splits.items():
             for name in split.label_sets:
                 self._known("label_sets", name, "splits", key, "label_sets")
+                if (around := self.label_sets[name].inside) is not None:
+                    raise _refusal(f"{name!r} has the images of {around!r}: name that one", "splits", key, "label_sets")
             if len({self.label_sets[name].dataset for name in split.label_sets}) > 1:
                 raise _refusal("label sets that share a split must all be of one data set", "splits", key, "label_sets")
         for key, segmenter in self.segmenters.items():
@@ -511,6 +543,8 @@ class Config(Block):
             self._experiment_fits_together(key)
         for key, ablation in self.ablations.items():
             self._ablation_is_fair(key, ablation)
+        for key, cascade in self.cascades.items():
+            self._cascade_fits_together(key, cascade)
         for key, comparison in self.comparisons.items():
             self._comparison_is_fair(key, comparison)
         for compared, shares_of in self.audit.compare.items():
@@ -558,6 +592,40 @@ class Config(Block):
                 text = f"{name!r} is of another label set, split or data than {ablation.experiments[0]!r}"
                 raise _refusal(text, "ablations", key, "experiments")
 
+    def _inside_fits(self, key: str, label_set: LabelSet) -> None:
+        """What is inside counts the same images, by the same rules, as the general label set."""
+        self._known("label_sets", label_set.inside, "label_sets", key, "inside")
+        if label_set.inside is None:
+            return
+        around = self.label_sets[label_set.inside]
+        if around.grouping != "general":
+            raise _refusal(f"{label_set.inside!r} has no grouping: general", "label_sets", key, "inside")
+        for shared in ("dataset", "views", "drop_channels", "two_parents", "uncertain"):
+            if getattr(label_set, shared) != getattr(around, shared):
+                text = f"must be {getattr(around, shared)!r}, as in {label_set.inside!r}"
+                raise _refusal(text, "label_sets", key, shared)
+
+    def _cascade_fits_together(self, key: str, cascade: Cascade) -> None:
+        """Three experiments on the same patients, of a general label set, of one inside it, and of one of the same data."""
+        if key in self.experiments:
+            raise _refusal("a cascade needs a name that no experiment has", "cascades", key)
+        for part in ("general", "inside", "flat"):
+            self._known("experiments", getattr(cascade, part), "cascades", key, part)
+        for part in ("general", "inside", "flat"):
+            name = getattr(cascade, part)
+            experiment, first = self.experiments[name], self.experiments[cascade.flat]
+            if (experiment.split, experiment.data) != (first.split, first.data):
+                raise _refusal(f"{name!r} is of another split or data than {cascade.flat!r}", "cascades", key, part)
+            for model in cascade.models:
+                if model not in (experiment.members if model in first.members else experiment.ensembles):
+                    kind = "member" if model in first.members else "ensemble"
+                    raise _refusal(f"{model!r} is no {kind} of experiment {name!r}", "cascades", key, "models")
+        general, inside, flat = (self.experiments[name].label_set for name in (cascade.general, cascade.inside, cascade.flat))
+        if self.label_sets[inside].inside != general:
+            raise _refusal(f"label set {inside!r} of this experiment is not inside {general!r}", "cascades", key, "inside")
+        if self.label_sets[flat].grouping != "specific" or self.label_sets[flat].inside is not None:
+            raise _refusal(f"label set {flat!r} of this experiment is not one of all specific classes", "cascades", key, "flat")
+
     def _comparison_is_fair(self, key: str, comparison: Comparison) -> None:
         """The same classes, test images and threshold rule throughout."""
         first_name = next(iter(comparison.experiments))
@@ -583,8 +651,9 @@ class Config(Block):
         self._known("label_sets", experiment.label_set, "experiments", key, "label_set")
         self._known("splits", experiment.split, "experiments", key, "split")
         self._known("image_sets", experiment.image_set, "experiments", key, "image_set")
-        if experiment.label_set not in self.splits[experiment.split].label_sets:
-            text = f"{experiment.split!r} does not list label set {experiment.label_set!r}"
+        covering = self.label_sets[experiment.label_set].inside or experiment.label_set
+        if covering not in self.splits[experiment.split].label_sets:
+            text = f"{experiment.split!r} does not list label set {covering!r}"
             raise _refusal(text, "experiments", key, "split")
         dataset = self.label_sets[experiment.label_set].dataset
         image_set = self.image_sets[experiment.image_set]

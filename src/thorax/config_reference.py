@@ -22,6 +22,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "experiments.*.training.augmentation": config.Augmentation,
     "experiments.*.ensembles": config.Ensemble,
     "ablations": config.Ablation,
+    "cascades": config.Cascade,
     "comparisons": config.Comparison,
 }
 

@@ -342,6 +342,8 @@ def make_metrics(
     decisions.exclusive_column(classes, exclusive)
     results = []
     models = [*predictions.items(), *ensembles.items()]
+    if not models:
+        raise ThoraxError(f"There is nothing to compare with {labels}: give --predictions or --ensembles.")
     for name, path in tqdm(models, desc="metrics", unit="model", disable=None):
         scores = _scores(path, truth, classes, logits=name in predictions)
         limits = {rule: _limits(rule, classes, name, (thresholds or {}).get(name)) for rule in rules}

@@ -110,7 +110,7 @@ def train(
     runtime.prepare(settings.seed, threads, settings.precision)
     checks.device(settings.precision)
     checks.workers(threads)
-    parts = {part: load_part(labels, split, ingested, images, part, second) for part in ("train", "val")}
+    parts = {part: load_part(labels, split, ingested, images, part, second, with_known_label=True) for part in ("train", "val")}
     views = len(parts["train"].views)
     _check_intensity(settings, parts["train"], images)
     losses.check_classes(parts["train"].labels, parts["train"].classes)

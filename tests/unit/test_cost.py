@@ -198,6 +198,23 @@ def test_a_synthetic_archive_is_counted_from_its_settings(empty):
     assert sum(known.parts(known.experiments["tiny"]).values()) == pytest.approx(83)
 
 
+def test_a_label_set_inside_a_general_one_has_its_images(paper, empty):
+    """Counted from a catalog with its own classes; from published counts with at most all labels."""
+    case = str(ROOT / "tests/workflow/cascade/config.yaml")
+    jobs = load(["--snakefile", str(ROOT / "Snakefile"), "--configfile", case, "--cores", "2"]).jobs
+    known = sizes.Sizes(jobs)
+    assert (known.label_set("tiny-inside").images, known.label_set("tiny-inside").classes) == (99, 2)
+    assert known.label_set("tiny-general").images == 99
+    assert sum(known.parts(known.experiments["inside"]).values()) == pytest.approx(99)
+    measured = next(job for job in jobs if job.rule == "cascade_metrics")
+    assert known.work(measured) == 2 * known.label_set("tiny-specific").images * known.label_set("tiny-specific").classes
+    specific = next(job for job in paper if job.rule == "labels" and job.wildcards["label_set"] == "padchest-specific")
+    mine = json.dumps({**json.loads(specific.params["settings"]), "inside": "padchest-general"})
+    inside = replace(specific, wildcards={"label_set": "mine"}, params={**specific.params, "settings": mine})
+    known = sizes.Sizes([*paper, inside])
+    assert (known.label_set("mine").images, known.label_set("mine").classes) == (90_687, 193)
+
+
 def test_results_of_an_earlier_run_are_believed(paper, empty):
     ingested = {"image_id": ["a", "b", "c"], "ok": [True, True, False], "reason": [None, None, "missing"], "rows": [1000, 3000, 0],
                 "columns": [1000, 1000, 0], "channels": 1, "bits": 8, "low": 0, "high": 255, "shard": 0, "row": 0}  # fmt: skip

@@ -227,6 +227,20 @@ def test_without_augmentation_an_epoch_holds_each_image_once_with_its_labels(tmp
     np.testing.assert_array_equal(labels, part.labels[found])
 
 
+def test_images_without_a_known_label_are_predicted_but_teach_nothing(tmp_path):
+    from thorax.batches import load_part
+
+    problem = write_problem(tmp_path)
+    labels, split = (store.read_table(problem[name]) for name in ("labels", "split"))
+    train = split.loc[split["split"] == "train", "image_id"].tolist()
+    unknown, half_known = labels["image_id"].isin(train[:30]), labels["image_id"].isin(train[30:50])
+    labels.loc[unknown | half_known, "top"] = catalog.IGNORED
+    labels.loc[unknown, "bottom"] = catalog.IGNORED
+    store.write_table(labels, problem["labels"], catalog.labels_schema(["top", "bottom"]))
+    assert sorted(load_part(**problem, part="train", with_known_label=True).image_ids) == sorted(train[30:])
+    assert sorted(load_part(**problem, part="train").image_ids) == sorted(train)
+
+
 def test_predictions_do_not_depend_on_the_size_of_batches(trained):
     from thorax.batches import load_part, predict_logits
     from thorax.runtime import load_network

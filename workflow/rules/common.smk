@@ -91,6 +91,7 @@ wildcard_constraints:
     ensemble=any_of(ensemble for experiment in study.experiments.values() for ensemble in experiment.ensembles),
     ablation=any_of(study.ablations),
     model=any_of(["baseline", *(name for block in study.experiments.values() for name in (*block.members, *block.ensembles))]),
+    cascade=any_of(study.cascades),
     comparison=any_of(study.comparisons),
     backbone=r"\w+",
     shard=r"\d+",
@@ -196,6 +197,12 @@ def training_data(wildcards):
     }
 
 
+def label_sets_of(split):
+    """The label sets that a split divides, and those inside them that the run's experiments on it learn."""
+    learnt = [experiment.label_set for experiment in map(study.experiments.get, study.run) if experiment.split == split]
+    return list(dict.fromkeys([*study.splits[split].label_sets, *learnt]))
+
+
 def steps():
     """A file of every job between an archive and the tables.
 
@@ -220,7 +227,7 @@ def steps():
             files += [f"results/pairs/{experiment.label_set}.parquet"]
             files += shards("results/images/{image_set}/{dataset}.{shard}.npy", second, image_set=experiment.second_image_set)
         files += [
-            *(f"results/labels/{label_set}.parquet" for label_set in study.splits[experiment.split].label_sets),
+            *(f"results/labels/{label_set}.parquet" for label_set in label_sets_of(experiment.split)),
             f"results/splits/{experiment.split}.parquet",
             *shards("results/images/{image_set}/{dataset}.{shard}.npy", dataset, image_set=experiment.image_set),
             f"results/cases/{name}.parquet",
@@ -242,7 +249,7 @@ def data_pages():
     if not study.run:
         return []
     splits = sorted({study.experiments[name].split for name in study.run})
-    label_sets = [(split, label_set) for split in splits for label_set in study.splits[split].label_sets]
+    label_sets = [(split, label_set) for split in splits for label_set in label_sets_of(split)]
     return [
         "results/tables/screening.html",
         "results/tables/summary.html",
@@ -262,3 +269,25 @@ def is_grouped(label_set):
 def lungs_figures():
     names = {study.experiments[name].image_set for name in study.run}
     return [f"results/figures/lungs/{name}.html" for name in sorted(names) if study.image_sets[name].crop == "lungs"]
+
+
+def cascades_of_run():
+    """The cascades whose three experiments the run makes."""
+    return [name for name, block in study.cascades.items() if {block.general, block.inside, block.flat} <= set(study.run)]
+
+
+def cascade_results():
+    """The pages of the run's cascades and, as in `steps`, what lies between."""
+    files = []
+    for name in cascades_of_run():
+        block = study.cascades[name]
+        files += expand(
+            "results/tables/{cascade}/{threshold_rule}/{table}.html",
+            cascade=name,
+            threshold_rule=study.experiments[block.flat].thresholds,
+            table=["per_class", "global"],
+        )
+        files += expand("results/cascades/{cascade}/{model}.parquet", cascade=name, model=block.models)
+        files += expand("results/thresholds/{cascade}/{model}.parquet", cascade=name, model=block.models)
+        files.append(f"results/metrics/{name}.parquet")
+    return files

@@ -1,3 +1,9 @@
+def label_set_around(label_set):
+    """The labels of the general classes that a label set lies inside; nothing for one that stands by itself."""
+    general = study.label_sets[label_set].inside
+    return f"results/labels/{general}.parquet" if general else []
+
+
 def segmenter_split(wildcards):
     split = study.segmenters[wildcards.segmenter].train_patients_of
     return f"results/splits/{split}.parquet" if split else []
@@ -128,7 +134,7 @@ def measured_on():
 def summary_rows():
     """The label set and split of every row of the summary; a label set with several splits has a row for each."""
     splits = dict.fromkeys(study.experiments[name].split for name in study.run)
-    pairs = [(label_set, split) for split in splits for label_set in study.splits[split].label_sets]
+    pairs = [(label_set, split) for split in splits for label_set in label_sets_of(split)]
     label_sets = [label_set for label_set, _ in pairs]
     return {
         f"{label_set}/{split}" if label_sets.count(label_set) > 1 else label_set: (label_set, split)
@@ -264,6 +270,43 @@ def heatmap_parameters(wildcards, input, output):
             "out": output.png,
         }
     )
+
+
+def flat_experiment(wildcards):
+    return study.experiments[study.cascades[wildcards.cascade].flat]
+
+
+def inside_label_set(wildcards):
+    return study.experiments[study.cascades[wildcards.cascade].inside].label_set
+
+
+def flat_data(wildcards):
+    """The label set that a cascade is measured by, and the split of all its experiments."""
+    flat = flat_experiment(wildcards)
+    return {"labels": f"results/labels/{flat.label_set}.parquet", "split": f"results/splits/{flat.split}.parquet"}
+
+
+def cascade_steps(wildcards):
+    """What the two networks, or ensembles of networks, of a cascade say."""
+    block = study.cascades[wildcards.cascade]
+    kind = "predictions" if is_member(wildcards) else "ensembles"
+    return {step: f"results/{kind}/{getattr(block, step)}/{wildcards.model}.parquet" for step in ("general", "inside")}
+
+
+def is_member(wildcards):
+    return wildcards.model in flat_experiment(wildcards).members
+
+
+def of_cascade(kind, wildcards):
+    """A file of each of a cascade's models."""
+    models = study.cascades[wildcards.cascade].models
+    return expand("results/{kind}/{cascade}/{model}.parquet", kind=kind, cascade=wildcards.cascade, model=models)
+
+
+def named_of_cascade(kind, wildcards):
+    """NAME=PATH for each of a cascade's models."""
+    models = study.cascades[wildcards.cascade].models
+    return [f"{model}={path}" for model, path in zip(models, of_cascade(kind, wildcards))]
 
 
 def audited_dataset(name):

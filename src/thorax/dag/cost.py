@@ -31,9 +31,12 @@ PHASES = {
     ),
     "lungs, crops": ("segmenter", "lungs", "images"),
     "training": ("weights", "train"),
-    "prediction": ("cases", "predict", "baseline", "ensemble", "thresholds", "metrics"),
+    "prediction": (
+        "cases", "predict", "baseline", "ensemble", "thresholds", "metrics", "cascade", "cascade_thresholds", "cascade_metrics",
+    ),
     "report": (
-        "tables", "threshold_tables", "beside", "ablation", "side_by_side", "summary", "screening", "classes_page", "quality_page", "figure_labels",
+        "tables", "threshold_tables", "beside", "ablation", "side_by_side", "cascade_tables", "summary", "screening", "classes_page",
+        "quality_page", "figure_labels",
         "figure_cooccurrence", "figure_terms", "figure_lungs", "figure_training", "heatmaps",
     ),
 }  # fmt: skip

@@ -219,9 +219,7 @@ class Sizes:
                 return Labels(float(len(frame)), frame.shape[1] - 2, str(table))
         settings = self.label_sets[name]
         if self._has_catalog(settings.dataset):
-            archive, catalog = self.datasets[settings.dataset].archive, self._catalog(settings.dataset)
-            second = pairs.Partners(self.datasets[settings.second].views) if settings.second else None
-            made = labels.build(settings, archive, catalog, name=name, second=second)
+            made = self._build(name)
             return Labels(float(len(made.frame)), len(made.classes), "its catalog")
         published = _published(name)
         classes = published.loc[published["counts"] == "classes", "published"]
@@ -235,10 +233,18 @@ class Sizes:
             raise ThoraxError(
                 f"nothing tells how many images label set {name!r} has: {_ADVICE.format(self.datasets[settings.dataset].root)}"
             )
-        images = counted.reindex(settings.views).sum()
+        images = self.label_set(settings.inside).images if settings.inside else counted.reindex(settings.views).sum()
         if settings.second:  # each study has one image of either data set
             images = min(images, counted.reindex(self.datasets[settings.second].views).sum())
         return Labels(float(images), int(counted["(labels)"]), "at most, from published counts")
+
+    def _build(self, name: str) -> labels.LabelTable:
+        settings = self.label_sets[name]
+        archive, catalog = self.datasets[settings.dataset].archive, self._catalog(settings.dataset)
+        if settings.inside:
+            return labels.build_inside(settings, archive, catalog, self._build(settings.inside).frame, name=name)
+        second = pairs.Partners(self.datasets[settings.second].views) if settings.second else None
+        return labels.build(settings, archive, catalog, name=name, second=second)
 
     def _has_catalog(self, name: str) -> bool:
         settings = self.datasets[name]
@@ -344,7 +350,7 @@ def _labelled_rows(sizes: Sizes, job: Job) -> float:
 
 
 def _measured_cells(sizes: Sizes, job: Job) -> float:
-    return _cells(sizes, job) * len([*job.params["predictions"], *job.params["ensembles"]])
+    return _cells(sizes, job) * len([*job.params.get("predictions", ()), *job.params["ensembles"]])
 
 
 def _maps(sizes: Sizes, job: Job) -> float:
@@ -384,6 +390,10 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "ensemble": (_cells, _cells),
     "thresholds": (_cells, _nothing),
     "metrics": (_measured_cells, _nothing),
+    "cascade": (_cells, _cells),
+    "cascade_thresholds": (_cells, _nothing),
+    "cascade_metrics": (_measured_cells, _nothing),
+    "cascade_tables": (_cells, _nothing),
     "tables": (_cells, _nothing),
     "threshold_tables": (_cells, _nothing),
     "beside": (_nothing, _nothing),
