@@ -33,7 +33,8 @@ rule all:
         data_pages(),
         lungs_figures(),
         expand("results/figures/{experiment}/training.html", experiment=study.run),
-        expand("results/figures/{experiment}/heatmaps.html", experiment=study.run),
+        expand("results/figures/{experiment}/{figure}.html", experiment=study.run, figure=["roc", "classes", "heatmaps"]),
+        papers_cooccurrence(),
         audit_pages(),
         steps(),
 

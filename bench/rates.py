@@ -57,7 +57,7 @@ def configuration(patients: int, cases: int, epochs: int) -> dict[str, Any]:
             "rates": {
                 "title": "what a job costs", "label_set": "specific", "split": "all", "image_set": "32-lungs",
                 "training": {"backbone": "cnn", "weights": "none", "freeze": 0.0, "epochs": 2},
-                "members": members, "cases": cases,
+                "members": members, "cases": cases, "cooccurrence": ["normal", "cardiomegaly"],
                 "ensembles": {name: {"rule": name, "members": list(members)} for name in ("ptc_mode", "ptc_lw", "ctp")},
             }
         },

@@ -33,8 +33,9 @@ PHASES = {
     "training": ("weights", "train"),
     "prediction": ("cases", "predict", "baseline", "ensemble", "metrics"),
     "report": (
-        "tables", "summary", "screening", "classes_page", "quality_page", "figure_labels", "figure_cooccurrence", "figure_terms",
-        "figure_lungs", "figure_training", "heatmaps",
+        "tables", "summary", "screening", "classes_page", "quality_page", "figure_labels", "figure_cooccurrence",
+        "figure_cooccurrence_of_paper", "figure_terms", "figure_lungs", "figure_training", "figure_roc", "figure_classes",
+        "heatmaps",
     ),
 }  # fmt: skip
 
