@@ -33,7 +33,11 @@ PANEL = 2.2  # width in inches
 LONGEST_NAME = 34  # characters of a class that fit over a panel
 LINE = 0.17  # height of a line of text in inches
 CONTACT_DPI = 110
-CELL, CELLS_PER_ROW, LEGEND_ENTRY = 3.0, 3, 0.285  # of the view with all classes: width, and height of two small lines, in inches
+CELL, CELLS_PER_ROW, LEGEND_ENTRY = (
+    3.0,
+    3,
+    0.285,
+)  # of the view with all classes: width, and height of two small lines, in inches
 
 
 @dataclass(frozen=True)
@@ -369,7 +373,9 @@ def _draw_cell(axes: "Axes", case: Case) -> None:
     shown = shown_classes(case)
     means = [ensemble_maps(case, index)[0] for index in shown]
     verdicts = [VERDICTS[int(case.truth[index])][0] for index in shown]
-    names = [f"{_name(case, index)}\n{_agreement(case, index)}, {verdict}" for index, verdict in zip(shown, verdicts, strict=True)]
+    names = [
+        f"{_name(case, index)}\n{_agreement(case, index)}, {verdict}" for index, verdict in zip(shown, verdicts, strict=True)
+    ]
     _draw_all_classes(axes, case, means, names)
     for colour, index in zip(CLASS_COLOURS, shown, strict=False):
         _draw_truth_boxes(axes, case, case.classes[index], colour, linestyle="--")

@@ -59,9 +59,7 @@ def roc_points(labels: np.ndarray, scores: np.ndarray) -> np.ndarray | None:
     return np.concatenate([np.zeros((1, 2)), rates])
 
 
-def roc_curves(
-    labels: Path, split: Path, scores: Path, logits: bool, model: str, title: str, data: str, out: Path
-) -> None:
+def roc_curves(labels: Path, split: Path, scores: Path, logits: bool, model: str, title: str, data: str, out: Path) -> None:
     """Draw the ROC curves of one model on the test images.
 
     Args:
