@@ -239,11 +239,10 @@ def _write_cells(axes: "Axes", pairs: Pairs, percent: np.ndarray, dark: float) -
         value = percent[row, column]
         colour = "white" if value > dark else "black"
         axes.text(column, row, _whole(value), ha="center", va="center", color=colour, fontsize=7.5 if roomy else 6)
-    for row in np.flatnonzero(np.isfinite(pairs.multiple)):
-        text = _whole(100 * pairs.multiple[row])
-        axes.text(number, row, text, ha="center", va="center", fontsize=7.5 if roomy else 6)
     names = list(pairs.classes)
-    for row, count in enumerate(pairs.images):
+    for row, (count, multiple) in enumerate(zip(pairs.images, pairs.multiple, strict=True)):
+        if np.isfinite(multiple):
+            axes.text(number, row, _whole(100 * multiple), ha="center", va="center", fontsize=7.5 if roomy else 6)
         if roomy:
             axes.text(row, row, f"{count:,}", ha="center", va="center", fontsize=7, fontweight="bold")
         else:
