@@ -60,7 +60,7 @@ def configuration(patients: int, cases: int, epochs: int) -> dict[str, Any]:
             "rates": {
                 "title": "what a job costs", "label_set": "specific", "split": "all", "image_set": "32-lungs",
                 "training": training,
-                "members": members, "cases": cases,
+                "members": members, "cases": cases, "cooccurrence": ["normal", "cardiomegaly"],
                 "ensembles": {name: {"rule": name, "members": list(members)} for name in ("ptc_mode", "ptc_lw", "ctp")},
             },
             **{name: {**step, "title": name, "label_set": name} for name in ("general", "inside")},

@@ -344,6 +344,21 @@ def _figure_lungs(a: Arguments) -> None:
     figures.make_lungs_figure(a.catalog, a.ingested, a.arrays, a.lungs, a.masks, a.images, a.seed, a.out)
 
 
+def _figure_roc(a: Arguments) -> None:
+    from thorax import roc
+
+    roc.roc_curves(a.labels, a.split, a.scores, a.logits, a.model, a.title, a.data, a.out)
+
+
+def _figure_classes(a: Arguments) -> None:
+    from thorax import figures, overlays
+
+    cases = overlays.load_cases(
+        a.cases, _named(a.heatmaps), _named(a.predictions), a.ensemble, a.labels, a.boxes, a.ingested, a.arrays, a.lungs
+    )
+    figures.save(overlays.classes_figure(cases, a.title), a.out, a.title)
+
+
 def _dvc(a: Arguments) -> None:
     from thorax.dag import stages
 
@@ -532,6 +547,10 @@ def _parser() -> argparse.ArgumentParser:
         _path("--labels", "label set; for rules that learn from validation images", required=False),
         _path("--split", "split; for rules that learn from validation images", required=False), _path("--out", "table to write"),
     )  # fmt: skip
+    scores = (
+        _path("--scores", "predictions or ensemble"),
+        ("--logits", {"action": "store_true", "help": "the scores are logits, as a network's predictions are"}),
+    )
     verb(
         "cascade", _cascade, "multiply the probabilities of general classes by those of specific ones inside them",
         settings, archive, _path("--general", "predictions or ensemble of the general classes"),
@@ -541,8 +560,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verb(
         "thresholds", _thresholds, "choose one model's threshold for each class on the validation images",
-        labels, split, _path("--scores", "predictions or ensemble"),
-        ("--logits", {"action": "store_true", "help": "the scores are logits, as a network's predictions are"}), rules,
+        labels, split, *scores, rules,
         _path("--out", "table to write"),
     )  # fmt: skip
     verb(
@@ -601,7 +619,7 @@ def _parser() -> argparse.ArgumentParser:
     verb("figure-labels", _figure_labels, "label distribution (Figures 5 and 6)", labels, split, title, stem)
     verb(
         "figure-cooccurrence", _figure_cooccurrence, "which classes come together",
-        labels, ("--classes", {"type": _at_least(2), "help": "show only so many, the most frequent"}), title, stem,
+        labels, ("--classes", {"nargs": "+", "default": [], "metavar": "CLASS", "help": "show these only (default: all)"}), title, stem,
     )  # fmt: skip
     verb(
         "figure-terms", _figure_terms, "a section of the archive's term tree with its images (Figure 4)",
@@ -614,6 +632,16 @@ def _parser() -> argparse.ArgumentParser:
         "figure-lungs", _figure_lungs, "original, mask, crop and network input of several cases (Figure 3)",
         catalog, ingested, _paths("--arrays", "packed images"), _paths("--lungs", "tables of crop boxes"),
         _paths("--masks", "masks"), images, seed, stem,
+    )  # fmt: skip
+    verb(
+        "figure-roc", _figure_roc, "ROC curves of one model by class", labels, split, *scores, ("--model", {"required": True, "help": "its name"}), title, data, stem,
+    )  # fmt: skip
+    verb(
+        "figure-classes", _figure_classes, "radiographs with the heatmaps of several classes, each in its own colour",
+        _path("--cases", "table of cases"), _pairs("--heatmaps", "members' maps"), _pairs("--predictions", "members' logits"),
+        _path("--ensemble", "table of mean probabilities (default: the members' mean)", required=False), labels,
+        _path("--boxes", "table of experts' boxes"), ingested, _paths("--arrays", "packed images"),
+        _paths("--lungs", "tables of crop boxes; none where the networks saw the whole image", required=False), title, stem,
     )  # fmt: skip
     verb(
         "dvc", _dvc, "write dvc.yaml: a stage for every job of the Snakefile's DAG",

@@ -392,6 +392,9 @@ class Experiment(Block):
         description="a class that excludes the rest, such as No Finding; every rule is reported without and with it: where this class "
         "and another are both a yes, the others become no if none has a higher score, and this class becomes no otherwise",
     )
+    cooccurrence: Annotated[list[str], AfterValidator(_without_repeats)] = Field(
+        [], description="classes of a co-occurrence figure of its own, beside that of the whole label set; none: no such figure"
+    )
     cases: int = Field(12, ge=1, description="test images that are explained by heatmaps")
     seed: Seed = Field(0, description="of the choice of cases and of the intervals")
 

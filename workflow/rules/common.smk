@@ -261,6 +261,11 @@ def data_pages():
     ]
 
 
+def papers_cooccurrence():
+    """The figures of the classes that experiments name."""
+    return [f"results/figures/{name}/cooccurrence.html" for name in study.run if study.experiments[name].cooccurrence]
+
+
 def is_grouped(label_set):
     """Whether the classes are general terms of a term tree; only then a section of the tree says what is in a class."""
     return study.label_sets[label_set].grouping == "general"

@@ -252,6 +252,28 @@ def mean_ensemble(experiment):
     return means[:1]
 
 
+def by_member(experiment, paths):
+    """NAME=PATH for paths that are in the order of the members, as the command line takes them."""
+    return [f"{member}={path}" for member, path in zip(study.experiments[experiment].members, paths)]
+
+
+def curves_model(experiment):
+    """The model whose ROC curves are drawn, chosen before anything is measured.
+
+    The first weighted average where the experiment has one (Figure 4 of Kejriwal et al.), else the first mean (CTP), else the
+    first member.
+    """
+    ensembles = study.experiments[experiment].ensembles
+    of_rule = {rule: [name for name, e in ensembles.items() if e.rule == rule] for rule in ("weighted_average", "ctp")}
+    return [*of_rule["weighted_average"], *of_rule["ctp"], *study.experiments[experiment].members][0]
+
+
+def scores_file(experiment, model):
+    """The predictions of a member, or an ensemble's table."""
+    kind = "ensembles" if model in study.experiments[experiment].ensembles else "predictions"
+    return f"results/{kind}/{experiment}/{model}.parquet"
+
+
 def heatmap_parameters(wildcards, input, output):
     """The notebook's parameters as text for papermill."""
     experiment = study.experiments[wildcards.experiment]

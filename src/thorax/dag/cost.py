@@ -36,8 +36,8 @@ PHASES = {
     ),
     "report": (
         "tables", "threshold_tables", "beside", "ablation", "side_by_side", "cascade_tables", "summary", "screening", "classes_page",
-        "quality_page", "figure_labels",
-        "figure_cooccurrence", "figure_terms", "figure_lungs", "figure_training", "heatmaps",
+        "quality_page", "figure_labels", "figure_cooccurrence", "figure_cooccurrence_of_paper", "figure_terms", "figure_lungs",
+        "figure_training", "figure_roc", "figure_classes", "heatmaps",
     ),
 }  # fmt: skip
 

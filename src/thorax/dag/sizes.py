@@ -405,9 +405,12 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "quality_page": (_nothing, _nothing),
     "figure_labels": (_cells, _nothing),
     "figure_cooccurrence": (_cells, _nothing),
+    "figure_cooccurrence_of_paper": (_cells, _nothing),
     "figure_terms": (_all_images, _nothing),
     "figure_lungs": (_images, _nothing),
     "figure_training": (_nothing, _nothing),
+    "figure_roc": (_cells, _cells),
+    "figure_classes": (_maps, _maps),
     "heatmaps": (_maps, _maps),
 }
 FETCHES = ("weights", "download_archive", "download_pairs")  # their time is that of the network
