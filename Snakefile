@@ -18,6 +18,7 @@ include: "workflow/rules/labels.smk"
 include: "workflow/rules/preprocess.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/ensemble.smk"
+include: "workflow/rules/cross.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/audit.smk"
 
@@ -34,6 +35,7 @@ rule all:
         lungs_figures(),
         expand("results/figures/{experiment}/training.html", experiment=study.run),
         expand("results/figures/{experiment}/heatmaps.html", experiment=study.run),
+        cross_pages(),
         audit_pages(),
         steps(),
 

@@ -22,6 +22,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "experiments.*.training.augmentation": config.Augmentation,
     "experiments.*.ensembles": config.Ensemble,
     "ablations": config.Ablation,
+    "cross": config.CrossEvaluation,
 }
 
 HEADING = """# Configuration

@@ -88,6 +88,8 @@ wildcard_constraints:
     experiment=any_of(study.experiments),
     member=any_of(member for experiment in study.experiments.values() for member in experiment.members),
     ensemble=any_of(ensemble for experiment in study.experiments.values() for ensemble in experiment.ensembles),
+    cross=any_of(study.cross),
+    other=any_of(study.experiments),
     backbone=r"\w+",
     shard=r"\d+",
 
@@ -172,8 +174,12 @@ def shards(pattern, dataset, **names):
 
 def training_data(wildcards):
     """What every network of an experiment reads: labels, split, and the packed training images."""
-    experiment = study.experiments[wildcards.experiment]
-    dataset = dataset_of(wildcards.experiment)
+    return data_of(wildcards.experiment)
+
+
+def data_of(name):
+    """Labels, split and packed images of an experiment."""
+    experiment, dataset = study.experiments[name], dataset_of(name)
     return {
         "labels": f"results/labels/{experiment.label_set}.parquet",
         "split": f"results/splits/{experiment.split}.parquet",

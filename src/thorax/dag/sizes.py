@@ -338,6 +338,17 @@ def _measured_cells(sizes: Sizes, job: Job) -> float:
     return _cells(sizes, job) * len([*job.params["predictions"], *job.params["ensembles"]])
 
 
+def _elsewhere_cells(sizes: Sizes, job: Job) -> float:
+    """Test images of one experiment x classes of another, whose network or ensemble is asked about them."""
+    classes = sizes.label_set(sizes.experiments[job.wildcards["experiment"]].label_set).classes
+    return sizes.parts(sizes.experiments[job.wildcards["other"]])["test"] * classes
+
+
+def _crossed_cells(sizes: Sizes, job: Job) -> float:
+    """Images x classes of every label set, once for each model."""
+    return _cells(sizes, job) * len(job.params["archives"])
+
+
 def _maps(sizes: Sizes, job: Job) -> float:
     """Explained images x members."""
     members = [member for experiment, member in sizes.trainings if experiment == job.wildcards["experiment"]]
@@ -370,10 +381,13 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "train": (_nothing, _epochs),
     "cases": (_cells, _nothing),
     "predict": (_nothing, _cells),
+    "predict_elsewhere": (_nothing, _elsewhere_cells),
     "baseline": (_cells, _cells),
     "ensemble": (_cells, _cells),
+    "ensemble_elsewhere": (_elsewhere_cells, _elsewhere_cells),
     "metrics": (_measured_cells, _nothing),
     "tables": (_cells, _nothing),
+    "cross_table": (_crossed_cells, _nothing),
     "summary": (_cells, _nothing),
     "screening": (_images, _nothing),
     "classes_page": (_nothing, _nothing),
@@ -383,6 +397,7 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "figure_terms": (_all_images, _nothing),
     "figure_lungs": (_images, _nothing),
     "figure_training": (_nothing, _nothing),
+    "figure_cross": (_nothing, _nothing),
     "heatmaps": (_maps, _maps),
 }
 FETCHES = ("weights", "download_archive", "download_pairs")  # their time is that of the network
