@@ -432,8 +432,8 @@ def draw_matrix(values: pd.DataFrame, archives: Mapping[str, str], title: str) -
         axes = figure.subplots()
         head = [
             title,
-            *textwrap.wrap(f"Mean AUC over {classes}", 95),
-            *textwrap.wrap(DATA_SENTENCES[values["data"].iloc[0]], 95),
+            *textwrap.wrap(f"Mean AUC over {classes}; framed: on the model's own archive", 85),
+            *textwrap.wrap(DATA_SENTENCES[values["data"].iloc[0]], 85),
         ]
         figure.suptitle("\n".join(head), x=0.01, ha="left")
         shades = matplotlib.colormaps[SHADES].with_extremes(bad="0.9")
@@ -447,7 +447,7 @@ def draw_matrix(values: pd.DataFrame, archives: Mapping[str, str], title: str) -
                 interval = f"{low[row, column]:.2f}–{high[row, column]:.2f}"
                 axes.text(column, row + 0.1, interval, ha="center", va="top", color=colour, fontsize=8)
         for place in range(len(names)):
-            axes.add_patch(figures.rectangle(place - 0.5, place - 0.5, place + 0.5, place + 0.5, figures.VERMILION))
+            axes.add_patch(figures.rectangle(place, place, place + 1, place + 1, figures.VERMILION))
         axes.set(xlabel="tested on", ylabel="trained on")
         axes.set_xticks(range(len(names)), titles)
         axes.set_yticks(range(len(names)), titles, rotation=90, va="center")
