@@ -18,6 +18,7 @@ include: "workflow/rules/labels.smk"
 include: "workflow/rules/preprocess.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/ensemble.smk"
+include: "workflow/rules/cross.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/cascade.smk"
 include: "workflow/rules/views.smk"
@@ -35,6 +36,7 @@ rule all:
         papers_cooccurrence(),
         cascade_results(),
         side_by_side_pages(),
+        cross_pages(),
         audit_pages(),
         steps(),
 

@@ -223,6 +223,12 @@ def _predict(a: Arguments) -> None:
     )  # fmt: skip
 
 
+def _predict_elsewhere(a: Arguments) -> None:
+    from thorax import predict
+
+    predict.predict_elsewhere(a.model, a.classes, a.labels, a.split, a.ingested, a.images, a.out, threads=a.threads)
+
+
 def _baseline(a: Arguments) -> None:
     from thorax import baseline
 
@@ -288,6 +294,23 @@ def _side_by_side(a: Arguments) -> None:
     from thorax import side_by_side
 
     side_by_side.make_side_by_side(a.title, a.data, a.labels, a.split, _named(a.metrics), a.columns, a.out, a.rule)
+
+
+def _cross_table(a: Arguments) -> None:
+    from thorax import cross
+
+    archives = {name: str(archive) for name, archive in _named(a.archives).items()}
+    cross.make_cross(
+        _settings(a, config.CrossEvaluation), a.data, archives, _named(a.labels), _named(a.splits), _named(a.predictions),
+        _named(a.ensembles), a.out, a.replicates,
+    )  # fmt: skip
+
+
+def _figure_cross(a: Arguments) -> None:
+    from thorax import cross
+
+    archives = {name: str(archive) for name, archive in _named(a.archives).items()}
+    cross.make_cross_figure(a.matrix, archives, a.title, a.out)
 
 
 def _summary(a: Arguments) -> None:
@@ -538,6 +561,12 @@ def _parser() -> argparse.ArgumentParser:
         _path("--attention", "weights of the positions to write; for head: attention", required=False), threads,
     )  # fmt: skip
     verb(
+        "predict-elsewhere", _predict_elsewhere, "logits of another experiment's test images",
+        _path("--model", "network"), _path("--classes", "label set that it was trained on"),
+        _path("--labels", "label set whose test images are asked about"), split, ingested, images,
+        _path("--out", "predictions to write"), threads,
+    )  # fmt: skip
+    verb(
         "baseline", _baseline, "logistic regression on principal components of 32 x 32 pixels",
         images, ingested, labels, split, _path("--out", "predictions to write"),
     )  # fmt: skip
@@ -563,11 +592,14 @@ def _parser() -> argparse.ArgumentParser:
         labels, split, *scores, rules,
         _path("--out", "table to write"),
     )  # fmt: skip
+    replicates = (
+        "--replicates", {"type": _at_least(1), "default": 1000, "help": "of the bootstrap over patients (default 1000)"}
+    )  # fmt: skip
     verb(
         "metrics", _metrics, "AUC, F1, Hamming loss, accuracy and loss with intervals",
         labels, split, _pairs("--predictions", "members", required=False), _pairs("--ensembles", "ensembles", required=False), rules, thresholds,
         exclusive,
-        ("--replicates", {"type": _at_least(1), "default": 1000, "help": "of the bootstrap over patients (default 1000)"}), seed,
+        replicates, seed,
         _path("--out", "table to write"), _path("--summary", "JSON of the metrics over all classes, to write"),
     )  # fmt: skip
     rule = (
@@ -593,6 +625,14 @@ def _parser() -> argparse.ArgumentParser:
     verb(
         "ablation", _ablation, "variants of one experiment side by side, each beside its paper's numbers (Tables 5, 7 and 9)",
         settings, title, data, _pairs("--metrics", "experiments"), members, ensembles, _path("--out", "folder to write to"),
+    )  # fmt: skip
+    archives = ("--archives", {"nargs": "+", "required": True, "metavar": "NAME=ARCHIVE", "help": "each experiment's archive"})
+    verb(
+        "cross-table", _cross_table, "models on the test images of each other's archives, for the classes that those share",
+        settings, data, archives, _pairs("--labels", "each experiment's label set"), _pairs("--splits", "each experiment's split"),
+        ("--predictions", {"nargs": "*", "default": [], "metavar": "TRAINED@TESTED=PATH", "help": "of networks"}),
+        ("--ensembles", {"nargs": "*", "default": [], "metavar": "TRAINED@TESTED=PATH", "help": "of ensembles"}),
+        replicates, _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
         "side-by-side", _side_by_side, "models of several experiments of one label set and split, with their differences",
@@ -628,6 +668,10 @@ def _parser() -> argparse.ArgumentParser:
         title, stem,
     )  # fmt: skip
     verb("figure-training", _figure_training, "losses by epoch", _pairs("--histories", "members' histories"), title, stem)
+    verb(
+        "figure-cross", _figure_cross, "the matrix of models and archives that they are tested on",
+        _path("--matrix", "matrix.csv of cross-table"), archives, title, stem,
+    )  # fmt: skip
     verb(
         "figure-lungs", _figure_lungs, "original, mask, crop and network input of several cases (Figure 3)",
         catalog, ingested, _paths("--arrays", "packed images"), _paths("--lungs", "tables of crop boxes"),

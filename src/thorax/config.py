@@ -473,6 +473,18 @@ class Comparison(Block):
     )
 
 
+class CrossEvaluation(Block):
+    """Models that were each trained on one archive, all tested on the test images of every one, for the classes they share."""
+
+    title: str = Field(description="heading of the tables and the figure")
+    experiments: dict[Name, Name] = Field(
+        min_length=2,
+        description="experiment: its model that is tested, a member or an ensemble of rule ctp; each of another archive, all with "
+        "images made in the same way",
+    )
+    seed: Seed = Field(0, description="of the intervals")
+
+
 class Audit(Block):
     """The paper's counts beside ours, from metadata alone: `make audit`."""
 
@@ -509,6 +521,7 @@ class Config(Block):
     ablations: dict[Name, Ablation] = Field({}, description="experiments that are compared in one table")
     cascades: dict[Name, Cascade] = Field({}, description="general classes first, specific ones inside them")
     comparisons: dict[Name, Comparison] = Field({}, description="models of several experiments in one table")
+    cross: dict[Name, CrossEvaluation] = Field({}, description="experiments whose models are tested on each other's archives")
     audit: Audit = Field(Audit(), description="counts in papers beside ours")
     device: Literal["cpu", "gpu"] = Field("cpu", description="the conda environment of jobs under --sdm conda")
     run: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
@@ -550,6 +563,8 @@ class Config(Block):
             self._cascade_fits_together(key, cascade)
         for key, comparison in self.comparisons.items():
             self._comparison_is_fair(key, comparison)
+        for key, cross in self.cross.items():
+            self._cross_fits_together(key, cross)
         for compared, shares_of in self.audit.compare.items():
             self._known("label_sets", compared, "audit", "compare")
             self._known("splits", shares_of, "audit", "compare", compared)
@@ -647,6 +662,36 @@ class Config(Block):
                 if model not in known:
                     text = f"{model!r} is no model of {name!r}: {', '.join(known)}"
                     raise _refusal(text, "comparisons", key, "experiments", name)
+
+    def _cross_fits_together(self, key: str, cross: CrossEvaluation) -> None:
+        """Another archive each, images that every model can take, and models that give probabilities on any image."""
+        names = list(cross.experiments)
+        for name, model in cross.experiments.items():
+            self._known("experiments", name, "cross", key, "experiments")
+            experiment = self.experiments[name]
+            if model not in (*experiment.members, *experiment.ensembles):
+                raise _refusal(f"{model!r} is neither a member nor an ensemble of {name}", "cross", key, "experiments", name)
+            if model in experiment.ensembles and experiment.ensembles[model].rule != "ctp":
+                rule = experiment.ensembles[model].rule
+                text = f"{model!r} is an ensemble of rule {rule}: name a member or an ensemble of rule ctp"
+                raise _refusal(text, "cross", key, "experiments", name)
+        archives = [self.datasets[self.label_sets[self.experiments[name].label_set].dataset].archive for name in names]
+        first = self.experiments[names[0]]
+        for name, archive in zip(names, archives, strict=True):
+            where = ("cross", key, "experiments", name)
+            if archive == "own":
+                raise _refusal("it is of an archive of your own, whose labels have no known names in the others", *where)
+            if (other := names[archives.index(archive)]) != name:
+                raise _refusal(
+                    f"it is of archive {archive}, as {other!r} is, and may test on patients that one learnt from", *where
+                )
+            if self.experiments[name].data != first.data:
+                raise _refusal(f"it was run on other data (data: ...) than {names[0]!r}", *where)
+            for field in ("size", "crop", "intensity", "contrast"):
+                ours, theirs = (getattr(self.image_sets[e.image_set], field) for e in (self.experiments[name], first))
+                if ours != theirs:
+                    text = f"its images have {field}: {ours}, those of {names[0]!r} have {field}: {theirs}"
+                    raise _refusal(text, *where)
 
     def _experiment_fits_together(self, key: str) -> None:
         """One data set throughout, and no test patient has taught the lung segmenter."""

@@ -24,6 +24,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "ablations": config.Ablation,
     "cascades": config.Cascade,
     "comparisons": config.Comparison,
+    "cross": config.CrossEvaluation,
 }
 
 HEADING = """# Configuration

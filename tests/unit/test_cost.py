@@ -133,6 +133,20 @@ def test_a_training_is_its_epochs_at_the_measured_rate(paper, empty):
     assert prediction.seconds == pytest.approx(10 + 0.3 * 85_367 / 40)
 
 
+def test_asking_about_another_archive_is_asking_about_its_test_images(empty):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        jobs = load(["--cores", "8", "--config", "run=[cross-padchest,cross-nih,cross-chexpert]"]).jobs
+    measured = rates()
+    measured["networks"]["DenseNet121"] = measured["networks"]["Xception"]
+    found = {priced.job.name: priced for priced in cost.estimate(jobs, measured, 8).jobs}
+    asked = found["predict-elsewhere-cross-padchest-DenseNet121-cross-nih"]
+    assert asked.seconds == pytest.approx(10 + 25_596 / 40)  # the archive's test list, at 40 images a second
+    assert (asked.gpus, asked.bytes) == (1, {"predictions": 1000.0})
+    assert "predict-elsewhere-cross-nih-DenseNet121-cross-nih" not in found
+    assert sum(name.startswith("predict-elsewhere-") for name in found) == 6
+
+
 def test_stored_intensities_take_two_bytes(paper):
     job = next(job for job in paper if job.rule == "images" and job.wildcards["image_set"] == "224-lungs")
     known = SimpleNamespace(archive=lambda name: SimpleNamespace(images=800), datasets={"padchest": SimpleNamespace(shards=8)})

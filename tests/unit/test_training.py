@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thorax import catalog, store
+from thorax import catalog, metrics, store
 from thorax.config import Augmentation, Training
 from thorax.errors import ThoraxError
 
@@ -375,6 +375,31 @@ def test_a_network_that_does_not_fit_is_not_asked(trained, tmp_path):
         predict(folder / "m.keras", **problem, cases=tmp_path / "cases.parquet", **outputs)
     assert not outputs["out"].exists()
     assert not outputs["heatmaps_out"].exists()
+
+
+def test_a_network_is_asked_about_the_test_images_of_another_problem(trained, tmp_path):
+    from thorax.predict import predict_elsewhere
+
+    folder, problem = trained
+    there = write_problem(tmp_path)
+    table = store.read_table(there["labels"])
+    renamed = table.rename(columns={"top": "left"}).drop(columns="bottom").iloc[::-1]
+    store.write_table(renamed, there["labels"], catalog.labels_schema(["left"]))
+    predict_elsewhere(folder / "m.keras", problem["labels"], **there, out=tmp_path / "p.parquet", batch_size=7)
+    found = store.read_table(tmp_path / "p.parquet")
+    assert list(found.columns) == ["image_id", "split", "top", "bottom"]
+    split = store.read_table(there["split"]).set_index("image_id")["split"]
+    assert list(found["image_id"]) == sorted(split.index[split == "test"])
+    assert set(found["split"]) == {"test"}
+    truth = table.set_index("image_id").loc[found["image_id"]]  # both problems draw the same squares
+    assert metrics.auc(truth["top"].to_numpy(), found["top"].to_numpy()) > 0.9
+    with pytest.raises(ThoraxError, match=r"m\.keras has outputs of shape \(2,\), but .*labels\.parquet has 1 classes"):
+        predict_elsewhere(folder / "m.keras", there["labels"], **there, out=tmp_path / "no.parquet")
+    for shard in (0, 1):
+        store.write_array(np.zeros((120, 40, 40), np.uint8), tmp_path / f"images.{shard}.npy")
+    with pytest.raises(ThoraxError, match=r"m\.keras takes images of shape \(24, 24, 1\), but .*images\.0\.npy has 40 x 40"):
+        predict_elsewhere(folder / "m.keras", problem["labels"], **there, out=tmp_path / "no.parquet")
+    assert not (tmp_path / "no.parquet").exists()
 
 
 def test_damaged_networks_are_named(trained, tmp_path):

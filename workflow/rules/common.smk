@@ -93,6 +93,8 @@ wildcard_constraints:
     model=any_of(["baseline", *(name for block in study.experiments.values() for name in (*block.members, *block.ensembles))]),
     cascade=any_of(study.cascades),
     comparison=any_of(study.comparisons),
+    cross=any_of(study.cross),
+    other=any_of(study.experiments),
     backbone=r"\w+",
     shard=r"\d+",
 
@@ -183,8 +185,12 @@ def shards(pattern, dataset, **names):
 
 def training_data(wildcards):
     """What every network of an experiment reads: labels, split, and the packed training images."""
-    experiment = study.experiments[wildcards.experiment]
-    dataset = dataset_of(wildcards.experiment)
+    return data_of(wildcards.experiment)
+
+
+def data_of(name):
+    """Labels, split and packed images of an experiment."""
+    experiment, dataset = study.experiments[name], dataset_of(name)
     return {
         "labels": f"results/labels/{experiment.label_set}.parquet",
         "split": f"results/splits/{experiment.split}.parquet",

@@ -393,3 +393,59 @@ def audit_pages():
         *expand("results/audit/labels/{label_set}.parquet", label_set=audited_label_sets()),
         *expand("results/audit/splits/{split}.parquet", split=audited_splits()),
     ]
+
+
+def elsewhere_data(wildcards):
+    """What a network of one experiment reads to predict the test images of another."""
+    return data_of(wildcards.other)
+
+
+def cross_archives(cross):
+    """NAME=ARCHIVE of every experiment."""
+    return [f"{name}={study.datasets[dataset_of(name)].archive}" for name in study.cross[cross].experiments]
+
+
+def cross_tables(cross, kind):
+    """NAME=PATH of every experiment's labels or split."""
+    return [f"{name}={data_of(name)[kind]}" for name in study.cross[cross].experiments]
+
+
+def cross_scores(cross, kind):
+    """TRAINED@TESTED=PATH of the models that are members (predictions) or ensembles; on its own archive each has been tested."""
+    found = []
+    for name, model in study.cross[cross].experiments.items():
+        if (model in study.experiments[name].ensembles) == (kind == "ensembles"):
+            for other in study.cross[cross].experiments:
+                scores = f"{model}@{other}" if other != name else model
+                found.append(f"{name}@{other}=results/{kind}/{name}/{scores}.parquet")
+    return found
+
+
+def paths_of(pairs):
+    """The paths of NAME=PATH."""
+    return [pair.partition("=")[2] for pair in pairs]
+
+
+def cross_inputs(wildcards):
+    return {
+        "labels": paths_of(cross_tables(wildcards.cross, "labels")),
+        "splits": paths_of(cross_tables(wildcards.cross, "split")),
+        "predictions": paths_of(cross_scores(wildcards.cross, "predictions")),
+        "ensembles": paths_of(cross_scores(wildcards.cross, "ensembles")),
+    }
+
+
+def cross_pages():
+    """The pages of every cross-dataset evaluation whose experiments are all run, and, as in `steps`, what they are made from."""
+    pages = []
+    for cross, block in study.cross.items():
+        if set(block.experiments) <= set(study.run):
+            pages += expand("results/tables/cross/{cross}/{table}.html", cross=cross, table=["matrix", "classes"])
+            pages += [f"results/figures/cross/{cross}.html", *paths_of(cross_scores(cross, "predictions"))]
+            pages += paths_of(cross_scores(cross, "ensembles"))
+            for name, model in block.experiments.items():
+                ensemble = study.experiments[name].ensembles.get(model)
+                others = [other for other in block.experiments if other != name]
+                members = ensemble.members if ensemble else []
+                pages += [f"results/predictions/{name}/{member}@{other}.parquet" for member in members for other in others]
+    return list(dict.fromkeys(pages))

@@ -32,12 +32,13 @@ PHASES = {
     "lungs, crops": ("segmenter", "lungs", "images"),
     "training": ("weights", "train"),
     "prediction": (
-        "cases", "predict", "baseline", "ensemble", "thresholds", "metrics", "cascade", "cascade_thresholds", "cascade_metrics",
+        "cases", "predict", "predict_elsewhere", "baseline", "ensemble", "ensemble_elsewhere", "thresholds", "metrics", "cascade",
+        "cascade_thresholds", "cascade_metrics",
     ),
     "report": (
-        "tables", "threshold_tables", "beside", "ablation", "side_by_side", "cascade_tables", "summary", "screening", "classes_page",
-        "quality_page", "figure_labels", "figure_cooccurrence", "figure_cooccurrence_of_paper", "figure_terms", "figure_lungs",
-        "figure_training", "figure_roc", "figure_classes", "heatmaps",
+        "tables", "threshold_tables", "beside", "ablation", "side_by_side", "cascade_tables", "cross_table", "summary", "screening",
+        "classes_page", "quality_page", "figure_labels", "figure_cooccurrence", "figure_cooccurrence_of_paper", "figure_terms",
+        "figure_lungs", "figure_training", "figure_roc", "figure_classes", "figure_cross", "heatmaps",
     ),
 }  # fmt: skip
 
@@ -199,7 +200,7 @@ def _price(job: Job, sizes: Sizes, rates: dict[str, Any], cores: int) -> Priced:
     arrays = [path for path in job.outputs if path.endswith(".npy")]
     if arrays:
         size[_kind(arrays[0])] += array_length(sizes, job)
-    if job.rule in ("train", "predict"):
+    if job.rule in ("train", "predict", "predict_elsewhere"):
         return _price_network(job, sizes, rates, threads, gpus, stated, size)
     work = sizes.work(job)
     seconds = 0.0 if work is None else rule["seconds"][0] + rule["seconds"][1] * work / threads
@@ -210,7 +211,7 @@ def _price_network(
     job: Job, sizes: Sizes, rates: dict[str, Any], threads: int, gpus: int, stated: float, size: defaultdict[str, float]
 ) -> Priced:
     """A training or a prediction, at the rates of its architecture."""
-    experiment = sizes.experiments[job.wildcards["experiment"]]
+    experiment = sizes.experiments[job.wildcards.get("other", job.wildcards["experiment"])]
     settings = sizes.trainings[job.wildcards["experiment"], job.wildcards["member"]]
     if settings.backbone not in rates["networks"]:
         raise ThoraxError(
@@ -228,6 +229,9 @@ def _price_network(
         state = 4.0 * network["parameters"] * experiment.views * (SLOTS + 1) * STATES
         batch = pixels * settings.batch_size / network["batch"]  # what is stated holds for small images: mostly the graph
         memory = stated + max(network["megabytes"] - stated, 0.0) * batch
+    elif job.rule == "predict_elsewhere":
+        seconds = network["predict_start"] + parts["test"] / network["predict"] * pixels
+        state, memory = 0.0, stated
     else:
         seconds = network["predict_start"] + (parts["val"] + parts["test"]) / network["predict"] * pixels
         size["heatmaps"] += (

@@ -353,6 +353,18 @@ def _measured_cells(sizes: Sizes, job: Job) -> float:
     return _cells(sizes, job) * len([*job.params.get("predictions", ()), *job.params["ensembles"]])
 
 
+def _elsewhere_cells(sizes: Sizes, job: Job) -> float:
+    """Test images of one experiment x classes of another, whose network or ensemble is asked about them."""
+    classes = sizes.label_set(sizes.experiments[job.wildcards["experiment"]].label_set).classes
+    return sizes.parts(sizes.experiments[job.wildcards["other"]])["test"] * classes
+
+
+def _crossed_images(sizes: Sizes, job: Job) -> float:
+    """Test images of all experiments x models; the classes that archives share are few and about as many everywhere."""
+    names = [pair.partition("=")[0] for pair in job.params["archives"]]
+    return sum(sizes.parts(sizes.experiments[name])["test"] for name in names) * len(names)
+
+
 def _maps(sizes: Sizes, job: Job) -> float:
     """Explained images x members."""
     members = [member for experiment, member in sizes.trainings if experiment == job.wildcards["experiment"]]
@@ -386,9 +398,11 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "train": (_nothing, _epochs),
     "cases": (_cells, _nothing),
     "predict": (_nothing, _cells),
+    "predict_elsewhere": (_nothing, _elsewhere_cells),
     "baseline": (_cells, _cells),
     "ensemble": (_cells, _cells),
     "thresholds": (_cells, _nothing),
+    "ensemble_elsewhere": (_elsewhere_cells, _elsewhere_cells),
     "metrics": (_measured_cells, _nothing),
     "cascade": (_cells, _cells),
     "cascade_thresholds": (_cells, _nothing),
@@ -399,6 +413,7 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "beside": (_nothing, _nothing),
     "ablation": (_nothing, _nothing),
     "side_by_side": (_cells, _nothing),
+    "cross_table": (_crossed_images, _nothing),
     "summary": (_cells, _nothing),
     "screening": (_images, _nothing),
     "classes_page": (_nothing, _nothing),
@@ -411,6 +426,7 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "figure_training": (_nothing, _nothing),
     "figure_roc": (_cells, _cells),
     "figure_classes": (_maps, _maps),
+    "figure_cross": (_nothing, _nothing),
     "heatmaps": (_maps, _maps),
 }
 FETCHES = ("weights", "download_archive", "download_pairs")  # their time is that of the network
