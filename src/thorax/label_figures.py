@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from thorax import store
-from thorax.catalog import IGNORED, SPLIT_NAMES, class_columns
+from thorax.catalog import IGNORED, LEFT_OUT, SPLIT_NAMES, class_columns
 from thorax.errors import ThoraxError
 from thorax.figures import BLUE, LOG_FROM, SPLIT_COLOURS, save, style
 
@@ -28,19 +28,24 @@ def label_distribution(labels: Path, split: Path, title: str, out: Path) -> None
 
     Args:
         labels: a label set's table.
-        split: table that assigns every image of it to train, val or test.
+        split: table that assigns every image of it to train, val or test, or leaves it out.
         title: heading.
         out: figure to write, without suffix.
 
     Raises:
         ThoraxError: an image of the label set is not in the split.
     """
+    positive, parts = _read_positive(labels, split)
+    save(draw_label_distribution(positive[parts != LEFT_OUT], parts[parts != LEFT_OUT], title), out, title)
+
+
+def _read_positive(labels: Path, split: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    """Which images (n, classes) have which class, and the part of each (n,)."""
     table = store.read_table(labels)
     parts = store.read_table(split, ["image_id", "split"]).set_index("image_id")["split"].reindex(table["image_id"])
     if parts.isna().any():
         raise ThoraxError(f"{split} has no part for image {parts.index[parts.isna()][0]!r} of {labels}: remake the split.")
-    positive = table[class_columns(table)] == 1
-    save(draw_label_distribution(positive, parts.to_numpy(), title), out, title)
+    return table[class_columns(table)] == 1, parts.to_numpy()
 
 
 def draw_label_distribution(positive: pd.DataFrame, parts: np.ndarray, title: str) -> "Figure":
