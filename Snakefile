@@ -25,11 +25,7 @@ include: "workflow/rules/audit.smk"
 rule all:
     default_target: True
     input:
-        expand(
-            "results/tables/{experiment}/{table}.html",
-            experiment=study.run,
-            table=["per_class", "global"],
-        ),
+        result_tables(),
         data_pages(),
         lungs_figures(),
         expand("results/figures/{experiment}/training.html", experiment=study.run),

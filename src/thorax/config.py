@@ -374,7 +374,7 @@ class Experiment(Block):
     thresholds: Annotated[
         list[ThresholdRule], Field(min_length=1), AfterValidator(_without_repeats), AfterValidator(_starts_fixed)
     ] = Field(
-        ["fixed-0.5"],
+        ["fixed-0.5", "f1"],
         description="fixed-0.5 and the like: the same threshold for all classes; f1, youden: one threshold per class, tuned on the "
         "validation images for the mean F1 of yes and no, or for sensitivity + specificity; all are reported, the first (a fixed "
         "one) in the paper's tables",
@@ -386,6 +386,11 @@ class Experiment(Block):
     )
     cases: int = Field(12, ge=1, description="test images that are explained by heatmaps")
     seed: Seed = Field(0, description="of the choice of cases and of the intervals")
+
+    @property
+    def tuned(self) -> list[str]:
+        """The threshold rules that are tuned on validation images."""
+        return [rule for rule in self.thresholds if fixed_threshold(rule) is None]
 
     def member(self, name: str) -> Training:
         """The full training settings of one member."""

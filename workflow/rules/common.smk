@@ -14,6 +14,7 @@ from thorax.backbones import find as find_backbone
 from thorax.config import Config
 from thorax.config import parse as validate_config
 from thorax.dag.code import digest, notebook_digest
+from thorax.ensemble import LEARNING
 from thorax.errors import ThoraxError
 
 # The same bytes on every run, however it was started: no dates in figures, one order of sets
@@ -88,6 +89,8 @@ wildcard_constraints:
     experiment=any_of(study.experiments),
     member=any_of(member for experiment in study.experiments.values() for member in experiment.members),
     ensemble=any_of(ensemble for experiment in study.experiments.values() for ensemble in experiment.ensembles),
+    ablation=any_of(study.ablations),
+    model=any_of(["baseline", *(name for block in study.experiments.values() for name in (*block.members, *block.ensembles))]),
     backbone=r"\w+",
     shard=r"\d+",
 
@@ -210,6 +213,7 @@ def steps():
             *(f"results/models/{name}/{member}.keras" for member in experiment.members),
             *(f"results/predictions/{name}/{model}.parquet" for model in models),
             *(f"results/ensembles/{name}/{ensemble}.parquet" for ensemble in experiment.ensembles),
+            *(f"results/thresholds/{name}/{model}.parquet" for model in tuned_models(name)),
             f"results/metrics/{name}.parquet",
         ]
         if segmenter:

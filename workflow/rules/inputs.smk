@@ -22,6 +22,60 @@ def named(kind, names, experiment):
     return [f"{name}=results/{kind}/{experiment}/{name}.parquet" for name in names]
 
 
+def scores_of(wildcards):
+    """Where a model's scores are: logits of a network or the baseline, what an ensemble has made of them."""
+    ensembles = study.experiments[wildcards.experiment].ensembles
+    return f"results/{'ensembles' if wildcards.model in ensembles else 'predictions'}/{wildcards.experiment}/{wildcards.model}.parquet"
+
+
+def labels_that_ensemble_learns_from(wildcards):
+    """Labels and split, for rules that learn from validation images."""
+    ensemble = study.experiments[wildcards.experiment].ensembles[wildcards.ensemble]
+    return {key: training_data(wildcards)[key] for key in ("labels", "split")} if ensemble.rule in LEARNING else {}
+
+
+def models_of(experiment):
+    """Members, ensembles and the baseline."""
+    return [*study.experiments[experiment].members, *study.experiments[experiment].ensembles, "baseline"]
+
+
+def tuned_models(experiment):
+    """The models whose thresholds are tuned: all, where the experiment has a rule that does."""
+    return models_of(experiment) if study.experiments[experiment].tuned else []
+
+
+def exclusive_option(wildcards):
+    exclusive = study.experiments[wildcards.experiment].exclusive
+    return f"--exclusive {shlex.quote(exclusive)}" if exclusive else ""
+
+
+def ablations():
+    """The ablations whose experiments are all run."""
+    return {name: block for name, block in study.ablations.items() if set(block.experiments) <= set(study.run)}
+
+
+def ablation_columns(ablation):
+    """The published numbers of each experiment of an ablation, as text for --settings."""
+    return json.dumps({name: study.experiments[name].beside.model_dump(mode="json") for name in study.ablations[ablation].experiments})
+
+
+def first_of(ablation):
+    """The experiment whose members and ensembles an ablation has."""
+    return study.experiments[study.ablations[ablation].experiments[0]]
+
+
+def result_tables():
+    """The tables of the run's results: each experiment's own, the paper's numbers beside them, other thresholds, ablations."""
+    pages = []
+    for name in study.run:
+        experiment = study.experiments[name]
+        tables = ["per_class", "global"]
+        tables += ["thresholds", "rules"] if len(experiment.thresholds) > 1 else []
+        tables += ["beside_per_class", "beside_global"] if experiment.beside else []
+        pages += expand("results/tables/{experiment}/{table}.html", experiment=name, table=tables)
+    return pages + [f"results/tables/ablations/{name}/ablation.html" for name in ablations()]
+
+
 def measured_on():
     """What the run's numbers come from; where its experiments differ, the least trustworthy."""
     trust = ["phantom", "sample", "archive"]

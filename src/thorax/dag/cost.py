@@ -31,9 +31,9 @@ PHASES = {
     ),
     "lungs, crops": ("segmenter", "lungs", "images"),
     "training": ("weights", "train"),
-    "prediction": ("cases", "predict", "baseline", "ensemble", "metrics"),
+    "prediction": ("cases", "predict", "baseline", "ensemble", "thresholds", "metrics"),
     "report": (
-        "tables", "summary", "screening", "classes_page", "quality_page", "figure_labels", "figure_cooccurrence", "figure_terms",
+        "tables", "threshold_tables", "beside", "ablation", "summary", "screening", "classes_page", "quality_page", "figure_labels", "figure_cooccurrence", "figure_terms",
         "figure_lungs", "figure_training", "heatmaps",
     ),
 }  # fmt: skip
