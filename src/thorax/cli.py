@@ -178,8 +178,9 @@ def _train(a: Arguments) -> None:
     from thorax import training
 
     training.train(
-        _settings(a, config.Training), a.labels, a.split, a.ingested, a.images, a.weights, a.out, a.history, a.work, a.threads
-    )
+        _settings(a, config.Training), a.labels, a.split, a.ingested, a.images, a.weights, a.out, a.history, a.work, a.threads,
+        a.epochs,
+    )  # fmt: skip
 
 
 def _cases(a: Arguments) -> None:
@@ -280,6 +281,12 @@ def _figure_labels(a: Arguments) -> None:
     label_figures.label_distribution(a.labels, a.split, a.title, a.out)
 
 
+def _figure_shares(a: Arguments) -> None:
+    from thorax import label_figures
+
+    label_figures.label_shares(a.labels, a.split, a.paper, a.title, a.out)
+
+
 def _figure_cooccurrence(a: Arguments) -> None:
     from thorax import label_figures
 
@@ -296,6 +303,12 @@ def _figure_training(a: Arguments) -> None:
     from thorax import figures
 
     figures.training_curves(_named(a.histories), a.title, a.out)
+
+
+def _figure_epochs(a: Arguments) -> None:
+    from thorax import figures
+
+    figures.epoch_curves(_named(a.epochs), a.title, a.out)
 
 
 def _figure_lungs(a: Arguments) -> None:
@@ -455,6 +468,7 @@ def _parser() -> argparse.ArgumentParser:
         "train", _train, "train one network",
         settings, labels, split, ingested, images, _path("--weights", "file with ImageNet weights", required=False),
         _path("--out", "network to write"), _path("--history", "CSV to write"),
+        _path("--epochs", "CSV of the test images after every epoch, to write; needed for test_every_epoch", required=False),
         ("--work", {"type": Path, "default": Path("work"), "metavar": "PATH", "help": "folder of resume states (default work)"}),
         threads,
     )  # fmt: skip
@@ -530,6 +544,10 @@ def _parser() -> argparse.ArgumentParser:
     stem = _path("--out", "figure to write, without suffix")
     verb("figure-labels", _figure_labels, "label distribution (Figures 5 and 6)", labels, split, title, stem)
     verb(
+        "figure-shares", _figure_shares, "each class's share of all labels, before and after a split draws images down",
+        labels, split, ("--paper", {"help": "the paper whose shares are marked, e.g. beltran2022"}), title, stem,
+    )  # fmt: skip
+    verb(
         "figure-cooccurrence", _figure_cooccurrence, "which classes come together",
         labels, ("--classes", {"type": _at_least(2), "help": "show only so many, the most frequent"}), title, stem,
     )  # fmt: skip
@@ -540,6 +558,10 @@ def _parser() -> argparse.ArgumentParser:
         title, stem,
     )  # fmt: skip
     verb("figure-training", _figure_training, "losses by epoch", _pairs("--histories", "members' histories"), title, stem)
+    verb(
+        "figure-epochs", _figure_epochs, "AUC and F1 of the test images by epoch, at each threshold",
+        _pairs("--epochs", "members' test images after every epoch"), title, stem,
+    )  # fmt: skip
     verb(
         "figure-lungs", _figure_lungs, "original, mask, crop and network input of several cases (Figure 3)",
         catalog, ingested, _paths("--arrays", "packed images"), _paths("--lungs", "tables of crop boxes"),

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from thorax import store, typeset
-from thorax.catalog import SPLIT_NAMES, class_columns
+from thorax.catalog import LEFT_OUT, SPLIT_NAMES, class_columns
 from thorax.config import fixed_threshold
 from thorax.errors import ThoraxError
 from thorax.metrics import FIXED, GLOBAL, NO_THRESHOLD, all_negative_f1, hamming_loss

@@ -248,3 +248,19 @@ def is_grouped(label_set):
 def lungs_figures():
     names = {study.experiments[name].image_set for name in study.run}
     return [f"results/figures/lungs/{name}.html" for name in sorted(names) if study.image_sets[name].crop == "lungs"]
+
+
+def tested_members(experiment):
+    """The members whose test images are evaluated after every epoch."""
+    block = study.experiments[experiment]
+    return [name for name in block.members if block.member(name).test_every_epoch]
+
+
+def epochs_figures():
+    return [f"results/figures/{name}/epochs.html" for name in study.run if tested_members(name)]
+
+
+def shares_figures():
+    """Of the experiments whose label set keeps images without a class, which label distributions do not count as a label."""
+    keeping = [name for name in study.run if study.label_sets[study.experiments[name].label_set].without_class != "drop"]
+    return [f"results/figures/{name}/shares.html" for name in keeping]
