@@ -203,7 +203,7 @@ def draw_epoch_curves(epochs: dict[str, pd.DataFrame], title: str) -> "Figure":
         grid[1, 0].set_ylabel("test F1")
         lines = {line.get_label(): line for axes in grid[0] for line in axes.lines if not line.get_label().startswith("_")}
         names = ["of the probabilities", *(f"threshold {limit:g}" for limit in thresholds)]
-        figure.legend([lines[name] for name in names], names, loc="outside lower left", ncols=len(names))
+        figure.legend([lines[name] for name in names], names, loc="outside lower left", ncols=2)
     return figure
 
 

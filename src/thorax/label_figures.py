@@ -173,7 +173,7 @@ def draw_label_shares(positive: pd.DataFrame, parts: np.ndarray, published: dict
         if places:
             marks = [100 * published[names[place]] for place in places]
             grid[0].plot(marks, places, "D", color=VERMILION, markersize=4, label="in the paper")
-            grid[0].legend(loc="lower right")
+            figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower left")
         grid[0].set_xlim(0, 1.45 * max(bar.get_width() for axes in grid for bar in axes.patches))
     return figure
 
