@@ -333,7 +333,7 @@ def test_the_notebook_calls_what_there_is(study, tmp_path, monkeypatch):
     assert cv2.imdecode(np.frombuffer(sheets[0], np.uint8), cv2.IMREAD_COLOR).shape[0] == sum(heights)
 
 
-def tested(epochs: int, thresholds=(0.4, 0.6)) -> pd.DataFrame:
+def epoch_table(epochs: int, thresholds=(0.4, 0.6)) -> pd.DataFrame:
     rows = []
     for epoch in range(1, epochs + 1):
         rows.append((epoch, None, 0.6 + epoch / 100, None))
@@ -342,7 +342,7 @@ def tested(epochs: int, thresholds=(0.4, 0.6)) -> pd.DataFrame:
 
 
 def test_epoch_curves_equal_the_tables(tmp_path):
-    frames = {"one": tested(5), "two": tested(3, (0.4, 0.5))}
+    frames = {"one": epoch_table(5), "two": epoch_table(3, (0.4, 0.5))}
     figure = figures.draw_epoch_curves(frames, "title")
     grid = np.reshape(figure.axes, (2, 2))
     colours = {}
@@ -364,9 +364,9 @@ def test_epoch_curves_equal_the_tables(tmp_path):
 
 
 def test_epoch_curves_are_written_and_a_table_without_epochs_is_named(tmp_path):
-    tested(4).to_csv(tmp_path / "e.csv", index=False)
+    epoch_table(4).to_csv(tmp_path / "e.csv", index=False)
     figures.epoch_curves({"one": tmp_path / "e.csv"}, "title", tmp_path / "epochs")
     assert cv2.imread(str(tmp_path / "epochs.png")).min() == 0
-    tested(0).to_csv(tmp_path / "none.csv", index=False)
+    epoch_table(0).to_csv(tmp_path / "none.csv", index=False)
     with pytest.raises(ThoraxError, match=r"none\.csv has no epoch: delete it"):
         figures.epoch_curves({"one": tmp_path / "none.csv"}, "title", tmp_path / "epochs")
