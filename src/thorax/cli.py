@@ -195,7 +195,7 @@ def _train(a: Arguments) -> None:
 
     training.train(
         _settings(a, config.Training), a.labels, a.split, a.ingested, a.images, a.weights, a.out, a.history, a.work, a.threads,
-        _second_view(a),
+        _second_view(a), a.epochs,
     )  # fmt: skip
 
 
@@ -343,6 +343,12 @@ def _figure_labels(a: Arguments) -> None:
     label_figures.label_distribution(a.labels, a.split, a.title, a.out)
 
 
+def _figure_shares(a: Arguments) -> None:
+    from thorax import label_figures
+
+    label_figures.label_shares(a.labels, a.split, a.paper, a.title, a.out)
+
+
 def _figure_cooccurrence(a: Arguments) -> None:
     from thorax import label_figures
 
@@ -359,6 +365,12 @@ def _figure_training(a: Arguments) -> None:
     from thorax import figures
 
     figures.training_curves(_named(a.histories), a.title, a.out)
+
+
+def _figure_epochs(a: Arguments) -> None:
+    from thorax import figures
+
+    figures.epoch_curves(_named(a.epochs), a.title, a.out)
 
 
 def _figure_lungs(a: Arguments) -> None:
@@ -546,6 +558,7 @@ def _parser() -> argparse.ArgumentParser:
         "train", _train, "train one network",
         settings, labels, split, ingested, images, *second, _path("--weights", "file with ImageNet weights", required=False),
         _path("--out", "network to write"), _path("--history", "CSV to write"),
+        _path("--epochs", "CSV of the test images after every epoch, to write; needed for test_every_epoch", required=False),
         ("--work", {"type": Path, "default": Path("work"), "metavar": "PATH", "help": "folder of resume states (default work)"}),
         threads,
     )  # fmt: skip
@@ -658,6 +671,10 @@ def _parser() -> argparse.ArgumentParser:
     stem = _path("--out", "figure to write, without suffix")
     verb("figure-labels", _figure_labels, "label distribution (Figures 5 and 6)", labels, split, title, stem)
     verb(
+        "figure-shares", _figure_shares, "each class's share of all labels, before and after a split draws images down",
+        labels, split, ("--paper", {"help": "the paper whose shares are marked, e.g. beltran2022"}), title, stem,
+    )  # fmt: skip
+    verb(
         "figure-cooccurrence", _figure_cooccurrence, "which classes come together",
         labels, ("--classes", {"nargs": "+", "default": [], "metavar": "CLASS", "help": "show these only (default: all)"}), title, stem,
     )  # fmt: skip
@@ -671,6 +688,10 @@ def _parser() -> argparse.ArgumentParser:
     verb(
         "figure-cross", _figure_cross, "the matrix of models and archives that they are tested on",
         _path("--matrix", "matrix.csv of cross-table"), archives, title, stem,
+    )  # fmt: skip
+    verb(
+        "figure-epochs", _figure_epochs, "AUC and F1 of the test images by epoch, at each threshold",
+        _pairs("--epochs", "members' test images after every epoch"), title, stem,
     )  # fmt: skip
     verb(
         "figure-lungs", _figure_lungs, "original, mask, crop and network input of several cases (Figure 3)",

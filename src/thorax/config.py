@@ -16,6 +16,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from thorax.errors import ThoraxError
 
 FIRST_CHEXPERT_PHANTOM = 70_001  # number of a phantom's first patient; CheXpert's have five digits and end at 65,240
+Listed = TypeVar("Listed", str, float)
 REFUSED = "refused"  # the type of this module's own errors, whose text already shows the value
 
 
@@ -32,7 +33,7 @@ def _tidy_folder(path: str) -> str:
     return str(PurePosixPath(path))
 
 
-def _without_repeats(names: list[str]) -> list[str]:
+def _without_repeats(names: list[Listed]) -> list[Listed]:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise ValueError(f"{repeated[0]!r} is named more than once")
@@ -177,6 +178,13 @@ class LabelSet(Block):
         return self
 
 
+class DrawDown(Block):
+    """How many images without any class stay, drawn at random; the others are left out of every part."""
+
+    train: int = Field(ge=0, description="in train; val keeps the same share of its own")
+    test: int = Field(ge=0, description="in test")
+
+
 class Split(Block):
     """One assignment of a data set's patients to train, val and test, shared by the label sets it names."""
 
@@ -190,7 +198,10 @@ class Split(Block):
         False,
         description="test on the archive's own test list; the other patients are divided into train and val as train : val",
     )
-    seed: Seed = Field(0, description="same seed, same split")
+    draw_down: DrawDown | None = Field(
+        None, description="fewer images that are positive for no class of any of the label sets; null: all of them"
+    )
+    seed: Seed = Field(0, description="same seed, same split, same images left out")
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> "Split":
@@ -324,6 +335,11 @@ class Training(Block):
     epochs: int = Field(350, ge=1, description="at most so many")
     patience: int = Field(25, ge=1, description="epochs without improvement of val_loss after which training stops")
     min_delta: float = Field(1e-3, ge=0, description="smaller improvements do not count")
+    test_every_epoch: Annotated[list[Fraction], AfterValidator(_without_repeats)] = Field(
+        [],
+        description="thresholds, e.g. [0.4, 0.5, 0.6], at which the test images are evaluated after every epoch, for a figure only: "
+        "nothing is chosen by it; none: the test images are not looked at",
+    )
     augmentation: Augmentation | None = Field(Augmentation(), description="random changes of the training images; null: none")
     precision: Literal["auto", "float32", "mixed"] = Field(
         "auto", description="auto: half precision inside the network on a GPU, float32 on a CPU; the logits are always float32"

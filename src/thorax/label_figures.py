@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from thorax import store
-from thorax.catalog import IGNORED, SPLIT_NAMES, class_columns
+from thorax import reference, store
+from thorax.catalog import IGNORED, LEFT_OUT, SPLIT_NAMES, class_columns
 from thorax.errors import ThoraxError
-from thorax.figures import BLUE, LOG_FROM, SPLIT_COLOURS, save, style
+from thorax.figures import BLUE, GREY, LOG_FROM, SPLIT_COLOURS, VERMILION, save, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,7 @@ NUMBERED_CLASSES = 20  # with more classes, cells are too small for a number in 
 FREQUENT = 0.1  # share from which a cell has a number all the same
 FEWEST_TOGETHER = 20  # images below which a pair's observed / expected says little
 RANKED_PAIRS = 12
+NO_CLASS = "none of these"  # counts as the one label of an image without any class
 
 
 def label_distribution(labels: Path, split: Path, title: str, out: Path) -> None:
@@ -29,19 +30,24 @@ def label_distribution(labels: Path, split: Path, title: str, out: Path) -> None
 
     Args:
         labels: a label set's table.
-        split: table that assigns every image of it to train, val or test.
+        split: table that assigns every image of it to train, val or test, or leaves it out.
         title: heading.
         out: figure to write, without suffix.
 
     Raises:
         ThoraxError: an image of the label set is not in the split.
     """
+    positive, parts = _read_positive(labels, split)
+    save(draw_label_distribution(positive[parts != LEFT_OUT], parts[parts != LEFT_OUT], title), out, title)
+
+
+def _read_positive(labels: Path, split: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    """Which images (n, classes) have which class, and the part of each (n,)."""
     table = store.read_table(labels)
     parts = store.read_table(split, ["image_id", "split"]).set_index("image_id")["split"].reindex(table["image_id"])
     if parts.isna().any():
         raise ThoraxError(f"{split} has no part for image {parts.index[parts.isna()][0]!r} of {labels}: remake the split.")
-    positive = table[class_columns(table)] == 1
-    save(draw_label_distribution(positive, parts.to_numpy(), title), out, title)
+    return table[class_columns(table)] == 1, parts.to_numpy()
 
 
 def draw_label_distribution(positive: pd.DataFrame, parts: np.ndarray, title: str) -> "Figure":
@@ -103,6 +109,74 @@ def _draw_class_shares(axes: "Axes", positive: pd.DataFrame, parts: np.ndarray) 
     ratio = images_in_all / mentions
     there, back = (lambda x: np.asarray(x, float) * ratio), (lambda x: np.asarray(x, float) / ratio)
     axes.secondary_xaxis("top", functions=(there, back)).set_xlabel("% of all labels")
+
+
+def label_shares(labels: Path, split: Path, paper: str | None, title: str, out: Path) -> None:
+    """Figure 1 of Dunn Beltran and Alsaghier 2022: the share of each class among all labels, as bars instead of a pie.
+
+    As there, an image without any class counts as one label more. Where the split draws images down, the shares without what it
+    leaves out stand beside those of all images.
+
+    Args:
+        labels: a label set's table.
+        split: table that assigns every image of it to train, val or test, or leaves it out.
+        paper: whose published shares are marked beside those of all images; None for none.
+        title: heading.
+        out: figure to write, without suffix.
+
+    Raises:
+        ThoraxError: an image of the label set is not in the split.
+    """
+    positive, parts = _read_positive(labels, split)
+    published = reference.label_shares(paper) if paper else {}
+    save(draw_label_shares(positive, parts, published, title), out, title)
+
+
+def count_labels(positive: pd.DataFrame) -> pd.Series:
+    """Labels of each class, the most frequent first, then `NO_CLASS`, where an image has none of them."""
+    counts = positive.sum()
+    counts = counts[sorted(counts.index, key=lambda name: (-counts[name], name))]
+    without = int((~positive.any(axis=1)).sum())
+    return pd.concat([counts, pd.Series({NO_CLASS: without})]) if without else counts
+
+
+def draw_label_shares(positive: pd.DataFrame, parts: np.ndarray, published: dict[str, float], title: str) -> "Figure":
+    """Draw the panels of `label_shares`.
+
+    Args:
+        positive: (images, classes) bool.
+        parts: (images,) train, val, test or left_out.
+        published: shares of labels that a paper reports, from 0 to 1, by class.
+        title: heading.
+    """
+    from matplotlib.figure import Figure
+
+    panels = {"all images": positive}
+    if (parts == LEFT_OUT).any():
+        panels["drawn down"] = positive[parts != LEFT_OUT]
+    names = list(count_labels(positive).index)
+    with style():
+        figure = Figure(figsize=(1.6 + 4 * len(panels), 1.5 + 0.22 * len(names)), layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left")
+        grid = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, letter, (name, rows) in zip(grid, "ab", panels.items(), strict=False):
+            counts = count_labels(rows).reindex(names, fill_value=0)
+            shares = 100 * counts / max(counts.sum(), 1)
+            colours = [GREY if label == NO_CLASS else BLUE for label in names]
+            axes.barh(np.arange(len(names)), shares, height=0.75, color=colours)
+            for row, (count, share) in enumerate(zip(counts, shares, strict=True)):
+                text = f"{share:.1f}% ({count:,})"
+                axes.annotate(text, (share, row), (4, 0), textcoords="offset points", va="center", fontsize=8)
+            axes.set_title(f"({letter}) {name}: {len(rows):,} images, {counts.sum():,} labels", fontsize=9)
+            axes.set(xlabel="% of all labels", yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
+            axes.tick_params(axis="y", length=0, labelsize=8)
+        places = [names.index(label) for label in published if label in names]
+        if places:
+            marks = [100 * published[names[place]] for place in places]
+            grid[0].plot(marks, places, "D", color=VERMILION, markersize=4, label="in the paper")
+            figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower left")
+        grid[0].set_xlim(0, 1.45 * max(bar.get_width() for axes in grid for bar in axes.patches))
+    return figure
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,36 @@ def evaluate(
     return pd.DataFrame(rows, columns=METRICS.names)
 
 
+def overall_by_threshold(
+    labels: np.ndarray, probabilities: np.ndarray, thresholds: Sequence[float]
+) -> list[tuple[float, float, float]]:
+    """Return threshold, AUC and F1 over all classes: means over the classes that have one, as class "Global" of `evaluate`.
+
+    Args:
+        labels: (n, k) of 1, 0 and -1 (ignored).
+        probabilities: (n, k).
+        thresholds: of all classes.
+
+    Returns:
+        First a row without threshold and F1 (nan), with the AUC of the probabilities; then for each threshold the AUC and the
+        F1 of the decisions. nan where undefined.
+
+    Raises:
+        ThoraxError: a probability is not a number.
+    """
+    rules = {f"fixed-{threshold:g}": threshold for threshold in thresholds}
+    rows = evaluate(
+        pd.DataFrame(labels), pd.DataFrame(probabilities), np.arange(len(labels)),
+        model="the network", split="test", thresholds=rules, replicates=0,
+    )  # fmt: skip
+    overall = rows[rows["class"] == GLOBAL].set_index(["threshold_rule", "metric"])["value"]
+    first = (np.nan, float(overall[NO_THRESHOLD, "auc"]), np.nan)
+    return [
+        first,
+        *((limit, float(overall[rule, "auc_thresholded"]), float(overall[rule, "f1"])) for rule, limit in rules.items()),
+    ]
+
+
 def _decisions(
     values: np.ndarray, thresholds: Mapping[str, np.typing.ArrayLike], classes: list[str], exclusive: str | None
 ) -> dict[str, np.ndarray]:

@@ -395,3 +395,42 @@ def test_the_notebook_calls_what_there_is(study, tmp_path, monkeypatch):
     assert sheets[0] == sheets[1]
     heights = [figures.pixels(figure, overlays.CONTACT_DPI).shape[0] for figure in values["drawn"]]
     assert cv2.imdecode(np.frombuffer(sheets[0], np.uint8), cv2.IMREAD_COLOR).shape[0] == sum(heights)
+
+
+def epoch_table(epochs: int, thresholds=(0.4, 0.6)) -> pd.DataFrame:
+    rows = []
+    for epoch in range(1, epochs + 1):
+        rows.append((epoch, None, 0.6 + epoch / 100, None))
+        rows += [(epoch, limit, 0.5 + limit * epoch / 100, 0.3 + epoch * limit / 50) for limit in thresholds]
+    return pd.DataFrame(rows, columns=list(catalog.EPOCHS_COLUMNS)).astype(float)
+
+
+def test_epoch_curves_equal_the_tables(tmp_path):
+    frames = {"one": epoch_table(5), "two": epoch_table(3, (0.4, 0.5))}
+    figure = figures.draw_epoch_curves(frames, "title")
+    grid = np.reshape(figure.axes, (2, 2))
+    colours = {}
+    for (above, below), (name, frame) in zip(grid.T, frames.items(), strict=True):
+        assert above.get_title("left") == name
+        whole, *curves, chance = above.lines
+        np.testing.assert_array_equal(whole.get_xydata(), frame[frame["threshold"].isna()][["epoch", "auc"]])
+        assert set(chance.get_ydata()) == {0.5}
+        limits = sorted(frame["threshold"].dropna().unique())
+        assert len(curves) == len(below.lines) == len(limits)
+        for limit, auc_line, f1_line in zip(limits, curves, below.lines, strict=True):
+            mine = frame[frame["threshold"] == limit]
+            np.testing.assert_array_equal(auc_line.get_xydata(), mine[["epoch", "auc"]])
+            np.testing.assert_array_equal(f1_line.get_xydata(), mine[["epoch", "f1"]])
+            assert auc_line.get_color() == f1_line.get_color() == colours.setdefault(limit, auc_line.get_color())
+    assert len(set(colours.values())) == 3
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown == ["of the probabilities", "threshold 0.4", "threshold 0.5", "threshold 0.6"]
+
+
+def test_epoch_curves_are_written_and_a_table_without_epochs_is_named(tmp_path):
+    epoch_table(4).to_csv(tmp_path / "e.csv", index=False)
+    figures.epoch_curves({"one": tmp_path / "e.csv"}, "title", tmp_path / "epochs")
+    assert cv2.imread(str(tmp_path / "epochs.png")).min() == 0
+    epoch_table(0).to_csv(tmp_path / "none.csv", index=False)
+    with pytest.raises(ThoraxError, match=r"none\.csv has no epoch: delete it"):
+        figures.epoch_curves({"one": tmp_path / "none.csv"}, "title", tmp_path / "epochs")

@@ -195,3 +195,46 @@ def test_the_order_of_rows_and_columns_changes_no_byte(labelled, tmp_path):
     for suffix in SUFFIXES:
         for figure in ("bars", "matrix"):
             assert (tmp_path / f"first.{figure}.{suffix}").read_bytes() == (tmp_path / f"second.{figure}.{suffix}").read_bytes()
+
+
+def test_shares_count_an_image_without_a_class_as_one_label(labelled):
+    """Twelve labels and one image without any: 13 in all, by hand."""
+    labels = store.read_table(labelled[0])[CLASSES] == 1
+    figure = label_figures.draw_label_shares(labels, np.full(10, "train"), {"c rare": 0.25, "not here": 0.5}, "title")
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a common", "b rare", "c rare", "none of these"]
+    np.testing.assert_allclose([bar.get_width() for bar in axes.patches], 100 * np.array([8, 2, 2, 1]) / 13)
+    assert [text.get_text() for text in axes.texts] == ["61.5% (8)", "15.4% (2)", "15.4% (2)", "7.7% (1)"]
+    assert axes.get_title("left") == "(a) all images: 10 images, 13 labels"
+    assert axes.lines[0].get_xydata().tolist() == [[25, 2]]
+
+
+def test_shares_before_and_after_a_split_draws_down(labelled, tmp_path, monkeypatch):
+    parts = store.read_table(labelled[1])
+    parts.loc[parts["image_id"] == "i9", "split"] = catalog.LEFT_OUT
+    store.write_table(parts, tmp_path / "drawn.parquet", catalog.SPLITS)
+    drawn = []
+    real = label_figures.draw_label_shares
+    monkeypatch.setattr(label_figures, "draw_label_shares", lambda *a: drawn.append(real(*a)) or drawn[0])
+    label_figures.label_shares(labelled[0], tmp_path / "drawn.parquet", None, "title", tmp_path / "shares")
+    before, after = drawn[0].axes
+    np.testing.assert_allclose([bar.get_width() for bar in before.patches], 100 * np.array([8, 2, 2, 1]) / 13)
+    np.testing.assert_allclose([bar.get_width() for bar in after.patches], 100 * np.array([8, 2, 2, 0]) / 12)
+    assert after.get_title("left") == "(b) drawn down: 9 images, 12 labels"
+    assert all((tmp_path / f"shares.{suffix}").stat().st_size for suffix in SUFFIXES)
+
+
+def test_images_that_are_left_out_are_in_no_distribution(labelled, tmp_path, monkeypatch):
+    parts = store.read_table(labelled[1])
+    parts.loc[parts["image_id"].isin(["i7", "i9"]), "split"] = catalog.LEFT_OUT
+    store.write_table(parts, tmp_path / "drawn.parquet", catalog.SPLITS)
+    drawn = []
+    real = label_figures.draw_label_distribution
+    monkeypatch.setattr(label_figures, "draw_label_distribution", lambda *a: drawn.append(real(*a)) or drawn[0])
+    label_figures.label_distribution(labelled[0], tmp_path / "drawn.parquet", "title", tmp_path / "figure")
+    assert [text.get_text() for text in drawn[0].axes[1].texts] == ["7 (87.5%)", "2 (25.0%)", "2 (25.0%)"]
+
+
+def test_the_papers_label_shares():
+    assert label_figures.reference.label_shares("beltran2022") == {"Hernia": 0.002, "Infiltration": 0.141}
+    assert label_figures.reference.label_shares("liz2022") == {}

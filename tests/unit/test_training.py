@@ -497,3 +497,88 @@ def test_settings_must_fit_the_intensities(trained, tmp_path, raw, changes, sent
     outputs = {"model_out": tmp_path / "m.keras", "history_out": tmp_path / "m.csv", "work": tmp_path / "work"}
     with pytest.raises(ThoraxError, match=sentence):
         train(Training(**{**SETTINGS, **changes}), **images, weights=None, **outputs)
+
+
+def test_test_images_are_evaluated_after_every_epoch_and_decide_nothing(trained, tmp_path):
+    """The kept epoch's rows are what the metrics of the predictions say; history and weights are those without the setting."""
+    from thorax.metrics import make_metrics
+    from thorax.predict import predict
+    from thorax.runtime import load_network
+    from thorax.training import train
+
+    folder, problem = trained
+    settings = Training(**{**SETTINGS, "test_every_epoch": [0.4, 0.5, 0.75]})
+    outputs = {"model_out": tmp_path / "m.keras", "history_out": tmp_path / "m.csv", "work": tmp_path / "work"}
+    with pytest.raises(
+        ThoraxError, match="test_every_epoch has thresholds, and no file is named for the results: give --epochs"
+    ):
+        train(settings, **problem, weights=None, **outputs)
+    train(settings, **problem, weights=None, **outputs, epochs_out=tmp_path / "e.csv")
+    assert (tmp_path / "m.csv").read_bytes() == (folder / "m.csv").read_bytes()
+    networks = [load_network(path / "m.keras") for path in (tmp_path, folder)]
+    for a, b in zip(*(network.get_weights() for network in networks), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+    tested = pd.read_csv(tmp_path / "e.csv")
+    assert list(tested.columns) == list(catalog.EPOCHS_COLUMNS)
+    assert tested["epoch"].tolist() == [epoch for epoch in (1, 2, 3, 4) for _ in range(4)]
+    assert tested["threshold"].fillna(-1).tolist() == [-1, 0.4, 0.5, 0.75] * 4
+    best = int(pd.read_csv(tmp_path / "m.csv").set_index("epoch")["val_loss"].idxmin())
+    kept = tested[tested["epoch"] == best].set_index("threshold")
+    store.read_table(problem["split"]).query("split == 'test'").head(2).to_parquet(tmp_path / "cases.parquet", index=False)
+    predict(
+        tmp_path / "m.keras",
+        **problem,
+        cases=tmp_path / "cases.parquet",
+        out=tmp_path / "p.parquet",
+        heatmaps_out=tmp_path / "h.npy",
+    )
+    make_metrics(
+        problem["labels"], problem["split"], {"m": tmp_path / "p.parquet"}, {}, tmp_path / "metrics.parquet", tmp_path / "s.json",
+        0, 0, ["fixed-0.4", "fixed-0.5", "fixed-0.75"],
+    )  # fmt: skip
+    rows = store.read_table(tmp_path / "metrics.parquet").query("split == 'test' and `class` == 'Global'")
+    measured = rows.set_index(["threshold_rule", "metric"])["value"]
+    for limit in (0.4, 0.5, 0.75):
+        assert kept.loc[limit, "auc"] == pytest.approx(measured[f"fixed-{limit:g}", "auc_thresholded"], abs=1e-5)
+        assert kept.loc[limit, "f1"] == pytest.approx(measured[f"fixed-{limit:g}", "f1"], abs=1e-5)
+    probabilities = tested[tested["threshold"].isna()]
+    assert probabilities.loc[probabilities["epoch"] == best, "auc"].item() == pytest.approx(measured["none", "auc"], abs=1e-5)
+    assert probabilities["f1"].isna().all()
+
+
+def test_without_thresholds_the_test_images_are_not_read_and_the_table_is_empty(trained, tmp_path, monkeypatch):
+    from thorax import training
+
+    _, problem = trained
+    read = []
+    real = training.load_part
+    monkeypatch.setattr(training, "load_part", lambda *arguments: read.append(arguments[-1]) or real(*arguments))
+    outputs = {"model_out": tmp_path / "m.keras", "history_out": tmp_path / "m.csv", "work": tmp_path / "work"}
+    settings = Training(**{**SETTINGS, "epochs": 1})
+    training.train(settings, **problem, weights=None, **outputs, epochs_out=tmp_path / "e.csv")
+    assert read == ["train", "val"]
+    assert (tmp_path / "e.csv").read_text() == "epoch,threshold,auc,f1\n"
+
+
+def test_trainings_without_thresholds_find_the_states_of_before_the_setting(trained, tmp_path, monkeypatch):
+    from thorax import training
+
+    _, problem = trained
+    keyed = []
+    real = training.digest
+    monkeypatch.setattr(training, "digest", lambda decides, files: keyed.append(decides["settings"]) or real(decides, files))
+    monkeypatch.setattr(training.Fit, "run", lambda fit: 1 / 0)  # only the key is looked at
+    outputs = {"model_out": tmp_path / "m.keras", "history_out": tmp_path / "m.csv", "work": tmp_path / "work"}
+    for thresholds in ([], [0.5]):
+        with pytest.raises(ZeroDivisionError):
+            training.train(
+                Training(**{**SETTINGS, "test_every_epoch": thresholds}),
+                **problem,
+                weights=None,
+                **outputs,
+                epochs_out=tmp_path / "e",
+            )
+    without, with_thresholds = keyed
+    assert "test_every_epoch" not in without
+    assert with_thresholds == {**without, "test_every_epoch": [0.5]}

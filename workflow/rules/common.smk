@@ -302,3 +302,19 @@ def cascade_results():
         files += expand("results/thresholds/{cascade}/{model}.parquet", cascade=name, model=block.models)
         files.append(f"results/metrics/{name}.parquet")
     return files
+
+
+def tested_members(experiment):
+    """The members whose test images are evaluated after every epoch."""
+    block = study.experiments[experiment]
+    return [name for name in block.members if block.member(name).test_every_epoch]
+
+
+def epochs_figures():
+    return [f"results/figures/{name}/epochs.html" for name in study.run if tested_members(name)]
+
+
+def shares_figures():
+    """Of the experiments whose label set keeps images without a class, which label distributions do not count as a label."""
+    keeping = [name for name in study.run if study.label_sets[study.experiments[name].label_set].without_class != "drop"]
+    return [f"results/figures/{name}/shares.html" for name in keeping]

@@ -98,6 +98,11 @@ def exclusive_option(wildcards):
     return f"--exclusive {shlex.quote(exclusive)}" if exclusive else ""
 
 
+def paper_option(wildcards):
+    paper = study.experiments[wildcards.experiment].paper
+    return f"--paper {shlex.quote(paper)}" if paper else ""
+
+
 def ablations():
     """The ablations whose experiments are all run."""
     return {name: block for name, block in study.ablations.items() if set(block.experiments) <= set(study.run)}

@@ -544,6 +544,74 @@ rule figure_classes:
         " {params.lungs} --title {params.title:q} --out {params.stem} > {log} 2>&1"
 
 
+rule figure_epochs:
+    input:
+        epochs=lambda wildcards: expand(
+            "results/epochs/{experiment}/{member}.csv",
+            experiment=wildcards.experiment,
+            member=tested_members(wildcards.experiment),
+        ),
+    output:
+        page=report(
+            "results/figures/{experiment}/epochs.html",
+            caption="../report/epochs.rst",
+            category="2. Results",
+            subcategory="{experiment}",
+            labels={"content": "test AUC and F1 by epoch"},
+        ),
+        png="results/figures/{experiment}/epochs.png",
+        svg="results/figures/{experiment}/epochs.svg",
+    log:
+        "logs/figure_epochs/{experiment}.log",
+    benchmark:
+        "benchmarks/figure_epochs/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("figure-epochs"),
+        epochs=lambda wildcards: [
+            f"{member}=results/epochs/{wildcards.experiment}/{member}.csv" for member in tested_members(wildcards.experiment)
+        ],
+        title=lambda wildcards: study.experiments[wildcards.experiment].title,
+        stem=lambda wildcards, output: Path(output.png).with_suffix(""),
+    message:
+        "Drawing the test results of {wildcards.experiment} by epoch"
+    shell:
+        "thorax figure-epochs --epochs {params.epochs} --title {params.title:q} --out {params.stem} > {log} 2>&1"
+
+
+rule figure_shares:
+    input:
+        labels=lambda wildcards: training_data(wildcards)["labels"],
+        split=lambda wildcards: training_data(wildcards)["split"],
+    output:
+        page=report(
+            "results/figures/{experiment}/shares.html",
+            caption="../report/shares.rst",
+            category="2. Results",
+            subcategory="{experiment}",
+            labels={"content": "share of each class"},
+        ),
+        png="results/figures/{experiment}/shares.png",
+        svg="results/figures/{experiment}/shares.svg",
+    log:
+        "logs/figure_shares/{experiment}.log",
+    benchmark:
+        "benchmarks/figure_shares/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("figure-shares"),
+        title=lambda wildcards: study.experiments[wildcards.experiment].title,
+        paper=paper_option,
+        stem=lambda wildcards, output: Path(output.png).with_suffix(""),
+    message:
+        "Drawing the share of each class of {wildcards.experiment}"
+    shell:
+        "thorax figure-shares --labels {input.labels} --split {input.split} {params.paper} --title {params.title:q}"
+        " --out {params.stem} > {log} 2>&1"
+
+
 rule heatmaps:
     input:
         unpack(heatmap_inputs),

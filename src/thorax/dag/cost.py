@@ -38,7 +38,7 @@ PHASES = {
     "report": (
         "tables", "threshold_tables", "beside", "ablation", "side_by_side", "cascade_tables", "cross_table", "summary", "screening",
         "classes_page", "quality_page", "figure_labels", "figure_cooccurrence", "figure_cooccurrence_of_paper", "figure_terms",
-        "figure_lungs", "figure_training", "figure_roc", "figure_classes", "figure_cross", "heatmaps",
+        "figure_lungs", "figure_training", "figure_roc", "figure_classes", "figure_cross", "figure_epochs", "figure_shares", "heatmaps",
     ),
 }  # fmt: skip
 
@@ -222,7 +222,8 @@ def _price_network(
     pixels = (experiment.size / network["size"]) ** 2 * experiment.views  # each view has a backbone
     classes = sizes.label_set(experiment.label_set).classes
     if job.rule == "train":
-        epoch = parts["train"] / network["train"] + parts["val"] / network["predict"]
+        watched = parts["val"] + (parts["test"] if settings.test_every_epoch else 0.0)
+        epoch = parts["train"] / network["train"] + watched / network["predict"]
         seconds = network["train_start"] + settings.epochs * epoch * pixels
         logits = 4 * (settings.dense_units + 1) * (classes - network["classes"])
         size["models"] += network["bytes"] * experiment.views + logits
@@ -272,6 +273,8 @@ def _notes(jobs: Iterable[Priced], sizes: Sizes) -> list[str]:
         notes.append("the time to open the originals, whose size is not known before they are opened")
     if any(settings.sampling == "over" for settings in sizes.trainings.values()):
         notes.append("images that over-sampling repeats")
+    if any(settings.draw_down for settings in sizes.splits.values()):
+        notes.append("that splits draw images without a class down, before they are made")
     return notes
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from thorax import audit, config, datasets, labels, pairs, phantom, store
+from thorax.catalog import SPLIT_NAMES
 from thorax.dag.jobs import Job
 from thorax.errors import ThoraxError
 from thorax.phantom.archive import MASKED_PATIENTS
@@ -108,7 +109,8 @@ class Sizes:
         if table.is_file() and labelled.is_file():
             split = store.read_table(table, ["image_id", "split"])
             known = split["image_id"].isin(store.read_table(labelled, ["image_id"])["image_id"])
-            return {part: float(count) for part, count in split.loc[known, "split"].value_counts().items()}
+            counts = split.loc[known, "split"].value_counts()
+            return {part: float(counts[part]) for part in SPLIT_NAMES if part in counts}
         images, settings = self.label_set(experiment.label_set).images, self.splits[experiment.split]
         shares = {"train": settings.train, "val": settings.val, "test": settings.test}
         if settings.official and self.datasets[experiment.dataset].archive == "nih":
@@ -427,6 +429,8 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "figure_roc": (_cells, _cells),
     "figure_classes": (_maps, _maps),
     "figure_cross": (_nothing, _nothing),
+    "figure_epochs": (_nothing, _nothing),
+    "figure_shares": (_cells, _nothing),
     "heatmaps": (_maps, _maps),
 }
 FETCHES = ("weights", "download_archive", "download_pairs")  # their time is that of the network
