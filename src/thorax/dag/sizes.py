@@ -152,7 +152,7 @@ class Sizes:
     @cached_property
     def experiments(self) -> dict[str, Experiment]:
         sizes = {name: block.size for name, block in self._settings("images", "image_set", config.ImageSet).items()}
-        found = {}
+        found: dict[str, Experiment] = {}
         for job in self.jobs:
             if job.rule in ("train", "baseline", "predict"):
                 (label_set,), (split,) = _named(job.inputs, "label_set"), _named(job.inputs, "split")
