@@ -46,7 +46,9 @@ def configuration(patients: int, cases: int, epochs: int) -> dict[str, Any]:
             }
         },
         "label_sets": {
-            name: {"dataset": "synthetic", "grouping": name, "min_images": 12, "min_patients": 6}
+            name: {
+                "dataset": "synthetic", "grouping": name, "min_images": 12, "min_patients": 6, "without_class": "keep_labelled",
+            }
             for name in ("specific", "general")
         },
         "splits": {"all": {"label_sets": ["specific", "general"]}},
@@ -56,7 +58,7 @@ def configuration(patients: int, cases: int, epochs: int) -> dict[str, Any]:
         "experiments": {
             "rates": {
                 "title": "what a job costs", "label_set": "specific", "split": "all", "image_set": "32-lungs",
-                "training": {"backbone": "cnn", "weights": "none", "freeze": 0.0, "epochs": 2},
+                "training": {"backbone": "cnn", "weights": "none", "freeze": 0.0, "epochs": 2, "test_every_epoch": [0.5]},
                 "members": members, "cases": cases,
                 "ensembles": {name: {"rule": name, "members": list(members)} for name in ("ptc_mode", "ptc_lw", "ctp")},
             }

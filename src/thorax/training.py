@@ -116,7 +116,10 @@ def train(
     checks.memory(settings.backbone)
     checks.disk(network.model, work, model_out)
     unused = set() if settings.test_every_epoch else {"test_every_epoch"}  # trainings without it go on from their old states
-    decides = {"settings": settings.model_dump(mode="json", exclude=unused), "program": [thorax.__version__, *runtime.versions()]}
+    decides = {
+        "settings": settings.model_dump(mode="json", exclude=unused),
+        "program": [thorax.__version__, *runtime.versions()],
+    }
     key = digest(decides, [labels, split, ingested, *images, *([weights] if weights else [])])
     states = States(work / f"{model_out.stem}-{key}")
     with (

@@ -470,7 +470,9 @@ def test_test_images_are_evaluated_after_every_epoch_and_decide_nothing(trained,
     folder, problem = trained
     settings = Training(**{**SETTINGS, "test_every_epoch": [0.4, 0.5, 0.75]})
     outputs = {"model_out": tmp_path / "m.keras", "history_out": tmp_path / "m.csv", "work": tmp_path / "work"}
-    with pytest.raises(ThoraxError, match="test_every_epoch has thresholds, and no file is named for the results: give --epochs"):
+    with pytest.raises(
+        ThoraxError, match="test_every_epoch has thresholds, and no file is named for the results: give --epochs"
+    ):
         train(settings, **problem, weights=None, **outputs)
     train(settings, **problem, weights=None, **outputs, epochs_out=tmp_path / "e.csv")
     assert (tmp_path / "m.csv").read_bytes() == (folder / "m.csv").read_bytes()
@@ -532,7 +534,11 @@ def test_trainings_without_thresholds_find_the_states_of_before_the_setting(trai
     for thresholds in ([], [0.5]):
         with pytest.raises(ZeroDivisionError):
             training.train(
-                Training(**{**SETTINGS, "test_every_epoch": thresholds}), **problem, weights=None, **outputs, epochs_out=tmp_path / "e"
+                Training(**{**SETTINGS, "test_every_epoch": thresholds}),
+                **problem,
+                weights=None,
+                **outputs,
+                epochs_out=tmp_path / "e",
             )
     without, with_thresholds = keyed
     assert "test_every_epoch" not in without
