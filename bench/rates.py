@@ -38,7 +38,7 @@ FOLDERS = {  # where a rule's benchmark file lies, if not in a folder of its nam
 def configuration(patients: int, cases: int, epochs: int) -> dict[str, Any]:
     """A study with every rule of the workflow in it, on a synthetic archive."""
     members = {"first": {"seed": 1}, "second": {"seed": 2}, "third": {"seed": 3}}
-    counts = {"dataset": "synthetic", "min_images": 12, "min_patients": 6}
+    counts = {"dataset": "synthetic", "min_images": 12, "min_patients": 6, "without_class": "keep_labelled"}
     training = {"backbone": "cnn", "weights": "none", "freeze": 0.0, "epochs": 2}
     step = {"split": "all", "image_set": "32-lungs", "training": training, "members": {"first": {}}, "cases": cases}
     return {
@@ -66,7 +66,7 @@ def configuration(patients: int, cases: int, epochs: int) -> dict[str, Any]:
         "experiments": {
             "rates": {
                 "title": "what a job costs", "label_set": "specific", "split": "all", "image_set": "32-lungs",
-                "training": training,
+                "training": {**training, "test_every_epoch": [0.5]},
                 "members": members, "cases": cases, "cooccurrence": ["normal", "cardiomegaly"],
                 "ensembles": {name: {"rule": name, "members": list(members)} for name in ("ptc_mode", "ptc_lw", "ctp")},
             },

@@ -147,6 +147,18 @@ def test_asking_about_another_archive_is_asking_about_its_test_images(empty):
     assert sum(name.startswith("predict-elsewhere-") for name in found) == 6
 
 
+def test_test_images_after_every_epoch_are_predicted_as_often(paper, empty):
+    found = cost.estimate(without(paper, train={"test_every_epoch": [0.4, 0.5]}), rates(), 8)
+    training = next(priced for priced in found.jobs if priced.job.name == "train-liz2022-specific-Xception")
+    assert training.seconds == pytest.approx(100 + 350 * (0.7 * 85_367 / 10 + 0.3 * 85_367 / 40))
+
+
+def test_before_a_split_is_made_nothing_is_drawn_down(paper, empty):
+    note = "that splits draw images without a class down, before they are made"
+    assert note not in cost.estimate(paper, rates(), 8).notes
+    assert note in cost.estimate(without(paper, split={"draw_down": {"train": 1, "test": 1}}), rates(), 8).notes
+
+
 def test_stored_intensities_take_two_bytes(paper):
     job = next(job for job in paper if job.rule == "images" and job.wildcards["image_set"] == "224-lungs")
     known = SimpleNamespace(archive=lambda name: SimpleNamespace(images=800), datasets={"padchest": SimpleNamespace(shards=8)})
@@ -233,13 +245,16 @@ def test_results_of_an_earlier_run_are_believed(paper, empty):
     ingested = {"image_id": ["a", "b", "c"], "ok": [True, True, False], "reason": [None, None, "missing"], "rows": [1000, 3000, 0],
                 "columns": [1000, 1000, 0], "channels": 1, "bits": 8, "low": 0, "high": 255, "shard": 0, "row": 0}  # fmt: skip
     store.write_table(pd.DataFrame(ingested), "results/ingested/padchest.parquet", catalog.INGESTED)
-    labels = pd.DataFrame({"image_id": ["a", "b"], "patient_id": ["1", "2"], "normal": [1, 0], "nodule": [0, 1]})
+    labels = pd.DataFrame(
+        {"image_id": ["a", "b", "c"], "patient_id": ["1", "2", "3"], "normal": [1, 0, 0], "nodule": [0, 1, 0]}
+    )
     store.write_table(labels, "results/labels/padchest-specific.parquet", catalog.labels_schema(["normal", "nodule"]))
-    split = pd.DataFrame({"image_id": ["a", "b", "x"], "patient_id": ["1", "2", "3"], "split": ["train", "test", "val"]})
+    ids = ["a", "b", "c", "x"]
+    split = pd.DataFrame({"image_id": ids, "patient_id": ids, "split": ["train", "test", "left_out", "val"]})
     store.write_table(split, "results/splits/padchest-pa.parquet", catalog.SPLITS)
     known = sizes.Sizes(paper)
     assert (known.archive("padchest").images, known.archive("padchest").megapixels) == (2, 2.0)
-    assert (known.label_set("padchest-specific").images, known.label_set("padchest-specific").classes) == (2, 2)
+    assert (known.label_set("padchest-specific").images, known.label_set("padchest-specific").classes) == (3, 2)
     assert known.parts(known.experiments["liz2022-specific"]) == {"train": 1, "test": 1}
 
 
