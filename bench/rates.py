@@ -38,30 +38,43 @@ FOLDERS = {  # where a rule's benchmark file lies, if not in a folder of its nam
 def configuration(patients: int, cases: int, epochs: int) -> dict[str, Any]:
     """A study with every rule of the workflow in it, on a synthetic archive."""
     members = {"first": {"seed": 1}, "second": {"seed": 2}, "third": {"seed": 3}}
+    made = {"archive": "padchest", "root": "data/synthetic", "phantom": {"patients": patients, "height": 256, "seed": 3}}
+    training = {"backbone": "cnn", "weights": "none", "freeze": 0.0, "epochs": 2}
+    studies = {
+        "title": "two views", "label_set": "studies", "split": "studies", "image_set": "32", "training": training,
+        "members": {"first": {"seed": 1}}, "cases": cases,
+    }  # fmt: skip
     return {
         "datasets": {
-            "synthetic": {
-                "archive": "padchest", "root": "data/synthetic", "shards": 2,
-                "phantom": {"patients": patients, "height": 256, "seed": 3},
-            }
+            "synthetic": {**made, "shards": 2},
+            "lateral": {**made, "views": ["L"], "shards": 2},
         },
         "label_sets": {
-            name: {"dataset": "synthetic", "grouping": name, "min_images": 12, "min_patients": 6}
-            for name in ("specific", "general")
+            **{
+                name: {"dataset": "synthetic", "grouping": name, "min_images": 12, "min_patients": 6}
+                for name in ("specific", "general")
+            },
+            "studies": {"dataset": "synthetic", "second": "lateral", "min_images": 8, "min_patients": 4},
         },
-        "splits": {"all": {"label_sets": ["specific", "general"]}},
+        "splits": {"all": {"label_sets": ["specific", "general"]}, "studies": {"label_sets": ["studies"]}},
         "audit": {"compare": {"specific": "all"}},
         "segmenters": {"lungs": {"pairs": "data/synthetic/lung_masks", "epochs": epochs}},
-        "image_sets": {"32-lungs": {"dataset": "synthetic", "size": 32, "crop": "lungs", "segmenter": "lungs"}},
+        "image_sets": {
+            "32-lungs": {"dataset": "synthetic", "size": 32, "crop": "lungs", "segmenter": "lungs"},
+            "32": {"dataset": "synthetic", "size": 32},
+            "32-lateral": {"dataset": "lateral", "size": 32},
+        },
         "experiments": {
             "rates": {
                 "title": "what a job costs", "label_set": "specific", "split": "all", "image_set": "32-lungs",
-                "training": {"backbone": "cnn", "weights": "none", "freeze": 0.0, "epochs": 2},
-                "members": members, "cases": cases,
+                "training": training, "members": members, "cases": cases,
                 "ensembles": {name: {"rule": name, "members": list(members)} for name in ("ptc_mode", "ptc_lw", "ctp")},
-            }
+            },
+            "alone": studies,
+            "both": {**studies, "second_image_set": "32-lateral"},
         },
-        "run": ["rates"],
+        "comparisons": {"views": {"title": "views", "experiments": {"alone": ["first"], "both": ["first"]}}},
+        "run": ["rates", "alone", "both"],
     }  # fmt: skip
 
 

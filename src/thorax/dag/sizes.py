@@ -139,6 +139,12 @@ class Sizes:
         return {**found, **self._settings("labels", "label_set", config.LabelSet)}
 
     @cached_property
+    def second_views(self) -> dict[str, list[str]]:
+        """By label set, the views of its studies' second images."""
+        labelled = [job for job in self.jobs if job.rule in ("labels", "audit_labels")]
+        return {job.wildcards["label_set"]: list(job.params["second_views"]) for job in labelled}
+
+    @cached_property
     def trainings(self) -> dict[tuple[str, str], config.Training]:
         """By experiment and member."""
         return {
@@ -220,7 +226,7 @@ class Sizes:
         settings = self.label_sets[name]
         if self._has_catalog(settings.dataset):
             archive, catalog = self.datasets[settings.dataset].archive, self._catalog(settings.dataset)
-            second = pairs.Partners(self.datasets[settings.second].views) if settings.second else None
+            second = pairs.Partners(self.second_views[name]) if settings.second else None
             made = labels.build(settings, archive, catalog, name=name, second=second)
             return Labels(float(len(made.frame)), len(made.classes), "its catalog")
         published = _published(name)
@@ -237,7 +243,7 @@ class Sizes:
             )
         images = counted.reindex(settings.views).sum()
         if settings.second:  # each study has one image of either data set
-            images = min(images, counted.reindex(self.datasets[settings.second].views).sum())
+            images = min(images, counted.reindex(self.second_views[name]).sum())
         return Labels(float(images), int(counted["(labels)"]), "at most, from published counts")
 
     def _has_catalog(self, name: str) -> bool:
