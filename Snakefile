@@ -18,7 +18,10 @@ include: "workflow/rules/labels.smk"
 include: "workflow/rules/preprocess.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/ensemble.smk"
+include: "workflow/rules/cross.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/cascade.smk"
+include: "workflow/rules/views.smk"
 include: "workflow/rules/audit.smk"
 
 
@@ -31,7 +34,11 @@ rule all:
         shares_figures(),
         expand("results/figures/{experiment}/training.html", experiment=study.run),
         epochs_figures(),
-        expand("results/figures/{experiment}/heatmaps.html", experiment=study.run),
+        expand("results/figures/{experiment}/{figure}.html", experiment=study.run, figure=["roc", "classes", "heatmaps"]),
+        papers_cooccurrence(),
+        cascade_results(),
+        side_by_side_pages(),
+        cross_pages(),
         audit_pages(),
         steps(),
 

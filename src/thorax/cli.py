@@ -119,7 +119,23 @@ def _merge_ingested(a: Arguments) -> None:
 def _labels(a: Arguments) -> None:
     from thorax import labels
 
-    labels.make_label_set(_settings(a, config.LabelSet), a.archive, a.catalog, a.ingested, a.out, a.report)
+    labels.make_label_set(
+        _settings(a, config.LabelSet),
+        a.archive,
+        a.catalog,
+        a.ingested,
+        a.out,
+        a.report,
+        a.second_views,
+        a.second_ingested,
+        a.general,
+    )
+
+
+def _pairs_of_views(a: Arguments) -> None:
+    from thorax import pairs
+
+    pairs.make_pairs(a.labels, a.catalog, a.second_views, a.second_ingested, a.out)
 
 
 def _split(a: Arguments) -> None:
@@ -179,8 +195,17 @@ def _train(a: Arguments) -> None:
 
     training.train(
         _settings(a, config.Training), a.labels, a.split, a.ingested, a.images, a.weights, a.out, a.history, a.work, a.threads,
-        a.epochs,
+        _second_view(a), a.epochs,
     )  # fmt: skip
+
+
+def _second_view(a: Arguments) -> Any:
+    from thorax.batches import SecondView
+
+    given = [value for value in (a.pairs, a.second_ingested, a.second_images) if value]
+    if len(given) not in (0, 3):
+        raise ThoraxError("--pairs, --second-ingested and --second-images go together: give all three, or none for one view.")
+    return SecondView(a.pairs, a.second_ingested, a.second_images) if given else None
 
 
 def _cases(a: Arguments) -> None:
@@ -193,8 +218,15 @@ def _predict(a: Arguments) -> None:
     from thorax import predict
 
     predict.predict(
-        a.model, a.labels, a.split, a.ingested, a.images, a.cases, a.out, a.heatmaps, a.attention, threads=a.threads
-    )
+        a.model, a.labels, a.split, a.ingested, a.images, a.cases, a.out, a.heatmaps, a.attention, threads=a.threads,
+        second=_second_view(a),
+    )  # fmt: skip
+
+
+def _predict_elsewhere(a: Arguments) -> None:
+    from thorax import predict
+
+    predict.predict_elsewhere(a.model, a.classes, a.labels, a.split, a.ingested, a.images, a.out, threads=a.threads)
 
 
 def _baseline(a: Arguments) -> None:
@@ -207,6 +239,13 @@ def _ensemble(a: Arguments) -> None:
     from thorax import ensemble
 
     ensemble.make_ensemble(_settings(a, config.Ensemble), a.predictions, a.out, a.labels, a.split)
+
+
+def _cascade(a: Arguments) -> None:
+    from thorax import cascade
+
+    settings = _settings(a, config.LabelSet)
+    cascade.make_cascade(settings, a.archive, a.general, a.inside, a.logits, a.classes, a.labels, a.split, a.out)
 
 
 def _metrics(a: Arguments) -> None:
@@ -249,6 +288,29 @@ def _ablation(a: Arguments) -> None:
 
     columns = _settings(a, config.AblationColumns)
     comparison.make_ablation(a.title, a.data, columns, _named(a.metrics), a.members, a.ensembles, a.out)
+
+
+def _side_by_side(a: Arguments) -> None:
+    from thorax import side_by_side
+
+    side_by_side.make_side_by_side(a.title, a.data, a.labels, a.split, _named(a.metrics), a.columns, a.out, a.rule)
+
+
+def _cross_table(a: Arguments) -> None:
+    from thorax import cross
+
+    archives = {name: str(archive) for name, archive in _named(a.archives).items()}
+    cross.make_cross(
+        _settings(a, config.CrossEvaluation), a.data, archives, _named(a.labels), _named(a.splits), _named(a.predictions),
+        _named(a.ensembles), a.out, a.replicates,
+    )  # fmt: skip
+
+
+def _figure_cross(a: Arguments) -> None:
+    from thorax import cross
+
+    archives = {name: str(archive) for name, archive in _named(a.archives).items()}
+    cross.make_cross_figure(a.matrix, archives, a.title, a.out)
 
 
 def _summary(a: Arguments) -> None:
@@ -315,6 +377,21 @@ def _figure_lungs(a: Arguments) -> None:
     from thorax import figures
 
     figures.make_lungs_figure(a.catalog, a.ingested, a.arrays, a.lungs, a.masks, a.images, a.seed, a.out)
+
+
+def _figure_roc(a: Arguments) -> None:
+    from thorax import roc
+
+    roc.roc_curves(a.labels, a.split, a.scores, a.logits, a.model, a.title, a.data, a.out)
+
+
+def _figure_classes(a: Arguments) -> None:
+    from thorax import figures, overlays
+
+    cases = overlays.load_cases(
+        a.cases, _named(a.heatmaps), _named(a.predictions), a.ensemble, a.labels, a.boxes, a.ingested, a.arrays, a.lungs
+    )
+    figures.save(overlays.classes_figure(cases, a.title), a.out, a.title)
 
 
 def _dvc(a: Arguments) -> None:
@@ -424,7 +501,15 @@ def _parser() -> argparse.ArgumentParser:
         "labels", _labels, "group, count and select the classes of a label set",
         settings, archive, catalog,
         _path("--ingested", "table of ingested images; without it every image counts", required=False),
+        ("--second-views", {"nargs": "+", "default": [], "metavar": "VIEW", "help": "of a label set of studies: their second views"}),
+        _path("--second-ingested", "table of the images of these views; without it every one counts", required=False),
+        _path("--general", "label set that `inside` names", required=False),
         _path("--out", "label set to write"), _path("--report", "CSV of classes kept and dropped, to write"),
+    )  # fmt: skip
+    verb(
+        "pairs", _pairs_of_views, "name the image of another view that each labelled image is seen together with",
+        labels, catalog, ("--second-views", {"nargs": "+", "required": True, "metavar": "VIEW", "help": "the other views"}),
+        _path("--second-ingested", "table of the images of these views"), _path("--out", "table to write"),
     )  # fmt: skip
     verb(
         "split", _split, "assign patients to train, val and test, stratified over all classes",
@@ -464,9 +549,14 @@ def _parser() -> argparse.ArgumentParser:
         settings, _path("--array", "the shard's packed images"), ingested, shard,
         _path("--lungs", "the shard's table of crop boxes", required=False), _path("--out", "training images to write"),
     )  # fmt: skip
+    second = (
+        _path("--pairs", "of networks of two views, the second image of each", required=False),
+        _path("--second-ingested", "table of the second images", required=False),
+        _paths("--second-images", "packed training images of the second view, all shards in order", required=False),
+    )
     verb(
         "train", _train, "train one network",
-        settings, labels, split, ingested, images, _path("--weights", "file with ImageNet weights", required=False),
+        settings, labels, split, ingested, images, *second, _path("--weights", "file with ImageNet weights", required=False),
         _path("--out", "network to write"), _path("--history", "CSV to write"),
         _path("--epochs", "CSV of the test images after every epoch, to write; needed for test_every_epoch", required=False),
         ("--work", {"type": Path, "default": Path("work"), "metavar": "PATH", "help": "folder of resume states (default work)"}),
@@ -479,9 +569,15 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verb(
         "predict", _predict, "logits of validation and test images, and heatmaps of the cases",
-        _path("--model", "network"), labels, split, ingested, images, _path("--cases", "table of cases"),
+        _path("--model", "network"), labels, split, ingested, images, *second, _path("--cases", "table of cases"),
         _path("--out", "predictions to write"), _path("--heatmaps", "maps to write"),
         _path("--attention", "weights of the positions to write; for head: attention", required=False), threads,
+    )  # fmt: skip
+    verb(
+        "predict-elsewhere", _predict_elsewhere, "logits of another experiment's test images",
+        _path("--model", "network"), _path("--classes", "label set that it was trained on"),
+        _path("--labels", "label set whose test images are asked about"), split, ingested, images,
+        _path("--out", "predictions to write"), threads,
     )  # fmt: skip
     verb(
         "baseline", _baseline, "logistic regression on principal components of 32 x 32 pixels",
@@ -493,23 +589,39 @@ def _parser() -> argparse.ArgumentParser:
         _path("--labels", "label set; for rules that learn from validation images", required=False),
         _path("--split", "split; for rules that learn from validation images", required=False), _path("--out", "table to write"),
     )  # fmt: skip
+    scores = (
+        _path("--scores", "predictions or ensemble"),
+        ("--logits", {"action": "store_true", "help": "the scores are logits, as a network's predictions are"}),
+    )
+    verb(
+        "cascade", _cascade, "multiply the probabilities of general classes by those of specific ones inside them",
+        settings, archive, _path("--general", "predictions or ensemble of the general classes"),
+        _path("--inside", "the same of the classes inside them"),
+        ("--logits", {"action": "store_true", "help": "both are logits, as a network's predictions are"}),
+        _path("--classes", "CSV of the classes that were kept and dropped inside"), labels, split, _path("--out", "table to write"),
+    )  # fmt: skip
     verb(
         "thresholds", _thresholds, "choose one model's threshold for each class on the validation images",
-        labels, split, _path("--scores", "predictions or ensemble"),
-        ("--logits", {"action": "store_true", "help": "the scores are logits, as a network's predictions are"}), rules,
+        labels, split, *scores, rules,
         _path("--out", "table to write"),
+    )  # fmt: skip
+    replicates = (
+        "--replicates", {"type": _at_least(1), "default": 1000, "help": "of the bootstrap over patients (default 1000)"}
     )  # fmt: skip
     verb(
         "metrics", _metrics, "AUC, F1, Hamming loss, accuracy and loss with intervals",
-        labels, split, _pairs("--predictions", "members"), _pairs("--ensembles", "ensembles", required=False), rules, thresholds,
+        labels, split, _pairs("--predictions", "members", required=False), _pairs("--ensembles", "ensembles", required=False), rules, thresholds,
         exclusive,
-        ("--replicates", {"type": _at_least(1), "default": 1000, "help": "of the bootstrap over patients (default 1000)"}), seed,
+        replicates, seed,
         _path("--out", "table to write"), _path("--summary", "JSON of the metrics over all classes, to write"),
     )  # fmt: skip
+    rule = (
+        "--rule",
+        {"type": _rule, "default": "fixed-0.5", "help": "threshold rule of F1 and Hamming loss (default fixed-0.5)"},
+    )
     verb(
         "tables", _tables, "the paper's per-class and global tables",
-        title, data, _path("--metrics", "metrics table"), labels, split, *models,
-        ("--rule", {"type": _rule, "default": "fixed-0.5", "help": "threshold rule of F1 and Hamming loss (default fixed-0.5)"}),
+        title, data, _path("--metrics", "metrics table"), labels, split, *models, rule,
         _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
@@ -526,6 +638,21 @@ def _parser() -> argparse.ArgumentParser:
     verb(
         "ablation", _ablation, "variants of one experiment side by side, each beside its paper's numbers (Tables 5, 7 and 9)",
         settings, title, data, _pairs("--metrics", "experiments"), members, ensembles, _path("--out", "folder to write to"),
+    )  # fmt: skip
+    archives = ("--archives", {"nargs": "+", "required": True, "metavar": "NAME=ARCHIVE", "help": "each experiment's archive"})
+    verb(
+        "cross-table", _cross_table, "models on the test images of each other's archives, for the classes that those share",
+        settings, data, archives, _pairs("--labels", "each experiment's label set"), _pairs("--splits", "each experiment's split"),
+        ("--predictions", {"nargs": "*", "default": [], "metavar": "TRAINED@TESTED=PATH", "help": "of networks"}),
+        ("--ensembles", {"nargs": "*", "default": [], "metavar": "TRAINED@TESTED=PATH", "help": "of ensembles"}),
+        replicates, _path("--out", "folder to write to"),
+    )  # fmt: skip
+    verb(
+        "side-by-side", _side_by_side, "models of several experiments of one label set and split, with their differences",
+        title, data, labels, split, _pairs("--metrics", "experiments"),
+        ("--columns", {"nargs": "+", "required": True, "metavar": "EXPERIMENT/MODEL",
+                       "help": "in order; others are compared with the first experiment's"}),
+        rule, _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
         "summary", _summary, "classes, images and sizes of the parts of each label set (Table 3)",
@@ -549,7 +676,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verb(
         "figure-cooccurrence", _figure_cooccurrence, "which classes come together",
-        labels, ("--classes", {"type": _at_least(2), "help": "show only so many, the most frequent"}), title, stem,
+        labels, ("--classes", {"nargs": "+", "default": [], "metavar": "CLASS", "help": "show these only (default: all)"}), title, stem,
     )  # fmt: skip
     verb(
         "figure-terms", _figure_terms, "a section of the archive's term tree with its images (Figure 4)",
@@ -559,6 +686,10 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verb("figure-training", _figure_training, "losses by epoch", _pairs("--histories", "members' histories"), title, stem)
     verb(
+        "figure-cross", _figure_cross, "the matrix of models and archives that they are tested on",
+        _path("--matrix", "matrix.csv of cross-table"), archives, title, stem,
+    )  # fmt: skip
+    verb(
         "figure-epochs", _figure_epochs, "AUC and F1 of the test images by epoch, at each threshold",
         _pairs("--epochs", "members' test images after every epoch"), title, stem,
     )  # fmt: skip
@@ -566,6 +697,16 @@ def _parser() -> argparse.ArgumentParser:
         "figure-lungs", _figure_lungs, "original, mask, crop and network input of several cases (Figure 3)",
         catalog, ingested, _paths("--arrays", "packed images"), _paths("--lungs", "tables of crop boxes"),
         _paths("--masks", "masks"), images, seed, stem,
+    )  # fmt: skip
+    verb(
+        "figure-roc", _figure_roc, "ROC curves of one model by class", labels, split, *scores, ("--model", {"required": True, "help": "its name"}), title, data, stem,
+    )  # fmt: skip
+    verb(
+        "figure-classes", _figure_classes, "radiographs with the heatmaps of several classes, each in its own colour",
+        _path("--cases", "table of cases"), _pairs("--heatmaps", "members' maps"), _pairs("--predictions", "members' logits"),
+        _path("--ensemble", "table of mean probabilities (default: the members' mean)", required=False), labels,
+        _path("--boxes", "table of experts' boxes"), ingested, _paths("--arrays", "packed images"),
+        _paths("--lungs", "tables of crop boxes; none where the networks saw the whole image", required=False), title, stem,
     )  # fmt: skip
     verb(
         "dvc", _dvc, "write dvc.yaml: a stage for every job of the Snakefile's DAG",
@@ -591,8 +732,8 @@ def _path(flag: str, text: str, required: bool = True) -> tuple[str, dict[str, A
     return flag, {"type": Path, "required": required, "metavar": "PATH", "help": text}
 
 
-def _paths(flag: str, text: str) -> tuple[str, dict[str, Any]]:
-    return flag, {"type": Path, "nargs": "+", "required": True, "metavar": "PATH", "help": text}
+def _paths(flag: str, text: str, required: bool = True) -> tuple[str, dict[str, Any]]:
+    return flag, {"type": Path, "nargs": "+", "required": required, "metavar": "PATH", "help": text}
 
 
 def _pairs(flag: str, text: str, required: bool = True) -> tuple[str, dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Figures of a label set: how often each class occurs, and which classes come together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -189,6 +190,8 @@ class Pairs:
         share: (classes, classes) fraction of the row class's images that have the column class as well; NaN where there
             are none.
         expected: (classes, classes) images that would have both, were the two classes independent; NaN where unknown.
+        multiple: (classes,) fraction of each class's images that have another of these classes as well, counted over those
+            of which it is known; NaN where there are none.
         size: images and classes of the whole label set.
     """
 
@@ -197,32 +200,45 @@ class Pairs:
     together: np.ndarray
     share: np.ndarray
     expected: np.ndarray
+    multiple: np.ndarray
     size: tuple[int, int]
 
 
-def cooccurrence(labels: Path, title: str, out: Path, classes: int | None = None) -> None:
+def cooccurrence(labels: Path, title: str, out: Path, classes: Sequence[str] = ()) -> None:
     """Which classes come together, as a matrix, and the pairs that do so more often than by chance.
+
+    With the images of each class that have another class as well, the figure holds what Kejriwal et al., Figure 2, shows.
 
     Args:
         labels: a label set's table.
         title: heading.
         out: figure to write, without suffix.
-        classes: show the most frequent ones only, so many; None for all.
+        classes: show these only; none for all.
+
+    Raises:
+        ThoraxError: the label set does not have one of these classes.
     """
     table = store.read_table(labels)
-    save(draw_cooccurrence(count_pairs(table[class_columns(table)], classes), title), out, title)
+    matrix = table[class_columns(table)]
+    strangers = [name for name in classes if name not in matrix.columns]
+    if strangers:
+        raise ThoraxError(f"{labels} has no class {strangers[0]!r}: name classes of this label set.")
+    save(draw_cooccurrence(count_pairs(matrix, classes), title), out, title)
 
 
-def count_pairs(matrix: pd.DataFrame, most: int | None = None) -> Pairs:
-    """Count every pair of the `most` most frequent classes (None for all) of a label matrix (images, classes) of 1, 0, -1."""
+def count_pairs(matrix: pd.DataFrame, only: Sequence[str] = ()) -> Pairs:
+    """Count every pair of classes (of `only` these, where some are named) of a label matrix (images, classes) of 1, 0, -1."""
     counts = (matrix == 1).sum()
-    classes = sorted(matrix.columns, key=lambda name: (-counts[name], name))[:most]
+    classes = sorted(set(only or matrix.columns), key=lambda name: (-counts[name], name))
     values = matrix[classes].to_numpy()
     positive, known = (values == 1).astype(np.float64), (values != IGNORED).astype(np.float64)  # floats multiply fast
+    others = positive.sum(axis=1, keepdims=True) - positive
+    complete = known.sum(axis=1, keepdims=True) == len(classes)  # a positive entry is known itself
     together, here = positive.T @ positive, positive.T @ known  # here: images of the row class that know the column class
     with np.errstate(invalid="ignore"):  # a class without images
         share, expected = together / here, here * here.T / (known.T @ known)
-    return Pairs(tuple(classes), counts[classes].to_numpy(), together.astype(np.int64), share, expected, matrix.shape)
+        multiple = (positive * (others > 0)).sum(axis=0) / (positive * (complete | (others > 0))).sum(axis=0)
+    return Pairs(tuple(classes), counts[classes].to_numpy(), together.astype(np.int64), share, expected, multiple, matrix.shape)
 
 
 def overrepresented(pairs: Pairs) -> pd.DataFrame:
@@ -255,7 +271,7 @@ def draw_cooccurrence(pairs: Pairs, title: str) -> "Figure":
     with style():
         figure = Figure(figsize=(max(8, side + 3.4), above + below + 0.8), layout="constrained")
         panels = figure.subplots(2 if len(ranked) else 1, 1, squeeze=False, height_ratios=[above, below][: 2 if below else 1])
-        shown = f"{number} classes" if number == in_all else f"the {number} most frequent of {in_all} classes"
+        shown = f"{number} classes" if number == in_all else f"{number} of {in_all} classes"
         cells = "Each cell: per cent of the row's images that also have the column's class"
         figure.suptitle(f"{title}\n{images:,} images, {shown}\n{cells}", x=0.01, ha="left")
         _draw_matrix(panels[0, 0], pairs)
@@ -271,14 +287,15 @@ def _draw_matrix(axes: "Axes", pairs: Pairs) -> None:
 
     number = len(pairs.classes)
     percent = np.where(np.eye(number, dtype=bool), np.nan, 100 * pairs.share)
+    percent = np.column_stack([percent, np.full(number, np.nan)])  # room for `multiple`, which no colour shows
     darkest = max(float(np.nan_to_num(percent).max()), 10.0)
     shades = matplotlib.colormaps[SHADES].with_extremes(bad="0.9")
     # the square root keeps the many small shares apart
     picture = axes.imshow(percent, cmap=shades, norm=PowerNorm(0.5, 0, darkest))
     _write_cells(axes, pairs, percent, 0.36 * darkest)
-    axes.set_xticks(range(number), pairs.classes, rotation=90)
+    axes.set_xticks(range(number + 1), [*pairs.classes, "any other"], rotation=90)
     axes.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
-    axes.set_xticks(np.arange(number + 1) - 0.5, minor=True)
+    axes.set_xticks(np.arange(number + 2) - 0.5, minor=True)
     axes.set_yticks(np.arange(number + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1)
     axes.tick_params(which="minor", length=0)
@@ -297,7 +314,9 @@ def _write_cells(axes: "Axes", pairs: Pairs, percent: np.ndarray, dark: float) -
         colour = "white" if value > dark else "black"
         axes.text(column, row, _whole(value), ha="center", va="center", color=colour, fontsize=7.5 if roomy else 6)
     names = list(pairs.classes)
-    for row, count in enumerate(pairs.images):
+    for row, (count, multiple) in enumerate(zip(pairs.images, pairs.multiple, strict=True)):
+        if np.isfinite(multiple):
+            axes.text(number, row, _whole(100 * multiple), ha="center", va="center", fontsize=7.5 if roomy else 6)
         if roomy:
             axes.text(row, row, f"{count:,}", ha="center", va="center", fontsize=7, fontweight="bold")
         else:

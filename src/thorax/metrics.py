@@ -324,14 +324,30 @@ def make_thresholds(labels: Path, split: Path, scores: Path, logits: bool, rules
     Raises:
         ThoraxError: scores that are not probabilities, or tables that do not fit (as in `make_metrics`).
     """
+    truth, table = read_scores(labels, split, scores, logits)
+    chosen = (truth["split"] == "val").to_numpy()
+    store.write_table(decisions.thresholds(truth.loc[chosen, table.columns], table[chosen], rules), out, THRESHOLDS)
+
+
+def read_scores(labels: Path, split: Path, scores: Path, logits: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read what one model says of the validation and test images, and what is true of them.
+
+    Args:
+        labels, split, scores, logits: as for `make_thresholds`.
+
+    Returns:
+        The labels (identifiers, split and classes; 1, 0 and -1), and in the same rows the probabilities or votes (classes only).
+
+    Raises:
+        ThoraxError: scores that are not probabilities, or tables that do not fit (as in `make_metrics`).
+    """
     truth = _evaluated(labels, split)
     classes = class_columns(truth)
     table = _scores(scores, truth, classes, logits)
     _check_scores(truth[classes], table, str(scores))
     if ((table < 0) | (table > 1)).to_numpy().any():
         raise ThoraxError(f"{scores} has scores outside 0 to 1: give --logits for a network's predictions.")
-    chosen = (truth["split"] == "val").to_numpy()
-    store.write_table(decisions.thresholds(truth.loc[chosen, classes], table[chosen], rules), out, THRESHOLDS)
+    return truth, table
 
 
 def make_metrics(
@@ -372,6 +388,8 @@ def make_metrics(
     decisions.exclusive_column(classes, exclusive)
     results = []
     models = [*predictions.items(), *ensembles.items()]
+    if not models:
+        raise ThoraxError(f"There is nothing to compare with {labels}: give --predictions or --ensembles.")
     for name, path in tqdm(models, desc="metrics", unit="model", disable=None):
         scores = _scores(path, truth, classes, logits=name in predictions)
         limits = {rule: _limits(rule, classes, name, (thresholds or {}).get(name)) for rule in rules}

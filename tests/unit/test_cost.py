@@ -145,6 +145,20 @@ def test_before_a_split_is_made_nothing_is_drawn_down(paper, empty):
     assert note in cost.estimate(without(paper, split={"draw_down": {"train": 1, "test": 1}}), rates(), 8).notes
 
 
+def test_asking_about_another_archive_is_asking_about_its_test_images(empty):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        jobs = load(["--cores", "8", "--config", "run=[cross-padchest,cross-nih,cross-chexpert]"]).jobs
+    measured = rates()
+    measured["networks"]["DenseNet121"] = measured["networks"]["Xception"]
+    found = {priced.job.name: priced for priced in cost.estimate(jobs, measured, 8).jobs}
+    asked = found["predict-elsewhere-cross-padchest-DenseNet121-cross-nih"]
+    assert asked.seconds == pytest.approx(10 + 25_596 / 40)  # the archive's test list, at 40 images a second
+    assert (asked.gpus, asked.bytes) == (1, {"predictions": 1000.0})
+    assert "predict-elsewhere-cross-nih-DenseNet121-cross-nih" not in found
+    assert sum(name.startswith("predict-elsewhere-") for name in found) == 6
+
+
 def test_stored_intensities_take_two_bytes(paper):
     job = next(job for job in paper if job.rule == "images" and job.wildcards["image_set"] == "224-lungs")
     known = SimpleNamespace(archive=lambda name: SimpleNamespace(images=800), datasets={"padchest": SimpleNamespace(shards=8)})
@@ -208,6 +222,23 @@ def test_a_synthetic_archive_is_counted_from_its_settings(empty):
     assert known.archive("tiny").images == 120
     assert (known.label_set("tiny-specific").images, known.label_set("tiny-specific").classes) == (83, 6)
     assert sum(known.parts(known.experiments["tiny"]).values()) == pytest.approx(83)
+
+
+def test_a_label_set_inside_a_general_one_has_its_images(paper, empty):
+    """Counted from a catalog with its own classes; from published counts with at most all labels."""
+    case = str(ROOT / "tests/workflow/cascade/config.yaml")
+    jobs = load(["--snakefile", str(ROOT / "Snakefile"), "--configfile", case, "--cores", "2"]).jobs
+    known = sizes.Sizes(jobs)
+    assert (known.label_set("tiny-inside").images, known.label_set("tiny-inside").classes) == (99, 2)
+    assert known.label_set("tiny-general").images == 99
+    assert sum(known.parts(known.experiments["inside"]).values()) == pytest.approx(99)
+    measured = next(job for job in jobs if job.rule == "cascade_metrics")
+    assert known.work(measured) == 2 * known.label_set("tiny-specific").images * known.label_set("tiny-specific").classes
+    specific = next(job for job in paper if job.rule == "labels" and job.wildcards["label_set"] == "padchest-specific")
+    mine = json.dumps({**json.loads(specific.params["settings"]), "inside": "padchest-general"})
+    inside = replace(specific, wildcards={"label_set": "mine"}, params={**specific.params, "settings": mine})
+    known = sizes.Sizes([*paper, inside])
+    assert (known.label_set("mine").images, known.label_set("mine").classes) == (90_687, 193)
 
 
 def test_results_of_an_earlier_run_are_believed(paper, empty):

@@ -94,12 +94,26 @@ def test_a_share_leaves_out_images_whose_other_class_is_not_known():
     assert label_figures.overrepresented(pairs).empty
 
 
-def test_only_the_most_frequent_classes():
+def test_only_named_classes():
     matrix = pd.DataFrame({"z": [1, 0, 1], "y": [0, 0, 1], "x": [0, 1, 1]}).astype("int8")
-    pairs = label_figures.count_pairs(matrix, 2)
+    pairs = label_figures.count_pairs(matrix, ["z", "x"])
     assert pairs.classes == ("x", "z")  # as frequent as each other: by name
     assert pairs.together.tolist() == [[2, 1], [1, 2]]
-    assert "the 2 most frequent of 3 classes" in label_figures.draw_cooccurrence(pairs, "title").get_suptitle()
+    assert pairs.multiple.tolist() == [1 / 2, 1 / 2]
+    assert "\n3 images, 2 of 3 classes\n" in label_figures.draw_cooccurrence(pairs, "title").get_suptitle()
+
+
+def test_a_class_that_the_label_set_lacks_is_named(labelled, tmp_path):
+    with pytest.raises(ThoraxError, match=r"labels\.parquet has no class 'd': name classes"):
+        label_figures.cooccurrence(labelled[0], "title", tmp_path / "figure", ["a common", "d"])
+
+
+def test_images_with_another_class_are_counted_where_that_is_known():
+    # a: one image with b, one alone, one of which b is not known; b: one with a, one alone of which c is not known
+    matrix = pd.DataFrame({"a": [1, 1, 1, 0, 0], "b": [1, 0, -1, 1, 0], "c": [-1, 0, 0, -1, 1]})
+    np.testing.assert_array_equal(label_figures.count_pairs(matrix).multiple, [1 / 2, 1, 0])
+    np.testing.assert_array_equal(label_figures.count_pairs(matrix, ["a", "b"]).multiple, [1 / 2, 1 / 2])
+    assert np.isnan(label_figures.count_pairs(pd.DataFrame({"a": [1, 0], "b": [-1, -1]})).multiple).all()
 
 
 def test_pairs_above_chance():
@@ -121,11 +135,11 @@ def test_cells_show_shares_and_the_diagonal_images(labelled):
     figure = label_figures.draw_cooccurrence(pairs, "title")
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a common", "b rare", "c rare"]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["a common", "b rare", "c rare"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a common", "b rare", "c rare", "any other"]
     assert cells(axes) == {
-        (0, 0): "8", (0, 1): "25", (0, 2): "12",
-        (1, 0): "100", (1, 1): "2", (1, 2): "50",
-        (2, 0): "50", (2, 1): "50", (2, 2): "2",
+        (0, 0): "8", (0, 1): "25", (0, 2): "12", (0, 3): "25",
+        (1, 0): "100", (1, 1): "2", (1, 2): "50", (1, 3): "100",
+        (2, 0): "50", (2, 1): "50", (2, 2): "2", (2, 3): "50",
     }  # fmt: skip
     assert len(figure.axes) == 2  # the matrix and its colours: no pair has enough images to be ranked
     assert figure.get_suptitle().startswith("title\n10 images, 3 classes\n")
@@ -150,8 +164,9 @@ def test_many_classes_have_their_images_beside_the_name_and_numbers_where_freque
     figure = label_figures.draw_cooccurrence(pairs, "title")
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == [f"{name} ({count})" for name, count in zip(pairs.classes, pairs.images, strict=True)]
-    off_diagonal = ~np.eye(len(many), dtype=bool)
-    assert set(cells(figure.axes[0])) == {tuple(cell) for cell in np.argwhere((pairs.share >= 0.1) & off_diagonal).tolist()}
+    shown = (pairs.share >= 0.1) & ~np.eye(len(many), dtype=bool)
+    numbered = np.column_stack([shown, np.ones(len(many), bool)])  # and the last column in full
+    assert set(cells(figure.axes[0])) == {tuple(cell) for cell in np.argwhere(numbered).tolist()}
     ranked = label_figures.overrepresented(pairs)
     assert 0 < len(ranked) <= label_figures.RANKED_PAIRS
     assert [bar.get_width() for bar in figure.axes[1].patches] == ranked["ratio"].tolist()
@@ -159,7 +174,7 @@ def test_many_classes_have_their_images_beside_the_name_and_numbers_where_freque
 
 def test_a_single_class_is_drawn():
     figure = label_figures.draw_cooccurrence(label_figures.count_pairs(pd.DataFrame({"a": [1, 0, 1]})), "title")
-    assert cells(figure.axes[0]) == {(0, 0): "2"}
+    assert cells(figure.axes[0]) == {(0, 0): "2", (0, 1): "0"}
     assert figures.pixels(figure).min() == 0
 
 
@@ -167,7 +182,7 @@ def test_a_single_class_is_drawn():
 def test_a_class_without_images_is_drawn():
     pairs = label_figures.count_pairs(pd.DataFrame({"a": [1, 0, 1], "b": [0, 0, 0]}))
     figure = label_figures.draw_cooccurrence(pairs, "title")
-    assert cells(figure.axes[0]) == {(0, 0): "2", (0, 1): "0", (1, 1): "0"}
+    assert cells(figure.axes[0]) == {(0, 0): "2", (0, 1): "0", (0, 2): "0", (1, 1): "0"}
     assert figures.pixels(figure).min() == 0
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thorax import catalog, store
+from thorax import catalog, metrics, store
 from thorax.config import Augmentation, Training
 from thorax.errors import ThoraxError
 
@@ -227,6 +227,20 @@ def test_without_augmentation_an_epoch_holds_each_image_once_with_its_labels(tmp
     np.testing.assert_array_equal(labels, part.labels[found])
 
 
+def test_images_without_a_known_label_are_predicted_but_teach_nothing(tmp_path):
+    from thorax.batches import load_part
+
+    problem = write_problem(tmp_path)
+    labels, split = (store.read_table(problem[name]) for name in ("labels", "split"))
+    train = split.loc[split["split"] == "train", "image_id"].tolist()
+    unknown, half_known = labels["image_id"].isin(train[:30]), labels["image_id"].isin(train[30:50])
+    labels.loc[unknown | half_known, "top"] = catalog.IGNORED
+    labels.loc[unknown, "bottom"] = catalog.IGNORED
+    store.write_table(labels, problem["labels"], catalog.labels_schema(["top", "bottom"]))
+    assert sorted(load_part(**problem, part="train", with_known_label=True).image_ids) == sorted(train[30:])
+    assert sorted(load_part(**problem, part="train").image_ids) == sorted(train)
+
+
 def test_predictions_do_not_depend_on_the_size_of_batches(trained):
     from thorax.batches import load_part, predict_logits
     from thorax.runtime import load_network
@@ -361,6 +375,31 @@ def test_a_network_that_does_not_fit_is_not_asked(trained, tmp_path):
         predict(folder / "m.keras", **problem, cases=tmp_path / "cases.parquet", **outputs)
     assert not outputs["out"].exists()
     assert not outputs["heatmaps_out"].exists()
+
+
+def test_a_network_is_asked_about_the_test_images_of_another_problem(trained, tmp_path):
+    from thorax.predict import predict_elsewhere
+
+    folder, problem = trained
+    there = write_problem(tmp_path)
+    table = store.read_table(there["labels"])
+    renamed = table.rename(columns={"top": "left"}).drop(columns="bottom").iloc[::-1]
+    store.write_table(renamed, there["labels"], catalog.labels_schema(["left"]))
+    predict_elsewhere(folder / "m.keras", problem["labels"], **there, out=tmp_path / "p.parquet", batch_size=7)
+    found = store.read_table(tmp_path / "p.parquet")
+    assert list(found.columns) == ["image_id", "split", "top", "bottom"]
+    split = store.read_table(there["split"]).set_index("image_id")["split"]
+    assert list(found["image_id"]) == sorted(split.index[split == "test"])
+    assert set(found["split"]) == {"test"}
+    truth = table.set_index("image_id").loc[found["image_id"]]  # both problems draw the same squares
+    assert metrics.auc(truth["top"].to_numpy(), found["top"].to_numpy()) > 0.9
+    with pytest.raises(ThoraxError, match=r"m\.keras has outputs of shape \(2,\), but .*labels\.parquet has 1 classes"):
+        predict_elsewhere(folder / "m.keras", there["labels"], **there, out=tmp_path / "no.parquet")
+    for shard in (0, 1):
+        store.write_array(np.zeros((120, 40, 40), np.uint8), tmp_path / f"images.{shard}.npy")
+    with pytest.raises(ThoraxError, match=r"m\.keras takes images of shape \(24, 24, 1\), but .*images\.0\.npy has 40 x 40"):
+        predict_elsewhere(folder / "m.keras", problem["labels"], **there, out=tmp_path / "no.parquet")
+    assert not (tmp_path / "no.parquet").exists()
 
 
 def test_damaged_networks_are_named(trained, tmp_path):

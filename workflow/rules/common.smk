@@ -91,6 +91,10 @@ wildcard_constraints:
     ensemble=any_of(ensemble for experiment in study.experiments.values() for ensemble in experiment.ensembles),
     ablation=any_of(study.ablations),
     model=any_of(["baseline", *(name for block in study.experiments.values() for name in (*block.members, *block.ensembles))]),
+    cascade=any_of(study.cascades),
+    comparison=any_of(study.comparisons),
+    cross=any_of(study.cross),
+    other=any_of(study.experiments),
     backbone=r"\w+",
     shard=r"\d+",
 
@@ -121,6 +125,12 @@ def made_here(path):
 
 def dataset_of(experiment):
     return study.label_sets[study.experiments[experiment].label_set].dataset
+
+
+def datasets_of(experiment):
+    """The data sets that an experiment ingests: of its images, and of the second views of its studies."""
+    second = study.label_sets[study.experiments[experiment].label_set].second
+    return [dataset_of(experiment), *([second] if second else [])]
 
 
 def split_dataset(split):
@@ -175,8 +185,12 @@ def shards(pattern, dataset, **names):
 
 def training_data(wildcards):
     """What every network of an experiment reads: labels, split, and the packed training images."""
-    experiment = study.experiments[wildcards.experiment]
-    dataset = dataset_of(wildcards.experiment)
+    return data_of(wildcards.experiment)
+
+
+def data_of(name):
+    """Labels, split and packed images of an experiment."""
+    experiment, dataset = study.experiments[name], dataset_of(name)
     return {
         "labels": f"results/labels/{experiment.label_set}.parquet",
         "split": f"results/splits/{experiment.split}.parquet",
@@ -187,6 +201,12 @@ def training_data(wildcards):
             image_set=experiment.image_set,
         ),
     }
+
+
+def label_sets_of(split):
+    """The label sets that a split divides, and those inside them that the run's experiments on it learn."""
+    learnt = [experiment.label_set for experiment in map(study.experiments.get, study.run) if experiment.split == split]
+    return list(dict.fromkeys([*study.splits[split].label_sets, *learnt]))
 
 
 def steps():
@@ -200,13 +220,20 @@ def steps():
         experiment, dataset = study.experiments[name], dataset_of(name)
         segmenter = study.image_sets[experiment.image_set].segmenter
         models = [*experiment.members, "baseline"]
-        files += [made_before(dataset)] if made_before(dataset) else []
+        for ingested in datasets_of(name):
+            files += [made_before(ingested)] if made_before(ingested) else []
+            files += [
+                f"results/raw/{ingested}.manifest.parquet",
+                f"results/catalog/{ingested}.parquet",
+                f"results/ingested/{ingested}.parquet",
+                *shards("results/ingested/{dataset}.{shard}.parquet", ingested),
+            ]
+        if experiment.second_image_set:
+            second = study.image_sets[experiment.second_image_set].dataset
+            files += [f"results/pairs/{experiment.label_set}.parquet"]
+            files += shards("results/images/{image_set}/{dataset}.{shard}.npy", second, image_set=experiment.second_image_set)
         files += [
-            f"results/raw/{dataset}.manifest.parquet",
-            f"results/catalog/{dataset}.parquet",
-            f"results/ingested/{dataset}.parquet",
-            *shards("results/ingested/{dataset}.{shard}.parquet", dataset),
-            *(f"results/labels/{label_set}.parquet" for label_set in study.splits[experiment.split].label_sets),
+            *(f"results/labels/{label_set}.parquet" for label_set in label_sets_of(experiment.split)),
             f"results/splits/{experiment.split}.parquet",
             *shards("results/images/{image_set}/{dataset}.{shard}.npy", dataset, image_set=experiment.image_set),
             f"results/cases/{name}.parquet",
@@ -228,7 +255,7 @@ def data_pages():
     if not study.run:
         return []
     splits = sorted({study.experiments[name].split for name in study.run})
-    label_sets = [(split, label_set) for split in splits for label_set in study.splits[split].label_sets]
+    label_sets = [(split, label_set) for split in splits for label_set in label_sets_of(split)]
     return [
         "results/tables/screening.html",
         "results/tables/summary.html",
@@ -240,6 +267,11 @@ def data_pages():
     ]
 
 
+def papers_cooccurrence():
+    """The figures of the classes that experiments name."""
+    return [f"results/figures/{name}/cooccurrence.html" for name in study.run if study.experiments[name].cooccurrence]
+
+
 def is_grouped(label_set):
     """Whether the classes are general terms of a term tree; only then a section of the tree says what is in a class."""
     return study.label_sets[label_set].grouping == "general"
@@ -248,6 +280,28 @@ def is_grouped(label_set):
 def lungs_figures():
     names = {study.experiments[name].image_set for name in study.run}
     return [f"results/figures/lungs/{name}.html" for name in sorted(names) if study.image_sets[name].crop == "lungs"]
+
+
+def cascades_of_run():
+    """The cascades whose three experiments the run makes."""
+    return [name for name, block in study.cascades.items() if {block.general, block.inside, block.flat} <= set(study.run)]
+
+
+def cascade_results():
+    """The pages of the run's cascades and, as in `steps`, what lies between."""
+    files = []
+    for name in cascades_of_run():
+        block = study.cascades[name]
+        files += expand(
+            "results/tables/{cascade}/{threshold_rule}/{table}.html",
+            cascade=name,
+            threshold_rule=study.experiments[block.flat].thresholds,
+            table=["per_class", "global"],
+        )
+        files += expand("results/cascades/{cascade}/{model}.parquet", cascade=name, model=block.models)
+        files += expand("results/thresholds/{cascade}/{model}.parquet", cascade=name, model=block.models)
+        files.append(f"results/metrics/{name}.parquet")
+    return files
 
 
 def tested_members(experiment):

@@ -212,10 +212,7 @@ rule summary:
 
 rule screening:
     input:
-        ingested=expand(
-            "results/ingested/{dataset}.parquet",
-            dataset=sorted(set(map(dataset_of, study.run))),
-        ),
+        ingested=expand("results/ingested/{dataset}.parquet", dataset=run_datasets()),
         lungs=[path for paths in screened_lungs().values() for path in paths],
     output:
         html=report(
@@ -233,7 +230,7 @@ rule screening:
         ENVIRONMENT
     params:
         code=code("screening"),
-        ingested=[f"{name}=results/ingested/{name}.parquet" for name in sorted(set(map(dataset_of, study.run)))],
+        ingested=[f"{name}=results/ingested/{name}.parquet" for name in run_datasets()],
         lungs=[f"{name}={path}" for name, paths in screened_lungs().items() for path in paths],
         data=measured_on(),
         folder=lambda wildcards, output: Path(output.html).parent,
@@ -350,6 +347,37 @@ rule figure_cooccurrence:
         "thorax figure-cooccurrence --labels {input.labels} --title {wildcards.label_set} --out {params.stem} > {log} 2>&1"
 
 
+rule figure_cooccurrence_of_paper:
+    input:
+        labels=lambda wildcards: training_data(wildcards)["labels"],
+    output:
+        page=report(
+            "results/figures/{experiment}/cooccurrence.html",
+            caption="../report/cooccurrence.rst",
+            category="2. Results",
+            subcategory="{experiment}",
+            labels={"content": "the paper's classes that come together"},
+        ),
+        png="results/figures/{experiment}/cooccurrence.png",
+        svg="results/figures/{experiment}/cooccurrence.svg",
+    log:
+        "logs/figure_cooccurrence_of_paper/{experiment}.log",
+    benchmark:
+        "benchmarks/figure_cooccurrence_of_paper/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("figure-cooccurrence"),
+        classes=lambda wildcards: study.experiments[wildcards.experiment].cooccurrence,
+        title=lambda wildcards: study.experiments[wildcards.experiment].title,
+        stem=lambda wildcards, output: Path(output.png).with_suffix(""),
+    message:
+        "Drawing which of the paper's classes come together in {wildcards.experiment}"
+    shell:
+        "thorax figure-cooccurrence --labels {input.labels} --classes {params.classes:q} --title {params.title:q}"
+        " --out {params.stem} > {log} 2>&1"
+
+
 rule figure_terms:
     input:
         catalog=lambda wildcards: f"results/catalog/{study.label_sets[wildcards.label_set].dataset}.parquet",
@@ -443,6 +471,77 @@ rule figure_training:
         "Drawing the losses of {wildcards.experiment}"
     shell:
         "thorax figure-training --histories {params.histories} --title {params.title:q} --out {params.stem} > {log} 2>&1"
+
+
+rule figure_roc:
+    input:
+        labels=lambda wildcards: training_data(wildcards)["labels"],
+        split=lambda wildcards: training_data(wildcards)["split"],
+        scores=lambda wildcards: scores_file(wildcards.experiment, curves_model(wildcards.experiment)),
+    output:
+        page=report(
+            "results/figures/{experiment}/roc.html",
+            caption="../report/roc.rst",
+            category="2. Results",
+            subcategory="{experiment}",
+            labels={"content": "ROC curves"},
+        ),
+        png="results/figures/{experiment}/roc.png",
+        svg="results/figures/{experiment}/roc.svg",
+    log:
+        "logs/figure_roc/{experiment}.log",
+    benchmark:
+        "benchmarks/figure_roc/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("figure-roc"),
+        model=lambda wildcards: curves_model(wildcards.experiment),
+        logits=lambda wildcards, input: ("--logits" if "/predictions/" in input.scores else ""),
+        title=lambda wildcards: study.experiments[wildcards.experiment].title,
+        data=lambda wildcards: study.experiments[wildcards.experiment].data,
+        stem=lambda wildcards, output: Path(output.png).with_suffix(""),
+    message:
+        "Drawing the ROC curves of {params.model} of {wildcards.experiment}"
+    shell:
+        "thorax figure-roc --labels {input.labels} --split {input.split} --scores {input.scores} {params.logits}"
+        " --model {params.model} --title {params.title:q} --data {params.data} --out {params.stem} > {log} 2>&1"
+
+
+rule figure_classes:
+    input:
+        unpack(heatmap_inputs),
+        cases=rules.cases.output.cases,
+    output:
+        page=report(
+            "results/figures/{experiment}/classes.html",
+            caption="../report/several_classes.rst",
+            category="2. Results",
+            subcategory="{experiment}",
+            labels={"content": "heatmaps of several classes"},
+        ),
+        png="results/figures/{experiment}/classes.png",
+        svg="results/figures/{experiment}/classes.svg",
+    log:
+        "logs/figure_classes/{experiment}.log",
+    benchmark:
+        "benchmarks/figure_classes/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("figure-classes"),
+        heatmaps=lambda wildcards, input: by_member(wildcards.experiment, input.heatmaps),
+        predictions=lambda wildcards, input: by_member(wildcards.experiment, input.predictions),
+        ensemble=lambda wildcards, input: (f"--ensemble {input.ensemble}" if input.ensemble else ""),
+        lungs=lambda wildcards, input: (f"--lungs {' '.join(input.lungs)}" if "lungs" in input.keys() else ""),
+        title=lambda wildcards: study.experiments[wildcards.experiment].title,
+        stem=lambda wildcards, output: Path(output.png).with_suffix(""),
+    message:
+        "Drawing radiographs with several classes of {wildcards.experiment}"
+    shell:
+        "thorax figure-classes --cases {input.cases} --heatmaps {params.heatmaps} --predictions {params.predictions}"
+        " {params.ensemble} --labels {input.labels} --boxes {input.boxes} --ingested {input.ingested} --arrays {input.arrays}"
+        " {params.lungs} --title {params.title:q} --out {params.stem} > {log} 2>&1"
 
 
 rule figure_epochs:
