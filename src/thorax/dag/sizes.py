@@ -156,7 +156,7 @@ class Sizes:
     @cached_property
     def experiments(self) -> dict[str, Experiment]:
         sizes = {name: block.size for name, block in self._settings("images", "image_set", config.ImageSet).items()}
-        found = {}
+        found: dict[str, Experiment] = {}
         for job in self.jobs:
             if job.rule in ("train", "baseline", "predict"):
                 (label_set,), (split,) = _named(job.inputs, "label_set"), _named(job.inputs, "split")
@@ -377,7 +377,7 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "images": (_shard_images, _shard_images),
     "labels": (_cells, _cells),
     "audit_labels": (_cells, _cells),
-    "pairs": (_labelled_rows, _labelled_rows),
+    "pairs": (_all_images, _labelled_rows),
     "split": (_cells, _labelled_rows),
     "audit_split": (_cells, _labelled_rows),
     "audit_counts": (_cells, _nothing),
