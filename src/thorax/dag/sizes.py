@@ -397,7 +397,7 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "images": (_shard_images, _shard_images),
     "labels": (_cells, _cells),
     "audit_labels": (_cells, _cells),
-    "pairs": (_labelled_rows, _labelled_rows),
+    "pairs": (_all_images, _labelled_rows),
     "split": (_cells, _labelled_rows),
     "audit_split": (_cells, _labelled_rows),
     "audit_counts": (_cells, _nothing),
