@@ -19,21 +19,15 @@ include: "workflow/rules/preprocess.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/ensemble.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/papers.smk"
 include: "workflow/rules/audit.smk"
 
 
 rule all:
     default_target: True
     input:
-        expand(
-            "results/tables/{experiment}/{table}.html",
-            experiment=study.run,
-            table=["per_class", "global"],
-        ),
-        data_pages(),
-        lungs_figures(),
-        expand("results/figures/{experiment}/training.html", experiment=study.run),
-        expand("results/figures/{experiment}/heatmaps.html", experiment=study.run),
+        paper_pages(),
+        pages(),
         audit_pages(),
         steps(),
 

@@ -219,6 +219,16 @@ def steps():
     return list(dict.fromkeys(files))
 
 
+def pages():
+    """Every table and figure of the report, as pages; papers.smk knows each kind of them and gathers them by paper."""
+    return [
+        *data_pages(),
+        *lungs_figures(),
+        *expand("results/tables/{experiment}/{table}.html", experiment=study.run, table=["per_class", "global"]),
+        *expand("results/figures/{experiment}/{figure}.html", experiment=study.run, figure=["training", "heatmaps"]),
+    ]
+
+
 def data_pages():
     """The report's pages on originals, classes and splits, for every label set of the run's splits."""
     if not study.run:

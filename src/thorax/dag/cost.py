@@ -34,7 +34,7 @@ PHASES = {
     "prediction": ("cases", "predict", "baseline", "ensemble", "metrics"),
     "report": (
         "tables", "summary", "screening", "classes_page", "quality_page", "figure_labels", "figure_cooccurrence", "figure_terms",
-        "figure_lungs", "figure_training", "heatmaps",
+        "figure_lungs", "figure_training", "heatmaps", "overview", "paper_page",
     ),
 }  # fmt: skip
 

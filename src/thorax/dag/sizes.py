@@ -384,6 +384,8 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "figure_lungs": (_images, _nothing),
     "figure_training": (_nothing, _nothing),
     "heatmaps": (_maps, _maps),
+    "overview": (_cells, _nothing),
+    "paper_page": (_nothing, _nothing),
 }
 FETCHES = ("weights", "download_archive", "download_pairs")  # their time is that of the network
 
