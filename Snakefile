@@ -19,6 +19,7 @@ include: "workflow/rules/preprocess.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/ensemble.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/views.smk"
 include: "workflow/rules/papers.smk"
 include: "workflow/rules/audit.smk"
 
@@ -27,7 +28,7 @@ rule all:
     default_target: True
     input:
         paper_pages(),
-        pages(),
+        report_parts(),
         audit_pages(),
         steps(),
 

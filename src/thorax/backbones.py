@@ -132,6 +132,29 @@ def build_features(settings: Training, size: int, weights: str | None) -> tuple[
     return model.inputs[0], model.output, layers
 
 
+def build_branches(
+    settings: Training, size: int, weights: str | None
+) -> tuple["keras.KerasTensor", list["keras.KerasTensor"], list[list]]:
+    """The same for two views of a study: two backbones with weights of their own, one beside the other.
+
+    Returns:
+        the input (batch, size, size, 2), the first and the second view in its channels; the features of each view; and the layers of
+        each backbone.
+
+    Raises:
+        ThoraxError: as in `build_features`.
+    """
+    import keras
+
+    inputs = keras.Input((size, size, 2), dtype=input_dtype(settings.input_scaling), name="images")
+    features, branches = [], []
+    for view, image in zip(("first", "second"), keras.ops.split(inputs, 2, axis=-1), strict=True):
+        seen, maps, layers = build_features(settings, size, weights)
+        features.append(keras.Model(seen, maps, name=f"{view}_view")(image))
+        branches.append(layers)
+    return inputs, features, branches
+
+
 def _assemble(backbone: Backbone, size: int, channels: int, input_scaling: str) -> tuple["keras.Model", list]:
     """A network with random weights from packed images to features, and its layers behind the scaling of the input."""
     import keras

@@ -20,23 +20,54 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class LabelledImages:
-    """The images of one part of a split, with their labels.
+class SecondView:
+    """The files from which networks of two views read what they see beside each labelled image.
+
+    Attributes:
+        pairs: table with the schema `catalog.PAIRS`.
+        ingested: table of the second images.
+        images: their packed training images, all shards in order.
+    """
+
+    pairs: Path
+    ingested: Path
+    images: Sequence[Path]
+
+
+@dataclass(frozen=True)
+class PlacedImages:
+    """Packed images and where those of a part lie.
 
     Attributes:
         images: packed (n, size, size) shards, uint8, or uint16 where they hold stored values.
         shards, rows: (n,) where each image lies.
-        image_ids: (n,) identifiers.
-        labels: (n, k) float32 of 1, 0 and -1 (ignored).
-        classes: k names.
     """
 
     images: store.PackedImages
     shards: np.ndarray
     rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class LabelledImages(PlacedImages):
+    """The images of one part of a split, with their labels.
+
+    Attributes:
+        image_ids: (n,) identifiers.
+        labels: (n, k) float32 of 1, 0 and -1 (ignored).
+        classes: k names.
+        second: of two views, the second image of each study; its size and type are those of the first.
+    """
+
     image_ids: np.ndarray
     labels: np.ndarray
     classes: list[str]
+    second: PlacedImages | None = None
+
+    @property
+    def views(self) -> list[PlacedImages]:
+        """What a network sees of each row."""
+        return [self] if self.second is None else [self, self.second]
 
     @property
     def size(self) -> int:
@@ -47,6 +78,10 @@ class LabelledImages:
     def dtype(self) -> str:
         """Type of the images: uint8, or uint16 for stored values."""
         return str(self.images.arrays[0].dtype)
+
+    def take(self, chosen: np.ndarray) -> np.ndarray:
+        """The unchanged images of some rows as networks take them: (n, size, size, views)."""
+        return np.stack([view.images.take(view.shards[chosen], view.rows[chosen]) for view in self.views], axis=-1)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -81,11 +116,13 @@ def read_labelled(
     return joined, class_columns(table), store.open_packed(places, images)
 
 
-def load_part(labels: Path, split: Path, ingested: Path, images: Sequence[Path], part: str) -> LabelledImages:
-    """Join labels, split and packed images for one part: train, val or test.
+def load_part(
+    labels: Path, split: Path, ingested: Path, images: Sequence[Path], part: str, second: SecondView | None = None
+) -> LabelledImages:
+    """Join labels, split and packed images for one part: train, val or test; and the second view of each image.
 
     Raises:
-        ThoraxError: the part is empty, or as in `read_labelled`.
+        ThoraxError: the part is empty, an image has no second one, the views differ in size or type, or as in `read_labelled`.
     """
     joined, classes, packed = read_labelled(labels, split, ingested, images)
     joined = joined[joined["split"] == part]
@@ -98,7 +135,26 @@ def load_part(labels: Path, split: Path, ingested: Path, images: Sequence[Path],
         image_ids=joined["image_id"].to_numpy(),
         labels=joined[classes].to_numpy(np.float32),
         classes=classes,
+        second=_second_images(joined["image_id"], second, packed, images) if second else None,
     )
+
+
+def _second_images(
+    image_ids: pd.Series, second: SecondView, first_images: store.PackedImages, first_paths: Sequence[Path]
+) -> PlacedImages:
+    pairs = store.read_table(second.pairs, ["image_id", "second_id"])
+    places = store.read_table(second.ingested, ["image_id", "ok", "shard", "row"])
+    joined = pd.DataFrame({"image_id": image_ids}).merge(pairs, on="image_id", how="left")
+    joined = joined.merge(places.rename(columns={"image_id": "second_id"}), on="second_id", how="left")
+    lost = joined["ok"].ne(True)
+    if lost.any() or len(joined) != len(image_ids):
+        one = joined.loc[lost if lost.any() else joined["image_id"].duplicated(), "image_id"].iloc[0]
+        raise ThoraxError(f"{second.pairs} does not name one readable image of {second.ingested} beside {one!r}: remake it.")
+    packed = store.open_packed(places, second.images)
+    shapes = [(array.shape[1:], array.dtype) for array in (first_images.arrays[0], packed.arrays[0])]
+    if shapes[0] != shapes[1]:
+        raise ThoraxError(f"{second.images[0]} has images of another size or type than {first_paths[0]}: remake both.")
+    return PlacedImages(packed, *(joined[name].to_numpy(np.int64) for name in ("shard", "row")))
 
 
 def training_batches(
@@ -111,7 +167,7 @@ def training_batches(
     order: np.ndarray | None = None,
     start: int = 0,
 ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-    """Yield an epoch's batches, shuffled and changed, as (b, size, size, 1) of the images' type and (b, k) float32.
+    """Yield an epoch's batches, shuffled and changed, as (b, size, size, views) of the images' type and (b, k) float32.
 
     What an epoch holds follows from the seed, the epoch's number and `order` alone, not from workers, earlier epochs or
     where it starts. All batches are full, so that networks are compiled for one shape: the few images that do not fill the
@@ -121,7 +177,8 @@ def training_batches(
         part: the images.
         batch_size: images of a batch.
         seed, epoch: of order and changes.
-        augmentation: the changes of uint8 images, or None; with mixup, labels are fractions and each image costs two warps.
+        augmentation: the changes of uint8 images, or None; each view has its own. With mixup, labels are fractions and each image
+            costs two warps; the views of a study are mixed with those of the same other study in the same shares.
         workers: threads, each with a batch of its own.
         order: (m,) positions in the part, some repeated or left out as `sampling.choose` returns them; shuffled here. None:
             each once.
@@ -133,31 +190,35 @@ def training_batches(
     batch_size = min(batch_size, len(shuffled))
     if not batch_size:
         return
-    changes = mix = None
-    if augmentation is not None:
-        changes = augment.draw(augmentation, part.size, len(shuffled), np.random.default_rng([seed, epoch, 1]))
-        if augmentation.mixup:  # stream 2 is that of `sampling.choose` in the training
+    changes, mix = [], None
+    if augmentation is not None:  # stream 2 is that of `sampling.choose` in the training
+        streams = [np.random.default_rng([seed, epoch, number]) for number in (1, 4)[: len(part.views)]]
+        changes = [augment.draw(augmentation, part.size, len(shuffled), stream) for stream in streams]
+        if augmentation.mixup:
             mix = augment.draw_mix(augmentation.mixup, len(shuffled), np.random.default_rng([seed, epoch, 3]))
-    arrays = [np.asarray(array) for array in part.images.arrays]  # a row of a memmap is made ten times as slowly
+    # a row of a memmap is made ten times as slowly as one of its array
+    arrays = [[np.asarray(array) for array in view.images.arrays] for view in part.views]
 
-    def make(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The images and labels at some places of the shuffled epoch."""
-        chosen = shuffled[places]
-        if changes is None:
-            return part.images.take(part.shards[chosen], part.rows[chosen]), part.labels[chosen]
-        addresses = zip(part.shards[chosen].tolist(), part.rows[chosen].tolist(), strict=True)
+    def changed(number: int, places: np.ndarray) -> np.ndarray:
+        """One view's images at some places of the shuffled epoch."""
+        view, chosen = part.views[number], shuffled[places]
+        addresses = zip(view.shards[chosen].tolist(), view.rows[chosen].tolist(), strict=True)
         pixels = np.empty((len(chosen), part.size, part.size), np.uint8)
-        augment.augment([arrays[shard][row] for shard, row in addresses], changes[places], pixels)
-        return pixels, part.labels[chosen]
+        augment.augment([arrays[number][shard][row] for shard, row in addresses], changes[number][places], pixels)
+        return pixels
 
     def batch(index: int) -> tuple[np.ndarray, np.ndarray]:
         places = np.arange(index * batch_size, (index + 1) * batch_size)
-        pixels, labels = make(places)
+        labels = part.labels[shuffled[places]]
+        if not changes:
+            return part.take(shuffled[places]), labels
+        pixels = [changed(number, places) for number in range(len(part.views))]
         if mix is not None:
-            others, other_labels = make(mix.partners[places])
-            augment.mix_images(pixels, others, mix.weights[places])
-            labels = augment.mix_labels(labels, other_labels, mix.weights[places])
-        return pixels[..., None], labels
+            partners, weights = mix.partners[places], mix.weights[places]
+            for number, images in enumerate(pixels):
+                augment.mix_images(images, changed(number, partners), weights)
+            labels = augment.mix_labels(labels, part.labels[shuffled[partners]], weights)
+        return np.stack(pixels, axis=-1), labels
 
     yield from _ahead(batch, range(start, len(shuffled) // batch_size), workers)
 
@@ -170,7 +231,7 @@ def predict_logits(model: Any, part: LabelledImages, batch_size: int, workers: i
 
     def batch(index: int) -> np.ndarray:
         chosen = np.minimum(np.arange(index * batch_size, (index + 1) * batch_size), len(part) - 1)
-        return part.images.take(part.shards[chosen], part.rows[chosen])[..., None]
+        return part.take(chosen)
 
     batches = _ahead(batch, range(-(-len(part) // batch_size)), workers)
     return np.concatenate([np.asarray(model.predict_on_batch(pixels)) for pixels in batches])[: len(part)]

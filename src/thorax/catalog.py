@@ -76,6 +76,8 @@ LUNGS = pa.schema(
 
 SPLITS = pa.schema({"image_id": pa.string(), "patient_id": pa.string(), "split": pa.string()})
 
+PAIRS = pa.schema({"image_id": pa.string(), "second_id": pa.string()})  # two views of one study
+
 THRESHOLDS = pa.schema(
     {
         "class": pa.string(),

@@ -43,13 +43,13 @@ def workers(threads: int) -> None:
         print(f"{threads} threads on {usable} usable cores: they take turns", file=sys.stderr, flush=True)
 
 
-def memory(backbone: str) -> None:
-    """Refuse a training that cannot fit into the machine's or the job's memory.
+def memory(backbone: str, views: int = 1) -> None:
+    """Refuse a training that cannot fit into the machine's or the job's memory; each view has a backbone.
 
     Raises:
         ThoraxError: with what it needs and what there is.
     """
-    needed, limit = BACKBONES[backbone].memory, _memory_limit()
+    needed, limit = BACKBONES[backbone].memory * views, _memory_limit()
     if limit and needed > limit:
         raise ThoraxError(
             f"training {backbone} takes about {needed:,} MB of memory, and this job may use {limit:,} MB: ask for more, or train a "

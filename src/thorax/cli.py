@@ -119,7 +119,15 @@ def _merge_ingested(a: Arguments) -> None:
 def _labels(a: Arguments) -> None:
     from thorax import labels
 
-    labels.make_label_set(_settings(a, config.LabelSet), a.archive, a.catalog, a.ingested, a.out, a.report)
+    labels.make_label_set(
+        _settings(a, config.LabelSet), a.archive, a.catalog, a.ingested, a.out, a.report, a.second_views, a.second_ingested
+    )
+
+
+def _pairs_of_views(a: Arguments) -> None:
+    from thorax import pairs
+
+    pairs.make_pairs(a.labels, a.catalog, a.second_views, a.second_ingested, a.out)
 
 
 def _split(a: Arguments) -> None:
@@ -178,8 +186,18 @@ def _train(a: Arguments) -> None:
     from thorax import training
 
     training.train(
-        _settings(a, config.Training), a.labels, a.split, a.ingested, a.images, a.weights, a.out, a.history, a.work, a.threads
-    )
+        _settings(a, config.Training), a.labels, a.split, a.ingested, a.images, a.weights, a.out, a.history, a.work, a.threads,
+        _second_view(a),
+    )  # fmt: skip
+
+
+def _second_view(a: Arguments) -> Any:
+    from thorax.batches import SecondView
+
+    given = [value for value in (a.pairs, a.second_ingested, a.second_images) if value]
+    if len(given) not in (0, 3):
+        raise ThoraxError("--pairs, --second-ingested and --second-images go together: give all three, or none for one view.")
+    return SecondView(a.pairs, a.second_ingested, a.second_images) if given else None
 
 
 def _cases(a: Arguments) -> None:
@@ -192,8 +210,9 @@ def _predict(a: Arguments) -> None:
     from thorax import predict
 
     predict.predict(
-        a.model, a.labels, a.split, a.ingested, a.images, a.cases, a.out, a.heatmaps, a.attention, threads=a.threads
-    )
+        a.model, a.labels, a.split, a.ingested, a.images, a.cases, a.out, a.heatmaps, a.attention, threads=a.threads,
+        second=_second_view(a),
+    )  # fmt: skip
 
 
 def _baseline(a: Arguments) -> None:
@@ -248,6 +267,12 @@ def _ablation(a: Arguments) -> None:
 
     columns = _settings(a, config.AblationColumns)
     comparison.make_ablation(a.title, a.data, columns, _named(a.metrics), a.members, a.ensembles, a.out)
+
+
+def _side_by_side(a: Arguments) -> None:
+    from thorax import side_by_side
+
+    side_by_side.make_side_by_side(a.title, a.data, a.labels, a.split, _named(a.metrics), a.columns, a.out, a.rule)
 
 
 def _summary(a: Arguments) -> None:
@@ -425,7 +450,14 @@ def _parser() -> argparse.ArgumentParser:
         "labels", _labels, "group, count and select the classes of a label set",
         settings, archive, catalog,
         _path("--ingested", "table of ingested images; without it every image counts", required=False),
+        ("--second-views", {"nargs": "+", "default": [], "metavar": "VIEW", "help": "of a label set of studies: their second views"}),
+        _path("--second-ingested", "table of the images of these views; without it every one counts", required=False),
         _path("--out", "label set to write"), _path("--report", "CSV of classes kept and dropped, to write"),
+    )  # fmt: skip
+    verb(
+        "pairs", _pairs_of_views, "name the image of another view that each labelled image is seen together with",
+        labels, catalog, ("--second-views", {"nargs": "+", "required": True, "metavar": "VIEW", "help": "the other views"}),
+        _path("--second-ingested", "table of the images of these views"), _path("--out", "table to write"),
     )  # fmt: skip
     verb(
         "split", _split, "assign patients to train, val and test, stratified over all classes",
@@ -465,9 +497,14 @@ def _parser() -> argparse.ArgumentParser:
         settings, _path("--array", "the shard's packed images"), ingested, shard,
         _path("--lungs", "the shard's table of crop boxes", required=False), _path("--out", "training images to write"),
     )  # fmt: skip
+    second = (
+        _path("--pairs", "of networks of two views, the second image of each", required=False),
+        _path("--second-ingested", "table of the second images", required=False),
+        _paths("--second-images", "packed training images of the second view, all shards in order", required=False),
+    )
     verb(
         "train", _train, "train one network",
-        settings, labels, split, ingested, images, _path("--weights", "file with ImageNet weights", required=False),
+        settings, labels, split, ingested, images, *second, _path("--weights", "file with ImageNet weights", required=False),
         _path("--out", "network to write"), _path("--history", "CSV to write"),
         ("--work", {"type": Path, "default": Path("work"), "metavar": "PATH", "help": "folder of resume states (default work)"}),
         threads,
@@ -479,7 +516,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verb(
         "predict", _predict, "logits of validation and test images, and heatmaps of the cases",
-        _path("--model", "network"), labels, split, ingested, images, _path("--cases", "table of cases"),
+        _path("--model", "network"), labels, split, ingested, images, *second, _path("--cases", "table of cases"),
         _path("--out", "predictions to write"), _path("--heatmaps", "maps to write"),
         _path("--attention", "weights of the positions to write; for head: attention", required=False), threads,
     )  # fmt: skip
@@ -506,10 +543,13 @@ def _parser() -> argparse.ArgumentParser:
         ("--replicates", {"type": _at_least(1), "default": 1000, "help": "of the bootstrap over patients (default 1000)"}), seed,
         _path("--out", "table to write"), _path("--summary", "JSON of the metrics over all classes, to write"),
     )  # fmt: skip
+    rule = (
+        "--rule",
+        {"type": _rule, "default": "fixed-0.5", "help": "threshold rule of F1 and Hamming loss (default fixed-0.5)"},
+    )
     verb(
         "tables", _tables, "the paper's per-class and global tables",
-        title, data, _path("--metrics", "metrics table"), labels, split, *models,
-        ("--rule", {"type": _rule, "default": "fixed-0.5", "help": "threshold rule of F1 and Hamming loss (default fixed-0.5)"}),
+        title, data, _path("--metrics", "metrics table"), labels, split, *models, rule,
         _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
@@ -526,6 +566,13 @@ def _parser() -> argparse.ArgumentParser:
     verb(
         "ablation", _ablation, "variants of one experiment side by side, each beside its paper's numbers (Tables 5, 7 and 9)",
         settings, title, data, _pairs("--metrics", "experiments"), members, ensembles, _path("--out", "folder to write to"),
+    )  # fmt: skip
+    verb(
+        "side-by-side", _side_by_side, "models of several experiments of one label set and split, with their differences",
+        title, data, labels, split, _pairs("--metrics", "experiments"),
+        ("--columns", {"nargs": "+", "required": True, "metavar": "EXPERIMENT/MODEL",
+                       "help": "in order; others are compared with the first experiment's"}),
+        rule, _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
         "summary", _summary, "classes, images and sizes of the parts of each label set (Table 3)",
@@ -595,8 +642,8 @@ def _path(flag: str, text: str, required: bool = True) -> tuple[str, dict[str, A
     return flag, {"type": Path, "required": required, "metavar": "PATH", "help": text}
 
 
-def _paths(flag: str, text: str) -> tuple[str, dict[str, Any]]:
-    return flag, {"type": Path, "nargs": "+", "required": True, "metavar": "PATH", "help": text}
+def _paths(flag: str, text: str, required: bool = True) -> tuple[str, dict[str, Any]]:
+    return flag, {"type": Path, "nargs": "+", "required": required, "metavar": "PATH", "help": text}
 
 
 def _pairs(flag: str, text: str, required: bool = True) -> tuple[str, dict[str, Any]]:

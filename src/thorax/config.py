@@ -136,6 +136,11 @@ class LabelSet(Block):
 
     dataset: Name = Field(description="whose images")
     views: list[str] = Field(["PA"], min_length=1, description="views whose images count")
+    second: Name | None = Field(
+        None,
+        description="a data set that holds other views of the same archive: only studies with a readable image there count, and of each "
+        "study one image, the first by identifier; for experiments that see two views of a study, and those they are compared with",
+    )
     grouping: Literal["specific", "general"] = Field(
         "specific", description="the archive's own labels, or their topmost ancestors in the term tree"
     )
@@ -354,13 +359,18 @@ class Experiment(Block):
     label_set: Name = Field(description="the classes")
     split: Name = Field(description="which patients train, validate and test; must list the label set")
     image_set: Name = Field(description="what the networks see")
+    second_image_set: Name | None = Field(
+        None,
+        description="what they see beside it, of the data set that the label set names as `second`: each network has a branch of its own "
+        "for either view, and the mean of their pooled features goes into one head; null: one view",
+    )
     training: dict[str, Any] = Field({}, description="training settings that all members share")
     members: dict[Name, dict[str, Any]] = Field(min_length=1, description="each a training: backbone, and what differs")
     ensembles: dict[Name, Ensemble] = Field({}, description="rules that combine members")
     thresholds: Annotated[
         list[ThresholdRule], Field(min_length=1), AfterValidator(_without_repeats), AfterValidator(_starts_fixed)
     ] = Field(
-        ["fixed-0.5"],
+        ["fixed-0.5", "f1"],
         description="fixed-0.5 and the like: the same threshold for all classes; f1, youden: one threshold per class, tuned on the "
         "validation images for the mean F1 of yes and no, or for sensitivity + specificity; all are reported, the first (a fixed "
         "one) in the paper's tables",
@@ -372,6 +382,11 @@ class Experiment(Block):
     )
     cases: int = Field(12, ge=1, description="test images that are explained by heatmaps")
     seed: Seed = Field(0, description="of the choice of cases and of the intervals")
+
+    @property
+    def tuned(self) -> list[str]:
+        """The threshold rules that are tuned on validation images."""
+        return [rule for rule in self.thresholds if fixed_threshold(rule) is None]
 
     def member(self, name: str) -> Training:
         """The full training settings of one member."""
@@ -418,6 +433,17 @@ class Ablation(Block):
     )
 
 
+class Comparison(Block):
+    """Models of several experiments side by side in one table, measured on the same test images."""
+
+    title: str = Field(description="heading of the tables")
+    experiments: dict[Name, Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]] = Field(
+        min_length=2,
+        description="in the order of the columns, with the models of each; all of one label set and split. Differences are taken to the "
+        "first one's model of the same name, or to its first model",
+    )
+
+
 class Audit(Block):
     """The paper's counts beside ours, from metadata alone: `make audit`."""
 
@@ -457,9 +483,10 @@ class Section(Block):
 
 
 class PaperPage(Block):
-    """What a paper's page shows: the experiments, and their tables and figures in order."""
+    """What a paper's page shows: what each experiment (by title) was run on, settings, and tables and figures in order."""
 
     paper: Name | None
+    data: dict[str, Literal["archive", "sample", "phantom"]]
     studies: dict[Name, Study]
     sections: list[Section]
 
@@ -487,6 +514,7 @@ class Config(Block):
     image_sets: dict[Name, ImageSet] = Field(description="ways to make training images")
     experiments: dict[Name, Experiment] = Field(description="studies")
     ablations: dict[Name, Ablation] = Field({}, description="experiments that are compared in one table")
+    comparisons: dict[Name, Comparison] = Field({}, description="models of several experiments in one table")
     audit: Audit = Field(Audit(), description="counts in papers beside ours")
     device: Literal["cpu", "gpu"] = Field("cpu", description="the conda environment of jobs under --sdm conda")
     run: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
@@ -501,6 +529,7 @@ class Config(Block):
             if missing:
                 text = f"{sorted(missing)[0]!r} is not among datasets.{label_set.dataset}.views"
                 raise _refusal(text, "label_sets", key, "views")
+            self._second_is_of_the_same_studies(key, label_set)
         for key, split in self.splits.items():
             for name in split.label_sets:
                 self._known("label_sets", name, "splits", key, "label_sets")
@@ -520,6 +549,8 @@ class Config(Block):
             self._experiment_fits_together(key)
         for key, ablation in self.ablations.items():
             self._ablation_is_fair(key, ablation)
+        for key, comparison in self.comparisons.items():
+            self._comparison_is_fair(key, comparison)
         for compared, shares_of in self.audit.compare.items():
             self._known("label_sets", compared, "audit", "compare")
             self._known("splits", shares_of, "audit", "compare", compared)
@@ -542,6 +573,18 @@ class Config(Block):
         if name is not None and name not in getattr(self, kind):
             raise _refusal(f"{name!r} is not in {kind}: {', '.join(getattr(self, kind)) or 'none'}", *key)
 
+    def _second_is_of_the_same_studies(self, key: str, label_set: LabelSet) -> None:
+        self._known("datasets", label_set.second, "label_sets", key, "second")
+        if label_set.second is None:
+            return
+        first, second = self.datasets[label_set.dataset], self.datasets[label_set.second]
+        if (first.archive, first.root) != (second.archive, second.root):
+            text = f"{label_set.second!r} is of another archive or root than {label_set.dataset!r}, so they share no study"
+            raise _refusal(text, "label_sets", key, "second")
+        if shared := set(second.views) & set(label_set.views):
+            text = f"{label_set.second!r} has view {sorted(shared)[0]}, which is one of the label set's own"
+            raise _refusal(text, "label_sets", key, "second")
+
     def _ablation_is_fair(self, key: str, ablation: Ablation) -> None:
         """The same classes and patients throughout, and published numbers for each."""
         for name in ablation.experiments:
@@ -552,6 +595,25 @@ class Config(Block):
             if (other.label_set, other.split, other.data) != (first.label_set, first.split, first.data):
                 text = f"{name!r} is of another label set, split or data than {ablation.experiments[0]!r}"
                 raise _refusal(text, "ablations", key, "experiments")
+
+    def _comparison_is_fair(self, key: str, comparison: Comparison) -> None:
+        """The same classes, test images and threshold rule throughout."""
+        first_name = next(iter(comparison.experiments))
+        for name, models in comparison.experiments.items():
+            self._known("experiments", name, "comparisons", key, "experiments")
+            first, other = self.experiments[first_name], self.experiments[name]
+            for what in ("label_set", "split", "data"):
+                if getattr(other, what) != getattr(first, what):
+                    text = f"{name!r} has another {what.replace('_', ' ')} than {first_name!r}: only equal ones are compared"
+                    raise _refusal(text, "comparisons", key, "experiments")
+            if other.thresholds[0] != first.thresholds[0]:
+                text = f"{name!r} has another first threshold rule than {first_name!r}: give both the same"
+                raise _refusal(text, "comparisons", key, "experiments")
+            for model in models:
+                known = [*other.members, *other.ensembles, "baseline"]
+                if model not in known:
+                    text = f"{model!r} is no model of {name!r}: {', '.join(known)}"
+                    raise _refusal(text, "comparisons", key, "experiments", name)
 
     def _experiment_fits_together(self, key: str) -> None:
         """One data set throughout, and no test patient has taught the lung segmenter."""
@@ -570,15 +632,34 @@ class Config(Block):
             problem = _intensity_problem(image_set, experiment.member(name))
             if problem:
                 raise _refusal(f"{experiment.image_set!r} {problem}", "experiments", key, "members", name)
-        if image_set.segmenter is None:
+        self._second_view_fits(key, experiment)
+        for kind, seen in (("image_set", experiment.image_set), ("second_image_set", experiment.second_image_set)):
+            segmenter = self.image_sets[seen].segmenter if seen else None
+            taught_by = self.segmenters[segmenter].train_patients_of if segmenter else None
+            if taught_by not in (None, experiment.split):
+                text = (
+                    f"its segmenter {segmenter!r} learns from training patients of split {taught_by!r}, who may be test "
+                    f"patients of {experiment.split!r}: use a segmenter with train_patients_of: {experiment.split}"
+                )
+                raise _refusal(text, "experiments", key, kind)
+
+    def _second_view_fits(self, key: str, experiment: Experiment) -> None:
+        """Images of the data set in which the label set seeks the second views, of the size and type of the first ones."""
+        name = experiment.second_image_set
+        if name is None:
             return
-        taught_by = self.segmenters[image_set.segmenter].train_patients_of
-        if taught_by not in (None, experiment.split):
-            text = (
-                f"its segmenter {image_set.segmenter!r} learns from training patients of split {taught_by!r}, who may be test "
-                f"patients of {experiment.split!r}: use a segmenter with train_patients_of: {experiment.split}"
-            )
-            raise _refusal(text, "experiments", key, "image_set")
+        self._known("image_sets", name, "experiments", key, "second_image_set")
+        first, second = self.image_sets[experiment.image_set], self.image_sets[name]
+        wanted = self.label_sets[experiment.label_set].second
+        if wanted is None:
+            text = f"label set {experiment.label_set!r} is not one of studies: name a data set of other views as its `second`"
+        elif second.dataset != wanted:
+            text = f"{name!r} is not of data set {wanted!r}, where label set {experiment.label_set!r} seeks the second views"
+        elif (first.size, first.intensity) != (second.size, second.intensity):
+            text = f"{name!r} has another size or intensity than {experiment.image_set!r}: give both the same"
+        else:
+            return
+        raise _refusal(text, "experiments", key, "second_image_set")
 
 
 BlockType = TypeVar("BlockType", bound=BaseModel)

@@ -22,6 +22,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "experiments.*.training.augmentation": config.Augmentation,
     "experiments.*.ensembles": config.Ensemble,
     "ablations": config.Ablation,
+    "comparisons": config.Comparison,
 }
 
 HEADING = """# Configuration
@@ -70,6 +71,8 @@ def _type(entry: dict[str, Any]) -> str:
         return f"list of {_type(entry['items'])}" if "items" in entry else "list"
     if entry["type"] == "object":
         values = list(entry.get("patternProperties", {}).values())
+        if values and all(value.get("type") == "array" for value in values):
+            return "named lists"
         return "named texts" if values and all(value.get("type") == "string" for value in values) else "named blocks"
     return WORDS[entry["type"]]
 

@@ -8,12 +8,16 @@ from typing import Any
 
 from thorax.config import Training
 
+FIRST, SECOND = "_first", "_second"  # end the names of the views' own layers where there are two views
+
 
 def build_head(features: Any, classes: int, settings: Training) -> Any:
     """Pool the feature map, then two dense layers (Liz et al. 2022, Table 2): ReLU with dropout, and one logit per class.
 
+    The feature maps of two views are pooled each by itself; the mean of both goes into the dense layers.
+
     Args:
-        features: (batch, h, w, k).
+        features: (batch, h, w, k), or a list of such maps, one of either view.
         classes: number of logits.
         settings: head, dense_units and dropout; with dense_units 0 the logits follow the pooling, without dropout.
 
@@ -22,22 +26,29 @@ def build_head(features: Any, classes: int, settings: Training) -> Any:
     """
     import keras
 
-    x = keras.layers.Activation("linear", name="features")(features)
-    x = HEADS[settings.head](x)
+    views = {FIRST: features[0], SECOND: features[1]} if isinstance(features, list) else {"": features}
+    pooled = [HEADS[settings.head](_named(maps, view), view) for view, maps in views.items()]
+    x = pooled[0] if len(pooled) == 1 else keras.layers.Average(name="pooled")(pooled)
     if settings.dense_units:
         x = keras.layers.Dense(settings.dense_units, activation="relu", name="hidden")(x)
         x = keras.layers.Dropout(settings.dropout, name="dropout")(x)
     return keras.layers.Dense(classes, dtype="float32", name="logits")(x)
 
 
-def average(features: Any) -> Any:
-    """The mean over all positions: (batch, h, w, k) -> (batch, k)."""
+def _named(features: Any, view: str) -> Any:
     import keras
 
-    return keras.layers.GlobalAveragePooling2D(name="pooled")(features)
+    return keras.layers.Activation("linear", name=f"features{view}")(features)
 
 
-def attend(features: Any) -> Any:
+def average(features: Any, view: str = "") -> Any:
+    """The mean over all positions: (batch, h, w, k) -> (batch, k). `view` ends the names of its layers."""
+    import keras
+
+    return keras.layers.GlobalAveragePooling2D(name=f"pooled{view}")(features)
+
+
+def attend(features: Any, view: str = "") -> Any:
     """Location-based attention: (batch, h, w, k) -> (batch, k).
 
     Kejriwal et al., section III B, in words: a 1 x 1 convolution gives one scalar per position, and these are the weights of
@@ -50,13 +61,13 @@ def attend(features: Any) -> Any:
     import keras
 
     height, width, depth = features.shape[1:]
-    scores = keras.layers.Conv2D(1, 1, use_bias=False, kernel_initializer="zeros", dtype="float32", name="attention_scores")(
-        features
-    )
-    weights = keras.layers.Softmax(axis=(1, 2), dtype="float32", name="attention")(scores)
-    flat_features = keras.layers.Reshape((height * width, depth), name="features_by_position")(features)
-    flat_weights = keras.layers.Reshape((height * width,), name="attention_by_position")(weights)
-    return keras.layers.Dot(axes=1, name="pooled")([flat_features, flat_weights])
+    scores = keras.layers.Conv2D(
+        1, 1, use_bias=False, kernel_initializer="zeros", dtype="float32", name=f"attention_scores{view}"
+    )(features)
+    weights = keras.layers.Softmax(axis=(1, 2), dtype="float32", name=f"attention{view}")(scores)
+    flat_features = keras.layers.Reshape((height * width, depth), name=f"features_by_position{view}")(features)
+    flat_weights = keras.layers.Reshape((height * width,), name=f"attention_by_position{view}")(weights)
+    return keras.layers.Dot(axes=1, name=f"pooled{view}")([flat_features, flat_weights])
 
 
-HEADS: dict[str, Callable[[Any], Any]] = {"dense": average, "attention": attend}
+HEADS: dict[str, Callable[[Any, str], Any]] = {"dense": average, "attention": attend}

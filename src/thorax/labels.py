@@ -14,6 +14,7 @@ from thorax import catalog as catalogs
 from thorax import store
 from thorax.config import LabelSet
 from thorax.errors import ThoraxError
+from thorax.pairs import Partners, first_of_studies
 
 TERM_TABLES = {"padchest": Path(__file__).with_name("data") / "padchest_terms.csv"}  # archives whose labels form a tree
 UMBRELLAS = ("radiological finding", "differential diagnosis", "localization")  # roots that only hold other terms together
@@ -102,7 +103,12 @@ class LabelTable:
 
 
 def build(
-    settings: LabelSet, archive: str, catalog: pd.DataFrame, ingested: pd.DataFrame | None = None, name: str = "label_set"
+    settings: LabelSet,
+    archive: str,
+    catalog: pd.DataFrame,
+    ingested: pd.DataFrame | None = None,
+    name: str = "label_set",
+    second: Partners | None = None,
 ) -> LabelTable:
     """Make the label set of a catalog.
 
@@ -110,6 +116,7 @@ def build(
     one of `settings.drop_channels` (from the catalog alone channels are not known, and all images count). Images that are left
     without a positive class are dropped (Liz et al. 2022, section 3.1), or kept as all-negative rows, see `without_class`. A
     label that is uncertain and not also stated as present is ignored (-1), negative or positive, as `settings.uncertain` says.
+    With `second` only the first image (by identifier) of each study counts, and only of studies that have a second view.
 
     Args:
         settings: grouping, minimum counts, exclusions.
@@ -117,6 +124,7 @@ def build(
         catalog: the columns of `catalog.CATALOG`.
         ingested: the columns of `catalog.INGESTED`.
         name: of the label set, for errors.
+        second: where the studies' second views are sought, for a label set of studies.
 
     Raises:
         ThoraxError: a grouping that the archive has no tree for, an excluded class that the data do not have, no image that
@@ -130,6 +138,8 @@ def build(
     groups = _groups(catalog, tree if settings.grouping == "general" else None, settings.two_parents)
     _check_exclusions(settings, groups, name)
     images = _countable(settings, catalog, ingested, name)
+    if second is not None:
+        images = _studies(images, second, catalog, name)
     positive = _mentions(images["positive"], groups)
     uncertain = _mentions(images["uncertain"], groups)
     if settings.uncertain != "ignore":
@@ -163,7 +173,14 @@ def build(
 
 
 def make_label_set(
-    settings: LabelSet, archive: str, catalog: Path | str, ingested: Path | str | None, out: Path | str, report: Path | str
+    settings: LabelSet,
+    archive: str,
+    catalog: Path | str,
+    ingested: Path | str | None,
+    out: Path | str,
+    report: Path | str,
+    second_views: Sequence[str] = (),
+    second_ingested: Path | str | None = None,
 ) -> None:
     """Write a label set (`catalog.labels_schema`) and its report (CSV) from the tables on disk; errors as in `build`.
 
@@ -174,10 +191,16 @@ def make_label_set(
         ingested: the data set's table of ingested images, or None to count from metadata alone.
         out: Parquet file.
         report: CSV file, columns `REPORT_COLUMNS`.
+        second_views: of a label set of studies, the views of their second images.
+        second_ingested: table of these images, or None to count from metadata alone.
     """
-    columns = ["image_id", "patient_id", "view", "positive", "negative", "uncertain"]
+    columns = ["image_id", "patient_id", *(["study_id"] if second_views else []), "view", "positive", "negative", "uncertain"]
     known = None if ingested is None else store.read_table(ingested, ["image_id", "ok", "channels"])
-    table = build(settings, archive, store.read_table(catalog, columns), known, Path(out).stem)
+    second = None
+    if second_views:
+        readable = None if second_ingested is None else store.read_table(second_ingested, ["image_id", "ok"])
+        second = Partners(second_views, readable)
+    table = build(settings, archive, store.read_table(catalog, columns), known, Path(out).stem, second)
     if table.unknown:
         print(f"In the data but not in the term tree, each a class of its own: {', '.join(table.unknown)}.")
     with store.atomic(out) as new_labels, store.atomic(report) as new_report:  # both or neither
@@ -225,6 +248,17 @@ def _countable(settings: LabelSet, catalog: pd.DataFrame, ingested: pd.DataFrame
                 "and allowed by drop_channels; look up the reasons in its table of ingested images."
             )
     return images.sort_values("image_id", ignore_index=True)
+
+
+def _studies(images: pd.DataFrame, second: Partners, catalog: pd.DataFrame, name: str) -> pd.DataFrame:
+    """One image of each study that has a second view."""
+    studies = first_of_studies(images[second.beside(images, catalog).notna()])
+    if studies.empty:
+        raise ThoraxError(
+            f"label_sets.{name}.second: no study has both a readable image of its views and one of {', '.join(second.views)}: choose "
+            "other views."
+        )
+    return studies.reset_index(drop=True)
 
 
 def _mentions(lists: Iterable[Sequence[str]], groups: dict[str, tuple[str, ...]]) -> pd.DataFrame:

@@ -5,7 +5,7 @@ Markdown, LaTeX) is the same for the same inputs.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -196,7 +196,7 @@ def overview_table(rows: dict[str, Row], hours: dict[str, typeset.Cell] | None =
     table = typeset.Table(
         title="Overview of the experiments",
         caption="Every experiment of the run: what it was run on, its best model's results on the test images, and the published ones.",
-        data=run_on({name: row.study for name, row in rows.items()}),
+        data=run_on({row.study.experiment.title: row.study.experiment.data for row in rows.values()}),
         groups=tuple(groups),
         name_heading="Experiment",
         rows=tuple(body),
@@ -205,15 +205,17 @@ def overview_table(rows: dict[str, Row], hours: dict[str, typeset.Cell] | None =
     return table, pd.DataFrame(records)
 
 
-def run_on(studies: dict[str, Study]) -> str:
-    """Say plainly what experiments were run on: all on the same, or which on what."""
-    by_data: dict[str, list[str]] = defaultdict(list)
-    for study in studies.values():
-        by_data[study.experiment.data].append(study.experiment.title)
-    ordered = [data for data in DATA_SENTENCES if data in by_data]
-    if len(ordered) == 1:
-        return f"Run on: {ordered[0]}. {DATA_SENTENCES[ordered[0]]}"
-    return " ".join(f"Run on: {data} ({'; '.join(by_data[data])}). {DATA_SENTENCES[data]}" for data in ordered)
+def run_on(data: Mapping[str, str]) -> str:
+    """Say plainly what experiments were run on: all on the same, or which on what.
+
+    Args:
+        data: a key of `DATA_SENTENCES` by the experiment's title.
+    """
+    used = [name for name in DATA_SENTENCES if name in data.values()]
+    if len(used) == 1:
+        return f"Run on: {used[0]}. {DATA_SENTENCES[used[0]]}"
+    titles = {name: "; ".join(title for title, its in data.items() if its == name) for name in used}
+    return " ".join(f"Run on: {name} ({titles[name]}). {DATA_SENTENCES[name]}" for name in used)
 
 
 def _metric(row: Row, metric: str) -> tuple[list[typeset.Cell], dict[str, object]]:

@@ -238,23 +238,29 @@ def compose(page: PaperPage, captions: dict[str, str]) -> str:
         ThoraxError: a section's page is missing or no page of ours, or its caption is not given.
     """
     name, cited = reference.citation(page.paper) if page.paper else (BEYOND, _BEYOND_TEXT)
-    links, sections = ['<li><a href="#settings">What was run, and how</a></li>\n'], []
+    links = ['<li><a href="#settings">What was run, and how</a></li>\n'] if page.studies else []
+    sections = []
     for number, section in enumerate(page.sections, 1):
         if section.caption not in captions:
             raise ThoraxError(
                 f"The section {section.heading!r} has no caption {section.caption!r}: name its file under --captions."
             )
         _, body = typeset.read_page(Path(section.page))
-        links.append(f'<li><a href="#s{number}">{escape(section.heading)}</a></li>\n')
+        heading = escape(section.heading.replace(f": {name}: ", ": "))  # the page is of this paper
+        links.append(f'<li><a href="#s{number}">{heading}</a></li>\n')
         sections.append(
-            f'<section id="s{number}">\n<h2>{escape(section.heading)}</h2>\n{_paragraphs(captions[section.caption])}{body}'
+            f'<section id="s{number}">\n<h2>{heading}</h2>\n{_paragraphs(captions[section.caption])}{body}'
             '<p><a href="#top">to the top</a></p>\n</section>\n'
         )
-    ran = f'<p class="data">{escape(overview.run_on(page.studies))}</p>\n' if page.studies else ""
+    settings = (
+        f'<section id="settings">\n<h2>What was run, and how</h2>\n{_settings(page.studies)}</section>\n'
+        if page.studies
+        else ""
+    )
     return typeset.page(
         name,
-        f'{ran}<p id="top">{escape(cited)}</p>\n<nav>\n<ul>\n{"".join(links)}</ul>\n</nav>\n'
-        f'<section id="settings">\n<h2>What was run, and how</h2>\n{_settings(page.studies)}</section>\n{"".join(sections)}',
+        f'<p class="data" id="top">{escape(overview.run_on(page.data))}</p>\n<p>{escape(cited)}</p>\n<nav>\n<ul>\n{"".join(links)}</ul>\n</nav>\n'
+        f"{settings}{''.join(sections)}",
     )
 
 

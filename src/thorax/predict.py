@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from thorax import explain, runtime, store
-from thorax.batches import LabelledImages, load_part, part_frame, predict_logits
+from thorax import explain, heads, runtime, store
+from thorax.batches import LabelledImages, SecondView, load_part, part_frame, predict_logits
 from thorax.catalog import scores_schema
 from thorax.errors import ThoraxError
 
@@ -26,8 +26,11 @@ def predict(
     attention_out: Path | None = None,
     batch_size: int = 32,
     threads: int = 1,
+    second: SecondView | None = None,
 ) -> None:
     """Write one float32 logit per image and class, and Grad-CAM maps of the cases.
+
+    Of a network of two views, maps and attention are those of the first view.
 
     Args:
         model_path: the member's .keras file.
@@ -37,6 +40,7 @@ def predict(
         heatmaps_out: (cases, classes, h, w) float32, rows in the order of `cases`.
         attention_out: (cases, h, w) float32 in the same order: the weight of each position, 1 in all; None to write none.
         batch_size, threads: of the device.
+        second: what the network sees beside each image, or None.
 
     Raises:
         ThoraxError: as in `batches.load_part`; the network is missing, damaged, or one for other images or classes; a case
@@ -44,10 +48,11 @@ def predict(
     """
     runtime.prepare(0, threads)
     model = runtime.load_network(model_path)
-    if attention_out is not None and not _has(model, "attention"):
+    view = heads.FIRST if _has(model, f"features{heads.FIRST}") else ""
+    if attention_out is not None and not _has(model, f"attention{view}"):
         raise ThoraxError(f"{model_path} has no attention head: train it with head: attention, or leave its attention out.")
     chosen = store.read_table(cases, ["image_id"])["image_id"].tolist()
-    parts = {name: load_part(labels, split, ingested, images, name) for name in ("val", "test")}
+    parts = {name: load_part(labels, split, ingested, images, name, second) for name in ("val", "test")}
     test = parts["test"]
     _check_fit(model, test, model_path, labels, images)
     images_in = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
@@ -62,7 +67,7 @@ def predict(
         new_maps, new_predictions = (stack.enter_context(store.atomic(path)) for path in (heatmaps_out, out))
         frames = [part_frame(part, name, predict_logits(model, part, batch_size, threads)) for name, part in parts.items()]
         predictions = pd.concat(frames, ignore_index=True).sort_values("image_id", ignore_index=True)
-        heatmaps, attention = _explained(model, test, chosen)
+        heatmaps, attention = _explained(model, test, chosen, view)
         store.write_array(heatmaps, new_maps)
         if new_attention and attention is not None:
             store.write_array(attention, new_attention)
@@ -75,7 +80,13 @@ def _check_fit(model, part: LabelledImages, path: Path, labels: Path, images: Se
             f"{path} has outputs of shape {model.output_shape[1:]}, but {labels} has {len(part.classes)} classes: "
             "name a network that was trained on this label set, or train it again."
         )
-    if model.input_shape != (None, part.size, part.size, 1):
+    if model.input_shape[-1] != len(part.views):
+        beside = "with" if part.second is None else "without"
+        raise ThoraxError(
+            f"{path} takes images of shape {model.input_shape[1:]}, the last number being that of views, but is given {len(part.views)}: "
+            f"predict {beside} second images."
+        )
+    if model.input_shape[:-1] != (None, part.size, part.size):
         raise ThoraxError(
             f"{path} takes images of shape {model.input_shape[1:]}, but {images[0]} has {part.size} x {part.size} pixels: "
             "name a network that was trained on these images, or train it again."
@@ -87,14 +98,17 @@ def _check_fit(model, part: LabelledImages, path: Path, labels: Path, images: Se
         )
 
 
-def _explained(model, part, image_ids: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Grad-CAM maps (n, classes, h, w), and the attention's weights (n, h, w) where the head has it."""
+def _explained(model, part: LabelledImages, image_ids: list[str], view: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Grad-CAM maps (n, classes, h, w), and the attention's weights (n, h, w) where the head has it, of the (first) view.
+
+    What the dense layers see of two views is the mean of both, so a feature of one counts half.
+    """
     import keras
 
     place = {image_id: index for index, image_id in enumerate(part.image_ids)}
     chosen = np.array([place[image_id] for image_id in image_ids], dtype=int)
-    pixels = part.images.take(part.shards[chosen], part.rows[chosen])[..., None]
-    names = ["features", "pooled", *(["attention"] if _has(model, "attention") else [])]
+    pixels = part.take(chosen)
+    names = [f"features{view}", "pooled", *([f"attention{view}"] if _has(model, f"attention{view}") else [])]
     inner = keras.Model(model.input, [model.get_layer(name).output for name in names])
     logit_kernel = keras.ops.convert_to_numpy(model.get_layer("logits").kernel)
     hidden = None
@@ -106,7 +120,8 @@ def _explained(model, part, image_ids: list[str]) -> tuple[np.ndarray, np.ndarra
         features, pooled, *weights = (
             keras.ops.convert_to_numpy(x).astype(np.float32) for x in inner(pixels[start : start + 8], training=False)
         )
-        maps.append(explain.grad_cam(features, explain.grad_cam_weights(pooled, logit_kernel, hidden)))
+        gradients = explain.grad_cam_weights(pooled, logit_kernel, hidden) / len(part.views)
+        maps.append(explain.grad_cam(features, gradients))
         attention += [values[..., 0] for values in weights]
     return np.concatenate(maps), np.concatenate(attention) if attention else None
 

@@ -17,7 +17,7 @@ from thorax.metrics import FIXED, GLOBAL, NO_THRESHOLD, all_negative_f1, hamming
 BASELINE = "baseline"  # of all models the one that takes no part in the comparison
 CHANCE_AUC = 0.5
 DECIMALS = 3
-_METRICS = {"hamming": "Hamming loss", "auc": "AUC", "f1": "F1-score"}
+METRICS = {"hamming": "Hamming loss", "auc": "AUC", "f1": "F1-score"}
 _UNDEFINED = "–"
 
 DATA_SENTENCES = {
@@ -197,9 +197,9 @@ def per_class_table(results: Results) -> tuple[typeset.Table, pd.DataFrame]:
     )
     table = typeset.Table(
         title=f"{results.title}: results per class".removeprefix(": "),
-        caption=f"AUC and F1-score (mean over the positive and the negative class, {_threshold(results.rule)}) on the "
+        caption=f"AUC and F1-score (mean over the positive and the negative class, {describe_threshold(results.rule)}) on the "
         f"{results.split} images. {_MARKS}{_about_baseline(results)}",
-        data=_sentence(DATA_SENTENCES, results.data),
+        data=measured_on(results.data),
         groups=groups,
         name_heading="Class",
         rows=tuple(rows),
@@ -220,7 +220,7 @@ def global_table(results: Results) -> tuple[typeset.Table, pd.DataFrame]:
     """
     chance = results.counts.set_index("class").loc[GLOBAL]
     rows, records = [], []
-    for metric, heading in _METRICS.items():
+    for metric, heading in METRICS.items():
         marks = _marks(results, GLOBAL, metric, chance[metric])
         numbers = {model: results.number(model, GLOBAL, metric) for model in results.models}
         cells = tuple(_cell(number, marks.get(model, Mark()), detail=True) for model, number in numbers.items())
@@ -233,7 +233,7 @@ def global_table(results: Results) -> tuple[typeset.Table, pd.DataFrame]:
         title=f"{results.title}: global results".removeprefix(": "),
         caption=f"Hamming loss (lower is better){_other_threshold(results.rule)}, and means of AUC and F1-score over the classes, "
         f"on the {results.split} images. {_MARKS}{_about_baseline(results)}",
-        data=_sentence(DATA_SENTENCES, results.data),
+        data=measured_on(results.data),
         groups=tuple(_group(results, model, ("",)) for model in results.models),
         name_heading="",
         rows=tuple(rows),
@@ -291,6 +291,11 @@ def summary_table(
     return table, frame
 
 
+def measured_on(data: str) -> str:
+    """Say what a table's results were measured on: "phantom", "sample" or "archive"."""
+    return _sentence(DATA_SENTENCES, data)
+
+
 def counted_on(data: str) -> str:
     """Say what a table of counts was counted on: "phantom", "sample" or "archive"."""
     return _sentence(COUNTED, data)
@@ -335,13 +340,14 @@ def _capitalised(name: str) -> str:
     return name[:1].upper() + name[1:]
 
 
-def _threshold(rule: str) -> str:
+def describe_threshold(rule: str) -> str:
+    """Say in a few words which thresholds a rule sets."""
     fixed = fixed_threshold(rule)
     return "thresholds tuned on validation" if fixed is None else f"threshold {fixed:g}"
 
 
 def _other_threshold(rule: str) -> str:
-    return "" if rule == FIXED else f" with {_threshold(rule)}"
+    return "" if rule == FIXED else f" with {describe_threshold(rule)}"
 
 
 def _about_baseline(results: Results) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 
 import thorax
 from thorax import backbones, checks, heads, losses, runtime, sampling, store
-from thorax.batches import LabelledImages, load_part, predict_logits, training_batches
+from thorax.batches import LabelledImages, SecondView, load_part, predict_logits, training_batches
 from thorax.catalog import HISTORY_COLUMNS
 from thorax.config import Training
 from thorax.errors import ThoraxError
@@ -33,23 +33,26 @@ class Network:
 
     Attributes:
         model: from packed images to logits.
-        backbone: its layers before the head, in order.
+        backbones: of each view, its layers before the head, in order.
         fixed: convolutional layers that never change.
     """
 
     model: "keras.Model"
-    backbone: list
+    backbones: list[list]
     fixed: int
 
 
-def build_model(settings: Training, size: int, classes: int, weights: str | None = None) -> Network:
+def build_model(settings: Training, size: int, classes: int, weights: str | None = None, views: int = 1) -> Network:
     """A network from packed images to logits.
+
+    With two views each has a backbone of its own, with weights of its own, of which the same share is frozen.
 
     Args:
         settings: the member's settings.
         size: pixels on a side.
         classes: number of logits.
         weights: file with the backbone's ImageNet weights; needed exactly where settings.weights is "imagenet".
+        views: 1 or 2; the network takes images of (batch, size, size, views).
     """
     import keras
 
@@ -57,10 +60,14 @@ def build_model(settings: Training, size: int, classes: int, weights: str | None
         raise ThoraxError(
             f"weights: {settings.weights} does not fit the weights file {weights!r}: give one, or set weights: none."
         )
-    inputs, features, layers = backbones.build_features(settings, size, weights)
-    fixed = backbones.freeze(layers, settings.freeze)
+    if views == 1:
+        inputs, features, layers = backbones.build_features(settings, size, weights)
+        branches = [layers]
+    else:
+        inputs, features, branches = backbones.build_branches(settings, size, weights)
+    fixed = sum(backbones.freeze(layers, settings.freeze) for layers in branches)
     model = keras.Model(inputs, heads.build_head(features, classes, settings), name=settings.backbone)
-    return Network(model, layers, fixed)
+    return Network(model, branches, fixed)
 
 
 def train(
@@ -74,6 +81,7 @@ def train(
     history_out: Path,
     work: Path,
     threads: int = 1,
+    second: SecondView | None = None,
 ) -> None:
     """Train one member and save its best epoch (by validation loss) without the optimiser's state.
 
@@ -92,6 +100,7 @@ def train(
         history_out: CSV with one row per epoch: epoch, loss, val_loss, learning_rate, val_auc.
         work: folder of resume states.
         threads: CPU threads.
+        second: what the network sees beside each image, or None.
 
     Raises:
         ThoraxError: as in `batches.load_part` and `checks`; a class has no positive or no negative training image; an output
@@ -101,16 +110,20 @@ def train(
     runtime.prepare(settings.seed, threads, settings.precision)
     checks.device(settings.precision)
     checks.workers(threads)
-    parts = {part: load_part(labels, split, ingested, images, part) for part in ("train", "val")}
+    parts = {part: load_part(labels, split, ingested, images, part, second) for part in ("train", "val")}
+    views = len(parts["train"].views)
     _check_intensity(settings, parts["train"], images)
     losses.check_classes(parts["train"].labels, parts["train"].classes)
     replicas = runtime.replicas(min(settings.batch_size, len(parts["train"])))
     with replicas.scope():
-        network = build_model(settings, parts["train"].size, len(parts["train"].classes), str(weights) if weights else None)
-    checks.memory(settings.backbone)
+        network = build_model(
+            settings, parts["train"].size, len(parts["train"].classes), str(weights) if weights else None, views
+        )
+    checks.memory(settings.backbone, views)
     checks.disk(network.model, work, model_out)
     decides = {"settings": settings.model_dump(mode="json"), "program": [thorax.__version__, *runtime.versions()]}
-    key = digest(decides, [labels, split, ingested, *images, *([weights] if weights else [])])
+    beside = [second.pairs, second.ingested, *second.images] if second else []
+    key = digest(decides, [labels, split, ingested, *images, *([weights] if weights else []), *beside])
     states = States(work / f"{model_out.stem}-{key}")
     with (
         store.atomic(model_out) as new_model,  # both or neither, and known to be writable before the work begins
@@ -171,10 +184,11 @@ class Fit:
         """Set the optimiser up for a stage: the backbone fixed as a whole, or fine-tuned."""
         import keras
 
-        for layer in self.network.backbone:
-            layer.trainable = not frozen
-        if not frozen:
-            backbones.freeze(self.network.backbone, self.settings.freeze)
+        for layers in self.network.backbones:
+            for layer in layers:
+                layer.trainable = not frozen
+            if not frozen:
+                backbones.freeze(layers, self.settings.freeze)
         accumulate = self.settings.accumulate if self.settings.accumulate > 1 else None
         with self.replicas.scope():
             optimizer = keras.optimizers.Adam(self.settings.learning_rate, gradient_accumulation_steps=accumulate)

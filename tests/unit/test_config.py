@@ -226,6 +226,43 @@ def test_an_ablation_compares_one_problem():
         config.parse(config.Config, settings, "x")
 
 
+@pytest.mark.parametrize(
+    ("experiments", "changes", "sentence"),
+    [
+        ({"liz2022-specific": ["CTP"], "liz2022-general": ["CTP"]}, {}, "'liz2022-general' has another label set than"),
+        (
+            {"liz2022-specific": ["CTP"], "liz2022-specific-raw": ["CTP"]},
+            {"data": "sample"},
+            "'liz2022-specific-raw' has another data",
+        ),
+        (
+            {"liz2022-specific": ["CTP"], "liz2022-specific-raw": ["CTP"]},
+            {"thresholds": ["fixed-0.4"]},
+            "'liz2022-specific-raw' has another first threshold rule",
+        ),
+        ({"liz2022-specific": ["CTP"], "x": ["CTP"]}, {}, "'x' is not in experiments"),
+        ({"liz2022-specific": ["CTP"]}, {}, "Dictionary should have at least 2 items"),
+    ],
+)
+def test_a_comparison_is_of_one_problem(experiments, changes, sentence):
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings["comparisons"] = {"both": {"title": "x", "experiments": experiments}}
+    settings["experiments"]["liz2022-specific-raw"].update(changes)
+    del settings["ablations"]
+    with pytest.raises(ThoraxError, match=rf"^x: comparisons\.both\.experiments: {sentence}"):
+        config.parse(config.Config, settings, "x")
+
+
+def test_a_comparison_names_models_of_its_experiments():
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    chosen = {"liz2022-specific": ["CTP", "Xception"], "liz2022-specific-raw": ["PTC-lw", "baseline"]}
+    settings["comparisons"] = {"both": {"title": "x", "experiments": chosen}}
+    assert config.parse(config.Config, settings, "x").comparisons["both"].experiments == chosen
+    chosen["liz2022-specific-raw"] = ["ptc"]
+    with pytest.raises(ThoraxError, match=r"comparisons\.both\.experiments\.liz2022-specific-raw: 'ptc' is no model of"):
+        config.parse(config.Config, settings, "x")
+
+
 def test_published_numbers_named_in_the_paper_config_exist():
     for experiment in config.load(ROOT / "config.yaml").experiments.values():
         if experiment.beside is not None:

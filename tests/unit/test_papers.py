@@ -55,7 +55,9 @@ def test_settings_are_told_in_the_papers_words():
         "at most 350 epochs, ended after 25 without improvement; augmentation: rotation 45°, shifts 0.1 and 0.1, shear 0.1°, zoom 0.1, "
         "horizontal flip, brightness 0.7 to 1.1, intensity shift 0.05"
     )
-    assert told["Ensembles"].endswith("CTP (mean probability)")
+    assert told["Ensembles"].startswith(
+        "PTC-mode (most frequent label set); PTC-lw (majority of the votes per label); CTP (mean prob"
+    )
     assert "Tables 8 and 9" in told["Published numbers"]
     assert "Further settings" not in told
 
@@ -84,6 +86,12 @@ def test_what_networks_do_not_share_stands_beside_each():
     assert "Published numbers" not in told
 
 
+def test_a_heading_leaves_out_the_name_of_its_own_page(tmp_path):
+    entry = section(tmp_path, "roc", "") | {"heading": "Table 8. Results per class: Liz et al. 2022: specific labels"}
+    text = papers.compose(paper_page(tmp_path, entry), {"roc": "x"})
+    assert "<h2>Table 8. Results per class: specific labels</h2>" in text
+
+
 def test_every_rule_loss_and_schedule_has_words():
     for rule in get_args(config.Ensemble.model_fields["rule"].annotation):
         assert papers._RULES[rule]
@@ -101,7 +109,9 @@ def section(folder: Path, name: str, body: str) -> dict[str, str]:
 
 
 def paper_page(folder: Path, *sections: dict[str, str], **studies: config.Study) -> config.PaperPage:
-    return config.PaperPage(paper="liz2022", studies=studies or {"one": study("phantom")}, sections=list(sections))
+    studies = studies or {"one": study("phantom")}
+    data = {block.experiment.title: block.experiment.data for block in studies.values()}
+    return config.PaperPage(paper="liz2022", data=data, studies=studies, sections=list(sections))
 
 
 def test_a_page_says_first_what_it_was_run_on_and_has_its_sections_in_order(tmp_path):
@@ -121,11 +131,13 @@ def test_a_page_says_first_what_it_was_run_on_and_has_its_sections_in_order(tmp_
 
 
 def test_what_all_experiments_share_is_said_once(tmp_path):
-    both = paper_page(tmp_path, one=study(title="First"), two=study(title="Second", thresholds=["fixed-0.6"]))
+    both = paper_page(
+        tmp_path, one=study(title="First", thresholds=["fixed-0.5"]), two=study(title="Second", thresholds=["fixed-0.6"])
+    )
     text = papers.compose(both, {})
     assert re.findall(r"<h3>(.*?)</h3>", text) == ["All experiments of this page", "First", "Second"]
     assert text.count("<dt>Networks</dt>") == 1
-    assert re.findall(r"<dt>(\w+)</dt><dd>thresholds (.*?)</dd>", text) == [
+    assert re.findall(r"<dt>(\w+)</dt><dd>thresholds (\S*?)</dd>", text) == [
         ("Decisions", "fixed-0.5"),
         ("Decisions", "fixed-0.6"),
     ]
@@ -136,7 +148,7 @@ def test_a_missing_or_foreign_page_is_one_sentence(tmp_path, capsys):
     (tmp_path / "roc.rst").write_text("Curves.\n")
 
     def make(**changes) -> str:
-        page = {"paper": "liz2022", "studies": {}, "sections": [there | changes]}
+        page = {"paper": "liz2022", "data": {"One": "phantom"}, "studies": {}, "sections": [there | changes]}
         verb = [
             "paper-page",
             "--settings",
@@ -187,13 +199,24 @@ def test_liz_et_al_have_their_figures_and_tables_in_the_order_of_the_paper(shipp
     page = page_of(shipped["paper-page-liz2022"])
     numbered = [section.heading.partition(".")[0] for section in page.sections if re.match(r"(Figure|Table)", section.heading)]
     assert numbered == [
-        "Figure 3", "Figure 4", "Table 3", "Figures 5 and 6", "Figures 5 and 6", "Table 8", "Table 9", "Table 10", "Table 11",
-        "Figures 7 to 9", "Figures 7 to 9",
+        "Figure 3", "Figure 4", "Table 3", "Figures 5 and 6", "Figures 5 and 6", *(f"Table {number}" for number in range(4, 12)),
+        "Tables 5, 7 and 9", *["Figures 7 to 9"] * 4,
     ]  # fmt: skip
     table = next(section for section in page.sections if section.heading.startswith("Table 8"))
     assert table.page == "results/tables/liz2022-specific/per_class.html"
-    assert table.heading == "Table 8. Results per class: Liz et al. 2022: specific labels of PadChest"
-    assert list(page.studies) == ["liz2022-specific", "liz2022-general"]
+    assert (
+        table.heading == "Table 8. Results per class: Liz et al. 2022: specific labels of PadChest"
+    )  # the page leaves its own name out
+    assert list(page.studies) == ["liz2022-specific-raw", "liz2022-specific-noaug", "liz2022-specific", "liz2022-general"]
+
+
+def test_the_page_beyond_the_papers_has_the_rules_of_every_experiment_and_names_them(shipped):
+    page = page_of(shipped["paper-page-beyond"])
+    blocks = config.load(ROOT / "config.yaml")
+    assert set(page.data) == {blocks.experiments[name].title for name in blocks.run}
+    compared = [name for name in blocks.run if len(blocks.experiments[name].thresholds) > 1]
+    expected = [f"results/tables/{name}/{table}.html" for name in compared for table in ("thresholds", "rules")]
+    assert [section.page for section in page.sections if section.caption in ("thresholds", "rules")] == expected
 
 
 def test_every_table_and_figure_is_on_a_page_and_has_a_caption(shipped):

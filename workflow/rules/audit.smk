@@ -28,10 +28,11 @@ rule audit_labels:
         code=code("labels"),
         settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
         archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
+        second=lambda wildcards: second_option(wildcards.label_set),
     message:
         "Counting the classes of {wildcards.label_set} from metadata alone"
     shell:
-        "thorax labels --settings {params.settings:q} --archive {params.archive} --catalog {input.catalog}"
+        "thorax labels --settings {params.settings:q} --archive {params.archive} --catalog {input.catalog} {params.second}"
         " --out {output.labels} --report {output.report} > {log} 2>&1"
 
 

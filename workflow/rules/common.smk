@@ -14,6 +14,7 @@ from thorax.backbones import find as find_backbone
 from thorax.config import Config
 from thorax.config import parse as validate_config
 from thorax.dag.code import digest, notebook_digest
+from thorax.ensemble import LEARNING
 from thorax.errors import ThoraxError
 
 # The same bytes on every run, however it was started: no dates in figures, one order of sets
@@ -88,6 +89,9 @@ wildcard_constraints:
     experiment=any_of(study.experiments),
     member=any_of(member for experiment in study.experiments.values() for member in experiment.members),
     ensemble=any_of(ensemble for experiment in study.experiments.values() for ensemble in experiment.ensembles),
+    ablation=any_of(study.ablations),
+    model=any_of(["baseline", *(name for block in study.experiments.values() for name in (*block.members, *block.ensembles))]),
+    comparison=any_of(study.comparisons),
     backbone=r"\w+",
     shard=r"\d+",
 
@@ -118,6 +122,12 @@ def made_here(path):
 
 def dataset_of(experiment):
     return study.label_sets[study.experiments[experiment].label_set].dataset
+
+
+def datasets_of(experiment):
+    """The data sets that an experiment ingests: of its images, and of the second views of its studies."""
+    second = study.label_sets[study.experiments[experiment].label_set].second
+    return [dataset_of(experiment), *([second] if second else [])]
 
 
 def split_dataset(split):
@@ -197,12 +207,19 @@ def steps():
         experiment, dataset = study.experiments[name], dataset_of(name)
         segmenter = study.image_sets[experiment.image_set].segmenter
         models = [*experiment.members, "baseline"]
-        files += [made_before(dataset)] if made_before(dataset) else []
+        for ingested in datasets_of(name):
+            files += [made_before(ingested)] if made_before(ingested) else []
+            files += [
+                f"results/raw/{ingested}.manifest.parquet",
+                f"results/catalog/{ingested}.parquet",
+                f"results/ingested/{ingested}.parquet",
+                *shards("results/ingested/{dataset}.{shard}.parquet", ingested),
+            ]
+        if experiment.second_image_set:
+            second = study.image_sets[experiment.second_image_set].dataset
+            files += [f"results/pairs/{experiment.label_set}.parquet"]
+            files += shards("results/images/{image_set}/{dataset}.{shard}.npy", second, image_set=experiment.second_image_set)
         files += [
-            f"results/raw/{dataset}.manifest.parquet",
-            f"results/catalog/{dataset}.parquet",
-            f"results/ingested/{dataset}.parquet",
-            *shards("results/ingested/{dataset}.{shard}.parquet", dataset),
             *(f"results/labels/{label_set}.parquet" for label_set in study.splits[experiment.split].label_sets),
             f"results/splits/{experiment.split}.parquet",
             *shards("results/images/{image_set}/{dataset}.{shard}.npy", dataset, image_set=experiment.image_set),
@@ -210,6 +227,7 @@ def steps():
             *(f"results/models/{name}/{member}.keras" for member in experiment.members),
             *(f"results/predictions/{name}/{model}.parquet" for model in models),
             *(f"results/ensembles/{name}/{ensemble}.parquet" for ensemble in experiment.ensembles),
+            *(f"results/thresholds/{name}/{model}.parquet" for model in tuned_models(name)),
             f"results/metrics/{name}.parquet",
         ]
         if segmenter:
@@ -219,13 +237,14 @@ def steps():
     return list(dict.fromkeys(files))
 
 
-def pages():
-    """Every table and figure of the report, as pages; papers.smk knows each kind of them and gathers them by paper."""
+def report_parts():
+    """All tables and figures of the report, with what must be named beside them; papers.smk knows every kind of their pages."""
     return [
+        *result_tables(),
         *data_pages(),
         *lungs_figures(),
-        *expand("results/tables/{experiment}/{table}.html", experiment=study.run, table=["per_class", "global"]),
         *expand("results/figures/{experiment}/{figure}.html", experiment=study.run, figure=["training", "heatmaps"]),
+        *side_by_side_pages(),
     ]
 
 

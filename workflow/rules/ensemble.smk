@@ -20,6 +20,7 @@ rule baseline:
 
 rule ensemble:
     input:
+        unpack(labels_that_ensemble_learns_from),
         predictions=lambda wildcards: expand(
             "results/predictions/{experiment}/{member}.parquet",
             experiment=wildcards.experiment,
@@ -36,10 +37,36 @@ rule ensemble:
     params:
         code=code("ensemble"),
         settings=lambda wildcards: settings(study.experiments[wildcards.experiment].ensembles[wildcards.ensemble]),
+        labelled=lambda wildcards, input: f"--labels {input.labels} --split {input.split}" if "labels" in input.keys() else "",
     message:
         "Combining members of {wildcards.experiment}: {wildcards.ensemble}"
     shell:
-        "thorax ensemble --settings {params.settings:q} --predictions {input.predictions} --out {output.ensemble} > {log} 2>&1"
+        "thorax ensemble --settings {params.settings:q} --predictions {input.predictions} {params.labelled}"
+        " --out {output.ensemble} > {log} 2>&1"
+
+
+rule thresholds:
+    input:
+        labels=lambda wildcards: training_data(wildcards)["labels"],
+        split=lambda wildcards: training_data(wildcards)["split"],
+        scores=scores_of,
+    output:
+        thresholds="results/thresholds/{experiment}/{model}.parquet",
+    log:
+        "logs/thresholds/{experiment}/{model}.log",
+    benchmark:
+        "benchmarks/thresholds/{experiment}/{model}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("thresholds"),
+        rules=lambda wildcards: study.experiments[wildcards.experiment].tuned,
+        logits=lambda wildcards: "" if wildcards.model in study.experiments[wildcards.experiment].ensembles else "--logits",
+    message:
+        "Tuning the thresholds of {wildcards.model} of {wildcards.experiment} on validation images"
+    shell:
+        "thorax thresholds --labels {input.labels} --split {input.split} --scores {input.scores} {params.logits}"
+        " --rules {params.rules} --out {output.thresholds} > {log} 2>&1"
 
 
 rule metrics:
@@ -55,6 +82,11 @@ rule metrics:
             "results/ensembles/{experiment}/{ensemble}.parquet",
             experiment=wildcards.experiment,
             ensemble=study.experiments[wildcards.experiment].ensembles,
+        ),
+        thresholds=lambda wildcards: expand(
+            "results/thresholds/{experiment}/{model}.parquet",
+            experiment=wildcards.experiment,
+            model=tuned_models(wildcards.experiment),
         ),
     output:
         metrics="results/metrics/{experiment}.parquet",
@@ -77,10 +109,13 @@ rule metrics:
             study.experiments[wildcards.experiment].ensembles,
             wildcards.experiment,
         ),
+        thresholds=lambda wildcards: named("thresholds", tuned_models(wildcards.experiment), wildcards.experiment),
+        rules=lambda wildcards: study.experiments[wildcards.experiment].thresholds,
+        exclusive=exclusive_option,
         seed=lambda wildcards: study.experiments[wildcards.experiment].seed,
     message:
         "Measuring AUC, F1 and Hamming loss of {wildcards.experiment}"
     shell:
         "thorax metrics --labels {input.labels} --split {input.split} --predictions {params.predictions}"
-        " --ensembles {params.ensembles} --seed {params.seed} --out {output.metrics}"
-        " --summary {output.summary} > {log} 2>&1"
+        " --ensembles {params.ensembles} --rules {params.rules} --thresholds {params.thresholds} {params.exclusive}"
+        " --seed {params.seed} --out {output.metrics} --summary {output.summary} > {log} 2>&1"

@@ -8,18 +8,115 @@ def lungs_of(wildcards):
     return f"results/lungs/{segmenter}/{wildcards.dataset}.{wildcards.shard}.parquet" if segmenter else []
 
 
+def second_views(label_set):
+    """The views among which the second image of a label set's studies is sought; none for a label set of single images."""
+    second = study.label_sets[label_set].second
+    return study.datasets[second].views if second else []
+
+
+def second_ingested(label_set):
+    second = study.label_sets[label_set].second
+    return f"results/ingested/{second}.parquet" if second else []
+
+
+def second_option(label_set, ingested=""):
+    """What the command line of `labels` says of second views."""
+    views = shlex.join(second_views(label_set))
+    return f"--second-views {views}" * bool(views) + f" --second-ingested {ingested}" * bool(ingested)
+
+
+def second_images(wildcards):
+    """What networks of two views read beside the files of `training_data`; nothing for networks of one view."""
+    experiment = study.experiments[wildcards.experiment]
+    if experiment.second_image_set is None:
+        return {}
+    dataset = study.image_sets[experiment.second_image_set].dataset
+    return {
+        "pairs": f"results/pairs/{experiment.label_set}.parquet",
+        "second_ingested": f"results/ingested/{dataset}.parquet",
+        "second_images": shards(
+            "results/images/{image_set}/{dataset}.{shard}.npy",
+            dataset,
+            image_set=experiment.second_image_set,
+        ),
+    }
+
+
+def second_options(wildcards, input):
+    """What the command lines of `train` and `predict` say of a second view."""
+    if "pairs" not in input.keys():
+        return ""
+    return f"--pairs {input.pairs} --second-ingested {input.second_ingested} --second-images {' '.join(input.second_images)}"
+
+
 def weights_of(wildcards):
     training = study.experiments[wildcards.experiment].member(wildcards.member)
     return f"resources/weights/{training.backbone}.h5" if training.weights == "imagenet" else []
 
 
 def training_memory(wildcards):
-    return BACKBONES[study.experiments[wildcards.experiment].member(wildcards.member).backbone].memory
+    experiment = study.experiments[wildcards.experiment]
+    views = 2 if experiment.second_image_set else 1
+    return BACKBONES[experiment.member(wildcards.member).backbone].memory * views
 
 
 def named(kind, names, experiment):
     """NAME=PATH for every member or ensemble, as the command line takes them."""
     return [f"{name}=results/{kind}/{experiment}/{name}.parquet" for name in names]
+
+
+def scores_of(wildcards):
+    """Where a model's scores are: logits of a network or the baseline, what an ensemble has made of them."""
+    ensembles = study.experiments[wildcards.experiment].ensembles
+    return f"results/{'ensembles' if wildcards.model in ensembles else 'predictions'}/{wildcards.experiment}/{wildcards.model}.parquet"
+
+
+def labels_that_ensemble_learns_from(wildcards):
+    """Labels and split, for rules that learn from validation images."""
+    ensemble = study.experiments[wildcards.experiment].ensembles[wildcards.ensemble]
+    return {key: training_data(wildcards)[key] for key in ("labels", "split")} if ensemble.rule in LEARNING else {}
+
+
+def models_of(experiment):
+    """Members, ensembles and the baseline."""
+    return [*study.experiments[experiment].members, *study.experiments[experiment].ensembles, "baseline"]
+
+
+def tuned_models(experiment):
+    """The models whose thresholds are tuned: all, where the experiment has a rule that does."""
+    return models_of(experiment) if study.experiments[experiment].tuned else []
+
+
+def exclusive_option(wildcards):
+    exclusive = study.experiments[wildcards.experiment].exclusive
+    return f"--exclusive {shlex.quote(exclusive)}" if exclusive else ""
+
+
+def ablations():
+    """The ablations whose experiments are all run."""
+    return {name: block for name, block in study.ablations.items() if set(block.experiments) <= set(study.run)}
+
+
+def ablation_columns(ablation):
+    """The published numbers of each experiment of an ablation, as text for --settings."""
+    return json.dumps({name: study.experiments[name].beside.model_dump(mode="json") for name in study.ablations[ablation].experiments})
+
+
+def first_of(ablation):
+    """The experiment whose members and ensembles an ablation has."""
+    return study.experiments[study.ablations[ablation].experiments[0]]
+
+
+def result_tables():
+    """The tables of the run's results: each experiment's own, the paper's numbers beside them, other thresholds, ablations."""
+    pages = []
+    for name in study.run:
+        experiment = study.experiments[name]
+        tables = ["per_class", "global"]
+        tables += ["thresholds", "rules"] if len(experiment.thresholds) > 1 else []
+        tables += ["beside_per_class", "beside_global"] if experiment.beside else []
+        pages += expand("results/tables/{experiment}/{table}.html", experiment=name, table=tables)
+    return pages + [f"results/tables/ablations/{name}/ablation.html" for name in ablations()]
 
 
 def measured_on():
@@ -37,6 +134,33 @@ def summary_rows():
         f"{label_set}/{split}" if label_sets.count(label_set) > 1 else label_set: (label_set, split)
         for label_set, split in pairs
     }
+
+
+def first_compared(comparison):
+    """The first experiment of a comparison; the others have its label set, split, data and threshold rule."""
+    return study.experiments[next(iter(study.comparisons[comparison].experiments))]
+
+
+def compared_tables(wildcards):
+    experiment = first_compared(wildcards.comparison)
+    return {
+        "labels": f"results/labels/{experiment.label_set}.parquet",
+        "split": f"results/splits/{experiment.split}.parquet",
+        "metrics": expand(
+            "results/metrics/{experiment}.parquet",
+            experiment=study.comparisons[wildcards.comparison].experiments,
+        ),
+    }
+
+
+def side_by_side_pages():
+    """The tables of every comparison whose experiments are all run."""
+    made = [name for name, comparison in study.comparisons.items() if set(comparison.experiments) <= set(study.run)]
+    return expand(
+        "results/tables/comparisons/{comparison}/{table}.html",
+        comparison=made,
+        table=["per_class", "global"],
+    )
 
 
 def lungs_inputs(wildcards):
@@ -62,6 +186,10 @@ def lungs_inputs(wildcards):
             image_set=wildcards.image_set,
         ),
     }
+
+
+def run_datasets():
+    return sorted({dataset for name in study.run for dataset in datasets_of(name)})
 
 
 def screened_lungs():

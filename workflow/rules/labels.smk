@@ -2,6 +2,7 @@ rule labels:
     input:
         catalog=lambda wildcards: f"results/catalog/{study.label_sets[wildcards.label_set].dataset}.parquet",
         ingested=lambda wildcards: f"results/ingested/{study.label_sets[wildcards.label_set].dataset}.parquet",
+        second=lambda wildcards: second_ingested(wildcards.label_set),
     output:
         labels="results/labels/{label_set}.parquet",
         report="results/labels/{label_set}.classes.csv",
@@ -15,11 +16,12 @@ rule labels:
         code=code("labels"),
         settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
         archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
+        second=lambda wildcards, input: second_option(wildcards.label_set, input.second),
     message:
         "Grouping and counting the classes of {wildcards.label_set}"
     shell:
         "thorax labels --settings {params.settings:q} --archive {params.archive} --catalog {input.catalog}"
-        " --ingested {input.ingested} --out {output.labels} --report {output.report} > {log} 2>&1"
+        " --ingested {input.ingested} {params.second} --out {output.labels} --report {output.report} > {log} 2>&1"
 
 
 rule split:

@@ -1,13 +1,16 @@
+from functools import cache
+
 BEYOND = "beyond"  # the page of what no paper shows, and of experiments without a paper
 
-# Every kind of table and figure of the report: its heading, where it lies, and its caption under workflow/report. A page has those
-# that `pages` lists and that belong to its experiments, in this order where its paper gives none.
+# Every kind of table and figure of the report: its heading, where it lies, and its caption under workflow/report. A path is of the
+# first kind that fits. A page has what `report_parts` makes of its experiments, in this order where its paper gives none.
 KINDS = {
     "screening": ("Originals that were read", "results/tables/screening.html", "screening"),
     "summary": ("Label sets and splits", "results/tables/summary.html", "summary"),
     "classes": ("Classes kept and dropped", "results/tables/classes/{label_set}.html", "classes"),
     "quality": ("Counts against quotas", "results/tables/quality/{split}.html", "quality"),
     "labels": ("Label distribution", "results/figures/labels/{split}/{label_set}.html", "labels"),
+    "shares": ("Label shares", "results/figures/{experiment}/shares.html", "shares"),
     "cooccurrence": ("Classes that come together", "results/figures/cooccurrence/{label_set}.html", "cooccurrence"),
     "cooccurrence_named": ("Classes that come together", "results/figures/{experiment}/cooccurrence.html", "cooccurrence"),
     "terms": ("Section of the term tree", "results/figures/terms/{label_set}.html", "terms"),
@@ -16,21 +19,24 @@ KINDS = {
     "global": ("Results over all classes", "results/tables/{experiment}/global.html", "global"),
     "beside_per_class": ("Each class beside the paper", "results/tables/{experiment}/beside_per_class.html", "beside"),
     "beside_global": ("All classes beside the paper", "results/tables/{experiment}/beside_global.html", "beside"),
-    "ablation": ("Variants side by side", "results/tables/ablations/{ablation}.html", "ablation"),
+    "ablation": ("Variants side by side", "results/tables/ablations/{ablation}/ablation.html", "ablation"),
     "epochs": ("Test results after every epoch", "results/figures/{experiment}/epochs.html", "epochs"),
     "training": ("Losses by epoch", "results/figures/{experiment}/training.html", "training"),
     "roc": ("ROC curves", "results/figures/{experiment}/roc.html", "roc"),
     "heatmaps": ("Heatmaps", "results/figures/{experiment}/heatmaps.html", "heatmaps"),
     "several_classes": ("Several classes of one radiograph", "results/figures/{experiment}/classes.html", "several_classes"),
-    "thresholds_per_class": ("Threshold rules per class", "results/tables/{experiment}/thresholds_per_class.html", "thresholds"),
-    "thresholds_global": ("Threshold rules over all classes", "results/tables/{experiment}/thresholds_global.html", "thresholds"),
-    "cascade": ("Cascade", "results/tables/cascades/{cascade}.html", "cascade"),
-    "comparison": ("Side by side", "results/tables/comparisons/{comparison}.html", "comparison"),
-    "cross": ("Tested on other archives", "results/tables/cross/{cross}.html", "cross"),
-    "cross_figure": ("Tested on other archives", "results/figures/cross/{cross}.html", "cross"),
+    "thresholds": ("Thresholds tuned per class", "results/tables/{experiment}/thresholds.html", "thresholds"),
+    "rules": ("Rules of decision", "results/tables/{experiment}/rules.html", "rules"),
+    "comparison_per_class": ("Side by side, per class", "results/tables/comparisons/{comparison}/per_class.html", "side_by_side"),
+    "comparison": ("Side by side", "results/tables/comparisons/{comparison}/global.html", "side_by_side"),
+    "cross_matrix": ("Tested on other archives", "results/tables/cross/{cross}/matrix.html", "cross_matrix"),
+    "cross_figure": ("Tested on other archives", "results/figures/cross/{cross}.html", "cross_matrix"),
+    "cross_classes": ("Tested on other archives, per class", "results/tables/cross/{cross}/classes.html", "cross_classes"),
+    "cascade_per_class": ("Cascade, per class", "results/tables/{cascade}/{threshold_rule}/per_class.html", "cascade"),
+    "cascade": ("Cascade", "results/tables/{cascade}/{threshold_rule}/global.html", "cascade"),
 }
 # Kinds that go to the page beyond the papers, unless a paper's own order names them
-BEYOND_KINDS = ("thresholds_per_class", "thresholds_global", "cascade", "comparison", "cross", "cross_figure")
+BEYOND_KINDS = {kind for kind in KINDS if kind.startswith(("thresholds", "rules", "comparison", "cross", "cascade"))}
 
 # A paper's own order. Kinds of one line are shown together, experiment by experiment; what it does not name follows.
 ORDERS = {
@@ -45,13 +51,20 @@ ORDERS = {
         "several_classes",
         "training",
     ],
+    BEYOND: [
+        "thresholds rules",
+        "comparison comparison_per_class",
+        "cascade cascade_per_class",
+        "cross_matrix cross_figure cross_classes",
+    ],
     "saturi2025": [
         "labels",
         "lungs",
+        "heatmaps",
+        "several_classes",
         "training",
         "per_class global beside_per_class beside_global",
-        "thresholds_per_class thresholds_global",
-        "heatmaps",
+        "thresholds rules",
     ],
     "kejriwal": [
         "labels",
@@ -60,9 +73,16 @@ ORDERS = {
         "training",
         "beside_per_class beside_global",
         "roc",
-        "global per_class",
+        "rules global per_class",
     ],
-    "beltran2022": ["labels", "epochs", "training", "global per_class beside_per_class beside_global"],
+    "beltran2022": [
+        "shares",
+        "labels",
+        "epochs",
+        "training",
+        "rules",
+        "global per_class beside_per_class beside_global",
+    ],
 }
 
 # The paper's number of a table or figure; where it is different for its variants, by the variant of `beside`, in the paper's order
@@ -77,9 +97,14 @@ NUMBERS = {
         "ablation": "Tables 5, 7 and 9",
         "heatmaps": "Figures 7 to 9",
     },
-    "kejriwal": {"beside_per_class": "Figure 3", "roc": "Figure 4"},
-    "beltran2022": {"labels": "Figure 1", "epochs": "Figure 2", "training": "Figure 3"},
+    "saturi2025": {"heatmaps": "Figure 2"},
+    "kejriwal": {"cooccurrence_named": "Figure 2", "beside_per_class": "Figure 3", "roc": "Figure 4"},
+    "beltran2022": {"shares": "Figure 1", "epochs": "Figure 2", "training": "Figure 3"},
 }
+
+
+def pages():
+    return [path for path in report_parts() if path.endswith(".html")]
 
 
 def papers():
@@ -105,6 +130,7 @@ def variant(experiment):
     return beside.variant if beside else None
 
 
+@cache
 def kind_of(page):
     """The kind of a page and the names in its path."""
     for kind, (_, pattern, _) in KINDS.items():
@@ -132,20 +158,23 @@ def belongs(names, experiments):
 def sections(paper):
     """The sections of a paper's page in order, as `thorax paper-page` takes them."""
     experiments = papers()[paper]
+    own_label_sets = {study.experiments[name].label_set for name in experiments}
     named = [line.split() for line in ORDERS.get(paper, [])]
-    lines = named + [[kind] for kind in KINDS if not any(kind in line for line in named)]
+    lines = named + [[kind] for kind in KINDS if not any(kind in line for line in named) and kind not in BEYOND_KINDS]
     found = []
-    for place, line in enumerate(lines):
-        beyond = [kind for kind in line if kind in BEYOND_KINDS and paper == BEYOND]
-        own = [kind for kind in line if place < len(named) or kind not in BEYOND_KINDS]
+    for line in lines:
         shown = []
         for page in pages():
             kind, names = kind_of(page)
-            if kind in beyond or (kind in own and experiments and belongs(names, experiments)):
-                subject = names.get("experiment")
-                order = experiments.index(subject) if subject in experiments else len(experiments)
-                shown.append((order, line.index(kind), len(shown), section(paper, kind, names, page)))
-        found += [entry for *_, entry in sorted(shown, key=lambda item: item[:3])]
+            everybodys = paper == BEYOND and kind in BEYOND_KINDS
+            if kind in line and (everybodys or (experiments and belongs(names, experiments))):
+                name = names.get("experiment")
+                first = experiments.index(name) if name in experiments else len(experiments)
+                order = (first, names.get("label_set") not in own_label_sets, line.index(kind), len(shown))
+                if everybodys and name:
+                    order = (study.run.index(name), False, line.index(kind), 0)
+                shown.append((order, section(paper, kind, names, page)))
+        found += [entry for _, entry in sorted(shown, key=lambda item: item[0])]
     return found
 
 
@@ -154,9 +183,14 @@ def section(paper, kind, names, page):
     number = NUMBERS.get(paper, {}).get(kind, "")
     if isinstance(number, dict):
         number = number.get(variant(names["experiment"]), "")
-    subjects = [study.experiments[value].title if name == "experiment" else value for name, value in names.items()]
+    titled = {"experiment": study.experiments, "ablation": study.ablations, "comparison": study.comparisons}
+    subjects = [
+        titled[name][value].title if name in titled else value
+        for name, value in names.items()
+        if name != "split" or len(names) == 1
+    ]
     return {
-        "heading": ": ".join([f"{number}. {heading}" if number else heading, *subjects[-1:]]),
+        "heading": ": ".join(filter(None, [f"{number}. {heading}" if number else heading, ", ".join(subjects)])),
         "page": page,
         "caption": caption,
     }
@@ -179,10 +213,14 @@ def told(experiments):
 
 
 def paper_settings(wildcards):
+    """What a page says: of the page beyond the papers every experiment counts, as each has tables there."""
+    own = papers()[wildcards.paper]
+    shown = study.run if wildcards.paper == BEYOND else own
     return json.dumps(
         {
             "paper": None if wildcards.paper == BEYOND else wildcards.paper,
-            "studies": told(papers()[wildcards.paper]),
+            "data": {study.experiments[name].title: study.experiments[name].data for name in shown},
+            "studies": told(own),
             "sections": sections(wildcards.paper),
         }
     )

@@ -18,6 +18,7 @@ rule weights:
 rule train:
     input:
         unpack(training_data),
+        unpack(second_images),
         weights=weights_of,
     output:
         model="results/models/{experiment}/{member}.keras",
@@ -36,12 +37,13 @@ rule train:
         code=code("train"),
         settings=lambda wildcards: settings(study.experiments[wildcards.experiment].member(wildcards.member)),
         work=lambda wildcards: f"work/{wildcards.experiment}",
+        second=second_options,
         weights=lambda wildcards, input: (f"--weights {input.weights}" if input.weights else ""),
     message:
         "Training {wildcards.member} for {wildcards.experiment}"
     shell:
         "exec thorax train --settings {params.settings:q} --labels {input.labels} --split {input.split}"
-        " --ingested {input.ingested} --images {input.images} {params.weights}"
+        " --ingested {input.ingested} --images {input.images} {params.second} {params.weights}"
         " --out {output.model} --history {output.history} --work {params.work} --threads {threads} > {log} 2>&1"
 
 
@@ -71,6 +73,7 @@ rule cases:
 rule predict:
     input:
         unpack(training_data),
+        unpack(second_images),
         model=rules.train.output.model,
         cases=rules.cases.output.cases,
     output:
@@ -88,9 +91,10 @@ rule predict:
         mem_mb=memory(1800),
     params:
         code=code("predict"),
+        second=second_options,
     message:
         "Predicting validation and test images with {wildcards.member} of {wildcards.experiment}"
     shell:
         "thorax predict --model {input.model} --labels {input.labels} --split {input.split}"
-        " --ingested {input.ingested} --images {input.images} --cases {input.cases}"
+        " --ingested {input.ingested} --images {input.images} {params.second} --cases {input.cases}"
         " --out {output.predictions} --heatmaps {output.heatmaps} --threads {threads} > {log} 2>&1"

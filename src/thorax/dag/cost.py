@@ -27,14 +27,14 @@ PHASES = {
     "audit": ("audit_catalog", "audit_labels", "audit_split", "audit_counts", "audit_overview", "compare_splitters"),
     "data": (
         "download_archive", "download_pairs", "phantom", "manifest", "pairs_manifest", "catalog", "ingest", "merge_ingested",
-        "labels", "split",
+        "labels", "pairs", "split",
     ),
     "lungs, crops": ("segmenter", "lungs", "images"),
     "training": ("weights", "train"),
-    "prediction": ("cases", "predict", "baseline", "ensemble", "metrics"),
+    "prediction": ("cases", "predict", "baseline", "ensemble", "thresholds", "metrics"),
     "report": (
-        "tables", "summary", "screening", "classes_page", "quality_page", "figure_labels", "figure_cooccurrence", "figure_terms",
-        "figure_lungs", "figure_training", "heatmaps", "overview", "paper_page",
+        "tables", "threshold_tables", "beside", "ablation", "side_by_side", "summary", "screening", "classes_page", "quality_page", "figure_labels",
+        "figure_cooccurrence", "figure_terms", "figure_lungs", "figure_training", "heatmaps", "overview", "paper_page",
     ),
 }  # fmt: skip
 
@@ -215,19 +215,21 @@ def _price_network(
             "--no-rules --out rates.json`."
         )
     network, parts = rates["networks"][settings.backbone], sizes.parts(experiment)
-    pixels = (experiment.size / network["size"]) ** 2
+    pixels = (experiment.size / network["size"]) ** 2 * experiment.views  # each view has a backbone
     classes = sizes.label_set(experiment.label_set).classes
     if job.rule == "train":
         epoch = parts["train"] / network["train"] + parts["val"] / network["predict"]
         seconds = network["train_start"] + settings.epochs * epoch * pixels
         logits = 4 * (settings.dense_units + 1) * (classes - network["classes"])
-        size["models"] += network["bytes"] + logits
-        state = 4.0 * network["parameters"] * (SLOTS + 1) * STATES
+        size["models"] += network["bytes"] * experiment.views + logits
+        state = 4.0 * network["parameters"] * experiment.views * (SLOTS + 1) * STATES
         batch = pixels * settings.batch_size / network["batch"]  # what is stated holds for small images: mostly the graph
         memory = stated + max(network["megabytes"] - stated, 0.0) * batch
     else:
         seconds = network["predict_start"] + (parts["val"] + parts["test"]) / network["predict"] * pixels
-        size["heatmaps"] += sizes.cases(job.wildcards["experiment"]) * classes * network["cells"] * pixels * 4
+        size["heatmaps"] += (
+            sizes.cases(job.wildcards["experiment"]) * classes * network["cells"] * pixels / experiment.views * 4
+        )
         state, memory = 0.0, stated
     return Priced(job, seconds, threads, gpus, memory, dict(size), state, True)
 

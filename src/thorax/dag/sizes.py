@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from thorax import audit, config, datasets, labels, phantom, store
+from thorax import audit, config, datasets, labels, pairs, phantom, store
 from thorax.dag.jobs import Job
 from thorax.errors import ThoraxError
 from thorax.phantom.archive import MASKED_PATIENTS
@@ -28,6 +28,7 @@ _PATH = {
     "label_set": re.compile(r"results/(?:audit/)?labels/(.+?)(?:\.parquet|\.classes\.csv)"),
     "split": re.compile(r"results/(?:audit/)?splits/(.+?)(?:\.parquet|\.quality\.csv)"),
     "dataset": re.compile(r"results/(?:audit/)?(?:catalog|ingested|boxes)/([^/.]+)\..+"),
+    "pairs": re.compile(r"results/pairs/(.+)\.parquet"),
     "images": re.compile(r"results/images/([^/]+)/([^/.]+)\.\d+\.npy"),
 }
 
@@ -60,6 +61,7 @@ class Experiment:
     dataset: str
     image_set: str
     size: int  # pixels on a side
+    views: int = 1  # images of each row
 
 
 class Sizes:
@@ -153,7 +155,10 @@ class Sizes:
             if job.rule in ("train", "baseline", "predict"):
                 (label_set,), (split,) = _named(job.inputs, "label_set"), _named(job.inputs, "split")
                 (image_set, dataset) = next(match.groups() for path in job.inputs if (match := _PATH["images"].fullmatch(path)))
-                found[job.wildcards["experiment"]] = Experiment(label_set, split, dataset, image_set, sizes[image_set])
+                known = found.get(job.wildcards["experiment"])
+                views = 1 + any(_PATH["pairs"].fullmatch(path) for path in job.inputs)
+                views = max(views, known.views if known else 1)  # the baseline sees the first view only
+                found[job.wildcards["experiment"]] = Experiment(label_set, split, dataset, image_set, sizes[image_set], views)
         return found
 
     def pairs(self, job: Job) -> float:
@@ -214,7 +219,9 @@ class Sizes:
                 return Labels(float(len(frame)), frame.shape[1] - 2, str(table))
         settings = self.label_sets[name]
         if self._has_catalog(settings.dataset):
-            made = labels.build(settings, self.datasets[settings.dataset].archive, self._catalog(settings.dataset), name=name)
+            archive, catalog = self.datasets[settings.dataset].archive, self._catalog(settings.dataset)
+            second = pairs.Partners(self.datasets[settings.second].views) if settings.second else None
+            made = labels.build(settings, archive, catalog, name=name, second=second)
             return Labels(float(len(made.frame)), len(made.classes), "its catalog")
         published = _published(name)
         classes = published.loc[published["counts"] == "classes", "published"]
@@ -229,6 +236,8 @@ class Sizes:
                 f"nothing tells how many images label set {name!r} has: {_ADVICE.format(self.datasets[settings.dataset].root)}"
             )
         images = counted.reindex(settings.views).sum()
+        if settings.second:  # each study has one image of either data set
+            images = min(images, counted.reindex(self.datasets[settings.second].views).sum())
         return Labels(float(images), int(counted["(labels)"]), "at most, from published counts")
 
     def _has_catalog(self, name: str) -> bool:
@@ -362,6 +371,7 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "images": (_shard_images, _shard_images),
     "labels": (_cells, _cells),
     "audit_labels": (_cells, _cells),
+    "pairs": (_labelled_rows, _labelled_rows),
     "split": (_cells, _labelled_rows),
     "audit_split": (_cells, _labelled_rows),
     "audit_counts": (_cells, _nothing),
@@ -372,8 +382,13 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "predict": (_nothing, _cells),
     "baseline": (_cells, _cells),
     "ensemble": (_cells, _cells),
+    "thresholds": (_cells, _nothing),
     "metrics": (_measured_cells, _nothing),
     "tables": (_cells, _nothing),
+    "threshold_tables": (_cells, _nothing),
+    "beside": (_nothing, _nothing),
+    "ablation": (_nothing, _nothing),
+    "side_by_side": (_cells, _nothing),
     "summary": (_cells, _nothing),
     "screening": (_images, _nothing),
     "classes_page": (_nothing, _nothing),

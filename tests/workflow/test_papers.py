@@ -1,0 +1,125 @@
+"""Every experiment of the shipped configuration, shrunk (shrink.py), from raw files to every table and figure."""
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from thorax import config, store
+
+from .conftest import REPOSITORY, snakemake
+from .shrink import shrink
+
+pytestmark = pytest.mark.slow
+SHIPPED = yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8"))
+EXPERIMENTS = list(SHIPPED["experiments"])
+
+
+@pytest.fixture(scope="module")
+def papers(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("papers")
+    (folder / "papers.yaml").write_text(yaml.safe_dump(shrink(SHIPPED), sort_keys=False))
+    done = snakemake(folder, "--cores", "2", "--set-threads", "train=1", "predict=1", config=folder / "papers.yaml")
+    logs = "".join(path.read_text(errors="replace") for path in (folder / "logs").rglob("*.log"))
+    assert done.returncode == 0, [line for line in logs.splitlines() if line.startswith("thorax: ")] or done.stdout[-6000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(papers) -> config.Config:
+    return config.load(papers / "papers.yaml")
+
+
+def test_every_experiment_is_run():
+    assert SHIPPED["run"] == EXPERIMENTS
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_each_model_of_an_experiment_has_test_results_by_every_rule(papers, study, name):
+    experiment = study.experiments[name]
+    table = store.read_table(papers / f"results/metrics/{name}.parquet")
+    rows = table[(table["split"] == "test") & (table["class"] == "Global") & (table["metric"] == "hamming")]
+    rules = [*experiment.thresholds, *(f"{rule}+exclusive" for rule in experiment.thresholds if experiment.exclusive)]
+    models = [*experiment.members, *experiment.ensembles, "baseline"]
+    assert len(rows) == len(models) * len(rules)
+    assert set(rows["model"]) == set(models)
+    assert rows["value"].between(0, 1).all()
+    areas = table[(table["split"] == "test") & (table["class"] == "Global") & (table["metric"] == "auc")]
+    assert areas.set_index("model").loc[models, "value"].notna().all()
+
+
+class _Words(HTMLParser):
+    """The words of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.feed(page)
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_s_tables_say_that_they_are_of_phantoms(papers, study, name):
+    tables = {path.stem for path in (papers / "results/tables" / name).glob("*.html")}
+    assert {"per_class", "global"} <= tables
+    assert ({"beside_per_class", "beside_global"} <= tables) == (study.experiments[name].beside is not None)
+    assert ({"thresholds", "rules"} <= tables) == (len(study.experiments[name].thresholds) > 1)
+    for table in tables:
+        words = "".join(_Words((papers / f"results/tables/{name}/{table}.html").read_text(encoding="utf-8")).words)
+        assert "synthetic" in words or "phantom" in words, table
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_s_figures_are_pictures(papers, name):
+    for figure in ("training", "heatmaps"):
+        picture = papers / f"results/figures/{name}/{figure}.png"
+        assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n", picture
+        assert picture.stat().st_size > 10_000
+
+
+def test_the_ablation_has_a_column_for_each_variant(papers, study):
+    for name, ablation in study.ablations.items():
+        frame = pd.read_csv(papers / f"results/tables/ablations/{name}/ablation.csv")
+        assert list(dict.fromkeys(frame["experiment"])) == ablation.experiments
+        metrics = {one: store.read_table(papers / f"results/metrics/{one}.parquet") for one in ablation.experiments}
+        for row in frame[frame["ours"].notna()].itertuples():
+            own = metrics[row.experiment]
+            same = (own["model"] == row.model) & (own["metric"] == row.metric) & (own["split"] == "test")
+            same &= (own["class"] == "Global") & own["threshold_rule"].isin(["none", "fixed-0.5"])
+            assert row.ours == pytest.approx(own.loc[same, "value"].item())
+
+
+def test_learning_ensembles_are_made_from_validation_images_alone(papers, study):
+    """Test labels must not matter: what the stacked ensemble says follows from logits and validation labels."""
+    from sklearn.linear_model import LogisticRegression
+
+    name = "kejriwal-nih"
+    members = study.experiments[name].ensembles["stacked"].members
+    labels = store.read_table(papers / f"results/labels/{study.experiments[name].label_set}.parquet").set_index("image_id")
+    logits = [
+        store.read_table(papers / f"results/predictions/{name}/{member}.parquet").set_index("image_id") for member in members
+    ]
+    stacked = store.read_table(papers / f"results/ensembles/{name}/stacked.parquet").set_index("image_id")
+    val, test = (logits[0].index[logits[0]["split"] == part] for part in ("val", "test"))
+    checked = 0
+    for column in stacked.columns.drop("split"):
+        truth = labels.loc[val, column]
+        if set(truth) != {0, 1}:
+            continue
+        fitted = LogisticRegression(tol=1e-8, max_iter=10_000).fit(np.stack([one.loc[val, column] for one in logits], 1), truth)
+        expected = fitted.predict_proba(np.stack([one.loc[test, column] for one in logits], 1))[:, 1]
+        np.testing.assert_allclose(stacked.loc[test, column], expected, atol=2e-3)
+        checked += 1
+    assert checked >= 3
+
+
+def test_the_summary_of_metrics_is_what_dvc_shows(papers):
+    for name in EXPERIMENTS:
+        summary = json.loads((papers / f"results/metrics/{name}.json").read_text())
+        assert "baseline" in summary
