@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from thorax import store
 from thorax.batches import read_labelled
-from thorax.catalog import scores_schema
+from thorax.catalog import LEFT_OUT, scores_schema
 from thorax.errors import ThoraxError
 from thorax.images import normalize
 
@@ -92,6 +92,7 @@ def make_baseline(image_arrays: list[Path], ingested: Path, labels: Path, split:
         ThoraxError: as in `batches.read_labelled`, or a class has one value only among the training images.
     """
     table, classes, images = read_labelled(labels, split, ingested, image_arrays)
+    table = table[table["split"] != LEFT_OUT].reset_index(drop=True)
     train = (table["split"] == "train").to_numpy()
     truth = table[classes].to_numpy()
     _check_both_values(truth[train], classes, labels)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from thorax import augment, store
-from thorax.catalog import class_columns
+from thorax.catalog import IGNORED, class_columns
 from thorax.config import Augmentation
 from thorax.errors import ThoraxError
 
@@ -117,15 +117,29 @@ def read_labelled(
 
 
 def load_part(
-    labels: Path, split: Path, ingested: Path, images: Sequence[Path], part: str, second: SecondView | None = None
+    labels: Path,
+    split: Path,
+    ingested: Path,
+    images: Sequence[Path],
+    part: str,
+    second: SecondView | None = None,
+    with_known_label: bool = False,
 ) -> LabelledImages:
     """Join labels, split and packed images for one part: train, val or test; and the second view of each image.
+
+    Args:
+        labels, split, ingested, images: as in `read_labelled`.
+        part: its name.
+        second: the other view of each image, or None.
+        with_known_label: leave out images of which every label is ignored; no loss learns from them.
 
     Raises:
         ThoraxError: the part is empty, an image has no second one, the views differ in size or type, or as in `read_labelled`.
     """
     joined, classes, packed = read_labelled(labels, split, ingested, images)
     joined = joined[joined["split"] == part]
+    if with_known_label:
+        joined = joined[(joined[classes] != IGNORED).any(axis=1)]
     if joined.empty:
         raise ThoraxError(f"{split} gives no image of {labels} to {part}: make its share larger.")
     return LabelledImages(

@@ -74,7 +74,7 @@ LUNGS = pa.schema(
     }
 )
 
-SPLITS = pa.schema({"image_id": pa.string(), "patient_id": pa.string(), "split": pa.string()})
+SPLITS = pa.schema({"image_id": pa.string(), "patient_id": pa.string(), "split": pa.string()})  # train, val, test, left_out
 
 PAIRS = pa.schema({"image_id": pa.string(), "second_id": pa.string()})  # two views of one study
 
@@ -103,7 +103,9 @@ METRICS = pa.schema(
 )
 
 HISTORY_COLUMNS = ("epoch", "loss", "val_loss", "learning_rate", "val_auc")
+EPOCHS_COLUMNS = ("epoch", "threshold", "auc", "f1")  # of the decisions; without a threshold: of the probabilities
 SPLIT_NAMES = ("train", "val", "test")
+LEFT_OUT = "left_out"  # instead of a part: an image that a split draws down, which nothing learns from or is tested on
 IGNORED = -1  # an entry of a label matrix that losses and metrics skip
 
 

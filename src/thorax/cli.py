@@ -120,7 +120,15 @@ def _labels(a: Arguments) -> None:
     from thorax import labels
 
     labels.make_label_set(
-        _settings(a, config.LabelSet), a.archive, a.catalog, a.ingested, a.out, a.report, a.second_views, a.second_ingested
+        _settings(a, config.LabelSet),
+        a.archive,
+        a.catalog,
+        a.ingested,
+        a.out,
+        a.report,
+        a.second_views,
+        a.second_ingested,
+        a.general,
     )
 
 
@@ -187,7 +195,7 @@ def _train(a: Arguments) -> None:
 
     training.train(
         _settings(a, config.Training), a.labels, a.split, a.ingested, a.images, a.weights, a.out, a.history, a.work, a.threads,
-        _second_view(a),
+        _second_view(a), a.epochs,
     )  # fmt: skip
 
 
@@ -215,6 +223,12 @@ def _predict(a: Arguments) -> None:
     )  # fmt: skip
 
 
+def _predict_elsewhere(a: Arguments) -> None:
+    from thorax import predict
+
+    predict.predict_elsewhere(a.model, a.classes, a.labels, a.split, a.ingested, a.images, a.out, threads=a.threads)
+
+
 def _baseline(a: Arguments) -> None:
     from thorax import baseline
 
@@ -225,6 +239,13 @@ def _ensemble(a: Arguments) -> None:
     from thorax import ensemble
 
     ensemble.make_ensemble(_settings(a, config.Ensemble), a.predictions, a.out, a.labels, a.split)
+
+
+def _cascade(a: Arguments) -> None:
+    from thorax import cascade
+
+    settings = _settings(a, config.LabelSet)
+    cascade.make_cascade(settings, a.archive, a.general, a.inside, a.logits, a.classes, a.labels, a.split, a.out)
 
 
 def _metrics(a: Arguments) -> None:
@@ -275,6 +296,23 @@ def _side_by_side(a: Arguments) -> None:
     side_by_side.make_side_by_side(a.title, a.data, a.labels, a.split, _named(a.metrics), a.columns, a.out, a.rule)
 
 
+def _cross_table(a: Arguments) -> None:
+    from thorax import cross
+
+    archives = {name: str(archive) for name, archive in _named(a.archives).items()}
+    cross.make_cross(
+        _settings(a, config.CrossEvaluation), a.data, archives, _named(a.labels), _named(a.splits), _named(a.predictions),
+        _named(a.ensembles), a.out, a.replicates,
+    )  # fmt: skip
+
+
+def _figure_cross(a: Arguments) -> None:
+    from thorax import cross
+
+    archives = {name: str(archive) for name, archive in _named(a.archives).items()}
+    cross.make_cross_figure(a.matrix, archives, a.title, a.out)
+
+
 def _summary(a: Arguments) -> None:
     from thorax import tables
 
@@ -319,6 +357,12 @@ def _figure_labels(a: Arguments) -> None:
     label_figures.label_distribution(a.labels, a.split, a.title, a.out)
 
 
+def _figure_shares(a: Arguments) -> None:
+    from thorax import label_figures
+
+    label_figures.label_shares(a.labels, a.split, a.paper, a.title, a.out)
+
+
 def _figure_cooccurrence(a: Arguments) -> None:
     from thorax import label_figures
 
@@ -337,10 +381,31 @@ def _figure_training(a: Arguments) -> None:
     figures.training_curves(_named(a.histories), a.title, a.out)
 
 
+def _figure_epochs(a: Arguments) -> None:
+    from thorax import figures
+
+    figures.epoch_curves(_named(a.epochs), a.title, a.out)
+
+
 def _figure_lungs(a: Arguments) -> None:
     from thorax import figures
 
     figures.make_lungs_figure(a.catalog, a.ingested, a.arrays, a.lungs, a.masks, a.images, a.seed, a.out)
+
+
+def _figure_roc(a: Arguments) -> None:
+    from thorax import roc
+
+    roc.roc_curves(a.labels, a.split, a.scores, a.logits, a.model, a.title, a.data, a.out)
+
+
+def _figure_classes(a: Arguments) -> None:
+    from thorax import figures, overlays
+
+    cases = overlays.load_cases(
+        a.cases, _named(a.heatmaps), _named(a.predictions), a.ensemble, a.labels, a.boxes, a.ingested, a.arrays, a.lungs
+    )
+    figures.save(overlays.classes_figure(cases, a.title), a.out, a.title)
 
 
 def _dvc(a: Arguments) -> None:
@@ -452,6 +517,7 @@ def _parser() -> argparse.ArgumentParser:
         _path("--ingested", "table of ingested images; without it every image counts", required=False),
         ("--second-views", {"nargs": "+", "default": [], "metavar": "VIEW", "help": "of a label set of studies: their second views"}),
         _path("--second-ingested", "table of the images of these views; without it every one counts", required=False),
+        _path("--general", "label set that `inside` names", required=False),
         _path("--out", "label set to write"), _path("--report", "CSV of classes kept and dropped, to write"),
     )  # fmt: skip
     verb(
@@ -506,6 +572,7 @@ def _parser() -> argparse.ArgumentParser:
         "train", _train, "train one network",
         settings, labels, split, ingested, images, *second, _path("--weights", "file with ImageNet weights", required=False),
         _path("--out", "network to write"), _path("--history", "CSV to write"),
+        _path("--epochs", "CSV of the test images after every epoch, to write; needed for test_every_epoch", required=False),
         ("--work", {"type": Path, "default": Path("work"), "metavar": "PATH", "help": "folder of resume states (default work)"}),
         threads,
     )  # fmt: skip
@@ -521,6 +588,12 @@ def _parser() -> argparse.ArgumentParser:
         _path("--attention", "weights of the positions to write; for head: attention", required=False), threads,
     )  # fmt: skip
     verb(
+        "predict-elsewhere", _predict_elsewhere, "logits of another experiment's test images",
+        _path("--model", "network"), _path("--classes", "label set that it was trained on"),
+        _path("--labels", "label set whose test images are asked about"), split, ingested, images,
+        _path("--out", "predictions to write"), threads,
+    )  # fmt: skip
+    verb(
         "baseline", _baseline, "logistic regression on principal components of 32 x 32 pixels",
         images, ingested, labels, split, _path("--out", "predictions to write"),
     )  # fmt: skip
@@ -530,17 +603,30 @@ def _parser() -> argparse.ArgumentParser:
         _path("--labels", "label set; for rules that learn from validation images", required=False),
         _path("--split", "split; for rules that learn from validation images", required=False), _path("--out", "table to write"),
     )  # fmt: skip
+    scores = (
+        _path("--scores", "predictions or ensemble"),
+        ("--logits", {"action": "store_true", "help": "the scores are logits, as a network's predictions are"}),
+    )
+    verb(
+        "cascade", _cascade, "multiply the probabilities of general classes by those of specific ones inside them",
+        settings, archive, _path("--general", "predictions or ensemble of the general classes"),
+        _path("--inside", "the same of the classes inside them"),
+        ("--logits", {"action": "store_true", "help": "both are logits, as a network's predictions are"}),
+        _path("--classes", "CSV of the classes that were kept and dropped inside"), labels, split, _path("--out", "table to write"),
+    )  # fmt: skip
     verb(
         "thresholds", _thresholds, "choose one model's threshold for each class on the validation images",
-        labels, split, _path("--scores", "predictions or ensemble"),
-        ("--logits", {"action": "store_true", "help": "the scores are logits, as a network's predictions are"}), rules,
+        labels, split, *scores, rules,
         _path("--out", "table to write"),
+    )  # fmt: skip
+    replicates = (
+        "--replicates", {"type": _at_least(1), "default": 1000, "help": "of the bootstrap over patients (default 1000)"}
     )  # fmt: skip
     verb(
         "metrics", _metrics, "AUC, F1, Hamming loss, accuracy and loss with intervals",
-        labels, split, _pairs("--predictions", "members"), _pairs("--ensembles", "ensembles", required=False), rules, thresholds,
+        labels, split, _pairs("--predictions", "members", required=False), _pairs("--ensembles", "ensembles", required=False), rules, thresholds,
         exclusive,
-        ("--replicates", {"type": _at_least(1), "default": 1000, "help": "of the bootstrap over patients (default 1000)"}), seed,
+        replicates, seed,
         _path("--out", "table to write"), _path("--summary", "JSON of the metrics over all classes, to write"),
     )  # fmt: skip
     rule = (
@@ -566,6 +652,14 @@ def _parser() -> argparse.ArgumentParser:
     verb(
         "ablation", _ablation, "variants of one experiment side by side, each beside its paper's numbers (Tables 5, 7 and 9)",
         settings, title, data, _pairs("--metrics", "experiments"), members, ensembles, _path("--out", "folder to write to"),
+    )  # fmt: skip
+    archives = ("--archives", {"nargs": "+", "required": True, "metavar": "NAME=ARCHIVE", "help": "each experiment's archive"})
+    verb(
+        "cross-table", _cross_table, "models on the test images of each other's archives, for the classes that those share",
+        settings, data, archives, _pairs("--labels", "each experiment's label set"), _pairs("--splits", "each experiment's split"),
+        ("--predictions", {"nargs": "*", "default": [], "metavar": "TRAINED@TESTED=PATH", "help": "of networks"}),
+        ("--ensembles", {"nargs": "*", "default": [], "metavar": "TRAINED@TESTED=PATH", "help": "of ensembles"}),
+        replicates, _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
         "side-by-side", _side_by_side, "models of several experiments of one label set and split, with their differences",
@@ -603,8 +697,12 @@ def _parser() -> argparse.ArgumentParser:
     stem = _path("--out", "figure to write, without suffix")
     verb("figure-labels", _figure_labels, "label distribution (Figures 5 and 6)", labels, split, title, stem)
     verb(
+        "figure-shares", _figure_shares, "each class's share of all labels, before and after a split draws images down",
+        labels, split, ("--paper", {"help": "the paper whose shares are marked, e.g. beltran2022"}), title, stem,
+    )  # fmt: skip
+    verb(
         "figure-cooccurrence", _figure_cooccurrence, "which classes come together",
-        labels, ("--classes", {"type": _at_least(2), "help": "show only so many, the most frequent"}), title, stem,
+        labels, ("--classes", {"nargs": "+", "default": [], "metavar": "CLASS", "help": "show these only (default: all)"}), title, stem,
     )  # fmt: skip
     verb(
         "figure-terms", _figure_terms, "a section of the archive's term tree with its images (Figure 4)",
@@ -614,9 +712,27 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verb("figure-training", _figure_training, "losses by epoch", _pairs("--histories", "members' histories"), title, stem)
     verb(
+        "figure-cross", _figure_cross, "the matrix of models and archives that they are tested on",
+        _path("--matrix", "matrix.csv of cross-table"), archives, title, stem,
+    )  # fmt: skip
+    verb(
+        "figure-epochs", _figure_epochs, "AUC and F1 of the test images by epoch, at each threshold",
+        _pairs("--epochs", "members' test images after every epoch"), title, stem,
+    )  # fmt: skip
+    verb(
         "figure-lungs", _figure_lungs, "original, mask, crop and network input of several cases (Figure 3)",
         catalog, ingested, _paths("--arrays", "packed images"), _paths("--lungs", "tables of crop boxes"),
         _paths("--masks", "masks"), images, seed, stem,
+    )  # fmt: skip
+    verb(
+        "figure-roc", _figure_roc, "ROC curves of one model by class", labels, split, *scores, ("--model", {"required": True, "help": "its name"}), title, data, stem,
+    )  # fmt: skip
+    verb(
+        "figure-classes", _figure_classes, "radiographs with the heatmaps of several classes, each in its own colour",
+        _path("--cases", "table of cases"), _pairs("--heatmaps", "members' maps"), _pairs("--predictions", "members' logits"),
+        _path("--ensemble", "table of mean probabilities (default: the members' mean)", required=False), labels,
+        _path("--boxes", "table of experts' boxes"), ingested, _paths("--arrays", "packed images"),
+        _paths("--lungs", "tables of crop boxes; none where the networks saw the whole image", required=False), title, stem,
     )  # fmt: skip
     verb(
         "dvc", _dvc, "write dvc.yaml: a stage for every job of the Snakefile's DAG",

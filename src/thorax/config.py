@@ -16,6 +16,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from thorax.errors import ThoraxError
 
 FIRST_CHEXPERT_PHANTOM = 70_001  # number of a phantom's first patient; CheXpert's have five digits and end at 65,240
+Listed = TypeVar("Listed", str, float)
 REFUSED = "refused"  # the type of this module's own errors, whose text already shows the value
 
 
@@ -32,7 +33,7 @@ def _tidy_folder(path: str) -> str:
     return str(PurePosixPath(path))
 
 
-def _without_repeats(names: list[str]) -> list[str]:
+def _without_repeats(names: list[Listed]) -> list[Listed]:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise ValueError(f"{repeated[0]!r} is named more than once")
@@ -161,6 +162,27 @@ class LabelSet(Block):
         description="images without a positive class: left out; kept as all-negative rows where the archive gives them some label; "
         "or all kept",
     )
+    inside: Name | None = Field(
+        None,
+        description="a general label set: every class is learnt and measured only on images with one of its general classes, and "
+        "ignored on others; the images are those of that set, and min_patients also counts patients without the class there. A "
+        "class that all of them have is left out. For the second network of a cascade",
+    )
+
+    @model_validator(mode="after")
+    def _inside_takes_images_as_they_are(self) -> "LabelSet":
+        if self.inside is not None and (self.grouping != "specific" or self.without_class != "drop"):
+            raise ValueError(
+                "inside is for grouping: specific and takes the images of that set: remove grouping and without_class"
+            )
+        return self
+
+
+class DrawDown(Block):
+    """How many images without any class stay, drawn at random; the others are left out of every part."""
+
+    train: int = Field(ge=0, description="in train; val keeps the same share of its own")
+    test: int = Field(ge=0, description="in test")
 
 
 class Split(Block):
@@ -176,7 +198,10 @@ class Split(Block):
         False,
         description="test on the archive's own test list; the other patients are divided into train and val as train : val",
     )
-    seed: Seed = Field(0, description="same seed, same split")
+    draw_down: DrawDown | None = Field(
+        None, description="fewer images that are positive for no class of any of the label sets; null: all of them"
+    )
+    seed: Seed = Field(0, description="same seed, same split, same images left out")
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> "Split":
@@ -310,6 +335,11 @@ class Training(Block):
     epochs: int = Field(350, ge=1, description="at most so many")
     patience: int = Field(25, ge=1, description="epochs without improvement of val_loss after which training stops")
     min_delta: float = Field(1e-3, ge=0, description="smaller improvements do not count")
+    test_every_epoch: Annotated[list[Fraction], AfterValidator(_without_repeats)] = Field(
+        [],
+        description="thresholds, e.g. [0.4, 0.5, 0.6], at which the test images are evaluated after every epoch, for a figure only: "
+        "nothing is chosen by it; none: the test images are not looked at",
+    )
     augmentation: Augmentation | None = Field(Augmentation(), description="random changes of the training images; null: none")
     precision: Literal["auto", "float32", "mixed"] = Field(
         "auto", description="auto: half precision inside the network on a GPU, float32 on a CPU; the logits are always float32"
@@ -380,6 +410,9 @@ class Experiment(Block):
         description="a class that excludes the rest, such as No Finding; every rule is reported without and with it: where this class "
         "and another are both a yes, the others become no if none has a higher score, and this class becomes no otherwise",
     )
+    cooccurrence: Annotated[list[str], AfterValidator(_without_repeats)] = Field(
+        [], description="classes of a co-occurrence figure of its own, beside that of the whole label set; none: no such figure"
+    )
     cases: int = Field(12, ge=1, description="test images that are explained by heatmaps")
     seed: Seed = Field(0, description="of the choice of cases and of the intervals")
 
@@ -433,6 +466,20 @@ class Ablation(Block):
     )
 
 
+class Cascade(Block):
+    """General classes first, specific ones inside them, against one network for all specific classes (Liz et al. 2022, future work)."""
+
+    title: str = Field(description="heading of the table")
+    general: Name = Field(description="the experiment that gives P(general class)")
+    inside: Name = Field(
+        description="the experiment that gives P(class | one of its general classes); its label set is `inside` the general one's"
+    )
+    flat: Name = Field(description="the experiment that the cascade is compared with; its classes are the cascade's")
+    models: Annotated[list[str], AfterValidator(_without_repeats)] = Field(
+        min_length=1, description="members, or ensembles, that all three experiments have; each is a cascade"
+    )
+
+
 class Comparison(Block):
     """Models of several experiments side by side in one table, measured on the same test images."""
 
@@ -442,6 +489,18 @@ class Comparison(Block):
         description="in the order of the columns, with the models of each; all of one label set and split. Differences are taken to the "
         "first one's model of the same name, or to its first model",
     )
+
+
+class CrossEvaluation(Block):
+    """Models that were each trained on one archive, all tested on the test images of every one, for the classes they share."""
+
+    title: str = Field(description="heading of the tables and the figure")
+    experiments: dict[Name, Name] = Field(
+        min_length=2,
+        description="experiment: its model that is tested, a member or an ensemble of rule ctp; each of another archive, all with "
+        "images made in the same way",
+    )
+    seed: Seed = Field(0, description="of the intervals")
 
 
 class Audit(Block):
@@ -514,7 +573,9 @@ class Config(Block):
     image_sets: dict[Name, ImageSet] = Field(description="ways to make training images")
     experiments: dict[Name, Experiment] = Field(description="studies")
     ablations: dict[Name, Ablation] = Field({}, description="experiments that are compared in one table")
+    cascades: dict[Name, Cascade] = Field({}, description="general classes first, specific ones inside them")
     comparisons: dict[Name, Comparison] = Field({}, description="models of several experiments in one table")
+    cross: dict[Name, CrossEvaluation] = Field({}, description="experiments whose models are tested on each other's archives")
     audit: Audit = Field(Audit(), description="counts in papers beside ours")
     device: Literal["cpu", "gpu"] = Field("cpu", description="the conda environment of jobs under --sdm conda")
     run: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
@@ -530,9 +591,12 @@ class Config(Block):
                 text = f"{sorted(missing)[0]!r} is not among datasets.{label_set.dataset}.views"
                 raise _refusal(text, "label_sets", key, "views")
             self._second_is_of_the_same_studies(key, label_set)
+            self._inside_fits(key, label_set)
         for key, split in self.splits.items():
             for name in split.label_sets:
                 self._known("label_sets", name, "splits", key, "label_sets")
+                if (around := self.label_sets[name].inside) is not None:
+                    raise _refusal(f"{name!r} has the images of {around!r}: name that one", "splits", key, "label_sets")
             if len({self.label_sets[name].dataset for name in split.label_sets}) > 1:
                 raise _refusal("label sets that share a split must all be of one data set", "splits", key, "label_sets")
         for key, segmenter in self.segmenters.items():
@@ -549,8 +613,12 @@ class Config(Block):
             self._experiment_fits_together(key)
         for key, ablation in self.ablations.items():
             self._ablation_is_fair(key, ablation)
+        for key, cascade in self.cascades.items():
+            self._cascade_fits_together(key, cascade)
         for key, comparison in self.comparisons.items():
             self._comparison_is_fair(key, comparison)
+        for key, cross in self.cross.items():
+            self._cross_fits_together(key, cross)
         for compared, shares_of in self.audit.compare.items():
             self._known("label_sets", compared, "audit", "compare")
             self._known("splits", shares_of, "audit", "compare", compared)
@@ -596,6 +664,40 @@ class Config(Block):
                 text = f"{name!r} is of another label set, split or data than {ablation.experiments[0]!r}"
                 raise _refusal(text, "ablations", key, "experiments")
 
+    def _inside_fits(self, key: str, label_set: LabelSet) -> None:
+        """What is inside counts the same images, by the same rules, as the general label set."""
+        self._known("label_sets", label_set.inside, "label_sets", key, "inside")
+        if label_set.inside is None:
+            return
+        around = self.label_sets[label_set.inside]
+        if around.grouping != "general":
+            raise _refusal(f"{label_set.inside!r} has no grouping: general", "label_sets", key, "inside")
+        for shared in ("dataset", "views", "drop_channels", "two_parents", "uncertain"):
+            if getattr(label_set, shared) != getattr(around, shared):
+                text = f"must be {getattr(around, shared)!r}, as in {label_set.inside!r}"
+                raise _refusal(text, "label_sets", key, shared)
+
+    def _cascade_fits_together(self, key: str, cascade: Cascade) -> None:
+        """Three experiments on the same patients, of a general label set, of one inside it, and of one of the same data."""
+        if key in self.experiments:
+            raise _refusal("a cascade needs a name that no experiment has", "cascades", key)
+        for part in ("general", "inside", "flat"):
+            self._known("experiments", getattr(cascade, part), "cascades", key, part)
+        for part in ("general", "inside", "flat"):
+            name = getattr(cascade, part)
+            experiment, first = self.experiments[name], self.experiments[cascade.flat]
+            if (experiment.split, experiment.data) != (first.split, first.data):
+                raise _refusal(f"{name!r} is of another split or data than {cascade.flat!r}", "cascades", key, part)
+            for model in cascade.models:
+                if model not in (experiment.members if model in first.members else experiment.ensembles):
+                    kind = "member" if model in first.members else "ensemble"
+                    raise _refusal(f"{model!r} is no {kind} of experiment {name!r}", "cascades", key, "models")
+        general, inside, flat = (self.experiments[name].label_set for name in (cascade.general, cascade.inside, cascade.flat))
+        if self.label_sets[inside].inside != general:
+            raise _refusal(f"label set {inside!r} of this experiment is not inside {general!r}", "cascades", key, "inside")
+        if self.label_sets[flat].grouping != "specific" or self.label_sets[flat].inside is not None:
+            raise _refusal(f"label set {flat!r} of this experiment is not one of all specific classes", "cascades", key, "flat")
+
     def _comparison_is_fair(self, key: str, comparison: Comparison) -> None:
         """The same classes, test images and threshold rule throughout."""
         first_name = next(iter(comparison.experiments))
@@ -615,14 +717,45 @@ class Config(Block):
                     text = f"{model!r} is no model of {name!r}: {', '.join(known)}"
                     raise _refusal(text, "comparisons", key, "experiments", name)
 
+    def _cross_fits_together(self, key: str, cross: CrossEvaluation) -> None:
+        """Another archive each, images that every model can take, and models that give probabilities on any image."""
+        names = list(cross.experiments)
+        for name, model in cross.experiments.items():
+            self._known("experiments", name, "cross", key, "experiments")
+            experiment = self.experiments[name]
+            if model not in (*experiment.members, *experiment.ensembles):
+                raise _refusal(f"{model!r} is neither a member nor an ensemble of {name}", "cross", key, "experiments", name)
+            if model in experiment.ensembles and experiment.ensembles[model].rule != "ctp":
+                rule = experiment.ensembles[model].rule
+                text = f"{model!r} is an ensemble of rule {rule}: name a member or an ensemble of rule ctp"
+                raise _refusal(text, "cross", key, "experiments", name)
+        archives = [self.datasets[self.label_sets[self.experiments[name].label_set].dataset].archive for name in names]
+        first = self.experiments[names[0]]
+        for name, archive in zip(names, archives, strict=True):
+            where = ("cross", key, "experiments", name)
+            if archive == "own":
+                raise _refusal("it is of an archive of your own, whose labels have no known names in the others", *where)
+            if (other := names[archives.index(archive)]) != name:
+                raise _refusal(
+                    f"it is of archive {archive}, as {other!r} is, and may test on patients that one learnt from", *where
+                )
+            if self.experiments[name].data != first.data:
+                raise _refusal(f"it was run on other data (data: ...) than {names[0]!r}", *where)
+            for field in ("size", "crop", "intensity", "contrast"):
+                ours, theirs = (getattr(self.image_sets[e.image_set], field) for e in (self.experiments[name], first))
+                if ours != theirs:
+                    text = f"its images have {field}: {ours}, those of {names[0]!r} have {field}: {theirs}"
+                    raise _refusal(text, *where)
+
     def _experiment_fits_together(self, key: str) -> None:
         """One data set throughout, and no test patient has taught the lung segmenter."""
         experiment = self.experiments[key]
         self._known("label_sets", experiment.label_set, "experiments", key, "label_set")
         self._known("splits", experiment.split, "experiments", key, "split")
         self._known("image_sets", experiment.image_set, "experiments", key, "image_set")
-        if experiment.label_set not in self.splits[experiment.split].label_sets:
-            text = f"{experiment.split!r} does not list label set {experiment.label_set!r}"
+        covering = self.label_sets[experiment.label_set].inside or experiment.label_set
+        if covering not in self.splits[experiment.split].label_sets:
+            text = f"{experiment.split!r} does not list label set {covering!r}"
             raise _refusal(text, "experiments", key, "split")
         dataset = self.label_sets[experiment.label_set].dataset
         image_set = self.image_sets[experiment.image_set]

@@ -13,6 +13,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "datasets.*.phantom": config.Phantom,
     "label_sets": config.LabelSet,
     "splits": config.Split,
+    "splits.*.draw_down": config.DrawDown,
     "audit": config.Audit,
     "segmenters": config.Segmenter,
     "image_sets": config.ImageSet,
@@ -22,7 +23,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "experiments.*.training.augmentation": config.Augmentation,
     "experiments.*.ensembles": config.Ensemble,
     "ablations": config.Ablation,
+    "cascades": config.Cascade,
     "comparisons": config.Comparison,
+    "cross": config.CrossEvaluation,
 }
 
 HEADING = """# Configuration

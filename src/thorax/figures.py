@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from thorax import images, store, typeset
-from thorax.catalog import HISTORY_COLUMNS, SPLIT_NAMES
+from thorax.catalog import EPOCHS_COLUMNS, HISTORY_COLUMNS, SPLIT_NAMES
 from thorax.errors import ThoraxError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ SPLIT_COLOURS = dict(zip(SPLIT_NAMES, (BLUE, SKY, ORANGE), strict=True))
 DPI = 150
 LOG_FROM = 30  # an axis is logarithmic where the largest value exceeds the smallest so many times
 CURVES_PER_ROW = 5
+THRESHOLD_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
 STYLE: dict[str, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -96,12 +97,13 @@ def training_curves(histories: dict[str, Path], title: str, out: Path) -> None:
     Raises:
         ThoraxError: a history is missing, lacks a column or has no epoch.
     """
-    save(draw_training_curves({name: _read_history(path) for name, path in histories.items()}, title), out, title)
+    read = {name: _read_history(path, HISTORY_COLUMNS) for name, path in histories.items()}
+    save(draw_training_curves(read, title), out, title)
 
 
-def _read_history(path: Path) -> pd.DataFrame:
+def _read_history(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     history = store.read_csv(path)
-    absent = [name for name in HISTORY_COLUMNS if name not in history.columns]
+    absent = [name for name in columns if name not in history.columns]
     if absent or history.empty:
         lack = f"no column {absent[0]!r}" if absent else "no epoch"
         raise ThoraxError(f"{path} has {lack}: delete it and train the member again.")
@@ -158,6 +160,51 @@ def _draw_auc(axes: "Axes", history: pd.DataFrame) -> None:
     axes.plot(history["epoch"], history["val_auc"], color=VERMILION, marker=".", markersize=4, linewidth=1.3)
     axes.axhline(0.5, color=GREY, linewidth=0.8, linestyle=":")  # chance
     axes.set_xlabel("epoch")
+
+
+def epoch_curves(epochs: dict[str, Path], title: str, out: Path) -> None:
+    """Figure 2 of Dunn Beltran and Alsaghier 2022: AUC and F1 of the test images by epoch, one line per threshold.
+
+    Args:
+        epochs: CSV files with the columns of `catalog.EPOCHS_COLUMNS`, by member.
+        title: heading.
+        out: figure to write, without suffix.
+
+    Raises:
+        ThoraxError: a file is missing, lacks a column or has no epoch.
+    """
+    read = {name: _read_history(path, EPOCHS_COLUMNS) for name, path in epochs.items()}
+    save(draw_epoch_curves(read, title), out, title)
+
+
+def draw_epoch_curves(epochs: dict[str, pd.DataFrame], title: str) -> "Figure":
+    """Draw `epoch_curves`, one column per member: AUC of the decisions and of the probabilities above, F1 below."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    thresholds = sorted({limit for frame in epochs.values() for limit in frame["threshold"].dropna()})
+    colours = {limit: THRESHOLD_COLOURS[place % len(THRESHOLD_COLOURS)] for place, limit in enumerate(thresholds)}
+    with style():
+        figure = Figure(figsize=(max(3.2 * len(epochs) + 0.5, 5), 5.4), layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left")
+        grid = figure.subplots(2, len(epochs), sharex=True, sharey="row", squeeze=False)
+        for (above, below), (name, frame) in zip(grid.T, epochs.items(), strict=True):
+            whole = frame[frame["threshold"].isna()]
+            above.plot(whole["epoch"], whole["auc"], color=GREY, linestyle="--", linewidth=1.3, label="of the probabilities")
+            for limit, rows in frame.groupby("threshold"):
+                for axes, metric in ((above, "auc"), (below, "f1")):
+                    line = {"color": colours[limit], "marker": ".", "markersize": 4, "linewidth": 1.3}
+                    axes.plot(rows["epoch"], rows[metric], label=f"threshold {limit:g}", **line)
+            above.axhline(0.5, color=GREY, linewidth=0.8, linestyle=":")  # chance
+            above.set_title(name, fontsize=9)
+            below.set_xlabel("epoch")
+            below.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        grid[0, 0].set_ylabel("test AUC")
+        grid[1, 0].set_ylabel("test F1")
+        lines = {line.get_label(): line for axes in grid[0] for line in axes.lines if not line.get_label().startswith("_")}
+        names = ["of the probabilities", *(f"threshold {limit:g}" for limit in thresholds)]
+        figure.legend([lines[name] for name in names], names, loc="outside lower left", ncols=2)
+    return figure
 
 
 def make_lungs_figure(

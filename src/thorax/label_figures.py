@@ -1,5 +1,6 @@
 """Figures of a label set: how often each class occurs, and which classes come together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from thorax import store
-from thorax.catalog import IGNORED, SPLIT_NAMES, class_columns
+from thorax import reference, store
+from thorax.catalog import IGNORED, LEFT_OUT, SPLIT_NAMES, class_columns
 from thorax.errors import ThoraxError
-from thorax.figures import BLUE, LOG_FROM, SPLIT_COLOURS, save, style
+from thorax.figures import BLUE, GREY, LOG_FROM, SPLIT_COLOURS, VERMILION, save, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +22,7 @@ NUMBERED_CLASSES = 20  # with more classes, cells are too small for a number in 
 FREQUENT = 0.1  # share from which a cell has a number all the same
 FEWEST_TOGETHER = 20  # images below which a pair's observed / expected says little
 RANKED_PAIRS = 12
+NO_CLASS = "none of these"  # counts as the one label of an image without any class
 
 
 def label_distribution(labels: Path, split: Path, title: str, out: Path) -> None:
@@ -28,19 +30,24 @@ def label_distribution(labels: Path, split: Path, title: str, out: Path) -> None
 
     Args:
         labels: a label set's table.
-        split: table that assigns every image of it to train, val or test.
+        split: table that assigns every image of it to train, val or test, or leaves it out.
         title: heading.
         out: figure to write, without suffix.
 
     Raises:
         ThoraxError: an image of the label set is not in the split.
     """
+    positive, parts = _read_positive(labels, split)
+    save(draw_label_distribution(positive[parts != LEFT_OUT], parts[parts != LEFT_OUT], title), out, title)
+
+
+def _read_positive(labels: Path, split: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    """Which images (n, classes) have which class, and the part of each (n,)."""
     table = store.read_table(labels)
     parts = store.read_table(split, ["image_id", "split"]).set_index("image_id")["split"].reindex(table["image_id"])
     if parts.isna().any():
         raise ThoraxError(f"{split} has no part for image {parts.index[parts.isna()][0]!r} of {labels}: remake the split.")
-    positive = table[class_columns(table)] == 1
-    save(draw_label_distribution(positive, parts.to_numpy(), title), out, title)
+    return table[class_columns(table)] == 1, parts.to_numpy()
 
 
 def draw_label_distribution(positive: pd.DataFrame, parts: np.ndarray, title: str) -> "Figure":
@@ -104,6 +111,74 @@ def _draw_class_shares(axes: "Axes", positive: pd.DataFrame, parts: np.ndarray) 
     axes.secondary_xaxis("top", functions=(there, back)).set_xlabel("% of all labels")
 
 
+def label_shares(labels: Path, split: Path, paper: str | None, title: str, out: Path) -> None:
+    """Figure 1 of Dunn Beltran and Alsaghier 2022: the share of each class among all labels, as bars instead of a pie.
+
+    As there, an image without any class counts as one label more. Where the split draws images down, the shares without what it
+    leaves out stand beside those of all images.
+
+    Args:
+        labels: a label set's table.
+        split: table that assigns every image of it to train, val or test, or leaves it out.
+        paper: whose published shares are marked beside those of all images; None for none.
+        title: heading.
+        out: figure to write, without suffix.
+
+    Raises:
+        ThoraxError: an image of the label set is not in the split.
+    """
+    positive, parts = _read_positive(labels, split)
+    published = reference.label_shares(paper) if paper else {}
+    save(draw_label_shares(positive, parts, published, title), out, title)
+
+
+def count_labels(positive: pd.DataFrame) -> pd.Series:
+    """Labels of each class, the most frequent first, then `NO_CLASS`, where an image has none of them."""
+    counts = positive.sum()
+    counts = counts[sorted(counts.index, key=lambda name: (-counts[name], name))]
+    without = int((~positive.any(axis=1)).sum())
+    return pd.concat([counts, pd.Series({NO_CLASS: without})]) if without else counts
+
+
+def draw_label_shares(positive: pd.DataFrame, parts: np.ndarray, published: dict[str, float], title: str) -> "Figure":
+    """Draw the panels of `label_shares`.
+
+    Args:
+        positive: (images, classes) bool.
+        parts: (images,) train, val, test or left_out.
+        published: shares of labels that a paper reports, from 0 to 1, by class.
+        title: heading.
+    """
+    from matplotlib.figure import Figure
+
+    panels = {"all images": positive}
+    if (parts == LEFT_OUT).any():
+        panels["drawn down"] = positive[parts != LEFT_OUT]
+    names = list(count_labels(positive).index)
+    with style():
+        figure = Figure(figsize=(1.6 + 4 * len(panels), 1.5 + 0.22 * len(names)), layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left")
+        grid = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, letter, (name, rows) in zip(grid, "ab", panels.items(), strict=False):
+            counts = count_labels(rows).reindex(names, fill_value=0)
+            shares = 100 * counts / max(counts.sum(), 1)
+            colours = [GREY if label == NO_CLASS else BLUE for label in names]
+            axes.barh(np.arange(len(names)), shares, height=0.75, color=colours)
+            for row, (count, share) in enumerate(zip(counts, shares, strict=True)):
+                text = f"{share:.1f}% ({count:,})"
+                axes.annotate(text, (share, row), (4, 0), textcoords="offset points", va="center", fontsize=8)
+            axes.set_title(f"({letter}) {name}: {len(rows):,} images, {counts.sum():,} labels", fontsize=9)
+            axes.set(xlabel="% of all labels", yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
+            axes.tick_params(axis="y", length=0, labelsize=8)
+        places = [names.index(label) for label in published if label in names]
+        if places:
+            marks = [100 * published[names[place]] for place in places]
+            grid[0].plot(marks, places, "D", color=VERMILION, markersize=4, label="in the paper")
+            figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower left")
+        grid[0].set_xlim(0, 1.45 * max(bar.get_width() for axes in grid for bar in axes.patches))
+    return figure
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Which classes come together; a pair is counted over the images in which both classes are known.
@@ -115,6 +190,8 @@ class Pairs:
         share: (classes, classes) fraction of the row class's images that have the column class as well; NaN where there
             are none.
         expected: (classes, classes) images that would have both, were the two classes independent; NaN where unknown.
+        multiple: (classes,) fraction of each class's images that have another of these classes as well, counted over those
+            of which it is known; NaN where there are none.
         size: images and classes of the whole label set.
     """
 
@@ -123,32 +200,45 @@ class Pairs:
     together: np.ndarray
     share: np.ndarray
     expected: np.ndarray
+    multiple: np.ndarray
     size: tuple[int, int]
 
 
-def cooccurrence(labels: Path, title: str, out: Path, classes: int | None = None) -> None:
+def cooccurrence(labels: Path, title: str, out: Path, classes: Sequence[str] = ()) -> None:
     """Which classes come together, as a matrix, and the pairs that do so more often than by chance.
+
+    With the images of each class that have another class as well, the figure holds what Kejriwal et al., Figure 2, shows.
 
     Args:
         labels: a label set's table.
         title: heading.
         out: figure to write, without suffix.
-        classes: show the most frequent ones only, so many; None for all.
+        classes: show these only; none for all.
+
+    Raises:
+        ThoraxError: the label set does not have one of these classes.
     """
     table = store.read_table(labels)
-    save(draw_cooccurrence(count_pairs(table[class_columns(table)], classes), title), out, title)
+    matrix = table[class_columns(table)]
+    strangers = [name for name in classes if name not in matrix.columns]
+    if strangers:
+        raise ThoraxError(f"{labels} has no class {strangers[0]!r}: name classes of this label set.")
+    save(draw_cooccurrence(count_pairs(matrix, classes), title), out, title)
 
 
-def count_pairs(matrix: pd.DataFrame, most: int | None = None) -> Pairs:
-    """Count every pair of the `most` most frequent classes (None for all) of a label matrix (images, classes) of 1, 0, -1."""
+def count_pairs(matrix: pd.DataFrame, only: Sequence[str] = ()) -> Pairs:
+    """Count every pair of classes (of `only` these, where some are named) of a label matrix (images, classes) of 1, 0, -1."""
     counts = (matrix == 1).sum()
-    classes = sorted(matrix.columns, key=lambda name: (-counts[name], name))[:most]
+    classes = sorted(set(only or matrix.columns), key=lambda name: (-counts[name], name))
     values = matrix[classes].to_numpy()
     positive, known = (values == 1).astype(np.float64), (values != IGNORED).astype(np.float64)  # floats multiply fast
+    others = positive.sum(axis=1, keepdims=True) - positive
+    complete = known.sum(axis=1, keepdims=True) == len(classes)  # a positive entry is known itself
     together, here = positive.T @ positive, positive.T @ known  # here: images of the row class that know the column class
     with np.errstate(invalid="ignore"):  # a class without images
         share, expected = together / here, here * here.T / (known.T @ known)
-    return Pairs(tuple(classes), counts[classes].to_numpy(), together.astype(np.int64), share, expected, matrix.shape)
+        multiple = (positive * (others > 0)).sum(axis=0) / (positive * (complete | (others > 0))).sum(axis=0)
+    return Pairs(tuple(classes), counts[classes].to_numpy(), together.astype(np.int64), share, expected, multiple, matrix.shape)
 
 
 def overrepresented(pairs: Pairs) -> pd.DataFrame:
@@ -181,7 +271,7 @@ def draw_cooccurrence(pairs: Pairs, title: str) -> "Figure":
     with style():
         figure = Figure(figsize=(max(8, side + 3.4), above + below + 0.8), layout="constrained")
         panels = figure.subplots(2 if len(ranked) else 1, 1, squeeze=False, height_ratios=[above, below][: 2 if below else 1])
-        shown = f"{number} classes" if number == in_all else f"the {number} most frequent of {in_all} classes"
+        shown = f"{number} classes" if number == in_all else f"{number} of {in_all} classes"
         cells = "Each cell: per cent of the row's images that also have the column's class"
         figure.suptitle(f"{title}\n{images:,} images, {shown}\n{cells}", x=0.01, ha="left")
         _draw_matrix(panels[0, 0], pairs)
@@ -197,14 +287,15 @@ def _draw_matrix(axes: "Axes", pairs: Pairs) -> None:
 
     number = len(pairs.classes)
     percent = np.where(np.eye(number, dtype=bool), np.nan, 100 * pairs.share)
+    percent = np.column_stack([percent, np.full(number, np.nan)])  # room for `multiple`, which no colour shows
     darkest = max(float(np.nan_to_num(percent).max()), 10.0)
     shades = matplotlib.colormaps[SHADES].with_extremes(bad="0.9")
     # the square root keeps the many small shares apart
     picture = axes.imshow(percent, cmap=shades, norm=PowerNorm(0.5, 0, darkest))
     _write_cells(axes, pairs, percent, 0.36 * darkest)
-    axes.set_xticks(range(number), pairs.classes, rotation=90)
+    axes.set_xticks(range(number + 1), [*pairs.classes, "any other"], rotation=90)
     axes.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
-    axes.set_xticks(np.arange(number + 1) - 0.5, minor=True)
+    axes.set_xticks(np.arange(number + 2) - 0.5, minor=True)
     axes.set_yticks(np.arange(number + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1)
     axes.tick_params(which="minor", length=0)
@@ -223,7 +314,9 @@ def _write_cells(axes: "Axes", pairs: Pairs, percent: np.ndarray, dark: float) -
         colour = "white" if value > dark else "black"
         axes.text(column, row, _whole(value), ha="center", va="center", color=colour, fontsize=7.5 if roomy else 6)
     names = list(pairs.classes)
-    for row, count in enumerate(pairs.images):
+    for row, (count, multiple) in enumerate(zip(pairs.images, pairs.multiple, strict=True)):
+        if np.isfinite(multiple):
+            axes.text(number, row, _whole(100 * multiple), ha="center", va="center", fontsize=7.5 if roomy else 6)
         if roomy:
             axes.text(row, row, f"{count:,}", ha="center", va="center", fontsize=7, fontweight="bold")
         else:

@@ -23,7 +23,10 @@ REPORT_COLUMNS = ("class", "images", "patients", "uncertain", "status", "in_tree
 CONSIDERED = "(images considered)"  # rows of the report that are no class
 WITHOUT_LABELS = "(without any label)"
 NO_CLASS_LEFT = "(without a positive class)"
+OUTSIDE = "(without a general class)"
 LABEL_SET = "(label set)"
+KEPT = "kept"
+WHOLE = "nothing else inside"  # status of a class that the images with its general classes have, all or nearly all
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,8 @@ class LabelTable:
         frame: image_id, patient_id and one int8 column per class (1, 0, -1 = ignored), sorted by image_id.
         classes: by number of images, the largest first; ties by name.
         report: `REPORT_COLUMNS`, one row per class of the data: its positive images and their patients, the images where it is
-            ignored as uncertain, its status (kept, excluded, too few images, too few patients) and whether the archive's term
-            tree has it (null where there is no tree); then the rows in parentheses, which count images that were considered,
+            ignored as uncertain, its status (kept, excluded, too few images, too few patients, nothing else inside) and whether
+            the archive's term tree has it (null where there is no tree); then the rows in parentheses, which count images that were considered,
             dropped and kept.
         unknown: labels of the data that are not in the tree; each is a class of its own.
     """
@@ -148,7 +151,7 @@ def build(
     report = _count(positive, uncertain, images["patient_id"])
     report["status"] = _status(report, settings)
     report["in_tree"] = None if tree is None else [term in tree for term in report["class"]]
-    classes = report.loc[report["status"] == "kept", "class"].tolist()
+    classes = report.loc[report["status"] == KEPT, "class"].tolist()
     _check_classes(report, settings, name)
 
     matrix = _matrix(positive, uncertain, len(images), classes)
@@ -172,6 +175,81 @@ def build(
     return LabelTable(frame.reset_index(drop=True), tuple(classes), report, unknown)
 
 
+def general_classes(tree: TermTree, term: str, two_parents: str, known: Sequence[str]) -> list[str]:
+    """The general classes of a term (`TermTree.general`) that a general label set has, `known`, sorted."""
+    return [name for name in tree.general(term, two_parents) if name in known]
+
+
+def build_inside(
+    settings: LabelSet,
+    archive: str,
+    catalog: pd.DataFrame,
+    general: pd.DataFrame,
+    ingested: pd.DataFrame | None = None,
+    name: str = "label_set",
+) -> LabelTable:
+    """Make the label set of specific classes inside their general classes, for P(class | one of its general classes).
+
+    The images are those of the general label set. A class is ignored (-1) where none of its general classes is positive: of a
+    term with two parents, either counts. A class that all these images have, or all but those of fewer than `min_patients`
+    patients, leaves nothing to tell apart (such as normal, its own general class): it is left out with the status `WHOLE`.
+
+    Args:
+        settings: with `inside`, else as in `build`.
+        archive: a key of `datasets.ARCHIVES`.
+        catalog: the columns of `catalog.CATALOG`.
+        general: the columns of `catalog.labels_schema`, of the label set that `settings.inside` names.
+        ingested: the columns of `catalog.INGESTED`.
+        name: of the label set, for errors.
+
+    Returns:
+        As `build`; in the report the images outside the general label set have a row of their own.
+
+    Raises:
+        ThoraxError: as in `build`; no term tree, a class without a general class in the general label set, no class that
+            leaves something to tell apart, or labels that contradict the general ones.
+    """
+    if archive not in TERM_TABLES:
+        raise ThoraxError(f"label_sets.{name}.inside: archive {archive!r} has no term tree: remove inside.")
+    tree, known = TermTree.load(TERM_TABLES[archive]), catalogs.class_columns(general)
+    table = build(settings.model_copy(update={"without_class": "keep"}), archive, catalog, ingested, name)
+    frame = general[["image_id", "patient_id"]].merge(table.frame.drop(columns="patient_id"), on="image_id", how="left")
+    report = table.report[~table.report["class"].str.startswith("(")].copy()
+    for specific in table.classes:
+        parents = general_classes(tree, specific, settings.two_parents, known)
+        if not parents:
+            raise ThoraxError(
+                f"label_sets.{name}: {settings.inside!r} has no general class of {specific!r} "
+                f"({', '.join(tree.general(specific, settings.two_parents))}): lower its minimum counts, or exclude the class here."
+            )
+        inside = (general[parents] == 1).any(axis=1).to_numpy()
+        if frame[specific].isna().any() or ((frame[specific] == 1).to_numpy() & ~inside).any():
+            raise ThoraxError(
+                f"label_sets.{name}: the labels of {settings.inside!r} were made from another catalog: remake them, then these."
+            )
+        without = frame["patient_id"][inside & (frame[specific] == 0).to_numpy()].nunique()
+        if without < settings.min_patients:
+            frame = frame.drop(columns=specific)
+            report.loc[report["class"] == specific, "status"] = WHOLE
+        else:
+            frame[specific] = frame[specific].where(inside, catalogs.IGNORED).astype(np.int8)
+    classes = catalogs.class_columns(frame)
+    if not classes:
+        raise ThoraxError(
+            f"label_sets.{name}: no class leaves anything to tell apart inside its general classes: lower min_images or min_patients."
+        )
+    outside = ~table.frame["image_id"].isin(frame["image_id"])
+    rows = {
+        CONSIDERED: (table.frame["patient_id"], ""),
+        OUTSIDE: (table.frame["patient_id"][outside], "dropped"),
+        LABEL_SET: (frame["patient_id"], "kept"),
+    }
+    counted = [(key, len(patients), patients.nunique(), None, text, None) for key, (patients, text) in rows.items()]
+    report = pd.concat([report, pd.DataFrame(counted, columns=list(REPORT_COLUMNS), dtype=object)], ignore_index=True)
+    report = report.astype({"images": "int64", "patients": "int64", "uncertain": "Int64"})
+    return LabelTable(frame, tuple(classes), report, table.unknown)
+
+
 def make_label_set(
     settings: LabelSet,
     archive: str,
@@ -181,8 +259,9 @@ def make_label_set(
     report: Path | str,
     second_views: Sequence[str] = (),
     second_ingested: Path | str | None = None,
+    general: Path | str | None = None,
 ) -> None:
-    """Write a label set (`catalog.labels_schema`) and its report (CSV) from the tables on disk; errors as in `build`.
+    """Write a label set (`catalog.labels_schema`) and its report (CSV) from the tables on disk.
 
     Args:
         settings: of the label set; its name, for errors, is that of `out`.
@@ -193,14 +272,25 @@ def make_label_set(
         report: CSV file, columns `REPORT_COLUMNS`.
         second_views: of a label set of studies, the views of their second images.
         second_ingested: table of these images, or None to count from metadata alone.
+        general: the label set that `settings.inside` names; None without one.
+
+    Raises:
+        ThoraxError: as in `build` and `build_inside`, or no `general` where there is an `inside`, or one where there is none.
     """
+    name = Path(out).stem
+    if (settings.inside is None) != (general is None):
+        raise ThoraxError(f"label_sets.{name}: inside and the labels of the general label set (--general) go together.")
     columns = ["image_id", "patient_id", *(["study_id"] if second_views else []), "view", "positive", "negative", "uncertain"]
     known = None if ingested is None else store.read_table(ingested, ["image_id", "ok", "channels"])
+    frame = store.read_table(catalog, columns)
     second = None
     if second_views:
         readable = None if second_ingested is None else store.read_table(second_ingested, ["image_id", "ok"])
         second = Partners(second_views, readable)
-    table = build(settings, archive, store.read_table(catalog, columns), known, Path(out).stem, second)
+    if general is None:
+        table = build(settings, archive, frame, known, name, second)
+    else:
+        table = build_inside(settings, archive, frame, store.read_table(general), known, name)
     if table.unknown:
         print(f"In the data but not in the term tree, each a class of its own: {', '.join(table.unknown)}.")
     with store.atomic(out) as new_labels, store.atomic(report) as new_report:  # both or neither
@@ -285,13 +375,13 @@ def _status(report: pd.DataFrame, settings: LabelSet) -> np.ndarray:
         "too few images": report["images"] < settings.min_images,
         "too few patients": report["patients"] < settings.min_patients,
     }
-    return np.select(list(conditions.values()), list(conditions), default="kept")
+    return np.select(list(conditions.values()), list(conditions), default=KEPT)
 
 
 def _check_classes(report: pd.DataFrame, settings: LabelSet, name: str) -> None:
     """A single class is a problem only where images without it are kept: otherwise it would be positive everywhere."""
     needed = 2 if settings.without_class == "drop" else 1
-    kept = int((report["status"] == "kept").sum())
+    kept = int((report["status"] == KEPT).sum())
     if kept >= needed:
         return
     dropped = report[report["status"].str.startswith("too few")]

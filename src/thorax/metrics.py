@@ -145,6 +145,36 @@ def evaluate(
     return pd.DataFrame(rows, columns=METRICS.names)
 
 
+def overall_by_threshold(
+    labels: np.ndarray, probabilities: np.ndarray, thresholds: Sequence[float]
+) -> list[tuple[float, float, float]]:
+    """Return threshold, AUC and F1 over all classes: means over the classes that have one, as class "Global" of `evaluate`.
+
+    Args:
+        labels: (n, k) of 1, 0 and -1 (ignored).
+        probabilities: (n, k).
+        thresholds: of all classes.
+
+    Returns:
+        First a row without threshold and F1 (nan), with the AUC of the probabilities; then for each threshold the AUC and the
+        F1 of the decisions. nan where undefined.
+
+    Raises:
+        ThoraxError: a probability is not a number.
+    """
+    rules = {f"fixed-{threshold:g}": threshold for threshold in thresholds}
+    rows = evaluate(
+        pd.DataFrame(labels), pd.DataFrame(probabilities), np.arange(len(labels)),
+        model="the network", split="test", thresholds=rules, replicates=0,
+    )  # fmt: skip
+    overall = rows[rows["class"] == GLOBAL].set_index(["threshold_rule", "metric"])["value"]
+    first = (np.nan, float(overall[NO_THRESHOLD, "auc"]), np.nan)
+    return [
+        first,
+        *((limit, float(overall[rule, "auc_thresholded"]), float(overall[rule, "f1"])) for rule, limit in rules.items()),
+    ]
+
+
 def _decisions(
     values: np.ndarray, thresholds: Mapping[str, np.typing.ArrayLike], classes: list[str], exclusive: str | None
 ) -> dict[str, np.ndarray]:
@@ -294,14 +324,30 @@ def make_thresholds(labels: Path, split: Path, scores: Path, logits: bool, rules
     Raises:
         ThoraxError: scores that are not probabilities, or tables that do not fit (as in `make_metrics`).
     """
+    truth, table = read_scores(labels, split, scores, logits)
+    chosen = (truth["split"] == "val").to_numpy()
+    store.write_table(decisions.thresholds(truth.loc[chosen, table.columns], table[chosen], rules), out, THRESHOLDS)
+
+
+def read_scores(labels: Path, split: Path, scores: Path, logits: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read what one model says of the validation and test images, and what is true of them.
+
+    Args:
+        labels, split, scores, logits: as for `make_thresholds`.
+
+    Returns:
+        The labels (identifiers, split and classes; 1, 0 and -1), and in the same rows the probabilities or votes (classes only).
+
+    Raises:
+        ThoraxError: scores that are not probabilities, or tables that do not fit (as in `make_metrics`).
+    """
     truth = _evaluated(labels, split)
     classes = class_columns(truth)
     table = _scores(scores, truth, classes, logits)
     _check_scores(truth[classes], table, str(scores))
     if ((table < 0) | (table > 1)).to_numpy().any():
         raise ThoraxError(f"{scores} has scores outside 0 to 1: give --logits for a network's predictions.")
-    chosen = (truth["split"] == "val").to_numpy()
-    store.write_table(decisions.thresholds(truth.loc[chosen, classes], table[chosen], rules), out, THRESHOLDS)
+    return truth, table
 
 
 def make_metrics(
@@ -342,6 +388,8 @@ def make_metrics(
     decisions.exclusive_column(classes, exclusive)
     results = []
     models = [*predictions.items(), *ensembles.items()]
+    if not models:
+        raise ThoraxError(f"There is nothing to compare with {labels}: give --predictions or --ensembles.")
     for name, path in tqdm(models, desc="metrics", unit="model", disable=None):
         scores = _scores(path, truth, classes, logits=name in predictions)
         limits = {rule: _limits(rule, classes, name, (thresholds or {}).get(name)) for rule in rules}

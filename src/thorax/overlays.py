@@ -5,7 +5,7 @@ and averaged over the networks; their standard deviation, the paper's future wor
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,11 @@ PANEL = 2.2  # width in inches
 LONGEST_NAME = 34  # characters of a class that fit over a panel
 LINE = 0.17  # height of a line of text in inches
 CONTACT_DPI = 110
+CELL, CELLS_PER_ROW, LEGEND_ENTRY = (
+    3.0,
+    3,
+    0.285,
+)  # of the view with all classes: width, and height of two small lines, in inches
 
 
 @dataclass(frozen=True)
@@ -211,7 +216,8 @@ def heatmap_figure(case: Case, number: int = 1) -> "Figure":
             _draw_class(above, case, index, mean)
             below.imshow(tint(case.original, deviation / LARGEST_DEVIATION, DEVIATION_COLOUR))
             below.set_title("disagreement (SD)", fontsize=8)
-        _draw_all_classes(grid[1, 0], case, shown, means)
+        _draw_all_classes(grid[1, 0], case, means, [_name(case, index) for index in shown])
+        grid[1, 0].set_title("all classes", fontsize=8)
     return figure
 
 
@@ -238,27 +244,38 @@ def _panels(figure: "Figure", columns: int, shape: tuple[int, ...], heading_line
 
 def _heading(case: Case, number: int, shown: list[int]) -> str:
     true = [name for name, value in zip(case.classes, case.truth, strict=True) if value == 1]
-    hidden = [index for index in range(len(case.classes)) if index not in shown]
-    missing = {
-        "true": sum(case.truth[index] == 1 for index in hidden),
-        "predicted": sum(case.probabilities[index] > THRESHOLD for index in hidden),
-    }
-    text = f"Labels: {', '.join(true) or 'none'}." + "".join(
-        f" Not drawn: {count} {kind} {'class' if count == 1 else 'classes'}." for kind, count in missing.items() if count
-    )
+    text = " ".join([f"Labels: {', '.join(true) or 'none'}.", *_not_drawn(case, shown)])
     width = 27 * max(3, 1 + len(shown))  # characters that fit
     return "\n".join(
         textwrap.wrap(f"Case {number}: {case.image_id}, chosen for {case.chosen_for}", width) + textwrap.wrap(text, width)
     )
 
 
+def _not_drawn(case: Case, shown: list[int]) -> Iterator[str]:
+    """Sentences on true and predicted classes that are not among those shown."""
+    hidden = [index for index in range(len(case.classes)) if index not in shown]
+    missing = {
+        "true": sum(case.truth[index] == 1 for index in hidden),
+        "predicted": sum(case.probabilities[index] > THRESHOLD for index in hidden),
+    }
+    for kind, count in missing.items():
+        if count:
+            yield f"Not drawn: {count} {kind} {'class' if count == 1 else 'classes'}."
+
+
 def _draw_class(axes: "Axes", case: Case, index: int, mean: np.ndarray) -> None:
     verdict, colour = VERDICTS[int(case.truth[index])]
-    agreement = f"{int(case.votes[:, index].sum())}/{len(case.votes)} models"
     axes.imshow(tint(case.original, mean, HEAT_COLOUR))
-    name = textwrap.shorten(case.classes[index], LONGEST_NAME)
-    axes.set_title(f"{name}\n{case.probabilities[index]:.3f}, {agreement}\n{verdict}", fontsize=8, color=colour)
+    axes.set_title(f"{_name(case, index)}\n{_agreement(case, index)}\n{verdict}", fontsize=8, color=colour)
     _draw_truth_boxes(axes, case, case.classes[index])
+
+
+def _name(case: Case, index: int) -> str:
+    return textwrap.shorten(case.classes[index], LONGEST_NAME)
+
+
+def _agreement(case: Case, index: int) -> str:
+    return f"{case.probabilities[index]:.3f}, {int(case.votes[:, index].sum())}/{len(case.votes)} models"
 
 
 def _draw_original(axes: "Axes", case: Case) -> None:
@@ -270,7 +287,7 @@ def _draw_original(axes: "Axes", case: Case) -> None:
     _draw_truth_boxes(axes, case, None)
 
 
-def _draw_truth_boxes(axes: "Axes", case: Case, label: str | None) -> None:
+def _draw_truth_boxes(axes: "Axes", case: Case, label: str | None, colour: str = figures.YELLOW, **line: Any) -> None:
     """Boxes of one label, or of all labels with their names."""
     from matplotlib.patheffects import withStroke
 
@@ -279,26 +296,89 @@ def _draw_truth_boxes(axes: "Axes", case: Case, label: str | None) -> None:
     for box in case.truth_boxes.itertuples():
         if label in (None, box.label):
             edges = box.x * columns, box.y * rows, (box.x + box.width) * columns, (box.y + box.height) * rows
-            axes.add_patch(figures.rectangle(*edges, figures.YELLOW))
+            axes.add_patch(figures.rectangle(*edges, colour, **line))
             if label is None:
                 place: dict[str, Any] = {"xy": edges[:2], "xytext": (0, 2), "textcoords": "offset points"}
-                axes.annotate(box.label, **place, color=figures.YELLOW, fontsize=6, path_effects=shadow)
+                axes.annotate(box.label, **place, color=colour, fontsize=6, path_effects=shadow)
 
 
-def _draw_all_classes(axes: "Axes", case: Case, shown: list[int], means: list[np.ndarray]) -> None:
-    """Every class in its own colour: a line around the hotter half of its values."""
+def _draw_all_classes(axes: "Axes", case: Case, means: list[np.ndarray], names: list[str]) -> None:
+    """Every class in its own colour: a line around the hotter half of its values; below, a legend with these names."""
     from matplotlib.lines import Line2D
 
     axes.imshow(case.original, cmap="gray", vmin=0, vmax=255)
     handles = []
-    for colour, index, mean in zip(CLASS_COLOURS, shown, means, strict=False):
-        handles.append(Line2D([], [], color=colour, label=textwrap.shorten(case.classes[index], LONGEST_NAME)))
+    for colour, name, mean in zip(CLASS_COLOURS, names, means, strict=False):
+        handles.append(Line2D([], [], color=colour, label=name))
         if mean.max() > 0:
             levels = [mean.max() / 2, mean.max() * 1.01]
             axes.contourf(mean, levels=levels, colors=[colour], alpha=0.25)
             axes.contour(mean, levels=levels[:1], colors=[colour], linewidths=1.2)
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 0), fontsize=7, borderaxespad=0.2, handlelength=1.2)
-    axes.set_title("all classes", fontsize=8)
+
+
+def classes_figure(cases: Sequence[Case], title: str) -> "Figure":
+    """Draw each case with two or more predicted or true classes as one picture, with every class in its own colour.
+
+    This is the view that the introduction of Liz et al. 2022 asks for. Beside its colour stand the class, the ensemble's
+    probability, how many models agree, and whether the class is in the labels; experts' boxes are dashed in the colour of
+    their class. The classes, and the numbers of the cases, are those of `heatmap_figure`.
+
+    Args:
+        cases: all chosen cases, in their order.
+        title: heading.
+    """
+    from matplotlib.figure import Figure
+
+    several = [(number, case) for number, case in enumerate(cases, start=1) if _has_several_classes(case)]
+    heading = f"{title}\n{len(several)} of {len(cases)} cases have two or more predicted or true classes"
+    rows = [several[start : start + CELLS_PER_ROW] for start in range(0, len(several), CELLS_PER_ROW)]
+    width, height = CELLS_PER_ROW * (CELL + 0.15) + 0.15, 0.5 + sum(map(_row_height, rows))
+    with figures.style():
+        figure = Figure(figsize=(width, height))
+        figure.suptitle(heading, x=0.15 / width, y=1 - 0.08 / height, ha="left", va="top", fontsize=9)
+        top = height - 0.5
+        for row in rows:
+            image_top = top - max(len(_cell_heading(case, number)) for number, case in row) * LINE
+            for column, (number, case) in enumerate(row):
+                left, tall = 0.15 + column * (CELL + 0.15), _image_height(case)
+                axes = figure.add_axes((left / width, (image_top - tall) / height, CELL / width, tall / height))
+                axes.set_axis_off()
+                axes.set_title("\n".join(_cell_heading(case, number)), fontsize=8)
+                _draw_cell(axes, case)
+            top -= _row_height(row)
+    return figure
+
+
+def _has_several_classes(case: Case) -> bool:
+    return bool(((case.probabilities > THRESHOLD) | (case.truth == 1)).sum() >= 2)
+
+
+def _row_height(row: Sequence[tuple[int, Case]]) -> float:
+    """Inches of a row of cases: headings, the tallest image with its legend of two lines for each class, and a gap."""
+    headings = max(len(_cell_heading(case, number)) for number, case in row)
+    below = max(_image_height(case) + len(shown_classes(case)) * LEGEND_ENTRY for _, case in row)
+    return below + (headings + 2) * LINE
+
+
+def _image_height(case: Case) -> float:
+    return CELL * case.original.shape[0] / case.original.shape[1]
+
+
+def _cell_heading(case: Case, number: int) -> list[str]:
+    return textwrap.wrap(f"Case {number}: {case.image_id}", 42) + list(_not_drawn(case, shown_classes(case)))
+
+
+def _draw_cell(axes: "Axes", case: Case) -> None:
+    shown = shown_classes(case)
+    means = [ensemble_maps(case, index)[0] for index in shown]
+    verdicts = [VERDICTS[int(case.truth[index])][0] for index in shown]
+    names = [
+        f"{_name(case, index)}\n{_agreement(case, index)}, {verdict}" for index, verdict in zip(shown, verdicts, strict=True)
+    ]
+    _draw_all_classes(axes, case, means, names)
+    for colour, index in zip(CLASS_COLOURS, shown, strict=False):
+        _draw_truth_boxes(axes, case, case.classes[index], colour, linestyle="--")
 
 
 def write_contact_sheet(drawn: Sequence["Figure"], out: Path, title: str) -> None:

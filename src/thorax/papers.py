@@ -53,10 +53,11 @@ def describe(study: Study) -> dict[str, str]:
                 f"cropped to the lungs (segmenter {image_set.segmenter})" if image_set.crop == "lungs" else "the whole radiograph",
                 "the stored values" if image_set.intensity == "stored" else "each image's own range of grey values",
                 *([f"contrast: {image_set.contrast}"] if image_set.contrast != "none" else []),
+                *([f"beside it the second view, as {experiment.second_image_set}"] if experiment.second_image_set else []),
                 *_others(image_set, {"dataset", "size", "crop", "segmenter", "intensity", "contrast"}),
             ]
         ),
-        "Networks": "; ".join(_network(name, training, own[name]) for name, training in trainings.items()),
+        "Networks": _networks(trainings, own),
         "Training": "; ".join(shared),
         "Ensembles": "; ".join(
             f"{name} ({_RULES[ensemble.rule]}" + _of_members(ensemble.members, experiment) + ")"
@@ -75,7 +76,7 @@ def describe(study: Study) -> dict[str, str]:
                 experiment,
                 {
                     "title", "paper", "beside", "data", "label_set", "split", "image_set", "training", "members", "ensembles",
-                    "thresholds", "exclusive", "cases", "seed",
+                    "thresholds", "exclusive", "cases", "seed", "second_image_set", "cooccurrence",
                 },
             )
         ),
@@ -92,6 +93,8 @@ def _classes(study: Study) -> str:
     words += [f"at least {label_set.min_images:,} images"] if label_set.min_images > 1 else []
     words += [f"at least {label_set.min_patients:,} patients"] if label_set.min_patients > 1 else []
     words += [f"without {', '.join(label_set.exclude)}"] if label_set.exclude else []
+    words += [f"learnt only where one of its general classes in {label_set.inside} is present"] if label_set.inside else []
+    words += [f"one image of each study that also has one in {label_set.second}"] if label_set.second else []
     words += [f"uncertain labels: {label_set.uncertain}"] if study.dataset.archive == "chexpert" else []
     channels = " or ".join(map(str, label_set.drop_channels))
     words += [f"images stored in {channels} channels left out"] if channels else []
@@ -104,7 +107,7 @@ def _classes(study: Study) -> str:
     )
     worded = {
         "dataset", "views", "grouping", "min_images", "min_patients", "exclude", "two_parents", "uncertain", "drop_channels",
-        "without_class",
+        "without_class", "inside", "second",
     }  # fmt: skip
     return "; ".join([*words, *_others(label_set, worded)])
 
@@ -116,19 +119,25 @@ def _parts(study: Study) -> str:
         words = [f"tested on the archive's own test list; the other patients train and validate as {shares}"]
     else:
         words = [f"patients divided into training, validation and test images as {shares} : {100 * split.test:g}"]
-    return "; ".join(
-        [*words, f"seed {split.seed}", *_others(split, {"label_sets", "train", "val", "test", "official", "seed"})]
-    )
+    if split.draw_down:
+        kept = f"{split.draw_down.train:,} in training and {split.draw_down.test:,} in test images"
+        words.append(f"images without a class drawn down to {kept}")
+    worded = {"label_sets", "train", "val", "test", "official", "seed", "draw_down"}
+    return "; ".join([*words, f"seed {split.seed}", *_others(split, worded)])
 
 
 def _of_members(members: list[str], experiment: Experiment) -> str:
     return "" if members == list(experiment.members) else f" of {', '.join(members)}"
 
 
-def _network(name: str, training: Training, own: list[str]) -> str:
-    words = [training.backbone] if training.backbone != name else []
-    words += own
-    return f"{name} ({', '.join(words)})" if words else name
+def _networks(trainings: dict[str, Training], own: dict[str, list[str]]) -> str:
+    """The networks, those together that share what not all do."""
+    alike: dict[str, list[str]] = {}
+    for name, training in trainings.items():
+        alike.setdefault(", ".join(own[name]), []).append(
+            name if name == training.backbone else f"{name} ({training.backbone})"
+        )
+    return "; ".join(", ".join(names) + (f": {words}" if words else "") for words, names in alike.items())
 
 
 def _training(trainings: dict[str, Training]) -> tuple[list[str], dict[str, list[str]]]:
@@ -181,6 +190,10 @@ def _epochs(t: Training) -> str:
     return f"at most {t.epochs} epochs, ended after {t.patience} without improvement"
 
 
+def _tested(t: Training) -> str:
+    return "test images evaluated after every epoch, for its figure only" if t.test_every_epoch else ""
+
+
 def _sampling(t: Training) -> str:
     return {"none": "", "over": "rare classes repeated", "under": "frequent classes thinned out"}[t.sampling]
 
@@ -207,11 +220,11 @@ def _augmentation(t: Training) -> str:
     return "augmentation: " + (", ".join([*words, *_others(a, worded)]) or "none")
 
 
-_TRAINING: tuple[Callable[[Training], str], ...] = (_weights, _head, _loss, _steps, _epochs, _sampling, _augmentation)
+_TRAINING: tuple[Callable[[Training], str], ...] = (_weights, _head, _loss, _steps, _epochs, _tested, _sampling, _augmentation)
 _WORDED = {
     "backbone", "weights", "freeze", "frozen_epochs", "fine_tune_rate", "channels", "head", "dense_units", "dropout", "loss",
     "focal_gamma", "focal_alpha", "max_pos_weight", "learning_rate", "schedule", "plateau_factor", "batch_size", "accumulate",
-    "epochs", "patience", "sampling", "augmentation",
+    "epochs", "patience", "test_every_epoch", "sampling", "augmentation",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from thorax import explain, heads, runtime, store
 from thorax.batches import LabelledImages, SecondView, load_part, part_frame, predict_logits
-from thorax.catalog import scores_schema
+from thorax.catalog import class_columns, scores_schema
 from thorax.errors import ThoraxError
 
 
@@ -54,7 +54,7 @@ def predict(
     chosen = store.read_table(cases, ["image_id"])["image_id"].tolist()
     parts = {name: load_part(labels, split, ingested, images, name, second) for name in ("val", "test")}
     test = parts["test"]
-    _check_fit(model, test, model_path, labels, images)
+    _check_fit(model, test, test.classes, model_path, labels, images)
     images_in = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     print(f"{model.name}: {images_in} images, on {runtime.device()}", file=sys.stderr, flush=True)
     strangers = sorted(set(chosen) - set(test.image_ids))
@@ -74,10 +74,42 @@ def predict(
         store.write_table(predictions, new_predictions, scores_schema(test.classes))
 
 
-def _check_fit(model, part: LabelledImages, path: Path, labels: Path, images: Sequence[Path]) -> None:
-    if model.output_shape != (None, len(part.classes)):
+def predict_elsewhere(
+    model_path: Path,
+    classes: Path,
+    labels: Path,
+    split: Path,
+    ingested: Path,
+    images: Sequence[Path],
+    out: Path,
+    batch_size: int = 32,
+    threads: int = 1,
+) -> None:
+    """Write one float32 logit per class of a network for every test image of another problem.
+
+    Args:
+        model_path: the member's .keras file.
+        classes: the label set that it was trained on, of which only the names of the classes are read.
+        labels, split, ingested, images: of the other problem; of its labels only the images are used.
+        out: predictions table: image_id, split (test), one column per class of the network.
+        batch_size, threads: of the device.
+
+    Raises:
+        ThoraxError: as in `batches.load_part`; the network is missing, damaged, or one for other images or classes.
+    """
+    runtime.prepare(0, threads)
+    model = runtime.load_network(model_path)
+    names = class_columns(store.read_table(classes, needs=("image_id", "patient_id")))
+    test = load_part(labels, split, ingested, images, "test")
+    _check_fit(model, test, names, model_path, classes, images)
+    frame = pd.DataFrame(predict_logits(model, test, batch_size, threads), columns=names)
+    store.write_table(frame.assign(image_id=test.image_ids, split="test"), out, scores_schema(names))
+
+
+def _check_fit(model, part: LabelledImages, classes: Sequence[str], path: Path, labels: Path, images: Sequence[Path]) -> None:
+    if model.output_shape != (None, len(classes)):
         raise ThoraxError(
-            f"{path} has outputs of shape {model.output_shape[1:]}, but {labels} has {len(part.classes)} classes: "
+            f"{path} has outputs of shape {model.output_shape[1:]}, but {labels} has {len(classes)} classes: "
             "name a network that was trained on this label set, or train it again."
         )
     if model.input_shape[-1] != len(part.views):

@@ -111,6 +111,13 @@ def published(beside: Beside) -> pd.DataFrame:
     )
 
 
+def label_shares(paper: str) -> dict[str, float]:
+    """The share of each class among all labels, from 0 to 1, of those for which a paper gives it; by the data's name."""
+    rows = _all()
+    rows = rows[(rows["paper"] == paper) & (rows["metric"] == "share_of_labels")]
+    return dict(zip(rows["label"], rows["value"], strict=True))
+
+
 def compare(metrics: pd.DataFrame, beside: Beside, split: str = "test", difference: bool = True) -> pd.DataFrame:
     """Ours, the paper's and the difference (ours less the paper's) of each class, model and metric.
 

@@ -39,6 +39,7 @@ class Progress:
         step: batches of the next epoch that are trained.
         losses: of these batches.
         rows: the history, one row per finished epoch.
+        tested: metrics of the test images after each epoch, where they are wanted.
         best: the smallest validation loss, and `best_epoch` the number of its epoch, from 1.
         reference: the validation loss that early stopping compares with, and `waited` for how many epochs.
     """
@@ -47,6 +48,7 @@ class Progress:
     step: int = 0
     losses: list[float] = field(default_factory=list)
     rows: list[dict[str, float]] = field(default_factory=list)
+    tested: list[dict[str, float]] = field(default_factory=list)
     best: float = np.inf
     best_epoch: int = 0
     reference: float = np.inf

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from thorax import config, store
-from thorax.catalog import SPLIT_NAMES, SPLITS, class_columns
+from thorax.catalog import LEFT_OUT, SPLIT_NAMES, SPLITS, class_columns
 from thorax.errors import ThoraxError
 from thorax.stratify import StratifiedGroupSplit
 
@@ -19,8 +19,11 @@ def split_label_sets(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Assign every image of all label sets once, stratified over all their classes and totals.
 
+    With `settings.draw_down`, images that are positive for no class of any label set are then drawn down: as many as it says stay
+    in train and in test, val keeps the same share of its own as train, and the others are left out (`catalog.LEFT_OUT`).
+
     Args:
-        settings: shares and seed.
+        settings: shares, seed and what is drawn down.
         frames: per label set, the columns of `catalog.labels_schema`.
         official: the archive's own part (train, val, test) of each image, by image_id; needed with `settings.official`.
             Whole patients follow the lists: who has a test image is a test patient, who else has a val image a validation
@@ -29,12 +32,14 @@ def split_label_sets(
     Returns:
         The assignment (image_id, patient_id, split; sorted by image_id) and its quality (`QUALITY_COLUMNS`: per label
         set, class and part the number of positive images, the quota, the deviation, and the largest share of these
-        images that comes from one patient). A part that a list dictates has its own count as its quota. A class that has
-        too few patients to be in every part is no error: its rows with 0 images say so.
+        images that comes from one patient). A part that a list dictates has its own count as its quota, and what is left
+        out lowers count and quota alike. A class that has too few patients to be in every part is no error: its rows with 0
+        images say so.
 
     Raises:
         ThoraxError: a label set without images or with fewer than three patients, an image with two patients, or, with
-            `settings.official`, an image that no list names or no test image.
+            `settings.official`, an image that no list names or no test image; or, with `settings.draw_down`, a part with
+            fewer images without a class than should stay.
     """
     for name, frame in frames.items():
         _check_patients(name, frame)
@@ -59,8 +64,32 @@ def split_label_sets(
         columns = [_columns(images.loc[free, "image_id"], frames[name], len(frames) > 1) for name in sorted(frames)]
         splitter = StratifiedGroupSplit(**{part: shares.get(part, 0) for part in SPLIT_NAMES}, random_state=settings.seed)
         images.loc[free, "split"] = splitter.assign(np.hstack(columns), images.loc[free, "patient_id"].to_numpy(object))
-    quality = [_quality(name, frame, images, free, shares) for name, frame in frames.items()]
+    left_out = _drawn_down(settings, images, frames)
+    quality = [_quality(name, frame, images, free, left_out, shares) for name, frame in frames.items()]
+    images.loc[left_out, "split"] = LEFT_OUT
     return images, pd.concat(quality, ignore_index=True)
+
+
+def _drawn_down(settings: config.Split, images: pd.DataFrame, frames: dict[str, pd.DataFrame]) -> np.ndarray:
+    """(n,) bool: which images `settings.draw_down` leaves out. It depends on the parts, the identifiers and the seed alone."""
+    left_out = np.zeros(len(images), bool)
+    if settings.draw_down is None:
+        return left_out
+    with_class = pd.concat([frame["image_id"][(frame[class_columns(frame)] == 1).any(axis=1)] for frame in frames.values()])
+    without = ~images["image_id"].isin(with_class)
+    places = {part: np.flatnonzero(without & (images["split"] == part)) for part in SPLIT_NAMES}
+    stay = settings.draw_down.model_dump()
+    for part, count in stay.items():
+        if len(places[part]) < count:
+            raise ThoraxError(
+                f"draw_down.{part} is {count:,}, but only {len(places[part]):,} images without a class are in {part}: lower it."
+            )
+    stay["val"] = round(len(places["val"]) * stay["train"] / max(len(places["train"]), 1))
+    for number, part in enumerate(SPLIT_NAMES):
+        drawn = np.random.default_rng([settings.seed, number]).permutation(places[part])
+        left_out[drawn[stay[part] :]] = True
+        print(f"{part}: {stay[part]:,} of {len(drawn):,} images without a class stay.")
+    return left_out
 
 
 def _official_parts(images: pd.DataFrame, official: pd.Series | None) -> pd.Series:
@@ -109,17 +138,21 @@ def _columns(image_ids: pd.Series, frame: pd.DataFrame, with_total: bool) -> np.
     return np.column_stack([image_ids.isin(frame["image_id"]).to_numpy(np.int8), positive])
 
 
-def _quality(name: str, frame: pd.DataFrame, images: pd.DataFrame, free: pd.Series, shares: dict[str, float]) -> pd.DataFrame:
+def _quality(
+    name: str, frame: pd.DataFrame, images: pd.DataFrame, free: pd.Series, left_out: np.ndarray, shares: dict[str, float]
+) -> pd.DataFrame:
     """Counts against quotas; `free` marks the images that were dealt by `shares`, the others were dictated."""
-    aligned = frame[["image_id"]].merge(images.assign(free=free), on="image_id", how="left", validate="one_to_one")
-    parts, dealt = aligned["split"].to_numpy(), aligned["free"].to_numpy(bool)
+    marked = images.assign(free=free, left_out=left_out)
+    aligned = frame[["image_id"]].merge(marked, on="image_id", how="left", validate="one_to_one")
+    parts, dealt, left = aligned["split"].to_numpy(), aligned["free"].to_numpy(bool), aligned["left_out"].to_numpy(bool)
     rows = []
     for label in [ALL_IMAGES, *class_columns(frame)]:
         positive = np.ones(len(frame), bool) if label == ALL_IMAGES else (frame[label] == 1).to_numpy()
         for part in SPLIT_NAMES:
-            patients = frame["patient_id"][positive & (parts == part)]
+            mine = positive & (parts == part)
+            patients = frame["patient_id"][mine & ~left]
             dictated = part not in shares
-            quota = float(len(patients)) if dictated else shares[part] * (positive & dealt).sum()
+            quota = float(len(patients)) if dictated else shares[part] * (positive & dealt).sum() - (mine & left).sum()
             largest = patients.value_counts().iloc[0] / len(patients) if len(patients) else 0.0
             rows.append((name, label, part, len(patients), quota, len(patients) - quota, largest))
     return pd.DataFrame(rows, columns=list(QUALITY_COLUMNS))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from thorax import store, typeset
-from thorax.catalog import SPLIT_NAMES, class_columns
+from thorax.catalog import LEFT_OUT, SPLIT_NAMES, class_columns
 from thorax.config import fixed_threshold
 from thorax.errors import ThoraxError
 from thorax.metrics import FIXED, GLOBAL, NO_THRESHOLD, all_negative_f1, hamming_loss
@@ -90,9 +90,11 @@ def count_images(labels: pd.DataFrame, split: pd.DataFrame, part: str = "test") 
 
     Returns:
         One row per class, by number of images, then one for "Global": class, images (with the class, in all; for Global all
-        images), images_in_part, auc, f1 and hamming of the classifier that never says yes (hamming for Global only).
+        images; without what the split leaves out), images_in_part, auc, f1 and hamming of the classifier that never says yes (hamming for Global only).
     """
-    in_part = (labels["image_id"].map(split.set_index("image_id")["split"]) == part).to_numpy()
+    parts = labels["image_id"].map(split.set_index("image_id")["split"])
+    labels, parts = labels[parts != LEFT_OUT], parts[parts != LEFT_OUT]
+    in_part = (parts == part).to_numpy()
     classes = class_columns(labels)
     rows = []
     for name in classes:
@@ -272,7 +274,7 @@ def summary_table(
             raise ThoraxError(f"The split of label set {name!r} does not assign image {image!r}: remake the split.")
         sizes = {part: int((parts == part).sum()) for part in SPLIT_NAMES}
         records.append(
-            {"label_set": name, "classes": len(class_columns(labels)), "samples": len(labels), **sizes, "data": data}
+            {"label_set": name, "classes": len(class_columns(labels)), "samples": sum(sizes.values()), **sizes, "data": data}
         )
     frame = pd.DataFrame(records)
     numbers = frame.drop(columns=["label_set", "data"]).to_numpy()

@@ -4,7 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +15,10 @@ import pandas as pd
 import thorax
 from thorax import backbones, checks, heads, losses, runtime, sampling, store
 from thorax.batches import LabelledImages, SecondView, load_part, predict_logits, training_batches
-from thorax.catalog import HISTORY_COLUMNS
+from thorax.catalog import EPOCHS_COLUMNS, HISTORY_COLUMNS
 from thorax.config import Training
 from thorax.errors import ThoraxError
-from thorax.metrics import auc
+from thorax.metrics import auc, overall_by_threshold, sigmoid
 from thorax.resume import Progress, States, digest
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def train(
     work: Path,
     threads: int = 1,
     second: SecondView | None = None,
+    epochs_out: Path | None = None,
 ) -> None:
     """Train one member and save its best epoch (by validation loss) without the optimiser's state.
 
@@ -101,16 +102,23 @@ def train(
         work: folder of resume states.
         threads: CPU threads.
         second: what the network sees beside each image, or None.
+        epochs_out: CSV of the test images after each epoch, `catalog.EPOCHS_COLUMNS`: a row without a threshold with the AUC of
+            the probabilities, then one for each of `settings.test_every_epoch`; without these, no row. Nothing is chosen by it.
+            Needed where the settings have thresholds.
 
     Raises:
         ThoraxError: as in `batches.load_part` and `checks`; a class has no positive or no negative training image; an output
-            or a state cannot be written; or the loss is no longer a number.
+            or a state cannot be written, or is not named; or the loss is no longer a number.
         runtime.Stopped: it was asked to stop, and the state is saved.
     """
+    if settings.test_every_epoch and epochs_out is None:
+        raise ThoraxError("test_every_epoch has thresholds, and no file is named for the results: give --epochs.")
     runtime.prepare(settings.seed, threads, settings.precision)
     checks.device(settings.precision)
     checks.workers(threads)
-    parts = {part: load_part(labels, split, ingested, images, part, second) for part in ("train", "val")}
+    parts = {
+        part: load_part(labels, split, ingested, images, part, second, with_known_label=True) for part in _read_parts(settings)
+    }
     views = len(parts["train"].views)
     _check_intensity(settings, parts["train"], images)
     losses.check_classes(parts["train"].labels, parts["train"].classes)
@@ -121,13 +129,18 @@ def train(
         )
     checks.memory(settings.backbone, views)
     checks.disk(network.model, work, model_out)
-    decides = {"settings": settings.model_dump(mode="json"), "program": [thorax.__version__, *runtime.versions()]}
+    unused = set() if settings.test_every_epoch else {"test_every_epoch"}  # trainings without it go on from their old states
+    decides = {
+        "settings": settings.model_dump(mode="json", exclude=unused),
+        "program": [thorax.__version__, *runtime.versions()],
+    }
     beside = [second.pairs, second.ingested, *second.images] if second else []
     key = digest(decides, [labels, split, ingested, *images, *([weights] if weights else []), *beside])
     states = States(work / f"{model_out.stem}-{key}")
     with (
-        store.atomic(model_out) as new_model,  # both or neither, and known to be writable before the work begins
+        store.atomic(model_out) as new_model,  # all or none, and known to be writable before the work begins
         store.atomic(history_out) as new_history,
+        store.atomic(epochs_out) if epochs_out else nullcontext() as new_epochs,
         store.only_one(states.folder),
         runtime.asked_to_stop() as asked,
     ):
@@ -138,7 +151,14 @@ def train(
         fit.bare.save(new_model)  # without the optimiser's state, which would make the file three times as large
         history = pd.DataFrame(progress.rows, columns=list(HISTORY_COLUMNS))
         store.write_text(history.to_csv(index=False, float_format="%.6g"), new_history)
+        if new_epochs:
+            tested = pd.DataFrame(progress.tested, columns=list(EPOCHS_COLUMNS))
+            store.write_text(tested.to_csv(index=False, float_format="%.6g"), new_epochs)
     states.clear()
+
+
+def _read_parts(settings: Training) -> tuple[str, ...]:
+    return ("train", "val", "test") if settings.test_every_epoch else ("train", "val")
 
 
 @dataclass
@@ -223,6 +243,7 @@ class Fit:
         values = (progress.epoch + 1, loss, val_loss, rate, val_auc)
         runtime.show(self.states.folder.name, dict(zip(HISTORY_COLUMNS, values, strict=True)))
         progress.rows.append(dict(zip(HISTORY_COLUMNS, values, strict=True)))
+        progress.tested += self._test(progress.epoch + 1)
         progress.epoch, progress.step, progress.losses = progress.epoch + 1, 0, []
         if val_loss < progress.best:
             progress.best, progress.best_epoch = val_loss, progress.epoch
@@ -238,6 +259,15 @@ class Fit:
             + (f" for its last {seen:,} images" if before else f", at most {_duration(left)} left" if left else "")
         )
         self._heed()
+
+    def _test(self, epoch: int) -> list[dict[str, float]]:
+        """The rows of an epoch (from 1) in `EPOCHS_COLUMNS`, as in Figure 2 of Dunn Beltran and Alsaghier 2022."""
+        if not self.settings.test_every_epoch:
+            return []
+        test = self.parts["test"]
+        logits = predict_logits(self.bare, test, self.settings.batch_size, self.threads)
+        overall = overall_by_threshold(test.labels, sigmoid(logits), self.settings.test_every_epoch)
+        return [dict(zip(EPOCHS_COLUMNS, (epoch, *row), strict=True)) for row in overall]
 
     def _train(self, progress: Progress) -> int:
         """Train on the batches of the epoch that are left; return the number of images."""

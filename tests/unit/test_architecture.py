@@ -64,7 +64,20 @@ def test_imports_have_no_cycle():
 
 
 @pytest.mark.parametrize(
-    "verb", ["labels", "split", "metrics", "tables", "threshold_tables", "ensemble", "catalog", "ingest", "baseline"]
+    "verb",
+    [
+        "labels",
+        "split",
+        "metrics",
+        "tables",
+        "threshold_tables",
+        "cross",
+        "ensemble",
+        "cascade",
+        "catalog",
+        "ingest",
+        "baseline",
+    ],
 )
 def test_light_verbs_start_without_tensorflow(verb):
     module = {"catalog": "datasets"}.get(verb, verb)

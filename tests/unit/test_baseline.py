@@ -72,6 +72,19 @@ def test_same_bytes_again_and_for_any_order_of_rows(archive):
     assert (archive / "one.parquet").read_bytes() == (archive / "two.parquet").read_bytes()
 
 
+def test_images_that_the_split_leaves_out_are_neither_learnt_from_nor_predicted(archive):
+    split = store.read_table(archive / "split.parquet")
+    split.loc[[3, 105, 130], "split"] = catalog.LEFT_OUT
+    store.write_table(split, archive / "split.parquet", catalog.SPLITS)
+    logits = run(archive)
+    assert logits["split"].value_counts().to_dict() == {"test": 39, "val": 19}
+    for name in ("labels", "split"):  # as if they were not there
+        table = store.read_table(archive / f"{name}.parquet").drop(index=[3, 105, 130])
+        schema = catalog.SPLITS if name == "split" else catalog.labels_schema(["bright", "luck"])
+        store.write_table(table, archive / f"{name}.parquet", schema)
+    pd.testing.assert_frame_equal(run(archive), logits)
+
+
 def test_ignored_labels_are_left_out_of_the_fit():
     random = np.random.default_rng(1)
     pixels = random.normal(size=(300, 20)).astype(np.float32)

@@ -144,6 +144,22 @@ CNN = {"backbone": "cnn"}
             "experiments.tiny.beside.models: 'x' is neither a member nor an ensemble",
         ),
         (
+            ("label_sets", "in", {"dataset": "tiny", "inside": "x"}),
+            "label_sets.in.inside: 'x' is not in label_sets: tiny-specific, tiny-general, in",
+        ),
+        (
+            ("label_sets", "in", {"dataset": "tiny", "inside": "tiny-specific"}),
+            "label_sets.in.inside: 'tiny-specific' has no grouping: general",
+        ),
+        (
+            ("label_sets", "in", {"dataset": "tiny", "inside": "tiny-general", "two_parents": "first"}),
+            "label_sets.in.two_parents: must be 'all', as in 'tiny-general'",
+        ),
+        (
+            ("label_sets", "in", {"dataset": "tiny", "inside": "tiny-general", "without_class": "keep"}),
+            "label_sets.in: inside is for grouping: specific and takes the images",
+        ),
+        (
             ("ablations", {"both": {"title": "x", "experiments": ["tiny", "y"]}}),
             "ablations.both.experiments: 'tiny' has no published numbers",
         ),
@@ -261,6 +277,54 @@ def test_a_comparison_names_models_of_its_experiments():
     chosen["liz2022-specific-raw"] = ["ptc"]
     with pytest.raises(ThoraxError, match=r"comparisons\.both\.experiments\.liz2022-specific-raw: 'ptc' is no model of"):
         config.parse(config.Config, settings, "x")
+
+
+CASCADE = yaml.safe_load((ROOT / "tests" / "workflow" / "cascade" / "config.yaml").read_text())
+
+
+def test_a_split_that_lists_the_general_label_set_serves_what_is_inside_it():
+    study = config.parse(config.Config, CASCADE, "x")
+    assert study.experiments["inside"].label_set not in study.splits["tiny-pa"].label_sets
+    listed = {**CASCADE, "splits": {"tiny-pa": {"label_sets": ["tiny-general", "tiny-inside"]}}}
+    with pytest.raises(
+        ThoraxError, match=r"splits.tiny-pa.label_sets: 'tiny-inside' has the images of 'tiny-general': name that"
+    ):
+        config.parse(config.Config, listed, "x")
+    without = {**CASCADE, "splits": {"tiny-pa": {"label_sets": ["tiny-specific"]}}, "run": []}
+    without["experiments"] = {"inside": CASCADE["experiments"]["inside"]}
+    with pytest.raises(
+        ThoraxError, match=r"experiments.inside.split: 'tiny-pa' does not list label set 'tiny-general'; correct"
+    ):
+        config.parse(config.Config, {**without, "cascades": {}}, "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "sentence"),
+    [
+        ("flat", {}, "cascades.flat: a cascade needs a name that no experiment has"),
+        ("c", {"flat": "x"}, "cascades.c.flat: 'x' is not in experiments: flat, general, inside"),
+        (
+            "c",
+            {"inside": "flat"},
+            "cascades.c.inside: label set 'tiny-specific' of this experiment is not inside 'tiny-general'",
+        ),
+        ("c", {"flat": "inside"}, "cascades.c.flat: label set 'tiny-inside' of this experiment is not one of all specific"),
+        ("c", {"models": ["CTP", "third"]}, "cascades.c.models: 'third' is no ensemble of experiment 'general'"),
+        ("c", {"models": ["CTP", "CTP"]}, "cascades.c.models: 'CTP' is named more than once"),
+    ],
+)
+def test_a_cascade_is_of_a_general_an_inside_and_a_flat_experiment(name, changes, sentence):
+    block = {**CASCADE["cascades"]["tiny-cascade"], **changes}
+    with pytest.raises(ThoraxError) as caught:
+        config.parse(config.Config, {**CASCADE, "cascades": {name: block}}, "x")
+    assert str(caught.value).startswith(f"x: {sentence}")
+
+
+def test_a_cascade_is_measured_on_the_patients_of_one_split():
+    splits = {**CASCADE["splits"], "other": CASCADE["splits"]["tiny-pa"]}
+    experiments = {**CASCADE["experiments"], "general": {**CASCADE["experiments"]["general"], "split": "other"}}
+    with pytest.raises(ThoraxError, match=r"cascades.tiny-cascade.general: 'general' is of another split or data than 'flat'"):
+        config.parse(config.Config, {**CASCADE, "splits": splits, "experiments": experiments}, "x")
 
 
 def test_published_numbers_named_in_the_paper_config_exist():

@@ -133,6 +133,32 @@ def test_a_training_is_its_epochs_at_the_measured_rate(paper, empty):
     assert prediction.seconds == pytest.approx(10 + 0.3 * 85_367 / 40)
 
 
+def test_asking_about_another_archive_is_asking_about_its_test_images(empty):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        jobs = load(["--cores", "8", "--config", "run=[cross-padchest,cross-nih,cross-chexpert]"]).jobs
+    measured = rates()
+    measured["networks"]["DenseNet121"] = measured["networks"]["Xception"]
+    found = {priced.job.name: priced for priced in cost.estimate(jobs, measured, 8).jobs}
+    asked = found["predict-elsewhere-cross-padchest-DenseNet121-cross-nih"]
+    assert asked.seconds == pytest.approx(10 + 25_596 / 40)  # the archive's test list, at 40 images a second
+    assert (asked.gpus, asked.bytes) == (1, {"predictions": 1000.0})
+    assert "predict-elsewhere-cross-nih-DenseNet121-cross-nih" not in found
+    assert sum(name.startswith("predict-elsewhere-") for name in found) == 6
+
+
+def test_test_images_after_every_epoch_are_predicted_as_often(paper, empty):
+    found = cost.estimate(without(paper, train={"test_every_epoch": [0.4, 0.5]}), rates(), 8)
+    training = next(priced for priced in found.jobs if priced.job.name == "train-liz2022-specific-Xception")
+    assert training.seconds == pytest.approx(100 + 350 * (0.7 * 85_367 / 10 + 0.3 * 85_367 / 40))
+
+
+def test_before_a_split_is_made_nothing_is_drawn_down(paper, empty):
+    note = "that splits draw images without a class down, before they are made"
+    assert note not in cost.estimate(paper, rates(), 8).notes
+    assert note in cost.estimate(without(paper, split={"draw_down": {"train": 1, "test": 1}}), rates(), 8).notes
+
+
 def test_stored_intensities_take_two_bytes(paper):
     job = next(job for job in paper if job.rule == "images" and job.wildcards["image_set"] == "224-lungs")
     known = SimpleNamespace(archive=lambda name: SimpleNamespace(images=800), datasets={"padchest": SimpleNamespace(shards=8)})
@@ -198,17 +224,37 @@ def test_a_synthetic_archive_is_counted_from_its_settings(empty):
     assert sum(known.parts(known.experiments["tiny"]).values()) == pytest.approx(83)
 
 
+def test_a_label_set_inside_a_general_one_has_its_images(paper, empty):
+    """Counted from a catalog with its own classes; from published counts with at most all labels."""
+    case = str(ROOT / "tests/workflow/cascade/config.yaml")
+    jobs = load(["--snakefile", str(ROOT / "Snakefile"), "--configfile", case, "--cores", "2"]).jobs
+    known = sizes.Sizes(jobs)
+    assert (known.label_set("tiny-inside").images, known.label_set("tiny-inside").classes) == (99, 2)
+    assert known.label_set("tiny-general").images == 99
+    assert sum(known.parts(known.experiments["inside"]).values()) == pytest.approx(99)
+    measured = next(job for job in jobs if job.rule == "cascade_metrics")
+    assert known.work(measured) == 2 * known.label_set("tiny-specific").images * known.label_set("tiny-specific").classes
+    specific = next(job for job in paper if job.rule == "labels" and job.wildcards["label_set"] == "padchest-specific")
+    mine = json.dumps({**json.loads(specific.params["settings"]), "inside": "padchest-general"})
+    inside = replace(specific, wildcards={"label_set": "mine"}, params={**specific.params, "settings": mine})
+    known = sizes.Sizes([*paper, inside])
+    assert (known.label_set("mine").images, known.label_set("mine").classes) == (90_687, 193)
+
+
 def test_results_of_an_earlier_run_are_believed(paper, empty):
     ingested = {"image_id": ["a", "b", "c"], "ok": [True, True, False], "reason": [None, None, "missing"], "rows": [1000, 3000, 0],
                 "columns": [1000, 1000, 0], "channels": 1, "bits": 8, "low": 0, "high": 255, "shard": 0, "row": 0}  # fmt: skip
     store.write_table(pd.DataFrame(ingested), "results/ingested/padchest.parquet", catalog.INGESTED)
-    labels = pd.DataFrame({"image_id": ["a", "b"], "patient_id": ["1", "2"], "normal": [1, 0], "nodule": [0, 1]})
+    labels = pd.DataFrame(
+        {"image_id": ["a", "b", "c"], "patient_id": ["1", "2", "3"], "normal": [1, 0, 0], "nodule": [0, 1, 0]}
+    )
     store.write_table(labels, "results/labels/padchest-specific.parquet", catalog.labels_schema(["normal", "nodule"]))
-    split = pd.DataFrame({"image_id": ["a", "b", "x"], "patient_id": ["1", "2", "3"], "split": ["train", "test", "val"]})
+    ids = ["a", "b", "c", "x"]
+    split = pd.DataFrame({"image_id": ids, "patient_id": ids, "split": ["train", "test", "left_out", "val"]})
     store.write_table(split, "results/splits/padchest-pa.parquet", catalog.SPLITS)
     known = sizes.Sizes(paper)
     assert (known.archive("padchest").images, known.archive("padchest").megapixels) == (2, 2.0)
-    assert (known.label_set("padchest-specific").images, known.label_set("padchest-specific").classes) == (2, 2)
+    assert (known.label_set("padchest-specific").images, known.label_set("padchest-specific").classes) == (3, 2)
     assert known.parts(known.experiments["liz2022-specific"]) == {"train": 1, "test": 1}
 
 

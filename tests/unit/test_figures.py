@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import cv2
+import matplotlib.colors as mcolors
 import numpy as np
 import pandas as pd
 import pytest
 
 from thorax import catalog, figures, overlays, store
+from thorax.cli import main
 from thorax.errors import ThoraxError
 from thorax.explain import CASES
 
@@ -249,6 +251,68 @@ def test_heatmap_figure_says_what_the_models_say():
     assert [text.get_text() for text in legend.get_texts()] == ["b", "d", "g", "f", "a"]
 
 
+def test_classes_figure_gives_each_class_its_colour_and_says_what_the_models_say():
+    maps = np.zeros((7, 7, 7), np.float32)
+    maps[1, 6, 0] = maps[3, 0, 6] = 5  # class b lower left, class d upper right
+    single = case(probabilities=np.full(7, 0.1), truth=np.array([1, 0, 0, 0, 0, 0, 0]))
+    figure = overlays.classes_figure([single, case(maps=[maps, maps])], "title")
+    assert figure.get_suptitle() == "title\n1 of 2 cases have two or more predicted or true classes"
+    (axes,) = figure.axes
+    assert axes.get_title("left") == "Case 2: x\nNot drawn: 1 predicted class."
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert texts[:2] == ["b\n0.900, 1/2 models, not in the labels", "d\n0.800, 1/2 models, true"]
+    assert texts[4] == "a\n0.100, 1/2 models, true"
+    colours = [handle.get_color() for handle in axes.get_legend().legend_handles]
+    assert colours == list(overlays.CLASS_COLOURS)
+    (box,) = axes.patches  # of class b, as in the fixture
+    assert mcolors.to_hex(box.get_edgecolor()) == colours[0].lower()
+    assert box.get_linestyle() == "--"
+    lines = [shape for shape in axes.collections if not shape.get_fill()]
+    assert [mcolors.to_hex(shape.get_edgecolor()[0]) for shape in lines] == [colour.lower() for colour in colours[:2]]
+    for shape, (row, column) in zip(lines, ((66, 4), (4, 136)), strict=True):
+        (path,) = shape.get_paths()
+        corners = path.vertices
+        assert np.abs(corners - (column, row)).max(axis=0).max() < 25  # around its own cell of 10 x 20 pixels
+
+
+def test_classes_figure_has_room_for_every_case_and_legend():
+    crowded = case(truth=np.ones(7, int), image_id="very-long-name-" * 6)
+    wide, tall = (case(original=np.zeros(shape, np.uint8)) for shape in ((60, 120), (120, 60)))
+    cases = [crowded, wide, tall, crowded]
+    figure = overlays.classes_figure(cases, "title")
+    figures.pixels(figure)
+    inside = figure.bbox
+    drawn = [figure._suptitle.get_window_extent()]
+    drawn += [box for axes in figure.axes for box in (axes.get_window_extent(), axes.get_legend().get_window_extent())]
+    drawn += [axes._left_title.get_window_extent() for axes in figure.axes]
+    assert len(drawn) == 1 + 3 * len(cases)
+    for number, box in enumerate(drawn):
+        assert inside.x0 <= box.x0 <= box.x1 <= inside.x1
+        assert inside.y0 <= box.y0 <= box.y1 <= inside.y1
+        assert not [other for other in drawn[:number] if other.overlaps(box)]
+
+
+def test_no_case_with_several_classes_is_said():
+    figure = overlays.classes_figure([case(probabilities=np.full(7, 0.1), truth=np.zeros(7, int))], "title")
+    assert figure.get_suptitle() == "title\n0 of 1 cases have two or more predicted or true classes"
+    assert not figure.axes
+
+
+def test_the_verb_draws_the_classes_of_the_cases(study, tmp_path):
+    paths = write_cases(study, tmp_path)
+    pairs = {kind: [f"{name}={path}" for name, path in paths[kind].items()] for kind in ("heatmaps", "predictions")}
+    words = ["figure-classes", "--title", "t"]
+    for name in ("cases", "labels", "boxes", "ingested"):
+        words += [f"--{name}", str(paths[name])]
+    words += ["--heatmaps", *pairs["heatmaps"], "--predictions", *pairs["predictions"], "--arrays", *map(str, paths["arrays"])]
+    with_lungs = [*words, "--lungs", *map(str, paths["lungs"])]
+    for name, arguments in (("first", with_lungs), ("second", with_lungs), ("whole", words)):
+        assert main([*arguments, "--out", str(tmp_path / name)]) == 0
+    for suffix in ("png", "svg", "html"):
+        first, second, whole = ((tmp_path / f"{name}.{suffix}").read_bytes() for name in ("first", "second", "whole"))
+        assert first == second != whole
+
+
 def test_heat_is_drawn_in_blue_where_it_is():
     maps = np.zeros((7, 7, 7), np.float32)
     maps[1, 6, 0] = 5  # class b, lower left
@@ -331,3 +395,42 @@ def test_the_notebook_calls_what_there_is(study, tmp_path, monkeypatch):
     assert sheets[0] == sheets[1]
     heights = [figures.pixels(figure, overlays.CONTACT_DPI).shape[0] for figure in values["drawn"]]
     assert cv2.imdecode(np.frombuffer(sheets[0], np.uint8), cv2.IMREAD_COLOR).shape[0] == sum(heights)
+
+
+def epoch_table(epochs: int, thresholds=(0.4, 0.6)) -> pd.DataFrame:
+    rows = []
+    for epoch in range(1, epochs + 1):
+        rows.append((epoch, None, 0.6 + epoch / 100, None))
+        rows += [(epoch, limit, 0.5 + limit * epoch / 100, 0.3 + epoch * limit / 50) for limit in thresholds]
+    return pd.DataFrame(rows, columns=list(catalog.EPOCHS_COLUMNS)).astype(float)
+
+
+def test_epoch_curves_equal_the_tables(tmp_path):
+    frames = {"one": epoch_table(5), "two": epoch_table(3, (0.4, 0.5))}
+    figure = figures.draw_epoch_curves(frames, "title")
+    grid = np.reshape(figure.axes, (2, 2))
+    colours = {}
+    for (above, below), (name, frame) in zip(grid.T, frames.items(), strict=True):
+        assert above.get_title("left") == name
+        whole, *curves, chance = above.lines
+        np.testing.assert_array_equal(whole.get_xydata(), frame[frame["threshold"].isna()][["epoch", "auc"]])
+        assert set(chance.get_ydata()) == {0.5}
+        limits = sorted(frame["threshold"].dropna().unique())
+        assert len(curves) == len(below.lines) == len(limits)
+        for limit, auc_line, f1_line in zip(limits, curves, below.lines, strict=True):
+            mine = frame[frame["threshold"] == limit]
+            np.testing.assert_array_equal(auc_line.get_xydata(), mine[["epoch", "auc"]])
+            np.testing.assert_array_equal(f1_line.get_xydata(), mine[["epoch", "f1"]])
+            assert auc_line.get_color() == f1_line.get_color() == colours.setdefault(limit, auc_line.get_color())
+    assert len(set(colours.values())) == 3
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown == ["of the probabilities", "threshold 0.4", "threshold 0.5", "threshold 0.6"]
+
+
+def test_epoch_curves_are_written_and_a_table_without_epochs_is_named(tmp_path):
+    epoch_table(4).to_csv(tmp_path / "e.csv", index=False)
+    figures.epoch_curves({"one": tmp_path / "e.csv"}, "title", tmp_path / "epochs")
+    assert cv2.imread(str(tmp_path / "epochs.png")).min() == 0
+    epoch_table(0).to_csv(tmp_path / "none.csv", index=False)
+    with pytest.raises(ThoraxError, match=r"none\.csv has no epoch: delete it"):
+        figures.epoch_curves({"one": tmp_path / "none.csv"}, "title", tmp_path / "epochs")

@@ -94,12 +94,26 @@ def test_a_share_leaves_out_images_whose_other_class_is_not_known():
     assert label_figures.overrepresented(pairs).empty
 
 
-def test_only_the_most_frequent_classes():
+def test_only_named_classes():
     matrix = pd.DataFrame({"z": [1, 0, 1], "y": [0, 0, 1], "x": [0, 1, 1]}).astype("int8")
-    pairs = label_figures.count_pairs(matrix, 2)
+    pairs = label_figures.count_pairs(matrix, ["z", "x"])
     assert pairs.classes == ("x", "z")  # as frequent as each other: by name
     assert pairs.together.tolist() == [[2, 1], [1, 2]]
-    assert "the 2 most frequent of 3 classes" in label_figures.draw_cooccurrence(pairs, "title").get_suptitle()
+    assert pairs.multiple.tolist() == [1 / 2, 1 / 2]
+    assert "\n3 images, 2 of 3 classes\n" in label_figures.draw_cooccurrence(pairs, "title").get_suptitle()
+
+
+def test_a_class_that_the_label_set_lacks_is_named(labelled, tmp_path):
+    with pytest.raises(ThoraxError, match=r"labels\.parquet has no class 'd': name classes"):
+        label_figures.cooccurrence(labelled[0], "title", tmp_path / "figure", ["a common", "d"])
+
+
+def test_images_with_another_class_are_counted_where_that_is_known():
+    # a: one image with b, one alone, one of which b is not known; b: one with a, one alone of which c is not known
+    matrix = pd.DataFrame({"a": [1, 1, 1, 0, 0], "b": [1, 0, -1, 1, 0], "c": [-1, 0, 0, -1, 1]})
+    np.testing.assert_array_equal(label_figures.count_pairs(matrix).multiple, [1 / 2, 1, 0])
+    np.testing.assert_array_equal(label_figures.count_pairs(matrix, ["a", "b"]).multiple, [1 / 2, 1 / 2])
+    assert np.isnan(label_figures.count_pairs(pd.DataFrame({"a": [1, 0], "b": [-1, -1]})).multiple).all()
 
 
 def test_pairs_above_chance():
@@ -121,11 +135,11 @@ def test_cells_show_shares_and_the_diagonal_images(labelled):
     figure = label_figures.draw_cooccurrence(pairs, "title")
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a common", "b rare", "c rare"]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["a common", "b rare", "c rare"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a common", "b rare", "c rare", "any other"]
     assert cells(axes) == {
-        (0, 0): "8", (0, 1): "25", (0, 2): "12",
-        (1, 0): "100", (1, 1): "2", (1, 2): "50",
-        (2, 0): "50", (2, 1): "50", (2, 2): "2",
+        (0, 0): "8", (0, 1): "25", (0, 2): "12", (0, 3): "25",
+        (1, 0): "100", (1, 1): "2", (1, 2): "50", (1, 3): "100",
+        (2, 0): "50", (2, 1): "50", (2, 2): "2", (2, 3): "50",
     }  # fmt: skip
     assert len(figure.axes) == 2  # the matrix and its colours: no pair has enough images to be ranked
     assert figure.get_suptitle().startswith("title\n10 images, 3 classes\n")
@@ -150,8 +164,9 @@ def test_many_classes_have_their_images_beside_the_name_and_numbers_where_freque
     figure = label_figures.draw_cooccurrence(pairs, "title")
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == [f"{name} ({count})" for name, count in zip(pairs.classes, pairs.images, strict=True)]
-    off_diagonal = ~np.eye(len(many), dtype=bool)
-    assert set(cells(figure.axes[0])) == {tuple(cell) for cell in np.argwhere((pairs.share >= 0.1) & off_diagonal).tolist()}
+    shown = (pairs.share >= 0.1) & ~np.eye(len(many), dtype=bool)
+    numbered = np.column_stack([shown, np.ones(len(many), bool)])  # and the last column in full
+    assert set(cells(figure.axes[0])) == {tuple(cell) for cell in np.argwhere(numbered).tolist()}
     ranked = label_figures.overrepresented(pairs)
     assert 0 < len(ranked) <= label_figures.RANKED_PAIRS
     assert [bar.get_width() for bar in figure.axes[1].patches] == ranked["ratio"].tolist()
@@ -159,7 +174,7 @@ def test_many_classes_have_their_images_beside_the_name_and_numbers_where_freque
 
 def test_a_single_class_is_drawn():
     figure = label_figures.draw_cooccurrence(label_figures.count_pairs(pd.DataFrame({"a": [1, 0, 1]})), "title")
-    assert cells(figure.axes[0]) == {(0, 0): "2"}
+    assert cells(figure.axes[0]) == {(0, 0): "2", (0, 1): "0"}
     assert figures.pixels(figure).min() == 0
 
 
@@ -167,7 +182,7 @@ def test_a_single_class_is_drawn():
 def test_a_class_without_images_is_drawn():
     pairs = label_figures.count_pairs(pd.DataFrame({"a": [1, 0, 1], "b": [0, 0, 0]}))
     figure = label_figures.draw_cooccurrence(pairs, "title")
-    assert cells(figure.axes[0]) == {(0, 0): "2", (0, 1): "0", (1, 1): "0"}
+    assert cells(figure.axes[0]) == {(0, 0): "2", (0, 1): "0", (0, 2): "0", (1, 1): "0"}
     assert figures.pixels(figure).min() == 0
 
 
@@ -180,3 +195,46 @@ def test_the_order_of_rows_and_columns_changes_no_byte(labelled, tmp_path):
     for suffix in SUFFIXES:
         for figure in ("bars", "matrix"):
             assert (tmp_path / f"first.{figure}.{suffix}").read_bytes() == (tmp_path / f"second.{figure}.{suffix}").read_bytes()
+
+
+def test_shares_count_an_image_without_a_class_as_one_label(labelled):
+    """Twelve labels and one image without any: 13 in all, by hand."""
+    labels = store.read_table(labelled[0])[CLASSES] == 1
+    figure = label_figures.draw_label_shares(labels, np.full(10, "train"), {"c rare": 0.25, "not here": 0.5}, "title")
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a common", "b rare", "c rare", "none of these"]
+    np.testing.assert_allclose([bar.get_width() for bar in axes.patches], 100 * np.array([8, 2, 2, 1]) / 13)
+    assert [text.get_text() for text in axes.texts] == ["61.5% (8)", "15.4% (2)", "15.4% (2)", "7.7% (1)"]
+    assert axes.get_title("left") == "(a) all images: 10 images, 13 labels"
+    assert axes.lines[0].get_xydata().tolist() == [[25, 2]]
+
+
+def test_shares_before_and_after_a_split_draws_down(labelled, tmp_path, monkeypatch):
+    parts = store.read_table(labelled[1])
+    parts.loc[parts["image_id"] == "i9", "split"] = catalog.LEFT_OUT
+    store.write_table(parts, tmp_path / "drawn.parquet", catalog.SPLITS)
+    drawn = []
+    real = label_figures.draw_label_shares
+    monkeypatch.setattr(label_figures, "draw_label_shares", lambda *a: drawn.append(real(*a)) or drawn[0])
+    label_figures.label_shares(labelled[0], tmp_path / "drawn.parquet", None, "title", tmp_path / "shares")
+    before, after = drawn[0].axes
+    np.testing.assert_allclose([bar.get_width() for bar in before.patches], 100 * np.array([8, 2, 2, 1]) / 13)
+    np.testing.assert_allclose([bar.get_width() for bar in after.patches], 100 * np.array([8, 2, 2, 0]) / 12)
+    assert after.get_title("left") == "(b) drawn down: 9 images, 12 labels"
+    assert all((tmp_path / f"shares.{suffix}").stat().st_size for suffix in SUFFIXES)
+
+
+def test_images_that_are_left_out_are_in_no_distribution(labelled, tmp_path, monkeypatch):
+    parts = store.read_table(labelled[1])
+    parts.loc[parts["image_id"].isin(["i7", "i9"]), "split"] = catalog.LEFT_OUT
+    store.write_table(parts, tmp_path / "drawn.parquet", catalog.SPLITS)
+    drawn = []
+    real = label_figures.draw_label_distribution
+    monkeypatch.setattr(label_figures, "draw_label_distribution", lambda *a: drawn.append(real(*a)) or drawn[0])
+    label_figures.label_distribution(labelled[0], tmp_path / "drawn.parquet", "title", tmp_path / "figure")
+    assert [text.get_text() for text in drawn[0].axes[1].texts] == ["7 (87.5%)", "2 (25.0%)", "2 (25.0%)"]
+
+
+def test_the_papers_label_shares():
+    assert label_figures.reference.label_shares("beltran2022") == {"Hernia": 0.002, "Infiltration": 0.141}
+    assert label_figures.reference.label_shares("liz2022") == {}

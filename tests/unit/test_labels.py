@@ -11,7 +11,19 @@ from thorax import catalog, store
 from thorax.config import LabelSet
 from thorax.datasets import ARCHIVES
 from thorax.errors import ThoraxError
-from thorax.labels import LABEL_SET, NO_CLASS_LEFT, TERM_TABLES, UMBRELLAS, WITHOUT_LABELS, TermTree, build, make_label_set
+from thorax.labels import (
+    LABEL_SET,
+    NO_CLASS_LEFT,
+    OUTSIDE,
+    TERM_TABLES,
+    UMBRELLAS,
+    WHOLE,
+    WITHOUT_LABELS,
+    TermTree,
+    build,
+    build_inside,
+    make_label_set,
+)
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real metadata is not beside the checkout")
@@ -329,6 +341,118 @@ def test_make_label_set_writes_the_table_and_its_report(tmp_path):
             chosen, "padchest", tmp_path / "catalog.parquet", None, tmp_path / "new.parquet", tmp_path / "file" / "new.csv"
         )
     assert not (tmp_path / "new.parquet").exists()
+
+
+NESTED = images(
+    ("p", ["normal"]),
+    ("p", ["interstitial pattern", "alveolar pattern"]),
+    ("q", ["alveolar pattern"]),
+    ("q", ["calcified granuloma"]),  # below calcified densities and below granuloma
+    ("r", ["heart valve calcified"]),  # below calcified densities
+    ("r", ["granuloma"]),
+    ("s", ["normal"]),
+    ("s", []),
+)
+
+
+def inside(frame, general=None, **options):
+    general = build(label_set(grouping="general", **(general or {})), "padchest", frame)
+    return build_inside(label_set(inside="g", **options), "padchest", frame, general.frame, name="mine")
+
+
+def column(table, name: str) -> str:
+    """One class by image: 1, 0 and - where it is ignored."""
+    return "".join({1: "1", 0: "0", -1: "-"}[value] for value in table.frame[name])
+
+
+def test_a_class_inside_is_known_where_one_of_its_general_classes_is():
+    table = inside(NESTED)
+    assert list(table.frame["image_id"]) == [f"i{index}" for index in range(7)], "those of the general label set"
+    assert table.classes == ("calcified granuloma", "granuloma", "heart valve calcified", "interstitial pattern")
+    assert column(table, "interstitial pattern") == "-10----"
+    assert column(table, "calcified granuloma") == "---100-", "of two parents either counts"
+    assert column(table, "heart valve calcified") == "---01--"
+    assert column(table, "granuloma") == "---0-1-"
+    assert counts(table)["normal"] == (2, 2, WHOLE), "it is its own general class"
+    assert counts(table)["alveolar pattern"] == (2, 2, WHOLE), "all infiltrates have it"
+    assert counts(table)[OUTSIDE] == (1, 1, "dropped")
+    assert counts(table)[LABEL_SET] == (7, 4, "kept")
+
+
+def test_with_the_first_parent_alone_the_other_one_does_not_count():
+    assert TREE.general("calcified granuloma", "first") == ("calcified densities",)
+    table = inside(NESTED, {"two_parents": "first"}, two_parents="first")
+    assert column(table, "calcified granuloma") == "---10--"
+
+
+def test_a_general_class_that_is_left_out_does_not_count():
+    table = inside(NESTED, {"exclude": ["calcified densities"]}, exclude=["heart valve calcified"])
+    assert list(table.frame["image_id"]) == ["i0", "i1", "i2", "i3", "i5", "i6"]
+    assert column(table, "calcified granuloma") == "---10-"
+    with pytest.raises(
+        ThoraxError, match=r"'g' has no general class of 'heart valve calcified' \(calcified densities\): lower"
+    ):
+        inside(NESTED, {"exclude": ["calcified densities"]})
+
+
+def test_minimum_patients_count_on_both_sides():
+    frame = images(
+        ("p", ["interstitial pattern"]), ("q", ["interstitial pattern"]), ("r", ["alveolar pattern"]), ("s", ["normal"])
+    )
+    assert inside(frame).classes == ("interstitial pattern", "alveolar pattern")
+    with pytest.raises(ThoraxError, match=r"label_sets.mine: no class leaves anything to tell apart"):
+        inside(frame, min_patients=2)
+    more = pd.concat([frame, images(("t", ["consolidation"])).assign(image_id="i4")], ignore_index=True)
+    assert inside(more, min_patients=2).classes == ("interstitial pattern",)
+
+
+def test_uncertain_labels_inside():
+    frame = images(("p", ["alveolar pattern"]), ("q", ["interstitial pattern"]), ("r", ["alveolar pattern"]), ("s", ["normal"]))
+    frame["uncertain"] = [["interstitial pattern"], [], [], ["interstitial pattern"]]
+    assert column(inside(frame), "interstitial pattern") == "-10-"
+    policy = {"uncertain": "ones"}  # then infiltrates are positive in the last image too
+    assert column(inside(frame, policy, **policy), "interstitial pattern") == "1101"
+    policy = {"uncertain": "zeros"}
+    assert column(inside(frame, policy, **policy), "interstitial pattern") == "010-"
+
+
+def test_general_labels_of_another_catalog_and_archives_without_a_tree_are_refused():
+    general = build(label_set(grouping="general"), "padchest", NESTED).frame
+    other = images(("p", ["interstitial pattern"]), ("q", ["normal"]), ("q", ["normal"]))
+    with pytest.raises(ThoraxError, match="made from another catalog"):
+        build_inside(label_set(inside="g"), "padchest", other, general)
+    with pytest.raises(ThoraxError, match="archive 'nih' has no term tree: remove inside"):
+        build_inside(label_set(inside="g"), "nih", NESTED, general)
+
+
+def test_the_verb_needs_the_general_labels_where_there_is_an_inside(tmp_path):
+    store.write_table(
+        NESTED.assign(**dict.fromkeys(set(catalog.CATALOG.names) - set(NESTED.columns))),
+        tmp_path / "c.parquet",
+        catalog.CATALOG,
+    )
+    place = {"catalog": tmp_path / "c.parquet", "ingested": None, "report": tmp_path / "r.csv"}
+    make_label_set(label_set(grouping="general"), "padchest", out=tmp_path / "g.parquet", **place)
+    settings = label_set(inside="g")
+    with pytest.raises(ThoraxError, match=r"label_sets.mine: inside and the labels of the general label set"):
+        make_label_set(settings, "padchest", out=tmp_path / "mine.parquet", **place)
+    make_label_set(settings, "padchest", out=tmp_path / "mine.parquet", general=tmp_path / "g.parquet", **place)
+    assert store.read_table(tmp_path / "mine.parquet").equals(inside(NESTED).frame)
+    assert f"normal,2,2,0,{WHOLE},True" in (tmp_path / "r.csv").read_text()
+
+
+@needs_real
+@pytest.mark.real
+def test_real_padchest_inside(real_padchest):
+    general = build(label_set(min_images=200, grouping="general", exclude=["exclude"]), "padchest", real_padchest)
+    flat = build(label_set(min_images=1000), "padchest", real_padchest)
+    table = build_inside(label_set(min_images=1000, inside="g"), "padchest", real_padchest, general.frame)
+    assert set(flat.frame["image_id"]) <= set(table.frame["image_id"]) == set(general.frame["image_id"])
+    assert [status for _, _, status in counts(table).values()].count(WHOLE) == 35 - len(table.classes) == 13
+    labels = table.frame.set_index("image_id")[list(table.classes)]
+    assert (labels != -1).any(axis=1).sum() == 40_975, "fewer than half teach the second network"
+    known = (labels == 1).reindex(flat.frame["image_id"])
+    assert (known == (flat.frame.set_index("image_id")[list(table.classes)] == 1)).all().all()
 
 
 @pytest.fixture(scope="module")

@@ -382,6 +382,13 @@ def test_thresholds_come_from_validation_only_and_reach_the_metrics(experiment):
     assert set(summary) == {"auc", "loss", "f1", "hamming", "accuracy", "auc_thresholded"}
 
 
+def test_metrics_of_nothing_are_refused(experiment):
+    folder, _ = experiment
+    with pytest.raises(ThoraxError, match=r"nothing to compare with .*labels\.parquet: give --predictions or --ensembles"):
+        run(folder, predictions={}, ensembles={})
+    assert set(run(folder, predictions={})["model"]) == {"vote"}, "a cascade has no network of its own"
+
+
 def test_thresholds_that_are_not_there_are_refused(experiment):
     folder, _ = experiment
     chosen = {model: tune(folder, model, ["fixed-0.5", "f1"], logits=model == "net") for model in ("net", "vote")}

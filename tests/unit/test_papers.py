@@ -48,7 +48,7 @@ def test_settings_are_told_in_the_papers_words():
     assert told["Classes"] == "the archive's own labels; at least 1,000 images; images without any of the classes left out"
     assert told["Parts"] == "patients divided into training, validation and test images as 70 : 10 : 20; seed 2022"
     assert told["Network input"].startswith("224 x 224 pixels; cropped to the lungs (segmenter lungs)")
-    assert told["Networks"] == "DenseNet201; EfficientNetB0; InceptionV3; InceptionResNetV2; Xception"
+    assert told["Networks"] == "DenseNet201, EfficientNetB0, InceptionV3, InceptionResNetV2, Xception"
     assert told["Training"] == (
         "ImageNet weights, first 10% of the convolutional layers fixed; mean of the features, then 512 hidden units with dropout 0.2; "
         "cross-entropy, positives weighted by negatives / positives; Adam 0.0001, batches of 32; "
@@ -63,22 +63,14 @@ def test_settings_are_told_in_the_papers_words():
 
 
 def test_what_networks_do_not_share_stands_beside_each():
-    members = {
-        "plain": {"backbone": "cnn", "weights": "none", "freeze": 0, "loss": "mae", "min_delta": 0.5},
-        "Xception": {
-            "backbone": "Xception",
-            "weights": "none",
-            "freeze": 0,
-            "head": "attention",
-            "accumulate": 8,
-            "min_delta": 0.5,
-        },
-    }
+    attentive = {"backbone": "Xception", "weights": "none", "freeze": 0, "head": "attention", "accumulate": 8, "min_delta": 0.5}
+    plain = {"backbone": "cnn", "weights": "none", "freeze": 0, "loss": "mae", "min_delta": 0.5}
+    members = {"plain": plain, "Xception": attentive, "again": attentive}
     told = papers.describe(study(members=members, ensembles={}, beside=None, thresholds=["fixed-0.4", "f1"], exclusive="x"))
     assert told["Networks"] == (
-        "plain (cnn, mean of the features, then 512 hidden units with dropout 0.2, mean absolute error of the probabilities, "
-        "Adam 0.0001, batches of 32); Xception (location-based attention, then 512 hidden units with dropout 0.2, "
-        "cross-entropy, positives weighted by negatives / positives, Adam 0.0001, batches of 32 accumulated to 256)"
+        "plain (cnn): mean of the features, then 512 hidden units with dropout 0.2, mean absolute error of the probabilities, "
+        "Adam 0.0001, batches of 32; Xception, again (Xception): location-based attention, then 512 hidden units with dropout 0.2, "
+        "cross-entropy, positives weighted by negatives / positives, Adam 0.0001, batches of 32 accumulated to 256"
     )
     assert told["Training"].startswith("from scratch; at most 350 epochs")
     assert told["Training"].endswith("min delta: 0.5")  # a setting without words of its own is shown by its name
@@ -199,15 +191,13 @@ def test_liz_et_al_have_their_figures_and_tables_in_the_order_of_the_paper(shipp
     page = page_of(shipped["paper-page-liz2022"])
     numbered = [section.heading.partition(".")[0] for section in page.sections if re.match(r"(Figure|Table)", section.heading)]
     assert numbered == [
-        "Figure 3", "Figure 4", "Table 3", "Figures 5 and 6", "Figures 5 and 6", *(f"Table {number}" for number in range(4, 12)),
-        "Tables 5, 7 and 9", *["Figures 7 to 9"] * 4,
+        "Figure 3", "Figure 4", "Table 3", "Figure 5", "Figure 6", *(f"Table {number}" for number in range(4, 12)),
+        "Tables 5, 7 and 9", "Figures 7 to 9",
     ]  # fmt: skip
     table = next(section for section in page.sections if section.heading.startswith("Table 8"))
     assert table.page == "results/tables/liz2022-specific/per_class.html"
-    assert (
-        table.heading == "Table 8. Results per class: Liz et al. 2022: specific labels of PadChest"
-    )  # the page leaves its own name out
-    assert list(page.studies) == ["liz2022-specific-raw", "liz2022-specific-noaug", "liz2022-specific", "liz2022-general"]
+    assert table.heading == "Table 8. Results per class: Liz et al. 2022: specific labels of PadChest"
+    assert list(page.studies)[:4] == ["liz2022-specific-raw", "liz2022-specific-noaug", "liz2022-specific", "liz2022-general"]
 
 
 def test_the_page_beyond_the_papers_has_the_rules_of_every_experiment_and_names_them(shipped):

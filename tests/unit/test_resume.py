@@ -19,7 +19,8 @@ from thorax.config import Training
 from thorax.errors import ThoraxError
 from thorax.resume import Progress, States
 
-LONG = {**SETTINGS, "epochs": 130, "patience": 130, "schedule": "plateau", "accumulate": 2, "sampling": "over", "dropout": 0.3}
+LONG = {**SETTINGS, "epochs": 130, "patience": 130, "schedule": "plateau", "accumulate": 2, "sampling": "over", "dropout": 0.3,
+        "test_every_epoch": [0.4, 0.6]}  # fmt: skip
 
 
 def arrays(seed: int) -> list[np.ndarray]:
@@ -144,6 +145,7 @@ def child(folder: Path, problem: dict, settings: dict, name: str, death: tuple |
 
             setattr(place, save, counting)
     outputs = {"model_out": folder / f"{name}.keras", "history_out": folder / f"{name}.csv", "work": folder / "work"}
+    outputs["epochs_out"] = folder / f"{name}.epochs.csv"
     cli._parser = lambda: Parser(lambda _: training.train(Training(**settings), **problem, weights=None, **outputs))
     os._exit(cli.main([]))
 
@@ -185,8 +187,9 @@ class Runner:
     def same(self, one: str, other: str) -> None:
         from thorax.runtime import load_network
 
-        histories = [(self.folder / f"{name}.csv").read_bytes() for name in (one, other)]
-        assert histories[0] == histories[1]
+        for table in ("csv", "epochs.csv"):
+            written = [(self.folder / f"{name}.{table}").read_bytes() for name in (one, other)]
+            assert written[0] == written[1]
         networks = [load_network(self.folder / f"{name}.keras") for name in (one, other)]
         for a, b in zip(*(network.get_weights() for network in networks), strict=True):
             np.testing.assert_array_equal(a, b)
@@ -201,6 +204,7 @@ def runner(tmp_path_factory):
 def whole(runner) -> str:
     assert runner(LONG, "whole") == 0
     assert not list((runner.folder / "work").glob("whole-*/*"))  # what has ended needs no state
+    assert len(pd.read_csv(runner.folder / "whole.epochs.csv")) == 130 * 3
     return "whole"
 
 

@@ -335,3 +335,100 @@ def test_all_quotas_of_padchest_within_one_image():
     assert assignment.groupby("patient_id")["split"].nunique().max() == 1
     assert len(quality) == 3 * 94
     assert quality["deviation"].abs().max() <= 1 + 1e-6
+
+
+def drawable(seed: int, patients: int = 120) -> dict[str, pd.DataFrame]:
+    """Two label sets of the same images; about half of them are positive for no class of either, some are uncertain."""
+    random = np.random.default_rng(seed)
+    owners = [f"p{number:03d}" for number in np.repeat(np.arange(patients), random.integers(1, 5, patients))]
+    a, b, c = random.choice([-1, 0, 1], size=(3, len(owners)), p=[0.05, 0.75, 0.2])
+    whole = label_set(owners, a=list(a), b=list(b))
+    part = whole[["image_id", "patient_id"]].assign(c=c)[random.random(len(owners)) < 0.8].reset_index(drop=True)
+    return {"whole": whole, "part": part}
+
+
+def has_class(frames: dict[str, pd.DataFrame]) -> set[str]:
+    """By hand: the images that are positive for some class of some label set."""
+    return {
+        row["image_id"]
+        for frame in frames.values()
+        for row in frame.to_dict("records")
+        if 1 in [row[name] for name in catalog.class_columns(frame)]
+    }
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 20), st.integers(0, 8))
+@settings(max_examples=25, deadline=None)
+def test_images_without_a_class_are_drawn_down_to_the_count_and_nothing_else_changes(data, seed, train, test):
+    frames = drawable(data)
+    whole = {"label_sets": ["whole", "part"], "train": 0.5, "val": 0.25, "test": 0.25, "seed": seed}
+    full, before = split_label_sets(config.Split(**whole), frames)
+    drawn = config.Split(**whole, draw_down={"train": train, "test": test})
+    images, quality = split_label_sets(drawn, frames)
+    stay = images["split"] != catalog.LEFT_OUT
+    pd.testing.assert_frame_equal(images[stay], full[stay])
+    assert images[stay].groupby("patient_id")["split"].nunique().max() == 1
+    positive = images["image_id"].isin(has_class(frames))
+    assert stay[positive].all()
+    counts = images[~positive]["split"].value_counts().reindex(PARTS, fill_value=0)
+    available = full[~positive]["split"].value_counts()
+    expected_val = round(available["val"] * train / available["train"])
+    assert counts.to_dict() == {"train": train, "val": expected_val, "test": test}
+    for name, frame in frames.items():
+        rows = quality[(quality["label_set"] == name) & (quality["class"] == ALL_IMAGES)].set_index("split")
+        mine = images[stay & images["image_id"].isin(frame["image_id"])]
+        assert rows["images"].to_dict() == mine["split"].value_counts().reindex(PARTS, fill_value=0).to_dict()
+    np.testing.assert_allclose(quality["deviation"], before["deviation"], atol=1e-9)
+    shuffled = {name: frame.sample(frac=1, random_state=1) for name, frame in reversed(frames.items())}
+    pd.testing.assert_frame_equal(split_label_sets(drawn, shuffled)[0], images)
+
+
+def test_another_seed_leaves_out_other_images_and_the_official_test_list_stays():
+    frame = drawable(0)["whole"]
+    listed = official(frame, test=list(frame["image_id"][frame["patient_id"] < "p040"]))
+    chosen = []
+    for seed in (0, 1):
+        block = config.Split(label_sets=["whole"], official=True, draw_down={"train": 20, "test": 10}, seed=seed)
+        images, quality = split_label_sets(block, {"whole": frame}, listed)
+        chosen.append(set(images["image_id"][images["split"] == catalog.LEFT_OUT]))
+        of_test = images[images["image_id"].map(listed) == "test"]
+        assert set(of_test["split"]) == {"test", catalog.LEFT_OUT}
+        rows = quality.set_index(["class", "split"]).loc[(ALL_IMAGES, "test")]
+        assert rows["images"] == rows["quota"] == (of_test["split"] == "test").sum()
+    assert chosen[0] != chosen[1]
+    assert len(chosen[0] & set(of_test["image_id"])) == len(chosen[1] & set(of_test["image_id"]))
+
+
+def test_more_images_than_there_are_cannot_stay(capsys):
+    frames = {"x": label_set([f"p{n}" for n in range(20)], a=[0, 1] * 10)}
+    block = {"label_sets": ["x"], "train": 0.6, "val": 0.2, "test": 0.2}
+    with pytest.raises(ThoraxError, match=r"draw_down\.test is 3, but only 2 images without a class are in test: lower it"):
+        split_label_sets(config.Split(**block, draw_down={"train": 3, "test": 3}), frames)
+    split_label_sets(config.Split(**block, draw_down={"train": 3, "test": 2}), frames)
+    assert capsys.readouterr().out.splitlines() == [
+        "train: 3 of 6 images without a class stay.",
+        "val: 1 of 2 images without a class stay.",
+        "test: 2 of 2 images without a class stay.",
+    ]
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real metadata is not beside the checkout")
+def test_no_finding_is_drawn_down_as_the_shipped_configuration_says():
+    from thorax import labels
+    from thorax.datasets import nih
+
+    study = config.load(Path(__file__).parents[2] / "config.yaml")
+    images = nih.read_catalog(REAL / "metadata")
+    official_parts = images.set_index("image_id")["official_split"]
+    frame = labels.build(study.label_sets["nih-14-grey"], "nih", images, None, "nih-14-grey").frame
+    plain, balanced = (
+        split_label_sets(study.splits[name], {"nih-14-grey": frame}, official_parts)[0].set_index("image_id")["split"]
+        for name in ("nih-official-grey", "nih-official-balanced")
+    )
+    stay = balanced != catalog.LEFT_OUT
+    pd.testing.assert_series_equal(plain[stay], balanced[stay])
+    none = images.set_index("image_id")["positive"].map(lambda names: list(names) == ["No Finding"])
+    counts = balanced[none.loc[balanced.index]].value_counts()
+    assert (counts["train"], counts["test"]) == (7000, 2500)
+    assert counts["val"] == pytest.approx(1000, rel=0.02)

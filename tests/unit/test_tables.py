@@ -336,3 +336,13 @@ def test_special_characters_survive_every_format():
     assert r"\caption{50\% of \#1}" in latex
     assert r"\{braces\}" in latex
     assert r"{lrr@{\hskip 1.6em}r}" in latex
+
+
+def test_images_that_a_split_leaves_out_count_nowhere(tmp_path):
+    labels = pd.DataFrame({"image_id": list("abcd"), "patient_id": list("abcd"), "x": [1, 0, 0, 1]})
+    split = labels[["image_id", "patient_id"]].assign(split=["train", "left_out", "test", "val"])
+    counts = tables.count_images(labels, split).set_index("class")
+    assert counts.loc["Global", ["images", "images_in_part"]].tolist() == [3, 1]
+    assert counts.loc["x", ["images", "images_in_part"]].tolist() == [2, 0]
+    _, frame = tables.summary_table({"l": labels}, {"l": split}, "phantom")
+    assert frame[["samples", "train", "val", "test"]].to_numpy().tolist() == [[3, 1, 1, 1]]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thorax import catalog, store
+from thorax import catalog, metrics, store
 from thorax.config import Augmentation, Training
 from thorax.errors import ThoraxError
 
@@ -227,6 +227,20 @@ def test_without_augmentation_an_epoch_holds_each_image_once_with_its_labels(tmp
     np.testing.assert_array_equal(labels, part.labels[found])
 
 
+def test_images_without_a_known_label_are_predicted_but_teach_nothing(tmp_path):
+    from thorax.batches import load_part
+
+    problem = write_problem(tmp_path)
+    labels, split = (store.read_table(problem[name]) for name in ("labels", "split"))
+    train = split.loc[split["split"] == "train", "image_id"].tolist()
+    unknown, half_known = labels["image_id"].isin(train[:30]), labels["image_id"].isin(train[30:50])
+    labels.loc[unknown | half_known, "top"] = catalog.IGNORED
+    labels.loc[unknown, "bottom"] = catalog.IGNORED
+    store.write_table(labels, problem["labels"], catalog.labels_schema(["top", "bottom"]))
+    assert sorted(load_part(**problem, part="train", with_known_label=True).image_ids) == sorted(train[30:])
+    assert sorted(load_part(**problem, part="train").image_ids) == sorted(train)
+
+
 def test_predictions_do_not_depend_on_the_size_of_batches(trained):
     from thorax.batches import load_part, predict_logits
     from thorax.runtime import load_network
@@ -363,6 +377,31 @@ def test_a_network_that_does_not_fit_is_not_asked(trained, tmp_path):
     assert not outputs["heatmaps_out"].exists()
 
 
+def test_a_network_is_asked_about_the_test_images_of_another_problem(trained, tmp_path):
+    from thorax.predict import predict_elsewhere
+
+    folder, problem = trained
+    there = write_problem(tmp_path)
+    table = store.read_table(there["labels"])
+    renamed = table.rename(columns={"top": "left"}).drop(columns="bottom").iloc[::-1]
+    store.write_table(renamed, there["labels"], catalog.labels_schema(["left"]))
+    predict_elsewhere(folder / "m.keras", problem["labels"], **there, out=tmp_path / "p.parquet", batch_size=7)
+    found = store.read_table(tmp_path / "p.parquet")
+    assert list(found.columns) == ["image_id", "split", "top", "bottom"]
+    split = store.read_table(there["split"]).set_index("image_id")["split"]
+    assert list(found["image_id"]) == sorted(split.index[split == "test"])
+    assert set(found["split"]) == {"test"}
+    truth = table.set_index("image_id").loc[found["image_id"]]  # both problems draw the same squares
+    assert metrics.auc(truth["top"].to_numpy(), found["top"].to_numpy()) > 0.9
+    with pytest.raises(ThoraxError, match=r"m\.keras has outputs of shape \(2,\), but .*labels\.parquet has 1 classes"):
+        predict_elsewhere(folder / "m.keras", there["labels"], **there, out=tmp_path / "no.parquet")
+    for shard in (0, 1):
+        store.write_array(np.zeros((120, 40, 40), np.uint8), tmp_path / f"images.{shard}.npy")
+    with pytest.raises(ThoraxError, match=r"m\.keras takes images of shape \(24, 24, 1\), but .*images\.0\.npy has 40 x 40"):
+        predict_elsewhere(folder / "m.keras", problem["labels"], **there, out=tmp_path / "no.parquet")
+    assert not (tmp_path / "no.parquet").exists()
+
+
 def test_damaged_networks_are_named(trained, tmp_path):
     from thorax.runtime import load_network
 
@@ -458,3 +497,88 @@ def test_settings_must_fit_the_intensities(trained, tmp_path, raw, changes, sent
     outputs = {"model_out": tmp_path / "m.keras", "history_out": tmp_path / "m.csv", "work": tmp_path / "work"}
     with pytest.raises(ThoraxError, match=sentence):
         train(Training(**{**SETTINGS, **changes}), **images, weights=None, **outputs)
+
+
+def test_test_images_are_evaluated_after_every_epoch_and_decide_nothing(trained, tmp_path):
+    """The kept epoch's rows are what the metrics of the predictions say; history and weights are those without the setting."""
+    from thorax.metrics import make_metrics
+    from thorax.predict import predict
+    from thorax.runtime import load_network
+    from thorax.training import train
+
+    folder, problem = trained
+    settings = Training(**{**SETTINGS, "test_every_epoch": [0.4, 0.5, 0.75]})
+    outputs = {"model_out": tmp_path / "m.keras", "history_out": tmp_path / "m.csv", "work": tmp_path / "work"}
+    with pytest.raises(
+        ThoraxError, match="test_every_epoch has thresholds, and no file is named for the results: give --epochs"
+    ):
+        train(settings, **problem, weights=None, **outputs)
+    train(settings, **problem, weights=None, **outputs, epochs_out=tmp_path / "e.csv")
+    assert (tmp_path / "m.csv").read_bytes() == (folder / "m.csv").read_bytes()
+    networks = [load_network(path / "m.keras") for path in (tmp_path, folder)]
+    for a, b in zip(*(network.get_weights() for network in networks), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+    tested = pd.read_csv(tmp_path / "e.csv")
+    assert list(tested.columns) == list(catalog.EPOCHS_COLUMNS)
+    assert tested["epoch"].tolist() == [epoch for epoch in (1, 2, 3, 4) for _ in range(4)]
+    assert tested["threshold"].fillna(-1).tolist() == [-1, 0.4, 0.5, 0.75] * 4
+    best = int(pd.read_csv(tmp_path / "m.csv").set_index("epoch")["val_loss"].idxmin())
+    kept = tested[tested["epoch"] == best].set_index("threshold")
+    store.read_table(problem["split"]).query("split == 'test'").head(2).to_parquet(tmp_path / "cases.parquet", index=False)
+    predict(
+        tmp_path / "m.keras",
+        **problem,
+        cases=tmp_path / "cases.parquet",
+        out=tmp_path / "p.parquet",
+        heatmaps_out=tmp_path / "h.npy",
+    )
+    make_metrics(
+        problem["labels"], problem["split"], {"m": tmp_path / "p.parquet"}, {}, tmp_path / "metrics.parquet", tmp_path / "s.json",
+        0, 0, ["fixed-0.4", "fixed-0.5", "fixed-0.75"],
+    )  # fmt: skip
+    rows = store.read_table(tmp_path / "metrics.parquet").query("split == 'test' and `class` == 'Global'")
+    measured = rows.set_index(["threshold_rule", "metric"])["value"]
+    for limit in (0.4, 0.5, 0.75):
+        assert kept.loc[limit, "auc"] == pytest.approx(measured[f"fixed-{limit:g}", "auc_thresholded"], abs=1e-5)
+        assert kept.loc[limit, "f1"] == pytest.approx(measured[f"fixed-{limit:g}", "f1"], abs=1e-5)
+    probabilities = tested[tested["threshold"].isna()]
+    assert probabilities.loc[probabilities["epoch"] == best, "auc"].item() == pytest.approx(measured["none", "auc"], abs=1e-5)
+    assert probabilities["f1"].isna().all()
+
+
+def test_without_thresholds_the_test_images_are_not_read_and_the_table_is_empty(trained, tmp_path, monkeypatch):
+    from thorax import training
+
+    _, problem = trained
+    read = []
+    real = training.load_part
+    monkeypatch.setattr(training, "load_part", lambda *arguments: read.append(arguments[-1]) or real(*arguments))
+    outputs = {"model_out": tmp_path / "m.keras", "history_out": tmp_path / "m.csv", "work": tmp_path / "work"}
+    settings = Training(**{**SETTINGS, "epochs": 1})
+    training.train(settings, **problem, weights=None, **outputs, epochs_out=tmp_path / "e.csv")
+    assert read == ["train", "val"]
+    assert (tmp_path / "e.csv").read_text() == "epoch,threshold,auc,f1\n"
+
+
+def test_trainings_without_thresholds_find_the_states_of_before_the_setting(trained, tmp_path, monkeypatch):
+    from thorax import training
+
+    _, problem = trained
+    keyed = []
+    real = training.digest
+    monkeypatch.setattr(training, "digest", lambda decides, files: keyed.append(decides["settings"]) or real(decides, files))
+    monkeypatch.setattr(training.Fit, "run", lambda fit: 1 / 0)  # only the key is looked at
+    outputs = {"model_out": tmp_path / "m.keras", "history_out": tmp_path / "m.csv", "work": tmp_path / "work"}
+    for thresholds in ([], [0.5]):
+        with pytest.raises(ZeroDivisionError):
+            training.train(
+                Training(**{**SETTINGS, "test_every_epoch": thresholds}),
+                **problem,
+                weights=None,
+                **outputs,
+                epochs_out=tmp_path / "e",
+            )
+    without, with_thresholds = keyed
+    assert "test_every_epoch" not in without
+    assert with_thresholds == {**without, "test_every_epoch": [0.5]}

@@ -91,7 +91,10 @@ wildcard_constraints:
     ensemble=any_of(ensemble for experiment in study.experiments.values() for ensemble in experiment.ensembles),
     ablation=any_of(study.ablations),
     model=any_of(["baseline", *(name for block in study.experiments.values() for name in (*block.members, *block.ensembles))]),
+    cascade=any_of(study.cascades),
     comparison=any_of(study.comparisons),
+    cross=any_of(study.cross),
+    other=any_of(study.experiments),
     backbone=r"\w+",
     shard=r"\d+",
 
@@ -182,8 +185,12 @@ def shards(pattern, dataset, **names):
 
 def training_data(wildcards):
     """What every network of an experiment reads: labels, split, and the packed training images."""
-    experiment = study.experiments[wildcards.experiment]
-    dataset = dataset_of(wildcards.experiment)
+    return data_of(wildcards.experiment)
+
+
+def data_of(name):
+    """Labels, split and packed images of an experiment."""
+    experiment, dataset = study.experiments[name], dataset_of(name)
     return {
         "labels": f"results/labels/{experiment.label_set}.parquet",
         "split": f"results/splits/{experiment.split}.parquet",
@@ -194,6 +201,12 @@ def training_data(wildcards):
             image_set=experiment.image_set,
         ),
     }
+
+
+def label_sets_of(split):
+    """The label sets that a split divides, and those inside them that the run's experiments on it learn."""
+    learnt = [experiment.label_set for experiment in map(study.experiments.get, study.run) if experiment.split == split]
+    return list(dict.fromkeys([*study.splits[split].label_sets, *learnt]))
 
 
 def steps():
@@ -220,7 +233,7 @@ def steps():
             files += [f"results/pairs/{experiment.label_set}.parquet"]
             files += shards("results/images/{image_set}/{dataset}.{shard}.npy", second, image_set=experiment.second_image_set)
         files += [
-            *(f"results/labels/{label_set}.parquet" for label_set in study.splits[experiment.split].label_sets),
+            *(f"results/labels/{label_set}.parquet" for label_set in label_sets_of(experiment.split)),
             f"results/splits/{experiment.split}.parquet",
             *shards("results/images/{image_set}/{dataset}.{shard}.npy", dataset, image_set=experiment.image_set),
             f"results/cases/{name}.parquet",
@@ -239,12 +252,18 @@ def steps():
 
 def report_parts():
     """All tables and figures of the report, with what must be named beside them; papers.smk knows every kind of their pages."""
+    figures = ["training", "roc", "classes", "heatmaps"]
     return [
         *result_tables(),
         *data_pages(),
         *lungs_figures(),
-        *expand("results/figures/{experiment}/{figure}.html", experiment=study.run, figure=["training", "heatmaps"]),
+        *shares_figures(),
+        *expand("results/figures/{experiment}/{figure}.html", experiment=study.run, figure=figures),
+        *epochs_figures(),
+        *papers_cooccurrence(),
+        *cascade_results(),
         *side_by_side_pages(),
+        *cross_pages(),
     ]
 
 
@@ -253,7 +272,7 @@ def data_pages():
     if not study.run:
         return []
     splits = sorted({study.experiments[name].split for name in study.run})
-    label_sets = [(split, label_set) for split in splits for label_set in study.splits[split].label_sets]
+    label_sets = [(split, label_set) for split in splits for label_set in label_sets_of(split)]
     return [
         "results/tables/screening.html",
         "results/tables/summary.html",
@@ -265,6 +284,11 @@ def data_pages():
     ]
 
 
+def papers_cooccurrence():
+    """The figures of the classes that experiments name."""
+    return [f"results/figures/{name}/cooccurrence.html" for name in study.run if study.experiments[name].cooccurrence]
+
+
 def is_grouped(label_set):
     """Whether the classes are general terms of a term tree; only then a section of the tree says what is in a class."""
     return study.label_sets[label_set].grouping == "general"
@@ -273,3 +297,41 @@ def is_grouped(label_set):
 def lungs_figures():
     names = {study.experiments[name].image_set for name in study.run}
     return [f"results/figures/lungs/{name}.html" for name in sorted(names) if study.image_sets[name].crop == "lungs"]
+
+
+def cascades_of_run():
+    """The cascades whose three experiments the run makes."""
+    return [name for name, block in study.cascades.items() if {block.general, block.inside, block.flat} <= set(study.run)]
+
+
+def cascade_results():
+    """The pages of the run's cascades and, as in `steps`, what lies between."""
+    files = []
+    for name in cascades_of_run():
+        block = study.cascades[name]
+        files += expand(
+            "results/tables/{cascade}/{threshold_rule}/{table}.html",
+            cascade=name,
+            threshold_rule=study.experiments[block.flat].thresholds,
+            table=["per_class", "global"],
+        )
+        files += expand("results/cascades/{cascade}/{model}.parquet", cascade=name, model=block.models)
+        files += expand("results/thresholds/{cascade}/{model}.parquet", cascade=name, model=block.models)
+        files.append(f"results/metrics/{name}.parquet")
+    return files
+
+
+def tested_members(experiment):
+    """The members whose test images are evaluated after every epoch."""
+    block = study.experiments[experiment]
+    return [name for name in block.members if block.member(name).test_every_epoch]
+
+
+def epochs_figures():
+    return [f"results/figures/{name}/epochs.html" for name in study.run if tested_members(name)]
+
+
+def shares_figures():
+    """Of the experiments whose label set keeps images without a class, which label distributions do not count as a label."""
+    keeping = [name for name in study.run if study.label_sets[study.experiments[name].label_set].without_class != "drop"]
+    return [f"results/figures/{name}/shares.html" for name in keeping]

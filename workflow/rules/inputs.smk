@@ -1,3 +1,9 @@
+def label_set_around(label_set):
+    """The labels of the general classes that a label set lies inside; nothing for one that stands by itself."""
+    general = study.label_sets[label_set].inside
+    return f"results/labels/{general}.parquet" if general else []
+
+
 def segmenter_split(wildcards):
     split = study.segmenters[wildcards.segmenter].train_patients_of
     return f"results/splits/{split}.parquet" if split else []
@@ -92,6 +98,11 @@ def exclusive_option(wildcards):
     return f"--exclusive {shlex.quote(exclusive)}" if exclusive else ""
 
 
+def paper_option(wildcards):
+    paper = study.experiments[wildcards.experiment].paper
+    return f"--paper {shlex.quote(paper)}" if paper else ""
+
+
 def ablations():
     """The ablations whose experiments are all run."""
     return {name: block for name, block in study.ablations.items() if set(block.experiments) <= set(study.run)}
@@ -128,7 +139,7 @@ def measured_on():
 def summary_rows():
     """The label set and split of every row of the summary; a label set with several splits has a row for each."""
     splits = dict.fromkeys(study.experiments[name].split for name in study.run)
-    pairs = [(label_set, split) for split in splits for label_set in study.splits[split].label_sets]
+    pairs = [(label_set, split) for split in splits for label_set in label_sets_of(split)]
     label_sets = [label_set for label_set, _ in pairs]
     return {
         f"{label_set}/{split}" if label_sets.count(label_set) > 1 else label_set: (label_set, split)
@@ -246,6 +257,28 @@ def mean_ensemble(experiment):
     return means[:1]
 
 
+def by_member(experiment, paths):
+    """NAME=PATH for paths that are in the order of the members, as the command line takes them."""
+    return [f"{member}={path}" for member, path in zip(study.experiments[experiment].members, paths)]
+
+
+def curves_model(experiment):
+    """The model whose ROC curves are drawn, chosen before anything is measured.
+
+    The first weighted average where the experiment has one (Figure 4 of Kejriwal et al.), else the first mean (CTP), else the
+    first member.
+    """
+    ensembles = study.experiments[experiment].ensembles
+    of_rule = {rule: [name for name, e in ensembles.items() if e.rule == rule] for rule in ("weighted_average", "ctp")}
+    return [*of_rule["weighted_average"], *of_rule["ctp"], *study.experiments[experiment].members][0]
+
+
+def scores_file(experiment, model):
+    """The predictions of a member, or an ensemble's table."""
+    kind = "ensembles" if model in study.experiments[experiment].ensembles else "predictions"
+    return f"results/{kind}/{experiment}/{model}.parquet"
+
+
 def heatmap_parameters(wildcards, input, output):
     """The notebook's parameters as text for papermill."""
     experiment = study.experiments[wildcards.experiment]
@@ -264,6 +297,43 @@ def heatmap_parameters(wildcards, input, output):
             "out": output.png,
         }
     )
+
+
+def flat_experiment(wildcards):
+    return study.experiments[study.cascades[wildcards.cascade].flat]
+
+
+def inside_label_set(wildcards):
+    return study.experiments[study.cascades[wildcards.cascade].inside].label_set
+
+
+def flat_data(wildcards):
+    """The label set that a cascade is measured by, and the split of all its experiments."""
+    flat = flat_experiment(wildcards)
+    return {"labels": f"results/labels/{flat.label_set}.parquet", "split": f"results/splits/{flat.split}.parquet"}
+
+
+def cascade_steps(wildcards):
+    """What the two networks, or ensembles of networks, of a cascade say."""
+    block = study.cascades[wildcards.cascade]
+    kind = "predictions" if is_member(wildcards) else "ensembles"
+    return {step: f"results/{kind}/{getattr(block, step)}/{wildcards.model}.parquet" for step in ("general", "inside")}
+
+
+def is_member(wildcards):
+    return wildcards.model in flat_experiment(wildcards).members
+
+
+def of_cascade(kind, wildcards):
+    """A file of each of a cascade's models."""
+    models = study.cascades[wildcards.cascade].models
+    return expand("results/{kind}/{cascade}/{model}.parquet", kind=kind, cascade=wildcards.cascade, model=models)
+
+
+def named_of_cascade(kind, wildcards):
+    """NAME=PATH for each of a cascade's models."""
+    models = study.cascades[wildcards.cascade].models
+    return [f"{model}={path}" for model, path in zip(models, of_cascade(kind, wildcards))]
 
 
 def audited_dataset(name):
@@ -328,3 +398,59 @@ def audit_pages():
         *expand("results/audit/labels/{label_set}.parquet", label_set=audited_label_sets()),
         *expand("results/audit/splits/{split}.parquet", split=audited_splits()),
     ]
+
+
+def elsewhere_data(wildcards):
+    """What a network of one experiment reads to predict the test images of another."""
+    return data_of(wildcards.other)
+
+
+def cross_archives(cross):
+    """NAME=ARCHIVE of every experiment."""
+    return [f"{name}={study.datasets[dataset_of(name)].archive}" for name in study.cross[cross].experiments]
+
+
+def cross_tables(cross, kind):
+    """NAME=PATH of every experiment's labels or split."""
+    return [f"{name}={data_of(name)[kind]}" for name in study.cross[cross].experiments]
+
+
+def cross_scores(cross, kind):
+    """TRAINED@TESTED=PATH of the models that are members (predictions) or ensembles; on its own archive each has been tested."""
+    found = []
+    for name, model in study.cross[cross].experiments.items():
+        if (model in study.experiments[name].ensembles) == (kind == "ensembles"):
+            for other in study.cross[cross].experiments:
+                scores = f"{model}@{other}" if other != name else model
+                found.append(f"{name}@{other}=results/{kind}/{name}/{scores}.parquet")
+    return found
+
+
+def paths_of(pairs):
+    """The paths of NAME=PATH."""
+    return [pair.partition("=")[2] for pair in pairs]
+
+
+def cross_inputs(wildcards):
+    return {
+        "labels": paths_of(cross_tables(wildcards.cross, "labels")),
+        "splits": paths_of(cross_tables(wildcards.cross, "split")),
+        "predictions": paths_of(cross_scores(wildcards.cross, "predictions")),
+        "ensembles": paths_of(cross_scores(wildcards.cross, "ensembles")),
+    }
+
+
+def cross_pages():
+    """The pages of every cross-dataset evaluation whose experiments are all run, and, as in `steps`, what they are made from."""
+    pages = []
+    for cross, block in study.cross.items():
+        if set(block.experiments) <= set(study.run):
+            pages += expand("results/tables/cross/{cross}/{table}.html", cross=cross, table=["matrix", "classes"])
+            pages += [f"results/figures/cross/{cross}.html", *paths_of(cross_scores(cross, "predictions"))]
+            pages += paths_of(cross_scores(cross, "ensembles"))
+            for name, model in block.experiments.items():
+                ensemble = study.experiments[name].ensembles.get(model)
+                others = [other for other in block.experiments if other != name]
+                members = ensemble.members if ensemble else []
+                pages += [f"results/predictions/{name}/{member}@{other}.parquet" for member in members for other in others]
+    return list(dict.fromkeys(pages))

@@ -3,6 +3,7 @@ rule labels:
         catalog=lambda wildcards: f"results/catalog/{study.label_sets[wildcards.label_set].dataset}.parquet",
         ingested=lambda wildcards: f"results/ingested/{study.label_sets[wildcards.label_set].dataset}.parquet",
         second=lambda wildcards: second_ingested(wildcards.label_set),
+        general=lambda wildcards: label_set_around(wildcards.label_set),
     output:
         labels="results/labels/{label_set}.parquet",
         report="results/labels/{label_set}.classes.csv",
@@ -17,11 +18,12 @@ rule labels:
         settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
         archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
         second=lambda wildcards, input: second_option(wildcards.label_set, input.second),
+        general=lambda wildcards, input: (f"--general {input.general}" if input.general else ""),
     message:
         "Grouping and counting the classes of {wildcards.label_set}"
     shell:
         "thorax labels --settings {params.settings:q} --archive {params.archive} --catalog {input.catalog}"
-        " --ingested {input.ingested} {params.second} --out {output.labels} --report {output.report} > {log} 2>&1"
+        " --ingested {input.ingested} {params.second} {params.general} --out {output.labels} --report {output.report} > {log} 2>&1"
 
 
 rule split:

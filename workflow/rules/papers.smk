@@ -30,7 +30,7 @@ KINDS = {
     "comparison_per_class": ("Side by side, per class", "results/tables/comparisons/{comparison}/per_class.html", "side_by_side"),
     "comparison": ("Side by side", "results/tables/comparisons/{comparison}/global.html", "side_by_side"),
     "cross_matrix": ("Tested on other archives", "results/tables/cross/{cross}/matrix.html", "cross_matrix"),
-    "cross_figure": ("Tested on other archives", "results/figures/cross/{cross}.html", "cross_matrix"),
+    "cross_figure": ("Tested on other archives, drawn", "results/figures/cross/{cross}.html", "cross_matrix"),
     "cross_classes": ("Tested on other archives, per class", "results/tables/cross/{cross}/classes.html", "cross_classes"),
     "cascade_per_class": ("Cascade, per class", "results/tables/{cascade}/{threshold_rule}/per_class.html", "cascade"),
     "cascade": ("Cascade", "results/tables/{cascade}/{threshold_rule}/global.html", "cascade"),
@@ -52,10 +52,10 @@ ORDERS = {
         "training",
     ],
     BEYOND: [
-        "thresholds rules",
         "comparison comparison_per_class",
         "cascade cascade_per_class",
         "cross_matrix cross_figure cross_classes",
+        "thresholds rules",
     ],
     "saturi2025": [
         "labels",
@@ -85,17 +85,18 @@ ORDERS = {
     ],
 }
 
-# The paper's number of a table or figure; where it is different for its variants, by the variant of `beside`, in the paper's order
+# The paper's number of a table or figure; where it has several, of an experiment's by the variant of `beside`, in the paper's order,
+# and of a label set's by its grouping
 NUMBERS = {
     "liz2022": {
         "lungs": "Figure 3",
         "terms": "Figure 4",
         "summary": "Table 3",
-        "labels": "Figures 5 and 6",
+        "labels": {"specific": "Figure 5", "general": "Figure 6"},
         "per_class": {"specific-raw": "Table 4", "specific-noaug": "Table 6", "specific": "Table 8", "general": "Table 10"},
         "global": {"specific-raw": "Table 5", "specific-noaug": "Table 7", "specific": "Table 9", "general": "Table 11"},
         "ablation": "Tables 5, 7 and 9",
-        "heatmaps": "Figures 7 to 9",
+        "heatmaps": {"specific": "Figures 7 to 9"},
     },
     "saturi2025": {"heatmaps": "Figure 2"},
     "kejriwal": {"cooccurrence_named": "Figure 2", "beside_per_class": "Figure 3", "roc": "Figure 4"},
@@ -104,7 +105,7 @@ NUMBERS = {
 
 
 def pages():
-    return [path for path in report_parts() if path.endswith(".html")]
+    return list(dict.fromkeys(path for path in report_parts() if path.endswith(".html")))
 
 
 def papers():
@@ -130,6 +131,12 @@ def variant(experiment):
     return beside.variant if beside else None
 
 
+def grouping(label_set):
+    """Specific or general; None of a label set that is inside another, which no paper has."""
+    block = study.label_sets[label_set]
+    return None if block.inside else block.grouping
+
+
 @cache
 def kind_of(page):
     """The kind of a page and the names in its path."""
@@ -148,7 +155,7 @@ def belongs(names, experiments):
     known = {
         "experiment": set(experiments),
         "split": splits,
-        "label_set": {label_set for split in splits for label_set in study.splits[split].label_sets},
+        "label_set": {block.label_set for block in blocks} | {name for split in splits for name in study.splits[split].label_sets},
         "image_set": {block.image_set for block in blocks},
         "ablation": {name for name, ablation in study.ablations.items() if set(ablation.experiments) <= set(experiments)},
     }
@@ -182,12 +189,20 @@ def section(paper, kind, names, page):
     heading, _, caption = KINDS[kind]
     number = NUMBERS.get(paper, {}).get(kind, "")
     if isinstance(number, dict):
-        number = number.get(variant(names["experiment"]), "")
-    titled = {"experiment": study.experiments, "ablation": study.ablations, "comparison": study.comparisons}
+        which = variant(names["experiment"]) if "experiment" in names else grouping(names["label_set"])
+        number = number.get(which, "")
+    titled = {
+        "experiment": study.experiments,
+        "ablation": study.ablations,
+        "cascade": study.cascades,
+        "comparison": study.comparisons,
+        "cross": study.cross,
+    }
+    splits = [split for split in study.splits.values() if names.get("label_set") in split.label_sets]
     subjects = [
         titled[name][value].title if name in titled else value
         for name, value in names.items()
-        if name != "split" or len(names) == 1
+        if name != "split" or len(splits) != 1  # whose label sets are in no other split needs no name
     ]
     return {
         "heading": ": ".join(filter(None, [f"{number}. {heading}" if number else heading, ", ".join(subjects)])),

@@ -347,6 +347,37 @@ rule figure_cooccurrence:
         "thorax figure-cooccurrence --labels {input.labels} --title {wildcards.label_set} --out {params.stem} > {log} 2>&1"
 
 
+rule figure_cooccurrence_of_paper:
+    input:
+        labels=lambda wildcards: training_data(wildcards)["labels"],
+    output:
+        page=report(
+            "results/figures/{experiment}/cooccurrence.html",
+            caption="../report/cooccurrence.rst",
+            category="2. Results",
+            subcategory="{experiment}",
+            labels={"content": "the paper's classes that come together"},
+        ),
+        png="results/figures/{experiment}/cooccurrence.png",
+        svg="results/figures/{experiment}/cooccurrence.svg",
+    log:
+        "logs/figure_cooccurrence_of_paper/{experiment}.log",
+    benchmark:
+        "benchmarks/figure_cooccurrence_of_paper/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("figure-cooccurrence"),
+        classes=lambda wildcards: study.experiments[wildcards.experiment].cooccurrence,
+        title=lambda wildcards: study.experiments[wildcards.experiment].title,
+        stem=lambda wildcards, output: Path(output.png).with_suffix(""),
+    message:
+        "Drawing which of the paper's classes come together in {wildcards.experiment}"
+    shell:
+        "thorax figure-cooccurrence --labels {input.labels} --classes {params.classes:q} --title {params.title:q}"
+        " --out {params.stem} > {log} 2>&1"
+
+
 rule figure_terms:
     input:
         catalog=lambda wildcards: f"results/catalog/{study.label_sets[wildcards.label_set].dataset}.parquet",
@@ -440,6 +471,145 @@ rule figure_training:
         "Drawing the losses of {wildcards.experiment}"
     shell:
         "thorax figure-training --histories {params.histories} --title {params.title:q} --out {params.stem} > {log} 2>&1"
+
+
+rule figure_roc:
+    input:
+        labels=lambda wildcards: training_data(wildcards)["labels"],
+        split=lambda wildcards: training_data(wildcards)["split"],
+        scores=lambda wildcards: scores_file(wildcards.experiment, curves_model(wildcards.experiment)),
+    output:
+        page=report(
+            "results/figures/{experiment}/roc.html",
+            caption="../report/roc.rst",
+            category="2. Results",
+            subcategory="{experiment}",
+            labels={"content": "ROC curves"},
+        ),
+        png="results/figures/{experiment}/roc.png",
+        svg="results/figures/{experiment}/roc.svg",
+    log:
+        "logs/figure_roc/{experiment}.log",
+    benchmark:
+        "benchmarks/figure_roc/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("figure-roc"),
+        model=lambda wildcards: curves_model(wildcards.experiment),
+        logits=lambda wildcards, input: ("--logits" if "/predictions/" in input.scores else ""),
+        title=lambda wildcards: study.experiments[wildcards.experiment].title,
+        data=lambda wildcards: study.experiments[wildcards.experiment].data,
+        stem=lambda wildcards, output: Path(output.png).with_suffix(""),
+    message:
+        "Drawing the ROC curves of {params.model} of {wildcards.experiment}"
+    shell:
+        "thorax figure-roc --labels {input.labels} --split {input.split} --scores {input.scores} {params.logits}"
+        " --model {params.model} --title {params.title:q} --data {params.data} --out {params.stem} > {log} 2>&1"
+
+
+rule figure_classes:
+    input:
+        unpack(heatmap_inputs),
+        cases=rules.cases.output.cases,
+    output:
+        page=report(
+            "results/figures/{experiment}/classes.html",
+            caption="../report/several_classes.rst",
+            category="2. Results",
+            subcategory="{experiment}",
+            labels={"content": "heatmaps of several classes"},
+        ),
+        png="results/figures/{experiment}/classes.png",
+        svg="results/figures/{experiment}/classes.svg",
+    log:
+        "logs/figure_classes/{experiment}.log",
+    benchmark:
+        "benchmarks/figure_classes/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("figure-classes"),
+        heatmaps=lambda wildcards, input: by_member(wildcards.experiment, input.heatmaps),
+        predictions=lambda wildcards, input: by_member(wildcards.experiment, input.predictions),
+        ensemble=lambda wildcards, input: (f"--ensemble {input.ensemble}" if input.ensemble else ""),
+        lungs=lambda wildcards, input: (f"--lungs {' '.join(input.lungs)}" if "lungs" in input.keys() else ""),
+        title=lambda wildcards: study.experiments[wildcards.experiment].title,
+        stem=lambda wildcards, output: Path(output.png).with_suffix(""),
+    message:
+        "Drawing radiographs with several classes of {wildcards.experiment}"
+    shell:
+        "thorax figure-classes --cases {input.cases} --heatmaps {params.heatmaps} --predictions {params.predictions}"
+        " {params.ensemble} --labels {input.labels} --boxes {input.boxes} --ingested {input.ingested} --arrays {input.arrays}"
+        " {params.lungs} --title {params.title:q} --out {params.stem} > {log} 2>&1"
+
+
+rule figure_epochs:
+    input:
+        epochs=lambda wildcards: expand(
+            "results/epochs/{experiment}/{member}.csv",
+            experiment=wildcards.experiment,
+            member=tested_members(wildcards.experiment),
+        ),
+    output:
+        page=report(
+            "results/figures/{experiment}/epochs.html",
+            caption="../report/epochs.rst",
+            category="2. Results",
+            subcategory="{experiment}",
+            labels={"content": "test AUC and F1 by epoch"},
+        ),
+        png="results/figures/{experiment}/epochs.png",
+        svg="results/figures/{experiment}/epochs.svg",
+    log:
+        "logs/figure_epochs/{experiment}.log",
+    benchmark:
+        "benchmarks/figure_epochs/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("figure-epochs"),
+        epochs=lambda wildcards: [
+            f"{member}=results/epochs/{wildcards.experiment}/{member}.csv" for member in tested_members(wildcards.experiment)
+        ],
+        title=lambda wildcards: study.experiments[wildcards.experiment].title,
+        stem=lambda wildcards, output: Path(output.png).with_suffix(""),
+    message:
+        "Drawing the test results of {wildcards.experiment} by epoch"
+    shell:
+        "thorax figure-epochs --epochs {params.epochs} --title {params.title:q} --out {params.stem} > {log} 2>&1"
+
+
+rule figure_shares:
+    input:
+        labels=lambda wildcards: training_data(wildcards)["labels"],
+        split=lambda wildcards: training_data(wildcards)["split"],
+    output:
+        page=report(
+            "results/figures/{experiment}/shares.html",
+            caption="../report/shares.rst",
+            category="2. Results",
+            subcategory="{experiment}",
+            labels={"content": "share of each class"},
+        ),
+        png="results/figures/{experiment}/shares.png",
+        svg="results/figures/{experiment}/shares.svg",
+    log:
+        "logs/figure_shares/{experiment}.log",
+    benchmark:
+        "benchmarks/figure_shares/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("figure-shares"),
+        title=lambda wildcards: study.experiments[wildcards.experiment].title,
+        paper=paper_option,
+        stem=lambda wildcards, output: Path(output.png).with_suffix(""),
+    message:
+        "Drawing the share of each class of {wildcards.experiment}"
+    shell:
+        "thorax figure-shares --labels {input.labels} --split {input.split} {params.paper} --title {params.title:q}"
+        " --out {params.stem} > {log} 2>&1"
 
 
 rule heatmaps:

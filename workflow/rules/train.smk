@@ -23,6 +23,7 @@ rule train:
     output:
         model="results/models/{experiment}/{member}.keras",
         history="results/history/{experiment}/{member}.csv",
+        epochs="results/epochs/{experiment}/{member}.csv",
     log:
         "logs/train/{experiment}/{member}.log",
     benchmark:
@@ -44,7 +45,8 @@ rule train:
     shell:
         "exec thorax train --settings {params.settings:q} --labels {input.labels} --split {input.split}"
         " --ingested {input.ingested} --images {input.images} {params.second} {params.weights}"
-        " --out {output.model} --history {output.history} --work {params.work} --threads {threads} > {log} 2>&1"
+        " --out {output.model} --history {output.history} --epochs {output.epochs} --work {params.work} --threads {threads}"
+        " > {log} 2>&1"
 
 
 rule cases:

@@ -31,10 +31,15 @@ PHASES = {
     ),
     "lungs, crops": ("segmenter", "lungs", "images"),
     "training": ("weights", "train"),
-    "prediction": ("cases", "predict", "baseline", "ensemble", "thresholds", "metrics"),
+    "prediction": (
+        "cases", "predict", "predict_elsewhere", "baseline", "ensemble", "ensemble_elsewhere", "thresholds", "metrics", "cascade",
+        "cascade_thresholds", "cascade_metrics",
+    ),
     "report": (
-        "tables", "threshold_tables", "beside", "ablation", "side_by_side", "summary", "screening", "classes_page", "quality_page", "figure_labels",
-        "figure_cooccurrence", "figure_terms", "figure_lungs", "figure_training", "heatmaps", "overview", "paper_page",
+        "tables", "threshold_tables", "beside", "ablation", "side_by_side", "cascade_tables", "cross_table", "summary", "screening",
+        "classes_page", "quality_page", "figure_labels", "figure_cooccurrence", "figure_cooccurrence_of_paper", "figure_terms",
+        "figure_lungs", "figure_training", "figure_roc", "figure_classes", "figure_cross", "figure_epochs", "figure_shares", "heatmaps",
+        "overview", "paper_page",
     ),
 }  # fmt: skip
 
@@ -196,7 +201,7 @@ def _price(job: Job, sizes: Sizes, rates: dict[str, Any], cores: int) -> Priced:
     arrays = [path for path in job.outputs if path.endswith(".npy")]
     if arrays:
         size[_kind(arrays[0])] += array_length(sizes, job)
-    if job.rule in ("train", "predict"):
+    if job.rule in ("train", "predict", "predict_elsewhere"):
         return _price_network(job, sizes, rates, threads, gpus, stated, size)
     work = sizes.work(job)
     seconds = 0.0 if work is None else rule["seconds"][0] + rule["seconds"][1] * work / threads
@@ -207,7 +212,7 @@ def _price_network(
     job: Job, sizes: Sizes, rates: dict[str, Any], threads: int, gpus: int, stated: float, size: defaultdict[str, float]
 ) -> Priced:
     """A training or a prediction, at the rates of its architecture."""
-    experiment = sizes.experiments[job.wildcards["experiment"]]
+    experiment = sizes.experiments[job.wildcards.get("other", job.wildcards["experiment"])]
     settings = sizes.trainings[job.wildcards["experiment"], job.wildcards["member"]]
     if settings.backbone not in rates["networks"]:
         raise ThoraxError(
@@ -218,13 +223,17 @@ def _price_network(
     pixels = (experiment.size / network["size"]) ** 2 * experiment.views  # each view has a backbone
     classes = sizes.label_set(experiment.label_set).classes
     if job.rule == "train":
-        epoch = parts["train"] / network["train"] + parts["val"] / network["predict"]
+        watched = parts["val"] + (parts["test"] if settings.test_every_epoch else 0.0)
+        epoch = parts["train"] / network["train"] + watched / network["predict"]
         seconds = network["train_start"] + settings.epochs * epoch * pixels
         logits = 4 * (settings.dense_units + 1) * (classes - network["classes"])
         size["models"] += network["bytes"] * experiment.views + logits
         state = 4.0 * network["parameters"] * experiment.views * (SLOTS + 1) * STATES
         batch = pixels * settings.batch_size / network["batch"]  # what is stated holds for small images: mostly the graph
         memory = stated + max(network["megabytes"] - stated, 0.0) * batch
+    elif job.rule == "predict_elsewhere":
+        seconds = network["predict_start"] + parts["test"] / network["predict"] * pixels
+        state, memory = 0.0, stated
     else:
         seconds = network["predict_start"] + (parts["val"] + parts["test"]) / network["predict"] * pixels
         size["heatmaps"] += (
@@ -265,6 +274,8 @@ def _notes(jobs: Iterable[Priced], sizes: Sizes) -> list[str]:
         notes.append("the time to open the originals, whose size is not known before they are opened")
     if any(settings.sampling == "over" for settings in sizes.trainings.values()):
         notes.append("images that over-sampling repeats")
+    if any(settings.draw_down for settings in sizes.splits.values()):
+        notes.append("that splits draw images without a class down, before they are made")
     return notes
 
 

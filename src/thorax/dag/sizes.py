@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from thorax import audit, config, datasets, labels, pairs, phantom, store
+from thorax.catalog import SPLIT_NAMES
 from thorax.dag.jobs import Job
 from thorax.errors import ThoraxError
 from thorax.phantom.archive import MASKED_PATIENTS
@@ -108,7 +109,8 @@ class Sizes:
         if table.is_file() and labelled.is_file():
             split = store.read_table(table, ["image_id", "split"])
             known = split["image_id"].isin(store.read_table(labelled, ["image_id"])["image_id"])
-            return {part: float(count) for part, count in split.loc[known, "split"].value_counts().items()}
+            counts = split.loc[known, "split"].value_counts()
+            return {part: float(counts[part]) for part in SPLIT_NAMES if part in counts}
         images, settings = self.label_set(experiment.label_set).images, self.splits[experiment.split]
         shares = {"train": settings.train, "val": settings.val, "test": settings.test}
         if settings.official and self.datasets[experiment.dataset].archive == "nih":
@@ -150,7 +152,7 @@ class Sizes:
     @cached_property
     def experiments(self) -> dict[str, Experiment]:
         sizes = {name: block.size for name, block in self._settings("images", "image_set", config.ImageSet).items()}
-        found = {}
+        found: dict[str, Experiment] = {}
         for job in self.jobs:
             if job.rule in ("train", "baseline", "predict"):
                 (label_set,), (split,) = _named(job.inputs, "label_set"), _named(job.inputs, "split")
@@ -219,9 +221,7 @@ class Sizes:
                 return Labels(float(len(frame)), frame.shape[1] - 2, str(table))
         settings = self.label_sets[name]
         if self._has_catalog(settings.dataset):
-            archive, catalog = self.datasets[settings.dataset].archive, self._catalog(settings.dataset)
-            second = pairs.Partners(self.datasets[settings.second].views) if settings.second else None
-            made = labels.build(settings, archive, catalog, name=name, second=second)
+            made = self._build(name)
             return Labels(float(len(made.frame)), len(made.classes), "its catalog")
         published = _published(name)
         classes = published.loc[published["counts"] == "classes", "published"]
@@ -235,10 +235,18 @@ class Sizes:
             raise ThoraxError(
                 f"nothing tells how many images label set {name!r} has: {_ADVICE.format(self.datasets[settings.dataset].root)}"
             )
-        images = counted.reindex(settings.views).sum()
+        images = self.label_set(settings.inside).images if settings.inside else counted.reindex(settings.views).sum()
         if settings.second:  # each study has one image of either data set
             images = min(images, counted.reindex(self.datasets[settings.second].views).sum())
         return Labels(float(images), int(counted["(labels)"]), "at most, from published counts")
+
+    def _build(self, name: str) -> labels.LabelTable:
+        settings = self.label_sets[name]
+        archive, catalog = self.datasets[settings.dataset].archive, self._catalog(settings.dataset)
+        if settings.inside:
+            return labels.build_inside(settings, archive, catalog, self._build(settings.inside).frame, name=name)
+        second = pairs.Partners(self.datasets[settings.second].views) if settings.second else None
+        return labels.build(settings, archive, catalog, name=name, second=second)
 
     def _has_catalog(self, name: str) -> bool:
         settings = self.datasets[name]
@@ -344,7 +352,19 @@ def _labelled_rows(sizes: Sizes, job: Job) -> float:
 
 
 def _measured_cells(sizes: Sizes, job: Job) -> float:
-    return _cells(sizes, job) * len([*job.params["predictions"], *job.params["ensembles"]])
+    return _cells(sizes, job) * len([*job.params.get("predictions", ()), *job.params["ensembles"]])
+
+
+def _elsewhere_cells(sizes: Sizes, job: Job) -> float:
+    """Test images of one experiment x classes of another, whose network or ensemble is asked about them."""
+    classes = sizes.label_set(sizes.experiments[job.wildcards["experiment"]].label_set).classes
+    return sizes.parts(sizes.experiments[job.wildcards["other"]])["test"] * classes
+
+
+def _crossed_images(sizes: Sizes, job: Job) -> float:
+    """Test images of all experiments x models; the classes that archives share are few and about as many everywhere."""
+    names = [pair.partition("=")[0] for pair in job.params["archives"]]
+    return sum(sizes.parts(sizes.experiments[name])["test"] for name in names) * len(names)
 
 
 def _maps(sizes: Sizes, job: Job) -> float:
@@ -380,24 +400,37 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "train": (_nothing, _epochs),
     "cases": (_cells, _nothing),
     "predict": (_nothing, _cells),
+    "predict_elsewhere": (_nothing, _elsewhere_cells),
     "baseline": (_cells, _cells),
     "ensemble": (_cells, _cells),
     "thresholds": (_cells, _nothing),
+    "ensemble_elsewhere": (_elsewhere_cells, _elsewhere_cells),
     "metrics": (_measured_cells, _nothing),
+    "cascade": (_cells, _cells),
+    "cascade_thresholds": (_cells, _nothing),
+    "cascade_metrics": (_measured_cells, _nothing),
+    "cascade_tables": (_cells, _nothing),
     "tables": (_cells, _nothing),
     "threshold_tables": (_cells, _nothing),
     "beside": (_nothing, _nothing),
     "ablation": (_nothing, _nothing),
     "side_by_side": (_cells, _nothing),
+    "cross_table": (_crossed_images, _nothing),
     "summary": (_cells, _nothing),
     "screening": (_images, _nothing),
     "classes_page": (_nothing, _nothing),
     "quality_page": (_nothing, _nothing),
     "figure_labels": (_cells, _nothing),
     "figure_cooccurrence": (_cells, _nothing),
+    "figure_cooccurrence_of_paper": (_cells, _nothing),
     "figure_terms": (_all_images, _nothing),
     "figure_lungs": (_images, _nothing),
     "figure_training": (_nothing, _nothing),
+    "figure_roc": (_cells, _cells),
+    "figure_classes": (_maps, _maps),
+    "figure_cross": (_nothing, _nothing),
+    "figure_epochs": (_nothing, _nothing),
+    "figure_shares": (_cells, _nothing),
     "heatmaps": (_maps, _maps),
     "overview": (_cells, _nothing),
     "paper_page": (_nothing, _nothing),

@@ -26,6 +26,7 @@ _IN_GIT = (
     "results/tables",
     "results/metrics",
     "results/history",
+    "results/epochs",
     "results/audit",
 )  # small files of sums, without any identifier
 _GIT_SUFFIXES = (".csv", ".md", ".tex", ".json")
