@@ -515,8 +515,9 @@ def _parser() -> argparse.ArgumentParser:
         "labels", _labels, "group, count and select the classes of a label set",
         settings, archive, catalog,
         _path("--ingested", "table of ingested images; without it every image counts", required=False),
-        ("--second-views", {"nargs": "+", "default": [], "metavar": "VIEW", "help": "of a label set of studies: their second views"}),
-        _path("--second-ingested", "table of the images of these views; without it every one counts", required=False),
+        ("--second-views", {"nargs": "*", "default": [], "metavar": "VIEW", "help": "of a label set of studies: their second views"}),
+        ("--second-ingested", {"nargs": "?", "type": Path, "metavar": "PATH",
+                               "help": "table of the images of these views; without it every one counts"}),
         _path("--general", "label set that `inside` names", required=False),
         _path("--out", "label set to write"), _path("--report", "CSV of classes kept and dropped, to write"),
     )  # fmt: skip

@@ -299,6 +299,26 @@ def test_a_label_set_that_no_paper_counts_has_at_most_all_images_of_its_views(pa
     assert found.source == "at most, from published counts"
 
 
+def test_a_second_view_costs_a_second_backbone_and_its_images(empty, monkeypatch):
+    chosen = "run=[padchest-pa-alone,padchest-two-views]"
+    with monkeypatch.context() as patch:
+        patch.chdir(ROOT)
+        jobs = load(["--cores", "8", "--config", chosen]).jobs
+    known = {**rates(), "networks": {name: {**rates()["networks"][name], "train_start": 0.0} for name in rates()["networks"]}}
+    found = cost.estimate(jobs, known, 8)
+    alone, both = (
+        next(priced for priced in found.jobs if priced.job.name == f"train-padchest-{views}-EfficientNetB0")
+        for views in ("pa-alone", "two-views")
+    )
+    assert both.seconds == pytest.approx(2 * alone.seconds)
+    assert both.state == 2 * alone.state
+    logits = alone.bytes["models"] - 4_000_000
+    assert both.bytes["models"] == pytest.approx(8_000_000 + logits)
+    assert int(both.job.resources["mem_mb"]) == 2 * int(alone.job.resources["mem_mb"])
+    assert cost.summarise(found.jobs, 8)["result_bytes"]["ingested"] == pytest.approx((91_728 + 49_579) * 512 * 512, rel=1e-3)
+    assert "padchest-studies: 49,579 images, 193 classes (at most, from published counts)" in found.sizes
+
+
 def test_an_unknown_network_is_named_with_the_command_that_measures_it(paper, empty):
     with pytest.raises(ThoraxError, match=r"no MobileNet: measure it with `python -m bench rates --networks MobileNet"):
         cost.estimate(without(paper, train={"backbone": "MobileNet"}), rates(), 8)

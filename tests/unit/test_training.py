@@ -553,7 +553,7 @@ def test_without_thresholds_the_test_images_are_not_read_and_the_table_is_empty(
     _, problem = trained
     read = []
     real = training.load_part
-    monkeypatch.setattr(training, "load_part", lambda *arguments: read.append(arguments[-1]) or real(*arguments))
+    monkeypatch.setattr(training, "load_part", lambda *a, **named: read.append(a[4]) or real(*a, **named))
     outputs = {"model_out": tmp_path / "m.keras", "history_out": tmp_path / "m.csv", "work": tmp_path / "work"}
     settings = Training(**{**SETTINGS, "epochs": 1})
     training.train(settings, **problem, weights=None, **outputs, epochs_out=tmp_path / "e.csv")

@@ -37,19 +37,25 @@ def test_the_archives_that_are_there_are_audited(tmp_path):
     write_nih(metadata)
     folder = tmp_path / "run"
     folder.mkdir()
-    done = audit(folder, metadata)
+    few = "splits={nih-official-balanced: {draw_down: {train: 5, test: 2}}}"
+    done = audit(folder, metadata, few)
     assert done.returncode == 0, done.stdout[-3000:]
     results = folder / "results" / "audit"
-    assert {path.stem for path in (results / "splits").glob("*.parquet")} == {"nih", "nih-official"}
+    names = {"nih", "nih-official", "nih-official-grey", "nih-official-balanced"}
+    assert {path.stem for path in (results / "splits").glob("*.parquet")} == names
+    balanced = pd.read_parquet(results / "splits" / "nih-official-balanced.parquet").set_index("image_id")["split"]
+    listed = pd.read_csv(metadata / "Data_Entry_2017_v2020.csv").set_index("Image Index")["Finding Labels"]
+    counts = balanced[listed[balanced.index] == "No Finding"].value_counts()
+    assert (counts["train"], counts["test"]) == (5, 2)
     split = pd.read_parquet(results / "splits" / "nih-official.parquet")
     assert split["split"].value_counts().to_dict() == {"train": 63, "val": 9, "test": 18}
     pages = (results / "datasets.md").read_text()
     assert "padchest: its metadata file is not here" in pages
     assert "chexpert: its metadata file is not here" in pages
     # A second run has nothing to do; a changed list, which is no metadata file, is noticed.
-    assert "Nothing to be done" in audit(folder, metadata).stdout
+    assert "Nothing to be done" in audit(folder, metadata, few).stdout
     (metadata / "test_list.txt").write_text((metadata / "test_list.txt").read_text() + "\n")
-    assert "audit_catalog" in audit(folder, metadata, "--dry-run").stdout
+    assert "audit_catalog" in audit(folder, metadata, few, "--dry-run").stdout
 
 
 def test_without_any_metadata_one_sentence(tmp_path):
@@ -67,7 +73,9 @@ def test_all_archives_at_full_size(tmp_path):
     assert done.returncode == 0, done.stdout[-3000:]
     results = tmp_path / "results" / "audit"
     overview = pd.read_csv(results / "label_sets.csv").set_index(["label set", "split"])
-    assert set(overview.index.get_level_values("split")) == {"padchest-pa", "nih", "nih-official", "chexpert"}
+    assert set(overview.index.get_level_values("split")) == {
+        "padchest-pa", "nih", "nih-official", "nih-official-grey", "nih-official-balanced", "chexpert"
+    }  # fmt: skip
     assert (overview["beyond one image"] == 0).all()
     assert overview.loc[("padchest-specific", "padchest-pa"), ["classes", "images"]].tolist() == [35, 85_455]
     assert overview.loc[("chexpert-14", "chexpert"), "images"] == 223_414

@@ -83,6 +83,42 @@ def test_an_experiment_s_figures_are_pictures(papers, name):
         assert picture.stat().st_size > 10_000
 
 
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("beltran2022")])
+def test_the_kept_epoch_of_figure_2_is_what_the_metrics_say(papers, study, name):
+    for figure in ("shares", "epochs"):
+        assert (papers / f"results/figures/{name}/{figure}.png").stat().st_size > 10_000
+    metrics = store.read_table(papers / f"results/metrics/{name}.parquet")
+    metrics = metrics[(metrics["split"] == "test") & (metrics["class"] == "Global")]
+    measured = metrics.set_index(["model", "threshold_rule", "metric"])["value"]
+    for member in study.experiments[name].members:
+        settings = study.experiments[name].member(member)
+        tested = pd.read_csv(papers / f"results/epochs/{name}/{member}.csv")
+        assert len(tested) == settings.epochs * (1 + len(settings.test_every_epoch))
+        history = pd.read_csv(papers / f"results/history/{name}/{member}.csv").set_index("epoch")
+        kept = tested[tested["epoch"] == history["val_loss"].idxmin()]
+        probabilities = kept[kept["threshold"].isna()]
+        assert probabilities["auc"].item() == pytest.approx(measured[member, "none", "auc"], abs=1e-3)
+        for row in kept.dropna(subset="threshold").itertuples():
+            rule = f"fixed-{row.threshold:g}"
+            assert row.auc == pytest.approx(measured[member, rule, "auc_thresholded"], abs=1e-3)
+            assert row.f1 == pytest.approx(measured[member, rule, "f1"], abs=1e-3)
+
+
+def test_the_balanced_split_has_as_many_images_without_a_finding_as_it_says(papers, study):
+    labels = store.read_table(papers / "results/labels/nih-14-grey.parquet").set_index("image_id")
+    without = ~(labels.drop(columns="patient_id") == 1).any(axis=1)
+    plain, balanced = (
+        store.read_table(papers / f"results/splits/nih-official-{name}.parquet").set_index("image_id")["split"]
+        for name in ("grey", "balanced")
+    )
+    draw_down = study.splits["nih-official-balanced"].draw_down
+    counts = balanced[without[balanced.index]].value_counts()
+    assert (counts["train"], counts["test"]) == (draw_down.train, draw_down.test)
+    stay = balanced != "left_out"
+    assert (plain[stay] == balanced[stay]).all()
+    assert not (~stay & ~without[balanced.index]).any()
+
+
 def test_the_ablation_has_a_column_for_each_variant(papers, study):
     for name, ablation in study.ablations.items():
         frame = pd.read_csv(papers / f"results/tables/ablations/{name}/ablation.csv")
