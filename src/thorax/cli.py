@@ -331,6 +331,20 @@ def _screening(a: Arguments) -> None:
     screening.make_screening(_named(a.ingested), lungs, a.out, a.data)
 
 
+def _overview(a: Arguments) -> None:
+    from thorax import overview
+
+    overview.make_overview(
+        _settings(a, config.Studies), _named(a.metrics), _named(a.labels), _named(a.splits), a.benchmarks, a.logs, a.out
+    )
+
+
+def _paper_page(a: Arguments) -> None:
+    from thorax import papers
+
+    papers.make_page(_settings(a, config.PaperPage), a.captions, a.out)
+
+
 def _csv_page(a: Arguments) -> None:
     from thorax import typeset
 
@@ -664,6 +678,18 @@ def _parser() -> argparse.ArgumentParser:
         _pairs("--ingested", "merged tables of ingested images"),
         ("--lungs", {"nargs": "*", "default": [], "metavar": "DATASET/SEGMENTER=PATH", "help": "tables of crop boxes, all shards"}),
         data, _path("--out", "folder to write to"),
+    )  # fmt: skip
+    verb(
+        "overview", _overview, "every experiment of a run in one table: its data, best model, results, published numbers and hours",
+        settings, _pairs("--metrics", "experiments"), _pairs("--labels", "each experiment's label set"),
+        _pairs("--splits", "each experiment's split"),
+        ("--benchmarks", {"type": Path, "default": Path("benchmarks"), "metavar": "PATH", "help": "folder of Snakemake's timings"}),
+        ("--logs", {"type": Path, "default": Path("logs"), "metavar": "PATH", "help": "folder of logs, which name the devices"}),
+        folder,
+    )  # fmt: skip
+    verb(
+        "paper-page", _paper_page, "a paper's tables and figures on one page, in its own order",
+        settings, _paths("--captions", "text files of the sections' captions"), _path("--out", "page to write"),
     )  # fmt: skip
     verb(
         "csv-page", _csv_page, "show a CSV file as a page of the report",

@@ -438,6 +438,8 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "figure_epochs": (_nothing, _nothing),
     "figure_shares": (_cells, _nothing),
     "heatmaps": (_maps, _maps),
+    "overview": (_cells, _nothing),
+    "paper_page": (_nothing, _nothing),
 }
 FETCHES = ("weights", "download_archive", "download_pairs")  # their time is that of the network
 
