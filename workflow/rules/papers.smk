@@ -27,7 +27,11 @@ KINDS = {
     "several_classes": ("Several classes of one radiograph", "results/figures/{experiment}/classes.html", "several_classes"),
     "thresholds": ("Thresholds tuned per class", "results/tables/{experiment}/thresholds.html", "thresholds"),
     "rules": ("Rules of decision", "results/tables/{experiment}/rules.html", "rules"),
-    "comparison_per_class": ("Side by side, per class", "results/tables/comparisons/{comparison}/per_class.html", "side_by_side"),
+    "comparison_per_class": (
+        "Side by side, per class",
+        "results/tables/comparisons/{comparison}/per_class.html",
+        "side_by_side",
+    ),
     "comparison": ("Side by side", "results/tables/comparisons/{comparison}/global.html", "side_by_side"),
     "cross_matrix": ("Tested on other archives", "results/tables/cross/{cross}/matrix.html", "cross_matrix"),
     "cross_figure": ("Tested on other archives, drawn", "results/figures/cross/{cross}.html", "cross_matrix"),
@@ -155,7 +159,8 @@ def belongs(names, experiments):
     known = {
         "experiment": set(experiments),
         "split": splits,
-        "label_set": {block.label_set for block in blocks} | {name for split in splits for name in study.splits[split].label_sets},
+        "label_set": {block.label_set for block in blocks}
+        | {name for split in splits for name in study.splits[split].label_sets},
         "image_set": {block.image_set for block in blocks},
         "ablation": {name for name, ablation in study.ablations.items() if set(ablation.experiments) <= set(experiments)},
     }
