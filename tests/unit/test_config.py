@@ -195,7 +195,7 @@ def test_threshold_rules_of_an_experiment():
     tuned = config.parse(config.Config, changed("experiments", "tiny", "thresholds", ["fixed-0.4", "f1"]), "x")
     assert tuned.experiments["tiny"].thresholds == ["fixed-0.4", "f1"]
     excluding = config.parse(config.Config, changed("experiments", "tiny", "exclusive", "normal"), "x").experiments["tiny"]
-    assert (excluding.thresholds, excluding.exclusive) == (["fixed-0.5"], "normal")
+    assert (excluding.thresholds, excluding.exclusive) == (["fixed-0.5", "f1"], "normal")
 
 
 def test_the_papers_ablation_differs_in_images_and_augmentation_alone():
