@@ -689,7 +689,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verb(
         "paper-page", _paper_page, "a paper's tables and figures on one page, in its own order",
-        settings, _paths("--captions", "text files of the sections' captions"), _path("--out", "page to write"),
+        settings, ("--captions", {"type": Path, "nargs": "*", "default": [], "metavar": "PATH", "help": "text files of the figures' captions"}), _path("--out", "page to write"),
     )  # fmt: skip
     verb(
         "csv-page", _csv_page, "show a CSV file as a page of the report",

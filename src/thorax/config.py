@@ -534,11 +534,11 @@ class Studies(RootModel[dict[Name, Study]]):
 
 
 class Section(Block):
-    """One table or figure on a page: where it lies, its heading, and the file under workflow/report with its caption."""
+    """One table or figure on a page: its heading, where it lies, and the name of its caption; null where it has its own."""
 
     heading: str
     page: str
-    caption: Name
+    caption: Name | None = None
 
 
 class PaperPage(Block):

@@ -271,10 +271,12 @@ def spent(experiment: str, members: Iterable[str], benchmarks: Path, logs: Path)
     if missing == len(jobs):
         return typeset.Cell(NOT_RECORDED)
     order = ("GPU-hours", "hours, no GPU", "hours on an unrecorded device")
-    text = " + ".join(f"{_hours(hours[unit])} {unit}" for unit in order if unit in hours)
-    details = [f"{missing} of {len(jobs)} jobs {NOT_RECORDED}"] if missing else []
-    details += [f"{resumed} went on after an interruption"] if resumed else []
-    return typeset.Cell(("at least " if details else "") + text, detail="; ".join(details))
+    first, *others = [f"{_hours(hours[unit])} {unit}" for unit in order if unit in hours]
+    unknown = [f"{missing} of {len(jobs)} jobs {NOT_RECORDED}"] if missing else []
+    unknown += [f"{resumed} went on after an interruption"] if resumed else []
+    return typeset.Cell(
+        ("at least " if unknown else "") + first, detail="; ".join([*(f"and {part}" for part in others), *unknown])
+    )
 
 
 def _seconds(benchmark: Path) -> float:

@@ -254,7 +254,7 @@ def compose(page: PaperPage, captions: dict[str, str]) -> str:
     links = ['<li><a href="#settings">What was run, and how</a></li>\n'] if page.studies else []
     sections = []
     for number, section in enumerate(page.sections, 1):
-        if section.caption not in captions:
+        if section.caption and section.caption not in captions:
             raise ThoraxError(
                 f"The section {section.heading!r} has no caption {section.caption!r}: name its file under --captions."
             )
@@ -262,7 +262,7 @@ def compose(page: PaperPage, captions: dict[str, str]) -> str:
         heading = escape(section.heading.replace(f": {name}: ", ": "))  # the page is of this paper
         links.append(f'<li><a href="#s{number}">{heading}</a></li>\n')
         sections.append(
-            f'<section id="s{number}">\n<h2>{heading}</h2>\n{_paragraphs(captions[section.caption])}{body}'
+            f'<section id="s{number}">\n<h2>{heading}</h2>\n{_paragraphs(captions[section.caption] if section.caption else "")}{body}'
             '<p><a href="#top">to the top</a></p>\n</section>\n'
         )
     settings = (

@@ -65,6 +65,7 @@ thead th.text[colspan] { text-align: center; }
 h3 { margin: 12px 0 6px; font-size: 14px; font-weight: 650; }
 h2 { margin: 0 0 6px; padding-top: 14px; border-top: 2px solid var(--line); font-size: 16px; font-weight: 650; }
 section { margin-top: 26px; }
+section ul { margin-bottom: 8px; }
 a { color: #0b5cad; }
 nav ul { columns: 38ch; max-width: none; margin-bottom: 12px; list-style: none; padding: 0; }
 nav li { break-inside: avoid; padding-bottom: 2px; }

@@ -167,14 +167,13 @@ def test_hours_count_gpus_and_never_call_a_cpu_one(tmp_path):
     assert spent(tmp_path).text == "5 GPU-hours"
     assert spent(tmp_path).detail == ""
     record(tmp_path, "predict", "one", 1800, "net: 3 val, 4 test images, on CPU\n")
-    assert spent(tmp_path).text == "5 GPU-hours + 0.5 hours, no GPU"
+    assert (spent(tmp_path).text, spent(tmp_path).detail) == ("5 GPU-hours", "and 0.5 hours, no GPU")
     record(tmp_path, "predict", "one", 1800, "trained on GPU\n")
-    assert spent(tmp_path).text == "5 GPU-hours + 0.5 hours on an unrecorded device"
+    assert spent(tmp_path).detail == "and 0.5 hours on an unrecorded device"
     record(tmp_path, "train", "one", 90 * 3600, "six classes, on CPU\ngoing on after epoch 3, batch 0 (work/x)\n")
     found = spent(tmp_path, "one")
-    assert (found.text, found.detail) == (
-        "at least 90.0 hours, no GPU + 0.5 hours on an unrecorded device", "1 went on after an interruption"
-    )  # fmt: skip
+    assert found.text == "at least 90.0 hours, no GPU"
+    assert found.detail == "and 0.5 hours on an unrecorded device; 1 went on after an interruption"
 
 
 def test_hours_that_nobody_recorded_are_not_guessed(tmp_path):

@@ -1,6 +1,7 @@
 """Every experiment of the shipped configuration, shrunk (shrink.py), from raw files to every table and figure."""
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -159,3 +160,33 @@ def test_the_summary_of_metrics_is_what_dvc_shows(papers):
     for name in EXPERIMENTS:
         summary = json.loads((papers / f"results/metrics/{name}.json").read_text())
         assert "baseline" in summary
+
+
+def test_the_overview_has_every_experiment_and_the_hours_that_it_took(papers, study):
+    frame = pd.read_csv(papers / "results/tables/overview.csv").set_index("experiment")
+    assert list(frame.index) == study.run
+    assert (frame["data"] == "phantom").all()
+    assert frame.filter(like="difference").isna().all(axis=None)
+    for name, row in frame.iterrows():
+        metrics = store.read_table(papers / f"results/metrics/{name}.parquet")
+        areas = metrics[(metrics["class"] == "Global") & (metrics["metric"] == "auc") & (metrics["split"] == "test")]
+        assert row["auc"] == pytest.approx(areas.set_index("model")["value"][row["model"]])
+    page = (papers / "results/tables/overview.html").read_text(encoding="utf-8")
+    assert page.count("hours, no GPU") == len(study.run)
+    assert "not recorded" not in page
+    assert "GPU-hours<" not in page
+
+
+def test_each_paper_has_a_page_with_all_of_its_tables_and_figures(papers, study):
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in (papers / "results/papers").glob("*.html")}
+    assert set(pages) == {"liz2022", "saturi2025", "kejriwal", "beltran2022", "beyond"}
+    for name in study.run:
+        page = pages[study.experiments[name].paper or "beyond"]
+        for made in [*(papers / "results/tables" / name).glob("*.html"), *(papers / "results/figures" / name).glob("*.html")]:
+            gathered = page if made.stem not in ("thresholds", "rules") else pages["beyond"]
+            assert made.read_text(encoding="utf-8").partition("</h1>\n")[2].partition("</body>")[0] in gathered, made
+    for page in pages.values():
+        assert "Run on: phantom." in page
+        assert set(re.findall(r'src="(.{11})', page)) == {"data:image/"}
+        assert set(re.findall(r'href="(.)', page)) == {"#"}
+        assert set(re.findall(r'href="#(\w+)"', page)) <= set(re.findall(r' id="(\w+)"', page))

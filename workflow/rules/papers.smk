@@ -2,42 +2,39 @@ from functools import cache
 
 BEYOND = "beyond"  # the page of what no paper shows, and of experiments without a paper
 
-# Every kind of table and figure of the report: its heading, where it lies, and its caption under workflow/report. A path is of the
-# first kind that fits. A page has what `report_parts` makes of its experiments, in this order where its paper gives none.
+# Every kind of table and figure of the report: its heading, where it lies, and the caption of a figure under workflow/report; tables
+# have their own. A path is of the first kind that fits. A page has what `report_parts` makes of its experiments, in this order where
+# its paper gives none.
 KINDS = {
-    "screening": ("Originals that were read", "results/tables/screening.html", "screening"),
-    "summary": ("Label sets and splits", "results/tables/summary.html", "summary"),
-    "classes": ("Classes kept and dropped", "results/tables/classes/{label_set}.html", "classes"),
-    "quality": ("Counts against quotas", "results/tables/quality/{split}.html", "quality"),
+    "screening": ("Originals that were read", "results/tables/screening.html", None),
+    "summary": ("Label sets and splits", "results/tables/summary.html", None),
+    "classes": ("Classes kept and dropped", "results/tables/classes/{label_set}.html", None),
+    "quality": ("Counts against quotas", "results/tables/quality/{split}.html", None),
     "labels": ("Label distribution", "results/figures/labels/{split}/{label_set}.html", "labels"),
     "shares": ("Label shares", "results/figures/{experiment}/shares.html", "shares"),
     "cooccurrence": ("Classes that come together", "results/figures/cooccurrence/{label_set}.html", "cooccurrence"),
     "cooccurrence_named": ("Classes that come together", "results/figures/{experiment}/cooccurrence.html", "cooccurrence"),
     "terms": ("Section of the term tree", "results/figures/terms/{label_set}.html", "terms"),
     "lungs": ("From radiograph to network input", "results/figures/lungs/{image_set}.html", "lungs"),
-    "per_class": ("Results per class", "results/tables/{experiment}/per_class.html", "per_class"),
-    "global": ("Results over all classes", "results/tables/{experiment}/global.html", "global"),
-    "beside_per_class": ("Each class beside the paper", "results/tables/{experiment}/beside_per_class.html", "beside"),
-    "beside_global": ("All classes beside the paper", "results/tables/{experiment}/beside_global.html", "beside"),
-    "ablation": ("Variants side by side", "results/tables/ablations/{ablation}/ablation.html", "ablation"),
+    "per_class": ("Results per class", "results/tables/{experiment}/per_class.html", None),
+    "global": ("Results over all classes", "results/tables/{experiment}/global.html", None),
+    "beside_per_class": ("Each class beside the paper", "results/tables/{experiment}/beside_per_class.html", None),
+    "beside_global": ("All classes beside the paper", "results/tables/{experiment}/beside_global.html", None),
+    "ablation": ("Variants side by side", "results/tables/ablations/{ablation}/ablation.html", None),
     "epochs": ("Test results after every epoch", "results/figures/{experiment}/epochs.html", "epochs"),
     "training": ("Losses by epoch", "results/figures/{experiment}/training.html", "training"),
     "roc": ("ROC curves", "results/figures/{experiment}/roc.html", "roc"),
     "heatmaps": ("Heatmaps", "results/figures/{experiment}/heatmaps.html", "heatmaps"),
     "several_classes": ("Several classes of one radiograph", "results/figures/{experiment}/classes.html", "several_classes"),
-    "thresholds": ("Thresholds tuned per class", "results/tables/{experiment}/thresholds.html", "thresholds"),
-    "rules": ("Rules of decision", "results/tables/{experiment}/rules.html", "rules"),
-    "comparison_per_class": (
-        "Side by side, per class",
-        "results/tables/comparisons/{comparison}/per_class.html",
-        "side_by_side",
-    ),
-    "comparison": ("Side by side", "results/tables/comparisons/{comparison}/global.html", "side_by_side"),
-    "cross_matrix": ("Tested on other archives", "results/tables/cross/{cross}/matrix.html", "cross_matrix"),
+    "thresholds": ("Thresholds tuned per class", "results/tables/{experiment}/thresholds.html", None),
+    "rules": ("Rules of decision", "results/tables/{experiment}/rules.html", None),
+    "comparison_per_class": ("Side by side, per class", "results/tables/comparisons/{comparison}/per_class.html", None),
+    "comparison": ("Side by side", "results/tables/comparisons/{comparison}/global.html", None),
+    "cross_matrix": ("Tested on other archives", "results/tables/cross/{cross}/matrix.html", None),
     "cross_figure": ("Tested on other archives, drawn", "results/figures/cross/{cross}.html", "cross_matrix"),
-    "cross_classes": ("Tested on other archives, per class", "results/tables/cross/{cross}/classes.html", "cross_classes"),
-    "cascade_per_class": ("Cascade, per class", "results/tables/{cascade}/{threshold_rule}/per_class.html", "cascade"),
-    "cascade": ("Cascade", "results/tables/{cascade}/{threshold_rule}/global.html", "cascade"),
+    "cross_classes": ("Tested on other archives, per class", "results/tables/cross/{cross}/classes.html", None),
+    "cascade_per_class": ("Cascade, per class", "results/tables/{cascade}/{threshold_rule}/per_class.html", None),
+    "cascade": ("Cascade", "results/tables/{cascade}/{threshold_rule}/global.html", None),
 }
 # Kinds that go to the page beyond the papers, unless a paper's own order names them
 BEYOND_KINDS = {kind for kind in KINDS if kind.startswith(("thresholds", "rules", "comparison", "cross", "cascade"))}
@@ -159,8 +156,7 @@ def belongs(names, experiments):
     known = {
         "experiment": set(experiments),
         "split": splits,
-        "label_set": {block.label_set for block in blocks}
-        | {name for split in splits for name in study.splits[split].label_sets},
+        "label_set": {block.label_set for block in blocks} | {name for split in splits for name in study.splits[split].label_sets},
         "image_set": {block.image_set for block in blocks},
         "ablation": {name for name, ablation in study.ablations.items() if set(ablation.experiments) <= set(experiments)},
     }
@@ -247,7 +243,7 @@ def paper_settings(wildcards):
 
 
 def captions(wildcards):
-    names = sorted({entry["caption"] for entry in sections(wildcards.paper)})
+    names = sorted({entry["caption"] for entry in sections(wildcards.paper) if entry["caption"]})
     return [os.path.normpath(f"{HERE}/workflow/report/{name}.rst") for name in names]
 
 
