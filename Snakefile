@@ -22,23 +22,15 @@ include: "workflow/rules/cross.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/cascade.smk"
 include: "workflow/rules/views.smk"
+include: "workflow/rules/papers.smk"
 include: "workflow/rules/audit.smk"
 
 
 rule all:
     default_target: True
     input:
-        result_tables(),
-        data_pages(),
-        lungs_figures(),
-        shares_figures(),
-        expand("results/figures/{experiment}/training.html", experiment=study.run),
-        epochs_figures(),
-        expand("results/figures/{experiment}/{figure}.html", experiment=study.run, figure=["roc", "classes", "heatmaps"]),
-        papers_cooccurrence(),
-        cascade_results(),
-        side_by_side_pages(),
-        cross_pages(),
+        paper_pages(),
+        report_parts(),
         audit_pages(),
         steps(),
 

@@ -331,6 +331,20 @@ def _screening(a: Arguments) -> None:
     screening.make_screening(_named(a.ingested), lungs, a.out, a.data)
 
 
+def _overview(a: Arguments) -> None:
+    from thorax import overview
+
+    overview.make_overview(
+        _settings(a, config.Studies), _named(a.metrics), _named(a.labels), _named(a.splits), a.benchmarks, a.logs, a.out
+    )
+
+
+def _paper_page(a: Arguments) -> None:
+    from thorax import papers
+
+    papers.make_page(_settings(a, config.PaperPage), a.captions, a.out)
+
+
 def _csv_page(a: Arguments) -> None:
     from thorax import typeset
 
@@ -501,8 +515,9 @@ def _parser() -> argparse.ArgumentParser:
         "labels", _labels, "group, count and select the classes of a label set",
         settings, archive, catalog,
         _path("--ingested", "table of ingested images; without it every image counts", required=False),
-        ("--second-views", {"nargs": "+", "default": [], "metavar": "VIEW", "help": "of a label set of studies: their second views"}),
-        _path("--second-ingested", "table of the images of these views; without it every one counts", required=False),
+        ("--second-views", {"nargs": "*", "default": [], "metavar": "VIEW", "help": "of a label set of studies: their second views"}),
+        ("--second-ingested", {"nargs": "?", "type": Path, "metavar": "PATH",
+                               "help": "table of the images of these views; without it every one counts"}),
         _path("--general", "label set that `inside` names", required=False),
         _path("--out", "label set to write"), _path("--report", "CSV of classes kept and dropped, to write"),
     )  # fmt: skip
@@ -663,6 +678,18 @@ def _parser() -> argparse.ArgumentParser:
         _pairs("--ingested", "merged tables of ingested images"),
         ("--lungs", {"nargs": "*", "default": [], "metavar": "DATASET/SEGMENTER=PATH", "help": "tables of crop boxes, all shards"}),
         data, _path("--out", "folder to write to"),
+    )  # fmt: skip
+    verb(
+        "overview", _overview, "every experiment of a run in one table: its data, best model, results, published numbers and hours",
+        settings, _pairs("--metrics", "experiments"), _pairs("--labels", "each experiment's label set"),
+        _pairs("--splits", "each experiment's split"),
+        ("--benchmarks", {"type": Path, "default": Path("benchmarks"), "metavar": "PATH", "help": "folder of Snakemake's timings"}),
+        ("--logs", {"type": Path, "default": Path("logs"), "metavar": "PATH", "help": "folder of logs, which name the devices"}),
+        folder,
+    )  # fmt: skip
+    verb(
+        "paper-page", _paper_page, "a paper's tables and figures on one page, in its own order",
+        settings, _paths("--captions", "text files of the sections' captions"), _path("--out", "page to write"),
     )  # fmt: skip
     verb(
         "csv-page", _csv_page, "show a CSV file as a page of the report",

@@ -381,7 +381,9 @@ class Experiment(Block):
     """One study: a problem, a way to train, members, ensembles, tables and figures."""
 
     title: str = Field(description="heading of tables and figures")
-    paper: str | None = Field(None, description="the paper's key, e.g. liz2022")
+    paper: Name | None = Field(
+        None, description="whose page of the report shows it, e.g. liz2022; null: that beyond the papers"
+    )
     beside: Beside | None = Field(None, description="published numbers shown beside ours; null: none")
     data: Literal["archive", "sample", "phantom"] = Field("archive", description="what the tables say they were run on")
     label_set: Name = Field(description="the classes")
@@ -510,6 +512,42 @@ class Audit(Block):
     compare: dict[Name, Name] = Field(
         {}, description="label sets, each with a split, on which our splitter is compared with those of other libraries"
     )
+
+
+class Study(Block):
+    """An experiment and the blocks that it names, for whoever tells what was done."""
+
+    experiment: Experiment
+    label_set: LabelSet
+    split: Split
+    image_set: ImageSet
+    dataset: Dataset
+
+    @property
+    def rule(self) -> str:
+        """The threshold rule of its paper's tables."""
+        return self.experiment.beside.threshold_rule if self.experiment.beside else self.experiment.thresholds[0]
+
+
+class Studies(RootModel[dict[Name, Study]]):
+    """What the overview needs of each experiment."""
+
+
+class Section(Block):
+    """One table or figure on a page: where it lies, its heading, and the file under workflow/report with its caption."""
+
+    heading: str
+    page: str
+    caption: Name
+
+
+class PaperPage(Block):
+    """What a paper's page shows: what each experiment (by title) was run on, settings, and tables and figures in order."""
+
+    paper: Name | None
+    data: dict[str, Literal["archive", "sample", "phantom"]]
+    studies: dict[Name, Study]
+    sections: list[Section]
 
 
 def _intensity_problem(image_set: ImageSet, member: Training) -> str | None:

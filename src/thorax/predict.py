@@ -1,5 +1,6 @@
 """Logits of validation and test images, and the heatmaps of the chosen cases, from one loaded network."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -54,6 +55,8 @@ def predict(
     parts = {name: load_part(labels, split, ingested, images, name, second) for name in ("val", "test")}
     test = parts["test"]
     _check_fit(model, test, test.classes, model_path, labels, images)
+    images_in = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
+    print(f"{model.name}: {images_in} images, on {runtime.device()}", file=sys.stderr, flush=True)
     strangers = sorted(set(chosen) - set(test.image_ids))
     if strangers:
         raise ThoraxError(

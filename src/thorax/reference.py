@@ -22,6 +22,7 @@ COLUMNS = (*KEYS, "value", "doubt")
 COMPARED = ("model", "class", "metric", "ours", "low", "high", "published", "difference", "doubt")
 COUNTS = "published_counts.csv"  # counts of images, which the audit compares
 SCORES = ("auc", "f1", "hamming", "accuracy", "auc_thresholded")
+PAPERS = Path(__file__).parent / "data" / "papers.csv"  # who wrote the papers, and when
 VARIANTS = "variants.csv"  # heading and description of each paper's experiments
 
 
@@ -69,6 +70,18 @@ def describe(beside: Beside) -> tuple[str, str]:
     if len(found) != 1:
         raise ThoraxError(f"{FOLDER / VARIANTS} needs one line for {beside.paper}, {beside.variant}: add it.")
     return found["heading"].iloc[0], found["description"].iloc[0]
+
+
+def citation(paper: str) -> tuple[str, str]:
+    """A paper's short name and its citation.
+
+    A paper that is not in data/papers.csv has its key for a name, and a citation that says so: experiments may name any.
+    """
+    table = store.read_csv(PAPERS, dtype=str, keep_default_na=False).set_index("paper")
+    if paper not in table.index:
+        return paper, f"The citation of {paper} is not on record; src/thorax/data/papers.csv holds those that are."
+    row = table.loc[paper]
+    return row["short"], f"{row['authors']}: {row['title']}. {row['published']}."
 
 
 def published(beside: Beside) -> pd.DataFrame:

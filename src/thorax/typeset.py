@@ -1,14 +1,16 @@
 """One table for people, typeset as HTML, Markdown and LaTeX."""
 
 import base64
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 
 import pandas as pd
 
 from thorax import store
+from thorax.errors import ThoraxError
 
 _LATEX = str.maketrans(
     {
@@ -58,7 +60,19 @@ i { font-style: italic; }
 small { display: block; color: var(--soft); font-size: 11px; font-weight: 400; font-style: normal; }
 img { display: block; max-width: 100%; margin: 0 0 18px; }
 ul { max-width: 88ch; margin: 0; padding-left: 18px; color: var(--soft); }
+td.text, thead th.text { text-align: left; }
+thead th.text[colspan] { text-align: center; }
+h3 { margin: 12px 0 6px; font-size: 14px; font-weight: 650; }
+h2 { margin: 0 0 6px; padding-top: 14px; border-top: 2px solid var(--line); font-size: 16px; font-weight: 650; }
+section { margin-top: 26px; }
+a { color: #0b5cad; }
+nav ul { columns: 38ch; max-width: none; margin-bottom: 12px; list-style: none; padding: 0; }
+nav li { break-inside: avoid; padding-bottom: 2px; }
+dl { display: grid; grid-template-columns: max-content minmax(0, 88ch); gap: 4px 16px; margin: 0 0 12px; font-size: 13px; }
+dt { font-weight: 600; }
+dd { margin: 0; }
 """
+_PAGE = re.compile(r"<body>\n<h1>(.*?)</h1>\n(.*)</body>\n</html>\n", re.DOTALL)  # what `page` writes
 
 
 @dataclass(frozen=True)
@@ -89,12 +103,14 @@ class Group:
         columns: the headings of the columns, e.g. AUC and F1; one empty heading for a group that is a single column.
         section: groups of equal section belong together and are divided from others by a stronger line.
         apart: whether the group is set apart as one that takes no part in a comparison.
+        words: whether the columns hold words, which begin at the left.
     """
 
     heading: str
     columns: tuple[str, ...] = ("",)
     section: str = ""
     apart: bool = False
+    words: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,9 +151,9 @@ class Table:
             section = group.section
 
 
-def write(table: Table, values: pd.DataFrame, folder: Path, name: str) -> None:
-    """Write {folder}/{name}.html, .md and .tex from `table` and .csv from `values`."""
-    store.write_text(html(table), folder / f"{name}.html")
+def write(table: Table, values: pd.DataFrame, folder: Path, name: str, on_page: Table | None = None) -> None:
+    """Write {folder}/{name}.html, .md and .tex from `table` and .csv from `values`; the HTML from `on_page`, where it is given."""
+    store.write_text(html(on_page or table), folder / f"{name}.html")
     store.write_text(markdown(table), folder / f"{name}.md")
     store.write_text(latex(table, f"{folder.name}:{name}"), folder / f"{name}.tex")
     store.write_text(values.to_csv(index=False), folder / f"{name}.csv")
@@ -174,6 +190,24 @@ def picture_page(title: str, pictures: Iterable[bytes]) -> str:
     return page(title, "".join(f'<img alt="{escape(title)}" src="data:image/png;base64,{image}">\n' for image in images))
 
 
+def read_page(path: Path) -> tuple[str, str]:
+    """Return the title, and as HTML what stands below it, of a page that `page` made.
+
+    Raises:
+        ThoraxError: there is no such file, or it is no whole page of ours.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ThoraxError(f"{path} is not there: run the step that makes it first.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ThoraxError(f"{path} cannot be read as a page: delete it and make it again.") from error
+    found = _PAGE.search(text)
+    if not found:
+        raise ThoraxError(f"{path} is no whole page of thorax: delete it and make it again.")
+    return unescape(found[1]), found[2]
+
+
 def csv_page(source: Path, title: str, caption: str, out: Path) -> None:
     """Show a CSV file as a page; its first column names the rows."""
     frame = store.read_csv(source, dtype=str, keep_default_na=False)
@@ -203,6 +237,7 @@ def _html_classes(place: tuple[Group, int, bool]) -> str:
         "section" if starts_section else "",
         "start" if position == 0 and not starts_section else "",
         "apart" if group.apart else "",
+        "text" if group.words else "",
     ]
     joined = " ".join(name for name in names if name)
     return f' class="{joined}"' if joined else ""
@@ -222,7 +257,8 @@ def markdown(table: Table) -> str:
     headings = [table.name_heading] + [" ".join(filter(None, (g.heading, g.columns[p]))) for g, p, _ in table.places()]
     lines = [f"## {_markdown_text(table.title)}", "", _markdown_text(table.caption), ""]
     lines += [f"**{_markdown_text(table.data)}**", ""] if table.data else []
-    lines += [_pipes(map(_markdown_text, headings)), _pipes([":--"] + ["--:"] * (len(headings) - 1))]
+    rules = [":--", *(":--" if group.words else "--:" for group, _, _ in table.places())]
+    lines += [_pipes(map(_markdown_text, headings)), _pipes(rules)]
     lines += [_pipes([_markdown_text(name), *map(_markdown_cell, cells)]) for name, cells in table.rows]
     lines += ["", *(f"- {_markdown_text(note)}" for note in table.notes)] if table.notes else []
     return "\n".join(lines) + "\n"
@@ -244,7 +280,7 @@ def _markdown_cell(cell: Cell) -> str:
 def latex(table: Table, label: str) -> str:
     """Return a `table` environment in the style of booktabs; the notes follow the caption's text under the table."""
     places = list(table.places())
-    columns = "l" + "".join((r"@{\hskip 1.6em}" if new else "") + "r" for _, _, new in places)
+    columns = "l" + "".join((r"@{\hskip 1.6em}" if new else "") + ("l" if group.words else "r") for group, _, new in places)
     lines = [
         r"% needs \usepackage{booktabs,graphicx} and UTF-8",
         r"\begin{table}[p]",

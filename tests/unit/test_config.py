@@ -327,6 +327,56 @@ def test_a_cascade_is_measured_on_the_patients_of_one_split():
         config.parse(config.Config, {**CASCADE, "splits": splits, "experiments": experiments}, "x")
 
 
+def test_two_views_differ_from_pa_alone_in_the_second_view_only():
+    study = config.load(ROOT / "config.yaml")
+    alone, both = (study.experiments[name] for name in ("padchest-pa-alone", "padchest-two-views"))
+    assert both == alone.model_copy(update={"title": both.title, "second_image_set": "224-lateral"})
+    assert list(study.comparisons["two-views"].experiments) == ["padchest-pa-alone", "padchest-two-views"]
+    assert study.datasets["padchest"].views == ["PA"]  # what the papers need is ingested without laterals
+
+
+@pytest.mark.parametrize(
+    ("path_and_value", "sentence"),
+    [
+        (
+            ("label_sets", "padchest-studies", "second", "nih"),
+            "label_sets.padchest-studies.second: 'nih' is of another archive or root",
+        ),
+        (("label_sets", "padchest-studies", "second", "x"), "label_sets.padchest-studies.second: 'x' is not in datasets"),
+        (
+            ("datasets", "padchest-lateral", "views", ["L", "PA"]),
+            "label_sets.padchest-studies.second: 'padchest-lateral' has view PA",
+        ),
+        (
+            ("label_sets", "padchest-studies", "second", None),
+            "experiments.padchest-two-views.second_image_set: label set 'padchest-studies' is not one of studies",
+        ),
+        (
+            ("experiments", "padchest-two-views", "second_image_set", "224-lungs"),
+            "experiments.padchest-two-views.second_image_set: '224-lungs' is not of data set 'padchest-lateral'",
+        ),
+        (
+            ("experiments", "padchest-two-views", "second_image_set", "x"),
+            "experiments.padchest-two-views.second_image_set: 'x' is not in image_sets",
+        ),
+        (
+            ("image_sets", "224-lateral", "size", 128),
+            "experiments.padchest-two-views.second_image_set: '224-lateral' has another size or intensity than '224-lungs'",
+        ),
+    ],
+)
+def test_second_views_that_do_not_fit_are_refused(path_and_value, sentence):
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    *path, key, value = path_and_value
+    block = settings
+    for name in path:
+        block = block[name]
+    block[key] = value
+    with pytest.raises(ThoraxError) as caught:
+        config.parse(config.Config, settings, "x")
+    assert str(caught.value).startswith(f"x: {sentence}")
+
+
 def test_published_numbers_named_in_the_paper_config_exist():
     for experiment in config.load(ROOT / "config.yaml").experiments.values():
         if experiment.beside is not None:

@@ -133,18 +133,6 @@ def test_a_training_is_its_epochs_at_the_measured_rate(paper, empty):
     assert prediction.seconds == pytest.approx(10 + 0.3 * 85_367 / 40)
 
 
-def test_test_images_after_every_epoch_are_predicted_as_often(paper, empty):
-    found = cost.estimate(without(paper, train={"test_every_epoch": [0.4, 0.5]}), rates(), 8)
-    training = next(priced for priced in found.jobs if priced.job.name == "train-liz2022-specific-Xception")
-    assert training.seconds == pytest.approx(100 + 350 * (0.7 * 85_367 / 10 + 0.3 * 85_367 / 40))
-
-
-def test_before_a_split_is_made_nothing_is_drawn_down(paper, empty):
-    note = "that splits draw images without a class down, before they are made"
-    assert note not in cost.estimate(paper, rates(), 8).notes
-    assert note in cost.estimate(without(paper, split={"draw_down": {"train": 1, "test": 1}}), rates(), 8).notes
-
-
 def test_asking_about_another_archive_is_asking_about_its_test_images(empty):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
@@ -157,6 +145,18 @@ def test_asking_about_another_archive_is_asking_about_its_test_images(empty):
     assert (asked.gpus, asked.bytes) == (1, {"predictions": 1000.0})
     assert "predict-elsewhere-cross-nih-DenseNet121-cross-nih" not in found
     assert sum(name.startswith("predict-elsewhere-") for name in found) == 6
+
+
+def test_test_images_after_every_epoch_are_predicted_as_often(paper, empty):
+    found = cost.estimate(without(paper, train={"test_every_epoch": [0.4, 0.5]}), rates(), 8)
+    training = next(priced for priced in found.jobs if priced.job.name == "train-liz2022-specific-Xception")
+    assert training.seconds == pytest.approx(100 + 350 * (0.7 * 85_367 / 10 + 0.3 * 85_367 / 40))
+
+
+def test_before_a_split_is_made_nothing_is_drawn_down(paper, empty):
+    note = "that splits draw images without a class down, before they are made"
+    assert note not in cost.estimate(paper, rates(), 8).notes
+    assert note in cost.estimate(without(paper, split={"draw_down": {"train": 1, "test": 1}}), rates(), 8).notes
 
 
 def test_stored_intensities_take_two_bytes(paper):
@@ -297,6 +297,26 @@ def test_a_label_set_that_no_paper_counts_has_at_most_all_images_of_its_views(pa
     found = known.label_set(known.experiments["liz2022-specific"].label_set)
     assert (found.images, found.classes) == (91_728, 193)
     assert found.source == "at most, from published counts"
+
+
+def test_a_second_view_costs_a_second_backbone_and_its_images(empty, monkeypatch):
+    chosen = "run=[padchest-pa-alone,padchest-two-views]"
+    with monkeypatch.context() as patch:
+        patch.chdir(ROOT)
+        jobs = load(["--cores", "8", "--config", chosen]).jobs
+    known = {**rates(), "networks": {name: {**rates()["networks"][name], "train_start": 0.0} for name in rates()["networks"]}}
+    found = cost.estimate(jobs, known, 8)
+    alone, both = (
+        next(priced for priced in found.jobs if priced.job.name == f"train-padchest-{views}-EfficientNetB0")
+        for views in ("pa-alone", "two-views")
+    )
+    assert both.seconds == pytest.approx(2 * alone.seconds)
+    assert both.state == 2 * alone.state
+    logits = alone.bytes["models"] - 4_000_000
+    assert both.bytes["models"] == pytest.approx(8_000_000 + logits)
+    assert int(both.job.resources["mem_mb"]) == 2 * int(alone.job.resources["mem_mb"])
+    assert cost.summarise(found.jobs, 8)["result_bytes"]["ingested"] == pytest.approx((91_728 + 49_579) * 512 * 512, rel=1e-3)
+    assert "padchest-studies: 49,579 images, 193 classes (at most, from published counts)" in found.sizes
 
 
 def test_an_unknown_network_is_named_with_the_command_that_measures_it(paper, empty):

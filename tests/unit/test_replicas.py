@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.unit.test_training import SETTINGS, write_problem
+from tests.unit.test_views import write_studies
 from thorax import runtime
 from thorax.config import Training
 from thorax.errors import ThoraxError
@@ -17,6 +18,7 @@ from pathlib import Path
 import tensorflow as tf
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 from thorax import runtime, training
+from thorax.batches import SecondView
 from thorax.config import Training
 from tests.unit.test_replicas import plain
 runtime.replicas = lambda batch_size: runtime.Replicas(["CPU:0", "CPU:1"])
@@ -24,7 +26,10 @@ folder = Path(sys.argv[1])
 images = [folder / "images.0.npy", folder / "images.1.npy"]
 inputs = {name: folder / f"{name}.parquet" for name in ("labels", "split", "ingested")}
 outputs = {"model_out": folder / "two.keras", "history_out": folder / "two.csv", "work": folder / "work"}
-training.train(plain(), **inputs, images=images, weights=None, **outputs)
+second = None
+if (folder / "pairs.parquet").exists():
+    second = SecondView(folder / "pairs.parquet", folder / "second.parquet", [folder / f"second.{shard}.npy" for shard in range(3)])
+training.train(plain(), **inputs, images=images, weights=None, **outputs, second=second)
 """
 
 
@@ -36,12 +41,13 @@ def plain() -> Training:
 
 
 @pytest.mark.slow
-def test_two_devices_train_as_one(tmp_path):
+@pytest.mark.parametrize("views", [1, 2])
+def test_two_devices_train_as_one(tmp_path, views):
     from thorax.training import train
 
-    problem = write_problem(tmp_path)
+    problem, second = (write_problem(tmp_path), None) if views == 1 else write_studies(tmp_path)
     outputs = {"model_out": tmp_path / "one.keras", "history_out": tmp_path / "one.csv", "work": tmp_path / "work"}
-    train(plain(), **problem, weights=None, **outputs)
+    train(plain(), **problem, weights=None, **outputs, second=second)
     done = subprocess.run([sys.executable, "-c", PROGRAM, tmp_path], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("one", "two"))

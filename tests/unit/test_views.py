@@ -130,6 +130,30 @@ def test_it_learns_from_the_second_view_alone_and_is_the_same_when_loaded(traine
     assert store.open_array(tmp_path / "h.npy").shape == (5, 2, 3, 3)
 
 
+def test_an_interrupted_training_ends_as_if_it_had_not_been(trained, tmp_path, monkeypatch):
+    from thorax import training
+    from thorax.runtime import load_network
+
+    folder, problem, second = trained
+    epoch = training.Fit._epoch
+
+    def until_the_third(fit):
+        if fit.progress.epoch == 2:
+            raise KeyboardInterrupt
+        epoch(fit)
+
+    outputs = {"model_out": tmp_path / "r.keras", "history_out": tmp_path / "r.csv", "work": tmp_path / "work"}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training.Fit, "_epoch", until_the_third)
+        training.train(PLAIN, **problem, weights=None, **outputs, second=second)
+    assert not (tmp_path / "r.csv").exists()
+    training.train(PLAIN, **problem, weights=None, **outputs, second=second)
+    assert (tmp_path / "r.csv").read_bytes() == (folder / "m.csv").read_bytes()
+    weights = (load_network(path).get_weights() for path in (tmp_path / "r.keras", folder / "m.keras"))
+    for resumed, whole in zip(*weights, strict=True):
+        np.testing.assert_array_equal(resumed, whole)
+
+
 def test_the_resume_state_is_that_of_these_second_images(trained, monkeypatch):
     from thorax.training import train
 

@@ -28,12 +28,12 @@ rule audit_labels:
         code=code("labels"),
         settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
         archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
-        second=lambda wildcards: second_option(wildcards.label_set),
+        second_views=lambda wildcards: second_views(wildcards.label_set),
     message:
         "Counting the classes of {wildcards.label_set} from metadata alone"
     shell:
-        "thorax labels --settings {params.settings:q} --archive {params.archive} --catalog {input.catalog} {params.second}"
-        " --out {output.labels} --report {output.report} > {log} 2>&1"
+        "thorax labels --settings {params.settings:q} --archive {params.archive} --catalog {input.catalog}"
+        " --second-views {params.second_views:q} --out {output.labels} --report {output.report} > {log} 2>&1"
 
 
 use rule split as audit_split with:

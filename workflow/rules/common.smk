@@ -250,6 +250,23 @@ def steps():
     return list(dict.fromkeys(files))
 
 
+def report_parts():
+    """All tables and figures of the report, with what must be named beside them; papers.smk knows every kind of their pages."""
+    figures = ["training", "roc", "classes", "heatmaps"]
+    return [
+        *result_tables(),
+        *data_pages(),
+        *lungs_figures(),
+        *shares_figures(),
+        *expand("results/figures/{experiment}/{figure}.html", experiment=study.run, figure=figures),
+        *epochs_figures(),
+        *papers_cooccurrence(),
+        *cascade_results(),
+        *side_by_side_pages(),
+        *cross_pages(),
+    ]
+
+
 def data_pages():
     """The report's pages on originals, classes and splits, for every label set of the run's splits."""
     if not study.run:

@@ -25,12 +25,6 @@ def second_ingested(label_set):
     return f"results/ingested/{second}.parquet" if second else []
 
 
-def second_option(label_set, ingested=""):
-    """What the command line of `labels` says of second views."""
-    views = shlex.join(second_views(label_set))
-    return f"--second-views {views}" * bool(views) + f" --second-ingested {ingested}" * bool(ingested)
-
-
 def second_images(wildcards):
     """What networks of two views read beside the files of `training_data`; nothing for networks of one view."""
     experiment = study.experiments[wildcards.experiment]

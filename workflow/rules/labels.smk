@@ -17,13 +17,14 @@ rule labels:
         code=code("labels"),
         settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
         archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
-        second=lambda wildcards, input: second_option(wildcards.label_set, input.second),
+        second_views=lambda wildcards: second_views(wildcards.label_set),
         general=lambda wildcards, input: (f"--general {input.general}" if input.general else ""),
     message:
         "Grouping and counting the classes of {wildcards.label_set}"
     shell:
         "thorax labels --settings {params.settings:q} --archive {params.archive} --catalog {input.catalog}"
-        " --ingested {input.ingested} {params.second} {params.general} --out {output.labels} --report {output.report} > {log} 2>&1"
+        " --ingested {input.ingested} --second-views {params.second_views:q} --second-ingested {input.second} {params.general}"
+        " --out {output.labels} --report {output.report} > {log} 2>&1"
 
 
 rule split:

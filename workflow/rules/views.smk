@@ -13,11 +13,11 @@ rule pairs:
         ENVIRONMENT
     params:
         code=code("pairs"),
-        views=lambda wildcards: second_views(wildcards.label_set),
+        second_views=lambda wildcards: second_views(wildcards.label_set),
     message:
         "Pairing the two views of the studies of {wildcards.label_set}"
     shell:
-        "thorax pairs --labels {input.labels} --catalog {input.catalog} --second-views {params.views:q}"
+        "thorax pairs --labels {input.labels} --catalog {input.catalog} --second-views {params.second_views:q}"
         " --second-ingested {input.ingested} --out {output.pairs} > {log} 2>&1"
 
 

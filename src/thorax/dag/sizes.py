@@ -141,6 +141,12 @@ class Sizes:
         return {**found, **self._settings("labels", "label_set", config.LabelSet)}
 
     @cached_property
+    def second_views(self) -> dict[str, list[str]]:
+        """By label set, the views of its studies' second images."""
+        labelled = [job for job in self.jobs if job.rule in ("labels", "audit_labels")]
+        return {job.wildcards["label_set"]: list(job.params["second_views"]) for job in labelled}
+
+    @cached_property
     def trainings(self) -> dict[tuple[str, str], config.Training]:
         """By experiment and member."""
         return {
@@ -237,7 +243,7 @@ class Sizes:
             )
         images = self.label_set(settings.inside).images if settings.inside else counted.reindex(settings.views).sum()
         if settings.second:  # each study has one image of either data set
-            images = min(images, counted.reindex(self.datasets[settings.second].views).sum())
+            images = min(images, counted.reindex(self.second_views[name]).sum())
         return Labels(float(images), int(counted["(labels)"]), "at most, from published counts")
 
     def _build(self, name: str) -> labels.LabelTable:
@@ -245,7 +251,7 @@ class Sizes:
         archive, catalog = self.datasets[settings.dataset].archive, self._catalog(settings.dataset)
         if settings.inside:
             return labels.build_inside(settings, archive, catalog, self._build(settings.inside).frame, name=name)
-        second = pairs.Partners(self.datasets[settings.second].views) if settings.second else None
+        second = pairs.Partners(self.second_views[name]) if settings.second else None
         return labels.build(settings, archive, catalog, name=name, second=second)
 
     def _has_catalog(self, name: str) -> bool:
@@ -391,7 +397,7 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "images": (_shard_images, _shard_images),
     "labels": (_cells, _cells),
     "audit_labels": (_cells, _cells),
-    "pairs": (_labelled_rows, _labelled_rows),
+    "pairs": (_all_images, _labelled_rows),
     "split": (_cells, _labelled_rows),
     "audit_split": (_cells, _labelled_rows),
     "audit_counts": (_cells, _nothing),
@@ -432,6 +438,8 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "figure_epochs": (_nothing, _nothing),
     "figure_shares": (_cells, _nothing),
     "heatmaps": (_maps, _maps),
+    "overview": (_cells, _nothing),
+    "paper_page": (_nothing, _nothing),
 }
 FETCHES = ("weights", "download_archive", "download_pairs")  # their time is that of the network
 
