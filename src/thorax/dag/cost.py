@@ -276,6 +276,8 @@ def _notes(jobs: Iterable[Priced], sizes: Sizes) -> list[str]:
         notes.append("images that over-sampling repeats")
     if any(settings.draw_down for settings in sizes.splits.values()):
         notes.append("that splits draw images without a class down, before they are made")
+    if any(settings.inside for settings in sizes.label_sets.values()):
+        notes.append("what trainings inside general classes save: they skip images without a known label")
     return notes
 
 
