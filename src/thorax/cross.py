@@ -296,11 +296,11 @@ def class_table(evaluated: Evaluated) -> tuple[typeset.Table, pd.DataFrame]:
         rows.append((f"{name} *" if name in evaluated.averaged else name, tuple(cells)))
     means = [[typeset.Cell(""), *(evaluated.cell(trained, tested, GLOBAL) for trained in problems)] for tested in problems]
     rows.append(("Mean of *", tuple(cell for cells in means for cell in cells)))
-    columns = ("positives", *(problem.title for problem in problems.values()))
+    columns = ("positives", *(f"trained on {problem.title}" for problem in problems.values()))
     table = typeset.Table(
         title=f"{evaluated.settings.title}: AUC of each class",
         caption="AUC of every class that two of the label sets share, in one group of columns for each archive that was tested on, "
-        "by the archive that the model was trained on. Means are over the classes with a star, which all share.",
+        "with a column for each that a model was trained on. Means are over the classes with a star, which all share.",
         data=evaluated.sentence(),
         groups=tuple(typeset.Group(f"tested on {problem.title}", columns, name) for name, problem in problems.items()),
         name_heading="Class",
