@@ -34,7 +34,7 @@ rule all:
         lungs_figures(),
         expand("results/figures/{experiment}/training.html", experiment=study.run),
         expand("results/figures/{experiment}/{figure}.html", experiment=study.run, figure=["roc", "classes", "heatmaps"]),
-        papers_cooccurrence(),
+        figures_where_wanted(),
         audit_pages(),
         steps(),
 

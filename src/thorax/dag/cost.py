@@ -35,7 +35,7 @@ PHASES = {
     "report": (
         "tables", "summary", "screening", "classes_page", "quality_page", "figure_labels", "figure_cooccurrence",
         "figure_cooccurrence_of_paper", "figure_terms", "figure_lungs", "figure_training", "figure_roc", "figure_classes",
-        "heatmaps",
+        "figure_attention", "heatmaps",
     ),
 }  # fmt: skip
 

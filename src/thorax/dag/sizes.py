@@ -386,6 +386,7 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "figure_training": (_nothing, _nothing),
     "figure_roc": (_cells, _cells),
     "figure_classes": (_maps, _maps),
+    "figure_attention": (_maps, _maps),
     "heatmaps": (_maps, _maps),
 }
 FETCHES = ("weights", "download_archive", "download_pairs")  # their time is that of the network
