@@ -116,7 +116,7 @@ def test_more_than_eight_classes_have_a_panel_each_the_largest_area_first():
     assert len(looks) == 9  # with chance
     panels = [axes for axes in roc.draw_curves(many, [], "title").axes if axes.axison]
     assert [axes.get_title("left") for axes in panels] == [
-        f"class {number}\n0.{number}00, 1 positive" for number in range(8, -1, -1)
+        f"class {number}\nAUC 0.{number}00, 1 positive" for number in range(8, -1, -1)
     ]
     np.testing.assert_array_equal(panels[0].lines[0].get_xydata(), many[8].points)
 
