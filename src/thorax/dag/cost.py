@@ -38,8 +38,8 @@ PHASES = {
     "report": (
         "tables", "threshold_tables", "beside", "ablation", "side_by_side", "cascade_tables", "cross_table", "summary", "screening",
         "classes_page", "quality_page", "figure_labels", "figure_cooccurrence", "figure_cooccurrence_of_paper", "figure_terms",
-        "figure_lungs", "figure_training", "figure_roc", "figure_classes", "figure_cross", "figure_epochs", "figure_shares", "heatmaps",
-        "overview", "paper_page",
+        "figure_lungs", "figure_training", "figure_roc", "figure_classes", "figure_attention", "figure_cross", "figure_epochs", "figure_shares",
+        "heatmaps", "overview", "paper_page",
     ),
 }  # fmt: skip
 
