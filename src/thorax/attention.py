@@ -80,6 +80,17 @@ def make_attention_figure(
     figures.save(draw_attention(list(ids), originals, weights, title), out, title)
 
 
+def emphasis(weights: np.ndarray) -> np.ndarray:
+    """How far weights exceed those of a plain mean, in which all are even: 0 up to there, 1/2 at twice as much, then towards 1.
+
+    Unlike a share of the largest weight, this leaves nearly even weights without colour, and is the same scale for all maps.
+
+    Args:
+        weights: (h, w), 1 in all.
+    """
+    return 1 - 1 / np.maximum(weights * weights.size, 1)
+
+
 def draw_attention(
     ids: Sequence[str],
     originals: Sequence[tuple[np.ndarray, images.Box]],
@@ -91,7 +102,7 @@ def draw_attention(
     Args:
         ids: of the images.
         originals: of each its radiograph (h, w) uint8 and that part.
-        weights: by network (n, h', w'), each map 1 in all; it is drawn in proportion to its largest weight.
+        weights: by network (n, h', w'), each map 1 in all; what is drawn is its `emphasis`.
         title: heading.
     """
     from matplotlib.figure import Figure
@@ -116,7 +127,7 @@ def draw_attention(
                     overlays.draw_seen(axes, original, box)
                     continue
                 of_case = weights[name][row]
-                heat = overlays.to_original(of_case / of_case.max(), box, *original.shape)
+                heat = overlays.to_original(emphasis(of_case), box, *original.shape)
                 axes.imshow(overlays.tint(original, heat, COLOUR))
                 axes.set_title(f"{name}\nat most {of_case.max():.3f}, even {1 / of_case.size:.3f}", fontsize=7.5)
             top -= tall[row] + overlays.LINE
