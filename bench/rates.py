@@ -22,7 +22,10 @@ from bench.cases import own_data, radiographs, synthetic
 
 ROOT = Path(__file__).parents[1]
 DEFAULT = ROOT / "src" / "thorax" / "data" / "rates.json"
-NETWORKS = ("DenseNet201", "EfficientNetB0", "InceptionV3", "InceptionResNetV2", "Xception", "cnn")
+NETWORKS = (
+    "DenseNet121", "DenseNet201", "EfficientNetB0", "InceptionV3", "InceptionResNetV2", "MobileNet", "ResNet50", "VGG19", "Xception",
+    "cnn",
+)  # fmt: skip
 SIZE, BATCH, CLASSES = 224, 32, 35
 CORES = 2  # of the two runs; more would not make them faster
 RUNS = {"small": {"patients": 60, "cases": 3, "epochs": 2}, "large": {"patients": 400, "cases": 12, "epochs": 12}}
@@ -38,11 +41,12 @@ FOLDERS = {  # where a rule's benchmark file lies, if not in a folder of its nam
 def configuration(patients: int, cases: int, epochs: int) -> dict[str, Any]:
     """A study with every rule of the workflow in it, on a synthetic archive."""
     members = {"first": {"seed": 1}, "second": {"seed": 2}, "third": {"seed": 3}}
-    counts = {"dataset": "synthetic", "min_images": 12, "min_patients": 6, "without_class": "keep_labelled"}
+    counts = {"dataset": "synthetic", "min_images": 12, "min_patients": 6}
     made = {"archive": "padchest", "root": "data/synthetic", "phantom": {"patients": patients, "height": 256, "seed": 3}}
     training = {"backbone": "cnn", "weights": "none", "freeze": 0.0, "epochs": 2}
     step = {"split": "all", "image_set": "32-lungs", "training": training, "members": {"first": {}}, "cases": cases}
-    studies = {**step, "title": "two views", "label_set": "studies", "split": "studies", "image_set": "32"}
+    paper = {"paper": "liz2022", "variant": "specific", "models": {"first": "CTP"}}
+    studies = {**step, "title": "two views", "label_set": "studies", "split": "studies", "image_set": "32", "beside": paper}
     return {
         "datasets": {
             "synthetic": {**made, "shards": 2},
@@ -52,7 +56,7 @@ def configuration(patients: int, cases: int, epochs: int) -> dict[str, Any]:
             },
         },
         "label_sets": {
-            **{name: {**counts, "grouping": name} for name in ("specific", "general")},
+            **{name: {**counts, "grouping": name, "without_class": "keep_labelled"} for name in ("specific", "general")},
             "inside": {**counts, "inside": "general"},
             "other": {"dataset": "other", "min_images": 6},
             "studies": {"dataset": "synthetic", "second": "lateral", "min_images": 8, "min_patients": 4},
@@ -73,6 +77,7 @@ def configuration(patients: int, cases: int, epochs: int) -> dict[str, Any]:
                 "title": "what a job costs", "label_set": "specific", "split": "all", "image_set": "32-lungs",
                 "training": {**training, "test_every_epoch": [0.5]},
                 "members": members, "cases": cases, "cooccurrence": ["normal", "cardiomegaly"],
+                "paper": "liz2022",
                 "ensembles": {name: {"rule": name, "members": list(members)} for name in ("ptc_mode", "ptc_lw", "ctp")},
             },
             **{name: {**step, "title": name, "label_set": name} for name in ("general", "inside")},
@@ -80,6 +85,7 @@ def configuration(patients: int, cases: int, epochs: int) -> dict[str, Any]:
             "alone": studies,
             "both": {**studies, "second_image_set": "32-lateral"},
         },
+        "ablations": {"views": {"title": "views", "experiments": ["alone", "both"]}},
         "comparisons": {"views": {"title": "views", "experiments": {"alone": ["first"], "both": ["first"]}}},
         "cascades": {
             "steps": {"title": "a cascade", "general": "general", "inside": "inside", "flat": "rates", "models": ["first"]}

@@ -36,6 +36,21 @@ def shrink(config: dict[str, Any]) -> dict[str, Any]:
     return small
 
 
+def on_sample(config: dict[str, Any], experiments: list[str]) -> dict[str, Any]:
+    """Return the same for experiments on NIH's archive with the real sample of it in data/nih_sample.
+
+    The sample has no official lists, so patients are divided by shares, and classes of few patients are left out.
+    """
+    small = shrink(config)
+    small["datasets"]["nih"] |= {"root": "data/nih_sample", "phantom": None}
+    for name in experiments:
+        experiment = small["experiments"][name]
+        experiment["data"] = "sample"
+        small["label_sets"][experiment["label_set"]] |= {"min_images": 1, "min_patients": 20}
+        small["splits"][experiment["split"]] |= {"official": False, "train": 0.6, "val": 0.15, "test": 0.25}
+    return small | {"run": experiments}
+
+
 def _shrink_experiment(experiment: dict[str, Any]) -> None:
     training = experiment.setdefault("training", {})
     experiment |= {"data": "phantom", "cases": 3}

@@ -2,23 +2,44 @@
 
 import pandas as pd
 import pytest
+import yaml
 
 from thorax import store
 
-from .conftest import CASES, SHARED_DATA, snakemake
+from .conftest import CASES, REPOSITORY, SHARED_DATA, snakemake
+from .shrink import on_sample
 
 pytestmark = [pytest.mark.slow, pytest.mark.real]
 CONFIG = CASES / "nih_sample" / "config.yaml"
 
 
-@pytest.fixture(scope="module")
-def sample_run(tmp_path_factory):
+OTHERS = ["kejriwal-nih", "beltran2022"]
+
+
+def folder_with_sample(tmp_path_factory, name):
     if not (SHARED_DATA / "nih_sample").is_dir():
         pytest.skip("the real radiographs are not beside the checkout")
-    folder = tmp_path_factory.mktemp("nih_sample")
+    folder = tmp_path_factory.mktemp(name)
     (folder / "data").mkdir()
-    for name in ("nih_sample", "lung_masks"):
-        (folder / "data" / name).symlink_to(SHARED_DATA / name)
+    for data in ("nih_sample", "lung_masks"):
+        (folder / "data" / data).symlink_to(SHARED_DATA / data)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def others_run(tmp_path_factory):
+    """The other papers on NIH's archive as they are shipped, but with the tiny network and few epochs."""
+    folder = folder_with_sample(tmp_path_factory, "others")
+    shipped = yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8"))
+    (folder / "others.yaml").write_text(yaml.safe_dump(on_sample(shipped, OTHERS), sort_keys=False))
+    done = snakemake(folder, "--cores", "2", "--set-threads", "train=1", "predict=1", config=folder / "others.yaml")
+    assert done.returncode == 0, done.stdout[-6000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sample_run(tmp_path_factory):
+    folder = folder_with_sample(tmp_path_factory, "nih_sample")
     done = snakemake(folder, "--cores", "2", "--set-threads", "train=1", "predict=1", config=CONFIG)
     assert done.returncode == 0, done.stdout[-6000:]
     print((folder / "results/tables/nih-sample/global.md").read_text())
@@ -54,3 +75,26 @@ def test_the_report_is_made(sample_run):
     page = (sample_run / "results/report.html").read_text(encoding="utf-8")
     assert "per_class" in page
     assert "nih-sample" in page
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_other_papers_run_on_real_radiographs(others_run, name):
+    metrics = store.read_table(others_run / f"results/metrics/{name}.parquet")
+    rows = metrics[(metrics["class"] == "Global") & (metrics["metric"] == "auc") & (metrics["split"] == "test")]
+    print(rows.set_index("model")["value"].round(3).to_dict())
+    assert rows["value"].notna().all()
+    for table in ("per_class", "global", "beside_per_class", "beside_global", "rules", "thresholds"):
+        assert "sample" in (others_run / f"results/tables/{name}/{table}.md").read_text(encoding="utf-8"), table
+    for figure in ("roc", "training", "shares"):
+        assert (others_run / f"results/figures/{name}/{figure}.png").stat().st_size > 10_000
+
+
+def test_images_with_four_channels_are_left_out_where_the_paper_does(others_run):
+    ingested = store.read_table(others_run / "results/ingested/nih.parquet")
+    four = set(ingested.loc[ingested["channels"] == 4, "image_id"])
+    assert len(four) == 4
+    kept = {
+        name: set(store.read_table(others_run / f"results/labels/{name}.parquet")["image_id"])
+        for name in ("nih-14", "nih-14-grey")
+    }
+    assert kept["nih-14"] - kept["nih-14-grey"] == four & kept["nih-14"] != set()

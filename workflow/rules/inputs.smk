@@ -104,7 +104,9 @@ def ablations():
 
 def ablation_columns(ablation):
     """The published numbers of each experiment of an ablation, as text for --settings."""
-    return json.dumps({name: study.experiments[name].beside.model_dump(mode="json") for name in study.ablations[ablation].experiments})
+    return json.dumps(
+        {name: study.experiments[name].beside.model_dump(mode="json") for name in study.ablations[ablation].experiments}
+    )
 
 
 def first_of(ablation):

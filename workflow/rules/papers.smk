@@ -156,7 +156,8 @@ def belongs(names, experiments):
     known = {
         "experiment": set(experiments),
         "split": splits,
-        "label_set": {block.label_set for block in blocks} | {name for split in splits for name in study.splits[split].label_sets},
+        "label_set": {block.label_set for block in blocks}
+        | {name for split in splits for name in study.splits[split].label_sets},
         "image_set": {block.image_set for block in blocks},
         "ablation": {name for name, ablation in study.ablations.items() if set(ablation.experiments) <= set(experiments)},
     }
