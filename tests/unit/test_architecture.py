@@ -77,6 +77,8 @@ def test_imports_have_no_cycle():
         "catalog",
         "ingest",
         "baseline",
+        "overview",
+        "papers",
     ],
 )
 def test_light_verbs_start_without_tensorflow(verb):
