@@ -40,7 +40,7 @@ FOLDERS = {  # where a rule's benchmark file lies, if not in a folder of its nam
 
 def configuration(patients: int, cases: int, epochs: int) -> dict[str, Any]:
     """A study with every rule of the workflow in it, on a synthetic archive."""
-    members = {"first": {"seed": 1}, "second": {"seed": 2}, "third": {"seed": 3}}
+    members = {"first": {"seed": 1}, "second": {"seed": 2}, "third": {"seed": 3, "head": "attention"}}
     counts = {"dataset": "synthetic", "min_images": 12, "min_patients": 6}
     made = {"archive": "padchest", "root": "data/synthetic", "phantom": {"patients": patients, "height": 256, "seed": 3}}
     training = {"backbone": "cnn", "weights": "none", "freeze": 0.0, "epochs": 2}

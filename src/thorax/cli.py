@@ -408,6 +408,14 @@ def _figure_classes(a: Arguments) -> None:
     figures.save(overlays.classes_figure(cases, a.title), a.out, a.title)
 
 
+def _figure_attention(a: Arguments) -> None:
+    from thorax import attention
+
+    attention.make_attention_figure(
+        _named(a.models), a.cases, a.ingested, a.images, a.arrays, a.lungs, a.title, a.out, a.threads
+    )
+
+
 def _dvc(a: Arguments) -> None:
     from thorax.dag import stages
 
@@ -728,12 +736,19 @@ def _parser() -> argparse.ArgumentParser:
     verb(
         "figure-roc", _figure_roc, "ROC curves of one model by class", labels, split, *scores, ("--model", {"required": True, "help": "its name"}), title, data, stem,
     )  # fmt: skip
+    explained = (
+        _path("--cases", "table of cases"), ingested, _paths("--arrays", "packed images"),
+        _paths("--lungs", "tables of crop boxes; none where the networks saw the whole image", required=False), title, stem,
+    )  # fmt: skip
     verb(
         "figure-classes", _figure_classes, "radiographs with the heatmaps of several classes, each in its own colour",
-        _path("--cases", "table of cases"), _pairs("--heatmaps", "members' maps"), _pairs("--predictions", "members' logits"),
+        _pairs("--heatmaps", "members' maps"), _pairs("--predictions", "members' logits"),
         _path("--ensemble", "table of mean probabilities (default: the members' mean)", required=False), labels,
-        _path("--boxes", "table of experts' boxes"), ingested, _paths("--arrays", "packed images"),
-        _paths("--lungs", "tables of crop boxes; none where the networks saw the whole image", required=False), title, stem,
+        _path("--boxes", "table of experts' boxes"), *explained,
+    )  # fmt: skip
+    verb(
+        "figure-attention", _figure_attention, "where networks with the attention head look",
+        _pairs("--models", "networks"), images, *explained, threads,
     )  # fmt: skip
     verb(
         "dvc", _dvc, "write dvc.yaml: a stage for every job of the Snakefile's DAG",

@@ -171,9 +171,9 @@ class LabelSet(Block):
 
     @model_validator(mode="after")
     def _inside_takes_images_as_they_are(self) -> "LabelSet":
-        if self.inside is not None and (self.grouping != "specific" or self.without_class != "drop"):
+        if self.inside is not None and (self.grouping != "specific" or self.without_class != "drop" or self.second):
             raise ValueError(
-                "inside is for grouping: specific and takes the images of that set: remove grouping and without_class"
+                "inside is for grouping: specific and takes the images of that set: remove grouping, without_class and second"
             )
         return self
 

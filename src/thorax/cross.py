@@ -296,11 +296,11 @@ def class_table(evaluated: Evaluated) -> tuple[typeset.Table, pd.DataFrame]:
         rows.append((f"{name} *" if name in evaluated.averaged else name, tuple(cells)))
     means = [[typeset.Cell(""), *(evaluated.cell(trained, tested, GLOBAL) for trained in problems)] for tested in problems]
     rows.append(("Mean of *", tuple(cell for cells in means for cell in cells)))
-    columns = ("positives", *(problem.title for problem in problems.values()))
+    columns = ("positives", *(f"trained on {problem.title}" for problem in problems.values()))
     table = typeset.Table(
         title=f"{evaluated.settings.title}: AUC of each class",
         caption="AUC of every class that two of the label sets share, in one group of columns for each archive that was tested on, "
-        "by the archive that the model was trained on. Means are over the classes with a star, which all share.",
+        "with a column for each that a model was trained on. Means are over the classes with a star, which all share.",
         data=evaluated.sentence(),
         groups=tuple(typeset.Group(f"tested on {problem.title}", columns, name) for name, problem in problems.items()),
         name_heading="Class",
@@ -368,7 +368,8 @@ def make_cross(
     Args:
         settings: title, experiments with the model of each, seed of the intervals.
         data: "phantom", "sample" or "archive".
-        archives, labels, splits: by experiment: a key of `datasets.ARCHIVES`, and its tables.
+        archives: by experiment a key of `datasets.ARCHIVES`, in the order of rows and columns.
+        labels, splits: by experiment its tables.
         predictions: by TRAINED@TESTED, two experiments: logits of the first's model for the second's test images.
         ensembles: the same where the model is an ensemble: probabilities.
         out_dir: the folder.
@@ -380,7 +381,9 @@ def make_cross(
     for option, given in (("archives", archives), ("labels", labels), ("splits", splits)):
         if lacking := [name for name in settings.experiments if name not in given]:
             raise ThoraxError(f"Experiment {lacking[0]!r} is not under --{option}: name one for each experiment.")
-    problems = {name: read_problem(archives[name], labels[name], splits[name]) for name in settings.experiments}
+    if strangers := [name for name in archives if name not in settings.experiments]:
+        raise ThoraxError(f"{strangers[0]!r} is under --archives, but is no experiment of the settings: leave it out.")
+    problems = {name: read_problem(archive, labels[name], splits[name]) for name, archive in archives.items()}
     scores = {}
     for trained in problems:
         for tested in problems:

@@ -130,9 +130,13 @@ def build(
         second: where the studies' second views are sought, for a label set of studies.
 
     Raises:
-        ThoraxError: a grouping that the archive has no tree for, an excluded class that the data do not have, no image that
-            counts, or too few classes left.
+        ThoraxError: `second` is given where the settings name none, or lacking where they do; a grouping that the archive has no
+            tree for, an excluded class that the data do not have, no image that counts, or too few classes left.
     """
+    if (settings.second is None) != (second is None):
+        raise ThoraxError(
+            f"label_sets.{name}.second is {settings.second or 'null'}: give --second-views exactly where it names a data set."
+        )
     tree = TermTree.load(TERM_TABLES[archive]) if archive in TERM_TABLES else None
     if settings.grouping == "general" and tree is None:
         raise ThoraxError(

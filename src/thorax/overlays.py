@@ -96,15 +96,14 @@ def load_cases(
         probabilities = each.mean(axis=0)
     else:
         probabilities = _rows(store.read_table(ensemble), ids, ensemble)[classes].to_numpy()
-    crops = _crop_boxes(lungs, ids)
-    sizes = _rows(store.read_table(ingested), ids, ingested)
-    packed, truth_boxes = store.PackedImages(arrays), store.read_table(boxes)
+    originals = load_originals(ids, ingested, arrays, lungs)
+    truth_boxes = store.read_table(boxes)
     return [
         Case(
             image_id=case.image_id,
             chosen_for=case.chosen_for,
-            original=images.restore_aspect(packed[size.shard, size.row], size.rows, size.columns),
-            box=crops[index],
+            original=original,
+            box=box,
             classes=classes,
             maps=[member[index] for member in maps],
             votes=each[:, index] > THRESHOLD,
@@ -112,8 +111,17 @@ def load_cases(
             truth=truth[classes].to_numpy()[index],
             truth_boxes=truth_boxes[truth_boxes["image_id"] == case.image_id],
         )
-        for index, (case, size) in enumerate(zip(chosen.itertuples(), sizes.itertuples(), strict=True))
+        for index, (case, (original, box)) in enumerate(zip(chosen.itertuples(), originals, strict=True))
     ]
+
+
+def load_originals(
+    ids: pd.Series, ingested: Path, arrays: Sequence[Path], lungs: Sequence[Path] | None
+) -> list[tuple[np.ndarray, images.Box]]:
+    """Radiographs, (h, w) uint8 in their true aspect, and the part of each that the networks saw; see `load_cases`."""
+    sizes, packed = _rows(store.read_table(ingested), ids, ingested), store.PackedImages(arrays)
+    originals = [images.restore_aspect(packed[size.shard, size.row], size.rows, size.columns) for size in sizes.itertuples()]
+    return list(zip(originals, _crop_boxes(lungs, ids), strict=True))
 
 
 def _rows(table: pd.DataFrame, ids: pd.Series, path: Path) -> pd.DataFrame:
@@ -279,12 +287,17 @@ def _agreement(case: Case, index: int) -> str:
 
 
 def _draw_original(axes: "Axes", case: Case) -> None:
-    axes.imshow(case.original, cmap="gray", vmin=0, vmax=255)
-    axes.set_title("original", fontsize=8)
-    left, top, right, bottom = images.box_pixels(case.box, *case.original.shape)
-    if (right - left, bottom - top) != case.original.shape[::-1]:
-        axes.add_patch(figures.rectangle(left, top, right, bottom, figures.ORANGE, linestyle="--"))
+    draw_seen(axes, case.original, case.box)
     _draw_truth_boxes(axes, case, None)
+
+
+def draw_seen(axes: "Axes", original: np.ndarray, box: images.Box) -> None:
+    """Draw a radiograph and the box that the networks saw, where that is not the whole of it."""
+    axes.imshow(original, cmap="gray", vmin=0, vmax=255)
+    axes.set_title("original", fontsize=8)
+    left, top, right, bottom = images.box_pixels(box, *original.shape)
+    if (right - left, bottom - top) != original.shape[::-1]:
+        axes.add_patch(figures.rectangle(left, top, right, bottom, figures.ORANGE, linestyle="--"))
 
 
 def _draw_truth_boxes(axes: "Axes", case: Case, label: str | None, colour: str = figures.YELLOW, **line: Any) -> None:

@@ -128,7 +128,7 @@ def _summary(curves: Sequence[Curve]) -> str:
 
 def _draw_together(axes: "Axes", curves: Sequence[Curve]) -> None:
     for curve, (colour, dashes) in zip(curves, LINES, strict=False):
-        label = f"{curve.name}\nAUC {curve.area:.3f}, {_positives(curve)}"
+        label = f"{curve.name}\n{_area(curve)}"
         axes.plot(*curve.points.T, color=colour, linestyle=dashes, linewidth=1.4, label=label)
     _draw_frame(axes)
     axes.set(xlabel=ALARMS, ylabel=FOUND)
@@ -144,7 +144,7 @@ def _draw_each(grid: np.ndarray, curves: Sequence[Curve]) -> None:
         axes.plot(*curve.points.T, color=BLUE, linewidth=1.2)
         _draw_frame(axes)
         name = "\n".join(textwrap.wrap(curve.name, NAME_LINE, max_lines=2, placeholder="..."))
-        axes.set_title(f"{name}\n{curve.area:.3f}, {_positives(curve)}", fontsize=7.5)
+        axes.set_title(f"{name}\n{_area(curve)}", fontsize=7.5)
         lowest = number + grid.shape[1] >= len(curves)
         axes.tick_params(labelsize=7, labelbottom=lowest, labelleft=number % grid.shape[1] == 0)
 
@@ -154,5 +154,5 @@ def _draw_frame(axes: "Axes") -> None:
     axes.set(aspect="equal", anchor="W", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
 
 
-def _positives(curve: Curve) -> str:
-    return f"{curve.positives:,} positive{'' if curve.positives == 1 else 's'}"
+def _area(curve: Curve) -> str:
+    return f"AUC {curve.area:.3f}, {curve.positives:,} positive{'' if curve.positives == 1 else 's'}"

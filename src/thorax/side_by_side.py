@@ -82,7 +82,7 @@ class SideBySide:
         """The headings of a column's numbers, each with its difference where there is one."""
         if column.heading not in self.references:
             return tuple(names)
-        return tuple(heading for name in names for heading in (name, "difference"))
+        return tuple(heading for name in names for heading in (name, f"{name} difference".removeprefix("value ")))
 
     def row(self, name: str, metrics: Sequence[str]) -> tuple[tuple[typeset.Cell, ...], dict[str, float]]:
         """One class's cells, and the same numbers unrounded."""

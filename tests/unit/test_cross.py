@@ -206,7 +206,7 @@ def write(folder: Path, problems: dict[str, Problem]) -> list[str]:
         path = folder / f"{trained}@{tested}.parquet"
         store.write_table(frame, path, catalog.scores_schema(list(scores.columns)))
         options["--ensembles" if trained == "p" else "--predictions"].append(f"{trained}@{tested}={path}")
-    settings = '{"title": "Three", "experiments": {"p": "CTP", "n": "m", "c": "m"}}'
+    settings = '{"experiments": {"c": "m", "n": "m", "p": "CTP"}, "title": "Three"}'  # by name, as rules write it
     flat = [part for option, values in options.items() for part in (option, *values)]
     return [
         "cross-table",
@@ -291,6 +291,8 @@ def test_tables_that_do_not_fit_are_named(tmp_path, capsys):
     assert "p@n is neither under --predictions nor under --ensembles" in refused(*without)
     unlabelled = [part for part in arguments if not part.startswith(f"n={tmp_path / 'n'}.labels")]
     assert "Experiment 'n' is not under --labels" in refused(*unlabelled)
+    place = arguments.index("n=nih")
+    assert "'x' is under --archives, but is no experiment" in refused(*arguments[:place], "x=nih", *arguments[place:])
     swapped = [part.replace("n=nih", "n=elsewhere") for part in arguments]
     assert "has no column for archive 'elsewhere'" in refused(*swapped)
     table = store.read_table(tmp_path / "n@c.parquet")

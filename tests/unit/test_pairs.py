@@ -60,6 +60,13 @@ def test_no_study_of_two_views_is_one_sentence(table):
         build(settings(), "own", table, name="x", second=Partners(["COSTAL"]))
 
 
+def test_a_label_set_of_studies_is_never_made_of_single_images(table):
+    with pytest.raises(ThoraxError, match=r"^label_sets\.x\.second is d-lateral: give --second-views exactly where it names"):
+        build(settings(), "own", table, name="x")
+    with pytest.raises(ThoraxError, match=r"^label_sets\.x\.second is null"):
+        build(config.LabelSet(dataset="d"), "own", table, name="x", second=Partners(["L"]))
+
+
 @pytest.fixture
 def files(table, tmp_path):
     store.write_table(table, tmp_path / "catalog.parquet", catalog.CATALOG)

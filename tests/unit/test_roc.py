@@ -5,14 +5,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import auc, roc_curve
 
+from bench import rates
 from thorax import catalog, metrics, roc, store, tables
 from thorax.cli import main
+from thorax.dag import jobs
 
+ROOT = Path(__file__).parents[2]
 SCORES = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9, 1.0])  # few, so that there are ties
 
 
@@ -112,7 +116,7 @@ def test_more_than_eight_classes_have_a_panel_each_the_largest_area_first():
     assert len(looks) == 9  # with chance
     panels = [axes for axes in roc.draw_curves(many, [], "title").axes if axes.axison]
     assert [axes.get_title("left") for axes in panels] == [
-        f"class {number}\n0.{number}00, 1 positive" for number in range(8, -1, -1)
+        f"class {number}\nAUC 0.{number}00, 1 positive" for number in range(8, -1, -1)
     ]
     np.testing.assert_array_equal(panels[0].lines[0].get_xydata(), many[8].points)
 
@@ -120,6 +124,31 @@ def test_more_than_eight_classes_have_a_panel_each_the_largest_area_first():
 def test_no_class_has_a_curve():
     figure = roc.draw_curves([], ["a", "b"], "title")
     assert figure.get_suptitle() == "title: no class has an AUC\nNo curve, as the test images lack positives or negatives: a, b"
+
+
+def test_the_workflow_draws_the_papers_model_and_optional_figures_where_wanted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = rates.configuration(**rates.RUNS["small"])
+    weighted = study["experiments"].pop("rates")
+    mean = {**weighted, "members": {**weighted["members"], "third": {"seed": 3}}, "cooccurrence": []}
+    weighted = {
+        **weighted,
+        "ensembles": {**weighted["ensembles"], "WA": {"rule": "weighted_average", "members": ["first", "third"]}},
+    }
+    study["experiments"] = {"weighted": weighted, "mean": mean, "single": {**mean, "ensembles": {}}}
+    study["run"] = list(study["experiments"])
+    Path("config.yaml").write_text(yaml.safe_dump(study))
+    found = jobs.load(["--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml", "--cores", "2"]).jobs
+    drawn = {job.wildcards["experiment"]: job.params for job in found if job.rule == "figure_roc"}
+    assert {name: (params["model"], params["logits"]) for name, params in drawn.items()} == {
+        "weighted": ("WA", ""),
+        "mean": ("ctp", ""),
+        "single": ("first", "--logits"),
+    }
+    for rule in ("figure_attention", "figure_cooccurrence_of_paper"):
+        assert [job.wildcards["experiment"] for job in found if job.rule == rule] == ["weighted"]
+    (attention,) = (job for job in found if job.rule == "figure_attention")
+    assert attention.params["models"] == ["third=results/models/weighted/third.keras"]
 
 
 def verb(study, out: Path, *more: str) -> int:

@@ -51,7 +51,7 @@ def compared():
 def test_numbers_differences_and_bold_by_hand(compared):
     table, values = per_class_table(compared)
     assert [group.heading for group in table.groups] == ["# Samples", "alone: net", "alone: CTP", "two: CTP", "two: PTC"]
-    with_difference = ("AUC", "difference", "F1-score", "difference")
+    with_difference = ("AUC", "AUC difference", "F1-score", "F1-score difference")
     assert [group.columns for group in table.groups[1:]] == [("AUC", "F1-score")] * 2 + [with_difference] * 2
     rows = {name: [("*" if cell.bold else "") + cell.text for cell in cells] for name, cells in table.rows}
     # two's CTP is compared with alone's CTP, two's PTC with alone's first model; 0.6004 is printed as 0.600, so it ties 0.6

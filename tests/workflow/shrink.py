@@ -54,6 +54,8 @@ def on_sample(config: dict[str, Any], experiments: list[str]) -> dict[str, Any]:
 def _shrink_experiment(experiment: dict[str, Any]) -> None:
     training = experiment.setdefault("training", {})
     experiment |= {"data": "phantom", "cases": 3}
+    if "cooccurrence" in experiment:
+        experiment["cooccurrence"] = ["Effusion", "Infiltration"]  # what phantoms and the sample have enough of
     training |= {key: value for key, value in TRAINING.items() if key != "epochs"}
     training["epochs"] = TRAINING["epochs"] if not training.get("frozen_epochs") else 3
     if "frozen_epochs" in training:

@@ -113,7 +113,7 @@ rule audit_overview:
         code=code("audit-overview"),
         catalogs=[f"{name}=results/audit/catalog/{name}.parquet" for name in audited_datasets()],
         qualities=[f"{name}=results/audit/splits/{name}.quality.csv" for name in audited_splits()],
-        absent=absent_datasets(),
+        absent=[name for name in absent_datasets() if name in map(split_dataset, study.splits)],
         folder=lambda wildcards, output: Path(output.datasets).parent,
     message:
         "Comparing archives, label sets and splits with the published numbers"

@@ -260,7 +260,7 @@ def report_parts():
         *shares_figures(),
         *expand("results/figures/{experiment}/{figure}.html", experiment=study.run, figure=figures),
         *epochs_figures(),
-        *papers_cooccurrence(),
+        *figures_where_wanted(),
         *cascade_results(),
         *side_by_side_pages(),
         *cross_pages(),
@@ -284,9 +284,18 @@ def data_pages():
     ]
 
 
-def papers_cooccurrence():
-    """The figures of the classes that experiments name."""
-    return [f"results/figures/{name}/cooccurrence.html" for name in study.run if study.experiments[name].cooccurrence]
+def figures_where_wanted():
+    """The figures that only some experiments have."""
+    return [
+        *(f"results/figures/{name}/cooccurrence.html" for name in study.run if study.experiments[name].cooccurrence),
+        *(f"results/figures/{name}/attention.html" for name in study.run if attending(name)),
+    ]
+
+
+def attending(experiment):
+    """The members with the attention head."""
+    members = study.experiments[experiment].members
+    return [name for name in members if study.experiments[experiment].member(name).head == "attention"]
 
 
 def is_grouped(label_set):

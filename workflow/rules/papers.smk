@@ -25,6 +25,7 @@ KINDS = {
     "training": ("Losses by epoch", "results/figures/{experiment}/training.html", "training"),
     "roc": ("ROC curves", "results/figures/{experiment}/roc.html", "roc"),
     "heatmaps": ("Heatmaps", "results/figures/{experiment}/heatmaps.html", "heatmaps"),
+    "attention": ("Attention of the networks", "results/figures/{experiment}/attention.html", "attention"),
     "several_classes": ("Several classes of one radiograph", "results/figures/{experiment}/classes.html", "several_classes"),
     "thresholds": ("Thresholds tuned per class", "results/tables/{experiment}/thresholds.html", None),
     "rules": ("Rules of decision", "results/tables/{experiment}/rules.html", None),
@@ -74,6 +75,7 @@ ORDERS = {
         "training",
         "beside_per_class beside_global",
         "roc",
+        "attention",
         "rules global per_class",
     ],
     "beltran2022": [

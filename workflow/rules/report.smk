@@ -612,6 +612,50 @@ rule figure_shares:
         " --out {params.stem} > {log} 2>&1"
 
 
+rule figure_attention:
+    input:
+        models=lambda wildcards: expand(
+            "results/models/{experiment}/{member}.keras",
+            member=attending(wildcards.experiment),
+            **wildcards,
+        ),
+        images=lambda wildcards: training_data(wildcards)["images"],
+        ingested=lambda wildcards: training_data(wildcards)["ingested"],
+        arrays=lambda wildcards: heatmap_inputs(wildcards)["arrays"],
+        lungs=lambda wildcards: heatmap_inputs(wildcards).get("lungs", []),
+        cases=rules.cases.output.cases,
+    output:
+        page=report(
+            "results/figures/{experiment}/attention.html",
+            caption="../report/attention.rst",
+            category="2. Results",
+            subcategory="{experiment}",
+            labels={"content": "attention of the networks"},
+        ),
+        png="results/figures/{experiment}/attention.png",
+        svg="results/figures/{experiment}/attention.svg",
+    log:
+        "logs/figure_attention/{experiment}.log",
+    benchmark:
+        "benchmarks/figure_attention/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=memory(1800),
+    params:
+        code=code("figure-attention"),
+        models=lambda wildcards, input: [f"{name}={path}" for name, path in zip(attending(wildcards.experiment), input.models)],
+        lungs=lambda wildcards, input: (f"--lungs {' '.join(input.lungs)}" if input.lungs else ""),
+        title=lambda wildcards: study.experiments[wildcards.experiment].title,
+        stem=lambda wildcards, output: Path(output.png).with_suffix(""),
+    message:
+        "Drawing the attention of networks of {wildcards.experiment}"
+    shell:
+        "thorax figure-attention --models {params.models} --images {input.images} --cases {input.cases}"
+        " --ingested {input.ingested} --arrays {input.arrays} {params.lungs} --title {params.title:q}"
+        " --out {params.stem} --threads {threads} > {log} 2>&1"
+
+
 rule heatmaps:
     input:
         unpack(heatmap_inputs),

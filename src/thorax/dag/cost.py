@@ -38,8 +38,8 @@ PHASES = {
     "report": (
         "tables", "threshold_tables", "beside", "ablation", "side_by_side", "cascade_tables", "cross_table", "summary", "screening",
         "classes_page", "quality_page", "figure_labels", "figure_cooccurrence", "figure_cooccurrence_of_paper", "figure_terms",
-        "figure_lungs", "figure_training", "figure_roc", "figure_classes", "figure_cross", "figure_epochs", "figure_shares", "heatmaps",
-        "overview", "paper_page",
+        "figure_lungs", "figure_training", "figure_roc", "figure_classes", "figure_attention", "figure_cross", "figure_epochs", "figure_shares",
+        "heatmaps", "overview", "paper_page",
     ),
 }  # fmt: skip
 
@@ -276,6 +276,8 @@ def _notes(jobs: Iterable[Priced], sizes: Sizes) -> list[str]:
         notes.append("images that over-sampling repeats")
     if any(settings.draw_down for settings in sizes.splits.values()):
         notes.append("that splits draw images without a class down, before they are made")
+    if any(settings.inside for settings in sizes.label_sets.values()):
+        notes.append("what trainings inside general classes save: they skip images without a known label")
     return notes
 
 

@@ -437,6 +437,7 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "figure_cross": (_nothing, _nothing),
     "figure_epochs": (_nothing, _nothing),
     "figure_shares": (_cells, _nothing),
+    "figure_attention": (_maps, _maps),
     "heatmaps": (_maps, _maps),
     "overview": (_cells, _nothing),
     "paper_page": (_nothing, _nothing),

@@ -1,0 +1,123 @@
+"""Where networks with the attention head look: each position's weight over the radiograph (Kejriwal et al., section III B)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from thorax import figures, images, overlays, runtime, store
+from thorax.errors import ThoraxError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOUR = figures.PURPLE
+GAP = 0.1  # inches between panels
+HEADING = 0.35  # inches above the first case
+BATCH = 8  # images at once
+
+
+def attention_weights(path: Path, pixels: np.ndarray) -> np.ndarray:
+    """Return the weight of each position in the sum that the head makes of the features: (n, h, w) float32, 1 in all.
+
+    Args:
+        path: a network with the attention head.
+        pixels: (n, size, size) as the network takes them.
+
+    Raises:
+        ThoraxError: the network is missing, damaged, has another head, or is one for other images.
+    """
+    import keras
+
+    model = runtime.load_network(path)
+    if all(layer.name != "attention" for layer in model.layers):
+        raise ThoraxError(f"{path} has no attention head: train it with head: attention, or leave it out.")
+    if model.input_shape != (None, *pixels.shape[1:], 1):
+        raise ThoraxError(
+            f"{path} takes images of shape {model.input_shape[1:]}, but is given {pixels.shape[1]} x {pixels.shape[2]} pixels: "
+            "name a network that was trained on these images, or train it again."
+        )
+    inner = keras.Model(model.input, model.get_layer("attention").output)
+    batches = (pixels[start : start + BATCH, ..., None] for start in range(0, len(pixels), BATCH))
+    found = [keras.ops.convert_to_numpy(inner(batch, training=False)) for batch in batches]
+    return np.concatenate(found)[..., 0].astype(np.float32)
+
+
+def make_attention_figure(
+    models: dict[str, Path],
+    cases: Path,
+    ingested: Path,
+    network_inputs: Sequence[Path],
+    arrays: Sequence[Path],
+    lungs: Sequence[Path] | None,
+    title: str,
+    out: Path,
+    threads: int,
+) -> None:
+    """Draw every network's attention for the chosen cases.
+
+    Args:
+        models: by member, networks with the attention head.
+        cases: table of image_id.
+        ingested: table of the data set.
+        network_inputs, arrays: training images and ingested images, all shards in order.
+        lungs: tables of crop boxes, one per shard; None where the networks saw the whole image.
+        title: heading.
+        out: figure to write, without suffix.
+        threads: of the CPU.
+
+    Raises:
+        ThoraxError: as in `attention_weights`; a case was not ingested, or the arrays are not those of the table.
+    """
+    runtime.prepare(0, threads)
+    ids = store.read_table(cases, ["image_id"])["image_id"]
+    originals = overlays.load_originals(ids, ingested, arrays, lungs)
+    places = store.read_table(ingested)
+    chosen = places.set_index("image_id").loc[ids]
+    pixels = store.open_packed(places, network_inputs).take(chosen["shard"].to_numpy(), chosen["row"].to_numpy())
+    weights = {name: attention_weights(path, pixels) for name, path in models.items()}
+    figures.save(draw_attention(list(ids), originals, weights, title), out, title)
+
+
+def draw_attention(
+    ids: Sequence[str],
+    originals: Sequence[tuple[np.ndarray, images.Box]],
+    weights: dict[str, np.ndarray],
+    title: str,
+) -> "Figure":
+    """Draw one row per case: the original with the part that the networks saw, and one panel per network.
+
+    Args:
+        ids: of the images.
+        originals: of each its radiograph (h, w) uint8 and that part.
+        weights: by network (n, h', w'), each map 1 in all; it is drawn in proportion to its largest weight.
+        title: heading.
+    """
+    from matplotlib.figure import Figure
+
+    step = overlays.PANEL + GAP
+    tall = [overlays.PANEL * original.shape[0] / original.shape[1] for original, _ in originals]
+    width, height = step * (1 + len(weights)) + GAP, HEADING + sum(tall) + len(tall) * 4 * overlays.LINE
+    top = height - HEADING
+    with figures.style():
+        figure = Figure(figsize=(max(width, 6), height))
+        width = figure.get_figwidth()
+        figure.suptitle(title, x=GAP / width, y=1 - 0.08 / height, ha="left", va="top", fontsize=9)
+        for row, (image_id, (original, box)) in enumerate(zip(ids, originals, strict=True)):
+            top -= 3 * overlays.LINE
+            heading = (top + 2.2 * overlays.LINE) / height
+            figure.text(GAP / width, heading, f"Case {row + 1}: {image_id}", fontsize=8, va="bottom")
+            for column, name in enumerate([None, *weights]):
+                place = ((GAP + column * step) / width, (top - tall[row]) / height, overlays.PANEL / width, tall[row] / height)
+                axes = figure.add_axes(place)
+                axes.set_axis_off()
+                if name is None:
+                    overlays.draw_seen(axes, original, box)
+                    continue
+                of_case = weights[name][row]
+                heat = overlays.to_original(of_case / of_case.max(), box, *original.shape)
+                axes.imshow(overlays.tint(original, heat, COLOUR))
+                axes.set_title(f"{name}\nat most {of_case.max():.3f}, even {1 / of_case.size:.3f}", fontsize=7.5)
+            top -= tall[row] + overlays.LINE
+    return figure
