@@ -96,10 +96,10 @@ def test_a_schedule_keeps_its_promises(tasks):
 
 @pytest.fixture(scope="module")
 def paper():
-    """The jobs of config.yaml, in a folder without results."""
+    """The jobs of the two large experiments of Liz et al. 2022, in a folder without results."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        return load(["--cores", "8"]).jobs
+        return load(["--cores", "8", "--config", "run=[liz2022-specific,liz2022-general]"]).jobs
 
 
 @pytest.fixture
