@@ -148,7 +148,8 @@ elif words[:2] == ["env", "create"]:
     venv.create(prefix, symlinks=True)
     [packages] = Path(prefix).glob("lib/python*/site-packages")
     (packages / "others.pth").write_text({packages!r})
-    (packages / "sitecustomize.py").write_text("import os, sys; print(sys.prefix, *sys.orig_argv, file=open({calls!r}, 'a'))")
+    # Debian's Python has a sitecustomize of its own, which would hide one in the environment
+    (packages / "calls.pth").write_text("import sys; print(sys.prefix, *sys.orig_argv, file=open({calls!r}, 'a'))")
     Path({created!r}).write_text(Path(file).read_text())
 elif words[:1] != ["clean"]:
     sys.exit(f"conda {{words}}?")
