@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 SIDE = 32
-PATIENTS = {"padchest": 70, "nih": 90, "chexpert": 60}
+PATIENTS = {"padchest": 120, "nih": 90, "chexpert": 60}
 TRAINING = {"weights": "none", "freeze": 0.0, "batch_norm_momentum": 0.9, "learning_rate": 1e-3, "batch_size": 16, "epochs": 2}
 SAME = 2  # members of equal settings
 
@@ -21,7 +21,7 @@ def shrink(config: dict[str, Any]) -> dict[str, Any]:
         dataset["shards"] = 1
         dataset["phantom"] = {"patients": PATIENTS[dataset["archive"]], "height": 192, "seed": 3}
     for label_set in small["label_sets"].values():
-        label_set |= {"min_images": min(label_set.get("min_images", 1), 12), "min_patients": 5}
+        label_set |= {"min_images": min(label_set.get("min_images", 1), 8), "min_patients": 4}
         label_set["exclude"] = [name for name in label_set.get("exclude", []) if name != "exclude"]  # no phantom has it
     for split in small["splits"].values():
         if "draw_down" in split:
