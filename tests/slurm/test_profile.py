@@ -33,7 +33,8 @@ def test_what_fetches_runs_where_the_network_is():
 
 
 def test_the_paper_is_few_jobs_of_slurm_and_its_trainings_are_in_no_group(tmp_path):
-    done = snakemake(tmp_path, "--profile", PROFILE.parent, "--cores", "8", "--dry-run", config=REPOSITORY / "config.yaml")
+    arguments = ("--profile", PROFILE.parent, "--cores", "8", "--dry-run", "--config", "run=[liz2022-specific,liz2022-general]")
+    done = snakemake(tmp_path, *arguments, config=REPOSITORY / "config.yaml")
     assert done.returncode == 0, done.stdout[-3000:]
     groups = re.findall(r"^\[.+\] Group job (\w+)", done.stdout, re.MULTILINE)
     assert {name: groups.count(name) for name in groups} == {
@@ -43,10 +44,11 @@ def test_the_paper_is_few_jobs_of_slurm_and_its_trainings_are_in_no_group(tmp_pa
         "shards": 8,
         "results": 2,
         "pages": 1,
+        "papers": 1,
     }
     alone = re.findall(r"^Job \d+: (\w+)", done.stdout, re.MULTILINE)
     assert alone.count("Training") == 11  # ten networks and the segmenter
-    assert len(groups) + len(alone) - alone.count("Downloading") - alone.count("Fetching") == 46
+    assert len(groups) + len(alone) - alone.count("Downloading") - alone.count("Fetching") == 47
 
 
 def test_without_slurm_s_commands_a_killed_run_is_not_taken_over_in_silence(tmp_path, monkeypatch):
