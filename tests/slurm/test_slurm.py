@@ -125,7 +125,7 @@ def test_stages_are_sharded_and_small_jobs_grouped(slurm, finished):
     ]
     groups = [sum(rule.startswith(f"{group}_") for rule in rules) for group in ("labels", "shards", "results", "pages")]
     assert groups == [1, 2, 1, 1]  # lungs and crops are a group for each of the two shards
-    assert len(rules) == 19, rules
+    assert len(rules) == 20, rules
 
 
 def test_nothing_is_left_to_do(slurm, finished):
