@@ -139,15 +139,17 @@ def benchmark_file(job: Any) -> Path:
     names = list(job.wildcards.values())
     folder = Path("benchmarks", FOLDERS.get(job.rule, job.rule))
     candidates = [folder.with_suffix(".tsv"), *folder.rglob("*.tsv")]
-    words = sorted(word for name in names for word in Path(name).parts)
-    for path in candidates:
-        if path.is_file():
-            inside = path.relative_to(folder).with_suffix("").parts if path != candidates[0] else ()
-            # a shard stands behind a dot
-            found = sorted(word for part in inside for word in (part.rsplit(".", 1) if "shard" in job.wildcards else [part]))
-            if found == words:
-                return path
-    sys.exit(f"bench: {job.name} has no benchmark file under {folder}.")
+    words = [word for name in names for word in Path(name).parts]
+    fitting = {}
+    for path in filter(Path.is_file, candidates):
+        inside = path.relative_to(folder).with_suffix("").parts if path != candidates[0] else ()
+        # a shard stands behind a dot
+        found = [word for part in inside for word in (part.rsplit(".", 1) if "shard" in job.wildcards else [part])]
+        if sorted(found) == sorted(words):
+            fitting[path] = found
+    if not fitting:
+        sys.exit(f"bench: {job.name} has no benchmark file under {folder}.")
+    return min(fitting, key=lambda path: fitting[path] != words)  # another order may be another job's
 
 
 def fit(small: list[dict[str, Any]], large: list[dict[str, Any]], scale: dict[str, float]) -> dict[str, Any]:
