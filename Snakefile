@@ -19,10 +19,10 @@ include: "workflow/rules/preprocess.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/ensemble.smk"
 include: "workflow/rules/cross.smk"
+include: "workflow/rules/papers.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/cascade.smk"
 include: "workflow/rules/views.smk"
-include: "workflow/rules/papers.smk"
 include: "workflow/rules/audit.smk"
 
 

@@ -49,7 +49,7 @@ rule thresholds:
     input:
         labels=lambda wildcards: training_data(wildcards)["labels"],
         split=lambda wildcards: training_data(wildcards)["split"],
-        scores=scores_of,
+        scores=lambda wildcards: scores_file(wildcards.experiment, wildcards.model),
     output:
         thresholds="results/thresholds/{experiment}/{model}.parquet",
     log:
@@ -61,7 +61,7 @@ rule thresholds:
     params:
         code=code("thresholds"),
         rules=lambda wildcards: study.experiments[wildcards.experiment].tuned,
-        logits=lambda wildcards: "" if wildcards.model in study.experiments[wildcards.experiment].ensembles else "--logits",
+        logits=lambda wildcards: logits_option(wildcards.experiment, wildcards.model),
     message:
         "Tuning the thresholds of {wildcards.model} of {wildcards.experiment} on validation images"
     shell:

@@ -65,12 +65,6 @@ def named(kind, names, experiment):
     return [f"{name}=results/{kind}/{experiment}/{name}.parquet" for name in names]
 
 
-def scores_of(wildcards):
-    """Where a model's scores are: logits of a network or the baseline, what an ensemble has made of them."""
-    ensembles = study.experiments[wildcards.experiment].ensembles
-    return f"results/{'ensembles' if wildcards.model in ensembles else 'predictions'}/{wildcards.experiment}/{wildcards.model}.parquet"
-
-
 def labels_that_ensemble_learns_from(wildcards):
     """Labels and split, for rules that learn from validation images."""
     ensemble = study.experiments[wildcards.experiment].ensembles[wildcards.ensemble]
@@ -265,14 +259,19 @@ def curves_model(experiment):
     first member.
     """
     ensembles = study.experiments[experiment].ensembles
-    of_rule = {rule: [name for name, e in ensembles.items() if e.rule == rule] for rule in ("weighted_average", "ctp")}
-    return [*of_rule["weighted_average"], *of_rule["ctp"], *study.experiments[experiment].members][0]
+    of_kind = {kind: [name for name, e in ensembles.items() if e.rule == kind] for kind in ("weighted_average", "ctp")}
+    return [*of_kind["weighted_average"], *of_kind["ctp"], *study.experiments[experiment].members][0]
 
 
 def scores_file(experiment, model):
-    """The predictions of a member, or an ensemble's table."""
+    """Where a model's scores are: logits of a network or the baseline, what an ensemble has made of them."""
     kind = "ensembles" if model in study.experiments[experiment].ensembles else "predictions"
     return f"results/{kind}/{experiment}/{model}.parquet"
+
+
+def logits_option(experiment, model):
+    """Said of scores that are logits."""
+    return "" if model in study.experiments[experiment].ensembles else "--logits"
 
 
 def heatmap_parameters(wildcards, input, output):
