@@ -134,8 +134,9 @@ class Compared:
         both = rows.dropna(subset=["ours", "published"])
         if both.empty:
             return _cells(None, self.data)
-        means = {"ours": both["ours"].mean(), "published": both["published"].mean(), "low": np.nan, "high": np.nan, "doubt": ""}
-        return _cells(means, self.data)
+        doubt = "; ".join(sorted(set(both["doubt"]))) if both["doubt"].ne("").all() else ""  # a few do not change a mean much
+        means = {"ours": both["ours"].mean(), "published": both["published"].mean(), "low": np.nan, "high": np.nan}
+        return _cells({**means, "doubt": doubt}, self.data)
 
 
 def per_class_table(compared: Compared) -> tuple[typeset.Table, pd.DataFrame]:

@@ -67,6 +67,13 @@ def test_a_difference_is_bold_where_the_papers_number_is_outside_our_interval():
     assert [cell.bold for cell in dict(table.rows)["Normal"]] == [False, False, True] * 4
 
 
+def test_a_mean_of_doubtful_numbers_is_in_doubt():
+    beside = Beside(paper="irvin2019", variant="u-ignore")
+    of_baseline = Compared(metrics_like(beside, ["DenseNet121"]), beside, ["DenseNet121"], [], "Study", "phantom")
+    table, _ = comparison.global_table(of_baseline)
+    assert texts(table)["DenseNet121"][1].endswith("?")
+
+
 def test_all_models_over_all_classes():
     table, values = comparison.global_table(compared())
     assert [group.heading for group in table.groups][:3] == ["AUC", "F1-score", "Hamming loss"]
