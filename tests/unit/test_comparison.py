@@ -68,7 +68,7 @@ def test_a_difference_is_bold_where_the_papers_number_is_outside_our_interval():
 
 
 def test_a_mean_of_doubtful_numbers_is_in_doubt():
-    beside = Beside(paper="irvin2019", variant="u-ignore")
+    beside = config.Beside(paper="irvin2019", variant="u-ignore")
     of_baseline = Compared(metrics_like(beside, ["DenseNet121"]), beside, ["DenseNet121"], [], "Study", "phantom")
     table, _ = comparison.global_table(of_baseline)
     assert texts(table)["DenseNet121"][1].endswith("?")
