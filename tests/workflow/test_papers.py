@@ -36,7 +36,7 @@ def study(papers) -> config.Config:
 
 
 def test_every_experiment_is_run():
-    assert SHIPPED["run"] == EXPERIMENTS
+    assert sorted(SHIPPED["run"]) == sorted(EXPERIMENTS)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -73,7 +73,7 @@ def test_an_experiment_s_tables_say_that_they_are_of_phantoms(papers, study, nam
     assert ({"thresholds", "rules"} <= tables) == (len(study.experiments[name].thresholds) > 1)
     for table in tables:
         words = "".join(_Words((papers / f"results/tables/{name}/{table}.html").read_text(encoding="utf-8")).words)
-        assert "synthetic" in words or "phantom" in words, table
+        assert "Phantom radiographs: these numbers show that the pipeline works" in words, table
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
