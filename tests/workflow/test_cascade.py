@@ -20,7 +20,7 @@ TABLES = [f"results/tables/tiny-cascade/fixed-0.5/{name}.html" for name in ("per
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cascade")
-    done = snakemake(folder, *TABLES, "--cores", "2", config=CONFIG)
+    done = snakemake(folder, "--cores", "2", *TABLES, config=CONFIG)
     assert done.returncode == 0, done.stdout[-6000:]
     return folder / "results"
 

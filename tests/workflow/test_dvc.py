@@ -230,7 +230,7 @@ def test_a_replaced_image_is_noticed_by_both(clone):
 
 
 def test_another_dag_is_refused_until_dvc_yaml_is_made_anew(clone):
-    edit(clone / CONFIG, "third: {seed: 3, head: attention}", "third: {seed: 3}\n      fourth: {seed: 4}")
+    edit(clone / CONFIG, "third: {seed: 3, head: attention}", "third: {seed: 3, head: attention}\n      fourth: {seed: 4}")
     said = run(clone, "dvc", "repro", fails=True)
     assert "dvc.yaml is not the Snakefile's DAG: type `thorax dvc -- " in said
     run(clone, "thorax", "dvc", "--", *SNAKEMAKE[1:])

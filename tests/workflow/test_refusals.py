@@ -32,7 +32,7 @@ def test_the_paper_is_planned_without_its_archive(tmp_path):
 
 
 def test_a_real_run_without_padchest_says_what_to_do_before_any_job(tmp_path):
-    done = snakemake(tmp_path, "--cores", "8", config=PAPER)
+    done = snakemake(tmp_path, "--cores", "8", "--config", "run=[liz2022-specific]", config=PAPER)
     assert done.returncode != 0
     sentence = [line for line in done.stdout.splitlines() if "PadChest" in line]
     assert any("make demo" in line and "data/padchest" in line for line in sentence), done.stdout
