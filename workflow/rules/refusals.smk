@@ -53,7 +53,7 @@ def refuse_orphans():
     for process in Path(os.sep, "proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or is another user's
             words = words_of(process)
-            verb = words[words.index("thorax") + 1] if "thorax" in words[:2] else ""
+            verb = next((after for word, after in zip(words[:2], words[1:3]) if word == "thorax"), "")
             if verb in steps_verbs and (process / "cwd").readlink() == Path.cwd() and not has_snakemake(process):
                 raise WorkflowError(
                     f"thorax {verb} (process {process.name}) is at work in this folder, and no "
