@@ -30,7 +30,7 @@ SIZE, BATCH, CLASSES = 224, 32, 35
 CORES = 2  # of the two runs; more would not make them faster
 RUNS = {"small": {"patients": 60, "cases": 3, "epochs": 2}, "large": {"patients": 400, "cases": 12, "epochs": 12}}
 NOISE = 0.5  # growth of a job's seconds between the runs that other work on the machine may make
-VALIDATED_AND_TESTED = 0.3  # share of a label set's images that metrics see
+VALIDATED, VALIDATED_AND_TESTED = 0.15, 0.3  # shares of a label set's images that thresholds and metrics see
 FOLDERS = {  # where a rule's benchmark file lies, if not in a folder of its name
     "pairs_manifest": "manifest/pairs", "audit_catalog": "audit/catalog", "audit_labels": "audit/labels",
     "audit_split": "audit/split", "audit_counts": "audit/counts", "audit_overview": "audit/overview",
@@ -202,7 +202,7 @@ def time_at_scale(quick: bool) -> dict[str, float]:
     """
     import pandas as pd
 
-    from thorax import baseline, config, datasets, labels, metrics, phantom, store
+    from thorax import baseline, config, datasets, decisions, ensemble, labels, metrics, phantom, store
     from thorax.stratify import StratifiedGroupSplit
 
     count = 2_000 if quick else 20_000
@@ -216,6 +216,9 @@ def time_at_scale(quick: bool) -> dict[str, float]:
     found["metrics"] *= VALIDATED_AND_TESTED / matrix.size
     found["split"] = cpu_seconds(lambda: StratifiedGroupSplit(random_state=1).assign(matrix, patients)) / matrix.size
     train = np.arange(count) % 10 < 7
+    validated, voted = scores[: int(VALIDATED * count)], scores[: int(VALIDATED_AND_TESTED * count)].to_numpy()
+    found["thresholds"] = cpu_seconds(lambda: decisions.thresholds(truth[: len(validated)], validated, ["f1"])) / matrix.size
+    found["ensemble"] = cpu_seconds(lambda: ensemble.combine("ptc_mode", [voted, voted, voted])) / matrix.size
     with tempfile.TemporaryDirectory() as folder:
         found["ingest"] = open_large(Path(folder), 4 if quick else 16)
         array = Path(folder, "images.npy")
@@ -232,7 +235,10 @@ def time_at_scale(quick: bool) -> dict[str, float]:
     made: list[Any] = []
     took = cpu_seconds(lambda: made.append(labels.build(config.LabelSet(dataset="d"), "padchest", catalog)))
     found["labels"] = took / (len(made[0].frame) * len(made[0].classes))
-    same = {"audit_labels": "labels", "audit_split": "split", "cascade_metrics": "metrics"}
+    same = {
+        "audit_labels": "labels", "audit_split": "split", "cases": "labels", "summary": "labels", "cascade": "ensemble",
+        "cascade_thresholds": "thresholds", "cascade_metrics": "metrics",
+    }  # fmt: skip
     return {**found, **{rule: found[other] for rule, other in same.items()}}
 
 

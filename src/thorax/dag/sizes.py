@@ -353,6 +353,15 @@ def _cells(sizes: Sizes, job: Job) -> float:
     return sum(sizes.label_set(name).images * sizes.label_set(name).classes for name in names)
 
 
+def _classes(sizes: Sizes, job: Job) -> float:
+    """Classes of every label set that a job reads."""
+    return sum(sizes.label_set(name).classes for name in _named(job.inputs, "label_set"))
+
+
+def _class_pairs(sizes: Sizes, job: Job) -> float:
+    return _classes(sizes, job) ** 2
+
+
 def _labelled_rows(sizes: Sizes, job: Job) -> float:
     return sum(sizes.label_set(name).images for name in _named(job.inputs, "label_set"))
 
@@ -375,8 +384,17 @@ def _crossed_images(sizes: Sizes, job: Job) -> float:
 
 def _maps(sizes: Sizes, job: Job) -> float:
     """Explained images x members."""
-    members = [member for experiment, member in sizes.trainings if experiment == job.wildcards["experiment"]]
-    return float(sizes.cases(job.wildcards["experiment"]) * len(members))
+    return _maps_of(sizes, job.wildcards["experiment"])
+
+
+def _maps_of(sizes: Sizes, experiment: str) -> float:
+    return float(sizes.cases(experiment) * sum(name == experiment for name, _ in sizes.trainings))
+
+
+def _shown_maps(sizes: Sizes, job: Job) -> float:
+    """Explained images x members of all experiments whose pages a job gathers."""
+    shown = {name for path in job.inputs if path.endswith("/heatmaps.html") for name in sizes.experiments if f"/{name}/" in path}
+    return sum(_maps_of(sizes, name) for name in shown)
 
 
 def _epochs(sizes: Sizes, job: Job) -> float:
@@ -400,7 +418,7 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "pairs": (_all_images, _labelled_rows),
     "split": (_cells, _labelled_rows),
     "audit_split": (_cells, _labelled_rows),
-    "audit_counts": (_cells, _nothing),
+    "audit_counts": (_nothing, _nothing),
     "audit_overview": (_nothing, _nothing),
     "compare_splitters": (_cells, _nothing),
     "train": (_nothing, _epochs),
@@ -415,32 +433,32 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "cascade": (_cells, _cells),
     "cascade_thresholds": (_cells, _nothing),
     "cascade_metrics": (_measured_cells, _nothing),
-    "cascade_tables": (_cells, _nothing),
-    "tables": (_cells, _nothing),
-    "threshold_tables": (_cells, _nothing),
+    "cascade_tables": (_nothing, _nothing),
+    "tables": (_nothing, _nothing),
+    "threshold_tables": (_nothing, _nothing),
     "beside": (_nothing, _nothing),
     "ablation": (_nothing, _nothing),
-    "side_by_side": (_cells, _nothing),
+    "side_by_side": (_nothing, _nothing),
     "cross_table": (_crossed_images, _nothing),
     "summary": (_cells, _nothing),
     "screening": (_images, _nothing),
     "classes_page": (_nothing, _nothing),
     "quality_page": (_nothing, _nothing),
-    "figure_labels": (_cells, _nothing),
-    "figure_cooccurrence": (_cells, _nothing),
-    "figure_cooccurrence_of_paper": (_cells, _nothing),
-    "figure_terms": (_all_images, _nothing),
+    "figure_labels": (_classes, _nothing),
+    "figure_cooccurrence": (_class_pairs, _class_pairs),
+    "figure_cooccurrence_of_paper": (_nothing, _nothing),
+    "figure_terms": (_nothing, _nothing),
     "figure_lungs": (_images, _nothing),
     "figure_training": (_nothing, _nothing),
-    "figure_roc": (_cells, _cells),
+    "figure_roc": (_classes, _classes),
     "figure_classes": (_maps, _maps),
     "figure_cross": (_nothing, _nothing),
     "figure_epochs": (_nothing, _nothing),
-    "figure_shares": (_cells, _nothing),
+    "figure_shares": (_classes, _nothing),
     "figure_attention": (_maps, _maps),
     "heatmaps": (_maps, _maps),
-    "overview": (_cells, _nothing),
-    "paper_page": (_nothing, _nothing),
+    "overview": (_nothing, _nothing),
+    "paper_page": (_nothing, _shown_maps),
 }
 FETCHES = ("weights", "download_archive", "download_pairs")  # their time is that of the network
 
