@@ -32,10 +32,11 @@ def test_the_paper_is_planned_without_its_archive(tmp_path):
 
 
 def test_a_real_run_without_padchest_says_what_to_do_before_any_job(tmp_path):
-    done = snakemake(tmp_path, "--cores", "8", "--config", "run=[liz2022-specific]", config=PAPER)
+    done = snakemake(tmp_path, "--cores", "8", "--config", "run=[liz2022-specific,kejriwal-nih,beltran2022]", config=PAPER)
     assert done.returncode != 0
     sentence = [line for line in done.stdout.splitlines() if "PadChest" in line]
     assert any("make demo" in line and "data/padchest" in line for line in sentence), done.stdout
+    assert any(line.endswith("--config 'run=[kejriwal-nih,beltran2022]'.") for line in sentence), done.stdout
     assert "Traceback" not in done.stdout
     assert not (tmp_path / "results").exists()
 

@@ -23,8 +23,10 @@ def refuse_missing_archives():
                     f"The synthetic archive in {dataset.root} lacks {table.name}: remove {made_before(name)} too, so that it is "
                     "made anew."
                 )
-        elif not dataset.download and (missing := datasets.absence(dataset)):
-            raise WorkflowError(missing)
+        elif missing := absence_of(name):
+            others = [experiment for experiment in study.run if not absence_of(dataset_of(experiment))]
+            without = f" To run those whose archives are here or are fetched: --config 'run=[{','.join(others)}]'." if others else ""
+            raise WorkflowError(missing + without)
     for name in sorted({study.image_sets[study.experiments[experiment].image_set].segmenter or "" for experiment in study.run}):
         pairs = study.segmenters[name].pairs if name else ""
         if name and not made_before_pairs(name) and not Path(pairs, "pairs.csv").is_file():
@@ -32,6 +34,12 @@ def refuse_missing_archives():
                 f"segmenters.{name}: {pairs}/pairs.csv is not there: put radiographs with lung masks into {pairs} (see "
                 "docs/data.md), or have published ones fetched (download: [montgomery]), or run `make demo`, which needs no data."
             )
+
+
+def absence_of(name):
+    """Why a data set is not there and is not fetched either, if so."""
+    dataset = study.datasets[name]
+    return None if dataset.download else datasets.absence(dataset)
 
 
 def refuse_future_dates():

@@ -393,7 +393,9 @@ def _maps_of(sizes: Sizes, experiment: str) -> float:
 
 def _shown_maps(sizes: Sizes, job: Job) -> float:
     """Explained images x members of all experiments whose pages a job gathers."""
-    shown = {name for path in job.inputs if path.endswith("/heatmaps.html") for name in sizes.experiments if f"/{name}/" in path}
+    shown = {
+        name for path in job.inputs if path.endswith("/heatmaps.html") for name in sizes.experiments if f"/{name}/" in path
+    }
     return sum(_maps_of(sizes, name) for name in shown)
 
 
