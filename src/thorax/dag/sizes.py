@@ -382,21 +382,17 @@ def _crossed_images(sizes: Sizes, job: Job) -> float:
     return sum(sizes.parts(sizes.experiments[name])["test"] for name in names) * len(names)
 
 
-def _maps(sizes: Sizes, job: Job) -> float:
-    """Explained images x members."""
-    return _maps_of(sizes, job.wildcards["experiment"])
+def _explained(sizes: Sizes, job: Job) -> float:
+    """Test images that an experiment explains; their pictures are as many as the classes shown, not as the members."""
+    return float(sizes.cases(job.wildcards["experiment"]))
 
 
-def _maps_of(sizes: Sizes, experiment: str) -> float:
-    return float(sizes.cases(experiment) * sum(name == experiment for name, _ in sizes.trainings))
-
-
-def _shown_maps(sizes: Sizes, job: Job) -> float:
-    """Explained images x members of all experiments whose pages a job gathers."""
+def _shown(sizes: Sizes, job: Job) -> float:
+    """Explained images of all experiments whose heatmaps a page gathers."""
     shown = {
         name for path in job.inputs if path.endswith("/heatmaps.html") for name in sizes.experiments if f"/{name}/" in path
     }
-    return sum(_maps_of(sizes, name) for name in shown)
+    return float(sum(map(sizes.cases, shown)))
 
 
 def _epochs(sizes: Sizes, job: Job) -> float:
@@ -453,14 +449,14 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "figure_lungs": (_images, _nothing),
     "figure_training": (_nothing, _nothing),
     "figure_roc": (_classes, _classes),
-    "figure_classes": (_maps, _maps),
+    "figure_classes": (_explained, _explained),
     "figure_cross": (_nothing, _nothing),
     "figure_epochs": (_nothing, _nothing),
     "figure_shares": (_classes, _nothing),
-    "figure_attention": (_maps, _maps),
-    "heatmaps": (_maps, _maps),
+    "figure_attention": (_explained, _explained),
+    "heatmaps": (_explained, _explained),
     "overview": (_nothing, _nothing),
-    "paper_page": (_nothing, _shown_maps),
+    "paper_page": (_nothing, _shown),
 }
 FETCHES = ("weights", "download_archive", "download_pairs")  # their time is that of the network
 
