@@ -25,7 +25,9 @@ def refuse_missing_archives():
                 )
         elif missing := absence_of(name):
             others = [experiment for experiment in study.run if not absence_of(dataset_of(experiment))]
-            without = f" To run those whose archives are here or are fetched: --config 'run=[{','.join(others)}]'." if others else ""
+            without = (
+                f" To run those whose archives are here or are fetched: --config 'run=[{','.join(others)}]'." if others else ""
+            )
             raise WorkflowError(missing + without)
     for name in sorted({study.image_sets[study.experiments[experiment].image_set].segmenter or "" for experiment in study.run}):
         pairs = study.segmenters[name].pairs if name else ""
