@@ -47,7 +47,7 @@ demo: $(BIN)/.ready ## Liz et al. 2022 on synthetic radiographs, from raw files 
 dvc: $(BIN)/.ready ## dvc.yaml from the Snakefile, for the demo; for another run: thorax dvc -- ARGUMENTS of snakemake
 	thorax dvc -- --profile demo
 
-audit: $(BIN)/.ready ## the papers' counts beside ours, from METADATA=folder with the archives' metadata files (under a minute)
+audit: $(BIN)/.ready ## the papers' counts beside ours, from METADATA=folder with the archives' metadata files (about a minute)
 	snakemake --cores 2 $(AUDIT)
 	snakemake --cores 2 $(AUDIT) --report results/audit/report.html --quiet
 	@thorax show --table results/audit/*.md results/audit/counts/*.md results/audit/splitters/*.md
