@@ -430,5 +430,5 @@ def test_dice_on_real_radiographs_of_other_patients(tmp_path):
     shutil.copytree(REAL, tmp_path / "pairs")
     scores = unet.cross_validate(Segmenter(pairs=str(tmp_path / "pairs")), folds=2, threads=2)
     assert len(scores) == 42
-    assert scores["dice"].mean() >= 0.925
+    assert scores["dice"].mean() >= 0.93
     assert (scores["flag"].notna()).mean() <= 0.1

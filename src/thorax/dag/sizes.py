@@ -31,6 +31,7 @@ _PATH = {
     "dataset": re.compile(r"results/(?:audit/)?(?:catalog|ingested|boxes)/([^/.]+)\..+"),
     "pairs": re.compile(r"results/pairs/(.+)\.parquet"),
     "images": re.compile(r"results/images/([^/]+)/([^/.]+)\.\d+\.npy"),
+    "heatmaps": re.compile(r"results/figures/([^/]+)/heatmaps\.html"),
 }
 
 
@@ -389,10 +390,7 @@ def _explained(sizes: Sizes, job: Job) -> float:
 
 def _shown(sizes: Sizes, job: Job) -> float:
     """Explained images of all experiments whose heatmaps a page gathers."""
-    shown = {
-        name for path in job.inputs if path.endswith("/heatmaps.html") for name in sizes.experiments if f"/{name}/" in path
-    }
-    return float(sum(map(sizes.cases, shown)))
+    return float(sum(map(sizes.cases, _named(job.inputs, "heatmaps"))))
 
 
 def _epochs(sizes: Sizes, job: Job) -> float:
