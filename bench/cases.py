@@ -186,7 +186,7 @@ def resume_overhead(folder: Path, quick: bool) -> dict:
     runtime.prepare(0, 2, "auto")
     from keras import optimizers
 
-    name = "EfficientNetB0" if quick else "InceptionResNetV2"
+    name = "cnn" if quick else "InceptionResNetV2"
     settings = config.Training(backbone=name, weights="none")
     model = training.build_model(settings, SIZE, 35).model
     model.compile(optimizer=optimizers.Adam(1e-4), loss=losses.make_loss(settings, np.ones(35, np.float32)))

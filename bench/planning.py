@@ -18,7 +18,8 @@ REPEATS = 5
 
 def planning(folder: Path, quick: bool) -> dict:
     """Of each run its jobs, the seconds of a dry run when it is finished, and those of Snakemake on a rule without work."""
-    return {name: _planning(folder / name, arguments, 1 if quick else REPEATS) for name, arguments in RUNS.items()}
+    runs = {"demo": RUNS["demo"]} if quick else RUNS
+    return {name: _planning(folder / name, arguments, 1 if quick else REPEATS) for name, arguments in runs.items()}
 
 
 def _planning(folder: Path, arguments: list[str], repeats: int) -> dict[str, float]:

@@ -86,3 +86,12 @@ def test_light_verbs_start_without_tensorflow(verb):
     code = f"import sys, thorax.cli, thorax.{module}; sys.exit(' '.join(set(sys.modules) & {HEAVY!r}) or 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_keras_comes_without_what_only_figures_and_tables_need():
+    code = (
+        "import sys; from thorax import runtime; runtime.prepare(0, 1); import keras; "
+        "assert not {'sklearn', 'matplotlib'} & set(sys.modules); import sklearn.linear_model, matplotlib.figure"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

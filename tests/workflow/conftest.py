@@ -8,10 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from .shrink import shrink
 
 REPOSITORY = Path(__file__).parents[2]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 CASES = Path(__file__).parent
+ONE_THREAD = ("--set-threads", "train=1", "predict=1")  # small networks train faster side by side
 
 
 def command(folder: Path, *arguments: str, config: Path | None = None) -> list[str]:
@@ -54,27 +58,44 @@ def snakemake(
     )
 
 
-@pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory) -> Path:
-    """The folder of one finished run of tests/workflow/tiny. Copy it before changing anything in it.
+def _shared_run(tmp_path_factory, name: str, config: Path | dict, *arguments: str) -> Path:
+    """The folder of one finished run of a configuration; one that is no file yet is written beside the folder.
 
     Workers of pytest-xdist have sessions of their own; the first one makes the run, and the others wait for it.
     """
     mine = tmp_path_factory.getbasetemp()
     shared = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
     folder = shared.joinpath(
-        "tiny", *["shared"] * (mine != shared), "run"
+        name, *["shared"] * (mine != shared), "run"
     )  # as deep as `tiny_copy`: some inputs have relative paths
-    said = shared / "tiny-run.log"
-    with (shared / "tiny-run.lock").open("w") as lock:
+    said = shared / f"{name}-run.log"
+    with (shared / f"{name}-run.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not said.exists():
             folder.mkdir(parents=True)
-            done = snakemake(folder, "--cores", "2", config=CASES / "tiny" / "config.yaml")
-            said.write_text(f"{done.returncode}\n{done.stdout}", encoding="utf-8")
+            if isinstance(config, dict):
+                (folder.parent / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+                config = folder.parent / "config.yaml"
+            done = snakemake(folder, "--cores", "2", *arguments, config=config)
+            logs = "".join(path.read_text(errors="replace") for path in (folder / "logs").rglob("*.log"))
+            sentences = [line for line in logs.splitlines() if line.startswith("thorax: ")]
+            said.write_text("\n".join([str(done.returncode), *sentences, done.stdout[-6000:]]), encoding="utf-8")
     status, _, text = said.read_text(encoding="utf-8").partition("\n")
-    assert status == "0", text[-6000:]
+    assert status == "0", text
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory) -> Path:
+    """The folder of one finished run of tests/workflow/tiny. Copy it before changing anything in it."""
+    return _shared_run(tmp_path_factory, "tiny", CASES / "tiny" / "config.yaml")
+
+
+@pytest.fixture(scope="session")
+def papers_run(tmp_path_factory) -> Path:
+    """The folder of one finished run of all experiments, shrunk (shrink.py); its configuration lies beside it."""
+    shipped = yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8"))
+    return _shared_run(tmp_path_factory, "papers", shrink(shipped), *ONE_THREAD)
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """The shipped configuration, shrunk: the same experiments on synthetic archives in the form of their own, with the tiny network.
 
 Nothing else of an experiment changes: heads, losses, sampling, rules of ensembles and decisions, tables and figures stay. Of
-several members that differ in nothing but their architecture the first two are kept.
+several members that differ in nothing but their architecture the first two are kept. What the shipped cascade and the shipped
+cross-dataset evaluation have no example of is added: a single network, and an ensemble.
 """
 
 import json
@@ -33,6 +34,7 @@ def shrink(config: dict[str, Any]) -> dict[str, Any]:
         image_set["size"] = SIDE
     for experiment in small["experiments"].values():
         _shrink_experiment(experiment)
+    _widen(small)
     return small
 
 
@@ -74,3 +76,13 @@ def _shrink_experiment(experiment: dict[str, Any]) -> None:
     if experiment.get("beside", {}).get("models"):
         models = experiment["beside"]["models"]
         experiment["beside"]["models"] = {name: models[name] for name in models if name in {**kept, **experiment["ensembles"]}}
+
+
+def _widen(small: dict[str, Any]) -> None:
+    for cascade in small["cascades"].values():
+        cascade["models"] = ["CTP", next(iter(small["experiments"][cascade["flat"]]["members"]))]
+    (first, member), *_ = (experiment := small["experiments"]["cross-padchest"])["members"].items()
+    experiment["members"] |= {"second": {**member, "seed": 1}}
+    experiment["ensembles"] = {"CTP": {"rule": "ctp", "members": [first, "second"]}}
+    for cross in small["cross"].values():
+        cross["experiments"]["cross-padchest"] = "CTP"

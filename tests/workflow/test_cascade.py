@@ -1,4 +1,4 @@
-"""A cascade run for real: from raw files to its table, checked against the tables that it is made from."""
+"""The cascade of the shrunk run of all experiments, checked against the tables that it is made from."""
 
 import numpy as np
 import pandas as pd
@@ -10,43 +10,39 @@ from thorax.catalog import class_columns
 from thorax.labels import WHOLE
 from thorax.metrics import sigmoid
 
-from .conftest import CASES, snakemake
-
 pytestmark = pytest.mark.slow
-CONFIG = CASES / "cascade" / "config.yaml"
-TABLES = [f"results/tables/tiny-cascade/fixed-0.5/{name}.html" for name in ("per_class", "global")]
+CASCADE = "liz2022-cascade"
+MEMBER = "DenseNet201"
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cascade")
-    done = snakemake(folder, "--cores", "2", *TABLES, config=CONFIG)
-    assert done.returncode == 0, done.stdout[-6000:]
-    return folder / "results"
+def finished(papers_run):
+    return papers_run / "results"
 
 
 def test_the_second_network_learns_inside_only_and_the_split_is_shared(finished):
     labels, split = (
-        store.read_table(finished / "labels/tiny-inside.parquet"),
-        store.read_table(finished / "splits/tiny-pa.parquet"),
+        store.read_table(finished / "labels/padchest-inside.parquet"),
+        store.read_table(finished / "splits/padchest-pa.parquet"),
     )
     assert class_columns(labels) == ["interstitial pattern", "alveolar pattern"]
-    general = store.read_table(finished / "labels/tiny-general.parquet").set_index("image_id")["infiltrates"]
+    general = store.read_table(finished / "labels/padchest-general.parquet").set_index("image_id")["infiltrates"]
     known = (labels[class_columns(labels)] != -1).any(axis=1)
     np.testing.assert_array_equal(known, labels["image_id"].map(general) == 1)
     trained = known & labels["image_id"].isin(split.loc[split["split"] == "train", "image_id"])
-    log = (finished.parent / "logs/train/inside/first.log").read_text()
+    log = (finished.parent / f"logs/train/liz2022-inside/{MEMBER}.log").read_text()
     assert f" {trained.sum()} training and" in log
 
 
-@pytest.mark.parametrize("model", ["CTP", "first"])
+@pytest.mark.parametrize("model", ["CTP", MEMBER])
 def test_each_probability_is_the_product_of_both_steps(finished, model):
-    kind, squash = ("predictions", sigmoid) if model == "first" else ("ensembles", np.asarray)
+    kind, squash = ("predictions", sigmoid) if model == MEMBER else ("ensembles", np.asarray)
     first, second = (
-        store.read_table(finished / kind / name / f"{model}.parquet").set_index("image_id") for name in ("general", "inside")
+        store.read_table(finished / kind / name / f"{model}.parquet").set_index("image_id")
+        for name in ("liz2022-general", "liz2022-inside")
     )
-    found = store.read_table(finished / "cascades/tiny-cascade" / f"{model}.parquet").set_index("image_id")
-    flat = store.read_table(finished / "predictions/flat/first.parquet").set_index("image_id")
+    found = store.read_table(finished / "cascades" / CASCADE / f"{model}.parquet").set_index("image_id")
+    flat = store.read_table(finished / f"predictions/liz2022-specific/{MEMBER}.parquet").set_index("image_id")
     assert found.index.tolist() == sorted(flat.index)
     assert (found["split"] == flat.loc[found.index, "split"]).all()
     first, second = first.loc[found.index], second.loc[found.index]
@@ -55,16 +51,16 @@ def test_each_probability_is_the_product_of_both_steps(finished, model):
     either = np.maximum(squash(first["calcified densities"]), squash(first["granuloma"]))
     np.testing.assert_allclose(found["calcified granuloma"], either, rtol=1e-5)
     np.testing.assert_allclose(found["normal"], squash(first["normal"]), rtol=1e-5)
-    report = pd.read_csv(finished / "labels/tiny-inside.classes.csv").set_index("class")["status"]
+    report = pd.read_csv(finished / "labels/padchest-inside.classes.csv").set_index("class")["status"]
     assert report["normal"] == report["calcified granuloma"] == WHOLE
 
 
 def test_the_table_has_the_differences_of_scikit_learns_numbers(finished):
-    table = pd.read_csv(finished / "tables/tiny-cascade/fixed-0.5/per_class.csv").set_index("class")
-    labels = store.read_table(finished / "labels/tiny-specific.parquet").set_index("image_id")
+    table = pd.read_csv(finished / f"tables/{CASCADE}/fixed-0.5/per_class.csv").set_index("class")
+    labels = store.read_table(finished / "labels/padchest-specific.parquet").set_index("image_id")
     checked = 0
-    for model in ("CTP", "first"):
-        found = store.read_table(finished / "cascades/tiny-cascade" / f"{model}.parquet").set_index("image_id")
+    for model in ("CTP", MEMBER):
+        found = store.read_table(finished / "cascades" / CASCADE / f"{model}.parquet").set_index("image_id")
         found = found[found["split"] == "test"]
         for name in class_columns(labels):
             truth = labels.loc[found.index, name]
@@ -75,6 +71,6 @@ def test_the_table_has_the_differences_of_scikit_learns_numbers(finished):
                 assert table.loc[name, f"cascade {model} auc low"] <= table.loc[name, f"cascade {model} auc"]
                 checked += 1
     assert checked >= 6
-    whole = pd.read_csv(finished / "tables/tiny-cascade/fixed-0.5/global.csv").set_index("metric")
+    whole = pd.read_csv(finished / f"tables/{CASCADE}/fixed-0.5/global.csv").set_index("metric")
     assert {"hamming", "auc", "f1"} == set(whole.index.str.lower())
-    assert (finished / "tables/tiny-cascade/fixed-0.5/global.md").read_text().count("cascade: CTP") >= 1
+    assert (finished / f"tables/{CASCADE}/fixed-0.5/global.md").read_text().count("cascade: CTP") >= 1

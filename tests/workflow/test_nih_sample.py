@@ -6,7 +6,7 @@ import yaml
 
 from thorax import store
 
-from .conftest import CASES, REPOSITORY, SHARED_DATA, snakemake
+from .conftest import CASES, ONE_THREAD, REPOSITORY, SHARED_DATA, snakemake
 from .shrink import on_sample
 
 pytestmark = [pytest.mark.slow, pytest.mark.real]
@@ -32,7 +32,7 @@ def others_run(tmp_path_factory):
     folder = folder_with_sample(tmp_path_factory, "others")
     shipped = yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8"))
     (folder / "others.yaml").write_text(yaml.safe_dump(on_sample(shipped, OTHERS), sort_keys=False))
-    done = snakemake(folder, "--cores", "2", "--set-threads", "train=1", "predict=1", config=folder / "others.yaml")
+    done = snakemake(folder, "--cores", "2", *ONE_THREAD, config=folder / "others.yaml")
     assert done.returncode == 0, done.stdout[-6000:]
     return folder
 
@@ -40,7 +40,7 @@ def others_run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sample_run(tmp_path_factory):
     folder = folder_with_sample(tmp_path_factory, "nih_sample")
-    done = snakemake(folder, "--cores", "2", "--set-threads", "train=1", "predict=1", config=CONFIG)
+    done = snakemake(folder, "--cores", "2", *ONE_THREAD, config=CONFIG)
     assert done.returncode == 0, done.stdout[-6000:]
     print((folder / "results/tables/nih-sample/global.md").read_text())
     return folder

@@ -12,8 +12,7 @@ import yaml
 
 from thorax import config, store
 
-from .conftest import REPOSITORY, snakemake
-from .shrink import shrink
+from .conftest import ONE_THREAD, REPOSITORY, snakemake
 
 pytestmark = pytest.mark.slow
 SHIPPED = yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8"))
@@ -21,18 +20,13 @@ EXPERIMENTS = list(SHIPPED["experiments"])
 
 
 @pytest.fixture(scope="module")
-def papers(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("papers")
-    (folder / "papers.yaml").write_text(yaml.safe_dump(shrink(SHIPPED), sort_keys=False))
-    done = snakemake(folder, "--cores", "2", "--set-threads", "train=1", "predict=1", config=folder / "papers.yaml")
-    logs = "".join(path.read_text(errors="replace") for path in (folder / "logs").rglob("*.log"))
-    assert done.returncode == 0, [line for line in logs.splitlines() if line.startswith("thorax: ")] or done.stdout[-6000:]
-    return folder
+def papers(papers_run) -> Path:
+    return papers_run
 
 
 @pytest.fixture(scope="module")
 def study(papers) -> config.Config:
-    return config.load(papers / "papers.yaml")
+    return config.load(papers.parent / "config.yaml")
 
 
 def test_every_experiment_is_run():
@@ -118,6 +112,11 @@ def test_the_balanced_split_has_as_many_images_without_a_finding_as_it_says(pape
     stay = balanced != "left_out"
     assert (plain[stay] == balanced[stay]).all()
     assert not (~stay & ~without[balanced.index]).any()
+
+
+def test_nothing_is_left_to_do(papers):
+    dry = snakemake(papers, "--cores", "2", *ONE_THREAD, "--dry-run", config=papers.parent / "config.yaml")
+    assert "Nothing to be done" in dry.stdout, dry.stdout[-3000:]
 
 
 def test_the_ablation_has_a_column_for_each_variant(papers, study):
