@@ -10,6 +10,7 @@ from typing import Any
 
 SIDE = 32
 PATIENTS = {"padchest": 120, "nih": 90, "chexpert": 60}
+SHARDS = {"padchest": 1, "nih": 1, "chexpert": 2}
 TRAINING = {"weights": "none", "freeze": 0.0, "batch_norm_momentum": 0.9, "learning_rate": 1e-3, "batch_size": 16, "epochs": 2}
 SAME = 2  # members of equal settings
 
@@ -19,7 +20,7 @@ def shrink(config: dict[str, Any]) -> dict[str, Any]:
     small = json.loads(json.dumps(config))
     for dataset in small["datasets"].values():
         dataset.pop("download", None)
-        dataset["shards"] = 1
+        dataset["shards"] = SHARDS[dataset["archive"]]
         dataset["phantom"] = {"patients": PATIENTS[dataset["archive"]], "height": 192, "seed": 3}
     for label_set in small["label_sets"].values():
         label_set |= {"min_images": min(label_set.get("min_images", 1), 8), "min_patients": 4}
@@ -81,8 +82,9 @@ def _shrink_experiment(experiment: dict[str, Any]) -> None:
 def _widen(small: dict[str, Any]) -> None:
     for cascade in small["cascades"].values():
         cascade["models"] = ["CTP", next(iter(small["experiments"][cascade["flat"]]["members"]))]
-    (first, member), *_ = (experiment := small["experiments"]["cross-padchest"])["members"].items()
-    experiment["members"] |= {"second": {**member, "seed": 1}}
+    experiment = small["experiments"]["cross-padchest"]
+    (first,) = experiment["members"]
+    experiment["members"]["second"] = {**experiment["members"][first], "seed": 1}
     experiment["ensembles"] = {"CTP": {"rule": "ctp", "members": [first, "second"]}}
     for cross in small["cross"].values():
         cross["experiments"]["cross-padchest"] = "CTP"

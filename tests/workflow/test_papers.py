@@ -3,7 +3,6 @@
 import json
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,13 +19,8 @@ EXPERIMENTS = list(SHIPPED["experiments"])
 
 
 @pytest.fixture(scope="module")
-def papers(papers_run) -> Path:
-    return papers_run
-
-
-@pytest.fixture(scope="module")
-def study(papers) -> config.Config:
-    return config.load(papers.parent / "config.yaml")
+def study(papers_run) -> config.Config:
+    return config.load(papers_run.parent / "config.yaml")
 
 
 def test_every_experiment_is_run():
@@ -34,9 +28,9 @@ def test_every_experiment_is_run():
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_each_model_of_an_experiment_has_test_results_by_every_rule(papers, study, name):
+def test_each_model_of_an_experiment_has_test_results_by_every_rule(papers_run, study, name):
     experiment = study.experiments[name]
-    table = store.read_table(papers / f"results/metrics/{name}.parquet")
+    table = store.read_table(papers_run / f"results/metrics/{name}.parquet")
     rows = table[(table["split"] == "test") & (table["class"] == "Global") & (table["metric"] == "hamming")]
     rules = [*experiment.thresholds, *(f"{rule}+exclusive" for rule in experiment.thresholds if experiment.exclusive)]
     models = [*experiment.members, *experiment.ensembles, "baseline"]
@@ -60,36 +54,36 @@ class _Words(HTMLParser):
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_s_tables_say_that_they_are_of_phantoms(papers, study, name):
-    tables = {path.stem for path in (papers / "results/tables" / name).glob("*.html")}
+def test_an_experiment_s_tables_say_that_they_are_of_phantoms(papers_run, study, name):
+    tables = {path.stem for path in (papers_run / "results/tables" / name).glob("*.html")}
     assert {"per_class", "global"} <= tables
     assert ({"beside_per_class", "beside_global"} <= tables) == (study.experiments[name].beside is not None)
     assert ({"thresholds", "rules"} <= tables) == (len(study.experiments[name].thresholds) > 1)
     for table in tables:
-        words = "".join(_Words((papers / f"results/tables/{name}/{table}.html").read_text(encoding="utf-8")).words)
+        words = "".join(_Words((papers_run / f"results/tables/{name}/{table}.html").read_text(encoding="utf-8")).words)
         assert "Phantom radiographs: these numbers show that the pipeline works" in words, table
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_s_figures_are_pictures(papers, name):
+def test_an_experiment_s_figures_are_pictures(papers_run, name):
     for figure in ("training", "heatmaps"):
-        picture = papers / f"results/figures/{name}/{figure}.png"
+        picture = papers_run / f"results/figures/{name}/{figure}.png"
         assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n", picture
         assert picture.stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("beltran2022")])
-def test_the_kept_epoch_of_figure_2_is_what_the_metrics_say(papers, study, name):
+def test_the_kept_epoch_of_figure_2_is_what_the_metrics_say(papers_run, study, name):
     for figure in ("shares", "epochs"):
-        assert (papers / f"results/figures/{name}/{figure}.png").stat().st_size > 10_000
-    metrics = store.read_table(papers / f"results/metrics/{name}.parquet")
+        assert (papers_run / f"results/figures/{name}/{figure}.png").stat().st_size > 10_000
+    metrics = store.read_table(papers_run / f"results/metrics/{name}.parquet")
     metrics = metrics[(metrics["split"] == "test") & (metrics["class"] == "Global")]
     measured = metrics.set_index(["model", "threshold_rule", "metric"])["value"]
     for member in study.experiments[name].members:
         settings = study.experiments[name].member(member)
-        tested = pd.read_csv(papers / f"results/epochs/{name}/{member}.csv")
+        tested = pd.read_csv(papers_run / f"results/epochs/{name}/{member}.csv")
         assert len(tested) == settings.epochs * (1 + len(settings.test_every_epoch))
-        history = pd.read_csv(papers / f"results/history/{name}/{member}.csv").set_index("epoch")
+        history = pd.read_csv(papers_run / f"results/history/{name}/{member}.csv").set_index("epoch")
         kept = tested[tested["epoch"] == history["val_loss"].idxmin()]
         probabilities = kept[kept["threshold"].isna()]
         assert probabilities["auc"].item() == pytest.approx(measured[member, "none", "auc"], abs=1e-3)
@@ -99,11 +93,11 @@ def test_the_kept_epoch_of_figure_2_is_what_the_metrics_say(papers, study, name)
             assert row.f1 == pytest.approx(measured[member, rule, "f1"], abs=1e-3)
 
 
-def test_the_balanced_split_has_as_many_images_without_a_finding_as_it_says(papers, study):
-    labels = store.read_table(papers / "results/labels/nih-14-grey.parquet").set_index("image_id")
+def test_the_balanced_split_has_as_many_images_without_a_finding_as_it_says(papers_run, study):
+    labels = store.read_table(papers_run / "results/labels/nih-14-grey.parquet").set_index("image_id")
     without = ~(labels.drop(columns="patient_id") == 1).any(axis=1)
     plain, balanced = (
-        store.read_table(papers / f"results/splits/nih-official-{name}.parquet").set_index("image_id")["split"]
+        store.read_table(papers_run / f"results/splits/nih-official-{name}.parquet").set_index("image_id")["split"]
         for name in ("grey", "balanced")
     )
     draw_down = study.splits["nih-official-balanced"].draw_down
@@ -114,16 +108,16 @@ def test_the_balanced_split_has_as_many_images_without_a_finding_as_it_says(pape
     assert not (~stay & ~without[balanced.index]).any()
 
 
-def test_nothing_is_left_to_do(papers):
-    dry = snakemake(papers, "--cores", "2", *ONE_THREAD, "--dry-run", config=papers.parent / "config.yaml")
+def test_nothing_is_left_to_do(papers_run):
+    dry = snakemake(papers_run, "--cores", "2", *ONE_THREAD, "--dry-run", config=papers_run.parent / "config.yaml")
     assert "Nothing to be done" in dry.stdout, dry.stdout[-3000:]
 
 
-def test_the_ablation_has_a_column_for_each_variant(papers, study):
+def test_the_ablation_has_a_column_for_each_variant(papers_run, study):
     for name, ablation in study.ablations.items():
-        frame = pd.read_csv(papers / f"results/tables/ablations/{name}/ablation.csv")
+        frame = pd.read_csv(papers_run / f"results/tables/ablations/{name}/ablation.csv")
         assert list(dict.fromkeys(frame["experiment"])) == ablation.experiments
-        metrics = {one: store.read_table(papers / f"results/metrics/{one}.parquet") for one in ablation.experiments}
+        metrics = {one: store.read_table(papers_run / f"results/metrics/{one}.parquet") for one in ablation.experiments}
         for row in frame[frame["ours"].notna()].itertuples():
             own = metrics[row.experiment]
             same = (own["model"] == row.model) & (own["metric"] == row.metric) & (own["split"] == "test")
@@ -131,17 +125,18 @@ def test_the_ablation_has_a_column_for_each_variant(papers, study):
             assert row.ours == pytest.approx(own.loc[same, "value"].item())
 
 
-def test_learning_ensembles_are_made_from_validation_images_alone(papers, study):
+def test_learning_ensembles_are_made_from_validation_images_alone(papers_run, study):
     """Test labels must not matter: what the stacked ensemble says follows from logits and validation labels."""
     from sklearn.linear_model import LogisticRegression
 
     name = "kejriwal-nih"
     members = study.experiments[name].ensembles["stacked"].members
-    labels = store.read_table(papers / f"results/labels/{study.experiments[name].label_set}.parquet").set_index("image_id")
+    labels = store.read_table(papers_run / f"results/labels/{study.experiments[name].label_set}.parquet").set_index("image_id")
     logits = [
-        store.read_table(papers / f"results/predictions/{name}/{member}.parquet").set_index("image_id") for member in members
+        store.read_table(papers_run / f"results/predictions/{name}/{member}.parquet").set_index("image_id")
+        for member in members
     ]
-    stacked = store.read_table(papers / f"results/ensembles/{name}/stacked.parquet").set_index("image_id")
+    stacked = store.read_table(papers_run / f"results/ensembles/{name}/stacked.parquet").set_index("image_id")
     val, test = (logits[0].index[logits[0]["split"] == part] for part in ("val", "test"))
     checked = 0
     for column in stacked.columns.drop("split"):
@@ -155,33 +150,36 @@ def test_learning_ensembles_are_made_from_validation_images_alone(papers, study)
     assert checked >= 3
 
 
-def test_the_summary_of_metrics_is_what_dvc_shows(papers):
+def test_the_summary_of_metrics_is_what_dvc_shows(papers_run):
     for name in EXPERIMENTS:
-        summary = json.loads((papers / f"results/metrics/{name}.json").read_text())
+        summary = json.loads((papers_run / f"results/metrics/{name}.json").read_text())
         assert "baseline" in summary
 
 
-def test_the_overview_has_every_experiment_and_the_hours_that_it_took(papers, study):
-    frame = pd.read_csv(papers / "results/tables/overview.csv").set_index("experiment")
+def test_the_overview_has_every_experiment_and_the_hours_that_it_took(papers_run, study):
+    frame = pd.read_csv(papers_run / "results/tables/overview.csv").set_index("experiment")
     assert list(frame.index) == study.run
     assert (frame["data"] == "phantom").all()
     assert frame.filter(like="difference").isna().all(axis=None)
     for name, row in frame.iterrows():
-        metrics = store.read_table(papers / f"results/metrics/{name}.parquet")
+        metrics = store.read_table(papers_run / f"results/metrics/{name}.parquet")
         areas = metrics[(metrics["class"] == "Global") & (metrics["metric"] == "auc") & (metrics["split"] == "test")]
         assert row["auc"] == pytest.approx(areas.set_index("model")["value"][row["model"]])
-    page = (papers / "results/tables/overview.html").read_text(encoding="utf-8")
+    page = (papers_run / "results/tables/overview.html").read_text(encoding="utf-8")
     assert page.count("hours, no GPU") == len(study.run)
     assert "not recorded" not in page
     assert "GPU-hours<" not in page
 
 
-def test_each_paper_has_a_page_with_all_of_its_tables_and_figures(papers, study):
-    pages = {path.stem: path.read_text(encoding="utf-8") for path in (papers / "results/papers").glob("*.html")}
+def test_each_paper_has_a_page_with_all_of_its_tables_and_figures(papers_run, study):
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in (papers_run / "results/papers").glob("*.html")}
     assert set(pages) == {"liz2022", "saturi2025", "kejriwal", "beltran2022", "beyond"}
     for name in study.run:
         page = pages[study.experiments[name].paper or "beyond"]
-        for made in [*(papers / "results/tables" / name).glob("*.html"), *(papers / "results/figures" / name).glob("*.html")]:
+        for made in [
+            *(papers_run / "results/tables" / name).glob("*.html"),
+            *(papers_run / "results/figures" / name).glob("*.html"),
+        ]:
             gathered = page if made.stem not in ("thresholds", "rules") else pages["beyond"]
             assert made.read_text(encoding="utf-8").partition("</h1>\n")[2].partition("</body>")[0] in gathered, made
     for page in pages.values():
