@@ -31,10 +31,7 @@ include: "workflow/rules/audit.smk"
 rule all:
     default_target: True
     input:
-        paper_pages(),
-        report_parts(),
-        audit_pages(),
-        steps(),
+        everything([*paper_pages(), *report_parts(), *audit_pages()]),
 
 
 onstart:

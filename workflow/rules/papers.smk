@@ -108,7 +108,7 @@ NUMBERS = {
 
 
 def pages():
-    return list(dict.fromkeys(path for path in report_parts() if path.endswith(".html")))
+    return list(dict.fromkeys(report_parts()))
 
 
 def papers():
