@@ -1,5 +1,7 @@
 """What a user reads who has no archive, a wrong key, or a broken file: one sentence, a non-zero exit, nothing written."""
 
+import re
+
 import pytest
 import yaml
 
@@ -25,9 +27,10 @@ def changed(tmp_path, *path_and_value):
     return file
 
 
-def test_the_paper_is_planned_without_its_archive(tmp_path):
-    dry = snakemake(tmp_path, "--cores", "8", "--dry-run", "--quiet", config=PAPER)
+def test_the_papers_are_planned_in_another_folder_without_any_archive(tmp_path):
+    dry = snakemake(tmp_path, "--cores", "8", "--dry-run", "--quiet", "progress")
     assert dry.returncode == 0, dry.stdout
+    assert re.search(r"^train +\d{2}$", dry.stdout, re.MULTILINE)
     assert not (tmp_path / "results").exists()
 
 
