@@ -93,9 +93,14 @@ def _phantom(a: Arguments) -> None:
 
 
 def _manifest(a: Arguments) -> None:
-    from thorax import manifest
+    from thorax import datasets, manifest
 
-    manifest.make_manifest(a.root, a.out, a.memory)
+    if a.settings is None:
+        select = lambda: datasets.selection_of_pairs(a.root)
+    else:
+        settings = _settings(a, config.Dataset)
+        select = lambda: datasets.selection(settings)
+    manifest.make_manifest(a.root, a.out, a.memory, select)
 
 
 def _catalog(a: Arguments) -> None:
@@ -503,8 +508,9 @@ def _parser() -> argparse.ArgumentParser:
         ("--archive", {**archive[1], "required": False, "default": "padchest", "help": "whose form it has (default padchest)"}),
     )  # fmt: skip
     verb(
-        "manifest", _manifest, "list what an archive's folder holds, with a digest of every file",
+        "manifest", _manifest, "list what is read of an archive's folder, with a digest of every file",
         _path("--root", "the archive's folder"), _path("--out", "manifest to write"),
+        ("--settings", {"metavar": "YAML", "help": "the data set; without it the folder holds radiographs with lung masks"}),
         _path("--memory", "table of files seen earlier, which spares reading unchanged ones again; read and written"),
     )  # fmt: skip
     verb(

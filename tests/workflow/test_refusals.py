@@ -30,7 +30,7 @@ def changed(tmp_path, *path_and_value):
 def test_the_papers_are_planned_in_another_folder_without_any_archive(tmp_path):
     dry = snakemake(tmp_path, "--cores", "8", "--dry-run", "--quiet", "progress")
     assert dry.returncode == 0, dry.stdout
-    assert re.search(r"^train +\d{2}$", dry.stdout, re.MULTILINE)
+    assert re.search(r"^train +\d{2} *$", dry.stdout, re.MULTILINE), dry.stdout
     assert not (tmp_path / "results").exists()
 
 
@@ -122,6 +122,20 @@ def test_roots_with_a_slash_at_the_end_or_a_blank_are_planned(tmp_path, root):
     done = snakemake(tmp_path, "--cores", "1", "--dry-run", "--printshellcmds", config=file)
     assert done.returncode == 0, done.stdout
     assert "--root 'data/my tiny' " in done.stdout or "--root data/tiny " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("root", "sentence"),
+    [
+        ("results/mine", "datasets.tiny.root: results/mine lies in {folder}/results, which the workflow fills and may delete"),
+        (".", "datasets.tiny.root: . holds the folder that is run in: a synthetic archive needs a folder of its own."),
+    ],
+)
+def test_an_archive_among_results_is_refused(tmp_path, root, sentence):
+    done = snakemake(tmp_path, "--cores", "1", "--dry-run", config=changed(tmp_path, "datasets", "tiny", "root", root))
+    assert done.returncode != 0
+    assert sentence.format(folder=tmp_path) in done.stdout
+    assert "Traceback" not in done.stdout
 
 
 def test_a_phantom_is_not_made_over_somebodys_files(tmp_path):

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,8 +28,14 @@ pytestmark = pytest.mark.slow
 CONFIG = CASES / "tiny" / "config.yaml"
 
 
-def test_nothing_is_left_to_do_after_a_finished_run(tiny_run):
-    dry = snakemake(tiny_run, "--cores", "2", "--dry-run", config=CONFIG)
+def test_nothing_is_left_to_do_after_a_finished_run(tiny_copy):
+    """Not even where files lie in the archive and beside the lung masks that no step reads."""
+    image = next((tiny_copy / "data/tiny").glob("[0-9]*/*.png"))
+    for name in ("readme.txt", ".DS_Store", "labels.xlsx", "0/Thumbs.db", "lung_masks/readme.txt"):
+        (tiny_copy / "data/tiny" / name).write_text("mine")
+    for name in ("copy.png", "lung_masks/images/copy.png"):
+        shutil.copy(image, tiny_copy / "data/tiny" / name)
+    dry = snakemake(tiny_copy, "--cores", "2", "--dry-run", config=CONFIG)
     assert "Nothing to be done" in dry.stdout, dry.stdout[-3000:]
 
 

@@ -2,6 +2,7 @@ import json
 import os
 import re
 import shlex
+from functools import partial
 from pathlib import Path, PurePath
 
 from snakemake.exceptions import WorkflowError
@@ -55,6 +56,27 @@ def read_study():
 
 refuse_unusable_folders()
 study = read_study()
+
+
+def refuse_archives_among_results():
+    """The workflow fills these folders and may delete them; a phantom's folder is deleted as a whole."""
+    blocks = [("datasets", "root", study.datasets), ("segmenters", "pairs", study.segmenters)]
+    for kind, key, name, block in [(kind, key, name, block) for kind, key, named in blocks for name, block in named.items()]:
+        place = Path(getattr(block, key)).resolve()
+        for folder in map(Path, ("results", "work", "logs", "benchmarks", ".snakemake")):
+            if place.is_relative_to(folder.resolve()):
+                raise WorkflowError(
+                    f"{kind}.{name}.{key}: {getattr(block, key)} lies in {folder.absolute()}, which the workflow fills and may "
+                    "delete: move the archive to another folder and name that."
+                )
+        if getattr(block, "phantom", None) and Path.cwd().is_relative_to(place):
+            raise WorkflowError(
+                f"{kind}.{name}.{key}: {getattr(block, key)} holds the folder that is run in: a synthetic archive needs a folder of "
+                "its own."
+            )
+
+
+refuse_archives_among_results()
 
 HERE = os.path.relpath(workflow.basedir)  # the checkout, seen from the folder that is run in
 ENVIRONMENT = os.path.join(workflow.basedir, "envs", f"{study.device}.yaml")  # of every job, under --sdm conda
@@ -159,15 +181,25 @@ def made_before_pairs(segmenter):
 
 def refresh_manifests():
     """Notice what has changed in an archive since its manifest was made, so that what follows from it is made anew."""
-    for kind, blocks in (("", study.datasets), ("pairs/", study.segmenters)):
-        for name, block in blocks.items():
-            table, memory = f"results/raw/{kind}{name}.manifest.parquet", f"work/manifests/{kind}{name}.parquet"
-            try:
-                change = manifest.refresh(Path(block.pairs if kind else block.root), Path(table), Path(memory))
-            except ThoraxError as error:
-                raise WorkflowError(str(error))
-            if change:
-                logger.info(change)
+    folders = {name: (block.root, partial(datasets.selection, block)) for name, block in study.datasets.items()}
+    for name, block in study.segmenters.items():
+        folders[f"pairs/{name}"] = (block.pairs, partial(datasets.selection_of_pairs, Path(block.pairs)))
+    for name, (folder, select) in folders.items():
+        try:
+            change = manifest.refresh(Path(folder), Path(manifest_of(name)), Path(memory_of(name)), select)
+        except ThoraxError as error:
+            raise WorkflowError(str(error))
+        if change:
+            logger.info(change)
+
+
+def manifest_of(name):
+    return f"results/raw/{name}.manifest.parquet"
+
+
+def memory_of(name):
+    """What a manifest's folder held when it was looked at last."""
+    return f"work/manifests/{name}.files.parquet"
 
 
 if workflow.is_main_process:
