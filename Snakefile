@@ -40,6 +40,7 @@ rule all:
 
 
 onstart:
+    refuse_without_slurm()
     refuse_second_run()
     refuse_orphans()
     refuse_missing_archives()

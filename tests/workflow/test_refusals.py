@@ -28,19 +28,28 @@ def changed(tmp_path, *path_and_value):
 
 
 def test_the_papers_are_planned_in_another_folder_without_any_archive(tmp_path):
-    dry = snakemake(tmp_path, "--cores", "8", "--dry-run", "--quiet", "progress")
+    dry = snakemake(tmp_path, "--cores", "8", "--dry-run", "--quiet", "rules")
     assert dry.returncode == 0, dry.stdout
     assert re.search(r"^train +\d{2} *$", dry.stdout, re.MULTILINE), dry.stdout
     assert not (tmp_path / "results").exists()
 
 
-def test_a_real_run_without_padchest_says_what_to_do_before_any_job(tmp_path):
-    done = snakemake(tmp_path, "--cores", "8", "--config", "run=[liz2022-specific,kejriwal-nih,beltran2022]", config=PAPER)
+def test_a_real_run_without_archives_says_of_all_what_to_do_before_any_job(tmp_path):
+    settings = yaml.safe_load(PAPER.read_text())
+    settings["segmenters"]["lungs"]["download"] = []
+    settings["run"] = ["saturi2025", "padchest-two-views", "kejriwal-nih", "liz2022-specific", "beltran2022"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    done = snakemake(tmp_path, "--cores", "8")
     assert done.returncode != 0
-    sentence = [line for line in done.stdout.splitlines() if "PadChest" in line]
-    assert any("make demo" in line and "data/padchest" in line for line in sentence), done.stdout
-    assert any(line.endswith("--config 'run=[kejriwal-nih,beltran2022]'.") for line in sentence), done.stdout
     assert "Traceback" not in done.stdout
+    said = done.stdout.partition("\nWorkflowError")[2].splitlines()[1:5]
+    starts = (
+        "CheXpert is not in data/chexpert (",
+        "segmenters.lungs: data/lung_masks/pairs.csv",
+        "PadChest is not in data/padchest",
+    )
+    assert [line.startswith(start) and "`make demo`" in line for line, start in zip(said, starts, strict=False)] == [True] * 3
+    assert said[3].endswith("--config 'run=[kejriwal-nih,beltran2022]'.")
     assert not (tmp_path / "results").exists()
 
 
