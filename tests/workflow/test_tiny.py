@@ -22,7 +22,7 @@ from thorax.datasets import padchest
 from thorax.metrics import sigmoid
 from thorax.unet import FRONTAL_VIEWS
 
-from .conftest import CASES, REPOSITORY, snakemake
+from .conftest import CASES, REPOSITORY, another_kernel, environment, snakemake
 
 pytestmark = pytest.mark.slow
 CONFIG = CASES / "tiny" / "config.yaml"
@@ -98,7 +98,8 @@ def test_a_figure_is_rendered_again_from_its_executed_notebook(tiny_copy):
     mine = tiny_copy / "mine.ipynb"
     mine.write_text(executed.replace("results/figures/tiny/heatmaps.png", "mine.png"))
     command = [Path(sys.executable).parent / "papermill", "mine.ipynb", "mine.ipynb"]
-    subprocess.run(command, cwd=tiny_copy, check=True, capture_output=True, timeout=300)
+    variables = environment(JUPYTER_PATH=str(REPOSITORY / "notebooks"), **another_kernel(tiny_copy / "jupyter"))
+    subprocess.run(command, cwd=tiny_copy, check=True, capture_output=True, timeout=300, env=variables)
     assert (tiny_copy / "mine.png").read_bytes() == (tiny_copy / "results/figures/tiny/heatmaps.png").read_bytes()
 
 

@@ -22,6 +22,8 @@ from thorax.errors import ThoraxError
 # The same bytes on every run, however it was started: no dates in figures, one order of sets
 os.environ.setdefault("SOURCE_DATE_EPOCH", "1640995200")
 os.environ.setdefault("PYTHONHASHSEED", "0")
+# Notebooks are executed by the Python that runs papermill, also where the user has installed another kernel named python3
+os.environ["JUPYTER_PATH"] = os.path.join(workflow.basedir, "notebooks")
 
 
 def refuse_unusable_folders():
