@@ -134,6 +134,7 @@ def _labels(a: Arguments) -> None:
         a.second_views,
         a.second_ingested,
         a.general,
+        [(key, name) for key, _, name in (pair.partition("=") for pair in a.named)],
     )
 
 
@@ -533,6 +534,7 @@ def _parser() -> argparse.ArgumentParser:
         ("--second-ingested", {"nargs": "?", "type": Path, "metavar": "PATH",
                                "help": "table of the images of these views; without it every one counts"}),
         _path("--general", "label set that `inside` names", required=False),
+        ("--named", {"nargs": "*", "default": [], "metavar": "KEY=CLASS", "help": "settings that name a class, which must be kept"}),
         _path("--out", "label set to write"), _path("--report", "CSV of classes kept and dropped, to write"),
     )  # fmt: skip
     verb(

@@ -254,6 +254,25 @@ def build_inside(
     return LabelTable(frame, tuple(classes), report, table.unknown)
 
 
+def refuse_unknown(named: Iterable[tuple[str, str]], table: LabelTable, name: str) -> None:
+    """Compare a label set with the settings that name classes of it.
+
+    Args:
+        named: (key of the setting, class).
+        table: The label set.
+        name: Its name, for errors.
+
+    Raises:
+        ThoraxError: A setting names a class that the label set does not keep.
+    """
+    status = dict(zip(table.report["class"], table.report["status"], strict=True))
+    for key, wanted in named:
+        if wanted not in table.classes:
+            why = f" ({status[wanted]})" if wanted in status else ""
+            known = ", ".join(table.classes)
+            raise ThoraxError(f"{key}: {wanted!r} is not a class of label set {name!r}{why}: choose one of {known}.")
+
+
 def make_label_set(
     settings: LabelSet,
     archive: str,
@@ -264,6 +283,7 @@ def make_label_set(
     second_views: Sequence[str] = (),
     second_ingested: Path | str | None = None,
     general: Path | str | None = None,
+    named: Iterable[tuple[str, str]] = (),
 ) -> None:
     """Write a label set (`catalog.labels_schema`) and its report (CSV) from the tables on disk.
 
@@ -277,9 +297,10 @@ def make_label_set(
         second_views: of a label set of studies, the views of their second images.
         second_ingested: table of these images, or None to count from metadata alone.
         general: the label set that `settings.inside` names; None without one.
+        named: as in `refuse_unknown`.
 
     Raises:
-        ThoraxError: as in `build` and `build_inside`, or no `general` where there is an `inside`, or one where there is none.
+        ThoraxError: as in `build`, `build_inside` and `refuse_unknown`, or no `general` where there is an `inside`, or one where there is none.
     """
     name = Path(out).stem
     if (settings.inside is None) != (general is None):
@@ -295,6 +316,7 @@ def make_label_set(
         table = build(settings, archive, frame, known, name, second)
     else:
         table = build_inside(settings, archive, frame, store.read_table(general), known, name)
+    refuse_unknown(named, table, name)
     if table.unknown:
         print(f"In the data but not in the term tree, each a class of its own: {', '.join(table.unknown)}.")
     with store.atomic(out) as new_labels, store.atomic(report) as new_report:  # both or neither

@@ -91,5 +91,6 @@ def test_a_mistake_in_the_table_is_told_in_one_sentence(tmp_path):
     config.write_text(settings_of_the_guide())
     done = snakemake(tmp_path, "--cores", "1", "--until", "split", config=config, timeout=300)
     assert done.returncode != 0
-    assert "row 1, column 'patient id': this column is not known" in (tmp_path / "logs/catalog/mine.log").read_text()
-    assert not (tmp_path / "results/catalog/mine.parquet").exists()
+    assert "Traceback" not in done.stdout
+    assert "images.csv, row 1, column 'patient id': this column is not known" in done.stdout
+    assert not (tmp_path / "results").exists()

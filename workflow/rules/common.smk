@@ -9,11 +9,9 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
-from thorax import datasets, manifest
+from thorax import datasets, manifest, preflight
 from thorax.backbones import BACKBONES
-from thorax.backbones import find as find_backbone
-from thorax.config import Config
-from thorax.config import parse as validate_config
+from thorax.config import Config, parse
 from thorax.dag.code import digest, notebook_digest
 from thorax.dag.jobs import outputs_behind
 from thorax.ensemble import LEARNING
@@ -43,17 +41,9 @@ def read_study():
     files = list(dict.fromkeys(map(str, workflow.configfiles)))
     source = " with ".join(map(os.path.relpath, files)) or "the configuration"
     try:
-        checked = validate_config(Config, config, source)
+        return preflight.read(config, source) if workflow.is_main_process else parse(Config, config, source)
     except ThoraxError as error:
         raise WorkflowError(str(error))
-    for name, experiment in checked.experiments.items():
-        size = checked.image_sets[experiment.image_set].size
-        for member in experiment.members:
-            try:
-                find_backbone(experiment.member(member).backbone, size)
-            except ThoraxError as error:
-                raise WorkflowError(f"{source}: experiments.{name}.members.{member}: {error}")
-    return checked
 
 
 refuse_unusable_folders()

@@ -4,6 +4,11 @@ def label_set_around(label_set):
     return f"results/labels/{general}.parquet" if general else []
 
 
+def named_of(label_set):
+    """KEY=CLASS of the run's settings that name a class of a label set."""
+    return [f"{key}={wanted}" for key, wanted in preflight.named_classes(study, label_set, study.run)]
+
+
 def segmenter_split(wildcards):
     split = study.segmenters[wildcards.segmenter].train_patients_of
     return f"results/splits/{split}.parquet" if split else []

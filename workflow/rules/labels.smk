@@ -19,12 +19,14 @@ rule labels:
         archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
         second_views=lambda wildcards: second_views(wildcards.label_set),
         general=lambda wildcards, input: (f"--general {input.general}" if input.general else ""),
+        # With `input` among its arguments it is compared with no earlier run's: another name changes no label
+        named=lambda wildcards, input: shlex.join(named_of(wildcards.label_set)),
     message:
         "Grouping and counting the classes of {wildcards.label_set}"
     shell:
         "thorax labels --settings {params.settings:q} --archive {params.archive} --catalog {input.catalog}"
         " --ingested {input.ingested} --second-views {params.second_views:q} --second-ingested {input.second} {params.general}"
-        " --out {output.labels} --report {output.report} > {log} 2>&1"
+        " --named {params.named} --out {output.labels} --report {output.report} > {log} 2>&1"
 
 
 rule split:

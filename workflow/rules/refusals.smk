@@ -52,6 +52,15 @@ def absence_of(name):
     return None if dataset.download else datasets.absence(dataset)
 
 
+def refuse_wrong_classes():
+    """Count the classes of label sets that are to be made from metadata, where these are here, before any job starts."""
+    planned = {job.wildcards.label_set for job in workflow.dag.needrun_jobs() if job.rule.name == "labels"}
+    try:
+        preflight.check_label_sets(study, sorted(planned))
+    except ThoraxError as error:
+        raise WorkflowError(str(error))
+
+
 def refuse_future_dates():
     """Results look older than such an input, so Snakemake would fail each job that reads it, at the job's end."""
     read = [file for dataset in map(study.datasets.get, run_datasets()) for file in map(Path, datasets.metadata_files(dataset))]

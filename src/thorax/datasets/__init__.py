@@ -60,14 +60,12 @@ def metadata_files(settings: Dataset) -> list[Path]:
 
 def selection(settings: Dataset) -> Selection:
     """What the pipeline reads of an archive's folder: tables that are there, and the images of the data set's views."""
-    root = Path(settings.root)
 
     def named() -> list[str]:
-        with _without_cycle_search():
-            catalog = ARCHIVES[settings.archive].read_catalog(root)
+        catalog = read_catalog(settings)
         return list(catalog.loc[catalog["view"].isin(settings.views), "path"])
 
-    tables = [path.relative_to(root).as_posix() for path in metadata_files(settings)]
+    tables = [path.relative_to(settings.root).as_posix() for path in metadata_files(settings)]
     return Selection(f"{settings.archive}: {', '.join(sorted(settings.views))}", tables, named)
 
 
@@ -99,6 +97,19 @@ def absence(settings: Dataset) -> str | None:
     return None
 
 
+def read_catalog(settings: Dataset) -> pd.DataFrame:
+    """The catalog of an archive, the columns of `catalog.CATALOG`, sorted by image_id.
+
+    Raises:
+        ThoraxError: the metadata file is missing, or the first problem in it with its row and column.
+    """
+    source = metadata_file(settings)
+    if not source.is_file():
+        raise ThoraxError(_request(settings, f"{source.name} is missing"))
+    with _without_cycle_search():
+        return catalogs.validate(ARCHIVES[settings.archive].read_catalog(Path(settings.root)), str(source))
+
+
 def make_catalog(settings: Dataset, out: Path | str, boxes_out: Path | str) -> None:
     """Write the catalog of an archive and the table of its boxes (empty if it has none).
 
@@ -108,12 +119,8 @@ def make_catalog(settings: Dataset, out: Path | str, boxes_out: Path | str) -> N
     Raises:
         ThoraxError: the metadata file is missing, or the first problem in it with its row and column.
     """
-    archive, root, source = ARCHIVES[settings.archive], Path(settings.root), metadata_file(settings)
-    if not source.is_file():
-        raise ThoraxError(_request(settings, f"{source.name} is missing"))
-    with _without_cycle_search():
-        catalog = catalogs.validate(archive.read_catalog(root), str(source))
-    boxes = archive.read_boxes(root)
+    catalog = read_catalog(settings)
+    boxes = ARCHIVES[settings.archive].read_boxes(Path(settings.root))
     if boxes is None:
         boxes = pd.DataFrame(columns=catalogs.BOXES.names)
     boxes = boxes[boxes["image_id"].isin(catalog["image_id"])]

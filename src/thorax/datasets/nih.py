@@ -18,6 +18,23 @@ METADATA = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017_v2020.csv.gz")
 BOXES = ("BBox_List_2017.csv", "BBox_List_2017.csv.gz")
 OFFICIAL_LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}
 BESIDE = (*BOXES, *OFFICIAL_LISTS)
+LABELS = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Effusion",
+    "Emphysema",
+    "Fibrosis",
+    "Hernia",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pleural_Thickening",
+    "Pneumonia",
+    "Pneumothorax",
+    "No Finding",
+)
 HOW_TO_GET = (
     "download ChestX-ray14 from https://nihcc.app.box.com/v/ChestXray-NIHCC (no request is needed) and put "
     f"{METADATA[0]} (or .csv.gz), the images (in images/ or in images_001/images/ to images_012/images/) and, "

@@ -1,0 +1,156 @@
+"""What can be known of a run before its first job: a wrong name must not be found after hours of training.
+
+A configuration is checked alone (`read`), and its label sets on the archives' metadata where these are there
+(`check_label_sets`). The classes of other archives are known when their labels are counted (`labels.refuse_unknown`).
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from thorax import datasets, labels, reference
+from thorax.backbones import find as find_backbone
+from thorax.config import Config, Experiment, parse
+from thorax.datasets import chexpert, nih
+from thorax.errors import ThoraxError
+from thorax.pairs import Partners
+
+FIXED_LABELS = {"nih": nih.LABELS, "chexpert": chexpert.LABELS}  # archives in which no other label can be
+
+
+def read(values: Any, source: str) -> Config:
+    """Validate a whole configuration, with the names in it that other files define.
+
+    Args:
+        values: The configuration as YAML has it.
+        source: Its file, for errors.
+
+    Raises:
+        ThoraxError: One sentence with the source, the first wrong key and what is wrong with it.
+    """
+    study = parse(Config, values, source)
+    try:
+        for name in study.label_sets:
+            _check_label_set(study, name)
+        for name in study.experiments:
+            _check_experiment(study, name)
+        for name in study.cross:
+            _check_cross(study, name)
+    except ThoraxError as error:
+        raise ThoraxError(f"{source}: {error}") from error
+    return study
+
+
+def named_classes(study: Config, label_set: str, experiments: Iterable[str]) -> list[tuple[str, str]]:
+    """(key, class) for every class of a label set that a setting of the experiments names."""
+    found = []
+    for name in experiments:
+        experiment = study.experiments[name]
+        if experiment.label_set == label_set:
+            found += [(f"experiments.{name}.exclusive", experiment.exclusive)] if experiment.exclusive else []
+            found += [(f"experiments.{name}.cooccurrence", wanted) for wanted in experiment.cooccurrence]
+    return found
+
+
+def check_label_sets(study: Config, names: Iterable[str]) -> None:
+    """Count the classes of label sets from metadata alone, and compare them with the settings that name some.
+
+    Unreadable images are not known yet, so a class that is kept here may still have too few images later.
+
+    Args:
+        study: The configuration.
+        names: Of the label sets. Those of synthetic archives and of archives whose metadata are not here are left out.
+
+    Raises:
+        ThoraxError: A metadata file is wrong; as in `labels.build`; or a setting names a class that the label set does not keep.
+    """
+    catalogs: dict[tuple[str, str], pd.DataFrame] = {}
+    tables: dict[str, labels.LabelTable] = {}
+
+    def table(name: str) -> labels.LabelTable:
+        settings = study.label_sets[name]
+        dataset = study.datasets[settings.dataset]
+        catalog = catalogs.setdefault((dataset.archive, dataset.root), datasets.read_catalog(dataset))
+        if name not in tables and settings.inside:
+            general = table(settings.inside).frame
+            tables[name] = labels.build_inside(settings, dataset.archive, catalog, general, name=name)
+        elif name not in tables:
+            second = Partners(study.datasets[settings.second].views) if settings.second else None
+            tables[name] = labels.build(settings, dataset.archive, catalog, name=name, second=second)
+        return tables[name]
+
+    for name in names:
+        dataset = study.datasets[study.label_sets[name].dataset]
+        if dataset.phantom is None and datasets.metadata_file(dataset).is_file():
+            labels.refuse_unknown(named_classes(study, name, study.run), table(name), name)
+
+
+def _check_label_set(study: Config, name: str) -> None:
+    settings = study.label_sets[name]
+    archive = study.datasets[settings.dataset].archive
+    if archive not in labels.TERM_TABLES and (settings.grouping == "general" or settings.inside):
+        raise ThoraxError(
+            f"label_sets.{name}: archive {archive!r} has no term tree: write grouping: specific, and remove inside if it is there."
+        )
+    if archive in FIXED_LABELS:
+        for wanted in settings.exclude:
+            _refuse_stranger(f"label_sets.{name}.exclude", wanted, FIXED_LABELS[archive], f"a label of archive {archive}")
+        kept = [label for label in FIXED_LABELS[archive] if label not in settings.exclude]
+        for key, wanted in named_classes(study, name, study.experiments):
+            _refuse_stranger(key, wanted, kept, f"a class of label set {name!r}")
+
+
+def _check_experiment(study: Config, name: str) -> None:
+    experiment = study.experiments[name]
+    size = study.image_sets[experiment.image_set].size
+    for member in experiment.members:
+        try:
+            training = experiment.member(member)
+            if find_backbone(training.backbone, size).constructor is None and training.weights == "imagenet":
+                raise ThoraxError(f"backbone {training.backbone} has no ImageNet weights: set weights: none.")
+        except ThoraxError as error:
+            raise ThoraxError(f"experiments.{name}.members.{member}: {error}") from error
+    if experiment.beside is not None:
+        _check_beside(experiment, f"experiments.{name}.beside")
+
+
+def _check_beside(experiment: Experiment, key: str) -> None:
+    """The published numbers are there, for some of the models, and decided by a rule that the experiment has."""
+    beside = experiment.beside
+    assert beside is not None
+    try:
+        theirs = set(reference.published(beside)["model"])
+        reference.describe(beside)
+    except ThoraxError as error:
+        raise ThoraxError(f"{key}: {error}") from error
+    if theirs.isdisjoint([*experiment.members, *experiment.ensembles]):
+        raise ThoraxError(
+            f"{key}.models: no member or ensemble has the name of a model of {beside.paper}, {beside.variant} "
+            f"({', '.join(sorted(theirs))}): say which of yours is which, as OURS: THEIRS."
+        )
+    _refuse_stranger(
+        f"{key}.threshold_rule", beside.threshold_rule, experiment.thresholds, "one of the experiment's thresholds"
+    )
+
+
+def _check_cross(study: Config, name: str) -> None:
+    """The label sets can share a class at all."""
+    from thorax import cross  # a quarter of a second that few need
+
+    shared = []
+    for experiment in study.cross[name].experiments:
+        settings = study.label_sets[study.experiments[experiment].label_set]
+        archive = study.datasets[settings.dataset].archive
+        known = FIXED_LABELS.get(archive) or labels.TermTree.load(labels.TERM_TABLES[archive]).parents
+        shared.append(set(cross.mapped(archive, [label for label in known if label not in settings.exclude])))
+    if not set.intersection(*shared):
+        raise ThoraxError(
+            f"cross.{name}: the label sets of {', '.join(study.cross[name].experiments)} share no class of {cross.CLASSES.name}: "
+            "choose larger label sets."
+        )
+
+
+def _refuse_stranger(key: str, wanted: str, known: Iterable[str], what: str) -> None:
+    if wanted not in known:
+        raise ThoraxError(f"{key}: {wanted!r} is not {what}: choose one of {', '.join(known)}.")
