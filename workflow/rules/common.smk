@@ -11,7 +11,8 @@ from snakemake.settings.types import DeploymentMethod
 
 from thorax import datasets, manifest, preflight
 from thorax.backbones import BACKBONES
-from thorax.config import Config, parse
+from thorax.config import Config
+from thorax.config import parse as validate_config
 from thorax.dag.code import digest, notebook_digest
 from thorax.dag.jobs import outputs_behind
 from thorax.ensemble import LEARNING
@@ -41,7 +42,7 @@ def read_study():
     files = list(dict.fromkeys(map(str, workflow.configfiles)))
     source = " with ".join(map(os.path.relpath, files)) or "the configuration"
     try:
-        return preflight.read(config, source) if workflow.is_main_process else parse(Config, config, source)
+        return preflight.read(config, source) if workflow.is_main_process else validate_config(Config, config, source)
     except ThoraxError as error:
         raise WorkflowError(str(error))
 
