@@ -9,10 +9,10 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from thorax import strict_yaml
 from thorax.errors import ThoraxError
 
 FIRST_CHEXPERT_PHANTOM = 70_001  # number of a phantom's first patient; CheXpert's have five digits and end at 65,240
@@ -811,21 +811,13 @@ def parse(model: type[BlockType], values: Any, source: str) -> BlockType:
 
 
 def parse_text(model: type[BlockType], text: str, source: str) -> BlockType:
-    """Validate YAML or JSON text against a model; errors as in `parse`."""
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ThoraxError(f"{source} is not valid YAML: {str(error).splitlines()[0]}.") from error
-    return parse(model, values, source)
+    """Validate YAML or JSON text against a model; errors as in `parse` and `strict_yaml.parse`."""
+    return parse(model, strict_yaml.parse(text, source), source)
 
 
 def load(path: Path | str) -> Config:
     """Read and validate a configuration file."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ThoraxError(f"{path} cannot be read ({error.strerror}): name an existing configuration file.") from error
-    return parse_text(Config, text, str(path))
+    return parse(Config, strict_yaml.read(path), str(path))
 
 
 def _sentence(error: ValidationError, source: str) -> str:

@@ -55,7 +55,8 @@ def test_the_demo_overlays_the_paper_config():
         ("{archive: padchest}", r"x: root is missing; add it\."),
         ("{archive: mimic, root: a}", r"x: archive: .*'chexpert' or 'own' \(it is 'mimic'\); correct it\."),
         ("{archive: nih, root: a, shard: 2}", r"x: shard is not a known key"),
-        ("{archive: [", r"x is not valid YAML"),
+        ("{archive: [", r"x, line 1: not valid YAML"),
+        ("{archive: nih, root: a, archive: own}", r"x: archive is written twice, in line 1; remove one of the two\."),
     ],
 )
 def test_errors_are_one_sentence(text, sentence):
