@@ -582,7 +582,7 @@ def _parser() -> argparse.ArgumentParser:
         settings, labels, split, ingested, images, *second, _path("--weights", "file with ImageNet weights", required=False),
         _path("--out", "network to write"), _path("--history", "CSV to write"),
         _path("--epochs", "CSV of the test images after every epoch, to write; needed for test_every_epoch", required=False),
-        ("--work", {"type": Path, "default": Path("work"), "metavar": "PATH", "help": "folder of resume states (default work)"}),
+        ("--work", {"type": _expanded, "default": Path("work"), "metavar": "PATH", "help": "folder of resume states (default work)"}),
         threads,
     )  # fmt: skip
     verb(
@@ -691,13 +691,13 @@ def _parser() -> argparse.ArgumentParser:
         "overview", _overview, "every experiment of a run in one table: its data, best model, results, published numbers and hours",
         settings, _pairs("--metrics", "experiments"), _pairs("--labels", "each experiment's label set"),
         _pairs("--splits", "each experiment's split"),
-        ("--benchmarks", {"type": Path, "default": Path("benchmarks"), "metavar": "PATH", "help": "folder of Snakemake's timings"}),
-        ("--logs", {"type": Path, "default": Path("logs"), "metavar": "PATH", "help": "folder of logs, which name the devices"}),
+        ("--benchmarks", {"type": _expanded, "default": Path("benchmarks"), "metavar": "PATH", "help": "folder of Snakemake's timings"}),
+        ("--logs", {"type": _expanded, "default": Path("logs"), "metavar": "PATH", "help": "folder of logs, which name the devices"}),
         folder,
     )  # fmt: skip
     verb(
         "paper-page", _paper_page, "a paper's tables and figures on one page, in its own order",
-        settings, ("--captions", {"type": Path, "nargs": "*", "default": [], "metavar": "PATH", "help": "text files of the figures' captions"}), _path("--out", "page to write"),
+        settings, ("--captions", {"type": _expanded, "nargs": "*", "default": [], "metavar": "PATH", "help": "text files of the figures' captions"}), _path("--out", "page to write"),
     )  # fmt: skip
     verb(
         "csv-page", _csv_page, "show a CSV file as a page of the report",
@@ -771,11 +771,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _path(flag: str, text: str, required: bool = True) -> tuple[str, dict[str, Any]]:
-    return flag, {"type": Path, "required": required, "metavar": "PATH", "help": text}
+    return flag, {"type": _expanded, "required": required, "metavar": "PATH", "help": text}
 
 
 def _paths(flag: str, text: str, required: bool = True) -> tuple[str, dict[str, Any]]:
-    return flag, {"type": Path, "nargs": "+", "required": required, "metavar": "PATH", "help": text}
+    return flag, {"type": _expanded, "nargs": "+", "required": required, "metavar": "PATH", "help": text}
+
+
+def _expanded(text: str) -> Path:
+    """A type of argument: a path, with the ~ that a shell leaves in --root=~/folder."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: there is no such user; write the folder itself") from error
 
 
 def _pairs(flag: str, text: str, required: bool = True) -> tuple[str, dict[str, Any]]:

@@ -192,6 +192,41 @@ def test_a_root_is_written_as_snakemake_writes_it(written):
     assert study.datasets["tiny"].root == "data/tiny"
 
 
+FOLDERS = [("datasets", "tiny", "root"), ("segmenters", "tiny-lungs", "pairs"), ("audit", "metadata")]
+
+
+@pytest.mark.parametrize("key", FOLDERS)
+@pytest.mark.parametrize("written", ["~/x", "$HOME/x", "${HOME}/x/", "$THORAX_TEST/x"])
+def test_home_and_variables_are_expanded_in_every_folder(monkeypatch, key, written):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("THORAX_TEST", "~")
+    settings = changed(*key, written) if key[0] != "audit" else {**changed("run", ["tiny"]), "audit": {"metadata": written}}
+    study = config.parse(config.Config, settings, "x").model_dump()
+    for name in key:
+        study = study[name]
+    assert study == "/home/me/x"
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ("$THORAX_UNSET/x", "the environment has no variable THORAX_UNSET: set it"),
+        ("${THORAX_UNSET}/x", "the environment has no variable THORAX_UNSET: set it"),
+        ("~nobody-of-this-name/x", "there is no user nobody-of-this-name: write the folder itself"),
+        ("data/~/x", "~ means a home folder only at the beginning"),
+        ("", "a folder needs a name"),
+    ],
+)
+def test_a_folder_that_cannot_be_expanded_is_refused(written, sentence):
+    with pytest.raises(ThoraxError) as caught:
+        config.parse(config.Config, changed("datasets", "tiny", "root", written), "x")
+    assert str(caught.value).startswith(f"x: datasets.tiny.root: {sentence}")
+
+
+def test_an_odd_name_is_not_a_variable():
+    assert config.parse(config.Dataset, {"archive": "own", "root": "data/5$ each~"}, "x").root == "data/5$ each~"
+
+
 def test_threshold_rules_of_an_experiment():
     tuned = config.parse(config.Config, changed("experiments", "tiny", "thresholds", ["fixed-0.4", "f1"]), "x")
     assert tuned.experiments["tiny"].thresholds == ["fixed-0.4", "f1"]
