@@ -5,18 +5,19 @@ Each verb imports what it needs only when it is called, so that a table starts w
 
 import argparse
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, NoReturn, TypeVar, get_args
 
 from pydantic import BaseModel
 
 from thorax import config
-from thorax.errors import Terminated, ThoraxError
+from thorax.errors import Terminated, ThoraxError, did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
 Arguments = argparse.Namespace
@@ -456,12 +457,22 @@ def _show(a: Arguments) -> None:
     print("\n".join(_there(table).read_text(encoding="utf-8") for table in a.table), end="")
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors suggest what was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the error, and end with status 2."""
+        if wrong := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
+            message += did_you_mean(wrong[1], [name.strip("' ") for name in wrong[2].split(",")])
+        super().error(message)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="thorax",
         description="The steps of the pipeline, one verb each, in the order of use. Snakemake calls them; so can you.",
     )
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = _Parser(add_help=False)
     shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 

@@ -7,7 +7,6 @@ Commands receive only the block they need, as YAML or JSON text (`--settings`).
 import os
 import re
 from collections import Counter
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, LiteralString, TypeVar
 
@@ -15,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, Va
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from thorax import strict_yaml
-from thorax.errors import ThoraxError
+from thorax.errors import ThoraxError, did_you_mean
 
 FIRST_CHEXPERT_PHANTOM = 70_001  # number of a phantom's first patient; CheXpert's have five digits and end at 65,240
 Listed = TypeVar("Listed", str, float)
@@ -111,8 +110,7 @@ class Block(BaseModel):
         """Name an unknown key before anything else: a misspelt key explains a missing one."""
         for key in values if isinstance(values, dict) else ():
             if key not in cls.model_fields:
-                close = get_close_matches(str(key), cls.model_fields, 1)
-                raise _refusal(f" (did you mean {close[0]!r}?)" if close else "", str(key), kind=UNKNOWN_KEY)
+                raise _refusal(did_you_mean(str(key), cls.model_fields), str(key), kind=UNKNOWN_KEY)
         return values
 
 
@@ -461,7 +459,8 @@ class Experiment(Block):
         for name, ensemble in self.ensembles.items():
             for member in ensemble.members:
                 if member not in self.members:
-                    raise _refusal(f"{member!r} is not a member: {', '.join(self.members)}", "ensembles", name, "members")
+                    known = f"{', '.join(self.members)}{did_you_mean(member, self.members)}"
+                    raise _refusal(f"{member!r} is not a member: {known}", "ensembles", name, "members")
             if name in self.members or name == "baseline":
                 raise _refusal("an ensemble needs a name that no member has", "ensembles", name)
         for name in self.beside.models if self.beside else ():
@@ -665,7 +664,8 @@ class Config(Block):
 
     def _known(self, kind: str, name: str | None, *key: str) -> None:
         if name is not None and name not in getattr(self, kind):
-            raise _refusal(f"{name!r} is not in {kind}: {', '.join(getattr(self, kind)) or 'none'}", *key)
+            known = getattr(self, kind)
+            raise _refusal(f"{name!r} is not in {kind}: {', '.join(known) or 'none'}{did_you_mean(name, known)}", *key)
 
     def _second_is_of_the_same_studies(self, key: str, label_set: LabelSet) -> None:
         self._known("datasets", label_set.second, "label_sets", key, "second")

@@ -18,7 +18,7 @@ from thorax import store, transfer
 from thorax.agreements import AGREEMENTS
 from thorax.datasets import lung_masks, nih
 from thorax.datasets.metadata import first_existing
-from thorax.errors import ThoraxError
+from thorax.errors import ThoraxError, did_you_mean
 from thorax.transfer import PATIENCE, Patience, Source
 from thorax.unpack import SUFFIXES, Limits, Member, unpack
 
@@ -83,7 +83,12 @@ def default_root(group: str) -> Path:
 
 
 def describe(names: Sequence[str], root: Path | None) -> str:
-    """One line per file of the groups: its length, terms, page, and whether it is there."""
+    """One line per file of the groups: its length, terms, page, and whether it is there.
+
+    Raises:
+        ThoraxError: A name is unknown.
+    """
+    _refuse_unknown_groups(names)
     lines = []
     for row in published_files():
         if row.group in names:
@@ -118,6 +123,7 @@ def download(
             `unpack.unpack`), or something is missing that only a person can get: the next steps are its text.
     """
     listed = list(rows) if rows is not None else published_files()
+    _refuse_unknown_groups(names)
     found: list[Found] = []
     for name in names:
         folder = root or default_root(name)
@@ -125,8 +131,6 @@ def download(
             found += _unpack_by_hand(name, folder)
             continue
         mine = [row for row in listed if row.group == name]
-        if not mine:
-            raise ThoraxError(f"{name!r} is no group of files: choose one of {', '.join(groups())}.")
         _refuse_what_is_missing(name, mine, folder)
         try:
             found += _obtain_all(name, mine, folder, patience)
@@ -138,6 +142,13 @@ def download(
             raise
     if out is not None:
         write_found(found, out)
+
+
+def _refuse_unknown_groups(names: Iterable[str]) -> None:
+    known = groups()
+    for name in names:
+        if name not in known:
+            raise ThoraxError(f"{name!r} is not a group of files{did_you_mean(name, known)}: choose one of {', '.join(known)}.")
 
 
 def write_found(found: Sequence[Found], out: Path) -> None:

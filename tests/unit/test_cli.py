@@ -112,6 +112,21 @@ def test_impossible_arguments_are_refused_before_the_step_starts(capsys, argumen
     assert any(words in last for words in ("is not a whole number of", "invalid choice: 'mimic'", "required: --data"))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "suggestion"),
+    [
+        (["trian"], "(did you mean 'train'?)"),
+        (["Download", "nih"], "(did you mean 'download'?)"),
+        (["labels", "--settings", "{}", "--archive", "PadChest"], "(did you mean 'padchest'?)"),
+        (["summary", "--labels", "a=b", "--splits", "a=b", "--out", "o", "--data", "phantoms"], "(did you mean 'phantom'?)"),
+    ],
+)
+def test_a_misspelt_choice_is_suggested(capsys, arguments, suggestion):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert capsys.readouterr().err.splitlines()[-1].endswith(suggestion)
+
+
 def test_the_archives_of_the_command_line_are_those_of_the_registry():
     assert set(_choices(config.Dataset, "archive")) == set(datasets.ARCHIVES)
 

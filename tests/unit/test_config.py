@@ -177,6 +177,28 @@ def test_the_sentence_names_the_key_that_was_written(path_and_value, sentence):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("path_and_value", "sentence"),
+    [
+        (("datasets", "tiny", "rot", "x"), "datasets.tiny.rot is not a known key (did you mean 'root'?)"),
+        (
+            ("experiments", "tiny", "members", "first", {"Epochs": 1}),
+            "experiments.tiny.members.first.Epochs is not a known key (did you mean 'epochs'?)",
+        ),
+        (("experiments", "tiny", "xyzzy", 1), "experiments.tiny.xyzzy is not a known key;"),
+        (("run", ["Tiny"]), "run: 'Tiny' is not in experiments: tiny (did you mean 'tiny'?)"),
+        (
+            ("experiments", "tiny", "ensembles", "CTP", "members", ["first", "secnd"]),
+            "experiments.tiny.ensembles.CTP.members: 'secnd' is not a member: first, second, third (did you mean 'second'?)",
+        ),
+    ],
+)
+def test_a_misspelt_name_is_suggested(path_and_value, sentence):
+    with pytest.raises(ThoraxError) as caught:
+        config.parse(config.Config, changed(*path_and_value), "x.yaml")
+    assert str(caught.value).startswith(f"x.yaml: {sentence}")
+
+
 def test_a_segmenter_taught_by_another_splits_patients_is_refused():
     settings = changed("splits", "other", {"label_sets": ["tiny-specific"], "seed": 1})
     settings["segmenters"]["tiny-lungs"]["train_patients_of"] = "other"

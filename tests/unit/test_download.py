@@ -489,7 +489,19 @@ class TestGroup:
 
     def test_an_unknown_group_is_refused_with_the_known_ones(self, tmp_path, capsys):
         assert cli.main(["download", "mimic", "--root", str(tmp_path)]) == 1
-        assert "'mimic' is no group of files: choose one of nih, montgomery" in capsys.readouterr().err
+        assert "'mimic' is not a group of files: choose one of nih, montgomery" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("listing", [[], ["--list"]])
+    @pytest.mark.parametrize(
+        ("wrong", "right"),
+        [("weights/xception", "weights/Xception"), ("xception", "weights/Xception"), ("NIH", "nih"), ("chexprt", "chexpert")],
+    )
+    def test_a_group_that_was_misspelt_is_suggested(self, tmp_path, capsys, wrong, right, listing):
+        assert cli.main(["download", "nih", wrong, "--root", str(tmp_path / "new"), *listing]) == 1
+        said = capsys.readouterr()
+        assert said.err.startswith(f"thorax: {wrong!r} is not a group of files (did you mean {right!r}?): choose one of nih,")
+        assert said.out == ""
+        assert not (tmp_path / "new").exists()
 
     def test_the_list_is_shown_without_fetching(self, tmp_path, capsys):
         assert cli.main(["download", "nih", "chexpert", "--list", "--root", str(tmp_path)]) == 0
