@@ -311,12 +311,17 @@ class Training(Block):
     batch_norm_momentum: float | None = Field(None, gt=0, lt=1, description="0.9 where training is short and from scratch")
     loss: Literal["weighted_bce", "bce", "focal", "mae"] = Field(
         "weighted_bce",
-        description="cross-entropy with logits, weighted (positives count negatives / positives of their class) or plain; focal loss "
-        "(Lin et al. 2017); mean absolute error of the probabilities",
+        description="cross-entropy with logits, weighted (see pos_weight_exponent) or plain; focal loss (Lin et al. 2017); mean absolute "
+        "error of the probabilities",
     )
     focal_gamma: float = Field(2.0, ge=0, description="focal: how much well-classified labels are played down")
     focal_alpha: Fraction | None = Field(None, description="focal: weight of positives, 1 - alpha of negatives; null: none")
-    max_pos_weight: float | None = Field(None, gt=0, description="cap of negatives / positives per class")
+    pos_weight_exponent: Fraction = Field(
+        0.65,
+        description="weighted_bce: positives of a class weigh (negatives / positives) to this power; 1: the whole ratio, 0.5: its square "
+        "root, 0: no weights. The default is what the F1 and Hamming loss of Liz et al. 2022 imply (docs/training.md)",
+    )
+    max_pos_weight: float | None = Field(None, gt=0, description="weighted_bce: cap of the weight of a class's positives")
     learning_rate: float = Field(1e-4, gt=0, description="of Adam")
     schedule: Literal["constant", "cosine", "plateau"] = Field(
         "constant",

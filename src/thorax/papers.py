@@ -176,7 +176,8 @@ def _loss(t: Training) -> str:
         return f"focal loss, gamma {t.focal_gamma:g}" + (f", alpha {t.focal_alpha:g}" if t.focal_alpha is not None else "")
     if t.loss == "weighted_bce":
         cap = f", at most {t.max_pos_weight:g}" if t.max_pos_weight is not None else ""
-        return f"cross-entropy, positives weighted by negatives / positives{cap}"
+        power = f" to the power {t.pos_weight_exponent:g}" if t.pos_weight_exponent != 1 else ""
+        return f"cross-entropy, positives weighted by negatives / positives{power}{cap}"
     return _LOSSES[t.loss]
 
 
@@ -223,8 +224,8 @@ def _augmentation(t: Training) -> str:
 _TRAINING: tuple[Callable[[Training], str], ...] = (_weights, _head, _loss, _steps, _epochs, _tested, _sampling, _augmentation)
 _WORDED = {
     "backbone", "weights", "freeze", "frozen_epochs", "fine_tune_rate", "channels", "head", "dense_units", "dropout", "loss",
-    "focal_gamma", "focal_alpha", "max_pos_weight", "learning_rate", "schedule", "plateau_factor", "batch_size", "accumulate",
-    "epochs", "patience", "test_every_epoch", "sampling", "augmentation",
+    "focal_gamma", "focal_alpha", "pos_weight_exponent", "max_pos_weight", "learning_rate", "schedule", "plateau_factor", "batch_size",
+    "accumulate", "epochs", "patience", "test_every_epoch", "sampling", "augmentation",
 }  # fmt: skip
 
 

@@ -178,7 +178,8 @@ class Fit:
         """Go on from the newest state, or begin; return the finished training."""
         self.pos_weight = np.ones(len(self.parts["train"].classes), np.float32)
         if self.settings.loss == "weighted_bce":
-            self.pos_weight = losses.pos_weights(self.parts["train"].labels, self.settings.max_pos_weight)
+            labels, exponent = self.parts["train"].labels, self.settings.pos_weight_exponent
+            self.pos_weight = losses.pos_weights(labels, exponent, self.settings.max_pos_weight)
         saved = self.states.newest()
         if saved is not None:
             self.progress = saved[0]

@@ -88,7 +88,7 @@ def test_it_learns_and_keeps_the_best_epoch(trained):
     part = load_part(**problem, part="val")
     logits = predict_logits(load_network(folder / "m.keras"), part, 16)
     train_part = load_part(**problem, part="train")
-    weight = pos_weights(train_part.labels)
+    weight = pos_weights(train_part.labels, Training(**SETTINGS).pos_weight_exponent)
     assert loss_numpy(Training(**SETTINGS), part.labels, logits, weight) == pytest.approx(history["val_loss"].min(), rel=1e-4)
     test_part = load_part(**problem, part="test")
     logits = predict_logits(load_network(folder / "m.keras"), test_part, 16)
