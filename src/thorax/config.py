@@ -272,6 +272,9 @@ class Augmentation(Block):
     zoom: Fraction = Field(0.1, description="0.1: a factor from 0.9 to 1.1, drawn for each axis")
     horizontal_flip: bool = Field(True, description="mirror half of the images")
     brightness: FactorRange = Field((0.7, 1.1), description="range of the factor")
+    contrast: FactorRange = Field(
+        (1.0, 1.0), description="range of the factor of each grey value's distance to the image's mean; [1, 1]: none"
+    )
     channel_shift: Fraction = Field(0.05, description="added to intensities in [0, 1], to either side")
     elastic: Fraction = Field(
         0.0, description="largest local displacement as a fraction of the size; 0: none (Simard et al. 2003)"

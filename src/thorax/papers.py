@@ -210,13 +210,14 @@ def _augmentation(t: Training) -> str:
         *([f"zoom {a.zoom:g}"] if a.zoom else []),
         *(["horizontal flip"] if a.horizontal_flip else []),
         *([f"brightness {a.brightness[0]:g} to {a.brightness[1]:g}"] if a.brightness != (1, 1) else []),
+        *([f"contrast {a.contrast[0]:g} to {a.contrast[1]:g}"] if a.contrast != (1, 1) else []),
         *([f"intensity shift {a.channel_shift:g}"] if a.channel_shift else []),
         *([f"elastic deformation {a.elastic:g}"] if a.elastic else []),
         *([f"mixup {a.mixup:g}"] if a.mixup else []),
     ]
     worded = {
-        "rotation", "width_shift", "height_shift", "shear", "zoom", "horizontal_flip", "brightness", "channel_shift", "elastic",
-        "elastic_smoothness", "mixup",
+        "rotation", "width_shift", "height_shift", "shear", "zoom", "horizontal_flip", "brightness", "contrast", "channel_shift",
+        "elastic", "elastic_smoothness", "mixup",
     }  # fmt: skip
     return "augmentation: " + (", ".join([*words, *_others(a, worded)]) or "none")
 

@@ -141,7 +141,9 @@ def make_weight_audit(out_dir: Path) -> None:
 def _counts(prevalence: np.ndarray, sensitivity: np.ndarray, alarms: np.ndarray) -> np.ndarray:
     """Shares of all images in the order of `confusion.counted`, (k, 4)."""
     without = 1 - prevalence
-    return np.stack([prevalence * sensitivity, without * alarms, prevalence * (1 - sensitivity), without * (1 - alarms)], axis=-1)
+    return np.stack(
+        [prevalence * sensitivity, without * alarms, prevalence * (1 - sensitivity), without * (1 - alarms)], axis=-1
+    )
 
 
 def _table(values: pd.DataFrame, weights: np.ndarray, found: float) -> typeset.Table:
@@ -155,9 +157,7 @@ def _table(values: pd.DataFrame, weights: np.ndarray, found: float) -> typeset.T
         shown = [*_pair(by_source.loc[PUBLISHED])]
         for row in of_network[of_network["source"] == MODEL].itertuples():
             shown += _pair(row._asdict(), bold=row.exponent == default)
-        shown += [
-            typeset.Cell(f"{by_source.loc[source, 'exponent']:.2f}") for source in (HIGHEST_F1, SAME_HAMMING, NEAREST)
-        ]
+        shown += [typeset.Cell(f"{by_source.loc[source, 'exponent']:.2f}") for source in (HIGHEST_F1, SAME_HAMMING, NEAREST)]
         rows.append((str(network), tuple(shown)))
     nearest = values.loc[values["source"] == NEAREST, "exponent"]
     best, printed = (values.loc[values["source"] == source, "f1"].to_numpy() for source in (HIGHEST_F1, PUBLISHED))
