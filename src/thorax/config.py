@@ -198,6 +198,10 @@ class Split(Block):
         False,
         description="test on the archive's own test list; the other patients are divided into train and val as train : val",
     )
+    also_for: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
+        [],
+        description="label sets of the same images, or fewer, whose experiments may use this assignment; their classes do not change it",
+    )
     draw_down: DrawDown | None = Field(
         None, description="fewer images that are positive for no class of any of the label sets; null: all of them"
     )
@@ -601,12 +605,14 @@ class Config(Block):
             self._second_is_of_the_same_studies(key, label_set)
             self._inside_fits(key, label_set)
         for key, split in self.splits.items():
-            for name in split.label_sets:
-                self._known("label_sets", name, "splits", key, "label_sets")
+            for name, where in [*((n, "label_sets") for n in split.label_sets), *((n, "also_for") for n in split.also_for)]:
+                self._known("label_sets", name, "splits", key, where)
                 if (around := self.label_sets[name].inside) is not None:
-                    raise _refusal(f"{name!r} has the images of {around!r}: name that one", "splits", key, "label_sets")
-            if len({self.label_sets[name].dataset for name in split.label_sets}) > 1:
-                raise _refusal("label sets that share a split must all be of one data set", "splits", key, "label_sets")
+                    raise _refusal(f"{name!r} has the images of {around!r}: name that one", "splits", key, where)
+                if self.label_sets[name].dataset != self.label_sets[split.label_sets[0]].dataset:
+                    raise _refusal("label sets that share a split must all be of one data set", "splits", key, where)
+            if both := set(split.label_sets) & set(split.also_for):
+                raise _refusal(f"{sorted(both)[0]!r} is in label_sets as well: remove one", "splits", key, "also_for")
         for key, segmenter in self.segmenters.items():
             self._known("splits", segmenter.train_patients_of, "segmenters", key, "train_patients_of")
             halvings = len(segmenter.filters) - 1
@@ -762,7 +768,8 @@ class Config(Block):
         self._known("splits", experiment.split, "experiments", key, "split")
         self._known("image_sets", experiment.image_set, "experiments", key, "image_set")
         covering = self.label_sets[experiment.label_set].inside or experiment.label_set
-        if covering not in self.splits[experiment.split].label_sets:
+        split = self.splits[experiment.split]
+        if covering not in (*split.label_sets, *split.also_for):
             text = f"{experiment.split!r} does not list label set {covering!r}"
             raise _refusal(text, "experiments", key, "split")
         dataset = self.label_sets[experiment.label_set].dataset

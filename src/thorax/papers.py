@@ -122,7 +122,7 @@ def _parts(study: Study) -> str:
     if split.draw_down:
         kept = f"{split.draw_down.train:,} in training and {split.draw_down.test:,} in test images"
         words.append(f"images without a class drawn down to {kept}")
-    worded = {"label_sets", "train", "val", "test", "official", "seed", "draw_down"}
+    worded = {"label_sets", "also_for", "train", "val", "test", "official", "seed", "draw_down"}
     return "; ".join([*words, f"seed {split.seed}", *_others(split, worded)])
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-import pytest
 
 from thorax import overlays, store
 from thorax.cli import main
@@ -44,18 +43,62 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
     files = {name: folder / f"{name}.parquet" for name in ("catalog", "ingested", "labels", "split", "cases", "metrics")}
     data = json.dumps({"archive": "own", "root": str(folder / "own"), "views": ["frontal"], "shards": 1})
     run("catalog", "--settings", data, "--out", files["catalog"], "--boxes", folder / "boxes.parquet")
-    run("ingest", "--settings", data, "--catalog", files["catalog"], "--shard", 0, "--array", folder / "a.npy", "--table", folder / "t.parquet")
+    run(
+        "ingest",
+        "--settings",
+        data,
+        "--catalog",
+        files["catalog"],
+        "--shard",
+        0,
+        "--array",
+        folder / "a.npy",
+        "--table",
+        folder / "t.parquet",
+    )
     run("merge-ingested", "--settings", data, "--tables", folder / "t.parquet", "--out", files["ingested"])
     settings = json.dumps({"dataset": "own", "views": ["frontal"], **label_set})
     run("labels", "--settings", settings, "--archive", "own", "--catalog", files["catalog"], "--ingested", files["ingested"],
         "--out", files["labels"], "--report", folder / "classes.csv")  # fmt: skip
     settings = json.dumps({"label_sets": ["labels"], "official": True})
-    run("split", "--settings", settings, "--labels", files["labels"], "--catalog", files["catalog"], "--out", files["split"], "--quality", folder / "quality.csv")
-    run("images", "--settings", json.dumps({"dataset": "own", "size": 32}), "--array", folder / "a.npy", "--ingested", files["ingested"], "--shard", 0, "--out", folder / "i.npy")
+    run(
+        "split",
+        "--settings",
+        settings,
+        "--labels",
+        files["labels"],
+        "--catalog",
+        files["catalog"],
+        "--out",
+        files["split"],
+        "--quality",
+        folder / "quality.csv",
+    )
+    run(
+        "images",
+        "--settings",
+        json.dumps({"dataset": "own", "size": 32}),
+        "--array",
+        folder / "a.npy",
+        "--ingested",
+        files["ingested"],
+        "--shard",
+        0,
+        "--out",
+        folder / "i.npy",
+    )
     parts = ["--labels", files["labels"], "--split", files["split"]]
     places = ["--ingested", files["ingested"], "--images", folder / "i.npy"]
     run("cases", *parts, "--count", cases, "--out", files["cases"])
-    common = {"backbone": "cnn", "weights": "none", "freeze": 0, "dense_units": 4, "batch_size": 8, "epochs": 1, "test_every_epoch": [0.4, 0.5]}
+    common = {
+        "backbone": "cnn",
+        "weights": "none",
+        "freeze": 0,
+        "dense_units": 4,
+        "batch_size": 8,
+        "epochs": 1,
+        "test_every_epoch": [0.4, 0.5],
+    }
     for member, head in MEMBERS.items():
         run("train", "--settings", json.dumps({**common, "head": head}), *parts, *places, "--out", folder / f"{member}.keras",
             "--history", folder / f"{member}.csv", "--epochs", folder / f"{member}.epochs.csv", "--work", folder / "work")  # fmt: skip
@@ -69,7 +112,17 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
         settings = json.dumps({"rule": rule, "members": list(MEMBERS)})
         run("ensemble", "--settings", settings, "--predictions", members, *parts, "--out", models[name])
     for name, path in models.items():
-        run("thresholds", *parts, "--scores", path, *([] if name in RULES else ["--logits"]), "--rules", THRESHOLDS, "--out", folder / f"{name}.limits.parquet")
+        run(
+            "thresholds",
+            *parts,
+            "--scores",
+            path,
+            *([] if name in RULES else ["--logits"]),
+            "--rules",
+            THRESHOLDS,
+            "--out",
+            folder / f"{name}.limits.parquet",
+        )
     named = {name: f"{name}={path}" for name, path in models.items()}
     limits = ["--thresholds", [f"{name}={folder / name}.limits.parquet" for name in models]]
     run("metrics", *parts, "--predictions", [named[name] for name in (*MEMBERS, "baseline")], "--ensembles", [named[name] for name in RULES],
@@ -77,23 +130,79 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
     heading = ["--title", "A study", "--data", "sample"]
     shown = ["--members", list(MEMBERS), "--ensembles", list(RULES)]
     run("tables", *heading, "--metrics", files["metrics"], *parts, *shown, "--out", folder / "tables")
-    run("threshold-tables", *heading, "--metrics", files["metrics"], *parts, *shown, *limits, "--rules", THRESHOLDS, "--out", folder / "tables")
-    run("summary", "--labels", f"labels={files['labels']}", "--splits", f"labels={files['split']}", "--data", "sample", "--out", folder / "tables")
+    run(
+        "threshold-tables",
+        *heading,
+        "--metrics",
+        files["metrics"],
+        *parts,
+        *shown,
+        *limits,
+        "--rules",
+        THRESHOLDS,
+        "--out",
+        folder / "tables",
+    )
+    run(
+        "summary",
+        "--labels",
+        f"labels={files['labels']}",
+        "--splits",
+        f"labels={files['split']}",
+        "--data",
+        "sample",
+        "--out",
+        folder / "tables",
+    )
     for name in ("classes", "quality"):
         run("csv-page", "--csv", folder / f"{name}.csv", "--title", name, "--caption", name, "--out", folder / f"{name}.html")
     title = ["--title", "A figure"]
     run("figure-labels", *parts, *title, "--out", folder / "distribution")
     run("figure-shares", *parts, *title, "--out", folder / "shares")
     run("figure-cooccurrence", "--labels", files["labels"], *title, "--out", folder / "cooccurrence")
-    run("figure-training", "--histories", [f"{name}={folder / name}.csv" for name in MEMBERS], *title, "--out", folder / "training")
-    run("figure-epochs", "--epochs", [f"{name}={folder / name}.epochs.csv" for name in MEMBERS], *title, "--out", folder / "epochs")
+    run(
+        "figure-training",
+        "--histories",
+        [f"{name}={folder / name}.csv" for name in MEMBERS],
+        *title,
+        "--out",
+        folder / "training",
+    )
+    run(
+        "figure-epochs",
+        "--epochs",
+        [f"{name}={folder / name}.epochs.csv" for name in MEMBERS],
+        *title,
+        "--out",
+        folder / "epochs",
+    )
     for name in ("dense", "CTP", "PTC-lw", "stacked"):
-        run("figure-roc", *parts, "--scores", models[name], *([] if name in RULES else ["--logits"]), "--model", name, *heading, "--out", folder / f"roc-{name}")
+        run(
+            "figure-roc",
+            *parts,
+            "--scores",
+            models[name],
+            *([] if name in RULES else ["--logits"]),
+            "--model",
+            name,
+            *heading,
+            "--out",
+            folder / f"roc-{name}",
+        )
     explained = ["--cases", files["cases"], "--ingested", files["ingested"], "--arrays", folder / "a.npy", *title]
     heatmaps = {name: folder / f"{name}.npy" for name in MEMBERS}
     run("figure-classes", "--heatmaps", [f"{name}={path}" for name, path in heatmaps.items()], "--predictions", [named[name] for name in MEMBERS],
         "--ensemble", models["CTP"], "--labels", files["labels"], "--boxes", folder / "boxes.parquet", *explained, "--out", folder / "several")  # fmt: skip
-    run("figure-attention", "--models", f"attention={folder / 'attention.keras'}", "--images", folder / "i.npy", *explained, "--out", folder / "looks")
+    run(
+        "figure-attention",
+        "--models",
+        f"attention={folder / 'attention.keras'}",
+        "--images",
+        folder / "i.npy",
+        *explained,
+        "--out",
+        folder / "looks",
+    )
     found = overlays.load_cases(
         files["cases"], heatmaps, dict(zip(MEMBERS, members, strict=True)), models["CTP"], files["labels"], folder / "boxes.parquet",
         files["ingested"], [folder / "a.npy"], None,
@@ -172,4 +281,6 @@ def test_names_that_result_tables_need_themselves_are_refused_with_the_row(tmp_p
         write_archive(folder / "own", rows_of({"01": {"labels": f"Mass|{name}"}}, "aat"))
         data = json.dumps({"archive": "own", "root": str(folder / "own"), "views": ["frontal"]})
         assert main(["catalog", "--settings", data, "--out", str(folder / "c"), "--boxes", str(folder / "b")]) == 1
-        assert f"images.csv, row 3, column 'labels': {name!r} is a column or row of the result tables" in capsys.readouterr().err
+        assert (
+            f"images.csv, row 3, column 'labels': {name!r} is a column or row of the result tables" in capsys.readouterr().err
+        )

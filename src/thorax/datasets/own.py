@@ -146,7 +146,9 @@ def _labels(table: pd.DataFrame, path: Path, column: str) -> list[list[str]]:
             raise cell_error(path, index, column, problem)
         if not _RESERVED.isdisjoint(labels):
             shown = min(_RESERVED.intersection(labels))
-            raise cell_error(path, index, column, f"{shown!r} is a column or row of the result tables; give this label another name")
+            raise cell_error(
+                path, index, column, f"{shown!r} is a column or row of the result tables; give this label another name"
+            )
     return [list(labels) for labels in lists]  # a list of its own for each row
 
 
