@@ -162,6 +162,12 @@ def _audit_overview(a: Arguments) -> None:
     audit.make_overview(_named(a.catalogs), a.audited, _named(a.qualities), a.absent, a.out)
 
 
+def _audit_weights(a: Arguments) -> None:
+    from thorax import pos_weights
+
+    pos_weights.make_weight_audit(a.out)
+
+
 def _compare_splitters(a: Arguments) -> None:
     from thorax import splitters
 
@@ -565,6 +571,7 @@ def _parser() -> argparse.ArgumentParser:
         _pairs("--qualities", "each split's CSV of counts and quotas"),
         ("--absent", {"nargs": "*", "default": [], "help": "data sets whose metadata is not here"}), folder,
     )  # fmt: skip
+    verb("audit-weights", _audit_weights, "weights of the positives that the published F1 and Hamming loss allow", folder)
     verb(
         "compare-splitters", _compare_splitters, "our split of one label set beside those of other libraries",
         settings, labels, folder,

@@ -388,6 +388,7 @@ def audit_pages():
     return [
         *expand("results/audit/{table}.html", table=["datasets", "label_sets"]),
         *expand("results/audit/counts/{label_set}.html", label_set=audited_label_sets()),
+        "results/audit/pos_weights/liz2022-specific.html",
         *expand("results/audit/splitters/{label_set}.html", label_set=compared_label_sets()),
     ]
 

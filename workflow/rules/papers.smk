@@ -202,7 +202,7 @@ def section(paper, kind, names, page):
         "comparison": study.comparisons,
         "cross": study.cross,
     }
-    splits = [split for split in study.splits.values() if names.get("label_set") in split.label_sets]
+    splits = [split for split in study.splits.values() if names.get("label_set") in (*split.label_sets, *split.also_for)]
     subjects = [
         titled[name][value].title if name in titled else value
         for name, value in names.items()
