@@ -147,7 +147,7 @@ def _split(a: Arguments) -> None:
 def _audit(a: Arguments) -> None:
     from thorax import audit
 
-    audit.make_label_set_audit(a.catalog, a.labels, a.split, a.out)
+    audit.make_label_set_audit(_settings(a, config.LabelSet), a.archive, a.catalog, a.labels, a.split, a.out)
 
 
 def _audit_overview(a: Arguments) -> None:
@@ -541,7 +541,10 @@ def _parser() -> argparse.ArgumentParser:
         _path("--out", "split to write"), _path("--quality", "CSV of counts and quotas, to write"),
     )  # fmt: skip
     folder = _path("--out", "folder to write to")
-    verb("audit", _audit, "a label set's counts beside those in papers, from metadata alone", catalog, labels, split, folder)
+    verb(
+        "audit", _audit, "a label set's counts beside those in papers, from metadata alone",
+        settings, archive, catalog, labels, split, folder,
+    )  # fmt: skip
     verb(
         "audit-overview", _audit_overview, "archives, label sets and splits beside the published numbers",
         _pairs("--catalogs", "data sets"), _paths("--audited", "CSV file of each label set's audit"),

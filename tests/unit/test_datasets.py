@@ -157,6 +157,20 @@ def test_label_parser(text, labels):
 
 
 @pytest.mark.parametrize(
+    ("text", "padded"),
+    [
+        ("['normal', ' kyphosis', '']", ["kyphosis"]),
+        ("[' mass', 'mass', 'nodule ']", ["nodule"]),
+        ("[' mass', '  mass ']", ["mass"]),
+        ("['normal']", []),
+        ("nan", []),
+    ],
+)
+def test_labels_that_a_cell_only_has_with_a_blank(text, padded):
+    assert padchest.padded_labels(text) == padded
+
+
+@pytest.mark.parametrize(
     ("change", "column"),
     [
         ({"Labels": "normal"}, "Labels"),

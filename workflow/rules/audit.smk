@@ -73,11 +73,14 @@ rule audit_counts:
         ENVIRONMENT
     params:
         code=code("audit"),
+        settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
+        archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
         folder=lambda wildcards, output: Path(output.page).parent,
     message:
         "Comparing the counts of {wildcards.label_set} with the published ones"
     shell:
-        "thorax audit --catalog {input.catalog} --labels {input.labels} --split {input.split} --out {params.folder} > {log} 2>&1"
+        "thorax audit --settings {params.settings:q} --archive {params.archive} --catalog {input.catalog}"
+        " --labels {input.labels} --split {input.split} --out {params.folder} > {log} 2>&1"
 
 
 rule audit_overview:
