@@ -126,7 +126,7 @@ def count_stripped(settings: LabelSet, archive: str, catalog: pd.DataFrame, name
         return None
     every = {"padded_labels": "count", "padded_kept": [], "min_images": 1, "min_patients": 1, "exclude": []}
     report = build(settings.model_copy(update=every), archive, catalog, None, name).report
-    return report.set_index("class")["images"]
+    return report[~report["class"].str.startswith("(")].set_index("class")["images"]
 
 
 def _by_part(positive: np.ndarray, parts: pd.Series) -> dict[str, float]:

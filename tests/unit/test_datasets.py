@@ -85,6 +85,7 @@ def test_padchest_row_becomes_a_catalog_row(tmp_path):
         "positive": ["kyphosis", "normal"],
         "negative": [],
         "uncertain": [],
+        "padded": ["kyphosis"],
         "label_source": "Physician",
         "official_split": None,
         "photometric": "MONOCHROME2",

@@ -451,10 +451,10 @@ UMBRELLA_TREE = TREE.climbed("umbrella")
         ("normal", ("normal",)),
         ("adenopathy", ("adenopathy",)),  # first parent: radiological finding; hilar enlargement is ignored
         ("aortic elongation", ("aortic elongation",)),
-        ("supra aortic elongation", ("aortic elongation",)),
+        ("supra aortic elongation", ("aortic elongation", "mediastinal enlargement")),
         ("calcified granuloma", ("calcified densities", "granuloma")),  # neither parent is an umbrella: both
         ("calcified mediastinal adenopathy", ("adenopathy", "calcified densities")),
-        ("hiatal hernia", ("hiatal hernia",)),
+        ("hiatal hernia", ("hiatal hernia", "mediastinal enlargement")),  # the umbrella is its second parent: a class as well
     ],
 )
 def test_terms_right_below_an_umbrella_climb_no_further(term, general):
