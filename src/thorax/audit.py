@@ -177,9 +177,7 @@ def audit_datasets(catalogs: dict[str, pd.DataFrame], published: pd.DataFrame) -
     return pd.DataFrame(rows, columns=list(VALUE_COLUMNS)).drop(columns=["all", *SPLIT_NAMES])
 
 
-def make_label_set_audit(
-    settings: LabelSet, archive: str, catalog: Path, labels: Path, split: Path, out_dir: Path
-) -> None:
+def make_label_set_audit(settings: LabelSet, archive: str, catalog: Path, labels: Path, split: Path, out_dir: Path) -> None:
     """Write {label_set}.* (HTML, Markdown, LaTeX, CSV) into a folder; the label set's name is that of its file."""
     columns = ["image_id", "patient_id", "study_id", "view", "positive", "negative", "uncertain"]
     images = store.read_table(catalog, columns)
@@ -338,8 +336,14 @@ def _padded_notes(values: pd.DataFrame) -> tuple[str, ...]:
     ]
     published = classes.dropna(subset=["published"])
     if len(published):
-        near = {of: [int(((published[of] - published["published"]).abs() <= images).sum()) for images in NEAR] for of in ("all", "stripped")}
-        words = [f"{a} of the {len(published)} published counts of classes are within {NEAR[0]} images, {b} within {NEAR[1]}" for a, b in near.values()]
+        near = {
+            of: [int(((published[of] - published["published"]).abs() <= images).sum()) for images in NEAR]
+            for of in ("all", "stripped")
+        }
+        words = [
+            f"{a} of the {len(published)} published counts of classes are within {NEAR[0]} images, {b} within {NEAR[1]}"
+            for a, b in near.values()
+        ]
         notes.append(f"{words[0]}. With blanks stripped, by the same climbing, {words[1]}.")
     return tuple(notes)
 

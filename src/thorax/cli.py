@@ -283,6 +283,18 @@ def _beside(a: Arguments) -> None:
     comparison.make_beside(a.title, a.data, _settings(a, config.Beside), a.metrics, a.members, a.ensembles, a.out)
 
 
+def _statements(a: Arguments) -> None:
+    from thorax import statements
+
+    statements.make_statements(a.title, a.data, _settings(a, config.Beside), a.metrics, a.members, a.out)
+
+
+def _systems(a: Arguments) -> None:
+    from thorax import systems
+
+    systems.make_systems(a.archive, a.table, a.out)
+
+
 def _ablation(a: Arguments) -> None:
     from thorax import comparison
 
@@ -660,6 +672,15 @@ def _parser() -> argparse.ArgumentParser:
     verb(
         "beside", _beside, "the paper's numbers beside ours, by class and over all",
         settings, title, data, _path("--metrics", "metrics table"), members, ensembles, _path("--out", "folder to write to"),
+    )  # fmt: skip
+    verb(
+        "statements", _statements, "what the text of Liz et al. 2022 says of its results, computed from its tables and from ours",
+        settings, title, data, _path("--metrics", "metrics table"), members, _path("--out", "folder to write to"),
+    )  # fmt: skip
+    verb(
+        "systems", _systems, "other published systems of an archive, with their data and splits (Table 12 of Liz et al. 2022)",
+        archive, ("--table", {"required": True, "choices": ("systems", "classes"), "help": "all of them, or their AUCs by class"}),
+        _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
         "ablation", _ablation, "variants of one experiment side by side, each beside its paper's numbers (Tables 5, 7 and 9)",

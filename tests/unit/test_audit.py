@@ -179,7 +179,9 @@ def test_what_blanks_lose_is_counted_and_said():
     assert values.set_index("row")["stripped"].dropna().to_dict() == {"Mass": 4, "Hernia": 1}
     lost, near = audit._padded_notes(values)
     assert "3 of 5 labels of these classes are lost (60.0%); most in Mass 3 of 4" in lost
-    assert near.startswith("1 of the 1 published counts of classes are within 3 images, 1 within 10. With blanks stripped, by the")
+    assert near.startswith(
+        "1 of the 1 published counts of classes are within 3 images, 1 within 10. With blanks stripped, by the"
+    )
 
 
 @pytest.mark.real

@@ -483,7 +483,9 @@ PADDED = images(("p", ["mass", "nodule"]), ("q", ["mass"]), ("r", ["nodule", "no
 def test_labels_stored_with_a_blank_count_or_not(options, expected):
     table = build(label_set(**options), "padchest", PADDED)
     assert table.frame[list(table.classes)].sum().to_dict() == expected
-    assert list(table.frame["image_id"]) == [f"i{row}" for row in range(4) if options == {} or row != 1 or "mass" not in expected]
+    assert list(table.frame["image_id"]) == [
+        f"i{row}" for row in range(4) if options == {} or row != 1 or "mass" not in expected
+    ]
 
 
 def test_a_data_set_that_does_not_say_which_labels_have_a_blank_is_refused():
@@ -542,7 +544,9 @@ def test_real_chexpert_grouped():
     assert set(grouped.classes) == set(CHEXPERT.values())
     for name in grouped.classes:
         below = flat[[label for label, general in CHEXPERT.items() if general == name]]
-        expected = (below == 1).any(axis=1).astype(int).where(lambda yes, below=below: (yes == 1) | ~(below == -1).any(axis=1), -1)
+        expected = (
+            (below == 1).any(axis=1).astype(int).where(lambda yes, below=below: (yes == 1) | ~(below == -1).any(axis=1), -1)
+        )
         assert (grouped.frame.set_index("image_id")[name] == expected).all(), name
 
 

@@ -125,6 +125,21 @@ rule audit_overview:
         " --absent {params.absent} --out {params.folder} > {log} 2>&1"
 
 
+use rule systems as audit_systems with:
+    output:
+        page=report(
+            "results/audit/systems/{archive}/{table}.html",
+            caption="../report/systems.rst",
+            category="3. Audit",
+            labels={"content": "other published systems: {archive}, {table}"},
+        ),
+        others=expand("results/audit/systems/{{archive}}/{{table}}.{suffix}", suffix=["md", "tex", "csv"]),
+    log:
+        "logs/audit/systems/{archive}.{table}.log",
+    benchmark:
+        "benchmarks/audit/systems/{archive}.{table}.tsv"
+
+
 rule compare_splitters:
     input:
         labels="results/audit/labels/{label_set}.parquet",
