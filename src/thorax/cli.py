@@ -153,7 +153,7 @@ def _split(a: Arguments) -> None:
 def _audit(a: Arguments) -> None:
     from thorax import audit
 
-    audit.make_label_set_audit(a.catalog, a.labels, a.split, a.out)
+    audit.make_label_set_audit(_settings(a, config.LabelSet), a.archive, a.catalog, a.labels, a.split, a.out)
 
 
 def _audit_overview(a: Arguments) -> None:
@@ -293,6 +293,18 @@ def _beside(a: Arguments) -> None:
     from thorax import comparison
 
     comparison.make_beside(a.title, a.data, _settings(a, config.Beside), a.metrics, a.members, a.ensembles, a.out)
+
+
+def _statements(a: Arguments) -> None:
+    from thorax import statements
+
+    statements.make_statements(a.title, a.data, _settings(a, config.Beside), a.metrics, a.members, a.out)
+
+
+def _systems(a: Arguments) -> None:
+    from thorax import systems
+
+    systems.make_systems(a.archive, a.table, a.out)
 
 
 def _ablation(a: Arguments) -> None:
@@ -564,7 +576,10 @@ def _parser() -> argparse.ArgumentParser:
         _path("--out", "split to write"), _path("--quality", "CSV of counts and quotas, to write"),
     )  # fmt: skip
     folder = _path("--out", "folder to write to")
-    verb("audit", _audit, "a label set's counts beside those in papers, from metadata alone", catalog, labels, split, folder)
+    verb(
+        "audit", _audit, "a label set's counts beside those in papers, from metadata alone",
+        settings, archive, catalog, labels, split, folder,
+    )  # fmt: skip
     verb(
         "audit-overview", _audit_overview, "archives, label sets and splits beside the published numbers",
         _pairs("--catalogs", "data sets"), _paths("--audited", "CSV file of each label set's audit"),
@@ -681,6 +696,15 @@ def _parser() -> argparse.ArgumentParser:
     verb(
         "beside", _beside, "the paper's numbers beside ours, by class and over all",
         settings, title, data, _path("--metrics", "metrics table"), members, ensembles, _path("--out", "folder to write to"),
+    )  # fmt: skip
+    verb(
+        "statements", _statements, "what the text of Liz et al. 2022 says of its results, computed from its tables and from ours",
+        settings, title, data, _path("--metrics", "metrics table"), members, _path("--out", "folder to write to"),
+    )  # fmt: skip
+    verb(
+        "systems", _systems, "other published systems of an archive, with their data and splits (Table 12 of Liz et al. 2022)",
+        archive, ("--table", {"required": True, "choices": ("systems", "classes"), "help": "all of them, or their AUCs by class"}),
+        _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
         "ablation", _ablation, "variants of one experiment side by side, each beside its paper's numbers (Tables 5, 7 and 9)",

@@ -167,13 +167,26 @@ class LabelSet(Block):
         "study one image, the first by identifier; for experiments that see two views of a study, and those they are compared with",
     )
     grouping: Literal["specific", "general"] = Field(
-        "specific", description="the archive's own labels, or their topmost ancestors in the term tree"
+        "specific",
+        description="the archive's own labels, or their topmost ancestors in the term tree; a general class is positive where one "
+        "of its labels is, and uncertain where none is positive and one is uncertain",
     )
     min_images: int = Field(1, ge=1, description="a class with fewer images is left out")
     min_patients: int = Field(1, ge=1, description="a class with fewer patients is left out")
     exclude: list[str] = Field([], description="classes that are left out whatever their number")
-    two_parents: Literal["all", "first"] = Field(
-        "all", description="general classes of a term with several parents: those of all of them, or of the first in the tree"
+    two_parents: Literal["all", "first", "umbrella"] = Field(
+        "all",
+        description="general classes of a term with several parents: those of all of them; of the first in the tree; or umbrella: a "
+        "term whose first parent is an umbrella term (such as radiological finding) is a class of its own and climbs no further, other "
+        "terms climb to all their parents. Table 10 of Liz et al. 2022 follows the last",
+    )
+    padded_labels: Literal["count", "ignore"] = Field(
+        "count",
+        description="labels that the archive stores with a blank before or after them only (PadChest: one in ten), such as "
+        "' pneumonia': counted like 'pneumonia', or not counted, as in Table 10 of Liz et al. 2022",
+    )
+    padded_kept: list[str] = Field(
+        [], description="with padded_labels: ignore, labels that count all the same; [normal] in Table 10 of Liz et al. 2022"
     )
     uncertain: Literal["ignore", "zeros", "ones"] = Field(
         "ignore",
@@ -192,6 +205,12 @@ class LabelSet(Block):
         "ignored on others; the images are those of that set, and min_patients also counts patients without the class there. A "
         "class that all of them have is left out. For the second network of a cascade",
     )
+
+    @model_validator(mode="after")
+    def _exceptions_need_a_rule(self) -> "LabelSet":
+        if self.padded_kept and self.padded_labels == "count":
+            raise ValueError("padded_kept is for padded_labels: ignore: add that, or remove padded_kept")
+        return self
 
     @model_validator(mode="after")
     def _inside_takes_images_as_they_are(self) -> "LabelSet":
@@ -712,7 +731,7 @@ class Config(Block):
         around = self.label_sets[label_set.inside]
         if around.grouping != "general":
             raise _refusal(f"{label_set.inside!r} has no grouping: general", "label_sets", key, "inside")
-        for shared in ("dataset", "views", "drop_channels", "two_parents", "uncertain"):
+        for shared in ("dataset", "views", "drop_channels", "two_parents", "padded_labels", "padded_kept", "uncertain"):
             if getattr(label_set, shared) != getattr(around, shared):
                 text = f"must be {getattr(around, shared)!r}, as in {label_set.inside!r}"
                 raise _refusal(text, "label_sets", key, shared)
