@@ -1,14 +1,12 @@
-from pathlib import Path
-
 from snakemake.utils import min_version
 
 min_version("9.27")
 
-# A folder without a configuration of its own (--directory) takes the checkout's
-own_config = Path("config.yaml").is_file() or workflow.overwrite_configfiles
+
+include: "workflow/rules/configuration.smk"
 
 
-configfile: "config.yaml" if own_config else f"{workflow.basedir}/config.yaml"
+configfile: CONFIGURATION
 
 
 report: "workflow/report/workflow.rst"

@@ -258,6 +258,7 @@ def report_parts():
     return [
         *result_tables(),
         *data_pages(),
+        *system_pages([study.datasets[dataset_of(name)].archive for name in study.run if study.experiments[name].paper]),
         *lungs_figures(),
         *shares_figures(),
         *expand("results/figures/{experiment}/{figure}.html", experiment=study.run, figure=figures),
