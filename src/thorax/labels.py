@@ -13,7 +13,7 @@ import pandas as pd
 from thorax import catalog as catalogs
 from thorax import store
 from thorax.config import LabelSet
-from thorax.errors import ThoraxError
+from thorax.errors import ThoraxError, did_you_mean
 from thorax.pairs import Partners, first_of_studies
 
 TERM_TABLES = {  # archives whose labels form a tree
@@ -283,7 +283,7 @@ def refuse_unknown(named: Iterable[tuple[str, str]], table: LabelTable, name: st
     status = dict(zip(table.report["class"], table.report["status"], strict=True))
     for key, wanted in named:
         if wanted not in table.classes:
-            why = f" ({status[wanted]})" if wanted in status else ""
+            why = f" ({status[wanted]})" if wanted in status else did_you_mean(wanted, table.classes)
             known = ", ".join(table.classes)
             raise ThoraxError(f"{key}: {wanted!r} is not a class of label set {name!r}{why}: choose one of {known}.")
 

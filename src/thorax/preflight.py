@@ -4,16 +4,16 @@ A configuration is checked alone (`read`), and its label sets on the archives' m
 (`check_label_sets`). The classes of other archives are known when their labels are counted (`labels.refuse_unknown`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pandas as pd
 
 from thorax import datasets, labels, reference
 from thorax.backbones import find as find_backbone
-from thorax.config import Config, Experiment, parse
+from thorax.config import Config, Experiment, LabelSet, parse
 from thorax.datasets import chexpert, nih
-from thorax.errors import ThoraxError
+from thorax.errors import ThoraxError, did_you_mean
 from thorax.pairs import Partners
 
 FIXED_LABELS = {"nih": nih.LABELS, "chexpert": chexpert.LABELS}  # archives in which no other label can be
@@ -94,11 +94,22 @@ def _check_label_set(study: Config, name: str) -> None:
             f"label_sets.{name}: archive {archive!r} has no term tree: write grouping: specific, and remove inside if it is there."
         )
     if archive in FIXED_LABELS:
+        known = _possible_classes(settings, archive)
         for wanted in settings.exclude:
-            _refuse_stranger(f"label_sets.{name}.exclude", wanted, FIXED_LABELS[archive], f"a label of archive {archive}")
-        kept = [label for label in FIXED_LABELS[archive] if label not in settings.exclude]
+            _refuse_stranger(f"label_sets.{name}.exclude", wanted, known, f"a {settings.grouping} label of archive {archive}")
+        kept = [label for label in known if label not in settings.exclude]
         for key, wanted in named_classes(study, name, study.experiments):
             _refuse_stranger(key, wanted, kept, f"a class of label set {name!r}")
+
+
+def _possible_classes(settings: LabelSet, archive: str) -> list[str]:
+    """What the archive's own labels, or those of its term tree, can become."""
+    tree = labels.TermTree.load(labels.TERM_TABLES[archive]) if archive in labels.TERM_TABLES else None
+    own = FIXED_LABELS.get(archive) or (tree.parents if tree else ())
+    if settings.grouping == "specific" or tree is None:
+        return list(own)
+    climbed = tree.climbed(settings.two_parents)
+    return list(dict.fromkeys(group for label in own for group in climbed.general(label)))
 
 
 def _check_experiment(study: Config, name: str) -> None:
@@ -142,8 +153,8 @@ def _check_cross(study: Config, name: str) -> None:
     for experiment in study.cross[name].experiments:
         settings = study.label_sets[study.experiments[experiment].label_set]
         archive = study.datasets[settings.dataset].archive
-        known = FIXED_LABELS.get(archive) or labels.TermTree.load(labels.TERM_TABLES[archive]).parents
-        shared.append(set(cross.mapped(archive, [label for label in known if label not in settings.exclude])))
+        known = [label for label in _possible_classes(settings, archive) if label not in settings.exclude]
+        shared.append(set(cross.mapped(archive, known)))
     if not set.intersection(*shared):
         raise ThoraxError(
             f"cross.{name}: the label sets of {', '.join(study.cross[name].experiments)} share no class of {cross.CLASSES.name}: "
@@ -151,6 +162,6 @@ def _check_cross(study: Config, name: str) -> None:
         )
 
 
-def _refuse_stranger(key: str, wanted: str, known: Iterable[str], what: str) -> None:
+def _refuse_stranger(key: str, wanted: str, known: Collection[str], what: str) -> None:
     if wanted not in known:
-        raise ThoraxError(f"{key}: {wanted!r} is not {what}: choose one of {', '.join(known)}.")
+        raise ThoraxError(f"{key}: {wanted!r} is not {what}{did_you_mean(wanted, known)}: choose one of {', '.join(known)}.")
