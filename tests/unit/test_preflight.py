@@ -98,7 +98,7 @@ def test_a_wrong_key_or_value_is_one_sentence(path_and_value, key, words):
     [
         (
             ("experiments", "saturi2025", "exclusive", "No Findings"),
-            "experiments.saturi2025.exclusive: 'No Findings' is not a class of label set 'chexpert-frontal': choose one of No Finding,",
+            "experiments.saturi2025.exclusive: 'No Findings' is not a class of label set 'chexpert-frontal' (did you mean 'No Finding'?): choose ",
         ),
         (
             ("experiments", "beltran2022", "exclusive", "No Finding"),  # which is excluded
@@ -110,7 +110,7 @@ def test_a_wrong_key_or_value_is_one_sentence(path_and_value, key, words):
         ),
         (
             ("label_sets", "nih-14", "exclude", ["NoFinding"]),
-            "label_sets.nih-14.exclude: 'NoFinding' is not a label of archive nih: choose one of ",
+            "label_sets.nih-14.exclude: 'NoFinding' is not a specific label of archive nih (did you mean 'No Finding'?): choose one of ",
         ),
         (
             ("label_sets", "nih-15", "grouping", "general"),
@@ -118,11 +118,11 @@ def test_a_wrong_key_or_value_is_one_sentence(path_and_value, key, words):
         ),
         (
             ("experiments", "liz2022-general", "beside", "variant", "genral"),
-            "experiments.liz2022-general.beside: No published numbers of variant 'genral': choose one of ",
+            "experiments.liz2022-general.beside: No published numbers of variant 'genral' (did you mean 'general'?): choose one of ",
         ),
         (
             ("experiments", "liz2022-general", "beside", "paper", "liz"),
-            "experiments.liz2022-general.beside: No published numbers of paper 'liz': choose one of ",
+            "experiments.liz2022-general.beside: No published numbers of paper 'liz' (did you mean 'liz2022'?): choose one of ",
         ),
         (
             ("experiments", "kejriwal-nih", "beside", "models", {"ResNet50": "ResNets"}),
@@ -130,7 +130,7 @@ def test_a_wrong_key_or_value_is_one_sentence(path_and_value, key, words):
         ),
         (
             ("experiments", "beltran2022", "beside", "threshold_rule", "fixed-0.3"),
-            "experiments.beltran2022.beside.threshold_rule: 'fixed-0.3' is not one of the experiment's thresholds: choose one of fixed-0.4,",
+            "experiments.beltran2022.beside.threshold_rule: 'fixed-0.3' is not among the experiment's thresholds: fixed-0.4,",
         ),
         (
             ("experiments", "saturi2025", "members", "DenseNet121", {"backbone": "cnn"}),
@@ -185,8 +185,8 @@ OWN = {
     [
         (("exclusive", "Effusion"), None),
         (
-            ("exclusive", "No Findings"),
-            "experiments.first.exclusive: 'No Findings' is not a class of label set 'findings': choose ",
+            ("exclusive", "Nodules"),
+            "experiments.first.exclusive: 'Nodules' is not a class of label set 'findings' (did you mean 'Nodule'?)",
         ),
         (
             ("exclusive", "No Finding"),
