@@ -140,9 +140,9 @@ def _check_beside(experiment: Experiment, key: str) -> None:
             f"{key}.models: no member or ensemble has the name of a model of {beside.paper}, {beside.variant} "
             f"({', '.join(sorted(theirs))}): say which of yours is which, as OURS: THEIRS."
         )
-    _refuse_stranger(
-        f"{key}.threshold_rule", beside.threshold_rule, experiment.thresholds, "one of the experiment's thresholds"
-    )
+    if beside.threshold_rule not in experiment.thresholds:
+        known = ", ".join(experiment.thresholds)
+        raise ThoraxError(f"{key}.threshold_rule: {beside.threshold_rule!r} is not among the experiment's thresholds: {known}.")
 
 
 def _check_cross(study: Config, name: str) -> None:
