@@ -37,6 +37,8 @@ def read(values: Any, source: str) -> Config:
             _check_experiment(study, name)
         for name in study.cross:
             _check_cross(study, name)
+        for name in study.cascades:
+            _check_cascade(study, name)
     except ThoraxError as error:
         raise ThoraxError(f"{source}: {error}") from error
     return study
@@ -159,6 +161,28 @@ def _check_cross(study: Config, name: str) -> None:
         raise ThoraxError(
             f"cross.{name}: the label sets of {', '.join(study.cross[name].experiments)} share no class of {cross.CLASSES.name}: "
             "choose larger label sets."
+        )
+
+
+def _check_cascade(study: Config, name: str) -> None:
+    """Every class of the flat network is one of the network inside, or too frequent there to be learnt."""
+    cascade = study.cascades[name]
+    inside_name, flat_name = (study.experiments[part].label_set for part in (cascade.inside, cascade.flat))
+    inside, flat = study.label_sets[inside_name], study.label_sets[flat_name]
+    for field in ("views", "drop_channels", "uncertain"):
+        if getattr(inside, field) != getattr(flat, field):
+            raise ThoraxError(
+                f"cascades.{name}: label sets {inside_name!r} and {flat_name!r} differ in {field}: give both the same."
+            )
+    for field in ("min_images", "min_patients"):
+        if getattr(inside, field) > getattr(flat, field):
+            raise ThoraxError(
+                f"cascades.{name}: label set {inside_name!r} leaves out classes of {flat_name!r}: lower its {field} to "
+                f"{getattr(flat, field)}."
+            )
+    if lacking := [label for label in inside.exclude if label not in flat.exclude]:
+        raise ThoraxError(
+            f"cascades.{name}: label set {inside_name!r} excludes {lacking[0]!r}, and {flat_name!r} does not: do the same in both."
         )
 
 

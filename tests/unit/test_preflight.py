@@ -140,6 +140,14 @@ def test_a_wrong_key_or_value_is_one_sentence(path_and_value, key, words):
             ("label_sets", "nih-15", "exclude", [name for name in preflight.FIXED_LABELS["nih"] if name != "Emphysema"]),
             "cross.chest-archives: the label sets of cross-padchest, cross-nih, cross-chexpert share no class of shared_classes.csv",
         ),
+        (
+            ("label_sets", "padchest-inside", "min_images", 1001),
+            "cascades.liz2022-cascade: label set 'padchest-inside' leaves out classes of 'padchest-specific': lower its min_images to 1000.",
+        ),
+        (
+            ("label_sets", "padchest-inside", "exclude", ["pneumonia"]),
+            "cascades.liz2022-cascade: label set 'padchest-inside' excludes 'pneumonia', and 'padchest-specific' does not",
+        ),
     ],
 )
 def test_a_name_that_another_file_defines_is_checked_at_once(path_and_value, said):
