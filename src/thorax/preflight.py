@@ -73,7 +73,10 @@ def check_label_sets(study: Config, names: Iterable[str]) -> None:
     def table(name: str) -> labels.LabelTable:
         settings = study.label_sets[name]
         dataset = study.datasets[settings.dataset]
-        catalog = catalogs.setdefault((dataset.archive, dataset.root), datasets.read_catalog(dataset))
+        archive = (dataset.archive, dataset.root)  # which several data sets may show different views of
+        if archive not in catalogs:
+            catalogs[archive] = datasets.read_catalog(dataset)
+        catalog = catalogs[archive]
         if name not in tables and settings.inside:
             general = table(settings.inside).frame
             tables[name] = labels.build_inside(settings, dataset.archive, catalog, general, name=name)

@@ -55,6 +55,8 @@ def absence_of(name):
 def refuse_wrong_classes():
     """Count the classes of label sets that are to be made from metadata, where these are here, before any job starts."""
     planned = {job.wildcards.label_set for job in workflow.dag.needrun_jobs() if job.rule.name == "labels"}
+    if any(study.datasets[study.label_sets[name].dataset].phantom is None for name in planned):
+        logger.info("Comparing the settings with the archives' metadata")
     try:
         preflight.check_label_sets(study, sorted(planned))
     except ThoraxError as error:
