@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from sklearn.metrics import f1_score, roc_auc_score
 
 from bench import rates
@@ -150,6 +151,18 @@ def test_a_replaced_image_is_noticed_and_changes_its_predictions_and_no_other(ti
         new = store.read_table(path).set_index("image_id")
         assert list(new.index) == list(old.index)
         assert list(new.index[(new != old).any(axis=1)]) == [image_id]
+
+
+def test_another_class_in_a_setting_trains_nothing(tiny_run, tmp_path, monkeypatch):
+    """Though the job that counts the labels is told which classes settings name."""
+    settings = yaml.safe_load(CONFIG.read_text())
+    settings["experiments"]["tiny"] |= {"exclusive": "normal", "cooccurrence": ["normal", "cardiomegaly"]}
+    (tmp_path / "changed.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    monkeypatch.chdir(tiny_run)
+    arguments = ["--snakefile", str(REPOSITORY / "Snakefile"), "--configfile", str(tmp_path / "changed.yaml"), "--cores", "2"]
+    planned = {job.rule for job in load(arguments).jobs if job.reason}
+    assert {"metrics", "figure_cooccurrence_of_paper"} <= planned
+    assert not planned & {"labels", "split", "train", "predict"}
 
 
 def test_the_cost_that_is_foretold_is_what_the_run_took(tiny_run, tmp_path, monkeypatch):
