@@ -274,7 +274,8 @@ def test_an_archive_of_ones_own_is_counted_from_its_metadata_or_refused(paper, e
     Path("mine").mkdir()
     Path("mine/images.csv").write_text("path,patient_id,labels\na.png,1,nodule\nb.png,2,normal\n")
     views = without(own, ingest={"archive": "own", "root": "mine", "views": ["frontal"]})
-    views = without(views, labels={"views": ["frontal"], "min_images": 1, "grouping": "specific", "exclude": []})
+    plain = {"min_images": 1, "grouping": "specific", "exclude": [], "padded_labels": "count", "padded_kept": []}
+    views = without(views, labels={"views": ["frontal"], **plain})
     found = cost.estimate(views, rates(), 8)
     assert any(line.startswith("padchest: 2 of 2 images") for line in found.sizes)
     assert "whose size is not known before they are opened" in found.notes[-1]
@@ -370,7 +371,7 @@ def test_one_rule_makes_phantoms_of_every_form_and_their_cost_is_known(tmp_path,
         study["segmenters"][name] = {**study["segmenters"]["tiny-lungs"], **pairs}
         study["image_sets"][name] = {"dataset": name, "size": 32, "crop": "lungs", "segmenter": name}
         parts = {"label_set": name, "split": name, "image_set": name}
-        study["experiments"][name] = {**study["experiments"]["tiny"], **parts}
+        study["experiments"][name] = {**study["experiments"]["tiny"], **parts, "cooccurrence": []}
         study["run"].append(name)
     monkeypatch.chdir(tmp_path)
     Path("config.yaml").write_text(yaml.safe_dump(study))

@@ -117,8 +117,8 @@ def test_a_wrong_key_or_value_is_one_sentence(path_and_value, key, words):
             "label_sets.nih-15: archive 'nih' has no term tree: write grouping: specific",
         ),
         (
-            ("experiments", "liz2022-general", "beside", "variant", "genral"),
-            "experiments.liz2022-general.beside: No published numbers of variant 'genral' (did you mean 'general'?): choose one of ",
+            ("experiments", "liz2022-general", "beside", "variant", "generals"),
+            "experiments.liz2022-general.beside: No published numbers of variant 'generals' (did you mean 'general'?): choose one of ",
         ),
         (
             ("experiments", "liz2022-general", "beside", "paper", "liz"),
