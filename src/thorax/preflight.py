@@ -16,6 +16,7 @@ from thorax.datasets import chexpert, nih
 from thorax.errors import ThoraxError, did_you_mean
 from thorax.pairs import Partners
 
+NAMING_CLASSES = ("exclusive", "cooccurrence", "case_classes")  # fields of an experiment with a class, or several
 FIXED_LABELS = {"nih": nih.LABELS, "chexpert": chexpert.LABELS}  # archives in which no other label can be
 
 
@@ -50,8 +51,9 @@ def named_classes(study: Config, label_set: str, experiments: Iterable[str]) -> 
     for name in experiments:
         experiment = study.experiments[name]
         if experiment.label_set == label_set:
-            found += [(f"experiments.{name}.exclusive", experiment.exclusive)] if experiment.exclusive else []
-            found += [(f"experiments.{name}.cooccurrence", wanted) for wanted in experiment.cooccurrence]
+            for field, value in experiment.model_dump(include=set(NAMING_CLASSES)).items():
+                wanted = [value] if isinstance(value, str) else value or []
+                found += [(f"experiments.{name}.{field}", one) for one in wanted]
     return found
 
 
