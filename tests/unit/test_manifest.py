@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 
 from thorax import config, datasets, manifest, phantom, store
 from thorax.catalog import MANIFEST
+from thorax.dag import stages
+from thorax.dag.jobs import Dag, Job
 from thorax.errors import ThoraxError
 
 NAMED = [f"0/{number}.png" for number in range(5)]  # some of them are not there
@@ -189,3 +192,14 @@ def test_a_broken_link_is_named_if_it_is_read(archive):
     (root / "0" / "4.png").symlink_to("nowhere.png")
     with pytest.raises(ThoraxError, match=r"4\.png cannot be read"):
         manifest.refresh(*archive)
+
+
+def test_dvc_refuses_an_archive_that_holds_the_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job = Job(
+        "manifest", {"dataset": "mine"}, (), ("results/raw/mine.manifest.parquet",), {"root": "."}, "", "", 1, {}, False, ""
+    )
+    with pytest.raises(ThoraxError, match=r"DVC cannot version results inside the archive that they are made from \(\.\)"):
+        stages._text(Dag([job], []), [])
+    elsewhere = Dag([replace(job, params={"root": "data/mine"})], [])
+    assert "- data/mine\n" in stages._text(elsewhere, [])

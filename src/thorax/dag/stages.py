@@ -121,7 +121,14 @@ def _tracked_outputs(job: Job) -> tuple[str, ...]:
 
 def _tracked_inputs(job: Job) -> tuple[str, ...]:
     """What DVC compares: the inputs; of a manifest the whole folder as well, file by file."""
-    return (*job.inputs, str(PurePosixPath(job.params["root"]))) if job.rule in _MANIFESTS else job.inputs
+    if job.rule not in _MANIFESTS:
+        return job.inputs
+    if Path.cwd().is_relative_to(Path(job.params["root"]).resolve()):
+        raise ThoraxError(
+            f"DVC cannot version results inside the archive that they are made from ({job.params['root']}): move the archive to a "
+            "folder of its own."
+        )
+    return (*job.inputs, str(PurePosixPath(job.params["root"])))
 
 
 def _in_git(path: str) -> bool:
