@@ -414,6 +414,11 @@ class Experiment(Block):
         [], description="classes of a co-occurrence figure of its own, beside that of the whole label set; none: no such figure"
     )
     cases: int = Field(12, ge=1, description="test images that are explained by heatmaps")
+    case_classes: Annotated[list[str], AfterValidator(_without_repeats)] = Field(
+        [],
+        description="classes that come first among the cases, with one random test image each; the other cases are one for each other "
+        "class, rarest class first",
+    )
     seed: Seed = Field(0, description="of the choice of cases and of the intervals")
 
     @property
@@ -441,6 +446,8 @@ class Experiment(Block):
         for name in self.beside.models if self.beside else ():
             if name not in (*self.members, *self.ensembles):
                 raise _refusal(f"{name!r} is neither a member nor an ensemble", "beside", "models")
+        if len(self.case_classes) > self.cases:
+            raise _refusal(f"{len(self.case_classes)} classes need as many cases, but there are {self.cases}", "case_classes")
         if "baseline" in self.members:
             raise _refusal("this name is kept for the logistic regression on pixels", "members", "baseline")
         return self

@@ -356,9 +356,21 @@ def test_cases_are_put_together_by_identifier(study, tmp_path):
     np.testing.assert_array_equal(second.maps[1], store.open_array(paths["heatmaps"]["two"])[1])
     assert (len(first.truth_boxes), len(second.truth_boxes)) == (1, 0)
     assert overlays.load_cases(**{**paths, "lungs": None})[0].box == (0, 0, 1, 1)
-    ensemble = store.read_table(paths["predictions"]["one"]).assign(a=0.25, b=0.75)
-    store.write_table(ensemble, tmp_path / "ctp.parquet", catalog.scores_schema(["a", "b"]))
-    assert overlays.load_cases(**{**paths, "ensemble": tmp_path / "ctp.parquet"})[0].probabilities.tolist() == [0.25, 0.75]
+
+
+def test_maps_and_votes_are_of_the_members_whose_mean_is_shown(study, tmp_path):
+    """Networks outside the ensemble would be averaged into a map beside a probability that is not theirs."""
+    paths = write_cases(study, tmp_path)
+    alone = store.read_table(paths["predictions"]["one"])
+    probabilities = alone.assign(a=1 / (1 + np.exp(-alone["a"])), b=1 / (1 + np.exp(-alone["b"])))
+    store.write_table(probabilities, tmp_path / "ctp.parquet", catalog.scores_schema(["a", "b"]))
+    with pytest.raises(ThoraxError, match=r"ctp\.parquet is not the mean of one, two: name the members of this ensemble"):
+        overlays.load_cases(**{**paths, "ensemble": tmp_path / "ctp.parquet"})
+    own = {kind: {"one": paths[kind]["one"]} for kind in ("heatmaps", "predictions")}
+    first, _ = overlays.load_cases(**{**paths, **own, "ensemble": tmp_path / "ctp.parquet"})
+    np.testing.assert_allclose(first.probabilities, 1 / (1 + np.exp([-2.0, -2.0])))
+    assert (len(first.maps), len(first.votes)) == (1, 1)
+    assert overlays.remarks([first], ["one"], "CTP", [])[0].endswith("CTP, the mean of one.")
 
 
 def test_inputs_that_do_not_belong_together_are_named(study, tmp_path):
@@ -384,7 +396,7 @@ def test_the_notebook_calls_what_there_is(study, tmp_path, monkeypatch):
     values: dict = {}
     exec(code[0], values)
     paths = write_cases(study, tmp_path)
-    assert set(paths) | {"title", "out"} == {name for name in values if not name.startswith("__")}
+    assert set(paths) | {"title", "out", "wanted", "ensemble_name"} == {name for name in values if not name.startswith("__")}
     sheets = []
     for name in ("first.png", "second.png"):
         as_text = json.loads(json.dumps({**paths, "title": "t", "out": tmp_path / name}, default=str))

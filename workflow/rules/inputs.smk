@@ -211,22 +211,19 @@ def heatmap_inputs(wildcards):
     experiment = study.experiments[wildcards.experiment]
     dataset = dataset_of(wildcards.experiment)
     segmenter = study.image_sets[experiment.image_set].segmenter
+    ensemble = mean_ensemble(experiment)
     inputs = {
         "heatmaps": expand(
             "results/heatmaps/{experiment}/{member}.npy",
-            member=experiment.members,
+            member=explained(experiment),
             **wildcards,
         ),
         "predictions": expand(
             "results/predictions/{experiment}/{member}.parquet",
-            member=experiment.members,
+            member=explained(experiment),
             **wildcards,
         ),
-        "ensemble": expand(
-            "results/ensembles/{experiment}/{name}.parquet",
-            name=mean_ensemble(experiment),
-            **wildcards,
-        ),
+        "ensemble": f"results/ensembles/{wildcards.experiment}/{ensemble}.parquet" if ensemble else [],
         "labels": f"results/labels/{experiment.label_set}.parquet",
         "boxes": f"results/boxes/{dataset}.parquet",
         "ingested": f"results/ingested/{dataset}.parquet",
@@ -242,14 +239,19 @@ def heatmap_inputs(wildcards):
 
 
 def mean_ensemble(experiment):
-    """The ensemble whose probabilities stand in the titles of heatmaps: the first that is a mean (CTP), if there is one."""
-    means = [name for name, ensemble in experiment.ensembles.items() if ensemble.rule == "ctp"]
-    return means[:1]
+    """The ensemble that heatmaps are of: the first that is a mean (CTP); None where there is none."""
+    return next((name for name, ensemble in experiment.ensembles.items() if ensemble.rule == "ctp"), None)
+
+
+def explained(experiment):
+    """The members whose maps and votes the heatmaps show: those of the mean whose probabilities they show, otherwise all."""
+    ensemble = mean_ensemble(experiment)
+    return experiment.ensembles[ensemble].members if ensemble else list(experiment.members)
 
 
 def by_member(experiment, paths):
-    """NAME=PATH for paths that are in the order of the members, as the command line takes them."""
-    return [f"{member}={path}" for member, path in zip(study.experiments[experiment].members, paths)]
+    """NAME=PATH for paths of the explained members, as the command line takes them."""
+    return [f"{member}={path}" for member, path in zip(explained(study.experiments[experiment]), paths, strict=True)]
 
 
 def curves_model(experiment):
@@ -281,16 +283,19 @@ def heatmap_parameters(wildcards, input, output):
         {
             "title": experiment.title,
             "cases": input.cases,
-            "heatmaps": dict(zip(experiment.members, input.heatmaps)),
-            "predictions": dict(zip(experiment.members, input.predictions)),
-            "ensemble": input.ensemble[0] if input.ensemble else None,
+            "wanted": experiment.case_classes,
+            "heatmaps": dict(zip(explained(experiment), input.heatmaps, strict=True)),
+            "predictions": dict(zip(explained(experiment), input.predictions, strict=True)),
+            "ensemble": input.ensemble or None,
+            "ensemble_name": mean_ensemble(experiment),
             "labels": input.labels,
             "boxes": input.boxes,
             "ingested": input.ingested,
             "arrays": list(input.arrays),
             "lungs": list(input.lungs) if "lungs" in input.keys() else None,
             "out": output.png,
-        }
+        },
+        ensure_ascii=False,  # YAML does not read a letter in two halves
     )
 
 
