@@ -426,6 +426,16 @@ class Experiment(Block):
         """The threshold rules that are tuned on validation images."""
         return [rule for rule in self.thresholds if fixed_threshold(rule) is None]
 
+    @property
+    def mean(self) -> str | None:
+        """The ensemble that heatmaps are of: the first that is a mean of probabilities (CTP); None where there is none."""
+        return next((name for name, ensemble in self.ensembles.items() if ensemble.rule == "ctp"), None)
+
+    @property
+    def explained(self) -> list[str]:
+        """The members whose maps and votes the heatmaps show: those of `mean`, or all where there is none."""
+        return self.ensembles[self.mean].members if self.mean else list(self.members)
+
     def member(self, name: str) -> Training:
         """The full training settings of one member."""
         return Training(**{**self.training, **self.members[name]})

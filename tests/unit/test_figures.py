@@ -373,6 +373,53 @@ def test_maps_and_votes_are_of_the_members_whose_mean_is_shown(study, tmp_path):
     assert overlays.remarks([first], ["one"], "CTP", [])[0].endswith("CTP, the mean of one.")
 
 
+def test_a_class_or_a_case_that_is_not_there_is_said_on_the_page(study, tmp_path):
+    paths = write_cases(study, tmp_path)
+    table = store.read_table(paths["labels"])
+    store.write_table(table.assign(a=0), paths["labels"], catalog.labels_schema(["a", "b"]))
+    shown = overlays.load_cases(**paths)
+    said = overlays.remarks(shown, ["one", "two"], None, ["a", "b"])
+    assert said == [
+        "Maps, probabilities and agreement are those of the mean of one, two.",
+        "No test image has the class a, so it is not shown.",
+    ]
+    store.write_table(store.read_table(paths["cases"]).iloc[:0], paths["cases"], CASES)
+    for path in paths["heatmaps"].values():
+        store.write_array(np.zeros((0, 2, 7, 7), np.float32), path)
+    shown = overlays.load_cases(**paths)
+    said = overlays.remarks(shown, ["one", "two"], "CTP", ["a"])
+    assert said == ["No test image has the class a, so it is not shown.", overlays.NO_CASE]
+    overlays.write_contact_sheet([], tmp_path / "none.png", "t", said)
+    assert overlays.NO_CASE in (tmp_path / "none.html").read_text()
+    assert cv2.imread(str(tmp_path / "none.png")).min() < 100
+    figures.pixels(overlays.classes_figure(shown, "t"))
+
+
+def test_pictures_of_pages_are_webp_and_small(tmp_path):
+    generator = np.random.default_rng(0)
+    blurred = cv2.GaussianBlur(generator.integers(0, 255, (1024, 512)).astype(np.uint8), (0, 0), 1)
+    photo, png = overlays.heatmap_figure(case(original=blurred)), tmp_path / "sheet.png"
+    overlays.write_contact_sheet([photo], png, "t")
+    (picture,) = figures.webp_pictures(photo, photos=True)
+    shown = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+    exact = figures.pixels(photo)[..., ::-1]
+    assert shown.shape == exact.shape
+    assert np.abs(shown.astype(int) - exact).mean() < 3
+    assert len(picture) < len(figures.png_bytes(photo))
+    (drawing,) = figures.webp_pictures(photo)
+    np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(drawing, np.uint8), cv2.IMREAD_COLOR), exact)
+
+
+def test_a_figure_too_tall_for_webp_is_shown_in_strips():
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(0.5, 150))
+    figure.text(0.5, 0.01, "x")
+    strips = [cv2.imdecode(np.frombuffer(strip, np.uint8), cv2.IMREAD_COLOR) for strip in figures.webp_pictures(figure)]
+    assert [strip.shape[:2] for strip in strips] == [(16383, 75), (6117, 75)]
+    np.testing.assert_array_equal(np.concatenate(strips), figures.pixels(figure)[..., ::-1])
+
+
 def test_inputs_that_do_not_belong_together_are_named(study, tmp_path):
     paths = write_cases(study, tmp_path)
     with pytest.raises(ThoraxError, match="name the same members"):

@@ -53,6 +53,7 @@ def test_every_page_of_the_report_opens_in_a_browser(tiny_run, tmp_path):
         assert found["heading"] == unescape(title), path
         assert found["shown"] == found["pictures"], path
         assert found["pictures"] or "/figures/" not in path, path
+        assert (tiny_run / path).stat().st_size < 1.5e6, path
     assert seen["results/figures/tiny/heatmaps.html"]["pictures"] == 3
     assert seen["results/papers/beyond.html"]["pictures"] == sum(
         seen[path]["pictures"] for path in pages if "/figures/" in path

@@ -211,19 +211,18 @@ def heatmap_inputs(wildcards):
     experiment = study.experiments[wildcards.experiment]
     dataset = dataset_of(wildcards.experiment)
     segmenter = study.image_sets[experiment.image_set].segmenter
-    ensemble = mean_ensemble(experiment)
     inputs = {
         "heatmaps": expand(
             "results/heatmaps/{experiment}/{member}.npy",
-            member=explained(experiment),
+            member=experiment.explained,
             **wildcards,
         ),
         "predictions": expand(
             "results/predictions/{experiment}/{member}.parquet",
-            member=explained(experiment),
+            member=experiment.explained,
             **wildcards,
         ),
-        "ensemble": f"results/ensembles/{wildcards.experiment}/{ensemble}.parquet" if ensemble else [],
+        "ensemble": f"results/ensembles/{wildcards.experiment}/{experiment.mean}.parquet" if experiment.mean else [],
         "labels": f"results/labels/{experiment.label_set}.parquet",
         "boxes": f"results/boxes/{dataset}.parquet",
         "ingested": f"results/ingested/{dataset}.parquet",
@@ -238,20 +237,9 @@ def heatmap_inputs(wildcards):
     return inputs
 
 
-def mean_ensemble(experiment):
-    """The ensemble that heatmaps are of: the first that is a mean (CTP); None where there is none."""
-    return next((name for name, ensemble in experiment.ensembles.items() if ensemble.rule == "ctp"), None)
-
-
-def explained(experiment):
-    """The members whose maps and votes the heatmaps show: those of the mean whose probabilities they show, otherwise all."""
-    ensemble = mean_ensemble(experiment)
-    return experiment.ensembles[ensemble].members if ensemble else list(experiment.members)
-
-
 def by_member(experiment, paths):
     """NAME=PATH for paths of the explained members, as the command line takes them."""
-    return [f"{member}={path}" for member, path in zip(explained(study.experiments[experiment]), paths, strict=True)]
+    return [f"{member}={path}" for member, path in zip(study.experiments[experiment].explained, paths, strict=True)]
 
 
 def curves_model(experiment):
@@ -284,10 +272,10 @@ def heatmap_parameters(wildcards, input, output):
             "title": experiment.title,
             "cases": input.cases,
             "wanted": experiment.case_classes,
-            "heatmaps": dict(zip(explained(experiment), input.heatmaps, strict=True)),
-            "predictions": dict(zip(explained(experiment), input.predictions, strict=True)),
+            "heatmaps": dict(zip(experiment.explained, input.heatmaps, strict=True)),
+            "predictions": dict(zip(experiment.explained, input.predictions, strict=True)),
             "ensemble": input.ensemble or None,
-            "ensemble_name": mean_ensemble(experiment),
+            "ensemble_name": experiment.mean,
             "labels": input.labels,
             "boxes": input.boxes,
             "ingested": input.ingested,
