@@ -8,6 +8,7 @@ import pytest
 from matplotlib.text import Text
 
 from thorax import attention, cross, figures, fonts, label_figures, overlays, roc
+from thorax.datasets import own
 from thorax.errors import ThoraxError
 from thorax.figures import DPI
 
@@ -157,3 +158,15 @@ def test_letters_that_matplotlibs_font_lacks_come_from_a_font_of_the_machine(squ
 def test_letters_that_no_font_has_are_refused_with_what_to_install(no_other_font, text, letters):
     with pytest.raises(ThoraxError, match=rf"experiments\.x\.title: no font on this machine has {letters}.*install"):
         fonts.refuse_unreadable({"fine": "Pneumonia, ß, Ж", "experiments.x.title": text})
+
+
+def test_the_letters_of_your_own_table_are_known_before_the_run(tmp_path, no_other_font):
+    (tmp_path / "images.csv").write_text(
+        "path,patient_id,labels,x_note\na.png,肺,_opacity|肺炎,字\nb.png,2,,\n", encoding="utf-8"
+    )
+    shown = own.shown_text(tmp_path)
+    assert shown == {
+        f"{tmp_path}/images.csv, column {name}": text for name, text in (("path", ".abgnp"), ("labels", "_aciopty|炎肺"))
+    }
+    with pytest.raises(ThoraxError, match=r"images\.csv, column labels: no font on this machine has '炎肺'"):
+        fonts.refuse_unreadable(shown)
