@@ -1,5 +1,6 @@
 """Headless Chromium over its DevTools protocol, to see a report as a person would who opens it from the disk."""
 
+import fcntl
 import itertools
 import json
 import os
@@ -101,9 +102,9 @@ class Browser:
         """What `SEEN` returns, of the page or of a frame."""
         return json.loads(self.evaluate(SEEN, context))
 
-    def frame(self, address: str) -> int:
-        """Wait for a frame with this address and return a world in it to evaluate expressions in."""
-        deadline = time.monotonic() + PATIENCE
+    def frame(self, address: str, patience: float) -> int:
+        """Wait some seconds for a frame with this address and return a world in it to evaluate expressions in."""
+        deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             tree = self.call("Page.getFrameTree")["frameTree"]
             for child in tree.get("childFrames", []):
@@ -141,24 +142,16 @@ def require() -> None:
 def chromium(profile: Path) -> Iterator[Browser]:
     """A Chromium with a new profile in this folder; it ends with the block."""
     assert PROGRAM
-    theirs_in, ours_out = os.pipe()
-    ours_in, theirs_out = os.pipe()
+    ends = (*os.pipe(), *os.pipe())
+    theirs_in, ours_out, ours_in, theirs_out = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends)  # clear of 3 and 4
     process = subprocess.Popen(
-        [
-            "/bin/sh",
-            "-c",
-            f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}',
-            "sh",
-            PROGRAM,
-            *FLAGS,
-            f"--user-data-dir={profile}",
-        ],
+        ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "bash", PROGRAM, *FLAGS, f"--user-data-dir={profile}"],
         pass_fds=(theirs_in, theirs_out),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    os.close(theirs_in)
-    os.close(theirs_out)
+    for end in (*ends, theirs_in, theirs_out):
+        os.close(end)
     try:
         yield Browser(process, ours_out, ours_in)
     finally:
@@ -172,12 +165,13 @@ def chromium(profile: Path) -> Iterator[Browser]:
         os.close(ours_in)
 
 
-def look_through(report: Path, profile: Path) -> dict[str, dict[str, Any]]:
+def look_through(report: Path, profile: Path, patience: float = PATIENCE) -> dict[str, dict[str, Any]]:
     """Open a Snakemake report and show each of its results as a click on it does.
 
     Args:
         report: report.html, of the unpacked zip or with everything embedded.
         profile: folder for Chromium.
+        patience: seconds that a page may take to open.
 
     Returns:
         what `SEEN` finds, by the result's path.
@@ -191,6 +185,7 @@ def look_through(report: Path, profile: Path) -> dict[str, dict[str, Any]]:
         ):
             shown = json.dumps({"content": "html", "contentPath": address, "resultPath": path})
             page.evaluate(f"app.setView({shown}), 0")
-            found[path] = page.seen(page.frame(address))
-        assert not page.complaints()
+            found[path] = page.seen(page.frame(address, patience))
+        complaints = page.complaints()
+        assert not complaints, complaints
     return found
