@@ -444,8 +444,8 @@ def remarks(cases: Sequence[Case], members: Sequence[str], ensemble: str | None,
     Returns:
         which networks these are, and which classes no test image has.
     """
-    mean = f"{ensemble}, the mean of" if ensemble else "the mean of"
-    said = [f"Maps, probabilities and agreement are those of {mean} {', '.join(members)}."] if cases else []
+    mean = f"{ensemble}, the mean of " if ensemble else "the mean of " if len(members) > 1 else ""
+    said = [f"Maps, probabilities and agreement are those of {mean}{', '.join(members)}."] if cases else []
     absent = [name for name in wanted if all(case.truth[list(case.classes).index(name)] != 1 for case in cases)]
     said += [f"No test image has the class {name}, so it is not shown." for name in absent]
     return said if cases else [*said, NO_CASE]
