@@ -1,6 +1,5 @@
 """Grad-CAM of every class from one forward pass, and the choice of the cases that are explained."""
 
-import difflib
 from collections.abc import Sequence
 from itertools import chain, repeat
 from pathlib import Path
@@ -11,7 +10,7 @@ import pyarrow as pa
 
 from thorax import store
 from thorax.catalog import class_columns
-from thorax.errors import ThoraxError
+from thorax.errors import ThoraxError, did_you_mean
 
 CASES = pa.schema({"image_id": pa.string(), "chosen_for": pa.string()})
 
@@ -80,10 +79,8 @@ def choose_cases(labels: Path, split: Path, count: int, seed: int, out: Path, wa
     test = test.sort_values("image_id").sample(frac=1, random_state=seed)
     classes = class_columns(table)
     if unknown := [name for name in wanted if name not in classes]:
-        near = difflib.get_close_matches(unknown[0], classes, n=1) or classes[:3]
-        raise ThoraxError(
-            f"case_classes: {labels} has no class {unknown[0]!r}: write one of its classes, such as {', '.join(map(repr, near))}."
-        )
+        near = did_you_mean(unknown[0], classes)
+        raise ThoraxError(f"case_classes: {unknown[0]!r} is not a class of {labels}{near}: name one of {', '.join(classes)}.")
     rarest = sorted(classes, key=lambda name: int((table[name] == 1).sum()))
     queues = {name: list(test.loc[test[name] == 1, "image_id"]) for name in rarest}
     chosen: dict[str, str] = {}

@@ -32,7 +32,7 @@ PANEL = 2.2  # width in inches
 LONGEST_NAME = 34  # characters of a class that fit over a panel
 LINE = 0.17  # height of a line of text in inches
 CONTACT_DPI = 110
-NO_CASE = "No test image has a class of the label set, so there is no heatmap."
+NO_CASE = "No test image has a class, so there is no case to show."
 CELL, CELLS_PER_ROW, LEGEND_ENTRY = (
     3.0,
     3,
@@ -349,7 +349,8 @@ def classes_figure(cases: Sequence[Case], title: str) -> "Figure":
 
     several = [(number, case) for number, case in enumerate(cases, start=1) if _has_several_classes(case)]
     width = CELLS_PER_ROW * (CELL + 0.15) + 0.15
-    heading = figures.fit(f"{title}\n{len(several)} of {len(cases)} cases have two or more predicted or true classes", width, 9)
+    found = f"{len(several)} of {len(cases)} cases have two or more predicted or true classes" if cases else NO_CASE
+    heading = figures.fit(f"{title}\n{found}", width, 9)
     rows = [several[start : start + CELLS_PER_ROW] for start in range(0, len(several), CELLS_PER_ROW)]
     above = 0.18 + 0.16 * (1 + heading.count("\n"))
     height = above + sum(map(_row_height, rows))
