@@ -405,14 +405,15 @@ def write_contact_sheet(drawn: Sequence["Figure"], out: Path, title: str, said: 
     """Write figures below each other as one PNG, on white, and as a page of the same name with the suffix .html.
 
     Args:
-        drawn: of each case; where there is none, what is said is drawn.
+        drawn: of each case; where there is none, sheet and page say so.
         out: PNG to write.
         title: heading of the page.
         said: sentences above the pictures of the page.
     """
     from matplotlib.image import imsave
 
-    pictures = [figures.pixels(figure, CONTACT_DPI) for figure in drawn or [_sentences(said)]]
+    said = said if drawn else [*said, NO_CASE]
+    pictures = [figures.pixels(figure, CONTACT_DPI) for figure in drawn or [_sentences([title, *said])]]
     width = max(picture.shape[1] for picture in pictures)
     padded = [np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255) for picture in pictures]
     with store.atomic(out) as temporary:
@@ -449,4 +450,4 @@ def remarks(cases: Sequence[Case], members: Sequence[str], ensemble: str | None,
     said = [f"Maps, probabilities and agreement are those of {mean}{', '.join(members)}."] if cases else []
     absent = [name for name in wanted if all(case.truth[list(case.classes).index(name)] != 1 for case in cases)]
     said += [f"No test image has the class {name}, so it is not shown." for name in absent]
-    return said if cases else [*said, NO_CASE]
+    return said

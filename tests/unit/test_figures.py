@@ -388,7 +388,7 @@ def test_a_class_or_a_case_that_is_not_there_is_said_on_the_page(study, tmp_path
         store.write_array(np.zeros((0, 2, 7, 7), np.float32), path)
     shown = overlays.load_cases(**paths)
     said = overlays.remarks(shown, ["one", "two"], "CTP", ["a"])
-    assert said == ["No test image has the class a, so it is not shown.", overlays.NO_CASE]
+    assert said == ["No test image has the class a, so it is not shown."]
     overlays.write_contact_sheet([], tmp_path / "none.png", "t", said)
     assert overlays.NO_CASE in (tmp_path / "none.html").read_text()
     assert cv2.imread(str(tmp_path / "none.png")).min() < 100
