@@ -7,6 +7,7 @@ import os
 import select
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,44 +140,53 @@ def require() -> None:
 
 
 @contextmanager
-def chromium(profile: Path) -> Iterator[Browser]:
-    """A Chromium with a new profile in this folder; it ends with the block."""
+def chromium() -> Iterator[Browser]:
+    """A Chromium with a new profile; it ends with the block and leaves nothing behind."""
     assert PROGRAM
     ends = (*os.pipe(), *os.pipe())
     theirs_in, ours_out, ours_in, theirs_out = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends)  # clear of 3 and 4
-    process = subprocess.Popen(
-        ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "bash", PROGRAM, *FLAGS, f"--user-data-dir={profile}"],
-        pass_fds=(theirs_in, theirs_out),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    for end in (*ends, theirs_in, theirs_out):
-        os.close(end)
-    try:
-        yield Browser(process, ours_out, ours_in)
-    finally:
-        process.terminate()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as own:  # a short path: its socket's may have 108 letters
+        process = subprocess.Popen(
+            [
+                "bash",
+                "-c",
+                f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}',
+                "bash",
+                PROGRAM,
+                *FLAGS,
+                f"--user-data-dir={own}/profile",
+            ],
+            pass_fds=(theirs_in, theirs_out),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "TMPDIR": own},
+        )
+        for end in (*ends, theirs_in, theirs_out):
+            os.close(end)
         try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        os.close(ours_out)
-        os.close(ours_in)
+            yield Browser(process, ours_out, ours_in)
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            os.close(ours_out)
+            os.close(ours_in)
 
 
-def look_through(report: Path, profile: Path, patience: float = PATIENCE) -> dict[str, dict[str, Any]]:
+def look_through(report: Path, patience: float = PATIENCE) -> dict[str, dict[str, Any]]:
     """Open a Snakemake report and show each of its results as a click on it does.
 
     Args:
         report: report.html, of the unpacked zip or with everything embedded.
-        profile: folder for Chromium.
         patience: seconds that a page may take to open.
 
     Returns:
         what `SEEN` finds, by the result's path.
     """
-    with chromium(profile) as page:
+    with chromium() as page:
         page.open(report)
         page.wait_until("typeof app !== 'undefined' && document.querySelector('#app').innerText.length > 0")
         found = {}

@@ -22,7 +22,7 @@ def look(tmp_path):
         (tmp_path / "page.html").write_text(text)
         address = f"data:text/html;base64,{base64.b64encode(text.encode()).decode()}" if embedded else "page.html"
         (tmp_path / "report.html").write_text(REPORT % (repr(address), script))
-        return browser.look_through(tmp_path / "report.html", tmp_path / "profile", patience=10)["page"]
+        return browser.look_through(tmp_path / "report.html", patience=10)["page"]
 
     return see
 
