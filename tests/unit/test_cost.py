@@ -371,7 +371,7 @@ def test_one_rule_makes_phantoms_of_every_form_and_their_cost_is_known(tmp_path,
         study["segmenters"][name] = {**study["segmenters"]["tiny-lungs"], **pairs}
         study["image_sets"][name] = {"dataset": name, "size": 32, "crop": "lungs", "segmenter": name}
         parts = {"label_set": name, "split": name, "image_set": name}
-        study["experiments"][name] = {**study["experiments"]["tiny"], **parts, "cooccurrence": []}
+        study["experiments"][name] = {**study["experiments"]["tiny"], **parts, "cooccurrence": [], "case_classes": []}
         study["run"].append(name)
     monkeypatch.chdir(tmp_path)
     Path("config.yaml").write_text(yaml.safe_dump(study))
