@@ -130,7 +130,7 @@ def _parts(study: Study) -> str:
     if split.draw_down:
         kept = f"{split.draw_down.train:,} in training and {split.draw_down.test:,} in test images"
         words.append(f"images without a class drawn down to {kept}")
-    worded = {"label_sets", "train", "val", "test", "official", "seed", "draw_down"}
+    worded = {"label_sets", "also_for", "train", "val", "test", "official", "seed", "draw_down"}
     return "; ".join([*words, f"seed {split.seed}", *_others(split, worded)])
 
 
@@ -184,7 +184,8 @@ def _loss(t: Training) -> str:
         return f"focal loss, gamma {t.focal_gamma:g}" + (f", alpha {t.focal_alpha:g}" if t.focal_alpha is not None else "")
     if t.loss == "weighted_bce":
         cap = f", at most {t.max_pos_weight:g}" if t.max_pos_weight is not None else ""
-        return f"cross-entropy, positives weighted by negatives / positives{cap}"
+        power = f" to the power {t.pos_weight_exponent:g}" if t.pos_weight_exponent != 1 else ""
+        return f"cross-entropy, positives weighted by negatives / positives{power}{cap}"
     return _LOSSES[t.loss]
 
 
@@ -217,13 +218,14 @@ def _augmentation(t: Training) -> str:
         *([f"zoom {a.zoom:g}"] if a.zoom else []),
         *(["horizontal flip"] if a.horizontal_flip else []),
         *([f"brightness {a.brightness[0]:g} to {a.brightness[1]:g}"] if a.brightness != (1, 1) else []),
+        *([f"contrast {a.contrast[0]:g} to {a.contrast[1]:g}"] if a.contrast != (1, 1) else []),
         *([f"intensity shift {a.channel_shift:g}"] if a.channel_shift else []),
         *([f"elastic deformation {a.elastic:g}"] if a.elastic else []),
         *([f"mixup {a.mixup:g}"] if a.mixup else []),
     ]
     worded = {
-        "rotation", "width_shift", "height_shift", "shear", "zoom", "horizontal_flip", "brightness", "channel_shift", "elastic",
-        "elastic_smoothness", "mixup",
+        "rotation", "width_shift", "height_shift", "shear", "zoom", "horizontal_flip", "brightness", "contrast", "channel_shift",
+        "elastic", "elastic_smoothness", "mixup",
     }  # fmt: skip
     return "augmentation: " + (", ".join([*words, *_others(a, worded)]) or "none")
 
@@ -231,8 +233,8 @@ def _augmentation(t: Training) -> str:
 _TRAINING: tuple[Callable[[Training], str], ...] = (_weights, _head, _loss, _steps, _epochs, _tested, _sampling, _augmentation)
 _WORDED = {
     "backbone", "weights", "freeze", "frozen_epochs", "fine_tune_rate", "channels", "head", "dense_units", "dropout", "loss",
-    "focal_gamma", "focal_alpha", "max_pos_weight", "learning_rate", "schedule", "plateau_factor", "batch_size", "accumulate",
-    "epochs", "patience", "test_every_epoch", "sampling", "augmentation",
+    "focal_gamma", "focal_alpha", "pos_weight_exponent", "max_pos_weight", "learning_rate", "schedule", "plateau_factor", "batch_size",
+    "accumulate", "epochs", "patience", "test_every_epoch", "sampling", "augmentation",
 }  # fmt: skip
 
 

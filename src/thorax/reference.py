@@ -13,7 +13,7 @@ import pandas as pd
 
 from thorax import store
 from thorax.config import Beside
-from thorax.errors import ThoraxError
+from thorax.errors import ThoraxError, did_you_mean
 from thorax.metrics import NO_THRESHOLD
 
 FOLDER = Path(__file__).with_name("reference")
@@ -57,7 +57,9 @@ def load(paper: str | None = None, table: str | None = None, variant: str | None
         known = list(dict.fromkeys(chosen[column]))
         chosen = chosen[chosen[column] == wanted]
         if chosen.empty:
-            raise ThoraxError(f"No published numbers of {column} {wanted!r}: choose one of {', '.join(known)}.")
+            raise ThoraxError(
+                f"No published numbers of {column} {wanted!r}{did_you_mean(wanted, known)}: choose one of {', '.join(known)}."
+            )
     return chosen.reset_index(drop=True)
 
 

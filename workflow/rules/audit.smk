@@ -125,6 +125,30 @@ rule audit_overview:
         " --absent {params.absent} --out {params.folder} > {log} 2>&1"
 
 
+rule audit_weights:
+    output:
+        page=report(
+            "results/audit/pos_weights/liz2022-specific.html",
+            caption="../report/audit_weights.rst",
+            category="3. Audit",
+            labels={"content": "weights of the positives that the published scores allow"},
+        ),
+        others=expand("results/audit/pos_weights/liz2022-specific.{suffix}", suffix=["md", "tex", "csv"]),
+    log:
+        "logs/audit/pos_weights.log",
+    benchmark:
+        "benchmarks/audit/pos_weights.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("audit-weights"),
+        folder=lambda wildcards, output: Path(output.page).parent,
+    message:
+        "Comparing published F1 and Hamming loss with what weights of the positives can give"
+    shell:
+        "thorax audit-weights --out {params.folder} > {log} 2>&1"
+
+
 use rule systems as audit_systems with:
     output:
         page=report(

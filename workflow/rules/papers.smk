@@ -114,7 +114,7 @@ NUMBERS = {
 
 
 def pages():
-    return list(dict.fromkeys(path for path in report_parts() if path.endswith(".html")))
+    return list(dict.fromkeys(report_parts()))
 
 
 def papers():
@@ -214,7 +214,7 @@ def section(paper, kind, names, page):
         "comparison": study.comparisons,
         "cross": study.cross,
     }
-    splits = [split for split in study.splits.values() if names.get("label_set") in split.label_sets]
+    splits = [split for split in study.splits.values() if names.get("label_set") in (*split.label_sets, *split.also_for)]
     subjects = [
         titled[name][value].title if name in titled else value
         for name, value in names.items()
