@@ -117,7 +117,8 @@ def train(
     checks.device(settings.precision)
     checks.workers(threads)
     parts = {
-        part: load_part(labels, split, ingested, images, part, second, with_known_label=True) for part in _read_parts(settings)
+        part: load_part(labels, split, ingested, images, part, second, with_known_label=part != "test")
+        for part in _read_parts(settings)
     }
     views = len(parts["train"].views)
     _check_intensity(settings, parts["train"], images)
