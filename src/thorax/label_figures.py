@@ -10,7 +10,7 @@ import pandas as pd
 
 from thorax import reference, store
 from thorax.catalog import IGNORED, LEFT_OUT, SPLIT_NAMES, class_columns
-from thorax.errors import ThoraxError
+from thorax.errors import ThoraxError, did_you_mean
 from thorax.figures import BLUE, GREY, LOG_FROM, SPLIT_COLOURS, VERMILION, save, style
 
 if TYPE_CHECKING:
@@ -222,7 +222,9 @@ def cooccurrence(labels: Path, title: str, out: Path, classes: Sequence[str] = (
     matrix = table[class_columns(table)]
     strangers = [name for name in classes if name not in matrix.columns]
     if strangers:
-        raise ThoraxError(f"{labels} has no class {strangers[0]!r}: name classes of this label set.")
+        raise ThoraxError(
+            f"{labels} has no class {strangers[0]!r}{did_you_mean(strangers[0], matrix.columns)}: name classes of this label set."
+        )
     save(draw_cooccurrence(count_pairs(matrix, classes), title), out, title)
 
 

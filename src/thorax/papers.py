@@ -34,6 +34,11 @@ _RULES = {
     "weighted_average": "mean probability with weights per class from validation AUC",
     "stacked": "logistic regression per class on the validation logits",
 }
+_CLIMBS = {
+    "all": " (of all parents)",
+    "first": "",
+    "umbrella": " (of all parents, but for terms whose first parent is an umbrella term: these are classes of their own)",
+}
 _LOSSES = {"bce": "binary cross-entropy", "mae": "mean absolute error of the probabilities"}
 
 
@@ -87,12 +92,15 @@ def describe(study: Study) -> dict[str, str]:
 def _classes(study: Study) -> str:
     label_set = study.label_set
     if label_set.grouping == "general":
-        words = ["general terms of the archive's term tree" + (" (of all parents)" if label_set.two_parents == "all" else "")]
+        words = ["general terms of the archive's term tree" + _CLIMBS[label_set.two_parents]]
     else:
         words = ["the archive's own labels"]
     words += [f"at least {label_set.min_images:,} images"] if label_set.min_images > 1 else []
     words += [f"at least {label_set.min_patients:,} patients"] if label_set.min_patients > 1 else []
     words += [f"without {', '.join(label_set.exclude)}"] if label_set.exclude else []
+    if label_set.padded_labels == "ignore":
+        kept = f", but for {', '.join(label_set.padded_kept)}" if label_set.padded_kept else ""
+        words.append(f"without labels that are stored with a blank before or after them{kept}")
     words += [f"learnt only where one of its general classes in {label_set.inside} is present"] if label_set.inside else []
     words += [f"one image of each study that also has one in {label_set.second}"] if label_set.second else []
     words += [f"uncertain labels: {label_set.uncertain}"] if study.dataset.archive == "chexpert" else []
@@ -107,7 +115,7 @@ def _classes(study: Study) -> str:
     )
     worded = {
         "dataset", "views", "grouping", "min_images", "min_patients", "exclude", "two_parents", "uncertain", "drop_channels",
-        "without_class", "inside", "second",
+        "without_class", "inside", "second", "padded_labels", "padded_kept",
     }  # fmt: skip
     return "; ".join([*words, *_others(label_set, worded)])
 
