@@ -1,5 +1,6 @@
 """README and docs: every link leads somewhere, every example of a configuration is valid, every command can be typed as written."""
 
+import inspect
 import os
 import re
 import shlex
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from thorax import cli, config, download
+from thorax import cli, config, download, masks, overlays
 from thorax.errors import ThoraxError
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +65,22 @@ def test_examples_of_the_configuration_are_valid(page, text):
     for key, block in blocks.items():
         settings[key] = {**settings[key], **block} if isinstance(block, dict) else block
     config.parse(config.Config, settings, page)
+
+
+def test_papers_page_names_the_choices_that_the_code_makes():
+    page = (ROOT / "docs" / "papers.md").read_text(encoding="utf-8")
+    change, network = config.Augmentation(), config.Segmenter(pairs="x")
+    assert (
+        f"{change.channel_shift} | of intensities in [0, 1], to either side: up to {round(change.channel_shift * 255)} of"
+        in page
+    )
+    assert f"| {change.shear} | degrees" in page
+    assert f"one of {config.Training(backbone='cnn').dense_units} units with dropout" in page
+    assert f"it is covered to {overlays.OPACITY:.0%}" in page
+    assert f"removed below {masks.MIN_LUNG:.0%} of the image" in page
+    assert f"with a margin of {inspect.signature(masks.crop_box).parameters['margin'].default:.0%} to" in page
+    assert f"{network.size} x {network.size} pixels, {network.filters[0]} to {network.filters[-1]} filters" in page
+    assert f"{network.epochs} epochs on Montgomery County's pairs" in page
 
 
 # --- Commands ---
