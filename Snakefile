@@ -6,7 +6,7 @@ min_version("9.27")
 include: "workflow/rules/configuration.smk"
 
 
-configfile: "config.yaml"
+configfile: CONFIGURATION
 
 
 report: "workflow/report/workflow.rst"
@@ -34,13 +34,11 @@ include: "workflow/rules/audit.smk"
 rule all:
     default_target: True
     input:
-        paper_pages(),
-        report_parts(),
-        audit_pages(),
-        steps(),
+        everything([*paper_pages(), *report_parts(), *audit_pages()]),
 
 
 onstart:
+    refuse_without_slurm()
     refuse_second_run()
     refuse_orphans()
     refuse_missing_archives()

@@ -94,9 +94,14 @@ def _phantom(a: Arguments) -> None:
 
 
 def _manifest(a: Arguments) -> None:
-    from thorax import manifest
+    from thorax import datasets, manifest
 
-    manifest.make_manifest(a.root, a.out, a.memory)
+    if a.settings is None:
+        select = lambda: datasets.selection_of_pairs(a.root)
+    else:
+        settings = _settings(a, config.Dataset)
+        select = lambda: datasets.selection(settings)
+    manifest.make_manifest(a.root, a.out, a.memory, select)
 
 
 def _catalog(a: Arguments) -> None:
@@ -148,13 +153,19 @@ def _split(a: Arguments) -> None:
 def _audit(a: Arguments) -> None:
     from thorax import audit
 
-    audit.make_label_set_audit(a.catalog, a.labels, a.split, a.out)
+    audit.make_label_set_audit(_settings(a, config.LabelSet), a.archive, a.catalog, a.labels, a.split, a.out)
 
 
 def _audit_overview(a: Arguments) -> None:
     from thorax import audit
 
     audit.make_overview(_named(a.catalogs), a.audited, _named(a.qualities), a.absent, a.out)
+
+
+def _audit_weights(a: Arguments) -> None:
+    from thorax import pos_weights
+
+    pos_weights.make_weight_audit(a.out)
 
 
 def _compare_splitters(a: Arguments) -> None:
@@ -282,6 +293,18 @@ def _beside(a: Arguments) -> None:
     from thorax import comparison
 
     comparison.make_beside(a.title, a.data, _settings(a, config.Beside), a.metrics, a.members, a.ensembles, a.out)
+
+
+def _statements(a: Arguments) -> None:
+    from thorax import statements
+
+    statements.make_statements(a.title, a.data, _settings(a, config.Beside), a.metrics, a.members, a.out)
+
+
+def _systems(a: Arguments) -> None:
+    from thorax import systems
+
+    systems.make_systems(a.archive, a.table, a.out)
 
 
 def _ablation(a: Arguments) -> None:
@@ -514,8 +537,9 @@ def _parser() -> argparse.ArgumentParser:
         ("--archive", {**archive[1], "required": False, "default": "padchest", "help": "whose form it has (default padchest)"}),
     )  # fmt: skip
     verb(
-        "manifest", _manifest, "list what an archive's folder holds, with a digest of every file",
+        "manifest", _manifest, "list what is read of an archive's folder, with a digest of every file",
         _path("--root", "the archive's folder"), _path("--out", "manifest to write"),
+        ("--settings", {"metavar": "YAML", "help": "the data set; without it the folder holds radiographs with lung masks"}),
         _path("--memory", "table of files seen earlier, which spares reading unchanged ones again; read and written"),
     )  # fmt: skip
     verb(
@@ -552,13 +576,17 @@ def _parser() -> argparse.ArgumentParser:
         _path("--out", "split to write"), _path("--quality", "CSV of counts and quotas, to write"),
     )  # fmt: skip
     folder = _path("--out", "folder to write to")
-    verb("audit", _audit, "a label set's counts beside those in papers, from metadata alone", catalog, labels, split, folder)
+    verb(
+        "audit", _audit, "a label set's counts beside those in papers, from metadata alone",
+        settings, archive, catalog, labels, split, folder,
+    )  # fmt: skip
     verb(
         "audit-overview", _audit_overview, "archives, label sets and splits beside the published numbers",
         _pairs("--catalogs", "data sets"), _paths("--audited", "CSV file of each label set's audit"),
         _pairs("--qualities", "each split's CSV of counts and quotas"),
         ("--absent", {"nargs": "*", "default": [], "help": "data sets whose metadata is not here"}), folder,
     )  # fmt: skip
+    verb("audit-weights", _audit_weights, "weights of the positives that the published F1 and Hamming loss allow", folder)
     verb(
         "compare-splitters", _compare_splitters, "our split of one label set beside those of other libraries",
         settings, labels, folder,
@@ -668,6 +696,15 @@ def _parser() -> argparse.ArgumentParser:
     verb(
         "beside", _beside, "the paper's numbers beside ours, by class and over all",
         settings, title, data, _path("--metrics", "metrics table"), members, ensembles, _path("--out", "folder to write to"),
+    )  # fmt: skip
+    verb(
+        "statements", _statements, "what the text of Liz et al. 2022 says of its results, computed from its tables and from ours",
+        settings, title, data, _path("--metrics", "metrics table"), members, _path("--out", "folder to write to"),
+    )  # fmt: skip
+    verb(
+        "systems", _systems, "other published systems of an archive, with their data and splits (Table 12 of Liz et al. 2022)",
+        archive, ("--table", {"required": True, "choices": ("systems", "classes"), "help": "all of them, or their AUCs by class"}),
+        _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
         "ablation", _ablation, "variants of one experiment side by side, each beside its paper's numbers (Tables 5, 7 and 9)",

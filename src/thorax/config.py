@@ -167,13 +167,26 @@ class LabelSet(Block):
         "study one image, the first by identifier; for experiments that see two views of a study, and those they are compared with",
     )
     grouping: Literal["specific", "general"] = Field(
-        "specific", description="the archive's own labels, or their topmost ancestors in the term tree"
+        "specific",
+        description="the archive's own labels, or their topmost ancestors in the term tree; a general class is positive where one "
+        "of its labels is, and uncertain where none is positive and one is uncertain",
     )
     min_images: int = Field(1, ge=1, description="a class with fewer images is left out")
     min_patients: int = Field(1, ge=1, description="a class with fewer patients is left out")
     exclude: list[str] = Field([], description="classes that are left out whatever their number")
-    two_parents: Literal["all", "first"] = Field(
-        "all", description="general classes of a term with several parents: those of all of them, or of the first in the tree"
+    two_parents: Literal["all", "first", "umbrella"] = Field(
+        "all",
+        description="general classes of a term with several parents: those of all of them; of the first in the tree; or umbrella: a "
+        "term whose first parent is an umbrella term (such as radiological finding) is a class of its own and climbs no further, other "
+        "terms climb to all their parents. Table 10 of Liz et al. 2022 follows the last",
+    )
+    padded_labels: Literal["count", "ignore"] = Field(
+        "count",
+        description="labels that the archive stores with a blank before or after them only (PadChest: one in ten), such as "
+        "' pneumonia': counted like 'pneumonia', or not counted, as in Table 10 of Liz et al. 2022",
+    )
+    padded_kept: list[str] = Field(
+        [], description="with padded_labels: ignore, labels that count all the same; [normal] in Table 10 of Liz et al. 2022"
     )
     uncertain: Literal["ignore", "zeros", "ones"] = Field(
         "ignore",
@@ -192,6 +205,12 @@ class LabelSet(Block):
         "ignored on others; the images are those of that set, and min_patients also counts patients without the class there. A "
         "class that all of them have is left out. For the second network of a cascade",
     )
+
+    @model_validator(mode="after")
+    def _exceptions_need_a_rule(self) -> "LabelSet":
+        if self.padded_kept and self.padded_labels == "count":
+            raise ValueError("padded_kept is for padded_labels: ignore: add that, or remove padded_kept")
+        return self
 
     @model_validator(mode="after")
     def _inside_takes_images_as_they_are(self) -> "LabelSet":
@@ -221,6 +240,10 @@ class Split(Block):
     official: bool = Field(
         False,
         description="test on the archive's own test list; the other patients are divided into train and val as train : val",
+    )
+    also_for: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
+        [],
+        description="label sets of the same images, or fewer, whose experiments may use this assignment; their classes do not change it",
     )
     draw_down: DrawDown | None = Field(
         None, description="fewer images that are positive for no class of any of the label sets; null: all of them"
@@ -296,6 +319,9 @@ class Augmentation(Block):
     zoom: Fraction = Field(0.1, description="0.1: a factor from 0.9 to 1.1, drawn for each axis")
     horizontal_flip: bool = Field(True, description="mirror half of the images")
     brightness: FactorRange = Field((0.7, 1.1), description="range of the factor")
+    contrast: FactorRange = Field(
+        (1.0, 1.0), description="range of the factor of each grey value's distance to the image's mean; [1, 1]: none"
+    )
     channel_shift: Fraction = Field(0.05, description="added to intensities in [0, 1], to either side")
     elastic: Fraction = Field(
         0.0, description="largest local displacement as a fraction of the size; 0: none (Simard et al. 2003)"
@@ -335,12 +361,17 @@ class Training(Block):
     batch_norm_momentum: float | None = Field(None, gt=0, lt=1, description="0.9 where training is short and from scratch")
     loss: Literal["weighted_bce", "bce", "focal", "mae"] = Field(
         "weighted_bce",
-        description="cross-entropy with logits, weighted (positives count negatives / positives of their class) or plain; focal loss "
-        "(Lin et al. 2017); mean absolute error of the probabilities",
+        description="cross-entropy with logits, weighted (see pos_weight_exponent) or plain; focal loss (Lin et al. 2017); mean absolute "
+        "error of the probabilities",
     )
     focal_gamma: float = Field(2.0, ge=0, description="focal: how much well-classified labels are played down")
     focal_alpha: Fraction | None = Field(None, description="focal: weight of positives, 1 - alpha of negatives; null: none")
-    max_pos_weight: float | None = Field(None, gt=0, description="cap of negatives / positives per class")
+    pos_weight_exponent: Fraction = Field(
+        0.65,
+        description="weighted_bce: positives of a class weigh (negatives / positives) to this power; 1: the whole ratio, 0.5: its square "
+        "root, 0: no weights. The default is what the F1 and Hamming loss of Liz et al. 2022 imply (docs/training.md)",
+    )
+    max_pos_weight: float | None = Field(None, gt=0, description="weighted_bce: cap of the weight of a class's positives")
     learning_rate: float = Field(1e-4, gt=0, description="of Adam")
     schedule: Literal["constant", "cosine", "plateau"] = Field(
         "constant",
@@ -618,12 +649,14 @@ class Config(Block):
             self._second_is_of_the_same_studies(key, label_set)
             self._inside_fits(key, label_set)
         for key, split in self.splits.items():
-            for name in split.label_sets:
-                self._known("label_sets", name, "splits", key, "label_sets")
+            for name, where in [*((n, "label_sets") for n in split.label_sets), *((n, "also_for") for n in split.also_for)]:
+                self._known("label_sets", name, "splits", key, where)
                 if (around := self.label_sets[name].inside) is not None:
-                    raise _refusal(f"{name!r} has the images of {around!r}: name that one", "splits", key, "label_sets")
-            if len({self.label_sets[name].dataset for name in split.label_sets}) > 1:
-                raise _refusal("label sets that share a split must all be of one data set", "splits", key, "label_sets")
+                    raise _refusal(f"{name!r} has the images of {around!r}: name that one", "splits", key, where)
+                if self.label_sets[name].dataset != self.label_sets[split.label_sets[0]].dataset:
+                    raise _refusal("label sets that share a split must all be of one data set", "splits", key, where)
+            if both := set(split.label_sets) & set(split.also_for):
+                raise _refusal(f"{sorted(both)[0]!r} is in label_sets as well: remove one", "splits", key, "also_for")
         for key, segmenter in self.segmenters.items():
             self._known("splits", segmenter.train_patients_of, "segmenters", key, "train_patients_of")
             halvings = len(segmenter.filters) - 1
@@ -698,7 +731,7 @@ class Config(Block):
         around = self.label_sets[label_set.inside]
         if around.grouping != "general":
             raise _refusal(f"{label_set.inside!r} has no grouping: general", "label_sets", key, "inside")
-        for shared in ("dataset", "views", "drop_channels", "two_parents", "uncertain"):
+        for shared in ("dataset", "views", "drop_channels", "two_parents", "padded_labels", "padded_kept", "uncertain"):
             if getattr(label_set, shared) != getattr(around, shared):
                 text = f"must be {getattr(around, shared)!r}, as in {label_set.inside!r}"
                 raise _refusal(text, "label_sets", key, shared)
@@ -780,7 +813,8 @@ class Config(Block):
         self._known("splits", experiment.split, "experiments", key, "split")
         self._known("image_sets", experiment.image_set, "experiments", key, "image_set")
         covering = self.label_sets[experiment.label_set].inside or experiment.label_set
-        if covering not in self.splits[experiment.split].label_sets:
+        split = self.splits[experiment.split]
+        if covering not in (*split.label_sets, *split.also_for):
             text = f"{experiment.split!r} does not list label set {covering!r}"
             raise _refusal(text, "experiments", key, "split")
         dataset = self.label_sets[experiment.label_set].dataset

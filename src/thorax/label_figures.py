@@ -62,7 +62,7 @@ def draw_label_distribution(positive: pd.DataFrame, parts: np.ndarray, title: st
 
     counts = positive.sum()
     order = sorted(positive.columns, key=lambda name: (-counts[name], name))
-    above, below = 2.3, 0.9 + 0.19 * len(order)
+    above, below = 2.3, max(0.9 + 0.19 * len(order), 1.7)  # room for the legend
     with style():
         figure = Figure(figsize=(8, above + below + 0.6), layout="constrained")
         top, bottom = figure.subplots(2, 1, height_ratios=[above, below])

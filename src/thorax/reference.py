@@ -24,11 +24,13 @@ COUNTS = "published_counts.csv"  # counts of images, which the audit compares
 SCORES = ("auc", "f1", "hamming", "accuracy", "auc_thresholded")
 PAPERS = Path(__file__).parent / "data" / "papers.csv"  # who wrote the papers, and when
 VARIANTS = "variants.csv"  # heading and description of each paper's experiments
+SYSTEMS = "systems.csv"  # data and split of other published systems
+STATEMENTS = "liz2022_statements.csv"  # what the text of Liz et al. 2022 says of its tables
 
 
 @cache
 def _all() -> pd.DataFrame:
-    paths = sorted(path for path in FOLDER.glob("*.csv") if path.name not in (COUNTS, VARIANTS))
+    paths = sorted(path for path in FOLDER.glob("*.csv") if path.name not in (COUNTS, VARIANTS, SYSTEMS, STATEMENTS))
     frames = [store.read_csv(path, keep_default_na=False, dtype=str) for path in paths]
     for path, frame in zip(paths, frames, strict=True):
         if tuple(frame.columns) != COLUMNS:

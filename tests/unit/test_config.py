@@ -435,6 +435,24 @@ def test_second_views_that_do_not_fit_are_refused(path_and_value, sentence):
     assert str(caught.value).startswith(f"x: {sentence}")
 
 
+def test_a_split_may_serve_further_label_sets_of_its_images_without_being_stratified_over_them():
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    study = config.parse(config.Config, settings, "x")
+    fifteen, before = study.experiments["beltran2022-fifteen"], study.experiments["beltran2022"]
+    assert (fifteen.split, fifteen.exclusive) == (before.split, "No Finding")
+    assert fifteen.label_set not in study.splits[fifteen.split].label_sets
+    split = settings["splits"]["nih-official-grey"]
+    for changed, sentence in (
+        ([], r"experiments\.beltran2022-fifteen\.split: 'nih-official-grey' does not list label set 'nih-15-grey'"),
+        (["nih-15-grey", "nih-14-grey"], r"also_for: 'nih-14-grey' is in label_sets as well: remove one"),
+        (["nih-15-grey", "chexpert-14"], r"also_for: label sets that share a split must all be of one data set"),
+        (["x"], r"also_for: 'x' is not in label_sets"),
+    ):
+        settings["splits"]["nih-official-grey"] = {**split, "also_for": changed}
+        with pytest.raises(ThoraxError, match=sentence):
+            config.parse(config.Config, settings, "x")
+
+
 def test_published_numbers_named_in_the_paper_config_exist():
     for experiment in config.load(ROOT / "config.yaml").experiments.values():
         if experiment.beside is not None:

@@ -85,6 +85,7 @@ def test_padchest_row_becomes_a_catalog_row(tmp_path):
         "positive": ["kyphosis", "normal"],
         "negative": [],
         "uncertain": [],
+        "padded": ["kyphosis"],
         "label_source": "Physician",
         "official_split": None,
         "photometric": "MONOCHROME2",
@@ -154,6 +155,20 @@ def test_label_parser_never_crashes(text):
 )
 def test_label_parser(text, labels):
     assert padchest.parse_labels(text) == labels
+
+
+@pytest.mark.parametrize(
+    ("text", "padded"),
+    [
+        ("['normal', ' kyphosis', '']", ["kyphosis"]),
+        ("[' mass', 'mass', 'nodule ']", ["nodule"]),
+        ("[' mass', '  mass ']", ["mass"]),
+        ("['normal']", []),
+        ("nan", []),
+    ],
+)
+def test_labels_that_a_cell_only_has_with_a_blank(text, padded):
+    assert padchest.padded_labels(text) == padded
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,14 @@
 import os
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from thorax import strict_yaml
 from thorax.errors import ThoraxError
+
+# A folder without a configuration of its own (--directory) takes the checkout's
+own_config = Path("config.yaml").is_file() or workflow.overwrite_configfiles
+CONFIGURATION = "config.yaml" if own_config else f"{workflow.basedir}/config.yaml"
 
 
 def refuse_faulty_files(paths):
@@ -16,4 +21,4 @@ def refuse_faulty_files(paths):
 
 
 if workflow.is_main_process:
-    refuse_faulty_files([*filter(os.path.exists, ["config.yaml"]), *workflow.configfiles])
+    refuse_faulty_files([*filter(os.path.exists, [CONFIGURATION]), *workflow.configfiles])
