@@ -192,8 +192,8 @@ def test_the_sentence_names_the_key_that_was_written(path_and_value, sentence):
         (("experiments", "tiny", "xyzzy", 1), "experiments.tiny.xyzzy is not a known key;"),
         (("run", ["Tiny"]), "run: 'Tiny' is not in experiments: tiny (did you mean 'tiny'?)"),
         (
-            ("experiments", "tiny", "ensembles", "CTP", "members", ["first", "secnd"]),
-            "experiments.tiny.ensembles.CTP.members: 'secnd' is not a member: first, second, third (did you mean 'second'?)",
+            ("experiments", "tiny", "ensembles", "CTP", "members", ["first", "Second"]),
+            "experiments.tiny.ensembles.CTP.members: 'Second' is not a member: first, second, third (did you mean 'second'?)",
         ),
     ],
 )
