@@ -23,7 +23,7 @@ from thorax.errors import ThoraxError
 os.environ.setdefault("SOURCE_DATE_EPOCH", "1640995200")
 os.environ.setdefault("PYTHONHASHSEED", "0")
 # Notebooks are executed by the Python that runs papermill, also where the user has installed another kernel named python3
-os.environ["JUPYTER_PATH"] = os.path.join(workflow.basedir, "notebooks")
+os.environ.update(JUPYTER_PATH=os.path.join(workflow.basedir, "notebooks"))
 
 
 def refuse_unusable_folders():
