@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -181,6 +182,12 @@ def _try_python(command: list[str], folder: Path) -> None:
         with pytest.raises(SystemExit) as caught:
             rates.main([*command[4:], "--help"])
         assert caught.value.code == 0
+    elif command[1:4] == ["-m", "zipfile", "--extract"]:
+        (folder / "results").mkdir()
+        with zipfile.ZipFile(folder / "results" / "report.zip", "w") as archive:
+            archive.writestr("report/report.html", "a page")
+        subprocess.run(command, cwd=folder, check=True)
+        assert (folder / "results" / "report" / "report.html").is_file()
     else:
         assert command[1:4] == ["-m", "pip", "install"]
         options = [word for word in command[4:] if word.startswith("--")]
