@@ -9,8 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from thorax import datasets, labels, reference
-from thorax.backbones import find as find_backbone
+from thorax import backbones, datasets, labels, reference
 from thorax.config import Config, Experiment, LabelSet, parse
 from thorax.datasets import chexpert, nih
 from thorax.errors import ThoraxError, did_you_mean
@@ -31,6 +30,7 @@ def read(values: Any, source: str) -> Config:
         ThoraxError: One sentence with the source, the first wrong key and what is wrong with it.
     """
     study = parse(Config, values, source)
+    backbones.check(study, source)
     try:
         for name in study.label_sets:
             _check_label_set(study, name)
@@ -121,14 +121,11 @@ def _possible_classes(settings: LabelSet, archive: str) -> list[str]:
 
 def _check_experiment(study: Config, name: str) -> None:
     experiment = study.experiments[name]
-    size = study.image_sets[experiment.image_set].size
     for member in experiment.members:
-        try:
-            training = experiment.member(member)
-            if find_backbone(training.backbone, size).constructor is None and training.weights == "imagenet":
-                raise ThoraxError(f"backbone {training.backbone} has no ImageNet weights: set weights: none.")
-        except ThoraxError as error:
-            raise ThoraxError(f"experiments.{name}.members.{member}: {error}") from error
+        training = experiment.member(member)
+        if backbones.BACKBONES[training.backbone].constructor is None and training.weights == "imagenet":
+            problem = f"backbone {training.backbone} has no ImageNet weights: set weights: none."
+            raise ThoraxError(f"experiments.{name}.members.{member}: {problem}")
     if experiment.beside is not None:
         _check_beside(experiment, f"experiments.{name}.beside")
 
