@@ -63,26 +63,24 @@ def test_a_wrong_configuration_is_one_sentence(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("name", ["results", "logs", "benchmarks"])
-def test_a_file_in_the_place_of_an_output_folder(tmp_path, name):
-    (tmp_path / name).write_text("mine\n")
+def test_a_file_in_the_place_of_an_output_folder(tmp_path):
+    (tmp_path / "logs").write_text("mine\n")
     done = snakemake(tmp_path, "--cores", "1", "phantom", config=TINY)
     assert done.returncode != 0
     assert "Traceback" not in done.stdout
-    assert any(f"{tmp_path / name} is not a folder: move it away" in line for line in done.stdout.splitlines()), done.stdout
-    assert (tmp_path / name).read_text() == "mine\n"
+    assert any(f"{tmp_path / 'logs'} is not a folder: move it away" in line for line in done.stdout.splitlines()), done.stdout
+    assert (tmp_path / "logs").read_text() == "mine\n"
 
 
-@pytest.mark.parametrize("root", ["data/tiny/", "data/my tiny"])
-def test_roots_with_a_slash_at_the_end_or_a_blank_are_planned(tmp_path, root):
+def test_roots_with_a_slash_at_the_end_and_a_blank_are_planned(tmp_path):
     settings = yaml.safe_load(TINY.read_text())
-    settings["datasets"]["tiny"]["root"] = root
-    settings["segmenters"]["tiny-lungs"]["pairs"] = f"{root.rstrip('/')}/lung_masks/"
+    settings["datasets"]["tiny"]["root"] = "data/my tiny/"
+    settings["segmenters"]["tiny-lungs"]["pairs"] = "data/my tiny/lung_masks/"
     file = tmp_path / "changed.yaml"
     file.write_text(yaml.safe_dump(settings, sort_keys=False))
     done = snakemake(tmp_path, "--cores", "1", "--dry-run", "--printshellcmds", config=file)
     assert done.returncode == 0, done.stdout
-    assert "--root 'data/my tiny' " in done.stdout or "--root data/tiny " in done.stdout
+    assert "--root 'data/my tiny' " in done.stdout
 
 
 @pytest.mark.parametrize(
