@@ -54,12 +54,15 @@ def archive(tmp_path) -> Path:
     cv2.imwrite(str(root / "g_constant.png"), np.full((30, 20), 77, np.uint16))
     cv2.imwrite(str(root / "h_large.png"), np.zeros((1001, 1000), np.uint8))
     (root / "i_folder.png").mkdir()
+    whole = (root / "c_rgb.jpg").read_bytes()
+    third = len(whole) // 3
+    (root / "l_zeros.jpg").write_bytes(whole[:third] + bytes(third) + whole[2 * third :])
     cv2.imwrite(str(root / "k_good8.png"), noise((30, 30), 200, seed=4))
     return root
 
 
 IDS = ["a_good16.png", "b_rgba.png", "c_rgb.jpg", "d_cut.png", "e_empty.png", "f_text.png", "g_constant.png"]
-IDS += ["h_large.png", "i_folder.png", "j_absent.png", "k_good8.png"]
+IDS += ["h_large.png", "i_folder.png", "j_absent.png", "k_good8.png", "l_zeros.jpg"]
 
 
 def test_every_reason(archive, tmp_path):
@@ -73,6 +76,7 @@ def test_every_reason(archive, tmp_path):
         "h_large.png": "too_large",
         "i_folder.png": "not_image",
         "j_absent.png": "missing",
+        "l_zeros.jpg": "truncated",
     }
     ok = table[table["ok"]]
     assert ok["row"].tolist() == list(range(4)) == list(range(len(array)))
@@ -141,11 +145,11 @@ def test_each_file_is_opened_once(archive, tmp_path, monkeypatch):
 
 
 def test_shards_partition_the_views(archive, tmp_path):
-    views = ["PA"] * 9 + ["L", "PA"]
+    views = ["PA"] * 9 + ["L", "PA", "L"]
     table = write_catalog(tmp_path / "c.parquet", IDS, view=views)
     parts = [run(tmp_path, settings(archive, shards=4), table, shard)[1] for shard in range(4)]
     assert [len(part) for part in parts] == [3, 3, 2, 2]
-    assert pd.concat(parts).index.tolist() == [name for name in IDS if name != "j_absent.png"]
+    assert pd.concat(parts).index.tolist() == [name for name in IDS if name not in ("j_absent.png", "l_zeros.jpg")]
     assert parts[3].loc["k_good8.png", ["shard", "row"]].tolist() == [3, 0]
 
 
@@ -203,7 +207,7 @@ def test_a_log_gets_a_line_per_tenth(capfd):
 
 def test_merge_sorts_and_allows_the_share(archive, tmp_path):
     table = write_catalog(tmp_path / "c.parquet", IDS)
-    chosen = settings(archive, shards=2, max_bad_share=7 / 11)
+    chosen = settings(archive, shards=2, max_bad_share=8 / 12)
     for shard in (0, 1):
         run(tmp_path, chosen, table, shard)
     ingest.merge_ingested(chosen, [tmp_path / "1.2.parquet", tmp_path / "0.2.parquet"], tmp_path / "all.parquet")
@@ -218,7 +222,7 @@ def test_merge_stops_at_too_many_bad_images(archive, tmp_path):
     with pytest.raises(ThoraxError) as caught:
         ingest.merge_ingested(chosen, [tmp_path / "0.2.parquet"], tmp_path / "padchest.parquet")
     sentence = str(caught.value)
-    for part in ("7 of 11", "63.6%", "not_image (2, e.g. f_text.png)", "datasets.padchest.max_bad_share", "0.6"):
+    for part in ("8 of 12", "66.7%", "not_image (2, e.g. f_text.png)", "datasets.padchest.max_bad_share", "0.6"):
         assert part in sentence
     assert not (tmp_path / "padchest.parquet").exists()
 
