@@ -57,6 +57,17 @@ INGESTED = pa.schema(
         "high": pa.int32(),
         "shard": pa.int32(),  # -1 where not ok
         "row": pa.int32(),  # of the shard's array; -1 where not ok
+        "digest": pa.string(),  # of the packed pixels, and their perceptual hash (see `duplicates`); null where not ok
+        "phash": pa.string(),
+    }
+)
+
+DUPLICATES = pa.schema(
+    {
+        "image_id": pa.string(),  # the first, by name
+        "other_id": pa.string(),
+        "identical": pa.bool_(),  # the same pixels once packed; false: similar
+        "bits": pa.int16(),  # by which the perceptual hashes differ
     }
 )
 

@@ -201,6 +201,11 @@ class Split(Block):
     draw_down: DrawDown | None = Field(
         None, description="fewer images that are positive for no class of any of the label sets; null: all of them"
     )
+    same_image: Literal["identical", "similar", "ignore"] = Field(
+        "identical",
+        description="patients who share an image go to one part: if it is identical once ingested; or also if it is similar (see "
+        "docs/data.md); or never. Patients whom an official list assigns stay where it says",
+    )
     seed: Seed = Field(0, description="same seed, same split, same images left out")
 
     @model_validator(mode="after")

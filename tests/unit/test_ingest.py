@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thorax import catalog, config, ingest, store
+from thorax import catalog, config, duplicates, ingest, store
 from thorax.errors import ThoraxError
 
 SAMPLE = Path(__file__).parents[2].parent / "shared" / "data" / "nih_sample"
@@ -210,9 +210,12 @@ def test_merge_sorts_and_allows_the_share(archive, tmp_path):
     chosen = settings(archive, shards=2, max_bad_share=8 / 12)
     for shard in (0, 1):
         run(tmp_path, chosen, table, shard)
-    ingest.merge_ingested(chosen, [tmp_path / "1.2.parquet", tmp_path / "0.2.parquet"], tmp_path / "all.parquet")
+    ingest.merge_ingested(
+        chosen, [tmp_path / "1.2.parquet", tmp_path / "0.2.parquet"], tmp_path / "all.parquet", tmp_path / "d.parquet"
+    )
     merged = store.read_table(tmp_path / "all.parquet")
     assert merged["image_id"].tolist() == IDS
+    assert store.read_table(tmp_path / "d.parquet").columns.tolist() == catalog.DUPLICATES.names
     assert merged.loc[merged["ok"], ["shard", "row"]].to_numpy().tolist() == [[0, 0], [0, 1], [0, 2], [1, 0]]
 
 
@@ -220,7 +223,7 @@ def test_merge_stops_at_too_many_bad_images(archive, tmp_path):
     chosen = settings(archive, max_bad_share=0.6)
     run(tmp_path, chosen, write_catalog(tmp_path / "c.parquet", IDS))
     with pytest.raises(ThoraxError) as caught:
-        ingest.merge_ingested(chosen, [tmp_path / "0.2.parquet"], tmp_path / "padchest.parquet")
+        ingest.merge_ingested(chosen, [tmp_path / "0.2.parquet"], tmp_path / "padchest.parquet", tmp_path / "d.parquet")
     sentence = str(caught.value)
     for part in ("8 of 12", "66.7%", "not_image (2, e.g. f_text.png)", "datasets.padchest.max_bad_share", "0.6"):
         assert part in sentence
@@ -231,13 +234,47 @@ def test_merge_refuses_an_archive_without_a_usable_image(tmp_path):
     chosen = settings(tmp_path, max_bad_share=1)
     run(tmp_path, chosen, write_catalog(tmp_path / "c.parquet", ["absent.png"]))
     with pytest.raises(ThoraxError, match="1 of 1"):
-        ingest.merge_ingested(chosen, [tmp_path / "0.2.parquet"], tmp_path / "all.parquet")
+        ingest.merge_ingested(chosen, [tmp_path / "0.2.parquet"], tmp_path / "all.parquet", tmp_path / "d.parquet")
 
 
 def test_merge_refuses_tables_of_different_cuts(archive, tmp_path):
     run(tmp_path, settings(archive), write_catalog(tmp_path / "c.parquet", IDS))
     with pytest.raises(ThoraxError, match=r"'a_good16\.png' stands in two"):
-        ingest.merge_ingested(settings(archive), [tmp_path / "0.2.parquet"] * 2, tmp_path / "all.parquet")
+        ingest.merge_ingested(
+            settings(archive), [tmp_path / "0.2.parquet"] * 2, tmp_path / "all.parquet", tmp_path / "d.parquet"
+        )
+
+
+def test_copies_are_found_across_formats_and_shards(tmp_path):
+    coarse = np.random.default_rng(0).normal(0, 1, (24, 24)).astype(np.float32)
+    film = cv2.normalize(cv2.resize(coarse, (600, 700), interpolation=cv2.INTER_CUBIC), None, 0, 255, cv2.NORM_MINMAX).astype(
+        np.uint8
+    )
+    cv2.imwrite(str(tmp_path / "a.png"), film)
+    cv2.imwrite(str(tmp_path / "b.png"), film.astype(np.uint16) * 16)  # other bits
+    cv2.imwrite(str(tmp_path / "c.png"), np.dstack([film] * 3))
+    cv2.imwrite(str(tmp_path / "d.png"), 255 - film)  # stored inverted
+    cv2.imwrite(
+        str(tmp_path / "e.jpg"), cv2.resize(film, (300, 350), interpolation=cv2.INTER_AREA), [cv2.IMWRITE_JPEG_QUALITY, 60]
+    )
+    cv2.imwrite(str(tmp_path / "f.png"), film[:, ::-1])
+    (tmp_path / "g.png").touch()
+    ids = ["a.png", "b.png", "c.png", "d.png", "e.jpg", "f.png", "g.png"]
+    photometric = ["MONOCHROME1" if name == "d.png" else "MONOCHROME2" for name in ids]
+    listed = write_catalog(tmp_path / "c.parquet", ids, photometric=photometric)
+    chosen = settings(tmp_path, shards=2, max_bad_share=0.5)
+    for shard in (0, 1):
+        run(tmp_path, chosen, listed, shard)
+    tables = [tmp_path / "0.2.parquet", tmp_path / "1.2.parquet"]
+    ingest.merge_ingested(chosen, tables, tmp_path / "all.parquet", tmp_path / "d.parquet")
+    found = store.read_table(tmp_path / "d.parquet")
+    assert found[["image_id", "other_id", "identical"]].to_numpy().tolist() == [
+        ["a.png", "b.png", False],  # the finer steps give other averages
+        ["a.png", "c.png", True],
+        ["a.png", "d.png", True],
+        ["a.png", "e.jpg", False],
+    ]
+    assert store.read_table(tmp_path / "all.parquet").set_index("image_id").loc["g.png", ["digest", "phash"]].isna().all()
 
 
 @pytest.mark.real
@@ -248,6 +285,9 @@ def test_the_real_sample_is_whole(tmp_path):
     assert table["ok"].all()
     assert len(array) == len(ids) == 794
     assert table["channels"].value_counts().to_dict() == {1: 790, 4: 4}
+    same = duplicates.find(table.reset_index())
+    assert same[["identical", "bits"]].to_numpy().tolist() == [[True, 0]]  # the one pair that is known, of one patient
+    assert same["image_id"][0].split("_")[0] == same["other_id"][0].split("_")[0]
     assert (table.loc[table["channels"] == 4, "rows"] == 1024).all()
     grey = cv2.imread(str(SAMPLE / "images" / ids[100]), cv2.IMREAD_UNCHANGED).astype(float)
     expected = (grey - grey.min()) * 255 / (grey.max() - grey.min())
