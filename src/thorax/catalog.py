@@ -57,9 +57,15 @@ INGESTED = pa.schema(
         "high": pa.int32(),
         "shard": pa.int32(),  # -1 where not ok
         "row": pa.int32(),  # of the shard's array; -1 where not ok
-        "digest": pa.string(),  # of the packed pixels, and their perceptual hash (see `duplicates`); null where not ok
-        "phash": pa.string(),
     }
+)
+
+SCREENED = pa.schema(  # of one shard
+    [
+        *INGESTED,
+        ("digest", pa.string()),  # of the packed pixels; null where not ok
+        ("phash", pa.string()),  # their perceptual hash, see `duplicates`
+    ]
 )
 
 DUPLICATES = pa.schema(

@@ -220,7 +220,7 @@ class Split(Block):
 class Segmenter(Block):
     """A U-Net for lungs and the pairs of radiograph and mask that it learns from."""
 
-    pairs: Folder = Field(description="folder with pairs.csv, images/ and masks/ (255 = lung)")
+    pairs: Folder = Field(description="folder with pairs.csv, images/ and masks/ (0 outside the lungs, one other value inside)")
     download: Annotated[list[Literal["montgomery", "shenzhen"]], AfterValidator(_without_repeats)] = Field(
         [], description="published pairs that are fetched into this folder before the first run"
     )

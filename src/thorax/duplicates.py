@@ -36,17 +36,17 @@ def fingerprints(packed: np.ndarray) -> tuple[str, str]:
     return digest, str(imagehash.phash(small, hash_size=_SIDE))
 
 
-def find(ingested: pd.DataFrame) -> pd.DataFrame:
+def find(screened: pd.DataFrame) -> pd.DataFrame:
     """Which images show the same.
 
     Args:
-        ingested: columns image_id, ok, digest and phash of `catalog.INGESTED`.
+        screened: columns image_id, ok, digest and phash of `catalog.SCREENED`.
 
     Returns:
         The columns of `catalog.DUPLICATES`, sorted. An image that is identical to others, or has their hash, is paired with the
         first of them by image_id; of images with different hashes, every similar pair is listed.
     """
-    rows = ingested[ingested["ok"]].sort_values("image_id", ignore_index=True)
+    rows = screened[screened["ok"]].sort_values("image_id", ignore_index=True)
     repeats = [_repeats(rows, "digest").assign(identical=True, bits=0)]
     unlike = rows.drop_duplicates("digest", ignore_index=True)
     repeats.append(_repeats(unlike, "phash").assign(identical=False, bits=0))

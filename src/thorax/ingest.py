@@ -50,7 +50,7 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
         catalog: table with the schema `catalog.CATALOG`.
         shard: which part, from 0.
         array: written, (n, 512, 512) uint8: the images that are ok, in the table's order.
-        table: written, schema `catalog.INGESTED`: every image of the shard.
+        table: written, schema `catalog.SCREENED`: every image of the shard.
         workers: threads; each holds one decoded original.
 
     Raises:
@@ -72,7 +72,7 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
             row = -1 if result.image is None else packed.append(result.image)
             entries.append({**result.entries, "shard": shard if row >= 0 else -1, "row": row})
         packed.finish()
-    store.write_table(pd.DataFrame(entries, columns=schemas.INGESTED.names), table, schemas.INGESTED)
+    store.write_table(pd.DataFrame(entries, columns=schemas.SCREENED.names), table, schemas.SCREENED)
 
 
 def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, copies: Path) -> None:
@@ -80,8 +80,8 @@ def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, copi
 
     Args:
         settings: the data set.
-        tables: one for each shard, schema `catalog.INGESTED`.
-        out: written, the same schema.
+        tables: one for each shard, schema `catalog.SCREENED`.
+        out: written, schema `catalog.INGESTED`.
         copies: written, schema `catalog.DUPLICATES`.
 
     Raises:
@@ -112,7 +112,7 @@ def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, copi
     identical = int(pairs["identical"].sum())
     print(f"{len(pairs):,} pairs of images show the same: {identical:,} identical, {len(pairs) - identical:,} similar.")
     with store.atomic(out) as new_table, store.atomic(copies) as new_copies:  # both or neither
-        store.write_table(merged, new_table, schemas.INGESTED)
+        store.write_table(merged[schemas.INGESTED.names], new_table, schemas.INGESTED)
         store.write_table(pairs, new_copies, schemas.DUPLICATES)
 
 

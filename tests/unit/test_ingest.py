@@ -214,6 +214,7 @@ def test_merge_sorts_and_allows_the_share(archive, tmp_path):
         chosen, [tmp_path / "1.2.parquet", tmp_path / "0.2.parquet"], tmp_path / "all.parquet", tmp_path / "d.parquet"
     )
     merged = store.read_table(tmp_path / "all.parquet")
+    assert merged.columns.tolist() == catalog.INGESTED.names
     assert merged["image_id"].tolist() == IDS
     assert store.read_table(tmp_path / "d.parquet").columns.tolist() == catalog.DUPLICATES.names
     assert merged.loc[merged["ok"], ["shard", "row"]].to_numpy().tolist() == [[0, 0], [0, 1], [0, 2], [1, 0]]
@@ -274,7 +275,7 @@ def test_copies_are_found_across_formats_and_shards(tmp_path):
         ["a.png", "d.png", True],
         ["a.png", "e.jpg", False],
     ]
-    assert store.read_table(tmp_path / "all.parquet").set_index("image_id").loc["g.png", ["digest", "phash"]].isna().all()
+    assert store.read_table(tables[1]).set_index("image_id").loc["g.png", ["digest", "phash"]].isna().all()
 
 
 @pytest.mark.real
