@@ -95,6 +95,9 @@ class Phantom(Block):
 
     patients: int = Field(ge=4, description="number of patients; about half have more than one study")
     height: int = Field(640, ge=128, description="rows of a stored image before pose and build vary them; nih: its side")
+    damaged: int = Field(
+        0, ge=0, description="number of frontal images whose files end early, as some do in every real archive"
+    )
     seed: Seed = Field(0, description="same seed, same bytes")
 
 
