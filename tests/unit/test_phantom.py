@@ -80,8 +80,8 @@ def test_remaking_replaces_an_earlier_phantom_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("archive", ["padchest", "nih", "chexpert"])
 def test_damaged_images_are_cut_and_everything_else_is_the_same(tmp_path: Path, archive: str) -> None:
-    phantom.make_archive(TINY, tmp_path / "whole", archive)
-    phantom.make_archive(TINY.model_copy(update={"damaged": 2}), tmp_path / "cut", archive)
+    phantom.make_archive(TINY, tmp_path / "whole", archive=archive)
+    phantom.make_archive(TINY.model_copy(update={"damaged": 2}), tmp_path / "cut", archive=archive)
     whole, cut = digests(tmp_path / "whole"), digests(tmp_path / "cut")
     assert whole.keys() == cut.keys()
     changed = sorted(name for name in whole if whole[name] != cut[name] and Path(name).name != "phantom.json")
