@@ -62,6 +62,9 @@ def screening_table(screened: Mapping[str, Screened], data: str) -> tuple[typese
         record["similar_pairs"] = len(found.duplicates) - record["identical_pairs"]
         one, other = (found.duplicates[column].map(found.patients) for column in ("image_id", "other_id"))
         record["pairs_of_two_patients"] = int((one != other).sum())
+        straddling = [found.straddling(split) for split in found.splits]
+        record["pairs_in_two_parts"] = max((apart for apart, _ in straddling), default=0)
+        record["in_train_and_test"] = max((both for _, both in straddling), default=0)
         for segmenter, lungs in found.lungs.items():
             record[f"lungs found by {segmenter}"] = int(lungs["credible"].sum())
         records.append(record)
@@ -75,7 +78,7 @@ def screening_table(screened: Mapping[str, Screened], data: str) -> tuple[typese
         title="Originals that were read",
         caption="Every original file is opened once. Files that cannot be used are left out of everything that follows. Images stored "
         "in colour become grey. Pairs of images show the same: identical pixels once ingested, or nearly the same picture by a "
-        "perceptual hash. Where no credible pair of lungs was found, the whole image is used instead of the crop.",
+        "perceptual hash; how many are in two parts is that of the split where most are. Where no credible pair of lungs was found, the whole image is used instead of the crop.",
         data=counted_on(data),
         groups=tuple(typeset.Group(key.replace("_", " ")) for key in columns),
         name_heading="Data set",
@@ -90,19 +93,19 @@ def _left_out(name: str, found: Screened) -> str:
     bad = int((~found.ingested["ok"]).sum())
     if not bad:
         return f"{name}: every listed file could be read."
-    return f"{name}: {bad:,} files were left out; results/ingested/{name}.parquet names them with the reason."
+    left = "1 file was" if bad == 1 else f"{bad:,} files were"
+    return f"{name}: {left} left out; results/ingested/{name}.parquet says which, and why."
 
 
 def _copies(name: str, found: Screened) -> list[str]:
     """One note per split, where images show the same."""
     if found.duplicates.empty:
         return []
-    notes = [f"{name}: {len(found.duplicates):,} pairs show the same; results/ingested/{name}.duplicates.parquet names them."]
+    same = "1 pair of images shows" if len(found.duplicates) == 1 else f"{len(found.duplicates):,} pairs of images show"
+    notes = [f"{name}: {same} the same; results/ingested/{name}.duplicates.parquet names them."]
     for split in found.splits:
         apart, train_and_test = found.straddling(split)
-        notes.append(
-            f"{name}: {apart:,} of these pairs are in two parts of split {split}, {train_and_test:,} in train and test."
-        )
+        notes.append(f"{name}, split {split}: pairs in two parts: {apart:,}; of these in train and test: {train_and_test:,}.")
     return notes
 
 

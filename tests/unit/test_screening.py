@@ -32,7 +32,7 @@ def test_counts_by_reason_and_only_the_page_names_files():
     assert (row["in_colour"], row["lungs found by unet"], row["identical_pairs"]) == (1, 1, 0)
     assert (shown.data, row["data"]) == ("A small sample of real radiographs.", "sample")
     assert [group.heading for group in shown.groups][-1] == "lungs found by unet"
-    assert shown.notes == ("mine: 2 files were left out; results/ingested/mine.parquet names them with the reason.",)
+    assert shown.notes == ("mine: 2 files were left out; results/ingested/mine.parquet says which, and why.",)
     assert on_page.notes == (*shown.notes, "mine, left out: image-a (truncated), image-b (missing).")
 
 
@@ -57,11 +57,11 @@ def test_copies_are_counted_by_patients_and_parts():
     }
     found = screening.Screened(ingested(ids, {}), same, patients(ids), splits)
     shown, on_page, frame = screening.screening_table({"mine": found}, "archive")
-    assert frame.iloc[0][["identical_pairs", "similar_pairs", "pairs_of_two_patients"]].tolist() == [2, 3, 4]
+    assert frame.iloc[0]["identical_pairs":"in_train_and_test"].tolist() == [2, 3, 4, 4, 2]
     assert shown.notes[1:] == (
-        "mine: 5 pairs show the same; results/ingested/mine.duplicates.parquet names them.",
-        "mine: 4 of these pairs are in two parts of split one, 2 in train and test.",
-        "mine: 1 of these pairs are in two parts of split two, 1 in train and test.",
+        "mine: 5 pairs of images show the same; results/ingested/mine.duplicates.parquet names them.",
+        "mine, split one: pairs in two parts: 4; of these in train and test: 2.",
+        "mine, split two: pairs in two parts: 1; of these in train and test: 1.",
     )
     assert "a1 and a2 (identical), a1 and b1 (identical), b2 and c1 (similar)" in on_page.notes[-1]
 
