@@ -83,7 +83,11 @@ def screening_table(screened: Mapping[str, Screened], data: str) -> tuple[typese
         groups=tuple(typeset.Group(key.replace("_", " ")) for key in columns),
         name_heading="Data set",
         rows=rows,
-        notes=tuple(note for name, found in screened.items() for note in (_left_out(name, found), *_copies(name, found))),
+        notes=tuple(
+            note
+            for name, found in screened.items()
+            for note in (_left_out(name, found), *_copies(name, found), *_without_lungs(name, found))
+        ),
     )
     named = tuple(note for name, found in screened.items() for note in _named(name, found))
     return table, replace(table, notes=(*table.notes, *named)), frame
@@ -107,6 +111,15 @@ def _copies(name: str, found: Screened) -> list[str]:
         apart, train_and_test = found.straddling(split)
         notes.append(f"{name}, split {split}: pairs in two parts: {apart:,}; of these in train and test: {train_and_test:,}.")
     return notes
+
+
+def _without_lungs(name: str, found: Screened) -> list[str]:
+    """One note per segmenter that found nothing: then no image was cropped, although the images were to be."""
+    return [
+        f"{name}: {segmenter} found credible lungs in no image, so every image was used whole; look at its masks and its pairs."
+        for segmenter, lungs in found.lungs.items()
+        if not lungs["credible"].any()
+    ]
 
 
 def _named(name: str, found: Screened) -> list[str]:

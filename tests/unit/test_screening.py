@@ -66,6 +66,15 @@ def test_copies_are_counted_by_patients_and_parts():
     assert "a1 and a2 (identical), a1 and b1 (identical), b2 and c1 (similar)" in on_page.notes[-1]
 
 
+def test_a_segmenter_that_finds_nothing_is_said():
+    lungs = {name: pd.DataFrame({"image_id": ["x", "y"], "credible": found}) for name, found in (("a", [0, 0]), ("b", [0, 1]))}
+    found = screening.Screened(ingested(["x", "y"], {}), pairs(), patients(["x", "y"]), {}, lungs)
+    notes = screening.screening_table({"mine": found}, "phantom")[0].notes
+    assert [note for note in notes if "lungs" in note] == [
+        "mine: a found credible lungs in no image, so every image was used whole; look at its masks and its pairs."
+    ]
+
+
 def test_what_git_keeps_names_no_image_and_no_patient(tmp_path):
     ids = ["secret_one.png", "secret_two.png", "secret_bad.png"]
     full = {name: None for name in catalog.INGESTED.names if name not in ("image_id", "ok", "reason", "channels")}
