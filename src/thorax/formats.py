@@ -30,6 +30,7 @@ _JPEG_NO_FRAME = {0xC4, 0xC8, 0xCC}  # the three markers between SOF0 and SOF15 
 _JPEG_BARE = {0x01, 0xD8, *range(0xD0, 0xD8)}  # markers without a segment, which have no place between segments
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # a marker that is neither a stuffed byte nor a restart
 _COEFFICIENTS = 64  # of a block
+_ONE_PIXEL = b"\0\1\0\1"  # height and width for Pillow, which refuses large pictures and is to see no pixel
 
 # How a stored picture is turned to be seen upright, by EXIF's orientation (EXIF 2.32, 4.6.4, tag 0x0112).
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -183,7 +184,7 @@ def _walk_jpeg(data: bytes) -> int:
                 raise UnusableImage("not_image")
             progressive = marker in _JPEG_PROGRESSIVE
             final = {component: set() for component in segment[6 : 6 + 3 * segment[5] : 3]}
-            head.append(data[position:end])
+            head.append(data[position : position + 5] + _ONE_PIXEL + data[position + 9 : end])
         elif marker == _EXIF_OR_XMP and segment.startswith((b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0")):
             oriented = True
             head.append(data[position:end])
