@@ -177,9 +177,11 @@ def _walk_jpeg(data: bytes) -> int:
             return _orientation(b"".join(head)) if oriented else UPRIGHT
         end = position + 2 + struct.unpack_from(">H", data, position + 2)[0]
         segment = data[position + 4 : end]
-        if end > len(data):
+        if end > len(data) or end < position + 4:
             break
         if 0xC0 <= marker <= 0xCF and marker not in _JPEG_NO_FRAME:
+            if len(segment) < 6 or len(segment) != 6 + 3 * segment[5]:
+                break
             if marker not in _JPEG_SEQUENTIAL | _JPEG_PROGRESSIVE or segment[0] != 8:
                 raise UnusableImage("not_image")
             progressive = marker in _JPEG_PROGRESSIVE

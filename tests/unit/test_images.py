@@ -1,5 +1,6 @@
 """Pure functions on images against hand-computed values."""
 
+import contextlib
 import io
 import re
 import struct
@@ -390,6 +391,22 @@ def test_damaged_orientation_is_damage_and_an_unknown_one_is_upright():
     unknown = data.replace(b"\x01\x12\0\x03\0\0\0\x01\0\x06", b"\x01\x12\0\x03\0\0\0\x01\0\0")
     assert unknown != data
     assert images.decode(unknown, LIMIT)[0].shape == (32, 48)
+
+
+@pytest.mark.parametrize("where", ["jpeg", "progressive", "jpeg xmp", "png", "png xmp", "png raw profile"])
+def test_no_damage_of_a_few_bytes_ends_in_a_crash(where):
+    """Half of the damage hits the first hundred bytes, where the headers are; checksums of a PNG's chunks are repaired."""
+    whole, random = oriented(picture()[:48, :32], 6, where), np.random.default_rng(0)
+    for number in range(400):
+        data = bytearray(whole)
+        for place in random.integers(2, len(data) if number % 2 else 100, random.integers(1, 4)):
+            data[place] = random.integers(256)
+        if where.startswith("png") and data.startswith(formats.PNG_SIGNATURE):
+            with contextlib.suppress(struct.error):
+                data = formats.PNG_SIGNATURE + b"".join(chunk(*part) for part in chunks(bytes(data)))
+        with contextlib.suppress(images.UnusableImage):
+            decoded, header = images.decode(bytes(data), LIMIT)
+            assert decoded.shape[:2] == (header.rows, header.columns)
 
 
 def test_jpeg_with_bytes_behind_its_end(ramp):
