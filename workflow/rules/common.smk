@@ -157,6 +157,12 @@ def split_dataset(split):
     return study.label_sets[study.splits[split].label_sets[0]].dataset
 
 
+def duplicates_of_split(split):
+    """Which images of a split's data set show the same, where their patients are to stay together."""
+    wanted = study.splits[split].same_image != "ignore"
+    return f"results/ingested/{split_dataset(split)}.duplicates.parquet" if wanted else []
+
+
 def made_before(dataset):
     """What the workflow makes before an archive can be looked at; nothing for one that is simply there.
 
@@ -277,7 +283,7 @@ def data_pages():
     """The report's pages on originals, classes and splits, for every label set of the run's splits."""
     if not study.run:
         return []
-    splits = sorted({study.experiments[name].split for name in study.run})
+    splits = run_splits()
     label_sets = [(split, label_set) for split in splits for label_set in label_sets_of(split)]
     return [
         "results/tables/screening.html",
