@@ -23,8 +23,7 @@ VALUE_COLUMNS = ("row", "counts", "published", "ours", "difference", "all", *SPL
 REASONS = {
     "rows": "the authors counted seven rows more than the published metadata file has.",
     "chestxray8": "Table 1 gives the number of patients of ChestX-ray8, the smaller first release.",
-    "lists": "copies of the two lists are in circulation that have single images of five test patients in train_val; NIH's own lists "
-    "give the published numbers.",
+    "lists": "the lists next to the metadata file are not NIH's own, which give the published numbers.",
     "chexpert_parts": "the published number includes the validation and test parts, which are other files; audited is train.",
     "chexpert_valid": "valid.csv lies beside train.csv; its 234 images of 200 patients are counted here as well.",
     "files": "the authors left out some unreadable or missing files (88 images of the 35 specific classes); from metadata alone "

@@ -148,8 +148,6 @@ def test_archives_beside_the_published_numbers():
     assert differing == {
         ("padchest", "images"): "rows",
         ("nih", "patients"): "chestxray8",
-        ("nih", "train list"): "lists",
-        ("nih", "test list"): "lists",
         ("chexpert", "images"): "chexpert_parts",
         ("chexpert", "patients"): "chexpert_parts",
     }

@@ -459,7 +459,7 @@ def test_real_nih(tmp_path):
     counts = frame["positive"].explode().value_counts()
     assert len(counts) == 15
     assert counts["No Finding"] == 60_361
-    assert frame["official_split"].value_counts().to_dict() == {"train": 86_529, "test": 25_591}
+    assert frame["official_split"].value_counts().to_dict() == {"train": 86_524, "test": 25_596}
     assert len(boxes) == 984
     assert set(boxes["label"]) <= set(counts.index)
     assert (boxes["x"] + boxes["width"]).max() <= 1
