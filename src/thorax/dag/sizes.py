@@ -17,6 +17,7 @@ import pandas as pd
 from thorax import audit, config, datasets, labels, pairs, phantom, store
 from thorax.catalog import SPLIT_NAMES
 from thorax.dag.jobs import Job
+from thorax.datasets import metadata
 from thorax.errors import ThoraxError
 from thorax.phantom.archive import MASKED_PATIENTS
 
@@ -179,7 +180,7 @@ class Sizes:
         settings = _parsed(job, config.Segmenter)
         listed = Path(settings.pairs, "pairs.csv")
         if listed.is_file():
-            return float(len(pd.read_csv(listed, usecols=["image"], dtype=str)))
+            return float(len(metadata.read_columns(listed, ["image"])))
         if settings.download:
             return float(sum(PAIRS[name] for name in settings.download))
         for root, block in self.phantoms.items():

@@ -62,7 +62,7 @@ HOW_TO_GET = (
 _COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS)
 _FORM = r"[^/]+/({part}/(patient\d{{5}})/(study\d+)/view\d+_(frontal|lateral)\.jpg)"
 _PROJECTIONS = ("AP", "PA", "LL", "RL")  # LL and RL: 17 images that are called frontal all the same
-_SEXES = {"Male": "M", "Female": "F", "Unknown": None, "": None}
+_SEXES = {"Male": "M", "Female": "F", "": None}
 _STATES = {"1.0": "positive", "0.0": "negative", "-1.0": "uncertain", "": None}  # a blank: not mentioned
 
 
@@ -99,7 +99,9 @@ def has_images(root: Path) -> bool:
 
 def _read_part(path: Path, part: str) -> pd.DataFrame:
     """One of the two tables: the columns of the catalog, without the path and what differs between the tables."""
-    table = metadata.read_columns(path, _COLUMNS)
+    table = metadata.read_table(path, _COLUMNS, verbatim=LABELS)
+    for label in LABELS:  # not "?" and "unknown": a person who writes these may mean an uncertain label
+        table[label] = table[label].where(~table[label].str.casefold().isin(metadata.NO_VALUE), "")
     metadata.require(table, path, ["Path"])
     image, patient, study, side = _split_paths(table, path, part)
     metadata.require_unique(pd.DataFrame({"Path": image}), path, "Path")
