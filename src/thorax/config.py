@@ -198,6 +198,12 @@ class Split(Block):
         False,
         description="test on the archive's own test list; the other patients are divided into train and val as train : val",
     )
+    test_on: Literal["shares", "radiologists"] = Field(
+        "shares",
+        description="radiologists: CheXpert's valid.csv, which radiologists labelled, is the test part, and the other patients are divided "
+        "into train and val as train : val; without this file, and with shares, test is a share of train.csv. The images of valid.csv "
+        "are never in train or val",
+    )
     draw_down: DrawDown | None = Field(
         None, description="fewer images that are positive for no class of any of the label sets; null: all of them"
     )
@@ -209,6 +215,8 @@ class Split(Block):
             raise ValueError(f"train + val + test must be 1, not {self.train + self.val + self.test:g}")
         if min(self.train, self.val, self.test) <= 0:
             raise ValueError("train, val and test must each be above 0")
+        if self.official and self.test_on == "radiologists":
+            raise ValueError("official: true and test_on: radiologists each name a test part: remove one of the two")
         return self
 
 
@@ -599,6 +607,13 @@ class Config(Block):
                     raise _refusal(f"{name!r} has the images of {around!r}: name that one", "splits", key, "label_sets")
             if len({self.label_sets[name].dataset for name in split.label_sets}) > 1:
                 raise _refusal("label sets that share a split must all be of one data set", "splits", key, "label_sets")
+            dataset = self.datasets[self.label_sets[split.label_sets[0]].dataset]
+            if split.official and dataset.archive == "chexpert":
+                text = "CheXpert has no public test list: use test_on: radiologists, which tests on valid.csv"
+                raise _refusal(text, "splits", key, "official")
+            if split.test_on == "radiologists" and dataset.archive != "chexpert":
+                text = f"archive {dataset.archive!r} has no images that radiologists labelled: use shares"
+                raise _refusal(text, "splits", key, "test_on")
         for key, segmenter in self.segmenters.items():
             self._known("splits", segmenter.train_patients_of, "segmenters", key, "train_patients_of")
             halvings = len(segmenter.filters) - 1

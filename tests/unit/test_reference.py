@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from thorax import audit, catalog, config, reference
+from thorax.datasets import ARCHIVES
 from thorax.errors import ThoraxError
 from thorax.labels import TermTree
 from thorax.metrics import GLOBAL
@@ -169,6 +170,21 @@ def test_variants_that_can_stand_beside_ours_are_described():
         heading, description = reference.describe(config.Beside(paper=paper, variant=variant))
         assert heading
         assert description
+        variant = reference._variant(config.Beside(paper=paper, variant=variant))
+        assert variant["archive"] in ARCHIVES
+        assert variant["tested_on"] in reference.TEST_PARTS or variant["no_difference"]
+
+
+def test_what_a_split_tests_on():
+    def split(**parts: str) -> pd.DataFrame:
+        rows = [(name, part) for part, names in parts.items() for name in names.split()]
+        return pd.DataFrame(rows, columns=["image_id", "split"])
+
+    assert reference.tested_on("chexpert", False, split(train="train/a", test="valid/b valid/c")) == "radiologists"
+    assert reference.tested_on("chexpert", False, split(train="train/a", test="train/b", left_out="valid/c")) == "shares"
+    assert reference.tested_on("nih", True, split(train="a", test="b")) == "official"
+    assert reference.tested_on("nih", True, split(train="a", test="b", left_out="c")) == "drawn"
+    assert reference.tested_on("padchest", False, split(train="a", test="b")) == "shares"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """CheXpert: 223,414 radiographs of 64,540 patients from Stanford Hospital, 14 labels mined from reports, with uncertainty.
 
-Another 234 images of 200 patients, labelled by three radiologists, come along as the archive's own validation part.
+Another 234 images of 200 studies and patients, labelled by three radiologists, are in valid.csv. No split puts them into train or
+val; they are what Irvin et al. tested on.
 
 Citation: Irvin J, Rajpurkar P, Ko M, et al. CheXpert: a large chest radiograph dataset with uncertainty labels and expert
 comparison. Proceedings of the AAAI Conference on Artificial Intelligence 33(01), 590-597 (2019).
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from thorax.catalog import RADIOLOGISTS
 from thorax.datasets import metadata
 from thorax.datasets.metadata import cell_error
 from thorax.errors import ThoraxError
@@ -36,6 +38,7 @@ METADATA = (
     f"{BATCHES[0]}/train.csv",
 )
 VALIDATION = ("valid.csv", "valid.csv.gz")  # beside the table of the training images
+VALIDATION_IMAGES = 234  # that it lists, of all views
 BESIDE = VALIDATION
 LABELS = (
     "No Finding",
@@ -81,10 +84,15 @@ def read_catalog(root: Path) -> pd.DataFrame:
     valid = metadata.first_existing(train.parent, VALIDATION)
     parts = [_read_part(train, "train").assign(label_source="CheXpert labeler", official_split="train")]
     if valid.is_file():
-        parts.append(_read_part(valid, "valid").assign(label_source="radiologists", official_split="val"))
+        parts.append(_read_part(valid, "valid").assign(label_source=RADIOLOGISTS, official_split="val"))
     catalog = pd.concat(parts, ignore_index=True)
     catalog["path"] = _paths(root, train.parent, catalog)
     return catalog
+
+
+def by_radiologists(image_id: str) -> bool:
+    """Whether an image is one of valid.csv, by its name in the catalog."""
+    return image_id.startswith("valid/")
 
 
 def read_boxes(root: Path) -> None:
