@@ -164,8 +164,8 @@ CNN = {"backbone": "cnn"}
             "ablations.both.experiments: 'tiny' has no published numbers",
         ),
         (
-            ("splits", "tiny", "test_on", "radiologists"),
-            "splits.tiny.test_on: archive 'padchest' has no images that radiologists labelled: use shares",
+            ("splits", "tiny-pa", "test_on", "radiologists"),
+            "splits.tiny-pa.test_on: archive 'padchest' has no images that radiologists labelled: use shares",
         ),
         (
             ("experiments", "tiny", "members", "first", {"input_scaling": "none"}),
