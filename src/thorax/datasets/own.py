@@ -29,7 +29,8 @@ _LISTS = {"labels": "positive", "negative": "negative", "uncertain": "uncertain"
 _AMBIGUOUS = ("none", "nil", "nothing", "no")  # nothing was found, or nobody looked
 _SEPARATORS = {",": "a comma", ";": "a semicolon", "/": "a slash", "\\": "a backslash"}  # of other programs' lists of labels
 _AND = re.compile(r"\s*(?:[&+]|\band\b)\s*")  # may join two labels, or be part of a name
-_RESERVED = {*catalogs.SPLITS.names, "Global"}  # columns and rows of the tables under results/ that are no class
+# Columns of label sets and predictions, and the rows of all classes and all images in tables of results: any other name works.
+_RESERVED = {*catalogs.SPLITS.names, "Global", "all images"}
 
 
 def parse_labels(text: str) -> list[str] | None:
@@ -174,7 +175,9 @@ def _labels(table: pd.DataFrame, path: Path, column: str) -> list[list[str]]:
             raise cell_error(path, index, column, str(_complaint(table[column].iloc[index])))
         if not _RESERVED.isdisjoint(labels):
             shown = min(_RESERVED.intersection(labels))
-            raise cell_error(path, index, column, f"{shown!r} is a column of the result tables; give this label another name")
+            raise cell_error(
+                path, index, column, f"{shown!r} is a column or row of the result tables; give this label another name"
+            )
     return [list(labels) for labels in lists]  # a list of its own for each row
 
 
