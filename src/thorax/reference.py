@@ -32,7 +32,7 @@ TEST_PARTS = {
     "drawn": "a part of the archive's own test list",
     RADIOLOGISTS: "the studies that radiologists labelled (CheXpert's valid.csv)",
 }
-NO_DIFFERENCE = "So no difference is taken."
+NO_DIFFERENCE = "No difference is taken:"
 SYSTEMS = "systems.csv"  # data and split of other published systems
 STATEMENTS = "liz2022_statements.csv"  # what the text of Liz et al. 2022 says of its tables
 
@@ -127,9 +127,9 @@ def why_not(beside: Beside, archive: str | None = None, test_part: str | None = 
     """
     variant = _variant(beside)
     if variant["no_difference"]:
-        return f"{variant['no_difference']} {NO_DIFFERENCE}"
+        return f"{NO_DIFFERENCE} {variant['no_difference']}"
     if archive is not None and archive != variant["archive"]:
-        return f"The paper's numbers were measured on another archive than ours ({variant['archive']}, not {archive}). {NO_DIFFERENCE}"
+        return f"{NO_DIFFERENCE} the paper's numbers were measured on another archive than ours ({variant['archive']}, not {archive})."
     theirs = variant["tested_on"]
     if test_part == theirs or (test_part is None and theirs != RADIOLOGISTS):
         return ""
@@ -137,7 +137,7 @@ def why_not(beside: Beside, archive: str | None = None, test_part: str | None = 
     lacks = "; put valid.csv and its images beside train.csv, and let the split say test_on: radiologists" * (
         theirs == RADIOLOGISTS
     )
-    return f"The paper tested on {TEST_PARTS[theirs]}, and ours is measured on {ours}{lacks}. {NO_DIFFERENCE}"
+    return f"{NO_DIFFERENCE} the paper tested on {TEST_PARTS[theirs]}, and ours is measured on {ours}{lacks}."
 
 
 def citation(paper: str) -> tuple[str, str]:
