@@ -150,6 +150,14 @@ def test_figure_3_of_kejriwal_has_13_findings_and_its_weighted_average_is_the_be
     assert (rows.idxmax(axis=1) == "weighted average").all()  # "the most effective one"
 
 
+@pytest.mark.parametrize("ensemble", ["average", "max vote"])
+def test_figure_3_of_kejriwal_has_ensembles_below_their_worst_member(ensemble):
+    """As the note under the table says: a mean of probabilities can hardly be worse than each of its members so often."""
+    auc = reference.load("kejriwal").pivot(index="class", columns="model", values="value")
+    assert (auc[ensemble] < auc[["MobileNet", "ResNet", "VGG"]].min(axis=1)).sum() == 9
+    assert "in 9 of 13 findings" in reference.note(config.Beside(paper="kejriwal", variant="attention"))
+
+
 def test_every_number_has_one_place_and_a_name_of_the_data():
     rows = reference.load()
     assert not rows.duplicated(["paper", "table", "variant", "model", "class", "metric"]).any()
