@@ -189,9 +189,9 @@ rule systems:
         ),
         others=expand("results/tables/systems/{{archive}}/{{table}}.{suffix}", suffix=["md", "tex", "csv"]),
     log:
-        "logs/systems/{archive}.{table}.log",
+        "logs/systems/{archive}/{table}.log",
     benchmark:
-        "benchmarks/systems/{archive}.{table}.tsv"
+        "benchmarks/systems/{archive}/{table}.tsv"
     wildcard_constraints:
         archive=any_of(SYSTEMS),
         table=any_of(["systems", "classes"]),
