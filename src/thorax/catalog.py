@@ -123,7 +123,8 @@ METRICS = pa.schema(
 HISTORY_COLUMNS = ("epoch", "loss", "val_loss", "learning_rate", "val_auc")
 EPOCHS_COLUMNS = ("epoch", "threshold", "auc", "f1")  # of the decisions; without a threshold: of the probabilities
 SPLIT_NAMES = ("train", "val", "test")
-LEFT_OUT = "left_out"  # instead of a part: an image that a split draws down, which nothing learns from or is tested on
+LEFT_OUT = "left_out"  # instead of a part: an image that nothing learns from or is tested on
+RADIOLOGISTS = "radiologists"  # label_source of images that a split never puts into train or val
 IGNORED = -1  # an entry of a label matrix that losses and metrics skip
 
 

@@ -292,7 +292,10 @@ def _threshold_tables(a: Arguments) -> None:
 def _beside(a: Arguments) -> None:
     from thorax import comparison
 
-    comparison.make_beside(a.title, a.data, _settings(a, config.Beside), a.metrics, a.members, a.ensembles, a.out)
+    beside = _settings(a, config.Beside)
+    comparison.make_beside(
+        a.title, a.data, beside, a.metrics, a.members, a.ensembles, a.out, a.archive, a.split, a.official_lists
+    )
 
 
 def _statements(a: Arguments) -> None:
@@ -311,7 +314,9 @@ def _ablation(a: Arguments) -> None:
     from thorax import comparison
 
     columns = _settings(a, config.AblationColumns)
-    comparison.make_ablation(a.title, a.data, columns, _named(a.metrics), a.members, a.ensembles, a.out)
+    comparison.make_ablation(
+        a.title, a.data, columns, _named(a.metrics), a.members, a.ensembles, a.out, a.archive, a.split, a.official_lists
+    )
 
 
 def _side_by_side(a: Arguments) -> None:
@@ -581,7 +586,7 @@ def _parser() -> argparse.ArgumentParser:
     verb(
         "split", _split, "assign patients to train, val and test, stratified over all classes",
         settings, _paths("--labels", "the label sets that share the split"),
-        _path("--catalog", "catalog table with the archive's official lists; needed with official: true", required=False),
+        _path("--catalog", "catalog table: the archive's official lists and who labelled an image; needed with official: true", required=False),
         _path("--duplicates", "table of images that show the same; their patients stay together", required=False),
         _path("--out", "split to write"), _path("--quality", "CSV of counts and quotas, to write"),
     )  # fmt: skip
@@ -704,9 +709,15 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     members = ("--members", {"nargs": "+", "required": True, "help": "the single models"})
     ensembles = ("--ensembles", {"nargs": "*", "default": [], "help": "the ensembles"})
+    tested = (
+        ("--archive", {"help": "whose radiographs ours are, to tell whether a difference may be taken"}),
+        _path("--split", "split table, to tell what ours were tested on", required=False),
+        ("--official-lists", {"action": "store_true", "help": "the split follows the archive's own lists"}),
+    )
     verb(
         "beside", _beside, "the paper's numbers beside ours, by class and over all",
-        settings, title, data, _path("--metrics", "metrics table"), members, ensembles, _path("--out", "folder to write to"),
+        settings, title, data, _path("--metrics", "metrics table"), members, ensembles, *tested,
+        _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
         "statements", _statements, "what the text of Liz et al. 2022 says of its results, computed from its tables and from ours",
@@ -719,7 +730,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verb(
         "ablation", _ablation, "variants of one experiment side by side, each beside its paper's numbers (Tables 5, 7 and 9)",
-        settings, title, data, _pairs("--metrics", "experiments"), members, ensembles, _path("--out", "folder to write to"),
+        settings, title, data, _pairs("--metrics", "experiments"), members, ensembles, *tested,
+        _path("--out", "folder to write to"),
     )  # fmt: skip
     archives = ("--archives", {"nargs": "+", "required": True, "metavar": "NAME=ARCHIVE", "help": "each experiment's archive"})
     verb(

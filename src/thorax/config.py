@@ -244,6 +244,12 @@ class Split(Block):
         False,
         description="test on the archive's own test list; the other patients are divided into train and val as train : val",
     )
+    test_on: Literal["shares", "radiologists"] = Field(
+        "shares",
+        description="radiologists: CheXpert's valid.csv, which radiologists labelled, is the test part, and the other patients are divided "
+        "into train and val as train : val; without this file, and with shares, test is a share of train.csv. The images of valid.csv "
+        "are never in train or val",
+    )
     also_for: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
         [],
         description="label sets of the same images, or fewer, whose experiments may use this assignment; their classes do not change it",
@@ -264,6 +270,8 @@ class Split(Block):
             raise ValueError(f"train + val + test must be 1, not {self.train + self.val + self.test:g}")
         if min(self.train, self.val, self.test) <= 0:
             raise ValueError("train, val and test must each be above 0")
+        if self.official and self.test_on == "radiologists":
+            raise ValueError("official: true and test_on: radiologists each name a test part: remove one of the two")
         return self
 
 
@@ -684,6 +692,13 @@ class Config(Block):
                     raise _refusal("label sets that share a split must all be of one data set", "splits", key, where)
             if both := set(split.label_sets) & set(split.also_for):
                 raise _refusal(f"{sorted(both)[0]!r} is in label_sets as well: remove one", "splits", key, "also_for")
+            dataset = self.datasets[self.label_sets[split.label_sets[0]].dataset]
+            if split.official and dataset.archive == "chexpert":
+                text = "CheXpert has no public test list: use test_on: radiologists, which tests on valid.csv"
+                raise _refusal(text, "splits", key, "official")
+            if split.test_on == "radiologists" and dataset.archive != "chexpert":
+                text = f"archive {dataset.archive!r} has no images that radiologists labelled: use shares"
+                raise _refusal(text, "splits", key, "test_on")
         for key, segmenter in self.segmenters.items():
             self._known("splits", segmenter.train_patients_of, "segmenters", key, "train_patients_of")
             halvings = len(segmenter.filters) - 1

@@ -1,12 +1,13 @@
 """One assignment of a data set's patients to train, val and test that several label sets share (see `stratify`)."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from thorax import config, store
-from thorax.catalog import LEFT_OUT, SPLIT_NAMES, SPLITS, class_columns
+from thorax.catalog import LEFT_OUT, RADIOLOGISTS, SPLIT_NAMES, SPLITS, class_columns
 from thorax.duplicates import patient_groups
 from thorax.errors import ThoraxError
 from thorax.stratify import StratifiedGroupSplit
@@ -20,8 +21,12 @@ def split_label_sets(
     frames: dict[str, pd.DataFrame],
     official: pd.Series | None = None,
     duplicates: pd.DataFrame | None = None,
+    by_radiologists: Collection[str] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Assign every image of all label sets once, stratified over all their classes and totals.
+
+    Images that radiologists labelled, where reports labelled the others, are never in train or val: with `settings.test_on` they
+    are test, and else they are left out (`catalog.LEFT_OUT`). The other images of their patients are left out.
 
     With `settings.draw_down`, images that are positive for no class of any label set are then drawn down: as many as it says stay
     in train and in test, val keeps the same share of its own as train, and the others are left out (`catalog.LEFT_OUT`).
@@ -34,6 +39,7 @@ def split_label_sets(
             patient. Where there is no list for val, it is cut from train, stratified, as `settings.train : settings.val`.
         duplicates: the columns of `catalog.DUPLICATES`, of the images' data set; patients who share an image, as
             `settings.same_image` says, go to the same part, unless a list dictates another. None: there are none.
+        by_radiologists: the identifiers of these images; without any, `settings.test_on` changes nothing.
 
     Returns:
         The assignment (image_id, patient_id, split; sorted by image_id) and its quality (`QUALITY_COLUMNS`: per label
@@ -43,9 +49,9 @@ def split_label_sets(
         images say so.
 
     Raises:
-        ThoraxError: a label set without images or with fewer than three patients or groups of patients who share images, an image with two patients, or, with
-            `settings.official`, an image that no list names or no test image; or, with `settings.draw_down`, a part with
-            fewer images without a class than should stay.
+        ThoraxError: a label set without images or with fewer than three patients or groups of patients who share images, an
+            image with two patients, or, with `settings.official`, an image that no list names or no test image; or, with
+            `settings.draw_down`, a part with fewer images without a class than should stay.
     """
     for name, frame in frames.items():
         _check_patients(name, frame)
@@ -63,6 +69,10 @@ def split_label_sets(
     if settings.official:
         left = {"train": settings.train, "val": settings.val} if not (images["split"] == "val").any() else {"train": 1.0}
         shares = {part: share / sum(left.values()) for part, share in left.items()}
+    elif by_radiologists:
+        images["split"] = _radiologists_parts(images, by_radiologists, settings.test_on)
+        if (images["split"] == "test").any():
+            shares = {part: shares[part] / (settings.train + settings.val) for part in ("train", "val")}
     free = images["split"].isna()
     if len(shares) == 1:
         images.loc[free, "split"] = next(iter(shares))
@@ -153,6 +163,21 @@ def _official_parts(images: pd.DataFrame, official: pd.Series | None) -> pd.Seri
     return parts.where(parts != "train", None)
 
 
+def _radiologists_parts(images: pd.DataFrame, by_radiologists: Collection[str], test_on: str) -> pd.Series:
+    """The part of what radiologists labelled, and of other images of the same patients; null for all others."""
+    checked = images["image_id"].isin(by_radiologists)
+    parts = pd.Series(None, index=images.index, dtype=object)
+    parts[images["patient_id"].isin(images.loc[checked, "patient_id"])] = LEFT_OUT
+    if test_on == RADIOLOGISTS:
+        parts[checked] = "test"
+    counts = parts.value_counts()
+    print(
+        f"{counts.get('test', 0):,} images that radiologists labelled are test; {counts.get(LEFT_OUT, 0):,} images, these or others of "
+        "their patients, are left out."
+    )
+    return parts
+
+
 def _check_patients(name: str, frame: pd.DataFrame) -> None:
     patients = frame["patient_id"].nunique()
     if patients < len(SPLIT_NAMES):
@@ -207,7 +232,8 @@ def make_split(
     Args:
         settings: the split; its `label_sets` are the files' names.
         labels: one `labels/{label_set}.parquet` for each label set, in any order.
-        catalog: the data set's catalog, which has the archive's official lists; needed with `settings.official`.
+        catalog: the data set's catalog, which has the archive's official lists and says who labelled an image; without it nobody
+            is known to be a radiologist. Needed with `settings.official`.
         out: the `catalog.SPLITS` table to write.
         quality: the CSV file to write, with columns `QUALITY_COLUMNS`.
         duplicates: the table `catalog.DUPLICATES` of the data set, if its images were opened.
@@ -222,11 +248,15 @@ def make_split(
             f"{', '.join(sorted(paths)) or 'none'}: give one table for each."
         )
     frames = {name: store.read_table(paths[name], needs=("image_id", "patient_id")) for name in settings.label_sets}
-    official = None
-    if settings.official and catalog is not None:
-        official = store.read_table(catalog, ["image_id", "official_split"]).set_index("image_id")["official_split"]
+    official, by_radiologists = None, pd.Series(dtype=object)
+    if catalog is not None:
+        known = store.read_table(catalog, ["image_id", "label_source", "official_split"]).set_index("image_id")
+        official = known["official_split"] if settings.official else None
+        by_radiologists = known.index[known["label_source"] == RADIOLOGISTS].to_series()
+    if settings.test_on == RADIOLOGISTS and by_radiologists.empty:
+        print("No image was labelled by radiologists (valid.csv is not beside train.csv): test is a share of the patients.")
     same = store.read_table(duplicates, ["image_id", "other_id", "identical"]) if duplicates else None
-    images, report = split_label_sets(settings, frames, official, same)
+    images, report = split_label_sets(settings, frames, official, same, frozenset(by_radiologists))
     for row in report[report["deviation"].abs() > 1 + 1e-6].itertuples():
         print(
             f"{row.label_set}, {row[2]}: {row.images} images in {row.split} instead of {row.quota:.1f}; "

@@ -365,8 +365,10 @@ def read_pairs(folder: Path, patients: set[str] | None = None) -> Pairs:
 def _read_pairs_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise ThoraxError(f"{path} is not there: segmenters.pairs must name a folder that has it.")
-    table = metadata.read_columns(path, ["image", "patient_id", "view"])
+    table = metadata.read_table(path, ["image", "patient_id", "view"])
     metadata.require(table, path, ["image", "patient_id"])
+    metadata.refuse_rounded(table, path, ["patient_id"])
+    metadata.refuse_two_spellings(table, path, "patient_id")
     metadata.require_unique(table, path, "image")
     outside = ~table["image"].map(schemas.stays_inside).to_numpy(bool)
     if outside.any():

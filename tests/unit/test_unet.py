@@ -259,6 +259,8 @@ class TestPairs:
             ("../x.png,p0,PA", r"row 10, column 'image': '../x.png' leaves the folder"),
             ("/tmp/x.png,p0,PA", r"row 10, column 'image': '/tmp/x.png' leaves the folder"),
             (",p0,PA", r"row 10, column 'image': it is blank"),
+            ("x.png,unknown,PA", r"row 10, column 'patient_id': it is blank, or says that the value is not known"),
+            ("x.png,1.23457E+14,PA", r"row 10, column 'patient_id': '1.23457E\+14' was rounded"),
             ("x.png,p0,PA,more", r"row 10, column 'view': the row has 4 fields instead of 3"),
         ],
     )
@@ -266,6 +268,12 @@ class TestPairs:
         with (pairs / "pairs.csv").open("a") as file:
             file.write(line + "\n")
         with pytest.raises(ThoraxError, match=rf"pairs\.csv, {words}"):
+            unet.read_pairs(pairs)
+
+    def test_a_table_with_semicolons_is_refused_by_its_cause(self, pairs):
+        table = pairs / "pairs.csv"
+        table.write_text(table.read_text().replace(",", ";"))
+        with pytest.raises(ThoraxError, match=r"pairs\.csv, row 1: the columns are separated by semicolons"):
             unet.read_pairs(pairs)
 
     def test_says_how_many_pairs_it_uses(self, tmp_path, capsys):

@@ -103,6 +103,13 @@ def ablation_columns(ablation):
     )
 
 
+def tested_options(experiment):
+    """Whose radiographs an experiment is tested on, and whether by the archive's own lists."""
+    block = study.experiments[experiment]
+    archive = study.datasets[study.label_sets[block.label_set].dataset].archive
+    return f"--archive {archive}" + (" --official-lists" if study.splits[block.split].official else "")
+
+
 def first_of(ablation):
     """The experiment whose members and ensembles an ablation has."""
     return study.experiments[study.ablations[ablation].experiments[0]]

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from thorax import images, ingest, masks, store
+from thorax.datasets import metadata
 from thorax.errors import ThoraxError
 
 _VIEW = "PA"
@@ -57,7 +58,7 @@ def _add_pairs(root: Path, source: Path, pairs: Iterable[tuple[Path, list[Path]]
     table = pd.DataFrame(rows)
     path = root / "pairs.csv"
     if path.is_file():
-        others = pd.read_csv(path, dtype=str, keep_default_na=False)
+        others = metadata.read_columns(path, list(dict.fromkeys(["image", *metadata.read_header(path, ["image"])])))
         table = pd.concat([others[~others["image"].isin(table["image"])], table], ignore_index=True).fillna("")
     store.write_text(table.sort_values("image").to_csv(index=False), path)
     print(f"{path}: {len(rows)} pairs of {source.name}, {len(table)} in all", file=sys.stderr, flush=True)
