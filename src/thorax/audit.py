@@ -25,10 +25,9 @@ VALUE_COLUMNS = ("row", "counts", "published", "ours", "difference", "all", *SPL
 REASONS = {
     "rows": "the authors counted seven rows more than the published metadata file has.",
     "chestxray8": "Table 1 gives the number of patients of ChestX-ray8, the smaller first release.",
-    "lists": "copies of the two lists are in circulation that have single images of five test patients in train_val; NIH's own lists "
-    "give the published numbers.",
+    "lists": "the lists next to the metadata file are not NIH's own, which give the published numbers.",
     "chexpert_parts": "the published number includes the validation and test parts, which are other files; audited is train.",
-    "chexpert_valid": "valid.csv lies beside train.csv; its 234 images of 200 patients are counted here as well.",
+    "chexpert_valid": "the 234 images of valid.csv are counted here as well; a split leaves them out, or tests on them.",
     "files": "the authors left out some unreadable or missing files (88 images of the 35 specific classes); from metadata alone "
     "all files count.",
     "test_column": "the column '# Samples' of Tables 4, 6 and 8 is mixed: its first three rows count all images, the others only "

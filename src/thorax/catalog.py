@@ -61,6 +61,23 @@ INGESTED = pa.schema(
     }
 )
 
+SCREENED = pa.schema(  # of one shard
+    [
+        *INGESTED,
+        ("digest", pa.string()),  # of the packed pixels; null where not ok
+        ("phash", pa.string()),  # their perceptual hash, see `duplicates`
+    ]
+)
+
+DUPLICATES = pa.schema(
+    {
+        "image_id": pa.string(),  # the first, by name
+        "other_id": pa.string(),
+        "identical": pa.bool_(),  # the same pixels once packed; false: similar
+        "bits": pa.int16(),  # by which the perceptual hashes differ
+    }
+)
+
 LUNGS = pa.schema(
     {
         "image_id": pa.string(),
@@ -106,7 +123,8 @@ METRICS = pa.schema(
 HISTORY_COLUMNS = ("epoch", "loss", "val_loss", "learning_rate", "val_auc")
 EPOCHS_COLUMNS = ("epoch", "threshold", "auc", "f1")  # of the decisions; without a threshold: of the probabilities
 SPLIT_NAMES = ("train", "val", "test")
-LEFT_OUT = "left_out"  # instead of a part: an image that a split draws down, which nothing learns from or is tested on
+LEFT_OUT = "left_out"  # instead of a part: an image that nothing learns from or is tested on
+RADIOLOGISTS = "radiologists"  # label_source of images that a split never puts into train or val
 IGNORED = -1  # an entry of a label matrix that losses and metrics skip
 
 

@@ -119,7 +119,7 @@ def _ingest(a: Arguments) -> None:
 def _merge_ingested(a: Arguments) -> None:
     from thorax import ingest
 
-    ingest.merge_ingested(_settings(a, config.Dataset), a.tables, a.out)
+    ingest.merge_ingested(_settings(a, config.Dataset), a.tables, a.out, a.duplicates)
 
 
 def _labels(a: Arguments) -> None:
@@ -148,7 +148,7 @@ def _pairs_of_views(a: Arguments) -> None:
 def _split(a: Arguments) -> None:
     from thorax import split
 
-    split.make_split(_settings(a, config.Split), a.labels, a.catalog, a.out, a.quality)
+    split.make_split(_settings(a, config.Split), a.labels, a.catalog, a.out, a.quality, a.duplicates)
 
 
 def _audit(a: Arguments) -> None:
@@ -293,7 +293,10 @@ def _threshold_tables(a: Arguments) -> None:
 def _beside(a: Arguments) -> None:
     from thorax import comparison
 
-    comparison.make_beside(a.title, a.data, _settings(a, config.Beside), a.metrics, a.members, a.ensembles, a.out)
+    beside = _settings(a, config.Beside)
+    comparison.make_beside(
+        a.title, a.data, beside, a.metrics, a.members, a.ensembles, a.out, a.archive, a.split, a.official_lists
+    )
 
 
 def _statements(a: Arguments) -> None:
@@ -312,7 +315,9 @@ def _ablation(a: Arguments) -> None:
     from thorax import comparison
 
     columns = _settings(a, config.AblationColumns)
-    comparison.make_ablation(a.title, a.data, columns, _named(a.metrics), a.members, a.ensembles, a.out)
+    comparison.make_ablation(
+        a.title, a.data, columns, _named(a.metrics), a.members, a.ensembles, a.out, a.archive, a.split, a.official_lists
+    )
 
 
 def _side_by_side(a: Arguments) -> None:
@@ -347,13 +352,21 @@ def _summary(a: Arguments) -> None:
 def _screening(a: Arguments) -> None:
     from thorax import screening
 
-    lungs: dict[str, list[Path]] = {}
-    for pair in a.lungs:
+    screening.make_screening(
+        _named(a.ingested), _named(a.duplicates), _named(a.catalogs), _of_datasets("--splits", "SPLIT", a.splits),
+        _of_datasets("--lungs", "SEGMENTER", a.lungs), a.out, a.data,
+    )  # fmt: skip
+
+
+def _of_datasets(option: str, kind: str, pairs: list[str]) -> dict[str, list[Path]]:
+    """Paths by DATASET/NAME, where `kind` says what has the name."""
+    found: dict[str, list[Path]] = {}
+    for pair in pairs:
         for name, path in _named([pair]).items():
             if not all(name.partition("/")):
-                raise ThoraxError(f"--lungs {pair!r} is not of the form DATASET/SEGMENTER=PATH: name both, parted by a slash.")
-            lungs.setdefault(name, []).append(path)
-    screening.make_screening(_named(a.ingested), lungs, a.out, a.data)
+                raise ThoraxError(f"{option} {pair!r} is not of the form DATASET/{kind}=PATH: name both, parted by a slash.")
+            found.setdefault(name, []).append(path)
+    return found
 
 
 def _overview(a: Arguments) -> None:
@@ -552,8 +565,9 @@ def _parser() -> argparse.ArgumentParser:
         settings, catalog, shard, _path("--array", "packed images to write"), _path("--table", "table to write"), threads,
     )  # fmt: skip
     verb(
-        "merge-ingested", _merge_ingested, "join the shards' tables and check the share of bad images",
+        "merge-ingested", _merge_ingested, "join the shards' tables, check the share of bad images, and find those that show the same",
         settings, _paths("--tables", "the shards' tables"), _path("--out", "table to write"),
+        _path("--duplicates", "table of images that show the same, to write"),
     )  # fmt: skip
     verb(
         "labels", _labels, "group, count and select the classes of a label set",
@@ -574,7 +588,8 @@ def _parser() -> argparse.ArgumentParser:
     verb(
         "split", _split, "assign patients to train, val and test, stratified over all classes",
         settings, _paths("--labels", "the label sets that share the split"),
-        _path("--catalog", "catalog table with the archive's official lists; needed with official: true", required=False),
+        _path("--catalog", "catalog table: the archive's official lists and who labelled an image; needed with official: true", required=False),
+        _path("--duplicates", "table of images that show the same; their patients stay together", required=False),
         _path("--out", "split to write"), _path("--quality", "CSV of counts and quotas, to write"),
     )  # fmt: skip
     folder = _path("--out", "folder to write to")
@@ -696,9 +711,15 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     members = ("--members", {"nargs": "+", "required": True, "help": "the single models"})
     ensembles = ("--ensembles", {"nargs": "*", "default": [], "help": "the ensembles"})
+    tested = (
+        ("--archive", {"help": "whose radiographs ours are, to tell whether a difference may be taken"}),
+        _path("--split", "split table, to tell what ours were tested on", required=False),
+        ("--official-lists", {"action": "store_true", "help": "the split follows the archive's own lists"}),
+    )
     verb(
         "beside", _beside, "the paper's numbers beside ours, by class and over all",
-        settings, title, data, _path("--metrics", "metrics table"), members, ensembles, _path("--out", "folder to write to"),
+        settings, title, data, _path("--metrics", "metrics table"), members, ensembles, *tested,
+        _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
         "statements", _statements, "what the text of Liz et al. 2022 says of its results, computed from its tables and from ours",
@@ -711,7 +732,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verb(
         "ablation", _ablation, "variants of one experiment side by side, each beside its paper's numbers (Tables 5, 7 and 9)",
-        settings, title, data, _pairs("--metrics", "experiments"), members, ensembles, _path("--out", "folder to write to"),
+        settings, title, data, _pairs("--metrics", "experiments"), members, ensembles, *tested,
+        _path("--out", "folder to write to"),
     )  # fmt: skip
     archives = ("--archives", {"nargs": "+", "required": True, "metavar": "NAME=ARCHIVE", "help": "each experiment's archive"})
     verb(
@@ -733,8 +755,10 @@ def _parser() -> argparse.ArgumentParser:
         _pairs("--labels", "label sets"), _pairs("--splits", "each label set's split"), data, _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
-        "screening", _screening, "what was left out of each data set and why",
-        _pairs("--ingested", "merged tables of ingested images"),
+        "screening", _screening, "what was left out of each data set and why, and which images show the same",
+        _pairs("--ingested", "merged tables of ingested images"), _pairs("--duplicates", "tables of images that show the same"),
+        _pairs("--catalogs", "catalogs"),
+        ("--splits", {"nargs": "*", "default": [], "metavar": "DATASET/SPLIT=PATH", "help": "splits of the data sets"}),
         ("--lungs", {"nargs": "*", "default": [], "metavar": "DATASET/SEGMENTER=PATH", "help": "tables of crop boxes, all shards"}),
         data, _path("--out", "folder to write to"),
     )  # fmt: skip

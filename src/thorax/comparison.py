@@ -1,8 +1,9 @@
 """Tables that show the papers' numbers beside ours: by class, over all classes, and for variants of one experiment.
 
-A difference is ours less the paper's, and only taken where ours were measured on the paper's archive: on phantoms and samples it
-would measure the images, not the reproduction, and a small one would look like success. There the paper's numbers still
-stand in the table, so that its form can be read and tested, but under a heading that says what ours are.
+A difference is ours less the paper's. It is only taken where both measure the same: on the paper's archive, and on test images that
+are chosen as the paper's are (`reference.why_not`). On phantoms and samples it would measure the images, not the
+reproduction, and a small one would look like success. The paper's numbers are in the table all the same, under a heading that says
+what ours are, and a sentence says why there is no difference.
 """
 
 from collections.abc import Sequence
@@ -52,6 +53,8 @@ class Compared:
         ensembles: the ensembles.
         title: of the experiment.
         data: a key of `tables.DATA_SENTENCES`.
+        archive: a key of `datasets.ARCHIVES`; None where it is not known.
+        test_part: what `reference.tested_on` says of the split; None where it is not known.
     """
 
     metrics: pd.DataFrame
@@ -60,11 +63,25 @@ class Compared:
     ensembles: Sequence[str]
     title: str
     data: str = ARCHIVE
+    archive: str | None = None
+    test_part: str | None = None
+
+    @cached_property
+    def why_not(self) -> str:
+        """Why no difference is taken, in a sentence; blank where it is."""
+        return reference.why_not(self.beside, self.archive, self.test_part) if self.data == ARCHIVE else NOT_COMPARED
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The headings of each metric's numbers."""
+        if not self.why_not:
+            return "ours", "paper", "difference"
+        return ("ours" if self.data == ARCHIVE else f"ours ({self.data})"), "paper"
 
     @cached_property
     def frame(self) -> pd.DataFrame:
         """What `reference.compare` returns, without models that the experiment does not have, and what ours were run on."""
-        frame = reference.compare(self.metrics, self.beside, difference=self.data == ARCHIVE)
+        frame = reference.compare(self.metrics, self.beside, difference=not self.why_not)
         chosen = frame["model"].isin([*self.members, *self.ensembles])
         return frame[chosen].assign(data=self.data).reset_index(drop=True)
 
@@ -125,18 +142,18 @@ class Compared:
         return [metric for metric in METRICS if metric in set(rows["metric"])]
 
     def cells(self, model: str, name: str, metric: str) -> list[typeset.Cell]:
-        """Ours, the paper's and, on the archive, the difference."""
-        return _cells(self.numbers.get((model, name, metric)), self.data)
+        """Ours, the paper's and, where one may be taken, the difference."""
+        return _cells(self.numbers.get((model, name, metric)), not self.why_not)
 
     def shared_cells(self, model: str, metric: str) -> list[typeset.Cell]:
         """The same of the means over the classes for which both numbers are there."""
         rows = self.frame[(self.frame["model"] == model) & (self.frame["metric"] == metric) & (self.frame["class"] != GLOBAL)]
         both = rows.dropna(subset=["ours", "published"])
         if both.empty:
-            return _cells(None, self.data)
+            return _cells(None, not self.why_not)
         doubt = "; ".join(sorted(set(both["doubt"]))) if both["doubt"].ne("").all() else ""  # a few do not change a mean much
         means = {"ours": both["ours"].mean(), "published": both["published"].mean(), "low": np.nan, "high": np.nan}
-        return _cells({**means, "doubt": doubt}, self.data)
+        return _cells({**means, "doubt": doubt}, not self.why_not)
 
 
 def per_class_table(compared: Compared) -> tuple[typeset.Table, pd.DataFrame]:
@@ -158,12 +175,10 @@ def per_class_table(compared: Compared) -> tuple[typeset.Table, pd.DataFrame]:
     rows = [(name[:1].upper() + name[1:], row(name)) for name in compared.classes]
     if compared.metrics_of(shown, of_classes=False):
         rows.append((GLOBAL, row(GLOBAL)))
-    if compared.data == ARCHIVE:
+    if not compared.why_not:
         rows.append((SHARED, tuple(cell for model, metric in places for cell in compared.shared_cells(model, metric))))
-    groups = [typeset.Group(f"{model}: {METRICS[metric]}", _columns(compared.data), model) for model, metric in places]
-    table = _table(
-        compared.title, "each class beside the paper", [compared], groups, "Class", rows, total=compared.data == ARCHIVE
-    )
+    groups = [typeset.Group(f"{model}: {METRICS[metric]}", compared.columns, model) for model, metric in places]
+    table = _table(compared.title, "each class beside the paper", [compared], groups, "Class", rows, total=not compared.why_not)
     return table, compared.frame
 
 
@@ -182,10 +197,8 @@ def global_table(compared: Compared) -> tuple[typeset.Table, pd.DataFrame]:
         cells = [cell for metric in metrics for cell in compared.cells(model, GLOBAL, metric)]
         cells += [cell for metric in _means(compared) for cell in compared.shared_cells(model, metric)]
         rows.append((model, tuple(cells)))
-    groups = [typeset.Group(METRICS[metric], _columns(compared.data), metric) for metric in metrics]
-    groups += [
-        typeset.Group(f"{METRICS[metric]}, shared classes", _columns(compared.data), SHARED) for metric in _means(compared)
-    ]
+    groups = [typeset.Group(METRICS[metric], compared.columns, metric) for metric in metrics]
+    groups += [typeset.Group(f"{METRICS[metric]}, shared classes", compared.columns, SHARED) for metric in _means(compared)]
     table = _table(compared.title, "all classes beside the paper", [compared], groups, "Model", rows)
     return table, compared.frame[compared.frame["class"] == GLOBAL].reset_index(drop=True)
 
@@ -218,22 +231,18 @@ def ablation_table(title: str, experiments: dict[str, Compared]) -> tuple[typese
         for model in models
     ]
     headings = {name: reference.describe(compared.beside)[0] for name, compared in experiments.items()}
-    groups = [typeset.Group(headings[name], _columns(first.data), name) for name in experiments]
+    groups = [typeset.Group(headings[name], experiments[name].columns, name) for name in experiments]
     frames = [c.frame[c.frame["class"] == GLOBAL].assign(experiment=name) for name, c in experiments.items()]
     return _table(title, "", list(experiments.values()), groups, "", rows), pd.concat(frames, ignore_index=True)
 
 
 def _means(compared: Compared) -> list[str]:
-    """The metrics whose means over shared classes are shown: on the archive, and where the paper has nothing over all classes."""
-    needed = compared.data == ARCHIVE or not compared.metrics_of(compared.in_both, of_classes=False)
+    """The metrics whose means over shared classes are shown: where a difference is taken, and where the paper has nothing over all classes."""
+    needed = not compared.why_not or not compared.metrics_of(compared.in_both, of_classes=False)
     return compared.metrics_of(compared.in_both, of_classes=True) if needed else []
 
 
-def _columns(data: str) -> tuple[str, ...]:
-    return ("ours", "paper", "difference") if data == ARCHIVE else (f"ours ({data})", "paper")
-
-
-def _cells(number: dict | None, data: str) -> list[typeset.Cell]:
+def _cells(number: dict | None, with_difference: bool) -> list[typeset.Cell]:
     number = number or {"ours": np.nan, "published": np.nan, "low": np.nan, "high": np.nan, "doubt": ""}
     ours, published, low, high = (float(number[key]) for key in ("ours", "published", "low", "high"))
     interval = f"95% interval {low:.{DECIMALS}f}–{high:.{DECIMALS}f}" if np.isfinite(low) else ""
@@ -244,7 +253,7 @@ def _cells(number: dict | None, data: str) -> list[typeset.Cell]:
             hover=number["doubt"],
         ),
     ]
-    if data != ARCHIVE:
+    if not with_difference:
         return cells
     difference = round(round(ours, DECIMALS) - round(published, DECIMALS), DECIMALS) + 0.0  # never -0
     outside = bool(np.isfinite(low) and np.isfinite(difference) and not low <= published <= high)
@@ -265,27 +274,45 @@ def _table(
     if data not in DATA_SENTENCES:
         raise ThoraxError(f"data is {data!r}: choose one of {', '.join(DATA_SENTENCES)}.")
     sources = "; ".join(dict.fromkeys(reference.describe(compared.beside)[1] for compared in experiments))
+    why_not = dict.fromkeys(compared.why_not for compared in experiments if compared.why_not)
+    caveats = dict.fromkeys(note for compared in experiments if (note := reference.note(compared.beside)))
     doubtful = any(cell.text.endswith("?") for _, cells in rows for cell in cells)
     shown = any(name == SHARED for name, _ in rows) or any(group.section == SHARED for group in groups)
     return typeset.Table(
         title=": ".join(filter(None, (title, what))),
         caption=f"Our test results beside published ones. Paper: {sources}.",
-        data=DATA_SENTENCES[data] + ("" if data == ARCHIVE else f" {NOT_COMPARED}"),
+        data=" ".join([DATA_SENTENCES[data], *why_not]),
         groups=tuple(groups),
         name_heading=name_heading,
         rows=tuple(rows),
         total=total,
         notes=(
-            *([_DIFFERENCE] if data == ARCHIVE else []),
+            *([] if all(compared.why_not for compared in experiments) else [_DIFFERENCE]),
             _MISSING,
+            *caveats,
             *(["Shared classes: those for which both numbers are there; both means are over them."] if shown else []),
             *([_DOUBT] if doubtful else []),
         ),
     )
 
 
+def _test_part(archive: str | None, split: Path | None, official: bool) -> str | None:
+    if archive is None or split is None:
+        return None
+    return reference.tested_on(archive, official, store.read_table(split, ["image_id", "split"]))
+
+
 def make_beside(
-    title: str, data: str, beside: Beside, metrics: Path, members: list[str], ensembles: list[str], out_dir: Path
+    title: str,
+    data: str,
+    beside: Beside,
+    metrics: Path,
+    members: list[str],
+    ensembles: list[str],
+    out_dir: Path,
+    archive: str | None = None,
+    split: Path | None = None,
+    official: bool = False,
 ) -> None:
     """Write beside_per_class and beside_global as .html, .md, .tex and .csv into a folder.
 
@@ -297,11 +324,15 @@ def make_beside(
         members: the single models.
         ensembles: the ensembles.
         out_dir: the folder.
+        archive: a key of `datasets.ARCHIVES`.
+        split: `splits/{split}.parquet`.
+        official: whether it follows the archive's own lists.
 
     Raises:
         ThoraxError: as in `per_class_table`, or a missing table.
     """
-    compared = Compared(store.read_table(metrics), beside, members, ensembles, title, data)
+    test_part = _test_part(archive, split, official)
+    compared = Compared(store.read_table(metrics), beside, members, ensembles, title, data, archive, test_part)
     for name, make in (("beside_per_class", per_class_table), ("beside_global", global_table)):
         table, values = make(compared)
         typeset.write(table, values, Path(out_dir), name)
@@ -315,6 +346,9 @@ def make_ablation(
     members: list[str],
     ensembles: list[str],
     out_dir: Path,
+    archive: str | None = None,
+    split: Path | None = None,
+    official: bool = False,
 ) -> None:
     """Write ablation.html, .md, .tex and .csv into a folder.
 
@@ -326,6 +360,7 @@ def make_ablation(
         members: the single models, in the order of the rows.
         ensembles: the ensembles, in the order of the rows.
         out_dir: the folder.
+        archive, split, official: as in `make_beside`; all experiments have the same.
 
     Raises:
         ThoraxError: as in `ablation_table`, or an experiment without metrics.
@@ -333,8 +368,9 @@ def make_ablation(
     lacking = [name for name in columns.root if name not in metrics]
     if lacking:
         raise ThoraxError(f"Experiment {lacking[0]!r} has no metrics: name its table under --metrics.")
+    test_part = _test_part(archive, split, official)
     experiments = {
-        name: Compared(store.read_table(metrics[name]), beside, members, ensembles, title, data)
+        name: Compared(store.read_table(metrics[name]), beside, members, ensembles, title, data, archive, test_part)
         for name, beside in columns.root.items()
     }
     table, values = ablation_table(title, experiments)

@@ -119,6 +119,9 @@ class Phantom(Block):
 
     patients: int = Field(ge=4, description="number of patients; about half have more than one study")
     height: int = Field(640, ge=128, description="rows of a stored image before pose and build vary them; nih: its side")
+    damaged: int = Field(
+        0, ge=0, description="number of frontal images whose files end early, as some do in every real archive"
+    )
     seed: Seed = Field(0, description="same seed, same bytes")
 
 
@@ -241,12 +244,23 @@ class Split(Block):
         False,
         description="test on the archive's own test list; the other patients are divided into train and val as train : val",
     )
+    test_on: Literal["shares", "radiologists"] = Field(
+        "shares",
+        description="radiologists: CheXpert's valid.csv, which radiologists labelled, is the test part, and the other patients are divided "
+        "into train and val as train : val; without this file, and with shares, test is a share of train.csv. The images of valid.csv "
+        "are never in train or val",
+    )
     also_for: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
         [],
         description="label sets of the same images, or fewer, whose experiments may use this assignment; their classes do not change it",
     )
     draw_down: DrawDown | None = Field(
         None, description="fewer images that are positive for no class of any of the label sets; null: all of them"
+    )
+    same_image: Literal["identical", "similar", "ignore"] = Field(
+        "identical",
+        description="patients who share an image go to one part: if it is identical once ingested; or also if it is similar (see "
+        "docs/data.md); or never. Patients whom an official list assigns stay where it says",
     )
     seed: Seed = Field(0, description="same seed, same split, same images left out")
 
@@ -256,13 +270,17 @@ class Split(Block):
             raise ValueError(f"train + val + test must be 1, not {self.train + self.val + self.test:g}")
         if min(self.train, self.val, self.test) <= 0:
             raise ValueError("train, val and test must each be above 0")
+        if self.official and self.test_on == "radiologists":
+            raise ValueError("official: true and test_on: radiologists each name a test part: remove one of the two")
         return self
 
 
 class Segmenter(Block):
     """A U-Net for lungs and the pairs of radiograph and mask that it learns from."""
 
-    pairs: Folder = Field(description="folder with pairs.csv, images/ and masks/ (255 = lung); expanded as root is")
+    pairs: Folder = Field(
+        description="folder with pairs.csv, images/ and masks/ (0 outside the lungs, one other value inside); expanded as root is"
+    )
     download: Annotated[list[Literal["montgomery", "shenzhen"]], AfterValidator(_without_repeats)] = Field(
         [], description="published pairs that are fetched into this folder before the first run"
     )
@@ -674,6 +692,13 @@ class Config(Block):
                     raise _refusal("label sets that share a split must all be of one data set", "splits", key, where)
             if both := set(split.label_sets) & set(split.also_for):
                 raise _refusal(f"{sorted(both)[0]!r} is in label_sets as well: remove one", "splits", key, "also_for")
+            dataset = self.datasets[self.label_sets[split.label_sets[0]].dataset]
+            if split.official and dataset.archive == "chexpert":
+                text = "CheXpert has no public test list: use test_on: radiologists, which tests on valid.csv"
+                raise _refusal(text, "splits", key, "official")
+            if split.test_on == "radiologists" and dataset.archive != "chexpert":
+                text = f"archive {dataset.archive!r} has no images that radiologists labelled: use shares"
+                raise _refusal(text, "splits", key, "test_on")
         for key, segmenter in self.segmenters.items():
             self._known("splits", segmenter.train_patients_of, "segmenters", key, "train_patients_of")
             halvings = len(segmenter.filters) - 1

@@ -151,8 +151,9 @@ def draw_label_shares(positive: pd.DataFrame, parts: np.ndarray, published: dict
     from matplotlib.figure import Figure
 
     panels = {"all images": positive}
-    if (parts == LEFT_OUT).any():
-        panels["drawn down"] = positive[parts != LEFT_OUT]
+    if (left_out := parts == LEFT_OUT).any():
+        drawn_down = not positive[left_out].to_numpy().any()  # else images were left out for another reason than their labels
+        panels["drawn down" if drawn_down else "without those left out"] = positive[~left_out]
     names = list(count_labels(positive).index)
     with style():
         figure = Figure(figsize=(1.6 + 4 * len(panels), 1.5 + 0.22 * len(names)), layout="constrained")

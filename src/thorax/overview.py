@@ -119,10 +119,19 @@ class Row:
         doubt = next((text for text in both["doubt"] if text), "")
         return Published(float(both["value"].mean()), float(both["ours"].mean()), len(both), doubt)
 
+    @cached_property
+    def why_not(self) -> str:
+        """Why no difference to the paper is taken though ours are of an archive, in a sentence; blank elsewhere."""
+        study, beside = self.study, self.study.experiment.beside
+        if beside is None or study.experiment.data != ARCHIVE:
+            return ""
+        archive = study.dataset.archive
+        return reference.why_not(beside, archive, reference.tested_on(archive, study.split.official, self.split))
+
     def difference(self, metric: str) -> float:
         """Ours less the paper's, of the numbers as printed; nan where they may not be compared."""
         published = self.published(metric)
-        if published is None or self.published_model != self.model or self.study.experiment.data != ARCHIVE:
+        if published is None or self.published_model != self.model or self.study.experiment.data != ARCHIVE or self.why_not:
             return float("nan")
         return round(round(published.ours, DECIMALS) - round(published.value, DECIMALS), DECIMALS) + 0.0  # never -0
 
@@ -192,6 +201,7 @@ def overview_table(rows: dict[str, Row], hours: dict[str, typeset.Cell] | None =
         records.append(record)
     doubtful = any(cell.text.rstrip("*").endswith("?") for _, cells in body for cell in cells)
     notes = [*_NOTES, *([_DIFFERENCE] if compared else []), *([_HOURS] if hours is not None else [])]
+    notes += [f"{row.study.experiment.title}: {row.why_not}" for row in rows.values() if row.why_not]
     notes += ["? The published number is in doubt; the HTML says why, under the pointer."] if doubtful else []
     table = typeset.Table(
         title="Overview of the experiments",

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from thorax import datasets, overview, reference, store, typeset
+from thorax.catalog import RADIOLOGISTS
 from thorax.config import Experiment, PaperPage, Study, Training
 from thorax.errors import ThoraxError
 
@@ -125,12 +126,16 @@ def _parts(study: Study) -> str:
     shares = f"{100 * split.train:g} : {100 * split.val:g}"
     if split.official:
         words = [f"tested on the archive's own test list; the other patients train and validate as {shares}"]
+    elif split.test_on == RADIOLOGISTS:
+        words = [
+            f"tested on the images that radiologists labelled, where the archive has them; the other patients train and validate as {shares}"
+        ]
     else:
         words = [f"patients divided into training, validation and test images as {shares} : {100 * split.test:g}"]
     if split.draw_down:
         kept = f"{split.draw_down.train:,} in training and {split.draw_down.test:,} in test images"
         words.append(f"images without a class drawn down to {kept}")
-    worded = {"label_sets", "also_for", "train", "val", "test", "official", "seed", "draw_down"}
+    worded = {"label_sets", "also_for", "train", "val", "test", "official", "test_on", "seed", "draw_down"}
     return "; ".join([*words, f"seed {split.seed}", *_others(split, worded)])
 
 

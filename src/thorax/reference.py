@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 
 from thorax import store
+from thorax.catalog import LEFT_OUT, RADIOLOGISTS
 from thorax.config import Beside
+from thorax.datasets import chexpert
 from thorax.errors import ThoraxError, did_you_mean
 from thorax.metrics import NO_THRESHOLD
 
@@ -23,7 +25,14 @@ COMPARED = ("model", "class", "metric", "ours", "low", "high", "published", "dif
 COUNTS = "published_counts.csv"  # counts of images, which the audit compares
 SCORES = ("auc", "f1", "hamming", "accuracy", "auc_thresholded")
 PAPERS = Path(__file__).parent / "data" / "papers.csv"  # who wrote the papers, and when
-VARIANTS = "variants.csv"  # heading and description of each paper's experiments
+VARIANTS = "variants.csv"  # each paper's experiments: heading, description, and what their numbers were measured on
+TEST_PARTS = {
+    "shares": "a share of the patients, drawn at random",
+    "official": "the archive's own test list",
+    "drawn": "a part of the archive's own test list",
+    RADIOLOGISTS: "the studies that radiologists labelled (CheXpert's valid.csv)",
+}
+NO_DIFFERENCE = "No difference is taken:"
 SYSTEMS = "systems.csv"  # data and split of other published systems
 STATEMENTS = "liz2022_statements.csv"  # what the text of Liz et al. 2022 says of its tables
 
@@ -63,17 +72,72 @@ def load(paper: str | None = None, table: str | None = None, variant: str | None
     return chosen.reset_index(drop=True)
 
 
+def _variant(beside: Beside) -> pd.Series:
+    frame = store.read_csv(FOLDER / VARIANTS, keep_default_na=False, dtype=str)
+    found = frame[(frame["paper"] == beside.paper) & (frame["variant"] == beside.variant)]
+    if len(found) != 1:
+        raise ThoraxError(f"{FOLDER / VARIANTS} needs one line for {beside.paper}, {beside.variant}: add it.")
+    return found.iloc[0]
+
+
 def describe(beside: Beside) -> tuple[str, str]:
     """The heading of a paper's experiment, and what it is, with the tables that show it.
 
     Raises:
         ThoraxError: an experiment without description.
     """
-    frame = store.read_csv(FOLDER / VARIANTS, keep_default_na=False, dtype=str)
-    found = frame[(frame["paper"] == beside.paper) & (frame["variant"] == beside.variant)]
-    if len(found) != 1:
-        raise ThoraxError(f"{FOLDER / VARIANTS} needs one line for {beside.paper}, {beside.variant}: add it.")
-    return found["heading"].iloc[0], found["description"].iloc[0]
+    variant = _variant(beside)
+    return variant["heading"], variant["description"]
+
+
+def note(beside: Beside) -> str:
+    """What a reader must know of how a paper measured its numbers; blank where there is nothing. Errors as in `describe`."""
+    return _variant(beside)["note"]
+
+
+def tested_on(archive: str, official: bool, split: pd.DataFrame) -> str:
+    """What the test part of a split is, a key of `TEST_PARTS`.
+
+    Args:
+        archive: a key of `datasets.ARCHIVES`.
+        official: whether the split follows the archive's own lists.
+        split: the columns of `catalog.SPLITS`.
+    """
+    test = split.loc[split["split"] == "test", "image_id"]
+    if archive == "chexpert" and len(test) and test.map(chexpert.by_radiologists).all():
+        return RADIOLOGISTS
+    if not official:
+        return "shares"
+    return "drawn" if (split["split"] == LEFT_OUT).any() else "official"
+
+
+def why_not(beside: Beside, archive: str | None = None, test_part: str | None = None) -> str:
+    """Why no difference may be taken between ours and a paper's numbers of our archive; blank where one may.
+
+    Args:
+        beside: which published numbers.
+        archive: that ours are of; None where that is not known.
+        test_part: what `tested_on` says of ours; None where that is not known.
+
+    Returns:
+        One sentence. Numbers of CheXpert's radiologists are compared only with what is known to be measured on the same.
+
+    Raises:
+        ThoraxError: as in `describe`.
+    """
+    variant = _variant(beside)
+    if variant["no_difference"]:
+        return f"{NO_DIFFERENCE} {variant['no_difference']}"
+    if archive is not None and archive != variant["archive"]:
+        return f"{NO_DIFFERENCE} the paper's numbers were measured on another archive than ours ({variant['archive']}, not {archive})."
+    theirs = variant["tested_on"]
+    if test_part == theirs or (test_part is None and theirs != RADIOLOGISTS):
+        return ""
+    ours = TEST_PARTS.get(test_part or "", "other images")
+    lacks = "; put valid.csv and its images beside train.csv, and let the split say test_on: radiologists" * (
+        theirs == RADIOLOGISTS
+    )
+    return f"{NO_DIFFERENCE} the paper tested on {TEST_PARTS[theirs]}, and ours is measured on {ours}{lacks}."
 
 
 def citation(paper: str) -> tuple[str, str]:

@@ -93,6 +93,14 @@ def test_views_sexes_and_ages(tmp_path):
     np.testing.assert_array_equal(frame["age"], [0, 90, np.nan])
 
 
+@pytest.mark.parametrize("spelling", ["NA", "N/A", "nan", "NULL", "None", "<NA>", "#N/A"])
+def test_a_blank_that_a_program_wrote_is_a_blank(tmp_path, spelling):
+    row = read(tmp_path, {"Sex": spelling, "Age": spelling, "Edema": spelling}).iloc[0]
+    assert row["sex"] is None
+    assert np.isnan(row["age"])
+    assert "Edema" not in [*row["positive"], *row["negative"], *row["uncertain"]]
+
+
 def test_lists_are_not_shared_between_rows(tmp_path):
     frame = read(tmp_path, {}, image(2))
     frame["positive"].iloc[0].append("changed")
@@ -156,6 +164,9 @@ def test_the_release_in_four_batches(tmp_path):
         ({"Sex": "F"}, "Sex"),
         ({"Age": "068Y"}, "Age"),
         ({"Edema": "2.0"}, "Edema"),
+        ({"Edema": "?"}, "Edema"),  # not mentioned, or uncertain
+        ({"Edema": "unknown"}, "Edema"),
+        ({"Path": "NA"}, "Path"),
         ({"Edema": "yes"}, "Edema"),
         ({"Support Devices": "['a']"}, "Support Devices"),
     ],
@@ -181,6 +192,11 @@ def test_a_missing_column_is_named(tmp_path, column):
 def test_a_file_cut_in_the_middle_of_a_row(tmp_path):
     content = text({}, image(2))
     assert "row 3, column 'Age'" in refusal(tmp_path, content[: content.rindex(",68")])
+
+
+@pytest.mark.parametrize(("delimiter", "word"), [(";", "semicolons"), ("\t", "tabs")])
+def test_another_delimiter_is_named(tmp_path, delimiter, word):
+    assert f"row 1: the columns are separated by {word}" in refusal(tmp_path, text({}).replace(",", delimiter))
 
 
 def test_a_wrong_encoding_is_named(tmp_path):

@@ -169,6 +169,10 @@ CNN = {"backbone": "cnn"}
             "ablations.both.experiments: 'tiny' has no published numbers",
         ),
         (
+            ("splits", "tiny-pa", "test_on", "radiologists"),
+            "splits.tiny-pa.test_on: archive 'padchest' has no images that radiologists labelled: use shares",
+        ),
+        (
             ("experiments", "tiny", "members", "first", {"input_scaling": "none"}),
             "experiments.tiny.members.first: '32-lungs' holds 8-bit images",
         ),

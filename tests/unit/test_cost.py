@@ -299,6 +299,20 @@ def test_the_official_test_list_of_nih_is_a_part_of_its_own_size(paper, empty):
     assert sum(parts.values()) == pytest.approx(85_367)
 
 
+def test_radiologists_are_a_test_part_of_its_own_size_where_valid_csv_is_there(paper, empty):
+    split = without(without(paper, ingest={"archive": "chexpert"}), split={"test_on": "radiologists"})
+    known = sizes.Sizes(split)
+    experiment = known.experiments["liz2022-specific"]
+    assert known.parts(experiment)["test"] == pytest.approx(0.2 * 85_367)
+    root = Path(known.datasets[experiment.dataset].root)
+    root.mkdir(parents=True)
+    for name in ("train.csv", "valid.csv"):
+        (root / name).touch()
+    parts = sizes.Sizes(split).parts(experiment)
+    assert parts["test"] == pytest.approx(234)
+    assert parts["train"] / parts["val"] == pytest.approx(7)
+
+
 def test_a_label_set_that_no_paper_counts_has_at_most_all_images_of_its_views(paper, empty):
     own = [replace(job, wildcards={**job.wildcards, "label_set": "mine"}) if job.rule == "labels" else job for job in paper]
     own = [

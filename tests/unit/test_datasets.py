@@ -104,6 +104,64 @@ def test_padchest_unknown_values_are_null(tmp_path):
     assert frame["view"].tolist() == ["PA", None]
 
 
+UNKNOWN = ["NA", "n/a", "NaN", "NULL", "none", "-", "?", "unknown", "UNK", "#N/A", "<NA>"]
+
+
+@pytest.mark.parametrize("spelling", UNKNOWN)
+def test_padchest_unknown_in_every_spelling(tmp_path, spelling):
+    columns = [
+        "PatientBirth",
+        "PatientSex_DICOM",
+        "Projection",
+        "Labels",
+        "StudyID",
+        "MethodLabel",
+        "PhotometricInterpretation_DICOM",
+    ]
+    row = padchest_catalog(tmp_path, dict.fromkeys(columns, spelling)).iloc[0]
+    assert row[["sex", "view", "study_id", "label_source", "photometric"]].isna().all()
+    assert np.isnan(row["age"])
+    assert row["positive"] == []
+    for column in ("ImageID", "PatientID"):
+        assert f"row 2, column '{column}'" in padchest_error(tmp_path, padchest_text({column: spelling}))
+
+
+@pytest.mark.parametrize("spelling", UNKNOWN)
+def test_nih_unknown_in_every_spelling(tmp_path, spelling):
+    row = nih.read_catalog(nih_archive(tmp_path, f"a.png,Mass,0,1,{spelling},{spelling},{spelling},1,1,1,1\n")).iloc[0]
+    assert (row["sex"], row["view"]) == (None, None)
+    assert np.isnan(row["age"])
+    for column, cells in {
+        "Image Index": [spelling, "Mass", "0", "1"],
+        "Finding Labels": ["a.png", f"Mass|{spelling}", "0", "1"],
+        "Follow-up #": ["a.png", "Mass", spelling, "1"],
+        "Patient ID": ["a.png", "Mass", "0", spelling],
+    }.items():
+        nih_archive(tmp_path, ",".join([*cells, "58", "M", "PA", "1", "1", "1", "1"]) + "\n")
+        with pytest.raises(ThoraxError, match=f"row 2, column '{column}'"):
+            nih.read_catalog(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("write", "cause"),
+    [
+        (lambda text: text.replace(",", ";"), "row 1: the columns are separated by semicolons"),
+        (lambda text: text.replace(",", "\t"), "row 1: the columns are separated by tabs"),
+        (lambda text: "sep=,\n" + text, "row 1: 'sep=,' is a line for Excel only"),
+    ],
+)
+def test_every_archives_table_with_another_delimiter_is_refused_by_its_cause(tmp_path, write, cause):
+    row = "00000001_001.png,Mass,1,1,58,M,PA,2894,2729,0.143,0.143\n"
+    for name, text, read in (
+        (PADCHEST_CSV, padchest_text({}), padchest.read_catalog),
+        (NIH_CSV, NIH_HEADER + row, nih.read_catalog),
+        (nih.BOXES[0], BOX_HEADER + "a.png,Mass,512,256,128,64\n", nih.read_boxes),
+    ):
+        (tmp_path / name).write_text(write(text))
+        with pytest.raises(ThoraxError, match=f"{name}, {cause}"):
+            read(tmp_path)
+
+
 def test_padchest_lists_are_not_shared_between_rows(tmp_path):
     frame = padchest_catalog(tmp_path, {}, {"ImageID": "b.png"})
     frame["positive"].iloc[0].append("changed")
@@ -120,7 +178,7 @@ def test_padchest_compressed_and_with_byte_order_mark(tmp_path):
 @given(st.lists(st.tuples(st.sampled_from(["", " ", "\t", "\n "]), st.text(), st.sampled_from(["", " ", "\n"]))))
 def test_labels_survive_the_round_trip_without_their_dirt(dirty):
     entries = [before + text + after for before, text, after in dirty]
-    stripped = [text.strip() for _, text, _ in dirty]
+    stripped = ["" if metadata.is_unknown(text) else text.strip() for _, text, _ in dirty]
     assert padchest.parse_labels(str(entries)) == list(dict.fromkeys(text for text in stripped if text))
 
 
@@ -136,6 +194,8 @@ def test_label_parser_never_crashes(text):
     [
         ("[]", []),
         ("nan", []),
+        ("N/A", []),
+        ("['nan', 'a', '?']", ["a"]),
         (" ['a'] ", ["a"]),
         ("[\"it's\", 'b',]", ["it's", "b"]),
         (r"['Alicante\x41', 'caf\xe9']", ["AlicanteA", "café"]),
@@ -376,6 +436,8 @@ def test_nih_official_lists(tmp_path):
         ("b.png,Mass||Nodule,0,1,58,M,PA,1,1,1,1", "Finding Labels"),
         ("b.png,Mass,0,,58,M,PA,1,1,1,1", "Patient ID"),
         ("b.png,Mass,,1,58,M,PA,1,1,1,1", "Follow-up #"),
+        ("b.png,Mass,0,1.23457E+14,58,M,PA,1,1,1,1", "Patient ID"),
+        ("b.png,Mass,0,01,58,M,PA,1,1,1,1", "Patient ID"),  # patient 1 of another row
         ("a.png,Mass,0,1,58,M,PA,1,1,1,1", "Image Index"),
         ("b.png,Mass,0,1,058X,M,PA,1,1,1,1", "Patient Age"),
         ("b.png,Mass,0,1,58,M", "View Position"),
@@ -511,7 +573,7 @@ def test_real_nih(tmp_path):
     counts = frame["positive"].explode().value_counts()
     assert len(counts) == 15
     assert counts["No Finding"] == 60_361
-    assert frame["official_split"].value_counts().to_dict() == {"train": 86_529, "test": 25_591}
+    assert frame["official_split"].value_counts().to_dict() == {"train": 86_524, "test": 25_596}
     assert len(boxes) == 984
     assert set(boxes["label"]) <= set(counts.index)
     assert (boxes["x"] + boxes["width"]).max() <= 1

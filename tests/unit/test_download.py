@@ -630,10 +630,16 @@ class TestLungMasks:
             "image,patient_id,view,sex\nMCUCXR_0001_0.png,MCUCXR_0001,PA,\nmine.png,007,AP,F\n"
         )
 
+    def test_a_table_of_others_with_semicolons_is_refused(self, tmp_path):
+        self.montgomery(tmp_path)
+        (tmp_path / "pairs.csv").write_text("image;patient_id;view\nmine.png;007;AP\n")
+        with pytest.raises(ThoraxError, match=r"pairs\.csv, row 1: the columns are separated by semicolons"):
+            lung_masks.add_montgomery(tmp_path)
+
     def test_a_missing_side_is_named(self, tmp_path):
         self.montgomery(tmp_path)
         (tmp_path / "montgomery/MontgomerySet/ManualMask/rightMask/MCUCXR_0001_0.png").unlink()
-        with pytest.raises(ThoraxError, match=r"rightMask/MCUCXR_0001_0\.png is missing or damaged"):
+        with pytest.raises(ThoraxError, match=r"rightMask/MCUCXR_0001_0\.png cannot be used \(missing\)"):
             lung_masks.add_montgomery(tmp_path)
 
 

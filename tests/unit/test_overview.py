@@ -127,7 +127,7 @@ def test_a_paper_without_a_mean_is_compared_over_the_classes_of_both():
     published = found.published("auc")
     assert published.value == pytest.approx((printed["Effusion"] + printed["Mass"]) / 2)
     assert (published.ours, published.classes) == (pytest.approx(0.8), 2)
-    assert found.difference("auc") == round(0.8 - round(published.value, 3), 3)
+    assert np.isnan(found.difference("auc"))  # the paper does not say what it was measured on
     assert found.published("f1") is None
     table, _ = overview.overview_table({"k": found})
     cell = table.rows[0][1][10]

@@ -2,6 +2,7 @@
 
 import csv
 import gc
+import gzip
 import io
 import re
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from thorax import ingest, store
 from thorax.config import Dataset
-from thorax.datasets import absence, make_catalog, own
+from thorax.datasets import absence, make_catalog, metadata, own
 from thorax.errors import ThoraxError
 
 GUIDE = Path(__file__).parents[2] / "docs" / "data.md"
@@ -31,8 +32,14 @@ FULL_ROW = ROW | {
     "photometric": "MONOCHROME1",
     "x_scanner": "the second one",
 }
+UNKNOWN = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "-", "?", "unknown", "Unk", "#N/A", "<NA>", "\u00a0 "]
+NO_NAMES = {*(spelling.lower() for spelling in metadata.UNKNOWN), "none", "nil", "nothing", "no"}
 LABEL = (
-    st.text(min_size=1).map(str.strip).filter(lambda text: text and not set("|[;") & set(text) and text not in ("nan", "None"))
+    st.text(
+        st.characters(exclude_categories=("C", "Z"), exclude_characters="|[,;/\\\ufffd", include_characters=" "), min_size=1
+    )
+    .map(str.strip)
+    .filter(lambda text: text and text.casefold() not in NO_NAMES)
 )
 
 
@@ -128,10 +135,10 @@ def test_an_empty_entry_is_refused(labels, data):
 
 
 @settings(deadline=None)
-@given(st.text() | st.text(alphabet="|[];' aN"))
+@given(st.text() | st.text(alphabet="|[];,/' aN\n"))
 def test_the_label_parser_never_crashes(cell):
     parsed = own.parse_labels(cell)
-    assert parsed is None or all(label and label == label.strip() and "|" not in label for label in parsed)
+    assert parsed is None or all(label and label == label.strip() and not set("|,;/\n") & set(label) for label in parsed)
 
 
 @pytest.mark.parametrize(
@@ -152,8 +159,20 @@ def test_the_label_parser_never_crashes(cell):
         ({"labels": "Effusion||Mass"}, "labels"),
         ({"labels": "['Effusion', 'Mass']"}, "labels"),
         ({"labels": "Effusion; Mass"}, "labels"),
-        ({"labels": "nan"}, "labels"),
+        ({"labels": "None"}, "labels"),
+        ({"labels": "Effusion|NA"}, "labels"),
         ({"labels": "patient_id"}, "labels"),
+        ({"labels": "effusion"}, "labels"),  # in other letters than elsewhere
+        ({"labels": "Effusion and Mass"}, "labels"),  # which are there alone too
+        ({"negative": "Mass & Effusion", "labels": ""}, "negative"),
+        ({"view": "unknown"}, "view"),
+        ({"path": "NA"}, "path"),
+        ({"patient_id": "unknown"}, "patient_id"),
+        ({"patient_id": "p\u200b1"}, "patient_id"),
+        ({"study_id": "s\n1"}, "study_id"),
+        ({"study_id": "#REF!"}, "study_id"),
+        ({"labels": "#NAME?"}, "labels"),
+        ({"sex": "#REF!"}, "sex"),
         ({"negative": "|"}, "negative"),
         ({"uncertain": "Mass"}, "uncertain"),  # positive too
         ({"negative": "Pneumonia", "uncertain": "Edema|Pneumonia"}, "uncertain"),
@@ -163,6 +182,142 @@ def test_a_bad_cell_is_named(tmp_path, change, column):
     rows = [{"image_id": name, "path": f"images/{name}.png"} for name in "abcd"]
     rows[2] |= change
     assert f"row 4, column '{column}'" in refusal(tmp_path, text(*rows, row=FULL_ROW))
+
+
+@pytest.mark.parametrize("spelling", UNKNOWN)
+def test_unknown_is_a_blank_in_every_spelling_and_column(tmp_path, spelling):
+    optional = ("labels", "negative", "uncertain", "study_id", "sex", "age", "split", "photometric")
+    row = read(tmp_path, dict.fromkeys(optional, spelling), row=FULL_ROW).iloc[0]
+    assert [row[name] for name in ("positive", "negative", "uncertain")] == [[], [], []]
+    assert [row[name] for name in ("study_id", "sex", "official_split")] == [None, None, None]
+    assert np.isnan(row["age"])
+    for column in ("path", "patient_id", "image_id", "view"):
+        message = refusal(tmp_path, text({}, {"path": "b.png", "image_id": "second", column: spelling}, row=FULL_ROW))
+        assert f"row 3, column '{column}': it is blank, or says that the value is not known" in message
+
+
+@pytest.mark.parametrize("word", ["None", "none", "nil", "NONE"])
+def test_none_is_a_finding_or_nothing_and_never_a_class(tmp_path, word):
+    message = refusal(tmp_path, text({}, {"path": "b.png", "labels": word}))
+    assert "row 3, column 'labels'" in message
+    assert "write No Finding, or leave the cell blank" in message
+
+
+@pytest.mark.parametrize(
+    ("cell", "found", "advice"),
+    [
+        ("Effusion, Mass", "a comma", "Effusion|Mass"),
+        ("Effusion/Mass", "a slash", "Effusion|Mass"),
+        ("Effusion; Mass ;Nodule", "a semicolon", "Effusion|Mass|Nodule"),
+        ("Effusion\\Mass", "a backslash", "Effusion|Mass"),
+        ("Effusion\tMass", "a tab", "Effusion|Mass"),
+        ("Effusion\nMass", "a line break", "Effusion|Mass"),
+        ("Effusion\r\nMass", "a line break", "Effusion|Mass"),
+        ("Effusion\u2028Mass", "a character that cannot be seen (U+2028)", "Effusion|Mass"),
+        ("Mass\u200b", "a character that cannot be seen (U+200B)", "without it"),
+        ("Mass\x07", "a character that cannot be seen (U+0007)", "without it"),
+        ("Ergu\ufffd", "U+FFFD", "without it"),
+    ],
+)
+def test_a_separator_inside_a_label_is_refused_with_what_to_write(tmp_path, cell, found, advice):
+    message = refusal(tmp_path, text({}, {"path": "b.png", "labels": f"Hernia|{cell}" if "|" not in cell else cell}))
+    assert "row 3, column 'labels'" in message
+    assert found in message
+    assert advice in message
+
+
+def test_names_that_are_whole_stay(tmp_path):
+    names = [
+        "Lines & tubes",
+        "Signs of COPD",
+        "Mass and nodule",
+        "4th rib",
+        "Pneumothorax (left)",
+        "Erguß",
+        "肺炎",
+        "Mass-like",
+    ]
+    assert read(tmp_path, {"labels": "|".join(names)})["positive"].iloc[0] == names
+
+
+def test_a_box_for_two_labels_is_refused(tmp_path):
+    (tmp_path / "images.csv").write_text(text({}))
+    boxes = "image_id,label,x,y,width,height\nimages/a.png,Effusion/Mass,0.5,0.5,0.1,0.1\n"
+    assert "row 2, column 'label': 'Effusion/Mass' has a slash" in refusal(tmp_path, boxes, "boxes.csv")
+
+
+@pytest.mark.parametrize("column", ["patient_id", "study_id"])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("1.23457E+14", "p2"),
+        ("p1", "1.23457e+14"),
+        ("2,05E+37", "1"),
+        ("1E+15", "1"),
+        ("12345678901234500000", "98765432109876500000"),
+    ],
+)
+def test_a_rounded_identifier_is_refused(tmp_path, column, cells):
+    rows = [{"path": f"{cell}.png", column: cell} for cell in cells]
+    row = 3 if cells[0] == "p1" else 2
+    message = refusal(tmp_path, text(*rows, row=ROW | {"study_id": ""}))
+    assert f"row {row}, column '{column}'" in message
+    assert "was rounded by a spreadsheet program" in message
+
+
+@pytest.mark.parametrize("cells", [("12345", "12345.0"), ("7", "007")])
+def test_a_patient_number_in_two_spellings_is_refused(tmp_path, cells):
+    message = refusal(tmp_path, text(*({"path": f"{cell}.png", "patient_id": cell} for cell in cells)))
+    assert f"row 3, column 'patient_id': {cells[1]!r} and {cells[0]!r} in row 2 are the same number" in message
+
+
+def test_long_and_odd_identifiers_stay(tmp_path):
+    names = ["1234567890123450", "1234567890123456789", "5e3", "12345.0", "12e45ab", "1.2.840.113619.2", "0012"]
+    rows = [{"path": f"{name}.png", "patient_id": name, "study_id": name} for name in names]
+    assert read(tmp_path, *rows, row=ROW | {"study_id": ""})["patient_id"].tolist() == names
+
+
+OTHER_KINDS = {
+    "semicolons": (
+        lambda text: text.replace(",", ";").encode(),
+        "row 1: the columns are separated by semicolons; save it with commas",
+    ),
+    "quoted semicolons": (lambda text: b'"path";"patient_id";"labels"\r\n"a.png";"p1";"Mass"\r\n', "semicolons"),
+    "tabs": (lambda text: text.replace(",", "\t").encode(), "row 1: the columns are separated by tabs; save it with commas"),
+    "bars": (lambda text: text.replace("|", " ").replace(",", "|").encode(), "vertical bars"),
+    "sep=;": (
+        lambda text: ("sep=;\r\n" + text.replace(",", ";")).encode(),
+        "'sep=;' is a line for Excel only; delete this line",
+    ),
+    "sep=,": (lambda text: ("\ufeffsep=,\n" + text).encode(), "'sep=,' is a line for Excel only; delete this line"),
+    "sep=tab": (lambda text: ("sep=\t\n" + text.replace(",", "\t")).encode(), "is a line for Excel only"),
+    "utf-16": (lambda text: text.encode("utf-16"), "is UTF-16 text: save it as UTF-8"),
+    "utf-16-le": (lambda text: text.encode("utf-16-le"), "is UTF-16 text: save it as UTF-8"),
+    "utf-32": (lambda text: text.encode("utf-32"), "is UTF-32 text"),
+    "latin-1": (
+        lambda text: text.replace("Mass", "Erguß").encode("latin-1"),
+        "probably Latin-1 (or Windows-1252), where it reads",
+    ),
+    "windows-1252": (lambda text: text.replace("Mass", "Œdème").encode("cp1252"), "probably Windows-1252, where it reads"),
+    "workbook": (lambda text: b"PK\x03\x04" + bytes(40), "an Excel workbook, not a CSV file"),
+    "gzip": (lambda text: gzip.compress(text.encode()), "gzip-compressed"),
+    "web page": (lambda text: b"\n<!DOCTYPE html><html>", "a web page"),
+}
+TABLES = {
+    "images.csv": "path,patient_id,labels\na.png,p1,Effusion|Mass\n",
+    "boxes.csv": "image_id,label,x,y,width,height\na.png,Mass,0,0,1,1\n",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_a_table_by_another_program_is_refused_by_its_cause(tmp_path, kind, name):
+    (tmp_path / "images.csv").write_text(TABLES["images.csv"])
+    write, cause = OTHER_KINDS[kind]
+    if kind == "quoted semicolons" and name != "images.csv":
+        return
+    message = refusal(tmp_path, write(TABLES[name]), name)
+    assert cause in message
 
 
 @pytest.mark.parametrize("path", ["../a.png", "/data/a.png", "C:/a.png"])

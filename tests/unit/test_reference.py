@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from thorax import audit, catalog, config, reference
+from thorax.datasets import ARCHIVES
 from thorax.errors import ThoraxError
 from thorax.labels import TermTree
 from thorax.metrics import GLOBAL
@@ -149,6 +150,14 @@ def test_figure_3_of_kejriwal_has_13_findings_and_its_weighted_average_is_the_be
     assert (rows.idxmax(axis=1) == "weighted average").all()  # "the most effective one"
 
 
+@pytest.mark.parametrize("ensemble", ["average", "max vote"])
+def test_figure_3_of_kejriwal_has_ensembles_below_their_worst_member(ensemble):
+    """As the table's caption says: a mean of probabilities can hardly be worse than each of its members so often."""
+    auc = reference.load("kejriwal").pivot(index="class", columns="model", values="value")
+    assert (auc[ensemble] < auc[["MobileNet", "ResNet", "VGG"]].min(axis=1)).sum() == 9
+    assert "in 9 of 13 classes" in reference.describe(config.Beside(paper="kejriwal", variant="attention"))[1]
+
+
 def test_every_number_has_one_place_and_a_name_of_the_data():
     rows = reference.load()
     assert not rows.duplicated(["paper", "table", "variant", "model", "class", "metric"]).any()
@@ -169,6 +178,21 @@ def test_variants_that_can_stand_beside_ours_are_described():
         heading, description = reference.describe(config.Beside(paper=paper, variant=variant))
         assert heading
         assert description
+        variant = reference._variant(config.Beside(paper=paper, variant=variant))
+        assert variant["archive"] in ARCHIVES
+        assert variant["tested_on"] in reference.TEST_PARTS or variant["no_difference"]
+
+
+def test_what_a_split_tests_on():
+    def split(**parts: str) -> pd.DataFrame:
+        rows = [(name, part) for part, names in parts.items() for name in names.split()]
+        return pd.DataFrame(rows, columns=["image_id", "split"])
+
+    assert reference.tested_on("chexpert", False, split(train="train/a", test="valid/b valid/c")) == "radiologists"
+    assert reference.tested_on("chexpert", False, split(train="train/a", test="train/b", left_out="valid/c")) == "shares"
+    assert reference.tested_on("nih", True, split(train="a", test="b")) == "official"
+    assert reference.tested_on("nih", True, split(train="a", test="b", left_out="c")) == "drawn"
+    assert reference.tested_on("padchest", False, split(train="a", test="b")) == "shares"
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,62 @@ def test_official_lists_must_be_there_and_whole():
         split_label_sets(settings_, {"x": frame}, official(frame, test=["p0-0"]).drop("p2-0"))
 
 
+def chexpert_like() -> tuple[pd.DataFrame, set[str]]:
+    """Patients of whom the last five were read by radiologists, one of them with an image that was not."""
+    frame = two_label_sets()["whole"]
+    last = sorted(frame["patient_id"].unique())[-5:]
+    checked = frame.loc[frame["patient_id"].isin(last), "image_id"].tolist()
+    return frame, set(checked[1:])
+
+
+def test_what_radiologists_labelled_is_never_dealt_into_train_or_val():
+    frame, checked = chexpert_like()
+    images, quality = split_label_sets(config.Split(label_sets=["whole"]), {"whole": frame}, None, checked)
+    parts = images.set_index("image_id")["split"]
+    of_theirs = frame["image_id"][frame["patient_id"].isin(frame.loc[frame["image_id"].isin(checked), "patient_id"])]
+    assert set(parts.index[parts == "left_out"]) == set(of_theirs) > checked
+    assert images.groupby("patient_id")["split"].nunique().max() == 1
+    rows = quality.set_index(["class", "split"])
+    assert rows.loc[(ALL_IMAGES, "test"), "quota"] == pytest.approx(0.2 * (len(frame) - len(of_theirs)))
+    assert quality["deviation"].abs().max() <= 1 + 1e-9
+    without, _ = split_label_sets(config.Split(label_sets=["whole"]), {"whole": frame[~frame["image_id"].isin(of_theirs)]})
+    pd.testing.assert_series_equal(parts[parts != "left_out"], without.set_index("image_id")["split"])  # dealt as without them
+
+
+def test_radiologists_are_the_test_part_where_the_split_says_so():
+    frame, checked = chexpert_like()
+    settings_ = config.Split(label_sets=["whole"], test_on="radiologists")
+    images, quality = split_label_sets(settings_, {"whole": frame}, None, checked)
+    parts = images.set_index("image_id")["split"]
+    assert set(parts.index[parts == "test"]) == checked
+    assert (parts == "left_out").sum() == 1  # another image of a patient of theirs
+    rows = quality.set_index(["class", "split"])
+    assert rows.loc[(ALL_IMAGES, "val"), "quota"] == pytest.approx((len(frame) - len(checked) - 1) / 8)
+    assert rows.loc[(ALL_IMAGES, "test"), "quota"] == len(checked)
+    assert quality["deviation"].abs().max() <= 1 + 1e-9
+
+
+def test_without_radiologists_the_shares_count_and_it_is_said(tmp_path, capsys):
+    frame = two_label_sets()["whole"]
+    store.write_table(frame, tmp_path / "whole.parquet", catalog.labels_schema(catalog.class_columns(frame)))
+    known = frame[["image_id", "patient_id"]].reindex(columns=catalog.CATALOG.names).astype(object)
+    written = {}
+    for who, settings_ in (("reports", {"test_on": "radiologists"}), ("reports", {}), ("radiologists", {})):
+        known = known.assign(
+            label_source=["radiologists" if who == "radiologists" and i < 9 else "CheXpert labeler" for i in range(len(known))]
+        )
+        store.write_table(known, tmp_path / "catalog.parquet", catalog.CATALOG)
+        block = config.Split(label_sets=["whole"], **settings_)
+        make_split(
+            block, [tmp_path / "whole.parquet"], tmp_path / "catalog.parquet", tmp_path / "s.parquet", tmp_path / "s.csv"
+        )
+        written[who, *settings_] = store.read_table(tmp_path / "s.parquet")
+        assert ("valid.csv is not beside train.csv" in capsys.readouterr().out) == bool(settings_)
+    pd.testing.assert_frame_equal(written["reports", "test_on"], written[("reports",)])
+    left_out = written[("radiologists",)].query("split == 'left_out'")
+    assert set(known["image_id"][:9]) <= set(left_out["image_id"])
+
+
 def test_quality_by_hand():
     # Ten patients with one image each, but p0 has three; a is p0's three images and p9's one.
     frame = label_set(["p0"] * 3 + [f"p{number}" for number in range(1, 10)], a=[1, 1, 1] + [0] * 8 + [1])
@@ -414,6 +470,59 @@ def test_another_seed_leaves_out_other_images_and_the_official_test_list_stays()
         assert rows["images"] == rows["quota"] == (of_test["split"] == "test").sum()
     assert chosen[0] != chosen[1]
     assert len(chosen[0] & set(of_test["image_id"])) == len(chosen[1] & set(of_test["image_id"]))
+
+
+def copies(*named: tuple[str, str, bool]) -> pd.DataFrame:
+    return pd.DataFrame(named, columns=["image_id", "other_id", "identical"])
+
+
+def test_patients_who_share_an_image_go_to_one_part(capsys):
+    frames = {"x": label_set([f"p{n:02}" for n in range(40)], a=[0, 1] * 20)}
+    ids = frames["x"]["image_id"].tolist()
+    block = {"label_sets": ["x"], "train": 0.5, "val": 0.25, "test": 0.25}
+    same = copies(*((ids[2 * n], ids[2 * n + 1], n < 5) for n in range(10)))
+
+    def straddling(images: pd.DataFrame) -> int:
+        part = images.set_index("image_id")["split"]
+        return sum(part[one] != part[other] for one, other, _ in same.itertuples(index=False))
+
+    plain, quality = split_label_sets(config.Split(**block), frames)
+    assert straddling(plain) > 2
+    for rule, expected in (("identical", 5), ("similar", 10)):
+        capsys.readouterr()
+        images, report = split_label_sets(config.Split(**block, same_image=rule), frames, None, same)
+        part = images.set_index("image_id")["split"]
+        assert all(part[one] == part[other] for one, other, _ in same[:expected].itertuples(index=False))
+        assert report["deviation"].abs().max() <= 1
+        assert (
+            f"{2 * expected} patients share images with others and stay together, in {expected} groups"
+            in capsys.readouterr().out
+        )
+    for chosen, pairs in (("ignore", same), ("identical", same[:0]), ("identical", same[5:]), ("similar", None)):
+        images, report = split_label_sets(config.Split(**block, same_image=chosen), frames, None, pairs)
+        pd.testing.assert_frame_equal(images, plain)
+        pd.testing.assert_frame_equal(report, quality)
+
+
+def test_an_official_list_comes_before_a_shared_image():
+    frame = label_set([f"p{n:02}" for n in range(40)], a=[0, 1] * 20)
+    ids = frame["image_id"].tolist()
+    listed = official(frame, test=ids[:10])
+    same = copies((ids[0], ids[20], True), (ids[30], ids[31], True))
+    images, _ = split_label_sets(config.Split(label_sets=["x"], official=True), {"x": frame}, listed, same)
+    part = images.set_index("image_id")["split"]
+    assert part[ids[0]] == "test"
+    assert part[ids[20]] in ("train", "val")
+    assert part[ids[30]] == part[ids[31]]
+
+
+def test_one_picture_of_everybody_is_refused():
+    frame = label_set([f"p{n}" for n in range(9)], a=[0, 1, 0] * 3)
+    ids = frame["image_id"].tolist()
+    with pytest.raises(ThoraxError, match=r"'x' share images, so that only 1 groups of them are left.*same_image: ignore"):
+        split_label_sets(
+            config.Split(label_sets=["x"]), {"x": frame}, None, copies(*((ids[0], name, True) for name in ids[1:]))
+        )
 
 
 def test_more_images_than_there_are_cannot_stay(capsys):

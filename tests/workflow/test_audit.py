@@ -75,7 +75,7 @@ def test_all_archives_at_full_size(tmp_path):
     overview = pd.read_csv(results / "label_sets.csv").set_index(["label set", "split"])
     assert set(overview.index.get_level_values("split")) == {
         "padchest-pa", "padchest-studies", "padchest-shared", "nih", "nih-official", "nih-official-grey", "nih-official-balanced",
-        "chexpert", "chexpert-frontal",
+        "chexpert", "chexpert-frontal", "chexpert-radiologists",
     }  # fmt: skip
     assert (overview["beyond one image"] == 0).all()
     assert overview.loc[("padchest-specific", "padchest-pa"), ["classes", "images"]].tolist() == [35, 85_455]

@@ -74,6 +74,15 @@ def test_an_experiment_s_tables_say_that_they_are_of_phantoms(papers_run, study,
         assert "Phantom radiographs: these numbers show that the pipeline works" in words, table
 
 
+def test_what_radiologists_labelled_is_tested_on_or_left_out(papers_run):
+    catalog = store.read_table(papers_run / "results/catalog/chexpert.parquet", ["image_id", "view", "label_source"])
+    checked = catalog[(catalog["label_source"] == "radiologists") & (catalog["view"] != "Lateral")]["image_id"]
+    parts = store.read_table(papers_run / "results/splits/chexpert-radiologists.parquet").set_index("image_id")["split"]
+    assert set(parts.index[parts == "test"]) == set(checked) != set()
+    parts = store.read_table(papers_run / "results/splits/chexpert-frontal.parquet").set_index("image_id")["split"]
+    assert set(parts.index[parts == "left_out"]) == set(checked)
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_s_figures_are_pictures(papers_run, name):
     for figure in ("training", "heatmaps"):

@@ -108,6 +108,13 @@ def ablation_columns(ablation):
     )
 
 
+def tested_options(experiment):
+    """Whose radiographs an experiment is tested on, and whether by the archive's own lists."""
+    block = study.experiments[experiment]
+    archive = study.datasets[study.label_sets[block.label_set].dataset].archive
+    return f"--archive {archive}" + (" --official-lists" if study.splits[block.split].official else "")
+
+
 def first_of(ablation):
     """The experiment whose members and ensembles an ablation has."""
     return study.experiments[study.ablations[ablation].experiments[0]]
@@ -212,6 +219,10 @@ def lungs_inputs(wildcards):
 
 def run_datasets():
     return sorted({dataset for name in study.run for dataset in datasets_of(name)})
+
+
+def run_splits():
+    return sorted({study.experiments[name].split for name in study.run})
 
 
 def screened_lungs():

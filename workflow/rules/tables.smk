@@ -102,6 +102,7 @@ rule threshold_tables:
 rule beside:
     input:
         metrics=rules.metrics.output.metrics,
+        split=lambda wildcards: f"results/splits/{study.experiments[wildcards.experiment].split}.parquet",
     output:
         per_class=report(
             "results/tables/{experiment}/beside_per_class.html",
@@ -135,12 +136,14 @@ rule beside:
         data=lambda wildcards: study.experiments[wildcards.experiment].data,
         members=lambda wildcards: list(study.experiments[wildcards.experiment].members),
         ensembles=lambda wildcards: list(study.experiments[wildcards.experiment].ensembles),
+        tested=lambda wildcards: tested_options(wildcards.experiment),
         folder=lambda wildcards, output: Path(output.overall).parent,
     message:
         "Writing the paper's numbers beside those of {wildcards.experiment}"
     shell:
         "thorax beside --settings {params.settings:q} --title {params.title:q} --data {params.data} --metrics {input.metrics}"
-        " --members {params.members} --ensembles {params.ensembles} --out {params.folder} > {log} 2>&1"
+        " --members {params.members} --ensembles {params.ensembles} --split {input.split} {params.tested}"
+        " --out {params.folder} > {log} 2>&1"
 
 
 rule statements:
@@ -205,6 +208,7 @@ rule systems:
 
 rule ablation:
     input:
+        split=lambda wildcards: f"results/splits/{first_of(wildcards.ablation).split}.parquet",
         metrics=lambda wildcards: expand(
             "results/metrics/{experiment}.parquet", experiment=study.ablations[wildcards.ablation].experiments
         ),
@@ -232,12 +236,14 @@ rule ablation:
         ],
         members=lambda wildcards: list(first_of(wildcards.ablation).members),
         ensembles=lambda wildcards: list(first_of(wildcards.ablation).ensembles),
+        tested=lambda wildcards: tested_options(study.ablations[wildcards.ablation].experiments[0]),
         folder=lambda wildcards, output: Path(output.html).parent,
     message:
         "Writing the variants of {wildcards.ablation} side by side"
     shell:
         "thorax ablation --settings {params.settings:q} --title {params.title:q} --data {params.data} --metrics {params.metrics}"
-        " --members {params.members} --ensembles {params.ensembles} --out {params.folder} > {log} 2>&1"
+        " --members {params.members} --ensembles {params.ensembles} --split {input.split} {params.tested}"
+        " --out {params.folder} > {log} 2>&1"
 
 
 rule summary:
@@ -273,6 +279,9 @@ rule summary:
 rule screening:
     input:
         ingested=expand("results/ingested/{dataset}.parquet", dataset=run_datasets()),
+        duplicates=expand("results/ingested/{dataset}.duplicates.parquet", dataset=run_datasets()),
+        catalogs=expand("results/catalog/{dataset}.parquet", dataset=run_datasets()),
+        splits=expand("results/splits/{split}.parquet", split=run_splits()),
         lungs=[path for paths in screened_lungs().values() for path in paths],
     output:
         html=report(
@@ -291,13 +300,17 @@ rule screening:
     params:
         code=code("screening"),
         ingested=[f"{name}=results/ingested/{name}.parquet" for name in run_datasets()],
+        duplicates=[f"{name}=results/ingested/{name}.duplicates.parquet" for name in run_datasets()],
+        catalogs=[f"{name}=results/catalog/{name}.parquet" for name in run_datasets()],
+        splits=[f"{split_dataset(split)}/{split}=results/splits/{split}.parquet" for split in run_splits()],
         lungs=[f"{name}={path}" for name, paths in screened_lungs().items() for path in paths],
         data=measured_on(),
         folder=lambda wildcards, output: Path(output.html).parent,
     message:
-        "Counting what was left out and why"
+        "Counting what was left out and why, and which images show the same"
     shell:
-        "thorax screening --data {params.data} --ingested {params.ingested} --lungs {params.lungs} --out {params.folder} > {log} 2>&1"
+        "thorax screening --data {params.data} --ingested {params.ingested} --duplicates {params.duplicates}"
+        " --catalogs {params.catalogs} --splits {params.splits} --lungs {params.lungs} --out {params.folder} > {log} 2>&1"
 
 
 rule classes_page:

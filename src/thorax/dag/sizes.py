@@ -15,10 +15,13 @@ from typing import Any
 import pandas as pd
 
 from thorax import audit, config, datasets, labels, pairs, phantom, store
-from thorax.catalog import SPLIT_NAMES
+from thorax.catalog import RADIOLOGISTS, SPLIT_NAMES
 from thorax.dag.jobs import Job
+from thorax.datasets import metadata
+from thorax.datasets.chexpert import VALIDATION_IMAGES
 from thorax.errors import ThoraxError
 from thorax.phantom.archive import MASKED_PATIENTS
+from thorax.phantom.chexpert import VALIDATION_SHARE
 
 ARCHIVES = Path(datasets.__file__).parents[1] / "data" / "archives.csv"
 PAIRS = {"montgomery": 138, "shenzhen": 566}  # radiographs with lung masks (Candemir and Jaeger, 2014)
@@ -114,9 +117,13 @@ class Sizes:
             return {part: float(counts[part]) for part in SPLIT_NAMES if part in counts}
         images, settings = self.label_set(experiment.label_set).images, self.splits[experiment.split]
         shares = {"train": settings.train, "val": settings.val, "test": settings.test}
-        if settings.official and self.datasets[experiment.dataset].archive == "nih":
+        dataset, test = self.datasets[experiment.dataset], None
+        if settings.official and dataset.archive == "nih":
             lists = _published("datasets", "nih").set_index("counts")["published"]
             test = lists["test list"] / lists["images"]
+        elif settings.test_on == RADIOLOGISTS and (dataset.phantom or len(datasets.metadata_files(dataset)) > 1):
+            test = VALIDATION_SHARE if dataset.phantom else VALIDATION_IMAGES / images
+        if test is not None:
             scale = (1 - test) / (settings.train + settings.val)
             shares = {"train": settings.train * scale, "val": settings.val * scale, "test": test}
         return {part: share * images for part, share in shares.items()}
@@ -179,7 +186,7 @@ class Sizes:
         settings = _parsed(job, config.Segmenter)
         listed = Path(settings.pairs, "pairs.csv")
         if listed.is_file():
-            return float(len(pd.read_csv(listed, usecols=["image"], dtype=str)))
+            return float(len(metadata.read_columns(listed, ["image"])))
         if settings.download:
             return float(sum(PAIRS[name] for name in settings.download))
         for root, block in self.phantoms.items():

@@ -1,6 +1,7 @@
 """CheXpert: 223,414 radiographs of 64,540 patients from Stanford Hospital, 14 labels mined from reports, with uncertainty.
 
-Another 234 images of 200 patients, labelled by three radiologists, come along as the archive's own validation part.
+Another 234 images of 200 studies and patients, labelled by three radiologists, are in valid.csv. No split puts them into train or
+val; they are what Irvin et al. tested on.
 
 Citation: Irvin J, Rajpurkar P, Ko M, et al. CheXpert: a large chest radiograph dataset with uncertainty labels and expert
 comparison. Proceedings of the AAAI Conference on Artificial Intelligence 33(01), 590-597 (2019).
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from thorax.catalog import RADIOLOGISTS
 from thorax.datasets import metadata
 from thorax.datasets.metadata import cell_error
 from thorax.errors import ThoraxError
@@ -36,6 +38,7 @@ METADATA = (
     f"{BATCHES[0]}/train.csv",
 )
 VALIDATION = ("valid.csv", "valid.csv.gz")  # beside the table of the training images
+VALIDATION_IMAGES = 234  # that it lists, of all views
 BESIDE = VALIDATION
 LABELS = (
     "No Finding",
@@ -62,7 +65,7 @@ HOW_TO_GET = (
 _COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS)
 _FORM = r"[^/]+/({part}/(patient\d{{5}})/(study\d+)/view\d+_(frontal|lateral)\.jpg)"
 _PROJECTIONS = ("AP", "PA", "LL", "RL")  # LL and RL: 17 images that are called frontal all the same
-_SEXES = {"Male": "M", "Female": "F", "Unknown": None, "": None}
+_SEXES = {"Male": "M", "Female": "F", "": None}
 _STATES = {"1.0": "positive", "0.0": "negative", "-1.0": "uncertain", "": None}  # a blank: not mentioned
 
 
@@ -81,10 +84,15 @@ def read_catalog(root: Path) -> pd.DataFrame:
     valid = metadata.first_existing(train.parent, VALIDATION)
     parts = [_read_part(train, "train").assign(label_source="CheXpert labeler", official_split="train")]
     if valid.is_file():
-        parts.append(_read_part(valid, "valid").assign(label_source="radiologists", official_split="val"))
+        parts.append(_read_part(valid, "valid").assign(label_source=RADIOLOGISTS, official_split="val"))
     catalog = pd.concat(parts, ignore_index=True)
     catalog["path"] = _paths(root, train.parent, catalog)
     return catalog
+
+
+def by_radiologists(image_id: str) -> bool:
+    """Whether an image is one of valid.csv, by its name in the catalog."""
+    return image_id.startswith("valid/")
 
 
 def read_boxes(root: Path) -> None:
@@ -99,7 +107,9 @@ def has_images(root: Path) -> bool:
 
 def _read_part(path: Path, part: str) -> pd.DataFrame:
     """One of the two tables: the columns of the catalog, without the path and what differs between the tables."""
-    table = metadata.read_columns(path, _COLUMNS)
+    table = metadata.read_table(path, _COLUMNS, verbatim=LABELS)
+    for label in LABELS:  # not "?" and "unknown": a person who writes these may mean an uncertain label
+        table[label] = table[label].where(~table[label].str.casefold().isin(metadata.NO_VALUE), "")
     metadata.require(table, path, ["Path"])
     image, patient, study, side = _split_paths(table, path, part)
     metadata.require_unique(pd.DataFrame({"Path": image}), path, "Path")

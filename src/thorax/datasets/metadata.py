@@ -3,8 +3,9 @@
 import csv
 import gzip
 import math
+import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from operator import itemgetter
@@ -16,7 +17,65 @@ import pandas as pd
 from thorax.errors import ThoraxError
 
 FIRST_ROW = 2  # of the data, as a person counts: the header is row 1
-UNKNOWN = ("", "nan", "None")  # how archives write a value that is not known
+# How programs write a cell without a value, and how people write that a value is not known; lower case
+NO_VALUE = frozenset(
+    (
+        "",
+        "nan",
+        "-nan",
+        "na",
+        "n/a",
+        "n.a.",
+        "#n/a",
+        "#n/a n/a",
+        "#na",
+        "<na>",
+        "nat",
+        "null",
+        "(null)",
+        "<null>",
+        r"\n",
+        "none",
+    )
+)
+UNKNOWN = NO_VALUE | {
+    "-",
+    "--",
+    "---",
+    "–",
+    "—",
+    ".",
+    "?",
+    "??",
+    "???",
+    "unk",
+    "unknown",
+    "not known",
+    "not available",
+    "missing",
+}
+
+_SIGNATURES = {  # first bytes of files that are not CSV, and what to do
+    b"PK\x03\x04": "an Excel workbook, not a CSV file: save it as 'CSV UTF-8 (Comma delimited)'",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook, not a CSV file: save it as 'CSV UTF-8 (Comma delimited)'",
+    b"\x1f\x8b": "a gzip-compressed file: let its name end in .gz, or unpack it",
+    b"\xff\xfe\x00\x00": "UTF-32 text: save it as UTF-8, in Excel as 'CSV UTF-8 (Comma delimited)'",
+    b"\xff\xfe": "UTF-16 text: save it as UTF-8, in Excel as 'CSV UTF-8 (Comma delimited)'",
+    b"\xfe\xff": "UTF-16 text: save it as UTF-8, in Excel as 'CSV UTF-8 (Comma delimited)'",
+}
+_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_SAVE_WITH_COMMAS = "save it with commas, in Excel as 'CSV UTF-8 (Comma delimited)'"
+_HIDDEN = {
+    "\n": "a line break",
+    "\r": "a line break",
+    "\t": "a tab",
+    "\ufffd": "a letter that another program could not read (U+FFFD)",
+}
+_FORMULA_ERROR = re.compile(r"#(REF!|VALUE!|NAME\?|NUM!|DIV/0!|NULL!|SPILL!|CALC!|#+)")
+_JOINERS = "\u200c\u200d"  # not seen themselves, but part of words in several scripts
+_ROUNDED = re.compile(r"[+-]?\d+([.,]\d+[Ee][+-]?|[Ee]\+)\d+")  # 5e3 is not: it can be an identifier of hexadecimal digits
+_WHOLE = re.compile(r"(\d+)(?:\.0*)?")
+_DIGITS = 15  # that spreadsheet programs keep of a number
 
 
 def first_existing(root: Path, names: Sequence[str]) -> Path:
@@ -45,7 +104,8 @@ def read_columns(path: Path, columns: Sequence[str], fewest_fields: int | None =
         fewest_fields: rows may be as short as this; by default every row has as many fields as the header.
 
     Raises:
-        ThoraxError: the file is missing, not UTF-8, damaged or cut, lacks a column, or a row has too few or too many fields.
+        ThoraxError: the file is missing, not a UTF-8 CSV file with commas, damaged or cut, lacks a column, or a row has too few or
+            too many fields.
     """
     with _open(path) as file:
         try:
@@ -56,15 +116,46 @@ def read_columns(path: Path, columns: Sequence[str], fewest_fields: int | None =
     return pd.DataFrame({name: list(map(str.strip, cells)) for name, cells in zip(columns, series, strict=True)}, dtype=object)
 
 
-def read_header(path: Path) -> list[str]:
-    """The names in the first row of a CSV file (plain or .gz), stripped. Errors as in `read_columns`."""
+def read_table(
+    path: Path, columns: Sequence[str], verbatim: Collection[str] = (), fewest_fields: int | None = None
+) -> pd.DataFrame:
+    """Read columns as `read_columns` does, with every spelling of an unknown value (`UNKNOWN`) as a blank.
+
+    Args:
+        path: the file.
+        columns: the names wanted.
+        verbatim: columns whose cells stay as they are: the caller decides what is unknown there, and which characters may be.
+        fewest_fields: as in `read_columns`.
+
+    Raises:
+        ThoraxError: as in `read_columns`, or a cell is damaged (`damage`).
+    """
+    frame = read_columns(path, columns, fewest_fields)
+    for column in columns:
+        if column not in verbatim:
+            _refuse_damage(frame, path, column)
+            frame[column] = frame[column].where(~_unknown(frame[column]), "")
+    return frame
+
+
+def read_header(path: Path, columns: Sequence[str] = ()) -> list[str]:
+    """The names in the first row of a CSV file (plain or .gz), stripped. Errors as in `read_columns`.
+
+    Args:
+        path: the file.
+        columns: names that it should have: where it has them only with another delimiter, that is the error.
+    """
     with _open(path) as file:
         try:
-            return [name.strip() for name in next(csv.reader(file, strict=True), [])]
+            header = [name.strip() for name in next(csv.reader(file, strict=True), [])]
         except UnicodeDecodeError:
             raise _encoding_error(path) from None
         except csv.Error as error:
+            _refuse_other_delimiter(path, columns)
             raise ThoraxError(f"{path}, row 1: the row is cut or its quotes do not match; correct it.") from error
+    if not set(columns) <= set(header):
+        _refuse_other_delimiter(path, columns)
+    return header
 
 
 def read_lines(path: Path) -> list[str]:
@@ -76,16 +167,33 @@ def read_lines(path: Path) -> list[str]:
             raise ThoraxError(f"{path} is not UTF-8 text: download it again.") from error
 
 
+def is_unknown(text: str) -> bool:
+    """Whether a cell says in some spelling that its value is not known."""
+    return text.strip().casefold() in UNKNOWN
+
+
+def damage(text: str) -> str | None:
+    """What to call the first thing in a cell that no name or number has, such as a line break; None where there is nothing."""
+    if _FORMULA_ERROR.fullmatch(text):
+        return "the error value of a formula"
+    if text.isprintable() and "\ufffd" not in text:
+        return None
+    hidden = (character for character in text if not character.isprintable() or character in _HIDDEN)
+    found = next((character for character in hidden if character not in _JOINERS), None)
+    return None if found is None else _HIDDEN.get(found, f"a character that cannot be seen (U+{ord(found):04X})")
+
+
 def require(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> None:
-    """Check that no cell of these columns is blank.
+    """Check that no cell of these columns is blank or says that its value is not known.
 
     Raises:
-        ThoraxError: the first blank cell.
+        ThoraxError: the first such cell.
     """
     for column in columns:
-        blank = frame[column].isin(UNKNOWN).to_numpy()
+        blank = _unknown(frame[column]).to_numpy(bool)
         if blank.any():
-            raise cell_error(path, int(blank.argmax()), column, "it is blank; fill it in or remove the row")
+            problem = "it is blank, or says that the value is not known; fill it in or remove the row"
+            raise cell_error(path, int(blank.argmax()), column, problem)
 
 
 def require_unique(frame: pd.DataFrame, path: Path, column: str) -> None:
@@ -100,6 +208,47 @@ def require_unique(frame: pd.DataFrame, path: Path, column: str) -> None:
         value = frame[column].iloc[index]
         first = int((frame[column] == value).to_numpy().argmax()) + FIRST_ROW
         raise cell_error(path, index, column, f"{value!r} stands in row {first} already; remove one of the two rows")
+
+
+def refuse_rounded(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> None:
+    """Check that no identifier was rounded by a spreadsheet or statistics program, which would merge patients or studies.
+
+    Such programs write a long number as 1.23457E+14, or with zeros after its first fifteen digits. Zeros can be chance, so they
+    are refused only where every long number of the column has them, and chance would give them to less than one column in 1,000.
+
+    Raises:
+        ThoraxError: the first rounded identifier.
+    """
+    for column in columns:
+        rounded = frame[column].str.fullmatch(_ROUNDED).to_numpy(bool)
+        if not rounded.any():
+            matches = {text: _WHOLE.fullmatch(text) for text in frame[column].unique()}
+            beyond = {text: match[1][_DIGITS:] for text, match in matches.items() if match and len(match[1]) > _DIGITS}
+            if sum(map(len, beyond.values())) >= 3 and not any(digits.strip("0") for digits in beyond.values()):
+                rounded = frame[column].isin(list(beyond)).to_numpy(bool)
+        if rounded.any():
+            index = int(rounded.argmax())
+            problem = (
+                f"{frame[column].iloc[index]!r} was rounded by a spreadsheet program; use the original file, or format this column as "
+                "text before you enter or import the identifiers"
+            )
+            raise cell_error(path, index, column, problem)
+
+
+def refuse_two_spellings(frame: pd.DataFrame, path: Path, column: str) -> None:
+    """Check that no number is written in two ways, such as 7, 007 and 7.0: one patient would count as several.
+
+    Raises:
+        ThoraxError: the first identifier that equals an earlier one as a number.
+    """
+    first: dict[int, str] = {}
+    for text in frame[column].unique():
+        match = _WHOLE.fullmatch(text)
+        other = first.setdefault(int(match[1]), text) if match else text
+        if other != text:
+            index, row = (int((frame[column] == value).to_numpy(bool).argmax()) for value in (text, other))
+            problem = f"{text!r} and {other!r} in row {row + FIRST_ROW} are the same number; write it in one way only"
+            raise cell_error(path, index, column, problem)
 
 
 def numbers(frame: pd.DataFrame, path: Path, column: str) -> pd.Series:
@@ -138,8 +287,9 @@ def read_fraction_boxes(path: Path) -> pd.DataFrame | None:
     """
     if not path.is_file():
         return None
-    table = read_columns(path, ("image_id", "label", "x", "y", "width", "height"))
+    table = read_table(path, ("image_id", "label", "x", "y", "width", "height"))
     require(table, path, list(table.columns))
+    refuse_rounded(table, path, ["image_id"])
     for column in ("x", "y", "width", "height"):
         values = numbers(table, path, column)
         outside = ~values.between(0, 1).to_numpy()
@@ -156,8 +306,19 @@ def each_unique(values: pd.Series, convert: Callable[[str], object]) -> list:
     return values.map({value: convert(value) for value in values.unique()}).tolist()
 
 
+def _unknown(column: pd.Series) -> pd.Series:
+    return column.str.casefold().isin(UNKNOWN)
+
+
+def _refuse_damage(frame: pd.DataFrame, path: Path, column: str) -> None:
+    damaged = {text: found for text in frame[column].unique() if (found := damage(text)) is not None}
+    for index, text in enumerate(frame[column] if damaged else ()):
+        if text in damaged:
+            raise cell_error(path, index, column, f"{text[:80]!r} has {damaged[text]}; type the cell again without it")
+
+
 def _number(text: str) -> float | None:
-    if text in UNKNOWN:
+    if is_unknown(text):
         return math.nan
     try:
         value = float(text)
@@ -170,6 +331,8 @@ def _number(text: str) -> float | None:
 def _open(path: Path, errors: str = "strict") -> Iterator[TextIO]:
     opened = gzip.open if path.suffix == ".gz" else open
     try:
+        with opened(path, "rb") as raw:
+            _refuse_other_kind(path, raw.read(1024))
         with opened(path, "rt", encoding="utf-8-sig", errors=errors, newline="") as file:
             yield file
     except FileNotFoundError as error:
@@ -179,12 +342,44 @@ def _open(path: Path, errors: str = "strict") -> Iterator[TextIO]:
         raise ThoraxError(f"{path} cannot be read ({reason}): make it readable or download it again.") from error
 
 
+def _refuse_other_kind(path: Path, start: bytes) -> None:
+    """Refuse what is not text in an encoding of single bytes, by the first bytes of the (unpacked) file."""
+    for signature, problem in _SIGNATURES.items():
+        if start.startswith(signature):
+            raise ThoraxError(f"{path} is {problem}.")
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        raise ThoraxError(
+            f"{path} is a web page, not a CSV file: download the file again, logged in if its site asks for that."
+        )
+    if b"\0" in start:
+        found = "UTF-16 text" if start.count(b"\0") > len(start) // 3 else "not a text file"
+        raise ThoraxError(f"{path} is {found}: save it as UTF-8, in Excel as 'CSV UTF-8 (Comma delimited)'.")
+
+
+def _refuse_other_delimiter(path: Path, columns: Sequence[str]) -> None:
+    """Refuse a table whose columns are separated by something else than commas; called when the header is not as expected."""
+    with _open(path, errors="replace") as file:
+        line = file.readline().strip()
+    if re.fullmatch(r"\"?sep=.?\"?[,;]*", line, re.IGNORECASE):
+        raise ThoraxError(f"{path}, row 1: {line!r} is a line for Excel only; delete this line, and {_SAVE_WITH_COMMAS}.")
+    wanted = set(columns)
+
+    def names(delimiter: str) -> set[str]:
+        return {name.strip().strip('"').strip() for name in line.split(delimiter)}
+
+    for delimiter, word in _DELIMITERS.items():
+        if len(names(delimiter) & wanted) > len(names(",") & wanted) or (delimiter in line and "," not in line):
+            raise ThoraxError(f"{path}, row 1: the columns are separated by {word}; {_SAVE_WITH_COMMAS}.")
+
+
 def _rows(file: TextIO, path: Path, columns: Sequence[str], fewest_fields: int | None) -> list[tuple[str, ...]]:
     reader = csv.reader(file, strict=True)
     rows: list[tuple[str, ...]] = []
     blank_lines = 0  # allowed at the end only: in between they would shift the row numbers
     try:
         header = [name.strip() for name in next(reader, [])]
+        if not set(columns) <= set(header):
+            _refuse_other_delimiter(path, columns)
         pick = itemgetter(*_positions(header, path, columns))
         fewest = len(header) if fewest_fields is None else fewest_fields
         for fields in reader:
@@ -203,6 +398,8 @@ def _rows(file: TextIO, path: Path, columns: Sequence[str], fewest_fields: int |
                 )
             rows.append(pick(fields) if len(columns) > 1 else (pick(fields),))
     except csv.Error as error:
+        if not rows:
+            _refuse_other_delimiter(path, columns)
         raise ThoraxError(
             f"{path}, row {len(rows) + FIRST_ROW}: the row is cut or its quotes do not match; download the file again."
         ) from error
@@ -225,9 +422,18 @@ def _encoding_error(path: Path) -> ThoraxError:
         header = next(reader, [])
         for index, fields in enumerate(chain([header], reader)):
             for position, cell in enumerate(fields):
-                if any("\udc80" <= character <= "\udcff" for character in cell):
+                wrong = [character for character in cell if "\udc80" <= character <= "\udcff"]
+                if wrong:
                     column = header[position] if index and position < len(header) else str(position + 1)
-                    return cell_error(
-                        path, index - 1, column, "it is not UTF-8 text; save the file as UTF-8 or download it again"
-                    )
+                    return cell_error(path, index - 1, column, _what_encoding(cell, wrong))
     return ThoraxError(f"{path} is not UTF-8 text: save it as UTF-8 or download it again.")
+
+
+def _what_encoding(cell: str, wrong: Sequence[str]) -> str:
+    """What a cell with undecodable bytes (lone surrogates) says in the encoding that spreadsheet programs use."""
+    found = "Windows-1252" if any(character <= "\udc9f" for character in wrong) else "Latin-1 (or Windows-1252)"
+    try:
+        text = cell.encode("utf-8", "surrogateescape").decode("cp1252").strip()
+    except UnicodeDecodeError:
+        return "it is not UTF-8 text; save the file as UTF-8 or download it again"
+    return f"it is not UTF-8 but probably {found}, where it reads {text[:80]!r}; save the file as UTF-8, in Excel as 'CSV UTF-8 (Comma delimited)'"

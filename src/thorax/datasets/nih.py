@@ -74,6 +74,8 @@ def read_catalog(root: Path) -> pd.DataFrame:
     table["Patient Age"] = each_unique(table["Patient Age"], _years)
     metadata.require(table, path, ["Image Index", "Patient ID", "Follow-up #"])
     metadata.require_unique(table, path, "Image Index")
+    metadata.refuse_rounded(table, path, ["Patient ID", "Follow-up #"])
+    metadata.refuse_two_spellings(table, path, "Patient ID")
     return pd.DataFrame(
         {
             "image_id": table["Image Index"],
@@ -102,7 +104,7 @@ def read_boxes(root: Path) -> pd.DataFrame | None:
     path = metadata.first_existing(root, BOXES)
     if not path.is_file():
         return None
-    table = metadata.read_columns(path, _BOX_COLUMNS, fewest_fields=len(_BOX_COLUMNS))
+    table = metadata.read_table(path, _BOX_COLUMNS, fewest_fields=len(_BOX_COLUMNS))
     metadata.require(table, path, _BOX_COLUMNS)
     left, top, width, height = (metadata.numbers(table, path, column) / _BOX_PIXELS for column in _BOX_COLUMNS[2:])
     for column, values in zip(_BOX_COLUMNS[2:], (left, top, width, height), strict=True):
@@ -144,7 +146,7 @@ def absent_images(root: Path) -> int | None:
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Columns of the metadata file. The older release ends its header, and not always its rows, with a comma."""
     header = metadata.read_header(path)
-    return metadata.read_columns(path, columns, fewest_fields=len(header) - (header[-1:] == [""]))
+    return metadata.read_table(path, columns, fewest_fields=len(header) - (header[-1:] == [""]))
 
 
 def _folders(root: Path) -> list[str]:
@@ -180,13 +182,14 @@ def _labels(table: pd.DataFrame, path: Path) -> list[list[str]]:
     for index, parsed in enumerate(labels):
         if not all(parsed):
             shown = table["Finding Labels"].iloc[index]
-            problem = f"{shown!r} is no list of findings; write them like Effusion|Mass, or No Finding"
+            problem = f"{shown!r} is not a list of findings; write them like Effusion|Mass, or No Finding"
             raise cell_error(path, index, "Finding Labels", problem)
     return [list(parsed) for parsed in labels]  # a list of its own for each row
 
 
 def _parse_labels(text: str) -> list[str]:
-    return list(dict.fromkeys(label.strip() for label in text.split("|")))
+    labels = (label.strip() for label in text.split("|"))
+    return list(dict.fromkeys("" if metadata.is_unknown(label) else label for label in labels))
 
 
 def _official_split(root: Path, names: pd.Series) -> pd.Series:

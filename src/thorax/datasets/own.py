@@ -3,6 +3,7 @@
 Citation and licence are those of your data.
 """
 
+import re
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -11,7 +12,7 @@ import pandas as pd
 
 from thorax import catalog as catalogs
 from thorax.datasets import metadata
-from thorax.datasets.metadata import cell_error, each_unique
+from thorax.datasets.metadata import FIRST_ROW, cell_error, damage, each_unique, is_unknown
 from thorax.errors import ThoraxError
 
 METADATA = ("images.csv", "images.csv.gz")
@@ -25,28 +26,52 @@ PRIVATE = "x_"  # columns whose names begin so are yours: they are not read
 DEFAULT_VIEW = "frontal"
 
 _LISTS = {"labels": "positive", "negative": "negative", "uncertain": "uncertain"}  # column: column of the catalog
-_NO_LABELS = ("nan", "None")  # written by programs for a blank; nobody's findings
+_AMBIGUOUS = ("none", "nil", "nothing", "no")  # nothing was found, or nobody looked
+_SEPARATORS = {",": "a comma", ";": "a semicolon", "/": "a slash", "\\": "a backslash"}  # of other programs' lists of labels
+_AND = re.compile(r"\s*(?:[&+]|\band\b)\s*")  # may join two labels, or be part of a name
 # Columns of label sets and predictions, and the rows of all classes and all images in tables of results: any other name works.
 _RESERVED = {*catalogs.SPLITS.names, "Global", "all images"}
 
 
 def parse_labels(text: str) -> list[str] | None:
-    """The labels in one cell, such as `Effusion|Mass`; a blank cell means that no labels are known.
+    """The labels in one cell, such as `Effusion|Mass`; a blank or unknown cell means that no labels are known.
 
     Entries are stripped and repetitions dropped; the order stays.
 
     Returns:
-        the labels, or None where the text is no such list: it has an empty entry, or looks like another program's list.
+        the labels, or None where the text is not such a list (`_complaint` says why).
     """
+    if _complaint(text) is not None:
+        return None
+    return list(dict.fromkeys(label.strip() for label in text.split("|"))) if not _says_nothing(text) else []
+
+
+def _says_nothing(text: str) -> bool:
+    return is_unknown(text) and text.strip().lower() not in _AMBIGUOUS
+
+
+def _complaint(text: str) -> str | None:
+    """What is wrong with a cell of labels and what to write instead; None where nothing is."""
     text = text.strip()
-    if not text:
-        return []
-    if text.startswith("[") or ";" in text:  # another program's list, which would be read as one label
+    if _says_nothing(text):
         return None
-    labels = [label.strip() for label in text.split("|")]
-    if not all(labels) or set(labels) & set(_NO_LABELS):
-        return None
-    return list(dict.fromkeys(labels))
+    shown = repr(text[:80])
+    if text.lower() in _AMBIGUOUS:
+        return f"{shown} may mean that nothing was found or that nobody looked; write No Finding, or leave the cell blank"
+    if text.startswith("["):
+        return f"{shown} is another program's list; write labels like Effusion|Mass, or leave the cell blank"
+    for label in map(str.strip, text.split("|")):
+        if is_unknown(label) or label.lower() in _AMBIGUOUS:
+            return f"{shown} has an entry without a name; write labels like Effusion|Mass, or leave the cell blank"
+        found = next((word for character, word in _SEPARATORS.items() if character in label), damage(label))
+        if found is not None:
+            parts = [part for word in re.split(r"[,;/\\]", label) if (part := " ".join(word.split()))]
+            parts = label.split() if len(parts) < 2 and not label.isprintable() else parts
+            several = (
+                f"write {'|'.join(parts)[:80]} for several labels" if len(parts) > 1 else "write labels like Effusion|Mass"
+            )
+            return f"{label[:80]!r} has {found}; {several}, or a name without it for one label"
+    return None
 
 
 def read_catalog(root: Path) -> pd.DataFrame:
@@ -62,6 +87,7 @@ def read_catalog(root: Path) -> pd.DataFrame:
     path = metadata.first_existing(root, METADATA)
     table = _read_table(path)
     lists = {column: _labels(table, path, column) for column in _LISTS}
+    _refuse_joined_and_respelt(lists, path)
     _refuse_contradictions(lists, path)
     return pd.DataFrame(
         {
@@ -90,7 +116,10 @@ def read_boxes(root: Path) -> pd.DataFrame | None:
     Raises:
         ThoraxError: with file, row and column of the first problem.
     """
-    return metadata.read_fraction_boxes(root / BOXES)
+    boxes = metadata.read_fraction_boxes(root / BOXES)
+    if boxes is not None:
+        _labels(boxes, root / BOXES, "label")
+    return boxes
 
 
 def has_images(root: Path) -> bool:
@@ -116,10 +145,12 @@ def shown_text(root: Path) -> dict[str, str]:
 
 def _read_table(path: Path) -> pd.DataFrame:
     """All columns as text, those that are left out with their defaults."""
-    header = metadata.read_header(path)
+    header = metadata.read_header(path, REQUIRED)
     _check_header(header, path)
-    table = metadata.read_columns(path, [*REQUIRED, *(name for name in OPTIONAL if name in header)])
+    table = metadata.read_table(path, [*REQUIRED, *(name for name in OPTIONAL if name in header)], verbatim=_LISTS)
     metadata.require(table, path, [name for name in ("path", "patient_id", "image_id", "view") if name in table])
+    metadata.refuse_rounded(table, path, [name for name in ("patient_id", "study_id", "image_id") if name in table])
+    metadata.refuse_two_spellings(table, path, "patient_id")
     backslash = table["path"].str.contains("\\", regex=False).to_numpy(bool)
     if backslash.any():
         index = int(backslash.argmax())
@@ -154,15 +185,32 @@ def _labels(table: pd.DataFrame, path: Path, column: str) -> list[list[str]]:
     lists = each_unique(table[column], parse_labels)
     for index, labels in enumerate(lists):
         if labels is None:
-            shown = table[column].iloc[index][:80]
-            problem = f"{shown!r} is no list of labels; write them like Effusion|Mass, or leave the cell blank"
-            raise cell_error(path, index, column, problem)
+            raise cell_error(path, index, column, str(_complaint(table[column].iloc[index])))
         if not _RESERVED.isdisjoint(labels):
             shown = min(_RESERVED.intersection(labels))
             raise cell_error(
                 path, index, column, f"{shown!r} is a column or row of the result tables; give this label another name"
             )
     return [list(labels) for labels in lists]  # a list of its own for each row
+
+
+def _refuse_joined_and_respelt(lists: dict[str, list[list[str]]], path: Path) -> None:
+    """Refuse what would silently become a class of its own: two labels of the table joined by a word, or a label in other letters."""
+    first: dict[str, tuple[int, str]] = {}
+    for column, rows in lists.items():
+        for index, row in enumerate(rows):
+            for label in row:
+                first.setdefault(label, (index, column))
+    spelling: dict[str, str] = {}
+    for label, (index, column) in first.items():
+        other = spelling.setdefault(" ".join(label.casefold().split()), label)
+        if other != label:
+            problem = f"{label!r} is written {other!r} in row {first[other][0] + FIRST_ROW}; write it in one way only"
+            raise cell_error(path, index, column, problem)
+        parts = _AND.split(label)
+        if len(parts) > 1 and all(part in first for part in parts):
+            problem = f"{label!r} joins labels that this table also has alone; write {'|'.join(parts)}, or give it another name"
+            raise cell_error(path, index, column, problem)
 
 
 def _refuse_contradictions(lists: dict[str, list[list[str]]], path: Path) -> None:

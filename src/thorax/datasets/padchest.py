@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from thorax.datasets import metadata
-from thorax.datasets.metadata import UNKNOWN, cell_error, each_unique
+from thorax.datasets.metadata import cell_error, each_unique, is_unknown
 
 METADATA = (
     "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv",
@@ -47,7 +47,8 @@ _LIST = re.compile(rf"\[\s*(?:{_ITEM}(?:\s*,\s*{_ITEM})*\s*(?:,\s*)?)?\]")
 def parse_labels(text: str) -> list[str] | None:
     """The labels in one cell of the column Labels, a Python list literal such as `['normal', ' kyphosis', '']`.
 
-    Entries are stripped, empty ones dropped, repetitions dropped; the order stays. `nan` and a blank cell mean no labels.
+    Entries are stripped, empty and unknown ones (`metadata.UNKNOWN`) dropped, repetitions dropped; the order stays. An unknown or
+    blank cell means no labels.
     Items must be separated by commas: Python itself would join `['a' 'b']`, the form of the CUI columns, into one label.
 
     Returns:
@@ -75,10 +76,11 @@ def read_catalog(root: Path) -> pd.DataFrame:
         ThoraxError: with file, row and column of the first problem.
     """
     path = metadata.first_existing(root, METADATA)
-    table = metadata.read_columns(path, _COLUMNS)
+    table = metadata.read_table(path, _COLUMNS, verbatim=["Labels"])
     metadata.require(table, path, ["ImageID", "ImageDir", "PatientID"])
     metadata.require_unique(table, path, "ImageID")
-    _refuse_rounded(table, path, ["PatientID", "StudyID"])
+    metadata.refuse_rounded(table, path, ["PatientID", "StudyID"])
+    metadata.refuse_two_spellings(table, path, "PatientID")
     age = _study_year(table, path) - metadata.numbers(table, path, "PatientBirth")
     return pd.DataFrame(
         {
@@ -116,12 +118,12 @@ def has_images(root: Path) -> bool:
 
 def _entries(text: str) -> list[str] | None:
     text = text.strip()
-    if text in UNKNOWN:
+    if is_unknown(text):
         return []
     if not _LIST.fullmatch(text):
         return None
     entries = [_unquote(item) for item in re.findall(_ITEM, text)]
-    return None if None in entries else [entry or "" for entry in entries]
+    return None if None in entries else ["" if is_unknown(entry or "") else entry or "" for entry in entries]
 
 
 def _unquote(item: str) -> str | None:
@@ -144,19 +146,9 @@ def _labels(table: pd.DataFrame, path: Path) -> list[list[str]]:
     return [list(parsed) for parsed in labels]  # a list of its own for each row
 
 
-def _refuse_rounded(table: pd.DataFrame, path: Path, columns: list[str]) -> None:
-    """Spreadsheet programs write the 39-digit identifiers as 8.39861E+35, which merges patients."""
-    for column in columns:
-        rounded = table[column].str.fullmatch(r"\d([.,]\d+)?[Ee]\+?\d+").to_numpy(bool)
-        if rounded.any():
-            index = int(rounded.argmax())
-            problem = f"{table[column].iloc[index]!r} was rounded by a spreadsheet program; use the archive's own file"
-            raise cell_error(path, index, column, problem)
-
-
 def _study_year(table: pd.DataFrame, path: Path) -> pd.Series:
     column = table["StudyDate_DICOM"]
-    wrong = ~(column.isin(UNKNOWN) | column.str.fullmatch(r"\d{8}")).to_numpy(bool)
+    wrong = ~((column == "") | column.str.fullmatch(r"\d{8}")).to_numpy(bool)
     if wrong.any():
         index = int(wrong.argmax())
         raise cell_error(path, index, "StudyDate_DICOM", f"{column.iloc[index]!r} is no date like 20140915; correct it")
@@ -164,4 +156,4 @@ def _study_year(table: pd.DataFrame, path: Path) -> pd.Series:
 
 
 def _known(column: pd.Series) -> pd.Series:
-    return column.where(~column.isin(UNKNOWN), None)
+    return column.where(column != "", None)
