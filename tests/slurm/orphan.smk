@@ -13,7 +13,7 @@ rule first:
     output:
         "first.txt",
     params:
-        word=study.experiments["tiny"].title,
+        word=lambda wildcards: study.experiments["tiny"].title,
     shell:
         "sleep 5 && echo {params.word:q} > {output}"
 
