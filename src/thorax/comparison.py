@@ -22,6 +22,10 @@ from thorax.tables import DATA_SENTENCES, DECIMALS
 METRICS = {
     "auc": "AUC",
     "f1": "F1-score",
+    "f1_positive": "F1-score, positive side",
+    "precision": "Precision",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
     "hamming": "Hamming loss",
     "accuracy": "Binary accuracy",
     "auc_thresholded": "AUC of decisions",

@@ -46,7 +46,7 @@ def _rising(limits: tuple[float, float]) -> tuple[float, float]:
     return limits
 
 
-TUNED_RULES = ("f1", "youden")
+TUNED_RULES = ("f1", "f1_positive", "youden")
 _FIXED = "fixed-"
 
 
@@ -401,9 +401,14 @@ class Experiment(Block):
         list[ThresholdRule], Field(min_length=1), AfterValidator(_without_repeats), AfterValidator(_starts_fixed)
     ] = Field(
         ["fixed-0.5", "f1"],
-        description="fixed-0.5 and the like: the same threshold for all classes; f1, youden: one threshold per class, tuned on the "
-        "validation images for the mean F1 of yes and no, or for sensitivity + specificity; all are reported, the first (a fixed "
-        "one) in the paper's tables",
+        description="fixed-0.5 and the like: the same threshold for all classes; f1, f1_positive, youden: one threshold per class, "
+        "tuned on the validation images for the mean F1 of the positive and the negative side, for the F1 of the positive side, or for "
+        "sensitivity + specificity; all are reported, the first (a fixed one) in the paper's tables",
+    )
+    f1_metric: Literal["f1", "f1_positive"] = Field(
+        "f1",
+        description="which F1 tables and figures print: f1, the mean of the F1 of the positive and the negative side (Liz et al. 2022); "
+        "f1_positive, 2PR / (P + R) of the positive side (Dunn Beltran and Alsaghier 2022); both are in results/metrics",
     )
     exclusive: str | None = Field(
         None,

@@ -10,8 +10,8 @@ from thorax.side_by_side import Column, SideBySide, global_table, per_class_tabl
 from thorax.tables import Results
 
 COUNTS = pd.DataFrame(
-    [("normal", 50, 10, 0.5, 0.4, np.nan), ("rare", 7, 0, 0.5, 1.0, np.nan), ("Global", 60, 12, 0.5, 0.7, 0.1)],
-    columns=["class", "images", "images_in_part", "auc", "f1", "hamming"],
+    [("normal", 50, 10, 0.5, 0.4, 0, np.nan), ("rare", 7, 0, 0.5, 1.0, np.nan, np.nan), ("Global", 60, 12, 0.5, 0.7, 0, 0.1)],
+    columns=["class", "images", "images_in_part", "auc", "f1", "f1_positive", "hamming"],
 )
 
 

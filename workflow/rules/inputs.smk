@@ -71,6 +71,11 @@ def labels_that_ensemble_learns_from(wildcards):
     return {key: training_data(wildcards)[key] for key in ("labels", "split")} if ensemble.rule in LEARNING else {}
 
 
+def ensembles_that_learn(experiment):
+    """The ensembles whose rules learn from validation images."""
+    return [name for name, ensemble in study.experiments[experiment].ensembles.items() if ensemble.rule in LEARNING]
+
+
 def models_of(experiment):
     """Members, ensembles and the baseline."""
     return [*study.experiments[experiment].members, *study.experiments[experiment].ensembles, "baseline"]
@@ -138,7 +143,10 @@ def summary_rows():
 
 
 def first_compared(comparison):
-    """The first experiment of a comparison; the others have its label set, split, data and threshold rule."""
+    """The first experiment of a comparison; the others have its label set, split, data and threshold rule.
+
+    Tables print its F1 as well.
+    """
     return study.experiments[next(iter(study.comparisons[comparison].experiments))]
 
 
