@@ -354,7 +354,8 @@ class Ensemble(Block):
         description="combine then predict: ctp, the mean probability (the simple average of Kejriwal et al.); predict then combine, by "
         "label-wise majority (ptc_lw) or by the most frequent label set (ptc_mode); max_vote, the share of members that say yes, and "
         "max_probability, the largest probability: two readings of Kejriwal's max vote; weighted_average, a mean with weights per class "
-        "from the members' validation AUC; stacked, a logistic regression per class on the members' validation logits"
+        "from the members' validation AUC; stacked, a logistic regression per class on the members' validation logits; these two score "
+        "validation images, on which thresholds are tuned, by what they learnt from other patients"
     )
     C: float = Field(
         1.0, gt=0, description="stacked: inverse strength of the L2 penalty on the members' coefficients, as in scikit-learn"

@@ -58,8 +58,8 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def row_name(name: str) -> str:
-    """Return what the tables of metrics call a class: its name, unless a reader would take it for the rows over all classes."""
-    return f"{name} (class)" if name.lower() == GLOBAL.lower() else name
+    """Return what the tables of metrics call a class: its name, unless that is the name of the rows over all classes."""
+    return f"{name} (class)" if name == GLOBAL else name
 
 
 def f1(labels: np.ndarray, positive: np.ndarray) -> float:

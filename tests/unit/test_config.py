@@ -127,7 +127,7 @@ CNN = {"backbone": "cnn"}
         (("experiments", "tiny", "thresholds", ["fixed-0.5"] * 2), "experiments.tiny.thresholds: 'fixed-0.5' is named more"),
         (
             ("experiments", "tiny", "thresholds", ["F1"]),
-            "experiments.tiny.thresholds.0: 'F1' is no threshold rule: write f1, youden",
+            "experiments.tiny.thresholds.0: 'F1' is no threshold rule: write f1, f1_positive, youden",
         ),
         (("experiments", "tiny", "thresholds", []), "experiments.tiny.thresholds: List should have at least 1 item"),
         (

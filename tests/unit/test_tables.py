@@ -294,7 +294,7 @@ def test_a_class_of_any_name_has_its_own_row(study, name):
     rows = evaluate(test[scores.columns], scores, test["patient_id"], model="net_a", split="test", replicates=5)
     results = Results(rows, ["net_a"], [], tables.count_images(labels, split))
     table, values = tables.per_class_table(results)
-    shown = {"Global": "Global (class)", "global": "Global (class)"}.get(name, name.capitalize())
+    shown = {"Global": "Global (class)", "global": "global"}.get(name, name.capitalize())
     assert [heading for heading, _ in table.rows] == [shown, "Small nodule", "Rare", "Global"]
     overall = tables.global_table(results)[0].rows[1][1][0].text
     assert (table.rows[-1][1][2].text, table.rows[0][1][2].text) == (overall, f"{values['net_a auc'].iloc[0]:.3f}")
