@@ -218,7 +218,7 @@ def cross_fitted(
         scores[held] = learn(settings, known[:, ~held], answers[~held], known[:, held])
         unlearnt += [_has_both(answers[:, k]) and not _has_both(answers[~held, k]) for k in range(len(classes))]
     _say(f"scores of validation images: from what was learnt in the other of {folds} folds by patient")
-    for k in np.flatnonzero(unlearnt):
+    for k in np.flatnonzero(unlearnt).tolist():
         _say(
             f"{classes[k]}: no positive or no negative image outside {unlearnt[k]} of these folds, so there the mean probability"
         )

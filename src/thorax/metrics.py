@@ -198,11 +198,11 @@ def overall_by_threshold(
         model="the network", split="test", thresholds=rules, replicates=0,
     )  # fmt: skip
     overall = rows[rows["class"] == GLOBAL].set_index(["threshold_rule", "metric"])["value"]
-    rows_by_rule = [
-        (limit, *(float(overall[rule, metric]) for metric in ("auc_thresholded", "f1", "f1_positive")))
-        for rule, limit in rules.items()
-    ]
-    return [(np.nan, float(overall[NO_THRESHOLD, "auc"]), np.nan, np.nan), *rows_by_rule]
+    found = [(np.nan, float(overall[NO_THRESHOLD, "auc"]), np.nan, np.nan)]
+    for rule, limit in rules.items():
+        area, mean, positive = (float(overall[rule, metric]) for metric in ("auc_thresholded", "f1", "f1_positive"))
+        found.append((limit, area, mean, positive))
+    return found
 
 
 def _decisions(

@@ -190,7 +190,9 @@ def global_table(compared: SideBySide) -> tuple[typeset.Table, pd.DataFrame]:
     for metric in metrics_of(compared.f1_metric):
         cells, record = compared.row(GLOBAL, (metric,))
         rows.append((METRICS[metric], cells))
-        numbers = {key.replace(f" {metric}", ""): value for key, value in record.items()}
+        numbers = {
+            "".join(key.rsplit(f" {metric}", 1)): value for key, value in record.items()
+        }  # a model may be called as a metric
         records.append({"metric": metric, **numbers, "data": compared.data})
     table = typeset.Table(
         title=f"{compared.title}: global results",

@@ -38,8 +38,8 @@ COUNTED = {
     "archive": "Radiographs of the archive.",
 }
 _MARKS = (
-    "The individual models with the best performance and the ensembles that outperform all individual models are in bold; no "
-    "individual model is where all of them tie the random classifier. "
+    "The individual models with the best performance and the ensembles that outperform all individual models are in bold; "
+    "individual models that all tie the random classifier are not marked. "
     "The best ensemble result is in italics unless it ties the random classifier."
 )
 _TIES = (

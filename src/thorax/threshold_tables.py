@@ -214,8 +214,8 @@ def _learned_note(learned: Sequence[str]) -> list[str]:
     if not learned:
         return []
     return [
-        f"Thresholds of {', '.join(learned)}, which learn from the validation images, were tuned on scores of validation images that they "
-        f"had not learnt from ({FOLDS} folds by patient)."
+        f"Thresholds of ensembles that learn from the validation images ({', '.join(learned)}) were tuned on scores of images that they "
+        f"had not learnt from (up to {FOLDS} folds by patient)."
     ]
 
 

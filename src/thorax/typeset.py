@@ -270,7 +270,7 @@ def _pipes(cells: Iterable[str]) -> str:
 
 
 def _markdown_text(text: str) -> str:
-    return "".join("\\" + letter if letter in "\\|*_`<>[]" else letter for letter in text)
+    return "".join("\\" + letter if letter in "\\|*_`<>[]$~" else letter for letter in text)
 
 
 def _markdown_cell(cell: Cell) -> str:

@@ -425,7 +425,7 @@ def test_special_characters_survive_every_format():
         groups=(typeset.Group("x|y", ("A_1", "B^2"), "s"), typeset.Group("z*", section="t", apart=True)),
         name_heading="",
         rows=(("p < q", (typeset.Cell("1", bold=True), typeset.Cell("2", italic=True), typeset.Cell("3", hover='say "no"'))),),
-        notes=("{braces}",),
+        notes=("{braces}", "at $10 and $20"),
     )
     html, markdown, latex = typeset.html(table), typeset.markdown(table), typeset.latex(table, "t")
     assert "<h1>a_b &amp; &lt;c&gt;</h1>" in html
@@ -438,6 +438,7 @@ def test_special_characters_survive_every_format():
     assert r" & A\_1 & B\textasciicircum{}2 &  \\" in latex
     assert r"\caption{50\% of \#1}" in latex
     assert r"\{braces\}" in latex
+    assert r"- at \$10 and \$20" in markdown, "GitHub sets what is between two dollars as mathematics"
     assert r"{lrr@{\hskip 1.6em}r}" in latex
 
 

@@ -147,7 +147,11 @@ def test_both_tables_print_the_f1_of_the_positive_side_where_that_is_the_papers(
     for shown in (table, overall):
         assert "of the positive class alone" in shown.caption
         assert (
-            sum("Thresholds of PTC, which learn from the validation images, were tuned on" in note for note in shown.notes) == 1
+            sum(
+                "ensembles that learn from the validation images (PTC) were tuned on scores of images that" in note
+                for note in shown.notes
+            )
+            == 1
         )
 
 
