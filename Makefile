@@ -50,7 +50,7 @@ dvc: $(BIN)/.ready ## dvc.yaml from the Snakefile, for the demo; for another run
 audit: $(BIN)/.ready ## the papers' counts beside ours, from METADATA=folder with the archives' metadata files (about a minute)
 	snakemake --cores 2 $(AUDIT)
 	snakemake --cores 2 $(AUDIT) --report results/audit/report.html --quiet
-	@thorax show --table results/audit/*.md results/audit/counts/*.md results/audit/splitters/*.md
+	@thorax show --table results/audit/*.md results/audit/counts/*.md results/audit/pos_weights/*.md results/audit/splitters/*.md results/audit/systems/*/*.md
 	@echo "The report: results/audit/report.html (open it in a browser)"
 
 bench: $(BIN)/.ready ## what it costs, as ratios measured side by side (about ten minutes): docs/benchmarks.md

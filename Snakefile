@@ -3,7 +3,10 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-configfile: "config.yaml"
+include: "workflow/rules/configuration.smk"
+
+
+configfile: CONFIGURATION
 
 
 report: "workflow/report/workflow.rst"
@@ -31,13 +34,11 @@ include: "workflow/rules/audit.smk"
 rule all:
     default_target: True
     input:
-        paper_pages(),
-        report_parts(),
-        audit_pages(),
-        steps(),
+        everything([*paper_pages(), *report_parts(), *audit_pages()]),
 
 
 onstart:
+    refuse_without_slurm()
     refuse_second_run()
     refuse_orphans()
     refuse_missing_archives()

@@ -1,6 +1,7 @@
 """How long Snakemake looks at a finished run before it says that nothing is to be done."""
 
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import time
 from contextlib import chdir
 from pathlib import Path
 
-from thorax import manifest
+from thorax import cli
 from thorax.dag import jobs
 
 CHECKOUT = Path(__file__).parents[1]
@@ -35,7 +36,8 @@ def _planning(folder: Path, arguments: list[str], repeats: int) -> dict[str, flo
             for output in map(Path, job.outputs):
                 output.parent.mkdir(parents=True, exist_ok=True)
                 if job.rule in ("manifest", "pairs_manifest") and Path(job.params["root"]).is_dir():
-                    manifest.make_manifest(Path(job.params["root"]), output, Path(job.params["memory"]))
+                    where = ["--root", job.params["root"], "--memory", job.params["memory"], "--out", str(output)]
+                    cli.main(["manifest", *where, *shlex.split(job.params["settings"])])
                 else:
                     output.touch()
         _snakemake(*arguments, "--touch", "--forceall", "--no-hooks")

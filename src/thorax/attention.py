@@ -41,6 +41,7 @@ def attention_weights(path: Path, pixels: np.ndarray) -> np.ndarray:
     inner = keras.Model(model.input, model.get_layer("attention").output)
     batches = (pixels[start : start + BATCH, ..., None] for start in range(0, len(pixels), BATCH))
     found = [keras.ops.convert_to_numpy(inner(batch, training=False)) for batch in batches]
+    found = found or [np.zeros((0, *inner.outputs[0].shape[1:]))]  # no test image has a class
     return np.concatenate(found)[..., 0].astype(np.float32)
 
 
@@ -109,11 +110,12 @@ def draw_attention(
 
     step = overlays.PANEL + GAP
     tall = [overlays.PANEL * original.shape[0] / original.shape[1] for original, _ in originals]
-    width, height = step * (1 + len(weights)) + GAP, HEADING + sum(tall) + len(tall) * 4 * overlays.LINE
+    width, height = step * (1 + len(weights)) + GAP, HEADING + sum(tall) + (4 * len(tall) or 2) * overlays.LINE
     top = height - HEADING
     with figures.style():
         figure = Figure(figsize=(max(width, 6), height))
         width = figure.get_figwidth()
+        title = title if ids else f"{title}\n{overlays.NO_CASE}"
         figure.suptitle(title, x=GAP / width, y=1 - 0.08 / height, ha="left", va="top", fontsize=9)
         for row, (image_id, (original, box)) in enumerate(zip(ids, originals, strict=True)):
             top -= 3 * overlays.LINE

@@ -1,7 +1,8 @@
 """Random changes of training images: one warp and one lookup table per image, and the mixing of two images.
 
-Rotation, shifts, shear, zoom and flip are one matrix; channel shift and brightness are one table of 256 entries.
-For equal parameters the result is that of Keras's ImageDataGenerator with fill_mode="nearest", up to rounding.
+Rotation, shifts, shear, zoom and flip are one matrix; contrast, channel shift and brightness are one table of 256 entries.
+For equal parameters the result is that of Keras's ImageDataGenerator with fill_mode="nearest", up to rounding; contrast, which
+it lacks, is that of TensorFlow's adjust_contrast and comes before shift and brightness.
 Elastic displacements are added to the matrix's coordinates, so that they cost no second warp.
 """
 
@@ -31,6 +32,7 @@ class Draw:
         flip: mirror left and right, after the warp; bool.
         channel_shift: grey levels of 255.
         brightness: factors.
+        contrast: factors of each grey value's distance to the image's mean.
         fields: seeds of the elastic displacements, int64.
         elastic: no displacement of any image is longer, pixels; 0: none.
         deviation: of the Gaussian that smooths displacements, pixels.
@@ -46,6 +48,7 @@ class Draw:
     channel_shift: np.ndarray
     brightness: np.ndarray
     fields: np.ndarray
+    contrast: np.ndarray
     elastic: float = 0.0
     deviation: float = 1.0
 
@@ -75,6 +78,7 @@ def draw(settings: Augmentation, size: int, count: int, rng: np.random.Generator
         channel_shift=symmetric(settings.channel_shift) * 255,
         brightness=rng.uniform(*settings.brightness, count),
         fields=rng.integers(2**63, size=count),
+        contrast=rng.uniform(*settings.contrast, count),  # the last, so that the others are as they were without it
         elastic=settings.elastic * size,
         deviation=settings.elastic_smoothness * size,
     )
@@ -107,17 +111,23 @@ def _matrices(*entries: np.ndarray | float) -> np.ndarray:
     return matrices
 
 
-def grey_tables(change: Draw, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Lookup tables of channel shift, clipped to each image's own range, then brightness.
+def grey_tables(change: Draw, low: np.ndarray, high: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Lookup tables of contrast, then channel shift, clipped to each image's own range, then brightness.
 
     Args:
         change: of n images.
-        low, high: (n,) smallest and largest grey value of each warped image.
+        low, high, mean: (n,) smallest, largest and mean grey value of each warped image.
 
     Returns:
         (n, 256) uint8.
     """
-    shifted = np.clip(np.arange(256) + change.channel_shift[:, None], low[:, None], high[:, None])
+
+    def contrasted(grey: np.ndarray) -> np.ndarray:
+        stretched = grey + (change.contrast[:, None] - 1) * (grey - mean[:, None])
+        return np.rint(np.clip(stretched, 0, 255))
+
+    shifted = contrasted(np.arange(256)) + change.channel_shift[:, None]
+    shifted = np.clip(shifted, contrasted(low[:, None]), contrasted(high[:, None]))
     return np.clip(np.floor(shifted) * change.brightness[:, None], 0, 255).astype(np.uint8)
 
 
@@ -170,7 +180,9 @@ def augment(images: Sequence[np.ndarray], change: Draw, out: np.ndarray) -> None
             np.copyto(source, image)  # a warp's slanted reads of memory that is in no cache take longer than copy and warp
             _warp(source, matrix, seed, change, target)
         low, high = np.array([cv2.minMaxLoc(image)[:2] for image in warped]).T
-        for image, table in zip(warped, grey_tables(changes, low, high), strict=True):
+        stretches = bool((changes.contrast != 1).any())
+        mean = np.array([cv2.mean(image)[0] for image in warped]) if stretches else low  # not used where nothing is stretched
+        for image, table in zip(warped, grey_tables(changes, low, high, mean), strict=True):
             cv2.LUT(image, table, dst=image)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from thorax import pretrained
 from thorax.config import Training
-from thorax.errors import ThoraxError
+from thorax.errors import ThoraxError, did_you_mean
 
 if TYPE_CHECKING:
     import keras
@@ -87,7 +87,9 @@ def find(name: str, size: int) -> Backbone:
         ThoraxError: the name is unknown, or `size` is below the architecture's smallest input.
     """
     if name not in BACKBONES:
-        raise ThoraxError(f"backbone {name!r} is not known: choose one of {', '.join(BACKBONES)}.")
+        raise ThoraxError(
+            f"backbone {name!r} is not known{did_you_mean(name, BACKBONES)}: choose one of {', '.join(BACKBONES)}."
+        )
     backbone = BACKBONES[name]
     if size < backbone.smallest:
         raise ThoraxError(

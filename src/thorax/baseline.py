@@ -89,14 +89,16 @@ def make_baseline(image_arrays: list[Path], ingested: Path, labels: Path, split:
         out: the `catalog.scores_schema` table to write.
 
     Raises:
-        ThoraxError: as in `batches.read_labelled`, or a class has one value only among the training images.
+        ThoraxError: as in `batches.read_labelled`, a class has one value only among the training images, or all are of these.
     """
-    table, classes, images = read_labelled(labels, split, ingested, image_arrays)
-    table = table[table["split"] != LEFT_OUT].reset_index(drop=True)
+    joined = read_labelled(labels, split, ingested, image_arrays)
+    kept = (joined.table["split"] != LEFT_OUT).to_numpy()
+    table, truth, classes = joined.table[kept].reset_index(drop=True), joined.labels[kept], joined.classes
     train = (table["split"] == "train").to_numpy()
-    truth = table[classes].to_numpy()
     _check_both_values(truth[train], classes, labels)
-    pixels = tiny_images(images, table["shard"].to_numpy(), table["row"].to_numpy())
+    if train.all():
+        raise ThoraxError(f"{split} gives no image of {labels} to val and test: make their shares larger.")
+    pixels = tiny_images(joined.images, table["shard"].to_numpy(), table["row"].to_numpy())
     logits = pd.DataFrame(fit_predict(pixels, truth, train), columns=classes)
     identifiers = table.loc[~train, ["image_id", "split"]].reset_index(drop=True)
     store.write_table(pd.concat([identifiers, logits], axis=1), out, scores_schema(classes))

@@ -87,33 +87,49 @@ class LabelledImages(PlacedImages):
         return len(self.rows)
 
 
-def read_labelled(
-    labels: Path, split: Path, ingested: Path, images: Sequence[Path]
-) -> tuple[pd.DataFrame, list[str], store.PackedImages]:
-    """Join labels, split and packed images.
+@dataclass(frozen=True)
+class Joined:
+    """Labels, split and places of a label set's images, sorted by image.
 
-    Returns:
-        a table sorted by image_id (image_id, patient_id, a column per class, split, ok, shard, row), the classes, and the
-        images, checked against the ingested table.
+    Labels are apart from the table: a class may have the name of one of its columns.
+
+    Attributes:
+        table: image_id, patient_id, split, shard and row.
+        labels: (n, k) int8 of 1, 0 and -1 (ignored), of the table's rows.
+        classes: k names.
+        images: packed, checked against the ingested table.
+    """
+
+    table: pd.DataFrame
+    labels: np.ndarray
+    classes: list[str]
+    images: store.PackedImages
+
+
+def read_labelled(labels: Path, split: Path, ingested: Path, images: Sequence[Path]) -> Joined:
+    """Join labels, split and packed images.
 
     Raises:
         ThoraxError: a labelled image has no part or was not ingested, or the arrays are not those of the ingested table.
     """
-    table = store.read_table(labels, needs=("image_id", "patient_id"))
+    labelled = store.read_table(labels, needs=("image_id", "patient_id"))
     assignment = store.read_table(split, ["image_id", "split"])
     places = store.read_table(ingested, ["image_id", "ok", "shard", "row"])
-    for frame, path in ((table, labels), (assignment, split), (places, ingested)):
+    for frame, path in ((labelled, labels), (assignment, split), (places, ingested)):
         repeated = frame["image_id"].duplicated()
         if repeated.any():
             raise ThoraxError(f"{path} names image {frame['image_id'][repeated].iloc[0]!r} twice: delete and remake it.")
-    joined = table.merge(assignment, on="image_id", how="left").merge(places, on="image_id", how="left")
-    for path, lost in ((split, joined["split"].isna()), (ingested, joined["ok"].ne(True))):
+    labelled = labelled.sort_values("image_id", ignore_index=True)
+    table = labelled[["image_id", "patient_id"]].merge(assignment, on="image_id", how="left")
+    table = table.merge(places, on="image_id", how="left")
+    for path, lost in ((split, table["split"].isna()), (ingested, table["ok"].ne(True))):
         if lost.any():
             raise ThoraxError(
-                f"{path} has no usable row for image {joined['image_id'][lost].iloc[0]!r} of {labels}: remake both."
+                f"{path} has no usable row for image {table['image_id'][lost].iloc[0]!r} of {labels}: remake both."
             )
-    joined = joined.sort_values("image_id", ignore_index=True).astype({"shard": "int64", "row": "int64"})
-    return joined, class_columns(table), store.open_packed(places, images)
+    table = table.drop(columns="ok").astype({"shard": "int64", "row": "int64"})
+    classes = class_columns(labelled)
+    return Joined(table, labelled[classes].to_numpy(np.int8), classes, store.open_packed(places, images))
 
 
 def load_part(
@@ -134,22 +150,29 @@ def load_part(
         with_known_label: leave out images of which every label is ignored; no loss learns from them.
 
     Raises:
-        ThoraxError: the part is empty, an image has no second one, the views differ in size or type, or as in `read_labelled`.
+        ThoraxError: the part is empty or, with `with_known_label`, has no known label; an image has no second one, the views
+            differ in size or type, or as in `read_labelled`.
     """
-    joined, classes, packed = read_labelled(labels, split, ingested, images)
-    joined = joined[joined["split"] == part]
-    if with_known_label:
-        joined = joined[(joined[classes] != IGNORED).any(axis=1)]
-    if joined.empty:
+    joined = read_labelled(labels, split, ingested, images)
+    chosen = (joined.table["split"] == part).to_numpy()
+    if not chosen.any():
         raise ThoraxError(f"{split} gives no image of {labels} to {part}: make its share larger.")
+    if with_known_label:
+        chosen = chosen & (joined.labels != IGNORED).any(axis=1)
+        if not chosen.any():
+            raise ThoraxError(
+                f"{labels}: no image in {part} has a known label, as all are uncertain or ignored: choose another policy for "
+                f"uncertain labels, or make the share of {part} larger."
+            )
+    table = joined.table[chosen]
     return LabelledImages(
-        images=packed,
-        shards=joined["shard"].to_numpy(),
-        rows=joined["row"].to_numpy(),
-        image_ids=joined["image_id"].to_numpy(),
-        labels=joined[classes].to_numpy(np.float32),
-        classes=classes,
-        second=_second_images(joined["image_id"], second, packed, images) if second else None,
+        images=joined.images,
+        shards=table["shard"].to_numpy(),
+        rows=table["row"].to_numpy(),
+        image_ids=table["image_id"].to_numpy(),
+        labels=joined.labels[chosen].astype(np.float32),
+        classes=joined.classes,
+        second=_second_images(table["image_id"], second, joined.images, images) if second else None,
     )
 
 

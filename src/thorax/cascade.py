@@ -76,10 +76,10 @@ def make_cascade(
     images = images[images["split"].isin(EVALUATED_SPLITS)].sort_values("image_id", ignore_index=True)
     first, second = (_probabilities(path, images, logits) for path in (general, inside))
     why_not = store.read_csv(classes, keep_default_na=False).set_index("class")["status"]
-    tree = TermTree.load(TERM_TABLES[archive])
+    tree = TermTree.load(TERM_TABLES[archive]).climbed(settings.two_parents)
     parents = {}
     for name in class_columns(truth):
-        parents[name] = general_classes(tree, name, settings.two_parents, list(first.columns))
+        parents[name] = general_classes(tree, name, list(first.columns))
         status = why_not.get(name, "not among its classes")
         if not parents[name]:
             raise ThoraxError(f"{general} has no general class of {name!r}: lower the minimum counts of {settings.inside}.")

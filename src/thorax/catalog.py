@@ -27,6 +27,7 @@ CATALOG = pa.schema(
         "positive": pa.list_(pa.string()),
         "negative": pa.list_(pa.string()),
         "uncertain": pa.list_(pa.string()),
+        "padded": pa.list_(pa.string()),  # of `positive`: stored only with a blank before or after; null where no reader looks
         "label_source": pa.string(),  # who labelled: Physician, RNN_model, text-mined, ...
         "official_split": pa.string(),  # train, val, test or null
         "photometric": pa.string(),  # MONOCHROME1 (bright is air) or MONOCHROME2
@@ -134,7 +135,7 @@ def validate(catalog: pd.DataFrame, source: str) -> pd.DataFrame:
     """Check a catalog and return it sorted by image_id, so that nothing later depends on the source's row order.
 
     Args:
-        catalog: the columns of `CATALOG`.
+        catalog: the columns of `CATALOG`; `padded` may be absent.
         source: the metadata file, named in errors.
 
     Raises:
@@ -159,6 +160,8 @@ def validate(catalog: pd.DataFrame, source: str) -> pd.DataFrame:
                 f"{source}, row {_row(outside)}: {column} {catalog[column][outside].iloc[0]!r} leaves the archive's folder; "
                 "use a relative path without '..'."
             )
+    if "padded" not in catalog:
+        catalog = catalog.assign(padded=None)
     return catalog.sort_values("image_id", ignore_index=True)
 
 

@@ -5,18 +5,19 @@ Each verb imports what it needs only when it is called, so that a table starts w
 
 import argparse
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, NoReturn, TypeVar, get_args
 
 from pydantic import BaseModel
 
 from thorax import config
-from thorax.errors import Terminated, ThoraxError
+from thorax.errors import Terminated, ThoraxError, did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
 Arguments = argparse.Namespace
@@ -93,9 +94,14 @@ def _phantom(a: Arguments) -> None:
 
 
 def _manifest(a: Arguments) -> None:
-    from thorax import manifest
+    from thorax import datasets, manifest
 
-    manifest.make_manifest(a.root, a.out, a.memory)
+    if a.settings is None:
+        select = lambda: datasets.selection_of_pairs(a.root)
+    else:
+        settings = _settings(a, config.Dataset)
+        select = lambda: datasets.selection(settings)
+    manifest.make_manifest(a.root, a.out, a.memory, select)
 
 
 def _catalog(a: Arguments) -> None:
@@ -147,13 +153,19 @@ def _split(a: Arguments) -> None:
 def _audit(a: Arguments) -> None:
     from thorax import audit
 
-    audit.make_label_set_audit(a.catalog, a.labels, a.split, a.out)
+    audit.make_label_set_audit(_settings(a, config.LabelSet), a.archive, a.catalog, a.labels, a.split, a.out)
 
 
 def _audit_overview(a: Arguments) -> None:
     from thorax import audit
 
     audit.make_overview(_named(a.catalogs), a.audited, _named(a.qualities), a.absent, a.out)
+
+
+def _audit_weights(a: Arguments) -> None:
+    from thorax import pos_weights
+
+    pos_weights.make_weight_audit(a.out)
 
 
 def _compare_splitters(a: Arguments) -> None:
@@ -282,6 +294,18 @@ def _beside(a: Arguments) -> None:
     from thorax import comparison
 
     comparison.make_beside(a.title, a.data, _settings(a, config.Beside), a.metrics, a.members, a.ensembles, a.out)
+
+
+def _statements(a: Arguments) -> None:
+    from thorax import statements
+
+    statements.make_statements(a.title, a.data, _settings(a, config.Beside), a.metrics, a.members, a.out)
+
+
+def _systems(a: Arguments) -> None:
+    from thorax import systems
+
+    systems.make_systems(a.archive, a.table, a.out)
 
 
 def _ablation(a: Arguments) -> None:
@@ -457,12 +481,22 @@ def _show(a: Arguments) -> None:
     print("\n".join(_there(table).read_text(encoding="utf-8") for table in a.table), end="")
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors suggest what was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the error, and end with status 2."""
+        if wrong := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
+            message += did_you_mean(wrong[1], [name.strip("' ") for name in wrong[2].split(",")])
+        super().error(message)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="thorax",
         description="The steps of the pipeline, one verb each, in the order of use. Snakemake calls them; so can you.",
     )
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = _Parser(add_help=False)
     shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
@@ -504,8 +538,9 @@ def _parser() -> argparse.ArgumentParser:
         ("--archive", {**archive[1], "required": False, "default": "padchest", "help": "whose form it has (default padchest)"}),
     )  # fmt: skip
     verb(
-        "manifest", _manifest, "list what an archive's folder holds, with a digest of every file",
+        "manifest", _manifest, "list what is read of an archive's folder, with a digest of every file",
         _path("--root", "the archive's folder"), _path("--out", "manifest to write"),
+        ("--settings", {"metavar": "YAML", "help": "the data set; without it the folder holds radiographs with lung masks"}),
         _path("--memory", "table of files seen earlier, which spares reading unchanged ones again; read and written"),
     )  # fmt: skip
     verb(
@@ -542,13 +577,17 @@ def _parser() -> argparse.ArgumentParser:
         _path("--out", "split to write"), _path("--quality", "CSV of counts and quotas, to write"),
     )  # fmt: skip
     folder = _path("--out", "folder to write to")
-    verb("audit", _audit, "a label set's counts beside those in papers, from metadata alone", catalog, labels, split, folder)
+    verb(
+        "audit", _audit, "a label set's counts beside those in papers, from metadata alone",
+        settings, archive, catalog, labels, split, folder,
+    )  # fmt: skip
     verb(
         "audit-overview", _audit_overview, "archives, label sets and splits beside the published numbers",
         _pairs("--catalogs", "data sets"), _paths("--audited", "CSV file of each label set's audit"),
         _pairs("--qualities", "each split's CSV of counts and quotas"),
         ("--absent", {"nargs": "*", "default": [], "help": "data sets whose metadata is not here"}), folder,
     )  # fmt: skip
+    verb("audit-weights", _audit_weights, "weights of the positives that the published F1 and Hamming loss allow", folder)
     verb(
         "compare-splitters", _compare_splitters, "our split of one label set beside those of other libraries",
         settings, labels, folder,
@@ -583,7 +622,7 @@ def _parser() -> argparse.ArgumentParser:
         settings, labels, split, ingested, images, *second, _path("--weights", "file with ImageNet weights", required=False),
         _path("--out", "network to write"), _path("--history", "CSV to write"),
         _path("--epochs", "CSV of the test images after every epoch, to write; needed for test_every_epoch", required=False),
-        ("--work", {"type": Path, "default": Path("work"), "metavar": "PATH", "help": "folder of resume states (default work)"}),
+        ("--work", {"type": _expanded, "default": Path("work"), "metavar": "PATH", "help": "folder of resume states (default work)"}),
         threads,
     )  # fmt: skip
     verb(
@@ -666,6 +705,15 @@ def _parser() -> argparse.ArgumentParser:
         settings, title, data, _path("--metrics", "metrics table"), members, ensembles, _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
+        "statements", _statements, "what the text of Liz et al. 2022 says of its results, computed from its tables and from ours",
+        settings, title, data, _path("--metrics", "metrics table"), members, _path("--out", "folder to write to"),
+    )  # fmt: skip
+    verb(
+        "systems", _systems, "other published systems of an archive, with their data and splits (Table 12 of Liz et al. 2022)",
+        archive, ("--table", {"required": True, "choices": ("systems", "classes"), "help": "all of them, or their AUCs by class"}),
+        _path("--out", "folder to write to"),
+    )  # fmt: skip
+    verb(
         "ablation", _ablation, "variants of one experiment side by side, each beside its paper's numbers (Tables 5, 7 and 9)",
         settings, title, data, _pairs("--metrics", "experiments"), members, ensembles, _path("--out", "folder to write to"),
     )  # fmt: skip
@@ -698,13 +746,13 @@ def _parser() -> argparse.ArgumentParser:
         "overview", _overview, "every experiment of a run in one table: its data, best model, results, published numbers and hours",
         settings, _pairs("--metrics", "experiments"), _pairs("--labels", "each experiment's label set"),
         _pairs("--splits", "each experiment's split"),
-        ("--benchmarks", {"type": Path, "default": Path("benchmarks"), "metavar": "PATH", "help": "folder of Snakemake's timings"}),
-        ("--logs", {"type": Path, "default": Path("logs"), "metavar": "PATH", "help": "folder of logs, which name the devices"}),
+        ("--benchmarks", {"type": _expanded, "default": Path("benchmarks"), "metavar": "PATH", "help": "folder of Snakemake's timings"}),
+        ("--logs", {"type": _expanded, "default": Path("logs"), "metavar": "PATH", "help": "folder of logs, which name the devices"}),
         folder,
     )  # fmt: skip
     verb(
         "paper-page", _paper_page, "a paper's tables and figures on one page, in its own order",
-        settings, ("--captions", {"type": Path, "nargs": "*", "default": [], "metavar": "PATH", "help": "text files of the figures' captions"}), _path("--out", "page to write"),
+        settings, ("--captions", {"type": _expanded, "nargs": "*", "default": [], "metavar": "PATH", "help": "text files of the figures' captions"}), _path("--out", "page to write"),
     )  # fmt: skip
     verb(
         "csv-page", _csv_page, "show a CSV file as a page of the report",
@@ -778,11 +826,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _path(flag: str, text: str, required: bool = True) -> tuple[str, dict[str, Any]]:
-    return flag, {"type": Path, "required": required, "metavar": "PATH", "help": text}
+    return flag, {"type": _expanded, "required": required, "metavar": "PATH", "help": text}
 
 
 def _paths(flag: str, text: str, required: bool = True) -> tuple[str, dict[str, Any]]:
-    return flag, {"type": Path, "nargs": "+", "required": required, "metavar": "PATH", "help": text}
+    return flag, {"type": _expanded, "nargs": "+", "required": required, "metavar": "PATH", "help": text}
+
+
+def _expanded(text: str) -> Path:
+    """A type of argument: a path, with the ~ that a shell leaves in --root=~/folder."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: there is no such user; write the folder itself") from error
 
 
 def _pairs(flag: str, text: str, required: bool = True) -> tuple[str, dict[str, Any]]:

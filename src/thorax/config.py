@@ -4,33 +4,48 @@ Every block that two experiments may share has a name of its own, so that it is 
 Commands receive only the block they need, as YAML or JSON text (`--settings`).
 """
 
+import os
 import re
 from collections import Counter
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Literal, LiteralString, TypeVar
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from thorax.errors import ThoraxError
+from thorax import strict_yaml
+from thorax.errors import ThoraxError, did_you_mean
 
 FIRST_CHEXPERT_PHANTOM = 70_001  # number of a phantom's first patient; CheXpert's have five digits and end at 65,240
 Listed = TypeVar("Listed", str, float)
-REFUSED = "refused"  # the type of this module's own errors, whose text already shows the value
+REFUSED: LiteralString = "refused"  # the type of this module's own errors, whose text already shows the value
+UNKNOWN_KEY: LiteralString = "unknown_key"  # its text is the suggestion, if there is one
 
 
-def _refusal(text: str, *key: str) -> ValidationError:
+def _refusal(text: str, *key: str, kind: LiteralString = REFUSED) -> ValidationError:
     """An error at a key below the block that is being checked."""
-    details = InitErrorDetails(type=PydanticCustomError(REFUSED, "{text}", {"text": text}), loc=key, input=None)
+    details = InitErrorDetails(type=PydanticCustomError(kind, "{text}", {"text": text}), loc=key, input=None)
     return ValidationError.from_exception_data("refusal", [details])
 
 
 def _tidy_folder(path: str) -> str:
-    """The folder as Snakemake writes it: no slash at the end, none doubled. Braces would be read as wildcards."""
-    if not path or set("{}\n") & set(path):
+    """The folder as Snakemake writes it: no slash at the end, none doubled; with ~, $NAME and ${NAME} expanded.
+
+    Raises:
+        ValueError: It has no name, a brace (Snakemake would read a wildcard), an unknown user or variable.
+    """
+    folder = os.path.expandvars(path)
+    if variable := re.search(r"\$(\w+|\{[^}]*\})", folder):
+        raise ValueError(f"the environment has no variable {variable[1].strip('{}')}: set it, or write the folder itself")
+    if not folder or set("{}\n") & set(folder):
         raise ValueError("a folder needs a name without { and }")
-    return str(PurePosixPath(path))
+    try:
+        expanded = Path(folder).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"there is no user {folder.partition('/')[0][1:]}: write the folder itself") from error
+    if "~" in expanded.parts:
+        raise ValueError("~ means a home folder only at the beginning: write the folder itself")
+    return expanded.as_posix()
 
 
 def _without_repeats(names: list[Listed]) -> list[Listed]:
@@ -77,7 +92,7 @@ def _starts_fixed(rules: list[str]) -> list[str]:
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Folder = Annotated[str, AfterValidator(_tidy_folder)]
+Folder = Annotated[str, AfterValidator(_tidy_folder)]  # relative to the folder that is run in
 ThresholdRule = Annotated[str, AfterValidator(threshold_rule)]
 FactorRange = Annotated[tuple[float, float], AfterValidator(_rising)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -88,6 +103,15 @@ class Block(BaseModel):
     """A part of the configuration: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_are_known(cls, values: Any) -> Any:
+        """Name an unknown key before anything else: a misspelt key explains a missing one."""
+        for key in values if isinstance(values, dict) else ():
+            if key not in cls.model_fields:
+                raise _refusal(did_you_mean(str(key), cls.model_fields), str(key), kind=UNKNOWN_KEY)
+        return values
 
 
 class Phantom(Block):
@@ -104,7 +128,7 @@ class Dataset(Block):
     archive: Literal["padchest", "nih", "chexpert", "own"] = Field(
         description="whose on-disk form the archive has; own: your images and a CSV file, see docs/data.md"
     )
-    root: Folder = Field(description="the archive's folder")
+    root: Folder = Field(description="the archive's folder; ~ and environment variables such as $HOME are expanded")
     download: bool = Field(False, description="fetch what is missing into root before the first run (nih only)")
     views: list[str] = Field(["PA"], min_length=1, description="views that are ingested: the union of what label sets use")
     shards: int = Field(8, ge=1, description="files into which the packed images are split")
@@ -143,13 +167,26 @@ class LabelSet(Block):
         "study one image, the first by identifier; for experiments that see two views of a study, and those they are compared with",
     )
     grouping: Literal["specific", "general"] = Field(
-        "specific", description="the archive's own labels, or their topmost ancestors in the term tree"
+        "specific",
+        description="the archive's own labels, or their topmost ancestors in the term tree; a general class is positive where one "
+        "of its labels is, and uncertain where none is positive and one is uncertain",
     )
     min_images: int = Field(1, ge=1, description="a class with fewer images is left out")
     min_patients: int = Field(1, ge=1, description="a class with fewer patients is left out")
     exclude: list[str] = Field([], description="classes that are left out whatever their number")
-    two_parents: Literal["all", "first"] = Field(
-        "all", description="general classes of a term with several parents: those of all of them, or of the first in the tree"
+    two_parents: Literal["all", "first", "umbrella"] = Field(
+        "all",
+        description="general classes of a term with several parents: those of all of them; of the first in the tree; or umbrella: a "
+        "term whose first parent is an umbrella term (such as radiological finding) is a class of its own and climbs no further, other "
+        "terms climb to all their parents. Table 10 of Liz et al. 2022 follows the last",
+    )
+    padded_labels: Literal["count", "ignore"] = Field(
+        "count",
+        description="labels that the archive stores with a blank before or after them only (PadChest: one in ten), such as "
+        "' pneumonia': counted like 'pneumonia', or not counted, as in Table 10 of Liz et al. 2022",
+    )
+    padded_kept: list[str] = Field(
+        [], description="with padded_labels: ignore, labels that count all the same; [normal] in Table 10 of Liz et al. 2022"
     )
     uncertain: Literal["ignore", "zeros", "ones"] = Field(
         "ignore",
@@ -168,6 +205,12 @@ class LabelSet(Block):
         "ignored on others; the images are those of that set, and min_patients also counts patients without the class there. A "
         "class that all of them have is left out. For the second network of a cascade",
     )
+
+    @model_validator(mode="after")
+    def _exceptions_need_a_rule(self) -> "LabelSet":
+        if self.padded_kept and self.padded_labels == "count":
+            raise ValueError("padded_kept is for padded_labels: ignore: add that, or remove padded_kept")
+        return self
 
     @model_validator(mode="after")
     def _inside_takes_images_as_they_are(self) -> "LabelSet":
@@ -198,6 +241,10 @@ class Split(Block):
         False,
         description="test on the archive's own test list; the other patients are divided into train and val as train : val",
     )
+    also_for: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
+        [],
+        description="label sets of the same images, or fewer, whose experiments may use this assignment; their classes do not change it",
+    )
     draw_down: DrawDown | None = Field(
         None, description="fewer images that are positive for no class of any of the label sets; null: all of them"
     )
@@ -215,7 +262,7 @@ class Split(Block):
 class Segmenter(Block):
     """A U-Net for lungs and the pairs of radiograph and mask that it learns from."""
 
-    pairs: Folder = Field(description="folder with pairs.csv, images/ and masks/ (255 = lung)")
+    pairs: Folder = Field(description="folder with pairs.csv, images/ and masks/ (255 = lung); expanded as root is")
     download: Annotated[list[Literal["montgomery", "shenzhen"]], AfterValidator(_without_repeats)] = Field(
         [], description="published pairs that are fetched into this folder before the first run"
     )
@@ -272,6 +319,9 @@ class Augmentation(Block):
     zoom: Fraction = Field(0.1, description="0.1: a factor from 0.9 to 1.1, drawn for each axis")
     horizontal_flip: bool = Field(True, description="mirror half of the images")
     brightness: FactorRange = Field((0.7, 1.1), description="range of the factor")
+    contrast: FactorRange = Field(
+        (1.0, 1.0), description="range of the factor of each grey value's distance to the image's mean; [1, 1]: none"
+    )
     channel_shift: Fraction = Field(0.05, description="added to intensities in [0, 1], to either side")
     elastic: Fraction = Field(
         0.0, description="largest local displacement as a fraction of the size; 0: none (Simard et al. 2003)"
@@ -311,12 +361,17 @@ class Training(Block):
     batch_norm_momentum: float | None = Field(None, gt=0, lt=1, description="0.9 where training is short and from scratch")
     loss: Literal["weighted_bce", "bce", "focal", "mae"] = Field(
         "weighted_bce",
-        description="cross-entropy with logits, weighted (positives count negatives / positives of their class) or plain; focal loss "
-        "(Lin et al. 2017); mean absolute error of the probabilities",
+        description="cross-entropy with logits, weighted (see pos_weight_exponent) or plain; focal loss (Lin et al. 2017); mean absolute "
+        "error of the probabilities",
     )
     focal_gamma: float = Field(2.0, ge=0, description="focal: how much well-classified labels are played down")
     focal_alpha: Fraction | None = Field(None, description="focal: weight of positives, 1 - alpha of negatives; null: none")
-    max_pos_weight: float | None = Field(None, gt=0, description="cap of negatives / positives per class")
+    pos_weight_exponent: Fraction = Field(
+        0.65,
+        description="weighted_bce: positives of a class weigh (negatives / positives) to this power; 1: the whole ratio, 0.5: its square "
+        "root, 0: no weights. The default is what the F1 and Hamming loss of Liz et al. 2022 imply (docs/training.md)",
+    )
+    max_pos_weight: float | None = Field(None, gt=0, description="weighted_bce: cap of the weight of a class's positives")
     learning_rate: float = Field(1e-4, gt=0, description="of Adam")
     schedule: Literal["constant", "cosine", "plateau"] = Field(
         "constant",
@@ -441,7 +496,8 @@ class Experiment(Block):
         for name, ensemble in self.ensembles.items():
             for member in ensemble.members:
                 if member not in self.members:
-                    raise _refusal(f"{member!r} is not a member: {', '.join(self.members)}", "ensembles", name, "members")
+                    known = f"{', '.join(self.members)}{did_you_mean(member, self.members)}"
+                    raise _refusal(f"{member!r} is not a member: {known}", "ensembles", name, "members")
             if name in self.members or name == "baseline":
                 raise _refusal("an ensemble needs a name that no member has", "ensembles", name)
         for name in self.beside.models if self.beside else ():
@@ -513,7 +569,7 @@ class Audit(Block):
     """The paper's counts beside ours, from metadata alone: `make audit`."""
 
     metadata: Folder | None = Field(
-        None, description="one folder with the metadata files of all archives; null: each in its root"
+        None, description="one folder with the metadata files of all archives, expanded as root is; null: each in its root"
     )
     compare: dict[Name, Name] = Field(
         {}, description="label sets, each with a split, on which our splitter is compared with those of other libraries"
@@ -599,12 +655,14 @@ class Config(Block):
             self._second_is_of_the_same_studies(key, label_set)
             self._inside_fits(key, label_set)
         for key, split in self.splits.items():
-            for name in split.label_sets:
-                self._known("label_sets", name, "splits", key, "label_sets")
+            for name, where in [*((n, "label_sets") for n in split.label_sets), *((n, "also_for") for n in split.also_for)]:
+                self._known("label_sets", name, "splits", key, where)
                 if (around := self.label_sets[name].inside) is not None:
-                    raise _refusal(f"{name!r} has the images of {around!r}: name that one", "splits", key, "label_sets")
-            if len({self.label_sets[name].dataset for name in split.label_sets}) > 1:
-                raise _refusal("label sets that share a split must all be of one data set", "splits", key, "label_sets")
+                    raise _refusal(f"{name!r} has the images of {around!r}: name that one", "splits", key, where)
+                if self.label_sets[name].dataset != self.label_sets[split.label_sets[0]].dataset:
+                    raise _refusal("label sets that share a split must all be of one data set", "splits", key, where)
+            if both := set(split.label_sets) & set(split.also_for):
+                raise _refusal(f"{sorted(both)[0]!r} is in label_sets as well: remove one", "splits", key, "also_for")
         for key, segmenter in self.segmenters.items():
             self._known("splits", segmenter.train_patients_of, "segmenters", key, "train_patients_of")
             halvings = len(segmenter.filters) - 1
@@ -645,7 +703,8 @@ class Config(Block):
 
     def _known(self, kind: str, name: str | None, *key: str) -> None:
         if name is not None and name not in getattr(self, kind):
-            raise _refusal(f"{name!r} is not in {kind}: {', '.join(getattr(self, kind)) or 'none'}", *key)
+            known = getattr(self, kind)
+            raise _refusal(f"{name!r} is not in {kind}: {', '.join(known) or 'none'}{did_you_mean(name, known)}", *key)
 
     def _second_is_of_the_same_studies(self, key: str, label_set: LabelSet) -> None:
         self._known("datasets", label_set.second, "label_sets", key, "second")
@@ -678,7 +737,7 @@ class Config(Block):
         around = self.label_sets[label_set.inside]
         if around.grouping != "general":
             raise _refusal(f"{label_set.inside!r} has no grouping: general", "label_sets", key, "inside")
-        for shared in ("dataset", "views", "drop_channels", "two_parents", "uncertain"):
+        for shared in ("dataset", "views", "drop_channels", "two_parents", "padded_labels", "padded_kept", "uncertain"):
             if getattr(label_set, shared) != getattr(around, shared):
                 text = f"must be {getattr(around, shared)!r}, as in {label_set.inside!r}"
                 raise _refusal(text, "label_sets", key, shared)
@@ -760,7 +819,8 @@ class Config(Block):
         self._known("splits", experiment.split, "experiments", key, "split")
         self._known("image_sets", experiment.image_set, "experiments", key, "image_set")
         covering = self.label_sets[experiment.label_set].inside or experiment.label_set
-        if covering not in self.splits[experiment.split].label_sets:
+        split = self.splits[experiment.split]
+        if covering not in (*split.label_sets, *split.also_for):
             text = f"{experiment.split!r} does not list label set {covering!r}"
             raise _refusal(text, "experiments", key, "split")
         dataset = self.label_sets[experiment.label_set].dataset
@@ -817,25 +877,17 @@ def parse(model: type[BlockType], values: Any, source: str) -> BlockType:
 
 
 def parse_text(model: type[BlockType], text: str, source: str) -> BlockType:
-    """Validate YAML or JSON text against a model; errors as in `parse`."""
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ThoraxError(f"{source} is not valid YAML: {str(error).splitlines()[0]}.") from error
-    return parse(model, values, source)
+    """Validate YAML or JSON text against a model; errors as in `parse` and `strict_yaml.parse`."""
+    return parse(model, strict_yaml.parse(text, source), source)
 
 
 def load(path: Path | str) -> Config:
     """Read and validate a configuration file."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ThoraxError(f"{path} cannot be read ({error.strerror}): name an existing configuration file.") from error
-    return parse_text(Config, text, str(path))
+    return parse(Config, strict_yaml.read(path), str(path))
 
 
 def _sentence(error: ValidationError, source: str) -> str:
-    first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")  # a misspelt key explains a missing one
+    first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
     if path and path[-1] == "[key]":
         key = ".".join(path[:-1])
@@ -843,8 +895,8 @@ def _sentence(error: ValidationError, source: str) -> str:
             return f"{source}: {key}: a name is text; put it in quotes."
         return f"{source}: {key}: a name starts with a letter or digit and has only these, _, - and (not for data sets) dots."
     key = ".".join(path) or "the configuration"
-    if first["type"] == "extra_forbidden":
-        return f"{source}: {key} is not a known key; remove it or correct its name."
+    if first["type"] == UNKNOWN_KEY:
+        return f"{source}: {key} is not a known key{first['msg']}; remove it or correct its name."
     if first["type"] == "missing":
         return f"{source}: {key} is missing; add it."
     message = first["msg"].removeprefix("Value error, ")

@@ -17,7 +17,8 @@ from pathlib import Path
 from thorax import store, transfer
 from thorax.agreements import AGREEMENTS
 from thorax.datasets import lung_masks, nih
-from thorax.errors import ThoraxError
+from thorax.datasets.metadata import first_existing
+from thorax.errors import ThoraxError, did_you_mean
 from thorax.transfer import PATIENCE, Patience, Source
 from thorax.unpack import SUFFIXES, Limits, Member, unpack
 
@@ -26,7 +27,8 @@ WEIGHTS_ROOT = "resources/weights"
 _COLUMNS = ("group", "file", "address", "bytes", "checksum", "unpacked_bytes", "licence", "page")
 _RATIO = 4  # an archive of radiographs that grows more than this is none
 _FLOOR = 2**24  # bytes to which even the smallest archive may grow
-_WHOLE: dict[str, Callable[[Path], bool]] = {"nih": nih.is_whole}  # whoever has all images needs no archive of them
+_ABSENT: dict[str, Callable[[Path], int | None]] = {"nih": nih.absent_images}  # without an absent image no archive is needed
+_SAME = {"nih": (nih.METADATA, nih.BOXES)}  # one of each tuple is enough
 _AFTER: dict[str, Callable[[Path], None]] = {"montgomery": lung_masks.add_montgomery, "shenzhen": lung_masks.add_shenzhen}
 
 
@@ -81,7 +83,12 @@ def default_root(group: str) -> Path:
 
 
 def describe(names: Sequence[str], root: Path | None) -> str:
-    """One line per file of the groups: its length, terms, page, and whether it is there."""
+    """One line per file of the groups: its length, terms, page, and whether it is there.
+
+    Raises:
+        ThoraxError: A name is unknown.
+    """
+    _refuse_unknown_groups(names)
     lines = []
     for row in published_files():
         if row.group in names:
@@ -116,6 +123,7 @@ def download(
             `unpack.unpack`), or something is missing that only a person can get: the next steps are its text.
     """
     listed = list(rows) if rows is not None else published_files()
+    _refuse_unknown_groups(names)
     found: list[Found] = []
     for name in names:
         folder = root or default_root(name)
@@ -123,15 +131,9 @@ def download(
             found += _unpack_by_hand(name, folder)
             continue
         mine = [row for row in listed if row.group == name]
-        if not mine:
-            raise ThoraxError(f"{name!r} is no group of files: choose one of {', '.join(groups())}.")
-        if name in _WHOLE and _WHOLE[name](folder):
-            print(f"{folder} has every image of {name}: no archive of images is fetched.", file=sys.stderr, flush=True)
-            mine = [row for row in mine if not row.is_archive]
         _refuse_what_is_missing(name, mine, folder)
-        refuse_small_disk(mine, folder)
         try:
-            found += [_obtain(row, folder / row.file, patience) for row in mine]
+            found += _obtain_all(name, mine, folder, patience)
             if name in _AFTER:
                 with store.only_one(folder / "pairs.csv"):
                     _AFTER[name](folder)
@@ -140,6 +142,13 @@ def download(
             raise
     if out is not None:
         write_found(found, out)
+
+
+def _refuse_unknown_groups(names: Iterable[str]) -> None:
+    known = groups()
+    for name in names:
+        if name not in known:
+            raise ThoraxError(f"{name!r} is not a group of files{did_you_mean(name, known)}: choose one of {', '.join(known)}.")
 
 
 def write_found(found: Sequence[Found], out: Path) -> None:
@@ -175,6 +184,28 @@ def refuse_small_disk(rows: Sequence[Published], root: Path) -> None:
             f"{root} needs {needed / 1e9:,.1f} GB more, and its disk has {free / 1e9:,.1f} GB free: make room, or name a folder on "
             "another disk with --root."
         )
+
+
+def _obtain_all(name: str, rows: Sequence[Published], folder: Path, patience: Patience) -> list[Found]:
+    """The files of a group, in the order of the list: the tables first, then the archives, as far as they are needed."""
+    tables, archives = ([row for row in rows if row.is_archive == kind] for kind in (False, True))
+    refuse_small_disk(tables, folder)
+    found = [_owned(name, row, folder) or _obtain(row, folder / row.file, patience) for row in tables]
+    absent = _ABSENT[name](folder) if name in _ABSENT and archives else None
+    if absent == 0:
+        print(f"{folder} has every image of {name}: no archive of images is fetched.", file=sys.stderr, flush=True)
+        return found
+    if absent:
+        print(f"{folder} lacks {absent:,} of the images that its table lists.", file=sys.stderr, flush=True)
+    refuse_small_disk(archives, folder)
+    return found + [_obtain(row, folder / row.file, patience) for row in archives]
+
+
+def _owned(name: str, row: Published, folder: Path) -> Found | None:
+    """The older or compressed table that serves as well as a published one, if it is there and the published one is not."""
+    names = next((names for names in _SAME.get(name, ()) if row.file in names), (row.file,))
+    path = first_existing(folder, names)
+    return Found(path, path.stat().st_size, _sum_of(path)) if path.is_file() and path != folder / row.file else None
 
 
 def _obtain(row: Published, target: Path, patience: Patience) -> Found:

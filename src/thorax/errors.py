@@ -1,5 +1,8 @@
 """The one exception that a user is meant to read, and the one that ends a process that was asked to."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class ThoraxError(Exception):
     """A problem that the user can solve.
@@ -11,3 +14,15 @@ class ThoraxError(Exception):
 
 class Terminated(SystemExit):
     """SIGTERM as an exception, so that temporary files go as they do after an error; a note says what stays."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A suggestion to put after a wrong name, such as " (did you mean 'epochs'?)"; empty if no known name resembles it.
+
+    Args:
+        name: What the user wrote.
+        known: What would have been right. Capital letters and what precedes a slash do not matter.
+    """
+    spelt = {spelling.casefold(): right for right in known for spelling in (right.rpartition("/")[2], right)}
+    close = get_close_matches(name.casefold(), spelt, 1)
+    return f" (did you mean {spelt[close[0]]!r}?)" if close else ""

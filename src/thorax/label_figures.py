@@ -10,7 +10,7 @@ import pandas as pd
 
 from thorax import reference, store
 from thorax.catalog import IGNORED, LEFT_OUT, SPLIT_NAMES, class_columns
-from thorax.errors import ThoraxError
+from thorax.errors import ThoraxError, did_you_mean
 from thorax.figures import BLUE, GREY, LOG_FROM, SPLIT_COLOURS, VERMILION, save, style
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def draw_label_distribution(positive: pd.DataFrame, parts: np.ndarray, title: st
 
     counts = positive.sum()
     order = sorted(positive.columns, key=lambda name: (-counts[name], name))
-    above, below = 2.3, 0.9 + 0.19 * len(order)
+    above, below = 2.3, max(0.9 + 0.19 * len(order), 1.7)  # room for the legend
     with style():
         figure = Figure(figsize=(8, above + below + 0.6), layout="constrained")
         top, bottom = figure.subplots(2, 1, height_ratios=[above, below])
@@ -222,7 +222,9 @@ def cooccurrence(labels: Path, title: str, out: Path, classes: Sequence[str] = (
     matrix = table[class_columns(table)]
     strangers = [name for name in classes if name not in matrix.columns]
     if strangers:
-        raise ThoraxError(f"{labels} has no class {strangers[0]!r}: name classes of this label set.")
+        raise ThoraxError(
+            f"{labels} has no class {strangers[0]!r}{did_you_mean(strangers[0], matrix.columns)}: name classes of this label set."
+        )
     save(draw_cooccurrence(count_pairs(matrix, classes), title), out, title)
 
 

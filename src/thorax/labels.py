@@ -16,7 +16,10 @@ from thorax.config import LabelSet
 from thorax.errors import ThoraxError
 from thorax.pairs import Partners, first_of_studies
 
-TERM_TABLES = {"padchest": Path(__file__).with_name("data") / "padchest_terms.csv"}  # archives whose labels form a tree
+TERM_TABLES = {  # archives whose labels form a tree
+    "padchest": Path(__file__).with_name("data") / "padchest_terms.csv",
+    "chexpert": Path(__file__).with_name("data") / "chexpert_terms.csv",
+}
 UMBRELLAS = ("radiological finding", "differential diagnosis", "localization")  # roots that only hold other terms together
 
 REPORT_COLUMNS = ("class", "images", "patients", "uncertain", "status", "in_tree")
@@ -41,10 +44,10 @@ class TermTree:
 
     @classmethod
     def load(cls, path: Path | str = TERM_TABLES["padchest"]) -> "TermTree":
-        """Read a table with one row per edge (term, parent, cui), a root's parent being empty.
+        """Read a table with one row per edge (term, parent), a root's parent being empty.
 
         The default is PadChest's tree as its authors publish it (https://github.com/auriml/Rx-thorax-automatic-captioning);
-        Bustos et al. 2020, section 4.
+        Bustos et al. 2020, section 4. CheXpert's is the hierarchy of Irvin et al. 2019, Figure 1.
         """
         parents: dict[str, tuple[str, ...]] = {}
         with Path(path).open(encoding="utf-8", newline="") as file:
@@ -65,23 +68,31 @@ class TermTree:
     def __contains__(self, term: str) -> bool:
         return term in self.parents
 
-    def general(self, term: str, two_parents: str = "all") -> tuple[str, ...]:
+    def climbed(self, two_parents: str) -> "TermTree":
+        """The tree without the edges that `config.LabelSet.two_parents` does not climb.
+
+        Args:
+            two_parents: "all" keeps every edge, "first" each term's first one, "umbrella" the first one of terms whose first
+                parent is an umbrella root, and all of the others.
+        """
+        first = {
+            "all": lambda parents: False,
+            "first": lambda parents: True,
+            "umbrella": lambda parents: bool(parents) and parents[0] in UMBRELLAS,
+        }[two_parents]
+        return TermTree({term: parents[:1] if first(parents) else parents for term, parents in self.parents.items()})
+
+    def general(self, term: str) -> tuple[str, ...]:
         """The term's topmost ancestors below the umbrella roots, sorted; several where the term has several parents.
 
         A term that is topmost itself (a root such as normal or exclude, or unchanged) maps to itself, and so does a term that
         is not in the tree.
-
-        Args:
-            term: a label.
-            two_parents: "all" climbs from a term with several parents to each of them, "first" to the tree's first only.
         """
         parents = self.parents.get(term, ())
         if not parents:
             return (term,)
-        if two_parents == "first":
-            parents = parents[:1]
         topmost = {term} if any(parent in UMBRELLAS for parent in parents) else set()
-        above = (self.general(parent, two_parents) for parent in parents if parent not in UMBRELLAS)
+        above = (self.general(parent) for parent in parents if parent not in UMBRELLAS)
         return tuple(sorted(topmost.union(*above)))
 
 
@@ -118,13 +129,15 @@ def build(
     An image counts if its view is one of `settings.views` and, where `ingested` is given, if it is readable and not stored with
     one of `settings.drop_channels` (from the catalog alone channels are not known, and all images count). Images that are left
     without a positive class are dropped (Liz et al. 2022, section 3.1), or kept as all-negative rows, see `without_class`. A
-    label that is uncertain and not also stated as present is ignored (-1), negative or positive, as `settings.uncertain` says.
+    label that is uncertain and not also stated as present is ignored (-1), negative or positive, as `settings.uncertain` says. So a
+    general class is positive where one of its labels is, uncertain where none is and one is uncertain, and else negative, a label
+    that is not mentioned being negative.
     With `second` only the first image (by identifier) of each study counts, and only of studies that have a second view.
 
     Args:
         settings: grouping, minimum counts, exclusions.
         archive: a key of `datasets.ARCHIVES`; its term tree, if it has one, gives the general terms.
-        catalog: the columns of `catalog.CATALOG`.
+        catalog: the columns of `catalog.CATALOG`; of `padded` only where `settings.padded_labels` is ignore.
         ingested: the columns of `catalog.INGESTED`.
         name: of the label set, for errors.
         second: where the studies' second views are sought, for a label set of studies.
@@ -142,7 +155,9 @@ def build(
         raise ThoraxError(
             f"label_sets.{name}.grouping is general, but archive {archive!r} has no term tree: write grouping: specific."
         )
-    groups = _groups(catalog, tree if settings.grouping == "general" else None, settings.two_parents)
+    if settings.padded_labels == "ignore":
+        catalog = without_padded(catalog, settings, name)
+    groups = _groups(catalog, tree.climbed(settings.two_parents) if tree and settings.grouping == "general" else None)
     _check_exclusions(settings, groups, name)
     images = _countable(settings, catalog, ingested, name)
     if second is not None:
@@ -179,9 +194,9 @@ def build(
     return LabelTable(frame.reset_index(drop=True), tuple(classes), report, unknown)
 
 
-def general_classes(tree: TermTree, term: str, two_parents: str, known: Sequence[str]) -> list[str]:
+def general_classes(tree: TermTree, term: str, known: Sequence[str]) -> list[str]:
     """The general classes of a term (`TermTree.general`) that a general label set has, `known`, sorted."""
-    return [name for name in tree.general(term, two_parents) if name in known]
+    return [name for name in tree.general(term) if name in known]
 
 
 def build_inside(
@@ -215,16 +230,16 @@ def build_inside(
     """
     if archive not in TERM_TABLES:
         raise ThoraxError(f"label_sets.{name}.inside: archive {archive!r} has no term tree: remove inside.")
-    tree, known = TermTree.load(TERM_TABLES[archive]), catalogs.class_columns(general)
+    tree, known = TermTree.load(TERM_TABLES[archive]).climbed(settings.two_parents), catalogs.class_columns(general)
     table = build(settings.model_copy(update={"without_class": "keep"}), archive, catalog, ingested, name)
     frame = general[["image_id", "patient_id"]].merge(table.frame.drop(columns="patient_id"), on="image_id", how="left")
     report = table.report[~table.report["class"].str.startswith("(")].copy()
     for specific in table.classes:
-        parents = general_classes(tree, specific, settings.two_parents, known)
+        parents = general_classes(tree, specific, known)
         if not parents:
             raise ThoraxError(
                 f"label_sets.{name}: {settings.inside!r} has no general class of {specific!r} "
-                f"({', '.join(tree.general(specific, settings.two_parents))}): lower its minimum counts, or exclude the class here."
+                f"({', '.join(tree.general(specific))}): lower its minimum counts, or exclude the class here."
             )
         inside = (general[parents] == 1).any(axis=1).to_numpy()
         if frame[specific].isna().any() or ((frame[specific] == 1).to_numpy() & ~inside).any():
@@ -285,6 +300,7 @@ def make_label_set(
     if (settings.inside is None) != (general is None):
         raise ThoraxError(f"label_sets.{name}: inside and the labels of the general label set (--general) go together.")
     columns = ["image_id", "patient_id", *(["study_id"] if second_views else []), "view", "positive", "negative", "uncertain"]
+    columns += ["padded"] if settings.padded_labels == "ignore" else []
     known = None if ingested is None else store.read_table(ingested, ["image_id", "ok", "channels"])
     frame = store.read_table(catalog, columns)
     second = None
@@ -302,10 +318,25 @@ def make_label_set(
         store.write_text(table.report.to_csv(index=False, lineterminator="\n"), new_report)
 
 
-def _groups(catalog: pd.DataFrame, tree: TermTree | None, two_parents: str) -> dict[str, tuple[str, ...]]:
+def without_padded(catalog: pd.DataFrame, settings: LabelSet, name: str) -> pd.DataFrame:
+    """The catalog without the positive labels that are stored with a surrounding blank only."""
+    if catalog["padded"].isna().all():
+        raise ThoraxError(
+            f"label_sets.{name}.padded_labels: data set {settings.dataset!r} does not say which labels are stored with a blank: remove "
+            "padded_labels, which is for PadChest."
+        )
+    kept = set(settings.padded_kept)
+    lists = [
+        [label for label in positive if label in kept or label not in set(padded)] if len(padded) else list(positive)
+        for positive, padded in zip(catalog["positive"], catalog["padded"], strict=True)
+    ]
+    return catalog.assign(positive=pd.Series(lists, index=catalog.index, dtype=object))
+
+
+def _groups(catalog: pd.DataFrame, tree: TermTree | None) -> dict[str, tuple[str, ...]]:
     """The classes that each label of the data belongs to."""
     labels = set(chain.from_iterable(catalog["positive"])) | set(chain.from_iterable(catalog["uncertain"]))
-    return {label: (label,) if tree is None else tree.general(label, two_parents) for label in sorted(labels)}
+    return {label: (label,) if tree is None else tree.general(label) for label in sorted(labels)}
 
 
 def _check_exclusions(settings: LabelSet, groups: dict[str, tuple[str, ...]], name: str) -> None:

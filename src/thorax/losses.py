@@ -28,17 +28,18 @@ def check_classes(labels: np.ndarray, classes: list[str]) -> None:
             )
 
 
-def pos_weights(labels: np.ndarray, cap: float | None = None) -> np.ndarray:
-    """Weight of the positives of each class: negatives / positives among the training images.
+def pos_weights(labels: np.ndarray, exponent: float = 1.0, cap: float | None = None) -> np.ndarray:
+    """Weight of the positives of each class: (negatives / positives) ** exponent among the training images.
 
     Args:
         labels: (n, k) of 1, 0 and -1 (ignored); every class has positives (see `check_classes`).
+        exponent: from 0 (no weights) to 1 (the ratio itself).
         cap: largest weight, or None.
 
     Returns:
         (k,) float32.
     """
-    weights = (labels == 0).sum(axis=0) / (labels == 1).sum(axis=0)
+    weights = ((labels == 0).sum(axis=0) / (labels == 1).sum(axis=0)) ** exponent
     return np.minimum(weights, np.inf if cap is None else cap).astype(np.float32)
 
 

@@ -33,6 +33,7 @@ PANEL = 2.2  # width in inches
 LONGEST_NAME = 34  # characters of a class that fit over a panel
 LINE = 0.17  # height of a line of text in inches
 CONTACT_DPI = 110
+NO_CASE = "No test image has a class, so there is no case to show."
 CELL, CELLS_PER_ROW, LEGEND_ENTRY = (
     3.0,
     3,
@@ -345,6 +346,7 @@ def classes_figure(cases: Sequence[Case], title: str) -> "Figure":
 
     several = [(number, case) for number, case in enumerate(cases, start=1) if _has_several_classes(case)]
     heading = f"{title}\n{len(several)} of {len(cases)} cases have two or more predicted or true classes"
+    heading = heading if cases else f"{title}\n{NO_CASE}"
     rows = [several[start : start + CELLS_PER_ROW] for start in range(0, len(several), CELLS_PER_ROW)]
     width, height = CELLS_PER_ROW * (CELL + 0.15) + 0.15, 0.5 + sum(map(_row_height, rows))
     with figures.style():
@@ -395,9 +397,21 @@ def _draw_cell(axes: "Axes", case: Case) -> None:
 
 
 def write_contact_sheet(drawn: Sequence["Figure"], out: Path, title: str) -> None:
-    """Write figures below each other as one PNG, on white, and as a page of the same name with the suffix .html."""
+    """Write figures below each other as one PNG, on white, and as a page of the same name with the suffix .html.
+
+    Without figures the page and the picture say why: no test image has a class.
+    """
+    from matplotlib.figure import Figure
     from matplotlib.image import imsave
 
+    if not drawn:
+        with figures.style():
+            figure = Figure(figsize=(8, 1))
+            figure.text(0.02, 0.5, f"{title}\n{NO_CASE}", va="center", fontsize=10)
+        with store.atomic(out) as temporary:
+            figure.savefig(temporary, format="png", metadata={"Software": "thorax"})
+        store.write_text(typeset.page(title, f"<p>{NO_CASE}</p>\n"), out.with_suffix(".html"))
+        return
     pictures = [figures.pixels(figure, CONTACT_DPI) for figure in drawn]
     width = max(picture.shape[1] for picture in pictures)
     padded = [np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255) for picture in pictures]

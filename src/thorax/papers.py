@@ -34,6 +34,11 @@ _RULES = {
     "weighted_average": "mean probability with weights per class from validation AUC",
     "stacked": "logistic regression per class on the validation logits",
 }
+_CLIMBS = {
+    "all": " (of all parents)",
+    "first": "",
+    "umbrella": " (of all parents, but for terms whose first parent is an umbrella term: these are classes of their own)",
+}
 _LOSSES = {"bce": "binary cross-entropy", "mae": "mean absolute error of the probabilities"}
 
 
@@ -87,12 +92,15 @@ def describe(study: Study) -> dict[str, str]:
 def _classes(study: Study) -> str:
     label_set = study.label_set
     if label_set.grouping == "general":
-        words = ["general terms of the archive's term tree" + (" (of all parents)" if label_set.two_parents == "all" else "")]
+        words = ["general terms of the archive's term tree" + _CLIMBS[label_set.two_parents]]
     else:
         words = ["the archive's own labels"]
     words += [f"at least {label_set.min_images:,} images"] if label_set.min_images > 1 else []
     words += [f"at least {label_set.min_patients:,} patients"] if label_set.min_patients > 1 else []
     words += [f"without {', '.join(label_set.exclude)}"] if label_set.exclude else []
+    if label_set.padded_labels == "ignore":
+        kept = f", but for {', '.join(label_set.padded_kept)}" if label_set.padded_kept else ""
+        words.append(f"without labels that are stored with a blank before or after them{kept}")
     words += [f"learnt only where one of its general classes in {label_set.inside} is present"] if label_set.inside else []
     words += [f"one image of each study that also has one in {label_set.second}"] if label_set.second else []
     words += [f"uncertain labels: {label_set.uncertain}"] if study.dataset.archive == "chexpert" else []
@@ -107,7 +115,7 @@ def _classes(study: Study) -> str:
     )
     worded = {
         "dataset", "views", "grouping", "min_images", "min_patients", "exclude", "two_parents", "uncertain", "drop_channels",
-        "without_class", "inside", "second",
+        "without_class", "inside", "second", "padded_labels", "padded_kept",
     }  # fmt: skip
     return "; ".join([*words, *_others(label_set, worded)])
 
@@ -122,7 +130,7 @@ def _parts(study: Study) -> str:
     if split.draw_down:
         kept = f"{split.draw_down.train:,} in training and {split.draw_down.test:,} in test images"
         words.append(f"images without a class drawn down to {kept}")
-    worded = {"label_sets", "train", "val", "test", "official", "seed", "draw_down"}
+    worded = {"label_sets", "also_for", "train", "val", "test", "official", "seed", "draw_down"}
     return "; ".join([*words, f"seed {split.seed}", *_others(split, worded)])
 
 
@@ -176,7 +184,8 @@ def _loss(t: Training) -> str:
         return f"focal loss, gamma {t.focal_gamma:g}" + (f", alpha {t.focal_alpha:g}" if t.focal_alpha is not None else "")
     if t.loss == "weighted_bce":
         cap = f", at most {t.max_pos_weight:g}" if t.max_pos_weight is not None else ""
-        return f"cross-entropy, positives weighted by negatives / positives{cap}"
+        power = f" to the power {t.pos_weight_exponent:g}" if t.pos_weight_exponent != 1 else ""
+        return f"cross-entropy, positives weighted by negatives / positives{power}{cap}"
     return _LOSSES[t.loss]
 
 
@@ -209,13 +218,14 @@ def _augmentation(t: Training) -> str:
         *([f"zoom {a.zoom:g}"] if a.zoom else []),
         *(["horizontal flip"] if a.horizontal_flip else []),
         *([f"brightness {a.brightness[0]:g} to {a.brightness[1]:g}"] if a.brightness != (1, 1) else []),
+        *([f"contrast {a.contrast[0]:g} to {a.contrast[1]:g}"] if a.contrast != (1, 1) else []),
         *([f"intensity shift {a.channel_shift:g}"] if a.channel_shift else []),
         *([f"elastic deformation {a.elastic:g}"] if a.elastic else []),
         *([f"mixup {a.mixup:g}"] if a.mixup else []),
     ]
     worded = {
-        "rotation", "width_shift", "height_shift", "shear", "zoom", "horizontal_flip", "brightness", "channel_shift", "elastic",
-        "elastic_smoothness", "mixup",
+        "rotation", "width_shift", "height_shift", "shear", "zoom", "horizontal_flip", "brightness", "contrast", "channel_shift",
+        "elastic", "elastic_smoothness", "mixup",
     }  # fmt: skip
     return "augmentation: " + (", ".join([*words, *_others(a, worded)]) or "none")
 
@@ -223,8 +233,8 @@ def _augmentation(t: Training) -> str:
 _TRAINING: tuple[Callable[[Training], str], ...] = (_weights, _head, _loss, _steps, _epochs, _tested, _sampling, _augmentation)
 _WORDED = {
     "backbone", "weights", "freeze", "frozen_epochs", "fine_tune_rate", "channels", "head", "dense_units", "dropout", "loss",
-    "focal_gamma", "focal_alpha", "max_pos_weight", "learning_rate", "schedule", "plateau_factor", "batch_size", "accumulate",
-    "epochs", "patience", "test_every_epoch", "sampling", "augmentation",
+    "focal_gamma", "focal_alpha", "pos_weight_exponent", "max_pos_weight", "learning_rate", "schedule", "plateau_factor", "batch_size",
+    "accumulate", "epochs", "patience", "test_every_epoch", "sampling", "augmentation",
 }  # fmt: skip
 
 

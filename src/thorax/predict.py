@@ -155,6 +155,10 @@ def _explained(model, part: LabelledImages, image_ids: list[str], view: str) -> 
         gradients = explain.grad_cam_weights(pooled, logit_kernel, hidden) / len(part.views)
         maps.append(explain.grad_cam(features, gradients))
         attention += [values[..., 0] for values in weights]
+    if not maps:  # no test image has a class
+        height, width = inner.outputs[0].shape[1:3]
+        maps = [np.zeros((0, len(part.classes), height, width), np.float32)]
+        attention = [np.zeros((0, height, width), np.float32)] * (len(names) > 2)
     return np.concatenate(maps), np.concatenate(attention) if attention else None
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from thorax import store
 from thorax.config import Beside
-from thorax.errors import ThoraxError
+from thorax.errors import ThoraxError, did_you_mean
 from thorax.metrics import NO_THRESHOLD
 
 FOLDER = Path(__file__).with_name("reference")
@@ -25,11 +25,13 @@ COUNTS = "published_counts.csv"  # counts of images, which the audit compares
 SCORES = ("auc", "f1", "f1_positive", "precision", "sensitivity", "specificity", "hamming", "accuracy", "auc_thresholded")
 PAPERS = Path(__file__).parent / "data" / "papers.csv"  # who wrote the papers, and when
 VARIANTS = "variants.csv"  # heading and description of each paper's experiments
+SYSTEMS = "systems.csv"  # data and split of other published systems
+STATEMENTS = "liz2022_statements.csv"  # what the text of Liz et al. 2022 says of its tables
 
 
 @cache
 def _all() -> pd.DataFrame:
-    paths = sorted(path for path in FOLDER.glob("*.csv") if path.name not in (COUNTS, VARIANTS))
+    paths = sorted(path for path in FOLDER.glob("*.csv") if path.name not in (COUNTS, VARIANTS, SYSTEMS, STATEMENTS))
     frames = [store.read_csv(path, keep_default_na=False, dtype=str) for path in paths]
     for path, frame in zip(paths, frames, strict=True):
         if tuple(frame.columns) != COLUMNS:
@@ -56,7 +58,9 @@ def load(paper: str | None = None, table: str | None = None, variant: str | None
         known = list(dict.fromkeys(chosen[column]))
         chosen = chosen[chosen[column] == wanted]
         if chosen.empty:
-            raise ThoraxError(f"No published numbers of {column} {wanted!r}: choose one of {', '.join(known)}.")
+            raise ThoraxError(
+                f"No published numbers of {column} {wanted!r}{did_you_mean(wanted, known)}: choose one of {', '.join(known)}."
+            )
     return chosen.reset_index(drop=True)
 
 

@@ -102,7 +102,7 @@ def draw_curves(curves: Sequence[Curve], without: Sequence[str], title: str) -> 
     ranked = sorted(curves, key=lambda curve: (-curve.area, curve.name))
     together = len(ranked) <= len(LINES)
     across, down = (1, 1) if together else (PANELS_PER_ROW, math.ceil(len(ranked) / PANELS_PER_ROW))
-    size = (7.5, 4.2) if together else (1.6 * across + 0.5, 1.95 * down + 0.3)
+    size = (7.5, 4.2 if ranked else 0.3) if together else (1.6 * across + 0.5, 1.95 * down + 0.3)
     lines = [*f"{title}: {_summary(ranked)}".split("\n")]
     if without:
         lines.append(f"No curve, as the test images lack positives or negatives: {', '.join(without)}")

@@ -151,11 +151,15 @@ class Replicas:
         )
 
 
-def replicas(batch_size: int) -> Replicas:
+def replicas(batch_size: int, accumulate: int = 1) -> Replicas:
     """All GPUs that this process may use.
 
+    Args:
+        batch_size: images of a batch.
+        accumulate: batches of an update.
+
     Raises:
-        ThoraxError: there are several and the backend or the batch size cannot be divided among them.
+        ThoraxError: there are several and the backend, the batch size or the accumulation cannot be divided among them.
     """
     import keras
 
@@ -164,6 +168,11 @@ def replicas(batch_size: int) -> Replicas:
         raise ThoraxError(f"{count} GPUs can be used together with TensorFlow only: set CUDA_VISIBLE_DEVICES to one of them.")
     if count > 1 and batch_size % count:
         raise ThoraxError(f"batch_size {batch_size} cannot be divided among {count} GPUs: choose a multiple of {count}.")
+    if count > 1 and accumulate > 1:  # Keras's accumulation does not work inside a MirroredStrategy
+        raise ThoraxError(
+            f"accumulate: {accumulate} needs a single GPU, and there are {count}: set CUDA_VISIBLE_DEVICES to one of them, or set "
+            "accumulate: 1 and raise batch_size."
+        )
     return Replicas([f"GPU:{index}" for index in range(count)])
 
 

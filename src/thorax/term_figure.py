@@ -13,7 +13,7 @@ from thorax import store
 from thorax.config import LabelSet
 from thorax.errors import ThoraxError
 from thorax.figures import BLUE, GREY, save, style
-from thorax.labels import TERM_TABLES, UMBRELLAS, TermTree
+from thorax.labels import TERM_TABLES, UMBRELLAS, TermTree, without_padded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,11 +48,11 @@ def term_section(catalog: Path, settings: LabelSet, archive: str, title: str, ou
     """Figure 4 of Liz et al. 2022: a general term, the terms below it, and how many images have each.
 
     Images count if the catalog has them in a view of the label set. A term with two parents counts below both, or below the
-    first only, as `settings.two_parents` says.
+    first only, as `settings.two_parents` says, and a label that is stored with a blank as `settings.padded_labels` does.
 
     Args:
         catalog: table of the data set.
-        settings: of the label set; its views and two_parents are used.
+        settings: of the label set; its views, two_parents and padded labels are used.
         archive: a key of `labels.TERM_TABLES`.
         title: heading.
         out: figure to write, without suffix.
@@ -63,10 +63,11 @@ def term_section(catalog: Path, settings: LabelSet, archive: str, title: str, ou
     """
     if archive not in TERM_TABLES:
         raise ThoraxError(f"archive {archive!r} has no term tree: those that have one are {', '.join(TERM_TABLES)}.")
-    tree = TermTree.load(TERM_TABLES[archive])
-    if settings.two_parents == "first":
-        tree = TermTree({name: parents[:1] for name, parents in tree.parents.items()})
-    table = store.read_table(catalog, ["view", "positive"])
+    tree = TermTree.load(TERM_TABLES[archive]).climbed(settings.two_parents)
+    if settings.padded_labels == "ignore":
+        table = without_padded(store.read_table(catalog, ["view", "positive", "padded"]), settings, title)
+    else:
+        table = store.read_table(catalog, ["view", "positive"])
     positive = table.loc[table["view"].isin(settings.views), "positive"]
     source = f"{catalog}, views {', '.join(settings.views)}"
     section = count_section(tree, positive, choose_term(tree, positive, source) if term is None else term, source)

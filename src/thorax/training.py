@@ -122,7 +122,7 @@ def train(
     views = len(parts["train"].views)
     _check_intensity(settings, parts["train"], images)
     losses.check_classes(parts["train"].labels, parts["train"].classes)
-    replicas = runtime.replicas(min(settings.batch_size, len(parts["train"])))
+    replicas = runtime.replicas(min(settings.batch_size, len(parts["train"])), settings.accumulate)
     with replicas.scope():
         network = build_model(
             settings, parts["train"].size, len(parts["train"].classes), str(weights) if weights else None, views
@@ -178,7 +178,8 @@ class Fit:
         """Go on from the newest state, or begin; return the finished training."""
         self.pos_weight = np.ones(len(self.parts["train"].classes), np.float32)
         if self.settings.loss == "weighted_bce":
-            self.pos_weight = losses.pos_weights(self.parts["train"].labels, self.settings.max_pos_weight)
+            labels, exponent = self.parts["train"].labels, self.settings.pos_weight_exponent
+            self.pos_weight = losses.pos_weights(labels, exponent, self.settings.max_pos_weight)
         saved = self.states.newest()
         if saved is not None:
             self.progress = saved[0]
@@ -307,6 +308,7 @@ class Fit:
                 if self.asked.signal and progress.step < count:
                     self.states.save(progress, variables(model))
                     self._heed()
+        apply_rest(model.optimizer)
         return images
 
     def _heed(self) -> None:
@@ -326,6 +328,28 @@ def _check_intensity(settings: Training, part: LabelledImages, images: Sequence[
         raise ThoraxError(
             f"{images[0]} holds stored values, and augmentation changes 8-bit images only: set augmentation: null."
         )
+
+
+def apply_rest(optimizer: "keras.optimizers.Optimizer") -> None:
+    """Update the weights with the mean gradient of the batches that do not make up a whole accumulation.
+
+    Keras counts batches through all epochs and applies nothing before the number is reached: an epoch of fewer batches would
+    change no weight, and what is left at its end would be applied at the learning rate of the next one, or be lost where the
+    fine-tuning begins with an optimiser of its own. After this call the next batch begins a new accumulation.
+
+    Args:
+        optimizer: built; one that accumulates nothing, or has nothing accumulated, is left as it is.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # half precision wraps it, and unscales what it is given
+    steps = optimizer.gradient_accumulation_steps
+    rest = int(optimizer._iterations) % steps if steps else 0
+    if not rest:
+        return
+    optimizer._iterations.assign_add(steps - rest - 1)  # so that the next batch is the one at which Keras applies the mean
+    gradients = [gradient * (steps / rest) for gradient in optimizer._accumulated_gradients]  # it divides the sum by `steps`
+    for gradient in optimizer._accumulated_gradients:
+        gradient.assign(gradient * 0)
+    optimizer.apply(gradients)
 
 
 def variables(model: "keras.Model") -> Iterator[np.ndarray]:

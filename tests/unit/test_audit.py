@@ -41,7 +41,7 @@ def test_counts_by_hand():
         ("x", "Mass", "studies", 2, "files", "A"),
         ("x", "Mass", "uncertain studies", 1, "", "A"),
         ("x", "Mass", "% of labels", 75.04, "files", "A"),
-        ("x", "Fracture", "all", 4, "general_class", "A"),
+        ("x", "Fracture", "all", 4, "two_more", "A"),
         ("other", "Mass", "all", 9, "", "A"),
     )
     values = audit.audit_label_set("x", LABELS, SPLIT, IMAGES, rows).set_index(["row", "counts"])
@@ -58,7 +58,7 @@ def test_counts_by_hand():
     assert values["ours"].tolist() == [2, 2, 3, 2, 1, 75, 0, 1]
     assert values["difference"].iloc[:-1].round(6).tolist() == [-1, 0, -2, 0, 0, -0.04, -4]
     assert np.isnan(values["published"].iloc[-1])
-    assert values["reason"].tolist() == ["", "", "files", "", "", "", "general_class", ""]  # only where the numbers differ
+    assert values["reason"].tolist() == ["", "", "files", "", "", "", "two_more", ""]  # only where the numbers differ
     assert values.loc[("Mass", "all"), ["all", "train", "val", "test"]].tolist() == [3, 2, 0, 1]
 
 
@@ -121,9 +121,12 @@ def test_nih_meets_every_published_count(name, classes):
     assert not values["difference"].any()
 
 
+PADCHEST_SIZES = [("padchest-specific", 35, 85_455), ("padchest-general", 56, 90_815), ("padchest-general-clean", 57, 90_226)]
+
+
 @pytest.mark.real
 @needs_metadata
-@pytest.mark.parametrize(("name", "classes", "images"), [("padchest-specific", 35, 85_455), ("padchest-general", 57, 90_226)])
+@pytest.mark.parametrize(("name", "classes", "images"), PADCHEST_SIZES)
 def test_padchest_label_sets_at_full_size(name, classes, images):
     values = audited(name).set_index(["row", "counts"])
     assert values.loc[("(classes)", "classes"), "ours"] == classes
@@ -141,6 +144,48 @@ def test_padchest_label_sets_at_full_size(name, classes, images):
 
 @pytest.mark.real
 @needs_metadata
+def test_table_10_is_met():
+    """52 legible counts; of the two whose transcription was corrected, which now meet ours exactly, the reason is said."""
+    values = audited("padchest-general")
+    counts = values[values["source"].str.endswith("Table 10") & (values["counts"] == "all")].set_index("row")
+    assert len(counts) == 52
+    assert [(counts["difference"].abs() <= images).sum() for images in audit.NEAR] == [39 + 2, 48 + 2]
+    assert counts["difference"].between(0, 42).all(), "the paper lost images and gained none"
+    corrected = counts.loc[["chronic changes", "gynecomastia"]]
+    assert corrected["difference"].tolist() == [0, 0]
+    assert corrected["reason"].tolist() == list(audit.ALWAYS_SAID)
+    shares = values[values["counts"] == "% of labels"].set_index("row")
+    assert shares["difference"].abs().max() < 0.05
+    # Section 4.1: "the six majority classes represent 51.3% of the total". All 56 classes give that, and no 55 of them.
+    counted = values[(values["counts"] == "all") & ~values["row"].str.startswith("(")].set_index("row")
+    numbers = counted["published"].fillna(counted["ours"])
+    assert round(100 * numbers.nlargest(6).sum() / numbers.sum(), 1) == 51.3
+    for left_out in ("nodule", "exclude", "emphysema", "azygos lobe"):
+        without = numbers.drop(left_out)
+        assert round(100 * without.nlargest(6).sum() / without.sum(), 1) != 51.3
+
+
+def test_what_blanks_lose_is_counted_and_said():
+    settings = config.LabelSet(dataset="padchest", padded_labels="ignore", padded_kept=["Hernia"])
+    images = IMAGES.assign(
+        patient_id=list("ppqrst"), view="PA", negative=[[]] * 6, padded=[["Mass"], ["Hernia"], [], [], ["Mass"], []]
+    )
+    stripped = audit.count_stripped(settings, "nih", images, "x")
+    assert stripped.to_dict() == {"Mass": 4, "Hernia": 1}
+    assert audit.count_stripped(config.LabelSet(dataset="padchest"), "nih", images, "x") is None
+    labelled = LABELS.assign(Mass=[0, 1, 0, 0, 0])
+    rows = published(("x", "Mass", "all", 1, "files", "A"))
+    values = audit.audit_label_set("x", labelled, SPLIT, images, rows, stripped)
+    assert values.set_index("row")["stripped"].dropna().to_dict() == {"Mass": 4, "Hernia": 1}
+    lost, near = audit._padded_notes(values)
+    assert "3 of 5 labels of these classes are lost (60.0%); most in Mass 3 of 4" in lost
+    assert near.startswith(
+        "1 of the 1 published counts of classes are within 3 images, 1 within 10. With blanks stripped, by the"
+    )
+
+
+@pytest.mark.real
+@needs_metadata
 def test_archives_beside_the_published_numbers():
     tables = {"padchest": padchest, "nih": nih, "chexpert": chexpert}
     values = audit.audit_datasets({name: module.read_catalog(METADATA) for name, module in tables.items()}, PUBLISHED)
@@ -148,8 +193,6 @@ def test_archives_beside_the_published_numbers():
     assert differing == {
         ("padchest", "images"): "rows",
         ("nih", "patients"): "chestxray8",
-        ("nih", "train list"): "lists",
-        ("nih", "test list"): "lists",
         ("chexpert", "images"): "chexpert_parts",
         ("chexpert", "patients"): "chexpert_parts",
     }
@@ -195,7 +238,8 @@ def test_pages_are_written(tmp_path, crowd):
     store.write_table(images, tmp_path / "nih.parquet", catalog.CATALOG)
     block = config.Split(label_sets=["crowd"])
     split.make_split(block, [tmp_path / "crowd.parquet"], None, tmp_path / "s.parquet", tmp_path / "s.csv")
-    audit.make_label_set_audit(tmp_path / "nih.parquet", tmp_path / "crowd.parquet", tmp_path / "s.parquet", tmp_path / "out")
+    places = [tmp_path / name for name in ("nih.parquet", "crowd.parquet", "s.parquet", "out")]
+    audit.make_label_set_audit(config.LabelSet(dataset="nih"), "nih", *places)
     audit.make_overview(
         {"nih": tmp_path / "nih.parquet"},
         [tmp_path / "out" / "crowd.csv"],

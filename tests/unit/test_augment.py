@@ -23,7 +23,17 @@ from thorax.augment import (
 from thorax.config import Augmentation
 
 NOTHING = dict(
-    rotation=0, shift_x=0, shift_y=0, shear=0, zoom_x=1, zoom_y=1, flip=False, channel_shift=0, brightness=1, fields=0
+    rotation=0,
+    shift_x=0,
+    shift_y=0,
+    shear=0,
+    zoom_x=1,
+    zoom_y=1,
+    flip=False,
+    channel_shift=0,
+    brightness=1,
+    fields=0,
+    contrast=1,
 )
 
 
@@ -102,6 +112,35 @@ def plainly_changed(image: np.ndarray, change: Draw, index: int) -> np.ndarray:
     return table[warped]
 
 
+@pytest.mark.parametrize("factor", [0.0, 0.6, 0.9, 1.3, 2.5])
+def test_contrast_agrees_with_tensorflow(factor):
+    import tensorflow as tf
+
+    image = radiograph(96, 3)
+    expected = tf.image.adjust_contrast(tf.constant(image[..., None], tf.float32), factor).numpy()[..., 0]
+    found = changed(image, one(contrast=factor)).astype(float)
+    assert np.abs(found - np.clip(expected, 0, 255)).max() <= 0.5 + 1e-3
+    if factor == 0.9:
+        assert found.std() == pytest.approx(0.9 * image.std(), rel=0.01)
+
+
+def test_contrast_by_hand_comes_before_shift_and_brightness():
+    """Mean 100: 140 becomes 120 and 20 becomes 60; 30 more, clipped to the image's 60 to 120; the half of it."""
+    image = np.array([[20, 100], [140, 140]], np.uint8)  # mean 100
+    np.testing.assert_array_equal(changed(image, one(contrast=0.5)), [[60, 100], [120, 120]])
+    np.testing.assert_array_equal(changed(image, one(contrast=0.5, channel_shift=30, brightness=0.5)), [[45, 60], [60, 60]])
+
+
+def test_contrast_changes_nothing_else():
+    plain, stretched = (draw(Augmentation(contrast=c), 64, 50, np.random.default_rng(2)) for c in ((1, 1), (0.8, 1.2)))
+    for field in fields(Draw):
+        if field.name != "contrast":
+            np.testing.assert_array_equal(getattr(plain, field.name), getattr(stretched, field.name))
+    assert (plain.contrast == 1).all()
+    assert 0.8 <= stretched.contrast.min() < 0.85
+    assert 1.15 < stretched.contrast.max() <= 1.2
+
+
 def test_chunks_give_the_bits_of_single_images(tmp_path):
     count = 2 * CHUNK + 3
     np.save(tmp_path / "images.npy", np.stack([radiograph(96, seed) for seed in range(count)]))
@@ -142,7 +181,7 @@ def test_matrix_keeps_the_centre():
 
 
 def test_grey_table_by_hand():
-    table = grey_tables(one(channel_shift=10, brightness=0.5), np.array([20]), np.array([200]))[0]
+    table = grey_tables(one(channel_shift=10, brightness=0.5), np.array([20]), np.array([200]), np.array([90]))[0]
     assert table[0] == 10  # 0 + 10 is below the image's lowest grey value 20, times 0.5
     assert table[100] == 55
     assert table[195] == 100  # 205 is clipped to 200

@@ -38,8 +38,10 @@ def with_head(settings: Training, size: int, classes: int):
 
 
 def test_unknown_name_and_small_images_are_refused():
-    with pytest.raises(ThoraxError, match=r"'ResNet9000' is not known: choose one of .*DenseNet201"):
-        backbones.find("ResNet9000", 224)
+    with pytest.raises(
+        ThoraxError, match=r"'resnet50' is not known \(did you mean 'ResNet50'\?\): choose one of .*DenseNet201"
+    ):
+        backbones.find("resnet50", 224)
     with pytest.raises(ThoraxError, match="InceptionV3 needs images of at least 75 pixels, not 64"):
         backbones.find("InceptionV3", 64)
 

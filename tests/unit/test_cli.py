@@ -35,7 +35,9 @@ def test_a_wrong_key_in_settings(capsys, tmp_path):
         capsys, "split", "--settings", "{labels: []}", "--labels", "x", "--out", tmp_path / "o", "--quality", tmp_path / "q"
     )
     assert status == 1
-    assert text == "thorax: --settings: labels is not a known key; remove it or correct its name.\n"
+    assert (
+        text == "thorax: --settings: labels is not a known key (did you mean 'label_sets'?); remove it or correct its name.\n"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -48,6 +50,21 @@ def test_a_missing_file(capsys, tmp_path):
     assert text.count("\n") == 1
     assert "a.parquet is not there" in text
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tilde_that_the_shell_left_is_a_home_folder(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "table.md").write_text("a table\n")
+    assert main(["show", "--table", "~/table.md"]) == 0
+    assert capsys.readouterr().out == "a table\n"
+    assert main(["config-reference", "--out=~/made"]) == 0
+    assert (tmp_path / "home" / "made" / "configuration.md").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    with pytest.raises(SystemExit):
+        main(["show", "--table", "~nobody-of-this-name/table.md"])
+    assert "there is no such user" in capsys.readouterr().err
 
 
 def test_a_pair_without_equals_sign(capsys, tmp_path):
@@ -93,6 +110,21 @@ def test_impossible_arguments_are_refused_before_the_step_starts(capsys, argumen
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"thorax {arguments[0]}: error: ")
     assert any(words in last for words in ("is not a whole number of", "invalid choice: 'mimic'", "required: --data"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suggestion"),
+    [
+        (["trian"], "(did you mean 'train'?)"),
+        (["Download", "nih"], "(did you mean 'download'?)"),
+        (["labels", "--settings", "{}", "--archive", "PadChest"], "(did you mean 'padchest'?)"),
+        (["summary", "--labels", "a=b", "--splits", "a=b", "--out", "o", "--data", "phantoms"], "(did you mean 'phantom'?)"),
+    ],
+)
+def test_a_misspelt_choice_is_suggested(capsys, arguments, suggestion):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert capsys.readouterr().err.splitlines()[-1].endswith(suggestion)
 
 
 def test_the_archives_of_the_command_line_are_those_of_the_registry():

@@ -55,7 +55,8 @@ def test_the_demo_overlays_the_paper_config():
         ("{archive: padchest}", r"x: root is missing; add it\."),
         ("{archive: mimic, root: a}", r"x: archive: .*'chexpert' or 'own' \(it is 'mimic'\); correct it\."),
         ("{archive: nih, root: a, shard: 2}", r"x: shard is not a known key"),
-        ("{archive: [", r"x is not valid YAML"),
+        ("{archive: [", r"x, line 1: not valid YAML"),
+        ("{archive: nih, root: a, archive: own}", r"x: archive is written twice, in line 1; remove one of the two\."),
     ],
 )
 def test_errors_are_one_sentence(text, sentence):
@@ -176,6 +177,28 @@ def test_the_sentence_names_the_key_that_was_written(path_and_value, sentence):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("path_and_value", "sentence"),
+    [
+        (("datasets", "tiny", "rot", "x"), "datasets.tiny.rot is not a known key (did you mean 'root'?)"),
+        (
+            ("experiments", "tiny", "members", "first", {"Epochs": 1}),
+            "experiments.tiny.members.first.Epochs is not a known key (did you mean 'epochs'?)",
+        ),
+        (("experiments", "tiny", "xyzzy", 1), "experiments.tiny.xyzzy is not a known key;"),
+        (("run", ["Tiny"]), "run: 'Tiny' is not in experiments: tiny (did you mean 'tiny'?)"),
+        (
+            ("experiments", "tiny", "ensembles", "CTP", "members", ["first", "secnd"]),
+            "experiments.tiny.ensembles.CTP.members: 'secnd' is not a member: first, second, third (did you mean 'second'?)",
+        ),
+    ],
+)
+def test_a_misspelt_name_is_suggested(path_and_value, sentence):
+    with pytest.raises(ThoraxError) as caught:
+        config.parse(config.Config, changed(*path_and_value), "x.yaml")
+    assert str(caught.value).startswith(f"x.yaml: {sentence}")
+
+
 def test_a_segmenter_taught_by_another_splits_patients_is_refused():
     settings = changed("splits", "other", {"label_sets": ["tiny-specific"], "seed": 1})
     settings["segmenters"]["tiny-lungs"]["train_patients_of"] = "other"
@@ -189,6 +212,41 @@ def test_a_segmenter_taught_by_another_splits_patients_is_refused():
 def test_a_root_is_written_as_snakemake_writes_it(written):
     study = config.parse(config.Config, changed("datasets", "tiny", "root", written), "x")
     assert study.datasets["tiny"].root == "data/tiny"
+
+
+FOLDERS = [("datasets", "tiny", "root"), ("segmenters", "tiny-lungs", "pairs"), ("audit", "metadata")]
+
+
+@pytest.mark.parametrize("key", FOLDERS)
+@pytest.mark.parametrize("written", ["~/x", "$HOME/x", "${HOME}/x/", "$THORAX_TEST/x"])
+def test_home_and_variables_are_expanded_in_every_folder(monkeypatch, key, written):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("THORAX_TEST", "~")
+    settings = changed(*key, written) if key[0] != "audit" else {**changed("run", ["tiny"]), "audit": {"metadata": written}}
+    study = config.parse(config.Config, settings, "x").model_dump()
+    for name in key:
+        study = study[name]
+    assert study == "/home/me/x"
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ("$THORAX_UNSET/x", "the environment has no variable THORAX_UNSET: set it"),
+        ("${THORAX_UNSET}/x", "the environment has no variable THORAX_UNSET: set it"),
+        ("~nobody-of-this-name/x", "there is no user nobody-of-this-name: write the folder itself"),
+        ("data/~/x", "~ means a home folder only at the beginning"),
+        ("", "a folder needs a name"),
+    ],
+)
+def test_a_folder_that_cannot_be_expanded_is_refused(written, sentence):
+    with pytest.raises(ThoraxError) as caught:
+        config.parse(config.Config, changed("datasets", "tiny", "root", written), "x")
+    assert str(caught.value).startswith(f"x: datasets.tiny.root: {sentence}")
+
+
+def test_an_odd_name_is_not_a_variable():
+    assert config.parse(config.Dataset, {"archive": "own", "root": "data/5$ each~"}, "x").root == "data/5$ each~"
 
 
 def test_threshold_rules_of_an_experiment():
@@ -375,6 +433,24 @@ def test_second_views_that_do_not_fit_are_refused(path_and_value, sentence):
     with pytest.raises(ThoraxError) as caught:
         config.parse(config.Config, settings, "x")
     assert str(caught.value).startswith(f"x: {sentence}")
+
+
+def test_a_split_may_serve_further_label_sets_of_its_images_without_being_stratified_over_them():
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    study = config.parse(config.Config, settings, "x")
+    fifteen, before = study.experiments["beltran2022-fifteen"], study.experiments["beltran2022"]
+    assert (fifteen.split, fifteen.exclusive) == (before.split, "No Finding")
+    assert fifteen.label_set not in study.splits[fifteen.split].label_sets
+    split = settings["splits"]["nih-official-grey"]
+    for changed, sentence in (
+        ([], r"experiments\.beltran2022-fifteen\.split: 'nih-official-grey' does not list label set 'nih-15-grey'"),
+        (["nih-15-grey", "nih-14-grey"], r"also_for: 'nih-14-grey' is in label_sets as well: remove one"),
+        (["nih-15-grey", "chexpert-14"], r"also_for: label sets that share a split must all be of one data set"),
+        (["x"], r"also_for: 'x' is not in label_sets"),
+    ):
+        settings["splits"]["nih-official-grey"] = {**split, "also_for": changed}
+        with pytest.raises(ThoraxError, match=sentence):
+            config.parse(config.Config, settings, "x")
 
 
 def test_published_numbers_named_in_the_paper_config_exist():

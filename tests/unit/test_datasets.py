@@ -85,6 +85,7 @@ def test_padchest_row_becomes_a_catalog_row(tmp_path):
         "positive": ["kyphosis", "normal"],
         "negative": [],
         "uncertain": [],
+        "padded": ["kyphosis"],
         "label_source": "Physician",
         "official_split": None,
         "photometric": "MONOCHROME2",
@@ -154,6 +155,20 @@ def test_label_parser_never_crashes(text):
 )
 def test_label_parser(text, labels):
     assert padchest.parse_labels(text) == labels
+
+
+@pytest.mark.parametrize(
+    ("text", "padded"),
+    [
+        ("['normal', ' kyphosis', '']", ["kyphosis"]),
+        ("[' mass', 'mass', 'nodule ']", ["nodule"]),
+        ("[' mass', '  mass ']", ["mass"]),
+        ("['normal']", []),
+        ("nan", []),
+    ],
+)
+def test_labels_that_a_cell_only_has_with_a_blank(text, padded):
+    assert padchest.padded_labels(text) == padded
 
 
 @pytest.mark.parametrize(
@@ -296,15 +311,51 @@ def test_nih_present_file_calls_the_sex_sex(tmp_path):
         nih.read_catalog(tmp_path)
 
 
-def test_nih_is_whole_when_every_listed_image_is_there(tmp_path):
-    assert not nih.is_whole(tmp_path)
+def test_nih_counts_the_images_that_its_table_lists_and_that_are_absent(tmp_path):
+    assert nih.absent_images(tmp_path) is None
     nih_archive(tmp_path, "".join(f"{name}.png,Mass,0,1,58,M,PA,1,1,1,1\n" for name in "ab"))
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").touch()
-    assert not nih.is_whole(tmp_path)
+    assert nih.absent_images(tmp_path) == 1
     (tmp_path / "images_001" / "images").mkdir(parents=True)
-    (tmp_path / "images_001" / "images" / "b.png").touch()
-    assert nih.is_whole(tmp_path)
+    (tmp_path / "images_001" / "images" / "b.PNG").touch()
+    assert nih.absent_images(tmp_path) == 0
+
+
+OLDER_HEADER = NIH_HEADER.replace("\n", ",\n")  # the release of 2017 ends its rows with a comma
+
+
+@pytest.mark.parametrize(
+    ("table", "header", "age", "end"),
+    [
+        ("Data_Entry_2017.csv", OLDER_HEADER, "058Y", ","),
+        ("Data_Entry_2017.csv", OLDER_HEADER, "58", ""),
+        ("Data_Entry_2017_v2020.csv", NIH_HEADER.replace("Gender", "Sex"), "58", ""),
+        ("sample/sample_labels.csv", NIH_HEADER.replace("[Width,", "Width,").replace("Height]", "Height"), "058Y", ""),
+    ],
+)
+@pytest.mark.parametrize(
+    "folder", ["images", "images_001/images", "sample/images", "sample/sample/images", "images-224/images-224"]
+)
+@pytest.mark.parametrize("suffix", [".png", ".PNG"])
+def test_nih_known_layouts_are_read(tmp_path, table, header, age, end, folder, suffix):
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / table).parent.mkdir(exist_ok=True)
+    (tmp_path / table).write_text(f"{header}00000001_000.png,Cardiomegaly,0,1,{age},M,PA,2682,2749,0.143,0.143{end}\n")
+    (tmp_path / "test_list.txt").write_text("00000001_000.png\n")
+    settings = Dataset(archive="nih", root=str(tmp_path))
+    assert "there are no images" in absence(settings)
+    (tmp_path / folder / f"00000001_000{suffix}").touch()
+    assert absence(settings) is None
+    row = nih.read_catalog(tmp_path).iloc[0]
+    assert row["path"] == f"{folder}/00000001_000{suffix}"
+    assert (row["age"], row["sex"], row["official_split"]) == (58, "M", "test")
+    assert nih.absent_images(tmp_path) == 0
+
+
+def test_nih_ages_in_other_units_are_years(tmp_path):
+    nih_archive(tmp_path, "".join(f"{age}.png,Mass,0,1,{age},M,PA,1,1,1,1\n" for age in ("018M", "073D", "026W")))
+    assert nih.read_catalog(tmp_path)["age"].tolist() == pytest.approx([1.5, 0.2, 0.5], abs=0.01)
 
 
 def test_nih_official_lists(tmp_path):
@@ -325,7 +376,7 @@ def test_nih_official_lists(tmp_path):
         ("b.png,Mass,0,,58,M,PA,1,1,1,1", "Patient ID"),
         ("b.png,Mass,,1,58,M,PA,1,1,1,1", "Follow-up #"),
         ("a.png,Mass,0,1,58,M,PA,1,1,1,1", "Image Index"),
-        ("b.png,Mass,0,1,058Y,M,PA,1,1,1,1", "Patient Age"),
+        ("b.png,Mass,0,1,058X,M,PA,1,1,1,1", "Patient Age"),
         ("b.png,Mass,0,1,58,M", "View Position"),
     ],
 )

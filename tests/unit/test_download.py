@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import fcntl
+import gzip
 import hashlib
 import importlib.util
 import io
@@ -341,15 +342,35 @@ def packed(files: dict[str, bytes]) -> bytes:
 IMAGES = {f"images/{name}.png": np.random.default_rng(number).bytes(5000) for number, name in enumerate("abc")}
 
 
-def test_whoever_has_all_images_needs_no_archive(tmp_path, capsys):
-    header = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Sex,View Position\n"
-    (tmp_path / "Data_Entry_2017_v2020.csv").write_text(header + "a.png,Mass,0,1,58,M,PA\n")
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "a.png").touch()
-    with serving() as server:
-        download.download(["nih"], tmp_path, rows=archive_rows(server, packed(IMAGES)))
-    assert not server.asked
+NIH_TABLE = b"Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Sex,View Position\na.png,Mass,0,1,58,M,PA\n"
+
+
+@pytest.mark.parametrize("table", [None, "Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv.gz"])
+@pytest.mark.parametrize("image", ["images/a.png", "images_003/images/a.PNG"])
+def test_whoever_has_all_images_needs_no_archive(tmp_path, capsys, table, image):
+    """At most the table is fetched: none if there is one, under whichever of its names."""
+    if table:
+        (tmp_path / table).write_bytes(gzip.compress(NIH_TABLE) if table.endswith(".gz") else NIH_TABLE)
+    (tmp_path / image).parent.mkdir(parents=True)
+    (tmp_path / image).touch()
+    with serving(Answer(NIH_TABLE)) as server:
+        listed = Published("nih", "Data_Entry_2017_v2020.csv", source(server, NIH_TABLE), None, "free")
+        archives = archive_rows(server, packed(IMAGES))
+        download.download(["nih"], tmp_path, tmp_path / "files.csv", [listed, *archives])
+        assert len(server.asked) == (0 if table else 1)
     assert "has every image of nih" in capsys.readouterr().err
+    rows = (tmp_path / "files.csv").read_text().splitlines()
+    assert [row.partition(",")[0] for row in rows[1:]] == [str(tmp_path / (table or "Data_Entry_2017_v2020.csv"))]
+
+
+def test_an_absent_image_needs_the_archives(tmp_path, capsys):
+    (tmp_path / "Data_Entry_2017.csv").write_bytes(NIH_TABLE + b"b.png,Mass,0,2,58,M,PA\n")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(IMAGES["images/a.png"])
+    with serving(Answer(content := packed(IMAGES))) as server:
+        download.download(["nih"], tmp_path, rows=archive_rows(server, content))
+    assert "lacks 1 of the images that its table lists" in capsys.readouterr().err
+    assert (tmp_path / "images" / "b.png").is_file()
 
 
 PROGRAM = """
@@ -468,7 +489,19 @@ class TestGroup:
 
     def test_an_unknown_group_is_refused_with_the_known_ones(self, tmp_path, capsys):
         assert cli.main(["download", "mimic", "--root", str(tmp_path)]) == 1
-        assert "'mimic' is no group of files: choose one of nih, montgomery" in capsys.readouterr().err
+        assert "'mimic' is not a group of files: choose one of nih, montgomery" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("listing", [[], ["--list"]])
+    @pytest.mark.parametrize(
+        ("wrong", "right"),
+        [("weights/xception", "weights/Xception"), ("xception", "weights/Xception"), ("NIH", "nih"), ("chexprt", "chexpert")],
+    )
+    def test_a_group_that_was_misspelt_is_suggested(self, tmp_path, capsys, wrong, right, listing):
+        assert cli.main(["download", "nih", wrong, "--root", str(tmp_path / "new"), *listing]) == 1
+        said = capsys.readouterr()
+        assert said.err.startswith(f"thorax: {wrong!r} is not a group of files (did you mean {right!r}?): choose one of nih,")
+        assert said.out == ""
+        assert not (tmp_path / "new").exists()
 
     def test_the_list_is_shown_without_fetching(self, tmp_path, capsys):
         assert cli.main(["download", "nih", "chexpert", "--list", "--root", str(tmp_path)]) == 0

@@ -1,93 +1,286 @@
-"""From scores to every table where a class, a part or an image is all there is: nothing fails, and what is undefined is a dash."""
+"""Whole runs, in this process, on label sets that leave a part without positives, and with names that tables use themselves."""
 
+import csv
+import json
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pandas as pd
-import pytest
 
-from thorax import catalog, decisions, ensemble, metrics, overview, side_by_side, store, tables, threshold_tables
-from thorax.config import Ensemble, Studies
+from thorax import overlays, store
+from thorax.cli import main
+from thorax.metrics import GLOBAL
 
-RULES = ["fixed-0.5", "f1", "f1_positive", "youden"]
-LABELS = {  # of the test images by class; validation has the second
-    "no positive": ({"rare": [0, 0, 0, 0]}, {"rare": [1, 0, 0, 1]}),
-    "no positive anywhere": ({"rare": [0, 0, 0, 0]}, {"rare": [0, 0, 0, 0]}),
-    "no negative": ({"row": [1, 1, 1, 1]}, {"row": [1, 1, 1, 1]}),
-    "all unknown": ({"ok": [-1, -1, -1, -1], "shard": [1, 0, 0, 1]}, {"ok": [1, 0, 0, 1], "shard": [-1, -1, -1, -1]}),
-    "one image": ({"model": [1], "class": [0]}, {"model": [0, 1], "class": [1, 0]}),
-}
+RULES = {
+    "PTC-mode": "ptc_mode", "PTC-lw": "ptc_lw", "CTP": "ctp", "votes": "max_vote", "largest": "max_probability",
+    "weighted": "weighted_average", "stacked": "stacked",
+}  # fmt: skip
+THRESHOLDS = ["fixed-0.5", "f1", "youden"]
+MEMBERS = {"dense": "dense", "attention": "attention"}
 
 
-@pytest.fixture(params=LABELS.values(), ids=list(LABELS))
-def study(request, tmp_path):
-    """Labels, split and scores of a network, the baseline, votes and an ensemble that learns, as files."""
-    test, val = request.param
-    classes = list(test)
-    truth = pd.concat([pd.DataFrame(val), pd.DataFrame(test)], ignore_index=True).astype("int8")
-    images, held = len(truth), len(next(iter(test.values())))
-    ids = pd.DataFrame({"image_id": [f"i{n}" for n in range(images)]})
-    parts = ids.assign(split=["val"] * (images - held) + ["test"] * held)
-    patients = ids.assign(patient_id=[f"p{n}" for n in range(images)])
-    paths = {
-        name: tmp_path / f"{name}.parquet" for name in ("labels", "split", "net", "baseline", "votes", "learnt", "metrics")
-    }
-    store.write_table(pd.concat([patients, truth], axis=1), paths["labels"], catalog.labels_schema(classes))
-    store.write_table(patients.merge(parts), paths["split"], catalog.SPLITS)
+def run(*words: object) -> None:
+    """One verb, which must succeed; lists are several words."""
+    flat = [str(one) for word in words for one in (word if isinstance(word, list | tuple) else [word])]
+    assert main([*flat, "--debug"]) == 0
+
+
+def write_archive(root: Path, rows: list[dict[str, str]]) -> None:
     random = np.random.default_rng(0)
-    for name in ("net", "baseline"):
-        logits = pd.DataFrame(random.normal(size=(images, len(classes))), columns=classes)
-        store.write_table(pd.concat([parts, logits], axis=1), paths[name], catalog.scores_schema(classes))
-    votes = pd.DataFrame(1.0, index=range(images), columns=classes)
-    store.write_table(pd.concat([parts, votes], axis=1), paths["votes"], catalog.scores_schema(classes))
-    stack = Ensemble(rule="stacked", members=["net", "baseline"])
-    ensemble.make_ensemble(stack, [paths["net"], paths["baseline"]], paths["learnt"], paths["labels"], paths["split"])
-    data = paths["labels"], paths["split"]
-    limits = {name: tmp_path / f"{name}.thresholds.parquet" for name in ("net", "baseline", "votes", "learnt")}
-    for name, out in limits.items():
-        metrics.make_thresholds(*data, paths[name], name in ("net", "baseline"), RULES, out)
-    networks, combined = ({name: paths[name] for name in names} for names in (("net", "baseline"), ("votes", "learnt")))
-    metrics.make_metrics(
-        *data, networks, combined, paths["metrics"], tmp_path / "m.json", 0, 20, RULES, limits, exclusive=classes[0]
+    root.mkdir()
+    for row in rows:
+        cv2.imwrite(str(root / row["path"]), random.integers(0, 256, (40, 32), np.uint8))
+    with (root / "images.csv").open("w", newline="") as table:
+        writer = csv.DictWriter(table, ["path", "patient_id", "labels", "uncertain", "split"], restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int = 4) -> dict[str, Path]:
+    """Every step of an experiment on an archive of noise, from the catalog to tables, figures and heatmaps."""
+    write_archive(folder / "own", rows)
+    files = {name: folder / f"{name}.parquet" for name in ("catalog", "ingested", "labels", "split", "cases", "metrics")}
+    data = json.dumps({"archive": "own", "root": str(folder / "own"), "views": ["frontal"], "shards": 1})
+    run("catalog", "--settings", data, "--out", files["catalog"], "--boxes", folder / "boxes.parquet")
+    run(
+        "ingest",
+        "--settings",
+        data,
+        "--catalog",
+        files["catalog"],
+        "--shard",
+        0,
+        "--array",
+        folder / "a.npy",
+        "--table",
+        folder / "t.parquet",
     )
-    return paths, limits, truth, classes, tmp_path
-
-
-@pytest.mark.parametrize("f1_metric", ["f1", "f1_positive"])
-def test_every_table_of_what_little_there_is(study, f1_metric):
-    paths, limits, truth, classes, folder = study
-    data, models = (paths["labels"], paths["split"]), (["net"], ["votes", "learnt"])
-    tables.make_tables("T", "phantom", paths["metrics"], *data, *models, folder / "t", f1_metric=f1_metric)
-    threshold_tables.make_threshold_tables(
-        "T", "phantom", paths["metrics"], *data, *models, limits, RULES, folder / "t", classes[0], f1_metric, ["learnt"]
+    run("merge-ingested", "--settings", data, "--tables", folder / "t.parquet", "--out", files["ingested"])
+    settings = json.dumps({"dataset": "own", "views": ["frontal"], **label_set})
+    run("labels", "--settings", settings, "--archive", "own", "--catalog", files["catalog"], "--ingested", files["ingested"],
+        "--out", files["labels"], "--report", folder / "classes.csv")  # fmt: skip
+    settings = json.dumps({"label_sets": ["labels"], "official": True})
+    run(
+        "split",
+        "--settings",
+        settings,
+        "--labels",
+        files["labels"],
+        "--catalog",
+        files["catalog"],
+        "--out",
+        files["split"],
+        "--quality",
+        folder / "quality.csv",
     )
-    both = {"one": paths["metrics"], "two": paths["metrics"]}
-    side_by_side.make_side_by_side("T", "phantom", *data, both, ["one/net", "two/net"], folder / "s", f1_metric=f1_metric)
-    given = {"title": "T", "data": "phantom", "label_set": "s", "split": "p", "image_set": "i", "f1_metric": f1_metric,
-             "members": {"net": {"backbone": "Xception"}}}  # fmt: skip
-    blocks = {"label_set": {"dataset": "d"}, "split": {"label_sets": ["s"]}, "image_set": {"dataset": "d"},
-              "dataset": {"archive": "own", "root": "data"}}  # fmt: skip
-    studies = Studies.model_validate({"e": {"experiment": given, **blocks}})
-    of_e = ({"e": paths[name]} for name in ("metrics", "labels", "split"))
-    overview.make_overview(studies, *of_e, folder / "benchmarks", folder / "logs", folder / "t")
-
-    per_class = pd.read_csv(folder / "t" / "per_class.csv").set_index("class")
-    test = truth[store.read_table(paths["split"])["split"].eq("test").to_numpy()]
-    for name in classes:
-        has_both = {0, 1} <= set(test[name])
-        assert np.isfinite(per_class.loc[name, "net auc"]) == has_both
-        assert np.isfinite(per_class.loc[name, f"net {f1_metric}"]) == (
-            1 in set(test[name]) or (f1_metric == "f1" and 0 in set(test[name]))
+    run(
+        "images",
+        "--settings",
+        json.dumps({"dataset": "own", "size": 32}),
+        "--array",
+        folder / "a.npy",
+        "--ingested",
+        files["ingested"],
+        "--shard",
+        0,
+        "--out",
+        folder / "i.npy",
+    )
+    parts = ["--labels", files["labels"], "--split", files["split"]]
+    places = ["--ingested", files["ingested"], "--images", folder / "i.npy"]
+    run("cases", *parts, "--count", cases, "--out", files["cases"])
+    common = {
+        "backbone": "cnn",
+        "weights": "none",
+        "freeze": 0,
+        "dense_units": 4,
+        "batch_size": 8,
+        "epochs": 1,
+        "test_every_epoch": [0.4, 0.5],
+    }
+    for member, head in MEMBERS.items():
+        run("train", "--settings", json.dumps({**common, "head": head}), *parts, *places, "--out", folder / f"{member}.keras",
+            "--history", folder / f"{member}.csv", "--epochs", folder / f"{member}.epochs.csv", "--work", folder / "work")  # fmt: skip
+        attention = ["--attention", folder / f"{member}.attention.npy"] if head == "attention" else []
+        run("predict", "--model", folder / f"{member}.keras", *parts, *places, "--cases", files["cases"], "--out",
+            folder / f"{member}.parquet", "--heatmaps", folder / f"{member}.npy", *attention)  # fmt: skip
+    run("baseline", *parts, *places, "--out", folder / "baseline.parquet")
+    members = [folder / f"{member}.parquet" for member in MEMBERS]
+    models = {name: folder / f"{name}.parquet" for name in (*MEMBERS, "baseline", *RULES)}
+    for name, rule in RULES.items():
+        settings = json.dumps({"rule": rule, "members": list(MEMBERS)})
+        run("ensemble", "--settings", settings, "--predictions", members, *parts, "--out", models[name])
+    for name, path in models.items():
+        run(
+            "thresholds",
+            *parts,
+            "--scores",
+            path,
+            *([] if name in RULES else ["--logits"]),
+            "--rules",
+            THRESHOLDS,
+            "--out",
+            folder / f"{name}.limits.parquet",
         )
-    undefined = [name for name in classes if not {0, 1} <= set(test[name])]
-    for table in ("per_class", "global"):
-        text = (folder / "t" / f"{table}.md").read_text()
-        assert f"AUC of {len(undefined)} class" in text
-        assert "nan" not in text
-    tuned = store.read_table(limits["net"])
-    val = truth[~truth.index.isin(test.index)]
-    for row in tuned.query("rule != 'fixed-0.5'").to_dict("records"):
-        assert row["defined"] == ({0, 1} <= set(val[row["class"]]))
-        assert row["defined"] or row["value"] == decisions.UNTUNED
-    if not tuned["defined"].all():
+    named = {name: f"{name}={path}" for name, path in models.items()}
+    limits = ["--thresholds", [f"{name}={folder / name}.limits.parquet" for name in models]]
+    run("metrics", *parts, "--predictions", [named[name] for name in (*MEMBERS, "baseline")], "--ensembles", [named[name] for name in RULES],
+        "--rules", THRESHOLDS, *limits, "--replicates", 50, "--out", files["metrics"], "--summary", folder / "summary.json")  # fmt: skip
+    heading = ["--title", "A study", "--data", "sample"]
+    shown = ["--members", list(MEMBERS), "--ensembles", list(RULES)]
+    run("tables", *heading, "--metrics", files["metrics"], *parts, *shown, "--out", folder / "tables")
+    run(
+        "threshold-tables",
+        *heading,
+        "--metrics",
+        files["metrics"],
+        *parts,
+        *shown,
+        *limits,
+        "--rules",
+        THRESHOLDS,
+        "--out",
+        folder / "tables",
+    )
+    run(
+        "summary",
+        "--labels",
+        f"labels={files['labels']}",
+        "--splits",
+        f"labels={files['split']}",
+        "--data",
+        "sample",
+        "--out",
+        folder / "tables",
+    )
+    for name in ("classes", "quality"):
+        run("csv-page", "--csv", folder / f"{name}.csv", "--title", name, "--caption", name, "--out", folder / f"{name}.html")
+    title = ["--title", "A figure"]
+    run("figure-labels", *parts, *title, "--out", folder / "distribution")
+    run("figure-shares", *parts, *title, "--out", folder / "shares")
+    run("figure-cooccurrence", "--labels", files["labels"], *title, "--out", folder / "cooccurrence")
+    run(
+        "figure-training",
+        "--histories",
+        [f"{name}={folder / name}.csv" for name in MEMBERS],
+        *title,
+        "--out",
+        folder / "training",
+    )
+    run(
+        "figure-epochs",
+        "--epochs",
+        [f"{name}={folder / name}.epochs.csv" for name in MEMBERS],
+        *title,
+        "--out",
+        folder / "epochs",
+    )
+    for name in ("dense", "CTP", "PTC-lw", "stacked"):
+        run(
+            "figure-roc",
+            *parts,
+            "--scores",
+            models[name],
+            *([] if name in RULES else ["--logits"]),
+            "--model",
+            name,
+            *heading,
+            "--out",
+            folder / f"roc-{name}",
+        )
+    explained = ["--cases", files["cases"], "--ingested", files["ingested"], "--arrays", folder / "a.npy", *title]
+    heatmaps = {name: folder / f"{name}.npy" for name in MEMBERS}
+    run("figure-classes", "--heatmaps", [f"{name}={path}" for name, path in heatmaps.items()], "--predictions", [named[name] for name in MEMBERS],
+        "--ensemble", models["CTP"], "--labels", files["labels"], "--boxes", folder / "boxes.parquet", *explained, "--out", folder / "several")  # fmt: skip
+    run(
+        "figure-attention",
+        "--models",
+        f"attention={folder / 'attention.keras'}",
+        "--images",
+        folder / "i.npy",
+        *explained,
+        "--out",
+        folder / "looks",
+    )
+    found = overlays.load_cases(
+        files["cases"], heatmaps, dict(zip(MEMBERS, members, strict=True)), models["CTP"], files["labels"], folder / "boxes.parquet",
+        files["ingested"], [folder / "a.npy"], None,
+    )  # fmt: skip
+    drawn = [overlays.heatmap_figure(case, number) for number, case in enumerate(found, 1)]
+    overlays.write_contact_sheet(drawn, folder / "heatmaps.png", "A study")
+    return files
+
+
+def rows_of(findings: dict[str, str], parts: str) -> list[dict[str, str]]:
+    """One image of each patient; `parts` has a letter for each (a: train, v: val, t: test)."""
+    named = {"a": "train", "v": "val", "t": "test"}
+    return [
+        {"path": f"{index:02}.png", "patient_id": f"p{index:02}", "split": named[letter], **findings.get(f"{index:02}", {})}
+        for index, letter in enumerate(parts)
+    ]
+
+
+def test_a_class_without_a_positive_test_image_has_no_auc_and_no_case(tmp_path):
+    """One class, which 2 of 30 patients have, none of them in test."""
+    found = {"03": {"labels": "Mass"}, "21": {"labels": "Mass"}}
+    files = study(tmp_path, rows_of(found, "a" * 20 + "v" * 4 + "t" * 6), {"without_class": "keep"})
+    assert store.read_table(files["cases"]).empty
+    assert store.open_array(tmp_path / "dense.npy").shape[:2] == (0, 1)
+    assert store.open_array(tmp_path / "attention.attention.npy").shape[0] == 0
+    metrics = store.read_table(files["metrics"])
+    areas = metrics[(metrics["metric"] == "auc") & (metrics["split"] == "test")]
+    assert sorted(set(areas["class"])) == sorted(["Mass", GLOBAL])
+    assert areas["value"].isna().all()
+    assert metrics.loc[(metrics["metric"] == "auc") & (metrics["split"] == "val"), "value"].notna().all()
+    assert json.loads((tmp_path / "summary.json").read_text())["CTP"]["auc"] is None
+    row = next(line for line in (tmp_path / "tables/per_class.md").read_text().splitlines() if line.startswith("| Mass"))
+    assert row.split("|")[2:5] == [" 2 ", " 0 ", " – "]
+    assert overlays.NO_CASE in (tmp_path / "heatmaps.html").read_text()
+    assert (tmp_path / "heatmaps.png").stat().st_size > 1000
+    for name in ("looks", "several", "roc-CTP"):
+        assert (tmp_path / f"{name}.html").stat().st_size > 5000
+
+
+NAMES = ["ok", "row", "shard", "index", "low", "high", "value", "class", "level_0", "0", "image", "free"]
+
+
+def test_any_class_name_works_and_parts_may_lack_a_class(tmp_path):
+    """Names of the tables' own columns; the first has no positive in val, the second only unknown labels in val and test; one test image."""
+    random = np.random.default_rng(1)
+    parts = "a" * 24 + "v" * 5 + "t"
+    found = {}
+    for index, letter in enumerate(parts):
+        names = [name for name in NAMES if random.random() < 0.4]
+        if letter != "a":
+            names = [name for name in names if name not in NAMES[:2]]
+        found[f"{index:02}"] = {"labels": "|".join(names), "uncertain": NAMES[1] if letter != "a" else ""}
+    found["29"]["labels"] = "|".join(NAMES[2:5])
+    files = study(tmp_path, rows_of(found, parts), {"without_class": "keep"})
+    labels = store.read_table(files["labels"]).set_index("image_id")
+    assert sorted(labels.columns) == sorted(["patient_id", *NAMES])
+    assert [labels.loc["29.png", name] for name in NAMES] == [0, -1, 1, 1, 1, *[0] * 7]
+    predictions = store.read_table(tmp_path / "dense.parquet")
+    assert sorted(predictions.columns) == sorted(["image_id", "split", *NAMES])
+    for name in ("dense", "baseline", "stacked", "weighted"):
+        assert np.isfinite(store.read_table(tmp_path / f"{name}.parquet")[NAMES].to_numpy()).all()
+    metrics = store.read_table(files["metrics"])
+    assert set(metrics["class"]) == {GLOBAL, *NAMES}
+    assert metrics.loc[(metrics["metric"] == "auc") & (metrics["split"] == "test"), "value"].isna().all()
+    chosen = pd.read_parquet(tmp_path / "stacked.limits.parquet").set_index(["class", "rule"])
+    assert chosen.loc[[(NAMES[0], "f1"), (NAMES[1], "f1")], "defined"].tolist() == [False, False]
+    assert chosen.loc[(NAMES[0], "f1"), "value"] == 0.5
+    assert len(store.read_table(files["cases"])) == 1
+    assert overlays.NO_CASE not in (tmp_path / "heatmaps.html").read_text()
+
+
+def test_names_that_result_tables_need_themselves_are_refused_with_the_row(tmp_path, capsys):
+    for name in ("image_id", "patient_id", "split", "all images"):
+        folder = tmp_path / name
+        folder.mkdir()
+        write_archive(folder / "own", rows_of({"01": {"labels": f"Mass|{name}"}}, "aat"))
+        data = json.dumps({"archive": "own", "root": str(folder / "own"), "views": ["frontal"]})
+        assert main(["catalog", "--settings", data, "--out", str(folder / "c"), "--boxes", str(folder / "b")]) == 1
         assert (
-            "the validation images lack positives or negatives, so 0.5 is used" in (folder / "t" / "thresholds.md").read_text()
+            f"images.csv, row 3, column 'labels': {name!r} is a column or row of the result tables" in capsys.readouterr().err
         )

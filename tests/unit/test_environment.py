@@ -15,7 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from ..workflow.conftest import CASES, REPOSITORY, snakemake
+from ..workflow.conftest import CASES, REPOSITORY, another_kernel, snakemake
 
 ENVS = REPOSITORY / "envs"
 TINY = CASES / "tiny" / "config.yaml"
@@ -283,3 +283,14 @@ def test_an_unknown_variant_is_refused(checkout):
     done = make(checkout, "install", "DEVICE=tpu")
     assert done.returncode != 0
     assert re.fullmatch(r"Makefile:\d+: \*\*\* DEVICE=tpu is neither cpu nor gpu: correct it\.  Stop\.\n", done.stdout)
+
+
+@pytest.mark.parametrize(("variables", "first"), [({}, "false"), ({"JUPYTER_PATH": str(REPOSITORY / "notebooks")}, "python")])
+def test_our_kernel_goes_before_a_user_s(tmp_path, variables, first):
+    """jupyter_client runs the Python that it runs in itself where a kernel's command begins with `python`."""
+    code = "from jupyter_client.kernelspec import get_kernel_spec; print(get_kernel_spec('python3').argv[0])"
+    user = {**another_kernel(tmp_path), "JUPYTER_PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | user | variables, check=True
+    )
+    assert done.stdout.strip() == first

@@ -95,7 +95,7 @@ def study(tmp_path) -> dict[str, Path | list[Path]]:
     generator = np.random.default_rng(0)
     ids = ["w", "x", "y", "z"]
     places = {"shard": [0, 1, 1, 0], "row": [1, 0, 1, 0]}
-    none = dict.fromkeys(["study_id", "sex", "age", "label_source", "official_split", "photometric"])
+    none = dict.fromkeys(["study_id", "sex", "age", "label_source", "official_split", "photometric", "padded"])
     lists = {name: [[]] * 4 for name in ("positive", "negative", "uncertain")}
     images = pd.DataFrame({"image_id": ids, "path": ids, "patient_id": ids, "view": "PA", **none, **lists})
     store.write_table(images, tmp_path / "catalog.parquet", catalog.CATALOG)

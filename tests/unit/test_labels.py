@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from thorax import catalog, store
 from thorax.config import LabelSet
-from thorax.datasets import ARCHIVES
+from thorax.datasets import ARCHIVES, chexpert
 from thorax.errors import ThoraxError
 from thorax.labels import (
     LABEL_SET,
@@ -261,7 +262,7 @@ def test_terms_with_two_parents_follow_the_rule():
         {"radiological finding": (), "a": ("radiological finding",), "b": ("radiological finding",), "c": ("b", "a")}
     )
     assert tree.general("c") == ("a", "b")
-    assert tree.general("c", "first") == ("b",)
+    assert tree.climbed("first").general("c") == ("b",)
     both = build(label_set(grouping="general"), "padchest", images(("p", ["calcified granuloma"]), ("q", ["mass"])))
     first = build(
         label_set(grouping="general", two_parents="first"), "padchest", images(("p", ["calcified granuloma"]), ("q", ["mass"]))
@@ -380,7 +381,7 @@ def test_a_class_inside_is_known_where_one_of_its_general_classes_is():
 
 
 def test_with_the_first_parent_alone_the_other_one_does_not_count():
-    assert TREE.general("calcified granuloma", "first") == ("calcified densities",)
+    assert TREE.climbed("first").general("calcified granuloma") == ("calcified densities",)
     table = inside(NESTED, {"two_parents": "first"}, two_parents="first")
     assert column(table, "calcified granuloma") == "---10--"
 
@@ -441,6 +442,114 @@ def test_the_verb_needs_the_general_labels_where_there_is_an_inside(tmp_path):
     assert f"normal,2,2,0,{WHOLE},True" in (tmp_path / "r.csv").read_text()
 
 
+UMBRELLA_TREE = TREE.climbed("umbrella")
+
+
+@pytest.mark.parametrize(
+    ("term", "general"),
+    [
+        ("normal", ("normal",)),
+        ("adenopathy", ("adenopathy",)),  # first parent: radiological finding; hilar enlargement is ignored
+        ("aortic elongation", ("aortic elongation",)),
+        ("supra aortic elongation", ("aortic elongation", "mediastinal enlargement")),
+        ("calcified granuloma", ("calcified densities", "granuloma")),  # neither parent is an umbrella: both
+        ("calcified mediastinal adenopathy", ("adenopathy", "calcified densities")),
+        ("hiatal hernia", ("hiatal hernia", "mediastinal enlargement")),  # the umbrella is its second parent: a class as well
+    ],
+)
+def test_terms_right_below_an_umbrella_climb_no_further(term, general):
+    assert UMBRELLA_TREE.general(term) == general
+
+
+def test_a_term_with_an_umbrella_among_its_later_parents_is_a_class_of_its_own_as_well():
+    root = "radiological finding"
+    tree = TermTree({root: (), "a": (root,), "b": ("a", root), "c": (root, "a"), "d": ("b",)}).climbed("umbrella")
+    assert [tree.general(term) for term in "abcd"] == [("a",), ("a", "b"), ("c",), ("a", "b")]
+
+
+PADDED = images(("p", ["mass", "nodule"]), ("q", ["mass"]), ("r", ["nodule", "normal"]), ("s", ["normal"])).assign(
+    padded=[["nodule"], ["mass"], ["nodule", "normal"], ["normal"]]
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, {"mass": 2, "nodule": 2, "normal": 2}),
+        ({"padded_labels": "ignore", "padded_kept": ["normal"]}, {"normal": 2, "mass": 1}),
+        ({"padded_labels": "ignore", "padded_kept": ["normal", "nodule"]}, {"nodule": 2, "normal": 2, "mass": 1}),
+    ],
+)
+def test_labels_stored_with_a_blank_count_or_not(options, expected):
+    table = build(label_set(**options), "padchest", PADDED)
+    assert table.frame[list(table.classes)].sum().to_dict() == expected
+    assert list(table.frame["image_id"]) == [
+        f"i{row}" for row in range(4) if options == {} or row != 1 or "mass" not in expected
+    ]
+
+
+def test_a_data_set_that_does_not_say_which_labels_have_a_blank_is_refused():
+    settings = label_set(padded_labels="ignore")
+    with pytest.raises(ThoraxError, match=r"label_sets\.mine\.padded_labels: data set 'd' does not say"):
+        build(settings, "nih", EXAMPLE.assign(padded=None), name="mine")
+
+
+def test_exceptions_from_a_rule_that_is_not_set_are_refused():
+    with pytest.raises(ValidationError, match="padded_kept is for padded_labels: ignore"):
+        label_set(padded_kept=["normal"])
+
+
+CHEXPERT = {
+    "No Finding": "No Finding",
+    "Enlarged Cardiomediastinum": "Enlarged Cardiomediastinum",
+    "Cardiomegaly": "Enlarged Cardiomediastinum",
+    "Lung Opacity": "Lung Opacity",
+    "Lung Lesion": "Lung Opacity",
+    "Edema": "Lung Opacity",
+    "Consolidation": "Lung Opacity",
+    "Pneumonia": "Lung Opacity",
+    "Atelectasis": "Lung Opacity",
+    "Pneumothorax": "Pneumothorax",
+    "Pleural Effusion": "Pleural Effusion",
+    "Pleural Other": "Pleural Other",
+    "Fracture": "Fracture",
+    "Support Devices": "Support Devices",
+}
+
+
+def test_chexperts_hierarchy_is_that_of_irvin_et_al():
+    tree = TermTree.load(TERM_TABLES["chexpert"])
+    assert {term: tree.general(term) for term in tree.parents} == {term: (general,) for term, general in CHEXPERT.items()}
+    assert tuple(tree.parents) == chexpert.LABELS
+    assert tree.parents["Pneumonia"] == ("Consolidation",)
+
+
+@pytest.mark.parametrize(("policy", "values"), [("ignore", "1-10-"), ("zeros", "10100"), ("ones", "11101")])
+def test_a_general_class_is_positive_then_uncertain_then_negative(policy, values):
+    """Of lung opacity and what is below it; what a report does not mention is negative, as in the specific classes."""
+    frame = images(("p", ["Edema"]), ("q", []), ("r", ["Pneumonia"]), ("s", ["Fracture"]), ("t", ["Fracture"]))
+    frame["uncertain"] = [["Pneumonia"], ["Edema"], [], [], ["Lung Lesion"]]
+    frame["negative"] = [["Lung Opacity"], ["Lung Opacity"], ["Edema"], ["Edema", "Lung Opacity"], []]
+    settings = label_set(grouping="general", without_class="keep", uncertain=policy)
+    assert column(build(settings, "chexpert", frame), "Lung Opacity") == values
+
+
+@needs_real
+@pytest.mark.real
+def test_real_chexpert_grouped():
+    frame = ARCHIVES["chexpert"].read_catalog(REAL / "metadata")
+    options = {"views": ["PA", "AP", "LL", "RL"], "without_class": "keep"}
+    grouped = build(label_set(grouping="general", **options), "chexpert", frame)
+    flat = build(label_set(**options), "chexpert", frame).frame.set_index("image_id")
+    assert set(grouped.classes) == set(CHEXPERT.values())
+    for name in grouped.classes:
+        below = flat[[label for label, general in CHEXPERT.items() if general == name]]
+        expected = (
+            (below == 1).any(axis=1).astype(int).where(lambda yes, below=below: (yes == 1) | ~(below == -1).any(axis=1), -1)
+        )
+        assert (grouped.frame.set_index("image_id")[name] == expected).all(), name
+
+
 @needs_real
 @pytest.mark.real
 def test_real_padchest_inside(real_padchest):
@@ -485,6 +594,22 @@ def test_real_padchest_general(real_padchest):
     assert (len(table.classes), len(table.frame)) == (58, 91_025)
     table = build(label_set(min_images=200, grouping="general", exclude=["exclude"]), "padchest", real_padchest)
     assert (len(table.classes), len(table.frame), table.frame["patient_id"].nunique()) == (57, 90_226, 61_420)
+
+
+@needs_real
+@pytest.mark.real
+def test_real_padchest_as_table_10_groups_it(real_padchest):
+    settings = label_set(
+        min_images=200, grouping="general", two_parents="umbrella", padded_labels="ignore", padded_kept=["normal"]
+    )
+    table = build(settings, "padchest", real_padchest)
+    assert (len(table.classes), len(table.frame), table.frame["patient_id"].nunique()) == (56, 90_815, 61_704)
+    images = table.report.set_index("class")["images"]
+    dropped = table.report[table.report["status"] == "too few images"]
+    assert (images[table.classes[-1]], dropped["images"].max()) == (204, 196), "200 is an exact limit"
+    four = {"nodule": 1937, "exclude": 799, "emphysema": 414, "azygos lobe": 303}  # no legible row of Table 10 has them
+    assert images[list(four)].to_dict() == four
+    assert (images["gynecomastia"], images["chronic changes"]) == (437, 4312)
 
 
 @needs_real

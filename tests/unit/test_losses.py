@@ -32,6 +32,15 @@ def test_weights_are_negatives_over_positives_and_skip_ignored():
     np.testing.assert_allclose(pos_weights(LABELS, cap=2.5), [1, 2.5, 2])
 
 
+def test_weights_are_a_power_of_the_ratio_and_the_cap_is_of_the_weight():
+    ratios = np.array([[1, 1]] + [[0, 0]] * 4 + [[0, -1]] * 12)  # 16 and 4 negatives for each positive
+    np.testing.assert_allclose(pos_weights(ratios, 0.5), [4, 2])
+    np.testing.assert_allclose(pos_weights(ratios, 0.5, cap=3), [3, 2])
+    np.testing.assert_allclose(pos_weights(ratios, 0), [1, 1])
+    np.testing.assert_allclose(pos_weights(ratios, 0.65), [16**0.65, 4**0.65], rtol=1e-6)
+    assert Training(backbone="cnn").pos_weight_exponent == 0.65
+
+
 def test_a_class_without_positives_or_without_negatives_is_named():
     check_classes(LABELS, ["a", "b", "c"])
     with pytest.raises(ThoraxError, match="'b' has no positive"):

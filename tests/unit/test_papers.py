@@ -51,7 +51,7 @@ def test_settings_are_told_in_the_papers_words():
     assert told["Networks"] == "DenseNet201, EfficientNetB0, InceptionV3, InceptionResNetV2, Xception"
     assert told["Training"] == (
         "ImageNet weights, first 10% of the convolutional layers fixed; mean of the features, then 512 hidden units with dropout 0.2; "
-        "cross-entropy, positives weighted by negatives / positives; Adam 0.0001, batches of 32; "
+        "cross-entropy, positives weighted by negatives / positives to the power 0.65; Adam 0.0001, batches of 32; "
         "at most 350 epochs, ended after 25 without improvement; augmentation: rotation 45°, shifts 0.1 and 0.1, shear 0.1°, zoom 0.1, "
         "horizontal flip, brightness 0.7 to 1.1, intensity shift 0.05"
     )
@@ -70,7 +70,7 @@ def test_what_networks_do_not_share_stands_beside_each():
     assert told["Networks"] == (
         "plain (cnn): mean of the features, then 512 hidden units with dropout 0.2, mean absolute error of the probabilities, "
         "Adam 0.0001, batches of 32; Xception, again (Xception): location-based attention, then 512 hidden units with dropout 0.2, "
-        "cross-entropy, positives weighted by negatives / positives, Adam 0.0001, batches of 32 accumulated to 256"
+        "cross-entropy, positives weighted by negatives / positives to the power 0.65, Adam 0.0001, batches of 32 accumulated to 256"
     )
     assert told["Training"].startswith("from scratch; at most 350 epochs")
     assert told["Training"].endswith("min delta: 0.5")  # a setting without words of its own is shown by its name

@@ -186,7 +186,10 @@ def test_variants_that_can_stand_beside_ours_are_described():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"paper": "liz2023"}, "paper 'liz2023': choose one of beltran2022, irvin2019, kejriwal, liz2022"),
+        (
+            {"paper": "liz2023"},
+            r"paper 'liz2023' \(did you mean 'liz2022'\?\): choose one of beltran2022, irvin2019, kejriwal, liz2022",
+        ),
         ({"paper": "liz2022", "variant": "raw"}, "variant 'raw': choose one of specific-raw, specific-noaug"),
         ({"paper": "kejriwal", "table": "8"}, "table '8': choose one of Figure 3"),
     ],

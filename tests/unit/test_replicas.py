@@ -21,7 +21,7 @@ from thorax import runtime, training
 from thorax.batches import SecondView
 from thorax.config import Training
 from tests.unit.test_replicas import plain
-runtime.replicas = lambda batch_size: runtime.Replicas(["CPU:0", "CPU:1"])
+runtime.replicas = lambda batch_size, accumulate: runtime.Replicas(["CPU:0", "CPU:1"])
 folder = Path(sys.argv[1])
 images = [folder / "images.0.npy", folder / "images.1.npy"]
 inputs = {name: folder / f"{name}.parquet" for name in ("labels", "split", "ingested")}
@@ -59,3 +59,9 @@ def test_a_batch_that_cannot_be_divided_is_refused(monkeypatch):
     monkeypatch.setattr(runtime, "gpus", lambda: 4)
     with pytest.raises(ThoraxError, match="batch_size 30 cannot be divided among 4 GPUs: choose a multiple of 4"):
         runtime.replicas(30)
+
+
+def test_accumulated_gradients_on_several_devices_are_refused(monkeypatch):
+    monkeypatch.setattr(runtime, "gpus", lambda: 2)
+    with pytest.raises(ThoraxError, match=r"accumulate: 16 needs a single GPU, and there are 2: set CUDA_VISIBLE_DEVICES"):
+        runtime.replicas(16, accumulate=16)

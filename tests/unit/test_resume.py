@@ -19,7 +19,7 @@ from thorax.config import Training
 from thorax.errors import ThoraxError
 from thorax.resume import Progress, States
 
-LONG = {**SETTINGS, "epochs": 130, "patience": 130, "schedule": "plateau", "accumulate": 2, "sampling": "over", "dropout": 0.3,
+LONG = {**SETTINGS, "epochs": 130, "patience": 130, "schedule": "plateau", "accumulate": 5, "sampling": "over", "dropout": 0.3,
         "test_every_epoch": [0.4, 0.6]}  # fmt: skip
 
 

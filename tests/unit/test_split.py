@@ -422,6 +422,8 @@ def test_no_finding_is_drawn_down_as_the_shipped_configuration_says():
     images = nih.read_catalog(REAL / "metadata")
     official_parts = images.set_index("image_id")["official_split"]
     frame = labels.build(study.label_sets["nih-14-grey"], "nih", images, None, "nih-14-grey").frame
+    fifteen = labels.build(study.label_sets["nih-15-grey"], "nih", images, None, "nih-15-grey").frame
+    pd.testing.assert_frame_equal(fifteen.drop(columns="No Finding")[frame.columns], frame)  # so the split serves both
     plain, balanced = (
         split_label_sets(study.splits[name], {"nih-14-grey": frame}, official_parts)[0].set_index("image_id")["split"]
         for name in ("nih-official-grey", "nih-official-balanced")

@@ -125,7 +125,7 @@ def test_terms_that_cannot_be_drawn_are_refused_with_others_that_can():
 
 @pytest.fixture
 def table(tmp_path):
-    none = dict.fromkeys(["study_id", "sex", "age", "label_source", "official_split", "photometric"])
+    none = dict.fromkeys(["study_id", "sex", "age", "label_source", "official_split", "photometric", "padded"])
     positive = [["rib fracture"], ["fracture"], ["normal"], ["vertebral fracture"], ["mediastinal mass"], ["mass"]]
     ids = [f"i{row}" for row in range(len(positive))]
     images = pd.DataFrame({"image_id": ids, "path": ids, "patient_id": ids, "view": ["PA"] * 3 + ["L"] + ["PA"] * 2, **none})
@@ -153,6 +153,14 @@ def test_images_of_other_views_do_not_count(table, tmp_path, monkeypatch):
 def test_a_second_parent_counts_unless_the_label_set_takes_the_first(table, tmp_path, monkeypatch):
     assert draw(tmp_path, monkeypatch, term="mass").total["mass"] == 2  # mediastinal mass is below mediastinal enlargement, too
     assert draw(tmp_path, monkeypatch, term="mass", two_parents="first").total["mass"] == 1
+
+
+def test_a_label_stored_with_a_blank_counts_as_the_label_set_says(table, tmp_path, monkeypatch):
+    padded = [["rib fracture"], [], [], [], [], []]
+    store.write_table(table.assign(padded=padded), tmp_path / "catalog.parquet", catalog.CATALOG)
+    assert draw(tmp_path, monkeypatch).total["fracture"] == 2
+    assert draw(tmp_path, monkeypatch, padded_labels="ignore").total["fracture"] == 1
+    assert draw(tmp_path, monkeypatch, padded_labels="ignore", padded_kept=["rib fracture"]).total["fracture"] == 2
 
 
 def test_an_archive_without_a_tree_is_refused(table, tmp_path):

@@ -88,7 +88,7 @@ def test_it_learns_and_keeps_the_best_epoch(trained):
     part = load_part(**problem, part="val")
     logits = predict_logits(load_network(folder / "m.keras"), part, 16)
     train_part = load_part(**problem, part="train")
-    weight = pos_weights(train_part.labels)
+    weight = pos_weights(train_part.labels, Training(**SETTINGS).pos_weight_exponent)
     assert loss_numpy(Training(**SETTINGS), part.labels, logits, weight) == pytest.approx(history["val_loss"].min(), rel=1e-4)
     test_part = load_part(**problem, part="test")
     logits = predict_logits(load_network(folder / "m.keras"), test_part, 16)
@@ -174,6 +174,48 @@ def test_early_stopping_waits_for_patience_epochs(tmp_path):
         work=tmp_path / "work",
     )
     assert len(pd.read_csv(tmp_path / "m.csv")) == 3  # the first epoch improves on nothing, then two do not
+
+
+def test_gradients_left_at_the_end_of_an_epoch_are_averaged_and_applied():
+    """By hand: the gradient of mean(w x) is mean(x); batches of 1 to 6, four to an update, then four of 1."""
+    import keras
+
+    from thorax.training import apply_rest
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
+    model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=4), loss=lambda _, y: keras.ops.mean(y, axis=-1))
+    for epoch, weight, updates in (([1, 2, 3, 4, 5, 6], -0.25 - 0.55, 2), ([1, 1, 1, 1], -0.9, 3)):
+        for value in epoch:
+            model.train_on_batch(np.full((2, 1), value, "float32"), np.zeros((2, 1), "float32"))
+        apply_rest(model.optimizer)
+        assert float(model.get_weights()[0].item()) == pytest.approx(weight)
+        assert int(model.optimizer.iterations) == updates
+        apply_rest(model.optimizer)  # nothing is left
+        assert float(model.get_weights()[0].item()) == pytest.approx(weight)
+    plain = keras.optimizers.SGD(0.1)
+    plain.build(model.trainable_variables)
+    apply_rest(plain)
+    assert float(model.get_weights()[0].item()) == pytest.approx(-0.9)
+
+
+def test_an_epoch_shorter_than_an_accumulation_is_one_update(tmp_path):
+    """Three batches an epoch: 16 to an update train as 3 do, in every epoch and over the switch to fine-tuning."""
+    from thorax.training import train
+
+    problem, histories = write_problem(tmp_path), []
+    for accumulate in (16, 3):
+        changed = {"batch_size": 40, "accumulate": accumulate, "epochs": 3, "frozen_epochs": 1, "dropout": 0.0}
+        train(
+            Training(**{**SETTINGS, **changed}),
+            **problem,
+            weights=None,
+            model_out=tmp_path / "m.keras",
+            history_out=tmp_path / "m.csv",
+            work=tmp_path / "work",
+        )
+        histories.append(pd.read_csv(tmp_path / "m.csv"))
+    pd.testing.assert_frame_equal(*histories, rtol=1e-4)
+    assert histories[0]["val_loss"].nunique() == 3
 
 
 def test_a_diverging_training_says_so_and_leaves_nothing(tmp_path):

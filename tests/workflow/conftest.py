@@ -58,6 +58,14 @@ def snakemake(
     )
 
 
+def another_kernel(folder: Path) -> dict[str, str]:
+    """Variables of a user whose kernel named python3 is of another Python, one that does not work; it is written to `folder`."""
+    kernel = folder / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True, exist_ok=True)
+    kernel.write_text('{"argv": ["false"], "display_name": "Python 3", "language": "python"}', encoding="utf-8")
+    return {"JUPYTER_DATA_DIR": str(folder), "JUPYTER_PREFER_ENV_PATH": "0"}
+
+
 def _shared_run(tmp_path_factory, name: str, config: Path | dict, *arguments: str) -> Path:
     """The folder of one finished run of a configuration; one that is no file yet is written beside the folder.
 
@@ -76,7 +84,8 @@ def _shared_run(tmp_path_factory, name: str, config: Path | dict, *arguments: st
             if isinstance(config, dict):
                 (folder.parent / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
                 config = folder.parent / "config.yaml"
-            done = snakemake(folder, "--cores", "2", *arguments, config=config)
+            kernel = another_kernel(folder.parent / "jupyter")
+            done = snakemake(folder, "--cores", "2", *arguments, config=config, **kernel)
             logs = "".join(path.read_text(errors="replace") for path in (folder / "logs").rglob("*.log"))
             sentences = [line for line in logs.splitlines() if line.startswith("thorax: ")]
             said.write_text("\n".join([str(done.returncode), *sentences, done.stdout[-6000:]]), encoding="utf-8")

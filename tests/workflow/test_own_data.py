@@ -1,6 +1,7 @@
 """A user's own radiographs, as docs/data.md tells: a folder of images, images.csv, the guide's configuration, one command."""
 
 import csv
+import re
 from collections import Counter
 
 import cv2
@@ -51,11 +52,15 @@ def settings_of_the_guide() -> str:
 
 
 def test_own_images_reach_the_split(tmp_path):
-    rows = make_archive(tmp_path / "data" / "mine")
+    """They lie in the folder that is run in; what the run makes there is none of them."""
+    rows = make_archive(tmp_path)
     config = tmp_path / "mine.yaml"
-    config.write_text(settings_of_the_guide().replace("shards: 1", "max_bad_share: 0.05\n    shards: 1"))
+    guide = settings_of_the_guide().replace("root: data/mine", "root: .")
+    config.write_text(guide.replace("shards: 1", "max_bad_share: 0.05\n    shards: 1"))
     done = snakemake(tmp_path, "--cores", "2", "--until", "split", config=config, timeout=300)
     assert done.returncode == 0, done.stdout[-6000:]
+    again = snakemake(tmp_path, "--cores", "2", "--until", "split", "--dry-run", config=config)
+    assert re.search(r"^total +0$", again.stdout, re.MULTILINE), again.stdout
 
     labels = store.read_table(tmp_path / "results/labels/mine-findings.parquet").set_index("image_id")
     expected = {

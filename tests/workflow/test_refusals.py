@@ -1,5 +1,7 @@
 """What a user reads who has no archive, a wrong key, or a broken file: one sentence, a non-zero exit, nothing written."""
 
+import re
+
 import pytest
 import yaml
 
@@ -25,19 +27,29 @@ def changed(tmp_path, *path_and_value):
     return file
 
 
-def test_the_paper_is_planned_without_its_archive(tmp_path):
-    dry = snakemake(tmp_path, "--cores", "8", "--dry-run", "--quiet", config=PAPER)
+def test_the_papers_are_planned_in_another_folder_without_any_archive(tmp_path):
+    dry = snakemake(tmp_path, "--cores", "8", "--dry-run", "--quiet", "rules")
     assert dry.returncode == 0, dry.stdout
+    assert re.search(r"^train +\d{2} *$", dry.stdout, re.MULTILINE), dry.stdout
     assert not (tmp_path / "results").exists()
 
 
-def test_a_real_run_without_padchest_says_what_to_do_before_any_job(tmp_path):
-    done = snakemake(tmp_path, "--cores", "8", "--config", "run=[liz2022-specific,kejriwal-nih,beltran2022]", config=PAPER)
+def test_a_real_run_without_archives_says_of_all_what_to_do_before_any_job(tmp_path):
+    settings = yaml.safe_load(PAPER.read_text())
+    settings["segmenters"]["lungs"]["download"] = []
+    settings["run"] = ["saturi2025", "padchest-two-views", "kejriwal-nih", "liz2022-specific", "beltran2022"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    done = snakemake(tmp_path, "--cores", "8")
     assert done.returncode != 0
-    sentence = [line for line in done.stdout.splitlines() if "PadChest" in line]
-    assert any("make demo" in line and "data/padchest" in line for line in sentence), done.stdout
-    assert any(line.endswith("--config 'run=[kejriwal-nih,beltran2022]'.") for line in sentence), done.stdout
     assert "Traceback" not in done.stdout
+    said = done.stdout.partition("\nWorkflowError")[2].splitlines()[1:5]
+    starts = (
+        "CheXpert is not in data/chexpert (",
+        "segmenters.lungs: data/lung_masks/pairs.csv",
+        "PadChest is not in data/padchest",
+    )
+    assert [line.startswith(start) and "`make demo`" in line for line, start in zip(said, starts, strict=False)] == [True] * 3
+    assert said[3].endswith("--config 'run=[kejriwal-nih,beltran2022]'.")
     assert not (tmp_path / "results").exists()
 
 
@@ -119,6 +131,20 @@ def test_roots_with_a_slash_at_the_end_or_a_blank_are_planned(tmp_path, root):
     done = snakemake(tmp_path, "--cores", "1", "--dry-run", "--printshellcmds", config=file)
     assert done.returncode == 0, done.stdout
     assert "--root 'data/my tiny' " in done.stdout or "--root data/tiny " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("root", "sentence"),
+    [
+        ("results/mine", "datasets.tiny.root: results/mine lies in {folder}/results, which the workflow fills and may delete"),
+        (".", "datasets.tiny.root: . holds the folder that is run in: a synthetic archive needs a folder of its own."),
+    ],
+)
+def test_an_archive_among_results_is_refused(tmp_path, root, sentence):
+    done = snakemake(tmp_path, "--cores", "1", "--dry-run", config=changed(tmp_path, "datasets", "tiny", "root", root))
+    assert done.returncode != 0
+    assert sentence.format(folder=tmp_path) in done.stdout
+    assert "Traceback" not in done.stdout
 
 
 def test_a_phantom_is_not_made_over_somebodys_files(tmp_path):

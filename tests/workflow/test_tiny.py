@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,14 +22,20 @@ from thorax.datasets import padchest
 from thorax.metrics import sigmoid
 from thorax.unet import FRONTAL_VIEWS
 
-from .conftest import CASES, REPOSITORY, snakemake
+from .conftest import CASES, REPOSITORY, another_kernel, environment, snakemake
 
 pytestmark = pytest.mark.slow
 CONFIG = CASES / "tiny" / "config.yaml"
 
 
-def test_nothing_is_left_to_do_after_a_finished_run(tiny_run):
-    dry = snakemake(tiny_run, "--cores", "2", "--dry-run", config=CONFIG)
+def test_nothing_is_left_to_do_after_a_finished_run(tiny_copy):
+    """Not even where files lie in the archive and beside the lung masks that no step reads."""
+    image = next((tiny_copy / "data/tiny").glob("[0-9]*/*.png"))
+    for name in ("readme.txt", ".DS_Store", "labels.xlsx", "0/Thumbs.db", "lung_masks/readme.txt"):
+        (tiny_copy / "data/tiny" / name).write_text("mine")
+    for name in ("copy.png", "lung_masks/images/copy.png"):
+        shutil.copy(image, tiny_copy / "data/tiny" / name)
+    dry = snakemake(tiny_copy, "--cores", "2", "--dry-run", config=CONFIG)
     assert "Nothing to be done" in dry.stdout, dry.stdout[-3000:]
 
 
@@ -91,7 +98,8 @@ def test_a_figure_is_rendered_again_from_its_executed_notebook(tiny_copy):
     mine = tiny_copy / "mine.ipynb"
     mine.write_text(executed.replace("results/figures/tiny/heatmaps.png", "mine.png"))
     command = [Path(sys.executable).parent / "papermill", "mine.ipynb", "mine.ipynb"]
-    subprocess.run(command, cwd=tiny_copy, check=True, capture_output=True, timeout=300)
+    variables = environment(JUPYTER_PATH=str(REPOSITORY / "notebooks"), **another_kernel(tiny_copy / "jupyter"))
+    subprocess.run(command, cwd=tiny_copy, check=True, capture_output=True, timeout=300, env=variables)
     assert (tiny_copy / "mine.png").read_bytes() == (tiny_copy / "results/figures/tiny/heatmaps.png").read_bytes()
 
 

@@ -73,11 +73,14 @@ rule audit_counts:
         ENVIRONMENT
     params:
         code=code("audit"),
+        settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
+        archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
         folder=lambda wildcards, output: Path(output.page).parent,
     message:
         "Comparing the counts of {wildcards.label_set} with the published ones"
     shell:
-        "thorax audit --catalog {input.catalog} --labels {input.labels} --split {input.split} --out {params.folder} > {log} 2>&1"
+        "thorax audit --settings {params.settings:q} --archive {params.archive} --catalog {input.catalog}"
+        " --labels {input.labels} --split {input.split} --out {params.folder} > {log} 2>&1"
 
 
 rule audit_overview:
@@ -120,6 +123,45 @@ rule audit_overview:
     shell:
         "thorax audit-overview --catalogs {params.catalogs} --audited {input.audited} --qualities {params.qualities}"
         " --absent {params.absent} --out {params.folder} > {log} 2>&1"
+
+
+rule audit_weights:
+    output:
+        page=report(
+            "results/audit/pos_weights/liz2022-specific.html",
+            caption="../report/audit_weights.rst",
+            category="3. Audit",
+            labels={"content": "weights of the positives that the published scores allow"},
+        ),
+        others=expand("results/audit/pos_weights/liz2022-specific.{suffix}", suffix=["md", "tex", "csv"]),
+    log:
+        "logs/audit/pos_weights.log",
+    benchmark:
+        "benchmarks/audit/pos_weights.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("audit-weights"),
+        folder=lambda wildcards, output: Path(output.page).parent,
+    message:
+        "Comparing published F1 and Hamming loss with what weights of the positives can give"
+    shell:
+        "thorax audit-weights --out {params.folder} > {log} 2>&1"
+
+
+use rule systems as audit_systems with:
+    output:
+        page=report(
+            "results/audit/systems/{archive}/{table}.html",
+            caption="../report/systems.rst",
+            category="3. Audit",
+            labels={"content": "other published systems: {archive}, {table}"},
+        ),
+        others=expand("results/audit/systems/{{archive}}/{{table}}.{suffix}", suffix=["md", "tex", "csv"]),
+    log:
+        "logs/audit/systems/{archive}.{table}.log",
+    benchmark:
+        "benchmarks/audit/systems/{archive}.{table}.tsv"
 
 
 rule compare_splitters:

@@ -7,6 +7,7 @@ import time
 RUN_LOCK = Path(".snakemake/thorax.lock")
 RUN_IDS = Path(".snakemake/slurm_runs")  # the name of all jobs of the run that goes on, or was killed
 PLANS = Path(".snakemake/slurm_plans.json")  # what each job that was to run would be made from
+SLURM_ANSWERS_WITHIN = 60  # seconds
 ENDED_WITHIN = 600  # seconds that cancelled jobs may take; Slurm kills them after its KillWait, usually 30
 
 
@@ -38,14 +39,36 @@ def refuse_second_run():
         run_lock.flush()
 
 
+def slurm_run():
+    """The name of this run's jobs in Slurm's queue; None where they run on this machine."""
+    return getattr(getattr(workflow.scheduler, "_executor", None), "run_uuid", None)
+
+
+def refuse_without_slurm():
+    """Before anything is fetched, and before a note is left by which the next run would look for jobs in Slurm's queue."""
+    for command in (("sbatch", "--version"), ("squeue", "--me", "--noheader")) if slurm_run() else ():
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=SLURM_ANSWERS_WITHIN)
+            said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+            problem = f"`{' '.join(command)}` failed ({said[-1]})" if done.returncode else ""
+        except FileNotFoundError:
+            problem = f"`{command[0]}` is not installed here"
+        except subprocess.TimeoutExpired:
+            problem = f"`{' '.join(command)}` gave no answer for {SLURM_ANSWERS_WITHIN} s"
+        if problem:
+            raise WorkflowError(
+                f"The jobs are to go to Slurm, and {problem}: type the command on a login node of the cluster, or leave out "
+                "--profile slurm to run here."
+            )
+
+
 def take_over_from_earlier_run():
     """Leave nothing of a run that was killed: neither its jobs in Slurm's queue, nor results that nobody has on record."""
     if RUN_IDS.is_file():
         cancel(RUN_IDS.read_text().split())
         record_unwatched(json.loads(PLANS.read_text()))
         RUN_IDS.unlink()
-    run = getattr(getattr(workflow.scheduler, "_executor", None), "run_uuid", None)
-    if run is not None:  # the jobs go to Slurm
+    if run := slurm_run():
         PLANS.write_text(json.dumps({str(file): plan(job) for job in workflow.dag.needrun_jobs() for file in job.output}))
         RUN_IDS.write_text(f"{run}\n")
 

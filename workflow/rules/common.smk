@@ -2,7 +2,8 @@ import json
 import os
 import re
 import shlex
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePath
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
@@ -14,12 +15,15 @@ from thorax.backbones import find as find_backbone
 from thorax.config import Config
 from thorax.config import parse as validate_config
 from thorax.dag.code import digest, notebook_digest
+from thorax.dag.jobs import outputs_behind
 from thorax.ensemble import LEARNING
 from thorax.errors import ThoraxError
 
 # The same bytes on every run, however it was started: no dates in figures, one order of sets
 os.environ.setdefault("SOURCE_DATE_EPOCH", "1640995200")
 os.environ.setdefault("PYTHONHASHSEED", "0")
+# Notebooks are executed by the Python that runs papermill, also where the user has installed another kernel named python3
+os.environ["JUPYTER_PATH"] = os.path.join(workflow.basedir, "notebooks")
 
 
 def refuse_unusable_folders():
@@ -54,6 +58,27 @@ def read_study():
 
 refuse_unusable_folders()
 study = read_study()
+
+
+def refuse_archives_among_results():
+    """The workflow fills these folders and may delete them; a phantom's folder is deleted as a whole."""
+    blocks = [("datasets", "root", study.datasets), ("segmenters", "pairs", study.segmenters)]
+    for kind, key, name, block in [(kind, key, name, block) for kind, key, named in blocks for name, block in named.items()]:
+        place = Path(getattr(block, key)).resolve()
+        for folder in map(Path, ("results", "work", "logs", "benchmarks", ".snakemake")):
+            if place.is_relative_to(folder.resolve()):
+                raise WorkflowError(
+                    f"{kind}.{name}.{key}: {getattr(block, key)} lies in {folder.absolute()}, which the workflow fills and may "
+                    "delete: move the archive to another folder and name that."
+                )
+        if getattr(block, "phantom", None) and Path.cwd().is_relative_to(place):
+            raise WorkflowError(
+                f"{kind}.{name}.{key}: {getattr(block, key)} holds the folder that is run in: a synthetic archive needs a folder of "
+                "its own."
+            )
+
+
+refuse_archives_among_results()
 
 HERE = os.path.relpath(workflow.basedir)  # the checkout, seen from the folder that is run in
 ENVIRONMENT = os.path.join(workflow.basedir, "envs", f"{study.device}.yaml")  # of every job, under --sdm conda
@@ -158,15 +183,25 @@ def made_before_pairs(segmenter):
 
 def refresh_manifests():
     """Notice what has changed in an archive since its manifest was made, so that what follows from it is made anew."""
-    for kind, blocks in (("", study.datasets), ("pairs/", study.segmenters)):
-        for name, block in blocks.items():
-            table, memory = f"results/raw/{kind}{name}.manifest.parquet", f"work/manifests/{kind}{name}.parquet"
-            try:
-                change = manifest.refresh(Path(block.pairs if kind else block.root), Path(table), Path(memory))
-            except ThoraxError as error:
-                raise WorkflowError(str(error))
-            if change:
-                logger.info(change)
+    folders = {name: (block.root, partial(datasets.selection, block)) for name, block in study.datasets.items()}
+    for name, block in study.segmenters.items():
+        folders[f"pairs/{name}"] = (block.pairs, partial(datasets.selection_of_pairs, Path(block.pairs)))
+    for name, (folder, select) in folders.items():
+        try:
+            change = manifest.refresh(Path(folder), Path(manifest_of(name)), Path(memory_of(name)), select)
+        except ThoraxError as error:
+            raise WorkflowError(str(error))
+        if change:
+            logger.info(change)
+
+
+def manifest_of(name):
+    return f"results/raw/{name}.manifest.parquet"
+
+
+def memory_of(name):
+    """What a manifest's folder held when it was looked at last."""
+    return f"work/manifests/{name}.files.parquet"
 
 
 if workflow.is_main_process:
@@ -209,45 +244,21 @@ def label_sets_of(split):
     return list(dict.fromkeys([*study.splits[split].label_sets, *learnt]))
 
 
-def steps():
-    """A file of every job between an archive and the tables.
+# Large files that may be deleted to save room, and downloads: nobody misses them until a job needs them
+SPARED = ("results/ingested/*.npy", "results/lungs/*/*.npy", "resources/weights/*.h5")
 
-    Snakemake deletes what a job made before as it begins and forgets it when it fails. Where later results are still there, the
-    next call would not miss it, and take those for up to date.
+
+def everything(targets):
+    """Every output of every job behind the targets.
+
+    Snakemake looks only for the files that a target or a job that is to run asks for. A file beside them that is deleted, or that
+    a failed job has taken away, would not be missed.
     """
-    files = []
-    for name in study.run:
-        experiment, dataset = study.experiments[name], dataset_of(name)
-        segmenter = study.image_sets[experiment.image_set].segmenter
-        models = [*experiment.members, "baseline"]
-        for ingested in datasets_of(name):
-            files += [made_before(ingested)] if made_before(ingested) else []
-            files += [
-                f"results/raw/{ingested}.manifest.parquet",
-                f"results/catalog/{ingested}.parquet",
-                f"results/ingested/{ingested}.parquet",
-                *shards("results/ingested/{dataset}.{shard}.parquet", ingested),
-            ]
-        if experiment.second_image_set:
-            second = study.image_sets[experiment.second_image_set].dataset
-            files += [f"results/pairs/{experiment.label_set}.parquet"]
-            files += shards("results/images/{image_set}/{dataset}.{shard}.npy", second, image_set=experiment.second_image_set)
-        files += [
-            *(f"results/labels/{label_set}.parquet" for label_set in label_sets_of(experiment.split)),
-            f"results/splits/{experiment.split}.parquet",
-            *shards("results/images/{image_set}/{dataset}.{shard}.npy", dataset, image_set=experiment.image_set),
-            f"results/cases/{name}.parquet",
-            *(f"results/models/{name}/{member}.keras" for member in experiment.members),
-            *(f"results/predictions/{name}/{model}.parquet" for model in models),
-            *(f"results/ensembles/{name}/{ensemble}.parquet" for ensemble in experiment.ensembles),
-            *(f"results/thresholds/{name}/{model}.parquet" for model in tuned_models(name)),
-            f"results/metrics/{name}.parquet",
-        ]
-        if segmenter:
-            files += [made_before_pairs(segmenter)] if made_before_pairs(segmenter) else []
-            files += [f"results/raw/pairs/{segmenter}.manifest.parquet", f"results/segmenters/{segmenter}.keras"]
-            files += shards("results/lungs/{segmenter}/{dataset}.{shard}.parquet", dataset, segmenter=segmenter)
-    return list(dict.fromkeys(files))
+    return lambda wildcards: [path for path in outputs_behind(workflow.rules, targets) if not is_spared(path)]
+
+
+def is_spared(path):
+    return any(PurePath(path).match(pattern) for pattern in SPARED)
 
 
 def report_parts():
@@ -256,12 +267,13 @@ def report_parts():
     return [
         *result_tables(),
         *data_pages(),
+        *system_pages([study.datasets[dataset_of(name)].archive for name in study.run if study.experiments[name].paper]),
         *lungs_figures(),
         *shares_figures(),
         *expand("results/figures/{experiment}/{figure}.html", experiment=study.run, figure=figures),
         *epochs_figures(),
         *figures_where_wanted(),
-        *cascade_results(),
+        *cascade_pages(),
         *side_by_side_pages(),
         *cross_pages(),
     ]
@@ -313,21 +325,17 @@ def cascades_of_run():
     return [name for name, block in study.cascades.items() if {block.general, block.inside, block.flat} <= set(study.run)]
 
 
-def cascade_results():
-    """The pages of the run's cascades and, as in `steps`, what lies between."""
-    files = []
+def cascade_pages():
+    """The tables of the run's cascades."""
+    pages = []
     for name in cascades_of_run():
-        block = study.cascades[name]
-        files += expand(
+        pages += expand(
             "results/tables/{cascade}/{threshold_rule}/{table}.html",
             cascade=name,
-            threshold_rule=study.experiments[block.flat].thresholds,
+            threshold_rule=study.experiments[study.cascades[name].flat].thresholds,
             table=["per_class", "global"],
         )
-        files += expand("results/cascades/{cascade}/{model}.parquet", cascade=name, model=block.models)
-        files += expand("results/thresholds/{cascade}/{model}.parquet", cascade=name, model=block.models)
-        files.append(f"results/metrics/{name}.parquet")
-    return files
+    return pages
 
 
 def tested_members(experiment):

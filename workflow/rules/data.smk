@@ -75,11 +75,13 @@ rule manifest:
     params:
         code=code("manifest"),
         root=lambda wildcards: study.datasets[wildcards.dataset].root,
-        memory=lambda wildcards: f"work/manifests/{wildcards.dataset}.parquet",
+        settings=lambda wildcards: "--settings "
+        + shlex.quote(settings(study.datasets[wildcards.dataset], "archive", "root", "views")),
+        memory=lambda wildcards: memory_of(wildcards.dataset),
     message:
         "Listing the files of {wildcards.dataset}"
     shell:
-        "thorax manifest --root {params.root:q} --memory {params.memory} --out {output.manifest} > {log} 2>&1"
+        "thorax manifest --root {params.root:q} {params.settings} --memory {params.memory} --out {output.manifest} > {log} 2>&1"
 
 
 use rule manifest as pairs_manifest with:
@@ -93,7 +95,8 @@ use rule manifest as pairs_manifest with:
         "benchmarks/manifest/pairs/{segmenter}.tsv"
     params:
         root=lambda wildcards: study.segmenters[wildcards.segmenter].pairs,
-        memory=lambda wildcards: f"work/manifests/pairs/{wildcards.segmenter}.parquet",
+        settings="",  # pairs are read in one way
+        memory=lambda wildcards: memory_of(f"pairs/{wildcards.segmenter}"),
     message:
         "Listing the radiographs with lung masks of {wildcards.segmenter}"
 

@@ -105,7 +105,9 @@ rule figure_terms:
         ENVIRONMENT
     params:
         code=code("figure-terms"),
-        settings=lambda wildcards: settings(study.label_sets[wildcards.label_set], "dataset", "views", "two_parents"),
+        settings=lambda wildcards: settings(
+            study.label_sets[wildcards.label_set], "dataset", "views", "two_parents", "padded_labels", "padded_kept"
+        ),
         archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
         stem=lambda wildcards, output: Path(output.png).with_suffix(""),
     message:

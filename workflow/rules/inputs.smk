@@ -121,8 +121,24 @@ def result_tables():
         tables = ["per_class", "global"]
         tables += ["thresholds", "rules"] if len(experiment.thresholds) > 1 else []
         tables += ["beside_per_class", "beside_global"] if experiment.beside else []
+        tables += ["statements"] if has_statements(experiment) else []
         pages += expand("results/tables/{experiment}/{table}.html", experiment=name, table=tables)
     return pages + [f"results/tables/ablations/{name}/ablation.html" for name in ablations()]
+
+
+def has_statements(experiment):
+    """Whether the text of Liz et al. 2022 speaks of its results: of its networks and its ensemble CTP."""
+    beside = experiment.beside
+    return bool(beside and beside.paper == "liz2022" and "CTP" in {*beside.models.values(), *experiment.ensembles})
+
+
+# Archives with other published systems on record, and their tables
+SYSTEMS = {"padchest": ["systems", "classes"], "nih": ["systems"], "chexpert": ["systems", "classes"]}
+
+
+def system_pages(archives, folder="results/tables/systems"):
+    """The pages of other published systems of some archives, in the order of `SYSTEMS`."""
+    return [f"{folder}/{archive}/{table}.html" for archive in SYSTEMS if archive in archives for table in SYSTEMS[archive]]
 
 
 def measured_on():
@@ -396,10 +412,9 @@ def audit_pages():
     return [
         *expand("results/audit/{table}.html", table=["datasets", "label_sets"]),
         *expand("results/audit/counts/{label_set}.html", label_set=audited_label_sets()),
+        "results/audit/pos_weights/liz2022-specific.html",
         *expand("results/audit/splitters/{label_set}.html", label_set=compared_label_sets()),
-        *expand("results/audit/catalog/{dataset}.parquet", dataset=audited_datasets()),  # as in `steps`
-        *expand("results/audit/labels/{label_set}.parquet", label_set=audited_label_sets()),
-        *expand("results/audit/splits/{split}.parquet", split=audited_splits()),
+        *system_pages([study.datasets[name].archive for name in audited_datasets()], "results/audit/systems"),
     ]
 
 
@@ -444,16 +459,9 @@ def cross_inputs(wildcards):
 
 
 def cross_pages():
-    """The pages of every cross-dataset evaluation whose experiments are all run, and, as in `steps`, what they are made from."""
-    pages = []
-    for cross, block in study.cross.items():
-        if set(block.experiments) <= set(study.run):
-            pages += expand("results/tables/cross/{cross}/{table}.html", cross=cross, table=["matrix", "classes"])
-            pages += [f"results/figures/cross/{cross}.html", *paths_of(cross_scores(cross, "predictions"))]
-            pages += paths_of(cross_scores(cross, "ensembles"))
-            for name, model in block.experiments.items():
-                ensemble = study.experiments[name].ensembles.get(model)
-                others = [other for other in block.experiments if other != name]
-                members = ensemble.members if ensemble else []
-                pages += [f"results/predictions/{name}/{member}@{other}.parquet" for member in members for other in others]
-    return list(dict.fromkeys(pages))
+    """The pages of every cross-dataset evaluation whose experiments are all run."""
+    made = [cross for cross, block in study.cross.items() if set(block.experiments) <= set(study.run)]
+    return [
+        *expand("results/tables/cross/{cross}/{table}.html", cross=made, table=["matrix", "classes"]),
+        *expand("results/figures/cross/{cross}.html", cross=made),
+    ]

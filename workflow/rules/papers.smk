@@ -20,6 +20,9 @@ KINDS = {
     "global": ("Results over all classes", "results/tables/{experiment}/global.html", None),
     "beside_per_class": ("Each class beside the paper", "results/tables/{experiment}/beside_per_class.html", None),
     "beside_global": ("All classes beside the paper", "results/tables/{experiment}/beside_global.html", None),
+    "statements": ("What the text says", "results/tables/{experiment}/statements.html", None),
+    "systems": ("Other published systems", "results/tables/systems/{archive}/systems.html", None),
+    "system_classes": ("Other published systems, per class", "results/tables/systems/{archive}/classes.html", None),
     "ablation": ("Variants side by side", "results/tables/ablations/{ablation}/ablation.html", None),
     "epochs": ("Test results after every epoch", "results/figures/{experiment}/epochs.html", "epochs"),
     "training": ("Losses by epoch", "results/figures/{experiment}/training.html", "training"),
@@ -47,10 +50,11 @@ ORDERS = {
         "terms",
         "summary",
         "labels",
-        "per_class global beside_per_class beside_global",
+        "per_class global beside_per_class beside_global statements",
         "ablation",
         "heatmaps",
         "several_classes",
+        "system_classes systems",
         "training",
     ],
     BEYOND: [
@@ -93,12 +97,14 @@ ORDERS = {
 NUMBERS = {
     "liz2022": {
         "lungs": "Figure 3",
-        "terms": "Figure 4",
+        "terms": {"general": "Figure 4"},
         "summary": "Table 3",
         "labels": {"specific": "Figure 5", "general": "Figure 6"},
         "per_class": {"specific-raw": "Table 4", "specific-noaug": "Table 6", "specific": "Table 8", "general": "Table 10"},
         "global": {"specific-raw": "Table 5", "specific-noaug": "Table 7", "specific": "Table 9", "general": "Table 11"},
         "ablation": "Tables 5, 7 and 9",
+        "statements": {"specific-noaug": "Section 5.1", "specific": "Section 5.2", "general": "Section 5.2"},
+        "system_classes": "Table 12",
         "heatmaps": {"specific": "Figures 7 to 9"},
     },
     "saturi2025": {"heatmaps": "Figure 2"},
@@ -108,7 +114,7 @@ NUMBERS = {
 
 
 def pages():
-    return list(dict.fromkeys(path for path in report_parts() if path.endswith(".html")))
+    return list(dict.fromkeys(report_parts()))
 
 
 def papers():
@@ -135,9 +141,14 @@ def variant(experiment):
 
 
 def grouping(label_set):
-    """Specific or general; None of a label set that is inside another, which no paper has."""
+    """Specific or general; None of a label set that no paper has.
+
+    Such are those inside another, and a general one where another one of the data set follows the paper in the labels it ignores.
+    """
     block = study.label_sets[label_set]
-    return None if block.inside else block.grouping
+    others = [other for other in study.label_sets.values() if (other.dataset, other.grouping) == (block.dataset, "general")]
+    cleaner = block.grouping == "general" and any(other.padded_labels != block.padded_labels for other in others)
+    return None if block.inside or (cleaner and block.padded_labels == "count") else block.grouping
 
 
 @cache
@@ -161,6 +172,7 @@ def belongs(names, experiments):
         "label_set": {block.label_set for block in blocks}
         | {name for split in splits for name in study.splits[split].label_sets},
         "image_set": {block.image_set for block in blocks},
+        "archive": {study.datasets[dataset_of(name)].archive for name in experiments if study.experiments[name].paper},
         "ablation": {name for name, ablation in study.ablations.items() if set(ablation.experiments) <= set(experiments)},
     }
     return all(value in known.get(name, ()) for name, value in names.items())
@@ -202,7 +214,7 @@ def section(paper, kind, names, page):
         "comparison": study.comparisons,
         "cross": study.cross,
     }
-    splits = [split for split in study.splits.values() if names.get("label_set") in split.label_sets]
+    splits = [split for split in study.splits.values() if names.get("label_set") in (*split.label_sets, *split.also_for)]
     subjects = [
         titled[name][value].title if name in titled else value
         for name, value in names.items()

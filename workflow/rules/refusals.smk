@@ -6,11 +6,11 @@ from thorax import phantom
 
 
 def refuse_missing_archives():
-    """Say what is missing and how to get it, before any job starts.
+    """Say all that is missing and how to get it, before any job starts.
 
     A phantom must not be made where somebody keeps files: Snakemake deletes what a job is about to make.
     """
-    for name in sorted({dataset_of(experiment) for experiment in study.run}):
+    for name in run_datasets():
         dataset = study.datasets[name]
         if dataset.phantom:
             try:
@@ -23,19 +23,27 @@ def refuse_missing_archives():
                     f"The synthetic archive in {dataset.root} lacks {table.name}: remove {made_before(name)} too, so that it is "
                     "made anew."
                 )
-        elif missing := absence_of(name):
-            others = [experiment for experiment in study.run if not absence_of(dataset_of(experiment))]
-            without = (
-                f" To run those whose archives are here or are fetched: --config 'run=[{','.join(others)}]'." if others else ""
-            )
-            raise WorkflowError(missing + without)
-    for name in sorted({study.image_sets[study.experiments[experiment].image_set].segmenter or "" for experiment in study.run}):
+    missing = {name: absences(name) for name in study.run}
+    if not any(missing.values()):
+        return
+    sentences = list(dict.fromkeys(sentence for found in missing.values() for sentence in found))
+    if others := [name for name, found in missing.items() if not found]:
+        sentences.append(f"To run those whose archives are here or are fetched: --config 'run=[{','.join(others)}]'.")
+    raise WorkflowError("\n".join(sentences))
+
+
+def absences(experiment):
+    """Of each archive and each folder of lung masks that an experiment needs, that is not here and is not fetched, what to do."""
+    found = [absence_of(name) for name in datasets_of(experiment)]
+    image_sets = [study.experiments[experiment].image_set, study.experiments[experiment].second_image_set]
+    for name in [study.image_sets[image_set].segmenter for image_set in image_sets if image_set]:
         pairs = study.segmenters[name].pairs if name else ""
         if name and not made_before_pairs(name) and not Path(pairs, "pairs.csv").is_file():
-            raise WorkflowError(
+            found.append(
                 f"segmenters.{name}: {pairs}/pairs.csv is not there: put radiographs with lung masks into {pairs} (see "
                 "docs/data.md), or have published ones fetched (download: [montgomery]), or run `make demo`, which needs no data."
             )
+    return list(filter(None, found))
 
 
 def absence_of(name):
@@ -46,8 +54,7 @@ def absence_of(name):
 
 def refuse_future_dates():
     """Results look older than such an input, so Snakemake would fail each job that reads it, at the job's end."""
-    run_datasets = [study.datasets[dataset_of(experiment)] for experiment in study.run]
-    read = [file for dataset in run_datasets for file in map(Path, datasets.metadata_files(dataset))]
+    read = [file for dataset in map(study.datasets.get, run_datasets()) for file in map(Path, datasets.metadata_files(dataset))]
     read += [Path(segmenter.pairs) / "pairs.csv" for segmenter in study.segmenters.values()]
     files = [path for path in (*Path("results").rglob("*"), *Path("resources").rglob("*"), *read) if path.is_file()]
     if late := sorted({str(path) for path in files if path.stat().st_mtime > time.time() + 60}):

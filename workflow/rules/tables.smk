@@ -147,6 +147,66 @@ rule beside:
         " --members {params.members} --ensembles {params.ensembles} --out {params.folder} > {log} 2>&1"
 
 
+rule statements:
+    input:
+        metrics=rules.metrics.output.metrics,
+    output:
+        page=report(
+            "results/tables/{experiment}/statements.html",
+            caption="../report/statements.rst",
+            category="2. Results",
+            subcategory="{experiment}",
+            labels={"content": "what the paper's text says"},
+        ),
+        others=expand("results/tables/{{experiment}}/statements.{suffix}", suffix=["md", "tex", "csv"]),
+    log:
+        "logs/statements/{experiment}.log",
+    benchmark:
+        "benchmarks/statements/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("statements"),
+        settings=lambda wildcards: settings(study.experiments[wildcards.experiment].beside),
+        title=lambda wildcards: study.experiments[wildcards.experiment].title,
+        data=lambda wildcards: study.experiments[wildcards.experiment].data,
+        members=lambda wildcards: list(study.experiments[wildcards.experiment].members),
+        folder=lambda wildcards, output: Path(output.page).parent,
+    message:
+        "Computing what the paper's text says of {wildcards.experiment}"
+    shell:
+        "thorax statements --settings {params.settings:q} --title {params.title:q} --data {params.data} --metrics {input.metrics}"
+        " --members {params.members} --out {params.folder} > {log} 2>&1"
+
+
+rule systems:
+    output:
+        page=report(
+            "results/tables/systems/{archive}/{table}.html",
+            caption="../report/systems.rst",
+            category="2. Results",
+            subcategory="other published systems",
+            labels={"content": "{archive}: {table}"},
+        ),
+        others=expand("results/tables/systems/{{archive}}/{{table}}.{suffix}", suffix=["md", "tex", "csv"]),
+    log:
+        "logs/systems/{archive}.{table}.log",
+    benchmark:
+        "benchmarks/systems/{archive}.{table}.tsv"
+    wildcard_constraints:
+        archive=any_of(SYSTEMS),
+        table=any_of(["systems", "classes"]),
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("systems"),
+        folder=lambda wildcards, output: Path(output.page).parent,
+    message:
+        "Writing other published systems of {wildcards.archive} ({wildcards.table})"
+    shell:
+        "thorax systems --archive {wildcards.archive} --table {wildcards.table} --out {params.folder} > {log} 2>&1"
+
+
 rule ablation:
     input:
         metrics=lambda wildcards: expand(

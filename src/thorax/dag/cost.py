@@ -24,7 +24,7 @@ GPUS = (1, 8, 64)
 STATES = 3  # resume states at once, and as many best epochs: two are kept while the next is written
 SLOTS = 3  # a state holds each weight and two of Adam's moments
 PHASES = {
-    "audit": ("audit_catalog", "audit_labels", "audit_split", "audit_counts", "audit_overview", "compare_splitters"),
+    "audit": ("audit_catalog", "audit_labels", "audit_split", "audit_counts", "audit_overview", "audit_weights", "compare_splitters"),
     "data": (
         "download_archive", "download_pairs", "phantom", "manifest", "pairs_manifest", "catalog", "ingest", "merge_ingested",
         "labels", "pairs", "split",

@@ -1,4 +1,4 @@
-"""The jobs of the Snakefile's DAG, for whoever does not execute them: DVC's stages, record, cost.
+"""The jobs of the Snakefile's DAG: all their outputs, and the jobs themselves for DVC's stages, record and cost.
 
 Snakemake has no public way to hand out a DAG. Its own command line is used to build one, so that profiles, --config and
 --set-threads mean here what they mean there; only its printing of the DAG is replaced. This file is the only one that depends
@@ -8,7 +8,7 @@ on Snakemake's insides, and Snakemake is pinned.
 import contextlib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -81,6 +81,36 @@ def load(arguments: Sequence[str]) -> Dag:
     if done is False or not found:
         raise ThoraxError(f"the workflow cannot be read with {' '.join(arguments)!r}: {_last_line(said)}.")
     return found[0]
+
+
+def outputs_behind(rules: Iterable[Any], targets: Iterable[str]) -> list[str]:
+    """Every output of every job that the targets need, their own jobs included.
+
+    Args:
+        rules: Rules of a Snakemake workflow.
+        targets: Files that these rules make.
+
+    Returns:
+        Paths without repetitions, sorted.
+    """
+    from snakemake.output_index import OutputIndex
+
+    index = OutputIndex(list(rules))
+    found: set[str] = set()
+    seen: set[str] = set()
+    waiting = list(targets)
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for rule in index.match_producers(path):
+            wildcards = rule.get_wildcards(path)
+            made = set(map(str, rule.expand_output(wildcards)[0]))
+            found |= made
+            seen |= made
+            waiting += map(str, rule.expand_input(wildcards)[0])
+    return sorted(found)
 
 
 def _in_order(dag: Any) -> list[Any]:

@@ -416,6 +416,7 @@ UNITS: dict[str, tuple[Callable[[Sizes, Job], float | None], Callable[[Sizes, Jo
     "audit_split": (_cells, _labelled_rows),
     "audit_counts": (_nothing, _nothing),
     "audit_overview": (_nothing, _nothing),
+    "audit_weights": (_nothing, _nothing),
     "compare_splitters": (_cells, _nothing),
     "train": (_nothing, _epochs),
     "cases": (_cells, _nothing),

@@ -12,9 +12,12 @@ import pandas as pd
 from thorax import catalog as catalogs
 from thorax import store
 from thorax.config import Dataset
-from thorax.datasets import chexpert, nih, own, padchest
+from thorax.datasets import chexpert, metadata, nih, own, padchest
 from thorax.datasets.metadata import first_existing
 from thorax.errors import ThoraxError
+from thorax.manifest import Selection
+
+PAIRS = "pairs.csv"  # lists radiographs with lung masks
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,30 @@ def metadata_files(settings: Dataset) -> list[Path]:
     """All tables that exist of those that the catalog is made from, the metadata file first."""
     main = metadata_file(settings)
     return [path for path in (main, *(main.parent / name for name in ARCHIVES[settings.archive].beside)) if path.is_file()]
+
+
+def selection(settings: Dataset) -> Selection:
+    """What the pipeline reads of an archive's folder: tables that are there, and the images of the data set's views."""
+    root = Path(settings.root)
+
+    def named() -> list[str]:
+        with _without_cycle_search():
+            catalog = ARCHIVES[settings.archive].read_catalog(root)
+        return list(catalog.loc[catalog["view"].isin(settings.views), "path"])
+
+    tables = [path.relative_to(root).as_posix() for path in metadata_files(settings)]
+    return Selection(f"{settings.archive}: {', '.join(sorted(settings.views))}", tables, named)
+
+
+def selection_of_pairs(folder: Path) -> Selection:
+    """What a segmenter reads of a folder of radiographs with lung masks: the table, and the images and masks that it names."""
+    table = folder / PAIRS
+
+    def named() -> list[str]:
+        names = metadata.read_columns(table, ["image"])["image"]
+        return [f"{kind}/{name}" for kind in ("images", "masks") for name in names]
+
+    return Selection("pairs", [PAIRS] if table.is_file() else [], named)
 
 
 def absence(settings: Dataset) -> str | None:

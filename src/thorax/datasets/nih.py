@@ -6,6 +6,7 @@ weakly-supervised classification and localization of common thorax diseases. CVP
 Licence: unrestricted use; attribute the NIH Clinical Center, link to the download site, cite the paper.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,18 +15,26 @@ from thorax.datasets import metadata
 from thorax.datasets.metadata import cell_error, each_unique
 from thorax.errors import ThoraxError
 
-METADATA = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017_v2020.csv.gz")
+METADATA = (
+    "Data_Entry_2017_v2020.csv",
+    "Data_Entry_2017_v2020.csv.gz",
+    "Data_Entry_2017.csv",  # the release before 2020, which Kaggle still has
+    "Data_Entry_2017.csv.gz",
+    "sample_labels.csv",  # Kaggle's sample of 5,606 images
+    "sample/sample_labels.csv",
+)
 BOXES = ("BBox_List_2017.csv", "BBox_List_2017.csv.gz")
 OFFICIAL_LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}
 BESIDE = (*BOXES, *OFFICIAL_LISTS)
 HOW_TO_GET = (
     "download ChestX-ray14 from https://nihcc.app.box.com/v/ChestXray-NIHCC (no request is needed) and put "
-    f"{METADATA[0]} (or .csv.gz), the images (in images/ or in images_001/images/ to images_012/images/) and, "
-    "if wanted, train_val_list.txt, test_list.txt and BBox_List_2017.csv there"
+    f"{METADATA[0]} (or .csv.gz, or Data_Entry_2017.csv), the images (in images/, in images_001/images/ to images_012/images/ or, "
+    "of Kaggle's sample, in sample/images/) and, if wanted, train_val_list.txt, test_list.txt and BBox_List_2017.csv there"
 )
 
 _COLUMNS = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "View Position")
 _SEX = ("Patient Sex", "Patient Gender")  # NIH's present file, and the one of 2017 that is still about
+_AGE_UNITS = {"Y": 1, "M": 12, "W": 52.1775, "D": 365.2425}  # how many make a year
 _BOX_COLUMNS = ("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]")
 _BOX_PIXELS = 1024  # boxes were drawn on images of 1024 x 1024
 _BOX_LABELS = {"Infiltrate": "Infiltration"}  # the table of boxes has another name for this finding
@@ -44,7 +53,8 @@ def read_catalog(root: Path) -> pd.DataFrame:
     path = metadata.first_existing(root, METADATA)
     header = metadata.read_header(path)
     sex = next((name for name in _SEX if name in header), _SEX[0])
-    table = metadata.read_columns(path, (*_COLUMNS, sex))
+    table = _read(path, (*_COLUMNS, sex))
+    table["Patient Age"] = each_unique(table["Patient Age"], _years)
     metadata.require(table, path, ["Image Index", "Patient ID", "Follow-up #"])
     metadata.require_unique(table, path, "Image Index")
     return pd.DataFrame(
@@ -98,36 +108,54 @@ def read_boxes(root: Path) -> pd.DataFrame | None:
 
 def has_images(root: Path) -> bool:
     """Whether one of the archive's folders holds a PNG file."""
-    return any(next((root / folder).glob("*.png"), None) is not None for folder in _folders(root))
+    return any(file.suffix.lower() == ".png" for folder in _folders(root) for file in (root / folder).iterdir())
 
 
-def is_whole(root: Path) -> bool:
-    """Whether every image that the metadata file lists is there; no without that file.
+def absent_images(root: Path) -> int | None:
+    """The number of images that the metadata file lists and no folder of the archive holds; None without that file.
 
     Raises:
         ThoraxError: the metadata file cannot be read.
     """
     path = metadata.first_existing(root, METADATA)
     if not path.is_file():
-        return False
-    present = {file.name for folder in _folders(root) for file in (root / folder).iterdir()}
-    return bool(set(metadata.read_columns(path, ["Image Index"])["Image Index"]) <= present)
+        return None
+    present = {file.name.lower() for folder in _folders(root) for file in (root / folder).iterdir()}
+    return len({name.lower() for name in _read(path, ["Image Index"])["Image Index"]} - present)
+
+
+def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Columns of the metadata file. The older release ends its header, and not always its rows, with a comma."""
+    header = metadata.read_header(path)
+    return metadata.read_columns(path, columns, fewest_fields=len(header) - (header[-1:] == [""]))
 
 
 def _folders(root: Path) -> list[str]:
-    """Folders that may hold images, relative to the root, in the order in which a name is looked up."""
-    parts = sorted(folder.name for folder in root.glob("images_*") if folder.is_dir())
-    candidates = ["images", *(f"{part}/images" for part in parts), *parts, "."]
-    return [folder for folder in candidates if (root / folder).is_dir()]
+    """Folders that may hold images, relative to the root, in the order in which a name is looked up.
+
+    NIH's archives unpack to `images`; Kaggle's to `images_001/images` and so on, its sample to `sample/images`, and a copy of
+    smaller images to `images-224/images-224`.
+    """
+    parts = sorted(folder.name for folder in root.glob("*") if folder.name.startswith(("images", "sample")) and folder.is_dir())
+    inner = [f"{part}/{name}" for part in parts for name in ("images", part, f"{part}/images")]
+    return [folder for folder in dict.fromkeys(["images", *inner, *parts, "."]) if (root / folder).is_dir()]
 
 
 def _paths(root: Path, names: pd.Series) -> list[str]:
-    folder_of: dict[str, str] = {}
+    """Where each image lies below the root. A file may be named .PNG where the table says .png."""
+    place_of: dict[str, str] = {}
     for folder in _folders(root):
-        for file in (root / folder).iterdir():
-            folder_of.setdefault(file.name, folder)
-    folders = (folder_of.get(name, "images") for name in names)
-    return [name if folder == "." else f"{folder}/{name}" for folder, name in zip(folders, names, strict=True)]
+        for file in sorted((root / folder).iterdir()):
+            place = file.name if folder == "." else f"{folder}/{file.name}"
+            place_of.setdefault(file.name, place)
+            place_of.setdefault(file.name.lower(), place)
+    return [place_of.get(name) or place_of.get(name.lower(), f"images/{name}") for name in names]
+
+
+def _years(text: str) -> str:
+    """An age of the older release, such as 058Y or 011M, in years; any other text as it is."""
+    number, unit = text[:-1], text[-1:]
+    return f"{int(number) / _AGE_UNITS[unit]:.4g}" if number.isdecimal() and unit in _AGE_UNITS else text
 
 
 def _labels(table: pd.DataFrame, path: Path) -> list[list[str]]:
@@ -145,11 +173,12 @@ def _parse_labels(text: str) -> list[str]:
 
 
 def _official_split(root: Path, names: pd.Series) -> pd.Series:
-    split_of: dict[str, str] = {}
+    split_of: dict[str, str] = {}  # by names in small letters, as files may be named .PNG
     for file, split in OFFICIAL_LISTS.items():
         if not (root / file).is_file():
             continue
         for line, name in enumerate(metadata.read_lines(root / file), start=1):
-            if split_of.setdefault(name, split) != split:
+            if split_of.setdefault(name.lower(), split) != split:
                 raise ThoraxError(f"{root / file}, row {line}: {name} is in train_val_list.txt too; remove it from one list.")
-    return names.map(split_of).astype(object).where(names.isin(split_of), None)
+    small = names.str.lower()
+    return small.map(split_of).astype(object).where(small.isin(split_of), None)

@@ -26,7 +26,8 @@ DEFAULT_VIEW = "frontal"
 
 _LISTS = {"labels": "positive", "negative": "negative", "uncertain": "uncertain"}  # column: column of the catalog
 _NO_LABELS = ("nan", "None")  # written by programs for a blank; nobody's findings
-_RESERVED = {*catalogs.SPLITS.names, "Global"}  # columns and rows of the tables under results/ that are no class
+# Columns of label sets and predictions, and the row of all images in their tables: any other name works.
+_RESERVED = {*catalogs.SPLITS.names, "all images"}
 
 
 def parse_labels(text: str) -> list[str] | None:
@@ -145,7 +146,9 @@ def _labels(table: pd.DataFrame, path: Path, column: str) -> list[list[str]]:
             raise cell_error(path, index, column, problem)
         if not _RESERVED.isdisjoint(labels):
             shown = min(_RESERVED.intersection(labels))
-            raise cell_error(path, index, column, f"{shown!r} is a column of the result tables; give this label another name")
+            raise cell_error(
+                path, index, column, f"{shown!r} is a column or row of the result tables; give this label another name"
+            )
     return [list(labels) for labels in lists]  # a list of its own for each row
 
 

@@ -53,23 +53,23 @@ def parse_labels(text: str) -> list[str] | None:
     Returns:
         the labels, or None where the text is no list of strings.
     """
-    text = text.strip()
-    if text in UNKNOWN:
-        return []
-    if not _LIST.fullmatch(text):
-        return None
-    entries = [_unquote(item) for item in re.findall(_ITEM, text)]
-    if None in entries:
-        return None
-    return list(dict.fromkeys(label for entry in entries if (label := (entry or "").strip())))
+    entries = _entries(text)
+    return None if entries is None else list(dict.fromkeys(label for entry in entries if (label := entry.strip())))
+
+
+def padded_labels(text: str) -> list[str]:
+    """Those of a cell's labels that it only has with a blank before or after them, such as ` kyphosis`; stripped."""
+    entries = _entries(text) or []
+    return [label for label in dict.fromkeys(entry.strip() for entry in entries) if label and label not in entries]
 
 
 def read_catalog(root: Path) -> pd.DataFrame:
     """The archive's catalog, in the order of the metadata file.
 
     Returns:
-        the columns of `catalog.CATALOG`. PadChest states findings only: `negative` and `uncertain` are empty. The age is the
-        study's year minus the year of birth (no full birth date is published). Sex other than M and F is null.
+        the columns of `catalog.CATALOG`. PadChest states findings only: `negative` and `uncertain` are empty. `padded` has the
+        labels that the file only has with a surrounding blank, which `positive` has without. The age is the study's year minus the
+        year of birth (no full birth date is published). Sex other than M and F is null.
 
     Raises:
         ThoraxError: with file, row and column of the first problem.
@@ -92,6 +92,7 @@ def read_catalog(root: Path) -> pd.DataFrame:
             "positive": _labels(table, path),
             "negative": [[] for _ in range(len(table))],
             "uncertain": [[] for _ in range(len(table))],
+            "padded": [list(labels) for labels in each_unique(table["Labels"], padded_labels)],
             "label_source": _known(table["MethodLabel"]),
             "official_split": pd.Series([None] * len(table), dtype=object),
             "photometric": _known(table["PhotometricInterpretation_DICOM"]),
@@ -111,6 +112,16 @@ def read_boxes(root: Path) -> pd.DataFrame | None:
 def has_images(root: Path) -> bool:
     """Whether at least one image folder is unpacked."""
     return any(child.is_dir() for child in root.iterdir())
+
+
+def _entries(text: str) -> list[str] | None:
+    text = text.strip()
+    if text in UNKNOWN:
+        return []
+    if not _LIST.fullmatch(text):
+        return None
+    entries = [_unquote(item) for item in re.findall(_ITEM, text)]
+    return None if None in entries else [entry or "" for entry in entries]
 
 
 def _unquote(item: str) -> str | None:
