@@ -103,7 +103,7 @@ class Row:
     @property
     def votes(self) -> list[str]:
         """A sentence where the model's AUC is that of votes."""
-        return [note for note in votes_note(self._results("test")) if self.model in note]
+        return votes_note(self._results("test"), [self.model])
 
     @cached_property
     def published_model(self) -> str | None:

@@ -404,9 +404,9 @@ def _undefined(results: Results) -> list[str]:
     return notes
 
 
-def votes_note(results: Results) -> list[str]:
-    """Name the models that give votes of 0 and 1, known by having no loss: their AUC is another thing than that of probabilities."""
-    loss = {model: results.numbers.get((model, GLOBAL, "loss"), (0.0,))[0] for model in results.models}
+def votes_note(results: Results, models: Sequence[str] | None = None) -> list[str]:
+    """Name the models (default: of all) that give votes of 0 and 1, known by having no loss: their AUC is not one of probabilities."""
+    loss = {model: results.numbers.get((model, GLOBAL, "loss"), (0.0,))[0] for model in models or results.models}
     voting = [model for model, value in loss.items() if not np.isfinite(value)]
     if not voting:
         return []
