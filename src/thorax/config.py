@@ -500,6 +500,9 @@ class Experiment(Block):
                     raise _refusal(f"{member!r} is not a member: {known}", "ensembles", name, "members")
             if name in self.members or name == "baseline":
                 raise _refusal("an ensemble needs a name that no member has", "ensembles", name)
+        if self.beside and self.beside.threshold_rule not in self.thresholds:
+            problem = f"{self.beside.threshold_rule!r} is not among the thresholds: {', '.join(self.thresholds)}"
+            raise _refusal(problem, "beside", "threshold_rule")
         for name in self.beside.models if self.beside else ():
             if name not in (*self.members, *self.ensembles):
                 raise _refusal(f"{name!r} is neither a member nor an ensemble", "beside", "models")
@@ -769,7 +772,7 @@ class Config(Block):
         for name, models in comparison.experiments.items():
             self._known("experiments", name, "comparisons", key, "experiments")
             first, other = self.experiments[first_name], self.experiments[name]
-            for what in ("label_set", "split", "data"):
+            for what in ("label_set", "split", "data", "f1_metric"):
                 if getattr(other, what) != getattr(first, what):
                     text = f"{name!r} has another {what.replace('_', ' ')} than {first_name!r}: only equal ones are compared"
                     raise _refusal(text, "comparisons", key, "experiments")

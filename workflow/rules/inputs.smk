@@ -159,10 +159,7 @@ def summary_rows():
 
 
 def first_compared(comparison):
-    """The first experiment of a comparison; the others have its label set, split, data and threshold rule.
-
-    Tables print its F1 as well.
-    """
+    """The first experiment of a comparison; the others have its label set, split, data, threshold rule and F1."""
     return study.experiments[next(iter(study.comparisons[comparison].experiments))]
 
 
