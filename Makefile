@@ -20,6 +20,14 @@ AUDIT = audit --config 'run=[]' 'audit={metadata: $(METADATA)}'
 # Of the demo's trainings, so that no core waits for the last one
 LONGEST = $(patsubst %,results/models/demo-liz2022-specific/%.keras,InceptionResNetV2 Xception)
 
+# Snakemake's report with a file for each page, $(1)/report/report.html: Chrome leaves a page blank that a single file embeds, if it
+# has more than 2 MB
+define report
+snakemake $(2) --report $(1)/report.zip --quiet
+@rm -rf $(1)/report
+@python -m zipfile --extract $(1)/report.zip $(1)
+endef
+
 .PHONY: help install demo dvc audit bench test lint wheels lock clean-demo remake
 
 help: ## this list
@@ -40,18 +48,18 @@ remake: # .venv has the other variant
 
 demo: $(BIN)/.ready ## Liz et al. 2022 on synthetic radiographs, from raw files to report (about 13 minutes on 2 cores)
 	snakemake --profile demo --prioritize $(LONGEST)
-	snakemake --profile demo --report results/report.html --quiet
+	$(call report,results,--profile demo)
 	@thorax show --table results/tables/demo-liz2022-specific/global.md
-	@echo "The report: results/report.html (open it in a browser)"
+	@echo "The report: results/report/report.html (open it in a browser)"
 
 dvc: $(BIN)/.ready ## dvc.yaml from the Snakefile, for the demo; for another run: thorax dvc -- ARGUMENTS of snakemake
 	thorax dvc -- --profile demo
 
 audit: $(BIN)/.ready ## the papers' counts beside ours, from METADATA=folder with the archives' metadata files (about a minute)
 	snakemake --cores 2 $(AUDIT)
-	snakemake --cores 2 $(AUDIT) --report results/audit/report.html --quiet
+	$(call report,results/audit,--cores 2 $(AUDIT))
 	@thorax show --table results/audit/*.md results/audit/counts/*.md results/audit/pos_weights/*.md results/audit/splitters/*.md results/audit/systems/*/*.md
-	@echo "The report: results/audit/report.html (open it in a browser)"
+	@echo "The report: results/audit/report/report.html (open it in a browser)"
 
 bench: $(BIN)/.ready ## what it costs, as ratios measured side by side (about ten minutes): docs/benchmarks.md
 	python -m bench

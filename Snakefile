@@ -42,6 +42,7 @@ onstart:
     refuse_second_run()
     refuse_orphans()
     refuse_missing_archives()
+    refuse_unreadable_text()
     refuse_future_dates()
     take_over_from_earlier_run()
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 COLOUR = figures.PURPLE
 GAP = 0.1  # inches between panels
-HEADING = 0.35  # inches above the first case
 BATCH = 8  # images at once
 
 
@@ -77,8 +76,8 @@ def make_attention_figure(
     places = store.read_table(ingested)
     chosen = places.set_index("image_id").loc[ids]
     pixels = store.open_packed(places, network_inputs).take(chosen["shard"].to_numpy(), chosen["row"].to_numpy())
-    weights = {name: attention_weights(path, pixels) for name, path in models.items()}
-    figures.save(draw_attention(list(ids), originals, weights, title), out, title)
+    weights = {name: attention_weights(path, pixels) for name, path in models.items()} if len(ids) else {}
+    figures.save(draw_attention(list(ids), originals, weights, title), out, title, photos=True)
 
 
 def emphasis(weights: np.ndarray) -> np.ndarray:
@@ -110,17 +109,18 @@ def draw_attention(
 
     step = overlays.PANEL + GAP
     tall = [overlays.PANEL * original.shape[0] / original.shape[1] for original, _ in originals]
-    width, height = step * (1 + len(weights)) + GAP, HEADING + sum(tall) + (4 * len(tall) or 2) * overlays.LINE
-    top = height - HEADING
+    width = max(step * (1 + len(weights)) + GAP, 6)
+    heading = figures.fit(title if originals else f"{title}\n{overlays.NO_CASE}", width, 9)
+    above = 0.19 + 0.16 * (1 + heading.count("\n"))  # inches
+    height = above + sum(tall) + len(tall) * 4 * overlays.LINE
+    top = height - above
     with figures.style():
-        figure = Figure(figsize=(max(width, 6), height))
-        width = figure.get_figwidth()
-        title = title if ids else f"{title}\n{overlays.NO_CASE}"
-        figure.suptitle(title, x=GAP / width, y=1 - 0.08 / height, ha="left", va="top", fontsize=9)
+        figure = Figure(figsize=(width, height))
+        figure.suptitle(heading, x=GAP / width, y=1 - 0.08 / height, ha="left", va="top", fontsize=9)
         for row, (image_id, (original, box)) in enumerate(zip(ids, originals, strict=True)):
             top -= 3 * overlays.LINE
-            heading = (top + 2.2 * overlays.LINE) / height
-            figure.text(GAP / width, heading, f"Case {row + 1}: {image_id}", fontsize=8, va="bottom")
+            line = (top + 2.2 * overlays.LINE) / height
+            figure.text(GAP / width, line, f"Case {row + 1}: {image_id}", fontsize=8, va="bottom")
             for column, name in enumerate([None, *weights]):
                 place = ((GAP + column * step) / width, (top - tall[row]) / height, overlays.PANEL / width, tall[row] / height)
                 axes = figure.add_axes(place)

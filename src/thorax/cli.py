@@ -223,7 +223,7 @@ def _second_view(a: Arguments) -> Any:
 def _cases(a: Arguments) -> None:
     from thorax import explain
 
-    explain.choose_cases(a.labels, a.split, a.count, a.seed, a.out)
+    explain.choose_cases(a.labels, a.split, a.count, a.seed, a.out, a.classes)
 
 
 def _predict(a: Arguments) -> None:
@@ -430,7 +430,7 @@ def _figure_classes(a: Arguments) -> None:
     cases = overlays.load_cases(
         a.cases, _named(a.heatmaps), _named(a.predictions), a.ensemble, a.labels, a.boxes, a.ingested, a.arrays, a.lungs
     )
-    figures.save(overlays.classes_figure(cases, a.title), a.out, a.title)
+    figures.save(overlays.classes_figure(cases, a.title), a.out, a.title, photos=True)
 
 
 def _figure_attention(a: Arguments) -> None:
@@ -628,6 +628,7 @@ def _parser() -> argparse.ArgumentParser:
     verb(
         "cases", _cases, "choose test images to explain",
         labels, split, ("--count", {"type": _at_least(1), "required": True, "help": "how many"}), seed,
+        ("--classes", {"nargs": "*", "default": [], "metavar": "CLASS", "help": "classes that come first"}),
         _path("--out", "table to write"),
     )  # fmt: skip
     verb(

@@ -475,12 +475,27 @@ class Experiment(Block):
         [], description="classes of a co-occurrence figure of its own, beside that of the whole label set; none: no such figure"
     )
     cases: int = Field(12, ge=1, description="test images that are explained by heatmaps")
+    case_classes: Annotated[list[str], AfterValidator(_without_repeats)] = Field(
+        [],
+        description="classes that come first among the cases, with one random test image each; the other cases are one for each other "
+        "class, rarest class first",
+    )
     seed: Seed = Field(0, description="of the choice of cases and of the intervals")
 
     @property
     def tuned(self) -> list[str]:
         """The threshold rules that are tuned on validation images."""
         return [rule for rule in self.thresholds if fixed_threshold(rule) is None]
+
+    @property
+    def mean(self) -> str | None:
+        """The ensemble that heatmaps are of: the first that is a mean of probabilities (CTP); None where there is none."""
+        return next((name for name, ensemble in self.ensembles.items() if ensemble.rule == "ctp"), None)
+
+    @property
+    def explained(self) -> list[str]:
+        """The members whose maps and votes the heatmaps show: those of `mean`, or all where there is none."""
+        return self.ensembles[self.mean].members if self.mean else list(self.members)
 
     def member(self, name: str) -> Training:
         """The full training settings of one member."""
@@ -506,6 +521,8 @@ class Experiment(Block):
         for name in self.beside.models if self.beside else ():
             if name not in (*self.members, *self.ensembles):
                 raise _refusal(f"{name!r} is neither a member nor an ensemble", "beside", "models")
+        if len(self.case_classes) > self.cases:
+            raise _refusal(f"{len(self.case_classes)} classes need as many cases, but there are {self.cases}", "case_classes")
         if "baseline" in self.members:
             raise _refusal("this name is kept for the logistic regression on pixels", "members", "baseline")
         return self

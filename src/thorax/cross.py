@@ -4,7 +4,6 @@ Which labels of an archive a shared class unites stands in `data/shared_classes.
 are those of the archives' catalogs, parted by |, and a blank says that the archive has no label for just this.
 """
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -435,10 +434,10 @@ def draw_matrix(values: pd.DataFrame, archives: Mapping[str, str], title: str) -
         axes = figure.subplots()
         head = [
             title,
-            *textwrap.wrap(f"Mean AUC over {classes}; framed: on the model's own archive", 85),
-            *textwrap.wrap(DATA_SENTENCES[values["data"].iloc[0]], 85),
+            f"Mean AUC over {classes}; framed: on the model's own archive",
+            DATA_SENTENCES[values["data"].iloc[0]],
         ]
-        figure.suptitle("\n".join(head), x=0.01, ha="left")
+        figure.suptitle(figures.fit("\n".join(head), figure.get_figwidth()), x=0.01, ha="left")
         shades = matplotlib.colormaps[SHADES].with_extremes(bad="0.9")
         picture = axes.imshow(area, cmap=shades, vmin=_CHANCE, vmax=1)
         for row, column in np.ndindex(area.shape):

@@ -1,5 +1,7 @@
 """Grad-CAM of every class from one forward pass, and the choice of the cases that are explained."""
 
+from collections.abc import Sequence
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pyarrow as pa
 
 from thorax import store
 from thorax.catalog import class_columns
+from thorax.errors import ThoraxError, did_you_mean
 
 CASES = pa.schema({"image_id": pa.string(), "chosen_for": pa.string()})
 
@@ -54,27 +57,36 @@ def grad_cam(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.maximum(np.einsum("nhwk,nkc->nchw", features, weights / positions, optimize=True), 0).astype(np.float32)
 
 
-def choose_cases(labels: Path, split: Path, count: int, seed: int, out: Path) -> None:
-    """Choose test images to explain, before any network has seen them: one random image per class, rarest class first.
+def choose_cases(labels: Path, split: Path, count: int, seed: int, out: Path, wanted: Sequence[str] = ()) -> None:
+    """Choose test images to explain, before any network has seen them.
 
-    Where `count` exceeds the number of classes, further rounds follow; no image is chosen twice.
+    First one random image for each class that is wanted, in their order; then one for each other class, rarest class first. Where
+    `count` exceeds the number of classes, further rounds over all of them follow; no image is chosen twice.
 
     Args:
         labels, split: tables.
         count: number of cases (fewer where the test part has fewer images).
         seed: of the choice.
         out: table of image_id and the class that the image was chosen for.
+        wanted: classes that come first; one without a test image is left out.
+
+    Raises:
+        ThoraxError: the label set does not have a class that is wanted.
     """
     table = store.read_table(labels)
     assignment = store.read_table(split, ["image_id", "split"])
     test = table[table["image_id"].isin(assignment.loc[assignment["split"] == "test", "image_id"])]
     test = test.sort_values("image_id").sample(frac=1, random_state=seed)
     classes = class_columns(table)
-    order = sorted(classes, key=lambda name: int((table[name] == 1).sum()))
-    queues = {name: list(test.loc[test[name] == 1, "image_id"]) for name in order}
+    if unknown := [name for name in wanted if name not in classes]:
+        near = did_you_mean(unknown[0], classes)
+        raise ThoraxError(f"case_classes: {unknown[0]!r} is not a class of {labels}{near}: name one of {', '.join(classes)}.")
+    rarest = sorted(classes, key=lambda name: int((table[name] == 1).sum()))
+    queues = {name: list(test.loc[test[name] == 1, "image_id"]) for name in rarest}
     chosen: dict[str, str] = {}
+    rounds = chain([[*wanted, *(name for name in rarest if name not in wanted)]], repeat(rarest))
     while len(chosen) < count and any(queues.values()):
-        for name in order:
+        for name in next(rounds):
             while queues[name] and queues[name][0] in chosen:
                 queues[name].pop(0)
             if queues[name] and len(chosen) < count:

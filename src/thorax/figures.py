@@ -6,15 +6,19 @@ matplotlibrc says. Figures are built without pyplot, so nothing global is left b
 
 import io
 import math
+import re
+import textwrap
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import pandas as pd
 
-from thorax import images, store, typeset
+from thorax import fonts, images, store, typeset
 from thorax.catalog import EPOCHS_COLUMNS, HISTORY_COLUMNS, SPLIT_NAMES
 from thorax.errors import ThoraxError
 
@@ -46,7 +50,12 @@ STYLE: dict[str, Any] = {
     "ytick.labelcolor": "black",
     "legend.frameon": False,
     "svg.hashsalt": "thorax",
+    "text.parse_math": False,  # titles and names are the user's, and a $ in them is a dollar
 }
+HEADING_SIZE = 10.8  # points
+LETTER = 0.58  # mean width of a letter, as a share of the font size
+PHOTO_QUALITY = 90  # of 100, of radiographs in pages
+LARGEST_SIDE = 16383  # pixels of a WebP picture
 
 
 @contextmanager
@@ -58,22 +67,48 @@ def style() -> Iterator[None]:
         yield
 
 
-def save(figure: "Figure", out: Path, title: str) -> None:
-    """Write `out` + .png, .svg and .html, a page of the same picture for the report."""
+def save(figure: "Figure", out: Path, title: str, photos: bool = False) -> None:
+    """Write `out` + .png, .svg and .html, a page of the same picture for the report.
+
+    Args:
+        figure: what is drawn.
+        out: path without suffix.
+        title: heading of the page.
+        photos: whether the figure shows radiographs; see `webp_pictures`.
+    """
     store_as = {".png": {"Software": None}, ".svg": {"Date": None}}
     with style():
+        fonts.cover(figure)
         for suffix, metadata in store_as.items():
             with store.atomic(out.with_name(out.name + suffix)) as temporary:
                 figure.savefig(temporary, format=suffix[1:], dpi=DPI, metadata=metadata)
-    store.write_text(typeset.picture_page(title, [png_bytes(figure)]), out.with_name(out.name + ".html"))
+    store.write_text(typeset.picture_page(title, webp_pictures(figure, photos)), out.with_name(out.name + ".html"))
 
 
 def png_bytes(figure: "Figure", dpi: int = DPI) -> bytes:
     """The figure as the bytes of a PNG, for a notebook to show."""
     buffer = io.BytesIO()
     with style():
+        fonts.cover(figure)
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def webp_pictures(figure: "Figure", photos: bool = False) -> list[bytes]:
+    """The figure as WebP, a fraction of a PNG's size: one picture, or several strips where it is too tall for the format.
+
+    Args:
+        figure: what is drawn.
+        photos: whether it shows radiographs, which are stored with a small loss; drawings are stored exactly.
+    """
+    whole = pixels(figure, min(DPI, int(LARGEST_SIDE / figure.get_figwidth())))
+    quality = PHOTO_QUALITY if photos else 101  # OpenCV's word for no loss
+    return [
+        cv2.imencode(
+            ".webp", cv2.cvtColor(whole[top : top + LARGEST_SIDE], cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, quality]
+        )[1].tobytes()
+        for top in range(0, len(whole), LARGEST_SIDE)
+    ]
 
 
 def pixels(figure: "Figure", dpi: int = DPI) -> np.ndarray:
@@ -81,10 +116,38 @@ def pixels(figure: "Figure", dpi: int = DPI) -> np.ndarray:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     with style():
+        fonts.cover(figure)
         figure.set_dpi(dpi)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def fit(text: str, inches: float, size: float = HEADING_SIZE) -> str:
+    """Break the lines of a text that are wider than a figure.
+
+    Args:
+        text: lines.
+        inches: width of the figure.
+        size: of the letters in points.
+    """
+    most = max(int(72 * inches / (LETTER * size)), 1)
+    return "\n".join("\n".join(wrapped(line, most)) or line for line in text.split("\n"))
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines of a text that are no wider than `width` letters; those of Chinese, Japanese and Korean count twice."""
+    pad = "\ue000"  # after each wide letter; of private use, so that no text has it
+    return [line.replace(pad, "") for line in textwrap.wrap(re.sub(r"\S", lambda found: _padded(found[0], pad), text), width)]
+
+
+def _padded(letter: str, pad: str) -> str:
+    return letter + pad if unicodedata.east_asian_width(letter) in "WF" else letter
+
+
+def shortened(text: str, width: int) -> str:
+    """The text, or as much of it as `width` letters hold with three dots."""
+    return text if len(wrapped(text, width)) < 2 else f"{wrapped(text, width - 3)[0]}..."
 
 
 def training_curves(histories: dict[str, Path], title: str, out: Path) -> None:
@@ -120,7 +183,7 @@ def draw_training_curves(histories: dict[str, pd.DataFrame], title: str) -> "Fig
     blocks = math.ceil(len(histories) / across)
     with style():
         figure = Figure(figsize=(max(1.9 * across + 0.5, 4.2), 3.4 * blocks + 0.5), layout="constrained")
-        figure.suptitle(title, x=0.01, ha="left")
+        figure.suptitle(fit(title, figure.get_figwidth()), x=0.01, ha="left")
         grid = figure.add_gridspec(2 * blocks, across)
         first: list[Axes | None] = [None, None]  # whose scale the others share
         for index, (name, history) in enumerate(histories.items()):
@@ -134,9 +197,19 @@ def draw_training_curves(histories: dict[str, pd.DataFrame], title: str) -> "Fig
             for axes, label in ((above, "loss"), (below, "validation AUC")):
                 axes.set_ylabel(label if column == 0 else "")
                 axes.tick_params(labelleft=column == 0, labelbottom=axes is below)
-        above.set_yscale("log" if _is_wide(list(histories.values())) else "linear")
+        if _is_wide(list(histories.values())):
+            log_scale(above)
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=3)
     return figure
+
+
+def log_scale(axes: "Axes") -> None:
+    """Make the vertical axis logarithmic, with its numbers in plain text."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _is_wide(histories: list[pd.DataFrame]) -> bool:
@@ -188,7 +261,7 @@ def draw_epoch_curves(epochs: dict[str, pd.DataFrame], title: str, f1_metric: st
     colours = {limit: THRESHOLD_COLOURS[place % len(THRESHOLD_COLOURS)] for place, limit in enumerate(thresholds)}
     with style():
         figure = Figure(figsize=(max(3.2 * len(epochs) + 0.5, 5), 5.4), layout="constrained")
-        figure.suptitle(title, x=0.01, ha="left")
+        figure.suptitle(fit(title, figure.get_figwidth()), x=0.01, ha="left")
         grid = figure.subplots(2, len(epochs), sharex=True, sharey="row", squeeze=False)
         for (above, below), (name, frame) in zip(grid.T, epochs.items(), strict=True):
             whole = frame[frame["threshold"].isna()]
@@ -246,7 +319,7 @@ def make_lungs_figure(
     packed = [store.PackedImages(paths) for paths in (arrays, masks, network_inputs)]
     places = list(zip(cases["shard"], cases["row"], strict=True))
     shown = list(zip(*([array[place] for place in places] for array in packed), strict=True))
-    save(draw_lungs(cases, shown), out, "From original to network input")
+    save(draw_lungs(cases, shown), out, "From original to network input", photos=True)
 
 
 def choose_lung_cases(lungs: pd.DataFrame, count: int, seed: int) -> list[str]:

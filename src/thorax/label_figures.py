@@ -11,7 +11,7 @@ import pandas as pd
 from thorax import reference, store
 from thorax.catalog import IGNORED, LEFT_OUT, SPLIT_NAMES, class_columns
 from thorax.errors import ThoraxError, did_you_mean
-from thorax.figures import BLUE, GREY, LOG_FROM, SPLIT_COLOURS, VERMILION, save, style
+from thorax.figures import BLUE, GREY, LOG_FROM, SPLIT_COLOURS, VERMILION, fit, log_scale, save, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,9 +66,8 @@ def draw_label_distribution(positive: pd.DataFrame, parts: np.ndarray, title: st
     with style():
         figure = Figure(figsize=(8, above + below + 0.6), layout="constrained")
         top, bottom = figure.subplots(2, 1, height_ratios=[above, below])
-        figure.suptitle(
-            f"{title}\n{len(positive):,} images, {len(order)} classes, {int(counts.sum()):,} labels", x=0.01, ha="left"
-        )
+        heading = f"{title}\n{len(positive):,} images, {len(order)} classes, {int(counts.sum()):,} labels"
+        figure.suptitle(fit(heading, figure.get_figwidth()), x=0.01, ha="left")
         _draw_label_counts(top, positive.sum(axis=1).to_numpy())
         _draw_class_shares(bottom, positive[order], parts)
     return figure
@@ -81,7 +80,7 @@ def _draw_label_counts(axes: "Axes", labels_per_image: np.ndarray) -> None:
     axes.bar_label(bars, [f"{count:,}" for count in counts[first:]], padding=2, fontsize=8)
     shown = counts[first:][counts[first:] > 0]
     if shown.size and shown.max() > LOG_FROM * shown.min():
-        axes.set_yscale("log")
+        log_scale(axes)
         axes.set_ylim(0.5, 4 * shown.max())
     else:
         axes.margins(y=0.15)
@@ -157,7 +156,7 @@ def draw_label_shares(positive: pd.DataFrame, parts: np.ndarray, published: dict
     names = list(count_labels(positive).index)
     with style():
         figure = Figure(figsize=(1.6 + 4 * len(panels), 1.5 + 0.22 * len(names)), layout="constrained")
-        figure.suptitle(title, x=0.01, ha="left")
+        figure.suptitle(fit(title, figure.get_figwidth()), x=0.01, ha="left")
         grid = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
         for axes, letter, (name, rows) in zip(grid, "ab", panels.items(), strict=False):
             counts = count_labels(rows).reindex(names, fill_value=0)
@@ -275,7 +274,8 @@ def draw_cooccurrence(pairs: Pairs, title: str) -> "Figure":
         panels = figure.subplots(2 if len(ranked) else 1, 1, squeeze=False, height_ratios=[above, below][: 2 if below else 1])
         shown = f"{number} classes" if number == in_all else f"{number} of {in_all} classes"
         cells = "Each cell: per cent of the row's images that also have the column's class"
-        figure.suptitle(f"{title}\n{images:,} images, {shown}\n{cells}", x=0.01, ha="left")
+        heading = f"{title}\n{images:,} images, {shown}\n{cells}"
+        figure.suptitle(fit(heading, figure.get_figwidth()), x=0.01, ha="left")
         _draw_matrix(panels[0, 0], pairs)
         if len(ranked):
             panels[0, 0].set_title("(a) Co-occurrence")

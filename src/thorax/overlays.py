@@ -4,7 +4,6 @@ Every network's map of a class is scaled to its own maximum, enlarged to the par
 and averaged over the networks; their standard deviation, the paper's future work, shows where they disagree.
 """
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +73,7 @@ def load_cases(
         cases: table of image_id and chosen_for.
         heatmaps: by member, (cases, classes, h, w) float32 in the order of `cases`.
         predictions: by member, tables of logits.
-        ensemble: table of probabilities (CTP); without it the members' mean probability, which is the same.
+        ensemble: table of their mean probabilities (CTP); None to compute it.
         labels: the label set's table.
         boxes: table of truth boxes, empty where the archive has none.
         ingested, arrays: of the data set; arrays in the order of the shards.
@@ -97,6 +96,11 @@ def load_cases(
         probabilities = each.mean(axis=0)
     else:
         probabilities = _rows(store.read_table(ensemble), ids, ensemble)[classes].to_numpy()
+        if not np.allclose(probabilities, each.mean(axis=0), atol=1e-3):
+            raise ThoraxError(
+                f"{ensemble} is not the mean of {', '.join(predictions)}: name the members of this ensemble, so that maps and "
+                "votes are theirs."
+            )
     originals = load_originals(ids, ingested, arrays, lungs)
     truth_boxes = store.read_table(boxes)
     return [
@@ -255,9 +259,8 @@ def _heading(case: Case, number: int, shown: list[int]) -> str:
     true = [name for name, value in zip(case.classes, case.truth, strict=True) if value == 1]
     text = " ".join([f"Labels: {', '.join(true) or 'none'}.", *_not_drawn(case, shown)])
     width = 27 * max(3, 1 + len(shown))  # characters that fit
-    return "\n".join(
-        textwrap.wrap(f"Case {number}: {case.image_id}, chosen for {case.chosen_for}", width) + textwrap.wrap(text, width)
-    )
+    first = f"Case {number}: {case.image_id}, chosen for {case.chosen_for}"
+    return "\n".join(figures.wrapped(first, width) + figures.wrapped(text, width))
 
 
 def _not_drawn(case: Case, shown: list[int]) -> Iterator[str]:
@@ -280,7 +283,7 @@ def _draw_class(axes: "Axes", case: Case, index: int, mean: np.ndarray) -> None:
 
 
 def _name(case: Case, index: int) -> str:
-    return textwrap.shorten(case.classes[index], LONGEST_NAME)
+    return figures.shortened(case.classes[index], LONGEST_NAME)
 
 
 def _agreement(case: Case, index: int) -> str:
@@ -322,13 +325,13 @@ def _draw_all_classes(axes: "Axes", case: Case, means: list[np.ndarray], names: 
 
     axes.imshow(case.original, cmap="gray", vmin=0, vmax=255)
     handles = []
-    for colour, name, mean in zip(CLASS_COLOURS, names, means, strict=False):
-        handles.append(Line2D([], [], color=colour, label=name))
+    for colour, mean in zip(CLASS_COLOURS, means, strict=False):
+        handles.append(Line2D([], [], color=colour))
         if mean.max() > 0:
             levels = [mean.max() / 2, mean.max() * 1.01]
             axes.contourf(mean, levels=levels, colors=[colour], alpha=0.25)
             axes.contour(mean, levels=levels[:1], colors=[colour], linewidths=1.2)
-    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 0), fontsize=7, borderaxespad=0.2, handlelength=1.2)
+    axes.legend(handles, names, loc="upper left", bbox_to_anchor=(0, 0), fontsize=7, borderaxespad=0.2, handlelength=1.2)
 
 
 def classes_figure(cases: Sequence[Case], title: str) -> "Figure":
@@ -345,14 +348,16 @@ def classes_figure(cases: Sequence[Case], title: str) -> "Figure":
     from matplotlib.figure import Figure
 
     several = [(number, case) for number, case in enumerate(cases, start=1) if _has_several_classes(case)]
-    heading = f"{title}\n{len(several)} of {len(cases)} cases have two or more predicted or true classes"
-    heading = heading if cases else f"{title}\n{NO_CASE}"
+    width = CELLS_PER_ROW * (CELL + 0.15) + 0.15
+    found = f"{len(several)} of {len(cases)} cases have two or more predicted or true classes" if cases else NO_CASE
+    heading = figures.fit(f"{title}\n{found}", width, 9)
     rows = [several[start : start + CELLS_PER_ROW] for start in range(0, len(several), CELLS_PER_ROW)]
-    width, height = CELLS_PER_ROW * (CELL + 0.15) + 0.15, 0.5 + sum(map(_row_height, rows))
+    above = 0.18 + 0.16 * (1 + heading.count("\n"))
+    height = above + sum(map(_row_height, rows))
     with figures.style():
         figure = Figure(figsize=(width, height))
         figure.suptitle(heading, x=0.15 / width, y=1 - 0.08 / height, ha="left", va="top", fontsize=9)
-        top = height - 0.5
+        top = height - above
         for row in rows:
             image_top = top - max(len(_cell_heading(case, number)) for number, case in row) * LINE
             for column, (number, case) in enumerate(row):
@@ -381,7 +386,7 @@ def _image_height(case: Case) -> float:
 
 
 def _cell_heading(case: Case, number: int) -> list[str]:
-    return textwrap.wrap(f"Case {number}: {case.image_id}", 42) + list(_not_drawn(case, shown_classes(case)))
+    return figures.wrapped(f"Case {number}: {case.image_id}", 42) + list(_not_drawn(case, shown_classes(case)))
 
 
 def _draw_cell(axes: "Axes", case: Case) -> None:
@@ -396,25 +401,53 @@ def _draw_cell(axes: "Axes", case: Case) -> None:
         _draw_truth_boxes(axes, case, case.classes[index], colour, linestyle="--")
 
 
-def write_contact_sheet(drawn: Sequence["Figure"], out: Path, title: str) -> None:
+def write_contact_sheet(drawn: Sequence["Figure"], out: Path, title: str, said: Sequence[str] = ()) -> None:
     """Write figures below each other as one PNG, on white, and as a page of the same name with the suffix .html.
 
-    Without figures the page and the picture say why: no test image has a class.
+    Args:
+        drawn: of each case; where there is none, sheet and page say so.
+        out: PNG to write.
+        title: heading of the page.
+        said: sentences above the pictures of the page.
     """
-    from matplotlib.figure import Figure
     from matplotlib.image import imsave
 
-    if not drawn:
-        with figures.style():
-            figure = Figure(figsize=(8, 1))
-            figure.text(0.02, 0.5, f"{title}\n{NO_CASE}", va="center", fontsize=10)
-        with store.atomic(out) as temporary:
-            figure.savefig(temporary, format="png", metadata={"Software": "thorax"})
-        store.write_text(typeset.page(title, f"<p>{NO_CASE}</p>\n"), out.with_suffix(".html"))
-        return
-    pictures = [figures.pixels(figure, CONTACT_DPI) for figure in drawn]
+    said = said if drawn else [*said, NO_CASE]
+    pictures = [figures.pixels(figure, CONTACT_DPI) for figure in drawn or [_sentences([title, *said])]]
     width = max(picture.shape[1] for picture in pictures)
     padded = [np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255) for picture in pictures]
     with store.atomic(out) as temporary:
         imsave(temporary, np.vstack(padded), format="png", metadata={"Software": "thorax"})
-    store.write_text(typeset.picture_page(title, map(figures.png_bytes, drawn)), out.with_suffix(".html"))
+    shown = [picture for figure in drawn for picture in figures.webp_pictures(figure, photos=True)]
+    store.write_text(typeset.picture_page(title, shown, said), out.with_suffix(".html"))
+
+
+def _sentences(said: Sequence[str]) -> "Figure":
+    from matplotlib.figure import Figure
+
+    width = 8.0
+    text = figures.fit("\n".join(said), width - 0.3, 9)
+    height = 0.3 + 0.16 * (1 + text.count("\n"))
+    with figures.style():
+        figure = Figure(figsize=(width, height))
+        figure.text(0.15 / width, 1 - 0.15 / height, text, va="top", fontsize=9)
+    return figure
+
+
+def remarks(cases: Sequence[Case], members: Sequence[str], ensemble: str | None, wanted: Sequence[str]) -> list[str]:
+    """Sentences above the heatmaps of a page.
+
+    Args:
+        cases: all that are shown.
+        members: whose maps and votes they are.
+        ensemble: name of the members' mean whose probabilities are shown; None for a mean that is no ensemble of the experiment.
+        wanted: classes that the cases were to have.
+
+    Returns:
+        which networks these are, and which classes no test image has.
+    """
+    mean = f"{ensemble}, the mean of " if ensemble else "the mean of " if len(members) > 1 else ""
+    said = [f"Maps, probabilities and agreement are those of {mean}{', '.join(members)}."] if cases else []
+    absent = [name for name in wanted if all(case.truth[list(case.classes).index(name)] != 1 for case in cases)]
+    said += [f"No test image has the class {name}, so it is not shown." for name in absent]
+    return said

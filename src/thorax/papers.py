@@ -81,7 +81,7 @@ def describe(study: Study) -> dict[str, str]:
                 experiment,
                 {
                     "title", "paper", "beside", "data", "label_set", "split", "image_set", "training", "members", "ensembles",
-                    "thresholds", "exclusive", "cases", "seed", "second_image_set", "cooccurrence",
+                    "thresholds", "exclusive", "cases", "case_classes", "seed", "second_image_set", "cooccurrence",
                 },
             )
         ),

@@ -1,7 +1,6 @@
 """ROC curves of one model on the test images, one per class (Kejriwal et al., section IV D and Figure 4)."""
 
 import math
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 
 from thorax import metrics, tables
 from thorax.catalog import IGNORED
-from thorax.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, save, style
+from thorax.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, fit, save, shortened, style, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 LINES = [(colour, "-") for colour in (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, "black")] + [(GREY, "--")]
 PANELS_PER_ROW = 6  # where there are more classes than lines can be told apart
-NAME_LINE = 26  # characters over a panel
+NAME_LINE, LEGEND_LINE = 26, 40  # characters over a panel and in the legend
 ALARMS, FOUND = "false positive rate", "true positive rate"
 
 
@@ -106,7 +105,7 @@ def draw_curves(curves: Sequence[Curve], without: Sequence[str], title: str) -> 
     lines = [*f"{title}: {_summary(ranked)}".split("\n")]
     if without:
         lines.append(f"No curve, as the test images lack positives or negatives: {', '.join(without)}")
-    heading = "\n".join(textwrap.fill(line, int(14 * size[0])) for line in lines)
+    heading = fit("\n".join(lines), size[0], 9)
     with style():
         figure = Figure(figsize=(size[0], size[1] + 0.16 * (heading.count("\n") + 1)), layout="constrained")
         figure.suptitle(heading, x=0.01, ha="left", fontsize=9)
@@ -127,12 +126,21 @@ def _summary(curves: Sequence[Curve]) -> str:
 
 
 def _draw_together(axes: "Axes", curves: Sequence[Curve]) -> None:
-    for curve, (colour, dashes) in zip(curves, LINES, strict=False):
-        label = f"{curve.name}\n{_area(curve)}"
-        axes.plot(*curve.points.T, color=colour, linestyle=dashes, linewidth=1.4, label=label)
+    lines = [
+        axes.plot(*curve.points.T, color=colour, linestyle=dashes, linewidth=1.4)[0]
+        for curve, (colour, dashes) in zip(curves, LINES, strict=False)
+    ]
     _draw_frame(axes)
     axes.set(xlabel=ALARMS, ylabel=FOUND)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=8, borderaxespad=0)
+    # named here, as the labels of lines that begin with _ get no entry
+    axes.legend(
+        lines,
+        [f"{_name(curve, LEGEND_LINE)}\n{_area(curve)}" for curve in curves],
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1),
+        fontsize=8,
+        borderaxespad=0,
+    )
 
 
 def _draw_each(grid: np.ndarray, curves: Sequence[Curve]) -> None:
@@ -143,8 +151,7 @@ def _draw_each(grid: np.ndarray, curves: Sequence[Curve]) -> None:
         curve = curves[number]
         axes.plot(*curve.points.T, color=BLUE, linewidth=1.2)
         _draw_frame(axes)
-        name = "\n".join(textwrap.wrap(curve.name, NAME_LINE, max_lines=2, placeholder="..."))
-        axes.set_title(f"{name}\n{_area(curve)}", fontsize=7.5)
+        axes.set_title(f"{_name(curve, NAME_LINE)}\n{_area(curve)}", fontsize=7.5)
         lowest = number + grid.shape[1] >= len(curves)
         axes.tick_params(labelsize=7, labelbottom=lowest, labelleft=number % grid.shape[1] == 0)
 
@@ -152,6 +159,12 @@ def _draw_each(grid: np.ndarray, curves: Sequence[Curve]) -> None:
 def _draw_frame(axes: "Axes") -> None:
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")  # chance
     axes.set(aspect="equal", anchor="W", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+
+
+def _name(curve: Curve, width: int) -> str:
+    """The class in at most two lines."""
+    first, *others = wrapped(curve.name, width)
+    return "\n".join([first, *([shortened(" ".join(others), width)] if others else [])])
 
 
 def _area(curve: Curve) -> str:

@@ -26,6 +26,9 @@ _LATEX = str.maketrans(
         "^": r"\textasciicircum{}",
         "<": r"\textless{}",
         ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "`": r"\textasciigrave{}",
+        "\0": "{}",
         "–": "--",
     }
 )
@@ -185,10 +188,14 @@ def page(title: str, body: str) -> str:
     )
 
 
-def picture_page(title: str, pictures: Iterable[bytes]) -> str:
-    """Return a page of PNG pictures below each other, no wider than the window."""
+def picture_page(title: str, pictures: Iterable[bytes], said: Iterable[str] = ()) -> str:
+    """Return a page of sentences and, below them, WebP pictures, no wider than the window."""
     images = (base64.b64encode(picture).decode("ascii") for picture in pictures)
-    return page(title, "".join(f'<img alt="{escape(title)}" src="data:image/png;base64,{image}">\n' for image in images))
+    return page(
+        title,
+        "".join(f"<p>{escape(sentence)}</p>\n" for sentence in said)
+        + "".join(f'<img alt="{escape(title)}" src="data:image/webp;base64,{image}">\n' for image in images),
+    )
 
 
 def read_page(path: Path) -> tuple[str, str]:
@@ -270,7 +277,7 @@ def _pipes(cells: Iterable[str]) -> str:
 
 
 def _markdown_text(text: str) -> str:
-    return "".join("\\" + letter if letter in "\\|*_`<>[]$~" else letter for letter in text)
+    return "".join("\\" + letter if letter in "\\|*_`<>[]$~&#" else letter for letter in text)
 
 
 def _markdown_cell(cell: Cell) -> str:
@@ -318,4 +325,6 @@ def _latex_cell(cell: Cell) -> str:
 
 
 def _tex(text: str) -> str:
-    return text.translate(_LATEX)
+    apart = re.sub("-(?=-)", "-\0", text)  # two hyphens would be a dash
+    apart = re.sub(r"^(?=[\[*])", "\0", apart)  # at the start of a row these would be options of the end of the last one
+    return apart.translate(_LATEX)

@@ -107,7 +107,7 @@ def test_a_notebook_is_its_code_and_what_it_calls(package, tmp_path):
     edit(notebook, '"cell_type": "markdown"', '"cell_type":  "markdown"')
     edit(folder / "ensemble.py", '"""', '"""Edited. ')
     assert now() == before
-    edit(folder / "overlays.py", "import ", "print(1)\nimport ")
+    edit(folder / "overlays.py", "\nimport ", "\nprint(1)\nimport ")
     assert now() != before
     notebook.write_text("{}")
     with pytest.raises(ThoraxError, match="is not a readable notebook"):

@@ -444,6 +444,25 @@ def test_second_views_that_do_not_fit_are_refused(path_and_value, sentence):
     assert str(caught.value).startswith(f"x: {sentence}")
 
 
+def test_heatmaps_are_of_the_members_of_one_mean():
+    experiments = config.load(ROOT / "config.yaml").experiments
+    for name, mean, number in (("saturi2025", "CTP", 5), ("kejriwal-nih", "average", 3), ("liz2022-specific", "CTP", 5)):
+        experiment = experiments[name]
+        assert experiment.mean == mean
+        assert experiment.explained == experiment.ensembles[mean].members
+        assert len(experiment.explained) == number
+    assert (experiments["beltran2022"].mean, experiments["beltran2022"].explained) == (None, ["ResNet50"])
+
+
+def test_the_paper_shows_its_three_classes_and_more_classes_than_cases_are_refused():
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    experiment = settings["experiments"]["liz2022-specific"]
+    assert experiment["case_classes"] == ["pacemaker", "pleural effusion", "normal"]  # Figures 7 to 9
+    experiment["cases"] = 2
+    with pytest.raises(ThoraxError, match=r"liz2022-specific\.case_classes: 3 classes need as many cases, but there are 2"):
+        config.parse(config.Config, settings, "x")
+
+
 def test_a_split_may_serve_further_label_sets_of_its_images_without_being_stratified_over_them():
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     study = config.parse(config.Config, settings, "x")

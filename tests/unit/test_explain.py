@@ -7,6 +7,7 @@ import pytest
 from thorax import store
 from thorax.catalog import SPLITS, labels_schema
 from thorax.config import Training
+from thorax.errors import ThoraxError
 from thorax.explain import choose_cases, grad_cam, grad_cam_weights
 from thorax.heads import HEADS
 
@@ -71,3 +72,30 @@ def test_cases_are_test_images_of_their_class_and_rare_ones_come_first(tables):
         assert labels.loc[row.image_id, row.chosen_for] == 1
         assert int(row.image_id[1:]) >= 15
     assert cases["image_id"].is_unique
+
+
+def test_wanted_classes_come_first_and_the_others_follow_the_rule(tables):
+    def chosen(count: int, *wanted: str) -> list[str]:
+        choose_cases(tables / "labels.parquet", tables / "split.parquet", count, 0, tables / "cases.parquet", wanted)
+        return list(store.read_table(tables / "cases.parquet")["chosen_for"])
+
+    assert chosen(1, "common") == ["common"]
+    assert chosen(2, "common") == ["common", "rare"]
+    assert chosen(2, "common", "rare") == ["common", "rare"]
+    assert chosen(4, "rare") == chosen(4)
+    assert len(chosen(100, "common")) == 8  # every test image with a class, once
+    with pytest.raises(ThoraxError, match=r"'commonly' is not a class of .* \(did you mean 'common'\?\): name one of"):
+        chosen(2, "commonly")
+
+
+def test_a_wanted_class_without_a_test_image_is_left_out_and_no_case_at_all_is_no_error(tables):
+    labels = store.read_table(tables / "labels.parquet")
+    test = labels.index >= 15
+    labels.loc[test, "rare"] = 0
+    store.write_table(labels, tables / "labels.parquet", labels_schema(["common", "rare"]))
+    choose_cases(tables / "labels.parquet", tables / "split.parquet", 2, 0, tables / "cases.parquet", ["rare"])
+    assert list(store.read_table(tables / "cases.parquet")["chosen_for"]) == ["common", "common"]
+    labels.loc[test, "common"] = 0
+    store.write_table(labels, tables / "labels.parquet", labels_schema(["common", "rare"]))
+    choose_cases(tables / "labels.parquet", tables / "split.parquet", 2, 0, tables / "cases.parquet", ["rare"])
+    assert store.read_table(tables / "cases.parquet").empty

@@ -356,9 +356,66 @@ def test_cases_are_put_together_by_identifier(study, tmp_path):
     np.testing.assert_array_equal(second.maps[1], store.open_array(paths["heatmaps"]["two"])[1])
     assert (len(first.truth_boxes), len(second.truth_boxes)) == (1, 0)
     assert overlays.load_cases(**{**paths, "lungs": None})[0].box == (0, 0, 1, 1)
-    ensemble = store.read_table(paths["predictions"]["one"]).assign(a=0.25, b=0.75)
-    store.write_table(ensemble, tmp_path / "ctp.parquet", catalog.scores_schema(["a", "b"]))
-    assert overlays.load_cases(**{**paths, "ensemble": tmp_path / "ctp.parquet"})[0].probabilities.tolist() == [0.25, 0.75]
+
+
+def test_maps_and_votes_are_of_the_members_whose_mean_is_shown(study, tmp_path):
+    """Networks outside the ensemble would be averaged into a map beside a probability that is not theirs."""
+    paths = write_cases(study, tmp_path)
+    alone = store.read_table(paths["predictions"]["one"])
+    probabilities = alone.assign(a=1 / (1 + np.exp(-alone["a"])), b=1 / (1 + np.exp(-alone["b"])))
+    store.write_table(probabilities, tmp_path / "ctp.parquet", catalog.scores_schema(["a", "b"]))
+    with pytest.raises(ThoraxError, match=r"ctp\.parquet is not the mean of one, two: name the members of this ensemble"):
+        overlays.load_cases(**{**paths, "ensemble": tmp_path / "ctp.parquet"})
+    own = {kind: {"one": paths[kind]["one"]} for kind in ("heatmaps", "predictions")}
+    first, _ = overlays.load_cases(**{**paths, **own, "ensemble": tmp_path / "ctp.parquet"})
+    np.testing.assert_allclose(first.probabilities, 1 / (1 + np.exp([-2.0, -2.0])))
+    assert (len(first.maps), len(first.votes)) == (1, 1)
+    assert overlays.remarks([first], ["one"], "CTP", [])[0].endswith("CTP, the mean of one.")
+
+
+def test_a_class_or_a_case_that_is_not_there_is_said_on_the_page(study, tmp_path):
+    paths = write_cases(study, tmp_path)
+    table = store.read_table(paths["labels"])
+    store.write_table(table.assign(a=0), paths["labels"], catalog.labels_schema(["a", "b"]))
+    shown = overlays.load_cases(**paths)
+    said = overlays.remarks(shown, ["one", "two"], None, ["a", "b"])
+    assert said == [
+        "Maps, probabilities and agreement are those of the mean of one, two.",
+        "No test image has the class a, so it is not shown.",
+    ]
+    store.write_table(store.read_table(paths["cases"]).iloc[:0], paths["cases"], CASES)
+    for path in paths["heatmaps"].values():
+        store.write_array(np.zeros((0, 2, 7, 7), np.float32), path)
+    shown = overlays.load_cases(**paths)
+    said = overlays.remarks(shown, ["one", "two"], "CTP", ["a"])
+    assert said == ["No test image has the class a, so it is not shown."]
+    overlays.write_contact_sheet([], tmp_path / "none.png", "t", said)
+    assert overlays.NO_CASE in (tmp_path / "none.html").read_text()
+    assert cv2.imread(str(tmp_path / "none.png")).min() < 100
+    figures.pixels(overlays.classes_figure(shown, "t"))
+
+
+def test_pictures_of_pages_are_close_to_the_figures_and_drawings_are_exact():
+    generator = np.random.default_rng(0)
+    blurred = cv2.GaussianBlur(generator.integers(0, 255, (64, 64)).astype(np.uint8), (0, 0), 2)
+    photo = overlays.heatmap_figure(case(original=blurred))
+    (picture,) = figures.webp_pictures(photo, photos=True)
+    shown = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+    exact = figures.pixels(photo)[..., ::-1]
+    assert shown.shape == exact.shape
+    assert np.abs(shown.astype(int) - exact).mean() < 3
+    (drawing,) = figures.webp_pictures(photo)
+    np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(drawing, np.uint8), cv2.IMREAD_COLOR), exact)
+
+
+def test_a_figure_too_tall_for_webp_is_shown_in_strips():
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(0.5, 150))
+    figure.text(0.5, 0.01, "x")
+    strips = [cv2.imdecode(np.frombuffer(strip, np.uint8), cv2.IMREAD_COLOR) for strip in figures.webp_pictures(figure)]
+    assert [strip.shape[:2] for strip in strips] == [(16383, 75), (6117, 75)]
+    np.testing.assert_array_equal(np.concatenate(strips), figures.pixels(figure)[..., ::-1])
 
 
 def test_inputs_that_do_not_belong_together_are_named(study, tmp_path):
@@ -384,7 +441,7 @@ def test_the_notebook_calls_what_there_is(study, tmp_path, monkeypatch):
     values: dict = {}
     exec(code[0], values)
     paths = write_cases(study, tmp_path)
-    assert set(paths) | {"title", "out"} == {name for name in values if not name.startswith("__")}
+    assert set(paths) | {"title", "out", "wanted", "ensemble_name"} == {name for name in values if not name.startswith("__")}
     sheets = []
     for name in ("first.png", "second.png"):
         as_text = json.loads(json.dumps({**paths, "title": "t", "out": tmp_path / name}, default=str))

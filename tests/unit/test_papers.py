@@ -165,10 +165,10 @@ def test_a_missing_or_foreign_page_is_one_sentence(tmp_path, capsys):
 
 
 def test_a_page_gives_back_what_it_was_made_of(tmp_path):
-    store.write_text(typeset.picture_page('A "b" & <c>', [b"png"]), tmp_path / "page.html")
+    store.write_text(typeset.picture_page('A "b" & <c>', [b"webp"]), tmp_path / "page.html")
     title, body = typeset.read_page(tmp_path / "page.html")
     assert title == 'A "b" & <c>'
-    assert re.fullmatch(r'<img alt="[^"]+" src="data:image/png;base64,cG5n">\n', body)
+    assert re.fullmatch(r'<img alt="[^"]+" src="data:image/webp;base64,d2VicA==">\n', body)
 
 
 def test_papers_are_cited_and_others_are_named_by_their_key():

@@ -78,16 +78,17 @@ def test_the_curves_are_those_of_the_test_images(study, monkeypatch, tmp_path):
     figure = drawn(study, monkeypatch, tmp_path)
     truth, scores = (store.read_table(study[name]).set_index("image_id").sort_index() for name in ("labels", "ensemble"))
     test = (scores["split"] == "test").to_numpy()
+    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    named = list(zip(legend, figure.axes[0].lines, strict=False))  # the last line is that of chance
     areas = {}
     for name in "ab":
         known = test & (truth[name] != -1).to_numpy()
         alarms, found, _ = roc_curve(truth[name][known], scores[name][known], drop_intermediate=False)
         areas[name] = auc(alarms, found)
-        (line,) = (line for line in figure.axes[0].lines if str(line.get_label()).startswith(f"{name}\n"))
+        ((text, line),) = (pair for pair in named if pair[0].startswith(f"{name}\n"))
         np.testing.assert_allclose(line.get_xydata(), np.stack([alarms, found], axis=1))
-        assert line.get_label() == f"{name}\nAUC {areas[name]:.3f}, {(truth[name][known] == 1).sum()} positives"
-    legend = [text.get_text()[0] for text in figure.axes[0].get_legend().get_texts()]
-    assert legend == sorted(areas, key=lambda name: -areas[name])
+        assert text == f"{name}\nAUC {areas[name]:.3f}, {(truth[name][known] == 1).sum()} positives"
+    assert [text[0] for text in legend] == sorted(areas, key=lambda name: -areas[name])
     assert figure.get_suptitle().splitlines() == [
         "title",
         tables.DATA_SENTENCES["phantom"],

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from html import unescape
 
 import numpy as np
 import pandas as pd
@@ -434,12 +435,31 @@ def test_special_characters_survive_every_format():
     assert r"|  | x\|y A\_1 | x\|y B^2 | z\* |" in markdown
     assert r"| p \< q | **1** | *2* | 3 |" in markdown
     assert r"p \textless{} q & \textbf{1} & \textit{2} & 3 \\" in latex
-    assert r"\multicolumn{2}{c}{x|y} & \multicolumn{1}{c}{z*} \\" in latex
+    assert r"\multicolumn{2}{c}{x\textbar{}y} & \multicolumn{1}{c}{z*} \\" in latex
     assert r" & A\_1 & B\textasciicircum{}2 &  \\" in latex
     assert r"\caption{50\% of \#1}" in latex
     assert r"\{braces\}" in latex
     assert r"- at \$10 and \$20" in markdown, "GitHub sets what is between two dollars as mathematics"
     assert r"{lrr@{\hskip 1.6em}r}" in latex
+
+
+@pytest.mark.parametrize(
+    ("name", "markdown", "latex"),
+    [
+        ("$10% and $20%", r"\$10% and \$20%", r"\$10\% and \$20\%"),
+        ("a~~b~~ & #c", r"a\~\~b\~\~ \& \#c", r"a\textasciitilde{}\textasciitilde{}b\textasciitilde{}\textasciitilde{} \& \#c"),
+        ("_x{y}^z\\", r"\_x{y}^z\\", r"\_x\{y\}\textasciicircum{}z\textbackslash{}"),
+        ("[a] b--c|`d`", r"\[a\] b--c\|\`d\`", r"{}[a] b-{}-c\textbar{}\textasciigrave{}d\textasciigrave{}"),
+        ("*a* &amp; <i>", r"\*a\* \&amp; \<i\>", r"{}*a* \&amp; \textless{}i\textgreater{}"),
+        ("肺炎", "肺炎", "肺炎"),
+    ],
+)
+def test_names_are_shown_literally(name, markdown, latex):
+    """Dollars would be formulas, tildes would strike out, and a [ at the start of a row would be an option of the last one's end."""
+    table = typeset.Table(name, name, "", (typeset.Group(name),), name, ((name, (typeset.Cell(name),)),))
+    assert f"| {markdown} | {markdown} |" in typeset.markdown(table)
+    assert f"\n{latex} & {latex} \\\\\n" in typeset.latex(table, "t")
+    assert unescape(typeset.html(table)).count(f">{name}<") == 7
 
 
 def test_images_that_a_split_leaves_out_count_nowhere(tmp_path):

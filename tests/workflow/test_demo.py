@@ -12,6 +12,7 @@ from thorax import phantom, store
 from thorax.backbones import BACKBONES
 from thorax.config import Phantom, parse
 
+from . import browser
 from .conftest import REPOSITORY
 
 pytestmark = pytest.mark.slow
@@ -22,7 +23,7 @@ EXPERIMENT = "demo-liz2022-specific"
 
 @pytest.fixture(autouse=True, scope="module")
 def finished_demo():
-    if not (RESULTS / "report.html").exists():
+    if not (RESULTS / "report" / "report.html").exists():
         (pytest.fail if os.environ.get("CI") else pytest.skip)("run `make demo` first")
 
 
@@ -49,6 +50,14 @@ def test_lung_masks_of_test_patients_agree_with_the_truth():
         overlaps.append((mask & truth).sum() / (mask | truth).sum())
     print(f"IoU of {len(overlaps)} test images: mean {np.mean(overlaps):.3f}, smallest {min(overlaps):.3f}")
     assert np.mean(overlaps) > 0.9
+
+
+def test_every_page_of_the_report_opens_in_a_browser():
+    browser.require()
+    seen = browser.look_through(RESULTS / "report" / "report.html")
+    for page in (f"figures/{EXPERIMENT}/heatmaps", "figures/lungs/80-lungs", "papers/liz2022"):
+        assert seen[f"results/{page}.html"]["pictures"] > 0
+    assert all(found["heading"] and found["shown"] == found["pictures"] for found in seen.values()), seen
 
 
 def test_memory_stayed_under_6_gb():

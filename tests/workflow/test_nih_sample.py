@@ -69,14 +69,6 @@ def test_the_networks_learn_something_and_the_table_has_the_baseline(sample_run)
     assert auc["baseline"] > 0.6
 
 
-def test_the_report_is_made(sample_run):
-    done = snakemake(sample_run, "--cores", "1", "--report", "results/report.html", config=CONFIG)
-    assert done.returncode == 0, done.stdout[-3000:]
-    page = (sample_run / "results/report.html").read_text(encoding="utf-8")
-    assert "per_class" in page
-    assert "nih-sample" in page
-
-
 @pytest.mark.parametrize("name", OTHERS)
 def test_the_other_papers_run_on_real_radiographs(others_run, name):
     metrics = store.read_table(others_run / f"results/metrics/{name}.parquet")

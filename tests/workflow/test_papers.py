@@ -41,6 +41,16 @@ def test_each_model_of_an_experiment_has_test_results_by_every_rule(papers_run, 
     assert areas.set_index("model").loc[models, "value"].notna().all()
 
 
+def test_heatmaps_are_of_the_ensemble_whose_probability_they_show(papers_run, study):
+    for name, experiment in study.experiments.items():
+        page = (papers_run / f"results/figures/{name}/heatmaps.html").read_text(encoding="utf-8")
+        assert f"{', '.join(experiment.explained)}.</p>" in page
+        assert (f"agreement are those of {experiment.mean}, the mean of " in page) == bool(experiment.mean)
+    assert len(study.experiments["saturi2025"].explained) < len(study.experiments["saturi2025"].members)
+    cases = store.read_table(papers_run / "results/cases/liz2022-specific.parquet")
+    assert list(cases["chosen_for"]) == ["pacemaker", "pleural effusion", "normal"]  # Figures 7 to 9
+
+
 class _Words(HTMLParser):
     """The words of a page."""
 

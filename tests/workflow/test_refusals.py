@@ -170,3 +170,13 @@ def test_a_phantom_without_its_metadata_table_is_not_taken_for_whole(tmp_path):
     assert done.returncode != 0
     assert f"data/tiny lacks {padchest.METADATA[0]}: remove data/tiny/boxes.csv too, so that it is made anew." in done.stdout
     assert not (tmp_path / "results" / "catalog").exists()
+
+
+def test_a_title_that_no_font_here_can_show_is_refused_before_any_job(tmp_path):
+    config = changed(tmp_path, "experiments", "tiny", "title", "肺炎")
+    done = snakemake(tmp_path, "--cores", "1", config=config, MPL_IGNORE_SYSTEM_FONTS="1")
+    assert done.returncode != 0
+    assert "experiments.tiny.title: no font on this machine has '炎肺' (CJK)" in done.stdout
+    assert "apt-get install fonts-noto-cjk" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (tmp_path / "results").exists()

@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
+from html import unescape
 from pathlib import Path
 
 import cv2
@@ -22,6 +24,7 @@ from thorax.datasets import padchest
 from thorax.metrics import sigmoid
 from thorax.unet import FRONTAL_VIEWS
 
+from . import browser
 from .conftest import CASES, REPOSITORY, another_kernel, environment, snakemake
 
 pytestmark = pytest.mark.slow
@@ -37,6 +40,31 @@ def test_nothing_is_left_to_do_after_a_finished_run(tiny_copy):
         shutil.copy(image, tiny_copy / "data/tiny" / name)
     dry = snakemake(tiny_copy, "--cores", "2", "--dry-run", config=CONFIG)
     assert "Nothing to be done" in dry.stdout, dry.stdout[-3000:]
+
+
+def test_every_page_of_the_report_opens_in_a_browser(tiny_run, tmp_path):
+    browser.require()
+    made = snakemake(tiny_run, "--cores", "1", "--report", str(tmp_path / "report.zip"), config=CONFIG)
+    assert made.returncode == 0, made.stdout[-3000:]
+    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
+        archive.extractall(tmp_path)
+    seen = browser.look_through(tmp_path / "report" / "report.html")
+    pages = {
+        str(path.relative_to(tiny_run))
+        for folder in ("figures", "tables", "papers")
+        for path in (tiny_run / "results" / folder).rglob("*.html")
+    }
+    assert set(seen) == pages
+    for path, found in seen.items():
+        title = re.search("<h1>(.*)</h1>", (tiny_run / path).read_text(encoding="utf-8"))[1]
+        assert found["heading"] == unescape(title), path
+        assert found["shown"] == found["pictures"], path
+        assert found["pictures"] or "/figures/" not in path, path
+        assert (tiny_run / path).stat().st_size < 1.5e6, path
+    assert seen["results/figures/tiny/heatmaps.html"]["pictures"] == 3
+    assert seen["results/papers/beyond.html"]["pictures"] == sum(
+        seen[path]["pictures"] for path in pages if "/figures/" in path
+    )
 
 
 def test_table_numbers_are_those_of_scikit_learn(tiny_run):

@@ -235,19 +235,15 @@ def heatmap_inputs(wildcards):
     inputs = {
         "heatmaps": expand(
             "results/heatmaps/{experiment}/{member}.npy",
-            member=experiment.members,
+            member=experiment.explained,
             **wildcards,
         ),
         "predictions": expand(
             "results/predictions/{experiment}/{member}.parquet",
-            member=experiment.members,
+            member=experiment.explained,
             **wildcards,
         ),
-        "ensemble": expand(
-            "results/ensembles/{experiment}/{name}.parquet",
-            name=mean_ensemble(experiment),
-            **wildcards,
-        ),
+        "ensemble": f"results/ensembles/{wildcards.experiment}/{experiment.mean}.parquet" if experiment.mean else [],
         "labels": f"results/labels/{experiment.label_set}.parquet",
         "boxes": f"results/boxes/{dataset}.parquet",
         "ingested": f"results/ingested/{dataset}.parquet",
@@ -262,15 +258,9 @@ def heatmap_inputs(wildcards):
     return inputs
 
 
-def mean_ensemble(experiment):
-    """The ensemble whose probabilities stand in the titles of heatmaps: the first that is a mean (CTP), if there is one."""
-    means = [name for name, ensemble in experiment.ensembles.items() if ensemble.rule == "ctp"]
-    return means[:1]
-
-
 def by_member(experiment, paths):
-    """NAME=PATH for paths that are in the order of the members, as the command line takes them."""
-    return [f"{member}={path}" for member, path in zip(study.experiments[experiment].members, paths)]
+    """NAME=PATH for paths of the explained members, as the command line takes them."""
+    return [f"{member}={path}" for member, path in zip(study.experiments[experiment].explained, paths, strict=True)]
 
 
 def curves_model(experiment):
@@ -302,16 +292,19 @@ def heatmap_parameters(wildcards, input, output):
         {
             "title": experiment.title,
             "cases": input.cases,
-            "heatmaps": dict(zip(experiment.members, input.heatmaps)),
-            "predictions": dict(zip(experiment.members, input.predictions)),
-            "ensemble": input.ensemble[0] if input.ensemble else None,
+            "wanted": experiment.case_classes,
+            "heatmaps": dict(zip(experiment.explained, input.heatmaps, strict=True)),
+            "predictions": dict(zip(experiment.explained, input.predictions, strict=True)),
+            "ensemble": input.ensemble or None,
+            "ensemble_name": experiment.mean,
             "labels": input.labels,
             "boxes": input.boxes,
             "ingested": input.ingested,
             "arrays": list(input.arrays),
             "lungs": list(input.lungs) if "lungs" in input.keys() else None,
             "out": output.png,
-        }
+        },
+        ensure_ascii=False,  # YAML does not read a letter in two halves
     )
 
 

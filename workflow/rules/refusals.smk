@@ -2,7 +2,8 @@ import sys
 import time
 from contextlib import suppress
 
-from thorax import phantom
+from thorax import fonts, phantom
+from thorax.datasets import own
 
 
 def refuse_missing_archives():
@@ -50,6 +51,20 @@ def absence_of(name):
     """Why a data set is not there and is not fetched either, if so."""
     dataset = study.datasets[name]
     return None if dataset.download else datasets.absence(dataset)
+
+
+def refuse_unreadable_text():
+    """Titles and names in letters that no font here has would be boxes in every figure, at the end of a long run."""
+    blocks = {"experiments": {name: study.experiments[name] for name in study.run}}
+    blocks |= {kind: getattr(study, kind) for kind in ("ablations", "cascades", "comparisons", "cross")}
+    texts = {f"{kind}.{name}.title": block.title for kind, named in blocks.items() for name, block in named.items()}
+    try:
+        for name in run_datasets():
+            if study.datasets[name].archive == "own":
+                texts |= own.shown_text(Path(study.datasets[name].root))
+        fonts.refuse_unreadable(texts)
+    except ThoraxError as error:
+        raise WorkflowError(str(error))
 
 
 def refuse_future_dates():

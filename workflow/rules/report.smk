@@ -19,7 +19,7 @@ rule overview:
         ENVIRONMENT
     params:
         code=code("overview"),
-        settings=json.dumps(told(study.run)),
+        settings=lambda wildcards: json.dumps(told(study.run)),
         metrics=[f"{name}=results/metrics/{name}.parquet" for name in study.run],
         labels=[f"{name}=results/labels/{study.experiments[name].label_set}.parquet" for name in study.run],
         splits=[f"{name}=results/splits/{study.experiments[name].split}.parquet" for name in study.run],

@@ -65,11 +65,12 @@ rule cases:
         code=code("cases"),
         number=lambda wildcards: study.experiments[wildcards.experiment].cases,
         seed=lambda wildcards: study.experiments[wildcards.experiment].seed,
+        classes=lambda wildcards: study.experiments[wildcards.experiment].case_classes,
     message:
         "Choosing the test images that {wildcards.experiment} explains"
     shell:
         "thorax cases --labels {input.labels} --split {input.split} --count {params.number} --seed {params.seed}"
-        " --out {output.cases} > {log} 2>&1"
+        " --classes {params.classes:q} --out {output.cases} > {log} 2>&1"
 
 
 rule predict:

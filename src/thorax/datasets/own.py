@@ -101,6 +101,19 @@ def has_images(root: Path) -> bool:
     return True
 
 
+def shown_text(root: Path) -> dict[str, str]:
+    """The letters of what tables and figures show, by column: labels, views, and what names the images.
+
+    Raises:
+        ThoraxError: the table cannot be read.
+    """
+    path = metadata.first_existing(root, METADATA)
+    header = metadata.read_header(path)
+    names = ["image_id" if "image_id" in header else "path", *(name for name in (*_LISTS, "view") if name in header)]
+    table = metadata.read_columns(path, names)
+    return {f"{path}, column {name}": "".join(sorted(set("".join(table[name].unique())))) for name in names}
+
+
 def _read_table(path: Path) -> pd.DataFrame:
     """All columns as text, those that are left out with their defaults."""
     header = metadata.read_header(path)

@@ -1,0 +1,100 @@
+"""Letters that figures can show: those of matplotlib's own font and, for what it lacks, those of any font on this machine."""
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING
+
+from thorax.errors import ThoraxError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+OWN = "DejaVu Sans"  # comes with matplotlib, and has Latin, Greek, Cyrillic, Arabic and Hebrew letters
+_DRAWN_AS_SPACE = "\n"
+_MOST_NAMED = 10  # letters in a message
+
+
+def refuse_unreadable(texts: Mapping[str, str]) -> None:
+    """Refuse letters that no font on this machine has: figures would show boxes instead.
+
+    Args:
+        texts: what figures show, by where it is written.
+
+    Raises:
+        ThoraxError: with the first such text, its letters and what to install.
+    """
+    for place, text in texts.items():
+        _, absent = _families(frozenset(text))
+        if absent:
+            letters = "".join(sorted(absent)[:_MOST_NAMED])
+            script = unicodedata.name(min(absent), "unnamed character").split(" ")[0]
+            raise ThoraxError(
+                f"{place}: no font on this machine has {letters!r} ({script}), so figures could not show it: install one that does "
+                "(for example `apt-get install fonts-noto-cjk` for Chinese, Japanese and Korean, `fonts-noto-core` for other "
+                "scripts; or copy a .ttf or .otf file into ~/.local/share/fonts), or write it in other letters."
+            )
+
+
+def cover(figure: "Figure") -> None:
+    """Give every text of a figure the fonts that have its letters; texts that need no other font are left alone."""
+    for text in _texts(figure):
+        families, _ = _families(frozenset(text.get_text()))
+        if families:
+            text.set_fontfamily([OWN, *families])
+
+
+def _texts(figure: "Figure") -> Iterable["Text"]:
+    from matplotlib.text import Text
+
+    for axes in figure.axes:
+        axes.get_xticklabels()  # makes them, as drawing would
+        axes.get_yticklabels()
+    return figure.findobj(Text)
+
+
+@cache
+def _families(letters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The further fonts that hold what `OWN` lacks of some letters, the one with most of them first, and what none has."""
+    absent = frozenset() if "".join(letters).isascii() else _lacking(letters, _own_letters())
+    absent |= frozenset(letter for letter in letters if letter < " ") - set(_DRAWN_AS_SPACE)
+    families = []
+    while absent:
+        found = {name: absent - _lacking(absent, has) for name, has in _others().items()}
+        best = min(found, key=lambda name: (-len(found[name]), "Sans" not in name, name), default=None)
+        if best is None or not found[best]:
+            break
+        families.append(best)
+        absent -= found[best]
+    return tuple(families), absent
+
+
+def _lacking(letters: Iterable[str], charmap: frozenset[int]) -> frozenset[str]:
+    return frozenset(letter for letter in letters if ord(letter) not in charmap and letter not in _DRAWN_AS_SPACE)
+
+
+@cache
+def _own_letters() -> frozenset[int]:
+    from matplotlib import font_manager, ft2font
+
+    return frozenset(ft2font.FT2Font(font_manager.findfont(OWN)).get_charmap())
+
+
+@cache
+def _others() -> dict[str, frozenset[int]]:
+    """The letters of every font on this machine that matplotlib can draw, by family; looked for now, as its own list may be old."""
+    from matplotlib import font_manager, ft2font
+
+    found: dict[str, frozenset[int]] = {}
+    for path in sorted(font_manager.findSystemFonts()):
+        try:
+            font = ft2font.FT2Font(path)
+            drawable = ft2font.FaceFlags.SCALABLE in font.face_flags and ft2font.FaceFlags.COLOR not in font.face_flags
+            if drawable and font.family_name not in found:
+                font_manager.fontManager.addfont(path)
+                found[font.family_name] = frozenset(font.get_charmap())
+        except (RuntimeError, OSError):  # not a font, or in a format that matplotlib does not read
+            continue
+    found.pop(OWN, None)
+    return found
