@@ -117,7 +117,8 @@ def train(
     checks.device(settings.precision)
     checks.workers(threads)
     parts = {
-        part: load_part(labels, split, ingested, images, part, second, with_known_label=True) for part in _read_parts(settings)
+        part: load_part(labels, split, ingested, images, part, second, with_known_label=part != "test")
+        for part in _read_parts(settings)
     }
     views = len(parts["train"].views)
     _check_intensity(settings, parts["train"], images)
@@ -340,6 +341,8 @@ def apply_rest(optimizer: "keras.optimizers.Optimizer") -> None:
     Args:
         optimizer: built; one that accumulates nothing, or has nothing accumulated, is left as it is.
     """
+    from keras import ops
+
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # half precision wraps it, and unscales what it is given
     steps = optimizer.gradient_accumulation_steps
     rest = int(optimizer._iterations) % steps if steps else 0
@@ -348,7 +351,7 @@ def apply_rest(optimizer: "keras.optimizers.Optimizer") -> None:
     optimizer._iterations.assign_add(steps - rest - 1)  # so that the next batch is the one at which Keras applies the mean
     gradients = [gradient * (steps / rest) for gradient in optimizer._accumulated_gradients]  # it divides the sum by `steps`
     for gradient in optimizer._accumulated_gradients:
-        gradient.assign(gradient * 0)
+        gradient.assign(ops.zeros_like(gradient))
     optimizer.apply(gradients)
 
 

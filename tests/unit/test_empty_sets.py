@@ -156,6 +156,19 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
     )
     for name in ("classes", "quality"):
         run("csv-page", "--csv", folder / f"{name}.csv", "--title", name, "--caption", name, "--out", folder / f"{name}.html")
+    run("side-by-side", *heading, *parts, "--metrics", [f"{name}={files['metrics']}" for name in "ab"], "--columns", "a/CTP", "b/dense", "b/CTP",
+        "--out", folder / "tables")  # fmt: skip
+    experiment = {"title": "A study", "data": "sample", "label_set": "labels", "split": "split", "image_set": "small",
+                  "members": {name: {"backbone": "cnn"} for name in MEMBERS},
+                  "ensembles": {name: {"rule": rule, "members": list(MEMBERS)} for name, rule in RULES.items()}}  # fmt: skip
+    blocks = {
+        "label_set": {"dataset": "own"},
+        "split": {"label_sets": ["labels"]},
+        "image_set": {"dataset": "own"},
+        "dataset": json.loads(data),
+    }
+    run("overview", "--settings", json.dumps({"a": {"experiment": experiment, **blocks}}), "--metrics", f"a={files['metrics']}",
+        "--labels", f"a={files['labels']}", "--splits", f"a={files['split']}", "--out", folder / "tables")  # fmt: skip
     title = ["--title", "A figure"]
     run("figure-labels", *parts, *title, "--out", folder / "distribution")
     run("figure-shares", *parts, *title, "--out", folder / "shares")
@@ -284,3 +297,15 @@ def test_names_that_result_tables_need_themselves_are_refused_with_the_row(tmp_p
         assert (
             f"images.csv, row 3, column 'labels': {name!r} is a column or row of the result tables" in capsys.readouterr().err
         )
+
+
+def test_test_images_without_a_known_label_have_no_score_after_an_epoch(tmp_path):
+    from thorax.figures import epoch_curves
+    from thorax.metrics import overall_by_threshold
+
+    rows = overall_by_threshold(np.full((3, 2), -1), np.full((3, 2), 0.7), [0.4])
+    assert np.isnan([value for row in rows for value in row[1:]]).all()
+    tested = pd.DataFrame([(1, *row) for row in rows], columns=["epoch", "threshold", "auc", "f1"])
+    tested.to_csv(tmp_path / "m.csv", index=False)
+    epoch_curves({"m": tmp_path / "m.csv"}, "x", tmp_path / "epochs")
+    assert (tmp_path / "epochs.png").exists()
