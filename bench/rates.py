@@ -34,7 +34,7 @@ VALIDATED, VALIDATED_AND_TESTED = 0.15, 0.3  # shares of a label set's images th
 FOLDERS = {  # where a rule's benchmark file lies, if not in a folder of its name
     "pairs_manifest": "manifest/pairs", "audit_catalog": "audit/catalog", "audit_labels": "audit/labels",
     "audit_split": "audit/split", "audit_counts": "audit/counts", "audit_overview": "audit/overview",
-    "audit_weights": "audit/pos_weights", "compare_splitters": "audit/splitters",
+    "audit_weights": "audit/pos_weights", "audit_systems": "audit/systems", "compare_splitters": "audit/splitters",
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from thorax import pretrained
-from thorax.config import Training
+from thorax.config import Config, Training
 from thorax.errors import ThoraxError, did_you_mean
 
 if TYPE_CHECKING:
@@ -96,6 +96,24 @@ def find(name: str, size: int) -> Backbone:
             f"backbone {name} needs images of at least {backbone.smallest} pixels, not {size}: raise the image set's size."
         )
     return backbone
+
+
+def check(study: Config, source: str) -> None:
+    """Check that every member has a backbone of the registry that can take its images.
+
+    Args:
+        study: the whole configuration.
+        source: its name in error messages.
+
+    Raises:
+        ThoraxError: with the member's key and what `find` says.
+    """
+    for name, experiment in study.experiments.items():
+        for member in experiment.members:
+            try:
+                find(experiment.member(member).backbone, study.image_sets[experiment.image_set].size)
+            except ThoraxError as error:
+                raise ThoraxError(f"{source}: experiments.{name}.members.{member}: {error}") from error
 
 
 def build_features(settings: Training, size: int, weights: str | None) -> tuple["keras.KerasTensor", "keras.KerasTensor", list]:

@@ -61,6 +61,23 @@ INGESTED = pa.schema(
     }
 )
 
+SCREENED = pa.schema(  # of one shard
+    [
+        *INGESTED,
+        ("digest", pa.string()),  # of the packed pixels; null where not ok
+        ("phash", pa.string()),  # their perceptual hash, see `duplicates`
+    ]
+)
+
+DUPLICATES = pa.schema(
+    {
+        "image_id": pa.string(),  # the first, by name
+        "other_id": pa.string(),
+        "identical": pa.bool_(),  # the same pixels once packed; false: similar
+        "bits": pa.int16(),  # by which the perceptual hashes differ
+    }
+)
+
 LUNGS = pa.schema(
     {
         "image_id": pa.string(),

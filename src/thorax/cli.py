@@ -119,7 +119,7 @@ def _ingest(a: Arguments) -> None:
 def _merge_ingested(a: Arguments) -> None:
     from thorax import ingest
 
-    ingest.merge_ingested(_settings(a, config.Dataset), a.tables, a.out)
+    ingest.merge_ingested(_settings(a, config.Dataset), a.tables, a.out, a.duplicates)
 
 
 def _labels(a: Arguments) -> None:
@@ -147,7 +147,7 @@ def _pairs_of_views(a: Arguments) -> None:
 def _split(a: Arguments) -> None:
     from thorax import split
 
-    split.make_split(_settings(a, config.Split), a.labels, a.catalog, a.out, a.quality)
+    split.make_split(_settings(a, config.Split), a.labels, a.catalog, a.out, a.quality, a.duplicates)
 
 
 def _audit(a: Arguments) -> None:
@@ -347,13 +347,21 @@ def _summary(a: Arguments) -> None:
 def _screening(a: Arguments) -> None:
     from thorax import screening
 
-    lungs: dict[str, list[Path]] = {}
-    for pair in a.lungs:
+    screening.make_screening(
+        _named(a.ingested), _named(a.duplicates), _named(a.catalogs), _of_datasets("--splits", "SPLIT", a.splits),
+        _of_datasets("--lungs", "SEGMENTER", a.lungs), a.out, a.data,
+    )  # fmt: skip
+
+
+def _of_datasets(option: str, kind: str, pairs: list[str]) -> dict[str, list[Path]]:
+    """Paths by DATASET/NAME, where `kind` says what has the name."""
+    found: dict[str, list[Path]] = {}
+    for pair in pairs:
         for name, path in _named([pair]).items():
             if not all(name.partition("/")):
-                raise ThoraxError(f"--lungs {pair!r} is not of the form DATASET/SEGMENTER=PATH: name both, parted by a slash.")
-            lungs.setdefault(name, []).append(path)
-    screening.make_screening(_named(a.ingested), lungs, a.out, a.data)
+                raise ThoraxError(f"{option} {pair!r} is not of the form DATASET/{kind}=PATH: name both, parted by a slash.")
+            found.setdefault(name, []).append(path)
+    return found
 
 
 def _overview(a: Arguments) -> None:
@@ -552,8 +560,9 @@ def _parser() -> argparse.ArgumentParser:
         settings, catalog, shard, _path("--array", "packed images to write"), _path("--table", "table to write"), threads,
     )  # fmt: skip
     verb(
-        "merge-ingested", _merge_ingested, "join the shards' tables and check the share of bad images",
+        "merge-ingested", _merge_ingested, "join the shards' tables, check the share of bad images, and find those that show the same",
         settings, _paths("--tables", "the shards' tables"), _path("--out", "table to write"),
+        _path("--duplicates", "table of images that show the same, to write"),
     )  # fmt: skip
     verb(
         "labels", _labels, "group, count and select the classes of a label set",
@@ -574,6 +583,7 @@ def _parser() -> argparse.ArgumentParser:
         "split", _split, "assign patients to train, val and test, stratified over all classes",
         settings, _paths("--labels", "the label sets that share the split"),
         _path("--catalog", "catalog table with the archive's official lists; needed with official: true", required=False),
+        _path("--duplicates", "table of images that show the same; their patients stay together", required=False),
         _path("--out", "split to write"), _path("--quality", "CSV of counts and quotas, to write"),
     )  # fmt: skip
     folder = _path("--out", "folder to write to")
@@ -738,8 +748,10 @@ def _parser() -> argparse.ArgumentParser:
         _pairs("--labels", "label sets"), _pairs("--splits", "each label set's split"), data, _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
-        "screening", _screening, "what was left out of each data set and why",
-        _pairs("--ingested", "merged tables of ingested images"),
+        "screening", _screening, "what was left out of each data set and why, and which images show the same",
+        _pairs("--ingested", "merged tables of ingested images"), _pairs("--duplicates", "tables of images that show the same"),
+        _pairs("--catalogs", "catalogs"),
+        ("--splits", {"nargs": "*", "default": [], "metavar": "DATASET/SPLIT=PATH", "help": "splits of the data sets"}),
         ("--lungs", {"nargs": "*", "default": [], "metavar": "DATASET/SEGMENTER=PATH", "help": "tables of crop boxes, all shards"}),
         data, _path("--out", "folder to write to"),
     )  # fmt: skip

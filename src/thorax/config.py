@@ -119,6 +119,9 @@ class Phantom(Block):
 
     patients: int = Field(ge=4, description="number of patients; about half have more than one study")
     height: int = Field(640, ge=128, description="rows of a stored image before pose and build vary them; nih: its side")
+    damaged: int = Field(
+        0, ge=0, description="number of frontal images whose files end early, as some do in every real archive"
+    )
     seed: Seed = Field(0, description="same seed, same bytes")
 
 
@@ -248,6 +251,11 @@ class Split(Block):
     draw_down: DrawDown | None = Field(
         None, description="fewer images that are positive for no class of any of the label sets; null: all of them"
     )
+    same_image: Literal["identical", "similar", "ignore"] = Field(
+        "identical",
+        description="patients who share an image go to one part: if it is identical once ingested; or also if it is similar (see "
+        "docs/data.md); or never. Patients whom an official list assigns stay where it says",
+    )
     seed: Seed = Field(0, description="same seed, same split, same images left out")
 
     @model_validator(mode="after")
@@ -262,7 +270,9 @@ class Split(Block):
 class Segmenter(Block):
     """A U-Net for lungs and the pairs of radiograph and mask that it learns from."""
 
-    pairs: Folder = Field(description="folder with pairs.csv, images/ and masks/ (255 = lung); expanded as root is")
+    pairs: Folder = Field(
+        description="folder with pairs.csv, images/ and masks/ (0 outside the lungs, one other value inside); expanded as root is"
+    )
     download: Annotated[list[Literal["montgomery", "shenzhen"]], AfterValidator(_without_repeats)] = Field(
         [], description="published pairs that are fetched into this folder before the first run"
     )

@@ -1,18 +1,20 @@
 """Pure functions on images: from the bytes of a file to one grey channel, and from there to a network's input."""
 
-import struct
-import zlib
-from dataclasses import dataclass
+import logging
+import threading
+from dataclasses import replace
+from functools import cache
 
 import cv2
 import numpy as np
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-JPEG_SIGNATURE = b"\xff\xd8\xff"
-PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type; a palette holds colours
-JPEG_NO_FRAME = {0xC4, 0xC8, 0xCC}  # the three markers between SOF0 and SOF15 that start no frame
+from thorax import formats
+from thorax.formats import Header, UnusableImage
+
 MAX_SIDE = 1_000_000  # libpng refuses longer sides
-MAX_DECODED = 2**30  # OpenCV raises at more pixels than this
+MAX_DECODED = 2**30  # pixels; a limit of OpenCV
+
+_COLOURS = {1: "GRAY", 3: "RGB", 4: "CMYK"}  # of a JPEG, by its number of components
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 as fractions of the width and height
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
@@ -22,123 +24,102 @@ CLAHE_LIMIT = 2.0  # of a tile's histogram, in multiples of its mean bin
 CLAHE_TILES = (8, 8)
 
 
-@dataclass(frozen=True)
-class Header:
-    """What a file says about its image before a pixel is decoded; zeros where it does not get that far."""
-
-    rows: int = 0
-    columns: int = 0
-    channels: int = 0  # as stored, alpha included
-    bits: int = 0  # of the type that holds a sample: 8 or 16
-
-
-class UnusableImage(Exception):
-    """An image that cannot be used: `reason` is one of those of `catalog.INGESTED`, `header` what is known of it."""
-
-    def __init__(self, reason: str, header: Header | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.header = header or Header()
-
-
-def read_header(data: bytes) -> Header:
-    """Read the size of a PNG or JPEG from its first bytes, without decoding it.
-
-    Raises:
-        UnusableImage: empty (no bytes), not_image (another format, or an image without pixels), truncated (the file
-            ends inside its header or the header is damaged).
-    """
-    if not data:
-        raise UnusableImage("empty")
-    if data.startswith(PNG_SIGNATURE):
-        header = _png_header(data)
-    elif data.startswith(JPEG_SIGNATURE):
-        header = _jpeg_header(data)
-    else:
-        cut = PNG_SIGNATURE.startswith(data) or JPEG_SIGNATURE.startswith(data)
-        raise UnusableImage("truncated" if cut else "not_image")
-    if header.rows == 0 or header.columns == 0:
-        raise UnusableImage("not_image")
-    return header
-
-
-def _png_header(data: bytes) -> Header:
-    if len(data) < 33 or zlib.crc32(data[12:29]) != struct.unpack(">I", data[29:33])[0]:
-        raise UnusableImage("truncated")
-    kind, columns, rows, depth, colour = struct.unpack(">4sIIBB", data[12:26])
-    if kind != b"IHDR" or colour not in PNG_CHANNELS:
-        raise UnusableImage("not_image")
-    return Header(rows, columns, PNG_CHANNELS[colour], 16 if depth == 16 else 8)
-
-
-def _jpeg_header(data: bytes) -> Header:
-    position = 2
-    while position + 4 <= len(data):
-        if data[position] != 0xFF:
-            break
-        marker = data[position + 1]
-        if marker == 0xFF:  # a fill byte
-            position += 1
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in JPEG_NO_FRAME:
-            if position + 10 > len(data):
-                break
-            precision, rows, columns, channels = struct.unpack(">BHHB", data[position + 4 : position + 10])
-            return Header(rows, columns, channels, 16 if precision > 8 else 8)
-        position += 2 + struct.unpack(">H", data[position + 2 : position + 4])[0]
-    raise UnusableImage("truncated")
-
-
-def is_complete(data: bytes) -> bool:
-    """Whether a PNG's chunks reach its IEND, or a JPEG's last scan is closed by an end-of-image marker."""
-    if data.startswith(JPEG_SIGNATURE):
-        return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")
-    position = len(PNG_SIGNATURE)
-    while position + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, position)
-        position += 12 + length
-        if kind == b"IEND":
-            return position <= len(data)
-    return False
-
-
 def decode(data: bytes, max_pixels: int) -> tuple[np.ndarray, Header]:
-    """Decode a PNG or JPEG, unless its header announces more than `max_pixels`.
+    """Decode a PNG or JPEG, unless its header announces more than `max_pixels`, and turn it upright.
 
-    Checksums are left to the decoder (libpng verifies the CRC of every image chunk and zlib's own), which would read
-    the bytes a second time otherwise.
+    Whatever the decoder says about the pixels counts as damage, also where it would return a picture. libjpeg conceals lost data
+    and only prints a warning; simplejpeg raises it. libpng warns of surplus data; imagecodecs logs it. What is neither printed
+    nor wrong by any checksum cannot be found: a flipped bit in a JPEG that still is a valid code.
 
     Args:
         data: the bytes of a file.
 
     Returns:
-        The image, (rows, columns) or (rows, columns, 3 or 4) in blue, green, red order, uint8 or uint16; and its header.
+        The image, (rows, columns) or (rows, columns, channels): grey and alpha, or red, green, blue and perhaps alpha; uint8 or
+        uint16; and its header, with the rows and columns of the upright picture.
 
     Raises:
-        UnusableImage: as `read_header`; too_large; truncated (the file ends early or is damaged).
+        UnusableImage: as `formats.read_header`; too_large; truncated (the file ends early or is damaged).
     """
-    header = read_header(data)
+    header = formats.read_header(data)
     pixels = header.rows * header.columns
     if pixels > min(max_pixels, MAX_DECODED) or max(header.rows, header.columns) > MAX_SIDE:
         raise UnusableImage("too_large", header)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if is_complete(data) else None
-    if image is None or image.shape[:2] != (header.rows, header.columns):
+    try:
+        orientation = formats.read_orientation(data)
+        image = _decode_jpeg(data, header) if data.startswith(formats.JPEG_SIGNATURE) else _decode_png(data)
+    except UnusableImage as unusable:
+        raise UnusableImage(unusable.reason, header) from unusable
+    if image.shape[:2] != (header.rows, header.columns):
         raise UnusableImage("truncated", header)
-    return image, header
+    image = formats.turn(image, orientation)
+    return image, replace(header, rows=image.shape[0], columns=image.shape[1])
+
+
+def _decode_jpeg(data: bytes, header: Header) -> np.ndarray:
+    import simplejpeg
+
+    if header.channels not in _COLOURS:
+        raise UnusableImage("not_image")
+    try:
+        image = simplejpeg.decode_jpeg(data, _COLOURS[header.channels], strict=True)
+    except ValueError as error:
+        raise UnusableImage("truncated") from error
+    if header.channels == 4:  # libjpeg leaves inks as they are; OpenCV turns them into colours
+        inks = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+        if inks is None:
+            raise UnusableImage("truncated")
+        return inks[..., ::-1]
+    return image.squeeze(2) if header.channels == 1 else image
+
+
+def _decode_png(data: bytes) -> np.ndarray:
+    complaints = _complaints()
+    complaints.of_thread.texts = []
+    import imagecodecs
+
+    try:
+        image = imagecodecs.png_decode(data)
+    except (RuntimeError, ValueError) as error:  # ValueError: a message of libpng that is not text
+        raise UnusableImage("truncated") from error
+    if any("IDAT" in text for text in complaints.of_thread.texts):
+        raise UnusableImage("truncated")
+    return image
+
+
+class _Complaints(logging.Handler):
+    """Keeps the warnings that a decoder logs, for the thread that decodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of_thread = threading.local()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.of_thread.texts.append(record.getMessage())
+
+
+@cache
+def _complaints() -> _Complaints:
+    logger, handler = logging.getLogger("imagecodecs"), _Complaints()
+    logger.addHandler(handler)
+    logger.propagate = False
+    return handler
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
     """One channel: colours by luminance (0.299 red, 0.587 green, 0.114 blue; ITU-R BT.601), alpha is ignored.
 
     Args:
-        image: (rows, columns) or (rows, columns, 3 or 4) in blue, green, red order, uint8 or uint16.
+        image: as `decode` returns it.
 
     Returns:
         (rows, columns) of the same type; equal channels keep their exact value.
     """
     if image.ndim == 2:
         return image
-    return cv2.cvtColor(image, cv2.COLOR_BGRA2GRAY if image.shape[2] == 4 else cv2.COLOR_BGR2GRAY)
+    if image.shape[2] == 2:
+        return np.ascontiguousarray(image[..., 0])
+    return cv2.cvtColor(image, cv2.COLOR_RGBA2GRAY if image.shape[2] == 4 else cv2.COLOR_RGB2GRAY)
 
 
 def resize(image: np.ndarray, rows: int, columns: int) -> np.ndarray:

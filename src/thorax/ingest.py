@@ -21,7 +21,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from thorax import catalog as schemas
-from thorax import config, images, store
+from thorax import config, duplicates, images, store
 from thorax.errors import ThoraxError
 
 SIDE = 512  # pixels of an ingested image, both ways
@@ -50,7 +50,7 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
         catalog: table with the schema `catalog.CATALOG`.
         shard: which part, from 0.
         array: written, (n, 512, 512) uint8: the images that are ok, in the table's order.
-        table: written, schema `catalog.INGESTED`: every image of the shard.
+        table: written, schema `catalog.SCREENED`: every image of the shard.
         workers: threads; each holds one decoded original.
 
     Raises:
@@ -72,11 +72,17 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
             row = -1 if result.image is None else packed.append(result.image)
             entries.append({**result.entries, "shard": shard if row >= 0 else -1, "row": row})
         packed.finish()
-    store.write_table(pd.DataFrame(entries, columns=schemas.INGESTED.names), table, schemas.INGESTED)
+    store.write_table(pd.DataFrame(entries, columns=schemas.SCREENED.names), table, schemas.SCREENED)
 
 
-def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path) -> None:
-    """Concatenate the shards' tables, sorted by image_id, unless too many images are unusable.
+def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, copies: Path) -> None:
+    """Concatenate the shards' tables, sorted by image_id, unless too many images are unusable; find what shows the same.
+
+    Args:
+        settings: the data set.
+        tables: one for each shard, schema `catalog.SCREENED`.
+        out: written, schema `catalog.INGESTED`.
+        copies: written, schema `catalog.DUPLICATES`.
 
     Raises:
         ThoraxError: more than `settings.max_bad_share` of the images cannot be used, none can, or an image stands in
@@ -102,7 +108,12 @@ def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path) -> N
             f"they are {commonest} ({reasons[commonest]:,}, e.g. {example}): repair the archive, or raise "
             f"datasets.{out.stem}.max_bad_share, which is {settings.max_bad_share:g}."
         )
-    store.write_table(merged, out, schemas.INGESTED)
+    pairs = duplicates.find(merged)
+    identical = int(pairs["identical"].sum())
+    print(f"{len(pairs):,} pairs of images show the same: {identical:,} identical, {len(pairs) - identical:,} similar.")
+    with store.atomic(out) as new_table, store.atomic(copies) as new_copies:  # both or neither
+        store.write_table(merged[schemas.INGESTED.names], new_table, schemas.INGESTED)
+        store.write_table(pairs, new_copies, schemas.DUPLICATES)
 
 
 def screen(root: Path, image_id: str, path: str, photometric: str | None, max_pixels: int) -> Screened:
@@ -112,6 +123,7 @@ def screen(root: Path, image_id: str, path: str, photometric: str | None, max_pi
         ThoraxError: the file is there but may not or cannot be read.
     """
     entries: dict[str, Any] = {"image_id": image_id, "ok": False, "reason": None, "low": 0, "high": 0}
+    entries |= {"digest": None, "phash": None}
     image = None
     try:
         pixels, header = images.decode(read_once(root / path, max_pixels), max_pixels)
@@ -120,6 +132,7 @@ def screen(root: Path, image_id: str, path: str, photometric: str | None, max_pi
         if entries["low"] == entries["high"]:
             raise images.UnusableImage("constant", header)
         image = pack(grey, entries["low"], entries["high"], inverted=photometric == "MONOCHROME1")
+        entries["digest"], entries["phash"] = duplicates.fingerprints(image)
         entries["ok"] = True
     except images.UnusableImage as unusable:
         entries["reason"], header = unusable.reason, unusable.header

@@ -23,8 +23,43 @@ MAX_SHARED_COLUMNS = 0.33  # columns that both lungs have, of the narrower lung'
 MIN_SOLIDITY = 0.8  # area over that of the convex hull, each lung: 0.83 to 0.98
 MIDDLE = (0.35, 0.65)  # halfway between the lungs' centres, of the width: 0.43 to 0.55
 
+_EDGE = 0.1  # of a mask's largest value: what is as near to 0 or to the largest value counts as it
+_MOST_BETWEEN = 0.05  # of the pixels of a mask may lie between
 _BAND = (0.25, 0.75)  # of a component's width: where the cut between two lungs may run
 _CORNERS_TOUCH = 8
+
+
+def from_picture(values: np.ndarray) -> np.ndarray:
+    """Where a picture of a mask has lung: above half of its largest value, whichever two values it was saved with.
+
+    Values between them come from compression or resizing, at the lungs' edges. Many of them mean something else: a mask with
+    a number per lung, or a radiograph.
+
+    Args:
+        values: (h, w) unsigned integers.
+
+    Returns:
+        (h, w) bool, neither all True nor all False.
+
+    Raises:
+        ValueError: with what is wrong: no lung, nothing but lung, lung dark on white, or more than two values.
+    """
+    highest = int(values.max())
+    if highest == 0:
+        raise ValueError("it has no lung: every value is 0")
+    share = values / highest
+    between = float(((share > _EDGE) & (share < 1 - _EDGE)).mean())
+    if between > _MOST_BETWEEN:
+        found = ", ".join(map(str, np.unique(values)[:5]))
+        raise ValueError(
+            f"it has more than two values ({found}, ...): save it with 0 outside and one value, such as 255, in both lungs"
+        )
+    lung = share > 0.5
+    if lung.all():
+        raise ValueError(f"all of it is lung: no value is below half of the largest, {highest}")
+    if lung[[0, 0, -1, -1], [0, -1, 0, -1]].all():
+        raise ValueError("its four corners are lung: save it with the lungs bright and the rest 0")
+    return lung
 
 
 def postprocess(mask: np.ndarray, min_area: float = MIN_LUNG) -> np.ndarray:

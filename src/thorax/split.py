@@ -7,6 +7,7 @@ import pandas as pd
 
 from thorax import config, store
 from thorax.catalog import LEFT_OUT, SPLIT_NAMES, SPLITS, class_columns
+from thorax.duplicates import patient_groups
 from thorax.errors import ThoraxError
 from thorax.stratify import StratifiedGroupSplit
 
@@ -15,7 +16,10 @@ QUALITY_COLUMNS = ("label_set", "class", "split", "images", "quota", "deviation"
 
 
 def split_label_sets(
-    settings: config.Split, frames: dict[str, pd.DataFrame], official: pd.Series | None = None
+    settings: config.Split,
+    frames: dict[str, pd.DataFrame],
+    official: pd.Series | None = None,
+    duplicates: pd.DataFrame | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Assign every image of all label sets once, stratified over all their classes and totals.
 
@@ -28,6 +32,8 @@ def split_label_sets(
         official: the archive's own part (train, val, test) of each image, by image_id; needed with `settings.official`.
             Whole patients follow the lists: who has a test image is a test patient, who else has a val image a validation
             patient. Where there is no list for val, it is cut from train, stratified, as `settings.train : settings.val`.
+        duplicates: the columns of `catalog.DUPLICATES`, of the images' data set; patients who share an image, as
+            `settings.same_image` says, go to the same part, unless a list dictates another. None: there are none.
 
     Returns:
         The assignment (image_id, patient_id, split; sorted by image_id) and its quality (`QUALITY_COLUMNS`: per label
@@ -37,7 +43,7 @@ def split_label_sets(
         images say so.
 
     Raises:
-        ThoraxError: a label set without images or with fewer than three patients, an image with two patients, or, with
+        ThoraxError: a label set without images or with fewer than three patients or groups of patients who share images, an image with two patients, or, with
             `settings.official`, an image that no list names or no test image; or, with `settings.draw_down`, a part with
             fewer images without a class than should stay.
     """
@@ -51,6 +57,7 @@ def split_label_sets(
             f"Image {images['image_id'][repeated].iloc[0]!r} has different patients in {', '.join(sorted(frames))}: "
             "remake the label sets from one catalog."
         )
+    groups = _together(settings, images, duplicates, frames)
     shares = dict(zip(SPLIT_NAMES, (settings.train, settings.val, settings.test), strict=True))
     images["split"] = _official_parts(images, official) if settings.official else None
     if settings.official:
@@ -63,11 +70,38 @@ def split_label_sets(
         # Sorted names: the order in which label sets and classes are written down must not change the split.
         columns = [_columns(images.loc[free, "image_id"], frames[name], len(frames) > 1) for name in sorted(frames)]
         splitter = StratifiedGroupSplit(**{part: shares.get(part, 0) for part in SPLIT_NAMES}, random_state=settings.seed)
-        images.loc[free, "split"] = splitter.assign(np.hstack(columns), images.loc[free, "patient_id"].to_numpy(object))
+        images.loc[free, "split"] = splitter.assign(np.hstack(columns), groups[free].to_numpy(object))
     left_out = _drawn_down(settings, images, frames)
     quality = [_quality(name, frame, images, free, left_out, shares) for name, frame in frames.items()]
     images.loc[left_out, "split"] = LEFT_OUT
     return images, pd.concat(quality, ignore_index=True)
+
+
+def _together(
+    settings: config.Split, images: pd.DataFrame, duplicates: pd.DataFrame | None, frames: dict[str, pd.DataFrame]
+) -> pd.Series:
+    """What a part takes whole, for each image: its patient, or the first of the patients who share images with each other."""
+    patients = images["patient_id"]
+    if duplicates is None or settings.same_image == "ignore":
+        return patients
+    groups = patient_groups(images, duplicates[duplicates["identical"] | (settings.same_image == "similar")])
+    moved = (groups != patients).to_numpy()
+    if not moved.any():
+        return patients
+    joined = groups.isin(groups[moved])
+    largest = int(patients[joined].groupby(groups[joined]).nunique().max())
+    print(
+        f"{patients[joined].nunique():,} patients share images with others and stay together, in {groups[joined].nunique():,} groups, "
+        f"the largest of {largest:,}."
+    )
+    for name, frame in frames.items():
+        count = groups[images["image_id"].isin(frame["image_id"])].nunique()
+        if count < len(SPLIT_NAMES):
+            raise ThoraxError(
+                f"The patients of label set {name!r} share images, so that only {count} groups of them are left, which cannot be "
+                f"split into train, val and test: remove the copies, or set same_image: ignore in the split."
+            )
+    return groups
 
 
 def _drawn_down(settings: config.Split, images: pd.DataFrame, frames: dict[str, pd.DataFrame]) -> np.ndarray:
@@ -158,7 +192,14 @@ def _quality(
     return pd.DataFrame(rows, columns=list(QUALITY_COLUMNS))
 
 
-def make_split(settings: config.Split, labels: list[Path], catalog: Path | None, out: Path, quality: Path) -> None:
+def make_split(
+    settings: config.Split,
+    labels: list[Path],
+    catalog: Path | None,
+    out: Path,
+    quality: Path,
+    duplicates: Path | None = None,
+) -> None:
     """Split the patients of the label sets in `labels` and write the assignment and, as CSV, its quality.
 
     Prints every count that is more than one image off its quota.
@@ -169,6 +210,7 @@ def make_split(settings: config.Split, labels: list[Path], catalog: Path | None,
         catalog: the data set's catalog, which has the archive's official lists; needed with `settings.official`.
         out: the `catalog.SPLITS` table to write.
         quality: the CSV file to write, with columns `QUALITY_COLUMNS`.
+        duplicates: the table `catalog.DUPLICATES` of the data set, if its images were opened.
 
     Raises:
         ThoraxError: other label sets than the settings name, or what `split_label_sets` refuses.
@@ -183,7 +225,8 @@ def make_split(settings: config.Split, labels: list[Path], catalog: Path | None,
     official = None
     if settings.official and catalog is not None:
         official = store.read_table(catalog, ["image_id", "official_split"]).set_index("image_id")["official_split"]
-    images, report = split_label_sets(settings, frames, official)
+    same = store.read_table(duplicates, ["image_id", "other_id", "identical"]) if duplicates else None
+    images, report = split_label_sets(settings, frames, official, same)
     for row in report[report["deviation"].abs() > 1 + 1e-6].itertuples():
         print(
             f"{row.label_set}, {row[2]}: {row.images} images in {row.split} instead of {row.quota:.1f}; "

@@ -83,9 +83,12 @@ class Results:
         """Every measure as it is shown."""
         values, classes = self.values(), len(self.areas)
         found = {key: f"{values[key]:.0f}" for key in ("not_above", "equal", "below")}
-        found |= {key: f"{values[key]:.0f} of {classes} ({values[key] / classes:.0%})" for key in ("above_0.8", "above_0.85")}
+        for key in ("above_0.8", "above_0.85"):
+            found[key] = f"{values[key]:.0f} of {classes} ({values[key] / classes:.0%})" if classes else _NONE
         larger, smaller = self._halves()
-        found["gain"] = f"{values['gain']:+.{DECIMALS}f} over {self.means.iloc[1:].idxmax()}"
+        found["gain"] = (
+            _NONE if np.isnan(values["gain"]) else f"{values['gain']:+.{DECIMALS}f} over {self.means.iloc[1:].idxmax()}"
+        )
         found["halves"] = _NONE if np.isnan(values["halves"]) else f"{larger:.{DECIMALS}f}, {smaller:.{DECIMALS}f}"
         found["rank"] = _NONE if np.isnan(values["rank"]) else f"{values['rank']:+.2f}"
         found["imbalance"] = _NONE if np.isnan(values["imbalance"]) else f"{values['imbalance']:.0f} : 1"

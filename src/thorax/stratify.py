@@ -19,6 +19,7 @@ from thorax.errors import ThoraxError
 _IMAGE = 1e6
 _CANDIDATES = 256  # kinds of patients on either side among which a swap is looked for
 _ROUNDS = 400  # descents after which counts that are still more than an image off their quota are accepted
+_KICKED = 50  # of these, the first ones begin with a kick; the others weigh the counts that are off
 _KICK = 3  # patients that are moved at random between two descents
 
 
@@ -166,7 +167,7 @@ class _Search:
 
     def __init__(self, kinds: np.ndarray, dealt: np.ndarray, shares: np.ndarray, random: np.random.Generator) -> None:
         self.kinds = kinds.astype(np.float64)
-        self.norms = _IMAGE * (self.kinds**2).sum(axis=1)
+        self._weigh(np.ones(kinds.shape[1]))
         self.dealt = dealt.copy()
         self.random = random
         self.moves = list(permutations(range(len(shares)), 2))  # from part, to part
@@ -177,18 +178,32 @@ class _Search:
         self.deviation = _IMAGE * (self.dealt.T @ self.kinds) - millionths[:, None] * total  # (parts, columns)
 
     def run(self) -> np.ndarray:
-        """Descend, kick and descend again until all counts are within one image of the quota; return `dealt`."""
+        """Descend again and again until all counts are within one image of the quota; return `dealt`.
+
+        Between two descents a few patients are moved at random, from the best state so far. Where that is not enough, as with many
+        labels, the labels that are off count for more in each descent that follows, so that it cannot end in the same state.
+        """
         best = (np.inf, np.inf)
-        for _ in range(_ROUNDS):
+        for number in range(_ROUNDS):
             self._descend()
             score = (int((np.abs(self.deviation) > _IMAGE).sum()), float((self.deviation**2).sum()))
             if score < best:
-                best, dealt, deviation = score, self.dealt, self.deviation
+                best, dealt, deviation = score, self.dealt.copy(), self.deviation.copy()
             if best[0] == 0:
                 break
-            self.dealt, self.deviation = dealt.copy(), deviation.copy()
-            self._kick()
+            if number <= _KICKED:
+                self.dealt, self.deviation = dealt.copy(), deviation.copy()
+            if number < _KICKED:
+                self._kick()
+            else:
+                self._weigh(self.weights + (np.abs(self.deviation) > _IMAGE).any(axis=0))
         return dealt
+
+    def _weigh(self, weights: np.ndarray) -> None:
+        """Give every column its (columns,) weight in the sum of squares: whole numbers, so that products stay exact."""
+        self.weights = weights
+        self.weighted = self.kinds * weights
+        self.norms = _IMAGE * (self.kinds * self.weighted).sum(axis=1)
 
     def _descend(self) -> None:
         while self._move_one() or self._swap_two():
@@ -196,8 +211,8 @@ class _Search:
 
     def _move_one(self) -> bool:
         """Make the single move that lowers the sum of squares most; return False if none does."""
-        # |d_a - u|^2 + |d_b + u|^2 - |d_a|^2 - |d_b|^2 = 2 (u.(d_b - d_a) + u.u), for u groups going from a to b
-        projected = self.kinds @ self.deviation.T
+        # |d_a - u|^2 + |d_b + u|^2 - |d_a|^2 - |d_b|^2 = 2 (u.(d_b - d_a) + u.u), for u groups going from a to b; all weighted
+        projected = self.weighted @ self.deviation.T
         best = (0.0, 0, 0, 0)
         for source, target in self.moves:
             if self.dealt[:, source].sum() < 2:  # no part may run empty
@@ -216,9 +231,9 @@ class _Search:
         for first, second in self.random.permutation(self.pairs).tolist():
             here, there = self._candidates(first), self._candidates(second)
             towards = self.deviation[second] - self.deviation[first]
-            leave, come = self.kinds[here], self.kinds[there]
+            leave, come = self.weighted[here], self.weighted[there]
             change = (leave @ towards + self.norms[here])[:, None] + (self.norms[there] - come @ towards)[None, :]
-            change -= 2 * _IMAGE * (leave @ come.T)
+            change -= 2 * _IMAGE * (leave @ self.kinds[there].T)
             row, column = np.unravel_index(change.argmin(), change.shape)
             if change[row, column] < 0:
                 self._move(int(here[row]), first, second)

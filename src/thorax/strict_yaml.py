@@ -5,6 +5,8 @@ PyYAML, and Snakemake with it, silently takes the last of several values for one
 
 import argparse
 import sys
+from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -70,17 +72,28 @@ def parse(text: str, source: str) -> dict[Any, Any]:
 
 
 def check_command_line() -> None:
-    """Read the running Snakemake's profile and configuration files, and end it with a sentence if one is faulty.
+    """Check the running Snakemake's options on the configuration and the files that they name; end it if one is faulty.
 
-    `profiles/default` calls this: Snakemake loads these files before the Snakefile, and names no file and no line.
+    `profiles/default` calls this: Snakemake loads these files before the Snakefile, and names no file and no line. Of options
+    or keys that are given twice it takes the last.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--configfile", "--configfiles", nargs="+", action="extend", default=[])
-    parser.add_argument("--profile", nargs="+", action="extend", default=[])
-    named = parser.parse_known_args()[0]
+    parser.add_argument("--configfile", "--configfiles", nargs="+", action="append", default=[])
+    parser.add_argument("--config", "-C", nargs="*", action="append", default=[])
+    parser.add_argument("--profile", nargs="+", action="append", default=[])
+    given = vars(parser.parse_known_args()[0])
     try:
-        for path in named.configfile or [path for profile in named.profile for path in _configfiles(Path(profile))]:
+        for option, values in given.items():
+            if len(values) > 1:
+                raise ThoraxError(
+                    f"--{option} is given twice, and Snakemake takes the last alone: write all after one --{option}."
+                )
+        profiles, files = chain(*given["profile"]), list(chain(*given["configfile"]))
+        for path in files or [path for profile in profiles for path in _configfiles(Path(profile))]:
             read(path)
+        keys = Counter(setting.partition("=")[0] for setting in chain(*given["config"]))
+        if repeated := [key for key, count in keys.items() if count > 1]:
+            raise ThoraxError(f"--config: {repeated[0]} is written twice; remove one of the two.")
     except ThoraxError as error:
         sys.exit(f"WorkflowError:\n{error}")
 

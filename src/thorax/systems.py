@@ -16,8 +16,8 @@ SYSTEMS = reference.FOLDER / reference.SYSTEMS
 TABLES = ("systems", "classes")
 _KEYS = ["paper", "variant", "model"]
 _APART = (
-    "Each system was measured on its own classes, images and split, so these numbers cannot be compared with ours, nor with each other, "
-    "but for rows that say the same in every column."
+    "Each system was measured on its own classes, images and split: these numbers cannot be compared with ours, and mostly not with "
+    "each other."
 )
 _SOURCE = {"irvin2019": "Irvin et al. 2019, Table {table}", "liz2022": "Liz et al. 2022, Table {table}", "published": "{table}"}
 _DOUBT = "? Not checked against the system's own paper; the HTML says why, under the pointer."

@@ -333,12 +333,12 @@ def read_pairs(folder: Path, patients: set[str] | None = None) -> Pairs:
     """Read frontal radiographs and their masks, and say on standard error how many.
 
     Args:
-        folder: holds pairs.csv (image, patient_id, view), images/ and masks/ (above 127 = lung) with equal names.
+        folder: holds pairs.csv (image, patient_id, view), images/ and masks/ (0 and one other value for lung) with equal names.
         patients: read only these patients' files; None for all.
 
     Raises:
-        ThoraxError: a file is missing or unusable, an image's name leaves the folder, image and mask differ in size, or no
-            pair is left.
+        ThoraxError: a file is missing or unusable, an image's name leaves the folder, image and mask differ in size, a mask is
+            empty, full or has more than two values, or no pair is left.
     """
     listed = _read_pairs_table(folder / "pairs.csv")
     table = listed[listed["view"].isin(FRONTAL_VIEWS)]
@@ -391,8 +391,14 @@ def _read_pair(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
         raise ThoraxError(
             f"{path} has {header.rows} x {header.columns} pixels, but its radiograph {size[0]} x {size[1]}: replace one."
         )
-    lung = images.to_grey(pixels) > 127
-    return radiograph.image, images.resize(lung.astype(np.float32), MASK_SIZE, MASK_SIZE) >= 0.5
+    try:
+        lung = masks.from_picture(images.to_grey(pixels))
+    except ValueError as error:
+        raise ThoraxError(f"{path} is not a mask of both lungs: {error}.") from error
+    mask = images.resize(lung.astype(np.float32), MASK_SIZE, MASK_SIZE) >= 0.5
+    if not mask.any():
+        raise ThoraxError(f"{path} is not a mask of both lungs: only {int(lung.sum())} of its pixels are lung; draw it again.")
+    return radiograph.image, mask
 
 
 def _unusable(path: Path, reason: str) -> ThoraxError:

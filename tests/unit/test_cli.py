@@ -100,7 +100,7 @@ def test_a_defect_of_ours_is_one_line_too(capsys, monkeypatch, tmp_path):
         ["metrics", "--labels", "l", "--split", "s", "--predictions", "a=b", "--out", "o", "--replicates", "0"],
         ["labels", "--settings", "{}", "--archive", "mimic", "--catalog", "c", "--out", "o", "--report", "r"],
         ["summary", "--labels", "a=b", "--splits", "a=b", "--out", "o"],  # no --data
-        ["screening", "--ingested", "a=b", "--out", "o"],
+        ["screening", "--ingested", "a=b", "--duplicates", "a=b", "--catalogs", "a=b", "--out", "o"],
     ],
 )
 def test_impossible_arguments_are_refused_before_the_step_starts(capsys, arguments):
@@ -133,8 +133,9 @@ def test_the_archives_of_the_command_line_are_those_of_the_registry():
 
 def test_lungs_without_a_slash(capsys, tmp_path):
     status, text = run(
-        capsys, "screening", "--ingested", "d=x", "--lungs", "d=path/to", "--data", "phantom", "--out", tmp_path / "o"
-    )
+        capsys, "screening", "--ingested", "d=x", "--duplicates", "d=x", "--catalogs", "d=x", "--lungs", "d=path/to", "--data",
+        "phantom", "--out", tmp_path / "o",
+    )  # fmt: skip
     assert status == 1
     assert text.startswith("thorax: --lungs 'd=path/to' is not of the form DATASET/SEGMENTER=PATH")
 

@@ -95,6 +95,15 @@ def test_a_data_file_counts_for_those_who_name_it(package):
     assert not seen & {"train", "split", "ingest"}
 
 
+def test_the_published_numbers_count_for_the_tables_that_show_them(package):
+    folder, digests = package
+    before = digests()
+    edit(folder / "reference" / "liz2022.csv", ",0.589,", ",0.588,")
+    seen = changed(before, digests())
+    assert {"beside", "ablation", "statements", "systems"} <= seen
+    assert not seen & {"train", "split", "labels", "metrics"}
+
+
 def test_a_notebook_is_its_code_and_what_it_calls(package, tmp_path):
     folder, digests = package
     notebook = Path(shutil.copy(REPOSITORY / "notebooks" / "heatmaps.ipynb", tmp_path))

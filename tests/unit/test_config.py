@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from thorax import config, config_reference, reference
+from thorax import backbones, config, config_reference, reference
 from thorax.errors import ThoraxError
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +91,10 @@ CNN = {"backbone": "cnn"}
             "datasets.more.root: 'data/tiny' is also the root",
         ),
         (("datasets", "more", {**TINY_DATA, "archive": "nih"}), "datasets.more.root: 'data/tiny' is also the root"),
+        (("experiments", "tiny", "label_set", "unknown"), "experiments.tiny.label_set: 'unknown' is not in label_sets: tiny-s"),
+        (("splits", "tiny-pa", "train", 0.9), "splits.tiny-pa: train + val + test must be 1, not 1.3"),
+        (("label_sets", "tiny-specific", "min_images", "many"), "label_sets.tiny-specific.min_images: Input should be a valid"),
+        (("run", ["nothing"]), "run: 'nothing' is not in experiments: tiny"),
         (("datasets", "tiny", "archive", "own"), "datasets.tiny: a phantom has the form of archive padchest, nih or chexpert"),
         (
             ("datasets", "more", {"archive": "chexpert", "root": "data/more", "phantom": {"patients": 30_000}}),
@@ -192,8 +196,8 @@ def test_the_sentence_names_the_key_that_was_written(path_and_value, sentence):
         (("experiments", "tiny", "xyzzy", 1), "experiments.tiny.xyzzy is not a known key;"),
         (("run", ["Tiny"]), "run: 'Tiny' is not in experiments: tiny (did you mean 'tiny'?)"),
         (
-            ("experiments", "tiny", "ensembles", "CTP", "members", ["first", "secnd"]),
-            "experiments.tiny.ensembles.CTP.members: 'secnd' is not a member: first, second, third (did you mean 'second'?)",
+            ("experiments", "tiny", "ensembles", "CTP", "members", ["first", "Second"]),
+            "experiments.tiny.ensembles.CTP.members: 'Second' is not a member: first, second, third (did you mean 'second'?)",
         ),
     ],
 )
@@ -201,6 +205,20 @@ def test_a_misspelt_name_is_suggested(path_and_value, sentence):
     with pytest.raises(ThoraxError) as caught:
         config.parse(config.Config, changed(*path_and_value), "x.yaml")
     assert str(caught.value).startswith(f"x.yaml: {sentence}")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("VGG", "backbone 'VGG' is not known"),
+        ("Xception", "backbone Xception needs images of at least 71 pixels, not 32: raise the image set's size."),
+    ],
+)
+def test_a_backbone_that_cannot_be_had_is_named_by_its_member(name, sentence):
+    study = config.parse(config.Config, changed("experiments", "tiny", "members", "first", {"backbone": name}), "x")
+    with pytest.raises(ThoraxError) as caught:
+        backbones.check(study, "x.yaml")
+    assert str(caught.value).startswith(f"x.yaml: experiments.tiny.members.first: {sentence}")
 
 
 def test_a_segmenter_taught_by_another_splits_patients_is_refused():

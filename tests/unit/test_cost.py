@@ -274,7 +274,17 @@ def test_an_archive_of_ones_own_is_counted_from_its_metadata_or_refused(paper, e
     Path("mine").mkdir()
     Path("mine/images.csv").write_text("path,patient_id,labels\na.png,1,nodule\nb.png,2,normal\n")
     views = without(own, ingest={"archive": "own", "root": "mine", "views": ["frontal"]})
-    views = without(views, labels={"views": ["frontal"], "min_images": 1, "grouping": "specific", "exclude": []})
+    views = without(
+        views,
+        labels={
+            "views": ["frontal"],
+            "min_images": 1,
+            "grouping": "specific",
+            "exclude": [],
+            "padded_labels": "count",
+            "padded_kept": [],
+        },
+    )
     found = cost.estimate(views, rates(), 8)
     assert any(line.startswith("padchest: 2 of 2 images") for line in found.sizes)
     assert "whose size is not known before they are opened" in found.notes[-1]

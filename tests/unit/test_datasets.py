@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from thorax import catalog, store
 from thorax.config import Dataset, Phantom
-from thorax.datasets import ARCHIVES, absence, make_catalog, metadata, metadata_file, nih, padchest
+from thorax.datasets import ARCHIVES, absence, make_catalog, metadata, metadata_file, metadata_files, nih, padchest
 from thorax.errors import ThoraxError
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data"
@@ -350,6 +350,7 @@ def test_nih_known_layouts_are_read(tmp_path, table, header, age, end, folder, s
     row = nih.read_catalog(tmp_path).iloc[0]
     assert row["path"] == f"{folder}/00000001_000{suffix}"
     assert (row["age"], row["sex"], row["official_split"]) == (58, "M", "test")
+    assert metadata_files(settings) == [tmp_path / table, tmp_path / "test_list.txt"]
     assert nih.absent_images(tmp_path) == 0
 
 

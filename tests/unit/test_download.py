@@ -633,7 +633,7 @@ class TestLungMasks:
     def test_a_missing_side_is_named(self, tmp_path):
         self.montgomery(tmp_path)
         (tmp_path / "montgomery/MontgomerySet/ManualMask/rightMask/MCUCXR_0001_0.png").unlink()
-        with pytest.raises(ThoraxError, match=r"rightMask/MCUCXR_0001_0\.png is missing or damaged"):
+        with pytest.raises(ThoraxError, match=r"rightMask/MCUCXR_0001_0\.png cannot be used \(missing\)"):
             lung_masks.add_montgomery(tmp_path)
 
 

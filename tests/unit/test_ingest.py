@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thorax import catalog, config, ingest, store
+from thorax import catalog, config, duplicates, ingest, store
 from thorax.errors import ThoraxError
 
 SAMPLE = Path(__file__).parents[2].parent / "shared" / "data" / "nih_sample"
@@ -54,12 +54,15 @@ def archive(tmp_path) -> Path:
     cv2.imwrite(str(root / "g_constant.png"), np.full((30, 20), 77, np.uint16))
     cv2.imwrite(str(root / "h_large.png"), np.zeros((1001, 1000), np.uint8))
     (root / "i_folder.png").mkdir()
+    whole = (root / "c_rgb.jpg").read_bytes()
+    third = len(whole) // 3
+    (root / "l_zeros.jpg").write_bytes(whole[:third] + bytes(third) + whole[2 * third :])
     cv2.imwrite(str(root / "k_good8.png"), noise((30, 30), 200, seed=4))
     return root
 
 
 IDS = ["a_good16.png", "b_rgba.png", "c_rgb.jpg", "d_cut.png", "e_empty.png", "f_text.png", "g_constant.png"]
-IDS += ["h_large.png", "i_folder.png", "j_absent.png", "k_good8.png"]
+IDS += ["h_large.png", "i_folder.png", "j_absent.png", "k_good8.png", "l_zeros.jpg"]
 
 
 def test_every_reason(archive, tmp_path):
@@ -73,6 +76,7 @@ def test_every_reason(archive, tmp_path):
         "h_large.png": "too_large",
         "i_folder.png": "not_image",
         "j_absent.png": "missing",
+        "l_zeros.jpg": "truncated",
     }
     ok = table[table["ok"]]
     assert ok["row"].tolist() == list(range(4)) == list(range(len(array)))
@@ -141,11 +145,11 @@ def test_each_file_is_opened_once(archive, tmp_path, monkeypatch):
 
 
 def test_shards_partition_the_views(archive, tmp_path):
-    views = ["PA"] * 9 + ["L", "PA"]
+    views = ["PA"] * 9 + ["L", "PA", "L"]
     table = write_catalog(tmp_path / "c.parquet", IDS, view=views)
     parts = [run(tmp_path, settings(archive, shards=4), table, shard)[1] for shard in range(4)]
     assert [len(part) for part in parts] == [3, 3, 2, 2]
-    assert pd.concat(parts).index.tolist() == [name for name in IDS if name != "j_absent.png"]
+    assert pd.concat(parts).index.tolist() == [name for name in IDS if name not in ("j_absent.png", "l_zeros.jpg")]
     assert parts[3].loc["k_good8.png", ["shard", "row"]].tolist() == [3, 0]
 
 
@@ -203,12 +207,16 @@ def test_a_log_gets_a_line_per_tenth(capfd):
 
 def test_merge_sorts_and_allows_the_share(archive, tmp_path):
     table = write_catalog(tmp_path / "c.parquet", IDS)
-    chosen = settings(archive, shards=2, max_bad_share=7 / 11)
+    chosen = settings(archive, shards=2, max_bad_share=8 / 12)
     for shard in (0, 1):
         run(tmp_path, chosen, table, shard)
-    ingest.merge_ingested(chosen, [tmp_path / "1.2.parquet", tmp_path / "0.2.parquet"], tmp_path / "all.parquet")
+    ingest.merge_ingested(
+        chosen, [tmp_path / "1.2.parquet", tmp_path / "0.2.parquet"], tmp_path / "all.parquet", tmp_path / "d.parquet"
+    )
     merged = store.read_table(tmp_path / "all.parquet")
+    assert merged.columns.tolist() == catalog.INGESTED.names
     assert merged["image_id"].tolist() == IDS
+    assert store.read_table(tmp_path / "d.parquet").columns.tolist() == catalog.DUPLICATES.names
     assert merged.loc[merged["ok"], ["shard", "row"]].to_numpy().tolist() == [[0, 0], [0, 1], [0, 2], [1, 0]]
 
 
@@ -216,9 +224,9 @@ def test_merge_stops_at_too_many_bad_images(archive, tmp_path):
     chosen = settings(archive, max_bad_share=0.6)
     run(tmp_path, chosen, write_catalog(tmp_path / "c.parquet", IDS))
     with pytest.raises(ThoraxError) as caught:
-        ingest.merge_ingested(chosen, [tmp_path / "0.2.parquet"], tmp_path / "padchest.parquet")
+        ingest.merge_ingested(chosen, [tmp_path / "0.2.parquet"], tmp_path / "padchest.parquet", tmp_path / "d.parquet")
     sentence = str(caught.value)
-    for part in ("7 of 11", "63.6%", "not_image (2, e.g. f_text.png)", "datasets.padchest.max_bad_share", "0.6"):
+    for part in ("8 of 12", "66.7%", "not_image (2, e.g. f_text.png)", "datasets.padchest.max_bad_share", "0.6"):
         assert part in sentence
     assert not (tmp_path / "padchest.parquet").exists()
 
@@ -227,13 +235,47 @@ def test_merge_refuses_an_archive_without_a_usable_image(tmp_path):
     chosen = settings(tmp_path, max_bad_share=1)
     run(tmp_path, chosen, write_catalog(tmp_path / "c.parquet", ["absent.png"]))
     with pytest.raises(ThoraxError, match="1 of 1"):
-        ingest.merge_ingested(chosen, [tmp_path / "0.2.parquet"], tmp_path / "all.parquet")
+        ingest.merge_ingested(chosen, [tmp_path / "0.2.parquet"], tmp_path / "all.parquet", tmp_path / "d.parquet")
 
 
 def test_merge_refuses_tables_of_different_cuts(archive, tmp_path):
     run(tmp_path, settings(archive), write_catalog(tmp_path / "c.parquet", IDS))
     with pytest.raises(ThoraxError, match=r"'a_good16\.png' stands in two"):
-        ingest.merge_ingested(settings(archive), [tmp_path / "0.2.parquet"] * 2, tmp_path / "all.parquet")
+        ingest.merge_ingested(
+            settings(archive), [tmp_path / "0.2.parquet"] * 2, tmp_path / "all.parquet", tmp_path / "d.parquet"
+        )
+
+
+def test_copies_are_found_across_formats_and_shards(tmp_path):
+    coarse = np.random.default_rng(0).normal(0, 1, (24, 24)).astype(np.float32)
+    film = cv2.normalize(cv2.resize(coarse, (600, 700), interpolation=cv2.INTER_CUBIC), None, 0, 255, cv2.NORM_MINMAX).astype(
+        np.uint8
+    )
+    cv2.imwrite(str(tmp_path / "a.png"), film)
+    cv2.imwrite(str(tmp_path / "b.png"), film.astype(np.uint16) * 16)  # other bits
+    cv2.imwrite(str(tmp_path / "c.png"), np.dstack([film] * 3))
+    cv2.imwrite(str(tmp_path / "d.png"), 255 - film)  # stored inverted
+    cv2.imwrite(
+        str(tmp_path / "e.jpg"), cv2.resize(film, (300, 350), interpolation=cv2.INTER_AREA), [cv2.IMWRITE_JPEG_QUALITY, 60]
+    )
+    cv2.imwrite(str(tmp_path / "f.png"), film[:, ::-1])
+    (tmp_path / "g.png").touch()
+    ids = ["a.png", "b.png", "c.png", "d.png", "e.jpg", "f.png", "g.png"]
+    photometric = ["MONOCHROME1" if name == "d.png" else "MONOCHROME2" for name in ids]
+    listed = write_catalog(tmp_path / "c.parquet", ids, photometric=photometric)
+    chosen = settings(tmp_path, shards=2, max_bad_share=0.5)
+    for shard in (0, 1):
+        run(tmp_path, chosen, listed, shard)
+    tables = [tmp_path / "0.2.parquet", tmp_path / "1.2.parquet"]
+    ingest.merge_ingested(chosen, tables, tmp_path / "all.parquet", tmp_path / "d.parquet")
+    found = store.read_table(tmp_path / "d.parquet")
+    assert found[["image_id", "other_id", "identical"]].to_numpy().tolist() == [
+        ["a.png", "b.png", False],  # the finer steps give other averages
+        ["a.png", "c.png", True],
+        ["a.png", "d.png", True],
+        ["a.png", "e.jpg", False],
+    ]
+    assert store.read_table(tables[1]).set_index("image_id").loc["g.png", ["digest", "phash"]].isna().all()
 
 
 @pytest.mark.real
@@ -244,6 +286,9 @@ def test_the_real_sample_is_whole(tmp_path):
     assert table["ok"].all()
     assert len(array) == len(ids) == 794
     assert table["channels"].value_counts().to_dict() == {1: 790, 4: 4}
+    same = duplicates.find(table.reset_index())
+    assert same[["identical", "bits"]].to_numpy().tolist() == [[True, 0]]  # the one pair that is known, of one patient
+    assert same["image_id"][0].split("_")[0] == same["other_id"][0].split("_")[0]
     assert (table.loc[table["channels"] == 4, "rows"] == 1024).all()
     grey = cv2.imread(str(SAMPLE / "images" / ids[100]), cv2.IMREAD_UNCHANGED).astype(float)
     expected = (grey - grey.min()) * 255 / (grey.max() - grey.min())

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from thorax import catalog as catalogs
-from thorax import config, datasets, phantom, store
+from thorax import config, datasets, images, phantom, store
 from thorax.datasets import padchest
 from thorax.errors import ThoraxError
 from thorax.phantom import chexpert, nih, render
@@ -76,6 +76,19 @@ def test_remaking_replaces_an_earlier_phantom_only(tmp_path: Path) -> None:
     phantom.make_archive(TINY, tmp_path / "once")
     assert digests(tmp_path / "again") == digests(tmp_path / "once")
     assert json.loads((tmp_path / "again" / "phantom.json").read_text())["seed"] == 1
+
+
+@pytest.mark.parametrize("archive", ["padchest", "nih", "chexpert"])
+def test_damaged_images_are_cut_and_everything_else_is_the_same(tmp_path: Path, archive: str) -> None:
+    phantom.make_archive(TINY, tmp_path / "whole", archive=archive)
+    phantom.make_archive(TINY.model_copy(update={"damaged": 2}), tmp_path / "cut", archive=archive)
+    whole, cut = digests(tmp_path / "whole"), digests(tmp_path / "cut")
+    assert whole.keys() == cut.keys()
+    changed = sorted(name for name in whole if whole[name] != cut[name] and Path(name).name != "phantom.json")
+    assert len(changed) == 2
+    for name in changed:
+        with pytest.raises(images.UnusableImage, match="truncated"):
+            images.decode((tmp_path / "cut" / name).read_bytes(), 10**7)
 
 
 @pytest.mark.parametrize("name", [*padchest.METADATA, "0/1.png", "lung_masks/masks/1.png", "54/deep/notes.txt"])

@@ -261,3 +261,14 @@ def test_wrong_names_are_explained(metrics, models, options, sentence):
     beside = config.Beside(paper="liz2022", variant="specific", models=models)
     with pytest.raises(ThoraxError, match=sentence):
         reference.compare(metrics, beside, **options)
+
+
+def test_kejriwals_ensembles_lie_below_their_worst_member_in_as_many_classes_as_is_said():
+    numbers = reference.load("kejriwal", "Figure 3").query("metric == 'auc' and label != ''")
+    table = numbers.pivot(index="label", columns="model", values="value")
+    worst = table[["MobileNet", "ResNet", "VGG"]].min(axis=1)
+    below = {rule: int((table[rule] < worst).sum()) for rule in ("average", "max vote", "weighted average")}
+    assert below == {"average": 9, "max vote": 9, "weighted average": 0}
+    assert len(table) == 13
+    said = reference.describe(config.Beside(paper="kejriwal", variant="attention"))[1]
+    assert "average and max vote lie below the worst of their members in 9 of 13 classes" in said

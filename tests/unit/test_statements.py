@@ -48,6 +48,9 @@ def test_what_is_undefined_is_not_a_number():
     nothing = statements.Results(RESULTS.areas, pd.Series(0.0, index=RESULTS.images.index), RESULTS.means)
     assert np.isnan([nothing.values()["rank"], nothing.values()["imbalance"]]).all()
     assert (nothing.texts()["rank"], nothing.texts()["imbalance"]) == ("–", "–")
+    empty = statements.Results(RESULTS.areas[:0], RESULTS.images[:0], RESULTS.means * np.nan)
+    assert set(empty.texts().values()) == {"–", "0"}, "no class has a defined AUC"
+    assert empty.named() == "none"
 
 
 def test_the_papers_cells_against_its_text():

@@ -103,3 +103,26 @@ def test_files_that_snakemake_loads_before_the_snakefile(tmp_path, monkeypatch, 
     (tmp_path / "mine.yaml").write_text("run: [a\n")
     with pytest.raises(SystemExit, match=r"mine.yaml, line 2: not valid YAML"):
         strict_yaml.check_command_line()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["--configfile", "good.yaml", "--configfile", "good.yaml"],
+            "--configfile is given twice, and Snakemake takes the last",
+        ),
+        (["--config", "run=[a]", "--config", "device=gpu"], "--config is given twice"),
+        (["--config", "run=[a]", "run=[b]"], "--config: run is written twice; remove one of the two."),
+        (["--profile", "twice"], "twice/config.yaml: cores is written twice, in lines 1 and 2;"),
+    ],
+)
+def test_options_of_which_snakemake_would_take_the_last(tmp_path, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.yaml").write_text("run: []")
+    (tmp_path / "twice").mkdir()
+    (tmp_path / "twice" / "config.yaml").write_text("cores: 1\ncores: 2\n")
+    monkeypatch.setattr("sys.argv", ["snakemake", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        strict_yaml.check_command_line()
+    assert sentence in str(caught.value)

@@ -196,6 +196,49 @@ class TestPairs:
         with pytest.raises(ThoraxError, match=rf"{part}.04\.png.*\(missing\)"):
             unet.read_pairs(pairs)
 
+    @pytest.mark.parametrize("values", [(0, 1), (0, 7), (0, 128), (0, 65_535), (3, 250)])
+    def test_any_two_values_make_the_same_mask(self, pairs, values):
+        expected = unet.read_pairs(pairs)
+        for path in (pairs / "masks").iterdir():
+            lung = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 127
+            cv2.imwrite(str(path), np.where(lung, values[1], values[0]).astype(np.uint16 if values[1] > 255 else np.uint8))
+        np.testing.assert_array_equal(unet.read_pairs(pairs).masks, expected.masks)
+
+    @pytest.mark.parametrize(
+        ("change", "sentence"),
+        [
+            (lambda mask: mask * 0, "it has no lung: every value is 0"),
+            (lambda mask: mask * 0 + 255, "all of it is lung"),
+            (lambda mask: mask * 0 + 1, "all of it is lung"),
+            (lambda mask: 255 - mask, "its four corners are lung"),
+            (
+                lambda mask: np.where(np.arange(mask.shape[1]) < mask.shape[1] // 2, mask // 255, mask // 255 * 2),
+                "it has more than two values",
+            ),
+            (lambda mask: np.linspace(0, 255, mask.size).reshape(mask.shape), "it has more than two values"),
+        ],
+    )
+    def test_what_is_not_a_mask_is_named(self, pairs, change, sentence):
+        path = pairs / "masks" / "01.png"
+        cv2.imwrite(str(path), change(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)).astype(np.uint8))
+        with pytest.raises(ThoraxError, match=rf"masks.01\.png is not a mask of both lungs: {sentence}"):
+            unet.read_pairs(pairs)
+
+    def test_a_crumb_is_not_a_lung(self, pairs):
+        large = np.zeros((1024, 1024), np.uint8)
+        large[40, 40] = 255
+        cv2.imwrite(str(pairs / "masks" / "01.png"), large)
+        radiograph = cv2.imread(str(pairs / "images" / "01.png"), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(pairs / "images" / "01.png"), cv2.resize(radiograph, large.shape[::-1]))
+        with pytest.raises(ThoraxError, match=r"only 1 of its pixels are lung"):
+            unet.read_pairs(pairs)
+
+    def test_compressed_masks_are_read(self, pairs):
+        drawn = cv2.imread(str(pairs / "masks" / "01.png"), cv2.IMREAD_GRAYSCALE)
+        blurred = cv2.imdecode(cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, 80])[1], cv2.IMREAD_GRAYSCALE)
+        assert len(np.unique(blurred)) > 10
+        assert (masks.from_picture(blurred) != (drawn > 127)).mean() < 0.005
+
     def test_sizes_that_differ(self, pairs):
         cv2.imwrite(str(pairs / "masks" / "01.png"), np.zeros((60, 70), np.uint8))
         with pytest.raises(ThoraxError, match=r"01\.png has 60 x 70 pixels, but its radiograph 60 x 72"):

@@ -159,9 +159,9 @@ use rule systems as audit_systems with:
         ),
         others=expand("results/audit/systems/{{archive}}/{{table}}.{suffix}", suffix=["md", "tex", "csv"]),
     log:
-        "logs/audit/systems/{archive}.{table}.log",
+        "logs/audit/systems/{archive}/{table}.log",
     benchmark:
-        "benchmarks/audit/systems/{archive}.{table}.tsv"
+        "benchmarks/audit/systems/{archive}/{table}.tsv"
 
 
 rule compare_splitters:

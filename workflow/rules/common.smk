@@ -11,7 +11,7 @@ from snakemake.settings.types import DeploymentMethod
 
 from thorax import datasets, manifest
 from thorax.backbones import BACKBONES
-from thorax.backbones import find as find_backbone
+from thorax.backbones import check as check_backbones
 from thorax.config import Config
 from thorax.config import parse as validate_config
 from thorax.dag.code import digest, notebook_digest
@@ -23,7 +23,7 @@ from thorax.errors import ThoraxError
 os.environ.setdefault("SOURCE_DATE_EPOCH", "1640995200")
 os.environ.setdefault("PYTHONHASHSEED", "0")
 # Notebooks are executed by the Python that runs papermill, also where the user has installed another kernel named python3
-os.environ["JUPYTER_PATH"] = os.path.join(workflow.basedir, "notebooks")
+os.environ.update(JUPYTER_PATH=os.path.join(workflow.basedir, "notebooks"))
 
 
 def refuse_unusable_folders():
@@ -44,15 +44,9 @@ def read_study():
     source = " with ".join(map(os.path.relpath, files)) or "the configuration"
     try:
         checked = validate_config(Config, config, source)
+        check_backbones(checked, source)
     except ThoraxError as error:
         raise WorkflowError(str(error))
-    for name, experiment in checked.experiments.items():
-        size = checked.image_sets[experiment.image_set].size
-        for member in experiment.members:
-            try:
-                find_backbone(experiment.member(member).backbone, size)
-            except ThoraxError as error:
-                raise WorkflowError(f"{source}: experiments.{name}.members.{member}: {error}")
     return checked
 
 
@@ -161,6 +155,12 @@ def datasets_of(experiment):
 def split_dataset(split):
     """The data set whose patients a split divides."""
     return study.label_sets[study.splits[split].label_sets[0]].dataset
+
+
+def duplicates_of_split(split):
+    """Which images of a split's data set show the same, where their patients are to stay together."""
+    wanted = study.splits[split].same_image != "ignore"
+    return f"results/ingested/{split_dataset(split)}.duplicates.parquet" if wanted else []
 
 
 def made_before(dataset):
@@ -283,7 +283,7 @@ def data_pages():
     """The report's pages on originals, classes and splits, for every label set of the run's splits."""
     if not study.run:
         return []
-    splits = sorted({study.experiments[name].split for name in study.run})
+    splits = run_splits()
     label_sets = [(split, label_set) for split in splits for label_set in label_sets_of(split)]
     return [
         "results/tables/screening.html",

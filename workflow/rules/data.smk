@@ -158,6 +158,7 @@ rule merge_ingested:
         tables=lambda wildcards: shards("results/ingested/{dataset}.{shard}.parquet", wildcards.dataset),
     output:
         table="results/ingested/{dataset}.parquet",
+        duplicates="results/ingested/{dataset}.duplicates.parquet",
     log:
         "logs/merge_ingested/{dataset}.log",
     benchmark:
@@ -175,6 +176,7 @@ rule merge_ingested:
             "max_bad_share",
         ),
     message:
-        "Counting the readable radiographs of {wildcards.dataset}"
+        "Counting the readable radiographs of {wildcards.dataset} and looking for copies"
     shell:
-        "thorax merge-ingested --settings {params.settings:q} --tables {input.tables} --out {output.table} > {log} 2>&1"
+        "thorax merge-ingested --settings {params.settings:q} --tables {input.tables} --out {output.table}"
+        " --duplicates {output.duplicates} > {log} 2>&1"

@@ -214,6 +214,10 @@ def run_datasets():
     return sorted({dataset for name in study.run for dataset in datasets_of(name)})
 
 
+def run_splits():
+    return sorted({study.experiments[name].split for name in study.run})
+
+
 def screened_lungs():
     """DATASET/SEGMENTER and the shards' tables of crop boxes, for every cropped image set of the run."""
     image_sets = {study.experiments[name].image_set for name in study.run}

@@ -34,6 +34,7 @@ rule split:
             label_set=study.splits[wildcards.split].label_sets,
         ),
         catalog=lambda wildcards: f"results/catalog/{split_dataset(wildcards.split)}.parquet",
+        duplicates=lambda wildcards: duplicates_of_split(wildcards.split),
     output:
         split="results/splits/{split}.parquet",
         quality="results/splits/{split}.quality.csv",
@@ -46,8 +47,9 @@ rule split:
     params:
         code=code("split"),
         settings=lambda wildcards: settings(study.splits[wildcards.split]),
+        duplicates=lambda wildcards, input: f"--duplicates {input.duplicates}" if input.get("duplicates") else "",
     message:
         "Assigning patients to training, validation and test: {wildcards.split}"
     shell:
-        "thorax split --settings {params.settings:q} --labels {input.labels} --catalog {input.catalog} --out {output.split}"
-        " --quality {output.quality} > {log} 2>&1"
+        "thorax split --settings {params.settings:q} --labels {input.labels} --catalog {input.catalog} {params.duplicates}"
+        " --out {output.split} --quality {output.quality} > {log} 2>&1"

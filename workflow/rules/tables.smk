@@ -190,9 +190,9 @@ rule systems:
         ),
         others=expand("results/tables/systems/{{archive}}/{{table}}.{suffix}", suffix=["md", "tex", "csv"]),
     log:
-        "logs/systems/{archive}.{table}.log",
+        "logs/systems/{archive}/{table}.log",
     benchmark:
-        "benchmarks/systems/{archive}.{table}.tsv"
+        "benchmarks/systems/{archive}/{table}.tsv"
     wildcard_constraints:
         archive=any_of(SYSTEMS),
         table=any_of(["systems", "classes"]),
@@ -277,6 +277,9 @@ rule summary:
 rule screening:
     input:
         ingested=expand("results/ingested/{dataset}.parquet", dataset=run_datasets()),
+        duplicates=expand("results/ingested/{dataset}.duplicates.parquet", dataset=run_datasets()),
+        catalogs=expand("results/catalog/{dataset}.parquet", dataset=run_datasets()),
+        splits=expand("results/splits/{split}.parquet", split=run_splits()),
         lungs=[path for paths in screened_lungs().values() for path in paths],
     output:
         html=report(
@@ -295,13 +298,17 @@ rule screening:
     params:
         code=code("screening"),
         ingested=[f"{name}=results/ingested/{name}.parquet" for name in run_datasets()],
+        duplicates=[f"{name}=results/ingested/{name}.duplicates.parquet" for name in run_datasets()],
+        catalogs=[f"{name}=results/catalog/{name}.parquet" for name in run_datasets()],
+        splits=[f"{split_dataset(split)}/{split}=results/splits/{split}.parquet" for split in run_splits()],
         lungs=[f"{name}={path}" for name, paths in screened_lungs().items() for path in paths],
         data=measured_on(),
         folder=lambda wildcards, output: Path(output.html).parent,
     message:
-        "Counting what was left out and why"
+        "Counting what was left out and why, and which images show the same"
     shell:
-        "thorax screening --data {params.data} --ingested {params.ingested} --lungs {params.lungs} --out {params.folder} > {log} 2>&1"
+        "thorax screening --data {params.data} --ingested {params.ingested} --duplicates {params.duplicates}"
+        " --catalogs {params.catalogs} --splits {params.splits} --lungs {params.lungs} --out {params.folder} > {log} 2>&1"
 
 
 rule classes_page:

@@ -207,9 +207,10 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 def _data_files(node: ast.AST) -> list[Path]:
-    """The package's data files that a piece of code names in a text."""
+    """The package's data files that a piece of code names in a text, or by their suffix, as in `*.csv`."""
     texts = {Path(part.value).name for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)}
-    return sorted(path for folder in _DATA for path in (PACKAGE / folder).iterdir() if path.name in texts)
+    files = (path for folder in _DATA for path in (PACKAGE / folder).iterdir())
+    return sorted(path for path in files if path.name in texts or f"*{path.suffix}" in texts)
 
 
 @cache

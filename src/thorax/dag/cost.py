@@ -24,7 +24,7 @@ GPUS = (1, 8, 64)
 STATES = 3  # resume states at once, and as many best epochs: two are kept while the next is written
 SLOTS = 3  # a state holds each weight and two of Adam's moments
 PHASES = {
-    "audit": ("audit_catalog", "audit_labels", "audit_split", "audit_counts", "audit_overview", "audit_weights", "compare_splitters"),
+    "audit": ("audit_catalog", "audit_labels", "audit_split", "audit_counts", "audit_overview", "audit_weights", "audit_systems", "compare_splitters"),
     "data": (
         "download_archive", "download_pairs", "phantom", "manifest", "pairs_manifest", "catalog", "ingest", "merge_ingested",
         "labels", "pairs", "split",
@@ -36,7 +36,7 @@ PHASES = {
         "cascade_thresholds", "cascade_metrics",
     ),
     "report": (
-        "tables", "threshold_tables", "beside", "ablation", "side_by_side", "cascade_tables", "cross_table", "summary", "screening",
+        "tables", "threshold_tables", "beside", "statements", "systems", "ablation", "side_by_side", "cascade_tables", "cross_table", "summary", "screening",
         "classes_page", "quality_page", "figure_labels", "figure_cooccurrence", "figure_cooccurrence_of_paper", "figure_terms",
         "figure_lungs", "figure_training", "figure_roc", "figure_classes", "figure_attention", "figure_cross", "figure_epochs", "figure_shares",
         "heatmaps", "overview", "paper_page",

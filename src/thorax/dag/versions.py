@@ -1,6 +1,7 @@
 """Between the two tools: what Snakemake made becomes DVC's, and what DVC brought is taken as made by Snakemake."""
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ def record() -> str:
     jobs = stages.check()
     arguments = stages.snakemake_arguments()
     if stale := _stale(jobs):
-        raise ThoraxError(f"nothing was recorded: {stale}; type `snakemake {' '.join(arguments)}` first.")
+        raise ThoraxError(f"nothing was recorded: {stale}; type `snakemake {shlex.join(arguments)}` first.")
     stages.write_plan(Path(stages.PLAN))
     _dvc("commit", "--force", "--no-relink", "--quiet")
     return f"{len(jobs)} jobs recorded in dvc.lock: commit it with git, and `dvc push` sends the files to the remote."
@@ -49,7 +50,7 @@ def sync() -> str:
     if done.returncode:
         raise ThoraxError(f"snakemake --touch failed: {_last_line(done.stdout)}.")
     if stale := _stale(load(arguments).jobs):
-        raise ThoraxError(f"after snakemake --touch {stale}; type `snakemake {' '.join(arguments)}`.")
+        raise ThoraxError(f"after snakemake --touch {stale}; type `snakemake {shlex.join(arguments)}`.")
     return f"{len(jobs)} jobs are up to date for Snakemake and for DVC."
 
 

@@ -54,8 +54,9 @@ def metadata_file(settings: Dataset) -> Path:
 
 def metadata_files(settings: Dataset) -> list[Path]:
     """All tables that exist of those that the catalog is made from, the metadata file first."""
-    main = metadata_file(settings)
-    return [path for path in (main, *(main.parent / name for name in ARCHIVES[settings.archive].beside)) if path.is_file()]
+    main, beside = metadata_file(settings), ARCHIVES[settings.archive].beside
+    places = dict.fromkeys((main, *(folder / name for folder in (main.parent, Path(settings.root)) for name in beside)))
+    return [path for path in places if path.is_file()]
 
 
 def selection(settings: Dataset) -> Selection:

@@ -17,10 +17,11 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from thorax import store
+from thorax import images, ingest, masks, store
 from thorax.errors import ThoraxError
 
 _VIEW = "PA"
+_MAX_PIXELS = 50_000_000
 
 
 def add_montgomery(root: Path) -> None:
@@ -30,25 +31,25 @@ def add_montgomery(root: Path) -> None:
         ThoraxError: an image or a mask is missing or damaged.
     """
     folder = root / "montgomery" / "MontgomerySet"
-    images = sorted((folder / "CXR_png").glob("MCUCXR_*.png"))
+    radiographs = sorted((folder / "CXR_png").glob("MCUCXR_*.png"))
     sides = [folder / "ManualMask" / side for side in ("leftMask", "rightMask")]
-    _add_pairs(root, folder, ((image, [side / image.name for side in sides]) for image in images))
+    _add_pairs(root, folder, ((image, [side / image.name for side in sides]) for image in radiographs))
 
 
 def add_shenzhen(root: Path) -> None:
     """Add the pairs of root/shenzhen that have a mask. Errors as in `add_montgomery`."""
     folder = root / "shenzhen"
-    masks = {path.name.removesuffix("_mask.png"): path for path in sorted(folder.rglob("CHNCXR_*_mask.png"))}
-    images = {path.stem: path for path in sorted(folder.rglob("CHNCXR_*.png")) if path.stem in masks}
-    _add_pairs(root, folder, ((images[stem], [masks[stem]]) for stem in sorted(images)))
+    drawn = {path.name.removesuffix("_mask.png"): path for path in sorted(folder.rglob("CHNCXR_*_mask.png"))}
+    radiographs = {path.stem: path for path in sorted(folder.rglob("CHNCXR_*.png")) if path.stem in drawn}
+    _add_pairs(root, folder, ((radiographs[stem], [drawn[stem]]) for stem in sorted(radiographs)))
 
 
 def _add_pairs(root: Path, source: Path, pairs: Iterable[tuple[Path, list[Path]]]) -> None:
     """Put images and masks under equal names and their rows into pairs.csv; rows of other images stay."""
     rows = []
-    for image, masks in pairs:
+    for image, parts in pairs:
         if not (root / "masks" / image.name).is_file():
-            _write_mask(masks, root / "masks" / image.name)
+            _write_mask(parts, root / "masks" / image.name)
         _place(image, root / "images" / image.name)
         rows.append({"image": image.name, "patient_id": image.stem.rpartition("_")[0], "view": _VIEW})
     if not rows:
@@ -62,11 +63,11 @@ def _add_pairs(root: Path, source: Path, pairs: Iterable[tuple[Path, list[Path]]
     print(f"{path}: {len(rows)} pairs of {source.name}, {len(table)} in all", file=sys.stderr, flush=True)
 
 
-def _write_mask(masks: list[Path], target: Path) -> None:
+def _write_mask(paths: list[Path], target: Path) -> None:
     """The union of the masks, 255 = lung."""
-    parts = [_read_mask(path) for path in masks]
+    parts = [_read_mask(path) for path in paths]
     if len({part.shape for part in parts}) > 1:
-        raise ThoraxError(f"{masks[0]} and {masks[1]} differ in size: delete them and run the same command again.")
+        raise ThoraxError(f"{paths[0]} and {paths[1]} differ in size: delete them and run the same command again.")
     with store.atomic(target) as temporary:
         if not cv2.imwrite(str(temporary), np.any(parts, axis=0).astype(np.uint8) * 255):
             raise ThoraxError(f"{target} cannot be written: make room.")
@@ -74,10 +75,13 @@ def _write_mask(masks: list[Path], target: Path) -> None:
 
 def _read_mask(path: Path) -> np.ndarray:
     """Where the lung is; published masks are 0 and 1, or 0 and 255."""
-    values = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if values is None:
-        raise ThoraxError(f"{path} is missing or damaged: delete it and run the same command again.")
-    return values > values.max() / 2
+    try:
+        values, _ = images.decode(ingest.read_once(path, _MAX_PIXELS), _MAX_PIXELS)
+        return masks.from_picture(images.to_grey(values))
+    except images.UnusableImage as error:
+        raise ThoraxError(f"{path} cannot be used ({error.reason}): delete it and run the same command again.") from error
+    except ValueError as error:
+        raise ThoraxError(f"{path} is not a mask of lungs: {error}.") from error
 
 
 def _place(image: Path, target: Path) -> None:

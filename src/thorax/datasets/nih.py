@@ -145,10 +145,10 @@ def _paths(root: Path, names: pd.Series) -> list[str]:
     """Where each image lies below the root. A file may be named .PNG where the table says .png."""
     place_of: dict[str, str] = {}
     for folder in _folders(root):
-        for file in sorted((root / folder).iterdir()):
-            place = file.name if folder == "." else f"{folder}/{file.name}"
-            place_of.setdefault(file.name, place)
-            place_of.setdefault(file.name.lower(), place)
+        for name in sorted(file.name for file in (root / folder).iterdir()):
+            place = name if folder == "." else f"{folder}/{name}"
+            place_of.setdefault(name, place)
+            place_of.setdefault(name.lower(), place)
     return [place_of.get(name) or place_of.get(name.lower(), f"images/{name}") for name in names]
 
 

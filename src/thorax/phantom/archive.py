@@ -67,7 +67,9 @@ def make_archive(settings: config.Phantom, root: Path, workers: int = 1, archive
     pictures = form.pictures(settings)
     masked = _masked(form, pictures)
     names = {picture.image_id for picture in masked}
-    jobs = [(picture, picture.image_id in names) for picture in pictures]
+    frontal = [picture.image_id for picture in pictures if picture.view in form.explained_views]
+    damaged = set(frontal[::-1][: settings.damaged])
+    jobs = [(picture, picture.image_id in names, picture.image_id in damaged) for picture in pictures]
     write = partial(_write_picture, settings, root, archive)
     found: list[dict] = []
     with _mapper(workers) as mapper:
@@ -137,7 +139,8 @@ def _make_room(settings: config.Phantom, root: Path, archive: str) -> None:
     if note.exists():
         for old in _noted_files(note):
             old.unlink(missing_ok=True)
-    noted = settings.model_dump() if archive == "padchest" else {**settings.model_dump(), "archive": archive}
+    noted = settings.model_dump(exclude=None if settings.damaged else {"damaged"})
+    noted |= {} if archive == "padchest" else {"archive": archive}
     store.write_text(json.dumps(noted, indent=1, sort_keys=True), note)
 
 
@@ -191,12 +194,14 @@ def _mapper(workers: int) -> Iterator:
         cv2.setNumThreads(threads)
 
 
-def _write_picture(settings: config.Phantom, root: Path, archive: str, job: tuple[Picture, bool]) -> list[dict]:
-    """Write one image, and its lungs' mask if wanted; return its boxes, in the archive's labels, if its view has any."""
-    picture, with_mask = job
+def _write_picture(settings: config.Phantom, root: Path, archive: str, job: tuple[Picture, bool, bool]) -> list[dict]:
+    """Write one image, cut short if it is to be damaged, and its lungs' mask if wanted; return its boxes, in the archive's
+    labels, if its view has any."""
+    picture, with_mask, damaged = job
     form = FORMS[archive]
     drawn, boxes = render.draw(settings, picture)
-    _write_bytes(form.encode(settings, picture, drawn), root / picture.folder / picture.image_id)
+    content = form.encode(settings, picture, drawn)
+    _write_bytes(content[: len(content) // 2] if damaged else content, root / picture.folder / picture.image_id)
     if with_mask:
         factor = MASK_SIDE / max(drawn.shape)
         size = (round(drawn.shape[1] * factor), round(drawn.shape[0] * factor))
