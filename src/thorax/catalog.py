@@ -99,7 +99,7 @@ PAIRS = pa.schema({"image_id": pa.string(), "second_id": pa.string()})  # two vi
 THRESHOLDS = pa.schema(
     {
         "class": pa.string(),
-        "rule": pa.string(),  # fixed-0.5 and the like, f1, youden
+        "rule": pa.string(),  # fixed-0.5 and the like, f1, f1_positive, youden
         "value": pa.float64(),  # a score above it is a yes
         "n_positive": pa.int64(),  # among the validation images
         "defined": pa.bool_(),  # false: validation lacks positives or negatives, and the value is 0.5
@@ -109,8 +109,8 @@ THRESHOLDS = pa.schema(
 METRICS = pa.schema(
     {
         "model": pa.string(),  # member, ensemble or baseline
-        "class": pa.string(),  # a class, or "Global" for the mean over classes or the whole label matrix
-        "metric": pa.string(),  # auc, loss; f1, hamming, accuracy, auc_thresholded
+        "class": pa.string(),  # a class (metrics.row_name), or "Global" for the mean over classes or the whole label matrix
+        "metric": pa.string(),  # auc, loss; f1, f1_positive, precision, sensitivity and so on: see metrics.evaluate
         "split": pa.string(),  # val, test
         "threshold_rule": pa.string(),  # fixed-0.5, f1, f1+exclusive, ...; none where no threshold enters
         "value": pa.float64(),  # null where undefined
@@ -121,7 +121,13 @@ METRICS = pa.schema(
 )
 
 HISTORY_COLUMNS = ("epoch", "loss", "val_loss", "learning_rate", "val_auc")
-EPOCHS_COLUMNS = ("epoch", "threshold", "auc", "f1")  # of the decisions; without a threshold: of the probabilities
+EPOCHS_COLUMNS = (
+    "epoch",
+    "threshold",
+    "auc",
+    "f1",
+    "f1_positive",
+)  # of the decisions; without a threshold: of the probabilities
 SPLIT_NAMES = ("train", "val", "test")
 LEFT_OUT = "left_out"  # instead of a part: an image that nothing learns from or is tested on
 RADIOLOGISTS = "radiologists"  # label_source of images that a split never puts into train or val

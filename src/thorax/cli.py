@@ -279,15 +279,16 @@ def _thresholds(a: Arguments) -> None:
 def _tables(a: Arguments) -> None:
     from thorax import tables
 
-    tables.make_tables(a.title, a.data, a.metrics, a.labels, a.split, a.members, a.ensembles, a.out, a.rule)
+    tables.make_tables(a.title, a.data, a.metrics, a.labels, a.split, a.members, a.ensembles, a.out, a.rule, a.f1_metric)
 
 
 def _threshold_tables(a: Arguments) -> None:
     from thorax import threshold_tables
 
     threshold_tables.make_threshold_tables(
-        a.title, a.data, a.metrics, a.labels, a.split, a.members, a.ensembles, _named(a.thresholds), a.rules, a.out, a.exclusive
-    )
+        a.title, a.data, a.metrics, a.labels, a.split, a.members, a.ensembles, _named(a.thresholds), a.rules, a.out, a.exclusive,
+        a.f1_metric, a.learned,
+    )  # fmt: skip
 
 
 def _beside(a: Arguments) -> None:
@@ -323,7 +324,7 @@ def _ablation(a: Arguments) -> None:
 def _side_by_side(a: Arguments) -> None:
     from thorax import side_by_side
 
-    side_by_side.make_side_by_side(a.title, a.data, a.labels, a.split, _named(a.metrics), a.columns, a.out, a.rule)
+    side_by_side.make_side_by_side(a.title, a.data, a.labels, a.split, _named(a.metrics), a.columns, a.out, a.rule, a.f1_metric)
 
 
 def _cross_table(a: Arguments) -> None:
@@ -422,7 +423,7 @@ def _figure_training(a: Arguments) -> None:
 def _figure_epochs(a: Arguments) -> None:
     from thorax import figures
 
-    figures.epoch_curves(_named(a.epochs), a.title, a.out)
+    figures.epoch_curves(_named(a.epochs), a.title, a.out, a.f1_metric)
 
 
 def _figure_lungs(a: Arguments) -> None:
@@ -532,9 +533,9 @@ def _parser() -> argparse.ArgumentParser:
     rules = (
         "--rules",
         {"nargs": "+", "type": _rule, "default": ["fixed-0.5"], "metavar": "RULE",
-         "help": "threshold rules: fixed-0.5 and the like, f1, youden (default fixed-0.5)"},
+         "help": "threshold rules: fixed-0.5 and the like, f1, f1_positive, youden (default fixed-0.5)"},
     )  # fmt: skip
-    thresholds = _pairs("--thresholds", "thresholds of each model; needed for f1 and youden", required=False)
+    thresholds = _pairs("--thresholds", "thresholds of each model; needed for f1, f1_positive and youden", required=False)
     exclusive = ("--exclusive", {"metavar": "CLASS", "help": "every rule also with this class excluding the rest"})
     models = ("--members", {"nargs": "+", "required": True}), ("--ensembles", {"nargs": "*", "default": []})
 
@@ -689,7 +690,7 @@ def _parser() -> argparse.ArgumentParser:
         "--replicates", {"type": _at_least(1), "default": 1000, "help": "of the bootstrap over patients (default 1000)"}
     )  # fmt: skip
     verb(
-        "metrics", _metrics, "AUC, F1, Hamming loss, accuracy and loss with intervals",
+        "metrics", _metrics, "AUC, F1, precision, sensitivity, specificity, Hamming loss, accuracy and loss with intervals",
         labels, split, _pairs("--predictions", "members", required=False), _pairs("--ensembles", "ensembles", required=False), rules, thresholds,
         exclusive,
         replicates, seed,
@@ -699,14 +700,20 @@ def _parser() -> argparse.ArgumentParser:
         "--rule",
         {"type": _rule, "default": "fixed-0.5", "help": "threshold rule of F1 and Hamming loss (default fixed-0.5)"},
     )
+    f1_metric = (
+        "--f1-metric",
+        {"choices": _choices(config.Experiment, "f1_metric"), "default": "f1",
+         "help": "which F1: the mean of both sides (f1, the default) or that of the positive side (f1_positive)"},
+    )  # fmt: skip
     verb(
         "tables", _tables, "the paper's per-class and global tables",
-        title, data, _path("--metrics", "metrics table"), labels, split, *models, rule,
+        title, data, _path("--metrics", "metrics table"), labels, split, *models, rule, f1_metric,
         _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
         "threshold-tables", _threshold_tables, "the results by every threshold rule beside those by the first",
         title, data, _path("--metrics", "metrics table"), labels, split, *models, thresholds, rules, exclusive,
+        f1_metric, ("--learned", {"nargs": "*", "default": [], "metavar": "ENSEMBLE", "help": "ensembles that learn from validation images"}),
         _path("--out", "folder to write to"),
     )  # fmt: skip
     members = ("--members", {"nargs": "+", "required": True, "help": "the single models"})
@@ -748,7 +755,7 @@ def _parser() -> argparse.ArgumentParser:
         title, data, labels, split, _pairs("--metrics", "experiments"),
         ("--columns", {"nargs": "+", "required": True, "metavar": "EXPERIMENT/MODEL",
                        "help": "in order; others are compared with the first experiment's"}),
-        rule, _path("--out", "folder to write to"),
+        rule, f1_metric, _path("--out", "folder to write to"),
     )  # fmt: skip
     verb(
         "summary", _summary, "classes, images and sizes of the parts of each label set (Table 3)",
@@ -801,7 +808,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verb(
         "figure-epochs", _figure_epochs, "AUC and F1 of the test images by epoch, at each threshold",
-        _pairs("--epochs", "members' test images after every epoch"), title, stem,
+        _pairs("--epochs", "members' test images after every epoch"), title, f1_metric, stem,
     )  # fmt: skip
     verb(
         "figure-lungs", _figure_lungs, "original, mask, crop and network input of several cases (Figure 3)",

@@ -18,11 +18,15 @@ from thorax import reference, store, typeset
 from thorax.config import AblationColumns, Beside
 from thorax.errors import ThoraxError
 from thorax.metrics import GLOBAL
-from thorax.tables import DATA_SENTENCES, DECIMALS
+from thorax.tables import DATA_SENTENCES, DECIMALS, Results, votes_note
 
 METRICS = {
     "auc": "AUC",
     "f1": "F1-score",
+    "f1_positive": "F1-score, positive side",
+    "precision": "Precision",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
     "hamming": "Hamming loss",
     "accuracy": "Binary accuracy",
     "auc_thresholded": "AUC of decisions",
@@ -39,6 +43,10 @@ _DOUBT = (
     "? The published number is in doubt: not legible in the scanned table, or not checked against its source; the HTML says which, "
     "under the pointer."
 )
+_F1 = {
+    "f1": "F1-score: mean over the positive and the negative class, as the paper's.",
+    "f1_positive": "F1-score: of the positive class alone, 2PR / (P + R), as the paper's.",
+}
 _MISSING = f"{_UNDEFINED}: the paper or our label set does not have it, or it is undefined."
 
 
@@ -140,6 +148,16 @@ class Compared:
         rows = self.frame[self.frame["model"].isin(models) & self.frame["published"].notna()]
         rows = rows[(rows["class"] != GLOBAL) == of_classes]
         return [metric for metric in METRICS if metric in set(rows["metric"])]
+
+    @property
+    def published_metrics(self) -> set[str]:
+        """The metrics that the paper has of any of our models."""
+        return set(self.frame.loc[self.frame["published"].notna(), "metric"])
+
+    @property
+    def votes(self) -> list[str]:
+        """A sentence on the models whose AUC is that of votes."""
+        return votes_note(Results(self.metrics, self.members, self.ensembles, pd.DataFrame()))
 
     def cells(self, model: str, name: str, metric: str) -> list[typeset.Cell]:
         """Ours, the paper's and, where one may be taken, the difference."""
@@ -290,6 +308,8 @@ def _table(
             *([] if all(compared.why_not for compared in experiments) else [_DIFFERENCE]),
             _MISSING,
             *caveats,
+            *(text for metric, text in _F1.items() if any(metric in compared.published_metrics for compared in experiments)),
+            *dict.fromkeys(note for compared in experiments for note in compared.votes),
             *(["Shared classes: those for which both numbers are there; both means are over them."] if shown else []),
             *([_DOUBT] if doubtful else []),
         ),

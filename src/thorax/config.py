@@ -61,7 +61,7 @@ def _rising(limits: tuple[float, float]) -> tuple[float, float]:
     return limits
 
 
-TUNED_RULES = ("f1", "youden")
+TUNED_RULES = ("f1", "f1_positive", "youden")
 _FIXED = "fixed-"
 
 
@@ -427,7 +427,8 @@ class Ensemble(Block):
         description="combine then predict: ctp, the mean probability (the simple average of Kejriwal et al.); predict then combine, by "
         "label-wise majority (ptc_lw) or by the most frequent label set (ptc_mode); max_vote, the share of members that say yes, and "
         "max_probability, the largest probability: two readings of Kejriwal's max vote; weighted_average, a mean with weights per class "
-        "from the members' validation AUC; stacked, a logistic regression per class on the members' validation logits"
+        "from the members' validation AUC; stacked, a logistic regression per class on the members' validation logits; these two score "
+        "validation images, on which thresholds are tuned, by what they learnt from other patients"
     )
     C: float = Field(
         1.0, gt=0, description="stacked: inverse strength of the L2 penalty on the members' coefficients, as in scikit-learn"
@@ -474,9 +475,14 @@ class Experiment(Block):
         list[ThresholdRule], Field(min_length=1), AfterValidator(_without_repeats), AfterValidator(_starts_fixed)
     ] = Field(
         ["fixed-0.5", "f1"],
-        description="fixed-0.5 and the like: the same threshold for all classes; f1, youden: one threshold per class, tuned on the "
-        "validation images for the mean F1 of yes and no, or for sensitivity + specificity; all are reported, the first (a fixed "
-        "one) in the paper's tables",
+        description="fixed-0.5 and the like: the same threshold for all classes; f1, f1_positive, youden: one threshold per class, "
+        "tuned on the validation images for the mean F1 of the positive and the negative side, for the F1 of the positive side, or for "
+        "sensitivity + specificity; all are reported, the first (a fixed one) in the paper's tables",
+    )
+    f1_metric: Literal["f1", "f1_positive"] = Field(
+        "f1",
+        description="which F1 tables and figures print: f1, the mean of the F1 of the positive and the negative side (Liz et al. 2022); "
+        "f1_positive, 2PR / (P + R) of the positive side (Dunn Beltran and Alsaghier 2022); both are in results/metrics",
     )
     exclusive: str | None = Field(
         None,
@@ -527,6 +533,9 @@ class Experiment(Block):
                     raise _refusal(f"{member!r} is not a member: {known}", "ensembles", name, "members")
             if name in self.members or name == "baseline":
                 raise _refusal("an ensemble needs a name that no member has", "ensembles", name)
+        if self.beside and self.beside.threshold_rule not in self.thresholds:
+            problem = f"{self.beside.threshold_rule!r} is not among the thresholds: {', '.join(self.thresholds)}"
+            raise _refusal(problem, "beside", "threshold_rule")
         for name in self.beside.models if self.beside else ():
             if name not in (*self.members, *self.ensembles):
                 raise _refusal(f"{name!r} is neither a member nor an ensemble", "beside", "models")
@@ -805,7 +814,7 @@ class Config(Block):
         for name, models in comparison.experiments.items():
             self._known("experiments", name, "comparisons", key, "experiments")
             first, other = self.experiments[first_name], self.experiments[name]
-            for what in ("label_set", "split", "data"):
+            for what in ("label_set", "split", "data", "f1_metric"):
                 if getattr(other, what) != getattr(first, what):
                     text = f"{name!r} has another {what.replace('_', ' ')} than {first_name!r}: only equal ones are compared"
                     raise _refusal(text, "comparisons", key, "experiments")

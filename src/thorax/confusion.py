@@ -1,4 +1,4 @@
-"""Counts of right and wrong answers, and the scores that follow from them: F1, Hamming loss, accuracy, AUC of decisions.
+"""Counts of right and wrong answers, and the scores that follow from them: F1, precision, sensitivity and so on.
 
 All functions work on any number of leading axes: classes, bootstrap samples, candidate thresholds.
 """
@@ -30,6 +30,37 @@ def macro_f1(counts: np.ndarray) -> np.ndarray:
     return _share(score, occurring)
 
 
+def positive_f1(counts: np.ndarray) -> np.ndarray:
+    """Return 2PR / (P + R) of the positive class, of precision P and recall R, from (..., 4) counts.
+
+    This is the F1 of Dunn Beltran and Alsaghier 2022 (section 4.2) and scikit-learn's `f1_score(labels, positive)`. Without
+    positives among the labels it is nan whatever the predictions are, so that all models are averaged over the same classes.
+    """
+    true_positive, false_positive, false_negative, _ = np.moveaxis(counts, -1, 0)
+    score = _share(2 * true_positive, 2 * true_positive + false_positive + false_negative)
+    return np.where(true_positive + false_negative > 0, score, np.nan)
+
+
+def precision(counts: np.ndarray) -> np.ndarray:
+    """Return the share of right answers among the predicted positives from (..., 4) counts.
+
+    It is 0 where nothing is predicted positive, as in scikit-learn, and nan without positives among the labels, as `positive_f1`.
+    """
+    true_positive, false_positive, false_negative, _ = np.moveaxis(counts, -1, 0)
+    score = np.nan_to_num(_share(true_positive, true_positive + false_positive))
+    return np.where(true_positive + false_negative > 0, score, np.nan)
+
+
+def sensitivity(counts: np.ndarray) -> np.ndarray:
+    """Return the share of positives that are found (recall) from (..., 4) counts, nan without positives."""
+    return _share(counts[..., 0], counts[..., 0] + counts[..., 2])
+
+
+def specificity(counts: np.ndarray) -> np.ndarray:
+    """Return the share of negatives that are recognised as such from (..., 4) counts, nan without negatives."""
+    return _share(counts[..., 3], counts[..., 3] + counts[..., 1])
+
+
 def hamming(counts: np.ndarray) -> np.ndarray:
     """Return the share of wrong entries of a label matrix from (..., k, 4) counts, nan where nothing is counted."""
     wrong = counts[..., 1:3].sum(axis=(-2, -1))
@@ -47,9 +78,7 @@ def youden(counts: np.ndarray) -> np.ndarray:
 
     Youden 1950, Index for rating diagnostic tests, Cancer 3(1).
     """
-    true_positive, false_positive, false_negative, true_negative = np.moveaxis(counts, -1, 0)
-    sensitivity = _share(true_positive, true_positive + false_negative)
-    return sensitivity + _share(true_negative, true_negative + false_positive) - 1
+    return sensitivity(counts) + specificity(counts) - 1
 
 
 def decision_auc(counts: np.ndarray) -> np.ndarray:

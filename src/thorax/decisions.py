@@ -17,7 +17,11 @@ from thorax.errors import ThoraxError
 
 UNTUNED = 0.5  # the threshold of a class that validation images cannot tune
 EXCLUSIVE = "+exclusive"  # appended to a threshold rule's name where one class excludes the rest
-_OBJECTIVES = {"f1": confusion.macro_f1, "youden": confusion.youden}  # the tuned rules of config.TUNED_RULES
+_OBJECTIVES = {  # the tuned rules of config.TUNED_RULES
+    "f1": confusion.macro_f1,
+    "f1_positive": confusion.positive_f1,
+    "youden": confusion.youden,
+}
 _SAME = 12  # decimals at which two thresholds count as equally good or equally far from 0.5
 
 
@@ -44,7 +48,8 @@ def tune(labels: np.ndarray, scores: np.ndarray, rule: str) -> Threshold:
     Args:
         labels: (n,) of 1, 0 and -1 (ignored), of validation images.
         scores: (n,) in [0, 1].
-        rule: "f1", the mean F1 of the positive and the negative class (`metrics.f1`), or "youden", sensitivity + specificity.
+        rule: "f1", the mean F1 of the positive and the negative class (`metrics.f1`); "f1_positive", the F1 of the positive
+            class; or "youden", sensitivity + specificity.
 
     Returns:
         The threshold; `UNTUNED` and not defined where positives or negatives are lacking.
@@ -70,7 +75,7 @@ def thresholds(labels: pd.DataFrame, scores: pd.DataFrame, rules: Sequence[str])
     Args:
         labels: (n, k) of 1, 0 and -1 (ignored), one column per class, of validation images.
         scores: (n, k) in [0, 1] with the same columns and rows.
-        rules: names as in the configuration, e.g. fixed-0.5, f1, youden.
+        rules: names as in the configuration, e.g. fixed-0.5, f1, f1_positive, youden.
 
     Returns:
         Rows with the columns of `catalog.THRESHOLDS`, rule by rule, each in the order of the classes.

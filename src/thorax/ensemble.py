@@ -1,8 +1,9 @@
 """Ensembles of networks.
 
 Combine then predict, and predict then combine (Liz et al. 2022, section 3.4); max vote, average and weighted average
-(Kejriwal et al., section V); a stacked ensemble (Wolpert 1992), which no paper has. The last two kinds learn, from the labels
-of validation images and from nothing else.
+(Kejriwal et al., section V); a stacked ensemble (Wolpert 1992), which no paper has. Weights and stack are learnt from the labels
+of validation images and from nothing else. Validation images are also what thresholds are tuned on, so their own scores are
+cross-fitted: each comes from what was learnt from the other folds' patients.
 """
 
 import sys
@@ -16,11 +17,13 @@ from thorax import config, store
 from thorax.catalog import class_columns, scores_schema
 from thorax.errors import ThoraxError
 from thorax.metrics import auc, sigmoid
+from thorax.stratify import group_folds
 
 _THRESHOLD = 0.5  # a probability above it is a vote for yes
 _SAME = 12  # decimals at which two mean agreements count as equal, so that the order of summation decides nothing
 _CHANCE = 0.5  # AUC of a member that knows nothing
 LEARNING = ("weighted_average", "stacked")  # rules that need labels
+FOLDS = 5  # of validation patients, in which those rules score the images that they learn from
 
 
 def combine(rule: str, probabilities: Sequence[np.ndarray]) -> np.ndarray:
@@ -146,9 +149,10 @@ def make_ensemble(
 ) -> None:
     """Combine the logits of the members and write the ensemble's scores.
 
-    Rules that learn do so from validation images, so their scores of validation images are those of images that they learnt
-    from. What they learnt is printed, class by class. Where `stacked` cannot learn a class, for want of positives or
-    negatives, it gives the mean probability, as `ctp` does, and says so.
+    Rules that learn do so from all validation images, and score all others by that. A validation image gets the score of a rule that
+    learnt from the other folds only (`FOLDS`, by patient): thresholds are tuned on these scores, and in-sample ones would be too
+    good. What was learnt from all is printed, class by class. Where a class has no positive or no negative image to learn from,
+    the rules give the mean probability, as `ctp` does, and say so.
 
     Args:
         settings: the rule and the members' names.
@@ -177,18 +181,61 @@ def make_ensemble(
     if teacher is None:
         scores = combine(settings.rule, list(sigmoid(logits)))
     else:
-        rows, answers = _validation(first, classes, *teacher, predictions[0])
-        learn = {"weighted_average": _weighted_average, "stacked": _stacked}[settings.rule]
-        scores = learn(settings, classes, logits, logits[:, rows], answers).astype(np.float32)
+        rows, answers, patients = _validation(first, classes, *teacher, predictions[0])
+        learn, tell = {"weighted_average": (_weighted_average, _tell_weights), "stacked": (_stacked, _tell_stack)}[
+            settings.rule
+        ]
+        tell(settings, classes, logits[:, rows], answers)
+        scores = learn(settings, logits[:, rows], answers, logits)
+        scores[rows] = cross_fitted(settings, classes, logits[:, rows], answers, patients)
+        scores = scores.astype(np.float32)
     combined = pd.DataFrame(scores, columns=classes)
     store.write_table(pd.concat([first[["image_id", "split"]], combined], axis=1), out, scores_schema(classes))
 
 
-def _weighted_average(
-    settings: config.Ensemble, classes: list[str], logits: np.ndarray, known: np.ndarray, answers: np.ndarray
+def cross_fitted(
+    settings: config.Ensemble, classes: Sequence[str], known: np.ndarray, answers: np.ndarray, patients: np.ndarray
 ) -> np.ndarray:
-    """Return (n, k) scores for (members, n, k) logits, from the validation images' logits and labels."""
-    areas = np.array([[auc(answers[:, k], member[:, k]) for k in range(len(classes))] for member in known])
+    """Score images by a rule that learnt from other patients' images only, in folds; say where a fold leaves nothing to learn from.
+
+    Args:
+        settings: a rule in `LEARNING`.
+        classes: (k,) names.
+        known: (members, n, k) logits of validation images.
+        answers: (n, k) their labels of 1, 0 and -1 (ignored).
+        patients: (n,) identifiers.
+
+    Returns:
+        (n, k) float64. With a single patient nothing is left to learn from, and all are mean probabilities.
+    """
+    learn = {"weighted_average": _weighted_average, "stacked": _stacked}[settings.rule]
+    folds = min(FOLDS, len(np.unique(patients)))
+    fold_of_row = group_folds(answers, patients, folds)
+    scores = np.empty(answers.shape)
+    unlearnt = np.zeros(len(classes), int)
+    for fold in range(folds):
+        held = fold_of_row == fold
+        scores[held] = learn(settings, known[:, ~held], answers[~held], known[:, held])
+        unlearnt += [_has_both(answers[:, k]) and not _has_both(answers[~held, k]) for k in range(len(classes))]
+    _say(f"scores of validation images: from what was learnt in the other of {folds} folds by patient")
+    for k in np.flatnonzero(unlearnt).tolist():
+        _say(
+            f"{classes[k]}: no positive or no negative image outside {unlearnt[k]} of these folds, so there the mean probability"
+        )
+    return scores
+
+
+def _weighted_average(settings: config.Ensemble, known: np.ndarray, answers: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Return (n, k) scores for (members, n, k) logits, learnt from (members, m, k) logits and (m, k) labels."""
+    return (auc_weights(_areas(known, answers))[:, None] * sigmoid(logits)).sum(axis=0)
+
+
+def _areas(known: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    return np.array([[auc(answers[:, k], member[:, k]) for k in range(answers.shape[1])] for member in known])
+
+
+def _tell_weights(settings: config.Ensemble, classes: list[str], known: np.ndarray, answers: np.ndarray) -> None:
+    areas = _areas(known, answers)
     weights = auc_weights(areas)
     for k, name in enumerate(classes):
         heading = f"{name}: weights {_by_member(settings, weights[:, k])}"
@@ -196,42 +243,43 @@ def _weighted_average(
             _say(f"{heading}; AUC {_by_member(settings, areas[:, k])}")
         else:
             _say(f"{heading}; no positive or no negative validation image, so no AUC")
-    return (weights[:, None] * sigmoid(logits)).sum(axis=0)
 
 
-def _stacked(
-    settings: config.Ensemble, classes: list[str], logits: np.ndarray, known: np.ndarray, answers: np.ndarray
-) -> np.ndarray:
-    """Return (n, k) scores for (members, n, k) logits, from the validation images' logits and labels."""
+def _stacked(settings: config.Ensemble, known: np.ndarray, answers: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Return (n, k) scores for (members, n, k) logits, learnt from (members, m, k) logits and (m, k) labels."""
     coefficients, intercepts = fit_stack(answers, known, settings.C)
-    scores = sigmoid((coefficients[:, None] * logits).sum(axis=0) + intercepts)
+    learnt = sigmoid((coefficients[:, None] * logits).sum(axis=0) + intercepts)
+    return np.where(np.isfinite(intercepts), learnt, sigmoid(logits).mean(axis=0))
+
+
+def _tell_stack(settings: config.Ensemble, classes: list[str], known: np.ndarray, answers: np.ndarray) -> None:
+    coefficients, intercepts = fit_stack(answers, known, settings.C)
     for k, name in enumerate(classes):
         if _has_both(answers[:, k]):
             _say(f"{name}: coefficients {_by_member(settings, coefficients[:, k])}, intercept {intercepts[k]:.3f}")
         else:
             _say(f"{name}: no positive or no negative validation image, so the mean probability")
-            scores[:, k] = sigmoid(logits[:, :, k]).mean(axis=0)
-    return scores
 
 
 def _validation(
     first: pd.DataFrame, classes: list[str], labels: Path, split: Path, first_path: Path
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return which rows of the predictions are validation images, (n,) bool, and their labels, (n of them, k)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return which rows of the predictions are validation images, (n,) bool, and the labels, (n of them, k), and patients of those."""
     parts = store.read_table(split, ["image_id", "split"]).set_index("image_id")["split"]
     moved = first["image_id"].map(parts) != first["split"]
     if moved.any():
         image = first["image_id"][moved].iloc[0]
         raise ThoraxError(f"{first_path} and {split} do not have image {image!r} in the same part: predict again.")
-    truth = store.read_table(labels, needs=("image_id",))
+    truth = store.read_table(labels, needs=("image_id", "patient_id"))
     if sorted(class_columns(truth)) != sorted(classes):
         other = sorted(set(class_columns(truth)) ^ set(classes))[0]
         raise ThoraxError(f"{first_path} and {labels} do not have the same classes ({other!r} is in one only): predict again.")
-    truth = truth[truth["image_id"].map(parts) == "val"].set_index("image_id")[classes]  # no other label is looked at
+    truth = truth[truth["image_id"].map(parts) == "val"].set_index("image_id")  # no other label is looked at
     rows = (first["split"] == "val").to_numpy()
     if truth.empty or sorted(truth.index) != sorted(first["image_id"][rows]):
         raise ThoraxError(f"{first_path} does not have exactly the validation images of {labels}: predict again.")
-    return rows, truth.loc[first["image_id"][rows]].to_numpy()
+    truth = truth.loc[first["image_id"][rows]]
+    return rows, truth[classes].to_numpy(), truth["patient_id"].to_numpy(object)
 
 
 def _has_both(answers: np.ndarray) -> bool:

@@ -35,6 +35,7 @@ SPLIT_COLOURS = dict(zip(SPLIT_NAMES, (BLUE, SKY, ORANGE), strict=True))
 DPI = 150
 LOG_FROM = 30  # an axis is logarithmic where the largest value exceeds the smallest so many times
 CURVES_PER_ROW = 5
+F1_SIDES = {"f1": "mean of both sides", "f1_positive": "positive side"}  # which F1 an axis shows
 THRESHOLD_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
 STYLE: dict[str, Any] = {
     "font.size": 9,
@@ -235,22 +236,23 @@ def _draw_auc(axes: "Axes", history: pd.DataFrame) -> None:
     axes.set_xlabel("epoch")
 
 
-def epoch_curves(epochs: dict[str, Path], title: str, out: Path) -> None:
+def epoch_curves(epochs: dict[str, Path], title: str, out: Path, f1_metric: str = "f1") -> None:
     """Figure 2 of Dunn Beltran and Alsaghier 2022: AUC and F1 of the test images by epoch, one line per threshold.
 
     Args:
         epochs: CSV files with the columns of `catalog.EPOCHS_COLUMNS`, by member.
         title: heading.
         out: figure to write, without suffix.
+        f1_metric: which F1 is drawn, f1 (mean of both sides) or f1_positive.
 
     Raises:
         ThoraxError: a file is missing, lacks a column or has no epoch.
     """
     read = {name: _read_history(path, EPOCHS_COLUMNS) for name, path in epochs.items()}
-    save(draw_epoch_curves(read, title), out, title)
+    save(draw_epoch_curves(read, title, f1_metric), out, title)
 
 
-def draw_epoch_curves(epochs: dict[str, pd.DataFrame], title: str) -> "Figure":
+def draw_epoch_curves(epochs: dict[str, pd.DataFrame], title: str, f1_metric: str = "f1") -> "Figure":
     """Draw `epoch_curves`, one column per member: AUC of the decisions and of the probabilities above, F1 below."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -265,7 +267,7 @@ def draw_epoch_curves(epochs: dict[str, pd.DataFrame], title: str) -> "Figure":
             whole = frame[frame["threshold"].isna()]
             above.plot(whole["epoch"], whole["auc"], color=GREY, linestyle="--", linewidth=1.3, label="of the probabilities")
             for limit, rows in frame.groupby("threshold"):
-                for axes, metric in ((above, "auc"), (below, "f1")):
+                for axes, metric in ((above, "auc"), (below, f1_metric)):
                     line = {"color": colours[limit], "marker": ".", "markersize": 4, "linewidth": 1.3}
                     axes.plot(rows["epoch"], rows[metric], label=f"threshold {limit:g}", **line)
             above.axhline(0.5, color=GREY, linewidth=0.8, linestyle=":")  # chance
@@ -273,7 +275,7 @@ def draw_epoch_curves(epochs: dict[str, pd.DataFrame], title: str) -> "Figure":
             below.set_xlabel("epoch")
             below.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         grid[0, 0].set_ylabel("test AUC")
-        grid[1, 0].set_ylabel("test F1")
+        grid[1, 0].set_ylabel(f"test F1, {F1_SIDES[f1_metric]}")
         lines = {line.get_label(): line for axes in grid[0] for line in axes.lines if not line.get_label().startswith("_")}
         names = ["of the probabilities", *(f"threshold {limit:g}" for limit in thresholds)]
         figure.legend([lines[name] for name in names], names, loc="outside lower left", ncols=2)

@@ -1,8 +1,9 @@
 """Metrics per class and overall by any threshold rule, with 95% intervals from a bootstrap over patients.
 
-AUC, F1 and Hamming loss are those of Liz et al. 2022 (section 5 and Tables 4 to 11), binary accuracy that of Kejriwal et al.
-(section on metrics), the AUC of the thresholded predictions that of Dunn Beltran and Alsaghier 2022 (Figure 2). A score
-strictly above the threshold counts as positive, for networks, mean probabilities and votes alike, so a tie is a no everywhere.
+AUC, `f1` and Hamming loss are those of Liz et al. 2022 (section 5 and Tables 4 to 11), binary accuracy that of Kejriwal et al.
+(section on metrics), `f1_positive` and the AUC of the thresholded predictions those of Dunn Beltran and Alsaghier 2022 (section
+4.2 and Figure 2). A score strictly above the threshold counts as positive, for networks, mean probabilities and votes alike, so a
+tie is a no everywhere.
 """
 
 import json
@@ -18,7 +19,7 @@ from thorax.catalog import METRICS, THRESHOLDS, class_columns
 from thorax.config import fixed_threshold
 from thorax.errors import ThoraxError
 
-GLOBAL = "Global"
+GLOBAL = "Global"  # the rows over all classes; a class of this name is called differently, see `row_name`
 EVALUATED_SPLITS = ("val", "test")
 NO_THRESHOLD = "none"
 FIXED = "fixed-0.5"  # the rule where none is named
@@ -26,6 +27,14 @@ _REPLICATES_AT_ONCE = 250  # bounds the memory to about 250 x images x 4 bytes
 _INTERVAL = (2.5, 97.5)  # percentiles
 _CLIP = 1e-7  # as Keras does: a certain mistake costs 16.1, not infinitely much
 _LOSS_UNIT = 2.0**-20  # losses are whole multiples of it
+_OF_DECISIONS = {  # metrics of one class by any threshold rule; over all classes the mean of those that have one
+    "f1": confusion.macro_f1,
+    "f1_positive": confusion.positive_f1,
+    "precision": confusion.precision,
+    "sensitivity": confusion.sensitivity,
+    "specificity": confusion.specificity,
+    "auc_thresholded": confusion.decision_auc,
+}
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
@@ -46,6 +55,11 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
         The area, or nan where a positive or a negative is lacking.
     """
     return float(_auc(labels, scores, np.ones((len(labels), 1), np.uint8))[0])
+
+
+def row_name(name: str) -> str:
+    """Return what the tables of metrics call a class: its name, unless that is the name of the rows over all classes."""
+    return f"{name} (class)" if name == GLOBAL else name
 
 
 def f1(labels: np.ndarray, positive: np.ndarray) -> float:
@@ -80,6 +94,19 @@ def all_negative_f1(labels: np.ndarray) -> float:
     return f1(labels, np.zeros(len(labels), bool))
 
 
+def f1_positive(labels: np.ndarray, positive: np.ndarray) -> float:
+    """Return the F1 score of the positive class alone, 2PR / (P + R): that of Dunn Beltran and Alsaghier 2022, section 4.2.
+
+    Args:
+        labels: (n,) of 1, 0 and -1 (ignored).
+        positive: (n,) bool, the prediction.
+
+    Returns:
+        The score, or nan where no label is positive.
+    """
+    return float(confusion.positive_f1(confusion.counted(labels[:, None], positive[:, None]).sum(axis=0))[0])
+
+
 def evaluate(
     labels: pd.DataFrame,
     scores: pd.DataFrame,
@@ -95,14 +122,15 @@ def evaluate(
     """Score one model on the images of one part.
 
     Without a threshold: `auc` and `loss`, the binary cross-entropy of the probabilities in nats (not weighted; null for
-    votes). By each threshold rule: `f1`; `hamming`, for all classes only; `accuracy`, the share of right entries; and
-    `auc_thresholded`, the AUC of the yes/no decisions. Class "Global" holds the mean over the classes of auc, f1 and
-    auc_thresholded (of those that have one), and of hamming, accuracy and loss the value of the whole matrix, so that its
-    accuracy is 1 - hamming. An AUC without positives or without negatives is null, and left out of the mean.
+    votes). By each threshold rule: `f1`, the mean of the F1 of both sides (Liz et al. 2022); `f1_positive`, that of the positive
+    side (Dunn Beltran and Alsaghier 2022); its `precision` and `sensitivity` (recall); `specificity`; `hamming`, for all classes
+    only; `accuracy`, the share of right entries; and `auc_thresholded`, the AUC of the yes/no decisions. Class "Global" holds of
+    hamming, accuracy and loss the value of the whole matrix, so that its accuracy is 1 - hamming, and of the others the mean over
+    the classes that have one. What a class has no positives or no negatives for is null, and left out of the mean.
 
     The 95% intervals are percentiles over samples of as many patients, drawn with replacement; all images of a drawn patient
-    come along, and all models, classes and rules see the same samples. A sample in which a class has no AUC does not count for
-    that class.
+    come along, and all models, classes and rules see the same samples. A sample in which a class has no value, for want of
+    positives or negatives, does not count for that class.
 
     Args:
         labels: (n, k) of 1, 0 and -1 (ignored), one column per class.
@@ -119,9 +147,12 @@ def evaluate(
         Rows with the columns of `catalog.METRICS`; n_positive of "Global" is the number of positive entries of the matrix.
 
     Raises:
-        ThoraxError: other columns or rows in the scores, a score that is not a number, or an exclusive class that is not there.
+        ThoraxError: other columns or rows in the scores, no image, a score that is not a number, or an exclusive class that is
+            not there.
     """
     _check_scores(labels, scores, model)
+    if labels.empty:
+        raise ThoraxError(f"There is no {split} image to measure {model!r} on: give this part of the split a share.")
     truth, values = labels.to_numpy(), scores.to_numpy(np.float64)
     decided = _decisions(values, thresholds or {FIXED: 0.5}, list(labels.columns), exclusive)
     patient_ids, patient_of_row = np.unique(np.asarray(patients), return_inverse=True)
@@ -133,13 +164,12 @@ def evaluate(
         _statistics(truth, values, patient_of_row, sums, weights) for weights in _resample(len(patient_ids), replicates, seed)
     ]
     positives = (truth == 1).sum(axis=0)
+    every_name, every_count = [*map(row_name, labels.columns), GLOBAL], [*positives, positives.sum()]
     rows = []
-    for key, values_of_key in point.items():
-        sampled = np.concatenate([values_of_key[:0], *(block[key] for block in blocks)])
-        threshold_rule, metric = key
-        names = [*labels.columns, GLOBAL][-values_of_key.shape[1] :]
-        for column, name in enumerate(names):
-            count = positives.sum() if name == GLOBAL else positives[column]
+    for (threshold_rule, metric), values_of_key in point.items():
+        sampled = np.concatenate([values_of_key[:0], *(block[threshold_rule, metric] for block in blocks)])
+        columns = values_of_key.shape[1]  # a metric of the whole matrix has one
+        for column, (name, count) in enumerate(zip(every_name[-columns:], every_count[-columns:], strict=True)):
             interval = _interval(sampled, column)
             rows.append((model, name, metric, split, threshold_rule, values_of_key[0, column], *interval, count))
     return pd.DataFrame(rows, columns=METRICS.names)
@@ -147,8 +177,8 @@ def evaluate(
 
 def overall_by_threshold(
     labels: np.ndarray, probabilities: np.ndarray, thresholds: Sequence[float]
-) -> list[tuple[float, float, float]]:
-    """Return threshold, AUC and F1 over all classes: means over the classes that have one, as class "Global" of `evaluate`.
+) -> list[tuple[float, float, float, float]]:
+    """Return threshold, AUC and both F1 over all classes: means over the classes that have one, as "Global" of `evaluate`.
 
     Args:
         labels: (n, k) of 1, 0 and -1 (ignored).
@@ -156,23 +186,23 @@ def overall_by_threshold(
         thresholds: of all classes.
 
     Returns:
-        First a row without threshold and F1 (nan), with the AUC of the probabilities; then for each threshold the AUC and the
-        F1 of the decisions. nan where undefined.
+        First a row without threshold and F1 (nan), with the AUC of the probabilities; then for each threshold the AUC of the
+        decisions, their F1 as the mean of both sides (`f1`) and that of the positive side (`f1_positive`). nan where undefined.
 
     Raises:
         ThoraxError: a probability is not a number.
     """
     rules = {f"fixed-{threshold:g}": threshold for threshold in thresholds}
     rows = evaluate(
-        pd.DataFrame(labels), pd.DataFrame(probabilities), np.arange(len(labels)),
+        pd.DataFrame(labels).add_prefix("class "), pd.DataFrame(probabilities).add_prefix("class "), np.arange(len(labels)),
         model="the network", split="test", thresholds=rules, replicates=0,
     )  # fmt: skip
     overall = rows[rows["class"] == GLOBAL].set_index(["threshold_rule", "metric"])["value"]
-    first = (np.nan, float(overall[NO_THRESHOLD, "auc"]), np.nan)
-    return [
-        first,
-        *((limit, float(overall[rule, "auc_thresholded"]), float(overall[rule, "f1"])) for rule, limit in rules.items()),
-    ]
+    found = [(np.nan, float(overall[NO_THRESHOLD, "auc"]), np.nan, np.nan)]
+    for rule, limit in rules.items():
+        area, mean, positive = (float(overall[rule, metric]) for metric in ("auc_thresholded", "f1", "f1_positive"))
+        found.append((limit, area, mean, positive))
+    return found
 
 
 def _decisions(
@@ -245,11 +275,10 @@ def _statistics(
     for rule in [key.removeprefix("yes ") for key in sums if key.startswith("yes ")]:
         right, alarm = totals[f"yes {rule}"], totals[f"alarm {rule}"]
         counts = np.stack([right, alarm, positive - right, negative - alarm], axis=-1)
-        found[rule, "f1"] = _with_mean(confusion.macro_f1(counts))
+        found |= {(rule, metric): _with_mean(measure(counts)) for metric, measure in _OF_DECISIONS.items()}
         found[rule, "hamming"] = confusion.hamming(counts)[:, None]
         pooled = confusion.accuracy(counts.sum(axis=1))
         found[rule, "accuracy"] = np.column_stack([confusion.accuracy(counts), pooled])
-        found[rule, "auc_thresholded"] = _with_mean(confusion.decision_auc(counts))
     return found
 
 

@@ -19,9 +19,9 @@ from thorax.config import Studies, Study
 from thorax.ensemble import LEARNING
 from thorax.errors import ThoraxError
 from thorax.metrics import FIXED, GLOBAL
-from thorax.tables import DATA_SENTENCES, DECIMALS, Results
+from thorax.tables import DATA_SENTENCES, DECIMALS, F1_MEANINGS, Results, votes_note
 
-METRICS = {"auc": "AUC", "f1": "F1-score", "hamming": "Hamming loss"}
+METRICS = {"auc": "AUC", "f1": "F1-score", "f1_positive": "F1-score, positive side", "hamming": "Hamming loss"}
 ARCHIVE = "archive"
 NOT_RECORDED = "not recorded"
 RESUMED = "going on after"  # how a training's log begins to say that an earlier attempt began it
@@ -32,8 +32,9 @@ _NOTES = (
     "AUC and F1-score: means over the classes, on the test images. 95% intervals (bootstrap over patients) are below the numbers in the "
     "HTML, and in the CSV file.",
     "Paper: the published numbers of the same model or, where the paper has none of it, of its model with the highest AUC. * The paper has "
-    "none over all classes: the mean over the classes for which both numbers are there; ours over the same is below it in the HTML.",
+    "none over all classes: the mean over the classes for which both numbers are there, and in brackets ours over the same.",
 )
+_TWO_F1 = "Each experiment has the F1-score of its paper. "
 _DIFFERENCE = "Difference: ours less the paper's, of the numbers as printed; only where ours were measured on the archive, of the same model."
 _HOURS = (
     "Hours: wall-clock time of all trainings and predictions of the experiment. GPU-hours count each GPU; time without a GPU is in "
@@ -94,6 +95,16 @@ class Row:
         """The model's value, low and high over all classes of the test images; nan where undefined."""
         return self._results("test").number(self.model, GLOBAL, metric)
 
+    @property
+    def metrics_shown(self) -> list[str]:
+        """The keys of `METRICS` that this experiment has a number of: of F1 its own."""
+        return [metric for metric in METRICS if metric not in F1_MEANINGS or metric == self.study.experiment.f1_metric]
+
+    @property
+    def votes(self) -> list[str]:
+        """A sentence where the model's AUC is that of votes."""
+        return votes_note(self._results("test"), [self.model])
+
     @cached_property
     def published_model(self) -> str | None:
         """The paper's model beside ours: the same one, or else that with the paper's highest mean AUC; None where there is none."""
@@ -140,7 +151,7 @@ class Row:
         """The paper's numbers of the metrics that are shown."""
         beside = self.study.experiment.beside
         rows = reference.published(beside) if beside else pd.DataFrame(columns=["model", "class", "metric", "value", "doubt"])
-        return rows[rows["metric"].isin(METRICS)]
+        return rows[rows["metric"].isin(self.metrics_shown)]
 
     def _results(self, split: str) -> Results:
         experiment = self.study.experiment
@@ -164,6 +175,8 @@ def overview_table(rows: dict[str, Row], hours: dict[str, typeset.Cell] | None =
     """
     compared = any(row.study.experiment.data == ARCHIVE for row in rows.values())
     columns = ("ours", "paper", "difference") if compared else ("ours", "paper")
+    metrics = [metric for metric in METRICS if any(metric in row.metrics_shown for row in rows.values())]
+    f1s = [metric for metric in metrics if metric in F1_MEANINGS]
     groups = [
         typeset.Group("Run on", words=True),
         typeset.Group("Paper", words=True),
@@ -171,7 +184,7 @@ def overview_table(rows: dict[str, Row], hours: dict[str, typeset.Cell] | None =
         typeset.Group("Images", ("train", "val.", "test")),
         typeset.Group("Classes"),
         typeset.Group("Model", ("ours", "paper"), "results", words=True),
-        *(typeset.Group(heading, columns, "results") for heading in METRICS.values()),
+        *(typeset.Group(METRICS[metric], columns, "results") for metric in metrics),
         *([typeset.Group("Hours", section="hours")] if hours is not None else []),
     ]
     body, records = [], []
@@ -193,14 +206,20 @@ def overview_table(rows: dict[str, Row], hours: dict[str, typeset.Cell] | None =
             typeset.Cell(row.model, detail="" if row.study.rule == FIXED else row.study.rule),
             typeset.Cell(row.published_model or _NONE),
         ]
-        for metric in METRICS:
+        for metric in metrics:
+            if metric not in row.metrics_shown:
+                cells += [typeset.Cell(_NONE)] * len(columns)
+                continue
             shown, numbers = _metric(row, metric)
             cells += shown[: len(columns)]
             record |= numbers
         body.append((experiment.title, (*cells, *([hours[name]] if hours is not None else []))))
         records.append(record)
-    doubtful = any(cell.text.rstrip("*").endswith("?") for _, cells in body for cell in cells)
-    notes = [*_NOTES, *([_DIFFERENCE] if compared else []), *([_HOURS] if hours is not None else [])]
+    doubtful = any("?" in cell.text for _, cells in body for cell in cells[9:])  # the numbers
+    meanings = "; ".join(f"{METRICS[metric]}: {F1_MEANINGS[metric]}" for metric in f1s)
+    notes = [*_NOTES, f"{_TWO_F1 if len(f1s) > 1 else ''}{meanings}."]
+    notes += list(dict.fromkeys(note for row in rows.values() for note in row.votes))
+    notes += [*([_DIFFERENCE] if compared else []), *([_HOURS] if hours is not None else [])]
     notes += [f"{row.study.experiment.title}: {row.why_not}" for row in rows.values() if row.why_not]
     notes += ["? The published number is in doubt; the HTML says why, under the pointer."] if doubtful else []
     table = typeset.Table(
@@ -241,10 +260,11 @@ def _metric(row: Row, metric: str) -> tuple[list[typeset.Cell], dict[str, object
         f"{metric} difference": difference,
     }  # fmt: skip
     marks = ("?" if published.doubt else "") + ("*" if published.classes else "")
-    over = f"{published.classes} classes; ours {_printed(published.ours)}" if published.classes else ""
+    over = f"over {published.classes} classes" if published.classes else ""
+    same = f" ({_printed(published.ours)})" if published.classes else ""
     return [
         typeset.Cell(_printed(value), detail=interval),
-        typeset.Cell(_printed(published.value) + marks, detail=over, hover=published.doubt),
+        typeset.Cell(_printed(published.value) + marks + same, detail=over, hover=published.doubt),
         typeset.Cell(f"{difference:+.{DECIMALS}f}" if np.isfinite(difference) else _NONE),
     ], numbers
 

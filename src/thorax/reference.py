@@ -1,8 +1,9 @@
 """The papers' own numbers, and ours beside them.
 
 The tables stand in `reference/*.csv`, one number a row: paper, table, variant (which of the paper's experiments), model, class
-(as the paper prints it), label (the data's own name of the class; blank where it has none), metric, value, doubt (blank, or
-why the number may be misread). They were transcribed from scanned text; a Global row is the paper's own.
+(as the paper prints it), label (the data's own name of the class; blank where it has none), metric (as `metrics.evaluate` names
+it: f1 is the mean over both sides, f1_positive that of the positive side), value, doubt (blank, or why the number may be
+misread). They were transcribed from scanned text; a Global row is the paper's own.
 """
 
 from functools import cache
@@ -23,7 +24,7 @@ KEYS = ("paper", "table", "variant", "model", "class", "label", "metric")
 COLUMNS = (*KEYS, "value", "doubt")
 COMPARED = ("model", "class", "metric", "ours", "low", "high", "published", "difference", "doubt")
 COUNTS = "published_counts.csv"  # counts of images, which the audit compares
-SCORES = ("auc", "f1", "hamming", "accuracy", "auc_thresholded")
+SCORES = ("auc", "f1", "f1_positive", "precision", "sensitivity", "specificity", "hamming", "accuracy", "auc_thresholded")
 PAPERS = Path(__file__).parent / "data" / "papers.csv"  # who wrote the papers, and when
 VARIANTS = "variants.csv"  # each paper's experiments: heading, description, and what their numbers were measured on
 TEST_PARTS = {

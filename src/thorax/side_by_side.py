@@ -15,14 +15,25 @@ import pandas as pd
 from thorax import store, typeset
 from thorax.errors import ThoraxError
 from thorax.metrics import FIXED, GLOBAL
-from thorax.tables import DECIMALS, METRICS, Results, count_images, describe_threshold, measured_on
+from thorax.tables import (
+    DECIMALS,
+    F1_MEANINGS,
+    LOWER_IS_BETTER,
+    METRICS,
+    Results,
+    count_images,
+    describe_threshold,
+    measured_on,
+    metrics_of,
+    row_headings,
+)
 
-LOWER_IS_BETTER = ("hamming",)
 _UNDEFINED = "–"
 _NOTES = (
-    "Bold: the best of the row, or all that share it, of the numbers as printed.",
-    "95% intervals (bootstrap over patients) of each number, not of a difference, are in the CSV file and, in the HTML, under the "
-    "pointer.",
+    "Bold: the best of the row, or all that share it, of the numbers as printed; none where all are the random classifier's, which has "
+    "an AUC of 0.5 and, for F1 and Hamming loss, never says yes.",
+    "95% intervals (bootstrap over patients) of each number, not of a difference, are in the CSV file; in the HTML, hover over a "
+    "number to see its interval.",
 )
 
 
@@ -60,6 +71,7 @@ class SideBySide:
         title: of the tables.
         data: a key of `tables.DATA_SENTENCES`.
         rule: the threshold rule of F1 and Hamming loss.
+        f1_metric: which F1 the tables print, a key of `tables.F1_MEANINGS`.
     """
 
     columns: Sequence[Column]
@@ -67,6 +79,7 @@ class SideBySide:
     title: str
     data: str = "archive"
     rule: str = FIXED
+    f1_metric: str = "f1"
 
     @cached_property
     def references(self) -> dict[str, Column]:
@@ -105,11 +118,13 @@ class SideBySide:
         return tuple(cells), record
 
     def _best(self, name: str, metric: str) -> float:
-        """The best value as printed; nan where none is defined."""
+        """The best value as printed; nan where none is defined, or all are the random classifier's."""
         values = [round(column.number(name, metric)[0], DECIMALS) for column in self.columns]
         defined = [value for value in values if np.isfinite(value)]
-        best = min if metric in LOWER_IS_BETTER else max
-        return best(defined, default=np.nan)
+        chance = round(float(self.counts.set_index("class").loc[name, metric]), DECIMALS)
+        if all(value == chance for value in defined):
+            return np.nan
+        return min(defined) if metric in LOWER_IS_BETTER else max(defined)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -132,17 +147,19 @@ def per_class_table(compared: SideBySide) -> tuple[typeset.Table, pd.DataFrame]:
         ThoraxError: a model or class that an experiment's metrics lack.
     """
     rows, records = [], []
+    metrics = ("auc", compared.f1_metric)
+    row_heading = row_headings(name for name in compared.counts["class"] if name != GLOBAL)
     for count in compared.counts.to_dict("records"):
         name = count["class"]
-        cells, record = compared.row(name, ("auc", "f1"))
+        cells, record = compared.row(name, metrics)
         counted = (typeset.Cell(str(count["images"])), typeset.Cell(str(count["images_in_part"])))
-        rows.append((name[:1].upper() + name[1:], counted + cells))
+        rows.append((row_heading[name], counted + cells))
         known = {"class": name, "images": count["images"], "test_images": count["images_in_part"]}
         records.append({**known, **record, "data": compared.data})
-    names = (METRICS["auc"], METRICS["f1"])
+    names = tuple(METRICS[metric] for metric in metrics)
     table = typeset.Table(
         title=f"{compared.title}: results per class",
-        caption=f"AUC and F1-score (mean over the positive and the negative class, {describe_threshold(compared.rule)}) of models of "
+        caption=f"AUC and F1-score ({F1_MEANINGS[compared.f1_metric]}; {describe_threshold(compared.rule)}) of models of "
         f"several experiments on the same test images.",
         data=measured_on(compared.data),
         groups=(
@@ -170,14 +187,16 @@ def global_table(compared: SideBySide) -> tuple[typeset.Table, pd.DataFrame]:
         ThoraxError: a model that an experiment's metrics lack.
     """
     rows, records = [], []
-    for metric, heading in METRICS.items():
+    for metric in metrics_of(compared.f1_metric):
         cells, record = compared.row(GLOBAL, (metric,))
-        rows.append((heading, cells))
-        numbers = {key.replace(f" {metric}", ""): value for key, value in record.items()}
+        rows.append((METRICS[metric], cells))
+        numbers = {
+            "".join(key.rsplit(f" {metric}", 1)): value for key, value in record.items()
+        }  # a model may be called as a metric
         records.append({"metric": metric, **numbers, "data": compared.data})
     table = typeset.Table(
         title=f"{compared.title}: global results",
-        caption="Hamming loss (lower is better), and means of AUC and F1-score over the classes, "
+        caption=f"Hamming loss (lower is better), and means of AUC and F1-score ({F1_MEANINGS[compared.f1_metric]}) over the classes, "
         f"{describe_threshold(compared.rule)}, of models of several experiments on the same test images.",
         data=measured_on(compared.data),
         groups=tuple(
@@ -200,6 +219,7 @@ def make_side_by_side(
     columns: Sequence[str],
     out_dir: Path,
     rule: str = FIXED,
+    f1_metric: str = "f1",
 ) -> None:
     """Write per_class and global as .html, .md, .tex and .csv into a folder.
 
@@ -211,6 +231,7 @@ def make_side_by_side(
         columns: EXPERIMENT/MODEL, in the order of the columns, the first experiment being what others are compared with.
         out_dir: the folder.
         rule: the threshold rule of F1 and Hamming loss.
+        f1_metric: which F1 is printed, a key of `tables.F1_MEANINGS`.
 
     Raises:
         ThoraxError: as in the tables, a column that is not of this form or has no metrics, or a missing table.
@@ -227,7 +248,7 @@ def make_side_by_side(
         chosen.append(Column(experiment, model, found[experiment]))
     if len({column.experiment for column in chosen}) < 2:
         raise ThoraxError(f"{', '.join(columns)} are of one experiment: name models of at least two.")
-    compared = SideBySide(chosen, counts, title, data, rule)
+    compared = SideBySide(chosen, counts, title, data, rule, f1_metric)
     for name, make in (("per_class", per_class_table), ("global", global_table)):
         table, values = make(compared)
         typeset.write(table, values, Path(out_dir), name)

@@ -88,12 +88,34 @@ class StratifiedGroupSplit:
         """
         labels = _label_matrix(y)
         names, shares = zip(*((name, share) for name, share in self.shares.items() if share > 0), strict=True)
-        ids, group_of_row = _group_index(groups, len(labels), len(names))
-        columns = np.column_stack([np.ones(len(labels), np.int64), labels == 1])
-        counts = np.zeros((len(ids), columns.shape[1]), np.int64)
-        np.add.at(counts, group_of_row, columns)
-        part_of_group = _assign_groups(counts, np.array(shares), np.random.default_rng(self.random_state))
-        return np.array(names)[part_of_group[group_of_row]]
+        return np.array(names)[_assign_rows(labels, groups, np.array(shares), self.random_state)]
+
+
+def group_folds(y: np.typing.ArrayLike, groups: np.typing.ArrayLike, folds: int, random_state: int = 0) -> np.ndarray:
+    """Deal whole groups into folds of equal size, stratified over every label, as `StratifiedGroupSplit` deals its parts.
+
+    Args:
+        y: (n, k) or (n,) of 0, 1 and -1 (unknown: counts as not positive).
+        groups: (n,) identifiers that can be sorted, e.g. of patients.
+        folds: at least 1.
+        random_state: seed; the same seed gives the same folds, in any order of the rows.
+
+    Returns:
+        (n,) from 0 to folds - 1.
+
+    Raises:
+        ThoraxError: as in `StratifiedGroupSplit.assign`.
+    """
+    return _assign_rows(_label_matrix(y), groups, np.full(folds, 1 / folds), random_state)
+
+
+def _assign_rows(labels: np.ndarray, groups: np.typing.ArrayLike, shares: np.ndarray, random_state: int) -> np.ndarray:
+    """Return the part of each row of (n, k) labels, (n,) from 0 to the number of shares - 1."""
+    ids, group_of_row = _group_index(groups, len(labels), len(shares))
+    columns = np.column_stack([np.ones(len(labels), np.int64), labels == 1])
+    counts = np.zeros((len(ids), columns.shape[1]), np.int64)
+    np.add.at(counts, group_of_row, columns)
+    return _assign_groups(counts, shares, np.random.default_rng(random_state))[group_of_row]
 
 
 def _label_matrix(y: np.typing.ArrayLike) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The paper's result tables from the metrics, and the table of label sets (Liz et al. 2022, Tables 3 to 11)."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +13,17 @@ from thorax import store, typeset
 from thorax.catalog import LEFT_OUT, SPLIT_NAMES, class_columns
 from thorax.config import fixed_threshold
 from thorax.errors import ThoraxError
-from thorax.metrics import FIXED, GLOBAL, NO_THRESHOLD, all_negative_f1, hamming_loss
+from thorax.metrics import FIXED, GLOBAL, NO_THRESHOLD, all_negative_f1, f1_positive, hamming_loss, row_name
 
 BASELINE = "baseline"  # of all models the one that takes no part in the comparison
 CHANCE_AUC = 0.5
 DECIMALS = 3
-METRICS = {"hamming": "Hamming loss", "auc": "AUC", "f1": "F1-score"}
+METRICS = {"hamming": "Hamming loss", "auc": "AUC", "f1": "F1-score", "f1_positive": "F1-score"}  # of an experiment one F1
+F1_MEANINGS = {  # what `Experiment.f1_metric` chooses from
+    "f1": "mean over the positive and the negative class",
+    "f1_positive": "of the positive class alone, 2PR / (P + R) of precision P and recall R",
+}
+LOWER_IS_BETTER = ("hamming",)
 _UNDEFINED = "–"
 
 DATA_SENTENCES = {
@@ -32,12 +38,13 @@ COUNTED = {
     "archive": "Radiographs of the archive.",
 }
 _MARKS = (
-    "The individual models with the best performance and the ensembles that outperform all individual models are in bold. "
+    "The individual models with the best performance and the ensembles that outperform all individual models are in bold; "
+    "individual models that all tie the random classifier are not marked. "
     "The best ensemble result is in italics unless it ties the random classifier."
 )
 _TIES = (
     "Bold and italics compare the numbers as printed, with three decimals. The random classifier has an AUC of 0.5; "
-    "for F1 and Hamming loss it stands for the classifier that never says yes."
+    "for F1 and Hamming loss it is the classifier that never says yes."
 )
 
 
@@ -56,7 +63,8 @@ def mark(
 
     Numbers are compared as printed, so that a reader can check the marks; undefined ones (nan) take no part.
 
-    - Bold: all individual models that share the best value, and all ensembles strictly better than that value.
+    - Bold: all individual models that share the best value, unless all of them have the random classifier's value; and all
+      ensembles strictly better than the best individual value.
     - Italics: all ensembles that share the best value of the ensembles, unless that is the random classifier's value.
 
     Args:
@@ -72,8 +80,10 @@ def mark(
     one = {name: sign * round(value, DECIMALS) for name, value in individual.items() if np.isfinite(value)}
     many = {name: sign * round(value, DECIMALS) for name, value in ensembles.items() if np.isfinite(value)}
     best_one, best_many = max(one.values(), default=-np.inf), max(many.values(), default=-np.inf)
-    above_chance = best_many != sign * round(chance, DECIMALS)
-    marks = {name: Mark(bold=one.get(name) == best_one) for name in individual}
+    at_chance = sign * round(chance, DECIMALS)
+    above_chance = best_many != at_chance
+    informative = any(value != at_chance for value in one.values())
+    marks = {name: Mark(bold=informative and one.get(name) == best_one) for name in individual}
     for name in ensembles:
         value = many.get(name, -np.inf)
         marks[name] = Mark(bold=bool(one) and value > best_one, italic=name in many and value == best_many and above_chance)
@@ -90,25 +100,23 @@ def count_images(labels: pd.DataFrame, split: pd.DataFrame, part: str = "test") 
 
     Returns:
         One row per class, by number of images, then one for "Global": class, images (with the class, in all; for Global all
-        images; without what the split leaves out), images_in_part, auc, f1 and hamming of the classifier that never says yes (hamming for Global only).
+        images; without what the split leaves out), images_in_part, and auc, f1, f1_positive and hamming of the classifier that
+        never says yes (hamming for Global only). `metrics.row_name` names the classes.
     """
     parts = labels["image_id"].map(split.set_index("image_id")["split"])
     labels, parts = labels[parts != LEFT_OUT], parts[parts != LEFT_OUT]
     in_part = (parts == part).to_numpy()
-    classes = class_columns(labels)
+    matrix = labels.loc[in_part, class_columns(labels)].to_numpy()
+    never = np.zeros(matrix.shape, bool)
     rows = []
-    for name in classes:
-        values = labels[name].to_numpy()
-        positive = values == 1
-        rows.append(
-            (name, int(positive.sum()), int((positive & in_part).sum()), CHANCE_AUC, all_negative_f1(values[in_part]), np.nan)
-        )
+    for place, name in enumerate(class_columns(labels)):
+        truth = matrix[:, place]
+        f1s = all_negative_f1(truth), f1_positive(truth, never[:, place])
+        rows.append((row_name(name), int((labels[name] == 1).sum()), int((truth == 1).sum()), CHANCE_AUC, *f1s, np.nan))
     rows.sort(key=lambda row: (-row[1], row[0]))
-    matrix = labels.loc[in_part, classes].to_numpy()
-    chance_f1 = float(pd.Series([row[4] for row in rows], dtype=float).mean())
-    never = hamming_loss(matrix, np.zeros(matrix.shape, bool))
-    rows.append((GLOBAL, len(labels), int(in_part.sum()), CHANCE_AUC, chance_f1, never))
-    return pd.DataFrame(rows, columns=["class", "images", "images_in_part", "auc", "f1", "hamming"])
+    means = pd.DataFrame(rows).iloc[:, 4:6].mean()  # of the classes that have one
+    rows.append((GLOBAL, len(labels), int(in_part.sum()), CHANCE_AUC, *means, hamming_loss(matrix, never)))
+    return pd.DataFrame(rows, columns=["class", "images", "images_in_part", "auc", "f1", "f1_positive", "hamming"])
 
 
 @dataclass(frozen=True)
@@ -124,6 +132,7 @@ class Results:
         title: of the experiment.
         data: a key of `DATA_SENTENCES`.
         rule: the threshold rule of F1 and Hamming loss.
+        f1_metric: which F1 the tables print, a key of `F1_MEANINGS`.
     """
 
     metrics: pd.DataFrame
@@ -134,6 +143,7 @@ class Results:
     title: str = ""
     data: str = "archive"
     rule: str = FIXED
+    f1_metric: str = "f1"
 
     @cached_property
     def numbers(self) -> dict[tuple[str, str, str], tuple[float, float, float]]:
@@ -162,9 +172,9 @@ class Results:
             raise ThoraxError(f"The metrics have no {metric} of model {model!r} for {name!r}{by}: compute the metrics again.")
         return self.numbers[model, name, metric]
 
-    def has_auc(self, name: str) -> bool:
-        """Whether the AUC of a class is defined for every single model."""
-        return all(np.isfinite(self.number(model, name, "auc")[0]) for model in self.members)
+    def has(self, name: str, metric: str) -> bool:
+        """Whether a metric of a class is defined for every single model."""
+        return all(np.isfinite(self.number(model, name, metric)[0]) for model in self.members)
 
 
 def per_class_table(results: Results) -> tuple[typeset.Table, pd.DataFrame]:
@@ -177,6 +187,8 @@ def per_class_table(results: Results) -> tuple[typeset.Table, pd.DataFrame]:
         ThoraxError: a model or class that the metrics lack.
     """
     rows, records = [], []
+    metrics = ("auc", results.f1_metric)
+    headings = row_headings(results.classes)
     for count in results.counts.to_dict("records"):
         name = count["class"]
         cells = [typeset.Cell(str(count["images"])), typeset.Cell(str(count["images_in_part"]))]
@@ -185,13 +197,13 @@ def per_class_table(results: Results) -> tuple[typeset.Table, pd.DataFrame]:
             "images": count["images"],
             f"{results.split}_images": count["images_in_part"],
         }
-        marks = {metric: _marks(results, name, metric, count[metric]) for metric in ("auc", "f1")}
+        marks = {metric: _marks(results, name, metric, count[metric]) for metric in metrics}
         for model in results.models:
-            for metric in ("auc", "f1"):
+            for metric in metrics:
                 number = results.number(model, name, metric)
                 cells.append(_cell(number, marks[metric].get(model, Mark()), hover=f"{model}, {name}"))
                 record |= _record(f"{model} {metric}", number)
-        rows.append((_capitalised(name), tuple(cells)))
+        rows.append((headings[name], tuple(cells)))
         records.append(record | {"data": results.data})
     groups = (
         typeset.Group("# Samples", ("all", results.split), "samples"),
@@ -199,7 +211,7 @@ def per_class_table(results: Results) -> tuple[typeset.Table, pd.DataFrame]:
     )
     table = typeset.Table(
         title=f"{results.title}: results per class".removeprefix(": "),
-        caption=f"AUC and F1-score (mean over the positive and the negative class, {describe_threshold(results.rule)}) on the "
+        caption=f"AUC and F1-score ({F1_MEANINGS[results.f1_metric]}; {describe_threshold(results.rule)}) on the "
         f"{results.split} images. {_MARKS}{_about_baseline(results)}",
         data=measured_on(results.data),
         groups=groups,
@@ -222,25 +234,27 @@ def global_table(results: Results) -> tuple[typeset.Table, pd.DataFrame]:
     """
     chance = results.counts.set_index("class").loc[GLOBAL]
     rows, records = [], []
-    for metric, heading in METRICS.items():
+    for metric in metrics_of(results.f1_metric):
         marks = _marks(results, GLOBAL, metric, chance[metric])
         numbers = {model: results.number(model, GLOBAL, metric) for model in results.models}
         cells = tuple(_cell(number, marks.get(model, Mark()), detail=True) for model, number in numbers.items())
-        rows.append((heading, cells))
+        rows.append((METRICS[metric], cells))
         record: dict[str, object] = {"metric": metric}
         for model, number in numbers.items():
             record |= _record(model, number)
         records.append(record | {"data": results.data})
     table = typeset.Table(
         title=f"{results.title}: global results".removeprefix(": "),
-        caption=f"Hamming loss (lower is better){_other_threshold(results.rule)}, and means of AUC and F1-score over the classes, "
-        f"on the {results.split} images. {_MARKS}{_about_baseline(results)}",
+        caption=f"Hamming loss (lower is better), and means of AUC and F1-score ({F1_MEANINGS[results.f1_metric]}) over the classes, "
+        f"on the {results.split} images; {describe_threshold(results.rule)}. {_MARKS}{_about_baseline(results)}",
         data=measured_on(results.data),
         groups=tuple(_group(results, model, ("",)) for model in results.models),
         name_heading="",
         rows=tuple(rows),
         notes=(
-            *_baseline_note(results),
+            *_baseline_over_all(results),
+            *_undefined(results),
+            *votes_note(results),
             "95% intervals (bootstrap over patients) are in the HTML and in the CSV file.",
             _TIES,
         ),
@@ -317,7 +331,7 @@ def _group(results: Results, model: str, columns: tuple[str, ...]) -> typeset.Gr
 def _marks(results: Results, name: str, metric: str, chance: float) -> dict[str, Mark]:
     individual = {model: results.number(model, name, metric)[0] for model in results.members}
     combined = {model: results.number(model, name, metric)[0] for model in results.ensembles}
-    return mark(individual, combined, chance, lower_is_better=metric == "hamming")
+    return mark(individual, combined, chance, lower_is_better=metric in LOWER_IS_BETTER)
 
 
 def _cell(number: tuple[float, float, float], how: Mark, hover: str = "", detail: bool = False) -> typeset.Cell:
@@ -338,18 +352,24 @@ def _record(key: str, number: tuple[float, float, float]) -> dict[str, float]:
     return {key: number[0], f"{key} low": number[1], f"{key} high": number[2]}
 
 
-def _capitalised(name: str) -> str:
-    return name[:1].upper() + name[1:]
+def metrics_of(f1_metric: str) -> list[str]:
+    """Return the keys of `METRICS` that an experiment's tables show, with one F1."""
+    if f1_metric not in F1_MEANINGS:
+        raise ThoraxError(f"The F1 of the tables is {f1_metric!r}: choose one of {', '.join(F1_MEANINGS)}.")
+    return [metric for metric in METRICS if metric not in F1_MEANINGS or metric == f1_metric]
+
+
+def row_headings(classes: Iterable[str]) -> dict[str, str]:
+    """Return the classes' names with a capital, as the papers print them; as they are where two would then look the same."""
+    capitalised = {name: name[:1].upper() + name[1:] for name in (*classes, GLOBAL)}
+    counts = Counter(capitalised.values())
+    return {name: heading if counts[heading] == 1 else name for name, heading in capitalised.items()}
 
 
 def describe_threshold(rule: str) -> str:
     """Say in a few words which thresholds a rule sets."""
     fixed = fixed_threshold(rule)
     return "thresholds tuned on validation" if fixed is None else f"threshold {fixed:g}"
-
-
-def _other_threshold(rule: str) -> str:
-    return "" if rule == FIXED else f" with {describe_threshold(rule)}"
 
 
 def _about_baseline(results: Results) -> str:
@@ -359,33 +379,82 @@ def _about_baseline(results: Results) -> str:
 
 
 def _notes(results: Results) -> list[str]:
-    notes = _baseline_note(results)
-    notes.append(
-        f"Samples: images with the class, in the whole label set and among the {results.split} images; Global: all images."
-    )
-    undefined = [name for name in results.classes if not results.has_auc(name)]
-    if undefined:
-        notes.append(
-            f"The AUC of {_number(len(undefined))} is undefined, because the {results.split} images lack positives or "
-            f"negatives, and left out of the mean: {', '.join(undefined)}."
-        )
-    notes.append("95% intervals (bootstrap over patients) are in the CSV file and, in the HTML, under the pointer.")
-    return [*notes, _TIES]
+    return [
+        *_baseline_by_class(results),
+        f"Samples: images with the class, in the whole label set and among the {results.split} images; Global: all images.",
+        *_undefined(results),
+        *votes_note(results),
+        "95% intervals (bootstrap over patients) are in the CSV file; in the HTML, hover over a number to see its interval.",
+        _TIES,
+    ]
 
 
-def _baseline_note(results: Results) -> list[str]:
-    """Say for how many classes no network is better than the baseline; say nothing where there is no baseline."""
+def _undefined(results: Results) -> list[str]:
+    """Name the classes whose AUC or F1 is undefined."""
+    notes = []
+    for metric, lacking in (("auc", "positives or negatives"), ("f1_positive", "positives")):
+        if metric not in ("auc", results.f1_metric):
+            continue
+        undefined = [name for name in results.classes if not results.has(name, metric)]
+        if undefined:
+            notes.append(
+                f"The {METRICS[metric]} of {_number(len(undefined))} is undefined, because the {results.split} images lack {lacking}, "
+                f"and left out of the mean: {', '.join(undefined)}."
+            )
+    return notes
+
+
+def votes_note(results: Results, models: Sequence[str] | None = None) -> list[str]:
+    """Name the models (default: of all) that give votes of 0 and 1, known by having no loss: their AUC is not one of probabilities."""
+    loss = {model: results.numbers.get((model, GLOBAL, "loss"), (0.0,))[0] for model in models or results.models}
+    voting = [model for model, value in loss.items() if not np.isfinite(value)]
+    if not voting:
+        return []
+    return [f"The AUC of {', '.join(voting)} is that of votes of 0 and 1, as in Liz et al. 2022, and not of probabilities."]
+
+
+def _baseline_by_class(results: Results) -> list[str]:
+    """Say for each metric for how many classes no network is better than the baseline; nothing where there is no baseline."""
     if BASELINE not in results.models:
         return []
-    defined = [name for name in results.classes if results.has_auc(name)]
-    best = {name: max(results.number(model, name, "auc")[0] for model in results.members) for name in defined}
-    unbeaten = [name for name in defined if best[name] <= results.number(BASELINE, name, "auc")[0]]
-    if not unbeaten:
-        return [f"For {len(defined)} of {_number(len(defined))} the best network's AUC is higher than the baseline's."]
-    return [
-        f"For {len(unbeaten)} of {_number(len(defined))} the best network's AUC is not higher than the baseline's: "
-        f"{', '.join(unbeaten)}."
-    ]
+    notes = []
+    for metric in ("auc", results.f1_metric):
+        defined = [name for name in results.classes if results.has(name, metric)]
+        unbeaten = [name for name in defined if _best(results, results.members, name, metric)[1]]
+        notes.append(
+            f"For {len(unbeaten)} of {_number(len(defined))} the best network's {METRICS[metric]} is not higher than the "
+            f"baseline's: {', '.join(unbeaten)}."
+            if unbeaten
+            else f"For {len(defined)} of {_number(len(defined))} the best network's {METRICS[metric]} is higher than the baseline's."
+        )
+    return notes
+
+
+def _baseline_over_all(results: Results) -> list[str]:
+    """Say by which metrics no network, or no model at all, is better than the baseline; nothing where there is no baseline."""
+    if BASELINE not in results.models:
+        return []
+    notes = []
+    for metric in metrics_of(results.f1_metric):
+        best, unbeaten = _best(results, results.members, GLOBAL, metric)
+        if unbeaten:
+            all_models = _best(results, [*results.members, *results.ensembles], GLOBAL, metric)[1]
+            baseline = results.number(BASELINE, GLOBAL, metric)[0]
+            notes.append(
+                f"By {METRICS[metric]} no {'network or ensemble' if all_models and results.ensembles else 'network'} is better than the "
+                f"baseline: it has {baseline:.{DECIMALS}f}, the best network {best:.{DECIMALS}f}."
+            )
+    return notes or ["By every metric the best network is better than the baseline."]
+
+
+def _best(results: Results, models: Sequence[str], name: str, metric: str) -> tuple[float, bool]:
+    """Return the best value of some models, and whether the baseline's is as good or better, as printed; (nan, False) without any."""
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    values = [value for model in models if np.isfinite(value := results.number(model, name, metric)[0])]
+    if not values:
+        return np.nan, False
+    best = sign * max(sign * value for value in values)
+    return best, sign * round(results.number(BASELINE, name, metric)[0], DECIMALS) >= sign * round(best, DECIMALS)
 
 
 def _number(classes: int) -> str:
@@ -402,6 +471,7 @@ def make_tables(
     ensembles: list[str],
     out_dir: Path,
     rule: str = FIXED,
+    f1_metric: str = "f1",
 ) -> None:
     """Write per_class and global as .html, .md, .tex and .csv into a folder.
 
@@ -415,12 +485,14 @@ def make_tables(
         ensembles: the ensembles in the order of the columns.
         out_dir: the folder.
         rule: the threshold rule of F1 and Hamming loss.
+        f1_metric: which F1 is printed, a key of `F1_MEANINGS`.
 
     Raises:
         ThoraxError: a model, class or rule that the metrics lack, or a missing table.
     """
     counts = count_images(store.read_table(labels), store.read_table(split))
-    results = Results(store.read_table(metrics), members, ensembles, counts, title=title, data=data, rule=rule)
+    found = store.read_table(metrics)
+    results = Results(found, members, ensembles, counts, title=title, data=data, rule=rule, f1_metric=f1_metric)
     for name, make in (("per_class", per_class_table), ("global", global_table)):
         table, values = make(results)
         typeset.write(table, values, Path(out_dir), name)

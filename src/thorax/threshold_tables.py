@@ -11,18 +11,28 @@ from thorax import store, typeset
 from thorax.catalog import THRESHOLDS
 from thorax.config import fixed_threshold
 from thorax.decisions import EXCLUSIVE, UNTUNED
+from thorax.ensemble import FOLDS
 from thorax.errors import ThoraxError
-from thorax.metrics import GLOBAL
-from thorax.tables import DATA_SENTENCES, DECIMALS, Results, count_images
+from thorax.metrics import GLOBAL, row_name
+from thorax.tables import DATA_SENTENCES, DECIMALS, F1_MEANINGS, Results, count_images, row_headings, votes_note
 
 _NONE = "–"
-_TUNED = {"f1": "best F1", "youden": "Youden"}
+_TUNED = {"f1": "best F1", "f1_positive": "best positive F1", "youden": "Youden"}
 _WITHOUT = {"auc": "AUC", "loss": "Loss"}  # metrics into which no threshold enters
-_METRICS = {"f1": "F1-score", "hamming": "Hamming loss", "accuracy": "Accuracy", "auc_thresholded": "AUC of decisions"}
+_METRICS = {  # of F1 the experiment's own
+    "f1": "F1-score",
+    "f1_positive": "F1-score",
+    "precision": "Precision",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "hamming": "Hamming loss",
+    "accuracy": "Accuracy",
+    "auc_thresholded": "AUC of decisions",
+}
 
 
 def thresholds_table(
-    results: Results, rules: Sequence[str], thresholds: dict[str, pd.DataFrame]
+    results: Results, rules: Sequence[str], thresholds: dict[str, pd.DataFrame], learned: Sequence[str] = ()
 ) -> tuple[typeset.Table, pd.DataFrame]:
     """Set each class's F1 by the first rule beside its F1 by every other rule, with tuned thresholds and the difference.
 
@@ -30,6 +40,7 @@ def thresholds_table(
         results: the metrics of all models.
         rules: names of threshold rules; the first is what the others are compared with.
         thresholds: by model the rows of `catalog.THRESHOLDS`; needed where a rule is tuned.
+        learned: the ensembles that learn from validation images.
 
     Returns:
         The table, without models whose tuned thresholds are all 0.5 unless all are, and the numbers of all models, unrounded and with the 95%
@@ -52,48 +63,52 @@ def thresholds_table(
     if untouched == set(results.models):
         untouched = set()
     shown = [model for model in results.models if model not in untouched]
+    metric, headings = results.f1_metric, row_headings(results.classes)
     rows, records = [], []
     for name in results.counts["class"]:
         record: dict[str, object] = {"class": name}
         cells = []
         for model in results.models:
-            base = by_rule[first].number(model, name, "f1")
-            record |= _record(f"{model} {first} f1", base)
+            base = by_rule[first].number(model, name, metric)
+            record |= _record(f"{model} {first} {metric}", base)
             of_model = [_number(base[0])]
             for rule in others:
                 if rule in tuned:
                     value = np.nan if name == GLOBAL else float(_class_value(limits[model, rule], name, model, rule))
                     record[f"{model} {rule} threshold"] = value
                     of_model.append(_number(value))
-                number = by_rule[rule].number(model, name, "f1")
-                record |= _record(f"{model} {rule} f1", number)
+                number = by_rule[rule].number(model, name, metric)
+                record |= _record(f"{model} {rule} {metric}", number)
                 record[f"{model} {rule} difference"] = number[0] - base[0]
                 of_model += [_number(number[0]), _number(number[0] - base[0], signed=True)]
             cells += of_model if model in shown else []
-        rows.append((name[:1].upper() + name[1:], tuple(cells)))
+        rows.append((headings[name], tuple(cells)))
         records.append(record | {"data": results.data})
     columns = (f"F1 at {_heading(first)}", *(column for rule in others for column in _columns(rule, rule in tuned)))
     table = typeset.Table(
         title=f"{results.title}: thresholds".removeprefix(": "),
-        caption=f"F1-score (mean over the positive and the negative class) on the {results.split} images with the threshold "
+        caption=f"F1-score ({F1_MEANINGS[metric]}) on the {results.split} images with the threshold "
         f"{_heading(first)} and by other rules. {_explained(tuned)}± is the difference from the threshold {_heading(first)}.",
         data=DATA_SENTENCES[results.data],
         groups=tuple(typeset.Group(model, columns, _section(results, model)) for model in shown),
         name_heading="Class",
         rows=tuple(rows),
         total=True,
-        notes=tuple(_notes(results, limits, untouched)),
+        notes=tuple(_notes(results, limits, untouched, learned if tuned else ())),
     )
     return table, pd.DataFrame(records)
 
 
-def rules_table(results: Results, rules: Sequence[str], exclusive: str | None = None) -> tuple[typeset.Table, pd.DataFrame]:
+def rules_table(
+    results: Results, rules: Sequence[str], exclusive: str | None = None, learned: Sequence[str] = ()
+) -> tuple[typeset.Table, pd.DataFrame]:
     """Set the global results of every model by every rule, also with one class excluding the rest.
 
     Args:
         results: the metrics of all models.
         rules: names of threshold rules.
         exclusive: the class that excludes the rest; None: no such columns.
+        learned: the ensembles that learn from validation images.
 
     Returns:
         The table, and its numbers unrounded and with 95% intervals, one row per model.
@@ -103,10 +118,13 @@ def rules_table(results: Results, rules: Sequence[str], exclusive: str | None = 
     """
     every = [*rules, *(rule + EXCLUSIVE for rule in rules if exclusive is not None)]
     by_rule = {rule: replace(results, rule=rule) for rule in every}
+    shown = {
+        metric: heading for metric, heading in _METRICS.items() if metric not in F1_MEANINGS or metric == results.f1_metric
+    }
     rows, records = [], []
     for model in results.models:
         numbers = {metric: results.number(model, GLOBAL, metric) for metric in _WITHOUT}
-        for metric in _METRICS:
+        for metric in shown:
             numbers |= {f"{rule} {metric}": of_rule.number(model, GLOBAL, metric) for rule, of_rule in by_rule.items()}
         rows.append((model, tuple(_number(value) for value, _, _ in numbers.values())))
         record: dict[str, object] = {"model": model}
@@ -118,27 +136,35 @@ def rules_table(results: Results, rules: Sequence[str], exclusive: str | None = 
     excludes = f"+: {exclusive} excludes the rest. " if exclusive is not None else ""
     table = typeset.Table(
         title=f"{results.title}: decision rules".removeprefix(": "),
-        caption=f"Means over the classes (AUC, F1-score, AUC of the yes/no decisions) and results of the whole label matrix (loss: "
+        caption=f"Means over the classes (AUC; F1-score, {F1_MEANINGS[results.f1_metric]}; precision; sensitivity, which is recall; "
+        f"specificity; AUC of the yes/no decisions) and results of the whole label matrix (loss: "
         f"binary cross-entropy, not weighted; Hamming loss; accuracy, which is 1 - Hamming loss) on the {results.split} images, "
         f"by threshold. {_explained(tuned)}{excludes}",
         data=DATA_SENTENCES[results.data],
         groups=(
             *(typeset.Group(heading, section=metric) for metric, heading in _WITHOUT.items()),
-            *(typeset.Group(heading, columns, metric) for metric, heading in _METRICS.items()),
+            *(typeset.Group(heading, columns, metric) for metric, heading in shown.items()),
         ),
         name_heading="Model",
         rows=tuple(rows),
-        notes=("Votes of 0 and 1 have no loss.", "95% intervals (bootstrap over patients) are in the CSV file."),
+        notes=(
+            "Votes of 0 and 1 have no loss.",
+            *votes_note(results),
+            *(_learned_note(learned) if tuned else []),
+            "A class without positives or without negatives among the images is left out of means that it has no value for.",
+            "95% intervals (bootstrap over patients) are in the CSV file.",
+        ),
     )
     return table, pd.DataFrame(records)
 
 
 def _limits(thresholds: dict[str, pd.DataFrame], model: str, rule: str) -> pd.DataFrame:
-    """Return the thresholds of a model by a tuned rule, by class."""
+    """Return the thresholds of a model by a tuned rule, by class as the tables of metrics name it."""
     if model not in thresholds:
         raise ThoraxError(f"Rule {rule!r} is tuned, and model {model!r} has no thresholds: give --thresholds {model}=PATH.")
     table = thresholds[model]
-    return table[table["rule"] == rule].set_index("class")
+    table = table[table["rule"] == rule]
+    return table.set_index(table["class"].map(row_name))
 
 
 def _class_value(limits: pd.DataFrame, name: str, model: str, rule: str) -> float:
@@ -171,7 +197,8 @@ def _columns(rule: str, tuned: bool) -> tuple[str, ...]:
 
 def _explained(tuned: Sequence[str]) -> str:
     meanings = {
-        "f1": "best F1: one threshold t per class, with the best F1-score on the validation images",
+        "f1": f"best F1: one threshold t per class, with the best F1-score ({F1_MEANINGS['f1']}) on the validation images",
+        "f1_positive": "best positive F1: one t per class, with the best F1-score of the positive class on the validation images",
         "youden": "Youden: one t per class, with the largest sum of sensitivity and specificity on the validation images",
     }
     sentence = "; ".join(meanings[rule] for rule in tuned)
@@ -182,7 +209,19 @@ def _section(results: Results, model: str) -> str:
     return "members" if model in results.members else "ensembles" if model in results.ensembles else model
 
 
-def _notes(results: Results, limits: dict[tuple[str, str], pd.DataFrame], untouched: set[str]) -> list[str]:
+def _learned_note(learned: Sequence[str]) -> list[str]:
+    """Say on which scores the thresholds of ensembles that learn were tuned."""
+    if not learned:
+        return []
+    return [
+        f"Thresholds of ensembles that learn from the validation images ({', '.join(learned)}) were tuned on scores of images that they "
+        f"had not learnt from (up to {FOLDS} folds by patient)."
+    ]
+
+
+def _notes(
+    results: Results, limits: dict[tuple[str, str], pd.DataFrame], untouched: set[str], learned: Sequence[str]
+) -> list[str]:
     notes = []
     undefined = sorted({name for table in limits.values() for name in table.index[~table["defined"].astype(bool)]})
     if undefined:
@@ -195,6 +234,7 @@ def _notes(results: Results, limits: dict[tuple[str, str], pd.DataFrame], untouc
         notes.append(
             f"Left out, because every tuned threshold is {UNTUNED}, as it is for votes of 0 and 1: {', '.join(names)}."
         )
+    notes += _learned_note(learned)
     notes.append(
         "Differences are of the unrounded numbers; those and 95% intervals (bootstrap over patients) are in the CSV file."
     )
@@ -213,6 +253,8 @@ def make_threshold_tables(
     rules: Sequence[str],
     out_dir: Path,
     exclusive: str | None = None,
+    f1_metric: str = "f1",
+    learned: Sequence[str] = (),
 ) -> None:
     """Write thresholds and rules as .html, .md, .tex and .csv into a folder.
 
@@ -228,15 +270,18 @@ def make_threshold_tables(
         rules: names of threshold rules; the others are compared with the first.
         out_dir: the folder.
         exclusive: the class that excludes the rest, where the metrics were made with one.
+        f1_metric: which F1 is printed, a key of `tables.F1_MEANINGS`.
+        learned: the ensembles that learn from validation images.
 
     Raises:
         ThoraxError: as in `thresholds_table`, or a missing table.
     """
     counts = count_images(store.read_table(labels), store.read_table(split))
-    results = Results(store.read_table(metrics), members, ensembles, counts, title=title, data=data, rule=rules[0])
+    found = store.read_table(metrics)
+    results = Results(found, members, ensembles, counts, title=title, data=data, rule=rules[0], f1_metric=f1_metric)
     tables = {name: store.read_table(path, needs=tuple(THRESHOLDS.names)) for name, path in thresholds.items()}
     for name, (table, values) in (
-        ("thresholds", thresholds_table(results, rules, tables)),
-        ("rules", rules_table(results, rules, exclusive)),
+        ("thresholds", thresholds_table(results, rules, tables, learned)),
+        ("rules", rules_table(results, rules, exclusive, learned)),
     ):
         typeset.write(table, values, Path(out_dir), name)

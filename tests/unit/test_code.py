@@ -54,7 +54,7 @@ def test_a_changed_constant_changes_what_it_feeds(package):
     folder, digests = package
     before = digests()
     edit(folder / "stratify.py", "_ROUNDS = ", "_ROUNDS = 1 + ")
-    assert changed(before, digests()) == {"split", "compare-splitters"}
+    assert changed(before, digests()) == {"split", "compare-splitters", "ensemble"}  # which cross-fits in folds by patient
 
 
 def test_a_change_deep_below_a_verb_is_seen_and_one_beside_it_is_not(package):

@@ -61,6 +61,24 @@ def test_each_class_stands_beside_the_paper():
     assert values["difference"].dropna().to_numpy() == pytest.approx(OFF)
 
 
+def test_f1_is_compared_with_f1_of_the_same_kind_and_named(monkeypatch):
+    """Ours has both kinds; the paper's number is that of the positive side, so that is what it is next to."""
+    table = reference.load("beltran2022", variant="threshold-0.5").head(1).assign(metric="f1_positive", value=0.135)
+    everything = reference._all()
+    monkeypatch.setattr(reference, "_all", lambda: pd.concat([everything, table], ignore_index=True))
+    rows = [("ResNet50", "Global", metric, "test", "fixed-0.5", value, value, value, 9)
+            for metric, value in (("f1", 0.067), ("f1_positive", 0.134), ("auc_thresholded", 0.5))]  # fmt: skip
+    beside = config.Beside(paper="beltran2022", variant="threshold-0.5")
+    both = Compared(pd.DataFrame(rows, columns=catalog.METRICS.names), beside, ["ResNet50"], [], "Study")
+    shown, _ = comparison.global_table(both)
+    assert [group.heading for group in shown.groups] == ["F1-score, positive side", "AUC of decisions"]
+    assert texts(shown)["ResNet50"][:3] == ["0.134", "0.135?", "-0.001"]
+    assert "F1-score: of the positive class alone, 2PR / (P + R), as the paper's." in shown.notes
+    of_liz, _ = comparison.global_table(compared())
+    assert "F1-score: mean over the positive and the negative class, as the paper's." in of_liz.notes
+    assert not any("positive class alone" in note for note in of_liz.notes)
+
+
 def test_a_difference_is_bold_where_the_papers_number_is_outside_our_interval():
     table, _ = comparison.per_class_table(compared())
     marked = {name for name, cells in table.rows if any(cell.bold for cell in cells)}

@@ -132,7 +132,7 @@ CNN = {"backbone": "cnn"}
         (("experiments", "tiny", "thresholds", ["fixed-0.5"] * 2), "experiments.tiny.thresholds: 'fixed-0.5' is named more"),
         (
             ("experiments", "tiny", "thresholds", ["F1"]),
-            "experiments.tiny.thresholds.0: 'F1' is no threshold rule: write f1, youden",
+            "experiments.tiny.thresholds.0: 'F1' is no threshold rule: write f1, f1_positive, youden",
         ),
         (("experiments", "tiny", "thresholds", []), "experiments.tiny.thresholds: List should have at least 1 item"),
         (
@@ -147,6 +147,10 @@ CNN = {"backbone": "cnn"}
         (
             ("experiments", "tiny", "beside", {"paper": "liz2022", "variant": "specific", "models": {"x": "CTP"}}),
             "experiments.tiny.beside.models: 'x' is neither a member nor an ensemble",
+        ),
+        (
+            ("experiments", "tiny", "beside", {"paper": "liz2022", "variant": "specific", "threshold_rule": "fixed-0.6"}),
+            "experiments.tiny.beside.threshold_rule: 'fixed-0.6' is not among the thresholds: fixed-0.5, f1",
         ),
         (
             ("label_sets", "in", {"dataset": "tiny", "inside": "x"}),
@@ -333,8 +337,13 @@ def test_an_ablation_compares_one_problem():
         ),
         (
             {"liz2022-specific": ["CTP"], "liz2022-specific-raw": ["CTP"]},
-            {"thresholds": ["fixed-0.4"]},
+            {"thresholds": ["fixed-0.4", "fixed-0.5"]},
             "'liz2022-specific-raw' has another first threshold rule",
+        ),
+        (
+            {"liz2022-specific": ["CTP"], "liz2022-specific-raw": ["CTP"]},
+            {"f1_metric": "f1_positive"},
+            "'liz2022-specific-raw' has another f1 metric",
         ),
         ({"liz2022-specific": ["CTP"], "x": ["CTP"]}, {}, "'x' is not in experiments"),
         ({"liz2022-specific": ["CTP"]}, {}, "Dictionary should have at least 2 items"),

@@ -112,6 +112,17 @@ def test_no_threshold_is_better(images, rule):
     assert abs(tuned.value - 0.5) == pytest.approx(nearest, abs=1e-12)
 
 
+def test_f1_of_the_positive_side_is_tuned_by_itself():
+    # Above 0.35 four are a yes, two of them rightly: positive side 4/6, negative 2/4. Above 0.65 one, rightly: 2/3 too, and 6/7.
+    labels, scores = np.array([1, 1, 0, 0, 0]), np.array([0.7, 0.4, 0.6, 0.5, 0.3])
+    assert decisions.tune(labels, scores, "f1").value == pytest.approx(0.65)
+    # Two cuts are equally good for the positive side; 0.35 and 0.65 are as far from 0.5, so the lower one.
+    assert decisions.tune(labels, scores, "f1_positive").value == pytest.approx(0.35)
+    for rule, measure in (("f1_positive", metrics.f1_positive), ("f1", metrics.f1)):
+        limit = decisions.tune(labels, scores, rule).value
+        assert measure(labels, scores > limit) >= max(measure(labels, scores > other) for other in np.linspace(0, 0.99, 100))
+
+
 def test_what_is_tuned_is_the_f1_of_the_tables():
     random = np.random.default_rng(0)
     labels, scores = random.integers(0, 2, 200), random.random(200)
@@ -196,5 +207,5 @@ def test_rules_that_are_known(rule):
     "rule", ["fixed-0.50", "fixed-1.5", "fixed--0.5", "fixed-", "fixed-nan", "0.5", "F1", "f1+exclusive", ""]
 )
 def test_rules_that_are_not(rule):
-    with pytest.raises(ValueError, match=r"is no threshold rule: write f1, youden or, for example, fixed-0\.5"):
+    with pytest.raises(ValueError, match=r"is no threshold rule: write f1, f1_positive, youden or, for example, fixed-0\.5"):
         config.threshold_rule(rule)

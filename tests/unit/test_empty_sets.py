@@ -288,7 +288,7 @@ def test_any_class_name_works_and_parts_may_lack_a_class(tmp_path):
 
 
 def test_names_that_result_tables_need_themselves_are_refused_with_the_row(tmp_path, capsys):
-    for name in ("image_id", "patient_id", "split", "Global", "all images"):
+    for name in ("image_id", "patient_id", "split", "all images"):
         folder = tmp_path / name
         folder.mkdir()
         write_archive(folder / "own", rows_of({"01": {"labels": f"Mass|{name}"}}, "aat"))
@@ -300,12 +300,13 @@ def test_names_that_result_tables_need_themselves_are_refused_with_the_row(tmp_p
 
 
 def test_test_images_without_a_known_label_have_no_score_after_an_epoch(tmp_path):
+    from thorax.catalog import EPOCHS_COLUMNS
     from thorax.figures import epoch_curves
     from thorax.metrics import overall_by_threshold
 
     rows = overall_by_threshold(np.full((3, 2), -1), np.full((3, 2), 0.7), [0.4])
     assert np.isnan([value for row in rows for value in row[1:]]).all()
-    tested = pd.DataFrame([(1, *row) for row in rows], columns=["epoch", "threshold", "auc", "f1"])
+    tested = pd.DataFrame([(1, *row) for row in rows], columns=list(EPOCHS_COLUMNS))
     tested.to_csv(tmp_path / "m.csv", index=False)
     epoch_curves({"m": tmp_path / "m.csv"}, "x", tmp_path / "epochs")
     assert (tmp_path / "epochs.png").exists()

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from thorax import catalog, config, store
+from thorax import catalog, config, decisions, ensemble, store
 from thorax.cli import main
 from thorax.ensemble import LEARNING, auc_weights, combine, fit_stack, make_ensemble
 from thorax.errors import ThoraxError
+from thorax.metrics import f1
+from thorax.stratify import group_folds
 
 
 def one_image(*members: list[float]) -> list[np.ndarray]:
@@ -246,17 +248,19 @@ def test_weighted_average_against_scikit_learn(study, tmp_path, capsys):
     tables = [store.read_table(path).set_index("image_id").loc[found["image_id"]] for path in study["predictions"]]
     truth = store.read_table(study["labels"]).set_index("image_id").loc[found["image_id"]]
     val = (found["split"] == "val").to_numpy()
+    test = ~val  # by what was learnt from all validation images
     for name in ("a", "b"):
         use = val & (truth[name] >= 0).to_numpy()
         above = [max(roc_auc_score(truth[name][use], table[name][use]) - 0.5, 0) for table in tables]
         probabilities = [1 / (1 + np.exp(-table[name].to_numpy(float))) for table in tables]
-        np.testing.assert_allclose(found[name], np.average(probabilities, axis=0, weights=above), rtol=1e-6)
+        np.testing.assert_allclose(found[name][test], np.average(probabilities, axis=0, weights=above)[test], rtol=1e-6)
         assert name == "b" or (above[0] > above[1] > above[2] == 0)
     probabilities = [1 / (1 + np.exp(-table["c"].to_numpy(float))) for table in tables]
     np.testing.assert_allclose(found["c"], np.mean(probabilities, axis=0), rtol=1e-6)
     said = capsys.readouterr().err
     assert "c: weights x 0.333, y 0.333, z 0.333; no positive or no negative validation image" in said
-    assert said.count("\n") == 3
+    assert said.endswith("scores of validation images: from what was learnt in the other of 5 folds by patient\n")
+    assert said.count("\n") == 4
 
 
 def test_stacked_uses_what_others_throw_away(study, tmp_path, capsys):
@@ -278,9 +282,80 @@ def test_a_smaller_c_holds_the_stack_back(study, tmp_path):
     def spread(c: float) -> float:
         settings = config.Ensemble(rule="stacked", members=["x", "y", "z"], C=c)
         make_ensemble(settings, out=tmp_path / "out.parquet", **study)
-        return store.read_table(tmp_path / "out.parquet")["a"].std()
+        return store.read_table(tmp_path / "out.parquet").query("split == 'test'")["a"].std()
 
     assert spread(1e-6) < 0.001 < 0.1 < spread(1.0)
+
+
+NOISE = {
+    "members": 12,
+    "images": 90,
+    "patients": 30,
+}  # three images a patient, alike: what is learnt from one helps with another
+
+
+@pytest.fixture
+def noise():
+    """Logits, labels and patients of members that know nothing."""
+    random = np.random.default_rng(3)
+    patients = np.repeat(np.arange(NOISE["patients"]), NOISE["images"] // NOISE["patients"])
+    logits = random.normal(size=(NOISE["members"], NOISE["patients"], 1))[:, patients]
+    answers = random.integers(0, 2, (NOISE["patients"], 1))[patients]
+    return logits, answers, patients
+
+
+@pytest.mark.parametrize("rule", LEARNING)
+def test_thresholds_are_tuned_on_scores_of_patients_that_the_rule_did_not_learn_from(noise, rule):
+    """In-sample scores of noise rank well and tune to a good F1; on cross-fitted ones noise is noise."""
+    logits, answers, patients = noise
+    chosen = config.Ensemble(rule=rule, members=[f"m{n}" for n in range(len(logits))], C=100.0)
+    learn = {"weighted_average": ensemble._weighted_average, "stacked": ensemble._stacked}[rule]
+    in_sample = learn(chosen, logits, answers, logits)[:, 0]
+    held_out = ensemble.cross_fitted(chosen, ["a"], logits, answers, patients)[:, 0]
+    truth = answers[:, 0]
+    assert roc_auc_score(truth, in_sample) > 0.75
+    assert roc_auc_score(truth, held_out) < 0.65
+
+    def tuned_f1(scores: np.ndarray) -> float:
+        return f1(truth, scores > decisions.tune(truth, scores, "f1").value)
+
+    assert tuned_f1(in_sample) > tuned_f1(held_out) + 0.08
+
+
+@pytest.mark.parametrize("rule", LEARNING)
+def test_cross_fitted_scores_are_those_of_a_rule_without_the_patients_fold(noise, rule):
+    logits, answers, patients = noise
+    chosen = config.Ensemble(rule=rule, members=[f"m{n}" for n in range(len(logits))])
+    learn = {"weighted_average": ensemble._weighted_average, "stacked": ensemble._stacked}[rule]
+    found = ensemble.cross_fitted(chosen, ["a"], logits, answers, patients)
+    fold_of_row = group_folds(answers, patients, ensemble.FOLDS)
+    assert (pd.Series(fold_of_row).groupby(patients).nunique() == 1).all()
+    assert np.bincount(fold_of_row).tolist() == [18] * 5
+    for fold in range(ensemble.FOLDS):
+        held = fold_of_row == fold
+        expected = learn(chosen, logits[:, ~held], answers[~held], logits[:, held])
+        np.testing.assert_array_equal(found[held], expected)
+    order = np.random.default_rng(0).permutation(len(patients))
+    again = ensemble.cross_fitted(chosen, ["a"], logits[:, order], answers[order], patients[order])
+    np.testing.assert_allclose(again, found[order], rtol=1e-6)
+
+
+@pytest.mark.parametrize("rule", LEARNING)
+def test_folds_that_leave_nothing_to_learn_from_give_the_mean_probability_and_say_so(noise, rule, capsys):
+    logits, answers, patients = noise
+    chosen = config.Ensemble(rule=rule, members=[f"m{n}" for n in range(len(logits))])
+    mean = 1 / (1 + np.exp(-logits))
+    rare = (patients == 7).astype(int)[:, None]  # all positives are one patient's
+    found = ensemble.cross_fitted(chosen, ["rare"], logits, rare, patients)
+    own = group_folds(rare, patients, ensemble.FOLDS)
+    own = own == own[patients == 7][0]
+    np.testing.assert_allclose(found[own], mean.mean(axis=0)[own])
+    assert (
+        "rare: no positive or no negative image outside 1 of these folds, so there the mean probability"
+        in capsys.readouterr().err
+    )
+    one = ensemble.cross_fitted(chosen, ["a"], logits[:, :3], answers[:3], patients[:3])
+    np.testing.assert_allclose(one, mean[:, :3].mean(axis=0))
 
 
 @pytest.mark.parametrize("rule", LEARNING)

@@ -457,15 +457,19 @@ def test_the_notebook_calls_what_there_is(study, tmp_path, monkeypatch):
 def epoch_table(epochs: int, thresholds=(0.4, 0.6)) -> pd.DataFrame:
     rows = []
     for epoch in range(1, epochs + 1):
-        rows.append((epoch, None, 0.6 + epoch / 100, None))
-        rows += [(epoch, limit, 0.5 + limit * epoch / 100, 0.3 + epoch * limit / 50) for limit in thresholds]
+        rows.append((epoch, None, 0.6 + epoch / 100, None, None))
+        rows += [
+            (epoch, limit, 0.5 + limit * epoch / 100, 0.3 + epoch * limit / 50, epoch * limit / 40) for limit in thresholds
+        ]
     return pd.DataFrame(rows, columns=list(catalog.EPOCHS_COLUMNS)).astype(float)
 
 
-def test_epoch_curves_equal_the_tables(tmp_path):
+@pytest.mark.parametrize(("f1_metric", "side"), [("f1", "mean of both sides"), ("f1_positive", "positive side")])
+def test_epoch_curves_equal_the_tables(f1_metric, side):
     frames = {"one": epoch_table(5), "two": epoch_table(3, (0.4, 0.5))}
-    figure = figures.draw_epoch_curves(frames, "title")
+    figure = figures.draw_epoch_curves(frames, "title", f1_metric)
     grid = np.reshape(figure.axes, (2, 2))
+    assert grid[1, 0].get_ylabel() == f"test F1, {side}"
     colours = {}
     for (above, below), (name, frame) in zip(grid.T, frames.items(), strict=True):
         assert above.get_title("left") == name
@@ -477,7 +481,7 @@ def test_epoch_curves_equal_the_tables(tmp_path):
         for limit, auc_line, f1_line in zip(limits, curves, below.lines, strict=True):
             mine = frame[frame["threshold"] == limit]
             np.testing.assert_array_equal(auc_line.get_xydata(), mine[["epoch", "auc"]])
-            np.testing.assert_array_equal(f1_line.get_xydata(), mine[["epoch", "f1"]])
+            np.testing.assert_array_equal(f1_line.get_xydata(), mine[["epoch", f1_metric]])
             assert auc_line.get_color() == f1_line.get_color() == colours.setdefault(limit, auc_line.get_color())
     assert len(set(colours.values())) == 3
     shown = [text.get_text() for text in figure.legends[0].get_texts()]

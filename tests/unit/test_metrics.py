@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, f1_score, hamming_loss, log_loss, roc_auc_score
+from sklearn.metrics import accuracy_score, f1_score, hamming_loss, log_loss, precision_score, recall_score, roc_auc_score
 
 from thorax import catalog, confusion, decisions, metrics, store
 from thorax.errors import ThoraxError
+
+BY_CLASS = ("auc", "loss", "accuracy", "f1", "f1_positive", "precision", "sensitivity", "specificity", "auc_thresholded")
 
 
 def score(labels: dict, scores: dict, patients=None, **options) -> pd.DataFrame:
@@ -69,6 +71,71 @@ def test_f1_of_the_silent_classifier_is_the_papers(positives, printed):
     assert round(metrics.all_negative_f1(labels), 3) == printed
 
 
+NIH_TEST_IMAGES = 25_596  # of NIH's official test list, with its counts of images by finding
+NIH_TEST_POSITIVES = (3279, 1069, 1815, 925, 4658, 1093, 435, 86, 6112, 1748, 1623, 1143, 555, 2665)
+
+
+def test_both_kinds_of_f1_of_always_saying_yes_on_nihs_test_list():
+    """By Dunn Beltran and Alsaghier's F1 always saying yes is worth 0.1349, by that of Liz et al. half of it."""
+    labels = np.zeros((NIH_TEST_IMAGES, len(NIH_TEST_POSITIVES)), int)
+    for column, positives in enumerate(NIH_TEST_POSITIVES):
+        labels[:positives, column] = 1
+    frame = pd.DataFrame(labels).add_prefix("c")
+    rows = metrics.evaluate(frame, frame * 0 + 0.9, range(len(frame)), model="m", split="test", replicates=0)
+    assert value(rows, "Global", "f1_positive") == pytest.approx(0.1349, abs=5e-5)
+    assert value(rows, "Global", "f1") == pytest.approx(0.0675, abs=1e-4)
+    assert value(rows, "Global", "f1") == pytest.approx(value(rows, "Global", "f1_positive") / 2)
+    assert (value(rows, "Global", "sensitivity"), value(rows, "Global", "specificity")) == (1, 0)
+
+
+def test_precision_sensitivity_specificity_and_f1_of_the_positive_side_by_hand():
+    # tp 2, fp 1, fn 1, tn 3: precision 2/3, sensitivity 2/3, specificity 3/4.
+    rows = score({"a": [1, 1, 1, 0, 0, 0, 0, -1]}, {"a": [0.9, 0.8, 0.1, 0.7, 0.2, 0.1, 0.3, 0.9]})
+    found = [value(rows, "a", metric) for metric in ("precision", "sensitivity", "specificity", "f1_positive")]
+    assert found == pytest.approx([2 / 3, 2 / 3, 3 / 4, 2 / 3])
+
+
+def test_a_class_without_positives_has_no_f1_of_the_positive_side_whatever_is_predicted():
+    """So all models are averaged over the same classes; one without negatives has no specificity."""
+    labels = {"a": [1, 0, 0, 0], "none": [0, 0, 0, 0], "all": [1, 1, 1, 1]}
+    silent = score(labels, {name: [0.1] * 4 for name in labels}, replicates=20)
+    loud = score(labels, {name: [0.9] * 4 for name in labels}, replicates=20)
+    for rows, found in ((silent, [0, 0, 0]), (loud, [1, (1 / 4 + 1) / 2, (2 / 5 + 1) / 2])):
+        assert [value(rows, "Global", metric) for metric in ("sensitivity", "precision", "f1_positive")] == pytest.approx(found)
+        for metric in ("sensitivity", "precision", "f1_positive"):
+            assert np.isnan([value(rows, "none", metric, column) for column in ("value", "low", "high")]).all()
+        assert np.isnan(value(rows, "all", "specificity"))
+    assert (value(silent, "Global", "specificity"), value(loud, "Global", "specificity")) == (1, 0)
+
+
+def test_samples_that_lack_a_class_do_not_count_for_its_interval():
+    """One patient has the only positive: the intervals are those of the samples with this patient."""
+    rows = score({"a": [1, 0, 0]}, {"a": [0.9, 0.8, 0.1]}, replicates=200, seed=3)
+    weights = np.concatenate(list(metrics._resample(3, 200, 3)))
+    drawn = weights[(weights[:, 0] > 0)].astype(float)
+    assert 0 < len(drawn) < 200
+    expected = np.percentile(2 * drawn[:, 0] / (2 * drawn[:, 0] + drawn[:, 1]), [2.5, 97.5])
+    for name in ("a", "Global"):
+        assert [value(rows, name, "f1_positive", column) for column in ("low", "high")] == pytest.approx(list(expected))
+
+
+def test_one_image_and_one_class_are_measured_and_no_image_is_refused():
+    rows = score({"a": [1]}, {"a": [0.9]}, replicates=20)
+    assert np.isnan([value(rows, name, "auc") for name in ("a", "Global")]).all()
+    assert [value(rows, "a", "f1_positive", column) for column in ("value", "low", "high")] == [1, 1, 1]
+    assert value(rows, "Global", "hamming") == 0
+    with pytest.raises(ThoraxError, match="There is no test image to measure 'm' on: give this part of the split a share"):
+        score({"a": []}, {"a": []})
+
+
+@pytest.mark.parametrize("name", ["ok", "row", "shard", "model", "class", "metric", "value", "Global", "global"])
+def test_any_name_of_a_class_has_rows_of_its_own(name):
+    rows = score({name: [1, 0, 0, 1], "b": [0, 1, 0, 0]}, {name: [0.9, 0.1, 0.2, 0.4], "b": [0.9, 0.1, 0.8, 0.7]})
+    assert not rows.duplicated(["class", "metric", "threshold_rule"]).any()
+    assert value(rows, metrics.row_name(name), "auc") == 1
+    assert value(rows, "Global", "auc") == 0.5
+
+
 def test_threshold_is_exceeded_not_met():
     rows = score({"a": [1, 0]}, {"a": [0.5, 0.5]})
     assert value(rows, "Global", "hamming") == 0.5
@@ -88,7 +155,7 @@ def test_global_rows_are_means_and_an_undefined_auc_is_left_out():
     assert value(rows, "Global", "accuracy") == 6 / 8
     counts = rows.groupby("metric", sort=False)["n_positive"].agg(list).to_dict()
     assert counts.pop("hamming") == [2]
-    assert counts == {metric: [2, 0, 2] for metric in ("auc", "loss", "f1", "accuracy", "auc_thresholded")}
+    assert counts == {metric: [2, 0, 2] for metric in BY_CLASS}
 
 
 def test_ignored_entries_leave_every_metric():
@@ -180,6 +247,11 @@ def test_equals_scikit_learn(seed):
             assert value(rows, name, "auc") == pytest.approx(roc_auc_score(labels[:, column], scores[:, column]), abs=1e-12)
         expected = f1_score(labels[:, column], scores[:, column] > 0.5, average="macro")
         assert value(rows, name, "f1") == pytest.approx(expected, abs=1e-12)
+        if labels[:, column].any():
+            truth, positive = labels[:, column], scores[:, column] > 0.5
+            for metric, measure in (("f1_positive", f1_score), ("precision", precision_score), ("sensitivity", recall_score)):
+                assert value(rows, name, metric) == pytest.approx(measure(truth, positive, zero_division=0), abs=1e-12)
+            assert value(rows, name, "specificity") == pytest.approx(recall_score(1 - truth, ~positive), abs=1e-12)
         right = accuracy_score(labels[:, column], scores[:, column] > 0.5)
         assert value(rows, name, "accuracy") == pytest.approx(right, abs=1e-12)
         if 0 < labels[:, column].sum() < len(labels):
@@ -196,7 +268,7 @@ def test_intervals_equal_those_of_a_bootstrap_that_copies_rows():
     rows = score(dict(zip("abcd", labels.T, strict=True)), dict(zip("abcd", scores.T, strict=True)), patients, **options)
     identifiers = np.unique(patients)
     weights = np.concatenate(list(metrics._resample(len(identifiers), 300, 5)))
-    areas, f1s, losses, entropies, of_decisions = [], [], [], [], []
+    areas, f1s, of_positives, losses, entropies, of_decisions = [], [], [], [], [], []
     for sample in weights:
         assert sample.sum() == len(identifiers)
         copied = np.concatenate([np.repeat(np.flatnonzero(patients == p), n) for p, n in zip(identifiers, sample, strict=True)])
@@ -205,11 +277,12 @@ def test_intervals_equal_those_of_a_bootstrap_that_copies_rows():
             [roc_auc_score(y[:, c], s[:, c]) if 0 < y[:, c].sum() < len(y) else np.nan for c in range(labels.shape[1])]
         )
         f1s.append([f1_score(y[:, c], s[:, c] > 0.5, average="macro") for c in range(labels.shape[1])])
+        of_positives.append([f1_score(y[:, c], s[:, c] > 0.5) if y[:, c].any() else np.nan for c in range(labels.shape[1])])
         losses.append(hamming_loss(y, s > 0.5))
         entropies.append(log_loss(y.ravel(), np.clip(s.ravel(), 1e-7, 1 - 1e-7), labels=[0, 1]))
         of_decisions.append(roc_auc_score(y[:, 0], s[:, 0] > 0.5))
     for column, name in enumerate("abcd"):
-        for metric, samples in (("auc", areas), ("f1", f1s)):
+        for metric, samples in (("auc", areas), ("f1", f1s), ("f1_positive", of_positives)):
             expected = np.nanpercentile(np.array(samples)[:, column], [2.5, 97.5])
             assert [value(rows, name, metric, "low"), value(rows, name, metric, "high")] == pytest.approx(list(expected))
     expected = np.percentile(of_decisions, [2.5, 97.5])
@@ -293,7 +366,7 @@ def test_make_metrics_scores_val_and_test_of_members_and_ensembles(experiment):
     folder, joined = experiment
     rows = run(folder)
     assert list(rows.columns) == catalog.METRICS.names
-    assert len(rows) == 2 * 2 * (5 * 3 + 1)
+    assert len(rows) == 2 * 2 * (len(BY_CLASS) * 3 + 1)
     for part, images in joined.groupby("split"):
         of_part = rows[rows["split"] == part]
         net, vote = (of_part[of_part["model"] == model] for model in ("net", "vote"))
@@ -347,14 +420,14 @@ def tune(folder, model, rules, logits):
 
 def test_thresholds_come_from_validation_only_and_reach_the_metrics(experiment):
     folder, joined = experiment
-    rules = ["fixed-0.4", "f1", "youden"]
+    rules = ["fixed-0.4", "f1", "f1_positive", "youden"]
     chosen = {model: tune(folder, model, rules, logits=model == "net") for model in ("net", "vote")}
     table = store.read_table(chosen["net"])
     assert list(table.columns) == catalog.THRESHOLDS.names
-    assert table["rule"].tolist() == ["fixed-0.4"] * 2 + ["f1"] * 2 + ["youden"] * 2
+    assert table["rule"].tolist() == [rule for rule in rules for _ in "ab"]
     val = joined[joined["split"] == "val"]
     probability = metrics.sigmoid(val["a_logit"].astype(np.float32).to_numpy())
-    for rule in ("f1", "youden"):
+    for rule in rules[1:]:
         row = table[(table["rule"] == rule) & (table["class"] == "a")].iloc[0]
         assert tuple(row[["value", "n_positive", "defined"]]) == decisions.tune(val["a"].to_numpy(), probability, rule)
     votes = store.read_table(chosen["vote"])
@@ -379,7 +452,7 @@ def test_thresholds_come_from_validation_only_and_reach_the_metrics(experiment):
     assert value(on_val, "a", "f1", rule="f1") >= value(on_val, "a", "f1", rule="fixed-0.4")
     summary = json.loads((folder / "metrics.json").read_text())["net"]
     assert summary["f1"] == value(of_test, "Global", "f1", rule="fixed-0.4")
-    assert set(summary) == {"auc", "loss", "f1", "hamming", "accuracy", "auc_thresholded"}
+    assert set(summary) == {*BY_CLASS, "hamming"}
 
 
 def test_metrics_of_nothing_are_refused(experiment):

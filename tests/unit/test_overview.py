@@ -47,7 +47,7 @@ def metrics(numbers=NUMBERS, rule: str = "fixed-0.5", classes: dict[str, float] 
     rows = []
     for model, (on_val, auc, f1, hamming) in numbers.items():
         rows.append((model, "Global", "auc", "val", "none", on_val, on_val, on_val, 9))
-        for metric, value in (("auc", auc), ("f1", f1), ("hamming", hamming)):
+        for metric, value in (("auc", auc), ("f1", f1), ("f1_positive", f1 / 2), ("hamming", hamming)):
             threshold = "none" if metric == "auc" else rule
             rows.append((model, "Global", metric, "test", threshold, value, value - 0.01, value + 0.02, 9))
         rows += [(model, name, "auc", "test", "none", value, value, value, 3) for name, value in (classes or {}).items()]
@@ -131,8 +131,34 @@ def test_a_paper_without_a_mean_is_compared_over_the_classes_of_both():
     assert found.published("f1") is None
     table, _ = overview.overview_table({"k": found})
     cell = table.rows[0][1][10]
-    assert cell.text.endswith("*")
-    assert cell.detail == "2 classes; ours 0.800"
+    assert cell.text.endswith("* (0.800)"), "ours over the same classes is beside it in every format"
+    assert cell.detail == "over 2 classes"
+
+
+def test_each_experiment_has_the_f1_of_its_paper():
+    """Liz et al. and Dunn Beltran and Alsaghier mean different things by F1, so their experiments have columns of their own."""
+    theirs = row(beside={"paper": "beltran2022", "variant": "threshold-0.5"}, f1_metric="f1_positive")
+    table, values = overview.overview_table({"liz": row(), "beltran": theirs})
+    assert [g.heading for g in table.groups][6:] == ["AUC", "F1-score", "F1-score, positive side", "Hamming loss"]
+    shown = [[cell.text for cell in cells[12:18]] for _, cells in table.rows]
+    assert shown == [["0.647", "0.647", "+0.000", "–", "–", "–"], ["–", "–", "–", "0.323", "–", "–"]]
+    assert values["f1"].tolist() == pytest.approx([0.6467, np.nan], nan_ok=True)
+    assert values["f1_positive"].tolist() == pytest.approx([np.nan, 0.6467 / 2], nan_ok=True)
+    assert any(note.startswith("Each experiment has the F1-score of its paper. F1-score: mean over") for note in table.notes)
+    alone, _ = overview.overview_table({"beltran": theirs})
+    assert [g.heading for g in alone.groups][6:] == ["AUC", "F1-score, positive side", "Hamming loss"]
+
+
+def test_an_auc_of_votes_is_said_to_be_one():
+    numbers = {**NUMBERS, "PTC-lw": (0.99, 0.70, 0.66, 0.09)}
+    found = row(numbers=numbers)
+    losses = pd.DataFrame(
+        [("PTC-lw", "Global", "loss", "test", "none", np.nan, np.nan, np.nan, 9)], columns=catalog.METRICS.names
+    )
+    votes = overview.Row(found.study, pd.concat([found.metrics, losses]), LABELS, SPLIT)
+    said = "The AUC of PTC-lw is that of votes of 0 and 1, as in Liz et al. 2022, and not of probabilities."
+    assert said in overview.overview_table({"liz": votes})[0].notes
+    assert said not in overview.overview_table({"liz": found})[0].notes
 
 
 def test_the_threshold_rule_is_that_of_the_papers_tables():

@@ -123,9 +123,8 @@ def test_a_page_says_first_what_it_was_run_on_and_has_its_sections_in_order(tmp_
 
 
 def test_what_all_experiments_share_is_said_once(tmp_path):
-    both = paper_page(
-        tmp_path, one=study(title="First", thresholds=["fixed-0.5"]), two=study(title="Second", thresholds=["fixed-0.6"])
-    )
+    first, second = ({"thresholds": [f"fixed-{limit}"], "beside": None} for limit in (0.5, 0.6))
+    both = paper_page(tmp_path, one=study(title="First", **first), two=study(title="Second", **second))
     text = papers.compose(both, {})
     assert re.findall(r"<h3>(.*?)</h3>", text) == ["All experiments of this page", "First", "Second"]
     assert text.count("<dt>Networks</dt>") == 1

@@ -1,5 +1,7 @@
 """The papers' numbers: transcribed without contradiction, and compared with ours as computed by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,6 +64,16 @@ def test_the_tables_of_all_classes_repeat_the_global_rows(classes, overall):
     assert sorted(rows.index) == sorted(key for key in repeated.index if key[1] != "hamming")
     assert repeated.loc[rows.index].tolist() == rows.tolist()
     assert repeated.xs("hamming", level="metric").between(0.04, 0.11).all()
+
+
+def test_every_published_f1_has_the_name_of_its_kind():
+    """Liz et al. print the mean over both classes (`f1`), Dunn Beltran and Alsaghier that of the positive class (`f1_positive`)."""
+    kinds = reference._all().groupby("paper")["metric"].agg(set)
+    assert {paper for paper, metrics in kinds.items() if "f1" in metrics} == {"liz2022"}
+    study = config.load(Path(__file__).parents[2] / "config.yaml")
+    of_experiment = {name: (block.paper, block.f1_metric) for name, block in study.experiments.items()}
+    assert {kind for paper, kind in of_experiment.values() if paper == "beltran2022"} == {"f1_positive"}
+    assert {kind for paper, kind in of_experiment.values() if paper != "beltran2022"} == {"f1"}
 
 
 def test_networks_that_never_say_yes_have_the_f1_of_the_published_counts():

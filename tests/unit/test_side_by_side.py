@@ -10,8 +10,8 @@ from thorax.side_by_side import Column, SideBySide, global_table, per_class_tabl
 from thorax.tables import Results
 
 COUNTS = pd.DataFrame(
-    [("normal", 50, 10, 0.5, 0.4, np.nan), ("rare", 7, 0, 0.5, 1.0, np.nan), ("Global", 60, 12, 0.5, 0.7, 0.1)],
-    columns=["class", "images", "images_in_part", "auc", "f1", "hamming"],
+    [("normal", 50, 10, 0.5, 0.4, 0, np.nan), ("rare", 7, 0, 0.5, 1.0, np.nan, np.nan), ("Global", 60, 12, 0.5, 0.7, 0, 0.1)],
+    columns=["class", "images", "images_in_part", "auc", "f1", "f1_positive", "hamming"],
 )
 
 
@@ -46,6 +46,27 @@ def compared():
         column("two", "PTC", TWO),
     ]
     return SideBySide(columns, COUNTS, "Views")
+
+
+def test_nothing_is_bold_where_all_are_the_classifier_that_never_says_yes():
+    silent = metrics(net=((0.8, 0.4), (np.nan, 1.0), 0.1), CTP=((0.7, 0.4), (np.nan, 1.0), 0.1))
+    both = [column("one", "net", silent), column("two", "CTP", silent)]
+    rows = dict(per_class_table(SideBySide(both, COUNTS, "Views"))[0].rows)
+    assert [cell.bold for cell in rows["Normal"][2:]] == [True, False, False, False, False, False]
+    assert not any(cell.bold for name in ("Rare", "Global") for cell in rows[name][3::2])
+    overall = dict(global_table(SideBySide(both, COUNTS, "Views"))[0].rows)
+    assert not any(cell.bold for cell in overall["Hamming loss"] + overall["F1-score"])
+
+
+def test_the_f1_of_the_positive_side_is_printed_where_it_is_asked_for():
+    one = metrics(net=((0.8, 0.6), (np.nan, 0.9), 0.2))
+    positive = one[one["metric"] == "f1"].assign(metric="f1_positive", value=0.123)
+    both = [column(name, "net", pd.concat([one, positive])) for name in ("one", "two")]
+    compared = SideBySide(both, COUNTS, "Views", f1_metric="f1_positive")
+    for table, _ in (per_class_table(compared), global_table(compared)):
+        assert "F1-score (of the positive class alone, 2PR / (P + R)" in table.caption
+        assert "0.123" in [cell.text for _, cells in table.rows for cell in cells]
+        assert "0.600" not in [cell.text for _, cells in table.rows for cell in cells]
 
 
 def test_numbers_differences_and_bold_by_hand(compared):

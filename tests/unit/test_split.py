@@ -560,3 +560,19 @@ def test_no_finding_is_drawn_down_as_the_shipped_configuration_says():
     counts = balanced[none.loc[balanced.index]].value_counts()
     assert (counts["train"], counts["test"]) == (7000, 2500)
     assert counts["val"] == pytest.approx(1000, rel=0.02)
+
+
+def test_folds_have_whole_patients_and_equal_shares_of_every_class():
+    random = np.random.default_rng(0)
+    patients = random.integers(0, 150, 400)
+    labels = (random.random((400, 4)) < [0.5, 0.2, 0.1, 0.05]).astype(int)
+    folds = stratify.group_folds(labels, patients, 5, random_state=1)
+    assert set(folds) == set(range(5))
+    assert (pd.Series(folds).groupby(patients).nunique() == 1).all()
+    counts = np.column_stack([np.ones(400, int), labels])
+    for fold in range(5):
+        assert np.abs(counts[folds == fold].sum(axis=0) - counts.sum(axis=0) / 5).max() <= 1.5
+    order = random.permutation(400)
+    np.testing.assert_array_equal(stratify.group_folds(labels[order], patients[order], 5, random_state=1), folds[order])
+    with pytest.raises(ThoraxError, match="cannot be split into 200 parts"):
+        stratify.group_folds(labels, patients, 200)

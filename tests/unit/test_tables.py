@@ -28,7 +28,10 @@ def marks(individual: list[float], ensembles: list[float], chance: float = 0.5, 
     [
         # Rows of Liz et al. 2022: Normal and COPD signs (Table 4), pleural effusion (Table 8), pacemaker (Table 6).
         ([0.589, 0.5, 0.5], [0.5, 0.5, 0.589], [BOLD, PLAIN, PLAIN, PLAIN, PLAIN, ITALIC]),
-        ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5], [BOLD, BOLD, BOLD, PLAIN, PLAIN, PLAIN]),
+        # Where all networks tie the random classifier, none of them is in bold; an ensemble that beats them is.
+        ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5], [PLAIN, PLAIN, PLAIN, PLAIN, PLAIN, PLAIN]),
+        ([0.5, 0.49996], [0.6], [PLAIN, PLAIN, BOTH]),
+        ([0.5, 0.4], [], [BOLD, PLAIN]),
         ([0.959, 0.951, 0.956], [0.862, 0.886, 0.967], [BOLD, PLAIN, PLAIN, PLAIN, PLAIN, BOTH]),
         ([0.996, 0.996, 0.5], [0.741, 0.992, 0.996], [BOLD, BOLD, PLAIN, PLAIN, PLAIN, ITALIC]),
         # Two ensembles beat all networks: both bold, the best in italics; two best ensembles: both in italics.
@@ -56,6 +59,7 @@ def test_marks_where_lower_is_better():
     expected = [PLAIN, PLAIN, PLAIN, PLAIN, BOLD, BOTH, BOLD, BOLD]
     assert marks([0.082, 0.078, 0.081, 0.077, 0.074], [0.063, 0.065, 0.065], 0.046, lower_is_better=True) == expected
     assert marks([0.05], [0.046], 0.046, lower_is_better=True) == [BOLD, BOLD]
+    assert marks([0.046, 0.046], [0.05], 0.046, lower_is_better=True) == [PLAIN, PLAIN, ITALIC]
 
 
 @pytest.fixture
@@ -105,6 +109,7 @@ def test_counts_by_hand():
     ]
     # Never saying yes: one of three `many` and `also few` are missed; F1 of the negatives is 4/5. No `few`: nothing is wrong.
     assert counts["f1"].tolist() == pytest.approx([0.4, 0.4, 1.0, 1.8 / 3])
+    assert counts["f1_positive"].tolist() == pytest.approx([0, 0, np.nan, 0], nan_ok=True)
     assert counts["hamming"].iloc[-1] == pytest.approx(2 / 8)
 
 
@@ -200,12 +205,110 @@ def test_the_numbers_are_those_of_the_named_rule(study):
     assert both.number("net_a", "normal", "f1")[0] == number(metrics, "net_a", "normal", "f1")
     assert other.number("net_a", "normal", "f1")[0] != both.number("net_a", "normal", "f1")[0]
     assert other.number("net_a", "normal", "auc")[0] == both.number("net_a", "normal", "auc")[0]
-    assert "class, threshold 0.5) on" in tables.per_class_table(both)[0].caption
-    assert "class, threshold 0.4) on" in tables.per_class_table(other)[0].caption
-    assert "(lower is better), and means" in tables.global_table(both)[0].caption
-    assert "(lower is better) with threshold 0.4, and means" in tables.global_table(other)[0].caption
+    assert "class; threshold 0.5) on" in tables.per_class_table(both)[0].caption
+    assert "class; threshold 0.4) on" in tables.per_class_table(other)[0].caption
+    assert "on the test images; threshold 0.5." in tables.global_table(both)[0].caption
+    assert "on the test images; threshold 0.4." in tables.global_table(other)[0].caption
     with pytest.raises(ThoraxError, match="no f1 of model 'net_a' for 'normal' by rule 'youden'"):
         tables.per_class_table(dataclasses.replace(both, rule="youden"))
+
+
+def test_tables_print_the_f1_that_they_name(study):
+    labels, split, metrics, _ = study
+    both = Results(metrics, MEMBERS, ENSEMBLES, tables.count_images(labels, split))
+    positive = dataclasses.replace(both, f1_metric="f1_positive")
+    for results, metric, words in (
+        (both, "f1", "mean over the positive and the negative class"),
+        (positive, "f1_positive", "of the positive class alone, 2PR / (P + R)"),
+    ):
+        (per_class, values), (overall, means) = tables.per_class_table(results), tables.global_table(results)
+        assert f"F1-score ({words}" in per_class.caption
+        assert f"F1-score ({words}" in overall.caption
+        assert per_class.rows[0][1][3].text == f"{number(metrics, 'net_a', 'normal', metric):.3f}"
+        assert overall.rows[2][1][0].text == f"{number(metrics, 'net_a', 'Global', metric):.3f}"
+        assert means["metric"].tolist() == ["hamming", "auc", metric]
+        assert f"net_a {metric}" in values.columns
+    assert per_class.rows[2][1][3].text == "–"
+    assert any(note.startswith("The F1-score of 1 class is undefined") and note.endswith(": rare.") for note in overall.notes)
+    with pytest.raises(ThoraxError, match=r"The F1 of the tables is 'F1': choose one of f1, f1_positive\."):
+        tables.global_table(dataclasses.replace(both, f1_metric="F1"))
+
+
+def with_values(metrics: pd.DataFrame, metric: str, values: dict[str, float]) -> pd.DataFrame:
+    """The metrics with other values of one metric over all classes."""
+    chosen = (metrics["class"] == "Global") & (metrics["metric"] == metric)
+    return metrics.assign(value=metrics["value"].mask(chosen, metrics["model"].map(values)))
+
+
+def test_the_global_table_says_by_which_metrics_the_baseline_is_unbeaten(study):
+    """As in the demo, its Hamming loss is the best of all; its F1 ties the best network's as printed; its AUC is beaten."""
+    labels, split, metrics, _ = study
+    metrics = with_values(metrics, "hamming", {"net_a": 0.073, "net_b": 0.08, "CTP": 0.071, "baseline": 0.067})
+    metrics = with_values(metrics, "f1", {"net_a": 0.6, "net_b": 0.6732, "CTP": 0.7, "baseline": 0.673})
+    metrics = with_values(metrics, "auc", {"net_a": 0.8, "net_b": 0.7, "CTP": 0.85, "baseline": 0.799})
+    counts = tables.count_images(labels, split)
+    table, _ = tables.global_table(Results(metrics, MEMBERS, ENSEMBLES, counts))
+    assert table.notes[:2] == (
+        "By Hamming loss no network or ensemble is better than the baseline: it has 0.067, the best network 0.073.",
+        "By F1-score no network is better than the baseline: it has 0.673, the best network 0.673.",
+    )
+    assert not any(note.startswith("By AUC") for note in table.notes)
+    metrics = with_values(metrics, "hamming", {"net_a": 0.07, "net_b": 0.08, "CTP": 0.07, "baseline": 0.08})
+    metrics = with_values(metrics, "f1", {"net_a": 0.6, "net_b": 0.7, "CTP": 0.7, "baseline": 0.5})
+    beaten, _ = tables.global_table(Results(metrics, MEMBERS, ENSEMBLES, counts))
+    assert beaten.notes[0] == "By every metric the best network is better than the baseline."
+    alone, _ = tables.global_table(Results(metrics[metrics["model"] != "baseline"], MEMBERS, ENSEMBLES, counts))
+    assert "baseline" not in "".join(alone.notes)
+
+
+def test_networks_that_never_say_yes_are_not_in_bold(study):
+    labels, split, _, scores = study
+    test, classes = labels[160:], catalog.class_columns(labels)
+    silent = {model: scores[model] * 0.4 for model in ("net_a", "net_b", "CTP")}
+    rows = [evaluate(test[classes], s, test["patient_id"], model=m, split="test", replicates=0) for m, s in silent.items()]
+    counts = tables.count_images(labels, split)
+    for metric in ("f1", "f1_positive"):
+        results = Results(pd.concat(rows), MEMBERS, ENSEMBLES, counts, f1_metric=metric)
+        (per_class, _), (overall, _) = tables.per_class_table(results), tables.global_table(results)
+        assert not any(cell.bold for _, cells in per_class.rows for cell in cells[3::2])
+        assert not any(cell.bold for place in (0, 2) for cell in overall.rows[place][1])
+        assert any(cell.bold for cell in overall.rows[1][1]), "their probabilities still rank"
+
+
+def test_votes_are_said_to_be_votes(study):
+    labels, split, metrics, scores = study
+    test, classes = labels[160:], catalog.class_columns(labels)
+    votes = (scores["CTP"] > 0.5).astype(float)
+    voting = evaluate(test[classes], votes, test["patient_id"], model="CTP", split="test", replicates=0)
+    counts = tables.count_images(labels, split)
+    table, _ = tables.global_table(Results(pd.concat([metrics[metrics["model"] != "CTP"], voting]), MEMBERS, ENSEMBLES, counts))
+    said = "The AUC of CTP is that of votes of 0 and 1, as in Liz et al. 2022, and not of probabilities."
+    assert said in table.notes
+    assert said not in tables.global_table(Results(metrics, MEMBERS, ENSEMBLES, counts))[0].notes
+
+
+@pytest.mark.parametrize("name", ["ok", "row", "shard", "model", "class", "metric", "images", "data", "Global", "global"])
+def test_a_class_of_any_name_has_its_own_row(study, name):
+    labels, split, _, scores = study
+    labels, scores = (frame.rename(columns={"normal": name}) for frame in (labels, scores["net_a"]))
+    test = labels[160:]
+    rows = evaluate(test[scores.columns], scores, test["patient_id"], model="net_a", split="test", replicates=5)
+    results = Results(rows, ["net_a"], [], tables.count_images(labels, split))
+    table, values = tables.per_class_table(results)
+    shown = {"Global": "Global (class)", "global": "global"}.get(name, name.capitalize())
+    assert [heading for heading, _ in table.rows] == [shown, "Small nodule", "Rare", "Global"]
+    overall = tables.global_table(results)[0].rows[1][1][0].text
+    assert (table.rows[-1][1][2].text, table.rows[0][1][2].text) == (overall, f"{values['net_a auc'].iloc[0]:.3f}")
+    assert values["images"].tolist()[0] == (labels[name] == 1).sum()
+
+
+def test_classes_that_differ_by_their_capital_keep_their_names():
+    assert tables.row_headings(["mass", "Mass", "nodule"]) == {
+        "mass": "mass",
+        "Mass": "Mass",
+        "nodule": "Nodule",
+        "Global": "Global",
+    }
 
 
 def test_missing_models_and_unknown_data_are_refused(study):
@@ -323,7 +426,7 @@ def test_special_characters_survive_every_format():
         groups=(typeset.Group("x|y", ("A_1", "B^2"), "s"), typeset.Group("z*", section="t", apart=True)),
         name_heading="",
         rows=(("p < q", (typeset.Cell("1", bold=True), typeset.Cell("2", italic=True), typeset.Cell("3", hover='say "no"'))),),
-        notes=("{braces}",),
+        notes=("{braces}", "at $10 and $20"),
     )
     html, markdown, latex = typeset.html(table), typeset.markdown(table), typeset.latex(table, "t")
     assert "<h1>a_b &amp; &lt;c&gt;</h1>" in html
@@ -336,6 +439,7 @@ def test_special_characters_survive_every_format():
     assert r" & A\_1 & B\textasciicircum{}2 &  \\" in latex
     assert r"\caption{50\% of \#1}" in latex
     assert r"\{braces\}" in latex
+    assert r"- at \$10 and \$20" in markdown, "GitHub sets what is between two dollars as mathematics"
     assert r"{lrr@{\hskip 1.6em}r}" in latex
 
 

@@ -1,5 +1,7 @@
 """Tables of threshold rules: a small study worked out by hand, and every number of the files against the metrics."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,15 +15,15 @@ from thorax.tables import Results, count_images
 RULES = ["fixed-0.5", "f1", "youden"]
 
 
-def study(rules=RULES, exclusive=None):
-    """Four validation and four test images; `b` has no positive validation image; PTC votes."""
+def study(rules=RULES, exclusive=None, name="a"):
+    """Four validation and four test images; `b` has no positive validation image; PTC votes; `a` can have another name."""
     labels = pd.DataFrame({"image_id": list("abcdefgh"), "patient_id": list("abcdefgh")})
-    labels["a"] = [1, 1, 0, 0] * 2
+    labels[name] = [1, 1, 0, 0] * 2
     labels["b"] = [0, 0, 0, 0, 1, 1, 0, 0]
     split = labels[["image_id", "patient_id"]].assign(split=["val"] * 4 + ["test"] * 4)
-    net = pd.DataFrame({"a": [0.4, 0.3, 0.2, 0.1, 0.3, 0.2, 0.26, 0.1], "b": [0.1, 0.2, 0.3, 0.4, 0.6, 0.4, 0.4, 0.4]})
+    net = pd.DataFrame({name: [0.4, 0.3, 0.2, 0.1, 0.3, 0.2, 0.26, 0.1], "b": [0.1, 0.2, 0.3, 0.4, 0.6, 0.4, 0.4, 0.4]})
     scores = {"net": net, "PTC": (net > 0.5).astype(float)}
-    classes, val, test = ["a", "b"], slice(0, 4), slice(4, 8)
+    classes, val, test = [name, "b"], slice(0, 4), slice(4, 8)
     limits = {name: thresholds(labels[val][classes], frame[val], rules) for name, frame in scores.items()}
     rows = [
         evaluate(
@@ -67,7 +69,12 @@ def test_thresholds_table_by_hand():
     assert row["net fixed-0.5 f1 low"] <= row["net fixed-0.5 f1"] <= row["net fixed-0.5 f1 high"]
     assert row["PTC f1 difference"] == 0
     assert "best F1: one threshold" not in table.caption
-    assert "Best F1: one threshold t per class, with the best F1-score on the validation images; Youden: one t" in table.caption
+    meaning = "(mean over the positive and the negative class)"
+    assert (
+        f"Best F1: one threshold t per class, with the best F1-score {meaning} on the validation images; Youden"
+        in table.caption
+    )
+    assert table.caption.startswith(f"F1-score {meaning} on the test images")
 
 
 def test_fixed_rules_need_no_thresholds_and_leave_out_no_model():
@@ -86,7 +93,17 @@ def test_rules_table_by_hand_with_the_exclusive_class():
     rules = ["fixed-0.5", "fixed-0.2"]
     results, *_ = study(rules, exclusive="a")
     table, values = threshold_tables.rules_table(results, rules, "a")
-    headings = ["AUC", "Loss", "F1-score", "Hamming loss", "Accuracy", "AUC of decisions"]
+    headings = [
+        "AUC",
+        "Loss",
+        "F1-score",
+        "Precision",
+        "Sensitivity",
+        "Specificity",
+        "Hamming loss",
+        "Accuracy",
+        "AUC of decisions",
+    ]
     assert [group.heading for group in table.groups] == headings
     assert table.groups[2].columns == ("0.5", "0.2", "0.5+", "0.2+")
     net = texts(table)["net"]
@@ -96,11 +113,15 @@ def test_rules_table_by_hand_with_the_exclusive_class():
     assert net[1] == f"{-np.log(right).mean():.3f}"
     assert texts(table)["PTC"][1] == "–"
     assert net[2:6] == ["0.533", "0.417", "0.533", "0.333"]
+    # a at 0.5: never; b: one of two, rightly. At 0.2 a has one right and one wrong, b two of four; with the exclusion a has none.
+    assert net[6:10] == ["0.500", "0.500", "0.500", "0.250"]
+    assert net[10:14] == ["0.250", "0.750", "0.250", "0.500"]
+    assert net[14:18] == ["1.000", "0.250", "1.000", "0.500"]
     # Wrong entries of eight: at 0.5 two of a and one of b; at 0.2 two of a and two of b; with the exclusion two and two.
-    assert net[6:10] == ["0.375", "0.500", "0.375", "0.500"]
-    assert net[10:14] == ["0.625", "0.500", "0.625", "0.500"]
+    assert net[18:22] == ["0.375", "0.500", "0.375", "0.500"]
+    assert net[22:26] == ["0.625", "0.500", "0.625", "0.500"]
     # AUC of decisions at 0.5: a 0.5, b (1/2 + 1) / 2; at 0.2: a (1/2 + 1/2) / 2, b (1 + 0) / 2.
-    assert net[14:] == ["0.625", "0.500", "0.625", "0.500"]
+    assert net[26:] == ["0.625", "0.500", "0.625", "0.500"]
     assert values.set_index("model").loc["net", "fixed-0.2 accuracy"] == 0.5
     assert "+: a excludes the rest." in table.caption
     without, _ = threshold_tables.rules_table(study(rules)[0], rules)
@@ -108,6 +129,39 @@ def test_rules_table_by_hand_with_the_exclusive_class():
     assert without.groups[2].columns == ("0.5", "0.2")
     with pytest.raises(ThoraxError, match=r"no f1 of model 'net' for 'Global' by rule 'fixed-0.5\+exclusive'"):
         threshold_tables.rules_table(study(rules)[0], rules, "a")
+
+
+def test_both_tables_print_the_f1_of_the_positive_side_where_that_is_the_papers():
+    rules = ["fixed-0.5", "f1_positive"]
+    results, limits, *_ = study(rules)
+    results = replace(results, f1_metric="f1_positive")
+    table, values = threshold_tables.thresholds_table(results, rules, limits, learned=["PTC"])
+    assert table.groups[0].columns == ("F1 at 0.5", "best positive F1: t", "best positive F1: F1", "best positive F1: ±")
+    # As above: a at 0.25 has one right and one wrong of two, b at 0.5 finds one of two, rightly.
+    assert texts(table)["A"] == ["0.000", "0.250", "0.500", "+0.500"]
+    assert texts(table)["B"] == ["0.667", "0.500", "0.667", "+0.000"]
+    assert values["net f1_positive f1_positive"].tolist() == pytest.approx([1 / 2, 2 / 3, 7 / 12])
+    overall, _ = threshold_tables.rules_table(results, rules, learned=["PTC"])
+    assert overall.groups[2].heading == "F1-score"
+    assert texts(overall)["net"][2:4] == ["0.333", "0.583"]
+    for shown in (table, overall):
+        assert "of the positive class alone" in shown.caption
+        assert (
+            sum(
+                "ensembles that learn from the validation images (PTC) were tuned on scores of images that" in note
+                for note in shown.notes
+            )
+            == 1
+        )
+
+
+@pytest.mark.parametrize("name", ["Global", "class", "rule", "value", "row"])
+def test_a_class_of_any_name_has_its_own_row(name):
+    results, limits, *_ = study(name=name)
+    table, _ = threshold_tables.thresholds_table(results, RULES, limits)
+    shown = {"Global": "Global (class)"}.get(name, name.capitalize())
+    assert texts(table)[shown][:3] == ["0.333", "0.250", "0.500"]
+    assert texts(table)["Global"][:3] == ["0.533", "–", "0.617"]
 
 
 def test_what_is_missing_is_said():

@@ -583,7 +583,8 @@ def test_test_images_are_evaluated_after_every_epoch_and_decide_nothing(trained,
     measured = rows.set_index(["threshold_rule", "metric"])["value"]
     for limit in (0.4, 0.5, 0.75):
         assert kept.loc[limit, "auc"] == pytest.approx(measured[f"fixed-{limit:g}", "auc_thresholded"], abs=1e-5)
-        assert kept.loc[limit, "f1"] == pytest.approx(measured[f"fixed-{limit:g}", "f1"], abs=1e-5)
+        for metric in ("f1", "f1_positive"):
+            assert kept.loc[limit, metric] == pytest.approx(measured[f"fixed-{limit:g}", metric], abs=1e-5)
     probabilities = tested[tested["threshold"].isna()]
     assert probabilities.loc[probabilities["epoch"] == best, "auc"].item() == pytest.approx(measured["none", "auc"], abs=1e-5)
     assert probabilities["f1"].isna().all()
@@ -600,7 +601,7 @@ def test_without_thresholds_the_test_images_are_not_read_and_the_table_is_empty(
     settings = Training(**{**SETTINGS, "epochs": 1})
     training.train(settings, **problem, weights=None, **outputs, epochs_out=tmp_path / "e.csv")
     assert read == ["train", "val"]
-    assert (tmp_path / "e.csv").read_text() == "epoch,threshold,auc,f1\n"
+    assert (tmp_path / "e.csv").read_text() == "epoch,threshold,auc,f1,f1_positive\n"
 
 
 def test_trainings_without_thresholds_find_the_states_of_before_the_setting(trained, tmp_path, monkeypatch):

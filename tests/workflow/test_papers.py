@@ -110,6 +110,7 @@ def test_the_kept_epoch_of_figure_2_is_what_the_metrics_say(papers_run, study, n
             rule = f"fixed-{row.threshold:g}"
             assert row.auc == pytest.approx(measured[member, rule, "auc_thresholded"], abs=1e-3)
             assert row.f1 == pytest.approx(measured[member, rule, "f1"], abs=1e-3)
+            assert row.f1_positive == pytest.approx(measured[member, rule, "f1_positive"], abs=1e-3)
 
 
 def test_the_balanced_split_has_as_many_images_without_a_finding_as_it_says(papers_run, study):

@@ -111,10 +111,11 @@ rule cascade_tables:
         columns=lambda wildcards: [
             f"{side}/{model}" for side in ("flat", "cascade") for model in study.cascades[wildcards.cascade].models
         ],
+        f1_metric=lambda wildcards: flat_experiment(wildcards).f1_metric,
         folder=lambda wildcards, output: Path(output.per_class).parent,
     message:
         "Writing the tables of {wildcards.cascade} by {wildcards.threshold_rule}"
     shell:
         "thorax side-by-side --title {params.title:q} --data {params.data} --labels {input.labels} --split {input.split}"
         " --metrics flat={input.flat} cascade={input.cascade} --columns {params.columns} --rule {wildcards.threshold_rule}"
-        " --out {params.folder} > {log} 2>&1"
+        " --f1-metric {params.f1_metric} --out {params.folder} > {log} 2>&1"

@@ -282,11 +282,12 @@ rule figure_epochs:
             f"{member}=results/epochs/{wildcards.experiment}/{member}.csv" for member in tested_members(wildcards.experiment)
         ],
         title=lambda wildcards: study.experiments[wildcards.experiment].title,
+        f1_metric=lambda wildcards: study.experiments[wildcards.experiment].f1_metric,
         stem=lambda wildcards, output: Path(output.png).with_suffix(""),
     message:
         "Drawing the test results of {wildcards.experiment} by epoch"
     shell:
-        "thorax figure-epochs --epochs {params.epochs} --title {params.title:q} --out {params.stem} > {log} 2>&1"
+        "thorax figure-epochs --epochs {params.epochs} --title {params.title:q} --f1-metric {params.f1_metric} --out {params.stem} > {log} 2>&1"
 
 
 rule figure_shares:

@@ -76,6 +76,11 @@ def labels_that_ensemble_learns_from(wildcards):
     return {key: training_data(wildcards)[key] for key in ("labels", "split")} if ensemble.rule in LEARNING else {}
 
 
+def ensembles_that_learn(experiment):
+    """The ensembles whose rules learn from validation images."""
+    return [name for name, ensemble in study.experiments[experiment].ensembles.items() if ensemble.rule in LEARNING]
+
+
 def models_of(experiment):
     """Members, ensembles and the baseline."""
     return [*study.experiments[experiment].members, *study.experiments[experiment].ensembles, "baseline"]
@@ -166,7 +171,7 @@ def summary_rows():
 
 
 def first_compared(comparison):
-    """The first experiment of a comparison; the others have its label set, split, data and threshold rule."""
+    """The first experiment of a comparison; the others have its label set, split, data, threshold rule and F1."""
     return study.experiments[next(iter(study.comparisons[comparison].experiments))]
 
 

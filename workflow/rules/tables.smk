@@ -36,13 +36,14 @@ rule tables:
         members=lambda wildcards: list(study.experiments[wildcards.experiment].members),
         ensembles=lambda wildcards: list(study.experiments[wildcards.experiment].ensembles),
         rule=lambda wildcards: study.experiments[wildcards.experiment].thresholds[0],
+        f1_metric=lambda wildcards: study.experiments[wildcards.experiment].f1_metric,
         folder=lambda wildcards, output: Path(output.per_class).parent,
     message:
         "Writing the tables of {wildcards.experiment}"
     shell:
         "thorax tables --title {params.title:q} --data {params.data} --metrics {input.metrics} --labels {input.labels}"
         " --split {input.split} --members {params.members} --ensembles {params.ensembles} --rule {params.rule}"
-        " --out {params.folder} > {log} 2>&1"
+        " --f1-metric {params.f1_metric} --out {params.folder} > {log} 2>&1"
 
 
 rule threshold_tables:
@@ -89,6 +90,8 @@ rule threshold_tables:
         ensembles=lambda wildcards: list(study.experiments[wildcards.experiment].ensembles),
         rules=lambda wildcards: study.experiments[wildcards.experiment].thresholds,
         thresholds=lambda wildcards: named("thresholds", tuned_models(wildcards.experiment), wildcards.experiment),
+        learned=lambda wildcards: ensembles_that_learn(wildcards.experiment),
+        f1_metric=lambda wildcards: study.experiments[wildcards.experiment].f1_metric,
         exclusive=exclusive_option,
         folder=lambda wildcards, output: Path(output.rules).parent,
     message:
@@ -96,7 +99,8 @@ rule threshold_tables:
     shell:
         "thorax threshold-tables --title {params.title:q} --data {params.data} --metrics {input.metrics} --labels {input.labels}"
         " --split {input.split} --members {params.members} --ensembles {params.ensembles} --rules {params.rules}"
-        " --thresholds {params.thresholds} {params.exclusive} --out {params.folder} > {log} 2>&1"
+        " --thresholds {params.thresholds} --learned {params.learned} --f1-metric {params.f1_metric} {params.exclusive}"
+        " --out {params.folder} > {log} 2>&1"
 
 
 rule beside:

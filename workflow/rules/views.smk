@@ -63,9 +63,11 @@ rule side_by_side:
             for model in models
         ],
         rule=lambda wildcards: first_compared(wildcards.comparison).thresholds[0],
+        f1_metric=lambda wildcards: first_compared(wildcards.comparison).f1_metric,
         folder=lambda wildcards, output: Path(output.per_class).parent,
     message:
         "Setting experiments side by side: {wildcards.comparison}"
     shell:
         "thorax side-by-side --title {params.title:q} --data {params.data} --labels {input.labels} --split {input.split}"
-        " --metrics {params.metrics} --columns {params.columns} --rule {params.rule} --out {params.folder} > {log} 2>&1"
+        " --metrics {params.metrics} --columns {params.columns} --rule {params.rule} --f1-metric {params.f1_metric}"
+        " --out {params.folder} > {log} 2>&1"

@@ -29,8 +29,8 @@ _LISTS = {"labels": "positive", "negative": "negative", "uncertain": "uncertain"
 _AMBIGUOUS = ("none", "nil", "nothing", "no")  # nothing was found, or nobody looked
 _SEPARATORS = {",": "a comma", ";": "a semicolon", "/": "a slash", "\\": "a backslash"}  # of other programs' lists of labels
 _AND = re.compile(r"\s*(?:[&+]|\band\b)\s*")  # may join two labels, or be part of a name
-# Columns of label sets and predictions, and the rows of all classes and all images in tables of results: any other name works.
-_RESERVED = {*catalogs.SPLITS.names, "Global", "all images"}
+# Columns of label sets and predictions, and the row of all images in their tables: any other name works.
+_RESERVED = {*catalogs.SPLITS.names, "all images"}
 
 
 def parse_labels(text: str) -> list[str] | None:

@@ -1,0 +1,93 @@
+"""From scores to every table where a class, a part or an image is all there is: nothing fails, and what is undefined is a dash."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from thorax import catalog, decisions, ensemble, metrics, overview, side_by_side, store, tables, threshold_tables
+from thorax.config import Ensemble, Studies
+
+RULES = ["fixed-0.5", "f1", "f1_positive", "youden"]
+LABELS = {  # of the test images by class; validation has the second
+    "no positive": ({"rare": [0, 0, 0, 0]}, {"rare": [1, 0, 0, 1]}),
+    "no positive anywhere": ({"rare": [0, 0, 0, 0]}, {"rare": [0, 0, 0, 0]}),
+    "no negative": ({"row": [1, 1, 1, 1]}, {"row": [1, 1, 1, 1]}),
+    "all unknown": ({"ok": [-1, -1, -1, -1], "shard": [1, 0, 0, 1]}, {"ok": [1, 0, 0, 1], "shard": [-1, -1, -1, -1]}),
+    "one image": ({"model": [1], "class": [0]}, {"model": [0, 1], "class": [1, 0]}),
+}
+
+
+@pytest.fixture(params=LABELS.values(), ids=list(LABELS))
+def study(request, tmp_path):
+    """Labels, split and scores of a network, the baseline, votes and an ensemble that learns, as files."""
+    test, val = request.param
+    classes = list(test)
+    truth = pd.concat([pd.DataFrame(val), pd.DataFrame(test)], ignore_index=True).astype("int8")
+    images, held = len(truth), len(next(iter(test.values())))
+    ids = pd.DataFrame({"image_id": [f"i{n}" for n in range(images)]})
+    parts = ids.assign(split=["val"] * (images - held) + ["test"] * held)
+    patients = ids.assign(patient_id=[f"p{n}" for n in range(images)])
+    paths = {
+        name: tmp_path / f"{name}.parquet" for name in ("labels", "split", "net", "baseline", "votes", "learnt", "metrics")
+    }
+    store.write_table(pd.concat([patients, truth], axis=1), paths["labels"], catalog.labels_schema(classes))
+    store.write_table(patients.merge(parts), paths["split"], catalog.SPLITS)
+    random = np.random.default_rng(0)
+    for name in ("net", "baseline"):
+        logits = pd.DataFrame(random.normal(size=(images, len(classes))), columns=classes)
+        store.write_table(pd.concat([parts, logits], axis=1), paths[name], catalog.scores_schema(classes))
+    votes = pd.DataFrame(1.0, index=range(images), columns=classes)
+    store.write_table(pd.concat([parts, votes], axis=1), paths["votes"], catalog.scores_schema(classes))
+    stack = Ensemble(rule="stacked", members=["net", "baseline"])
+    ensemble.make_ensemble(stack, [paths["net"], paths["baseline"]], paths["learnt"], paths["labels"], paths["split"])
+    data = paths["labels"], paths["split"]
+    limits = {name: tmp_path / f"{name}.thresholds.parquet" for name in ("net", "baseline", "votes", "learnt")}
+    for name, out in limits.items():
+        metrics.make_thresholds(*data, paths[name], name in ("net", "baseline"), RULES, out)
+    networks, combined = ({name: paths[name] for name in names} for names in (("net", "baseline"), ("votes", "learnt")))
+    metrics.make_metrics(
+        *data, networks, combined, paths["metrics"], tmp_path / "m.json", 0, 20, RULES, limits, exclusive=classes[0]
+    )
+    return paths, limits, truth, classes, tmp_path
+
+
+@pytest.mark.parametrize("f1_metric", ["f1", "f1_positive"])
+def test_every_table_of_what_little_there_is(study, f1_metric):
+    paths, limits, truth, classes, folder = study
+    data, models = (paths["labels"], paths["split"]), (["net"], ["votes", "learnt"])
+    tables.make_tables("T", "phantom", paths["metrics"], *data, *models, folder / "t", f1_metric=f1_metric)
+    threshold_tables.make_threshold_tables(
+        "T", "phantom", paths["metrics"], *data, *models, limits, RULES, folder / "t", classes[0], f1_metric, ["learnt"]
+    )
+    both = {"one": paths["metrics"], "two": paths["metrics"]}
+    side_by_side.make_side_by_side("T", "phantom", *data, both, ["one/net", "two/net"], folder / "s", f1_metric=f1_metric)
+    given = {"title": "T", "data": "phantom", "label_set": "s", "split": "p", "image_set": "i", "f1_metric": f1_metric,
+             "members": {"net": {"backbone": "Xception"}}}  # fmt: skip
+    blocks = {"label_set": {"dataset": "d"}, "split": {"label_sets": ["s"]}, "image_set": {"dataset": "d"},
+              "dataset": {"archive": "own", "root": "data"}}  # fmt: skip
+    studies = Studies.model_validate({"e": {"experiment": given, **blocks}})
+    of_e = ({"e": paths[name]} for name in ("metrics", "labels", "split"))
+    overview.make_overview(studies, *of_e, folder / "benchmarks", folder / "logs", folder / "t")
+
+    per_class = pd.read_csv(folder / "t" / "per_class.csv").set_index("class")
+    test = truth[store.read_table(paths["split"])["split"].eq("test").to_numpy()]
+    for name in classes:
+        has_both = {0, 1} <= set(test[name])
+        assert np.isfinite(per_class.loc[name, "net auc"]) == has_both
+        assert np.isfinite(per_class.loc[name, f"net {f1_metric}"]) == (
+            1 in set(test[name]) or (f1_metric == "f1" and 0 in set(test[name]))
+        )
+    undefined = [name for name in classes if not {0, 1} <= set(test[name])]
+    for table in ("per_class", "global"):
+        text = (folder / "t" / f"{table}.md").read_text()
+        assert f"AUC of {len(undefined)} class" in text
+        assert "nan" not in text
+    tuned = store.read_table(limits["net"])
+    val = truth[~truth.index.isin(test.index)]
+    for row in tuned.query("rule != 'fixed-0.5'").to_dict("records"):
+        assert row["defined"] == ({0, 1} <= set(val[row["class"]]))
+        assert row["defined"] or row["value"] == decisions.UNTUNED
+    if not tuned["defined"].all():
+        assert (
+            "the validation images lack positives or negatives, so 0.5 is used" in (folder / "t" / "thresholds.md").read_text()
+        )
