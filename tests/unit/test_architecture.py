@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "thorax"
-FOUNDATION = {"errors", "store", "catalog", "config", "strict_yaml", "images"}
+FOUNDATION = {"errors", "store", "catalog", "config", "strict_yaml", "images", "formats"}
 HEAVY = {"tensorflow", "keras", "torch", "jax"}
 
 

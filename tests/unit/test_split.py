@@ -242,7 +242,7 @@ def chexpert_like() -> tuple[pd.DataFrame, set[str]]:
 
 def test_what_radiologists_labelled_is_never_dealt_into_train_or_val():
     frame, checked = chexpert_like()
-    images, quality = split_label_sets(config.Split(label_sets=["whole"]), {"whole": frame}, None, checked)
+    images, quality = split_label_sets(config.Split(label_sets=["whole"]), {"whole": frame}, by_radiologists=checked)
     parts = images.set_index("image_id")["split"]
     of_theirs = frame["image_id"][frame["patient_id"].isin(frame.loc[frame["image_id"].isin(checked), "patient_id"])]
     assert set(parts.index[parts == "left_out"]) == set(of_theirs) > checked
@@ -257,7 +257,7 @@ def test_what_radiologists_labelled_is_never_dealt_into_train_or_val():
 def test_radiologists_are_the_test_part_where_the_split_says_so():
     frame, checked = chexpert_like()
     settings_ = config.Split(label_sets=["whole"], test_on="radiologists")
-    images, quality = split_label_sets(settings_, {"whole": frame}, None, checked)
+    images, quality = split_label_sets(settings_, {"whole": frame}, by_radiologists=checked)
     parts = images.set_index("image_id")["split"]
     assert set(parts.index[parts == "test"]) == checked
     assert (parts == "left_out").sum() == 1  # another image of a patient of theirs
