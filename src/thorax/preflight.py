@@ -131,7 +131,7 @@ def _check_experiment(study: Config, name: str) -> None:
 
 
 def _check_beside(experiment: Experiment, key: str) -> None:
-    """The published numbers are there, for some of the models, and decided by a rule that the experiment has."""
+    """The published numbers are there, for some of the models."""
     beside = experiment.beside
     assert beside is not None
     try:
@@ -144,9 +144,6 @@ def _check_beside(experiment: Experiment, key: str) -> None:
             f"{key}.models: no member or ensemble has the name of a model of {beside.paper}, {beside.variant} "
             f"({', '.join(sorted(theirs))}): say which of yours is which, as OURS: THEIRS."
         )
-    if beside.threshold_rule not in experiment.thresholds:
-        known = ", ".join(experiment.thresholds)
-        raise ThoraxError(f"{key}.threshold_rule: {beside.threshold_rule!r} is not among the experiment's thresholds: {known}.")
 
 
 def _check_cross(study: Config, name: str) -> None:

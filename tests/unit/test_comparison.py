@@ -72,7 +72,7 @@ def test_f1_is_compared_with_f1_of_the_same_kind_and_named(monkeypatch):
     both = Compared(pd.DataFrame(rows, columns=catalog.METRICS.names), beside, ["ResNet50"], [], "Study")
     shown, _ = comparison.global_table(both)
     assert [group.heading for group in shown.groups] == ["F1-score, positive side", "AUC of decisions"]
-    assert texts(shown)["ResNet50"][:3] == ["0.134", "0.135?", "-0.001"]
+    assert texts(shown)["ResNet50"][:2] == ["0.134", "0.135?"]
     assert "F1-score: of the positive class alone, 2PR / (P + R), as the paper's." in shown.notes
     of_liz, _ = comparison.global_table(compared())
     assert "F1-score: mean over the positive and the negative class, as the paper's." in of_liz.notes

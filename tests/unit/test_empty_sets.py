@@ -56,7 +56,8 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
         "--table",
         folder / "t.parquet",
     )
-    run("merge-ingested", "--settings", data, "--tables", folder / "t.parquet", "--out", files["ingested"])
+    run("merge-ingested", "--settings", data, "--tables", folder / "t.parquet", "--out", files["ingested"],
+        "--duplicates", folder / "d.parquet")  # fmt: skip
     settings = json.dumps({"dataset": "own", "views": ["frontal"], **label_set})
     run("labels", "--settings", settings, "--archive", "own", "--catalog", files["catalog"], "--ingested", files["ingested"],
         "--out", files["labels"], "--report", folder / "classes.csv")  # fmt: skip

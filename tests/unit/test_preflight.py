@@ -130,7 +130,7 @@ def test_a_wrong_key_or_value_is_one_sentence(path_and_value, key, words):
         ),
         (
             ("experiments", "beltran2022", "beside", "threshold_rule", "fixed-0.3"),
-            "experiments.beltran2022.beside.threshold_rule: 'fixed-0.3' is not among the experiment's thresholds: fixed-0.4,",
+            "experiments.beltran2022.beside.threshold_rule: 'fixed-0.3' is not among the thresholds: fixed-0.4,",
         ),
         (
             ("experiments", "saturi2025", "members", "DenseNet121", {"backbone": "cnn"}),
