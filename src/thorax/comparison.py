@@ -47,6 +47,7 @@ _F1 = {
     "f1": "F1-score: mean over the positive and the negative class, as the paper's.",
     "f1_positive": "F1-score: of the positive class alone, 2PR / (P + R), as the paper's.",
 }
+_OTHER_CLASSES = "Global has no difference where the paper's mean is over other classes than ours"
 _MISSING = f"{_UNDEFINED}: the paper or our label set does not have it, or it is undefined."
 
 
@@ -97,6 +98,12 @@ class Compared:
     def numbers(self) -> dict[tuple[str, str, str], dict]:
         """The frame's rows by model, class and metric."""
         return {(row["model"], row["class"], row["metric"]): row for row in self.frame.to_dict("records")}
+
+    @cached_property
+    def other_classes(self) -> bool:
+        """Whether a mean over all classes has no difference because the paper's is over other classes."""
+        whole = self.frame[self.frame["class"] == GLOBAL].dropna(subset=["ours", "published"])
+        return not self.why_not and bool(whole["difference"].isna().any())
 
     @cached_property
     def classes(self) -> list[str]:
@@ -170,7 +177,8 @@ class Compared:
         if both.empty:
             return _cells(None, not self.why_not)
         doubt = "; ".join(sorted(set(both["doubt"]))) if both["doubt"].ne("").all() else ""  # a few do not change a mean much
-        means = {"ours": both["ours"].mean(), "published": both["published"].mean(), "low": np.nan, "high": np.nan}
+        ours, published = both["ours"].mean(), both["published"].mean()
+        means = {"ours": ours, "published": published, "low": np.nan, "high": np.nan, "difference": ours - published}
         return _cells({**means, "doubt": doubt}, not self.why_not)
 
 
@@ -261,7 +269,7 @@ def _means(compared: Compared) -> list[str]:
 
 
 def _cells(number: dict | None, with_difference: bool) -> list[typeset.Cell]:
-    number = number or {"ours": np.nan, "published": np.nan, "low": np.nan, "high": np.nan, "doubt": ""}
+    number = number or {"ours": np.nan, "published": np.nan, "low": np.nan, "high": np.nan, "difference": np.nan, "doubt": ""}
     ours, published, low, high = (float(number[key]) for key in ("ours", "published", "low", "high"))
     interval = f"95% interval {low:.{DECIMALS}f}–{high:.{DECIMALS}f}" if np.isfinite(low) else ""
     cells = [
@@ -273,10 +281,11 @@ def _cells(number: dict | None, with_difference: bool) -> list[typeset.Cell]:
     ]
     if not with_difference:
         return cells
+    if not np.isfinite(number["difference"]):
+        return [*cells, typeset.Cell(_UNDEFINED)]
     difference = round(round(ours, DECIMALS) - round(published, DECIMALS), DECIMALS) + 0.0  # never -0
-    outside = bool(np.isfinite(low) and np.isfinite(difference) and not low <= published <= high)
-    text = f"{difference:+.{DECIMALS}f}" if np.isfinite(difference) else _UNDEFINED
-    return [*cells, typeset.Cell(text, bold=outside)]
+    outside = bool(np.isfinite(low) and not low <= published <= high)
+    return [*cells, typeset.Cell(f"{difference:+.{DECIMALS}f}", bold=outside)]
 
 
 def _table(
@@ -296,6 +305,7 @@ def _table(
     caveats = dict.fromkeys(note for compared in experiments if (note := reference.note(compared.beside)))
     doubtful = any(cell.text.endswith("?") for _, cells in rows for cell in cells)
     shown = any(name == SHARED for name, _ in rows) or any(group.section == SHARED for group in groups)
+    apart = f"{_OTHER_CLASSES}{'; the means over shared classes have one' * shown}."
     return typeset.Table(
         title=": ".join(filter(None, (title, what))),
         caption=f"Our test results beside published ones. Paper: {sources}.",
@@ -306,6 +316,7 @@ def _table(
         total=total,
         notes=(
             *([] if all(compared.why_not for compared in experiments) else [_DIFFERENCE]),
+            *([apart] if any(compared.other_classes for compared in experiments) else []),
             _MISSING,
             *caveats,
             *(text for metric, text in _F1.items() if any(metric in compared.published_metrics for compared in experiments)),

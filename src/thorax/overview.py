@@ -18,7 +18,7 @@ from thorax.catalog import SPLIT_NAMES, class_columns
 from thorax.config import Studies, Study
 from thorax.ensemble import LEARNING
 from thorax.errors import ThoraxError
-from thorax.metrics import FIXED, GLOBAL
+from thorax.metrics import FIXED, GLOBAL, NO_THRESHOLD
 from thorax.tables import DATA_SENTENCES, DECIMALS, F1_MEANINGS, Results, votes_note
 
 METRICS = {"auc": "AUC", "f1": "F1-score", "f1_positive": "F1-score, positive side", "hamming": "Hamming loss"}
@@ -36,6 +36,10 @@ _NOTES = (
 )
 _TWO_F1 = "Each experiment has the F1-score of its paper. "
 _DIFFERENCE = "Difference: ours less the paper's, of the numbers as printed; only where ours were measured on the archive, of the same model."
+_OTHER_CLASSES = (
+    "{title}: the paper's mean is over other classes than ours ({metrics}), so there is no difference; the experiment's own tables have "
+    "the means over shared classes."
+)
 _HOURS = (
     "Hours: wall-clock time of all trainings and predictions of the experiment. GPU-hours count each GPU; time without a GPU is in "
     "hours of the whole job, whatever its number of CPU cores. What is not on record (benchmarks/ and logs/ hold it) is not guessed; a "
@@ -139,10 +143,22 @@ class Row:
         archive = study.dataset.archive
         return reference.why_not(beside, archive, reference.tested_on(archive, study.split.official, self.split))
 
+    def other_classes(self, metric: str) -> bool:
+        """Whether the paper's mean over all classes is over other classes than ours."""
+        published = self.published(metric)
+        if published is None or published.classes or self.published_model != self.model:
+            return False
+        ours = self.metrics[
+            (self.metrics["split"] == "test") & self.metrics["threshold_rule"].isin((NO_THRESHOLD, self.study.rule))
+        ]
+        return not reference.same_classes(ours, self._published, self.model, metric)
+
     def difference(self, metric: str) -> float:
         """Ours less the paper's, of the numbers as printed; nan where they may not be compared."""
         published = self.published(metric)
         if published is None or self.published_model != self.model or self.study.experiment.data != ARCHIVE or self.why_not:
+            return float("nan")
+        if self.other_classes(metric):
             return float("nan")
         return round(round(published.ours, DECIMALS) - round(published.value, DECIMALS), DECIMALS) + 0.0  # never -0
 
@@ -221,6 +237,10 @@ def overview_table(rows: dict[str, Row], hours: dict[str, typeset.Cell] | None =
     notes += list(dict.fromkeys(note for row in rows.values() for note in row.votes))
     notes += [*([_DIFFERENCE] if compared else []), *([_HOURS] if hours is not None else [])]
     notes += [f"{row.study.experiment.title}: {row.why_not}" for row in rows.values() if row.why_not]
+    for row in rows.values():
+        apart = [METRICS[metric] for metric in row.metrics_shown if row.other_classes(metric)]
+        if apart and row.study.experiment.data == ARCHIVE and not row.why_not:
+            notes.append(_OTHER_CLASSES.format(title=row.study.experiment.title, metrics=", ".join(apart)))
     notes += ["? The published number is in doubt; the HTML says why, under the pointer."] if doubtful else []
     table = typeset.Table(
         title="Overview of the experiments",

@@ -17,7 +17,7 @@ from thorax.catalog import LEFT_OUT, RADIOLOGISTS
 from thorax.config import Beside
 from thorax.datasets import chexpert
 from thorax.errors import ThoraxError, did_you_mean
-from thorax.metrics import NO_THRESHOLD
+from thorax.metrics import GLOBAL, NO_THRESHOLD
 
 FOLDER = Path(__file__).with_name("reference")
 KEYS = ("paper", "table", "variant", "model", "class", "label", "metric")
@@ -187,6 +187,32 @@ def label_shares(paper: str) -> dict[str, float]:
     return dict(zip(rows["label"], rows["value"], strict=True))
 
 
+def same_classes(ours: pd.DataFrame, theirs: pd.DataFrame, model: str, metric: str) -> bool:
+    """Whether our mean over all classes and a paper's are over the same classes.
+
+    Ours is over the classes that have a value; metrics of the whole matrix, such as the Hamming loss, are over all classes of the
+    model. The paper's is over the classes that its tables show of the metric or, where they show none of it, of the model.
+
+    Args:
+        ours: The rows of `catalog.METRICS` of one part.
+        theirs: The columns of `published`.
+        model: Our name of the model.
+        metric: As in `metrics.evaluate`.
+
+    Returns:
+        True also where the paper shows no class at all.
+    """
+    our_classes, their_classes = (_classes_of(rows, model, metric) for rows in (ours, theirs))
+    return not their_classes or our_classes == their_classes
+
+
+def _classes_of(rows: pd.DataFrame, model: str, metric: str) -> set[str]:
+    """The classes over which a model's number over all classes is taken."""
+    of_model = rows[(rows["model"] == model) & (rows["class"] != GLOBAL)]
+    of_metric = of_model[of_model["metric"] == metric]
+    return set(of_metric.dropna(subset=["value"])["class"] if len(of_metric) else of_model["class"])
+
+
 def compare(metrics: pd.DataFrame, beside: Beside, split: str = "test", difference: bool = True) -> pd.DataFrame:
     """Ours, the paper's and the difference (ours less the paper's) of each class, model and metric.
 
@@ -198,7 +224,8 @@ def compare(metrics: pd.DataFrame, beside: Beside, split: str = "test", differen
 
     Returns:
         The columns `COMPARED`, a row for each that either has, first ours in the order of the metrics, then what only the paper
-        has. Undefined and missing numbers are nan, a missing doubt is "".
+        has. Undefined and missing numbers are nan, a missing doubt is "". Means over different classes (`same_classes`) have no
+        difference.
 
     Raises:
         ThoraxError: as in `published`; the metrics lack the part or the rule; or a model of `beside.models`.
@@ -211,7 +238,8 @@ def compare(metrics: pd.DataFrame, beside: Beside, split: str = "test", differen
             raise ThoraxError(f"beside.models: the metrics have no model {name!r}: correct the name.")
     keys = ["model", "class", "metric"]
     ours = chosen[[*keys, "value", "low", "high"]].rename(columns={"value": "ours"})
-    theirs = published(beside).rename(columns={"value": "published"})
+    printed = published(beside)
+    theirs = printed.rename(columns={"value": "published"})
     both = ours.merge(theirs, on=keys, how="outer", sort=False, validate="one_to_one")
     order = {key: place for place, key in enumerate([*ours[keys].itertuples(index=False, name=None)])}
     order |= {
@@ -220,4 +248,7 @@ def compare(metrics: pd.DataFrame, beside: Beside, split: str = "test", differen
     both = both.iloc[np.argsort([order[key] for key in both[keys].itertuples(index=False, name=None)], kind="stable")]
     both["doubt"] = both["doubt"].fillna("")
     both["difference"] = both["ours"].astype(float) - both["published"].astype(float) if difference else np.nan
+    whole = both.index[both["class"] == GLOBAL]
+    apart = [not same_classes(chosen, printed, *both.loc[row, ["model", "metric"]]) for row in whole]
+    both.loc[whole[apart], "difference"] = np.nan
     return both[list(COMPARED)].reset_index(drop=True)
