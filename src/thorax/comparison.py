@@ -37,11 +37,11 @@ NOT_COMPARED = "The paper's numbers were measured on other images than ours: no 
 _UNDEFINED = "–"
 _DIFFERENCE = (
     "Difference: ours less the paper's, of the numbers as printed; in bold where the paper's number is outside our 95% interval "
-    "(bootstrap over patients)."
+    "(bootstrap over patients) and not in doubt."
 )
 _DOUBT = (
-    "? The published number is in doubt: not legible in the scanned table, or not checked against its source; the HTML says which, "
-    "under the pointer."
+    "? The published number is in doubt: not legible in the scanned table, or not checked against its source; in the HTML, hover "
+    "over the number to see which."
 )
 _F1 = {
     "f1": "F1-score: mean over the positive and the negative class, as the paper's.",
@@ -284,7 +284,7 @@ def _cells(number: dict | None, with_difference: bool) -> list[typeset.Cell]:
     if not np.isfinite(number["difference"]):
         return [*cells, typeset.Cell(_UNDEFINED)]
     difference = round(round(ours, DECIMALS) - round(published, DECIMALS), DECIMALS) + 0.0  # never -0
-    outside = bool(np.isfinite(low) and not low <= published <= high)
+    outside = bool(not number["doubt"] and np.isfinite(low) and not low <= published <= high)
     return [*cells, typeset.Cell(f"{difference:+.{DECIMALS}f}", bold=outside)]
 
 

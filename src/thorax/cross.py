@@ -308,7 +308,7 @@ def class_table(evaluated: Evaluated) -> tuple[typeset.Table, pd.DataFrame]:
         notes=(
             *evaluated.notes(),
             f"{_UNDEFINED}: the test part lacks positives or negatives; blank: one of the two label sets lacks the class.",
-            "95% intervals (bootstrap over patients) are in the CSV file and, in the HTML, under the pointer.",
+            "95% intervals (bootstrap over patients) are in the CSV file; in the HTML, hover over a number to see its interval.",
         ),
     )
     return table, evaluated.values(of_classes=True)

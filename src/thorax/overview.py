@@ -241,7 +241,7 @@ def overview_table(rows: dict[str, Row], hours: dict[str, typeset.Cell] | None =
         apart = [METRICS[metric] for metric in row.metrics_shown if row.other_classes(metric)]
         if apart and row.study.experiment.data == ARCHIVE and not row.why_not:
             notes.append(_OTHER_CLASSES.format(title=row.study.experiment.title, metrics=", ".join(apart)))
-    notes += ["? The published number is in doubt; the HTML says why, under the pointer."] if doubtful else []
+    notes += ["? The published number is in doubt; in the HTML, hover over the number to see why."] if doubtful else []
     table = typeset.Table(
         title="Overview of the experiments",
         caption="Every experiment of the run: what it was run on, its best model's results on the test images, and the published ones.",

@@ -20,7 +20,7 @@ _APART = (
     "each other."
 )
 _SOURCE = {"irvin2019": "Irvin et al. 2019, Table {table}", "liz2022": "Liz et al. 2022, Table {table}", "published": "{table}"}
-_DOUBT = "? Not checked against the system's own paper; the HTML says why, under the pointer."
+_DOUBT = "? Not checked against the system's own paper; in the HTML, hover over the number to see why."
 _MISSING = "–: not given."
 
 

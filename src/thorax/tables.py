@@ -398,8 +398,8 @@ def _undefined(results: Results) -> list[str]:
         undefined = [name for name in results.classes if not results.has(name, metric)]
         if undefined:
             notes.append(
-                f"The {METRICS[metric]} of {_number(len(undefined))} is undefined, because the {results.split} images lack {lacking}, "
-                f"and left out of the mean: {', '.join(undefined)}."
+                f"The {METRICS[metric]} of {_number(len(undefined))} is undefined because the {results.split} images lack {lacking}; "
+                f"it is left out of the mean: {', '.join(undefined)}."
             )
     return notes
 

@@ -88,7 +88,7 @@ class Cell:
         bold: whether it is in bold.
         italic: whether it is in italics.
         detail: a small second line, in HTML only.
-        hover: what the pointer brings up, in HTML only.
+        hover: text that is shown on hovering over the cell, in HTML only.
     """
 
     text: str

@@ -121,6 +121,17 @@ def test_a_difference_is_bold_where_the_papers_number_is_outside_our_interval():
     assert [cell.bold for cell in dict(table.rows)["Normal"]] == [False, False, True] * 4
 
 
+def test_a_difference_to_a_doubtful_number_is_not_bold():
+    """Laminar atelectasis is 0.850 or 0.858 in the scan."""
+    far = Compared(metrics_like(SPECIFIC, ["CTP"], 0.1), SPECIFIC, [], ["CTP"], "Study")
+    table, _ = comparison.per_class_table(far)
+    rows = dict(table.rows)
+    assert [cell.text for cell in rows["Laminar atelectasis"]][:3] == ["0.958", "0.858?", "+0.100"]
+    assert not rows["Laminar atelectasis"][2].bold
+    assert rows["Normal"][2].bold
+    assert any("and not in doubt" in note for note in table.notes)
+
+
 def test_a_mean_of_doubtful_numbers_is_in_doubt():
     beside = config.Beside(paper="irvin2019", variant="u-ignore")
     of_baseline = Compared(metrics_like(beside, ["DenseNet121"]), beside, ["DenseNet121"], [], "Study", "phantom")
