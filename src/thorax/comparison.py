@@ -85,7 +85,7 @@ class Compared:
         """The headings of each metric's numbers."""
         if not self.why_not:
             return "ours", "paper", "difference"
-        return ("ours" if self.data == ARCHIVE else f"ours ({self.data})"), "paper"
+        return ("ours" if self.data == ARCHIVE else f"ours ({self.data})"), reference.NOT_COMPARABLE
 
     @cached_property
     def frame(self) -> pd.DataFrame:

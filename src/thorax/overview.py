@@ -26,6 +26,8 @@ ARCHIVE = "archive"
 NOT_RECORDED = "not recorded"
 RESUMED = "going on after"  # how a training's log begins to say that an earlier attempt began it
 _NONE = "–"
+_APART = "†"  # mark of published numbers that measure something else than ours, where others do not
+_NOT_COMPARABLE = f"{_APART} Not comparable: it does not measure the same as ours."
 _NOTES = (
     "Model: of all networks and ensembles, the one with the highest mean AUC on the validation images. Ensembles that learn from the "
     "validation images (weighted average, stacked) take no part in this choice; their results are in each experiment's own tables.",
@@ -143,6 +145,19 @@ class Row:
         archive = study.dataset.archive
         return reference.why_not(beside, archive, reference.tested_on(archive, study.split.official, self.split))
 
+    @property
+    def comparable(self) -> bool:
+        """Whether ours and the paper's numbers measure the same."""
+        return self.study.experiment.data == ARCHIVE and not self.why_not
+
+    @property
+    def published_by(self) -> str | None:
+        """The paper whose numbers are next to ours, where it is not the experiment's own."""
+        experiment = self.study.experiment
+        if experiment.beside is None or experiment.beside.paper == experiment.paper:
+            return None
+        return reference.describe(experiment.beside)[1].split(",")[0]
+
     def other_classes(self, metric: str) -> bool:
         """Whether the paper's mean over all classes is over other classes than ours."""
         published = self.published(metric)
@@ -156,9 +171,7 @@ class Row:
     def difference(self, metric: str) -> float:
         """Ours less the paper's, of the numbers as printed; nan where they may not be compared."""
         published = self.published(metric)
-        if published is None or self.published_model != self.model or self.study.experiment.data != ARCHIVE or self.why_not:
-            return float("nan")
-        if self.other_classes(metric):
+        if published is None or self.published_model != self.model or not self.comparable or self.other_classes(metric):
             return float("nan")
         return round(round(published.ours, DECIMALS) - round(published.value, DECIMALS), DECIMALS) + 0.0  # never -0
 
@@ -190,8 +203,11 @@ def overview_table(rows: dict[str, Row], hours: dict[str, typeset.Cell] | None =
         ThoraxError: the metrics lack a model or rule, or a paper's experiment is unknown.
     """
     compared = any(row.study.experiment.data == ARCHIVE for row in rows.values())
-    columns = ("ours", "paper", "difference") if compared else ("ours", "paper")
     metrics = [metric for metric in METRICS if any(metric in row.metrics_shown for row in rows.values())]
+    published = [row for row in rows.values() if row.published_model is not None]
+    none_comparable = bool(published) and not any(row.comparable for row in published)
+    paper = reference.NOT_COMPARABLE if none_comparable else "paper"
+    columns = ("ours", paper, "difference") if compared else ("ours", paper)
     f1s = [metric for metric in metrics if metric in F1_MEANINGS]
     groups = [
         typeset.Group("Run on", words=True),
@@ -220,13 +236,13 @@ def overview_table(rows: dict[str, Row], hours: dict[str, typeset.Cell] | None =
             *(typeset.Cell(f"{row.images[part]:,}") for part in SPLIT_NAMES),
             typeset.Cell(str(record["classes"])),
             typeset.Cell(row.model, detail="" if row.study.rule == FIXED else row.study.rule),
-            typeset.Cell(row.published_model or _NONE),
+            typeset.Cell(row.published_model or _NONE, detail=f"of {row.published_by}" if row.published_by else ""),
         ]
         for metric in metrics:
             if metric not in row.metrics_shown:
                 cells += [typeset.Cell(_NONE)] * len(columns)
                 continue
-            shown, numbers = _metric(row, metric)
+            shown, numbers = _metric(row, metric, "" if row.comparable or none_comparable else _APART)
             cells += shown[: len(columns)]
             record |= numbers
         body.append((experiment.title, (*cells, *([hours[name]] if hours is not None else []))))
@@ -239,8 +255,9 @@ def overview_table(rows: dict[str, Row], hours: dict[str, typeset.Cell] | None =
     notes += [f"{row.study.experiment.title}: {row.why_not}" for row in rows.values() if row.why_not]
     for row in rows.values():
         apart = [METRICS[metric] for metric in row.metrics_shown if row.other_classes(metric)]
-        if apart and row.study.experiment.data == ARCHIVE and not row.why_not:
+        if apart and row.comparable:
             notes.append(_OTHER_CLASSES.format(title=row.study.experiment.title, metrics=", ".join(apart)))
+    notes += [_NOT_COMPARABLE] if any(_APART in cell.text for _, cells in body for cell in cells[9:]) else []
     notes += ["? The published number is in doubt; in the HTML, hover over the number to see why."] if doubtful else []
     table = typeset.Table(
         title="Overview of the experiments",
@@ -267,8 +284,8 @@ def run_on(data: Mapping[str, str]) -> str:
     return " ".join(f"Run on: {name} ({titles[name]}). {DATA_SENTENCES[name]}" for name in used)
 
 
-def _metric(row: Row, metric: str) -> tuple[list[typeset.Cell], dict[str, object]]:
-    """Ours, the paper's and the difference, as cells and as numbers."""
+def _metric(row: Row, metric: str, mark: str) -> tuple[list[typeset.Cell], dict[str, object]]:
+    """Ours, the paper's with a mark, and the difference, as cells and as numbers."""
     (value, low, high), published, difference = row.number(metric), row.published(metric), row.difference(metric)
     interval = f"{low:.{DECIMALS}f}–{high:.{DECIMALS}f}" if np.isfinite(low) else ""
     numbers: dict[str, object] = {metric: value, f"{metric} low": low, f"{metric} high": high}
@@ -279,7 +296,7 @@ def _metric(row: Row, metric: str) -> tuple[list[typeset.Cell], dict[str, object
         f"{metric} published": published.value, f"{metric} published classes": published.classes or np.nan,
         f"{metric} difference": difference,
     }  # fmt: skip
-    marks = ("?" if published.doubt else "") + ("*" if published.classes else "")
+    marks = ("?" if published.doubt else "") + ("*" if published.classes else "") + mark
     over = f"over {published.classes} classes" if published.classes else ""
     same = f" ({_printed(published.ours)})" if published.classes else ""
     return [

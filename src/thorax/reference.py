@@ -34,6 +34,7 @@ TEST_PARTS = {
     RADIOLOGISTS: "the studies that radiologists labelled (CheXpert's valid.csv)",
 }
 NO_DIFFERENCE = "No difference is taken:"
+NOT_COMPARABLE = "paper (not comparable)"  # heading of published numbers that were measured on something else than ours
 SYSTEMS = "systems.csv"  # data and split of other published systems
 STATEMENTS = "liz2022_statements.csv"  # what the text of Liz et al. 2022 says of its tables
 

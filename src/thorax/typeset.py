@@ -49,7 +49,7 @@ th, td { padding: 3px 6px; white-space: nowrap; text-align: right; background: #
 thead { position: sticky; top: 0; z-index: 2; }
 thead th { background: var(--head); font-weight: 600; border-bottom: 1px solid var(--line); }
 thead th[colspan] { text-align: center; }
-thead tr.columns th { font-weight: 500; color: var(--soft); }
+thead tr.columns th { font-weight: 500; color: var(--soft); white-space: normal; max-width: 13ch; }
 th.name { text-align: left; position: sticky; left: 0; z-index: 1; border-right: 1px solid var(--line); }
 tbody th { font-weight: 400; }
 tbody th, tbody td { border-bottom: 1px solid #eef1f4; }
@@ -310,12 +310,19 @@ def _latex_head(table: Table) -> list[str]:
     for group in table.groups:
         width = len(group.columns)
         first.append(rf"\multicolumn{{{width}}}{{c}}{{{_tex(group.heading)}}}")
-        second += [_tex(heading) for heading in group.columns]
+        second += [_latex_heading(heading) for heading in group.columns]
         rules += [rf"\cmidrule(lr){{{column}-{column + width - 1}}}"] if width > 1 else []
         column += width
     if not table.two_headings:
         return [" & ".join([_tex(table.name_heading), *first]) + r" \\"]
     return [" & ".join(["", *first]) + r" \\", "".join(rules), " & ".join([_tex(table.name_heading), *second]) + r" \\"]
+
+
+def _latex_heading(text: str) -> str:
+    """A column's heading; one with a remark in brackets word below word, as narrow as its numbers."""
+    if "(" not in text:
+        return _tex(text)
+    return r"\shortstack[r]{" + r"\\".join(map(_tex, text.split())) + "}"
 
 
 def _latex_cell(cell: Cell) -> str:

@@ -100,7 +100,7 @@ def test_what_is_not_the_archive_is_said_plainly_and_has_no_difference(data, tmp
     table, values = overview.overview_table({"liz": row(data)})
     assert table.rows[0][1][0].text == data
     assert table.data == f"Run on: {data}. {DATA_SENTENCES[data]}"
-    assert all("difference" not in group.columns for group in table.groups)
+    assert all(group.columns == ("ours", "paper (not comparable)") for group in table.groups[6:])
     assert values.filter(like="difference").isna().all(axis=None)
     assert values["auc published"].tolist() == [0.84]
 
@@ -112,6 +112,8 @@ def test_with_several_kinds_of_data_each_experiment_is_named():
         f"Run on: phantom (Drawn). {DATA_SENTENCES['phantom']} Run on: archive (Real). {DATA_SENTENCES['archive']}"
     )
     assert [row[1][-1].text for row in table.rows] == ["+0.001", "–"]
+    assert [row[1][-2].text for row in table.rows] == ["0.065", "0.065†"]
+    assert "† Not comparable: it does not measure the same as ours." in table.notes
     assert values["hamming difference"].tolist() == pytest.approx([0.001, np.nan], nan_ok=True)
 
 
@@ -137,6 +139,15 @@ def test_a_paper_without_a_mean_is_compared_over_the_classes_of_both():
     cell = table.rows[0][1][10]
     assert cell.text.endswith("* (0.800)"), "ours over the same classes is beside it in every format"
     assert cell.detail == "over 2 classes"
+
+
+def test_another_papers_numbers_are_named():
+    """Saturi et al. have no numbers by class: those next to ours are Irvin et al.'s."""
+    beside = {"paper": "irvin2019", "variant": "u-ignore", "models": {"CTP": "DenseNet121"}}
+    table, _ = overview.overview_table({"saturi": row(paper="saturi2025", beside=beside)})
+    assert (table.rows[0][1][1].text, table.rows[0][1][8].detail) == ("Saturi et al. 2025", "of Irvin et al. 2019")
+    own, _ = overview.overview_table({"liz": row()})
+    assert own.rows[0][1][8].detail == ""
 
 
 def test_means_over_other_classes_have_no_difference():
