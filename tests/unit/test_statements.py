@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thorax import catalog, cli, config, statements, store
+from thorax import catalog, cli, config, reference, statements, store
 from thorax.errors import ThoraxError
 
 NETWORKS = ["DenseNet201", "EfficientNetB0", "InceptionV3", "InceptionResNetV2", "Xception"]
@@ -87,7 +87,25 @@ def test_the_table_sets_text_paper_and_ours_side_by_side(metrics):
     assert rows["Images of the largest class to those of the smallest"] == ["172 : 1", "34 : 1", "5 : 1"]
     assert [group.heading for group in table.groups] == ["the text", "the paper's table", "ours (phantom)"]
     assert "The same in ours: nodule (-0.010)." in table.notes
+    assert statements._DOUBT in table.notes  # laminar atelectasis
+    assert statements._ILLEGIBLE not in table.notes
     assert values.set_index("measure").loc["gain", "ours"] == pytest.approx(0.1), "the baseline is no network"
+
+
+def test_what_the_scan_lacks_is_said(metrics, monkeypatch):
+    """Four classes are equal by the text and three by the cells: one of the two illegible rows of Table 10 can be the fourth."""
+    table, _ = statements.statements_table(
+        metrics, BESIDE.model_copy(update={"variant": "general"}), NETWORKS, "Study", "phantom"
+    )
+    assert (
+        "Two of Table 10's 54 rows are not legible in the scan: the paper's table counts 52 classes, the text 54."
+        in table.notes
+    )
+    assert statements._DOUBT in table.notes
+    everything = reference._all()
+    monkeypatch.setattr(reference, "_all", lambda: everything.assign(doubt=""))
+    certain, _ = statements.statements_table(metrics, BESIDE, NETWORKS, "Study", "phantom")
+    assert statements._DOUBT not in certain.notes
 
 
 def test_without_the_ensemble_a_sentence(metrics):
