@@ -181,7 +181,7 @@ class LabelSet(Block):
         "all",
         description="general classes of a term with several parents: those of all of them; of the first in the tree; or umbrella: a "
         "term whose first parent is an umbrella term (such as radiological finding) is a class of its own and climbs no further, other "
-        "terms climb to all their parents. Table 10 of Liz et al. 2022 follows the last",
+        "terms climb to all their parents, and are classes of their own as well if an umbrella term is one of these. Table 10 of Liz et al. 2022 follows the last",
     )
     padded_labels: Literal["count", "ignore"] = Field(
         "count",
@@ -387,7 +387,7 @@ class Training(Block):
     pos_weight_exponent: Fraction = Field(
         0.65,
         description="weighted_bce: positives of a class weigh (negatives / positives) to this power; 1: the whole ratio, 0.5: its square "
-        "root, 0: no weights. The default is what the F1 and Hamming loss of Liz et al. 2022 imply (docs/training.md)",
+        "root, 0: no weights. The default is what comes nearest to the F1 and Hamming loss of Liz et al. 2022 (docs/training.md)",
     )
     max_pos_weight: float | None = Field(None, gt=0, description="weighted_bce: cap of the weight of a class's positives")
     learning_rate: float = Field(1e-4, gt=0, description="of Adam")

@@ -98,8 +98,8 @@ def decide(scores: np.ndarray, limits: np.typing.ArrayLike, exclusive: int | Non
 
     Where the exclusive class and another are both a yes, the row contradicts itself, and the more likely side stands: if no
     class has a higher score than the exclusive one, all others become no; otherwise the exclusive class becomes no. With one
-    threshold for all classes the first half is the constraint that Dunn Beltran and Alsaghier 2022 propose in their
-    discussion ("if the most likely label is 'No Finding' then no other label can be returned"); the second half is ours.
+    threshold for all classes the first half is the constraint that Dunn Beltran and Alsaghier 2022 propose in
+    section 6 ("if the most likely label is 'No Finding' then no other label can be returned"); the second half is ours.
 
     Args:
         scores: (n, k) probabilities or votes.

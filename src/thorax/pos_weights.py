@@ -177,7 +177,7 @@ def _table(values: pd.DataFrame, weights: np.ndarray, found: float) -> typeset.T
             f"The votes of {VOTES} (hard AUC and F1 of {len(weights)} classes; the others never have a yes) imply weights of "
             f"{weights.min():.1f} to {weights.max():.0f}; their slope against negatives / positives, both as logarithms, is {found:.2f}.",
             f"The AUC does not depend on the weights. The model's highest F1 is {short.min():.3f} to {short.max():.3f} below the published "
-            "one: real scores are not binormal.",
+            "one: real scores need not be binormal.",
         ),
     )
 
