@@ -155,6 +155,8 @@ def build(
         raise ThoraxError(
             f"label_sets.{name}.grouping is general, but archive {archive!r} has no term tree: write grouping: specific."
         )
+    stated = catalog["positive"].map(len) + catalog["negative"].map(len) + catalog["uncertain"].map(len)
+    catalog = catalog.assign(labelled=stated > 0)  # also by labels that do not count
     if settings.padded_labels == "ignore":
         catalog = without_padded(catalog, settings, name)
     groups = _groups(catalog, tree.climbed(settings.two_parents) if tree and settings.grouping == "general" else None)
@@ -174,7 +176,7 @@ def build(
     _check_classes(report, settings, name)
 
     matrix = _matrix(positive, uncertain, len(images), classes)
-    labelled = (images["positive"].map(len) + images["negative"].map(len) + images["uncertain"].map(len)).to_numpy() > 0
+    labelled = images["labelled"].to_numpy()
     with_class = (matrix == 1).any(axis=1)
     keep = {"drop": with_class, "keep_labelled": with_class | labelled, "keep": np.ones(len(images), bool)}[
         settings.without_class

@@ -489,6 +489,15 @@ def test_labels_stored_with_a_blank_count_or_not(options, expected):
     ]
 
 
+def test_an_image_whose_only_label_is_stored_with_a_blank_is_labelled():
+    """It has a finding, though one that does not count: it is not an image without labels, and keep_labelled keeps it."""
+    options = {"padded_labels": "ignore", "padded_kept": ["normal"]}
+    summary = counts(build(label_set(**options), "padchest", PADDED))
+    assert (summary[WITHOUT_LABELS][0], summary[NO_CLASS_LEFT][0]) == (0, 1)
+    kept = build(label_set(**options, without_class="keep_labelled"), "padchest", PADDED).frame
+    assert kept.set_index("image_id").loc["i1", ["mass", "normal"]].tolist() == [0, 0]
+
+
 def test_a_data_set_that_does_not_say_which_labels_have_a_blank_is_refused():
     settings = label_set(padded_labels="ignore")
     with pytest.raises(ThoraxError, match=r"label_sets\.mine\.padded_labels: data set 'd' does not say"):
@@ -606,6 +615,7 @@ def test_real_padchest_as_table_10_groups_it(real_padchest):
     table = build(settings, "padchest", real_padchest)
     assert (len(table.classes), len(table.frame), table.frame["patient_id"].nunique()) == (56, 90_815, 61_704)
     images = table.report.set_index("class")["images"]
+    assert images[WITHOUT_LABELS] == 65 + 408, "as in the specific label set: what blanks lose is still a label"
     dropped = table.report[table.report["status"] == "too few images"]
     assert (images[table.classes[-1]], dropped["images"].max()) == (204, 196), "200 is an exact limit"
     four = {"nodule": 1937, "exclude": 799, "emphysema": 414, "azygos lobe": 303}  # no legible row of Table 10 has them
