@@ -15,6 +15,7 @@ from thorax import datasets, overview, reference, store, typeset
 from thorax.catalog import RADIOLOGISTS
 from thorax.config import Experiment, PaperPage, Study, Training
 from thorax.errors import ThoraxError
+from thorax.tables import F1_MEANINGS
 
 BEYOND = "Beyond the papers"
 _BEYOND_TEXT = (
@@ -39,6 +40,10 @@ _CLIMBS = {
     "all": " (of all parents)",
     "first": "",
     "umbrella": " (of all parents, but for terms whose first parent is an umbrella term: these are classes of their own)",
+}
+_SHARED_IMAGES = {  # where the usual rule, identical images, does not hold
+    "similar": "patients who share a similar image in one part",
+    "ignore": "patients who share an image in any part",
 }
 _LOSSES = {"bce": "binary cross-entropy", "mae": "mean absolute error of the probabilities"}
 
@@ -74,15 +79,18 @@ def describe(study: Study) -> dict[str, str]:
             [
                 "thresholds " + ", ".join(experiment.thresholds),
                 *([f"{experiment.exclusive} excludes the rest"] if experiment.exclusive else []),
+                f"F1-score: {F1_MEANINGS[experiment.f1_metric]}",
             ]
         ),
+        "Heatmaps": f"{experiment.cases} test images"
+        + (f", first one each with {', '.join(experiment.case_classes)}" if experiment.case_classes else ""),
         "Published numbers": reference.describe(experiment.beside)[1] if experiment.beside else "",
         "Further settings": "; ".join(
             _others(
                 experiment,
                 {
                     "title", "paper", "beside", "data", "label_set", "split", "image_set", "training", "members", "ensembles",
-                    "thresholds", "exclusive", "cases", "case_classes", "seed", "second_image_set", "cooccurrence",
+                    "thresholds", "exclusive", "f1_metric", "cases", "case_classes", "seed", "second_image_set", "cooccurrence",
                 },
             )
         ),
@@ -135,7 +143,12 @@ def _parts(study: Study) -> str:
     if split.draw_down:
         kept = f"{split.draw_down.train:,} in training and {split.draw_down.test:,} in test images"
         words.append(f"images without a class drawn down to {kept}")
-    worded = {"label_sets", "also_for", "train", "val", "test", "official", "test_on", "seed", "draw_down"}
+    if study.experiment.label_set in split.also_for:
+        words.append(f"the same patients in every part as with {', '.join(split.label_sets)}")
+    words += [_SHARED_IMAGES[split.same_image]] if split.same_image in _SHARED_IMAGES else []
+    worded = {
+        "label_sets", "also_for", "train", "val", "test", "official", "test_on", "seed", "draw_down", "same_image",
+    }  # fmt: skip
     return "; ".join([*words, f"seed {split.seed}", *_others(split, worded)])
 
 

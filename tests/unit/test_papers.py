@@ -58,6 +58,7 @@ def test_settings_are_told_in_the_papers_words():
     assert told["Ensembles"].startswith(
         "PTC-mode (most frequent label set); PTC-lw (majority of the votes per label); CTP (mean prob"
     )
+    assert told["Heatmaps"] == "12 test images, first one each with pacemaker, pleural effusion, normal"
     assert "Tables 8 and 9" in told["Published numbers"]
     assert "Further settings" not in told
 
@@ -74,8 +75,36 @@ def test_what_networks_do_not_share_stands_beside_each():
     )
     assert told["Training"].startswith("from scratch; at most 350 epochs")
     assert told["Training"].endswith("min delta: 0.5")  # a setting without words of its own is shown by its name
-    assert (told["Ensembles"], told["Decisions"]) == ("none", "thresholds fixed-0.4, f1; x excludes the rest")
+    assert (told["Ensembles"], told["Decisions"]) == (
+        "none", "thresholds fixed-0.4, f1; x excludes the rest; F1-score: mean over the positive and the negative class",
+    )  # fmt: skip
     assert "Published numbers" not in told
+
+
+@pytest.mark.parametrize(
+    ("block", "setting", "topic", "words"),
+    [
+        ("experiment", {"f1_metric": "f1_positive"}, "Decisions", "F1-score: of the positive class alone, 2PR / (P + R)"),
+        (
+            "experiment",
+            {"cases": 3, "case_classes": ["Mass", "Hernia"]},
+            "Heatmaps",
+            "3 test images, first one each with Mass, Hernia",
+        ),
+        ("split", {"same_image": "similar"}, "Parts", "patients who share a similar image in one part"),
+        ("split", {"same_image": "ignore"}, "Parts", "patients who share an image in any part"),
+        ("split", {"label_sets": ["other"], "also_for": ["s"]}, "Parts", "the same patients in every part as with other"),
+        ("split", {"test_on": "radiologists"}, "Parts", "tested on the images that radiologists labelled"),
+        ("image_set", {"contrast": "clahe"}, "Network input", "contrast: clahe"),
+    ],
+)
+def test_settings_have_words_of_their_own(block, setting, topic, words):
+    given = study()
+    changed = type(getattr(given, block)).model_validate(getattr(given, block).model_dump(exclude_defaults=True) | setting)
+    told = papers.describe(given.model_copy(update={block: changed}))
+    assert words in told[topic]
+    assert "Further settings" not in told
+    assert not any(f"{name.replace('_', ' ')}: " in text for name in set(setting) - {"contrast"} for text in told.values())
 
 
 def test_a_heading_leaves_out_the_name_of_its_own_page(tmp_path):
@@ -128,7 +157,7 @@ def test_what_all_experiments_share_is_said_once(tmp_path):
     text = papers.compose(both, {})
     assert re.findall(r"<h3>(.*?)</h3>", text) == ["All experiments of this page", "First", "Second"]
     assert text.count("<dt>Networks</dt>") == 1
-    assert re.findall(r"<dt>(\w+)</dt><dd>thresholds (\S*?)</dd>", text) == [
+    assert re.findall(r"<dt>(\w+)</dt><dd>thresholds (\S*?); F1", text) == [
         ("Decisions", "fixed-0.5"),
         ("Decisions", "fixed-0.6"),
     ]
