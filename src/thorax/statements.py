@@ -34,7 +34,7 @@ MEASURES = {
     "equal": f"Classes where {ENSEMBLE} equals the best network",
     "below": f"Classes where {ENSEMBLE} is below the best network",
     "gain": f"Mean AUC of {ENSEMBLE} less that of the best network",
-    "halves": f"Mean AUC of {ENSEMBLE}: larger half of the classes, smaller half",
+    "halves": "Mean AUC of the networks: larger half of the classes, smaller half",
     "rank": f"Rank correlation (Spearman) of the AUC of {ENSEMBLE} and the number of images",
     "imbalance": "Images of the largest class to those of the smallest",
 }
@@ -105,7 +105,8 @@ class Results:
     def _halves(self) -> tuple[float, float]:
         order = self.images.dropna().sort_values(ascending=False, kind="stable").index
         middle = (len(order) + 1) // 2
-        return float(self.ensemble[order[:middle]].mean()), float(self.ensemble[order[middle:]].mean())
+        networks = self.areas.iloc[:, 1:].mean(axis=1)  # of them the text says it, before it comes to the ensembles
+        return float(networks[order[:middle]].mean()), float(networks[order[middle:]].mean())
 
 
 def published(beside: Beside, members: Sequence[str]) -> Results:
