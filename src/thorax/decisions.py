@@ -13,7 +13,7 @@ import pandas as pd
 from thorax import confusion
 from thorax.catalog import THRESHOLDS
 from thorax.config import fixed_threshold
-from thorax.errors import ThoraxError
+from thorax.errors import refuse_unknown
 
 UNTUNED = 0.5  # the threshold of a class that validation images cannot tune
 EXCLUSIVE = "+exclusive"  # appended to a threshold rule's name where one class excludes the rest
@@ -125,7 +125,5 @@ def exclusive_column(classes: Sequence[str], name: str | None) -> int | None:
     """
     if name is None:
         return None
-    if name not in classes:
-        known = ", ".join(classes)
-        raise ThoraxError(f"exclusive: {name!r} is not among the classes of the label set ({known}): name one of them or none.")
+    refuse_unknown("exclusive", name, classes, "a class of the label set")
     return list(classes).index(name)

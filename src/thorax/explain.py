@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from thorax import store
 from thorax.catalog import class_columns
-from thorax.errors import ThoraxError, did_you_mean
+from thorax.errors import refuse_unknown
 
 CASES = pa.schema({"image_id": pa.string(), "chosen_for": pa.string()})
 
@@ -78,9 +78,8 @@ def choose_cases(labels: Path, split: Path, count: int, seed: int, out: Path, wa
     test = table[table["image_id"].isin(assignment.loc[assignment["split"] == "test", "image_id"])]
     test = test.sort_values("image_id").sample(frac=1, random_state=seed)
     classes = class_columns(table)
-    if unknown := [name for name in wanted if name not in classes]:
-        near = did_you_mean(unknown[0], classes)
-        raise ThoraxError(f"case_classes: {unknown[0]!r} is not a class of {labels}{near}: name one of {', '.join(classes)}.")
+    for name in wanted:
+        refuse_unknown("case_classes", name, classes, f"a class of {labels}")
     rarest = sorted(classes, key=lambda name: int((table[name] == 1).sum()))
     queues = {name: list(test.loc[test[name] == 1, "image_id"]) for name in rarest}
     chosen: dict[str, str] = {}

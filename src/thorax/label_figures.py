@@ -10,7 +10,7 @@ import pandas as pd
 
 from thorax import reference, store
 from thorax.catalog import IGNORED, LEFT_OUT, SPLIT_NAMES, class_columns
-from thorax.errors import ThoraxError, did_you_mean
+from thorax.errors import ThoraxError, refuse_unknown
 from thorax.figures import BLUE, GREY, LOG_FROM, SPLIT_COLOURS, VERMILION, fit, log_scale, save, style
 
 if TYPE_CHECKING:
@@ -220,11 +220,8 @@ def cooccurrence(labels: Path, title: str, out: Path, classes: Sequence[str] = (
     """
     table = store.read_table(labels)
     matrix = table[class_columns(table)]
-    strangers = [name for name in classes if name not in matrix.columns]
-    if strangers:
-        raise ThoraxError(
-            f"{labels} has no class {strangers[0]!r}{did_you_mean(strangers[0], matrix.columns)}: name classes of this label set."
-        )
+    for name in classes:
+        refuse_unknown("cooccurrence", name, matrix.columns, f"a class of {labels}")
     save(draw_cooccurrence(count_pairs(matrix, classes), title), out, title)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from thorax import catalog as catalogs
 from thorax import store
 from thorax.config import LabelSet
-from thorax.errors import ThoraxError, did_you_mean
+from thorax.errors import ThoraxError, did_you_mean, refuse_unknown
 from thorax.pairs import Partners, first_of_studies
 
 TERM_TABLES = {  # archives whose labels form a tree
@@ -55,6 +55,23 @@ class TermTree:
                 known = parents.get(edge["term"], ())
                 parents[edge["term"]] = (*known, edge["parent"]) if edge["parent"] else known
         return cls(parents)
+
+    @classmethod
+    def of_archive(cls, archive: str, key: str, advice: str) -> "TermTree":
+        """Load an archive's tree.
+
+        Args:
+            archive: A key of `datasets.ARCHIVES`.
+            key: The setting that needs the tree, for the error.
+            advice: What to write if there is none.
+
+        Raises:
+            ThoraxError: The archive has no tree.
+        """
+        if archive not in TERM_TABLES:
+            have = " and ".join(TERM_TABLES)
+            raise ThoraxError(f"{key}: archive {archive!r} has no term tree, only {have} have one: {advice}.")
+        return cls.load(TERM_TABLES[archive])
 
     @cached_property
     def children(self) -> dict[str, tuple[str, ...]]:
@@ -151,10 +168,8 @@ def build(
             f"label_sets.{name}.second is {settings.second or 'null'}: give --second-views exactly where it names a data set."
         )
     tree = TermTree.load(TERM_TABLES[archive]) if archive in TERM_TABLES else None
-    if settings.grouping == "general" and tree is None:
-        raise ThoraxError(
-            f"label_sets.{name}.grouping is general, but archive {archive!r} has no term tree: write grouping: specific."
-        )
+    if settings.grouping == "general":
+        tree = TermTree.of_archive(archive, f"label_sets.{name}.grouping", "write specific")
     stated = catalog["positive"].map(len) + catalog["negative"].map(len) + catalog["uncertain"].map(len)
     catalog = catalog.assign(labelled=stated > 0)  # also by labels that do not count
     if settings.padded_labels == "ignore":
@@ -230,9 +245,8 @@ def build_inside(
         ThoraxError: as in `build`; no term tree, a class without a general class in the general label set, no class that
             leaves something to tell apart, or labels that contradict the general ones.
     """
-    if archive not in TERM_TABLES:
-        raise ThoraxError(f"label_sets.{name}.inside: archive {archive!r} has no term tree: remove inside.")
-    tree, known = TermTree.load(TERM_TABLES[archive]).climbed(settings.two_parents), catalogs.class_columns(general)
+    tree = TermTree.of_archive(archive, f"label_sets.{name}.inside", "remove it").climbed(settings.two_parents)
+    known = catalogs.class_columns(general)
     table = build(settings.model_copy(update={"without_class": "keep"}), archive, catalog, ingested, name)
     frame = general[["image_id", "patient_id"]].merge(table.frame.drop(columns="patient_id"), on="image_id", how="left")
     report = table.report[~table.report["class"].str.startswith("(")].copy()
@@ -271,7 +285,7 @@ def build_inside(
     return LabelTable(frame, tuple(classes), report, table.unknown)
 
 
-def refuse_unknown(named: Iterable[tuple[str, str]], table: LabelTable, name: str) -> None:
+def refuse_unknown_classes(named: Iterable[tuple[str, str]], table: LabelTable, name: str) -> None:
     """Compare a label set with the settings that name classes of it.
 
     Args:
@@ -284,10 +298,8 @@ def refuse_unknown(named: Iterable[tuple[str, str]], table: LabelTable, name: st
     """
     status = dict(zip(table.report["class"], table.report["status"], strict=True))
     for key, wanted in named:
-        if wanted not in table.classes:
-            why = f" ({status[wanted]})" if wanted in status else did_you_mean(wanted, table.classes)
-            known = ", ".join(table.classes)
-            raise ThoraxError(f"{key}: {wanted!r} is not a class of label set {name!r}{why}: choose one of {known}.")
+        why = f" ({status[wanted]})" if wanted in status else ""
+        refuse_unknown(key, wanted, table.classes, f"a class of label set {name!r}", why)
 
 
 def make_label_set(
@@ -314,10 +326,10 @@ def make_label_set(
         second_views: of a label set of studies, the views of their second images.
         second_ingested: table of these images, or None to count from metadata alone.
         general: the label set that `settings.inside` names; None without one.
-        named: as in `refuse_unknown`.
+        named: as in `refuse_unknown_classes`.
 
     Raises:
-        ThoraxError: as in `build`, `build_inside` and `refuse_unknown`, or no `general` where there is an `inside`, or one where there is none.
+        ThoraxError: as in `build`, `build_inside` and `refuse_unknown_classes`, or no `general` where there is an `inside`, or one where there is none.
     """
     name = Path(out).stem
     if (settings.inside is None) != (general is None):
@@ -334,7 +346,7 @@ def make_label_set(
         table = build(settings, archive, frame, known, name, second)
     else:
         table = build_inside(settings, archive, frame, store.read_table(general), known, name)
-    refuse_unknown(named, table, name)
+    refuse_unknown_classes(named, table, name)
     if table.unknown:
         print(f"In the data but not in the term tree, each a class of its own: {', '.join(table.unknown)}.")
     with store.atomic(out) as new_labels, store.atomic(report) as new_report:  # both or neither
@@ -368,8 +380,8 @@ def _check_exclusions(settings: LabelSet, groups: dict[str, tuple[str, ...]], na
     for excluded in settings.exclude:
         if excluded not in classes:
             raise ThoraxError(
-                f"label_sets.{name}.exclude names {excluded!r}, which is no {settings.grouping} class of data set "
-                f"{settings.dataset!r}: correct its name or remove it."
+                f"label_sets.{name}.exclude: {excluded!r} is not a {settings.grouping} class of data set {settings.dataset!r}"
+                f"{did_you_mean(excluded, classes)}: correct its name or remove it."
             )
 
 

@@ -1,10 +1,10 @@
 """What can be known of a run before its first job: a wrong name must not be found after hours of training.
 
 A configuration is checked alone (`read`), and its label sets on the archives' metadata where these are there
-(`check_label_sets`). The classes of other archives are known when their labels are counted (`labels.refuse_unknown`).
+(`check_label_sets`). The classes of other archives are known when their labels are counted (`labels.refuse_unknown_classes`).
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -12,7 +12,7 @@ import pandas as pd
 from thorax import backbones, datasets, labels, reference
 from thorax.config import Config, Experiment, LabelSet, parse
 from thorax.datasets import chexpert, nih
-from thorax.errors import ThoraxError, did_you_mean
+from thorax.errors import ThoraxError, refuse_unknown
 from thorax.pairs import Partners
 
 NAMING_CLASSES = ("exclusive", "cooccurrence", "case_classes")  # fields of an experiment with a class, or several
@@ -90,23 +90,23 @@ def check_label_sets(study: Config, names: Iterable[str]) -> None:
     for name in names:
         dataset = study.datasets[study.label_sets[name].dataset]
         if dataset.phantom is None and datasets.metadata_file(dataset).is_file():
-            labels.refuse_unknown(named_classes(study, name, study.run), table(name), name)
+            labels.refuse_unknown_classes(named_classes(study, name, study.run), table(name), name)
 
 
 def _check_label_set(study: Config, name: str) -> None:
     settings = study.label_sets[name]
     archive = study.datasets[settings.dataset].archive
-    if archive not in labels.TERM_TABLES and (settings.grouping == "general" or settings.inside):
-        raise ThoraxError(
-            f"label_sets.{name}: archive {archive!r} has no term tree: write grouping: specific, and remove inside if it is there."
-        )
+    if settings.grouping == "general":
+        labels.TermTree.of_archive(archive, f"label_sets.{name}.grouping", "write specific")
+    if settings.inside:
+        labels.TermTree.of_archive(archive, f"label_sets.{name}.inside", "remove it")
     if archive in FIXED_LABELS:
         known = _possible_classes(settings, archive)
         for wanted in settings.exclude:
-            _refuse_stranger(f"label_sets.{name}.exclude", wanted, known, f"a {settings.grouping} label of archive {archive}")
+            refuse_unknown(f"label_sets.{name}.exclude", wanted, known, f"a {settings.grouping} label of archive {archive}")
         kept = [label for label in known if label not in settings.exclude]
         for key, wanted in named_classes(study, name, study.experiments):
-            _refuse_stranger(key, wanted, kept, f"a class of label set {name!r}")
+            refuse_unknown(key, wanted, kept, f"a class of label set {name!r}")
 
 
 def _possible_classes(settings: LabelSet, archive: str) -> list[str]:
@@ -183,8 +183,3 @@ def _check_cascade(study: Config, name: str) -> None:
         raise ThoraxError(
             f"cascades.{name}: label set {inside_name!r} excludes {lacking[0]!r}, and {flat_name!r} does not: do the same in both."
         )
-
-
-def _refuse_stranger(key: str, wanted: str, known: Collection[str], what: str) -> None:
-    if wanted not in known:
-        raise ThoraxError(f"{key}: {wanted!r} is not {what}{did_you_mean(wanted, known)}: choose one of {', '.join(known)}.")

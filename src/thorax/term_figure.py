@@ -13,7 +13,7 @@ from thorax import store
 from thorax.config import LabelSet
 from thorax.errors import ThoraxError
 from thorax.figures import BLUE, GREY, save, style
-from thorax.labels import TERM_TABLES, UMBRELLAS, TermTree, without_padded
+from thorax.labels import UMBRELLAS, TermTree, without_padded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,9 +61,7 @@ def term_section(catalog: Path, settings: LabelSet, archive: str, title: str, ou
     Raises:
         ThoraxError: the archive has no term tree, the tree has no such term, or no image has the term or one below it.
     """
-    if archive not in TERM_TABLES:
-        raise ThoraxError(f"archive {archive!r} has no term tree: those that have one are {', '.join(TERM_TABLES)}.")
-    tree = TermTree.load(TERM_TABLES[archive]).climbed(settings.two_parents)
+    tree = TermTree.of_archive(archive, "archive", "choose one of these").climbed(settings.two_parents)
     if settings.padded_labels == "ignore":
         table = without_padded(store.read_table(catalog, ["view", "positive", "padded"]), settings, title)
     else:

@@ -84,7 +84,7 @@ def test_wanted_classes_come_first_and_the_others_follow_the_rule(tables):
     assert chosen(2, "common", "rare") == ["common", "rare"]
     assert chosen(4, "rare") == chosen(4)
     assert len(chosen(100, "common")) == 8  # every test image with a class, once
-    with pytest.raises(ThoraxError, match=r"'commonly' is not a class of .* \(did you mean 'common'\?\): name one of"):
+    with pytest.raises(ThoraxError, match=r"'commonly' is not a class of .* \(did you mean 'common'\?\): choose one of"):
         chosen(2, "commonly")
 
 

@@ -104,7 +104,7 @@ def test_only_named_classes():
 
 
 def test_a_class_that_the_label_set_lacks_is_named(labelled, tmp_path):
-    with pytest.raises(ThoraxError, match=r"labels\.parquet has no class 'd': name classes"):
+    with pytest.raises(ThoraxError, match=r"^cooccurrence: 'd' is not a class of .*labels\.parquet: choose one of"):
         label_figures.cooccurrence(labelled[0], "title", tmp_path / "figure", ["a common", "d"])
 
 

@@ -423,7 +423,9 @@ def test_general_labels_of_another_catalog_and_archives_without_a_tree_are_refus
     other = images(("p", ["interstitial pattern"]), ("q", ["normal"]), ("q", ["normal"]))
     with pytest.raises(ThoraxError, match="made from another catalog"):
         build_inside(label_set(inside="g"), "padchest", other, general)
-    with pytest.raises(ThoraxError, match="archive 'nih' has no term tree: remove inside"):
+    with pytest.raises(
+        ThoraxError, match="inside: archive 'nih' has no term tree, only padchest and chexpert have one: remove it"
+    ):
         build_inside(label_set(inside="g"), "nih", NESTED, general)
 
 

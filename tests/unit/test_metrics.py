@@ -469,7 +469,7 @@ def test_thresholds_that_are_not_there_are_refused(experiment):
         run(folder, rules=["fixed-0.5", "f1"], thresholds={"net": chosen["net"]})
     with pytest.raises(ThoraxError, match="no threshold by rule 'youden' for 'a'"):
         run(folder, rules=["fixed-0.5", "youden"], thresholds=chosen)
-    with pytest.raises(ThoraxError, match="exclusive: 'c' is not among the classes of the label set"):
+    with pytest.raises(ThoraxError, match="exclusive: 'c' is not a class of the label set"):
         run(folder, exclusive="c")
     with pytest.raises(ThoraxError, match="has scores outside 0 to 1: give --logits"):
         tune(folder, "net", ["f1"], logits=False)

@@ -114,7 +114,7 @@ def test_a_wrong_key_or_value_is_one_sentence(path_and_value, key, words):
         ),
         (
             ("label_sets", "nih-15", "grouping", "general"),
-            "label_sets.nih-15: archive 'nih' has no term tree: write grouping: specific",
+            "label_sets.nih-15.grouping: archive 'nih' has no term tree, only padchest and chexpert have one: write specific",
         ),
         (
             ("experiments", "liz2022-general", "beside", "variant", "generals"),

@@ -164,7 +164,7 @@ def test_a_label_stored_with_a_blank_counts_as_the_label_set_says(table, tmp_pat
 
 
 def test_an_archive_without_a_tree_is_refused(table, tmp_path):
-    with pytest.raises(ThoraxError, match="archive 'nih' has no term tree: those that have one are padchest"):
+    with pytest.raises(ThoraxError, match="archive 'nih' has no term tree, only padchest and chexpert have one"):
         term_figure.term_section(tmp_path / "catalog.parquet", LabelSet(dataset="d"), "nih", "title", tmp_path / "figure")
 
 
