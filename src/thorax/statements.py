@@ -24,7 +24,15 @@ SAYS = reference.FOLDER / reference.STATEMENTS
 COUNTS = {"general": "Liz et al. 2022, Table 10"}  # where a variant's counts of images are; those of all others are in Table 8
 TEST_SHARE = 5  # Table 8 counts three classes in full and the others in the test fifth
 _NONE = "–"
+_SPECIFIC = (
+    "Numbers of images are those of the test part; the paper's are its '# Samples', a fifth of them for the three classes that Table 8 "
+    "counts in full. The text's 172 : 1 takes that column as it is.",
+)
 _ILLEGIBLE = "Two of Table 10's 54 rows are not legible in the scan: the paper's table counts 52 classes, the text 54."
+_GENERAL = (
+    "Numbers of images: ours are those of the test part, the paper's those of all images, as Table 10 has them.",
+    _ILLEGIBLE,
+)
 _DOUBT = "Some of the paper's cells are in doubt (see the table that shows them next to ours)."
 
 MEASURES = {
@@ -199,9 +207,8 @@ def statements_table(
         notes=(
             f"{ENSEMBLE} not above the best network, in the paper's table: {theirs.named()}.",
             f"The same in ours: {ours.named()}.",
-            "AUCs are compared as printed. Numbers of images are those of the test part; the paper's are its '# Samples', a fifth of "
-            "them for the three classes that Table 8 counts in full. The text's 172 : 1 takes that column as it is.",
-            *([_ILLEGIBLE] if beside.variant == "general" else []),
+            "AUCs are compared as printed.",
+            *(_GENERAL if beside.variant in COUNTS else _SPECIFIC),
             *([_DOUBT] if used["doubt"].any() else []),
             f"{_NONE}: the text does not say it, or it is undefined.",
         ),

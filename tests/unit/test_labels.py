@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from thorax import catalog, store
+from thorax import catalog, reference, store
 from thorax.config import LabelSet
 from thorax.datasets import ARCHIVES, chexpert
 from thorax.errors import ThoraxError
@@ -587,6 +587,8 @@ def test_real_padchest_specific(real_padchest):
     table = build(label_set(min_images=1000), "padchest", real_padchest)
     labels = table.frame[list(table.classes)]
     assert (len(table.classes), len(table.frame), table.frame["patient_id"].nunique()) == (35, 85_455, 58_909)
+    printed = reference.load("liz2022", "8", "specific")
+    assert set(table.classes) == set(printed["label"]) - {"Global"}, "so means over all classes are over the same ones"
     assert (labels.sum(axis=1) == 12).sum() == 4
     assert (table.classes[0], labels.iloc[:, 0].sum()) == ("normal", 34_369)
     assert (table.classes[-1], labels.iloc[:, -1].sum()) == ("supra aortic elongation", 1_046)

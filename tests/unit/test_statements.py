@@ -101,6 +101,8 @@ def test_what_the_scan_lacks_is_said(metrics, monkeypatch):
         "Two of Table 10's 54 rows are not legible in the scan: the paper's table counts 52 classes, the text 54."
         in table.notes
     )
+    assert any("as Table 10 has them" in note for note in table.notes)
+    assert not any("Table 8" in note for note in table.notes)
     assert statements._DOUBT in table.notes
     everything = reference._all()
     monkeypatch.setattr(reference, "_all", lambda: everything.assign(doubt=""))
