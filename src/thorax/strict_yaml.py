@@ -83,8 +83,8 @@ def check_command_line() -> None:
     parser.add_argument("--profile", nargs="+", action="append", default=[])
     given = vars(parser.parse_known_args()[0])
     try:
-        for option, values in given.items():
-            if len(values) > 1:
+        for option in ("configfile", "config"):
+            if len(given[option]) > 1:
                 raise ThoraxError(
                     f"--{option} is given twice, and Snakemake takes the last alone: write all after one --{option}."
                 )

@@ -90,7 +90,13 @@ def test_files_that_are_not_utf8_or_not_there(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "option", [("--configfile", "good.yaml", "mine.yaml"), ("-n", "--profile", "mine"), ("--configfiles=mine.yaml",)]
+    "option",
+    [
+        ("--configfile", "good.yaml", "mine.yaml"),
+        ("-n", "--profile", "mine"),
+        ("--profile", "good", "--profile", "mine"),  # Snakemake merges profiles
+        ("--configfiles=mine.yaml",),
+    ],
 )
 def test_files_that_snakemake_loads_before_the_snakefile(tmp_path, monkeypatch, option):
     monkeypatch.chdir(tmp_path)
