@@ -6,6 +6,7 @@ bits, as after another compression, another size or another contrast.
 """
 
 import hashlib
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -93,7 +94,8 @@ def patient_groups(patients: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
 
     Args:
         patients: columns image_id and patient_id.
-        pairs: columns image_id and other_id; those with other images do not count.
+        pairs: columns image_id and other_id; images of none of these patients link those of others (`find` pairs copies with
+            the first of them only).
 
     Returns:
         By image, in `patients`' order: the first patient, by identifier, of all who are linked by pairs; the patient itself where
@@ -102,15 +104,35 @@ def patient_groups(patients: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    of_image = patients.set_index("image_id")["patient_id"]
-    linked = pairs[pairs["image_id"].isin(of_image.index) & pairs["other_id"].isin(of_image.index)]
-    names, numbers = np.unique(of_image.to_numpy(object).astype(str), return_inverse=True)
-    place = pd.Series(numbers, index=of_image.index)
-    ends = place[linked["image_id"]].to_numpy(), place[linked["other_id"]].to_numpy()
-    graph = coo_array((np.ones(len(linked), np.int8), ends), shape=(len(names), len(names)))
-    component = connected_components(graph, directed=False)[1]
-    first = pd.Series(np.arange(len(names))).groupby(component).transform("min").to_numpy()
-    return pd.Series(names[first][numbers], index=patients.index, dtype=object)
+    names, of_image = np.unique(patients["patient_id"].to_numpy(object).astype(str), return_inverse=True)
+    columns = (patients["image_id"], pairs["image_id"], pairs["other_id"])
+    images = pd.Index(pd.concat(columns).unique())
+    owned, first, other = (images.get_indexer(column) + len(names) for column in columns)  # nodes: patients, then images
+    ends = np.concatenate([of_image, first]), np.concatenate([owned, other])
+    nodes = len(names) + len(images)
+    graph = coo_array((np.ones(len(ends[0]), np.int8), ends), shape=(nodes, nodes))
+    component = connected_components(graph, directed=False)[1][: len(names)]
+    first_name = pd.Series(np.arange(len(names))).groupby(component).transform("min").to_numpy()
+    return pd.Series(names[first_name][of_image], index=patients.index, dtype=object)
+
+
+def among(pairs: pd.DataFrame, images: Collection[str]) -> pd.DataFrame:
+    """The pairs of these images, as if only they had been compared: of copies, the first that is here takes the others' place.
+
+    Args:
+        pairs: the columns of `catalog.DUPLICATES`.
+        images: those that count.
+
+    Returns:
+        The same columns.
+    """
+    for _ in range(2):  # identical images have their first, and firsts with one hash have theirs
+        lost = pairs[(pairs["bits"] == 0) & pairs["other_id"].isin(images) & ~pairs["image_id"].isin(images)]
+        copy = lost.groupby("image_id")["other_id"].min().to_dict()
+        renamed = {column: [copy.get(image, image) for image in pairs[column]] for column in ("image_id", "other_id")}
+        pairs = pairs.assign(**renamed)
+    found = pairs[pairs["image_id"].isin(images) & pairs["other_id"].isin(images)]
+    return found[found["image_id"] != found["other_id"]]
 
 
 def _repeats(rows: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from thorax import store, typeset
+from thorax import duplicates, store, typeset
 from thorax.catalog import SPLIT_NAMES
 from thorax.tables import counted_on
 
@@ -35,8 +35,9 @@ class Screened:
 
     def straddling(self, split: str) -> tuple[int, int]:
         """Pairs that show the same in different parts of a split, and how many of these are in train and test."""
-        parts = pd.concat([self.duplicates[column].map(self.splits[split]) for column in ("image_id", "other_id")], axis=1)
-        parts = parts[parts.isin(SPLIT_NAMES).all(axis=1)]
+        dealt = self.splits[split][self.splits[split].isin(SPLIT_NAMES)]
+        pairs = duplicates.among(self.duplicates, dealt.index)
+        parts = pd.concat([pairs[column].map(dealt) for column in ("image_id", "other_id")], axis=1)
         apart = parts[parts.iloc[:, 0] != parts.iloc[:, 1]]
         return len(apart), int((apart != "val").all(axis=1).sum())
 

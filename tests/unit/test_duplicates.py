@@ -66,3 +66,24 @@ def test_patients_are_linked_through_others_and_named_after_the_first():
     pairs = pd.DataFrame({"image_id": ["a", "c", "e", "x"], "other_id": ["b", "d", "f", "a"]})
     assert duplicates.patient_groups(patients, pairs).tolist() == ["p1", "p1", "p1", "p1", "p4", "p4"]
     assert duplicates.patient_groups(patients, pairs[:0]).tolist() == patients["patient_id"].tolist()
+
+
+def test_patients_are_linked_through_an_image_of_nobody_here():
+    """Copies are paired with the first of them, which may have no label or the wrong view."""
+    patients = pd.DataFrame({"image_id": ["b", "c"], "patient_id": ["p", "q"]})
+    pairs = pd.DataFrame({"image_id": ["a", "a"], "other_id": ["b", "c"]})
+    assert duplicates.patient_groups(patients, pairs).tolist() == ["p", "p"]
+
+
+def test_pairs_among_some_images_are_those_that_a_search_among_them_finds():
+    """Every kind of pair, whichever images are left out."""
+    digests = {"a": "u", "b": "u", "c": "u", "d": "v", "e": "v", "f": "w", "g": "w", "h": "x", "i": "x"}
+    starts = {"u": "00", "v": "00", "w": "ff", "x": "0f"}  # u and v have one hash; w is similar to all others
+    rows = table(**{name: (digest, starts[digest]) for name, digest in digests.items()})
+    pairs = duplicates.find(rows)
+    for number in range(2 ** len(rows)):
+        some = rows[[bool(number >> place & 1) for place in range(len(rows))]]
+        expected = duplicates.find(some)[["image_id", "other_id"]].to_numpy().tolist()
+        found = duplicates.among(pairs, set(some["image_id"]))[["image_id", "other_id"]]
+        linked = [sorted(pair) for pair in found.to_numpy().tolist()]
+        assert sorted(linked) == sorted(sorted(pair) for pair in expected), some["image_id"].tolist()

@@ -66,6 +66,14 @@ def test_copies_are_counted_by_patients_and_parts():
     assert "a1 and a2 (identical), a1 and b1 (identical), b2 and c1 (similar)" in on_page.notes[-1]
 
 
+def test_copies_of_an_image_that_is_in_no_part_are_counted():
+    same = pairs(("a", "b", True), ("a", "c", True))
+    for first in (pd.Series(dtype=object), pd.Series({"a": "left_out"})):
+        parts = pd.concat([first, pd.Series({"b": "train", "c": "test"})])
+        found = screening.Screened(ingested(["a", "b", "c"], {}), same, patients(["a", "b", "c"]), {"s": parts})
+        assert found.straddling("s") == (1, 1)
+
+
 def test_a_segmenter_that_finds_nothing_is_said():
     lungs = {name: pd.DataFrame({"image_id": ["x", "y"], "credible": found}) for name, found in (("a", [0, 0]), ("b", [0, 1]))}
     found = screening.Screened(ingested(["x", "y"], {}), pairs(), patients(["x", "y"]), {}, lungs)
