@@ -285,21 +285,22 @@ def build_inside(
     return LabelTable(frame, tuple(classes), report, table.unknown)
 
 
-def refuse_unknown_classes(named: Iterable[tuple[str, str]], table: LabelTable, name: str) -> None:
+def refuse_unknown_classes(named: Iterable[tuple[str, str]], report: pd.DataFrame, name: str) -> None:
     """Compare a label set with the settings that name classes of it.
 
     Args:
         named: (key of the setting, class).
-        table: The label set.
+        report: The label set's table of classes.
         name: Its name, for errors.
 
     Raises:
         ThoraxError: A setting names a class that the label set does not keep.
     """
-    status = dict(zip(table.report["class"], table.report["status"], strict=True))
+    status = dict(zip(report["class"], report["status"], strict=True))
+    kept = [label for label, text in status.items() if text == KEPT and label != LABEL_SET]
     for key, wanted in named:
         why = f" ({status[wanted]})" if wanted in status else ""
-        refuse_unknown(key, wanted, table.classes, f"a class of label set {name!r}", why)
+        refuse_unknown(key, wanted, kept, f"a class of label set {name!r}", why)
 
 
 def make_label_set(
@@ -346,7 +347,7 @@ def make_label_set(
         table = build(settings, archive, frame, known, name, second)
     else:
         table = build_inside(settings, archive, frame, store.read_table(general), known, name)
-    refuse_unknown_classes(named, table, name)
+    refuse_unknown_classes(named, table.report, name)
     if table.unknown:
         print(f"In the data but not in the term tree, each a class of its own: {', '.join(table.unknown)}.")
     with store.atomic(out) as new_labels, store.atomic(report) as new_report:  # both or neither

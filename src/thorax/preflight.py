@@ -1,15 +1,17 @@
 """What can be known of a run before its first job: a wrong name must not be found after hours of training.
 
 A configuration is checked alone (`read`), and its label sets on the archives' metadata where these are there
-(`check_label_sets`). The classes of other archives are known when their labels are counted (`labels.refuse_unknown_classes`).
+(`check_label_sets`), or against what was counted earlier (`check_made`). The classes of other archives are known when their labels
+are counted (`labels.refuse_unknown_classes`).
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from thorax import backbones, datasets, labels, reference
+from thorax import backbones, datasets, labels, reference, store
 from thorax.config import Config, Experiment, LabelSet, parse
 from thorax.datasets import chexpert, nih
 from thorax.errors import ThoraxError, refuse_unknown
@@ -90,7 +92,22 @@ def check_label_sets(study: Config, names: Iterable[str]) -> None:
     for name in names:
         dataset = study.datasets[study.label_sets[name].dataset]
         if dataset.phantom is None and datasets.metadata_file(dataset).is_file():
-            labels.refuse_unknown_classes(named_classes(study, name, study.run), table(name), name)
+            labels.refuse_unknown_classes(named_classes(study, name, study.run), table(name).report, name)
+
+
+def check_made(study: Config, name: str, report: Path) -> None:
+    """Compare a label set that is made already with the settings that name classes of it.
+
+    Args:
+        study: The configuration.
+        name: Of the label set.
+        report: Its table of classes.
+
+    Raises:
+        ThoraxError: A setting names a class that the label set does not keep, or the table is damaged.
+    """
+    classes = store.read_csv(report, dtype=str, keep_default_na=False)  # a class may be named NA
+    labels.refuse_unknown_classes(named_classes(study, name, study.run), classes, name)
 
 
 def _check_label_set(study: Config, name: str) -> None:

@@ -221,6 +221,39 @@ def test_the_classes_of_an_archive_that_is_here_are_counted_before_the_first_job
         assert str(caught.value).startswith(said)
 
 
+MADE = """\
+class,images,patients,uncertain,status,in_tree
+Effusion,3,3,0,kept,
+NA,2,2,0,kept,
+Mass,1,1,0,too few images,
+(without labels),1,1,,kept as negative,
+(label set),5,5,,kept,
+"""
+
+
+@pytest.mark.parametrize(
+    ("exclusive", "said"),
+    [
+        ("Effusion", None),
+        ("NA", None),
+        ("Efusion", "'Efusion' is not a class of label set 'findings' (did you mean 'Effusion'?)"),
+        ("Mass", "'Mass' is not a class of label set 'findings' (too few images)"),
+        ("(label set)", "'(label set)' is not a class of label set 'findings'"),
+    ],
+)
+def test_the_classes_that_were_counted_earlier_are_compared_before_the_first_job(tmp_path, exclusive, said):
+    values = changed(OWN, "experiments", "first", "exclusive", exclusive)
+    values["datasets"]["mine"]["root"] = str(tmp_path)
+    study = preflight.read(values, "c.yaml")
+    (tmp_path / "findings.classes.csv").write_text(MADE)
+    if said is None:
+        preflight.check_made(study, "findings", tmp_path / "findings.classes.csv")
+    else:
+        with pytest.raises(ThoraxError) as caught:
+            preflight.check_made(study, "findings", tmp_path / "findings.classes.csv")
+        assert str(caught.value).startswith(f"experiments.first.exclusive: {said}")
+
+
 def test_a_mistake_in_the_metadata_is_said_before_the_first_job_and_an_absent_archive_is_not_missed(tmp_path):
     values = changed(OWN, "datasets", "mine", "root", str(tmp_path))
     study = config.parse(config.Config, values, "c.yaml")

@@ -68,12 +68,16 @@ def refuse_unreadable_text():
 
 
 def refuse_wrong_classes():
-    """Count the classes of label sets that are to be made from metadata, where these are here, before any job starts."""
+    """Compare classes that settings name with the label sets: those to be made are counted from metadata, where these are here."""
     planned = {job.wildcards.label_set for job in workflow.dag.needrun_jobs() if job.rule.name == "labels"}
     if any(study.datasets[study.label_sets[name].dataset].phantom is None for name in planned):
         logger.info("Comparing the settings with the archives' metadata")
     try:
         preflight.check_label_sets(study, sorted(planned))
+        for name in sorted({study.experiments[experiment].label_set for experiment in study.run} - planned):
+            report = Path(f"results/labels/{name}.classes.csv")
+            if report.is_file():  # not where jobs that need no label set were asked for
+                preflight.check_made(study, name, report)
     except ThoraxError as error:
         raise WorkflowError(str(error))
 
