@@ -25,6 +25,9 @@ MIDDLE = (0.35, 0.65)  # halfway between the lungs' centres, of the width: 0.43 
 
 _EDGE = 0.1  # of a mask's largest value: what is as near to 0 or to the largest value counts as it
 _MOST_BETWEEN = 0.05  # of the pixels of a mask may lie between
+_MOST_FAINT = 0.02  # of the pixels may have the second of the values near 0, where these are _FEW: compression leaves more
+_FEW = 5
+_MOST_FILLED = 1 / (1 - AREA[0])  # of its area, with holes filled: lungs are holes in an inverted mask; 1.00 in the 42 masks
 _BAND = (0.25, 0.75)  # of a component's width: where the cut between two lungs may run
 _CORNERS_TOUCH = 8
 
@@ -33,32 +36,39 @@ def from_picture(values: np.ndarray) -> np.ndarray:
     """Where a picture of a mask has lung: above half of its largest value, whichever two values it was saved with.
 
     Values between them come from compression or resizing, at the lungs' edges. Many of them mean something else: a mask with
-    a number per lung, or a radiograph.
+    a number per lung, or a radiograph. So do two values near 0.
 
     Args:
         values: (h, w) unsigned integers.
 
     Returns:
-        (h, w) bool, neither all True nor all False.
+        (h, w) bool, with a part of at least `MIN_LUNG` of the image True, and not all.
 
     Raises:
-        ValueError: with what is wrong: no lung, nothing but lung, lung dark on white, or more than two values.
+        ValueError: with what is wrong: no or hardly any lung, nothing but lung, lung dark on white or as an outline, or more than
+            two values.
     """
     highest = int(values.max())
     if highest == 0:
         raise ValueError("it has no lung: every value is 0")
     share = values / highest
     between = float(((share > _EDGE) & (share < 1 - _EDGE)).mean())
-    if between > _MOST_BETWEEN:
-        found = ", ".join(map(str, np.unique(values)[:5]))
-        raise ValueError(
-            f"it has more than two values ({found}, ...): save it with 0 outside and one value, such as 255, in both lungs"
-        )
+    dark = np.sort(np.bincount(values[share <= _EDGE], minlength=2)) / values.size
+    faint = dark[-2] if np.count_nonzero(dark) <= _FEW else 0.0  # lungs of 1 beside a stray 255, say
+    if between > _MOST_BETWEEN or faint > _MOST_FAINT:
+        found = np.unique(values)
+        listed = ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")
+        problem = "more than two values" if len(found) > 2 else "two values that are both above 0"
+        raise ValueError(f"it has {problem} ({listed}): save it with 0 outside and one value, such as 255, in both lungs")
     lung = share > 0.5
     if lung.all():
         raise ValueError(f"all of it is lung: no value is below half of the largest, {highest}")
     if lung[[0, 0, -1, -1], [0, -1, 0, -1]].all():
         raise ValueError("its four corners are lung: save it with the lungs bright and the rest 0")
+    if not keep_lungs(lung).any():
+        raise ValueError(f"only {_components(lung)[1].max()} of its pixels are lung in one piece: draw it again")
+    if fill_holes(lung).sum() > _MOST_FILLED * lung.sum():
+        raise ValueError("its bright parts have large holes: save it with the lungs filled and bright and the rest 0")
     return lung
 
 

@@ -1,6 +1,7 @@
 """Lung masks: post-processing, crop box and the judgement of whether a mask is credible."""
 
 import csv
+import re
 from pathlib import Path
 
 import cv2
@@ -251,6 +252,65 @@ def test_dice_by_hand():
     assert masks.dice(first, first) == 1
     assert masks.dice(first, ~first) == 0
     assert masks.dice(first & ~first, first & ~first) == 1
+
+
+def picture(outside: int, left: int, right: int, **inside: int) -> np.ndarray:
+    """A picture of a mask whose parts have these values; `inside` is the value of a part that is no lung."""
+    mask, size = two_lungs(size=256), 256
+    values = np.where(mask, np.where(np.arange(size) < size // 2, left, right), outside).astype(np.uint8)
+    at = {"pixel": np.s_[:1, :1], "corner": np.s_[:20, :20], "band": np.s_[:10], "heart": np.s_[180:230, 100:156]}
+    for part, value in inside.items():
+        if part == "frame":
+            values[[0, 1, -2, -1]] = values[:, [0, 1, -2, -1]] = value
+        else:
+            values[at[part]] = value
+    return values
+
+
+def outlines() -> np.ndarray:
+    mask = two_lungs(size=256).astype(np.uint8)
+    return (mask - cv2.erode(mask, np.ones((5, 5), np.uint8))) * 255
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (picture(0, 1, 1, pixel=255), "it has more than two values (0, 1, 255)"),
+        (picture(0, 10, 10, heart=117), "it has more than two values (0, 10, 117)"),
+        (picture(0, 1, 200), "it has more than two values (0, 1, 200)"),
+        (picture(0, 255, 20), "it has more than two values (0, 20, 255)"),
+        (picture(0, 1, 2), "it has more than two values (0, 1, 2)"),
+        (picture(255, 0, 0), "its four corners are lung"),
+        (picture(255, 0, 0, corner=0), "its bright parts have large holes"),
+        (picture(255, 0, 0, band=0), "its bright parts have large holes"),
+        (picture(255, 0, 0, frame=0), "its bright parts have large holes"),
+        (outlines(), "its bright parts have large holes"),
+        (picture(1, 2, 2), "it has two values that are both above 0 (1, 2)"),
+        (np.eye(256, dtype=np.uint8) * 255, "only 256 of its pixels are lung in one piece"),
+        (picture(0, 0, 0, pixel=255), "only 1 of its pixels are lung"),
+        (picture(0, 0, 0), "it has no lung"),
+    ],
+)
+def test_a_picture_that_is_no_mask_is_refused(values, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        masks.from_picture(values)
+
+
+@pytest.mark.parametrize(("outside", "lung"), [(0, 1), (0, 255), (5, 250), (20, 255)])
+def test_two_values_are_a_mask(outside, lung):
+    np.testing.assert_array_equal(masks.from_picture(picture(outside, lung, lung)), two_lungs(size=256))
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not REAL.is_dir(), reason="the hand-drawn masks are not here")
+@pytest.mark.parametrize("quality", [None, 100, 75, 20])
+def test_hand_drawn_masks_are_masks_also_after_compression(quality):
+    for path in sorted((REAL / "masks").iterdir()):
+        drawn = cv2.resize(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), (512, 512), interpolation=cv2.INTER_AREA)
+        values = drawn
+        if quality is not None:
+            values = cv2.imdecode(cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE)
+        assert masks.dice(masks.from_picture(values), drawn > 127) > 0.99, path.name
 
 
 @pytest.mark.real
