@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 import pyarrow as pa
@@ -118,23 +118,29 @@ def _named(root: Path, paths: pd.Series, selection: Selection) -> set[str] | Non
     """The files that the tables name; None where the tables cannot be read.
 
     Raises:
-        ThoraxError: a named file lies in a folder that cannot be read.
+        ThoraxError: a named file lies in a folder that cannot be read, or in one of the run itself.
     """
     try:
         named = set(selection.named())
     except ThoraxError:  # of a table: the step that reads it comes next and says it
         return None
+    folders = {PurePosixPath(path).parent for path in named}
+    for folder in sorted({above for inner in folders for above in (inner, *inner.parents) if above.name in OUR_FOLDERS}):
+        if (root / folder).resolve() == Path(folder.name).resolve():
+            raise ThoraxError(f"{root / folder} is where the run keeps its own files: move the images in it to another folder.")
     for folder in paths[paths.str.endswith("/")]:
         if any(path.startswith(folder) for path in named):
             raise ThoraxError(f"{root / folder} cannot be read: make it readable.")
     return named
 
 
-def _files(folder: Path | str, below: str = "") -> Iterator[tuple[str, int, int]]:
+def _files(folder: Path | str, below: str = "", above: tuple[Path | str, ...] = ()) -> Iterator[tuple[str, int, int]]:
     """(path, bytes, modified) of every file in a folder and its subfolders, links followed.
 
-    A folder that cannot be read ends in a slash. The folders of the run itself are left out.
+    A folder that cannot be read ends in a slash. The folders of the run itself are left out, and links to the folder or to one
+    `above` it, which would have no end.
     """
+    above = (*above, folder)
     with os.scandir(folder) as entries:
         for entry in entries:
             path = below + entry.name
@@ -148,8 +154,10 @@ def _files(folder: Path | str, below: str = "") -> Iterator[tuple[str, int, int]
                 continue
             if entry.name in OUR_FOLDERS and Path(entry.path).resolve() == Path(entry.name).resolve():
                 continue
+            if entry.is_symlink() and any(Path(outer).samefile(entry.path) for outer in above):
+                continue
             if os.access(entry.path, os.R_OK | os.X_OK):
-                yield from _files(entry.path, f"{path}/")
+                yield from _files(entry.path, f"{path}/", above)
             else:
                 yield f"{path}/", _NOT_READABLE, _NOT_READABLE
 

@@ -96,6 +96,36 @@ def test_the_folders_of_the_run_do_not_count_where_they_lie_in_the_archive(archi
     assert list(store.read_table(table)["path"]) == ["0/0.png", "0/1.png", "0/2.png", "labels.csv"]
 
 
+@pytest.mark.parametrize("folder", ["resources", "work", "logs/old"])
+def test_an_image_in_a_folder_of_the_run_is_refused(archive, monkeypatch, folder):
+    """What is written there changes in every run, so it is not watched."""
+    root, table, memory, _ = archive
+    monkeypatch.chdir(root)
+    (root / folder).mkdir(parents=True)
+    (root / folder / "a.png").write_text("x")
+    named = lambda: manifest.Selection("more", ["labels.csv"], lambda: [*NAMED, f"{folder}/a.png"])
+    with pytest.raises(
+        ThoraxError, match=rf"^{folder.partition('/')[0]} is where the run keeps its own files: move the images"
+    ):
+        manifest.make_manifest(Path(), table, memory, named)
+    monkeypatch.chdir(root.parent)  # where these folders are the archive's
+    manifest.make_manifest(root, table, memory, named)
+    assert f"{folder}/a.png" in list(store.read_table(table)["path"])
+
+
+def test_links_to_folders_above_have_no_end_and_other_links_are_followed(archive):
+    root, table, memory, _ = archive
+    (root.parent / "elsewhere").mkdir()
+    (root.parent / "elsewhere" / "4.png").write_text("x")
+    for name, target in {"up": "..", "self": ".", "again": "../0"}.items():
+        (root / "0" / name).symlink_to(target)
+    (root / "0" / "beside").symlink_to(root.parent / "elsewhere")
+    (root.parent / "elsewhere" / "back").symlink_to(root / "0")
+    named = lambda: manifest.Selection("more", ["labels.csv"], lambda: [*NAMED, "0/beside/4.png"])
+    manifest.make_manifest(root, table, memory, named)
+    assert list(store.read_table(table)["path"]) == ["0/0.png", "0/1.png", "0/2.png", "0/beside/4.png", "labels.csv"]
+
+
 def test_of_an_archive_its_tables_and_the_images_of_the_views_are_read(tmp_path):
     rows = ["path,patient_id,labels,view", "a/1.png,p1,Mass,PA", "2.png,p2,Mass,L", ".old/3.JPG,p3,Mass,PA", "4.png,p4,,PA"]
     (tmp_path / "images.csv").write_text("\n".join(rows) + "\n")
