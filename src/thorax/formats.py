@@ -22,6 +22,7 @@ _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type; a palette hold
 _PNG_PIXELS, _PNG_END = b"IDAT", b"IEND"
 _PNG_TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
 _PNG_ORIENTED = (b"Raw profile type exif", b"Raw profile type APP1", b"XML:com.adobe.xmp")  # texts that can hold one
+_HEX_EXIF = b"Exif\0\0".hex()
 
 _START_OF_SCAN, _END_OF_IMAGE, _EXIF_OR_XMP = 0xDA, 0xD9, 0xE1
 _JPEG_SEQUENTIAL = {0xC0, 0xC1, 0xC3, 0xC9}  # start-of-frame markers; 0xC3 is lossless, 0xC9 arithmetic
@@ -225,6 +226,9 @@ def _orientation(file: bytes) -> int:
     try:
         with Image.open(io.BytesIO(file)) as picture:
             Image.Exif().load(picture.info.get("exif", b""))  # raises at damage, which `getexif` may have passed over by now
+            profile = picture.info.get("Raw profile type APP1", "")  # which Pillow does not look for; XMP may be in it too
+            if "".join(profile.lower().split("\n")[3:]).startswith(_HEX_EXIF):
+                picture.info.setdefault("Raw profile type exif", profile)
             orientation = picture.getexif().get(ExifTags.Base.Orientation)
     except (OSError, SyntaxError, ValueError, struct.error, EOFError) as error:  # what Pillow raises at damaged EXIF
         raise UnusableImage("truncated") from error

@@ -367,12 +367,15 @@ def oriented(upright: np.ndarray, orientation: int, where: str) -> bytes:
         if where == "png xmp":
             texts.add_itxt("XML:com.adobe.xmp", xmp(orientation).decode())
         else:  # as ImageMagick wrote it before PNG had a chunk for it
-            texts.add_text("Raw profile type exif", f"\nexif\n{len(exif.tobytes()):8}\n{exif.tobytes().hex()}\n", zip=True)
+            kind = where.removeprefix("png raw profile ")
+            texts.add_text(f"Raw profile type {kind}", f"\n{kind}\n{len(exif.tobytes()):8}\n{exif.tobytes().hex()}\n", zip=True)
         stored.save(file, "PNG", pnginfo=texts)
     return file.getvalue()
 
 
-@pytest.mark.parametrize("where", ["jpeg", "progressive", "jpeg xmp", "png", "png xmp", "png raw profile"])
+@pytest.mark.parametrize(
+    "where", ["jpeg", "progressive", "jpeg xmp", "png", "png xmp", "png raw profile exif", "png raw profile APP1"]
+)
 def test_every_stored_orientation_gives_the_upright_picture(where):
     upright = picture()[:48, :32]
     exact = where.startswith("png")
@@ -381,6 +384,14 @@ def test_every_stored_orientation_gives_the_upright_picture(where):
         assert (header.rows, header.columns) == (48, 32)
         np.testing.assert_allclose(decoded.astype(int), upright.astype(int), atol=0 if exact else 3, err_msg=str(orientation))
         assert decoded.flags.c_contiguous
+
+
+def test_a_raw_profile_without_exif_is_no_damage():
+    texts, file = PngImagePlugin.PngInfo(), io.BytesIO()
+    data = b"http://ns.adobe.com/xap/1.0/\0" + xmp(1)
+    texts.add_text("Raw profile type APP1", f"\nAPP1\n{len(data):8}\n{data.hex()}\n", zip=True)
+    Image.fromarray(picture()[:48, :32]).save(file, "PNG", pnginfo=texts)
+    np.testing.assert_array_equal(images.decode(file.getvalue(), LIMIT)[0], picture()[:48, :32])
 
 
 def test_damaged_orientation_is_damage_and_an_unknown_one_is_upright():
@@ -393,7 +404,9 @@ def test_damaged_orientation_is_damage_and_an_unknown_one_is_upright():
     assert images.decode(unknown, LIMIT)[0].shape == (32, 48)
 
 
-@pytest.mark.parametrize("where", ["jpeg", "progressive", "jpeg xmp", "png", "png xmp", "png raw profile"])
+@pytest.mark.parametrize(
+    "where", ["jpeg", "progressive", "jpeg xmp", "png", "png xmp", "png raw profile exif", "png raw profile APP1"]
+)
 def test_no_damage_of_a_few_bytes_ends_in_a_crash(where):
     """Half of the damage hits the first hundred bytes, where the headers are; checksums of a PNG's chunks are repaired."""
     whole, random = oriented(picture()[:48, :32], 6, where), np.random.default_rng(0)
