@@ -260,12 +260,15 @@ def test_home_and_variables_are_expanded_in_every_folder(monkeypatch, key, writt
     [
         ("$THORAX_UNSET/x", "the environment has no variable THORAX_UNSET: set it"),
         ("${THORAX_UNSET}/x", "the environment has no variable THORAX_UNSET: set it"),
+        ("$THORAX_EMPTY/x", "the environment's variable THORAX_EMPTY is empty: set it"),
+        ("data/${THORAX_EMPTY}", "the environment's variable THORAX_EMPTY is empty: set it"),
         ("~nobody-of-this-name/x", "there is no user nobody-of-this-name: write the folder itself"),
         ("data/~/x", "~ means a home folder only at the beginning"),
         ("", "a folder needs a name"),
     ],
 )
-def test_a_folder_that_cannot_be_expanded_is_refused(written, sentence):
+def test_a_folder_that_cannot_be_expanded_is_refused(monkeypatch, written, sentence):
+    monkeypatch.setenv("THORAX_EMPTY", "")
     with pytest.raises(ThoraxError) as caught:
         config.parse(config.Config, changed("datasets", "tiny", "root", written), "x")
     assert str(caught.value).startswith(f"x: datasets.tiny.root: {sentence}")
