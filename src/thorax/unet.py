@@ -368,6 +368,7 @@ def _read_pairs_table(path: Path) -> pd.DataFrame:
     table = metadata.read_table(path, ["image", "patient_id", "view"])
     metadata.require(table, path, ["image", "patient_id"])
     metadata.refuse_rounded(table, path, ["patient_id"])
+    metadata.refuse_codes(table, path, ["patient_id"])
     metadata.refuse_two_spellings(table, path, "patient_id")
     metadata.require_unique(table, path, "image")
     outside = ~table["image"].map(schemas.stays_inside).to_numpy(bool)

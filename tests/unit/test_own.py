@@ -33,13 +33,29 @@ FULL_ROW = ROW | {
     "x_scanner": "the second one",
 }
 UNKNOWN = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "-", "?", "unknown", "Unk", "#N/A", "<NA>", "\u00a0 "]
+UNKNOWN += [
+    "unk.",
+    "N.D.",
+    "n.a",
+    "n/k",
+    "NR",
+    "nd",
+    "Not specified",
+    "not reported",
+    "not applicable",
+    "undefined",
+    "not labeled",
+]
+UNKNOWN += ["Unlabelled", "...", "…", "−", "‐", "―", "_", "*", "#NV", "#N/D"]
 NO_NAMES = {*(spelling.lower() for spelling in metadata.UNKNOWN), "none", "nil", "nothing", "no"}
+SEPARATORS = "".join(own._SEPARATORS)
 LABEL = (
     st.text(
-        st.characters(exclude_categories=("C", "Z"), exclude_characters="|[,;/\\\ufffd", include_characters=" "), min_size=1
+        st.characters(exclude_categories=("C", "Z"), exclude_characters=f"|[({{\ufffd{SEPARATORS}", include_characters=" "),
+        min_size=1,
     )
     .map(str.strip)
-    .filter(lambda text: text and text.casefold() not in NO_NAMES)
+    .filter(lambda text: any(map(str.isalpha, text)) and text.casefold() not in NO_NAMES)
 )
 
 
@@ -138,7 +154,9 @@ def test_an_empty_entry_is_refused(labels, data):
 @given(st.text() | st.text(alphabet="|[];,/' aN\n"))
 def test_the_label_parser_never_crashes(cell):
     parsed = own.parse_labels(cell)
-    assert parsed is None or all(label and label == label.strip() and not set("|,;/\n") & set(label) for label in parsed)
+    assert parsed is None or all(
+        label and label == label.strip() and not set(f"|\n{SEPARATORS}") & set(label) for label in parsed
+    )
 
 
 @pytest.mark.parametrize(
@@ -163,7 +181,16 @@ def test_the_label_parser_never_crashes(cell):
         ({"labels": "Effusion|NA"}, "labels"),
         ({"labels": "patient_id"}, "labels"),
         ({"labels": "effusion"}, "labels"),  # in other letters than elsewhere
+        ({"labels": "“Effusion”"}, "labels"),
         ({"labels": "Effusion and Mass"}, "labels"),  # which are there alone too
+        *(
+            ({"labels": f"Effusion{join}Mass"}, "labels")
+            for join in (" AND ", " or ", " with ", " und ", "-", " – ", ": ", "·", ">")
+        ),
+        ({"labels": "effusion +  MASS"}, "labels"),
+        ({"labels": "0"}, "labels"),
+        ({"negative": "-9"}, "negative"),
+        ({"labels": "Effusion|1"}, "labels"),
         ({"negative": "Mass & Effusion", "labels": ""}, "negative"),
         ({"view": "unknown"}, "view"),
         ({"path": "NA"}, "path"),
@@ -171,6 +198,11 @@ def test_the_label_parser_never_crashes(cell):
         ({"patient_id": "p\u200b1"}, "patient_id"),
         ({"study_id": "s\n1"}, "study_id"),
         ({"study_id": "#REF!"}, "study_id"),
+        ({"patient_id": "#WERT!"}, "patient_id"),
+        ({"labels": "#¿NOMBRE?"}, "labels"),
+        ({"patient_id": "-9"}, "patient_id"),
+        ({"patient_id": "-999.0"}, "patient_id"),
+        ({"study_id": "−1"}, "study_id"),
         ({"labels": "#NAME?"}, "labels"),
         ({"sex": "#REF!"}, "sex"),
         ({"negative": "|"}, "negative"),
@@ -210,6 +242,15 @@ def test_none_is_a_finding_or_nothing_and_never_a_class(tmp_path, word):
         ("Effusion/Mass", "a slash", "Effusion|Mass"),
         ("Effusion; Mass ;Nodule", "a semicolon", "Effusion|Mass|Nodule"),
         ("Effusion\\Mass", "a backslash", "Effusion|Mass"),
+        ("Effusion，Mass", "a comma", "Effusion|Mass"),
+        ("Effusion、Mass", "a comma", "Effusion|Mass"),
+        ("Effusion；Mass", "a semicolon", "Effusion|Mass"),
+        ("Effusion／Mass", "a slash", "Effusion|Mass"),
+        ("Effusion｜Mass", "another bar than |", "Effusion|Mass"),
+        ("Effusion¦Mass", "another bar than |", "Effusion|Mass"),
+        ("'Effusion', 'Mass'", "a comma", "write Effusion|Mass "),
+        ("('Effusion', 'Mass')", "another program's list", "Effusion|Mass"),
+        ("Effusion&amp;Mass", "has &amp;, HTML's name of a character", "write Hernia|Effusion&Mass"),
         ("Effusion\tMass", "a tab", "Effusion|Mass"),
         ("Effusion\nMass", "a line break", "Effusion|Mass"),
         ("Effusion\r\nMass", "a line break", "Effusion|Mass"),
@@ -220,10 +261,18 @@ def test_none_is_a_finding_or_nothing_and_never_a_class(tmp_path, word):
     ],
 )
 def test_a_separator_inside_a_label_is_refused_with_what_to_write(tmp_path, cell, found, advice):
-    message = refusal(tmp_path, text({}, {"path": "b.png", "labels": f"Hernia|{cell}" if "|" not in cell else cell}))
+    cell = cell if cell.startswith("(") else f"Hernia|{cell}"
+    message = refusal(tmp_path, text({}, {"path": "b.png", "labels": cell}))
     assert "row 3, column 'labels'" in message
     assert found in message
     assert advice in message
+
+
+def test_labels_that_look_alike_are_told_apart(tmp_path):
+    message = refusal(tmp_path, text({"labels": "Œdème"}, {"path": "b.png", "labels": "Œde\u0300me"}))
+    assert (
+        r"row 3, column 'labels': '\u0152de\u0300me' is written '\u0152d\xe8me' in row 2; write it in one way only" in message
+    )
 
 
 def test_names_that_are_whole_stay(tmp_path):
@@ -236,6 +285,9 @@ def test_names_that_are_whole_stay(tmp_path):
         "Erguß",
         "肺炎",
         "Mass-like",
+        "(left) mass",
+        "T&A",
+        "“Comet tail”",
     ]
     assert read(tmp_path, {"labels": "|".join(names)})["positive"].iloc[0] == names
 
@@ -254,6 +306,7 @@ def test_a_box_for_two_labels_is_refused(tmp_path):
         ("p1", "1.23457e+14"),
         ("2,05E+37", "1"),
         ("1E+15", "1"),
+        ("123457000000000", "1"),
         ("12345678901234500000", "98765432109876500000"),
     ],
 )
@@ -269,6 +322,14 @@ def test_a_rounded_identifier_is_refused(tmp_path, column, cells):
 def test_a_patient_number_in_two_spellings_is_refused(tmp_path, cells):
     message = refusal(tmp_path, text(*({"path": f"{cell}.png", "patient_id": cell} for cell in cells)))
     assert f"row 3, column 'patient_id': {cells[1]!r} and {cells[0]!r} in row 2 are the same number" in message
+
+
+@pytest.mark.parametrize("cells", [("É1", "E\u03011"), ("p 1", "p  1"), ("p1", "ｐ1")])
+def test_a_patient_in_other_characters_is_refused(tmp_path, cells):
+    message = refusal(tmp_path, text(*({"path": f"{number}.png", "patient_id": cell} for number, cell in enumerate(cells))))
+    assert "row 3, column 'patient_id'" in message
+    shown = re.search("'patient_id': (.*) and (.*) in row 2 are the same name in other characters", message)
+    assert shown[1] != shown[2]
 
 
 def test_long_and_odd_identifiers_stay(tmp_path):

@@ -4,6 +4,7 @@ import csv
 import gzip
 import math
 import re
+import unicodedata
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -26,9 +27,15 @@ NO_VALUE = frozenset(
         "na",
         "n/a",
         "n.a.",
+        "n.a",
         "#n/a",
         "#n/a n/a",
         "#na",
+        "#nv",  # #N/A of a spreadsheet in German, and in other languages
+        "#n/d",
+        "#n/b",
+        "#i/t",
+        "#yok",
         "<na>",
         "nat",
         "null",
@@ -44,15 +51,40 @@ UNKNOWN = NO_VALUE | {
     "---",
     "–",
     "—",
+    "‐",
+    "―",
+    "−",  # the minus sign
+    "_",
+    "*",
     ".",
+    "...",
+    "…",
     "?",
     "??",
     "???",
     "unk",
+    "unk.",
     "unknown",
+    "undefined",
+    "unspecified",
+    "unlabeled",
+    "unlabelled",
     "not known",
     "not available",
+    "not applicable",
+    "not specified",
+    "not reported",
+    "not recorded",
+    "not labeled",
+    "not labelled",
     "missing",
+    "nd",
+    "n.d.",
+    "n/d",
+    "nk",
+    "n/k",
+    "nr",
+    "n/r",
 }
 
 _SIGNATURES = {  # first bytes of files that are not CSV, and what to do
@@ -71,11 +103,15 @@ _HIDDEN = {
     "\t": "a tab",
     "\ufffd": "a letter that another program could not read (U+FFFD)",
 }
-_FORMULA_ERROR = re.compile(r"#(REF!|VALUE!|NAME\?|NUM!|DIV/0!|NULL!|SPILL!|CALC!|#+)")
+_FORMULA_ERROR = re.compile(r"#(\S*[!?]|#+)|err:\d{3}", re.IGNORECASE)  # in any language: #REF!, #WERT!, #¿NOMBRE?
 _JOINERS = "\u200c\u200d"  # not seen themselves, but part of words in several scripts
 _ROUNDED = re.compile(r"[+-]?\d+([.,]\d+[Ee][+-]?|[Ee]\+)\d+")  # 5e3 is not: it can be an identifier of hexadecimal digits
+_NEGATIVE = re.compile(r"[-−]\d+(\.0*)?")
 _WHOLE = re.compile(r"(\d+)(?:\.0*)?")
-_DIGITS = 15  # that spreadsheet programs keep of a number
+_KEPT_OF = {
+    15: 16,
+    6: 12,
+}  # how many digits programs keep of a number, and from how many on: of 16 the first 15; of 12 they show 6
 
 
 def first_existing(root: Path, names: Sequence[str]) -> Path:
@@ -213,8 +249,9 @@ def require_unique(frame: pd.DataFrame, path: Path, column: str) -> None:
 def refuse_rounded(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> None:
     """Check that no identifier was rounded by a spreadsheet or statistics program, which would merge patients or studies.
 
-    Such programs write a long number as 1.23457E+14, or with zeros after its first fifteen digits. Zeros can be chance, so they
-    are refused only where every long number of the column has them, and chance would give them to less than one column in 1,000.
+    Such programs write a long number as 1.23457E+14, or with zeros after its first fifteen digits (after the first six, where
+    the former was read again). Zeros can be chance, so they are refused only where every long number of the column has them, and
+    chance would give them to less than one column in 1,000.
 
     Raises:
         ThoraxError: the first rounded identifier.
@@ -223,9 +260,10 @@ def refuse_rounded(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> N
         rounded = frame[column].str.fullmatch(_ROUNDED).to_numpy(bool)
         if not rounded.any():
             matches = {text: _WHOLE.fullmatch(text) for text in frame[column].unique()}
-            beyond = {text: match[1][_DIGITS:] for text, match in matches.items() if match and len(match[1]) > _DIGITS}
-            if sum(map(len, beyond.values())) >= 3 and not any(digits.strip("0") for digits in beyond.values()):
-                rounded = frame[column].isin(list(beyond)).to_numpy(bool)
+            for kept, least in _KEPT_OF.items():
+                beyond = {text: match[1][kept:] for text, match in matches.items() if match and len(match[1]) >= least}
+                if sum(map(len, beyond.values())) >= 3 and not any(digits.strip("0") for digits in beyond.values()):
+                    rounded = rounded | frame[column].isin(list(beyond)).to_numpy(bool)
         if rounded.any():
             index = int(rounded.argmax())
             problem = (
@@ -236,19 +274,51 @@ def refuse_rounded(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> N
 
 
 def refuse_two_spellings(frame: pd.DataFrame, path: Path, column: str) -> None:
-    """Check that no number is written in two ways, such as 7, 007 and 7.0: one patient would count as several.
+    """Check that no identifier is written in two ways, such as 7, 007 and 7.0: one patient would count as several.
 
     Raises:
-        ThoraxError: the first identifier that equals an earlier one as a number.
+        ThoraxError: the first identifier that equals an earlier one as a number, or in all but the kind of its characters (a
+            letter with its accent, or followed by it) and blanks.
     """
-    first: dict[int, str] = {}
+    first: dict[int | str, str] = {}
     for text in frame[column].unique():
-        match = _WHOLE.fullmatch(text)
-        other = first.setdefault(int(match[1]), text) if match else text
+        plain = plain_text(text)
+        match = _WHOLE.fullmatch(plain)
+        other = first.setdefault(int(match[1]) if match else plain, text)
         if other != text:
             index, row = (int((frame[column] == value).to_numpy(bool).argmax()) for value in (text, other))
-            problem = f"{text!r} and {other!r} in row {row + FIRST_ROW} are the same number; write it in one way only"
+            shown, earlier = told_apart(text, other)
+            what = "number" if match else "name in other characters"
+            problem = f"{shown} and {earlier} in row {row + FIRST_ROW} are the same {what}; write it in one way only"
             raise cell_error(path, index, column, problem)
+
+
+def refuse_codes(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> None:
+    """Check that no identifier is a negative number: -1, -9 or -999 is how other programs write an unknown value.
+
+    Raises:
+        ThoraxError: the first such identifier.
+    """
+    for column in columns:
+        negative = frame[column].str.fullmatch(_NEGATIVE).to_numpy(bool)
+        if negative.any():
+            index = int(negative.argmax())
+            problem = (
+                f"{frame[column].iloc[index]!r} is a negative number, as programs write a value that is not known; write the "
+                "identifier, leave the cell blank where it may be, or remove the row"
+            )
+            raise cell_error(path, index, column, problem)
+
+
+def plain_text(text: str) -> str:
+    """What texts have in common that look alike: characters of one kind (Unicode's NFKC), with single blanks between words."""
+    return " ".join(unicodedata.normalize("NFKC", text).split())
+
+
+def told_apart(text: str, other: str) -> tuple[str, str]:
+    """Two different texts as an error shows them: by their characters' numbers where they would look alike."""
+    alike = unicodedata.normalize("NFC", text) == unicodedata.normalize("NFC", other)
+    return (ascii(text), ascii(other)) if alike else (repr(text), repr(other))
 
 
 def numbers(frame: pd.DataFrame, path: Path, column: str) -> pd.Series:

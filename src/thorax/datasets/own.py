@@ -3,6 +3,7 @@
 Citation and licence are those of your data.
 """
 
+import html
 import re
 from contextlib import suppress
 from itertools import chain
@@ -27,8 +28,19 @@ DEFAULT_VIEW = "frontal"
 
 _LISTS = {"labels": "positive", "negative": "negative", "uncertain": "uncertain"}  # column: column of the catalog
 _AMBIGUOUS = ("none", "nil", "nothing", "no")  # nothing was found, or nobody looked
-_SEPARATORS = {",": "a comma", ";": "a semicolon", "/": "a slash", "\\": "a backslash"}  # of other programs' lists of labels
-_AND = re.compile(r"\s*(?:[&+]|\band\b)\s*")  # may join two labels, or be part of a name
+_SEPARATORS = {  # of other programs' lists of labels
+    **dict.fromkeys(",，、،", "a comma"),
+    **dict.fromkeys(";；", "a semicolon"),
+    **dict.fromkeys("/／∕", "a slash"),
+    **dict.fromkeys("¦｜", "another bar than |"),
+    "\\": "a backslash",
+}
+_SPLIT = re.compile(f"[{re.escape(''.join(_SEPARATORS))}]")
+_LISTED = re.compile(r"\[|[({]\s*['\"‘“]")  # how lists begin in other programs; a name may be (left) Mass
+_ENTITY = re.compile(r"&#?\w+;")  # of HTML, such as &amp;
+_QUOTES = "\"'“”‘’"
+# May join two labels, or be part of a name
+_AND = re.compile(r"\s*(?:(?:[^\w\s'’()]|_)+|\b(?:and|or|with|und|oder|mit|et|ou|y|e)\b)\s*|\s{2,}", re.IGNORECASE)
 # Columns of label sets and predictions, and the row of all images in their tables: any other name works.
 _RESERVED = {*catalogs.SPLITS.names, "all images"}
 
@@ -58,19 +70,23 @@ def _complaint(text: str) -> str | None:
     shown = repr(text[:80])
     if text.lower() in _AMBIGUOUS:
         return f"{shown} may mean that nothing was found or that nobody looked; write No Finding, or leave the cell blank"
-    if text.startswith("["):
+    if _LISTED.match(text):
         return f"{shown} is another program's list; write labels like Effusion|Mass, or leave the cell blank"
+    if entity := next((name for name in _ENTITY.findall(text) if html.unescape(name) != name), None):
+        return f"{shown} has {entity}, HTML's name of a character; write {html.unescape(text)[:80]}"
     for label in map(str.strip, text.split("|")):
         if is_unknown(label) or label.lower() in _AMBIGUOUS:
             return f"{shown} has an entry without a name; write labels like Effusion|Mass, or leave the cell blank"
         found = next((word for character, word in _SEPARATORS.items() if character in label), damage(label))
         if found is not None:
-            parts = [part for word in re.split(r"[,;/\\]", label) if (part := " ".join(word.split()))]
+            parts = [part for word in _SPLIT.split(label) if (part := " ".join(word.split()).strip(_QUOTES))]
             parts = label.split() if len(parts) < 2 and not label.isprintable() else parts
             several = (
                 f"write {'|'.join(parts)[:80]} for several labels" if len(parts) > 1 else "write labels like Effusion|Mass"
             )
             return f"{label[:80]!r} has {found}; {several}, or a name without it for one label"
+        if not any(map(str.isalpha, label)):
+            return f"{label[:80]!r} has no letter; write the label's name, or leave the cell blank"
     return None
 
 
@@ -150,6 +166,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     table = metadata.read_table(path, [*REQUIRED, *(name for name in OPTIONAL if name in header)], verbatim=_LISTS)
     metadata.require(table, path, [name for name in ("path", "patient_id", "image_id", "view") if name in table])
     metadata.refuse_rounded(table, path, [name for name in ("patient_id", "study_id", "image_id") if name in table])
+    metadata.refuse_codes(table, path, [name for name in ("patient_id", "study_id") if name in table])
     metadata.refuse_two_spellings(table, path, "patient_id")
     backslash = table["path"].str.contains("\\", regex=False).to_numpy(bool)
     if backslash.any():
@@ -194,6 +211,11 @@ def _labels(table: pd.DataFrame, path: Path, column: str) -> list[list[str]]:
     return [list(labels) for labels in lists]  # a list of its own for each row
 
 
+def _plain(label: str) -> str:
+    """What spellings of one label have in common: not its capitals, blanks, quotes, or how a letter and its accent are stored."""
+    return metadata.plain_text(label).casefold().strip(_QUOTES)
+
+
 def _refuse_joined_and_respelt(lists: dict[str, list[list[str]]], path: Path) -> None:
     """Refuse what would silently become a class of its own: two labels of the table joined by a word, or a label in other letters."""
     first: dict[str, tuple[int, str]] = {}
@@ -201,15 +223,18 @@ def _refuse_joined_and_respelt(lists: dict[str, list[list[str]]], path: Path) ->
         for index, row in enumerate(rows):
             for label in row:
                 first.setdefault(label, (index, column))
+    alone = {_plain(label): label for label in reversed(first)}
     spelling: dict[str, str] = {}
     for label, (index, column) in first.items():
-        other = spelling.setdefault(" ".join(label.casefold().split()), label)
+        other = spelling.setdefault(_plain(label), label)
         if other != label:
-            problem = f"{label!r} is written {other!r} in row {first[other][0] + FIRST_ROW}; write it in one way only"
+            shown, earlier = metadata.told_apart(label, other)
+            problem = f"{shown} is written {earlier} in row {first[other][0] + FIRST_ROW}; write it in one way only"
             raise cell_error(path, index, column, problem)
         parts = _AND.split(label)
-        if len(parts) > 1 and all(part in first for part in parts):
-            problem = f"{label!r} joins labels that this table also has alone; write {'|'.join(parts)}, or give it another name"
+        if len(parts) > 1 and all(_plain(part) in alone for part in parts):
+            several = "|".join(alone[_plain(part)] for part in parts)
+            problem = f"{label!r} joins labels that this table also has alone; write {several}, or give it another name"
             raise cell_error(path, index, column, problem)
 
 

@@ -80,6 +80,7 @@ def read_catalog(root: Path) -> pd.DataFrame:
     metadata.require(table, path, ["ImageID", "ImageDir", "PatientID"])
     metadata.require_unique(table, path, "ImageID")
     metadata.refuse_rounded(table, path, ["PatientID", "StudyID"])
+    metadata.refuse_codes(table, path, ["PatientID", "StudyID"])
     metadata.refuse_two_spellings(table, path, "PatientID")
     age = _study_year(table, path) - metadata.numbers(table, path, "PatientBirth")
     return pd.DataFrame(
