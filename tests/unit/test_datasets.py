@@ -434,9 +434,13 @@ def test_nih_official_lists(tmp_path):
     [
         ("b.png,,0,1,58,M,PA,1,1,1,1", "Finding Labels"),
         ("b.png,Mass||Nodule,0,1,58,M,PA,1,1,1,1", "Finding Labels"),
+        ("b.png,Mass;Nodule,0,1,58,M,PA,1,1,1,1", "Finding Labels"),
+        ("b.png,mass,0,1,58,M,PA,1,1,1,1", "Finding Labels"),
+        ("b.png,Mass|1,0,1,58,M,PA,1,1,1,1", "Finding Labels"),
         ("b.png,Mass,0,,58,M,PA,1,1,1,1", "Patient ID"),
         ("b.png,Mass,,1,58,M,PA,1,1,1,1", "Follow-up #"),
         ("b.png,Mass,0,1.23457E+14,58,M,PA,1,1,1,1", "Patient ID"),
+        ("b.png,Mass,0,-9,58,M,PA,1,1,1,1", "Patient ID"),
         ("b.png,Mass,0,01,58,M,PA,1,1,1,1", "Patient ID"),  # patient 1 of another row
         ("a.png,Mass,0,1,58,M,PA,1,1,1,1", "Image Index"),
         ("b.png,Mass,0,1,058X,M,PA,1,1,1,1", "Patient Age"),
@@ -448,6 +452,12 @@ def test_nih_bad_cell_is_named(tmp_path, row, column):
     with pytest.raises(ThoraxError) as caught:
         nih.read_catalog(tmp_path)
     assert f"{tmp_path / NIH_CSV}, row 3, column '{column}'" in str(caught.value)
+
+
+def test_a_misspelt_nih_finding_is_named(tmp_path):
+    nih_archive(tmp_path, "a.png,Effusion|Noduel,0,1,58,M,PA,1,1,1,1\n")
+    with pytest.raises(ThoraxError, match=r"'Noduel' is not a finding of this archive \(did you mean 'Nodule'\?\); write"):
+        nih.read_catalog(tmp_path)
 
 
 @pytest.mark.parametrize("tail", ["", ",,,"])

@@ -13,7 +13,7 @@ import pandas as pd
 
 from thorax.datasets import metadata
 from thorax.datasets.metadata import cell_error, each_unique
-from thorax.errors import ThoraxError
+from thorax.errors import ThoraxError, did_you_mean
 
 METADATA = (
     "Data_Entry_2017_v2020.csv",
@@ -75,6 +75,7 @@ def read_catalog(root: Path) -> pd.DataFrame:
     metadata.require(table, path, ["Image Index", "Patient ID", "Follow-up #"])
     metadata.require_unique(table, path, "Image Index")
     metadata.refuse_rounded(table, path, ["Patient ID", "Follow-up #"])
+    metadata.refuse_codes(table, path, ["Patient ID"])
     metadata.refuse_two_spellings(table, path, "Patient ID")
     return pd.DataFrame(
         {
@@ -180,9 +181,12 @@ def _years(text: str) -> str:
 def _labels(table: pd.DataFrame, path: Path) -> list[list[str]]:
     labels = each_unique(table["Finding Labels"], _parse_labels)
     for index, parsed in enumerate(labels):
-        if not all(parsed):
-            shown = table["Finding Labels"].iloc[index]
-            problem = f"{shown!r} is not a list of findings; write them like Effusion|Mass, or No Finding"
+        shown = table["Finding Labels"].iloc[index]
+        problem = f"{shown!r} is not a list of findings" if not all(parsed) else None
+        if problem is None and (stranger := next((label for label in parsed if label not in LABELS), None)):
+            problem = f"{stranger!r} is not a finding of this archive{did_you_mean(stranger, LABELS)}"
+        if problem is not None:
+            problem += "; write findings like Effusion|Mass, or No Finding"
             raise cell_error(path, index, "Finding Labels", problem)
     return [list(parsed) for parsed in labels]  # a list of its own for each row
 
