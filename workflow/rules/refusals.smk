@@ -75,9 +75,9 @@ def refuse_wrong_classes():
     try:
         preflight.check_label_sets(study, sorted(planned))
         for name in sorted({study.experiments[experiment].label_set for experiment in study.run} - planned):
-            report = Path(f"results/labels/{name}.classes.csv")
-            if report.is_file():  # not where jobs that need no label set were asked for
-                preflight.check_made(study, name, report)
+            table = Path(f"results/labels/{name}.classes.csv")
+            if table.is_file():  # not where jobs that need no label set were asked for
+                preflight.check_made(study, name, table)
     except ThoraxError as error:
         raise WorkflowError(str(error))
 
