@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from thorax import store
 
@@ -80,6 +81,15 @@ def test_own_images_reach_the_split(tmp_path):
     assert split["split"].value_counts(normalize=True).to_dict() == pytest.approx(
         {"train": 0.6, "val": 0.2, "test": 0.2}, abs=0.06
     )
+
+    settings = yaml.safe_load(config.read_text())  # another experiment, after the label set was made
+    (name,) = settings["run"]
+    settings["experiments"]["second"] = settings["experiments"][name] | {"exclusive": "Mas"}
+    config.write_text(yaml.safe_dump(settings | {"run": [name, "second"]}, sort_keys=False))
+    wrong = snakemake(tmp_path, "--cores", "1", config=config, timeout=300)
+    assert wrong.returncode != 0
+    assert "experiments.second.exclusive: 'Mas' is not a class of label set 'mine-findings'" in wrong.stdout
+    assert not (tmp_path / "results/models").exists()
 
 
 def test_a_mistake_in_the_table_is_told_in_one_sentence(tmp_path):
