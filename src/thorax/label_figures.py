@@ -22,10 +22,7 @@ NUMBERED_CLASSES = 20  # with more classes, cells are too small for a number in 
 FREQUENT = 0.1  # share from which a cell has a number all the same
 FEWEST_TOGETHER = 20  # images below which a pair's observed / expected says little
 RANKED_PAIRS = 12
-NO_CLASS = (
-    "none of these",
-    "none of these classes",
-)  # what an image without any class counts as; the first that is not a class
+NO_CLASS = "none of these"  # counts as the one label of an image without any class
 
 
 def label_distribution(labels: Path, split: Path, title: str, out: Path) -> None:
