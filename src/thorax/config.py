@@ -45,7 +45,7 @@ def _tidy_folder(path: str) -> str:
     if found := re.search(r"\$[({]|`|%[A-Za-z_]\w*%", folder):
         raise ValueError(f"{found[0]} is not expanded: write $NAME for a variable of the environment, or the folder itself.")
     if set("{}\n") & set(folder):
-        raise ValueError("a folder needs a name without { and }")
+        raise ValueError("a folder needs a name without { and }, in one line")
     try:
         expanded = Path(folder).expanduser()
     except RuntimeError as error:
@@ -757,6 +757,8 @@ class Config(Block):
             if before.phantom != dataset.phantom or (dataset.phantom and before.archive != dataset.archive):
                 text = f"{dataset.root!r} is also the root of datasets.{other}, with other phantom settings"
                 raise _refusal(text, "datasets", key, "root")
+            if dataset.phantom and dataset.root != before.root:  # two jobs would make it at once
+                raise _refusal(f"it is the same folder as {before.root!r}: write it in that way.", "datasets", key, "root")
         return self
 
     def _known(self, kind: str, name: str | None, *key: str) -> None:

@@ -244,6 +244,15 @@ def test_a_root_is_written_as_snakemake_writes_it(written):
     assert study.datasets["tiny"].root == "data/tiny"
 
 
+def test_one_phantom_in_two_spellings_of_its_folder_is_refused():
+    made = changed("run", ["tiny"])["datasets"]["tiny"]
+    config.parse(config.Config, changed("datasets", "more", made), "x")
+    with pytest.raises(
+        ThoraxError, match=r"^x: datasets.more.root: it is the same folder as 'data/tiny': write it in that way\.$"
+    ):
+        config.parse(config.Config, changed("datasets", "more", {**made, "root": "data/../data/tiny"}), "x")
+
+
 FOLDERS = [("datasets", "tiny", "root"), ("segmenters", "tiny-lungs", "pairs"), ("audit", "metadata")]
 
 

@@ -472,7 +472,7 @@ def test_nih_ages_in_other_units_are_years(tmp_path):
 def test_nih_official_lists(tmp_path):
     nih_archive(tmp_path, "".join(f"{name}.png,Mass,0,1,58,M,PA,1,1,1,1\n" for name in "abc"))
     (tmp_path / "train_val_list.txt").write_text("a.png\r\nelsewhere.png\r\n")
-    (tmp_path / "test_list.txt").write_text("b.png\n\n")
+    (tmp_path / "test_list.txt").write_text("images/b.png\n\n")
     assert nih.read_catalog(tmp_path)["official_split"].tolist() == ["train", "test", None]
     (tmp_path / "test_list.txt").write_text("b.png\na.png\n")
     with pytest.raises(ThoraxError, match=r"test_list.txt, row 2: a.png"):

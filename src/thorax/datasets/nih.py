@@ -226,7 +226,7 @@ def _official_split(root: Path, names: pd.Series) -> pd.Series:
         if not path.is_file():
             continue
         for line, name in enumerate(metadata.read_lines(path), start=1):
-            if split_of.setdefault(name.lower(), split) != split:
+            if split_of.setdefault(name.rpartition("/")[2].lower(), split) != split:
                 raise ThoraxError(
                     f"{path}, row {line}: {name} is in {_beside(root, OFFICIAL_LISTS['train']).name} too; remove it from one list."
                 )
