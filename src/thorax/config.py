@@ -31,9 +31,10 @@ def _refusal(text: str, *key: str, kind: LiteralString = REFUSED) -> ValidationE
 def _tidy_folder(path: str) -> str:
     """The folder as Snakemake writes it: no slash at the end, none doubled; with ~, $NAME and ${NAME} expanded.
 
+    An address, and what only a shell or Windows expands, would become a folder of that name here: these are refused.
+
     Raises:
-        ValueError: It has no name, a brace (Snakemake would read a wildcard), an unknown user or variable, what only a shell
-            or Windows expands, or is an address.
+        ValueError: It has no name, a brace (Snakemake would read a wildcard), an unknown user or variable.
     """
     folder = os.path.expandvars(path)
     if variable := re.search(r"\$(\w+|\{[^}]*\})", folder):

@@ -347,25 +347,25 @@ STORED_AS = {  # how an upright picture is stored under each of EXIF's orientati
 }
 
 
-IN_XMP = '<rdf:Description tiff:Orientation="{}"/>'
+def xmp(orientation: int, stated: str = '<rdf:Description tiff:Orientation="{}"/>') -> bytes:
+    return f'<x:xmpmeta xmlns:x="adobe:ns:meta/">{stated.format(orientation)}</x:xmpmeta>'.encode()
 
 
-def oriented(upright: np.ndarray, orientation: int, where: str, in_xmp: str = IN_XMP) -> bytes:
+def oriented(upright: np.ndarray, orientation: int, where: str) -> bytes:
     """A file that holds the picture as a camera of this orientation would."""
-    xmp = f'<x:xmpmeta xmlns:x="adobe:ns:meta/">{in_xmp.format(orientation)}</x:xmpmeta>'
     stored = Image.fromarray(np.ascontiguousarray(STORED_AS[orientation](upright)))
     exif, file = Image.Exif(), io.BytesIO()
     exif[0x0112] = orientation
     if where in ("jpeg", "progressive"):
         stored.save(file, "JPEG", quality=100, exif=exif.tobytes(), progressive=where == "progressive")
     elif where == "jpeg xmp":
-        stored.save(file, "JPEG", quality=100, xmp=xmp.encode())
+        stored.save(file, "JPEG", quality=100, xmp=xmp(orientation))
     elif where == "png":
         stored.save(file, "PNG", exif=exif.tobytes())
     else:
         texts = PngImagePlugin.PngInfo()
         if where == "png xmp":
-            texts.add_itxt("XML:com.adobe.xmp", xmp)
+            texts.add_itxt("XML:com.adobe.xmp", xmp(orientation).decode())
         else:  # as ImageMagick wrote it before PNG had a chunk for it
             texts.add_text("Raw profile type exif", f"\nexif\n{len(exif.tobytes()):8}\n{exif.tobytes().hex()}\n", zip=True)
         stored.save(file, "PNG", pnginfo=texts)
@@ -381,22 +381,6 @@ def test_every_stored_orientation_gives_the_upright_picture(where):
         assert (header.rows, header.columns) == (48, 32)
         np.testing.assert_allclose(decoded.astype(int), upright.astype(int), atol=0 if exact else 3, err_msg=str(orientation))
         assert decoded.flags.c_contiguous
-
-
-@pytest.mark.parametrize(
-    "stated",
-    [
-        "<rdf:Description tiff:Orientation='{}'/>",
-        '<rdf:Description tiff:Orientation = "{}"/>',
-        '<rdf:Description xmlns:t="http://ns.adobe.com/tiff/1.0/" t:Orientation="{}"/>',
-        "<rdf:Description><tiff:Orientation> {} </tiff:Orientation></rdf:Description>",
-    ],
-)
-def test_every_way_to_write_the_orientation_in_xmp_is_read(stated):
-    upright = picture()[:48, :32]
-    for where in ("jpeg xmp", "png xmp"):
-        decoded = images.decode(oriented(upright, 6, where, stated), LIMIT)[0]
-        np.testing.assert_allclose(decoded.astype(int), upright.astype(int), atol=3)
 
 
 def test_damaged_orientation_is_damage_and_an_unknown_one_is_upright():
@@ -423,6 +407,25 @@ def test_no_damage_of_a_few_bytes_ends_in_a_crash(where):
         with contextlib.suppress(images.UnusableImage):
             decoded, header = images.decode(bytes(data), LIMIT)
             assert decoded.shape[:2] == (header.rows, header.columns)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        "<rdf:Description tiff:Orientation='{}'/>",
+        '<rdf:Description tiff:Orientation = "{}"/>',
+        '<rdf:Description xmlns:t="http://ns.adobe.com/tiff/1.0/" t:Orientation="{}"/>',
+        "<rdf:Description><tiff:Orientation> {} </tiff:Orientation></rdf:Description>",
+    ],
+)
+def test_every_way_to_write_the_orientation_in_xmp_is_read(stated):
+    upright = picture()[:48, :32]
+    for encoding in ("JPEG", "PNG"):
+        texts, file = PngImagePlugin.PngInfo(), io.BytesIO()
+        texts.add_itxt("XML:com.adobe.xmp", xmp(6, stated).decode())
+        options = {"quality": 100, "xmp": xmp(6, stated)} if encoding == "JPEG" else {"pnginfo": texts}
+        Image.fromarray(np.ascontiguousarray(STORED_AS[6](upright))).save(file, encoding, **options)
+        np.testing.assert_allclose(images.decode(file.getvalue(), LIMIT)[0].astype(int), upright.astype(int), atol=3)
 
 
 def test_jpeg_with_bytes_behind_its_end(ramp):
