@@ -31,6 +31,8 @@ def _refusal(text: str, *key: str, kind: LiteralString = REFUSED) -> ValidationE
 def _tidy_folder(path: str) -> str:
     """The folder as Snakemake writes it: no slash at the end, none doubled; with ~, $NAME and ${NAME} expanded.
 
+    An address, and what only a shell or Windows expands, would become a folder of that name here: these are refused.
+
     Raises:
         ValueError: It has no name, a brace (Snakemake would read a wildcard), an unknown user or variable, or an empty one.
     """
@@ -38,15 +40,21 @@ def _tidy_folder(path: str) -> str:
         raise ValueError(f"the environment's variable {empty} is empty: set it, or write the folder itself")
     folder = os.path.expandvars(path)
     if variable := re.search(r"\$(\w+|\{[^}]*\})", folder):
-        raise ValueError(f"the environment has no variable {variable[1].strip('{}')}: set it, or write the folder itself")
-    if not folder or set("{}\n") & set(folder):
-        raise ValueError("a folder needs a name without { and }")
+        raise ValueError(f"the environment has no variable {variable[1].strip('{}')}: set it, or write the folder itself.")
+    if not folder:
+        raise ValueError("it is empty: name a folder.")
+    if "://" in folder:
+        raise ValueError("it is an address: copy the files into a folder and name that.")
+    if found := re.search(r"\$[({]|`|%[A-Za-z_]\w*%", folder):
+        raise ValueError(f"{found[0]} is not expanded: write $NAME for a variable of the environment, or the folder itself.")
+    if set("{}\n") & set(folder):
+        raise ValueError("a folder needs a name without { and }, in one line")
     try:
         expanded = Path(folder).expanduser()
     except RuntimeError as error:
-        raise ValueError(f"there is no user {folder.partition('/')[0][1:]}: write the folder itself") from error
+        raise ValueError(f"there is no user {folder.partition('/')[0][1:]}: write the folder itself.") from error
     if "~" in expanded.parts:
-        raise ValueError("~ means a home folder only at the beginning: write the folder itself")
+        raise ValueError("~ means a home folder only at the beginning: write the folder itself.")
     return expanded.as_posix()
 
 
@@ -82,7 +90,7 @@ def threshold_rule(rule: str) -> str:
         return rule
     number = rule.removeprefix(_FIXED)
     if not rule.startswith(_FIXED) or not re.fullmatch(r"0|1|0\.\d*[1-9]", number) or f"{float(number):g}" != number:
-        raise ValueError(f"{rule!r} is no threshold rule: write {', '.join(TUNED_RULES)} or, for example, fixed-0.5")
+        raise ValueError(f"{rule!r} is no threshold rule: write {', '.join(TUNED_RULES)} or, for example, fixed-0.5.")
     return rule
 
 
@@ -108,11 +116,17 @@ class Block(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _keys_are_known(cls, values: Any) -> Any:
-        """Name an unknown key before anything else: a misspelt key explains a missing one."""
-        for key in values if isinstance(values, dict) else ():
+    def _keys_and_values_can_be(cls, values: Any) -> Any:
+        """Name an unknown key before anything else: a misspelt key explains a missing one. Refuse `epochs: yes`, to Pydantic a 1."""
+        given = values if isinstance(values, dict) else {}
+        for key in given:
             if key not in cls.model_fields:
                 raise _refusal(did_you_mean(str(key), cls.model_fields), str(key), kind=UNKNOWN_KEY)
+        for key, value in given.items():
+            truths = [entry for entry in (value if isinstance(value, list) else [value]) if isinstance(entry, bool)]
+            if truths and cls.model_fields[key].annotation is not bool:
+                read = "true, as YAML reads yes and on" if truths[0] else "false, as YAML reads no and off"
+                raise _refusal(f"it is {read}: write a value, in quotes if it is text.", str(key))
         return values
 
 
@@ -214,14 +228,14 @@ class LabelSet(Block):
     @model_validator(mode="after")
     def _exceptions_need_a_rule(self) -> "LabelSet":
         if self.padded_kept and self.padded_labels == "count":
-            raise ValueError("padded_kept is for padded_labels: ignore: add that, or remove padded_kept")
+            raise ValueError("padded_kept is for padded_labels: ignore: add that, or remove padded_kept.")
         return self
 
     @model_validator(mode="after")
     def _inside_takes_images_as_they_are(self) -> "LabelSet":
         if self.inside is not None and (self.grouping != "specific" or self.without_class != "drop" or self.second):
             raise ValueError(
-                "inside is for grouping: specific and takes the images of that set: remove grouping, without_class and second"
+                "inside is for grouping: specific and takes the images of that set: remove grouping, without_class and second."
             )
         return self
 
@@ -273,7 +287,7 @@ class Split(Block):
         if min(self.train, self.val, self.test) <= 0:
             raise ValueError("train, val and test must each be above 0")
         if self.official and self.test_on == "radiologists":
-            raise ValueError("official: true and test_on: radiologists each name a test part: remove one of the two")
+            raise ValueError("official: true and test_on: radiologists each name a test part: remove one of the two.")
         return self
 
 
@@ -325,7 +339,7 @@ class ImageSet(Block):
     @model_validator(mode="after")
     def _stored_values_stay(self) -> "ImageSet":
         if self.intensity == "stored" and self.contrast != "none":
-            raise ValueError("contrast changes the values that intensity: stored keeps: use contrast: none")
+            raise ValueError("contrast changes the values that intensity: stored keeps: use contrast: none.")
         return self
 
 
@@ -698,17 +712,17 @@ class Config(Block):
             for name, where in [*((n, "label_sets") for n in split.label_sets), *((n, "also_for") for n in split.also_for)]:
                 self._known("label_sets", name, "splits", key, where)
                 if (around := self.label_sets[name].inside) is not None:
-                    raise _refusal(f"{name!r} has the images of {around!r}: name that one", "splits", key, where)
+                    raise _refusal(f"{name!r} has the images of {around!r}: name that one.", "splits", key, where)
                 if self.label_sets[name].dataset != self.label_sets[split.label_sets[0]].dataset:
                     raise _refusal("label sets that share a split must all be of one data set", "splits", key, where)
             if both := set(split.label_sets) & set(split.also_for):
-                raise _refusal(f"{sorted(both)[0]!r} is in label_sets as well: remove one", "splits", key, "also_for")
+                raise _refusal(f"{sorted(both)[0]!r} is in label_sets as well: remove one.", "splits", key, "also_for")
             dataset = self.datasets[self.label_sets[split.label_sets[0]].dataset]
             if split.official and dataset.archive == "chexpert":
-                text = "CheXpert has no public test list: use test_on: radiologists, which tests on valid.csv"
+                text = "CheXpert has no public test list: use test_on: radiologists, which tests on valid.csv."
                 raise _refusal(text, "splits", key, "official")
             if split.test_on == "radiologists" and dataset.archive != "chexpert":
-                text = f"archive {dataset.archive!r} has no images that radiologists labelled: use shares"
+                text = f"archive {dataset.archive!r} has no images that radiologists labelled: use shares."
                 raise _refusal(text, "splits", key, "test_on")
         for key, segmenter in self.segmenters.items():
             self._known("splits", segmenter.train_patients_of, "segmenters", key, "train_patients_of")
@@ -741,11 +755,13 @@ class Config(Block):
     def _one_phantom_per_folder(self) -> "Config":
         first: dict[str, str] = {}
         for key, dataset in self.datasets.items():
-            other = first.setdefault(dataset.root, key)
+            other = first.setdefault(str(Path(dataset.root).resolve()), key)
             before = self.datasets[other]
             if before.phantom != dataset.phantom or (dataset.phantom and before.archive != dataset.archive):
                 text = f"{dataset.root!r} is also the root of datasets.{other}, with other phantom settings"
                 raise _refusal(text, "datasets", key, "root")
+            if dataset.phantom and dataset.root != before.root:  # two jobs would make it at once
+                raise _refusal(f"it is the same folder as {before.root!r}: write it in that way.", "datasets", key, "root")
         return self
 
     def _known(self, kind: str, name: str | None, *key: str) -> None:
@@ -771,7 +787,7 @@ class Config(Block):
             self._known("experiments", name, "ablations", key, "experiments")
             first, other = self.experiments[ablation.experiments[0]], self.experiments[name]
             if other.beside is None:
-                raise _refusal(f"{name!r} has no published numbers: give it `beside`", "ablations", key, "experiments")
+                raise _refusal(f"{name!r} has no published numbers: give it `beside`.", "ablations", key, "experiments")
             if (other.label_set, other.split, other.data) != (first.label_set, first.split, first.data):
                 text = f"{name!r} is of another label set, split or data than {ablation.experiments[0]!r}"
                 raise _refusal(text, "ablations", key, "experiments")
@@ -821,7 +837,7 @@ class Config(Block):
                     text = f"{name!r} has another {what.replace('_', ' ')} than {first_name!r}: only equal ones are compared"
                     raise _refusal(text, "comparisons", key, "experiments")
             if other.thresholds[0] != first.thresholds[0]:
-                text = f"{name!r} has another first threshold rule than {first_name!r}: give both the same"
+                text = f"{name!r} has another first threshold rule than {first_name!r}: give both the same."
                 raise _refusal(text, "comparisons", key, "experiments")
             for model in models:
                 known = [*other.members, *other.ensembles, "baseline"]
@@ -839,7 +855,7 @@ class Config(Block):
                 raise _refusal(f"{model!r} is neither a member nor an ensemble of {name}", "cross", key, "experiments", name)
             if model in experiment.ensembles and experiment.ensembles[model].rule != "ctp":
                 rule = experiment.ensembles[model].rule
-                text = f"{model!r} is an ensemble of rule {rule}: name a member or an ensemble of rule ctp"
+                text = f"{model!r} is an ensemble of rule {rule}: name a member or an ensemble of rule ctp."
                 raise _refusal(text, "cross", key, "experiments", name)
         archives = [self.datasets[self.label_sets[self.experiments[name].label_set].dataset].archive for name in names]
         first = self.experiments[names[0]]
@@ -885,7 +901,7 @@ class Config(Block):
             if taught_by not in (None, experiment.split):
                 text = (
                     f"its segmenter {segmenter!r} learns from training patients of split {taught_by!r}, who may be test "
-                    f"patients of {experiment.split!r}: use a segmenter with train_patients_of: {experiment.split}"
+                    f"patients of {experiment.split!r}: use a segmenter with train_patients_of: {experiment.split}."
                 )
                 raise _refusal(text, "experiments", key, kind)
 
@@ -898,11 +914,11 @@ class Config(Block):
         first, second = self.image_sets[experiment.image_set], self.image_sets[name]
         wanted = self.label_sets[experiment.label_set].second
         if wanted is None:
-            text = f"label set {experiment.label_set!r} is not one of studies: name a data set of other views as its `second`"
+            text = f"label set {experiment.label_set!r} is not one of studies: name a data set of other views as its `second`."
         elif second.dataset != wanted:
             text = f"{name!r} is not of data set {wanted!r}, where label set {experiment.label_set!r} seeks the second views"
         elif (first.size, first.intensity) != (second.size, second.intensity):
-            text = f"{name!r} has another size or intensity than {experiment.image_set!r}: give both the same"
+            text = f"{name!r} has another size or intensity than {experiment.image_set!r}: give both the same."
         else:
             return
         raise _refusal(text, "experiments", key, "second_image_set")
@@ -948,5 +964,7 @@ def _sentence(error: ValidationError, source: str) -> str:
         return f"{source}: {key} is missing; add it."
     message = first["msg"].removeprefix("Value error, ")
     says_it = first["type"] in (REFUSED, "value_error") or isinstance(first["input"], dict | list | tuple | BaseModel)
+    if says_it and message.endswith("."):  # it says what to do
+        return f"{source}: {key}: {message}"
     shown = "" if says_it else f" (it is {first['input']!r})"
     return f"{source}: {key}: {message}{shown}; correct it."

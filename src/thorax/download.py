@@ -28,7 +28,7 @@ _COLUMNS = ("group", "file", "address", "bytes", "checksum", "unpacked_bytes", "
 _RATIO = 4  # an archive of radiographs that grows more than this is none
 _FLOOR = 2**24  # bytes to which even the smallest archive may grow
 _ABSENT: dict[str, Callable[[Path], int | None]] = {"nih": nih.absent_images}  # without an absent image no archive is needed
-_SAME = {"nih": (nih.METADATA, nih.BOXES)}  # one of each tuple is enough
+_SAME = {"nih": (nih.METADATA, nih.BOXES, *nih.OFFICIAL_LISTS.values())}  # one of each tuple is enough
 _AFTER: dict[str, Callable[[Path], None]] = {"montgomery": lung_masks.add_montgomery, "shenzhen": lung_masks.add_shenzhen}
 
 
@@ -202,7 +202,7 @@ def _obtain_all(name: str, rows: Sequence[Published], folder: Path, patience: Pa
 
 
 def _owned(name: str, row: Published, folder: Path) -> Found | None:
-    """The older or compressed table that serves as well as a published one, if it is there and the published one is not."""
+    """The older, compressed or renamed table that serves as well as a published one, if it is there and the published one is not."""
     names = next((names for names in _SAME.get(name, ()) if row.file in names), (row.file,))
     path = first_existing(folder, names)
     return Found(path, path.stat().st_size, _sum_of(path)) if path.is_file() and path != folder / row.file else None

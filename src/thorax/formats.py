@@ -31,6 +31,7 @@ _JPEG_NO_FRAME = {0xC4, 0xC8, 0xCC}  # the three markers between SOF0 and SOF15 
 _JPEG_BARE = {0x01, 0xD8, *range(0xD0, 0xD8)}  # markers without a segment, which have no place between segments
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # a marker that is neither a stuffed byte nor a restart
 _COEFFICIENTS = 64  # of a block
+_XMP_ORIENTATION = re.compile(rb"\bOrientation\s*(?:=\s*[\"']|>\s*)([1-8])\b")  # more forms than Pillow reads
 _ONE_PIXEL = b"\0\1\0\1"  # height and width for Pillow, which refuses large pictures and is to see no pixel
 
 # How a stored picture is turned to be seen upright, by EXIF's orientation (EXIF 2.32, 4.6.4, tag 0x0112).
@@ -230,6 +231,8 @@ def _orientation(file: bytes) -> int:
             if "".join(profile.lower().split("\n")[3:]).startswith(_HEX_EXIF):
                 picture.info.setdefault("Raw profile type exif", profile)
             orientation = picture.getexif().get(ExifTags.Base.Orientation)
+            if orientation is None and (stated := _XMP_ORIENTATION.search(picture.info.get("xmp", b""))):
+                orientation = int(stated[1])
     except (OSError, SyntaxError, ValueError, struct.error, EOFError) as error:  # what Pillow raises at damaged EXIF
         raise UnusableImage("truncated") from error
     return orientation if orientation in _TURNS else UPRIGHT

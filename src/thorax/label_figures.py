@@ -132,11 +132,17 @@ def label_shares(labels: Path, split: Path, paper: str | None, title: str, out: 
 
 
 def count_labels(positive: pd.DataFrame) -> pd.Series:
-    """Labels of each class, the most frequent first, then `NO_CLASS`, where an image has none of them."""
+    """Labels of each class, the most frequent first, then `NO_CLASS`, where an image has none of them.
+
+    Where a class has this name already, it is put in brackets.
+    """
     counts = positive.sum()
     counts = counts[sorted(counts.index, key=lambda name: (-counts[name], name))]
     without = int((~positive.any(axis=1)).sum())
-    return pd.concat([counts, pd.Series({NO_CLASS: without})]) if without else counts
+    name = NO_CLASS
+    while name in positive.columns:
+        name = f"({name})"
+    return pd.concat([counts, pd.Series({name: without})]) if without else counts
 
 
 def draw_label_shares(positive: pd.DataFrame, parts: np.ndarray, published: dict[str, float], title: str) -> "Figure":
@@ -162,7 +168,7 @@ def draw_label_shares(positive: pd.DataFrame, parts: np.ndarray, published: dict
         for axes, letter, (name, rows) in zip(grid, "ab", panels.items(), strict=False):
             counts = count_labels(rows).reindex(names, fill_value=0)
             shares = 100 * counts / max(counts.sum(), 1)
-            colours = [GREY if label == NO_CLASS else BLUE for label in names]
+            colours = [BLUE if label in positive.columns else GREY for label in names]
             axes.barh(np.arange(len(names)), shares, height=0.75, color=colours)
             for row, (count, share) in enumerate(zip(counts, shares, strict=True)):
                 text = f"{share:.1f}% ({count:,})"

@@ -1,9 +1,10 @@
 """YAML read strictly: a key that is written twice is refused, and every error names the file and the line.
 
-PyYAML, and Snakemake with it, silently takes the last of several values for one key.
+PyYAML, and Snakemake with it, silently takes the last of several values for one key, 010 for 8, and 1:30 for 90.
 """
 
 import argparse
+import re
 import sys
 from collections import Counter
 from itertools import chain
@@ -14,7 +15,8 @@ import yaml
 
 from thorax.errors import ThoraxError
 
-_MERGE = "tag:yaml.org,2002:merge"
+_MERGE, _INT, _FLOAT = (f"tag:yaml.org,2002:{kind}" for kind in ("merge", "int", "float"))
+_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 
 
 def read(path: Path | str) -> dict[Any, Any]:
@@ -47,7 +49,7 @@ def parse(text: str, source: str) -> dict[Any, Any]:
         source: Name of the text in error messages.
 
     Raises:
-        ThoraxError: The text is empty, not valid YAML, not a mapping, or has a key twice in one block.
+        ThoraxError: The text is empty, not valid YAML, not a mapping, has a key twice in one block, or a number that is not decimal.
     """
     try:
         loader = yaml.SafeLoader(text)
@@ -58,7 +60,7 @@ def parse(text: str, source: str) -> dict[Any, Any]:
             found = "a list" if isinstance(node, yaml.SequenceNode) else repr(node.value[:40])
             line = node.start_mark.line + 1
             raise ThoraxError(f"{source}, line {line}: expected keys with values, not {found}; write `key: value`.")
-        _refuse_repeated_keys(loader, node, source, (), set())
+        _refuse_ambiguous(loader, node, source, (), set())
         return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         raise ThoraxError(_sentence(error, source)) from error
@@ -91,9 +93,13 @@ def check_command_line() -> None:
         profiles, files = chain(*given["profile"]), list(chain(*given["configfile"]))
         for path in files or [path for profile in profiles for path in _configfiles(Path(profile))]:
             read(path)
-        keys = Counter(setting.partition("=")[0] for setting in chain(*given["config"]))
+        settings = [setting.partition("=")[::2] for setting in chain(*given["config"])]
+        keys = Counter(key for key, _ in settings)
         if repeated := [key for key, count in keys.items() if count > 1]:
             raise ThoraxError(f"--config: {repeated[0]} is written twice; remove one of the two.")
+        for key, value in settings:
+            if value.lstrip().startswith(("{", "[")):
+                parse(f"{key}: {value}", "--config")
     except ThoraxError as error:
         sys.exit(f"WorkflowError:\n{error}")
 
@@ -107,8 +113,10 @@ def _configfiles(profile: Path) -> list[Path]:
     return [profile / path if (profile / path).exists() else Path(path) for path in paths]  # as Snakemake looks them up
 
 
-def _refuse_repeated_keys(loader: yaml.SafeLoader, node: yaml.Node, source: str, path: tuple[str, ...], seen: set[int]) -> None:
-    """Check a node and all below it, before merge keys are resolved: what a block inherits it may set again.
+def _refuse_ambiguous(loader: yaml.SafeLoader, node: yaml.Node, source: str, path: tuple[str, ...], seen: set[int]) -> None:
+    """Check a node and all below it for what PyYAML would read otherwise than a person.
+
+    Merge keys are not resolved yet: what a block inherits it may set again.
 
     Args:
         loader: Resolves keys, since `yes` and `true` are one key.
@@ -118,14 +126,21 @@ def _refuse_repeated_keys(loader: yaml.SafeLoader, node: yaml.Node, source: str,
         seen: Nodes that were checked; an alias leads to one of them.
 
     Raises:
-        ThoraxError: The first key that is written twice in one block.
+        ThoraxError: The first key that is written twice in one block, or number in base 8, 60 or another that is not 10.
     """
-    if id(node) in seen or isinstance(node, yaml.ScalarNode):
+    if id(node) in seen:
         return
     seen.add(id(node))
+    if isinstance(node, yaml.ScalarNode):
+        if (node.tag == _INT and not _DECIMAL.fullmatch(node.value)) or (node.tag == _FLOAT and ":" in node.value):
+            means = f"{node.value}, which YAML reads as {loader.construct_object(node)}"
+            raise ThoraxError(
+                f"{source}, line {node.start_mark.line + 1}: {'.'.join(path)} is {means}; write a decimal number, or put text in quotes."
+            )
+        return
     if isinstance(node, yaml.SequenceNode):
         for number, entry in enumerate(node.value):
-            _refuse_repeated_keys(loader, entry, source, (*path, str(number)), seen)
+            _refuse_ambiguous(loader, entry, source, (*path, str(number)), seen)
         return
     lines: dict[Any, int] = {}
     for key_node, value_node in node.value:
@@ -137,7 +152,7 @@ def _refuse_repeated_keys(loader: yaml.SafeLoader, node: yaml.Node, source: str,
                 where = f"line {line}" if lines[key] == line else f"lines {lines[key]} and {line}"
                 raise ThoraxError(f"{source}: {'.'.join(place)} is written twice, in {where}; remove one of the two.")
             lines[key] = line
-        _refuse_repeated_keys(loader, value_node, source, place, seen)
+        _refuse_ambiguous(loader, value_node, source, place, seen)
 
 
 def _sentence(error: yaml.MarkedYAMLError, source: str) -> str:

@@ -90,6 +90,10 @@ CNN = {"backbone": "cnn"}
             ("datasets", "more", {"archive": "padchest", "root": "data/tiny/"}),
             "datasets.more.root: 'data/tiny' is also the root",
         ),
+        (
+            ("datasets", "more", {"archive": "padchest", "root": "data/../data/tiny"}),
+            "datasets.more.root: 'data/../data/tiny' is also the root",
+        ),
         (("datasets", "more", {**TINY_DATA, "archive": "nih"}), "datasets.more.root: 'data/tiny' is also the root"),
         (("experiments", "tiny", "label_set", "unknown"), "experiments.tiny.label_set: 'unknown' is not in label_sets: tiny-s"),
         (("splits", "tiny-pa", "train", 0.9), "splits.tiny-pa: train + val + test must be 1, not 1.3"),
@@ -240,6 +244,20 @@ def test_a_root_is_written_as_snakemake_writes_it(written):
     assert study.datasets["tiny"].root == "data/tiny"
 
 
+def test_a_sentence_that_says_what_to_do_says_it_once():
+    with pytest.raises(ThoraxError, match=r"^x: root: there is no user nobody-of-this-name: write the folder itself\.$"):
+        config.parse(config.Dataset, {"archive": "own", "root": "~nobody-of-this-name"}, "x")
+
+
+def test_one_phantom_in_two_spellings_of_its_folder_is_refused():
+    made = changed("run", ["tiny"])["datasets"]["tiny"]
+    config.parse(config.Config, changed("datasets", "more", made), "x")
+    with pytest.raises(
+        ThoraxError, match=r"^x: datasets.more.root: it is the same folder as 'data/tiny': write it in that way\.$"
+    ):
+        config.parse(config.Config, changed("datasets", "more", {**made, "root": "data/../data/tiny"}), "x")
+
+
 FOLDERS = [("datasets", "tiny", "root"), ("segmenters", "tiny-lungs", "pairs"), ("audit", "metadata")]
 
 
@@ -264,7 +282,13 @@ def test_home_and_variables_are_expanded_in_every_folder(monkeypatch, key, writt
         ("data/${THORAX_EMPTY}", "the environment's variable THORAX_EMPTY is empty: set it"),
         ("~nobody-of-this-name/x", "there is no user nobody-of-this-name: write the folder itself"),
         ("data/~/x", "~ means a home folder only at the beginning"),
-        ("", "a folder needs a name"),
+        ("", "it is empty: name a folder."),
+        ("s3://bucket/x", "it is an address: copy the files into a folder and name that."),
+        ("$(pwd)/x", "$( is not expanded: write $NAME for a variable of the environment, or the folder itself."),
+        ("${HOME", "${ is not expanded: write"),
+        ("${HOME:-b}/x", "the environment has no variable HOME:-b: set it"),
+        ("`pwd`/x", "` is not expanded: write"),
+        ("%USERPROFILE%/x", "%USERPROFILE% is not expanded: write"),
     ],
 )
 def test_a_folder_that_cannot_be_expanded_is_refused(monkeypatch, written, sentence):
@@ -276,6 +300,27 @@ def test_a_folder_that_cannot_be_expanded_is_refused(monkeypatch, written, sente
 
 def test_an_odd_name_is_not_a_variable():
     assert config.parse(config.Dataset, {"archive": "own", "root": "data/5$ each~"}, "x").root == "data/5$ each~"
+    assert config.parse(config.Dataset, {"archive": "own", "root": "data/100%20%"}, "x").root == "data/100%20%"
+
+
+@pytest.mark.parametrize(
+    ("block", "text", "sentence"),
+    [
+        (config.Phantom, "{patients: 10, seed: yes}", "x: seed: it is true, as YAML reads yes and on: write a value"),
+        (config.Dataset, "{archive: own, root: a, shards: on}", "x: shards: it is true, as"),
+        (
+            config.Dataset,
+            "{archive: own, root: no}",
+            "x: root: it is false, as YAML reads no and off: write a value, in quotes",
+        ),
+        (config.Dataset, "{archive: own, root: a, max_bad_share: off}", "x: max_bad_share: it is false, as"),
+        (config.LabelSet, "{dataset: a, drop_channels: [3, yes]}", "x: drop_channels: it is true, as"),
+    ],
+)
+def test_yes_and_no_are_not_numbers(block, text, sentence):
+    with pytest.raises(ThoraxError) as caught:
+        config.parse_text(block, text, "x")
+    assert str(caught.value).startswith(sentence)
 
 
 def test_threshold_rules_of_an_experiment():

@@ -395,7 +395,19 @@ OLDER_HEADER = NIH_HEADER.replace("\n", ",\n")  # the release of 2017 ends its r
     ],
 )
 @pytest.mark.parametrize(
-    "folder", ["images", "images_001/images", "sample/images", "sample/sample/images", "images-224/images-224"]
+    "folder",
+    [
+        "images",
+        "images_001/images",
+        "sample/images",
+        "sample/sample/images",
+        "images-224/images-224",
+        "images/images_001",
+        "images/images_001/images",
+        "data/images_001/images",
+        "CXR8/images/images",
+        "Images",
+    ],
 )
 @pytest.mark.parametrize("suffix", [".png", ".PNG"])
 def test_nih_known_layouts_are_read(tmp_path, table, header, age, end, folder, suffix):
@@ -414,6 +426,44 @@ def test_nih_known_layouts_are_read(tmp_path, table, header, age, end, folder, s
     assert nih.absent_images(tmp_path) == 0
 
 
+@pytest.mark.parametrize("suffix", ["", "_NIH"])
+def test_nih_tables_of_other_copies_are_read(tmp_path, suffix):
+    """Kaggle's archive in a folder of its own, and the copy of small images, whose lists have other names."""
+    (tmp_path / "archive" / "images_001" / "images").mkdir(parents=True)
+    (tmp_path / "archive" / "images_001" / "images" / "b.png").touch()
+    row = "{}.png,Mass,0,{},58,M,PA,1,1,1,1,\n"
+    (tmp_path / "archive" / "Data_Entry_2017.csv").write_text(OLDER_HEADER + row.format("a", 1) + row.format("b", 2))
+    (tmp_path / "archive" / f"train_val_list{suffix}.txt").write_text("a.png\n")
+    (tmp_path / "archive" / f"test_list{suffix}.txt").write_text("b.png\n")
+    boxes = "BBox_List_2017_Official_NIH.csv" if suffix else nih.BOXES[0]
+    (tmp_path / "archive" / boxes).write_text(BOX_HEADER + "b.png,Mass,512,256,128,64\n")
+    settings = Dataset(archive="nih", root=str(tmp_path))
+    assert absence(settings) is None
+    catalog = nih.read_catalog(tmp_path)
+    assert catalog["path"].tolist() == ["images/a.png", "archive/images_001/images/b.png"]
+    assert catalog["official_split"].tolist() == ["train", "test"]
+    assert nih.read_boxes(tmp_path)["image_id"].tolist() == ["b.png"]
+    assert len(metadata_files(settings)) == 4
+
+
+def test_nih_pictures_of_the_same_name_in_other_folders_are_not_the_images(tmp_path):
+    nih_archive(tmp_path, "a.png,Mass,0,1,58,M,PA,1,1,1,1\n")
+    for folder in ("masks", "deep/images", "data/nih/images/images"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a.png").touch()
+    assert not nih.has_images(tmp_path)
+    assert nih.read_catalog(tmp_path)["path"].tolist() == ["images/a.png"]
+    for folder, first in (
+        ("data_2", "data_2/a.png"),
+        (".", "a.png"),
+        ("images_001", "images_001/a.png"),
+        ("images", "images/a.png"),
+    ):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "a.png").touch()
+        assert nih.read_catalog(tmp_path)["path"].tolist() == [first]
+
+
 def test_nih_ages_in_other_units_are_years(tmp_path):
     nih_archive(tmp_path, "".join(f"{age}.png,Mass,0,1,{age},M,PA,1,1,1,1\n" for age in ("018M", "073D", "026W")))
     assert nih.read_catalog(tmp_path)["age"].tolist() == pytest.approx([1.5, 0.2, 0.5], abs=0.01)
@@ -422,7 +472,7 @@ def test_nih_ages_in_other_units_are_years(tmp_path):
 def test_nih_official_lists(tmp_path):
     nih_archive(tmp_path, "".join(f"{name}.png,Mass,0,1,58,M,PA,1,1,1,1\n" for name in "abc"))
     (tmp_path / "train_val_list.txt").write_text("a.png\r\nelsewhere.png\r\n")
-    (tmp_path / "test_list.txt").write_text("b.png\n\n")
+    (tmp_path / "test_list.txt").write_text("images/b.png\n\n")
     assert nih.read_catalog(tmp_path)["official_split"].tolist() == ["train", "test", None]
     (tmp_path / "test_list.txt").write_text("b.png\na.png\n")
     with pytest.raises(ThoraxError, match=r"test_list.txt, row 2: a.png"):

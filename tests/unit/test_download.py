@@ -346,7 +346,7 @@ NIH_TABLE = b"Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Pati
 
 
 @pytest.mark.parametrize("table", [None, "Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv.gz"])
-@pytest.mark.parametrize("image", ["images/a.png", "images_003/images/a.PNG"])
+@pytest.mark.parametrize("image", ["images/a.png", "images_003/images/a.PNG", "CXR8/images/images/a.png"])
 def test_whoever_has_all_images_needs_no_archive(tmp_path, capsys, table, image):
     """At most the table is fetched: none if there is one, under whichever of its names."""
     if table:
@@ -361,6 +361,15 @@ def test_whoever_has_all_images_needs_no_archive(tmp_path, capsys, table, image)
     assert "has every image of nih" in capsys.readouterr().err
     rows = (tmp_path / "files.csv").read_text().splitlines()
     assert [row.partition(",")[0] for row in rows[1:]] == [str(tmp_path / (table or "Data_Entry_2017_v2020.csv"))]
+
+
+def test_a_list_under_its_other_name_is_not_fetched(tmp_path):
+    (tmp_path / "test_list_NIH.txt").write_text("a.png\n")
+    with serving(Answer(b"a.png\n")) as server:
+        listed = Published("nih", "test_list.txt", source(server, b"a.png\n"), None, "free")
+        download.download(["nih"], tmp_path, tmp_path / "files.csv", [listed])
+        assert server.asked == []
+    assert str(tmp_path / "test_list_NIH.txt") in (tmp_path / "files.csv").read_text()
 
 
 def test_an_absent_image_needs_the_archives(tmp_path, capsys):

@@ -347,8 +347,8 @@ STORED_AS = {  # how an upright picture is stored under each of EXIF's orientati
 }
 
 
-def xmp(orientation: int) -> bytes:
-    return f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
+def xmp(orientation: int, stated: str = '<rdf:Description tiff:Orientation="{}"/>') -> bytes:
+    return f'<x:xmpmeta xmlns:x="adobe:ns:meta/">{stated.format(orientation)}</x:xmpmeta>'.encode()
 
 
 def oriented(upright: np.ndarray, orientation: int, where: str) -> bytes:
@@ -420,6 +420,25 @@ def test_no_damage_of_a_few_bytes_ends_in_a_crash(where):
         with contextlib.suppress(images.UnusableImage):
             decoded, header = images.decode(bytes(data), LIMIT)
             assert decoded.shape[:2] == (header.rows, header.columns)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        "<rdf:Description tiff:Orientation='{}'/>",
+        '<rdf:Description tiff:Orientation = "{}"/>',
+        '<rdf:Description xmlns:t="http://ns.adobe.com/tiff/1.0/" t:Orientation="{}"/>',
+        "<rdf:Description><tiff:Orientation> {} </tiff:Orientation></rdf:Description>",
+    ],
+)
+def test_every_way_to_write_the_orientation_in_xmp_is_read(stated):
+    upright = picture()[:48, :32]
+    for encoding in ("JPEG", "PNG"):
+        texts, file = PngImagePlugin.PngInfo(), io.BytesIO()
+        texts.add_itxt("XML:com.adobe.xmp", xmp(6, stated).decode())
+        options = {"quality": 100, "xmp": xmp(6, stated)} if encoding == "JPEG" else {"pnginfo": texts}
+        Image.fromarray(np.ascontiguousarray(STORED_AS[6](upright))).save(file, encoding, **options)
+        np.testing.assert_allclose(images.decode(file.getvalue(), LIMIT)[0].astype(int), upright.astype(int), atol=3)
 
 
 def test_jpeg_with_bytes_behind_its_end(ramp):

@@ -209,6 +209,17 @@ def test_shares_count_an_image_without_a_class_as_one_label(labelled):
     assert axes.lines[0].get_xydata().tolist() == [[25, 2]]
 
 
+def test_a_class_named_as_the_images_without_any(labelled):
+    labels = (store.read_table(labelled[0])[CLASSES] == 1).rename(columns={CLASSES[0]: "none of these"})
+    figure = label_figures.draw_label_shares(labels, np.full(10, "train"), {}, "title")
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()].count("none of these") == 1
+    assert axes.get_yticklabels()[-1].get_text() == "(none of these)"
+    assert axes.texts[-1].get_text() == "7.7% (1)"
+    colours = [bar.get_facecolor() for bar in axes.patches]
+    assert len({*colours[:-1]}) == 1 != len({*colours})
+
+
 def test_shares_before_and_after_a_split_draws_down(labelled, tmp_path, monkeypatch):
     parts = store.read_table(labelled[1])
     parts.loc[parts["image_id"] == "i9", "split"] = catalog.LEFT_OUT

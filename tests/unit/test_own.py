@@ -381,6 +381,18 @@ def test_a_table_by_another_program_is_refused_by_its_cause(tmp_path, kind, name
     assert cause in message
 
 
+@pytest.mark.parametrize(
+    ("row", "word"),
+    [("b.png;p1;Effusion|Mass;50", "semicolons"), ("b.png;p1;Mass;50,5", "semicolons"), ("b.png\tp1\tMass\t50", "tabs")],
+)
+def test_a_row_with_another_delimiter_than_the_header_is_refused_by_its_cause(tmp_path, row, word):
+    message = refusal(tmp_path, f"path,patient_id,labels,age\na.png,p1,Mass,50\n{row}\n".encode(), "images.csv")
+    assert f"images.csv, row 3: its cells are separated by {word}, and the header's by commas; save it with commas" in message
+    cut = refusal(tmp_path, b"path,patient_id,labels,age\na.png,p1,Effusion|Mass|Edema|Hernia\n", "images.csv")
+    assert "row 2" in cut
+    assert "the row has 3 fields instead of 4" in cut
+
+
 @pytest.mark.parametrize("path", ["../a.png", "/data/a.png", "C:/a.png"])
 def test_a_path_that_leaves_the_folder_is_refused(tmp_path, path):
     message = refusal(tmp_path, text({}, {"path": path}))

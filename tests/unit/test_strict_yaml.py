@@ -46,6 +46,11 @@ MEMBER_TWICE = """experiments:
         ("a: 1\nb: \x00\n", "x, line 2: control character #x00; remove it."),
         ("a: 2022-02-30\n", "x is not valid YAML (day is out of range for month): put text that looks like a date in quotes."),
         ("a: " + "[" * 5000, "x is nested too deeply:"),
+        ("b: 1\na: {epochs: 010}", "x, line 2: a.epochs is 010, which YAML reads as 8; write a decimal number, or put text in quotes."),
+        ("a: [1, 1:30]", "x, line 1: a.1 is 1:30, which YAML reads as 90;"),
+        ("a: 1:30.5", "x, line 1: a is 1:30.5, which YAML reads as 90.5;"),
+        ("a: 0x10", "x, line 1: a is 0x10, which YAML reads as 16;"),
+        ("a: -0b11", "x, line 1: a is -0b11, which YAML reads as -3;"),
         ("[a]: 1\n[a]: 2\n", "x, line 1: not valid YAML (while constructing a mapping"),
     ],
 )  # fmt: skip
@@ -70,6 +75,12 @@ same: *second
 """
     assert strict_yaml.parse(text, "x") == yaml.safe_load(text)
     assert strict_yaml.parse(text, "x")["again"] == {"epochs": 7, "batch": 8}
+
+
+def test_decimal_numbers_stay_numbers():
+    text = "{a: 0, b: -7, c: +12, d: 1_000, e: 0.01, f: 1.0e-3, g: '010', h: '1:30', i: 2022-02-03}"
+    assert strict_yaml.parse(text, "x") == yaml.safe_load(text)
+    assert strict_yaml.parse(text, "x")["d"] == 1000
 
 
 @pytest.mark.parametrize("path", ["config.yaml", "demo/experiment.yaml", "tests/workflow/tiny/config.yaml"])
@@ -120,6 +131,11 @@ def test_files_that_snakemake_loads_before_the_snakefile(tmp_path, monkeypatch, 
         ),
         (["--config", "run=[a]", "--config", "device=gpu"], "--config is given twice"),
         (["--config", "run=[a]", "run=[b]"], "--config: run is written twice; remove one of the two."),
+        (
+            ["--config", "device=gpu", "experiments={e: {cases: 3, cases: 5}}"],
+            "--config: experiments.e.cases is written twice, in",
+        ),
+        (["--config", "run=[a, {b: 1, b: 2}]"], "--config: run.1.b is written twice, in"),
         (["--profile", "twice"], "twice/config.yaml: cores is written twice, in lines 1 and 2;"),
     ],
 )

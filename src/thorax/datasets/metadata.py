@@ -442,6 +442,14 @@ def _refuse_other_delimiter(path: Path, columns: Sequence[str]) -> None:
             raise ThoraxError(f"{path}, row 1: the columns are separated by {word}; {_SAVE_WITH_COMMAS}.")
 
 
+def _refuse_other_delimiter_below(path: Path, index: int, start: str, names: int) -> None:
+    """Refuse a row with another delimiter than the header's: the text before its first comma, `start`, has (nearly) as many cells as that."""
+    for delimiter, word in _DELIMITERS.items():
+        if start.count(delimiter) + 1 >= max(names - 1, 2):
+            found = f"its cells are separated by {word}, and the header's by commas"
+            raise ThoraxError(f"{path}, row {index + FIRST_ROW}: {found}; {_SAVE_WITH_COMMAS}.")
+
+
 def _rows(file: TextIO, path: Path, columns: Sequence[str], fewest_fields: int | None) -> list[tuple[str, ...]]:
     reader = csv.reader(file, strict=True)
     rows: list[tuple[str, ...]] = []
@@ -457,6 +465,7 @@ def _rows(file: TextIO, path: Path, columns: Sequence[str], fewest_fields: int |
                 blank_lines += 1
                 continue
             if blank_lines or not fewest <= len(fields) <= len(header):
+                _refuse_other_delimiter_below(path, len(rows) + blank_lines, fields[0], len(header))
                 found = 0 if blank_lines else len(fields)
                 place = min(found, len(header) - 1)
                 raise cell_error(

@@ -6,7 +6,9 @@ weakly-supervised classification and localization of common thorax diseases. CVP
 Licence: unrestricted use; attribute the NIH Clinical Center, link to the download site, cite the paper.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -22,10 +24,11 @@ METADATA = (
     "Data_Entry_2017.csv.gz",
     "sample_labels.csv",  # Kaggle's sample of 5,606 images
     "sample/sample_labels.csv",
+    "archive/Data_Entry_2017.csv",  # Kaggle's archive.zip, unpacked into a folder of its own
 )
-BOXES = ("BBox_List_2017.csv", "BBox_List_2017.csv.gz")
-OFFICIAL_LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}
-BESIDE = (*BOXES, *OFFICIAL_LISTS)
+BOXES = ("BBox_List_2017.csv", "BBox_List_2017.csv.gz", "BBox_List_2017_Official_NIH.csv")
+OFFICIAL_LISTS = {"train": ("train_val_list.txt", "train_val_list_NIH.txt"), "test": ("test_list.txt", "test_list_NIH.txt")}
+BESIDE = (*BOXES, *chain(*OFFICIAL_LISTS.values()))
 LABELS = (
     "Atelectasis",
     "Cardiomegaly",
@@ -45,10 +48,14 @@ LABELS = (
 )
 HOW_TO_GET = (
     "download ChestX-ray14 from https://nihcc.app.box.com/v/ChestXray-NIHCC (no request is needed) and put "
-    f"{METADATA[0]} (or .csv.gz, or Data_Entry_2017.csv), the images (in images/, in images_001/images/ to images_012/images/ or, "
-    "of Kaggle's sample, in sample/images/) and, if wanted, train_val_list.txt, test_list.txt and BBox_List_2017.csv there"
+    f"{METADATA[0]} (or .csv.gz, or Data_Entry_2017.csv), the images (in images/, or in the folders that NIH's or Kaggle's archives "
+    "unpack to, such as images_001/images/) and, if wanted, train_val_list.txt, test_list.txt and BBox_List_2017.csv there"
 )
 
+_FOLDER = re.compile(
+    r"images|sample|(data|archive|cxr|nih|chest)", re.IGNORECASE
+)  # how names begin; one in brackets wraps others
+_DEPTH = 3  # of folders below the root, as in archive/images_001/images
 _COLUMNS = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "View Position")
 _SEX = ("Patient Sex", "Patient Gender")  # NIH's present file, and the one of 2017 that is still about
 _AGE_UNITS = {"Y": 1, "M": 12, "W": 52.1775, "D": 365.2425}  # how many make a year
@@ -102,7 +109,7 @@ def read_boxes(root: Path) -> pd.DataFrame | None:
     Raises:
         ThoraxError: with file, row and column of the first problem.
     """
-    path = metadata.first_existing(root, BOXES)
+    path = _beside(root, BOXES)
     if not path.is_file():
         return None
     table = metadata.read_table(path, _BOX_COLUMNS, fewest_fields=len(_BOX_COLUMNS))
@@ -128,7 +135,7 @@ def read_boxes(root: Path) -> pd.DataFrame | None:
 
 def has_images(root: Path) -> bool:
     """Whether one of the archive's folders holds a PNG file."""
-    return any(file.suffix.lower() == ".png" for folder in _folders(root) for file in (root / folder).iterdir())
+    return any(name.lower().endswith(".png") for _, name in _files(root))
 
 
 def absent_images(root: Path) -> int | None:
@@ -140,7 +147,7 @@ def absent_images(root: Path) -> int | None:
     path = metadata.first_existing(root, METADATA)
     if not path.is_file():
         return None
-    present = {file.name.lower() for folder in _folders(root) for file in (root / folder).iterdir()}
+    present = {name.lower() for _, name in _files(root)}
     return len({name.lower() for name in _read(path, ["Image Index"])["Image Index"]} - present)
 
 
@@ -150,25 +157,45 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return metadata.read_table(path, columns, fewest_fields=len(header) - (header[-1:] == [""]))
 
 
+def _beside(root: Path, names: Sequence[str]) -> Path:
+    """The first of these files that lies beside the metadata file or in the root; the first name if there is none."""
+    places = dict.fromkeys((metadata.first_existing(root, METADATA).parent, root))
+    return next((path for folder in places if (path := metadata.first_existing(folder, names)).is_file()), root / names[0])
+
+
 def _folders(root: Path) -> list[str]:
     """Folders that may hold images, relative to the root, in the order in which a name is looked up.
 
     NIH's archives unpack to `images`; Kaggle's to `images_001/images` and so on, its sample to `sample/images`, and a copy of
-    smaller images to `images-224/images-224`.
+    smaller images to `images-224/images-224`. People put these into other folders, which are looked through by their names: a
+    folder of masks or thumbnails holds files of the same names.
     """
-    parts = sorted(folder.name for folder in root.glob("*") if folder.name.startswith(("images", "sample")) and folder.is_dir())
-    inner = [f"{part}/{name}" for part in parts for name in ("images", part, f"{part}/images")]
-    return [folder for folder in dict.fromkeys(["images", *inner, *parts, "."]) if (root / folder).is_dir()]
+    found, level = [root], [root]
+    for _ in range(_DEPTH):
+        inner = (path for folder in level for path in folder.iterdir())
+        level = [path for path in inner if _FOLDER.match(path.name) and path.is_dir()]
+        found += level
+
+    def rank(name: str) -> tuple[bool, bool, bool, int, str]:
+        matches = (_FOLDER.match(part) for part in name.split("/"))
+        wrapped = any(match[1] for match in matches if match)
+        return name != "images", wrapped, name == ".", -name.count("/"), name
+
+    return sorted((folder.relative_to(root).as_posix() for folder in found), key=rank)
+
+
+def _files(root: Path) -> Iterator[tuple[str, str]]:
+    """(folder, name) of all that the archive's folders hold."""
+    return ((folder, name) for folder in _folders(root) for name in sorted(path.name for path in (root / folder).iterdir()))
 
 
 def _paths(root: Path, names: pd.Series) -> list[str]:
     """Where each image lies below the root. A file may be named .PNG where the table says .png."""
     place_of: dict[str, str] = {}
-    for folder in _folders(root):
-        for name in sorted(file.name for file in (root / folder).iterdir()):
-            place = name if folder == "." else f"{folder}/{name}"
-            place_of.setdefault(name, place)
-            place_of.setdefault(name.lower(), place)
+    for folder, name in _files(root):
+        place = name if folder == "." else f"{folder}/{name}"
+        place_of.setdefault(name, place)
+        place_of.setdefault(name.lower(), place)
     return [place_of.get(name) or place_of.get(name.lower(), f"images/{name}") for name in names]
 
 
@@ -198,11 +225,14 @@ def _parse_labels(text: str) -> list[str]:
 
 def _official_split(root: Path, names: pd.Series) -> pd.Series:
     split_of: dict[str, str] = {}  # by names in small letters, as files may be named .PNG
-    for file, split in OFFICIAL_LISTS.items():
-        if not (root / file).is_file():
+    for split, files in OFFICIAL_LISTS.items():
+        path = _beside(root, files)
+        if not path.is_file():
             continue
-        for line, name in enumerate(metadata.read_lines(root / file), start=1):
-            if split_of.setdefault(name.lower(), split) != split:
-                raise ThoraxError(f"{root / file}, row {line}: {name} is in train_val_list.txt too; remove it from one list.")
+        for line, name in enumerate(metadata.read_lines(path), start=1):
+            if split_of.setdefault(name.rpartition("/")[2].lower(), split) != split:
+                raise ThoraxError(
+                    f"{path}, row {line}: {name} is in {_beside(root, OFFICIAL_LISTS['train']).name} too; remove it from one list."
+                )
     small = names.str.lower()
     return small.map(split_of).astype(object).where(small.isin(split_of), None)

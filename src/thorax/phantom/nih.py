@@ -89,7 +89,10 @@ def _tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, s
     lists: dict[str, list[str]] = {"train": [], "test": []}
     for picture in pictures(settings):
         lists["test" if picture.patient.number in tested else "train"].append(picture.image_id)
-    texts = {METADATA[0]: table(settings), **{file: "\n".join(lists[part]) + "\n" for file, part in OFFICIAL_LISTS.items()}}
+    texts = {
+        METADATA[0]: table(settings),
+        **{files[0]: "\n".join(lists[part]) + "\n" for part, files in OFFICIAL_LISTS.items()},
+    }
     return texts if boxes is None else texts | {BOXES[0]: _box_table(boxes[boxes["image_id"].isin(lists["test"])])}
 
 
@@ -121,6 +124,6 @@ FORM = Form(
     labels=nih_labels,
     encode=_encode,
     shape=_shape,
-    table_names=(METADATA[0], *OFFICIAL_LISTS, BOXES[0]),
+    table_names=(METADATA[0], *(files[0] for files in OFFICIAL_LISTS.values()), BOXES[0]),
     explained_views=FRONTAL,
 )
