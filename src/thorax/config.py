@@ -37,7 +37,7 @@ def _tidy_folder(path: str) -> str:
         ValueError: It has no name, a brace (Snakemake would read a wildcard), an unknown user or variable, or an empty one.
     """
     if empty := next((name for name in re.findall(r"\$\{?(\w+)", path) if os.environ.get(name) == ""), None):
-        raise ValueError(f"the environment's variable {empty} is empty: set it, or write the folder itself")
+        raise ValueError(f"the environment's variable {empty} is empty: set it, or write the folder itself.")
     folder = os.path.expandvars(path)
     if variable := re.search(r"\$(\w+|\{[^}]*\})", folder):
         raise ValueError(f"the environment has no variable {variable[1].strip('{}')}: set it, or write the folder itself.")
