@@ -250,7 +250,8 @@ def test_after_kill_9_of_snakemake_the_same_command_ends_as_if_nothing_had_happe
     assert [job.state for job in left] == ["RUNNING"] * 2  # they go on without it
 
     with slurm.snakemake(folder, *targets) as again:
-        again.until(lambda: "Select jobs to execute" in again.text())
+        # before that it deletes their outputs, at which a third Snakemake would stumble while it plans
+        again.until(lambda: again.text().count("has been submitted with SLURM jobid") == 2)
         with slurm.snakemake(folder, *targets) as third:
             assert third.process.wait(60) == 1
             assert re.search(rf"{folder} is being run in by process {again.process.pid} on \S+: wait", third.text())

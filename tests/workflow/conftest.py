@@ -41,7 +41,7 @@ def snakemake(
     folder: Path,
     *arguments: str,
     config: Path | None = None,
-    timeout: int = 1500,
+    timeout: int = 2400,
     first: Path | None = None,
     **variables: str,
 ) -> subprocess.CompletedProcess:

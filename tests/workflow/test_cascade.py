@@ -26,7 +26,7 @@ def test_the_second_network_learns_inside_only_and_the_split_is_shared(finished)
         store.read_table(finished / "splits/padchest-pa.parquet"),
     )
     assert class_columns(labels) == ["interstitial pattern", "alveolar pattern"]
-    general = store.read_table(finished / "labels/padchest-general.parquet").set_index("image_id")["infiltrates"]
+    general = store.read_table(finished / "labels/padchest-general-clean.parquet").set_index("image_id")["infiltrates"]
     known = (labels[class_columns(labels)] != -1).any(axis=1)
     np.testing.assert_array_equal(known, labels["image_id"].map(general) == 1)
     trained = known & labels["image_id"].isin(split.loc[split["split"] == "train", "image_id"])
@@ -39,7 +39,7 @@ def test_each_probability_is_the_product_of_both_steps(finished, model):
     kind, squash = ("predictions", sigmoid) if model == MEMBER else ("ensembles", np.asarray)
     first, second = (
         store.read_table(finished / kind / name / f"{model}.parquet").set_index("image_id")
-        for name in ("liz2022-general", "liz2022-inside")
+        for name in ("liz2022-general-clean", "liz2022-inside")
     )
     found = store.read_table(finished / "cascades" / CASCADE / f"{model}.parquet").set_index("image_id")
     flat = store.read_table(finished / f"predictions/liz2022-specific/{MEMBER}.parquet").set_index("image_id")
