@@ -256,7 +256,7 @@ def test_a_class_without_a_positive_test_image_has_no_auc_and_no_case(tmp_path):
         assert (tmp_path / f"{name}.html").stat().st_size > 5000
 
 
-NAMES = ["ok", "row", "shard", "index", "low", "high", "value", "class", "level_0", "0", "image", "free"]
+NAMES = ["ok", "row", "shard", "index", "low", "high", "value", "class", "level_0", "0 a", "image", "free"]
 
 
 def test_any_class_name_works_and_parts_may_lack_a_class(tmp_path):
