@@ -136,7 +136,7 @@ def among(pairs: pd.DataFrame, images: Collection[str]) -> pd.DataFrame:
 
 
 def _repeats(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Every row whose value stands in an earlier row, with that first row."""
+    """Every row whose value occurs in an earlier row, with the first such row."""
     first = rows.groupby(column)["image_id"].transform("first")
     again = first != rows["image_id"]
     return pd.DataFrame({"image_id": first[again], "other_id": rows.loc[again, "image_id"]})

@@ -440,7 +440,7 @@ def remarks(cases: Sequence[Case], members: Sequence[str], ensemble: str | None,
     Args:
         cases: all that are shown.
         members: whose maps and votes they are.
-        ensemble: name of the members' mean whose probabilities are shown; None for a mean that is no ensemble of the experiment.
+        ensemble: name of the members' mean whose probabilities are shown; None if the experiment has no such ensemble.
         wanted: classes that the cases were to have.
 
     Returns:

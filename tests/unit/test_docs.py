@@ -65,7 +65,7 @@ def test_examples_of_the_configuration_are_valid(page, text):
     blocks, settings = yaml.safe_load(text), yaml.safe_load((ROOT / "config.yaml").read_text())
     for key, block in blocks.items():
         settings[key] = {**settings[key], **block} if isinstance(block, dict) else block
-    config.parse(config.Config, settings, page)
+    assert config.parse(config.Config, settings, page).run == settings["run"]
 
 
 def test_papers_page_names_the_choices_that_the_code_makes():

@@ -347,7 +347,7 @@ NIH_TABLE = b"Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Pati
 
 @pytest.mark.parametrize("table", [None, "Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv.gz"])
 @pytest.mark.parametrize("image", ["images/a.png", "images_003/images/a.PNG", "CXR8/images/images/a.png"])
-def test_whoever_has_all_images_needs_no_archive(tmp_path, capsys, table, image):
+def test_with_all_images_there_no_archive_is_fetched(tmp_path, capsys, table, image):
     """At most the table is fetched: none if there is one, under whichever of its names."""
     if table:
         (tmp_path / table).write_bytes(gzip.compress(NIH_TABLE) if table.endswith(".gz") else NIH_TABLE)

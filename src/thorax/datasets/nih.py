@@ -210,8 +210,8 @@ def _labels(table: pd.DataFrame, path: Path) -> list[list[str]]:
     for index, parsed in enumerate(labels):
         shown = table["Finding Labels"].iloc[index]
         problem = f"{shown!r} is not a list of findings" if not all(parsed) else None
-        if problem is None and (stranger := next((label for label in parsed if label not in LABELS), None)):
-            problem = f"{stranger!r} is not a finding of this archive{did_you_mean(stranger, LABELS)}"
+        if problem is None and (unknown := next((label for label in parsed if label not in LABELS), None)):
+            problem = f"{unknown!r} is not a finding of this archive{did_you_mean(unknown, LABELS)}"
         if problem is not None:
             problem += "; write findings like Effusion|Mass, or No Finding"
             raise cell_error(path, index, "Finding Labels", problem)
