@@ -1,6 +1,6 @@
 """The fidelity audit: the papers' counts beside ours, from metadata alone.
 
-The published counts stand in reference/published_counts.csv, one row each, with their source and, where it is known, the
+The published counts stand in resources/published/published_counts.csv, one row each, with their source and, where it is known, the
 reason why they cannot equal ours.
 """
 
@@ -15,9 +15,10 @@ from thorax.catalog import SPLIT_NAMES, class_columns
 from thorax.config import LabelSet
 from thorax.errors import ThoraxError
 from thorax.labels import build
+from thorax.resources import resource
 from thorax.split import ALL_IMAGES
 
-PUBLISHED = Path(__file__).with_name("reference") / "published_counts.csv"
+PUBLISHED = resource("published/published_counts.csv")
 DATASETS = "datasets"  # the table of whole archives in the file of published counts
 CLASSES, IMAGES, STUDIES = "(classes)", "(images)", "(studies)"
 VALUE_COLUMNS = ("row", "counts", "published", "ours", "difference", "all", *SPLIT_NAMES, "reason", "source")

@@ -455,7 +455,7 @@ class Ensemble(Block):
 
 
 class Beside(Block):
-    """The published numbers that stand beside ours: a paper's experiment in reference/*.csv."""
+    """The published numbers that stand beside ours: a paper's experiment in resources/published/*.csv."""
 
     paper: Name = Field(description="whose numbers, e.g. liz2022")
     variant: Name = Field(description="which of its experiments, e.g. specific-noaug")

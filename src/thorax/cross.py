@@ -1,6 +1,6 @@
 """Models on the test images of archives that they were not trained on, for the classes that archives share.
 
-Which labels of an archive a shared class unites stands in `data/shared_classes.csv`, each with the reason: the labels' names
+Which labels of an archive a shared class unites stands in `resources/shared_classes.csv`, each with the reason: the labels' names
 are those of the archives' catalogs, parted by |, and a blank says that the archive has no label for just this.
 """
 
@@ -19,12 +19,13 @@ from thorax.config import CrossEvaluation
 from thorax.datasets import ARCHIVES
 from thorax.errors import ThoraxError
 from thorax.metrics import GLOBAL, evaluate, sigmoid
+from thorax.resources import resource
 from thorax.tables import DATA_SENTENCES, DECIMALS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CLASSES = Path(__file__).with_name("data") / "shared_classes.csv"
+CLASSES = resource("shared_classes.csv")
 COLUMNS = ("trained_on", "tested_on", "class", "averaged", "images", "n_positive", "auc", "low", "high", "labels")
 SHADES = "Blues"
 _UNDEFINED = "–"

@@ -1,6 +1,6 @@
 """What may be downloaded is fetched, checked and unpacked; for the rest, the next step of the person is said.
 
-`data/downloads.csv` lists every file: the group that it belongs to, its place below the group's folder, its address, length,
+`resources/downloads.csv` lists every file: the group that it belongs to, its place below the group's folder, its address, length,
 checksum, terms, and the page where a person finds it. A file without an address must be put there by hand.
 """
 
@@ -11,7 +11,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from thorax import store, transfer
@@ -19,6 +18,7 @@ from thorax.agreements import AGREEMENTS
 from thorax.datasets import lung_masks, nih
 from thorax.datasets.metadata import first_existing
 from thorax.errors import ThoraxError, did_you_mean
+from thorax.resources import resource
 from thorax.transfer import PATIENCE, Patience, Source
 from thorax.unpack import SUFFIXES, Limits, Member, unpack
 
@@ -59,7 +59,7 @@ class Found:
 
 def published_files() -> list[Published]:
     """The list of files."""
-    text = resources.files("thorax").joinpath("data/downloads.csv").read_text(encoding="utf-8")
+    text = resource("downloads.csv").read_text(encoding="utf-8")
     return [
         Published(
             row["group"],

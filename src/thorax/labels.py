@@ -15,10 +15,11 @@ from thorax import store
 from thorax.config import LabelSet
 from thorax.errors import ThoraxError, did_you_mean, refuse_unknown
 from thorax.pairs import Partners, first_of_studies
+from thorax.resources import resource
 
 TERM_TABLES = {  # archives whose labels form a tree
-    "padchest": Path(__file__).with_name("data") / "padchest_terms.csv",
-    "chexpert": Path(__file__).with_name("data") / "chexpert_terms.csv",
+    "padchest": resource("padchest_terms.csv"),
+    "chexpert": resource("chexpert_terms.csv"),
 }
 UMBRELLAS = ("radiological finding", "differential diagnosis", "localization")  # roots that only hold other terms together
 

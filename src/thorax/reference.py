@@ -1,13 +1,12 @@
 """The papers' own numbers, and ours beside them.
 
-The tables stand in `reference/*.csv`, one number a row: paper, table, variant (which of the paper's experiments), model, class
+The tables stand in `resources/published/*.csv`, one number a row: paper, table, variant (which of the paper's experiments), model, class
 (as the paper prints it), label (the data's own name of the class; blank where it has none), metric (as `metrics.evaluate` names
 it: f1 is the mean over both sides, f1_positive that of the positive side), value, doubt (blank, or why the number may be
 misread). They were transcribed from scanned text; a Global row is the paper's own.
 """
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,14 +17,15 @@ from thorax.config import Beside
 from thorax.datasets import chexpert
 from thorax.errors import ThoraxError, did_you_mean
 from thorax.metrics import GLOBAL, NO_THRESHOLD
+from thorax.resources import resource
 
-FOLDER = Path(__file__).with_name("reference")
+FOLDER = resource("published")
 KEYS = ("paper", "table", "variant", "model", "class", "label", "metric")
 COLUMNS = (*KEYS, "value", "doubt")
 COMPARED = ("model", "class", "metric", "ours", "low", "high", "published", "difference", "doubt")
 COUNTS = "published_counts.csv"  # counts of images, which the audit compares
 SCORES = ("auc", "f1", "f1_positive", "precision", "sensitivity", "specificity", "hamming", "accuracy", "auc_thresholded")
-PAPERS = Path(__file__).parent / "data" / "papers.csv"  # who wrote the papers, and when
+PAPERS = resource("papers.csv")  # who wrote the papers, and when
 VARIANTS = "variants.csv"  # each paper's experiments: heading, description, and what their numbers were measured on
 TEST_PARTS = {
     "shares": "a share of the patients, drawn at random",
@@ -149,7 +149,7 @@ def citation(paper: str) -> tuple[str, str]:
     """
     table = store.read_csv(PAPERS, dtype=str, keep_default_na=False).set_index("paper")
     if paper not in table.index:
-        return paper, f"The citation of {paper} is not on record; src/thorax/data/papers.csv holds those that are."
+        return paper, f"The citation of {paper} is not on record; src/thorax/resources/papers.csv holds those that are."
     row = table.loc[paper]
     return row["short"], f"{row['authors']}: {row['title']}. {row['published']}."
 

@@ -1,6 +1,6 @@
 """Other published systems, as our papers and sources cite them: what each was measured on, and its AUC (Table 12 of Liz et al. 2022).
 
-The numbers are those of `reference`; reference/systems.csv says of each system which data, how many classes and which split they
+The numbers are those of `reference`; resources/published/systems.csv says of each system which data, how many classes and which split they
 come from. Ours are not in these tables: the classes, images and splits differ.
 """
 

@@ -50,6 +50,20 @@ def test_comments_docstrings_and_layout_change_no_digest(package):
     assert digests() == before
 
 
+def test_a_module_that_moves_changes_no_digest(package):
+    folder, digests = package
+    before = digests()
+    (folder / "lungs").mkdir()
+    (folder / "lungs" / "__init__.py").touch()
+    (folder / "masks.py").rename(folder / "lungs" / "repair.py")
+    called = "|".join(re.findall(r"^def (\w+)", (folder / "lungs" / "repair.py").read_text(), re.MULTILINE))
+    for path in folder.rglob("*.py"):
+        text = path.read_text().replace("thorax.masks import", "thorax.lungs.repair import")
+        text = re.sub(r"^(from thorax import .*)\bmasks, ", r"from thorax.lungs import repair\n\1", text, flags=re.MULTILINE)
+        path.write_text(re.sub(rf"\bmasks\.({called})\b", r"repair.\1", text))
+    assert digests() == before
+
+
 def test_a_changed_constant_changes_what_it_feeds(package):
     folder, digests = package
     before = digests()
@@ -88,7 +102,7 @@ def test_a_module_that_is_passed_as_a_value_counts_as_a_whole(package):
 def test_a_data_file_counts_for_those_who_name_it(package):
     folder, digests = package
     before = digests()
-    with (folder / "data" / "padchest_terms.csv").open("a") as file:
+    with (folder / "resources" / "padchest_terms.csv").open("a") as file:
         file.write("x,y\n")
     seen = changed(before, digests())
     assert {"labels", "figure-terms"} <= seen
@@ -98,7 +112,7 @@ def test_a_data_file_counts_for_those_who_name_it(package):
 def test_the_published_numbers_count_for_the_tables_that_show_them(package):
     folder, digests = package
     before = digests()
-    edit(folder / "reference" / "liz2022.csv", ",0.589,", ",0.588,")
+    edit(folder / "resources" / "published" / "liz2022.csv", ",0.589,", ",0.588,")
     seen = changed(before, digests())
     assert {"beside", "ablation", "statements", "systems"} <= seen
     assert not seen & {"train", "split", "labels", "metrics"}

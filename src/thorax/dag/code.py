@@ -2,8 +2,9 @@
 
 Neither Snakemake (which compares a rule's text and timestamps) nor DVC (which compares files) can tell a new constant from a
 new docstring. The digest can: it covers every function, class and constant that the verb can reach by name, as syntax without
-comments and docstrings, and the package's data files that they name. Names are resolved without running anything, so a module
-that is passed around as a value counts as a whole, and code that is looked up by a computed name is not followed.
+comments and docstrings, and the package's data files that they name. Where a definition stands is left out of it, so that a moved
+or renamed module changes nothing. Names are resolved without running anything: a module that is passed around as a value counts
+as a whole, and code that is looked up by a computed name is not followed.
 """
 
 import ast
@@ -13,11 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from thorax.errors import ThoraxError
 
 PACKAGE = Path(__file__).parents[1]
-_DATA = ("data", "reference")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DEFINITIONS = (*_FUNCTIONS, ast.ClassDef)
 
@@ -48,7 +49,8 @@ def notebook_digest(notebook: Path | str) -> str:
         tree = ast.parse("\n".join(line for line in source.splitlines() if not line.startswith(("%", "!"))))
     except (OSError, KeyError, ValueError, SyntaxError) as error:
         raise ThoraxError(f"{notebook} is not a readable notebook ({error}): restore it.") from error
-    return _digest({reached for statement in tree.body for reached in _references(statement, _bindings("", tree.body))}, tree)
+    names = _bindings("", tree.body)
+    return _digest({reached for statement in tree.body for reached in _references(statement, names)}, _syntax(tree, names, ""))
 
 
 @dataclass
@@ -60,21 +62,19 @@ class _Module:
     loose: list[ast.stmt] = field(default_factory=list)  # statements that bind no name: they run at every import
 
 
-def _digest(roots: set[tuple[str, str]], *more: ast.AST) -> str:
-    text = hashlib.blake2b(digest_size=8)
-    for tree in more:
-        text.update(_syntax(tree).encode())
-    for module, name in sorted(_reachable(roots)):
-        text.update(_content(module, name))
+def _digest(roots: set[tuple[str, str]], more: str = "") -> str:
+    text = hashlib.blake2b(more.encode(), digest_size=8)
+    for content in sorted({_content(module, name) for module, name in _reachable(roots)}):
+        text.update(content)
     return text.hexdigest()
 
 
 @cache
 def _content(module: str, name: str) -> bytes:
     """What a name stands for: its syntax, and the data files that it mentions."""
-    parts = [f"\n{module}.{name} = ".encode()]
+    parts = [f"\n{name} = ".encode()]
     for statement in _statements(module, name):
-        parts.append(_syntax(statement).encode())
+        parts.append(_syntax(statement, _module(module), module).encode())
         parts += [data.read_bytes() for data in _data_files(statement)]
     return b"".join(parts)
 
@@ -105,14 +105,12 @@ def _next(module: str, name: str) -> frozenset[tuple[str, str]]:
 
 def _references(node: ast.AST, names: _Module, module: str = "") -> Iterator[tuple[str, str]]:
     """The (module, name) of the package that a piece of code mentions, with the imports that it makes itself."""
-    own = _bindings(module, [child for child in ast.walk(node) if isinstance(child, (ast.Import, ast.ImportFrom))])
-    scope = _Module(names.defined, {**names.imported, **own.imported})
-    parts = [node]
+    parts = [(node, _scope(node, names, module))]
     while parts:
-        part = parts.pop()
+        part, scope = parts.pop()
         target = _resolve(part, scope, module)
         if target is None:
-            parts.extend(ast.iter_child_nodes(part))
+            parts.extend((child, inner) for _, child, inner in _children(part, scope))
         elif target[1]:
             yield target
         else:  # a module as a value: all of it
@@ -120,9 +118,48 @@ def _references(node: ast.AST, names: _Module, module: str = "") -> Iterator[tup
             yield (target[0], "")
 
 
+def _scope(node: ast.AST, names: _Module, module: str) -> _Module:
+    """A module's names and those that a piece of code imports itself."""
+    own = _bindings(module, [child for child in ast.walk(node) if isinstance(child, (ast.Import, ast.ImportFrom))])
+    return _Module(names.defined, {**names.imported, **own.imported})
+
+
+def _children(node: ast.AST, scope: _Module) -> Iterator[tuple[str, ast.AST, _Module]]:
+    """A node's field names and children, each with the names that it sees: local variables hide those of the module."""
+    inner = scope
+    if isinstance(node, (*_FUNCTIONS, ast.Lambda)):
+        arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg)
+        body = node.body if isinstance(node.body, list) else [node.body]
+        inner = _hiding({argument.arg for argument in arguments if argument} | _stored(body), scope)
+    elif isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+        scope = inner = _hiding(_stored([loop.target for loop in node.generators]), scope)
+    for name, value in ast.iter_fields(node):
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST):
+                yield name, child, inner if name == "body" else scope
+
+
+def _stored(nodes: list[Any]) -> set[str]:
+    """The variables that statements of one function assign, those of functions and comprehensions in them left out."""
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, _DEFINITIONS):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif not isinstance(node, (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+            found |= _stored(list(ast.iter_child_nodes(node)))
+    return found
+
+
+def _hiding(hidden: set[str], scope: _Module) -> _Module:
+    keep = lambda names: {name: value for name, value in names.items() if name not in hidden}
+    return _Module(keep(scope.defined), keep(scope.imported)) if hidden else scope
+
+
 def _resolve(node: ast.AST, scope: _Module, module: str) -> tuple[str, str] | None:
     """What of the package an expression names: (module, name), or (module, "") for the module itself."""
-    if isinstance(node, ast.Name):
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
         return (module, node.id) if node.id in scope.defined and module else scope.imported.get(node.id)
     if isinstance(node, ast.Attribute):
         owner = _resolve(node.value, scope, module)
@@ -187,19 +224,35 @@ def _outside_definitions(node: ast.AST) -> Iterator[ast.AST]:
             yield from _outside_definitions(child)
 
 
-def _syntax(node: object) -> str:
-    """Syntax as text without comments, docstrings, places and empty fields, so that Python's versions agree on it."""
-    if isinstance(node, list):
-        return "[" + ",".join(_syntax(item) for item in node) + "]"
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    parts = []
-    for name, value in ast.iter_fields(node):
-        if name == "body" and isinstance(node, (*_DEFINITIONS, ast.Module)) and value and _is_docstring(value[0]):
-            value = value[1:]
-        if value not in (None, []):
-            parts.append(f"{name}={_syntax(value)}")
-    return f"{type(node).__name__}({','.join(parts)})"
+def _syntax(node: ast.AST, names: _Module, module: str) -> str:
+    """Syntax as text without comments, docstrings, places and empty fields, so that Python's versions agree on it.
+
+    What an expression names of the package is written as the name of the definition, however its module is called or imported.
+    """
+
+    def text(part: ast.AST, scope: _Module) -> str:
+        target = _resolve(part, scope, module)
+        if target is not None:
+            return f"@{target[1]}"
+        seen = {id(child): inner for _, child, inner in _children(part, scope)}
+        parts = []
+        for field_name, value in ast.iter_fields(part):
+            if field_name == "body" and isinstance(part, (*_DEFINITIONS, ast.Module)) and value and _is_docstring(value[0]):
+                value = value[1:]
+            if value in (None, []):
+                continue
+            items = [item for item in (value if isinstance(value, list) else [value]) if not _imports_the_package(item)]
+            written = [text(item, seen[id(item)]) if isinstance(item, ast.AST) else repr(item) for item in items]
+            parts.append(f"{field_name}={written[0] if not isinstance(value, list) else '[' + ','.join(written) + ']'}")
+        return f"{type(part).__name__}({','.join(parts)})"
+
+    return text(node, _scope(node, names, module))
+
+
+def _imports_the_package(node: object) -> bool:
+    if isinstance(node, ast.Import):
+        return all(_file(alias.name) for alias in node.names)
+    return isinstance(node, ast.ImportFrom) and node.module is not None and _file(node.module) is not None
 
 
 def _is_docstring(node: ast.AST) -> bool:
@@ -209,8 +262,9 @@ def _is_docstring(node: ast.AST) -> bool:
 def _data_files(node: ast.AST) -> list[Path]:
     """The package's data files that a piece of code names in a text, or by their suffix, as in `*.csv`."""
     texts = {Path(part.value).name for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)}
-    files = (path for folder in _DATA for path in (PACKAGE / folder).iterdir())
-    return sorted(path for path in files if path.name in texts or f"*{path.suffix}" in texts)
+    files = (path for path in (PACKAGE / "resources").rglob("*.*") if path.suffix != ".py" and path.is_file())
+    named = (path for path in files if path.name in texts or f"*{path.suffix}" in texts)
+    return sorted(named, key=lambda path: path.name)
 
 
 @cache

@@ -17,8 +17,9 @@ from thorax.dag.jobs import Job, load
 from thorax.dag.schedule import Task
 from thorax.dag.sizes import FETCHES, UNITS, Sizes, array_length, has_known_length
 from thorax.errors import ThoraxError
+from thorax.resources import resource
 
-RATES = Path(__file__).parents[1] / "data" / "rates.json"
+RATES = resource("rates.json")
 ARGUMENTS = ("--cores", "8")  # of snakemake, where none are given
 GPUS = (1, 8, 64)
 STATES = 3  # resume states at once, and as many best epochs: two are kept while the next is written

@@ -1,7 +1,7 @@
 """How much there is to do: images, labels, parts and pairs behind each job, known before an archive is opened.
 
 The first of these that is there is taken: results of an earlier run, the settings of a synthetic archive, published counts
-(data/archives.csv, reference/published_counts.csv). What none of them tells is said, not guessed.
+(resources/archives.csv, resources/published/published_counts.csv). What none of them tells is said, not guessed.
 """
 
 import re
@@ -22,8 +22,9 @@ from thorax.datasets.chexpert import VALIDATION_IMAGES
 from thorax.errors import ThoraxError
 from thorax.phantom.archive import MASKED_PATIENTS
 from thorax.phantom.chexpert import VALIDATION_SHARE
+from thorax.resources import resource
 
-ARCHIVES = Path(datasets.__file__).parents[1] / "data" / "archives.csv"
+ARCHIVES = resource("archives.csv")
 PAIRS = {"montgomery": 138, "shenzhen": 566}  # radiographs with lung masks (Candemir and Jaeger, 2014)
 INGESTED, MASK = 512 * 512, 256 * 256  # bytes of an ingested image and of a mask
 _ADVICE = "put its metadata into {}, or type `snakemake --cores 8 --until catalog` first."
