@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 
 from bench.planning import planning
-from thorax import config, store
-from thorax.batches import LabelledImages, training_batches
+from thorax import config
+from thorax.models.batches import LabelledImages, training_batches
+from thorax.storage import store
 
 SIZE = 224  # pixels on a side, as in Liz et al. 2022
 EPOCH = 59_753  # training images of Liz et al. 2022, specific labels
@@ -99,28 +100,29 @@ def augment_ratio(folder: Path, quick: bool) -> dict:
 
 def feed_ratio(folder: Path, quick: bool) -> dict:
     """Images/s of real training over training on one resident batch; on a CPU one core computes and one feeds."""
-    from thorax import losses, runtime, training
+    from thorax import backend
+    from thorax.models import fit, losses
 
-    runtime.prepare(0, 1, "auto")
+    backend.prepare(0, 1, "auto")
     from keras import ops, optimizers
 
-    names = FIVE if runtime.gpus() else ("one convolution", "cnn")
+    names = FIVE if backend.gpus() else ("one convolution", "cnn")
     images = small(radiographs(folder, 30 if quick else 120))
     batch = 32
     part = packed(folder, images, 256 if quick else 2048)
-    workers = 8 if runtime.gpus() else 1
+    workers = 8 if backend.gpus() else 1
     repeats = 2 if quick else 7
     found = {}
     for name in names:
         settings = config.Training(backbone="cnn" if name == "one convolution" else name, weights="none", freeze=0.0)
-        model = smallest_network() if name == "one convolution" else training.build_model(settings, SIZE, 2).model
+        model = smallest_network() if name == "one convolution" else fit.build_model(settings, SIZE, 2).model
         model.compile(optimizer=optimizers.Adam(1e-4), loss=losses.make_loss(settings, np.ones(2, np.float32)))
         pixels, labels = next(training_batches(part, batch, 0, 0, None))
         resident = (ops.convert_to_tensor(pixels), ops.convert_to_tensor(labels))
         real, constant = feed(model, part, batch, resident, workers, repeats)
         ratio = median([one / other for one, other in zip(real, constant, strict=True)])
         found[name] = {"ratio": ratio, "real": median(real), "resident": median(constant)}
-    return {"device": runtime.device(), "networks": found, "repeats": repeats, "batch": batch}
+    return {"device": backend.device(), "networks": found, "repeats": repeats, "batch": batch}
 
 
 def smallest_network() -> Any:
@@ -152,7 +154,8 @@ def feed(model: Any, part: LabelledImages, batch: int, resident: tuple, workers:
 
 def decode_ratio(folder: Path, quick: bool) -> dict:
     """Time of ingest over the bare decoding of the same 16-bit PNGs, both with 2 threads."""
-    from thorax import datasets, ingest
+    from thorax import archives
+    from thorax.images import ingest
 
     root = folder / "large"
     root.mkdir(exist_ok=True)
@@ -165,7 +168,7 @@ def decode_ratio(folder: Path, quick: bool) -> dict:
         cv2.imwrite(str(root / names[-1]), large)
     block = own_data(root, names, folder)
     catalog = folder / "large.parquet"
-    datasets.make_catalog(block, catalog, folder / "boxes.parquet")
+    archives.make_catalog(block, catalog, folder / "boxes.parquet")
     cv2.setNumThreads(1)
     bare, ours = [], []
     with ThreadPoolExecutor(2) as pool:
@@ -180,17 +183,18 @@ def decode_ratio(folder: Path, quick: bool) -> dict:
 
 def resume_overhead(folder: Path, quick: bool) -> dict:
     """What saving the resume state of the largest model costs, as a share of an epoch at the rate measured here."""
-    from thorax import losses, runtime, training
-    from thorax.resume import Progress, States
+    from thorax import backend
+    from thorax.models import fit, losses
+    from thorax.models.resume import Progress, States
 
-    runtime.prepare(0, 2, "auto")
+    backend.prepare(0, 2, "auto")
     from keras import optimizers
 
     name = "cnn" if quick else "InceptionResNetV2"
     settings = config.Training(backbone=name, weights="none")
-    model = training.build_model(settings, SIZE, 35).model
+    model = fit.build_model(settings, SIZE, 35).model
     model.compile(optimizer=optimizers.Adam(1e-4), loss=losses.make_loss(settings, np.ones(35, np.float32)))
-    batch = 32 if runtime.gpus() else 8
+    batch = 32 if backend.gpus() else 8
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 255, (batch, SIZE, SIZE, 1)).astype(np.uint8)
     labels = rng.integers(0, 2, (batch, 35)).astype(np.float32)
@@ -201,13 +205,13 @@ def resume_overhead(folder: Path, quick: bool) -> dict:
     for epoch in range(1, 3 if quick else 6):
         start = time.perf_counter()
         states.save_best(epoch, (weight.numpy() for weight in model.weights))
-        states.save(Progress(epoch=epoch, best_epoch=epoch), training.variables(model))
+        states.save(Progress(epoch=epoch, best_epoch=epoch), fit.variables(model))
         saves.append(time.perf_counter() - start)
     size = max(path.stat().st_size for path in states.folder.iterdir())
     epoch_seconds = EPOCH / batch * step
     return {
         "share": median(saves) / epoch_seconds, "save": median(saves), "epoch": epoch_seconds, "rate": batch / step,
-        "megabytes": size / 1e6, "network": name, "device": runtime.device(),
+        "megabytes": size / 1e6, "network": name, "device": backend.device(),
     }  # fmt: skip
 
 
@@ -237,7 +241,8 @@ def size(folder: Path, quick: bool) -> dict:
 
 def one_ingest(folder: Path, count: int) -> dict:
     """Ingest hard-linked copies of the originals."""
-    from thorax import datasets, ingest
+    from thorax import archives
+    from thorax.images import ingest
 
     originals = sorted((folder / "originals").iterdir())
     root = folder / f"copies-{count}"
@@ -246,14 +251,14 @@ def one_ingest(folder: Path, count: int) -> dict:
     for index, name in enumerate(names):
         os.link(originals[index % len(originals)], root / name)
     block = own_data(root, names, folder)
-    datasets.make_catalog(block, folder / "c.parquet", folder / "b.parquet")
+    archives.make_catalog(block, folder / "c.parquet", folder / "b.parquet")
     seconds = timed(lambda: ingest.ingest_shard(block, folder / "c.parquet", 0, folder / "i.npy", folder / "i.parquet", 2))
     (folder / "i.npy").unlink()
     return {"seconds": seconds, "megabytes": peak()}
 
 
 def one_split(folder: Path, count: int) -> dict:
-    from thorax.stratify import StratifiedGroupSplit
+    from thorax.labels.stratify import StratifiedGroupSplit
 
     labels, patients = synthetic(count)
     seconds = timed(lambda: StratifiedGroupSplit(random_state=1).assign(labels, patients))
@@ -261,7 +266,7 @@ def one_split(folder: Path, count: int) -> dict:
 
 
 def one_metrics(folder: Path, count: int) -> dict:
-    from thorax import metrics
+    from thorax.evaluation import metrics
 
     labels, patients = synthetic(count)
     scores = np.random.default_rng(1).random(labels.shape)

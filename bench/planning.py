@@ -10,7 +10,7 @@ from contextlib import chdir
 from pathlib import Path
 
 from thorax import cli
-from thorax.dag import jobs
+from thorax.workflow import jobs
 
 CHECKOUT = Path(__file__).parents[1]
 RUNS = {"demo": ["--profile", "demo"], "papers": ["--cores", "8"]}

@@ -114,8 +114,8 @@ def run_workflow(name: str, folder: Path) -> list[dict[str, Any]]:
 
 def finished_jobs(arguments: list[str]) -> list[dict[str, Any]]:
     """The jobs of the finished run in the current folder, with what they worked on and what they took."""
-    from thorax.dag import sizes
-    from thorax.dag.jobs import load
+    from thorax.workflow import sizes
+    from thorax.workflow.jobs import load
 
     jobs = load(arguments).jobs
     known = sizes.Sizes(jobs)
@@ -202,8 +202,12 @@ def time_at_scale(quick: bool) -> dict[str, float]:
     """
     import pandas as pd
 
-    from thorax import baseline, config, datasets, decisions, ensemble, labels, metrics, phantom, store
-    from thorax.stratify import StratifiedGroupSplit
+    from thorax import archives, config, phantom
+    from thorax.evaluation import decisions, ensembles, metrics
+    from thorax.labels import label_sets
+    from thorax.labels.stratify import StratifiedGroupSplit
+    from thorax.models import baseline
+    from thorax.storage import store
 
     count = 2_000 if quick else 20_000
     matrix, patients = synthetic(count)
@@ -218,7 +222,7 @@ def time_at_scale(quick: bool) -> dict[str, float]:
     train = np.arange(count) % 10 < 7
     validated, voted = scores[: int(VALIDATED * count)], scores[: int(VALIDATED_AND_TESTED * count)].to_numpy()
     found["thresholds"] = cpu_seconds(lambda: decisions.thresholds(truth[: len(validated)], validated, ["f1"])) / matrix.size
-    found["ensemble"] = cpu_seconds(lambda: ensemble.combine("ptc_mode", [voted, voted, voted])) / matrix.size
+    found["ensemble"] = cpu_seconds(lambda: ensembles.combine("ptc_mode", [voted, voted, voted])) / matrix.size
     with tempfile.TemporaryDirectory() as folder:
         found["ingest"] = open_large(Path(folder), 4 if quick else 16)
         array = Path(folder, "images.npy")
@@ -228,12 +232,12 @@ def time_at_scale(quick: bool) -> dict[str, float]:
         found["baseline"] = took / matrix.size
         phantom.write_tables(config.Phantom(patients=100), Path(folder))
         block = config.Dataset(archive="padchest", root=folder)
-        datasets.make_catalog(block, Path(folder, "c.parquet"), Path(folder, "b.parquet"))
+        archives.make_catalog(block, Path(folder, "c.parquet"), Path(folder, "b.parquet"))
         one = pd.read_parquet(Path(folder, "c.parquet"))
     copies = [one.assign(image_id=one["image_id"] + str(number)) for number in range(count // 200)]
     catalog = pd.concat(copies, ignore_index=True)
     made: list[Any] = []
-    took = cpu_seconds(lambda: made.append(labels.build(config.LabelSet(dataset="d"), "padchest", catalog)))
+    took = cpu_seconds(lambda: made.append(label_sets.build(config.LabelSet(dataset="d"), "padchest", catalog)))
     found["labels"] = took / (len(made[0].frame) * len(made[0].classes))
     same = {
         "audit_labels": "labels", "audit_split": "split", "cases": "labels", "summary": "labels", "cascade": "ensemble",
@@ -246,7 +250,8 @@ def open_large(folder: Path, count: int) -> float:
     """Seconds of a core to ingest a million pixels of 16-bit PNGs of 2,000 x 2,000, as PadChest's are."""
     import cv2
 
-    from thorax import datasets, ingest
+    from thorax import archives
+    from thorax.images import ingest
 
     root = folder / "large"
     root.mkdir()
@@ -257,7 +262,7 @@ def open_large(folder: Path, count: int) -> float:
         noisy = np.clip(large + rng.normal(0, 8, large.shape).astype(np.int32), 0, 4095)
         cv2.imwrite(str(root / name), noisy.astype(np.uint16))
     block, catalog = own_data(root, names, folder), folder / "large.parquet"
-    datasets.make_catalog(block, catalog, folder / "boxes.parquet")
+    archives.make_catalog(block, catalog, folder / "boxes.parquet")
     read = lambda: ingest.ingest_shard(block, catalog, 0, folder / "large.npy", folder / "l.parquet", CORES)
     return cpu_seconds(read) / (4 * count)
 
@@ -265,15 +270,16 @@ def open_large(folder: Path, count: int) -> float:
 def time_network(name: str, quick: bool) -> dict[str, Any]:
     """Start, images/s and size of one architecture, on the device of this process."""
     began = time.perf_counter()
-    from thorax import config, losses, runtime, training
+    from thorax import backend, config
+    from thorax.models import fit, losses
 
     cores = len(os.sched_getaffinity(0))
-    runtime.prepare(0, cores, "auto")
+    backend.prepare(0, cores, "auto")
     from keras import optimizers
 
     size = 96 if quick else SIZE
     settings = config.Training(backbone=name, weights="none")
-    model = training.build_model(settings, size, CLASSES).model
+    model = fit.build_model(settings, size, CLASSES).model
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 255, (BATCH, size, size, 1)).astype(np.uint8)
     labels = rng.integers(0, 2, (BATCH, CLASSES)).astype(np.float32)
@@ -282,7 +288,7 @@ def time_network(name: str, quick: bool) -> dict[str, Any]:
     model.compile(optimizer=optimizers.Adam(1e-4), loss=losses.make_loss(settings, np.ones(CLASSES, np.float32)))
     float(model.train_on_batch(pixels, labels))
     train_start = time.perf_counter() - began
-    steps = 1 if quick else 50 if runtime.gpus() else 3
+    steps = 1 if quick else 50 if backend.gpus() else 3
     train = [seconds(lambda: float(model.train_on_batch(pixels, labels))) for _ in range(steps)]
     predict = [seconds(lambda: np.asarray(model.predict_on_batch(pixels))) for _ in range(steps)]
     with tempfile.TemporaryDirectory() as folder:
@@ -292,7 +298,7 @@ def time_network(name: str, quick: bool) -> dict[str, Any]:
         length = path.stat().st_size
     height, width = model.get_layer("features").output.shape[1:3]
     return {
-        "device": runtime.device(), "precision": "mixed" if runtime.gpus() else "float32", "cores": cores, "size": size,
+        "device": backend.device(), "precision": "mixed" if backend.gpus() else "float32", "cores": cores, "size": size,
         "batch": BATCH, "train": BATCH / float(np.median(train)), "predict": BATCH / float(np.median(predict)),
         "train_start": train_start, "predict_start": predict_start, "parameters": int(model.count_params()), "classes": CLASSES,
         "bytes": length, "cells": int(height * width), "megabytes": peak(), "steps": steps,

@@ -79,12 +79,12 @@ def _what_stays(stop: BaseException) -> str:
 
 
 def _download(a: Arguments) -> None:
-    from thorax import download
+    from thorax.archives.download import registry
 
     if a.list:
-        print(download.describe(a.group, a.root))
+        print(registry.describe(a.group, a.root))
     else:
-        download.download(a.group, a.root, a.out)
+        registry.download(a.group, a.root, a.out)
 
 
 def _phantom(a: Arguments) -> None:
@@ -94,38 +94,39 @@ def _phantom(a: Arguments) -> None:
 
 
 def _manifest(a: Arguments) -> None:
-    from thorax import datasets, manifest
+    from thorax import archives
+    from thorax.archives import manifest
 
     if a.settings is None:
-        select = lambda: datasets.selection_of_pairs(a.root)
+        select = lambda: archives.selection_of_pairs(a.root)
     else:
         settings = _settings(a, config.Dataset)
-        select = lambda: datasets.selection(settings)
+        select = lambda: archives.selection(settings)
     manifest.make_manifest(a.root, a.out, a.memory, select)
 
 
 def _catalog(a: Arguments) -> None:
-    from thorax import datasets
+    from thorax import archives
 
-    datasets.make_catalog(_settings(a, config.Dataset), a.out, a.boxes)
+    archives.make_catalog(_settings(a, config.Dataset), a.out, a.boxes)
 
 
 def _ingest(a: Arguments) -> None:
-    from thorax import ingest
+    from thorax.images import ingest
 
     ingest.ingest_shard(_settings(a, config.Dataset), a.catalog, a.shard, a.array, a.table, a.threads)
 
 
 def _merge_ingested(a: Arguments) -> None:
-    from thorax import ingest
+    from thorax.images import ingest
 
     ingest.merge_ingested(_settings(a, config.Dataset), a.tables, a.out, a.duplicates)
 
 
 def _labels(a: Arguments) -> None:
-    from thorax import labels
+    from thorax.labels import label_sets
 
-    labels.make_label_set(
+    label_sets.make_label_set(
         _settings(a, config.LabelSet),
         a.archive,
         a.catalog,
@@ -140,80 +141,81 @@ def _labels(a: Arguments) -> None:
 
 
 def _pairs_of_views(a: Arguments) -> None:
-    from thorax import pairs
+    from thorax.labels import two_views
 
-    pairs.make_pairs(a.labels, a.catalog, a.second_views, a.second_ingested, a.out)
+    two_views.make_pairs(a.labels, a.catalog, a.second_views, a.second_ingested, a.out)
 
 
 def _split(a: Arguments) -> None:
-    from thorax import split
+    from thorax.labels import splits
 
-    split.make_split(_settings(a, config.Split), a.labels, a.catalog, a.out, a.quality, a.duplicates)
+    splits.make_split(_settings(a, config.Split), a.labels, a.catalog, a.out, a.quality, a.duplicates)
 
 
 def _audit(a: Arguments) -> None:
-    from thorax import audit
+    from thorax.audit import counts
 
-    audit.make_label_set_audit(_settings(a, config.LabelSet), a.archive, a.catalog, a.labels, a.split, a.out)
+    counts.make_label_set_audit(_settings(a, config.LabelSet), a.archive, a.catalog, a.labels, a.split, a.out)
 
 
 def _audit_overview(a: Arguments) -> None:
-    from thorax import audit
+    from thorax.audit import counts
 
-    audit.make_overview(_named(a.catalogs), a.audited, _named(a.qualities), a.absent, a.out)
+    counts.make_overview(_named(a.catalogs), a.audited, _named(a.qualities), a.absent, a.out)
 
 
 def _audit_weights(a: Arguments) -> None:
-    from thorax import pos_weights
+    from thorax.audit import pos_weights
 
     pos_weights.make_weight_audit(a.out)
 
 
 def _compare_splitters(a: Arguments) -> None:
-    from thorax import splitters
+    from thorax.audit import splitters
 
     splitters.make_comparison(a.labels, _settings(a, config.Split), a.out)
 
 
 def _segmenter(a: Arguments) -> None:
-    from thorax import unet
+    from thorax.images import segmenter
 
-    unet.train_segmenter(_settings(a, config.Segmenter), a.split, a.out, a.history, a.threads)
+    segmenter.train_segmenter(_settings(a, config.Segmenter), a.split, a.out, a.history, a.threads)
 
 
 def _cross_validate_lungs(a: Arguments) -> None:
-    from thorax import store, unet
+    from thorax.images import segmenter
+    from thorax.storage import store
 
-    scores = unet.cross_validate(_settings(a, config.Segmenter), a.folds, a.threads)
+    scores = segmenter.cross_validate(_settings(a, config.Segmenter), a.folds, a.threads)
     store.write_text(scores.to_csv(index=False, float_format="%.4f"), a.out)
     print(f"Dice, mean over {len(scores)} images of patients that the network did not learn from: {scores['dice'].mean():.3f}")
 
 
 def _lungs(a: Arguments) -> None:
-    from thorax import unet
+    from thorax.images import segmenter
 
-    unet.segment_shard(
+    segmenter.segment_shard(
         _settings(a, config.Segmenter), a.model, a.catalog, a.ingested, a.array, a.shard, a.table, a.masks, a.threads
     )
 
 
 def _images(a: Arguments) -> None:
-    from thorax import preprocess
+    from thorax.images import crops
 
-    preprocess.make_images(_settings(a, config.ImageSet), a.array, a.ingested, a.shard, a.lungs, a.out)
+    crops.make_images(_settings(a, config.ImageSet), a.array, a.ingested, a.shard, a.lungs, a.out)
 
 
 def _train(a: Arguments) -> None:
-    from thorax import training
+    from thorax.models import fit
 
-    training.train(
+    fit.train(
         _settings(a, config.Training), a.labels, a.split, a.ingested, a.images, a.weights, a.out, a.history, a.work, a.threads,
         _second_view(a), a.epochs,
     )  # fmt: skip
 
 
 def _second_view(a: Arguments) -> Any:
-    from thorax.batches import SecondView
+    from thorax.models.batches import SecondView
 
     given = [value for value in (a.pairs, a.second_ingested, a.second_images) if value]
     if len(given) not in (0, 3):
@@ -222,13 +224,13 @@ def _second_view(a: Arguments) -> Any:
 
 
 def _cases(a: Arguments) -> None:
-    from thorax import explain
+    from thorax.labels import cases
 
-    explain.choose_cases(a.labels, a.split, a.count, a.seed, a.out, a.classes)
+    cases.choose_cases(a.labels, a.split, a.count, a.seed, a.out, a.classes)
 
 
 def _predict(a: Arguments) -> None:
-    from thorax import predict
+    from thorax.models import predict
 
     predict.predict(
         a.model, a.labels, a.split, a.ingested, a.images, a.cases, a.out, a.heatmaps, a.attention, threads=a.threads,
@@ -237,32 +239,32 @@ def _predict(a: Arguments) -> None:
 
 
 def _predict_elsewhere(a: Arguments) -> None:
-    from thorax import predict
+    from thorax.models import predict
 
     predict.predict_elsewhere(a.model, a.classes, a.labels, a.split, a.ingested, a.images, a.out, threads=a.threads)
 
 
 def _baseline(a: Arguments) -> None:
-    from thorax import baseline
+    from thorax.models import baseline
 
     baseline.make_baseline(a.images, a.ingested, a.labels, a.split, a.out)
 
 
 def _ensemble(a: Arguments) -> None:
-    from thorax import ensemble
+    from thorax.evaluation import ensembles
 
-    ensemble.make_ensemble(_settings(a, config.Ensemble), a.predictions, a.out, a.labels, a.split)
+    ensembles.make_ensemble(_settings(a, config.Ensemble), a.predictions, a.out, a.labels, a.split)
 
 
 def _cascade(a: Arguments) -> None:
-    from thorax import cascade
+    from thorax.evaluation import cascades
 
     settings = _settings(a, config.LabelSet)
-    cascade.make_cascade(settings, a.archive, a.general, a.inside, a.logits, a.classes, a.labels, a.split, a.out)
+    cascades.make_cascade(settings, a.archive, a.general, a.inside, a.logits, a.classes, a.labels, a.split, a.out)
 
 
 def _metrics(a: Arguments) -> None:
-    from thorax import metrics
+    from thorax.evaluation import metrics
 
     metrics.make_metrics(
         a.labels, a.split, _named(a.predictions), _named(a.ensembles), a.out, a.summary, a.seed, a.replicates,
@@ -271,87 +273,87 @@ def _metrics(a: Arguments) -> None:
 
 
 def _thresholds(a: Arguments) -> None:
-    from thorax import metrics
+    from thorax.evaluation import metrics
 
     metrics.make_thresholds(a.labels, a.split, a.scores, a.logits, a.rules, a.out)
 
 
 def _tables(a: Arguments) -> None:
-    from thorax import tables
+    from thorax.report.tables import results
 
-    tables.make_tables(a.title, a.data, a.metrics, a.labels, a.split, a.members, a.ensembles, a.out, a.rule, a.f1_metric)
+    results.make_tables(a.title, a.data, a.metrics, a.labels, a.split, a.members, a.ensembles, a.out, a.rule, a.f1_metric)
 
 
 def _threshold_tables(a: Arguments) -> None:
-    from thorax import threshold_tables
+    from thorax.report.tables import thresholds
 
-    threshold_tables.make_threshold_tables(
+    thresholds.make_threshold_tables(
         a.title, a.data, a.metrics, a.labels, a.split, a.members, a.ensembles, _named(a.thresholds), a.rules, a.out, a.exclusive,
         a.f1_metric, a.learned,
     )  # fmt: skip
 
 
 def _beside(a: Arguments) -> None:
-    from thorax import comparison
+    from thorax.report.tables import beside_paper
 
     beside = _settings(a, config.Beside)
-    comparison.make_beside(
+    beside_paper.make_beside(
         a.title, a.data, beside, a.metrics, a.members, a.ensembles, a.out, a.archive, a.split, a.official_lists
     )
 
 
 def _statements(a: Arguments) -> None:
-    from thorax import statements
+    from thorax.report.tables import statements
 
     statements.make_statements(a.title, a.data, _settings(a, config.Beside), a.metrics, a.members, a.out)
 
 
 def _systems(a: Arguments) -> None:
-    from thorax import systems
+    from thorax.report.tables import systems
 
     systems.make_systems(a.archive, a.table, a.out)
 
 
 def _ablation(a: Arguments) -> None:
-    from thorax import comparison
+    from thorax.report.tables import beside_paper
 
     columns = _settings(a, config.AblationColumns)
-    comparison.make_ablation(
+    beside_paper.make_ablation(
         a.title, a.data, columns, _named(a.metrics), a.members, a.ensembles, a.out, a.archive, a.split, a.official_lists
     )
 
 
 def _side_by_side(a: Arguments) -> None:
-    from thorax import side_by_side
+    from thorax.report.tables import side_by_side
 
     side_by_side.make_side_by_side(a.title, a.data, a.labels, a.split, _named(a.metrics), a.columns, a.out, a.rule, a.f1_metric)
 
 
 def _cross_table(a: Arguments) -> None:
-    from thorax import cross
+    from thorax.report.tables import cross_archive
 
     archives = {name: str(archive) for name, archive in _named(a.archives).items()}
-    cross.make_cross(
+    cross_archive.make_cross(
         _settings(a, config.CrossEvaluation), a.data, archives, _named(a.labels), _named(a.splits), _named(a.predictions),
         _named(a.ensembles), a.out, a.replicates,
     )  # fmt: skip
 
 
 def _figure_cross(a: Arguments) -> None:
-    from thorax import cross
+    from thorax.report.figures import cross_archive
 
     archives = {name: str(archive) for name, archive in _named(a.archives).items()}
-    cross.make_cross_figure(a.matrix, archives, a.title, a.out)
+    cross_archive.make_cross_figure(a.matrix, archives, a.title, a.out)
 
 
 def _summary(a: Arguments) -> None:
-    from thorax import tables
+    from thorax.report.tables import results
 
-    tables.make_summary(_named(a.labels), _named(a.splits), a.out, a.data)
+    results.make_summary(_named(a.labels), _named(a.splits), a.out, a.data)
 
 
 def _screening(a: Arguments) -> None:
-    from thorax import screening
+    from thorax.report.tables import screening
 
     screening.make_screening(
         _named(a.ingested), _named(a.duplicates), _named(a.catalogs), _of_datasets("--splits", "SPLIT", a.splits),
@@ -371,7 +373,7 @@ def _of_datasets(option: str, kind: str, pairs: list[str]) -> dict[str, list[Pat
 
 
 def _overview(a: Arguments) -> None:
-    from thorax import overview
+    from thorax.report.tables import overview
 
     overview.make_overview(
         _settings(a, config.Studies), _named(a.metrics), _named(a.labels), _named(a.splits), a.benchmarks, a.logs, a.out
@@ -379,76 +381,76 @@ def _overview(a: Arguments) -> None:
 
 
 def _paper_page(a: Arguments) -> None:
-    from thorax import papers
+    from thorax.report import pages
 
-    papers.make_page(_settings(a, config.PaperPage), a.captions, a.out)
+    pages.make_page(_settings(a, config.PaperPage), a.captions, a.out)
 
 
 def _csv_page(a: Arguments) -> None:
-    from thorax import typeset
+    from thorax.report import typeset
 
     typeset.csv_page(_there(a.csv), a.title, a.caption, a.out)
 
 
 def _figure_labels(a: Arguments) -> None:
-    from thorax import label_figures
+    from thorax.report.figures import labels
 
-    label_figures.label_distribution(a.labels, a.split, a.title, a.out)
+    labels.label_distribution(a.labels, a.split, a.title, a.out)
 
 
 def _figure_shares(a: Arguments) -> None:
-    from thorax import label_figures
+    from thorax.report.figures import labels
 
-    label_figures.label_shares(a.labels, a.split, a.paper, a.title, a.out)
+    labels.label_shares(a.labels, a.split, a.paper, a.title, a.out)
 
 
 def _figure_cooccurrence(a: Arguments) -> None:
-    from thorax import label_figures
+    from thorax.report.figures import labels
 
-    label_figures.cooccurrence(a.labels, a.title, a.out, a.classes)
+    labels.cooccurrence(a.labels, a.title, a.out, a.classes)
 
 
 def _figure_terms(a: Arguments) -> None:
-    from thorax import term_figure
+    from thorax.report.figures import terms
 
-    term_figure.term_section(a.catalog, _settings(a, config.LabelSet), a.archive, a.title, a.out, a.term)
+    terms.term_section(a.catalog, _settings(a, config.LabelSet), a.archive, a.title, a.out, a.term)
 
 
 def _figure_training(a: Arguments) -> None:
-    from thorax import figures
+    from thorax.report.figures import training
 
-    figures.training_curves(_named(a.histories), a.title, a.out)
+    training.training_curves(_named(a.histories), a.title, a.out)
 
 
 def _figure_epochs(a: Arguments) -> None:
-    from thorax import figures
+    from thorax.report.figures import training
 
-    figures.epoch_curves(_named(a.epochs), a.title, a.out, a.f1_metric)
+    training.epoch_curves(_named(a.epochs), a.title, a.out, a.f1_metric)
 
 
 def _figure_lungs(a: Arguments) -> None:
-    from thorax import figures
+    from thorax.report.figures import lungs
 
-    figures.make_lungs_figure(a.catalog, a.ingested, a.arrays, a.lungs, a.masks, a.images, a.seed, a.out)
+    lungs.make_lungs_figure(a.catalog, a.ingested, a.arrays, a.lungs, a.masks, a.images, a.seed, a.out)
 
 
 def _figure_roc(a: Arguments) -> None:
-    from thorax import roc
+    from thorax.report.figures import roc
 
     roc.roc_curves(a.labels, a.split, a.scores, a.logits, a.model, a.title, a.data, a.out)
 
 
 def _figure_classes(a: Arguments) -> None:
-    from thorax import figures, overlays
+    from thorax.report.figures import heatmaps, style
 
-    cases = overlays.load_cases(
+    cases = heatmaps.load_cases(
         a.cases, _named(a.heatmaps), _named(a.predictions), a.ensemble, a.labels, a.boxes, a.ingested, a.arrays, a.lungs
     )
-    figures.save(overlays.classes_figure(cases, a.title), a.out, a.title, photos=True)
+    style.save(heatmaps.classes_figure(cases, a.title), a.out, a.title, photos=True)
 
 
 def _figure_attention(a: Arguments) -> None:
-    from thorax import attention
+    from thorax.report.figures import attention
 
     attention.make_attention_figure(
         _named(a.models), a.cases, a.ingested, a.images, a.arrays, a.lungs, a.title, a.out, a.threads
@@ -456,39 +458,39 @@ def _figure_attention(a: Arguments) -> None:
 
 
 def _dvc(a: Arguments) -> None:
-    from thorax.dag import stages
+    from thorax.workflow import stages
 
     stages.check() if a.check else stages.write(a.snakemake)
 
 
 def _plan(a: Arguments) -> None:
-    from thorax.dag import stages
+    from thorax.workflow import stages
 
     stages.write_plan(a.out)
 
 
 def _record(a: Arguments) -> None:
-    from thorax.dag import versions
+    from thorax.workflow import versions
 
     print(versions.record())
 
 
 def _sync(a: Arguments) -> None:
-    from thorax.dag import versions
+    from thorax.workflow import versions
 
     print(versions.sync())
 
 
 def _cost(a: Arguments) -> None:
-    from thorax.dag import cost
+    from thorax.workflow import cost
 
     print(cost.show(a.snakemake, a.rates, a.cores_per_gpu, a.json))
 
 
 def _config_reference(a: Arguments) -> None:
-    from thorax import config_reference
+    from thorax.config import reference
 
-    config_reference.write_reference(a.out)
+    reference.write_reference(a.out)
 
 
 def _show(a: Arguments) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from thorax import config, datasets
+from thorax import archives, config
 from thorax.cli import _choices, main
 
 
@@ -82,9 +82,9 @@ def test_debug_shows_the_error_itself(tmp_path):
 
 
 def test_a_defect_of_ours_is_one_line_too(capsys, monkeypatch, tmp_path):
-    from thorax import explain
+    from thorax.explanation import gradcam
 
-    monkeypatch.setattr(explain, "choose_cases", lambda *_: 1 / 0)
+    monkeypatch.setattr(gradcam, "choose_cases", lambda *_: 1 / 0)
     status, text = run(capsys, "cases", "--labels", "l", "--split", "s", "--count", "1", "--out", tmp_path / "c")
     assert status == 1
     assert "unexpected ZeroDivisionError" in text
@@ -128,7 +128,7 @@ def test_a_misspelt_choice_is_suggested(capsys, arguments, suggestion):
 
 
 def test_the_archives_of_the_command_line_are_those_of_the_registry():
-    assert set(_choices(config.Dataset, "archive")) == set(datasets.ARCHIVES)
+    assert set(_choices(config.Dataset, "archive")) == set(archives.ARCHIVES)
 
 
 def test_lungs_without_a_slash(capsys, tmp_path):
@@ -149,14 +149,16 @@ def test_a_missing_text_file(capsys, tmp_path, verb):
 
 SLEEPER = """
 import sys, time
-from thorax import cli, config_reference, store
+from thorax import cli
+from thorax.config import reference
+from thorax.storage import store
 
 def write_reference(folder):
     with store.atomic(folder / "out.csv"):
         print("inside", flush=True)
         time.sleep(60)
 
-config_reference.write_reference = write_reference
+reference.write_reference = write_reference
 sys.exit(cli.main(["config-reference", "--out", sys.argv[1]]))
 """
 

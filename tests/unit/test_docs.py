@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from thorax import cli, config, download, masks, overlays
+from thorax import cli, config
+from thorax.archives.download import registry
 from thorax.errors import ThoraxError
+from thorax.images import masks
+from thorax.report.figures import heatmaps as overlays
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -158,7 +161,7 @@ def _try_thorax(command: list[str], folder: Path) -> None:
         return
     arguments = cli._parser().parse_args(command[1:])
     if command[1] == "download":
-        assert set(arguments.group) <= set(download.groups())
+        assert set(arguments.group) <= set(registry.groups())
         assert "--list" not in command or cli.main([*command[1:], "--root", str(folder)]) == 0
     if "--settings" in command:
         models = {"phantom": config.Phantom, "cross-validate-lungs": config.Segmenter}

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from thorax import overlays, store
 from thorax.cli import main
-from thorax.metrics import GLOBAL
+from thorax.evaluation.metrics import GLOBAL
+from thorax.report.figures import heatmaps as overlays
+from thorax.storage import store
 
 RULES = {
     "PTC-mode": "ptc_mode", "PTC-lw": "ptc_lw", "CTP": "ctp", "votes": "max_vote", "largest": "max_probability",
@@ -301,9 +302,9 @@ def test_names_that_result_tables_need_themselves_are_refused_with_the_row(tmp_p
 
 
 def test_test_images_without_a_known_label_have_no_score_after_an_epoch(tmp_path):
-    from thorax.catalog import EPOCHS_COLUMNS
-    from thorax.figures import epoch_curves
-    from thorax.metrics import overall_by_threshold
+    from thorax.evaluation.metrics import overall_by_threshold
+    from thorax.report.figures.training import epoch_curves
+    from thorax.storage.schemas import EPOCHS_COLUMNS
 
     rows = overall_by_threshold(np.full((3, 2), -1), np.full((3, 2), 0.7), [0.4])
     assert np.isnan([value for row in rows for value in row[1:]]).all()

@@ -15,7 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from ..workflow.conftest import CASES, REPOSITORY, another_kernel, snakemake
+from tests.workflow.conftest import CASES, REPOSITORY, another_kernel, snakemake
 
 ENVS = REPOSITORY / "envs"
 TINY = CASES / "tiny" / "config.yaml"

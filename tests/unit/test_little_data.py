@@ -4,8 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thorax import catalog, decisions, ensemble, metrics, overview, side_by_side, store, tables, threshold_tables
 from thorax.config import Ensemble, Studies
+from thorax.evaluation import decisions, ensembles, metrics
+from thorax.report.tables import overview, side_by_side
+from thorax.report.tables import results as tables
+from thorax.report.tables import thresholds as threshold_tables
+from thorax.storage import schemas, store
 
 RULES = ["fixed-0.5", "f1", "f1_positive", "youden"]
 LABELS = {  # of the test images by class; validation has the second
@@ -30,16 +34,16 @@ def study(request, tmp_path):
     paths = {
         name: tmp_path / f"{name}.parquet" for name in ("labels", "split", "net", "baseline", "votes", "learnt", "metrics")
     }
-    store.write_table(pd.concat([patients, truth], axis=1), paths["labels"], catalog.labels_schema(classes))
-    store.write_table(patients.merge(parts), paths["split"], catalog.SPLITS)
+    store.write_table(pd.concat([patients, truth], axis=1), paths["labels"], schemas.labels_schema(classes))
+    store.write_table(patients.merge(parts), paths["split"], schemas.SPLITS)
     random = np.random.default_rng(0)
     for name in ("net", "baseline"):
         logits = pd.DataFrame(random.normal(size=(images, len(classes))), columns=classes)
-        store.write_table(pd.concat([parts, logits], axis=1), paths[name], catalog.scores_schema(classes))
+        store.write_table(pd.concat([parts, logits], axis=1), paths[name], schemas.scores_schema(classes))
     votes = pd.DataFrame(1.0, index=range(images), columns=classes)
-    store.write_table(pd.concat([parts, votes], axis=1), paths["votes"], catalog.scores_schema(classes))
+    store.write_table(pd.concat([parts, votes], axis=1), paths["votes"], schemas.scores_schema(classes))
     stack = Ensemble(rule="stacked", members=["net", "baseline"])
-    ensemble.make_ensemble(stack, [paths["net"], paths["baseline"]], paths["learnt"], paths["labels"], paths["split"])
+    ensembles.make_ensemble(stack, [paths["net"], paths["baseline"]], paths["learnt"], paths["labels"], paths["split"])
     data = paths["labels"], paths["split"]
     limits = {name: tmp_path / f"{name}.thresholds.parquet" for name in ("net", "baseline", "votes", "learnt")}
     for name, out in limits.items():

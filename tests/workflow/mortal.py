@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from thorax import cli, resume, store
+from thorax import cli
+from thorax.models import resume
+from thorax.storage import store
 
 # Verbs that write several files die at this one, when others are in place already; a training in its second epoch.
 NUMBER = {"phantom": 2, "catalog": 2, "ingest": 2, "train": 4, "tables": 2, "summary": 3, "screening": 4, "figure-labels": 2}

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.workflow.conftest import REPOSITORY, SHARED_DATA, snakemake
-from thorax import catalog
+from thorax.storage import schemas
 
 METADATA = SHARED_DATA / "metadata"
 
@@ -95,9 +95,9 @@ def test_all_archives_at_full_size(tmp_path):
     ):
         labels = pd.read_parquet(results / "labels" / f"{label_set}.parquet")
         assert list(labels.columns[:2]) == ["image_id", "patient_id"]
-        assert (labels[catalog.class_columns(labels)].dtypes == "int8").all()
+        assert (labels[schemas.class_columns(labels)].dtypes == "int8").all()
     for split in (results / "splits").glob("*.parquet"):
-        parts = pd.read_parquet(split).query("split != @catalog.LEFT_OUT")
+        parts = pd.read_parquet(split).query("split != @schemas.LEFT_OUT")
         assert parts.groupby("patient_id")["split"].nunique().max() == 1
     splitters = pd.read_csv(results / "splitters" / "padchest-specific.csv").set_index("splitter")
     assert splitters["worst %"].idxmin() == "thorax StratifiedGroupSplit"

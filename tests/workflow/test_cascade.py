@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from thorax import store
-from thorax.catalog import class_columns
-from thorax.labels import WHOLE
-from thorax.metrics import sigmoid
+from thorax.evaluation.metrics import sigmoid
+from thorax.labels.label_sets import WHOLE
+from thorax.storage import store
+from thorax.storage.schemas import class_columns
 
 pytestmark = pytest.mark.slow
 CASCADE = "liz2022-cascade"

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from thorax import cross, store
-from thorax.catalog import class_columns
-from thorax.metrics import sigmoid
+from thorax.evaluation import cross_archives
+from thorax.evaluation.metrics import sigmoid
+from thorax.storage import store
+from thorax.storage.schemas import class_columns
 
 pytestmark = pytest.mark.slow
 TABLES = "results/tables/cross/chest-archives"
@@ -56,7 +57,7 @@ def test_cells_are_what_scikit_learn_makes_of_the_predictions(cross_run):
         tables = [store.read_table(path).query("split == 'test'").set_index("image_id") for path in members]
         mean = np.mean([sigmoid(table[class_columns(tables[0])].to_numpy()) for table in tables], axis=0)
         scores = pd.DataFrame(mean, index=tables[0].index, columns=class_columns(tables[0]))
-        model_of = cross.mapped(trained.removeprefix("cross-"), list(scores.columns))
+        model_of = cross_archives.mapped(trained.removeprefix("cross-"), list(scores.columns))
         rows = values[(values["trained_on"] == trained) & (values["tested_on"] == "cross-chexpert")]
         for row in rows.dropna(subset=["auc"]).to_dict("records"):
             (label,) = row["labels"].split("|")  # CheXpert has one label for each class

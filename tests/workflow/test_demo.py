@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from thorax import phantom, store
-from thorax.backbones import BACKBONES
+from thorax import phantom
 from thorax.config import Phantom, parse
+from thorax.models.backbones import BACKBONES
+from thorax.storage import store
 
 from . import browser
 from .conftest import REPOSITORY

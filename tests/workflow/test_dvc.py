@@ -219,8 +219,8 @@ def test_snakemake_reruns_the_same(clone):
 
 
 def test_touched_files_comments_and_docstrings_rerun_nothing(clone):
-    edit(clone / "src/thorax/augment.py", '"""', '"""Edited. ')
-    with (clone / "src/thorax/training.py").open("a") as file:
+    edit(clone / "src/thorax/models/augment.py", '"""', '"""Edited. ')
+    with (clone / "src/thorax/models/fit.py").open("a") as file:
         file.write("\n# a remark\n")
     with (clone / CONFIG).open("a") as file:
         file.write("\n# a remark\n")
@@ -231,7 +231,7 @@ def test_touched_files_comments_and_docstrings_rerun_nothing(clone):
 
 
 def test_changed_code_reruns_what_it_feeds(clone):
-    edit(clone / "src/thorax/augment.py", "import cv2\n", "import cv2\n\ncv2.setNumThreads(1)\n")
+    edit(clone / "src/thorax/models/augment.py", "import cv2\n", "import cv2\n\ncv2.setNumThreads(1)\n")
     fed = {**FIRST_MEMBER_JOBS, "train": 3, "predict": 3, "figure_attention": 1}
     found = planned(run(clone, *SNAKEMAKE, "--dry-run"))
     beside = {"segmenter", "lungs", "images", "screening", "baseline", "figure_lungs"}  # the U-Net's training augments as well

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import yaml
 
-from thorax.dag.jobs import load
-from thorax.datasets import padchest
+from thorax.archives import padchest
+from thorax.workflow.jobs import load
 
 from .conftest import CASES, REPOSITORY, command, environment, snakemake
 

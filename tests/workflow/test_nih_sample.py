@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from thorax import store
+from thorax.storage import store
 
 from .conftest import CASES, ONE_THREAD, REPOSITORY, SHARED_DATA, snakemake
 from .shrink import on_sample

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from thorax import store
+from thorax.storage import store
 
 from .conftest import REPOSITORY, snakemake
 

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from thorax import config, store
+from thorax import config
+from thorax.storage import store
 
 from .conftest import ONE_THREAD, REPOSITORY, snakemake
 

@@ -54,7 +54,7 @@ def test_a_real_run_without_archives_says_of_all_what_to_do_before_any_job(tmp_p
 
 
 def test_a_wrong_configuration_is_one_sentence(tmp_path):
-    """Its wording is for tests/unit/test_preflight.py."""
+    """Its wording is for tests/unit/workflow/test_preflight.py."""
     done = snakemake(tmp_path, "--cores", "1", "--dry-run", config=changed(tmp_path, "experiments", "tiny", "titel", "x"))
     assert done.returncode != 0
     assert "Traceback" not in done.stdout
@@ -98,7 +98,7 @@ def test_an_archive_among_results_is_refused(tmp_path, root, sentence):
 
 
 def test_a_phantom_is_not_made_over_somebodys_files(tmp_path):
-    from thorax.datasets import padchest
+    from thorax.archives import padchest
 
     precious = tmp_path / "data" / "tiny" / padchest.METADATA[0]
     precious.parent.mkdir(parents=True)
@@ -110,7 +110,7 @@ def test_a_phantom_is_not_made_over_somebodys_files(tmp_path):
 
 
 def test_a_phantom_without_its_metadata_table_is_not_taken_for_whole(tmp_path):
-    from thorax.datasets import padchest
+    from thorax.archives import padchest
 
     root = tmp_path / "data" / "tiny"
     root.mkdir(parents=True)

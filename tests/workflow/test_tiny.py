@@ -17,13 +17,13 @@ import yaml
 from sklearn.metrics import f1_score, roc_auc_score
 
 from bench import rates
-from thorax import store
-from thorax.catalog import class_columns
-from thorax.dag import cost
-from thorax.dag.jobs import load
-from thorax.datasets import padchest
-from thorax.metrics import sigmoid
-from thorax.unet import FRONTAL_VIEWS
+from thorax.archives import padchest
+from thorax.evaluation.metrics import sigmoid
+from thorax.images.segmenter import FRONTAL_VIEWS
+from thorax.storage import store
+from thorax.storage.schemas import class_columns
+from thorax.workflow import cost
+from thorax.workflow.jobs import load
 
 from . import browser
 from .conftest import CASES, REPOSITORY, another_kernel, environment, snakemake

@@ -9,13 +9,15 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
-from thorax import datasets, manifest, preflight
-from thorax.backbones import BACKBONES
+from thorax import archives
+from thorax.archives import manifest
+from thorax.workflow import preflight
+from thorax.models.backbones import BACKBONES
 from thorax.config import Config
 from thorax.config import parse as validate_config
-from thorax.dag.code import digest, notebook_digest
-from thorax.dag.jobs import outputs_behind
-from thorax.ensemble import LEARNING
+from thorax.workflow.code import digest, notebook_digest
+from thorax.workflow.jobs import outputs_behind
+from thorax.evaluation.ensembles import LEARNING
 from thorax.errors import ThoraxError
 
 # The same bytes on every run, however it was started: no dates in figures, one order of sets
@@ -180,9 +182,9 @@ def made_before_pairs(segmenter):
 
 def refresh_manifests():
     """Notice what has changed in an archive since its manifest was made, so that what follows from it is made anew."""
-    folders = {name: (block.root, partial(datasets.selection, block)) for name, block in study.datasets.items()}
+    folders = {name: (block.root, partial(archives.selection, block)) for name, block in study.datasets.items()}
     for name, block in study.segmenters.items():
-        folders[f"pairs/{name}"] = (block.pairs, partial(datasets.selection_of_pairs, Path(block.pairs)))
+        folders[f"pairs/{name}"] = (block.pairs, partial(archives.selection_of_pairs, Path(block.pairs)))
     for name, (folder, select) in folders.items():
         try:
             change = manifest.refresh(Path(folder), Path(manifest_of(name)), Path(memory_of(name)), select)

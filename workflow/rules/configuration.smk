@@ -3,7 +3,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from thorax import strict_yaml
+from thorax.config import strict_yaml
 from thorax.errors import ThoraxError
 
 # A folder without a configuration of its own (--directory) takes the checkout's

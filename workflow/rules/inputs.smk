@@ -370,7 +370,7 @@ def audited_dataset(name):
 def audited_metadata(name):
     """What stands for an archive's metadata: the files themselves, or the manifest of a whole archive."""
     if study.audit.metadata:
-        return list(map(str, datasets.metadata_files(audited_dataset(name))))
+        return list(map(str, archives.metadata_files(audited_dataset(name))))
     return f"results/raw/{name}.manifest.parquet"
 
 
@@ -391,7 +391,7 @@ def audited_splits():
 def absent_datasets():
     """Archives of the configuration without a metadata file here."""
     real = [name for name, dataset in study.datasets.items() if not dataset.phantom]
-    return [name for name in real if not datasets.metadata_file(audited_dataset(name)).is_file()]
+    return [name for name in real if not archives.metadata_file(audited_dataset(name)).is_file()]
 
 
 def audited_label_sets():

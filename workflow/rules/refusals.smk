@@ -2,8 +2,9 @@ import sys
 import time
 from contextlib import suppress
 
-from thorax import fonts, phantom
-from thorax.datasets import own
+from thorax import phantom
+from thorax.report.figures import fonts
+from thorax.archives import own
 
 
 def refuse_missing_archives():
@@ -18,7 +19,7 @@ def refuse_missing_archives():
                 phantom.refuse_foreign_files(Path(dataset.root))
             except ThoraxError as error:
                 raise WorkflowError(str(error))
-            table = datasets.metadata_file(dataset)
+            table = archives.metadata_file(dataset)
             if Path(made_before(name)).is_file() and not table.is_file():
                 raise WorkflowError(
                     f"The synthetic archive in {dataset.root} lacks {table.name}: remove {made_before(name)} too, so that it is "
@@ -50,7 +51,7 @@ def absences(experiment):
 def absence_of(name):
     """Why a data set is not there and is not fetched either, if so."""
     dataset = study.datasets[name]
-    return None if dataset.download else datasets.absence(dataset)
+    return None if dataset.download else archives.absence(dataset)
 
 
 def refuse_unreadable_text():
@@ -84,7 +85,7 @@ def refuse_wrong_classes():
 
 def refuse_future_dates():
     """Results look older than such an input, so Snakemake would fail each job that reads it, at the job's end."""
-    read = [file for dataset in map(study.datasets.get, run_datasets()) for file in map(Path, datasets.metadata_files(dataset))]
+    read = [file for dataset in map(study.datasets.get, run_datasets()) for file in map(Path, archives.metadata_files(dataset))]
     read += [Path(segmenter.pairs) / "pairs.csv" for segmenter in study.segmenters.values()]
     files = [path for path in (*Path("results").rglob("*"), *Path("resources").rglob("*"), *read) if path.is_file()]
     if late := sorted({str(path) for path in files if path.stat().st_mtime > time.time() + 60}):

@@ -18,11 +18,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from thorax import config, store
+from thorax import config
 from thorax.errors import ThoraxError
 from thorax.phantom import chexpert, nih, padchest, render
 from thorax.phantom.forms import Form, png
 from thorax.phantom.patients import Picture
+from thorax.storage import store
 
 FORMS: dict[str, Form] = {"padchest": padchest.FORM, "nih": nih.FORM, "chexpert": chexpert.FORM}
 BOXES, PAIRS = "boxes.csv", "lung_masks/pairs.csv"

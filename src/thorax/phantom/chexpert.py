@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from thorax import config
-from thorax.datasets.chexpert import LABELS, METADATA, VALIDATION
+from thorax.archives.chexpert import LABELS, METADATA, VALIDATION
 from thorax.phantom import patients, render
 from thorax.phantom.findings import chexpert_labels
 from thorax.phantom.forms import FRONTAL, Form, first_days, with_more_ap, with_pneumothorax

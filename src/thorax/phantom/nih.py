@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from thorax import config
-from thorax.datasets.nih import BOXES, METADATA, OFFICIAL_LISTS
+from thorax.archives.nih import BOXES, METADATA, OFFICIAL_LISTS
 from thorax.phantom import patients, render
 from thorax.phantom.findings import nih_labels
 from thorax.phantom.forms import FRONTAL, Form, first_days, png, with_more_ap, with_pneumothorax

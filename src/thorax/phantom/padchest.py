@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from thorax import config
-from thorax.datasets.padchest import METADATA
+from thorax.archives.padchest import METADATA
 from thorax.phantom.findings import Finding
 from thorax.phantom.forms import Form, png
 from thorax.phantom.patients import NORMAL, Picture, plan

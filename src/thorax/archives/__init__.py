@@ -1,0 +1,150 @@
+"""Archives of radiographs: each module reads one archive's own files and yields one catalog."""
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+
+from thorax.archives import chexpert, nih, own, padchest
+from thorax.archives.manifest import Selection
+from thorax.config import Dataset
+from thorax.errors import ThoraxError
+from thorax.storage import schemas as catalogs
+from thorax.storage import store, strict_csv
+from thorax.storage.strict_csv import first_existing
+
+PAIRS = "pairs.csv"  # lists radiographs with lung masks
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What the pipeline needs to know about an archive; citation and licence stand in the docstring of its module."""
+
+    title: str
+    metadata: tuple[str, ...]  # names that the metadata file may have; the first is the default
+    beside: tuple[str, ...]  # other tables that the catalog is made from, where they lie beside the metadata file
+    read_catalog: Callable[[Path], pd.DataFrame]  # from the root: the columns of catalog.CATALOG
+    read_boxes: Callable[[Path], pd.DataFrame | None]  # from the root: the columns of catalog.BOXES
+    has_images: Callable[[Path], bool]
+    how_to_get: str  # what to request, from whom, and which files to put "there", the root
+
+
+def _archive(title: str, module: ModuleType) -> Archive:
+    return Archive(
+        title, module.METADATA, module.BESIDE, module.read_catalog, module.read_boxes, module.has_images, module.HOW_TO_GET
+    )
+
+
+ARCHIVES: dict[str, Archive] = {
+    "padchest": _archive("PadChest", padchest),
+    "nih": _archive("NIH ChestX-ray14", nih),
+    "chexpert": _archive("CheXpert", chexpert),
+    "own": _archive("Your own data set", own),
+}
+
+
+def metadata_file(settings: Dataset) -> Path:
+    """The archive's metadata file: the one that exists, or the default name where none does."""
+    return first_existing(Path(settings.root), ARCHIVES[settings.archive].metadata)
+
+
+def metadata_files(settings: Dataset) -> list[Path]:
+    """All tables that exist of those that the catalog is made from, the metadata file first."""
+    main, beside = metadata_file(settings), ARCHIVES[settings.archive].beside
+    places = dict.fromkeys((main, *(folder / name for folder in (main.parent, Path(settings.root)) for name in beside)))
+    return [path for path in places if path.is_file()]
+
+
+def selection(settings: Dataset) -> Selection:
+    """What the pipeline reads of an archive's folder: tables that are there, and the images of the data set's views."""
+
+    def named() -> list[str]:
+        catalog = read_catalog(settings)
+        return list(catalog.loc[catalog["view"].isin(settings.views), "path"])
+
+    tables = [path.relative_to(settings.root).as_posix() for path in metadata_files(settings)]
+    return Selection(f"{settings.archive}: {', '.join(sorted(settings.views))}", tables, named)
+
+
+def selection_of_pairs(folder: Path) -> Selection:
+    """What a segmenter reads of a folder of radiographs with lung masks: the table, and the images and masks that it names."""
+    table = folder / PAIRS
+
+    def named() -> list[str]:
+        names = strict_csv.read_columns(table, ["image"])["image"]
+        return [f"{kind}/{name}" for kind in ("images", "masks") for name in names]
+
+    return Selection("pairs", [PAIRS] if table.is_file() else [], named)
+
+
+def absence(settings: Dataset) -> str | None:
+    """One sentence that says what of the archive is missing and how to get it; None if the archive is there.
+
+    An archive that is made by the pipeline (`phantom`) is never absent.
+    """
+    root = Path(settings.root)
+    if settings.phantom is not None:
+        return None
+    if not root.is_dir():
+        return _request(settings, "this folder does not exist")
+    if not metadata_file(settings).is_file():
+        return _request(settings, f"{metadata_file(settings).name} is missing")
+    if not ARCHIVES[settings.archive].has_images(root):
+        return _request(settings, "there are no images")
+    return None
+
+
+def read_catalog(settings: Dataset) -> pd.DataFrame:
+    """The catalog of an archive, the columns of `catalog.CATALOG`, sorted by image_id.
+
+    Raises:
+        ThoraxError: the metadata file is missing, or the first problem in it with its row and column.
+    """
+    source = metadata_file(settings)
+    if not source.is_file():
+        raise ThoraxError(_request(settings, f"{source.name} is missing"))
+    with _without_cycle_search():
+        return catalogs.validate(ARCHIVES[settings.archive].read_catalog(Path(settings.root)), str(source))
+
+
+def make_catalog(settings: Dataset, out: Path | str, boxes_out: Path | str) -> None:
+    """Write the catalog of an archive and the table of its boxes (empty if it has none).
+
+    Only the metadata file must be there, so that counts can be made without the images. Boxes of images that the metadata
+    file does not list are left out: a part of an archive often comes with the whole table of boxes.
+
+    Raises:
+        ThoraxError: the metadata file is missing, or the first problem in it with its row and column.
+    """
+    catalog = read_catalog(settings)
+    boxes = ARCHIVES[settings.archive].read_boxes(Path(settings.root))
+    if boxes is None:
+        boxes = pd.DataFrame(columns=catalogs.BOXES.names)
+    boxes = boxes[boxes["image_id"].isin(catalog["image_id"])]
+    boxes = boxes.sort_values(catalogs.BOXES.names, ignore_index=True)
+    store.write_table(catalog, out, catalogs.CATALOG)
+    store.write_table(boxes, boxes_out, catalogs.BOXES)
+
+
+@contextmanager
+def _without_cycle_search() -> Iterator[None]:
+    """Python's search for reference cycles off: among millions of texts and short lists it finds none, in a third of the time."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+def _request(settings: Dataset, missing: str) -> str:
+    archive = ARCHIVES[settings.archive]
+    return (
+        f"{archive.title} is not in {settings.root} ({missing}): {archive.how_to_get}, or run `make demo` for a run that needs "
+        "no archive."
+    )

@@ -1,0 +1,1 @@
+"""Downloads: what may be fetched, checked and unpacked."""

@@ -1,0 +1,294 @@
+"""What may be downloaded is fetched, checked and unpacked; for the rest, the next step of the person is said.
+
+`resources/downloads.csv` lists every file: the group that it belongs to, its place below the group's folder, its address, length,
+checksum, terms, and the page where a person finds it. A file without an address must be put there by hand.
+"""
+
+import csv
+import io
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from thorax.archives import lung_masks, nih
+from thorax.archives.download import transfer
+from thorax.archives.download.agreements import AGREEMENTS
+from thorax.archives.download.transfer import PATIENCE, Patience, Source
+from thorax.archives.download.unpack import SUFFIXES, Limits, Member, unpack
+from thorax.errors import ThoraxError, did_you_mean
+from thorax.resources import resource
+from thorax.storage import store
+from thorax.storage.strict_csv import first_existing
+
+ROOTS = {"nih": "data/nih", "montgomery": "data/lung_masks", "shenzhen": "data/lung_masks"}
+WEIGHTS_ROOT = "resources/weights"
+_COLUMNS = ("group", "file", "address", "bytes", "checksum", "unpacked_bytes", "licence", "page")
+_RATIO = 4  # an archive of radiographs that grows more than this is none
+_FLOOR = 2**24  # bytes to which even the smallest archive may grow
+_ABSENT: dict[str, Callable[[Path], int | None]] = {"nih": nih.absent_images}  # without an absent image no archive is needed
+_SAME = {"nih": (nih.METADATA, nih.BOXES, *nih.OFFICIAL_LISTS.values())}  # one of each tuple is enough
+_AFTER: dict[str, Callable[[Path], None]] = {"montgomery": lung_masks.add_montgomery, "shenzhen": lung_masks.add_shenzhen}
+
+
+@dataclass(frozen=True)
+class Published:
+    """A row of the list of files; lengths are None where no source states them."""
+
+    group: str
+    file: str
+    source: Source
+    unpacked_bytes: int | None
+    licence: str
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether it is unpacked."""
+        return self.file.endswith(SUFFIXES)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file that is there and right: where, its length, and its SHA-256."""
+
+    path: Path
+    bytes: int
+    sha256: str
+
+
+def published_files() -> list[Published]:
+    """The list of files."""
+    text = resource("downloads.csv").read_text(encoding="utf-8")
+    return [
+        Published(
+            row["group"],
+            row["file"],
+            Source(row["address"], row["page"], _number(row["bytes"]), row["checksum"]),
+            _number(row["unpacked_bytes"]),
+            row["licence"],
+        )
+        for row in csv.DictReader(io.StringIO(text))
+    ]
+
+
+def groups() -> list[str]:
+    """What can be asked for: the groups of the list, and the archives that need an agreement."""
+    return [*dict.fromkeys(row.group for row in published_files()), *AGREEMENTS]
+
+
+def default_root(group: str) -> Path:
+    """Where a group is put if nothing else is said."""
+    return Path(WEIGHTS_ROOT if group.startswith("weights/") else ROOTS.get(group, f"data/{group}"))
+
+
+def describe(names: Sequence[str], root: Path | None) -> str:
+    """One line per file of the groups: its length, terms, page, and whether it is there.
+
+    Raises:
+        ThoraxError: A name is unknown.
+    """
+    _refuse_unknown_groups(names)
+    lines = []
+    for row in published_files():
+        if row.group in names:
+            path = (root or default_root(row.group)) / row.file
+            size = f"{row.source.bytes / 1e6:,.1f} MB" if row.source.bytes else "length unknown"
+            state = "there" if path.exists() else "unpacked" if _receipt(path).exists() else "missing"
+            lines.append(
+                f"{path}: {state}; {size}; {row.source.checksum or 'no published checksum'}; {row.licence}; {row.source.page}"
+            )
+    lines += [f"{name}: needs an agreement; {AGREEMENTS[name].page}" for name in names if name in AGREEMENTS]
+    return "\n".join(lines)
+
+
+def download(
+    names: Sequence[str],
+    root: Path | None = None,
+    out: Path | None = None,
+    rows: Iterable[Published] | None = None,
+    patience: Patience = PATIENCE,
+) -> None:
+    """Make sure that the groups' files are there, right and unpacked; what is there is not fetched again.
+
+    Args:
+        names: of `groups()`.
+        root: the folder to put them in; None for `default_root`.
+        out: CSV to write: file, bytes and sha256 of each, in the order of the list.
+        rows: the list of files; None for the published one.
+        patience: of every transfer.
+
+    Raises:
+        ThoraxError: a name is unknown, the disk is too small, a transfer or an archive fails (see `transfer.fetch` and
+            `unpack.unpack`), or something is missing that only a person can get: the next steps are its text.
+    """
+    listed = list(rows) if rows is not None else published_files()
+    _refuse_unknown_groups(names)
+    found: list[Found] = []
+    for name in names:
+        folder = root or default_root(name)
+        if name in AGREEMENTS:
+            found += _unpack_by_hand(name, folder)
+            continue
+        mine = [row for row in listed if row.group == name]
+        _refuse_what_is_missing(name, mine, folder)
+        try:
+            found += _obtain_all(name, mine, folder, patience)
+            if name in _AFTER:
+                with store.only_one(folder / "pairs.csv"):
+                    _AFTER[name](folder)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            stop.add_note(f"what has arrived in {folder} stays, and the same command goes on from there")
+            raise
+    if out is not None:
+        write_found(found, out)
+
+
+def _refuse_unknown_groups(names: Iterable[str]) -> None:
+    known = groups()
+    for name in names:
+        if name not in known:
+            raise ThoraxError(f"{name!r} is not a group of files{did_you_mean(name, known)}: choose one of {', '.join(known)}.")
+
+
+def write_found(found: Sequence[Found], out: Path) -> None:
+    """Write the CSV of files; an unchanged table keeps its bytes."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("file", "bytes", "sha256"))
+    writer.writerows((entry.path.as_posix(), entry.bytes, entry.sha256) for entry in found)
+    store.write_text(text.getvalue(), out)
+
+
+def refuse_small_disk(rows: Sequence[Published], root: Path) -> None:
+    """Check before anything is fetched that what is missing will fit, unpacked as well.
+
+    Raises:
+        ThoraxError: with the room that is needed and the room that there is.
+    """
+    needed = 0
+    for row in rows:
+        target = root / row.file
+        size = row.source.bytes or 0
+        if _receipt(target).exists():
+            continue
+        if not target.exists():
+            part = transfer.partial(target)
+            needed += size - min(size, part.stat().st_size if part.exists() else 0)
+        if row.is_archive:
+            needed += row.unpacked_bytes or size  # PNG files do not compress a second time
+    folder = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ThoraxError(
+            f"{root} needs {needed / 1e9:,.1f} GB more, and its disk has {free / 1e9:,.1f} GB free: make room, or name a folder on "
+            "another disk with --root."
+        )
+
+
+def _obtain_all(name: str, rows: Sequence[Published], folder: Path, patience: Patience) -> list[Found]:
+    """The files of a group, in the order of the list: the tables first, then the archives, as far as they are needed."""
+    tables, archives = ([row for row in rows if row.is_archive == kind] for kind in (False, True))
+    refuse_small_disk(tables, folder)
+    found = [_owned(name, row, folder) or _obtain(row, folder / row.file, patience) for row in tables]
+    absent = _ABSENT[name](folder) if name in _ABSENT and archives else None
+    if absent == 0:
+        print(f"{folder} has every image of {name}: no archive of images is fetched.", file=sys.stderr, flush=True)
+        return found
+    if absent:
+        print(f"{folder} lacks {absent:,} of the images that its table lists.", file=sys.stderr, flush=True)
+    refuse_small_disk(archives, folder)
+    return found + [_obtain(row, folder / row.file, patience) for row in archives]
+
+
+def _owned(name: str, row: Published, folder: Path) -> Found | None:
+    """The older, compressed or renamed table that serves as well as a published one, if it is there and the published one is not."""
+    names = next((names for names in _SAME.get(name, ()) if row.file in names), (row.file,))
+    path = first_existing(folder, names)
+    return Found(path, path.stat().st_size, _sum_of(path)) if path.is_file() and path != folder / row.file else None
+
+
+def _obtain(row: Published, target: Path, patience: Patience) -> Found:
+    """One file of the list: fetched, checked, and unpacked if it is an archive."""
+    unpacked = _read_receipt(target) if row.is_archive else None
+    if unpacked and not target.exists():  # somebody made room
+        return unpacked
+    sha256 = transfer.fetch(row.source, target, patience) if row.source.address else _sum_of(target)
+    found = Found(target, target.stat().st_size, sha256)
+    if row.is_archive and unpacked != found:
+        _unpack_here(found, target.parent, row.unpacked_bytes)
+    return found
+
+
+def _unpack_by_hand(name: str, root: Path) -> list[Found]:
+    """Unpack the zip files that a person got, each X.zip into X/, and check that the archive is whole then.
+
+    Raises:
+        ThoraxError: with the next steps, if something is missing.
+    """
+    found = []
+    for archive in AGREEMENTS[name].archives(root):
+        unpacked = _read_receipt(archive)
+        if unpacked is None or unpacked.bytes != archive.stat().st_size:
+            size = archive.stat().st_size
+            refuse_small_disk([Published(name, archive.name, Source("", "", size), None, "")], root)
+            unpacked = Found(archive, size, _sum_of(archive))
+            _unpack_here(unpacked, root / archive.stem, leading=archive.stem)
+        found.append(unpacked)
+    if steps := AGREEMENTS[name].missing(root):
+        numbered = "\n".join(f"  {number}. {step}" for number, step in enumerate(steps, start=1))
+        raise ThoraxError(f"{AGREEMENTS[name].title} is not whole in {root}. What to do:\n{numbered}")
+    print(f"{AGREEMENTS[name].title} is whole in {root}.", file=sys.stderr, flush=True)
+    return found
+
+
+def _refuse_what_is_missing(name: str, rows: Sequence[Published], root: Path) -> None:
+    """Say what a person must fetch before anything large is fetched in vain."""
+    for row in rows:
+        target = root / row.file
+        if not row.source.address and not target.exists() and _read_receipt(target) is None:
+            raise ThoraxError(
+                f"{name} needs a file that cannot be fetched without your account. What to do:\n"
+                f"  1. Open {row.source.page} and download it ({row.licence}).\n"
+                f"  2. Put it at {target}.\n"
+                "  3. Run the same command again: it fetches and unpacks the rest."
+            )
+
+
+def _unpack_here(archive: Found, folder: Path, expected: int | None = None, leading: str = "") -> None:
+    """Unpack an archive, then write its receipt: the archive itself, and every file that it held."""
+    with store.only_one(archive.path):
+        members = unpack(archive.path, folder, Limits(expected or max(_RATIO * archive.bytes, _FLOOR)), leading)
+        place = Path(os.path.relpath(folder, archive.path.parent))
+        entries = [Found(place / member.path, member.bytes, "") for member in members]
+        write_found([Found(Path(archive.path.name), archive.bytes, archive.sha256), *entries], _receipt(archive.path))
+
+
+def _read_receipt(archive: Path) -> Found | None:
+    """The archive as it was unpacked; None if it was not, or if a file is missing or has another length now."""
+    try:
+        text = _receipt(archive).read_text(encoding="utf-8")
+        first, *rest = [Member(row["file"], int(row["bytes"])) for row in csv.DictReader(io.StringIO(text))]
+        sha256 = next(csv.DictReader(io.StringIO(text)))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, StopIteration):
+        return None
+    for member in rest:
+        try:
+            if (archive.parent / member.path).stat().st_size != member.bytes:
+                return None
+        except OSError:
+            return None
+    return Found(archive, first.bytes, sha256)
+
+
+def _receipt(archive: Path) -> Path:
+    return archive.with_name(f"{archive.name}.unpacked.csv")
+
+
+def _sum_of(path: Path) -> str:
+    return transfer.digests(path, {"sha256"}, path.name)["sha256"]
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text else None

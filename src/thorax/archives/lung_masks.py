@@ -1,0 +1,97 @@
+"""Published radiographs with lung masks, brought into the form that the segmenter reads: pairs.csv, images/ and masks/.
+
+Montgomery County, 138 radiographs with a mask per lung: Jaeger S, Candemir S, Antani S, Wáng YX, Lu PX, Thoma G. Two public
+chest X-ray datasets for computer-aided screening of pulmonary diseases. Quantitative Imaging in Medicine and Surgery 4(6),
+475-477 (2014). Shenzhen, 662 radiographs: the same paper; masks of 566 of them: Stirenko S, Kochura Y, Alienin O, et al. Chest
+X-ray analysis of tuberculosis by deep learning with segmentation and augmentation. IEEE ELNANO 2018, 422-428.
+All are PA views, one per patient.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from thorax.errors import ThoraxError
+from thorax.images import decoding, ingest, masks
+from thorax.storage import store, strict_csv
+
+_VIEW = "PA"
+_MAX_PIXELS = 50_000_000
+
+
+def add_montgomery(root: Path) -> None:
+    """Add the pairs of root/montgomery; a pair's mask is the union of its two lungs.
+
+    Raises:
+        ThoraxError: an image or a mask is missing or damaged.
+    """
+    folder = root / "montgomery" / "MontgomerySet"
+    radiographs = sorted((folder / "CXR_png").glob("MCUCXR_*.png"))
+    sides = [folder / "ManualMask" / side for side in ("leftMask", "rightMask")]
+    _add_pairs(root, folder, ((image, [side / image.name for side in sides]) for image in radiographs))
+
+
+def add_shenzhen(root: Path) -> None:
+    """Add the pairs of root/shenzhen that have a mask. Errors as in `add_montgomery`."""
+    folder = root / "shenzhen"
+    drawn = {path.name.removesuffix("_mask.png"): path for path in sorted(folder.rglob("CHNCXR_*_mask.png"))}
+    radiographs = {path.stem: path for path in sorted(folder.rglob("CHNCXR_*.png")) if path.stem in drawn}
+    _add_pairs(root, folder, ((radiographs[stem], [drawn[stem]]) for stem in sorted(radiographs)))
+
+
+def _add_pairs(root: Path, source: Path, pairs: Iterable[tuple[Path, list[Path]]]) -> None:
+    """Put images and masks under equal names and their rows into pairs.csv; rows of other images stay."""
+    rows = []
+    for image, parts in pairs:
+        if not (root / "masks" / image.name).is_file():
+            _write_mask(parts, root / "masks" / image.name)
+        _place(image, root / "images" / image.name)
+        rows.append({"image": image.name, "patient_id": image.stem.rpartition("_")[0], "view": _VIEW})
+    if not rows:
+        raise ThoraxError(f"{source} has no radiograph with a mask: delete this folder and run the same command again.")
+    table = pd.DataFrame(rows)
+    path = root / "pairs.csv"
+    if path.is_file():
+        others = strict_csv.read_columns(path, list(dict.fromkeys(["image", *strict_csv.read_header(path, ["image"])])))
+        table = pd.concat([others[~others["image"].isin(table["image"])], table], ignore_index=True).fillna("")
+    store.write_text(table.sort_values("image").to_csv(index=False), path)
+    print(f"{path}: {len(rows)} pairs of {source.name}, {len(table)} in all", file=sys.stderr, flush=True)
+
+
+def _write_mask(paths: list[Path], target: Path) -> None:
+    """The union of the masks, 255 = lung."""
+    parts = [_read_mask(path) for path in paths]
+    if len({part.shape for part in parts}) > 1:
+        raise ThoraxError(f"{paths[0]} and {paths[1]} differ in size: delete them and run the same command again.")
+    with store.atomic(target) as temporary:
+        if not cv2.imwrite(str(temporary), np.any(parts, axis=0).astype(np.uint8) * 255):
+            raise ThoraxError(f"{target} cannot be written: make room.")
+
+
+def _read_mask(path: Path) -> np.ndarray:
+    """Where the lung is; published masks are 0 and 1, or 0 and 255."""
+    try:
+        values, _ = decoding.decode(ingest.read_once(path, _MAX_PIXELS), _MAX_PIXELS)
+        return masks.from_picture(decoding.to_grey(values))
+    except decoding.UnusableImage as error:
+        raise ThoraxError(f"{path} cannot be used ({error.reason}): delete it and run the same command again.") from error
+    except ValueError as error:
+        raise ThoraxError(f"{path} is not a mask of lungs: {error}.") from error
+
+
+def _place(image: Path, target: Path) -> None:
+    """The same file under another name; a copy where the disk knows no second name."""
+    if target.is_file() and target.stat().st_size == image.stat().st_size:
+        return
+    with store.atomic(target) as temporary:
+        temporary.unlink()
+        try:
+            os.link(image, temporary)
+        except OSError:
+            shutil.copyfile(image, temporary)

@@ -1,0 +1,178 @@
+"""What the pipeline reads of an archive's folder, so that a replaced, added or removed file is noticed before every run.
+
+Only the archive's tables and the images that they name count: notes, spreadsheets and the like beside them are nobody's input.
+An archive of a terabyte cannot be read through before every run. So a file whose length and time are those that were seen
+earlier counts as unchanged; of any other file a digest is computed, and a file that was only touched has the old one.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+import pyarrow as pa
+from tqdm import tqdm
+
+from thorax.errors import ThoraxError
+from thorax.storage import store
+from thorax.storage.schemas import MANIFEST
+
+# Of every file in the folder: nanoseconds since 1970, whether it is read, and by which selection
+MEMORY = pa.schema(
+    [*MANIFEST, pa.field("modified", pa.int64()), pa.field("read", pa.bool_()), pa.field("selection", pa.string())]
+)
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
+END = 64 * 2**10  # bytes; PNG, DICOM and JPEG files differ at their ends when their pixels do: checksums and streams end there
+_THREADS = 8  # they wait for the disk
+_UNKNOWN = ""  # the name of no selection
+_NOT_READABLE = -1  # the length of a broken link and the like
+OUR_FOLDERS = ("results", "work", "logs", "benchmarks", "resources", ".snakemake", ".git", ".dvc", ".venv")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which files of a folder are read.
+
+    Attributes:
+        name: Differs where the same folder is read in another way.
+        tables: Paths relative to the folder, of tables that are there.
+        named: Computes the paths of the files that the tables name, there or not. What it finds may depend on the tables'
+            contents and on the paths of all files, not on other contents.
+    """
+
+    name: str
+    tables: list[str]
+    named: Callable[[], Iterable[str]]
+
+
+def make_manifest(root: Path, out: Path, memory: Path, select: Callable[[], Selection]) -> None:
+    """Write the manifest of the folder `root`: the columns of `catalog.MANIFEST`, in the order of paths.
+
+    Args:
+        root: The archive.
+        out: The manifest.
+        memory: The table of files seen earlier, brought up to date; it may be missing, and costs only time then.
+        select: Says which files are read. Where the tables are wrong, all files count: the step that reads them says what is.
+
+    Raises:
+        ThoraxError: the folder is missing, or a file cannot be read.
+    """
+    store.write_table(_look(Path(root), Path(memory), select), out, MANIFEST)
+
+
+def refresh(root: Path, manifest: Path, memory: Path, select: Callable[[], Selection]) -> str | None:
+    """Bring a manifest up to date if the archive is there and has changed; the manifest is not touched otherwise.
+
+    Returns:
+        One sentence on what has changed; None if nothing has, or where there is no archive or no manifest.
+
+    Raises:
+        ThoraxError: the manifest is damaged, or a file cannot be read.
+    """
+    if not (manifest.is_file() and root.is_dir()):
+        return None
+    before = store.read_table(manifest, MANIFEST.names)
+    now = _look(root, memory, select)
+    if before.equals(now[MANIFEST.names]):
+        return None
+    store.write_table(now, manifest, MANIFEST)
+    both = before.merge(now, on="path", how="outer", suffixes=("_before", "_now"), indicator="where")
+    count = both["where"].value_counts()
+    replaced = int(((both["where"] == "both") & (both["digest_before"] != both["digest_now"])).sum())
+    return f"{root} has changed since it was last used: {replaced} files replaced, {count['right_only']} added, {count['left_only']} removed."
+
+
+def _look(root: Path, memory: Path, select: Callable[[], Selection]) -> pd.DataFrame:
+    """The columns of MANIFEST of the files that are read, by path; the memory is brought up to date."""
+    if not root.is_dir():
+        raise ThoraxError(f"{root} is not there: put the archive there, or name its folder in the configuration.")
+    now = pd.DataFrame(sorted(_files(root)), columns=["path", "bytes", "modified"])
+    known = store.read_table(memory, MEMORY.names) if memory.is_file() else pd.DataFrame(columns=MEMORY.names)
+    digests = known[["path", "bytes", "modified", "digest"]].astype({"bytes": "int64", "modified": "int64"})
+    now = now.merge(digests, on=["path", "bytes", "modified"], how="left")
+    selection = select()
+    is_table = now["path"].isin(selection.tables)
+    seen = [selection.name] == list(known["selection"].unique()) and list(known["path"]) == list(now["path"])
+    if seen and now.loc[is_table, "digest"].notna().all():  # the tables, and where files lie, are what they were
+        now["read"] = known["read"].to_numpy(bool)
+        now["selection"] = selection.name
+    else:
+        named = _named(root, now["path"], selection)
+        now["read"] = now["bytes"] != _NOT_READABLE if named is None else is_table | now["path"].isin(named)
+        now["selection"] = _UNKNOWN if named is None else selection.name
+    new = now.index[now["read"] & now["digest"].isna()]
+    if len(new):
+        with ThreadPoolExecutor(_THREADS) as threads:
+            found = threads.map(lambda row: _digest(root / now.at[row, "path"], int(now.at[row, "bytes"])), new)
+            listed = tqdm(found, total=len(new), desc=f"reading {root}", unit="file", disable=None, leave=False)
+            now.loc[new, "digest"] = list(listed)
+    if not seen or len(new):
+        store.write_table(now, memory, MEMORY)
+    return now.loc[now["read"], MANIFEST.names].reset_index(drop=True)
+
+
+def _named(root: Path, paths: pd.Series, selection: Selection) -> set[str] | None:
+    """The files that the tables name; None where the tables cannot be read.
+
+    Raises:
+        ThoraxError: a named file lies in a folder that cannot be read, or in one of the run itself.
+    """
+    try:
+        named = set(selection.named())
+    except ThoraxError:  # of a table: the step that reads it comes next and says it
+        return None
+    folders = {PurePosixPath(path).parent for path in named}
+    for folder in sorted({above for inner in folders for above in (inner, *inner.parents) if above.name in OUR_FOLDERS}):
+        if (root / folder).resolve() == Path(folder.name).resolve():
+            raise ThoraxError(f"{root / folder} is where the run keeps its own files: move the images in it to another folder.")
+    for folder in paths[paths.str.endswith("/")]:
+        if any(path.startswith(folder) for path in named):
+            raise ThoraxError(f"{root / folder} cannot be read: make it readable.")
+    return named
+
+
+def _files(folder: Path | str, below: str = "", above: tuple[Path | str, ...] = ()) -> Iterator[tuple[str, int, int]]:
+    """(path, bytes, modified) of every file in a folder and its subfolders, links followed.
+
+    A folder that cannot be read ends in a slash. The folders of the run itself are left out, and links to the folder or to one
+    `above` it, which would have no end.
+    """
+    above = (*above, folder)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = below + entry.name
+            try:
+                if not entry.is_dir():
+                    status = entry.stat()
+                    yield path, status.st_size, status.st_mtime_ns
+                    continue
+            except OSError:  # nobody may need it
+                yield path, _NOT_READABLE, _NOT_READABLE
+                continue
+            if entry.name in OUR_FOLDERS and Path(entry.path).resolve() == Path(entry.name).resolve():
+                continue
+            if entry.is_symlink() and any(Path(outer).samefile(entry.path) for outer in above):
+                continue
+            if os.access(entry.path, os.R_OK | os.X_OK):
+                yield from _files(entry.path, f"{path}/", above)
+            else:
+                yield f"{path}/", _NOT_READABLE, _NOT_READABLE
+
+
+def _digest(path: Path, length: int) -> str:
+    text = hashlib.blake2b(digest_size=16)
+    try:
+        with path.open("rb") as file:
+            if path.suffix.lower() in IMAGE_SUFFIXES and length > 2 * END:
+                text.update(file.read(END))
+                file.seek(-END, os.SEEK_END)
+                text.update(file.read(END))
+            else:
+                while block := file.read(2**20):
+                    text.update(block)
+    except OSError as error:
+        raise ThoraxError(f"{path} cannot be read ({error.strerror}): mend or remove it.") from error
+    return text.hexdigest()

@@ -1,0 +1,251 @@
+"""Your own radiographs: PNG or JPEG files and one CSV file, images.csv, that lists them (docs/data.md, "Your own radiographs").
+
+Citation and licence are those of your data.
+"""
+
+import html
+import re
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from thorax.errors import ThoraxError
+from thorax.storage import schemas as catalogs
+from thorax.storage import strict_csv
+from thorax.storage.strict_csv import FIRST_ROW, cell_error, damage, each_unique, is_unknown
+
+METADATA = ("images.csv", "images.csv.gz")
+BOXES = "boxes.csv"
+BESIDE = (BOXES,)
+HOW_TO_GET = f"put {METADATA[0]} (or .csv.gz) and the images that it lists there; docs/data.md shows its columns"
+
+REQUIRED = ("path", "patient_id", "labels")
+OPTIONAL = ("image_id", "study_id", "view", "sex", "age", "uncertain", "negative", "split", "photometric")
+PRIVATE = "x_"  # columns whose names begin so are yours: they are not read
+DEFAULT_VIEW = "frontal"
+
+_LISTS = {"labels": "positive", "negative": "negative", "uncertain": "uncertain"}  # column: column of the catalog
+_AMBIGUOUS = ("none", "nil", "nothing", "no")  # nothing was found, or nobody looked
+_SEPARATORS = {  # of other programs' lists of labels
+    **dict.fromkeys(",，、،", "a comma"),
+    **dict.fromkeys(";；", "a semicolon"),
+    **dict.fromkeys("/／∕", "a slash"),
+    **dict.fromkeys("¦｜", "another bar than |"),
+    "\\": "a backslash",
+}
+_SPLIT = re.compile(f"[{re.escape(''.join(_SEPARATORS))}]")
+_LISTED = re.compile(r"\[|[({]\s*['\"‘“]")  # how lists begin in other programs; a name may be (left) Mass
+_ENTITY = re.compile(r"&#?\w+;")  # of HTML, such as &amp;
+_QUOTES = "\"'“”‘’"
+# May join two labels, or be part of a name
+_AND = re.compile(r"\s*(?:(?:[^\w\s'’()]|_)+|\b(?:and|or|with|und|oder|mit|et|ou|y|e)\b)\s*|\s{2,}", re.IGNORECASE)
+# Columns of label sets and predictions, and the row of all images in their tables: any other name works.
+_RESERVED = {*catalogs.SPLITS.names, "all images"}
+
+
+def parse_labels(text: str) -> list[str] | None:
+    """The labels in one cell, such as `Effusion|Mass`; a blank or unknown cell means that no labels are known.
+
+    Entries are stripped and repetitions dropped; the order stays.
+
+    Returns:
+        the labels, or None where the text is not such a list (`_complaint` says why).
+    """
+    if _complaint(text) is not None:
+        return None
+    return list(dict.fromkeys(label.strip() for label in text.split("|"))) if not _says_nothing(text) else []
+
+
+def _says_nothing(text: str) -> bool:
+    return is_unknown(text) and text.strip().lower() not in _AMBIGUOUS
+
+
+def _complaint(text: str) -> str | None:
+    """What is wrong with a cell of labels and what to write instead; None where nothing is."""
+    text = text.strip()
+    if _says_nothing(text):
+        return None
+    shown = repr(text[:80])
+    if text.lower() in _AMBIGUOUS:
+        return f"{shown} may mean that nothing was found or that nobody looked; write No Finding, or leave the cell blank"
+    if _LISTED.match(text):
+        return f"{shown} is another program's list; write labels like Effusion|Mass, or leave the cell blank"
+    if entity := next((name for name in _ENTITY.findall(text) if html.unescape(name) != name), None):
+        return f"{shown} has {entity}, HTML's name of a character; write {html.unescape(text)[:80]}"
+    for label in map(str.strip, text.split("|")):
+        if is_unknown(label) or label.lower() in _AMBIGUOUS:
+            return f"{shown} has an entry without a name; write labels like Effusion|Mass, or leave the cell blank"
+        found = next((word for character, word in _SEPARATORS.items() if character in label), damage(label))
+        if found is not None:
+            parts = [part for word in _SPLIT.split(label) if (part := " ".join(word.split()).strip(_QUOTES))]
+            parts = label.split() if len(parts) < 2 and not label.isprintable() else parts
+            several = (
+                f"write {'|'.join(parts)[:80]} for several labels" if len(parts) > 1 else "write labels like Effusion|Mass"
+            )
+            return f"{label[:80]!r} has {found}; {several}, or a name without it for one label"
+        if not any(map(str.isalpha, label)):
+            return f"{label[:80]!r} has no letter; write the label's name, or leave the cell blank"
+    return None
+
+
+def read_catalog(root: Path) -> pd.DataFrame:
+    """The catalog of the listed images, in the order of images.csv.
+
+    Returns:
+        the columns of `catalog.CATALOG`. Without a column image_id the path names the image; without a column view every image
+        is `frontal`.
+
+    Raises:
+        ThoraxError: an unknown column; or file, row and column of the first problem.
+    """
+    path = strict_csv.first_existing(root, METADATA)
+    table = _read_table(path)
+    lists = {column: _labels(table, path, column) for column in _LISTS}
+    _refuse_joined_and_respelt(lists, path)
+    _refuse_contradictions(lists, path)
+    return pd.DataFrame(
+        {
+            "image_id": table["image_id"],
+            "path": table["path"],
+            "patient_id": table["patient_id"],
+            "study_id": pd.Series([text or None for text in table["study_id"]], dtype=object),
+            "view": table["view"],
+            "sex": strict_csv.translate(table, path, "sex", {"M": "M", "F": "F", "": None}),
+            "age": strict_csv.numbers(table, path, "age").astype("float32"),
+            **{_LISTS[column]: values for column, values in lists.items()},
+            "label_source": "own",
+            "official_split": strict_csv.translate(
+                table, path, "split", {name: name for name in catalogs.SPLIT_NAMES} | {"": None}
+            ),
+            "photometric": strict_csv.translate(
+                table, path, "photometric", {name: name for name in ("MONOCHROME1", "MONOCHROME2")} | {"": "MONOCHROME2"}
+            ),
+        }
+    )
+
+
+def read_boxes(root: Path) -> pd.DataFrame | None:
+    """The boxes of boxes.csv (fractions of the image); None without this file.
+
+    Raises:
+        ThoraxError: with file, row and column of the first problem.
+    """
+    boxes = strict_csv.read_fraction_boxes(root / BOXES)
+    if boxes is not None:
+        _labels(boxes, root / BOXES, "label")
+    return boxes
+
+
+def has_images(root: Path) -> bool:
+    """Whether one of the listed files exists. A table that cannot be read counts as yes: making the catalog says why."""
+    with suppress(ThoraxError):
+        paths = strict_csv.read_columns(strict_csv.first_existing(root, METADATA), ["path"])["path"]
+        return any((root / path).is_file() for path in paths)
+    return True
+
+
+def shown_text(root: Path) -> dict[str, str]:
+    """The letters of what tables and figures show, by column: labels, views, and what names the images.
+
+    Raises:
+        ThoraxError: the table cannot be read.
+    """
+    path = strict_csv.first_existing(root, METADATA)
+    header = strict_csv.read_header(path)
+    names = ["image_id" if "image_id" in header else "path", *(name for name in (*_LISTS, "view") if name in header)]
+    table = strict_csv.read_columns(path, names)
+    return {f"{path}, column {name}": "".join(sorted(set("".join(table[name].unique())))) for name in names}
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """All columns as text, those that are left out with their defaults."""
+    header = strict_csv.read_header(path, REQUIRED)
+    _check_header(header, path)
+    table = strict_csv.read_table(path, [*REQUIRED, *(name for name in OPTIONAL if name in header)], verbatim=_LISTS)
+    strict_csv.require(table, path, [name for name in ("path", "patient_id", "image_id", "view") if name in table])
+    strict_csv.refuse_rounded(table, path, [name for name in ("patient_id", "study_id", "image_id") if name in table])
+    strict_csv.refuse_codes(table, path, [name for name in ("patient_id", "study_id") if name in table])
+    strict_csv.refuse_two_spellings(table, path, "patient_id")
+    backslash = table["path"].str.contains("\\", regex=False).to_numpy(bool)
+    if backslash.any():
+        index = int(backslash.argmax())
+        raise cell_error(path, index, "path", f"{table['path'].iloc[index]!r} has a backslash; write / between folders")
+    table["path"] = each_unique(table["path"], lambda text: str(PurePosixPath(text)))  # ./a.png is a.png
+    defaults = {"image_id": table["path"], "view": DEFAULT_VIEW}
+    for name in OPTIONAL:
+        if name not in table:
+            table[name] = defaults.get(name, "")
+    for name in ("path", "image_id"):  # an image that is listed twice could be trained on and tested on
+        strict_csv.require_unique(table, path, name)
+    return table
+
+
+def _check_header(header: list[str], path: Path) -> None:
+    for name in header:
+        if name not in (*REQUIRED, *OPTIONAL) and not name.startswith(PRIVATE):
+            raise ThoraxError(
+                f"{path}, row 1, column {name!r}: this column is not known; the columns are {', '.join((*REQUIRED, *OPTIONAL))}, "
+                f"and the names of your own begin with {PRIVATE}."
+            )
+        if header.count(name) > 1:
+            raise ThoraxError(f"{path}, row 1, column {name!r}: the header names it twice; remove or rename one of the two.")
+    for name in REQUIRED:
+        if name not in header:
+            raise ThoraxError(
+                f"{path}, row 1, column {name!r}: this column is missing; add it ({', '.join(REQUIRED)} are required)."
+            )
+
+
+def _labels(table: pd.DataFrame, path: Path, column: str) -> list[list[str]]:
+    lists = each_unique(table[column], parse_labels)
+    for index, labels in enumerate(lists):
+        if labels is None:
+            raise cell_error(path, index, column, str(_complaint(table[column].iloc[index])))
+        if not _RESERVED.isdisjoint(labels):
+            shown = min(_RESERVED.intersection(labels))
+            raise cell_error(
+                path, index, column, f"{shown!r} is a column or row of the result tables; give this label another name"
+            )
+    return [list(labels) for labels in lists]  # a list of its own for each row
+
+
+def _plain(label: str) -> str:
+    """What spellings of one label have in common: not its capitals, blanks, quotes, or how a letter and its accent are stored."""
+    return strict_csv.plain_text(label).casefold().strip(_QUOTES)
+
+
+def _refuse_joined_and_respelt(lists: dict[str, list[list[str]]], path: Path) -> None:
+    """Refuse what would silently become a class of its own: two labels of the table joined by a word, or a label in other letters."""
+    first: dict[str, tuple[int, str]] = {}
+    for column, rows in lists.items():
+        for index, row in enumerate(rows):
+            for label in row:
+                first.setdefault(label, (index, column))
+    alone = {_plain(label): label for label in reversed(first)}
+    spelling: dict[str, str] = {}
+    for label, (index, column) in first.items():
+        other = spelling.setdefault(_plain(label), label)
+        if other != label:
+            shown, earlier = strict_csv.told_apart(label, other)
+            problem = f"{shown} is written {earlier} in row {first[other][0] + FIRST_ROW}; write it in one way only"
+            raise cell_error(path, index, column, problem)
+        parts = _AND.split(label)
+        if len(parts) > 1 and all(_plain(part) in alone for part in parts):
+            several = "|".join(alone[_plain(part)] for part in parts)
+            problem = f"{label!r} joins labels that this table also has alone; write {several}, or give it another name"
+            raise cell_error(path, index, column, problem)
+
+
+def _refuse_contradictions(lists: dict[str, list[list[str]]], path: Path) -> None:
+    for index, row in enumerate(zip(*lists.values(), strict=True)):
+        if sum(map(len, row)) == len(set(chain.from_iterable(row))):
+            continue
+        seen: dict[str, str] = {}
+        for column, labels in zip(lists, row, strict=True):
+            for label in labels:
+                other = seen.setdefault(label, column)
+                if other != column:
+                    problem = f"{label!r} stands in column {other!r} of this row too; remove it from one of the two"
+                    raise cell_error(path, index, column, problem)

@@ -1,0 +1,1 @@
+"""Our counts next to the published ones, from metadata alone."""

@@ -1,0 +1,109 @@
+"""A cascade: general classes first, specific ones inside them (Liz et al. 2022, future work).
+
+P(class) = P(one of its general classes) * P(class | one of its general classes). The first factor is a network's that knows the
+general classes only, the second one's that learnt each class on the images with one of its general classes (`labels.build_inside`).
+The paper has the idea and no rule; the rest is ours:
+
+- Of a class with two parents either general class counts, and P(either) is taken to be the larger of both. It is never less than
+  that, and equal where one implies the other: whoever has a hiatal hernia has, in PadChest's tree, a mediastinal enlargement.
+- A class that nothing else shares its general class with, such as normal, has the general class's probability.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from thorax.config import LabelSet
+from thorax.errors import ThoraxError
+from thorax.evaluation.metrics import EVALUATED_SPLITS, sigmoid
+from thorax.labels.label_sets import KEPT, TERM_TABLES, WHOLE, TermTree, general_classes
+from thorax.storage import store
+from thorax.storage.schemas import class_columns, scores_schema
+
+
+def combine(general: pd.DataFrame, inside: pd.DataFrame, parents: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Multiply the probabilities of both steps.
+
+    Args:
+        general: (n, g) in [0, 1], a column per general class.
+        inside: (n, i) in [0, 1], a column per class that has something to tell apart inside its general classes; same rows.
+        parents: of each class of the result, its general classes, at least one.
+
+    Returns:
+        (n, k) float64 in [0, 1], the columns those of `parents`; none exceeds the largest of its general classes.
+    """
+    return pd.DataFrame(
+        {
+            name: general[list(above)].max(axis=1) * (inside[name] if name in inside.columns else 1.0)
+            for name, above in parents.items()
+        }
+    )
+
+
+def make_cascade(
+    settings: LabelSet,
+    archive: str,
+    general: Path,
+    inside: Path,
+    logits: bool,
+    classes: Path,
+    labels: Path,
+    split: Path,
+    out: Path,
+) -> None:
+    """Write the cascade's probabilities of the validation and test images of a flat label set.
+
+    Args:
+        settings: of the label set inside the general one; its `two_parents` is that of both.
+        archive: whose term tree says which general classes a class has.
+        general: predictions or ensemble of the first step.
+        inside: the same of the second step.
+        logits: whether both are logits, as those of a network; else probabilities or votes.
+        classes: the report (CSV) of the label set inside: why a class is not in it.
+        labels: the flat label set: its classes and images are the result's.
+        split: of all three.
+        out: the `catalog.scores_schema` table to write.
+
+    Raises:
+        ThoraxError: a class that neither step gives, an image that one of them lacks or has in another part, or a score that
+            is not a number from 0 to 1.
+    """
+    truth = store.read_table(labels, needs=("image_id",))
+    parts = store.read_table(split, ["image_id", "split"]).set_index("image_id")["split"]
+    images = pd.DataFrame({"image_id": truth["image_id"], "split": truth["image_id"].map(parts)})
+    images = images[images["split"].isin(EVALUATED_SPLITS)].sort_values("image_id", ignore_index=True)
+    first, second = (_probabilities(path, images, logits) for path in (general, inside))
+    why_not = store.read_csv(classes, keep_default_na=False).set_index("class")["status"]
+    tree = TermTree.load(TERM_TABLES[archive]).climbed(settings.two_parents)
+    parents = {}
+    for name in class_columns(truth):
+        parents[name] = general_classes(tree, name, list(first.columns))
+        status = why_not.get(name, "not among its classes")
+        if not parents[name]:
+            raise ThoraxError(f"{general} has no general class of {name!r}: lower the minimum counts of {settings.inside}.")
+        if status not in (KEPT, WHOLE) or (status == KEPT) != (name in second.columns):
+            raise ThoraxError(
+                f"{inside} cannot tell {name!r} apart ({status} in {classes}): give its label set the counts and exclusions of "
+                f"{labels.stem}, and predict again."
+            )
+    scores = combine(first, second, parents)
+    store.write_table(pd.concat([images, scores], axis=1), out, scores_schema(list(parents)))
+
+
+def _probabilities(path: Path, images: pd.DataFrame, logits: bool) -> pd.DataFrame:
+    """Read one step's (n, k) float64 in the order of the images."""
+    table = store.read_table(path, needs=("image_id", "split"))
+    placed = images.merge(table, on="image_id", how="left", suffixes=("", " predicted"))
+    moved = (placed["split"] != placed["split predicted"]) | placed["image_id"].duplicated()
+    if moved.any():
+        image = placed["image_id"][moved].iloc[0]
+        raise ThoraxError(
+            f"{path} does not have image {image!r} just once, in {placed['split'][moved].iloc[0]}: predict again."
+        )
+    scores = placed[class_columns(table)].astype(np.float64)
+    scores = scores.apply(sigmoid) if logits else scores
+    if not ((scores >= 0) & (scores <= 1)).to_numpy().all():
+        raise ThoraxError(f"{path} has scores that are no numbers from 0 to 1: give --logits for a network's predictions.")
+    return scores

@@ -1,0 +1,207 @@
+"""Models on the test images of archives that they were not trained on, for the classes that archives share.
+
+Which labels of an archive a shared class unites stands in `resources/shared_classes.csv`, each with the reason: the labels' names
+are those of the archives' catalogs, parted by |, and a blank says that the archive has no label for just this.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from thorax.archives import ARCHIVES
+from thorax.errors import ThoraxError
+from thorax.evaluation.metrics import GLOBAL, evaluate, sigmoid
+from thorax.resources import resource
+from thorax.storage import store
+from thorax.storage.schemas import IGNORED, class_columns
+
+CLASSES = resource("shared_classes.csv")
+
+
+COLUMNS = ("trained_on", "tested_on", "class", "averaged", "images", "n_positive", "auc", "low", "high", "labels")
+
+
+@cache
+def shared_table() -> pd.DataFrame:
+    return store.read_csv(CLASSES, dtype=str, keep_default_na=False)
+
+
+def shared_classes(archive: str) -> dict[str, tuple[str, ...]]:
+    """The labels of one archive that each shared class unites, in the file's order; classes that it has no label for left out.
+
+    Raises:
+        ThoraxError: the file has no column for this archive.
+    """
+    table = shared_table()
+    if archive not in table.columns[1:-1]:
+        raise ThoraxError(f"{CLASSES} has no column for archive {archive!r}: add one, or test on other archives.")
+    rows = zip(table["class"], table[archive], strict=True)
+    return {name: tuple(labels.split("|")) for name, labels in rows if labels}
+
+
+def mapped(archive: str, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Of each shared class the labels that a label set of this archive has; classes without any left out. Errors as above."""
+    found = {name: tuple(label for label in labels if label in classes) for name, labels in shared_classes(archive).items()}
+    return {name: labels for name, labels in found.items() if labels}
+
+
+def unite_labels(labels: pd.DataFrame, united: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """The truth of shared classes: positive where any of their labels is, else ignored where any is, else negative.
+
+    Args:
+        labels: (n, k) of 1, 0 and -1 (ignored).
+        united: the labels of each class.
+
+    Returns:
+        (n, classes) int8 of 1, 0 and -1.
+    """
+    truth = {}
+    for name, columns in united.items():
+        values = labels[list(columns)].to_numpy()
+        doubtful = np.where((values == IGNORED).any(axis=1), IGNORED, 0)
+        truth[name] = np.where((values == 1).any(axis=1), 1, doubtful).astype(np.int8)
+    return pd.DataFrame(truth, index=labels.index)
+
+
+def unite_scores(probabilities: pd.DataFrame, united: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """A model's probability of shared classes: the largest of those of their labels, (n, classes)."""
+    return pd.DataFrame({name: probabilities[list(columns)].max(axis=1) for name, columns in united.items()})
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One experiment: what a model of it knows, and the images that others are tested on.
+
+    Args:
+        archive: a key of `datasets.ARCHIVES`.
+        labels: its test images: image_id, patient_id, one column per class (1, 0, -1 = ignored), sorted by image_id.
+    """
+
+    archive: str
+    labels: pd.DataFrame
+
+    @cached_property
+    def united(self) -> dict[str, tuple[str, ...]]:
+        """Its labels of each shared class that it has."""
+        return mapped(self.archive, class_columns(self.labels))
+
+    @cached_property
+    def truth(self) -> pd.DataFrame:
+        """(n, shared classes) of 1, 0 and -1."""
+        return unite_labels(self.labels, self.united)
+
+    @property
+    def title(self) -> str:
+        """The archive's name for people."""
+        return ARCHIVES[self.archive].title
+
+
+def common_classes(problems: Mapping[str, Problem]) -> dict[str, bool]:
+    """The classes that all label sets share, and whether every test part has positives and negatives of each.
+
+    Only those that all have are averaged, so that every cell is a mean over the same classes.
+
+    Raises:
+        ThoraxError: the label sets share no class.
+    """
+    common = [name for name in shared_table()["class"] if all(name in problem.united for problem in problems.values())]
+    if not common:
+        raise ThoraxError(
+            f"The label sets of {', '.join(problems)} share no class of {CLASSES.name}: choose larger label sets."
+        )
+    return {name: all({0, 1} <= set(problem.truth[name]) for problem in problems.values()) for name in common}
+
+
+def cross_metrics(
+    problems: Mapping[str, Problem],
+    scores: Mapping[tuple[str, str], pd.DataFrame],
+    replicates: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Measure every model on every test part.
+
+    Args:
+        problems: by experiment.
+        scores: by (trained on, tested on): (n, k) probabilities of the first's classes for the second's test images, in their
+            order.
+        replicates: samples of the bootstrap over patients (`metrics.evaluate`).
+        seed: of the samples.
+
+    Returns:
+        The columns `COLUMNS`: a row for each class that model and test part both have, then one, "Global", with the mean AUC
+        over the `common_classes` that have one everywhere (nan without any). Undefined AUCs are nan. images are those that are not ignored; labels are
+        those that the truth unites.
+
+    Raises:
+        ThoraxError: as in `common_classes`, or a score that is not a number.
+    """
+    averaged = [name for name, defined in common_classes(problems).items() if defined]
+    rows = []
+    for (trained, tested), probabilities in scores.items():
+        model, test = problems[trained], problems[tested]
+        both = [name for name in model.united if name in test.united]
+        united = unite_scores(probabilities, model.united)
+        patients = test.labels["patient_id"].to_numpy(object)
+        found: dict[str, tuple[float, float, float]] = {}
+        for names in (averaged, [name for name in both if name not in averaged]):  # the first first: its mean stays
+            if not names:
+                continue
+            values = evaluate(
+                test.truth[names],
+                united[names],
+                patients,
+                model=f"{trained} on {tested}",
+                split="test",
+                replicates=replicates,
+                seed=seed,
+            )
+            areas = values[values["metric"] == "auc"].set_index("class")[["value", "low", "high"]]
+            found = {**{name: tuple(areas.loc[name]) for name in areas.index}, **found}
+        for name in both:
+            truth = test.truth[name]
+            row = (trained, tested, name, name in averaged, int((truth != IGNORED).sum()), int((truth == 1).sum()))
+            rows.append((*row, *found[name], "|".join(test.united[name])))
+        mean = found[GLOBAL] if averaged else (np.nan,) * 3
+        rows.append((trained, tested, GLOBAL, False, len(test.labels), int((test.truth[averaged] == 1).sum().sum()), *mean, ""))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def read_problem(archive: str, labels: Path, split: Path) -> Problem:
+    """The test images of one experiment.
+
+    Raises:
+        ThoraxError: a table is missing or damaged, the split lacks an image, or there is no test image.
+    """
+    table = store.read_table(labels, needs=("image_id", "patient_id"))
+    parts = store.read_table(split, ["image_id", "split"]).set_index("image_id")["split"].reindex(table["image_id"])
+    if parts.isna().any():
+        raise ThoraxError(f"{split} does not assign image {parts.index[parts.isna()][0]!r} of {labels}: remake the split.")
+    test = table[(parts == "test").to_numpy()]
+    if test.empty:
+        raise ThoraxError(f"{split} gives no image of {labels} to test: make its share larger.")
+    return Problem(archive, test.sort_values("image_id", ignore_index=True))
+
+
+def read_scores(path: Path, logits: bool, trained: Problem, tested: Problem) -> pd.DataFrame:
+    """Probabilities of one experiment's classes for another's test images, in the order of its labels.
+
+    Args:
+        path: predictions or an ensemble; rows of other parts than test are left out.
+        logits: whether the scores are logits, as those of a network.
+
+    Raises:
+        ThoraxError: the table has other classes or test images than these.
+    """
+    table = store.read_table(path, needs=("image_id", "split"))
+    classes = class_columns(trained.labels)
+    if sorted(class_columns(table)) != sorted(classes):
+        other = sorted(set(class_columns(table)) ^ set(classes))[0]
+        raise ThoraxError(f"{path} does not have the classes of its label set ({other!r} is in one only): predict again.")
+    table = table[table["split"] == "test"].sort_values("image_id", ignore_index=True)
+    if not table["image_id"].equals(tested.labels["image_id"]):
+        raise ThoraxError(f"{path} does not have exactly the test images that are labelled: predict again.")
+    return table[classes].apply(sigmoid) if logits else table[classes]

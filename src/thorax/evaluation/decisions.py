@@ -1,0 +1,129 @@
+"""From scores to yes and no: thresholds, fixed or tuned on validation, and one class that excludes the rest.
+
+A score strictly above its class's threshold is a yes. Thresholds lie in [0, 1], so a score of 0 is always a no and one of 1
+always a yes: votes stay as they are, whatever the rule.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from thorax.config import fixed_threshold
+from thorax.errors import refuse_unknown
+from thorax.evaluation import confusion
+from thorax.storage.schemas import THRESHOLDS
+
+UNTUNED = 0.5  # the threshold of a class that validation images cannot tune
+EXCLUSIVE = "+exclusive"  # appended to a threshold rule's name where one class excludes the rest
+_OBJECTIVES = {  # the tuned rules of config.TUNED_RULES
+    "f1": confusion.macro_f1,
+    "f1_positive": confusion.positive_f1,
+    "youden": confusion.youden,
+}
+_SAME = 12  # decimals at which two thresholds count as equally good or equally far from 0.5
+
+
+class Threshold(NamedTuple):
+    """One class's threshold.
+
+    Args:
+        value: scores above it are a yes; in [0, 1].
+        n_positive: the positives that it was tuned on.
+        defined: whether there were positives and negatives to tune it on; where not, value is `UNTUNED`.
+    """
+
+    value: float
+    n_positive: int
+    defined: bool
+
+
+def tune(labels: np.ndarray, scores: np.ndarray, rule: str) -> Threshold:
+    """Find the best threshold of one class: an exact search over every cut between two distinct scores.
+
+    The candidates are halfway between neighbours among the scores, 0 and 1; no threshold in [0, 1) divides the images in
+    another way. Among equally good ones (to 12 decimals) the one nearest to 0.5 is taken, and of two as near the lower.
+
+    Args:
+        labels: (n,) of 1, 0 and -1 (ignored), of validation images.
+        scores: (n,) in [0, 1].
+        rule: "f1", the mean F1 of the positive and the negative class (`metrics.f1`); "f1_positive", the F1 of the positive
+            class; or "youden", sensitivity + specificity.
+
+    Returns:
+        The threshold; `UNTUNED` and not defined where positives or negatives are lacking.
+    """
+    positive, negative = (np.sort(np.asarray(scores, np.float64)[labels == label]) for label in (1, 0))
+    if not (len(positive) and len(negative)):
+        return Threshold(UNTUNED, len(positive), defined=False)
+    edges = np.unique(np.concatenate([[0.0, 1.0], positive, negative]))
+    low, high = edges[:-1], edges[1:]
+    halfway = low + (high - low) / 2
+    candidates = np.where(halfway < high, halfway, low)  # between neighbouring floats there is no number
+    missed = np.searchsorted(positive, candidates, side="right")
+    rejected = np.searchsorted(negative, candidates, side="right")
+    counts = np.stack([len(positive) - missed, len(negative) - rejected, missed, rejected], axis=-1)
+    value = _OBJECTIVES[rule](counts.astype(np.float64)).round(_SAME)
+    best = candidates[value == value.max()]
+    return Threshold(float(best[np.abs(best - 0.5).round(_SAME).argmin()]), len(positive), defined=True)
+
+
+def thresholds(labels: pd.DataFrame, scores: pd.DataFrame, rules: Sequence[str]) -> pd.DataFrame:
+    """Choose every class's threshold by every rule.
+
+    Args:
+        labels: (n, k) of 1, 0 and -1 (ignored), one column per class, of validation images.
+        scores: (n, k) in [0, 1] with the same columns and rows.
+        rules: names as in the configuration, e.g. fixed-0.5, f1, f1_positive, youden.
+
+    Returns:
+        Rows with the columns of `catalog.THRESHOLDS`, rule by rule, each in the order of the classes.
+    """
+    rows = []
+    for rule in rules:
+        fixed = fixed_threshold(rule)
+        for name in labels.columns:
+            truth = labels[name].to_numpy()
+            if fixed is None:
+                chosen = tune(truth, scores[name].to_numpy(), rule)
+            else:
+                chosen = Threshold(fixed, int((truth == 1).sum()), defined=True)
+            rows.append((name, rule, *chosen))
+    return pd.DataFrame(rows, columns=THRESHOLDS.names)
+
+
+def decide(scores: np.ndarray, limits: np.typing.ArrayLike, exclusive: int | None = None) -> np.ndarray:
+    """Return the decisions, (n, k) bool.
+
+    Where the exclusive class and another are both a yes, the row contradicts itself, and the more likely side stands: if no
+    class has a higher score than the exclusive one, all others become no; otherwise the exclusive class becomes no. With one
+    threshold for all classes the first half is the constraint that Dunn Beltran and Alsaghier 2022 propose in
+    section 6 ("if the most likely label is 'No Finding' then no other label can be returned"); the second half is ours.
+
+    Args:
+        scores: (n, k) probabilities or votes.
+        limits: one threshold, or (k,).
+        exclusive: column of the class that excludes the rest, such as No Finding; None: none does.
+    """
+    positive = scores > np.asarray(limits)
+    if exclusive is None:
+        return positive
+    others = np.arange(scores.shape[1]) != exclusive
+    contradicts = positive[:, exclusive] & positive[:, others].any(axis=1)
+    stands = scores[:, exclusive] >= scores.max(axis=1)
+    positive[np.ix_(contradicts & stands, others)] = False
+    positive[contradicts & ~stands, exclusive] = False
+    return positive
+
+
+def exclusive_column(classes: Sequence[str], name: str | None) -> int | None:
+    """Return the place of the class that excludes the rest, None where none does.
+
+    Raises:
+        ThoraxError: the label set does not have that class.
+    """
+    if name is None:
+        return None
+    refuse_unknown("exclusive", name, classes, "a class of the label set")
+    return list(classes).index(name)

@@ -1,0 +1,312 @@
+"""Ensembles of networks.
+
+Combine then predict, and predict then combine (Liz et al. 2022, section 3.4); max vote, average and weighted average
+(Kejriwal et al., section V); a stacked ensemble (Wolpert 1992), which no paper has. Weights and stack are learnt from the labels
+of validation images and from nothing else. Validation images are also what thresholds are tuned on, so their own scores are
+cross-fitted: each comes from what was learnt from the other folds' patients.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from thorax import config
+from thorax.errors import ThoraxError
+from thorax.evaluation.metrics import auc, sigmoid
+from thorax.labels.stratify import group_folds
+from thorax.storage import store
+from thorax.storage.schemas import class_columns, scores_schema
+
+_THRESHOLD = 0.5  # a probability above it is a vote for yes
+_SAME = 12  # decimals at which two mean agreements count as equal, so that the order of summation decides nothing
+_CHANCE = 0.5  # AUC of a member that knows nothing
+LEARNING = ("weighted_average", "stacked")  # rules that need labels
+FOLDS = 5  # of validation patients, in which those rules score the images that they learn from
+
+
+def combine(rule: str, probabilities: Sequence[np.ndarray]) -> np.ndarray:
+    """Combine the members' probabilities into an ensemble's scores by a rule that learns nothing.
+
+    - `ctp`, combine then predict: the mean probability of each label. It is the simple average of Kejriwal et al. as well.
+    - `ptc_lw`, predict then combine label by label: 1 where more than half of the members vote yes. A tie, which an even
+      number of members can give, is a no, as is a probability of exactly 0.5.
+    - `ptc_mode`, predict then combine sets: the set of labels (the whole row of votes) that most members predict. Among
+      equally frequent sets the one is taken that all members together find most probable: the mean over members and labels
+      of p where the set has the label and 1 - p where it has not. Should that be equal too, the earlier member decides.
+    - `max_vote`: the share of members that vote yes, where a probability of exactly 0.5 is a no. Above 0.5 it is the
+      majority, so at that threshold it decides as `ptc_lw` does, ties included; but it ranks images as well, and images with
+      equally many votes tie in the AUC. Kejriwal et al. do not define their max vote; this is the usual meaning.
+    - `max_probability`: the largest probability of any member, the other reading of max vote.
+
+    Args:
+        rule: one of these.
+        probabilities: one (n, k) array per member, in [0, 1].
+
+    Returns:
+        (n, k) float32: votes of 0 and 1 for `ptc_lw` and `ptc_mode`, shares for `max_vote`, otherwise probabilities.
+
+    Raises:
+        ThoraxError: no members, an unknown rule, or arrays of different shape.
+    """
+    if not probabilities or len({array.shape for array in probabilities}) != 1:
+        raise ThoraxError("An ensemble needs members with the same images and classes: predict all members again.")
+    stacked = np.stack([np.asarray(array, np.float64) for array in probabilities])
+    if rule not in _RULES:
+        raise ThoraxError(f"Ensemble rule {rule!r} is not known: choose one of {', '.join(_RULES)}.")
+    return _RULES[rule](stacked).astype(np.float32)
+
+
+def _mean(stacked: np.ndarray) -> np.ndarray:
+    return stacked.mean(axis=0)
+
+
+def _label_majority(stacked: np.ndarray) -> np.ndarray:
+    return 2 * (stacked > _THRESHOLD).sum(axis=0) > len(stacked)
+
+
+def _most_frequent_set(stacked: np.ndarray) -> np.ndarray:
+    """Return the winning votes, (n, k), from (members, n, k) probabilities."""
+    votes = stacked > _THRESHOLD
+    frequency = np.stack([(votes == own).all(axis=2).sum(axis=0) for own in votes])  # (members, n)
+    mean = stacked.mean(axis=0)
+    agreement = np.stack([np.where(own, mean, 1 - mean).mean(axis=1) for own in votes]).round(_SAME)
+    agreement[frequency < frequency.max(axis=0)] = -1
+    winner = agreement.argmax(axis=0)  # the first of equals
+    return votes[winner, np.arange(votes.shape[1])]
+
+
+def _share_of_votes(stacked: np.ndarray) -> np.ndarray:
+    return (stacked > _THRESHOLD).mean(axis=0)
+
+
+def _largest(stacked: np.ndarray) -> np.ndarray:
+    return stacked.max(axis=0)
+
+
+_RULES = {
+    "ctp": _mean,
+    "ptc_lw": _label_majority,
+    "ptc_mode": _most_frequent_set,
+    "max_vote": _share_of_votes,
+    "max_probability": _largest,
+}
+
+
+def auc_weights(areas: np.ndarray) -> np.ndarray:
+    """Weight of each member for each class: how far its AUC is above chance, as a share of the sum over members.
+
+    Kejriwal et al. weigh the members but do not say how. Their members' AUCs lie close together (0.53 to 0.78), so in
+    proportion to the AUC itself all would weigh nearly the same; AUC - 0.5 is what a member knows. A member at or below
+    chance, or without an AUC, weighs nothing. Where that is so for all, all weigh the same: the simple average.
+
+    Args:
+        areas: (members, k) AUC; nan where undefined.
+
+    Returns:
+        (members, k) float64 from 0 to 1 that add up to 1 for each class.
+    """
+    above = np.maximum(np.nan_to_num(areas, nan=_CHANCE) - _CHANCE, 0)
+    total = above.sum(axis=0)
+    return np.divide(above, total, out=np.full(above.shape, 1 / len(areas)), where=total > 0)
+
+
+def fit_stack(labels: np.ndarray, logits: np.ndarray, c: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a logistic regression per class on the members' logits of that class (stacked generalisation, Wolpert 1992).
+
+    For coefficients w and intercept b it minimises |w|^2 / 2 + C sum_i log loss(y_i, w . x_i + b), so the intercept is free.
+    Logits are taken as they are. A coefficient may be negative. Nothing is random, and it runs in one thread.
+
+    Args:
+        labels: (n, k) of 1, 0 and -1 (ignored: such a row is left out for that class).
+        logits: (members, n, k) of the same images.
+        c: inverse strength of the penalty, as in scikit-learn.
+
+    Returns:
+        coefficients (members, k) and intercepts (k,), float64; nan for a class without positives or without negatives, of
+        which nothing can be learnt.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
+
+    coefficients = np.full((len(logits), labels.shape[1]), np.nan)
+    intercepts = np.full(labels.shape[1], np.nan)
+    with threadpool_limits(limits=1):
+        for k in range(labels.shape[1]):
+            known = labels[:, k] >= 0
+            answers = labels[known, k]
+            if not {0, 1} <= set(answers.tolist()):
+                continue
+            model = LogisticRegression(C=c, solver="newton-cholesky", tol=1e-8, max_iter=1000)
+            model.fit(logits[:, known, k].T, answers)
+            coefficients[:, k], intercepts[k] = model.coef_[0], model.intercept_[0]
+    return coefficients, intercepts
+
+
+def make_ensemble(
+    settings: config.Ensemble, predictions: list[Path], out: Path, labels: Path | None = None, split: Path | None = None
+) -> None:
+    """Combine the logits of the members and write the ensemble's scores.
+
+    Rules that learn do so from all validation images, and score all others by that. A validation image gets the score of a rule that
+    learnt from the other folds only (`FOLDS`, by patient): thresholds are tuned on these scores, and in-sample ones would be too
+    good. What was learnt from all is printed, class by class. Where a class has no positive or no negative image to learn from,
+    the rules give the mean probability, as `ctp` does, and say so.
+
+    Args:
+        settings: the rule and the members' names.
+        predictions: the members' tables of logits, in the order of `settings.members`.
+        out: the `catalog.scores_schema` table to write: probabilities, or for some rules votes or shares (see `combine`).
+        labels, split: the label set and its split; needed by the rules in `LEARNING`, not read for others.
+
+    Raises:
+        ThoraxError: a member's table lacks, or has other images, splits or classes than the first, or has a logit that is
+            not a number; a rule that learns is given no labels, or those of other images or classes.
+    """
+    if len(predictions) != len(settings.members):
+        raise ThoraxError(
+            f"The ensemble has {len(settings.members)} members but was given {len(predictions)} tables: give one for each."
+        )
+    teacher = None
+    if settings.rule in LEARNING:
+        if labels is None or split is None:
+            raise ThoraxError(
+                f"Rule {settings.rule} learns from validation images: give their label set and split (--labels, --split)."
+            )
+        teacher = (labels, split)
+    first = store.read_table(predictions[0], needs=("image_id", "split")).sort_values("image_id", ignore_index=True)
+    classes = class_columns(first)
+    logits = np.stack([_logits(path, first, classes, predictions[0]) for path in predictions])
+    if teacher is None:
+        scores = combine(settings.rule, list(sigmoid(logits)))
+    else:
+        rows, answers, patients = _validation(first, classes, *teacher, predictions[0])
+        learn, tell = {"weighted_average": (_weighted_average, _tell_weights), "stacked": (_stacked, _tell_stack)}[
+            settings.rule
+        ]
+        tell(settings, classes, logits[:, rows], answers)
+        scores = learn(settings, logits[:, rows], answers, logits)
+        scores[rows] = cross_fitted(settings, classes, logits[:, rows], answers, patients)
+        scores = scores.astype(np.float32)
+    combined = pd.DataFrame(scores, columns=classes)
+    store.write_table(pd.concat([first[["image_id", "split"]], combined], axis=1), out, scores_schema(classes))
+
+
+def cross_fitted(
+    settings: config.Ensemble, classes: Sequence[str], known: np.ndarray, answers: np.ndarray, patients: np.ndarray
+) -> np.ndarray:
+    """Score images by a rule that learnt from other patients' images only, in folds; say where a fold leaves nothing to learn from.
+
+    Args:
+        settings: a rule in `LEARNING`.
+        classes: (k,) names.
+        known: (members, n, k) logits of validation images.
+        answers: (n, k) their labels of 1, 0 and -1 (ignored).
+        patients: (n,) identifiers.
+
+    Returns:
+        (n, k) float64. With a single patient nothing is left to learn from, and all are mean probabilities.
+    """
+    learn = {"weighted_average": _weighted_average, "stacked": _stacked}[settings.rule]
+    folds = min(FOLDS, len(np.unique(patients)))
+    fold_of_row = group_folds(answers, patients, folds)
+    scores = np.empty(answers.shape)
+    unlearnt = np.zeros(len(classes), int)
+    for fold in range(folds):
+        held = fold_of_row == fold
+        scores[held] = learn(settings, known[:, ~held], answers[~held], known[:, held])
+        unlearnt += [_has_both(answers[:, k]) and not _has_both(answers[~held, k]) for k in range(len(classes))]
+    _say(f"scores of validation images: from what was learnt in the other of {folds} folds by patient")
+    for k in np.flatnonzero(unlearnt).tolist():
+        _say(
+            f"{classes[k]}: no positive or no negative image outside {unlearnt[k]} of these folds, so there the mean probability"
+        )
+    return scores
+
+
+def _weighted_average(settings: config.Ensemble, known: np.ndarray, answers: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Return (n, k) scores for (members, n, k) logits, learnt from (members, m, k) logits and (m, k) labels."""
+    return (auc_weights(_areas(known, answers))[:, None] * sigmoid(logits)).sum(axis=0)
+
+
+def _areas(known: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    return np.array([[auc(answers[:, k], member[:, k]) for k in range(answers.shape[1])] for member in known])
+
+
+def _tell_weights(settings: config.Ensemble, classes: list[str], known: np.ndarray, answers: np.ndarray) -> None:
+    areas = _areas(known, answers)
+    weights = auc_weights(areas)
+    for k, name in enumerate(classes):
+        heading = f"{name}: weights {_by_member(settings, weights[:, k])}"
+        if _has_both(answers[:, k]):
+            _say(f"{heading}; AUC {_by_member(settings, areas[:, k])}")
+        else:
+            _say(f"{heading}; no positive or no negative validation image, so no AUC")
+
+
+def _stacked(settings: config.Ensemble, known: np.ndarray, answers: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Return (n, k) scores for (members, n, k) logits, learnt from (members, m, k) logits and (m, k) labels."""
+    coefficients, intercepts = fit_stack(answers, known, settings.C)
+    learnt = sigmoid((coefficients[:, None] * logits).sum(axis=0) + intercepts)
+    return np.where(np.isfinite(intercepts), learnt, sigmoid(logits).mean(axis=0))
+
+
+def _tell_stack(settings: config.Ensemble, classes: list[str], known: np.ndarray, answers: np.ndarray) -> None:
+    coefficients, intercepts = fit_stack(answers, known, settings.C)
+    for k, name in enumerate(classes):
+        if _has_both(answers[:, k]):
+            _say(f"{name}: coefficients {_by_member(settings, coefficients[:, k])}, intercept {intercepts[k]:.3f}")
+        else:
+            _say(f"{name}: no positive or no negative validation image, so the mean probability")
+
+
+def _validation(
+    first: pd.DataFrame, classes: list[str], labels: Path, split: Path, first_path: Path
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return which rows of the predictions are validation images, (n,) bool, and the labels, (n of them, k), and patients of those."""
+    parts = store.read_table(split, ["image_id", "split"]).set_index("image_id")["split"]
+    moved = first["image_id"].map(parts) != first["split"]
+    if moved.any():
+        image = first["image_id"][moved].iloc[0]
+        raise ThoraxError(f"{first_path} and {split} do not have image {image!r} in the same part: predict again.")
+    truth = store.read_table(labels, needs=("image_id", "patient_id"))
+    if sorted(class_columns(truth)) != sorted(classes):
+        other = sorted(set(class_columns(truth)) ^ set(classes))[0]
+        raise ThoraxError(f"{first_path} and {labels} do not have the same classes ({other!r} is in one only): predict again.")
+    truth = truth[truth["image_id"].map(parts) == "val"].set_index("image_id")  # no other label is looked at
+    rows = (first["split"] == "val").to_numpy()
+    if truth.empty or sorted(truth.index) != sorted(first["image_id"][rows]):
+        raise ThoraxError(f"{first_path} does not have exactly the validation images of {labels}: predict again.")
+    truth = truth.loc[first["image_id"][rows]]
+    return rows, truth[classes].to_numpy(), truth["patient_id"].to_numpy(object)
+
+
+def _has_both(answers: np.ndarray) -> bool:
+    return bool((answers == 1).any() and (answers == 0).any())
+
+
+def _by_member(settings: config.Ensemble, values: np.ndarray) -> str:
+    return ", ".join(f"{member} {value:.3f}" for member, value in zip(settings.members, values, strict=True))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _logits(path: Path, first: pd.DataFrame, classes: list[str], first_path: Path) -> np.ndarray:
+    """Read one member's (n, k) float64 logits in the order of the first member's table."""
+    table = store.read_table(path, needs=("image_id", "split")).sort_values("image_id", ignore_index=True)
+    if sorted(class_columns(table)) != sorted(classes):
+        other = sorted(set(class_columns(table)) ^ set(classes))[0]
+        raise ThoraxError(f"{path} and {first_path} do not have the same classes ({other!r} is in one only): predict again.")
+    if not table[["image_id", "split"]].equals(first[["image_id", "split"]]):
+        raise ThoraxError(f"{path} and {first_path} do not have the same images in the same parts: predict again.")
+    logits = table[classes].to_numpy(np.float64)
+    if not np.isfinite(logits).all():
+        image = table["image_id"][~np.isfinite(logits).all(axis=1)].iloc[0]
+        raise ThoraxError(
+            f"{path}: the logits of image {image!r} are not all numbers, so its training diverged; train it again."
+        )
+    return logits

@@ -1,0 +1,489 @@
+"""Metrics per class and overall by any threshold rule, with 95% intervals from a bootstrap over patients.
+
+AUC, `f1` and Hamming loss are those of Liz et al. 2022 (section 5 and Tables 4 to 11), binary accuracy that of Kejriwal et al.
+(section on metrics), `f1_positive` and the AUC of the thresholded predictions those of Dunn Beltran and Alsaghier 2022 (section
+4.2 and Figure 2). A score strictly above the threshold counts as positive, for networks, mean probabilities and votes alike, so a
+tie is a no everywhere.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from thorax.config import fixed_threshold
+from thorax.errors import ThoraxError
+from thorax.evaluation import confusion, decisions
+from thorax.storage import store
+from thorax.storage.schemas import METRICS, THRESHOLDS, class_columns
+
+GLOBAL = "Global"  # the rows over all classes; a class of this name is called differently, see `row_name`
+EVALUATED_SPLITS = ("val", "test")
+NO_THRESHOLD = "none"
+FIXED = "fixed-0.5"  # the rule where none is named
+_REPLICATES_AT_ONCE = 250  # bounds the memory to about 250 x images x 4 bytes
+_INTERVAL = (2.5, 97.5)  # percentiles
+_CLIP = 1e-7  # as Keras does: a certain mistake costs 16.1, not infinitely much
+_LOSS_UNIT = 2.0**-20  # losses are whole multiples of it
+_OF_DECISIONS = {  # metrics of one class by any threshold rule; over all classes the mean of those that have one
+    "f1": confusion.macro_f1,
+    "f1_positive": confusion.positive_f1,
+    "precision": confusion.precision,
+    "sensitivity": confusion.sensitivity,
+    "specificity": confusion.specificity,
+    "auc_thresholded": confusion.decision_auc,
+}
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities in float64, without overflow for large negative logits."""
+    logits = np.asarray(logits, np.float64)
+    small = np.exp(-np.abs(logits))
+    return np.where(logits >= 0, 1, small) / (1 + small)
+
+
+def auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Return the area under the ROC curve of one class; ties count half.
+
+    Args:
+        labels: (n,) of 1, 0 and -1 (ignored).
+        scores: (n,), larger where more likely positive.
+
+    Returns:
+        The area, or nan where a positive or a negative is lacking.
+    """
+    return float(_auc(labels, scores, np.ones((len(labels), 1), np.uint8))[0])
+
+
+def row_name(name: str) -> str:
+    """Return what the tables of metrics call a class: its name, unless that is the name of the rows over all classes."""
+    return f"{name} (class)" if name == GLOBAL else name
+
+
+def f1(labels: np.ndarray, positive: np.ndarray) -> float:
+    """Return the mean of the F1 scores of the positive and of the negative class.
+
+    This is scikit-learn's `f1_score(labels, positive, average="macro")` on one column, which the tables of Liz et al.
+    2022 hold: predicting no positive at all where 40% are gives 0.374. As there, the mean is over those of the two classes
+    that occur in the labels or the predictions.
+
+    Args:
+        labels: (n,) of 1, 0 and -1 (ignored).
+        positive: (n,) bool, the prediction.
+
+    Returns:
+        The score, or nan where all entries are ignored.
+    """
+    return float(confusion.macro_f1(confusion.counted(labels[:, None], positive[:, None]).sum(axis=0))[0])
+
+
+def hamming_loss(labels: np.ndarray, positive: np.ndarray) -> float:
+    """Return the share of wrong entries of a label matrix, ignored ones left out.
+
+    Args:
+        labels: (n, k) of 1, 0 and -1 (ignored).
+        positive: (n, k) bool, the prediction.
+    """
+    return float(confusion.hamming(confusion.counted(labels, positive).sum(axis=0)))
+
+
+def all_negative_f1(labels: np.ndarray) -> float:
+    """Return `f1` of the classifier that never says yes: what F1 is worth without any knowledge of the images."""
+    return f1(labels, np.zeros(len(labels), bool))
+
+
+def f1_positive(labels: np.ndarray, positive: np.ndarray) -> float:
+    """Return the F1 score of the positive class alone, 2PR / (P + R): that of Dunn Beltran and Alsaghier 2022, section 4.2.
+
+    Args:
+        labels: (n,) of 1, 0 and -1 (ignored).
+        positive: (n,) bool, the prediction.
+
+    Returns:
+        The score, or nan where no label is positive.
+    """
+    return float(confusion.positive_f1(confusion.counted(labels[:, None], positive[:, None]).sum(axis=0))[0])
+
+
+def evaluate(
+    labels: pd.DataFrame,
+    scores: pd.DataFrame,
+    patients: np.typing.ArrayLike,
+    *,
+    model: str,
+    split: str,
+    thresholds: Mapping[str, np.typing.ArrayLike] | None = None,
+    exclusive: str | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Score one model on the images of one part.
+
+    Without a threshold: `auc` and `loss`, the binary cross-entropy of the probabilities in nats (not weighted; null for
+    votes). By each threshold rule: `f1`, the mean of the F1 of both sides (Liz et al. 2022); `f1_positive`, that of the positive
+    side (Dunn Beltran and Alsaghier 2022); its `precision` and `sensitivity` (recall); `specificity`; `hamming`, for all classes
+    only; `accuracy`, the share of right entries; and `auc_thresholded`, the AUC of the yes/no decisions. Class "Global" holds of
+    hamming, accuracy and loss the value of the whole matrix, so that its accuracy is 1 - hamming, and of the others the mean over
+    the classes that have one. What a class has no positives or no negatives for is null, and left out of the mean.
+
+    The 95% intervals are percentiles over samples of as many patients, drawn with replacement; all images of a drawn patient
+    come along, and all models, classes and rules see the same samples. A sample in which a class has no value, for want of
+    positives or negatives, does not count for that class.
+
+    Args:
+        labels: (n, k) of 1, 0 and -1 (ignored), one column per class.
+        scores: (n, k) probabilities or votes with the same columns and rows.
+        patients: (n,) identifiers.
+        model: name for the rows.
+        split: name for the rows.
+        thresholds: by the rule's name one threshold, or one per class; none: `FIXED`.
+        exclusive: a class that excludes the rest (`decisions.decide`): every rule is evaluated without and with it.
+        replicates: samples of the bootstrap; 0 for no intervals.
+        seed: of the samples.
+
+    Returns:
+        Rows with the columns of `catalog.METRICS`; n_positive of "Global" is the number of positive entries of the matrix.
+
+    Raises:
+        ThoraxError: other columns or rows in the scores, no image, a score that is not a number, or an exclusive class that is
+            not there.
+    """
+    _check_scores(labels, scores, model)
+    if labels.empty:
+        raise ThoraxError(f"There is no {split} image to measure {model!r} on: give this part of the split a share.")
+    truth, values = labels.to_numpy(), scores.to_numpy(np.float64)
+    decided = _decisions(values, thresholds or {FIXED: 0.5}, list(labels.columns), exclusive)
+    patient_ids, patient_of_row = np.unique(np.asarray(patients), return_inverse=True)
+    sums = _patient_sums(truth, values, decided, patient_of_row, len(patient_ids))
+
+    once = np.ones((1, len(patient_ids)), np.uint8)
+    point = _statistics(truth, values, patient_of_row, sums, once)
+    blocks = [
+        _statistics(truth, values, patient_of_row, sums, weights) for weights in _resample(len(patient_ids), replicates, seed)
+    ]
+    positives = (truth == 1).sum(axis=0)
+    every_name, every_count = [*map(row_name, labels.columns), GLOBAL], [*positives, positives.sum()]
+    rows = []
+    for (threshold_rule, metric), values_of_key in point.items():
+        sampled = np.concatenate([values_of_key[:0], *(block[threshold_rule, metric] for block in blocks)])
+        columns = values_of_key.shape[1]  # a metric of the whole matrix has one
+        for column, (name, count) in enumerate(zip(every_name[-columns:], every_count[-columns:], strict=True)):
+            interval = _interval(sampled, column)
+            rows.append((model, name, metric, split, threshold_rule, values_of_key[0, column], *interval, count))
+    return pd.DataFrame(rows, columns=METRICS.names)
+
+
+def overall_by_threshold(
+    labels: np.ndarray, probabilities: np.ndarray, thresholds: Sequence[float]
+) -> list[tuple[float, float, float, float]]:
+    """Return threshold, AUC and both F1 over all classes: means over the classes that have one, as "Global" of `evaluate`.
+
+    Args:
+        labels: (n, k) of 1, 0 and -1 (ignored).
+        probabilities: (n, k).
+        thresholds: of all classes.
+
+    Returns:
+        First a row without threshold and F1 (nan), with the AUC of the probabilities; then for each threshold the AUC of the
+        decisions, their F1 as the mean of both sides (`f1`) and that of the positive side (`f1_positive`). nan where undefined.
+
+    Raises:
+        ThoraxError: a probability is not a number.
+    """
+    rules = {f"fixed-{threshold:g}": threshold for threshold in thresholds}
+    rows = evaluate(
+        pd.DataFrame(labels).add_prefix("class "), pd.DataFrame(probabilities).add_prefix("class "), np.arange(len(labels)),
+        model="the network", split="test", thresholds=rules, replicates=0,
+    )  # fmt: skip
+    overall = rows[rows["class"] == GLOBAL].set_index(["threshold_rule", "metric"])["value"]
+    found = [(np.nan, float(overall[NO_THRESHOLD, "auc"]), np.nan, np.nan)]
+    for rule, limit in rules.items():
+        area, mean, positive = (float(overall[rule, metric]) for metric in ("auc_thresholded", "f1", "f1_positive"))
+        found.append((limit, area, mean, positive))
+    return found
+
+
+def _decisions(
+    values: np.ndarray, thresholds: Mapping[str, np.typing.ArrayLike], classes: list[str], exclusive: str | None
+) -> dict[str, np.ndarray]:
+    """Return (n, k) bool by the name of the rule, with the exclusive class as rules of their own."""
+    decided = {rule: decisions.decide(values, limits) for rule, limits in thresholds.items()}
+    column = decisions.exclusive_column(classes, exclusive)
+    if column is not None:
+        for rule, limits in thresholds.items():
+            decided[rule + decisions.EXCLUSIVE] = decisions.decide(values, limits, column)
+    return decided
+
+
+def _check_scores(labels: pd.DataFrame, scores: pd.DataFrame, model: str) -> None:
+    if list(labels.columns) != list(scores.columns) or len(labels) != len(scores):
+        raise ThoraxError(f"The scores of {model!r} have other classes or images than the labels: predict again.")
+    if not np.isfinite(scores.to_numpy()).all():
+        name = scores.columns[~np.isfinite(scores.to_numpy()).all(axis=0)][0]
+        raise ThoraxError(f"The scores of {model!r} for {name!r} are not all numbers: its training diverged; train it again.")
+
+
+def _patient_sums(
+    truth: np.ndarray, values: np.ndarray, decided: dict[str, np.ndarray], patient_of_row: np.ndarray, patients: int
+) -> dict[str, np.ndarray]:
+    """Sum over each patient's images what metrics are made from: (patients, k) whole numbers in float64.
+
+    Keys: "positive" and "negative" (labels), "loss" (in `_LOSS_UNIT`, absent for votes), and for each rule "yes RULE" and
+    "alarm RULE", its true and false positives.
+    """
+    yes, no = truth == 1, truth == 0
+    entries = {"positive": yes, "negative": no}
+    if not ((values == 0) | (values == 1)).all():
+        entries["loss"] = (_cross_entropy(yes, values) / _LOSS_UNIT).round() * (yes | no)
+    for rule, positive in decided.items():
+        entries |= {f"yes {rule}": yes & positive, f"alarm {rule}": no & positive}
+    order = np.argsort(patient_of_row, kind="stable")
+    first = np.searchsorted(patient_of_row[order], np.arange(patients))
+    return {key: np.add.reduceat(entry[order].astype(np.float64), first, axis=0) for key, entry in entries.items()}
+
+
+def _cross_entropy(yes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    clipped = np.clip(probabilities, _CLIP, 1 - _CLIP)
+    return -np.log(np.where(yes, clipped, 1 - clipped))
+
+
+def _statistics(
+    truth: np.ndarray, values: np.ndarray, patient_of_row: np.ndarray, sums: dict[str, np.ndarray], weights: np.ndarray
+) -> dict[tuple[str, str], np.ndarray]:
+    """Return each metric for each sample by threshold rule and name: (samples, k + 1) with the last for all classes.
+
+    Args:
+        truth: (n, k) labels.
+        values: (n, k) scores.
+        patient_of_row: (n,) index of each row's patient.
+        sums: see `_patient_sums`.
+        weights: (samples, patients), how often each patient is in each sample.
+    """
+    # Sums of whole numbers: exact in float64, so no order of summation and no number of threads changes them.
+    drawn = weights.astype(np.float64)
+    totals = {key: drawn @ of_patients for key, of_patients in sums.items()}
+    weight_of_row = np.ascontiguousarray(weights.T)[patient_of_row]
+    areas = [_auc(truth[:, column], values[:, column], weight_of_row) for column in range(truth.shape[1])]
+    positive, negative = totals["positive"], totals["negative"]
+    loss = totals.get("loss", np.full(positive.shape, np.nan)) * _LOSS_UNIT
+    found = {
+        (NO_THRESHOLD, "auc"): _with_mean(np.stack(areas, axis=1)),
+        (NO_THRESHOLD, "loss"): _shares(loss, positive + negative),
+    }
+    for rule in [key.removeprefix("yes ") for key in sums if key.startswith("yes ")]:
+        right, alarm = totals[f"yes {rule}"], totals[f"alarm {rule}"]
+        counts = np.stack([right, alarm, positive - right, negative - alarm], axis=-1)
+        found |= {(rule, metric): _with_mean(measure(counts)) for metric, measure in _OF_DECISIONS.items()}
+        found[rule, "hamming"] = confusion.hamming(counts)[:, None]
+        pooled = confusion.accuracy(counts.sum(axis=1))
+        found[rule, "accuracy"] = np.column_stack([confusion.accuracy(counts), pooled])
+    return found
+
+
+def _resample(patients: int, replicates: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield blocks of (samples, patients) uint8: how often each patient is drawn into each bootstrap sample."""
+    random = np.random.default_rng(seed)
+    for start in range(0, replicates, _REPLICATES_AT_ONCE):
+        size = min(_REPLICATES_AT_ONCE, replicates - start)
+        drawn = random.integers(patients, size=(size, patients)) + patients * np.arange(size)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=size * patients).reshape(size, patients).astype(np.uint8)
+
+
+def _auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the AUC of one class in each sample, nan where undefined.
+
+    Args:
+        labels: (n,) of 1, 0 and -1.
+        scores: (n,).
+        weights: (n, samples) whole numbers, how often each image is in each sample.
+    """
+    positive, negative = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
+    negative = negative[np.argsort(scores[negative], kind="stable")]
+    ranked = scores[negative]
+    below = np.searchsorted(ranked, scores[positive], side="left")
+    not_above = np.searchsorted(ranked, scores[positive], side="right")
+    cumulative = np.zeros((len(negative) + 1, weights.shape[1]), np.int32)
+    np.cumsum(weights[negative], axis=0, dtype=np.int32, out=cumulative[1:])
+    half_pairs = np.zeros(weights.shape[1], np.int64)
+    for index in (below, not_above):  # half of the pairs with a smaller and half of those with an equal or smaller score
+        half_pairs += np.einsum("ij,ij->j", weights[positive], cumulative[index], dtype=np.int64)
+    pairs = 2 * weights[positive].sum(axis=0, dtype=np.int64) * cumulative[-1]
+    return np.divide(half_pairs, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+
+def _with_mean(values: np.ndarray) -> np.ndarray:
+    """Append the mean over classes to (samples, k) values."""
+    return np.column_stack([values, _mean_of_defined(values)])
+
+
+def _shares(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Divide (samples, k) sums, and their sums over classes as a last column; nan where the whole is nothing."""
+    part, whole = (np.column_stack([sums, sums.sum(axis=1)]) for sums in (part, whole))
+    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+
+
+def _mean_of_defined(values: np.ndarray) -> np.ndarray:
+    """Return the mean over classes (axis 1) of what is not nan, nan where nothing is defined."""
+    defined = np.isfinite(values)
+    count = defined.sum(axis=1)
+    return np.divide(np.where(defined, values, 0).sum(axis=1), count, out=np.full(len(values), np.nan), where=count > 0)
+
+
+def _interval(sampled: np.ndarray, column: int) -> tuple[float, float]:
+    values = sampled[:, column][np.isfinite(sampled[:, column])]
+    if not len(values):
+        return np.nan, np.nan
+    low, high = np.percentile(values, _INTERVAL)
+    return float(low), float(high)
+
+
+def make_thresholds(labels: Path, split: Path, scores: Path, logits: bool, rules: Sequence[str], out: Path) -> None:
+    """Choose one model's thresholds on the validation images and write the rows of `catalog.THRESHOLDS`.
+
+    Args:
+        labels: `labels/{label_set}.parquet`.
+        split: `splits/{split}.parquet`.
+        scores: the model's predictions, or an ensemble's probabilities or votes.
+        logits: whether the scores are logits, as those of a network or the baseline.
+        rules: names as in the configuration.
+        out: the table to write.
+
+    Raises:
+        ThoraxError: scores that are not probabilities, or tables that do not fit (as in `make_metrics`).
+    """
+    truth, table = read_scores(labels, split, scores, logits)
+    chosen = (truth["split"] == "val").to_numpy()
+    store.write_table(decisions.thresholds(truth.loc[chosen, table.columns], table[chosen], rules), out, THRESHOLDS)
+
+
+def read_scores(labels: Path, split: Path, scores: Path, logits: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read what one model says of the validation and test images, and what is true of them.
+
+    Args:
+        labels, split, scores, logits: as for `make_thresholds`.
+
+    Returns:
+        The labels (identifiers, split and classes; 1, 0 and -1), and in the same rows the probabilities or votes (classes only).
+
+    Raises:
+        ThoraxError: scores that are not probabilities, or tables that do not fit (as in `make_metrics`).
+    """
+    truth = _evaluated(labels, split)
+    classes = class_columns(truth)
+    table = _scores(scores, truth, classes, logits)
+    _check_scores(truth[classes], table, str(scores))
+    if ((table < 0) | (table > 1)).to_numpy().any():
+        raise ThoraxError(f"{scores} has scores outside 0 to 1: give --logits for a network's predictions.")
+    return truth, table
+
+
+def make_metrics(
+    labels: Path,
+    split: Path,
+    predictions: dict[str, Path],
+    ensembles: dict[str, Path],
+    out: Path,
+    summary: Path,
+    seed: int,
+    replicates: int,
+    rules: Sequence[str] = (FIXED,),
+    thresholds: Mapping[str, Path] | None = None,
+    exclusive: str | None = None,
+) -> None:
+    """Score all models of an experiment on val and test and write the rows of `catalog.METRICS`.
+
+    Args:
+        labels: `labels/{label_set}.parquet`.
+        split: `splits/{split}.parquet`.
+        predictions: logits of each member and of the baseline, by model name.
+        ensembles: probabilities or votes of each ensemble, by name.
+        out: the table to write.
+        summary: JSON to write: of every model its metrics over all classes of the test images by the first rule, null where
+            undefined.
+        seed: of the bootstrap.
+        replicates: bootstrap samples.
+        rules: names of threshold rules as in the configuration.
+        thresholds: `thresholds/{experiment}/{model}.parquet` by model name; needed where a rule is tuned.
+        exclusive: a class that excludes the rest, see `decisions.decide`.
+
+    Raises:
+        ThoraxError: a table that does not have exactly the label set's images of val and test, or its classes; a model without
+            thresholds for a tuned rule; an exclusive class that the label set does not have.
+    """
+    truth = _evaluated(labels, split)
+    classes = class_columns(truth)
+    decisions.exclusive_column(classes, exclusive)
+    results = []
+    models = [*predictions.items(), *ensembles.items()]
+    if not models:
+        raise ThoraxError(f"There is nothing to compare with {labels}: give --predictions or --ensembles.")
+    for name, path in tqdm(models, desc="metrics", unit="model", disable=None):
+        scores = _scores(path, truth, classes, logits=name in predictions)
+        limits = {rule: _limits(rule, classes, name, (thresholds or {}).get(name)) for rule in rules}
+        for part in EVALUATED_SPLITS:
+            chosen = (truth["split"] == part).to_numpy()
+            patients = truth["patient_id"][chosen].to_numpy(object)
+            results.append(
+                evaluate(
+                    truth.loc[chosen, classes],
+                    scores[chosen],
+                    patients,
+                    model=name,
+                    split=part,
+                    thresholds=limits,
+                    exclusive=exclusive,
+                    replicates=replicates,
+                    seed=seed,
+                )
+            )
+    table = pd.concat(results, ignore_index=True)
+    store.write_table(table, out, METRICS)
+    shown = table["threshold_rule"].isin((NO_THRESHOLD, rules[0]))
+    overall = table[(table["class"] == GLOBAL) & (table["split"] == "test") & shown]
+    values = overall.pivot(index="model", columns="metric", values="value").astype(object)
+    chosen = values.where(values.notna(), None).loc[[name for name, _ in models]]
+    store.write_text(json.dumps(chosen.to_dict("index"), indent=2), summary)
+
+
+def _evaluated(labels: Path, split: Path) -> pd.DataFrame:
+    """Return labels and part of the val and test images, sorted by image."""
+    truth = store.read_table(labels, needs=("image_id", "patient_id"))
+    truth = truth.merge(store.read_table(split, ["image_id", "split"]), on="image_id", how="left")
+    if truth["split"].isna().any():
+        image = truth["image_id"][truth["split"].isna()].iloc[0]
+        raise ThoraxError(f"{split} does not assign image {image!r} of {labels}: remake the split.")
+    return truth[truth["split"].isin(EVALUATED_SPLITS)].sort_values("image_id", ignore_index=True)
+
+
+def _scores(path: Path, truth: pd.DataFrame, classes: list[str], logits: bool) -> pd.DataFrame:
+    """Read a model's probabilities or votes in the order of the labels' images and classes."""
+    scores = _aligned(store.read_table(path, needs=("image_id", "split")), truth, classes, path)
+    return scores.apply(sigmoid) if logits else scores
+
+
+def _limits(rule: str, classes: list[str], model: str, path: Path | None) -> np.typing.ArrayLike:
+    """Return a rule's threshold, or the thresholds of the classes where it is tuned."""
+    fixed = fixed_threshold(rule)
+    if fixed is not None:
+        return fixed
+    if path is None:
+        raise ThoraxError(f"Rule {rule!r} is tuned, and model {model!r} has no thresholds: give --thresholds {model}=PATH.")
+    table = store.read_table(path, needs=tuple(THRESHOLDS.names))
+    values = table[table["rule"] == rule].set_index("class")["value"]
+    missing = [name for name in classes if name not in values.index]
+    if missing:
+        raise ThoraxError(f"{path} has no threshold by rule {rule!r} for {missing[0]!r}: choose the thresholds again.")
+    return values.loc[classes].to_numpy()
+
+
+def _aligned(scores: pd.DataFrame, truth: pd.DataFrame, classes: list[str], path: Path) -> pd.DataFrame:
+    """Return the scores in the order of the labels' images and classes."""
+    if sorted(class_columns(scores)) != sorted(classes):
+        other = sorted(set(class_columns(scores)) ^ set(classes))[0]
+        raise ThoraxError(f"{path} and the labels do not have the same classes ({other!r} is in one only): predict again.")
+    if sorted(scores["image_id"]) != list(truth["image_id"]):
+        raise ThoraxError(f"{path} does not have exactly the images of val and test that are labelled: predict again.")
+    return scores.set_index("image_id").loc[truth["image_id"], classes].reset_index(drop=True)

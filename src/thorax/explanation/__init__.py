@@ -1,0 +1,1 @@
+"""Heatmaps: where a network looks."""

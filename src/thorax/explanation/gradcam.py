@@ -1,0 +1,45 @@
+"""Grad-CAM of every class from one forward pass, and the choice of the cases that are explained."""
+
+import numpy as np
+
+
+def grad_cam_weights(
+    pooled: np.ndarray, logit_kernel: np.ndarray, hidden: tuple[np.ndarray, np.ndarray] | None = None
+) -> np.ndarray:
+    """Weight of each feature for each class's logit, in closed form.
+
+    Grad-CAM's weight is the mean over positions of the gradient of logit c with respect to feature k at that position
+    (Selvaraju et al. 2017, equation 1). For pooled features v it is g[k, c] / positions, where g is the gradient with respect
+    to v: sum_j W2[j, c] [a_j > 0] W1[k, j] with a hidden ReLU layer, W2[k, c] without. The division is left to `grad_cam`.
+
+    Both ways of pooling give exactly that. For the mean it is plain. For attention, v = sum_p a_p F_p with a = softmax(F w),
+    the gradient at position p is a_p g[k, c] + a_p w_k g[:, c] . (F_p - v). Summed over positions the first term is g[k, c],
+    as the weights add up to 1, and the second vanishes, as sum_p a_p F_p is v.
+
+    Args:
+        pooled: (n, k) pooled features.
+        logit_kernel: W2 (j, c), or (k, c) without a hidden layer.
+        hidden: W1 (k, j) and the bias (j,) of the hidden layer, if there is one.
+
+    Returns:
+        (n, k, c) float32.
+    """
+    if hidden is None:
+        return np.broadcast_to(logit_kernel.astype(np.float32), (len(pooled), *logit_kernel.shape))
+    kernel, bias = hidden
+    active = (pooled @ kernel + bias) > 0
+    return np.einsum("nj,kj,jc->nkc", active.astype(np.float32), kernel, logit_kernel, optimize=True)
+
+
+def grad_cam(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Class activation maps: ReLU of the weighted sum of the features (Selvaraju et al. 2017, equation 2).
+
+    Args:
+        features: (n, h, w, k).
+        weights: (n, k, c) gradient sums; divided here by the number of positions.
+
+    Returns:
+        (n, c, h, w) float32.
+    """
+    positions = features.shape[1] * features.shape[2]
+    return np.maximum(np.einsum("nhwk,nkc->nchw", features, weights / positions, optimize=True), 0).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Radiographs as arrays: decoded, ingested, segmented, cropped."""

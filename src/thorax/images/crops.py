@@ -1,0 +1,89 @@
+"""From ingested images to a network's input: crop to the lungs, resize, and contrast where it is wanted."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from thorax import config
+from thorax.errors import ThoraxError
+from thorax.images import decoding
+from thorax.storage import store
+
+CONTRASTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "none": lambda image: image,
+    "equalize": decoding.equalize,
+    "clahe": decoding.equalize_tiles,
+}
+
+
+def make_images(settings: config.ImageSet, array: Path, ingested: Path, shard: int, lungs: Path | None, out: Path) -> None:
+    """Make one shard's training images; row i of the result is row i of the ingested array.
+
+    As in Liz et al. 2022, section 3.2, intensities were scaled to their range before the lungs were sought, on the whole
+    image; the crop keeps that scale, so a value means the same inside and outside the crop. `contrast` spreads the crop's
+    own values, all at once (equalize) or by tiles (clahe).
+
+    With intensity "stored" that scaling is undone: the result holds the values of the file, "raw" in the paper's section 5.1.
+    Ingest kept 256 levels of each image, so a value of an 8-bit file is exact before it is resized, and one of a 16-bit file is
+    off by at most half a level, (high - low) / 510, and half a unit. Bones stay bright: an image that was stored inverted keeps
+    its range.
+
+    Args:
+        settings: the image set.
+        array: (n, 512, 512) uint8, the shard's ingested images.
+        ingested: table with the schema `catalog.INGESTED`: of the shard, or of the whole data set.
+        shard: the shard's number.
+        lungs: table with the schema `catalog.LUNGS`; needed where `settings.crop` is "lungs", not read otherwise.
+        out: written, (n, size, size) uint8, or uint16 with intensity "stored".
+
+    Raises:
+        ThoraxError: the tables and the array are not of the same shard, or a crop box is empty or leaves the image.
+    """
+    source = store.open_array(array)
+    places = store.read_table(ingested, ["image_id", "ok", "shard", "row", "low", "high"])
+    rows = store.ingested_rows(places, shard, source, array)
+    boxes = _boxes(settings, rows["image_id"], lungs)
+    stored = settings.intensity == "stored"
+    with store.new_array(out, (len(source), settings.size, settings.size), np.uint16 if stored else np.uint8) as packed:
+        for row, box in enumerate(tqdm(boxes, desc=f"images {out.stem}", disable=None)):
+            image = restore(source[row], int(rows["low"][row]), int(rows["high"][row])) if stored else source[row]
+            packed[row] = prepare(image, box, settings.size, settings.contrast)
+
+
+def restore(image: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Undo `decoding.normalize`: map 0..255 back to low..high, rounded.
+
+    Args:
+        image: uint8.
+        low, high: the smallest and largest grey value of the file, at most 65,535.
+
+    Returns:
+        uint16 of the same shape.
+    """
+    steps = np.arange(256, dtype=np.int64)
+    table = (low + (2 * (high - low) * steps + 255) // (2 * 255)).astype(np.uint16)
+    return table[image]
+
+
+def prepare(image: np.ndarray, box: decoding.Box, size: int, contrast: str) -> np.ndarray:
+    """One network input: (size, size) from a (512, 512) image of the same type, cropped to `box`, resized, then in contrast."""
+    return CONTRASTS[contrast](decoding.resize(decoding.crop(image, box), size, size))
+
+
+def _boxes(settings: config.ImageSet, image_ids: pd.Series, lungs: Path | None) -> list[decoding.Box]:
+    if settings.crop == "none":
+        return [decoding.WHOLE] * len(image_ids)
+    if lungs is None:
+        raise ThoraxError("crop: lungs needs the table of lungs of the same shard: name it.")
+    table = store.read_table(lungs, ["image_id", "x0", "y0", "x1", "y1"])
+    boxes = table.set_index("image_id").reindex(image_ids)
+    x0, y0, x1, y1 = (boxes[name].to_numpy(float) for name in ("x0", "y0", "x1", "y1"))
+    whole = (x0 >= 0) & (y0 >= 0) & (x0 < x1) & (y0 < y1) & (x1 <= 1) & (y1 <= 1)  # false for an absent image's NaN as well
+    if not whole.all():
+        raise ThoraxError(
+            f"{lungs} has no crop box inside the image for {image_ids.iloc[int(whole.argmin())]!r}: delete and remake it."
+        )
+    return list(zip(x0.tolist(), y0.tolist(), x1.tolist(), y1.tolist(), strict=True))

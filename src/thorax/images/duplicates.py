@@ -1,0 +1,147 @@
+"""The same radiograph under several names: found while archives are ingested, so that it is not learnt from and tested on.
+
+Two images are identical where their packed pixels are: whatever the files' format, size or metadata, a network sees the same.
+They are similar where their perceptual hashes (`ImageHash`: signs of the lowest 16 x 16 frequencies, 256 bits) differ in few
+bits, as after another compression, another size or another contrast.
+"""
+
+import hashlib
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+
+from thorax.images import decoding
+
+# Different patients' films of NIH ChestX-ray14 (1,249 images here, 779,000 pairs) differ in at least 56 bits, and in 100,000 pairs
+# of synthetic ones in at least 26. The same film differs in at most 12 after JPEG of quality 20, a quarter of the size, noise or a
+# fifth more contrast; after a crop of 1% or more, or another gamma, often in more.
+SIMILAR = 16
+
+_SIDE = 16  # frequencies each way
+_RESIZED = 4 * _SIDE  # pixels a side that the hash is of; ImageHash's own factor
+_BITS = _SIDE * _SIDE
+
+
+def fingerprints(packed: np.ndarray) -> tuple[str, str]:
+    """Digest of an ingested image's pixels and its perceptual hash, as hexadecimal numbers.
+
+    Args:
+        packed: (512, 512) uint8, with bright bones.
+    """
+    import imagehash
+    from PIL import Image
+
+    small = Image.fromarray(decoding.resize(packed, _RESIZED, _RESIZED))
+    digest = hashlib.blake2b(np.ascontiguousarray(packed).data, digest_size=16).hexdigest()
+    return digest, str(imagehash.phash(small, hash_size=_SIDE))
+
+
+def find(screened: pd.DataFrame) -> pd.DataFrame:
+    """Which images show the same.
+
+    Args:
+        screened: columns image_id, ok, digest and phash of `catalog.SCREENED`.
+
+    Returns:
+        The columns of `catalog.DUPLICATES`, sorted. An image that is identical to others, or has their hash, is paired with the
+        first of them by image_id; of images with different hashes, every similar pair is listed.
+    """
+    rows = screened[screened["ok"]].sort_values("image_id", ignore_index=True)
+    repeats = [_repeats(rows, "digest").assign(identical=True, bits=0)]
+    unlike = rows.drop_duplicates("digest", ignore_index=True)
+    repeats.append(_repeats(unlike, "phash").assign(identical=False, bits=0))
+    hashes = unlike.drop_duplicates("phash", ignore_index=True)
+    first, second, bits = similar_pairs(_as_bytes(hashes["phash"]), SIMILAR)
+    names = hashes["image_id"].to_numpy(object)
+    repeats.append(pd.DataFrame({"image_id": names[first], "other_id": names[second], "identical": False, "bits": bits}))
+    return pd.concat(repeats, ignore_index=True).sort_values(["image_id", "other_id"], ignore_index=True)
+
+
+def similar_pairs(hashes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All pairs of hashes that differ in at most `most` bits.
+
+    The bits are dealt into one band more than may differ, so such a pair is equal in at least one band: only those are compared
+    (Norouzi et al. 2012). Neighbouring frequencies, which go together, come into different bands.
+
+    Args:
+        hashes: (n, 32) uint8, all different.
+        most: at least 4, so that a band has fewer than 63 bits.
+
+    Returns:
+        Places of the first and the second of each pair, (k,) int, sorted, and how many bits differ, (k,) int.
+    """
+    bits = np.unpackbits(hashes, axis=1)
+    words = np.ascontiguousarray(hashes).view(np.uint64)
+    bands, found = most + 1, [np.empty(0, np.int64)]
+    for band in range(bands):
+        keys = bits[:, band::bands] @ (1 << np.arange(len(range(band, _BITS, bands))))
+        order = np.argsort(keys, kind="stable")
+        keys, places, step = keys[order], np.arange(len(keys)), 1
+        while places.size:  # of each key's first hash with its second, third, ..., of its second with its third, ...
+            places = places[places + step < len(keys)]
+            places = places[keys[places] == keys[places + step]]
+            one, other = order[places], order[places + step]
+            near = np.bitwise_count(words[one] ^ words[other]).sum(axis=1) <= most
+            found.append(np.minimum(one, other)[near] * len(keys) + np.maximum(one, other)[near])
+            step += 1
+    first, second = np.divmod(np.unique(np.concatenate(found)), max(len(hashes), 1))
+    return first, second, np.bitwise_count(words[first] ^ words[second]).sum(axis=1).astype(np.int64)
+
+
+def patient_groups(patients: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
+    """Who must stay together because images of theirs show the same.
+
+    Args:
+        patients: columns image_id and patient_id.
+        pairs: columns image_id and other_id; images of none of these patients link those of others (`find` pairs copies with
+            the first of them only).
+
+    Returns:
+        By image, in `patients`' order: the first patient, by identifier, of all who are linked by pairs; the patient itself where
+        there is no link.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    names, of_image = np.unique(patients["patient_id"].to_numpy(object).astype(str), return_inverse=True)
+    columns = (patients["image_id"], pairs["image_id"], pairs["other_id"])
+    images = pd.Index(pd.concat(columns).unique())
+    owned, first, other = (images.get_indexer(column) + len(names) for column in columns)  # nodes: patients, then images
+    ends = np.concatenate([of_image, first]), np.concatenate([owned, other])
+    nodes = len(names) + len(images)
+    graph = coo_array((np.ones(len(ends[0]), np.int8), ends), shape=(nodes, nodes))
+    component = connected_components(graph, directed=False)[1][: len(names)]
+    first_name = pd.Series(np.arange(len(names))).groupby(component).transform("min").to_numpy()
+    return pd.Series(names[first_name][of_image], index=patients.index, dtype=object)
+
+
+def among(pairs: pd.DataFrame, images: Collection[str]) -> pd.DataFrame:
+    """The pairs of these images, as if only they had been compared: of copies, the first that is here takes the others' place.
+
+    Args:
+        pairs: the columns of `catalog.DUPLICATES`.
+        images: those that count.
+
+    Returns:
+        The same columns.
+    """
+    for _ in range(2):  # identical images have their first, and firsts with one hash have theirs
+        lost = pairs[(pairs["bits"] == 0) & pairs["other_id"].isin(images) & ~pairs["image_id"].isin(images)]
+        copy = lost.groupby("image_id")["other_id"].min().to_dict()
+        renamed = {column: [copy.get(image, image) for image in pairs[column]] for column in ("image_id", "other_id")}
+        pairs = pairs.assign(**renamed)
+    found = pairs[pairs["image_id"].isin(images) & pairs["other_id"].isin(images)]
+    return found[found["image_id"] != found["other_id"]]
+
+
+def _repeats(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Every row whose value occurs in an earlier row, with the first such row."""
+    first = rows.groupby(column)["image_id"].transform("first")
+    again = first != rows["image_id"]
+    return pd.DataFrame({"image_id": first[again], "other_id": rows.loc[again, "image_id"]})
+
+
+def _as_bytes(hashes: pd.Series) -> np.ndarray:
+    text = "".join(hashes)
+    return np.frombuffer(bytes.fromhex(text), np.uint8).reshape(-1, _BITS // 8)

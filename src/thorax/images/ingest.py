@@ -1,0 +1,261 @@
+"""Ingest: every original file is opened exactly once, screened, and packed as one grey channel of 512 x 512.
+
+Each image is squashed without padding and scaled to its own smallest and largest grey value (Liz et al. 2022,
+section 3.2). Bones are bright in every packed image: MONOCHROME1 is inverted, so there `low` became 255 and `high` 0.
+"""
+
+import os
+import stat
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, TypeVar
+
+import cv2
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from thorax import config
+from thorax.errors import ThoraxError
+from thorax.images import decoding, duplicates
+from thorax.storage import schemas, store
+
+SIDE = 512  # pixels of an ingested image, both ways
+METADATA_BYTES = 2**24  # a file may be so much larger than its pixels at 16 bits and four channels
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Screened:
+    """One original file: its entries in the ingested table, and its packed image where it is ok."""
+
+    entries: dict[str, Any]
+    image: np.ndarray | None
+
+
+def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Path, table: Path, workers: int) -> None:
+    """Screen and pack one shard of a data set's images.
+
+    The images of the data set's views, in the order of their identifiers, are cut into `settings.shards` equal parts.
+    Neither the order nor a byte of the result depends on `workers`.
+
+    Args:
+        settings: the data set; `root` is the archive's folder.
+        catalog: table with the schema `catalog.CATALOG`.
+        shard: which part, from 0.
+        array: written, (n, 512, 512) uint8: the images that are ok, in the table's order.
+        table: written, schema `catalog.SCREENED`: every image of the shard.
+        workers: threads; each holds one decoded original.
+
+    Raises:
+        ThoraxError: the archive's folder is missing, a path leaves it, a file may not be read, or no image has one of
+            the views. An image that cannot be used raises nothing: it stands in the table with its reason.
+    """
+    root = Path(settings.root)
+    if not root.is_dir():
+        raise ThoraxError(
+            f"{root} is not a folder: put the archive there or correct datasets.{catalog.stem}.root in the configuration."
+        )
+    rows = _shard_rows(settings, catalog, shard)
+    entries = []
+    with _one_thread_per_decoder(), store.atomic(array) as temporary, temporary.open("wb") as file:
+        packed = _GrowingArray(file)
+        jobs = list(zip(rows["image_id"], rows["path"], rows["photometric"], strict=True))
+        screened = in_order(lambda job: screen(root, *job, settings.max_pixels), jobs, workers)
+        for result in progress(screened, len(jobs), f"ingest {catalog.stem}.{shard}"):
+            row = -1 if result.image is None else packed.append(result.image)
+            entries.append({**result.entries, "shard": shard if row >= 0 else -1, "row": row})
+        packed.finish()
+    store.write_table(pd.DataFrame(entries, columns=schemas.SCREENED.names), table, schemas.SCREENED)
+
+
+def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, copies: Path) -> None:
+    """Concatenate the shards' tables, sorted by image_id, unless too many images are unusable; find what shows the same.
+
+    Args:
+        settings: the data set.
+        tables: one for each shard, schema `catalog.SCREENED`.
+        out: written, schema `catalog.INGESTED`.
+        copies: written, schema `catalog.DUPLICATES`.
+
+    Raises:
+        ThoraxError: more than `settings.max_bad_share` of the images cannot be used, none can, or an image stands in
+            two shards; nothing is written then.
+    """
+    merged = pd.concat([store.read_table(path) for path in tables], ignore_index=True).sort_values(
+        "image_id", ignore_index=True
+    )
+    twice = merged["image_id"].duplicated()
+    if twice.any():
+        raise ThoraxError(
+            f"Image {merged['image_id'][twice].iloc[0]!r} stands in two of the tables beside {tables[0]}: they were made with "
+            "different numbers of shards; delete and remake them."
+        )
+    bad = merged[~merged["ok"]]
+    share = len(bad) / max(len(merged), 1)
+    if share > settings.max_bad_share or len(bad) == len(merged):
+        reasons = bad["reason"].value_counts()
+        commonest = min(reasons.index, key=lambda reason: (-reasons[reason], reason))
+        example = bad.loc[bad["reason"] == commonest, "image_id"].iloc[0]
+        raise ThoraxError(
+            f"{len(bad):,} of {len(merged):,} images ({share:.1%}) under {settings.root} cannot be used, most often because "
+            f"they are {commonest} ({reasons[commonest]:,}, e.g. {example}): repair the archive, or raise "
+            f"datasets.{out.stem}.max_bad_share, which is {settings.max_bad_share:g}."
+        )
+    pairs = duplicates.find(merged)
+    identical = int(pairs["identical"].sum())
+    print(f"{len(pairs):,} pairs of images show the same: {identical:,} identical, {len(pairs) - identical:,} similar.")
+    with store.atomic(out) as new_table, store.atomic(copies) as new_copies:  # both or neither
+        store.write_table(merged[schemas.INGESTED.names], new_table, schemas.INGESTED)
+        store.write_table(pairs, new_copies, schemas.DUPLICATES)
+
+
+def screen(root: Path, image_id: str, path: str, photometric: str | None, max_pixels: int) -> Screened:
+    """Read one original file once and pack it, or say why it cannot be used.
+
+    Raises:
+        ThoraxError: the file is there but may not or cannot be read.
+    """
+    entries: dict[str, Any] = {"image_id": image_id, "ok": False, "reason": None, "low": 0, "high": 0}
+    entries |= {"digest": None, "phash": None}
+    image = None
+    try:
+        pixels, header = decoding.decode(read_once(root / path, max_pixels), max_pixels)
+        grey = decoding.to_grey(pixels)
+        entries["low"], entries["high"] = int(grey.min()), int(grey.max())
+        if entries["low"] == entries["high"]:
+            raise decoding.UnusableImage("constant", header)
+        image = pack(grey, entries["low"], entries["high"], inverted=photometric == "MONOCHROME1")
+        entries["digest"], entries["phash"] = duplicates.fingerprints(image)
+        entries["ok"] = True
+    except decoding.UnusableImage as unusable:
+        entries["reason"], header = unusable.reason, unusable.header
+    entries |= {"rows": header.rows, "columns": header.columns, "channels": header.channels, "bits": header.bits}
+    return Screened(entries, image)
+
+
+def pack(grey: np.ndarray, low: int, high: int, inverted: bool) -> np.ndarray:
+    """Squash a grey image to 512 x 512 and map low..high to 0..255, or to 255..0 where it is stored inverted."""
+    packed = decoding.normalize(decoding.resize(grey, SIDE, SIDE), low, high)
+    return 255 - packed if inverted else packed
+
+
+def read_once(path: Path, max_pixels: int) -> bytes:
+    """The bytes of a file that is opened once.
+
+    Raises:
+        decoding.UnusableImage: missing; not_image (a folder or device); too_large (no image of `max_pixels` is so long).
+        ThoraxError: the file may not be read, or its disk fails: counting such images as bad would lose them silently.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe must not block
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise decoding.UnusableImage("not_image")
+            if status.st_size > 8 * max_pixels + METADATA_BYTES:
+                raise decoding.UnusableImage("too_large")
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read()
+        finally:
+            os.close(descriptor)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise decoding.UnusableImage("missing") from error
+    except OSError as error:
+        raise ThoraxError(
+            f"{path} cannot be read ({error.strerror}): make it readable, or remove it to count it as missing."
+        ) from error
+
+
+def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """Results of `function` in the order of `items`, computed by threads that run only a little ahead."""
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > 4 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def progress(items: Iterable[Item], total: int, name: str) -> Iterator[Item]:
+    """A bar where a person watches; otherwise a line on standard error after every tenth of the items."""
+    watched = sys.stderr.isatty()
+    for done, item in enumerate(tqdm(items, total=total, desc=name, disable=None), start=1):
+        yield item
+        if not watched and done * 10 // total > (done - 1) * 10 // total:
+            print(f"{name}: {done:,} of {total:,} ({done * 100 // total}%)", file=sys.stderr, flush=True)
+
+
+def _shard_rows(settings: config.Dataset, catalog: Path, shard: int) -> pd.DataFrame:
+    """The shard's rows of the catalog.
+
+    A path may not climb out of the archive's folder. Symbolic links inside it are followed: archives are spread over
+    disks with them, and DVC may link files to its cache.
+    """
+    rows = store.read_table(catalog, ["image_id", "path", "view", "photometric"])
+    wanted = rows[rows["view"].isin(settings.views)].sort_values("image_id", ignore_index=True)
+    if wanted.empty:
+        raise ThoraxError(
+            f"{catalog} has no image with a view of {', '.join(settings.views)}: correct datasets.{catalog.stem}.views; "
+            f"the views there are {', '.join(sorted(rows['view'].dropna().unique()))}."
+        )
+    if not 0 <= shard < settings.shards:
+        raise ThoraxError(
+            f"Shard {shard} does not exist: datasets.{catalog.stem}.shards is {settings.shards}, and they count from 0."
+        )
+    rows = wanted.iloc[np.array_split(np.arange(len(wanted)), settings.shards)[shard]]
+    for image_id, path in zip(rows["image_id"], rows["path"], strict=True):
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            raise ThoraxError(f"{catalog}, image {image_id!r}: path {path!r} leaves {settings.root}; remake the catalog.")
+    return rows.astype(object).where(rows.notna(), None)
+
+
+@contextmanager
+def _one_thread_per_decoder() -> Iterator[None]:
+    """OpenCV's own threads off: the images are the parallel work."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+class _GrowingArray:
+    """A `.npy` file of (n, 512, 512) uint8 that is appended to while n is unknown.
+
+    numpy pads the header so that the first axis can grow without changing the header's length.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.rows = 0
+        self._write_header()
+
+    def append(self, image: np.ndarray) -> int:
+        """Add one image and return its row."""
+        self.file.write(np.ascontiguousarray(image).data)
+        self.rows += 1
+        return self.rows - 1
+
+    def finish(self) -> None:
+        """Write the final number of rows into the header."""
+        self.file.seek(0)
+        self._write_header()
+
+    def _write_header(self) -> None:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (self.rows, SIDE, SIDE)}
+        np.lib.format.write_array_header_1_0(self.file, header)

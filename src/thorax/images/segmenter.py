@@ -1,0 +1,459 @@
+"""The lung segmenter: a small U-Net (Ronneberger et al. 2015), learnt from pairs of radiograph and mask.
+
+Liz et al. 2022, section 3.2, segment the lungs with a U-Net and repair its masks (see `masks`). Only frontal views are
+segmented: a crop learnt from PA radiographs means nothing on a lateral one.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from thorax import backend, config
+from thorax.errors import ThoraxError
+from thorax.images import decoding, ingest, masks
+from thorax.storage import schemas, store, strict_csv
+
+if TYPE_CHECKING:
+    import keras
+
+FRONTAL_VIEWS = ("PA", "AP", "AP_horizontal", "AP Supine", "AP Erect")
+MASK_SIZE = 256  # pixels on a side of the masks that are kept
+NOT_FRONTAL = "not frontal"
+
+_MAX_PIXELS = 50_000_000  # of a training image
+_PREDICTED_AT_ONCE = 32  # always filled up, so that a mask does not depend on the images beside it
+
+# Light augmentation: half-widths of uniform distributions, and the range of the zoom. The pairs show little but the
+# chest; without the strong shrinking masks leak into the air beside the arms of wider radiographs.
+_ROTATION = 10  # degrees
+_LOG_ZOOM = (-0.45, 0.15)
+_LOG_STRETCH = 0.1  # of each axis
+_SHIFT = 0.1  # of the image
+_LOG_GAMMA = 0.3
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Radiographs with their hand-drawn masks, in the order of the images' names.
+
+    Attributes:
+        names: (n,) file names.
+        patients: (n,) patient identifiers.
+        images: (n, 512, 512) uint8, as ingested.
+        masks: (n, 256, 256) bool.
+    """
+
+    names: np.ndarray
+    patients: np.ndarray
+    images: np.ndarray
+    masks: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, chosen: np.ndarray) -> "Pairs":
+        return Pairs(self.names[chosen], self.patients[chosen], self.images[chosen], self.masks[chosen])
+
+
+def train_segmenter(settings: config.Segmenter, split: Path | None, out: Path, history: Path, threads: int = 1) -> None:
+    """Train a U-Net on all pairs, or on those of a split's training patients, and save it without optimiser slots.
+
+    Args:
+        settings: the segmenter; `pairs` is a folder with pairs.csv (image, patient_id, view), images/ and masks/.
+        split: table with the schema `catalog.SPLITS`: pairs of other patients than its training patients are not read.
+        out: the .keras file.
+        history: CSV with one row per epoch: epoch, loss, dice (both on augmented training images).
+        threads: CPU threads.
+
+    Raises:
+        ThoraxError: as in `read_pairs` and `fit`, or an output cannot be written.
+    """
+    patients = None
+    if split is not None:
+        assigned = store.read_table(split, ["patient_id", "split"])
+        patients = set(assigned.loc[assigned["split"] == "train", "patient_id"])
+    pairs = read_pairs(Path(settings.pairs), patients)
+    backend.prepare(settings.seed, threads)
+    with store.atomic(out) as new_network, store.atomic(history) as new_history:  # both or neither
+        model, epochs = fit(settings, pairs)
+        model.save(new_network)
+        store.write_text(epochs.to_csv(index=False, float_format="%.6f"), new_history)
+
+
+def cross_validate(settings: config.Segmenter, folds: int, threads: int = 1) -> pd.DataFrame:
+    """Measure the recipe on patients that it did not learn from.
+
+    Args:
+        settings: the segmenter; `seed` also decides which patients go together.
+        folds: parts into which the patients are divided; each is predicted by a network that learnt from the others.
+        threads: CPU threads.
+
+    Returns:
+        One row per pair: image, patient_id, fold, dice (of the post-processed 256 x 256 mask), flag (see
+        `masks.judge`), in the order of the images' names.
+
+    Raises:
+        ThoraxError: as `train_segmenter`; fewer patients than folds.
+    """
+    pairs = read_pairs(Path(settings.pairs))
+    fold = _folds(pairs.patients, folds, settings.seed)
+    rows = []
+    for held_out in range(folds):
+        backend.prepare(settings.seed, threads)
+        model, _ = fit(settings, pairs[fold != held_out])
+        test = pairs[fold == held_out]
+        for name, patient, truth, mask in zip(
+            test.names, test.patients, test.masks, predict_masks(model, test.images), strict=True
+        ):
+            rows.append((name, patient, held_out, masks.dice(mask, truth), masks.judge(mask)))
+    scores = pd.DataFrame(rows, columns=["image", "patient_id", "fold", "dice", "flag"])
+    return scores.sort_values("image", ignore_index=True)
+
+
+def segment_shard(
+    settings: config.Segmenter,
+    model: Path,
+    catalog: Path,
+    ingested: Path,
+    array: Path,
+    shard: int,
+    out_table: Path,
+    out_masks: Path,
+    threads: int = 1,
+) -> None:
+    """Segment one shard's frontal images and find their crop boxes.
+
+    An image without a credible mask keeps its whole frame and says why in `flag`; its mask is kept as it is. An image
+    of another view is not segmented at all: its mask is empty.
+
+    Args:
+        settings: the segmenter; its size must be the network's.
+        model: the .keras file of `train_segmenter`.
+        catalog: table with the schema `catalog.CATALOG`, for the views.
+        ingested: table with the schema `catalog.INGESTED`, all shards.
+        array: (n, 512, 512) uint8, the shard's packed images.
+        shard: its number.
+        out_table: written, schema `catalog.LUNGS`, one row per packed image and in their order.
+        out_masks: written, (n, 256, 256) uint8, 1 where there is lung.
+        threads: CPU threads.
+
+    Raises:
+        ThoraxError: a file is missing, or tables, array and network do not belong together.
+    """
+    packed = store.open_array(array)
+    rows = _shard_rows(catalog, ingested, shard, packed, array)
+    frontal = np.flatnonzero(rows["view"].isin(FRONTAL_VIEWS))
+    backend.prepare(settings.seed, threads)
+    network = load_segmenter(model, settings) if frontal.size else None
+    found = [(*decoding.WHOLE, 0, 0.0, False, NOT_FRONTAL)] * len(rows)
+    shape = (len(rows), MASK_SIZE, MASK_SIZE)
+    with store.new_array(out_masks, shape, np.uint8) as kept, store.atomic(out_table) as new_table:  # both or neither
+        for start in tqdm(range(0, len(frontal), _PREDICTED_AT_ONCE), desc="lungs", disable=None):
+            batch = frontal[start : start + _PREDICTED_AT_ONCE]
+            for row, mask in zip(batch, predict_masks(network, packed[batch]), strict=True):
+                kept[row] = mask
+                found[row] = _lungs_row(mask)
+        table = pd.DataFrame(found, columns=schemas.LUNGS.names[1:])
+        table.insert(0, "image_id", rows["image_id"])
+        store.write_table(table, new_table, schemas.LUNGS)
+
+
+def build_unet(settings: config.Segmenter) -> "keras.Model":
+    """A U-Net from grey images of any intensity range to lung logits, (n, size, size, 1) float32 both.
+
+    The first layer standardises each image. Every resolution has two 3 x 3 convolutions, each with batch normalisation
+    (momentum 0.9, because a training has few steps) and ReLU.
+
+    Raises:
+        ThoraxError: `size` cannot be halved as often as `filters` wants.
+    """
+    import keras
+    from keras import layers
+
+    halvings = len(settings.filters) - 1
+    if settings.size % 2**halvings:
+        raise ThoraxError(
+            f"segmenters: size {settings.size} cannot be halved {halvings} times, which {len(settings.filters)} filters "
+            f"need; choose a multiple of {2**halvings}."
+        )
+    seeds = iter(np.random.default_rng(settings.seed).integers(2**31, size=4 * len(settings.filters)))
+    inputs = keras.Input((settings.size, settings.size, 1), name="image")
+    features = layers.GroupNormalization(groups=1, center=False, scale=False, name="standardise")(inputs)
+    skips = []
+    for level, filters in enumerate(settings.filters[:-1]):
+        features = _two_convolutions(features, filters, seeds, f"down{level}")
+        skips.append(features)
+        features = layers.MaxPooling2D(name=f"down{level}_pool")(features)
+    features = _two_convolutions(features, settings.filters[-1], seeds, "bottom")
+    for level in reversed(range(halvings)):
+        features = layers.UpSampling2D(name=f"up{level}_upsample")(features)
+        features = layers.Concatenate(name=f"up{level}_skip")([features, skips[level]])
+        features = _two_convolutions(features, settings.filters[level], seeds, f"up{level}")
+    logits = layers.Conv2D(1, 1, dtype="float32", kernel_initializer=_initializer(seeds), name="logits")(features)
+    return keras.Model(inputs, logits, name="unet")
+
+
+def bce_dice(truth, logits):
+    """Binary cross-entropy plus one minus the soft Dice coefficient, per image."""
+    from keras import losses, ops
+
+    cross_entropy = losses.binary_crossentropy(truth, logits, from_logits=True)
+    return ops.mean(cross_entropy, axis=(1, 2)) + 1 - soft_dice(truth, logits)
+
+
+def soft_dice(truth, logits):
+    """Dice coefficient of probabilities, per image; one pixel is added to both parts of the fraction."""
+    from keras import ops
+
+    probability = ops.sigmoid(logits)
+    both = ops.sum(truth * probability, axis=(1, 2, 3))
+    return (2 * both + 1) / (ops.sum(truth + probability, axis=(1, 2, 3)) + 1)
+
+
+def fit(settings: config.Segmenter, pairs: Pairs) -> tuple["keras.Model", pd.DataFrame]:
+    """Train a new U-Net: Adam with a learning rate that falls to zero along a cosine, BCE + Dice.
+
+    Every batch is full: an epoch ends with pairs from its own beginning where the batch size does not divide it.
+
+    Returns:
+        the network, not compiled, so that it is saved without optimiser slots; and the history (epoch, loss, dice; the
+        means over the epoch's steps).
+
+    Raises:
+        ThoraxError: the loss is no longer a number.
+    """
+    import keras
+
+    model = build_unet(settings)
+    radiographs = np.stack([decoding.resize(image, settings.size, settings.size) for image in pairs.images])
+    targets = np.stack([decoding.resize(mask.astype(np.float32), settings.size, settings.size) for mask in pairs.masks])
+    steps = -(-len(pairs) // settings.batch_size)
+    schedule = keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps * settings.epochs)
+    trainer = keras.Model(model.inputs, model.outputs)
+    trainer.compile(optimizer=keras.optimizers.Adam(schedule), loss=bce_dice, metrics=[soft_dice])
+    rng = np.random.default_rng(settings.seed)
+    history = []
+    for epoch in ingest.progress(range(1, settings.epochs + 1), settings.epochs, "U-Net, epochs"):
+        order = np.resize(rng.permutation(len(pairs)), (steps, settings.batch_size))
+        seen = []
+        for step, batch in enumerate(order, start=1):
+            augmented = [augment(radiographs[index], targets[index], rng) for index in batch]
+            x, y = (np.stack(part)[..., np.newaxis] for part in zip(*augmented, strict=True))
+            logs = trainer.train_on_batch(x, y, return_dict=True)  # of this batch alone
+            if not np.isfinite(logs["loss"]):
+                raise ThoraxError(
+                    f"segmenters: in step {step} of epoch {epoch} the loss of {settings.pairs} is no longer a number; "
+                    f"lower learning_rate, which is {settings.learning_rate:g}."
+                )
+            seen.append((float(logs["loss"]), float(logs["soft_dice"])))
+        history.append((epoch, *np.mean(seen, axis=0).tolist()))
+    return model, pd.DataFrame(history, columns=["epoch", "loss", "dice"])
+
+
+def augment(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Flip, rotate, zoom, stretch, shift, and change the brightness by a gamma.
+
+    What comes in from outside is the repeated border, so that lungs at the edge of an image are learnt as well, or
+    black or white, as beyond a collimator.
+
+    Args:
+        image: (size, size) uint8.
+        mask: (size, size) float32 in [0, 1].
+
+    Returns:
+        image and mask, (size, size) float32, the image in [0, 255].
+    """
+    size = image.shape[0]
+    angle = np.deg2rad(rng.uniform(-_ROTATION, _ROTATION))
+    stretch = rng.uniform(-_LOG_STRETCH, _LOG_STRETCH, 2)
+    zoom = np.exp(rng.uniform(*_LOG_ZOOM) + stretch) * [rng.choice([-1, 1]), 1]
+    matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * zoom
+    centre = np.full(2, (size - 1) / 2)
+    offset = centre + rng.uniform(-_SHIFT, _SHIFT, 2) * size - matrix @ centre
+    affine = np.column_stack([matrix, offset])
+    mode, grey = ((cv2.BORDER_REPLICATE, 0), (cv2.BORDER_CONSTANT, 0), (cv2.BORDER_CONSTANT, 255))[rng.choice(3)]
+    warped = cv2.warpAffine(image, affine, (size, size), flags=cv2.INTER_LINEAR, borderMode=mode, borderValue=grey)
+    warped_mask = cv2.warpAffine(mask, affine, (size, size), flags=cv2.INTER_LINEAR, borderMode=mode)
+    gamma = np.exp(rng.uniform(-_LOG_GAMMA, _LOG_GAMMA))
+    table = (255 * (np.arange(256) / 255) ** gamma).astype(np.float32)
+    return table[warped], warped_mask
+
+
+def load_segmenter(path: Path, settings: config.Segmenter) -> "keras.Model":
+    """Load a network of `train_segmenter`.
+
+    Raises:
+        ThoraxError: the file is missing or damaged, or holds another network or one for another image size.
+    """
+    model = backend.load_network(path)
+    if model.output_shape != model.input_shape:
+        raise ThoraxError(
+            f"{path} is no segmenter: it has outputs of shape {model.output_shape[1:]} instead of a mask; name a network of "
+            "the segmenter verb."
+        )
+    if model.input_shape != (None, settings.size, settings.size, 1):
+        raise ThoraxError(
+            f"{path} takes images of shape {model.input_shape[1:]}, but segmenters size is {settings.size}: delete it and "
+            "train the segmenter again."
+        )
+    return model
+
+
+def predict_masks(model: "keras.Model", packed: np.ndarray) -> np.ndarray:
+    """Post-processed masks: the mean logit of an image and its mirror image, enlarged, cut at 0, and repaired.
+
+    Args:
+        model: a network of `build_unet`.
+        packed: (n, height, width) uint8.
+
+    Returns:
+        (n, 256, 256) bool. An image's mask does not depend on the images beside it.
+    """
+    size = model.input_shape[1]
+    out = np.zeros((len(packed), MASK_SIZE, MASK_SIZE), bool)
+    batch = np.zeros((_PREDICTED_AT_ONCE, size, size, 1), np.float32)
+    for start in range(0, len(packed), _PREDICTED_AT_ONCE):
+        some = packed[start : start + _PREDICTED_AT_ONCE]
+        for place, image in enumerate(some):
+            batch[place, ..., 0] = decoding.resize(image, size, size)
+        mirrored = model.predict_on_batch(batch[:, :, ::-1].copy())[:, :, ::-1]
+        logits = (model.predict_on_batch(batch) + mirrored)[..., 0] / 2
+        for place in range(len(some)):
+            out[start + place] = masks.postprocess(decoding.resize(logits[place], MASK_SIZE, MASK_SIZE) > 0)
+    return out
+
+
+def read_pairs(folder: Path, patients: set[str] | None = None) -> Pairs:
+    """Read frontal radiographs and their masks, and say on standard error how many.
+
+    Args:
+        folder: holds pairs.csv (image, patient_id, view), images/ and masks/ (0 and one other value for lung) with equal names.
+        patients: read only these patients' files; None for all.
+
+    Raises:
+        ThoraxError: a file is missing or unusable, an image's name leaves the folder, image and mask differ in size, a mask is
+            empty, full or has more than two values, or no pair is left.
+    """
+    listed = _read_pairs_table(folder / "pairs.csv")
+    table = listed[listed["view"].isin(FRONTAL_VIEWS)]
+    if table.empty:
+        raise ThoraxError(f"{folder / 'pairs.csv'} has no frontal view ({', '.join(FRONTAL_VIEWS)}): add pairs of such views.")
+    if patients is not None:
+        table = table[table["patient_id"].isin(patients)]
+        if table.empty:
+            raise ThoraxError(
+                f"{folder / 'pairs.csv'} has no patient of the split's training part: leave out train_patients_of if archive "
+                "and pairs share no patients, or add pairs."
+            )
+    whose = "patients" if patients is None else "training patients"
+    print(f"{len(table)} of {len(listed)} pairs, of {table['patient_id'].nunique()} {whose}", file=sys.stderr, flush=True)
+    read = [_read_pair(folder, name) for name in table["image"]]
+    return Pairs(
+        table["image"].to_numpy(object),
+        table["patient_id"].to_numpy(object),
+        np.stack([image for image, _ in read]),
+        np.stack([mask for _, mask in read]),
+    )
+
+
+def _read_pairs_table(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise ThoraxError(f"{path} is not there: segmenters.pairs must name a folder that has it.")
+    table = strict_csv.read_table(path, ["image", "patient_id", "view"])
+    strict_csv.require(table, path, ["image", "patient_id"])
+    strict_csv.refuse_rounded(table, path, ["patient_id"])
+    strict_csv.refuse_codes(table, path, ["patient_id"])
+    strict_csv.refuse_two_spellings(table, path, "patient_id")
+    strict_csv.require_unique(table, path, "image")
+    outside = ~table["image"].map(schemas.stays_inside).to_numpy(bool)
+    if outside.any():
+        row = int(outside.argmax())
+        name = table["image"][row]
+        raise strict_csv.cell_error(path, row, "image", f"{name!r} leaves the folder; use a relative path without '..'")
+    return table.sort_values("image", ignore_index=True)
+
+
+def _read_pair(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """One radiograph as it would be ingested, (512, 512) uint8, and its mask, (256, 256) bool."""
+    radiograph = ingest.screen(folder / "images", name, name, None, _MAX_PIXELS)
+    if radiograph.image is None:
+        raise _unusable(folder / "images" / name, radiograph.entries["reason"])
+    path = folder / "masks" / name
+    try:
+        pixels, header = decoding.decode(ingest.read_once(path, _MAX_PIXELS), _MAX_PIXELS)
+    except decoding.UnusableImage as error:
+        raise _unusable(path, error.reason) from error
+    size = (radiograph.entries["rows"], radiograph.entries["columns"])
+    if (header.rows, header.columns) != size:
+        raise ThoraxError(
+            f"{path} has {header.rows} x {header.columns} pixels, but its radiograph {size[0]} x {size[1]}: replace one."
+        )
+    try:
+        lung = masks.from_picture(decoding.to_grey(pixels))
+    except ValueError as error:
+        raise ThoraxError(f"{path} is not a mask of both lungs: {error}.") from error
+    mask = decoding.resize(lung.astype(np.float32), MASK_SIZE, MASK_SIZE) >= 0.5
+    if not mask.any():
+        raise ThoraxError(f"{path} is not a mask of both lungs: only {int(lung.sum())} of its pixels are lung; draw it again.")
+    return radiograph.image, mask
+
+
+def _unusable(path: Path, reason: str) -> ThoraxError:
+    return ThoraxError(f"{path}, named in pairs.csv, cannot be used ({reason}): replace it or remove its row.")
+
+
+def _folds(patients: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """The fold of each pair; a patient's pairs share one, and folds differ by at most one patient."""
+    unique = np.unique(patients)
+    if not 2 <= folds <= len(unique):
+        raise ThoraxError(f"{folds} folds of {len(unique)} patients: choose 2 to {len(unique)} folds.")
+    shuffled = np.random.default_rng(seed).permutation(unique)
+    fold_of = {patient: place % folds for place, patient in enumerate(shuffled)}
+    return np.array([fold_of[patient] for patient in patients])
+
+
+def _shard_rows(catalog: Path, ingested: Path, shard: int, packed: np.ndarray, array: Path) -> pd.DataFrame:
+    """image_id and view of a shard's packed images, in their order."""
+    rows = store.ingested_rows(store.read_table(ingested, ["image_id", "ok", "shard", "row"]), shard, packed, array)
+    views = store.read_table(catalog, ["image_id", "view"])
+    unknown = ~rows["image_id"].isin(views["image_id"])
+    if unknown.any():
+        raise ThoraxError(f"{catalog} lacks image {rows['image_id'][unknown].iloc[0]!r} of {ingested}: ingest again.")
+    return rows.merge(views, on="image_id", how="left", validate="one_to_one")[["image_id", "view"]]
+
+
+def _lungs_row(mask: np.ndarray) -> tuple:
+    """A row of the table of lungs, without the image's identifier."""
+    flag = masks.judge(mask)
+    box = masks.crop_box(mask) if flag is None else decoding.WHOLE
+    return (*box, masks.count_components(mask), float(mask.mean()), flag is None, flag)
+
+
+def _two_convolutions(features, filters: int, seeds, name: str):
+    from keras import layers
+
+    for number in (1, 2):
+        features = layers.Conv2D(
+            filters,
+            3,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=_initializer(seeds),
+            name=f"{name}_conv{number}",
+        )(features)
+        features = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm{number}")(features)
+        features = layers.ReLU(name=f"{name}_relu{number}")(features)
+    return features
+
+
+def _initializer(seeds):
+    """He initialisation with a seed of its own for every layer."""
+    import keras
+
+    return keras.initializers.HeNormal(seed=int(next(seeds)))

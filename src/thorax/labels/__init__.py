@@ -1,0 +1,1 @@
+"""Label sets, studies of two views, and the split by patient."""

@@ -1,0 +1,50 @@
+"""The test images that are explained, chosen before any network has seen them."""
+
+from collections.abc import Sequence
+from itertools import chain, repeat
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from thorax.errors import refuse_unknown
+from thorax.storage import store
+from thorax.storage.schemas import class_columns
+
+CASES = pa.schema({"image_id": pa.string(), "chosen_for": pa.string()})
+
+
+def choose_cases(labels: Path, split: Path, count: int, seed: int, out: Path, wanted: Sequence[str] = ()) -> None:
+    """Choose test images to explain, before any network has seen them.
+
+    First one random image for each class that is wanted, in their order; then one for each other class, rarest class first. Where
+    `count` exceeds the number of classes, further rounds over all of them follow; no image is chosen twice.
+
+    Args:
+        labels, split: tables.
+        count: number of cases (fewer where the test part has fewer images).
+        seed: of the choice.
+        out: table of image_id and the class that the image was chosen for.
+        wanted: classes that come first; one without a test image is left out.
+
+    Raises:
+        ThoraxError: the label set does not have a class that is wanted.
+    """
+    table = store.read_table(labels)
+    assignment = store.read_table(split, ["image_id", "split"])
+    test = table[table["image_id"].isin(assignment.loc[assignment["split"] == "test", "image_id"])]
+    test = test.sort_values("image_id").sample(frac=1, random_state=seed)
+    classes = class_columns(table)
+    for name in wanted:
+        refuse_unknown("case_classes", name, classes, f"a class of {labels}")
+    rarest = sorted(classes, key=lambda name: int((table[name] == 1).sum()))
+    queues = {name: list(test.loc[test[name] == 1, "image_id"]) for name in rarest}
+    chosen: dict[str, str] = {}
+    rounds = chain([[*wanted, *(name for name in rarest if name not in wanted)]], repeat(rarest))
+    while len(chosen) < count and any(queues.values()):
+        for name in next(rounds):
+            while queues[name] and queues[name][0] in chosen:
+                queues[name].pop(0)
+            if queues[name] and len(chosen) < count:
+                chosen[queues[name].pop(0)] = name
+    store.write_table(pd.DataFrame({"image_id": list(chosen), "chosen_for": list(chosen.values())}), out, CASES)

@@ -1,0 +1,480 @@
+"""Label sets: the classes of a problem and the images that have them, from a catalog's own labels or their general terms."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from thorax.config import LabelSet
+from thorax.errors import ThoraxError, did_you_mean, refuse_unknown
+from thorax.labels.two_views import Partners, first_of_studies
+from thorax.resources import resource
+from thorax.storage import schemas as catalogs
+from thorax.storage import store
+
+TERM_TABLES = {  # archives whose labels form a tree
+    "padchest": resource("padchest_terms.csv"),
+    "chexpert": resource("chexpert_terms.csv"),
+}
+UMBRELLAS = ("radiological finding", "differential diagnosis", "localization")  # roots that only hold other terms together
+
+REPORT_COLUMNS = ("class", "images", "patients", "uncertain", "status", "in_tree")
+CONSIDERED = "(images considered)"  # rows of the report that are no class
+WITHOUT_LABELS = "(without any label)"
+NO_CLASS_LEFT = "(without a positive class)"
+OUTSIDE = "(without a general class)"
+LABEL_SET = "(label set)"
+KEPT = "kept"
+WHOLE = "nothing else inside"  # status of a class that the images with its general classes have, all or nearly all
+
+
+@dataclass(frozen=True)
+class TermTree:
+    """An archive's terms and their parents; a directed acyclic graph, since some terms have two parents.
+
+    Args:
+        parents: of each term, in the source's order; empty for a root.
+    """
+
+    parents: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def load(cls, path: Path | str = TERM_TABLES["padchest"]) -> "TermTree":
+        """Read a table with one row per edge (term, parent), a root's parent being empty.
+
+        The default is PadChest's tree as its authors publish it (https://github.com/auriml/Rx-thorax-automatic-captioning);
+        Bustos et al. 2020, section 4. CheXpert's is the hierarchy of Irvin et al. 2019, Figure 1.
+        """
+        parents: dict[str, tuple[str, ...]] = {}
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            for edge in csv.DictReader(file):
+                known = parents.get(edge["term"], ())
+                parents[edge["term"]] = (*known, edge["parent"]) if edge["parent"] else known
+        return cls(parents)
+
+    @classmethod
+    def of_archive(cls, archive: str, key: str, advice: str) -> "TermTree":
+        """Load an archive's tree.
+
+        Args:
+            archive: A key of `datasets.ARCHIVES`.
+            key: The setting that needs the tree, for the error.
+            advice: What to write if there is none.
+
+        Raises:
+            ThoraxError: The archive has no tree.
+        """
+        if archive not in TERM_TABLES:
+            have = " and ".join(TERM_TABLES)
+            raise ThoraxError(f"{key}: archive {archive!r} has no term tree, only {have} have one: {advice}.")
+        return cls.load(TERM_TABLES[archive])
+
+    @cached_property
+    def children(self) -> dict[str, tuple[str, ...]]:
+        """The terms directly below each term; empty for a leaf."""
+        below: dict[str, list[str]] = {term: [] for term in self.parents}
+        for term, parents in self.parents.items():
+            for parent in parents:
+                below[parent].append(term)
+        return {term: tuple(terms) for term, terms in below.items()}
+
+    def __contains__(self, term: str) -> bool:
+        return term in self.parents
+
+    def climbed(self, two_parents: str) -> "TermTree":
+        """The tree without the edges that `config.LabelSet.two_parents` does not climb.
+
+        Args:
+            two_parents: "all" keeps every edge, "first" each term's first one, "umbrella" the first one of terms whose first
+                parent is an umbrella root, and all of the others.
+        """
+        first = {
+            "all": lambda parents: False,
+            "first": lambda parents: True,
+            "umbrella": lambda parents: bool(parents) and parents[0] in UMBRELLAS,
+        }[two_parents]
+        return TermTree({term: parents[:1] if first(parents) else parents for term, parents in self.parents.items()})
+
+    def general(self, term: str) -> tuple[str, ...]:
+        """The term's topmost ancestors below the umbrella roots, sorted; several where the term has several parents.
+
+        A term that is topmost itself (a root such as normal or exclude, or unchanged) maps to itself, and so does a term that
+        is not in the tree.
+        """
+        parents = self.parents.get(term, ())
+        if not parents:
+            return (term,)
+        topmost = {term} if any(parent in UMBRELLAS for parent in parents) else set()
+        above = (self.general(parent) for parent in parents if parent not in UMBRELLAS)
+        return tuple(sorted(topmost.union(*above)))
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """A label set and how it came about.
+
+    Args:
+        frame: image_id, patient_id and one int8 column per class (1, 0, -1 = ignored), sorted by image_id.
+        classes: by number of images, the largest first; ties by name.
+        report: `REPORT_COLUMNS`, one row per class of the data: its positive images and their patients, the images where it is
+            ignored as uncertain, its status (kept, excluded, too few images, too few patients, nothing else inside) and whether
+            the archive's term tree has it (null where there is no tree); then the rows in parentheses, which count images that were considered,
+            dropped and kept.
+        unknown: labels of the data that are not in the tree; each is a class of its own.
+    """
+
+    frame: pd.DataFrame
+    classes: tuple[str, ...]
+    report: pd.DataFrame
+    unknown: tuple[str, ...]
+
+
+def build(
+    settings: LabelSet,
+    archive: str,
+    catalog: pd.DataFrame,
+    ingested: pd.DataFrame | None = None,
+    name: str = "label_set",
+    second: Partners | None = None,
+) -> LabelTable:
+    """Make the label set of a catalog.
+
+    An image counts if its view is one of `settings.views` and, where `ingested` is given, if it is readable and not stored with
+    one of `settings.drop_channels` (from the catalog alone channels are not known, and all images count). Images that are left
+    without a positive class are dropped (Liz et al. 2022, section 3.1), or kept as all-negative rows, see `without_class`. A
+    label that is uncertain and not also stated as present is ignored (-1), negative or positive, as `settings.uncertain` says. So a
+    general class is positive where one of its labels is, uncertain where none is and one is uncertain, and else negative, a label
+    that is not mentioned being negative.
+    With `second` only the first image (by identifier) of each study counts, and only of studies that have a second view.
+
+    Args:
+        settings: grouping, minimum counts, exclusions.
+        archive: a key of `datasets.ARCHIVES`; its term tree, if it has one, gives the general terms.
+        catalog: the columns of `catalog.CATALOG`; of `padded` only where `settings.padded_labels` is ignore.
+        ingested: the columns of `catalog.INGESTED`.
+        name: of the label set, for errors.
+        second: where the studies' second views are sought, for a label set of studies.
+
+    Raises:
+        ThoraxError: `second` is given where the settings name none, or lacking where they do; a grouping that the archive has no
+            tree for, an excluded class that the data do not have, no image that counts, or too few classes left.
+    """
+    if (settings.second is None) != (second is None):
+        raise ThoraxError(
+            f"label_sets.{name}.second is {settings.second or 'null'}: give --second-views exactly where it names a data set."
+        )
+    tree = TermTree.load(TERM_TABLES[archive]) if archive in TERM_TABLES else None
+    if settings.grouping == "general":
+        tree = TermTree.of_archive(archive, f"label_sets.{name}.grouping", "write specific")
+    stated = catalog["positive"].map(len) + catalog["negative"].map(len) + catalog["uncertain"].map(len)
+    catalog = catalog.assign(labelled=stated > 0)  # also by labels that do not count
+    if settings.padded_labels == "ignore":
+        catalog = without_padded(catalog, settings, name)
+    groups = _groups(catalog, tree.climbed(settings.two_parents) if tree and settings.grouping == "general" else None)
+    _check_exclusions(settings, groups, name)
+    images = _countable(settings, catalog, ingested, name)
+    if second is not None:
+        images = _studies(images, second, catalog, name)
+    positive = _mentions(images["positive"], groups)
+    uncertain = _mentions(images["uncertain"], groups)
+    if settings.uncertain != "ignore":
+        positive = pd.concat([positive, uncertain]).drop_duplicates() if settings.uncertain == "ones" else positive
+        uncertain = uncertain[:0]
+    report = _count(positive, uncertain, images["patient_id"])
+    report["status"] = _status(report, settings)
+    report["in_tree"] = None if tree is None else [term in tree for term in report["class"]]
+    classes = report.loc[report["status"] == KEPT, "class"].tolist()
+    _check_classes(report, settings, name)
+
+    matrix = _matrix(positive, uncertain, len(images), classes)
+    labelled = images["labelled"].to_numpy()
+    with_class = (matrix == 1).any(axis=1)
+    keep = {"drop": with_class, "keep_labelled": with_class | labelled, "keep": np.ones(len(images), bool)}[
+        settings.without_class
+    ]
+    frame = pd.concat([images[["image_id", "patient_id"]], pd.DataFrame(matrix, columns=classes)], axis=1)[keep]
+    summary = {
+        CONSIDERED: (np.ones(len(images), bool), ""),
+        WITHOUT_LABELS: (~labelled, "kept as negative" if settings.without_class == "keep" else "dropped"),
+        NO_CLASS_LEFT: (labelled & ~with_class, "dropped" if settings.without_class == "drop" else "kept as negative"),
+        LABEL_SET: (keep, "kept"),
+    }
+    rows = [(key, rows.sum(), images["patient_id"][rows].nunique(), None, text, None) for key, (rows, text) in summary.items()]
+    report = pd.concat([report, pd.DataFrame(rows, columns=list(REPORT_COLUMNS), dtype=object)], ignore_index=True)
+    report = report.astype({"images": "int64", "patients": "int64", "uncertain": "Int64"})
+    mentioned = set(chain.from_iterable(images["positive"])) | set(chain.from_iterable(images["uncertain"]))
+    unknown = () if tree is None else tuple(sorted(label for label in mentioned if label not in tree))
+    return LabelTable(frame.reset_index(drop=True), tuple(classes), report, unknown)
+
+
+def general_classes(tree: TermTree, term: str, known: Sequence[str]) -> list[str]:
+    """The general classes of a term (`TermTree.general`) that a general label set has, `known`, sorted."""
+    return [name for name in tree.general(term) if name in known]
+
+
+def build_inside(
+    settings: LabelSet,
+    archive: str,
+    catalog: pd.DataFrame,
+    general: pd.DataFrame,
+    ingested: pd.DataFrame | None = None,
+    name: str = "label_set",
+) -> LabelTable:
+    """Make the label set of specific classes inside their general classes, for P(class | one of its general classes).
+
+    The images are those of the general label set. A class is ignored (-1) where none of its general classes is positive: of a
+    term with two parents, either counts. A class that all these images have, or all but those of fewer than `min_patients`
+    patients, leaves nothing to tell apart (such as normal, its own general class): it is left out with the status `WHOLE`.
+
+    Args:
+        settings: with `inside`, else as in `build`.
+        archive: a key of `datasets.ARCHIVES`.
+        catalog: the columns of `catalog.CATALOG`.
+        general: the columns of `catalog.labels_schema`, of the label set that `settings.inside` names.
+        ingested: the columns of `catalog.INGESTED`.
+        name: of the label set, for errors.
+
+    Returns:
+        As `build`; in the report the images outside the general label set have a row of their own.
+
+    Raises:
+        ThoraxError: as in `build`; no term tree, a class without a general class in the general label set, no class that
+            leaves something to tell apart, or labels that contradict the general ones.
+    """
+    tree = TermTree.of_archive(archive, f"label_sets.{name}.inside", "remove it").climbed(settings.two_parents)
+    known = catalogs.class_columns(general)
+    table = build(settings.model_copy(update={"without_class": "keep"}), archive, catalog, ingested, name)
+    frame = general[["image_id", "patient_id"]].merge(table.frame.drop(columns="patient_id"), on="image_id", how="left")
+    report = table.report[~table.report["class"].str.startswith("(")].copy()
+    for specific in table.classes:
+        parents = general_classes(tree, specific, known)
+        if not parents:
+            raise ThoraxError(
+                f"label_sets.{name}: {settings.inside!r} has no general class of {specific!r} "
+                f"({', '.join(tree.general(specific))}): lower its minimum counts, or exclude the class here."
+            )
+        inside = (general[parents] == 1).any(axis=1).to_numpy()
+        if frame[specific].isna().any() or ((frame[specific] == 1).to_numpy() & ~inside).any():
+            raise ThoraxError(
+                f"label_sets.{name}: the labels of {settings.inside!r} were made from another catalog: remake them, then these."
+            )
+        without = frame["patient_id"][inside & (frame[specific] == 0).to_numpy()].nunique()
+        if without < settings.min_patients:
+            frame = frame.drop(columns=specific)
+            report.loc[report["class"] == specific, "status"] = WHOLE
+        else:
+            frame[specific] = frame[specific].where(inside, catalogs.IGNORED).astype(np.int8)
+    classes = catalogs.class_columns(frame)
+    if not classes:
+        raise ThoraxError(
+            f"label_sets.{name}: no class leaves anything to tell apart inside its general classes: lower min_images or min_patients."
+        )
+    outside = ~table.frame["image_id"].isin(frame["image_id"])
+    rows = {
+        CONSIDERED: (table.frame["patient_id"], ""),
+        OUTSIDE: (table.frame["patient_id"][outside], "dropped"),
+        LABEL_SET: (frame["patient_id"], "kept"),
+    }
+    counted = [(key, len(patients), patients.nunique(), None, text, None) for key, (patients, text) in rows.items()]
+    report = pd.concat([report, pd.DataFrame(counted, columns=list(REPORT_COLUMNS), dtype=object)], ignore_index=True)
+    report = report.astype({"images": "int64", "patients": "int64", "uncertain": "Int64"})
+    return LabelTable(frame, tuple(classes), report, table.unknown)
+
+
+def refuse_unknown_classes(named: Iterable[tuple[str, str]], report: pd.DataFrame, name: str) -> None:
+    """Compare a label set with the settings that name classes of it.
+
+    Args:
+        named: (key of the setting, class).
+        report: The label set's table of classes.
+        name: Its name, for errors.
+
+    Raises:
+        ThoraxError: A setting names a class that the label set does not keep.
+    """
+    status = dict(zip(report["class"], report["status"], strict=True))
+    kept = [label for label, text in status.items() if text == KEPT and label != LABEL_SET]
+    for key, wanted in named:
+        why = f" ({status[wanted]})" if wanted in status else ""
+        refuse_unknown(key, wanted, kept, f"a class of label set {name!r}", why)
+
+
+def make_label_set(
+    settings: LabelSet,
+    archive: str,
+    catalog: Path | str,
+    ingested: Path | str | None,
+    out: Path | str,
+    report: Path | str,
+    second_views: Sequence[str] = (),
+    second_ingested: Path | str | None = None,
+    general: Path | str | None = None,
+    named: Iterable[tuple[str, str]] = (),
+) -> None:
+    """Write a label set (`catalog.labels_schema`) and its report (CSV) from the tables on disk.
+
+    Args:
+        settings: of the label set; its name, for errors, is that of `out`.
+        archive: a key of `datasets.ARCHIVES`.
+        catalog: the data set's catalog.
+        ingested: the data set's table of ingested images, or None to count from metadata alone.
+        out: Parquet file.
+        report: CSV file, columns `REPORT_COLUMNS`.
+        second_views: of a label set of studies, the views of their second images.
+        second_ingested: table of these images, or None to count from metadata alone.
+        general: the label set that `settings.inside` names; None without one.
+        named: as in `refuse_unknown_classes`.
+
+    Raises:
+        ThoraxError: as in `build`, `build_inside` and `refuse_unknown_classes`, or no `general` where there is an `inside`, or one where there is none.
+    """
+    name = Path(out).stem
+    if (settings.inside is None) != (general is None):
+        raise ThoraxError(f"label_sets.{name}: inside and the labels of the general label set (--general) go together.")
+    columns = ["image_id", "patient_id", *(["study_id"] if second_views else []), "view", "positive", "negative", "uncertain"]
+    columns += ["padded"] if settings.padded_labels == "ignore" else []
+    known = None if ingested is None else store.read_table(ingested, ["image_id", "ok", "channels"])
+    frame = store.read_table(catalog, columns)
+    second = None
+    if second_views:
+        readable = None if second_ingested is None else store.read_table(second_ingested, ["image_id", "ok"])
+        second = Partners(second_views, readable)
+    if general is None:
+        table = build(settings, archive, frame, known, name, second)
+    else:
+        table = build_inside(settings, archive, frame, store.read_table(general), known, name)
+    refuse_unknown_classes(named, table.report, name)
+    if table.unknown:
+        print(f"In the data but not in the term tree, each a class of its own: {', '.join(table.unknown)}.")
+    with store.atomic(out) as new_labels, store.atomic(report) as new_report:  # both or neither
+        store.write_table(table.frame, new_labels, catalogs.labels_schema(list(table.classes)))
+        store.write_text(table.report.to_csv(index=False, lineterminator="\n"), new_report)
+
+
+def without_padded(catalog: pd.DataFrame, settings: LabelSet, name: str) -> pd.DataFrame:
+    """The catalog without the positive labels that are stored with a surrounding blank only."""
+    if catalog["padded"].isna().all():
+        raise ThoraxError(
+            f"label_sets.{name}.padded_labels: data set {settings.dataset!r} does not say which labels are stored with a blank: remove "
+            "padded_labels, which is for PadChest."
+        )
+    kept = set(settings.padded_kept)
+    lists = [
+        [label for label in positive if label in kept or label not in set(padded)] if len(padded) else list(positive)
+        for positive, padded in zip(catalog["positive"], catalog["padded"], strict=True)
+    ]
+    return catalog.assign(positive=pd.Series(lists, index=catalog.index, dtype=object))
+
+
+def _groups(catalog: pd.DataFrame, tree: TermTree | None) -> dict[str, tuple[str, ...]]:
+    """The classes that each label of the data belongs to."""
+    labels = set(chain.from_iterable(catalog["positive"])) | set(chain.from_iterable(catalog["uncertain"]))
+    return {label: (label,) if tree is None else tree.general(label) for label in sorted(labels)}
+
+
+def _check_exclusions(settings: LabelSet, groups: dict[str, tuple[str, ...]], name: str) -> None:
+    classes = set(chain.from_iterable(groups.values()))
+    for excluded in settings.exclude:
+        if excluded not in classes:
+            raise ThoraxError(
+                f"label_sets.{name}.exclude: {excluded!r} is not a {settings.grouping} class of data set {settings.dataset!r}"
+                f"{did_you_mean(excluded, classes)}: correct its name or remove it."
+            )
+
+
+def _countable(settings: LabelSet, catalog: pd.DataFrame, ingested: pd.DataFrame | None, name: str) -> pd.DataFrame:
+    images = catalog[catalog["view"].isin(settings.views)]
+    if images.empty:
+        found = ", ".join(sorted(catalog["view"].dropna().unique())) or "none"
+        raise ThoraxError(
+            f"label_sets.{name}.views: no image of data set {settings.dataset!r} has one of the views "
+            f"{', '.join(settings.views)}; choose from those it has ({found})."
+        )
+    if ingested is not None:
+        facts = ingested.set_index("image_id")[["ok", "channels"]].reindex(images["image_id"])
+        if facts["ok"].isna().any():
+            lost = facts.index[facts["ok"].isna()][0]
+            raise ThoraxError(
+                f"label_sets.{name}: image {lost!r} of data set {settings.dataset!r} is in its catalog but was not ingested; "
+                "run the ingestion of this data set again."
+            )
+        usable = facts["ok"].to_numpy(bool) & ~facts["channels"].isin(settings.drop_channels).to_numpy()
+        images = images[usable]
+        if images.empty:
+            raise ThoraxError(
+                f"label_sets.{name}: no image of data set {settings.dataset!r} in the views {', '.join(settings.views)} is both readable "
+                "and allowed by drop_channels; look up the reasons in its table of ingested images."
+            )
+    return images.sort_values("image_id", ignore_index=True)
+
+
+def _studies(images: pd.DataFrame, second: Partners, catalog: pd.DataFrame, name: str) -> pd.DataFrame:
+    """One image of each study that has a second view."""
+    studies = first_of_studies(images[second.beside(images, catalog).notna()])
+    if studies.empty:
+        raise ThoraxError(
+            f"label_sets.{name}.second: no study has both a readable image of its views and one of {', '.join(second.views)}: choose "
+            "other views."
+        )
+    return studies.reset_index(drop=True)
+
+
+def _mentions(lists: Iterable[Sequence[str]], groups: dict[str, tuple[str, ...]]) -> pd.DataFrame:
+    """One row (image, class) for each class of an image, once; `image` is the position in `lists`."""
+    lists = list(lists)
+    labels = pd.Series(list(chain.from_iterable(lists)), dtype=object)
+    images = np.repeat(np.arange(len(lists)), [len(entries) for entries in lists])
+    exploded = pd.DataFrame({"image": images, "class": labels.map(groups)}).explode("class", ignore_index=True)
+    return exploded.drop_duplicates(ignore_index=True)
+
+
+def _count(positive: pd.DataFrame, uncertain: pd.DataFrame, patients: pd.Series) -> pd.DataFrame:
+    counted = positive.assign(patient=patients.to_numpy()[positive["image"].to_numpy(np.int64)]).groupby("class")
+    report = pd.DataFrame({"images": counted.size(), "patients": counted["patient"].nunique()})
+    only_uncertain = uncertain.merge(positive, how="left", indicator=True).query("_merge == 'left_only'")
+    report = report.join(only_uncertain.groupby("class").size().rename("uncertain"), how="outer").fillna(0).astype("int64")
+    report = report.rename_axis("class").reset_index()
+    return report.sort_values(["images", "class"], ascending=[False, True], ignore_index=True)
+
+
+def _status(report: pd.DataFrame, settings: LabelSet) -> np.ndarray:
+    conditions = {
+        "excluded": report["class"].isin(settings.exclude),
+        "too few images": report["images"] < settings.min_images,
+        "too few patients": report["patients"] < settings.min_patients,
+    }
+    return np.select(list(conditions.values()), list(conditions), default=KEPT)
+
+
+def _check_classes(report: pd.DataFrame, settings: LabelSet, name: str) -> None:
+    """A single class is a problem only where images without it are kept: otherwise it would be positive everywhere."""
+    needed = 2 if settings.without_class == "drop" else 1
+    kept = int((report["status"] == KEPT).sum())
+    if kept >= needed:
+        return
+    dropped = report[report["status"].str.startswith("too few")]
+    if dropped.empty:
+        advice = "the images counted have no more classes; shorten exclude or choose other views"
+    else:
+        next_class = dropped.iloc[0]
+        key = "min_images" if next_class["status"] == "too few images" else "min_patients"
+        advice = (
+            f"the next, {next_class['class']!r}, has {next_class['images']} images of {next_class['patients']} patients; "
+            f"lower {key} ({getattr(settings, key)})"
+        )
+    raise ThoraxError(f"label_sets.{name} keeps {kept} of the {needed} classes that it needs at least: {advice}.")
+
+
+def _matrix(positive: pd.DataFrame, uncertain: pd.DataFrame, images: int, classes: list[str]) -> np.ndarray:
+    """(images, classes) int8: 1 where positive, else -1 where uncertain, else 0."""
+    column = {name: index for index, name in enumerate(classes)}
+    matrix = np.zeros((images, len(classes)), np.int8)
+    for mentions, value in ((uncertain, catalogs.IGNORED), (positive, 1)):
+        kept = mentions[mentions["class"].isin(classes)]
+        matrix[kept["image"].to_numpy(np.int64), kept["class"].map(column).to_numpy(np.int64)] = value
+    return matrix

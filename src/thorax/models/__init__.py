@@ -1,0 +1,1 @@
+"""Networks: architectures, training data, training and prediction."""

@@ -1,0 +1,234 @@
+"""Random changes of training images: one warp and one lookup table per image, and the mixing of two images.
+
+Rotation, shifts, shear, zoom and flip are one matrix; contrast, channel shift and brightness are one table of 256 entries.
+For equal parameters the result is that of Keras's ImageDataGenerator with fill_mode="nearest", up to rounding; contrast, which
+it lacks, is that of TensorFlow's adjust_contrast and comes before shift and brightness.
+Elastic displacements are added to the matrix's coordinates, so that they cost no second warp.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from thorax.config import Augmentation
+from thorax.storage.schemas import IGNORED
+
+CHUNK = 16  # images between warp and table: enough to share the making of tables, few enough to stay in a core's cache
+CELLS_PER_DEVIATION = 3  # of the grid on which displacements are drawn; linear between its nodes is then smooth enough
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """The parameters of n images' changes, as (n,) arrays; equal parameters give equal images.
+
+    Attributes:
+        rotation, shear: degrees.
+        shift_x, shift_y: pixels.
+        zoom_x, zoom_y: factors applied to coordinates: above 1 shows more than the image.
+        flip: mirror left and right, after the warp; bool.
+        channel_shift: grey levels of 255.
+        brightness: factors.
+        contrast: factors of each grey value's distance to the image's mean.
+        fields: seeds of the elastic displacements, int64.
+        elastic: no displacement of any image is longer, pixels; 0: none.
+        deviation: of the Gaussian that smooths displacements, pixels.
+    """
+
+    rotation: np.ndarray
+    shift_x: np.ndarray
+    shift_y: np.ndarray
+    shear: np.ndarray
+    zoom_x: np.ndarray
+    zoom_y: np.ndarray
+    flip: np.ndarray
+    channel_shift: np.ndarray
+    brightness: np.ndarray
+    fields: np.ndarray
+    contrast: np.ndarray
+    elastic: float = 0.0
+    deviation: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.rotation)
+
+    def __getitem__(self, chosen: np.ndarray | slice) -> "Draw":
+        """The parameters of some of the images."""
+        arrays: dict[str, Any] = {name: value[chosen] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return replace(self, **arrays)
+
+
+def draw(settings: Augmentation, size: int, count: int, rng: np.random.Generator) -> Draw:
+    """Draw the parameters of `count` images of `size` x `size` pixels."""
+
+    def symmetric(limit: float) -> np.ndarray:
+        return rng.uniform(-limit, limit, count)
+
+    return Draw(
+        rotation=symmetric(settings.rotation),
+        shift_x=symmetric(settings.width_shift) * size,
+        shift_y=symmetric(settings.height_shift) * size,
+        shear=symmetric(settings.shear),
+        zoom_x=1 + symmetric(settings.zoom),
+        zoom_y=1 + symmetric(settings.zoom),
+        flip=(rng.random(count) < 0.5) & settings.horizontal_flip,
+        channel_shift=symmetric(settings.channel_shift) * 255,
+        brightness=rng.uniform(*settings.brightness, count),
+        fields=rng.integers(2**63, size=count),
+        contrast=rng.uniform(*settings.contrast, count),  # the last, so that the others are as they were without it
+        elastic=settings.elastic * size,
+        deviation=settings.elastic_smoothness * size,
+    )
+
+
+def affine_matrices(change: Draw, size: int) -> np.ndarray:
+    """The (n, 2, 3) float64 matrices that map output (x, y) to input (x, y) for `size` x `size` images.
+
+    As in Keras: rotation, shift, shear and zoom are multiplied in this order, about the centre of the image.
+    """
+    theta, shear = np.deg2rad(change.rotation), np.deg2rad(change.shear)
+    cos, sin = np.cos(theta), np.sin(theta)
+    rotation = _matrices(cos, -sin, 0, sin, cos, 0)
+    shift = _matrices(1, 0, change.shift_x, 0, 1, change.shift_y)
+    shearing = _matrices(1, -np.sin(shear), 0, 0, np.cos(shear), 0)
+    zoom = _matrices(change.zoom_x, 0, 0, 0, change.zoom_y, 0)
+    centre = (size - 1) / 2
+    to_centre, from_centre = _matrices(1, 0, centre, 0, 1, centre), _matrices(1, 0, -centre, 0, 1, -centre)
+    matrices = to_centre @ rotation @ shift @ shearing @ zoom @ from_centre
+    matrices[change.flip] = matrices[change.flip] @ _matrices(-1, 0, size - 1, 0, 1, 0)
+    return matrices[:, :2]
+
+
+def _matrices(*entries: np.ndarray | float) -> np.ndarray:
+    """Affine matrices (n, 3, 3), or one (1, 3, 3), from the entries of their first two rows, each a number or (n,)."""
+    matrices = np.zeros((max(np.size(entry) for entry in entries), 3, 3))
+    for place, entry in enumerate(entries):
+        matrices[:, place // 3, place % 3] = entry
+    matrices[:, 2, 2] = 1
+    return matrices
+
+
+def grey_tables(change: Draw, low: np.ndarray, high: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Lookup tables of contrast, then channel shift, clipped to each image's own range, then brightness.
+
+    Args:
+        change: of n images.
+        low, high, mean: (n,) smallest, largest and mean grey value of each warped image.
+
+    Returns:
+        (n, 256) uint8.
+    """
+
+    def contrasted(grey: np.ndarray) -> np.ndarray:
+        stretched = grey + (change.contrast[:, None] - 1) * (grey - mean[:, None])
+        return np.rint(np.clip(stretched, 0, 255))
+
+    shifted = contrasted(np.arange(256)) + change.channel_shift[:, None]
+    shifted = np.clip(shifted, contrasted(low[:, None]), contrasted(high[:, None]))
+    return np.clip(np.floor(shifted) * change.brightness[:, None], 0, 255).astype(np.uint8)
+
+
+def elastic_map(matrix: np.ndarray, size: int, longest: float, deviation: float, seed: int) -> np.ndarray:
+    """Where each output pixel comes from: the matrix's coordinates plus smooth random displacements.
+
+    Displacements as of Simard, Steinkraus and Platt 2003 (ICDAR, section 2): uniform noise of each axis, smoothed by a
+    Gaussian and normalised. They are drawn on a grid of cells, a third of the deviation wide, and all coordinates are
+    interpolated linearly from it, which is exact for the affine part. The longest displacement of the grid's nodes is
+    `longest`; since interpolation does not lengthen, no pixel's is longer.
+
+    Args:
+        matrix: (2, 3), from output (x, y) to input (x, y).
+        size: pixels on a side.
+        longest: pixels.
+        deviation: of the Gaussian, pixels.
+        seed: of the noise.
+
+    Returns:
+        (size, size, 2) float32 of x and y, for `cv2.remap`.
+    """
+    cell = max(1, round(deviation / CELLS_PER_DEVIATION))
+    nodes = math.ceil(size / cell) + 1  # so that the outermost lie on or outside the image's border
+    margin = math.ceil(3 * deviation / cell)  # for a field that is as smooth at the border as inside
+    noise = np.random.default_rng(seed).random((nodes + 2 * margin, nodes + 2 * margin, 2), np.float32) * 2 - 1
+    field: np.ndarray = cv2.GaussianBlur(noise, (0, 0), deviation / cell)[margin:-margin, margin:-margin]
+    field *= longest / math.sqrt(max(float((field[..., 0] ** 2 + field[..., 1] ** 2).max()), 1e-30))
+    inset = cell // 2
+    at = (np.arange(nodes) + 0.5) * cell - 0.5 - inset  # the nodes' place in the image: centres of cells
+    field += (matrix[:, 0] * at[:, None]).astype(np.float32)[None]
+    field += (matrix[:, 1] * at[:, None] + matrix[:, 2]).astype(np.float32)[:, None]
+    fine = cv2.resize(field, None, fx=cell, fy=cell, interpolation=cv2.INTER_LINEAR)
+    return fine[inset : inset + size, inset : inset + size]
+
+
+def augment(images: Sequence[np.ndarray], change: Draw, out: np.ndarray) -> None:
+    """Change images.
+
+    Args:
+        images: n of (size, size) uint8, for example rows of a memory-mapped array.
+        change: of n images.
+        out: written, (n, size, size) uint8, contiguous.
+    """
+    matrices = affine_matrices(change, out.shape[-1])
+    source = np.empty(out.shape[1:], np.uint8)
+    for first in range(0, len(out), CHUNK):
+        chunk = slice(first, first + CHUNK)
+        warped, changes = out[chunk], change[chunk]
+        for image, matrix, seed, target in zip(images[chunk], matrices[chunk], changes.fields.tolist(), warped, strict=True):
+            np.copyto(source, image)  # a warp's slanted reads of memory that is in no cache take longer than copy and warp
+            _warp(source, matrix, seed, change, target)
+        low, high = np.array([cv2.minMaxLoc(image)[:2] for image in warped]).T
+        stretches = bool((changes.contrast != 1).any())
+        mean = np.array([cv2.mean(image)[0] for image in warped]) if stretches else low  # not used where nothing is stretched
+        for image, table in zip(warped, grey_tables(changes, low, high, mean), strict=True):
+            cv2.LUT(image, table, dst=image)
+
+
+def _warp(image: np.ndarray, matrix: np.ndarray, seed: int, change: Draw, out: np.ndarray) -> None:
+    size = len(image)
+    if change.elastic:
+        places = elastic_map(matrix, size, change.elastic, change.deviation, seed)
+        linear, repeated = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+        cv2.remap(image, places, None, linear, dst=out, borderMode=repeated)  # type: ignore[call-overload]  # takes None
+    else:
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        cv2.warpAffine(image, matrix, (size, size), dst=out, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+@dataclass(frozen=True, eq=False)
+class Mix:
+    """Which images of an epoch are mixed, and how.
+
+    Attributes:
+        partners: (n,) int64 position of the image that is mixed into each; every image is one image's partner.
+        weights: (n,) float64 in [0, 1] of the image itself; its partner has the rest.
+    """
+
+    partners: np.ndarray
+    weights: np.ndarray
+
+
+def draw_mix(alpha: float, count: int, rng: np.random.Generator) -> Mix:
+    """Draw partners and weights of mixup: Zhang, Cisse, Dauphin and Lopez-Paz 2018, section 2, with a weight per image.
+
+    Args:
+        alpha: both parameters of the Beta distribution, above 0; the smaller, the nearer are weights to 0 or 1.
+        count: images of the epoch.
+        rng: where the numbers come from.
+    """
+    return Mix(partners=rng.permutation(count), weights=rng.beta(alpha, alpha, count))
+
+
+def mix_images(images: np.ndarray, others: np.ndarray, weights: np.ndarray) -> None:
+    """Mix `others` into `images`, both (n, size, size) uint8 and changed before, in place; rounded to a grey level."""
+    for image, other, weight in zip(images, others, weights.tolist(), strict=True):
+        cv2.addWeighted(image, weight, other, 1 - weight, 0, dst=image)
+
+
+def mix_labels(labels: np.ndarray, others: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The (n, k) float32 labels of mixed images: fractions in [0, 1], or -1 where either image's label is ignored."""
+    share = weights[:, None]
+    known = (labels != IGNORED) & (others != IGNORED)
+    return np.where(known, share * labels + (1 - share) * others, IGNORED).astype(np.float32)

@@ -1,0 +1,306 @@
+"""Labelled, packed images as networks read them: batches that are ready before the device asks."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from thorax.config import Augmentation
+from thorax.errors import ThoraxError
+from thorax.models import augment
+from thorax.storage import store
+from thorax.storage.schemas import IGNORED, class_columns
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class SecondView:
+    """The files from which networks of two views read what they see beside each labelled image.
+
+    Attributes:
+        pairs: table with the schema `catalog.PAIRS`.
+        ingested: table of the second images.
+        images: their packed training images, all shards in order.
+    """
+
+    pairs: Path
+    ingested: Path
+    images: Sequence[Path]
+
+
+@dataclass(frozen=True)
+class PlacedImages:
+    """Packed images and where those of a part lie.
+
+    Attributes:
+        images: packed (n, size, size) shards, uint8, or uint16 where they hold stored values.
+        shards, rows: (n,) where each image lies.
+    """
+
+    images: store.PackedImages
+    shards: np.ndarray
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class LabelledImages(PlacedImages):
+    """The images of one part of a split, with their labels.
+
+    Attributes:
+        image_ids: (n,) identifiers.
+        labels: (n, k) float32 of 1, 0 and -1 (ignored).
+        classes: k names.
+        second: of two views, the second image of each study; its size and type are those of the first.
+    """
+
+    image_ids: np.ndarray
+    labels: np.ndarray
+    classes: list[str]
+    second: PlacedImages | None = None
+
+    @property
+    def views(self) -> list[PlacedImages]:
+        """What a network sees of each row."""
+        return [self] if self.second is None else [self, self.second]
+
+    @property
+    def size(self) -> int:
+        """Pixels on a side."""
+        return self.images.arrays[0].shape[-1]
+
+    @property
+    def dtype(self) -> str:
+        """Type of the images: uint8, or uint16 for stored values."""
+        return str(self.images.arrays[0].dtype)
+
+    def take(self, chosen: np.ndarray) -> np.ndarray:
+        """The unchanged images of some rows as networks take them: (n, size, size, views)."""
+        return np.stack([view.images.take(view.shards[chosen], view.rows[chosen]) for view in self.views], axis=-1)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Labels, split and places of a label set's images, sorted by image.
+
+    Labels are apart from the table: a class may have the name of one of its columns.
+
+    Attributes:
+        table: image_id, patient_id, split, shard and row.
+        labels: (n, k) int8 of 1, 0 and -1 (ignored), of the table's rows.
+        classes: k names.
+        images: packed, checked against the ingested table.
+    """
+
+    table: pd.DataFrame
+    labels: np.ndarray
+    classes: list[str]
+    images: store.PackedImages
+
+
+def read_labelled(labels: Path, split: Path, ingested: Path, images: Sequence[Path]) -> Joined:
+    """Join labels, split and packed images.
+
+    Raises:
+        ThoraxError: a labelled image has no part or was not ingested, or the arrays are not those of the ingested table.
+    """
+    labelled = store.read_table(labels, needs=("image_id", "patient_id"))
+    assignment = store.read_table(split, ["image_id", "split"])
+    places = store.read_table(ingested, ["image_id", "ok", "shard", "row"])
+    for frame, path in ((labelled, labels), (assignment, split), (places, ingested)):
+        repeated = frame["image_id"].duplicated()
+        if repeated.any():
+            raise ThoraxError(f"{path} names image {frame['image_id'][repeated].iloc[0]!r} twice: delete and remake it.")
+    labelled = labelled.sort_values("image_id", ignore_index=True)
+    table = labelled[["image_id", "patient_id"]].merge(assignment, on="image_id", how="left")
+    table = table.merge(places, on="image_id", how="left")
+    for path, lost in ((split, table["split"].isna()), (ingested, table["ok"].ne(True))):
+        if lost.any():
+            raise ThoraxError(
+                f"{path} has no usable row for image {table['image_id'][lost].iloc[0]!r} of {labels}: remake both."
+            )
+    table = table.drop(columns="ok").astype({"shard": "int64", "row": "int64"})
+    classes = class_columns(labelled)
+    return Joined(table, labelled[classes].to_numpy(np.int8), classes, store.open_packed(places, images))
+
+
+def load_part(
+    labels: Path,
+    split: Path,
+    ingested: Path,
+    images: Sequence[Path],
+    part: str,
+    second: SecondView | None = None,
+    with_known_label: bool = False,
+) -> LabelledImages:
+    """Join labels, split and packed images for one part: train, val or test; and the second view of each image.
+
+    Args:
+        labels, split, ingested, images: as in `read_labelled`.
+        part: its name.
+        second: the other view of each image, or None.
+        with_known_label: leave out images of which every label is ignored; no loss learns from them.
+
+    Raises:
+        ThoraxError: the part is empty or, with `with_known_label`, has no known label; an image has no second one, the views
+            differ in size or type, or as in `read_labelled`.
+    """
+    joined = read_labelled(labels, split, ingested, images)
+    chosen = (joined.table["split"] == part).to_numpy()
+    if not chosen.any():
+        raise ThoraxError(f"{split} gives no image of {labels} to {part}: make its share larger.")
+    if with_known_label:
+        chosen = chosen & (joined.labels != IGNORED).any(axis=1)
+        if not chosen.any():
+            raise ThoraxError(
+                f"{labels}: no image in {part} has a known label, as all are uncertain or ignored: choose another policy for "
+                f"uncertain labels, or make the share of {part} larger."
+            )
+    table = joined.table[chosen]
+    return LabelledImages(
+        images=joined.images,
+        shards=table["shard"].to_numpy(),
+        rows=table["row"].to_numpy(),
+        image_ids=table["image_id"].to_numpy(),
+        labels=joined.labels[chosen].astype(np.float32),
+        classes=joined.classes,
+        second=_second_images(table["image_id"], second, joined.images, images) if second else None,
+    )
+
+
+def _second_images(
+    image_ids: pd.Series, second: SecondView, first_images: store.PackedImages, first_paths: Sequence[Path]
+) -> PlacedImages:
+    pairs = store.read_table(second.pairs, ["image_id", "second_id"])
+    places = store.read_table(second.ingested, ["image_id", "ok", "shard", "row"])
+    joined = pd.DataFrame({"image_id": image_ids}).merge(pairs, on="image_id", how="left")
+    joined = joined.merge(places.rename(columns={"image_id": "second_id"}), on="second_id", how="left")
+    lost = joined["ok"].ne(True)
+    if lost.any() or len(joined) != len(image_ids):
+        one = joined.loc[lost if lost.any() else joined["image_id"].duplicated(), "image_id"].iloc[0]
+        raise ThoraxError(f"{second.pairs} does not name one readable image of {second.ingested} beside {one!r}: remake it.")
+    packed = store.open_packed(places, second.images)
+    shapes = [(array.shape[1:], array.dtype) for array in (first_images.arrays[0], packed.arrays[0])]
+    if shapes[0] != shapes[1]:
+        raise ThoraxError(f"{second.images[0]} has images of another size or type than {first_paths[0]}: remake both.")
+    return PlacedImages(packed, *(joined[name].to_numpy(np.int64) for name in ("shard", "row")))
+
+
+def training_batches(
+    part: LabelledImages,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    augmentation: Augmentation | None,
+    workers: int = 1,
+    order: np.ndarray | None = None,
+    start: int = 0,
+) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
+    """Yield an epoch's batches, shuffled and changed, as (b, size, size, views) of the images' type and (b, k) float32.
+
+    What an epoch holds follows from the seed, the epoch's number and `order` alone, not from workers, earlier epochs or
+    where it starts. All batches are full, so that networks are compiled for one shape: the few images that do not fill the
+    last one are left out, other ones in every epoch. A part with fewer images than `batch_size` is one batch.
+
+    Args:
+        part: the images.
+        batch_size: images of a batch.
+        seed, epoch: of order and changes.
+        augmentation: the changes of uint8 images, or None; each view has its own. With mixup, labels are fractions and each image
+            costs two warps; the views of a study are mixed with those of the same other study in the same shares.
+        workers: threads, each with a batch of its own.
+        order: (m,) positions in the part, some repeated or left out as `sampling.choose` returns them; shuffled here. None:
+            each once.
+        start: number of the first batch, to go on inside an epoch.
+    """
+    shuffled = np.random.default_rng([seed, epoch, 0]).permutation(len(part) if order is None else len(order))
+    if order is not None:
+        shuffled = order[shuffled]
+    batch_size = min(batch_size, len(shuffled))
+    if not batch_size:
+        return
+    changes, mix = [], None
+    if augmentation is not None:  # stream 2 is that of `sampling.choose` in the training
+        streams = [np.random.default_rng([seed, epoch, number]) for number in (1, 4)[: len(part.views)]]
+        changes = [augment.draw(augmentation, part.size, len(shuffled), stream) for stream in streams]
+        if augmentation.mixup:
+            mix = augment.draw_mix(augmentation.mixup, len(shuffled), np.random.default_rng([seed, epoch, 3]))
+    # a row of a memmap is made ten times as slowly as one of its array
+    arrays = [[np.asarray(array) for array in view.images.arrays] for view in part.views]
+
+    def changed(number: int, places: np.ndarray) -> np.ndarray:
+        """One view's images at some places of the shuffled epoch."""
+        view, chosen = part.views[number], shuffled[places]
+        addresses = zip(view.shards[chosen].tolist(), view.rows[chosen].tolist(), strict=True)
+        pixels = np.empty((len(chosen), part.size, part.size), np.uint8)
+        augment.augment([arrays[number][shard][row] for shard, row in addresses], changes[number][places], pixels)
+        return pixels
+
+    def batch(index: int) -> tuple[np.ndarray, np.ndarray]:
+        places = np.arange(index * batch_size, (index + 1) * batch_size)
+        labels = part.labels[shuffled[places]]
+        if not changes:
+            return part.take(shuffled[places]), labels
+        pixels = [changed(number, places) for number in range(len(part.views))]
+        if mix is not None:
+            partners, weights = mix.partners[places], mix.weights[places]
+            for number, images in enumerate(pixels):
+                augment.mix_images(images, changed(number, partners), weights)
+            labels = augment.mix_labels(labels, part.labels[shuffled[partners]], weights)
+        return np.stack(pixels, axis=-1), labels
+
+    yield from _ahead(batch, range(start, len(shuffled) // batch_size), workers)
+
+
+def predict_logits(model: Any, part: LabelledImages, batch_size: int, workers: int = 1) -> np.ndarray:
+    """The network's (n, k) float32 logits of all images, in the part's order.
+
+    The last batch is filled up with copies of its last image, so that the network is compiled for one shape.
+    """
+
+    def batch(index: int) -> np.ndarray:
+        chosen = np.minimum(np.arange(index * batch_size, (index + 1) * batch_size), len(part) - 1)
+        return part.take(chosen)
+
+    batches = _ahead(batch, range(-(-len(part) // batch_size)), workers)
+    return np.concatenate([np.asarray(model.predict_on_batch(pixels)) for pixels in batches])[: len(part)]
+
+
+def _ahead(make: Callable[[int], Item], indices: range, workers: int) -> Iterator[Item]:
+    """Yield make(index) of every index in order, made in threads before they are asked for.
+
+    One thread makes a whole item: since more items than threads are under way, none is idle. When the consumer stops early
+    or an item fails, those not begun are dropped, and those begun are waited for.
+    """
+    workers = max(workers, 1)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # the pool's threads are all that the caller has granted
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="batches")
+    pending: deque[Future[Item]] = deque()
+    try:
+        for index in indices:
+            pending.append(pool.submit(make, index))
+            if len(pending) > workers + 1:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        cv2.setNumThreads(threads)
+
+
+def part_frame(part: LabelledImages, name: str, values: np.ndarray) -> pd.DataFrame:
+    """Values (n, k) per image and class as a predictions table (columns of `catalog.scores_schema`)."""
+    frame = pd.DataFrame(values.astype(np.float32), columns=part.classes)
+    frame.insert(0, "image_id", part.image_ids)
+    frame.insert(1, "split", name)
+    return frame

@@ -1,0 +1,88 @@
+"""Figure of models tested on the images of archives that they were not trained on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from thorax.archives import ARCHIVES
+from thorax.report.figures import style
+from thorax.report.tables.results import DATA_SENTENCES, DECIMALS
+from thorax.storage import store
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+from thorax.report.tables.cross_archive import UNDEFINED
+
+SHADES = "Blues"
+
+
+_CHANCE = 0.5  # the palest shade
+
+
+_DARK = 0.8  # an AUC above it is written in white
+
+
+def make_cross_figure(matrix: Path, archives: Mapping[str, str], title: str, out: Path) -> None:
+    """Draw the matrix that `make_cross` wrote.
+
+    Args:
+        matrix: its matrix.csv.
+        archives: as in `make_cross`.
+        title: heading.
+        out: figure to write, without suffix.
+    """
+    style.save(draw_matrix(store.read_csv(matrix), archives, title), out, title)
+
+
+def draw_matrix(values: pd.DataFrame, archives: Mapping[str, str], title: str) -> "Figure":
+    """Draw mean AUCs as cells, with their intervals; the diagonal is framed.
+
+    Args:
+        values: the columns of matrix.csv.
+        archives: a key of `datasets.ARCHIVES` by experiment.
+        title: heading.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(values["trained_on"]))
+    area, low, high = (
+        values.pivot(index="trained_on", columns="tested_on", values=key).loc[names, names].to_numpy(float)
+        for key in ("auc", "low", "high")
+    )
+    titles = [ARCHIVES[archives[name]].title for name in names]
+    classes = str(values["classes"].iloc[0]).replace("|", ", ") if values["classes"].notna().all() else "no class"
+    side = 1.5 * len(names)
+    with style.style():
+        figure = Figure(figsize=(max(7.0, side + 3.2), side + 1.9), layout="constrained")
+        axes = figure.subplots()
+        head = [
+            title,
+            f"Mean AUC over {classes}; framed: on the model's own archive",
+            DATA_SENTENCES[values["data"].iloc[0]],
+        ]
+        figure.suptitle(style.fit("\n".join(head), figure.get_figwidth()), x=0.01, ha="left")
+        shades = matplotlib.colormaps[SHADES].with_extremes(bad="0.9")
+        picture = axes.imshow(area, cmap=shades, vmin=_CHANCE, vmax=1)
+        for row, column in np.ndindex(area.shape):
+            value = area[row, column]
+            text = f"{value:.{DECIMALS}f}" if np.isfinite(value) else UNDEFINED
+            colour = "white" if value > _DARK else "black"
+            axes.text(column, row, text, ha="center", va="bottom", color=colour, fontsize=12)
+            if np.isfinite(low[row, column]):
+                interval = f"{low[row, column]:.2f}–{high[row, column]:.2f}"
+                axes.text(column, row + 0.1, interval, ha="center", va="top", color=colour, fontsize=8)
+        for place in range(len(names)):
+            axes.add_patch(style.rectangle(place, place, place + 1, place + 1, style.VERMILION))
+        axes.set(xlabel="tested on", ylabel="trained on")
+        axes.set_xticks(range(len(names)), titles)
+        axes.set_yticks(range(len(names)), titles, rotation=90, va="center")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        bar = figure.colorbar(picture, ax=axes, shrink=0.7, extend="min")
+        bar.set_label("mean AUC")
+        bar.outline.set_visible(False)
+    return figure

@@ -1,0 +1,113 @@
+"""Figure of the preprocessing: original, lung mask, crop and network input (Liz et al. 2022, Figure 3)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from thorax.errors import ThoraxError
+from thorax.images import decoding
+from thorax.storage import store
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+from thorax.report.figures.style import ORANGE, SKY, VERMILION, rectangle, save, style
+
+
+def make_lungs_figure(
+    catalog: Path,
+    ingested: Path,
+    arrays: Sequence[Path],
+    lungs: Sequence[Path],
+    masks: Sequence[Path],
+    network_inputs: Sequence[Path],
+    seed: int,
+    out: Path,
+    count: int = 6,
+) -> None:
+    """Figure 3 of Liz et al. 2022 for several random images: original, lung mask, crop with mask, network input.
+
+    Where an image was flagged, at least one such image is among the cases, so that the figure shows what goes wrong too.
+
+    Args:
+        catalog, ingested: tables of the data set.
+        arrays, lungs, masks, network_inputs: ingested arrays, tables of crop boxes, masks and training images, one file
+            per shard, in the order of the shards.
+        seed: of the choice.
+        out: figure to write, without suffix.
+        count: number of cases.
+
+    Raises:
+        ThoraxError: the lungs are not those of the ingested images.
+    """
+    boxes = pd.concat([store.read_table(path) for path in lungs], ignore_index=True)
+    sizes = store.read_table(ingested, ["image_id", "rows", "columns", "shard", "row"])
+    cases = boxes.merge(sizes[sizes["row"] >= 0], on="image_id").merge(
+        store.read_table(catalog, ["image_id", "view"]), on="image_id"
+    )
+    if not len(cases) == len(boxes) > 0:
+        raise ThoraxError(f"{lungs[0]} and the tables beside it do not belong to {ingested}: delete and remake them.")
+    cases = cases.set_index("image_id").loc[choose_lung_cases(boxes, count, seed)].reset_index()
+    packed = [store.PackedImages(paths) for paths in (arrays, masks, network_inputs)]
+    places = list(zip(cases["shard"], cases["row"], strict=True))
+    shown = list(zip(*([array[place] for place in places] for array in packed), strict=True))
+    save(draw_lungs(cases, shown), out, "From original to network input", photos=True)
+
+
+def choose_lung_cases(lungs: pd.DataFrame, count: int, seed: int) -> list[str]:
+    """Identifiers of random images, credible ones first, with one flagged image in six (at least one) where there are any."""
+    generator = np.random.default_rng(seed)
+    credible, flagged = (sorted(lungs.loc[lungs["credible"] == wanted, "image_id"]) for wanted in (True, False))
+    number = min(len(flagged), max(1, count // 6, count - len(credible)))
+    chosen = [credible[index] for index in generator.permutation(len(credible))[: count - number]]
+    return chosen + [flagged[index] for index in generator.permutation(len(flagged))[:number]]
+
+
+def draw_lungs(cases: pd.DataFrame, arrays: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> "Figure":
+    """Draw one row of four panels per case.
+
+    Args:
+        cases: columns image_id, view, rows, columns (the original's size), x0, y0, x1, y1, credible, flag.
+        arrays: for each case the ingested image (512 x 512 uint8), the lung mask (any size, above 0 = lung) and the
+            network's input (uint8, or uint16 where it holds stored values).
+    """
+    from matplotlib.figure import Figure
+
+    height = 0.4 + 2.25 * len(cases)  # inches: the names of the columns, then a line of text and a square panel per case
+    with style():
+        figure = Figure(figsize=(8, height))
+        grid = figure.subplots(len(cases), 4, squeeze=False)
+        figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.6 / height, wspace=0.05, hspace=0.15)
+        side = arrays[0][2].shape[0]
+        for axes, name in zip(
+            grid[0], ("Original", "Lung mask and crop box", "Crop with mask", f"Network input, {side} x {side}"), strict=True
+        ):
+            figure.text(axes.get_position().x0, 1 - 0.1 / height, name, va="top", fontsize=10)
+        for axes, case, panels in zip(grid, cases.itertuples(), arrays, strict=True):
+            _draw_lungs_case(axes, case, *panels)
+    return figure
+
+
+def _draw_lungs_case(axes: np.ndarray, case: Any, squashed: np.ndarray, mask: np.ndarray, network_input: np.ndarray) -> None:
+    box = (case.x0, case.y0, case.x1, case.y1)
+    original = decoding.restore_aspect(squashed, case.rows, case.columns)
+    outline = decoding.resize((mask > 0).astype(np.float32), *original.shape)
+    for panel, shown in zip(axes, (original, original, decoding.crop(original, box), network_input), strict=True):
+        panel.imshow(shown, cmap="gray", vmin=0, vmax=255 if shown.dtype == np.uint8 else shown.max())
+        panel.set_anchor("NW")
+        panel.set_axis_off()
+    axes[0].set_title(f"{case.image_id}, view {case.view}", fontsize=7)
+    axes[2].set_title("" if case.credible else f"not credible, whole image used: {case.flag}", fontsize=7, color=VERMILION)
+    _draw_mask(axes[1], outline, SKY)
+    axes[1].add_patch(rectangle(*decoding.box_pixels(box, *original.shape), ORANGE, linestyle="--"))
+    _draw_mask(axes[2], decoding.crop(outline, box), SKY)
+
+
+def _draw_mask(axes: "Axes", mask: np.ndarray, colour: str) -> None:
+    """Outline and light fill of a mask of floats; nothing where it is empty."""
+    if mask.max() > 0.5 > mask.min():
+        axes.contourf(mask, levels=[0.5, 2], colors=[colour], alpha=0.25)
+        axes.contour(mask, levels=[0.5], colors=[colour], linewidths=1)

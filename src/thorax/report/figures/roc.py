@@ -1,0 +1,172 @@
+"""ROC curves of one model on the test images, one per class (Kejriwal et al., section IV D and Figure 4)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from thorax.evaluation import metrics
+from thorax.report.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, fit, save, shortened, style, wrapped
+from thorax.report.tables import results
+from thorax.storage.schemas import IGNORED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LINES = [(colour, "-") for colour in (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, "black")] + [(GREY, "--")]
+PANELS_PER_ROW = 6  # where there are more classes than lines can be told apart
+NAME_LINE, LEGEND_LINE = 26, 40  # characters over a panel and in the legend
+ALARMS, FOUND = "false positive rate", "true positive rate"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The curve of one class.
+
+    Args:
+        name: of the class.
+        positives: images that have it.
+        points: (p, 2) false and true positive rate, from (0, 0) to (1, 1): one point for each different score, so that equal
+            scores are one slanted step.
+        area: AUC.
+    """
+
+    name: str
+    positives: int
+    points: np.ndarray
+    area: float
+
+
+def roc_points(labels: np.ndarray, scores: np.ndarray) -> np.ndarray | None:
+    """Return the points of `Curve`, or None where a positive or a negative is lacking.
+
+    Args:
+        labels: (n,) of 1, 0 and -1 (ignored).
+        scores: (n,), larger where more likely positive.
+    """
+    known = labels != IGNORED
+    order = np.argsort(-scores[known], kind="stable")
+    positive, falling = labels[known][order] == 1, scores[known][order]
+    if positive.all() or not positive.any():
+        return None
+    last = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1)  # of each group of equal scores
+    found = np.cumsum(positive)[last]
+    rates = np.stack([(last + 1 - found) / (~positive).sum(), found / positive.sum()], axis=1)
+    return np.concatenate([np.zeros((1, 2)), rates])
+
+
+def roc_curves(labels: Path, split: Path, scores: Path, logits: bool, model: str, title: str, data: str, out: Path) -> None:
+    """Draw the ROC curves of one model on the test images.
+
+    Args:
+        labels: a label set's table.
+        split: table of the images' parts.
+        scores: the model's predictions, or an ensemble's probabilities or votes.
+        logits: whether the scores are logits, as those of a network or the baseline.
+        model: its name.
+        title: heading.
+        data: a key of `results.DATA_SENTENCES`.
+        out: figure to write, without suffix.
+
+    Raises:
+        ThoraxError: as in `metrics.read_scores`.
+    """
+    truth, table = metrics.read_scores(labels, split, scores, logits)
+    test = (truth["split"] == "test").to_numpy()
+    curves, without = [], []
+    for name in table.columns:
+        right, said = truth[name].to_numpy()[test], table[name].to_numpy()[test]
+        points = roc_points(right, said)
+        if points is None:
+            without.append(name)
+        else:
+            curves.append(Curve(name, int((right == 1).sum()), points, metrics.auc(right, said)))
+    heading = f"{title}\n{results.DATA_SENTENCES[data]}\n{model} on {test.sum():,} test images"
+    save(draw_curves(curves, without, heading), out, title)
+
+
+def draw_curves(curves: Sequence[Curve], without: Sequence[str], title: str) -> "Figure":
+    """Draw curves, the largest area first: in one panel, or in one each where there are more than eight.
+
+    Args:
+        curves: what is drawn.
+        without: classes that have no curve; they are named.
+        title: heading.
+    """
+    from matplotlib.figure import Figure
+
+    ranked = sorted(curves, key=lambda curve: (-curve.area, curve.name))
+    together = len(ranked) <= len(LINES)
+    across, down = (1, 1) if together else (PANELS_PER_ROW, math.ceil(len(ranked) / PANELS_PER_ROW))
+    size = (7.5, 4.2 if ranked else 0.3) if together else (1.6 * across + 0.5, 1.95 * down + 0.3)
+    lines = [*f"{title}: {_summary(ranked)}".split("\n")]
+    if without:
+        lines.append(f"No curve, as the test images lack positives or negatives: {', '.join(without)}")
+    heading = fit("\n".join(lines), size[0], 9)
+    with style():
+        figure = Figure(figsize=(size[0], size[1] + 0.16 * (heading.count("\n") + 1)), layout="constrained")
+        figure.suptitle(heading, x=0.01, ha="left", fontsize=9)
+        if together and ranked:
+            _draw_together(figure.subplots(), ranked)
+        elif ranked:
+            _draw_each(figure.subplots(down, across), ranked)
+            figure.supxlabel(ALARMS, fontsize=9)
+            figure.supylabel(FOUND, fontsize=9)
+    return figure
+
+
+def _summary(curves: Sequence[Curve]) -> str:
+    if not curves:
+        return "no class has an AUC"
+    mean = np.mean([curve.area for curve in curves])
+    return f"mean AUC {mean:.3f} of {len(curves)} {'class' if len(curves) == 1 else 'classes'}"
+
+
+def _draw_together(axes: "Axes", curves: Sequence[Curve]) -> None:
+    lines = [
+        axes.plot(*curve.points.T, color=colour, linestyle=dashes, linewidth=1.4)[0]
+        for curve, (colour, dashes) in zip(curves, LINES, strict=False)
+    ]
+    _draw_frame(axes)
+    axes.set(xlabel=ALARMS, ylabel=FOUND)
+    # named here, as the labels of lines that begin with _ get no entry
+    axes.legend(
+        lines,
+        [f"{_name(curve, LEGEND_LINE)}\n{_area(curve)}" for curve in curves],
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1),
+        fontsize=8,
+        borderaxespad=0,
+    )
+
+
+def _draw_each(grid: np.ndarray, curves: Sequence[Curve]) -> None:
+    for number, axes in enumerate(grid.flat):
+        if number >= len(curves):
+            axes.set_axis_off()
+            continue
+        curve = curves[number]
+        axes.plot(*curve.points.T, color=BLUE, linewidth=1.2)
+        _draw_frame(axes)
+        axes.set_title(f"{_name(curve, NAME_LINE)}\n{_area(curve)}", fontsize=7.5)
+        lowest = number + grid.shape[1] >= len(curves)
+        axes.tick_params(labelsize=7, labelbottom=lowest, labelleft=number % grid.shape[1] == 0)
+
+
+def _draw_frame(axes: "Axes") -> None:
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")  # chance
+    axes.set(aspect="equal", anchor="W", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+
+
+def _name(curve: Curve, width: int) -> str:
+    """The class in at most two lines."""
+    first, *others = wrapped(curve.name, width)
+    return "\n".join([first, *([shortened(" ".join(others), width)] if others else [])])
+
+
+def _area(curve: Curve) -> str:
+    return f"AUC {curve.area:.3f}, {curve.positives:,} positive{'' if curve.positives == 1 else 's'}"

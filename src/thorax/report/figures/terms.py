@@ -1,0 +1,306 @@
+"""Figure of a section of an archive's term tree: a term, the terms below it, and how many images have each."""
+
+import difflib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from thorax.config import LabelSet
+from thorax.errors import ThoraxError
+from thorax.labels.label_sets import UMBRELLAS, TermTree, without_padded
+from thorax.report.figures.style import BLUE, GREY, save, style
+from thorax.storage import store
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PAPER_TERM = "fracture"  # whose section is Figure 4 of Liz et al. 2022
+LINE, PADDING, BOX_GAP, COLUMN_GAP = 0.17, 0.09, 0.16, 0.5  # inches
+HEADING, KEY, MARGIN = 0.5, 0.3, 0.12  # inches: height of the lines above and below the boxes, and what is free around all
+HEADING_SIZE, TERM_SIZE, SMALL_SIZE = 10.8, 9.0, 8.0  # points
+
+
+@dataclass(frozen=True)
+class Section:
+    """A term, the terms below it, and the images that have them.
+
+    Args:
+        terms: the term, then those below it, each once, depth-first in the tree's own order.
+        parents: of each term, within the section; empty for the first.
+        outside: of each term but the first, its parents that are not in the section.
+        own: images that have the term itself.
+        total: images that have the term or one below it.
+    """
+
+    terms: tuple[str, ...]
+    parents: dict[str, tuple[str, ...]]
+    outside: dict[str, tuple[str, ...]]
+    own: dict[str, int]
+    total: dict[str, int]
+
+
+def term_section(catalog: Path, settings: LabelSet, archive: str, title: str, out: Path, term: str | None = None) -> None:
+    """Figure 4 of Liz et al. 2022: a general term, the terms below it, and how many images have each.
+
+    Images count if the catalog has them in a view of the label set. A term with two parents counts below both, or below the
+    first only, as `settings.two_parents` says, and a label that is stored with a blank as `settings.padded_labels` does.
+
+    Args:
+        catalog: table of the data set.
+        settings: of the label set; its views, two_parents and padded labels are used.
+        archive: a key of `labels.TERM_TABLES`.
+        title: heading.
+        out: figure to write, without suffix.
+        term: the topmost one; None for the paper's or, where no image has it, the general term with most terms in the data.
+
+    Raises:
+        ThoraxError: the archive has no term tree, the tree has no such term, or no image has the term or one below it.
+    """
+    tree = TermTree.of_archive(archive, "archive", "choose one of these").climbed(settings.two_parents)
+    if settings.padded_labels == "ignore":
+        table = without_padded(store.read_table(catalog, ["view", "positive", "padded"]), settings, title)
+    else:
+        table = store.read_table(catalog, ["view", "positive"])
+    positive = table.loc[table["view"].isin(settings.views), "positive"]
+    source = f"{catalog}, views {', '.join(settings.views)}"
+    section = count_section(tree, positive, choose_term(tree, positive, source) if term is None else term, source)
+    save(draw_section(section, tree, len(positive), title), out, title)
+
+
+def choose_term(tree: TermTree, positive: pd.Series, source: str) -> str:
+    """The paper's term or, where no image has it or one below it, the general term with most terms in the data.
+
+    Raises:
+        ThoraxError: no image has a term of the tree.
+    """
+    labels = Counter(label for labels in positive for label in labels if label in tree)
+    terms: Counter[str] = Counter(general for label in labels for general in tree.general(label))
+    if not terms:
+        raise ThoraxError(f"{source}: no image has a term of the term tree; choose other views or another catalog.")
+    return PAPER_TERM if PAPER_TERM in terms else min(terms, key=lambda term: (-terms[term], -labels[term], term))
+
+
+def count_section(tree: TermTree, positive: pd.Series, term: str, source: str) -> Section:
+    """The section of a tree below a term, with its images.
+
+    Args:
+        tree: the archive's.
+        positive: (images,) lists of labels.
+        term: the topmost one.
+        source: what is counted, for errors.
+
+    Raises:
+        ThoraxError: the tree has no such term, or no image has it or one below it.
+    """
+    if term not in tree:
+        near = difflib.get_close_matches(term, tree.parents, n=3, cutoff=0.5)
+        raise ThoraxError(
+            f"term {term!r} is not in the term tree: choose for example {_listed(near or _frequent(tree, positive))}."
+        )
+    terms = _below(tree, term)
+    parents = {name: tuple(parent for parent in tree.parents[name] if parent in terms) for name in terms}
+    outside = {name: tuple(parent for parent in tree.parents[name] if parent not in terms) for name in terms}
+    parents[term] = outside[term] = ()
+    above = {name: [upper for upper in terms if name in _below(tree, upper)] for name in terms}
+    mentions = positive.reset_index(drop=True).explode().rename("term").rename_axis("image").reset_index()
+    mentions = mentions[mentions["term"].isin(terms)].drop_duplicates()
+    if mentions.empty:
+        raise ThoraxError(
+            f"{source}: no image has {term!r} or a term below it; choose for example {_listed(_frequent(tree, positive))}."
+        )
+    own = mentions["term"].value_counts()
+    total = mentions.assign(term=mentions["term"].map(above)).explode("term").drop_duplicates()["term"].value_counts()
+    counts = [{name: int(found.get(name, 0)) for name in terms} for found in (own, total)]
+    return Section(terms, parents, outside, *counts)
+
+
+def _below(tree: TermTree, term: str) -> tuple[str, ...]:
+    """The term and all below it, each once, depth-first in the tree's own order."""
+    found: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        if name not in found:
+            found[name] = None
+            for child in tree.children[name]:
+                visit(child)
+
+    visit(term)
+    return tuple(found)
+
+
+def _frequent(tree: TermTree, positive: pd.Series) -> list[str]:
+    """The general terms with most mentions, or the umbrella roots where there is no mention at all."""
+    mentions = Counter(general for labels in positive for label in labels if label in tree for general in tree.general(label))
+    return sorted(mentions, key=lambda term: (-mentions[term], term))[:5] or list(UMBRELLAS)
+
+
+def _listed(terms: list[str]) -> str:
+    return ", ".join(map(repr, terms))
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where a term stands in the figure, in inches from its upper left corner, and what is written there."""
+
+    left: float
+    middle: float  # of its height
+    width: float
+    height: float
+    lines: tuple[str, ...]
+
+
+def arrange(section: Section, tree: TermTree) -> tuple[dict[str, Box], dict[str, str]]:
+    """Lay a section out from left to right: a term stands right of all its parents and level with its children's middle.
+
+    Returns:
+        the terms' boxes, and the parent that each term but the first stands beside: the one farthest to the right, or the
+        first of these in the tree.
+    """
+    depth = {name: _depth(section, name) for name in section.terms}
+    beside = {name: max(parents, key=depth.__getitem__) for name, parents in section.parents.items() if parents}
+    children = {name: [child for child in section.terms if beside.get(child) == name] for name in section.terms}
+    lines = {name: _lines(section, tree, name) for name in section.terms}
+    height = {name: LINE * len(text) + PADDING for name, text in lines.items()}
+    widths = [
+        max(
+            _text_width(line, SMALL_SIZE if index else TERM_SIZE)
+            for name in section.terms
+            if depth[name] == column
+            for index, line in enumerate(lines[name])
+        )
+        + 2 * PADDING
+        for column in range(max(depth.values()) + 1)
+    ]
+    left = np.concatenate([[0.0], np.cumsum(np.array(widths) + COLUMN_GAP)])
+    middle: dict[str, float] = {}
+
+    def slot(name: str) -> float:
+        below = [slot(child) for child in children[name]]
+        return max(height[name], sum(below) + BOX_GAP * (len(below) - 1))
+
+    def place(name: str, top: float) -> None:
+        below = [slot(child) for child in children[name]]
+        room = slot(name)
+        start = top + (room - sum(below) - BOX_GAP * (len(below) - 1)) / 2
+        for child, size in zip(children[name], below, strict=True):
+            place(child, start)
+            start += size + BOX_GAP
+        centre = (middle[children[name][0]] + middle[children[name][-1]]) / 2 if below else top + room / 2
+        middle[name] = min(max(centre, top + height[name] / 2), top + room - height[name] / 2)
+
+    place(section.terms[0], 0.0)
+    boxes = {
+        name: Box(float(left[depth[name]]), middle[name], widths[depth[name]], height[name], lines[name])
+        for name in section.terms
+    }
+    return boxes, beside
+
+
+def _depth(section: Section, name: str) -> int:
+    return max((1 + _depth(section, parent) for parent in section.parents[name]), default=0)
+
+
+def _lines(section: Section, tree: TermTree, name: str) -> tuple[str, ...]:
+    own, total = section.own[name], section.total[name]
+    count = f"{own:,} image{'' if own == 1 else 's'}" + (f", {total:,} with the terms below" if total != own else "")
+    others = [parent for parent in section.outside[name] if parent not in UMBRELLAS]
+    notes = [f"also below {' and '.join(others)}"] if others else []
+    if section.terms[0] not in (name, *UMBRELLAS) and _is_general(tree, name):  # below an umbrella every term is one
+        notes.append("also a general class of its own")
+    return (name, count, *notes)
+
+
+def _is_general(tree: TermTree, name: str) -> bool:
+    return name not in UMBRELLAS and name in tree.general(name)
+
+
+def _text_width(text: str, size: float) -> float:
+    """Inches, and a little more: a PNG's letters begin at whole pixels, which draws text wider than its outline."""
+    from matplotlib.textpath import TextPath
+
+    return 1.03 * TextPath((0, 0), text, size=size).get_extents().width / 72
+
+
+def draw_section(section: Section, tree: TermTree, images: int, title: str) -> "Figure":
+    """Draw `term_section`: one box per term, general classes in blue, terms without any image in grey.
+
+    Args:
+        section: what is drawn.
+        tree: says which terms are general.
+        images: of the label set's views.
+        title: heading.
+    """
+    from matplotlib.figure import Figure
+
+    with style():
+        boxes, beside = arrange(section, tree)
+        second = [(upper, name) for name, uppers in section.parents.items() for upper in uppers if upper != beside.get(name)]
+        heading, key = _heading(section, images, title), _key(section, with_dashes=bool(second))
+        right = max(
+            *(box.left + box.width for box in boxes.values()),
+            *(_text_width(line, HEADING_SIZE) for line in heading.split("\n")),
+            _text_width(key, SMALL_SIZE),
+        )
+        bottom = max(box.middle + box.height / 2 for box in boxes.values())
+        left, top, right, bottom = -MARGIN, -MARGIN - HEADING, right + MARGIN, bottom + KEY + MARGIN
+        figure = Figure(figsize=(right - left, bottom - top))
+        axes = figure.add_axes((0, 0, 1, 1), xlim=(left, right), ylim=(bottom, top))  # so that coordinates are inches
+        axes.set_axis_off()
+        axes.text(0, top + MARGIN, heading, va="top", fontsize=HEADING_SIZE)
+        axes.text(0, bottom - MARGIN, key, va="bottom", fontsize=SMALL_SIZE, color=GREY)
+        for name, upper in beside.items():
+            _draw_edge(axes, boxes[upper], boxes[name])
+        for upper, name in second:
+            _draw_second_edge(axes, boxes[upper], boxes[name])
+        for name, box in boxes.items():
+            _draw_box(axes, box, general=_is_general(tree, name), empty=section.total[name] == 0)
+    return figure
+
+
+def _heading(section: Section, images: int, title: str) -> str:
+    first = section.terms[0]
+    which = "it or a term below it" if len(section.terms) > 1 else "it"
+    return f"{title}: {first}\n{section.total[first]:,} of {images:,} images have {which}"
+
+
+def _key(section: Section, with_dashes: bool) -> str:
+    greys = "; grey: no image" if not all(section.total.values()) else ""
+    return "blue: general class" + greys + ("; dashed: second parent" if with_dashes else "")
+
+
+def _draw_edge(axes: "Axes", upper: Box, lower: Box) -> None:
+    start = upper.left + upper.width
+    turn = start + COLUMN_GAP / 2
+    across, down = (start, turn, turn, lower.left), (upper.middle, upper.middle, lower.middle, lower.middle)
+    axes.plot(across, down, color=GREY, linewidth=1, zorder=0)
+
+
+def _draw_second_edge(axes: "Axes", upper: Box, lower: Box) -> None:
+    """A dashed line that keeps clear of the first parents' lines and of boxes in columns that it crosses."""
+    start = upper.left + upper.width
+    first_turn, last_turn = start + 0.75 * COLUMN_GAP, lower.left - 0.25 * COLUMN_GAP
+    side = -1 if upper.middle < lower.middle else 1  # of the lower box, above or below, where the line comes from
+    lane = lower.middle + side * (lower.height + BOX_GAP) / 2
+    begin, end = upper.middle + np.sign(lane - upper.middle) * PADDING, lower.middle + side * PADDING
+    across, down = (start, first_turn, first_turn, last_turn, last_turn, lower.left), (begin, begin, lane, lane, end, end)
+    axes.plot(across, down, color=GREY, linewidth=1, zorder=0, linestyle=(0, (4, 2)))
+
+
+def _draw_box(axes: "Axes", box: Box, general: bool, empty: bool) -> None:
+    from matplotlib.patches import Rectangle
+
+    edge = "0.7" if empty else BLUE if general else "black"
+    term, small = ("0.5", "0.5") if empty else ("black", "0.3")
+    top = box.middle - box.height / 2
+    shape = Rectangle((box.left, top), box.width, box.height)
+    shape.set(facecolor="0.96" if empty else "white", edgecolor=edge, linewidth=2 if general else 1)
+    axes.add_patch(shape)
+    for index, line in enumerate(box.lines):
+        colour, size = (small, SMALL_SIZE) if index else (term, TERM_SIZE)
+        height = top + PADDING / 2 + LINE * (index + 0.5)
+        axes.text(box.left + PADDING, height, line, va="center_baseline", fontsize=size, color=colour)

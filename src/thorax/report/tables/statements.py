@@ -1,0 +1,240 @@
+"""What the text of Liz et al. 2022 says of its results, next to what its tables give and what ours give (sections 5.1 and 5.2).
+
+Three columns for each statement: the text, as transcribed in resources/published/liz2022_statements.csv; the same computed from the cells of the
+paper's own table (Tables 4, 6, 8 and 10, see `reference`) and its "# Samples" column; and the same computed from our test results.
+Where the first two differ, the paper contradicts itself, unless one of Table 10's two illegible rows explains it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from thorax.config import Beside
+from thorax.errors import ThoraxError
+from thorax.evaluation.metrics import GLOBAL
+from thorax.report import published_numbers, typeset
+from thorax.report.published_numbers import published_counts
+from thorax.report.tables.results import DATA_SENTENCES, DECIMALS
+from thorax.storage import store
+
+PAPER, ENSEMBLE = "liz2022", "CTP"  # whose text it is, and the ensemble that it speaks of, by the paper's name
+SAYS = published_numbers.FOLDER / published_numbers.STATEMENTS
+COUNTS = {"general": "Liz et al. 2022, Table 10"}  # where a variant's counts of images are; those of all others are in Table 8
+TEST_SHARE = 5  # Table 8 counts three classes in full and the others in the test fifth
+_NONE = "–"
+_SPECIFIC = (
+    "Numbers of images are those of the test part; the paper's are its '# Samples', a fifth of them for the three classes that Table 8 "
+    "counts in full. The text's 172 : 1 takes that column as it is.",
+)
+_ILLEGIBLE = "Two of Table 10's 54 rows are not legible in the scan: the paper's table counts 52 classes, the text 54."
+_GENERAL = (
+    "Numbers of images: ours are those of the test part, the paper's those of all images, as Table 10 has them.",
+    _ILLEGIBLE,
+)
+_DOUBT = "Some of the paper's cells are in doubt (see the table that shows them next to ours)."
+
+MEASURES = {
+    "above_0.8": f"Classes with an AUC of {ENSEMBLE} above 0.8",
+    "above_0.85": f"Classes with an AUC of {ENSEMBLE} above 0.85",
+    "not_above": f"Classes where {ENSEMBLE} is not above the best network",
+    "equal": f"Classes where {ENSEMBLE} equals the best network",
+    "below": f"Classes where {ENSEMBLE} is below the best network",
+    "gain": f"Mean AUC of {ENSEMBLE} less that of the best network",
+    "halves": "Mean AUC of the networks: larger half of the classes, smaller half",
+    "rank": f"Rank correlation (Spearman) of the AUC of {ENSEMBLE} and the number of images",
+    "imbalance": "Images of the largest class to those of the smallest",
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the statements are computed from.
+
+    Args:
+        areas: (classes, models) AUC, the ensemble first and then the networks, as printed.
+        images: (classes,) how many images each class has, in any one part; NaN where it is not known.
+        means: (models,) mean AUC, by model.
+    """
+
+    areas: pd.DataFrame
+    images: pd.Series
+    means: pd.Series
+
+    @property
+    def ensemble(self) -> pd.Series:
+        """(classes,) AUC of the ensemble."""
+        return self.areas.iloc[:, 0]
+
+    @property
+    def ahead(self) -> pd.Series:
+        """(classes,) how far the ensemble is above the best network of each class."""
+        return (self.ensemble - self.areas.iloc[:, 1:].max(axis=1)).round(DECIMALS)
+
+    def values(self) -> dict[str, float]:
+        """Every measure as a number; of halves the difference, larger less smaller. NaN where it is undefined."""
+        both = pd.concat([self.ensemble.rename("area"), self.images.rename("images")], axis=1).dropna()
+        larger, smaller = self._halves()
+        varies = both["area"].nunique() > 1 and both["images"].nunique() > 1
+        return {
+            "above_0.8": float((self.ensemble > 0.8).sum()),
+            "above_0.85": float((self.ensemble > 0.85).sum()),
+            "not_above": float((self.ahead <= 0).sum()),
+            "equal": float((self.ahead == 0).sum()),
+            "below": float((self.ahead < 0).sum()),
+            "gain": float(self.means.iloc[0] - self.means.iloc[1:].max()),
+            "halves": larger - smaller,
+            "rank": float(both["area"].rank().corr(both["images"].rank())) if varies else np.nan,
+            "imbalance": float(self.images.max() / self.images.min()) if self.images.min() > 0 else np.nan,
+        }
+
+    def texts(self) -> dict[str, str]:
+        """Every measure as it is shown."""
+        values, classes = self.values(), len(self.areas)
+        found = {key: f"{values[key]:.0f}" for key in ("not_above", "equal", "below")}
+        for key in ("above_0.8", "above_0.85"):
+            found[key] = f"{values[key]:.0f} of {classes} ({values[key] / classes:.0%})" if classes else _NONE
+        larger, smaller = self._halves()
+        found["gain"] = (
+            _NONE if np.isnan(values["gain"]) else f"{values['gain']:+.{DECIMALS}f} over {self.means.iloc[1:].idxmax()}"
+        )
+        found["halves"] = _NONE if np.isnan(values["halves"]) else f"{larger:.{DECIMALS}f}, {smaller:.{DECIMALS}f}"
+        found["rank"] = _NONE if np.isnan(values["rank"]) else f"{values['rank']:+.2f}"
+        found["imbalance"] = _NONE if np.isnan(values["imbalance"]) else f"{values['imbalance']:.0f} : 1"
+        return found
+
+    def named(self) -> str:
+        """The classes where the ensemble is not above the best network, with the difference."""
+        behind = self.ahead[self.ahead <= 0].sort_values()
+        by = {name: f"{difference:+.{DECIMALS}f}" if difference else "equal" for name, difference in behind.items()}
+        return ", ".join(f"{name} ({words})" for name, words in by.items()) or "none"
+
+    def _halves(self) -> tuple[float, float]:
+        order = self.images.dropna().sort_values(ascending=False, kind="stable").index
+        middle = (len(order) + 1) // 2
+        networks = self.areas.iloc[:, 1:].mean(axis=1)  # of them the text says it, before it comes to the ensembles
+        return float(networks[order[:middle]].mean()), float(networks[order[middle:]].mean())
+
+
+def published(beside: Beside, members: Sequence[str]) -> Results:
+    """The paper's own table, under our names; networks that are not in `members` are left out.
+
+    Raises:
+        ThoraxError: as in `published_numbers.published`, or it lacks the ensemble or the networks.
+    """
+    rows = published_numbers.published(beside).rename(columns={"value": "ours"})
+    areas, means = _areas(rows[rows["metric"] == "auc"], ensemble_name(beside), members)
+    counts = published_counts()
+    counts = counts[(counts["source"] == COUNTS.get(beside.variant, "Liz et al. 2022, Table 8"))].set_index("row")
+    images = counts["published"].where(
+        (counts["counts"] == "test") | (beside.variant in COUNTS), counts["published"] / TEST_SHARE
+    )
+    return Results(areas, images.reindex(areas.index), means)
+
+
+def measured(metrics: pd.DataFrame, beside: Beside, members: Sequence[str]) -> Results:
+    """Our test results.
+
+    Args:
+        metrics: the rows of `catalog.METRICS`.
+        beside: which published numbers, and under which names.
+        members: the single models.
+
+    Raises:
+        ThoraxError: the metrics lack the ensemble or the networks.
+    """
+    rows = metrics[(metrics["split"] == "test") & (metrics["metric"] == "auc")].rename(columns={"value": "ours"})
+    name = ensemble_name(beside)
+    areas, means = _areas(rows, name, members)
+    counts = rows[(rows["model"] == name) & (rows["class"] != GLOBAL)].set_index("class")["n_positive"]
+    return Results(areas, counts.astype(float).reindex(areas.index), means)
+
+
+def ensemble_name(beside: Beside) -> str:
+    """Our name of the ensemble that the text speaks of."""
+    return next((ours for ours, theirs in beside.models.items() if theirs == ENSEMBLE), ENSEMBLE)
+
+
+def _areas(rows: pd.DataFrame, ensemble: str, members: Sequence[str]) -> tuple[pd.DataFrame, pd.Series]:
+    wide = rows.drop_duplicates(["class", "model"]).pivot(index="class", columns="model", values="ours").astype(float)
+    networks = [name for name in members if name in wide.columns]
+    if ensemble not in wide.columns or not networks:
+        raise ThoraxError(f"There are no AUCs of {ensemble} and of a network: the statements of Liz et al. 2022 need both.")
+    wide = wide[[ensemble, *networks]].round(DECIMALS)
+    return wide.drop(index=GLOBAL, errors="ignore").dropna(subset=[ensemble]), wide.loc[GLOBAL]
+
+
+def statements_table(
+    metrics: pd.DataFrame, beside: Beside, members: Sequence[str], title: str, data: str
+) -> tuple[typeset.Table, pd.DataFrame]:
+    """Set the text, the paper's cells and ours side by side, one row for each measure.
+
+    Args:
+        metrics: the rows of `catalog.METRICS`.
+        beside: the paper's experiment.
+        members: the single models.
+        title: of the experiment.
+        data: a key of `tables.DATA_SENTENCES`.
+
+    Returns:
+        The table, and measure, text, published and ours, the last two as numbers.
+
+    Raises:
+        ThoraxError: as in `published` and `measured`.
+    """
+    theirs, ours = published(beside, members), measured(metrics, beside, members)
+    said = store.read_csv(SAYS, keep_default_na=False, dtype=str)
+    said = said[said["variant"] == beside.variant].set_index("measure")["says"]
+    shown = theirs.texts(), ours.texts()
+    printed = published_numbers.published(beside)
+    used = printed[(printed["metric"] == "auc") & printed["model"].isin(theirs.areas.columns)]
+    rows = tuple(
+        (words, (typeset.Cell(said.get(key, _NONE)), *(typeset.Cell(texts[key]) for texts in shown)))
+        for key, words in MEASURES.items()
+    )
+    table = typeset.Table(
+        title=f"{title}: what the paper's text says",
+        caption=f"Statements of sections 5.1 and 5.2, computed from the paper's table and from our test results. {published_numbers.describe(beside)[1]}.",
+        data=DATA_SENTENCES[data],
+        groups=(
+            typeset.Group("the text", words=True),
+            typeset.Group("the paper's table"),
+            typeset.Group("ours" if data == "archive" else f"ours ({data})"),
+        ),
+        name_heading="Statement",
+        rows=rows,
+        notes=(
+            f"{ENSEMBLE} not above the best network, in the paper's table: {theirs.named()}.",
+            f"The same in ours: {ours.named()}.",
+            "AUCs are compared as printed.",
+            *(_GENERAL if beside.variant in COUNTS else _SPECIFIC),
+            *([_DOUBT] if used["doubt"].any() else []),
+            f"{_NONE}: the text does not say it, or it is undefined.",
+        ),
+    )
+    numbers = theirs.values(), ours.values()
+    values = pd.DataFrame(
+        [(key, said.get(key, ""), *(found[key] for found in numbers)) for key in MEASURES],
+        columns=["measure", "text", "published", "ours"],
+    )
+    return table, values
+
+
+def make_statements(title: str, data: str, beside: Beside, metrics: Path, members: list[str], out_dir: Path) -> None:
+    """Write statements.html, .md, .tex and .csv into a folder.
+
+    Args:
+        title: of the experiment.
+        data: "phantom", "sample" or "archive".
+        beside: the paper's experiment.
+        metrics: `metrics/{experiment}.parquet`.
+        members: the single models.
+        out_dir: the folder.
+
+    Raises:
+        ThoraxError: as in `statements_table`, or a missing table.
+    """
+    table, values = statements_table(store.read_table(metrics), beside, members, title, data)
+    typeset.write(table, values, Path(out_dir), "statements")

@@ -1,0 +1,1 @@
+"""Files and tables on disk: whole or absent, with fixed schemas."""

@@ -1,0 +1,206 @@
+"""What can be known of a run before its first job: a wrong name must not be found after hours of training.
+
+A configuration is checked alone (`read`), and its label sets on the archives' metadata where these are there
+(`check_label_sets`), or against what was counted earlier (`check_made`). The classes of other archives are known when their labels
+are counted (`label_sets.refuse_unknown_classes`).
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from thorax import archives
+from thorax.archives import chexpert, nih
+from thorax.config import Config, Experiment, LabelSet, parse
+from thorax.errors import ThoraxError, refuse_unknown
+from thorax.labels import label_sets
+from thorax.labels.two_views import Partners
+from thorax.models import backbones
+from thorax.report import published_numbers
+from thorax.storage import store
+
+NAMING_CLASSES = ("exclusive", "cooccurrence", "case_classes")  # fields of an experiment with a class, or several
+FIXED_LABELS = {"nih": nih.LABELS, "chexpert": chexpert.LABELS}  # archives in which no other label can be
+
+
+def read(values: Any, source: str) -> Config:
+    """Validate a whole configuration, with the names in it that other files define.
+
+    Args:
+        values: The configuration as YAML has it.
+        source: Its file, for errors.
+
+    Raises:
+        ThoraxError: One sentence with the source, the first wrong key and what is wrong with it.
+    """
+    study = parse(Config, values, source)
+    backbones.check(study, source)
+    try:
+        for name in study.label_sets:
+            _check_label_set(study, name)
+        for name in study.experiments:
+            _check_experiment(study, name)
+        for name in study.cross:
+            _check_cross(study, name)
+        for name in study.cascades:
+            _check_cascade(study, name)
+    except ThoraxError as error:
+        raise ThoraxError(f"{source}: {error}") from error
+    return study
+
+
+def named_classes(study: Config, label_set: str, experiments: Iterable[str]) -> list[tuple[str, str]]:
+    """(key, class) for every class of a label set that a setting of the experiments names."""
+    found = []
+    for name in experiments:
+        experiment = study.experiments[name]
+        if experiment.label_set == label_set:
+            for field, value in experiment.model_dump(include=set(NAMING_CLASSES)).items():
+                wanted = [value] if isinstance(value, str) else value or []
+                found += [(f"experiments.{name}.{field}", one) for one in wanted]
+    return found
+
+
+def check_label_sets(study: Config, names: Iterable[str]) -> None:
+    """Count the classes of label sets from metadata alone, and compare them with the settings that name some.
+
+    Unreadable images are not known yet, so a class that is kept here may still have too few images later.
+
+    Args:
+        study: The configuration.
+        names: Of the label sets. Those of synthetic archives and of archives whose metadata are not here are left out.
+
+    Raises:
+        ThoraxError: A metadata file is wrong; as in `label_sets.build`; or a setting names a class that the label set does not keep.
+    """
+    catalogs: dict[tuple[str, str], pd.DataFrame] = {}
+    tables: dict[str, label_sets.LabelTable] = {}
+
+    def table(name: str) -> label_sets.LabelTable:
+        settings = study.label_sets[name]
+        dataset = study.datasets[settings.dataset]
+        archive = (dataset.archive, dataset.root)  # which several data sets may show different views of
+        if archive not in catalogs:
+            catalogs[archive] = archives.read_catalog(dataset)
+        catalog = catalogs[archive]
+        if name not in tables and settings.inside:
+            general = table(settings.inside).frame
+            tables[name] = label_sets.build_inside(settings, dataset.archive, catalog, general, name=name)
+        elif name not in tables:
+            second = Partners(study.datasets[settings.second].views) if settings.second else None
+            tables[name] = label_sets.build(settings, dataset.archive, catalog, name=name, second=second)
+        return tables[name]
+
+    for name in names:
+        dataset = study.datasets[study.label_sets[name].dataset]
+        if dataset.phantom is None and archives.metadata_file(dataset).is_file():
+            label_sets.refuse_unknown_classes(named_classes(study, name, study.run), table(name).report, name)
+
+
+def check_made(study: Config, name: str, report: Path) -> None:
+    """Compare a label set that is made already with the settings that name classes of it.
+
+    Args:
+        study: The configuration.
+        name: Of the label set.
+        report: Its table of classes.
+
+    Raises:
+        ThoraxError: A setting names a class that the label set does not keep, or the table is damaged.
+    """
+    classes = store.read_csv(report, dtype=str, keep_default_na=False)  # a class may be named NA
+    label_sets.refuse_unknown_classes(named_classes(study, name, study.run), classes, name)
+
+
+def _check_label_set(study: Config, name: str) -> None:
+    settings = study.label_sets[name]
+    archive = study.datasets[settings.dataset].archive
+    if settings.grouping == "general":
+        label_sets.TermTree.of_archive(archive, f"label_sets.{name}.grouping", "write specific")
+    if settings.inside:
+        label_sets.TermTree.of_archive(archive, f"label_sets.{name}.inside", "remove it")
+    if archive in FIXED_LABELS:
+        known = _possible_classes(settings, archive)
+        for wanted in settings.exclude:
+            refuse_unknown(f"label_sets.{name}.exclude", wanted, known, f"a {settings.grouping} label of archive {archive}")
+        kept = [label for label in known if label not in settings.exclude]
+        for key, wanted in named_classes(study, name, study.experiments):
+            refuse_unknown(key, wanted, kept, f"a class of label set {name!r}")
+
+
+def _possible_classes(settings: LabelSet, archive: str) -> list[str]:
+    """What the archive's own labels, or those of its term tree, can become."""
+    tree = label_sets.TermTree.load(label_sets.TERM_TABLES[archive]) if archive in label_sets.TERM_TABLES else None
+    own = FIXED_LABELS.get(archive) or (tree.parents if tree else ())
+    if settings.grouping == "specific" or tree is None:
+        return list(own)
+    climbed = tree.climbed(settings.two_parents)
+    return list(dict.fromkeys(group for label in own for group in climbed.general(label)))
+
+
+def _check_experiment(study: Config, name: str) -> None:
+    experiment = study.experiments[name]
+    for member in experiment.members:
+        training = experiment.member(member)
+        if backbones.BACKBONES[training.backbone].constructor is None and training.weights == "imagenet":
+            problem = f"backbone {training.backbone} has no ImageNet weights: set weights: none."
+            raise ThoraxError(f"experiments.{name}.members.{member}: {problem}")
+    if experiment.beside is not None:
+        _check_beside(experiment, f"experiments.{name}.beside")
+
+
+def _check_beside(experiment: Experiment, key: str) -> None:
+    """The published numbers are there, for some of the models."""
+    beside = experiment.beside
+    assert beside is not None
+    try:
+        theirs = set(published_numbers.published(beside)["model"])
+        published_numbers.describe(beside)
+    except ThoraxError as error:
+        raise ThoraxError(f"{key}: {error}") from error
+    if theirs.isdisjoint([*experiment.members, *experiment.ensembles]):
+        raise ThoraxError(
+            f"{key}.models: no member or ensemble has the name of a model of {beside.paper}, {beside.variant} "
+            f"({', '.join(sorted(theirs))}): say which of yours is which, as OURS: THEIRS."
+        )
+
+
+def _check_cross(study: Config, name: str) -> None:
+    """The label sets can share a class at all."""
+    from thorax.evaluation import cross_archives  # a quarter of a second that few need
+
+    shared = []
+    for experiment in study.cross[name].experiments:
+        settings = study.label_sets[study.experiments[experiment].label_set]
+        archive = study.datasets[settings.dataset].archive
+        known = [label for label in _possible_classes(settings, archive) if label not in settings.exclude]
+        shared.append(set(cross_archives.mapped(archive, known)))
+    if not set.intersection(*shared):
+        raise ThoraxError(
+            f"cross.{name}: the label sets of {', '.join(study.cross[name].experiments)} share no class of {cross_archives.CLASSES.name}: "
+            "choose larger label sets."
+        )
+
+
+def _check_cascade(study: Config, name: str) -> None:
+    """Every class of the flat network is one of the network inside, or too frequent there to be learnt."""
+    cascade = study.cascades[name]
+    inside_name, flat_name = (study.experiments[part].label_set for part in (cascade.inside, cascade.flat))
+    inside, flat = study.label_sets[inside_name], study.label_sets[flat_name]
+    for field in ("views", "drop_channels", "uncertain"):
+        if getattr(inside, field) != getattr(flat, field):
+            raise ThoraxError(
+                f"cascades.{name}: label sets {inside_name!r} and {flat_name!r} differ in {field}: give both the same."
+            )
+    for field in ("min_images", "min_patients"):
+        if getattr(inside, field) > getattr(flat, field):
+            raise ThoraxError(
+                f"cascades.{name}: label set {inside_name!r} leaves out classes of {flat_name!r}: lower its {field} to "
+                f"{getattr(flat, field)}."
+            )
+    if lacking := [label for label in inside.exclude if label not in flat.exclude]:
+        raise ThoraxError(
+            f"cascades.{name}: label set {inside_name!r} excludes {lacking[0]!r}, and {flat_name!r} does not: do the same in both."
+        )

@@ -1,0 +1,157 @@
+"""dvc.yaml, generated from the Snakefile's DAG: one stage per job, which runs that job alone through Snakemake.
+
+A stage depends on the job's input files and on the job's entry in `results/plan.json`: its parameters, the digest of its
+code, its shell command. The stage `plan` writes that file and depends on configuration and code. So DVC reruns what
+Snakemake reruns, and stops where bytes come out equal, which Snakemake does not.
+"""
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from difflib import unified_diff
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from thorax.errors import ThoraxError
+from thorax.storage import store
+from thorax.workflow.jobs import Dag, Job, load
+
+FILE = Path("dvc.yaml")
+PLAN = "results/plan.json"
+_HEADER = "# Generated from the Snakefile by `make dvc`: do not edit. DVC runs each job of the DAG as a stage.\n"
+_IN_GIT = (
+    "results/tables",
+    "results/metrics",
+    "results/history",
+    "results/epochs",
+    "results/audit",
+)  # small files of sums, without any identifier
+_GIT_SUFFIXES = (".csv", ".md", ".tex", ".json")
+_MANIFESTS = ("manifest", "pairs_manifest")  # rules that look through a whole folder
+
+
+def write(arguments: Sequence[str]) -> None:
+    """Write dvc.yaml for what `snakemake ARGUMENTS` makes.
+
+    Raises:
+        ThoraxError: the workflow cannot be read.
+    """
+    store.write_text(_text(load(arguments), arguments), FILE)
+
+
+def check() -> list[Job]:
+    """Compare dvc.yaml with the Snakefile; return the DAG's jobs.
+
+    Raises:
+        ThoraxError: they differ (the difference is printed), or one cannot be read.
+    """
+    arguments = snakemake_arguments()
+    dag = load(arguments)
+    found, expected = FILE.read_text(encoding="utf-8"), _text(dag, arguments)
+    if found != expected:
+        sys.stdout.writelines(unified_diff(found.splitlines(True), expected.splitlines(True), str(FILE), "the Snakefile's DAG"))
+        raise ThoraxError(f"{FILE} is not the Snakefile's DAG: type `thorax dvc -- {shlex.join(arguments)}`.")
+    return dag.jobs
+
+
+def snakemake_arguments() -> list[str]:
+    """The arguments of snakemake that dvc.yaml was made for.
+
+    Raises:
+        ThoraxError: there is no dvc.yaml of ours.
+    """
+    try:
+        return shlex.split(yaml.safe_load(FILE.read_text(encoding="utf-8"))["vars"][0]["snakemake"])
+    except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
+        raise ThoraxError(f"{FILE} is not there, or not made by thorax: type `make dvc` in the checkout.") from error
+
+
+def write_plan(out: Path) -> None:
+    """Write the parameters of every job, after checking that dvc.yaml has just these jobs.
+
+    Raises:
+        ThoraxError: dvc.yaml has other stages than the DAG has jobs, or a file cannot be read.
+    """
+    plan = {job.name: _parameters(job) for job in check()}
+    store.write_text(json.dumps(plan, indent=1, sort_keys=True), out)
+
+
+def _text(dag: Dag, arguments: Sequence[str]) -> str:
+    names = [job.name for job in dag.jobs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ThoraxError(f"two jobs have the name {twice}: give their data sets, members or ensembles names of other letters.")
+    content = {
+        "vars": [{"snakemake": shlex.join(arguments)}],
+        "stages": {"plan": _plan_stage(dag), **{job.name: _stage(job) for job in dag.jobs}},
+        "plots": _plots(dag.jobs),
+    }
+    return _HEADER + yaml.safe_dump(content, sort_keys=False, width=10_000)
+
+
+def _plan_stage(dag: Dag) -> dict[str, Any]:
+    return {
+        "cmd": f"thorax plan --out {PLAN}",
+        "deps": ["Snakefile", "notebooks", "src/thorax", "workflow"],
+        "params": [{path: None} for path in dag.configfiles],
+        "outs": [PLAN],
+    }
+
+
+def _stage(job: Job) -> dict[str, Any]:
+    outs = sorted(_tracked_outputs(job))
+    stage: dict[str, Any] = {
+        "desc": job.message,
+        "cmd": f"snakemake ${{snakemake}} --quiet progress rules --allowed-rules {job.rule} --force -- {shlex.join(job.outputs[:1])}",
+        "deps": sorted(_tracked_inputs(job)),
+        "params": [{PLAN: [job.name]}],
+        "outs": [{path: {"cache": False}} if _in_git(path) else path for path in outs if not _is_metric(path)],
+        "metrics": [{path: {"cache": False}} for path in outs if _is_metric(path)],
+    }
+    return {key: value for key, value in stage.items() if value}
+
+
+def _tracked_outputs(job: Job) -> tuple[str, ...]:
+    """What DVC versions: the outputs; of the phantom the whole archive, of which Snakemake knows two files."""
+    return (job.wildcards["phantom_root"],) if job.rule == "phantom" else job.outputs
+
+
+def _tracked_inputs(job: Job) -> tuple[str, ...]:
+    """What DVC compares: the inputs; of a manifest the whole folder as well, file by file."""
+    if job.rule not in _MANIFESTS:
+        return job.inputs
+    if Path.cwd().is_relative_to(Path(job.params["root"]).resolve()):
+        raise ThoraxError(
+            f"DVC cannot version results inside the archive that they are made from ({job.params['root']}): move the archive to a "
+            "folder of its own."
+        )
+    return (*job.inputs, str(PurePosixPath(job.params["root"])))
+
+
+def _in_git(path: str) -> bool:
+    return path.endswith(_GIT_SUFFIXES) and any(PurePosixPath(folder) in PurePosixPath(path).parents for folder in _IN_GIT)
+
+
+def _is_metric(path: str) -> bool:
+    return PurePosixPath(path).match("results/metrics/*.json")
+
+
+def _parameters(job: Job) -> dict[str, Any]:
+    """What decides a job's result besides its input files, as JSON knows it."""
+    values = {**job.params, "shell": job.shell}
+    return json.loads(json.dumps(values, default=str))
+
+
+def _plots(jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """One plot of losses for each experiment."""
+    histories: dict[str, list[str]] = {}
+    for job in jobs:
+        if job.rule == "train":
+            histories.setdefault(job.wildcards["experiment"], []).extend(path for path in job.outputs if path.endswith(".csv"))
+    return [
+        {f"losses of {experiment}": {"x": "epoch", "y": {path: ["loss", "val_loss"] for path in paths}}}
+        for experiment, paths in histories.items()
+    ]

@@ -1,0 +1,117 @@
+"""Imports run downwards, only `workflow` knows Snakemake and DVC, and light verbs start without a deep-learning library."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "thorax"
+# A package imports those to its left, and those of its own group without a circle
+ORDER = "errors < resources < storage backend < config < images < archives labels < phantom evaluation < models explanation report < audit < workflow < verbs cli"
+LEVELS = {name: level for level, group in enumerate(ORDER.split("<")) for name in group.split()}
+TOP_LEVEL = {"__init__", "__main__", "backend", "cli", "errors", "verbs"}
+HEAVY = {"tensorflow", "keras", "torch", "jax"}
+
+
+def name_of(path: Path) -> str:
+    """A module's name without the package: `report.tables.results`."""
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {name_of(path): path for path in sorted(SOURCE.rglob("*.py"))}
+
+
+def imported(path: Path) -> set[str]:
+    """What a file imports, also inside functions: modules of thorax without the package, others by name."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            own = {f"{node.module}.{alias.name}" for alias in node.names}
+            submodules = {name for name in own if name.removeprefix("thorax.") in MODULES}
+            names |= submodules or {node.module}
+    return {name.removeprefix("thorax.") for name in names}
+
+
+def test_imports_run_downwards():
+    for name, path in MODULES.items():
+        package = name.split(".")[0]
+        if package in LEVELS:
+            above = {other for other in imported(path) if LEVELS.get(other.split(".")[0], -1) > LEVELS[package]}
+            assert not above, f"{name} imports {above}, which is above it in {ORDER}"
+
+
+def test_imports_have_no_circle():
+    graph = {name: imported(path) & set(MODULES) - {name} for name, path in MODULES.items()}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join((*trail, name))
+        if name not in done:
+            for below in graph[name]:
+                visit(below, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_packages_of_one_level_have_no_circle_either():
+    """Two packages of a group may use each other in one direction only."""
+    used = {
+        (name.split(".")[0], other.split(".")[0])
+        for name, path in MODULES.items()
+        for other in imported(path) & set(MODULES)
+        if name.split(".")[0] in LEVELS and other.split(".")[0] in LEVELS
+    }
+    assert not {(first, second) for first, second in used if first < second and (second, first) in used}
+
+
+def test_every_package_is_in_the_order_and_few_modules_are_outside():
+    assert {path.parent.name for path in SOURCE.glob("*/__init__.py")} <= set(LEVELS)
+    assert {path.stem for path in SOURCE.glob("*.py")} <= TOP_LEVEL
+
+
+def test_only_workflow_knows_snakemake_and_dvc_and_nobody_the_command_line():
+    for name, path in MODULES.items():
+        names = imported(path)
+        if not name.startswith("workflow"):
+            assert not {other for other in names if other.split(".")[0] in ("snakemake", "dvc")}, path
+        if name not in ("__main__", "cli"):
+            assert "cli" not in names, path
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "archives",
+        "images.ingest",
+        "labels.label_sets",
+        "labels.splits",
+        "models.baseline",
+        "evaluation.metrics",
+        "evaluation.ensembles",
+        "evaluation.cascades",
+        "evaluation.cross_archives",
+        "report.tables.results",
+        "report.tables.thresholds",
+        "report.tables.overview",
+        "report.pages",
+    ],
+)
+def test_light_verbs_start_without_tensorflow(module):
+    code = f"import sys, thorax.cli, thorax.{module}; sys.exit(' '.join(set(sys.modules) & {HEAVY!r}) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_keras_comes_without_what_only_figures_and_tables_need():
+    code = (
+        "import sys; from thorax import backend; backend.prepare(0, 1); import keras; "
+        "assert not {'sklearn', 'matplotlib'} & set(sys.modules); import sklearn.linear_model, matplotlib.figure"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
