@@ -1,12 +1,13 @@
+import sys
+
 from snakemake.utils import min_version
+
+from thorax.workflow import refusals, slurm
 
 min_version("9.27")
 
 
-include: "workflow/rules/configuration.smk"
-
-
-configfile: CONFIGURATION
+configfile: refusals.configuration(workflow)
 
 
 report: "workflow/report/workflow.rst"
@@ -14,8 +15,6 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/inputs.smk"
-include: "workflow/rules/refusals.smk"
-include: "workflow/rules/cluster.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/labels.smk"
 include: "workflow/rules/preprocess.smk"
@@ -38,19 +37,12 @@ rule all:
 
 
 onstart:
-    refuse_without_slurm()
-    refuse_second_run()
-    refuse_orphans()
-    refuse_missing_archives()
-    refuse_unreadable_text()
-    refuse_wrong_classes()
-    refuse_future_dates()
-    take_over_from_earlier_run()
+    refusals.before_run(workflow, study)
 
 
 onerror:
-    say_how_to_go_on()
+    print(refusals.HOW_TO_CONTINUE, file=sys.stderr)
 
 
 onsuccess:
-    forget_run()
+    slurm.forget()
