@@ -56,7 +56,7 @@ def load(arguments: Sequence[str]) -> Dag:
 
     for option in ("--until", "-U", "--omit-from", "-O"):  # the DAG also has the jobs that these leave out
         if option in arguments:
-            raise ThoraxError(f"{option} cannot be used here: name the files that you want instead.")
+            raise ThoraxError(f"all jobs of the targets are meant here: name the files that you want instead of {option}.")
     found: list[Dag] = []
 
     def keep(self: Any) -> None:
