@@ -14,7 +14,7 @@ from thorax.storage.schemas import class_columns
 CASES = pa.schema({"image_id": pa.string(), "chosen_for": pa.string()})
 
 
-def choose_cases(labels: Path, split: Path, count: int, seed: int, out: Path, wanted: Sequence[str] = ()) -> None:
+def choose_cases(labels: Path, split: Path, count: int, seed: int, out: Path, classes: Sequence[str] = ()) -> None:
     """Choose test images to explain, before any network has seen them.
 
     First one random image for each class that is wanted, in their order; then one for each other class, rarest class first. Where
@@ -25,7 +25,7 @@ def choose_cases(labels: Path, split: Path, count: int, seed: int, out: Path, wa
         count: number of cases (fewer where the test part has fewer images).
         seed: of the choice.
         out: table of image_id and the class that the image was chosen for.
-        wanted: classes that come first; one without a test image is left out.
+        classes: classes that come first; one without a test image is left out.
 
     Raises:
         ThoraxError: the label set does not have a class that is wanted.
@@ -34,13 +34,13 @@ def choose_cases(labels: Path, split: Path, count: int, seed: int, out: Path, wa
     assignment = store.read_table(split, ["image_id", "split"])
     test = table[table["image_id"].isin(assignment.loc[assignment["split"] == "test", "image_id"])]
     test = test.sort_values("image_id").sample(frac=1, random_state=seed)
-    classes = class_columns(table)
-    for name in wanted:
-        refuse_unknown("case_classes", name, classes, f"a class of {labels}")
-    rarest = sorted(classes, key=lambda name: int((table[name] == 1).sum()))
+    known = class_columns(table)
+    for name in classes:
+        refuse_unknown("case_classes", name, known, f"a class of {labels}")
+    rarest = sorted(known, key=lambda name: int((table[name] == 1).sum()))
     queues = {name: list(test.loc[test[name] == 1, "image_id"]) for name in rarest}
     chosen: dict[str, str] = {}
-    rounds = chain([[*wanted, *(name for name in rarest if name not in wanted)]], repeat(rarest))
+    rounds = chain([[*classes, *(name for name in rarest if name not in classes)]], repeat(rarest))
     while len(chosen) < count and any(queues.values()):
         for name in next(rounds):
             while queues[name] and queues[name][0] in chosen:
