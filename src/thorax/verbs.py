@@ -207,7 +207,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             "audit-weights", "audit.pos_weights:make_weight_audit",
             "compute which weights of the positives are consistent with the published F1 and Hamming loss", folder,
         ),
-        _verb("config-reference", "config.reference:write_reference", "write docs/configuration.md and its JSON schema", folder),
+        _verb("config-reference", "config.reference:write_reference", "write docs/reference/configuration.md and its JSON schema", folder),
         _verb(
             "completion", "cli:completion", "print a script that completes verbs and options in your shell",
             Option("shell", "text", "your shell", choices=("bash", "zsh"), positional=True),
