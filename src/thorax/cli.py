@@ -22,6 +22,10 @@ from thorax import __version__
 from thorax.errors import Terminated, ThoraxError, did_you_mean
 from thorax.verbs import GROUPS, VERBS, Option
 
+_HEADING = """usage: thorax VERB [options]
+
+Run one step of the pipeline. Snakemake calls these verbs, and you can do so too.
+`thorax VERB --help` lists the options of a verb; `thorax --version` shows the version."""
 TERMINATED = 128 + signal.SIGTERM
 
 
@@ -77,7 +81,7 @@ def completion(shell: str) -> str:
     """A script that completes verbs, options and file names in bash or zsh."""
     import shtab
 
-    whole = parser()
+    whole = Parser()
     for action in whole.verbs.choices.values():
         for option in action._actions:
             if option.type in (_path, str) and option.metavar and "PATH" in option.metavar:
@@ -85,10 +89,8 @@ def completion(shell: str) -> str:
     return shtab.complete(whole, shell)
 
 
-class _Parser(argparse.ArgumentParser):
+class _VerbParser(argparse.ArgumentParser):
     """A parser whose errors suggest what was meant."""
-
-    verbs: "argparse._SubParsersAction[_Parser]"  # of the main parser
 
     def refuse_unknown_options(self, words: Sequence[str]) -> None:
         """End with an error if one of a verb's words is an option that it does not have; argparse looks for missing ones first."""
@@ -106,42 +108,36 @@ class _Parser(argparse.ArgumentParser):
         super().error(message)
 
 
+class Parser(_VerbParser):
+    """The parser of all verbs, whose help lists them by group."""
+
+    def __init__(self) -> None:
+        super().__init__(prog="thorax", usage="thorax VERB [options]")
+        self.add_argument("--version", action="version", version=f"thorax {__version__}", help="show the version and exit")
+        self.verbs = self.add_subparsers(dest="verb", metavar="VERB", required=True, prog="thorax", parser_class=_VerbParser)
+        for verb in VERBS.values():
+            sub = self.verbs.add_parser(verb.name, help=verb.help, description=f"{verb.help[0].upper()}{verb.help[1:]}.")
+            for option in verb.options:
+                _add(sub, option)
+            sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    def format_help(self) -> str:
+        """The usage, and all verbs by group."""
+        width = max(map(len, VERBS)) + 4
+        lines = [_HEADING]
+        for group, verbs in GROUPS.items():
+            lines.append(f"\n{group}:")
+            for verb in verbs:
+                first = f"  {verb.name}".ljust(width)
+                lines += textwrap.wrap(verb.help, 120, initial_indent=first, subsequent_indent=" " * width)
+        return "\n".join(lines) + "\n"
+
+
 def _parse(words: list[str]) -> dict[str, Any]:
-    whole = parser()
+    whole = Parser()
     if words and words[0] in VERBS:
         whole.verbs.choices[words[0]].refuse_unknown_options(words[1:])
     return vars(whole.parse_args(words))
-
-
-def parser() -> _Parser:
-    """The parser of all verbs."""
-    whole = _Parser(
-        prog="thorax",
-        usage="thorax VERB [options]",
-        description="Run one step of the pipeline. Snakemake calls these verbs, and you can do so too.\n"
-        "`thorax VERB --help` lists the options of a verb.",
-        epilog=_listing(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    whole.add_argument("--version", action="version", version=f"thorax {__version__}")
-    whole.verbs = whole.add_subparsers(dest="verb", metavar="VERB", required=True, prog="thorax", help=argparse.SUPPRESS)
-    for verb in VERBS.values():
-        sub = whole.verbs.add_parser(verb.name, description=f"{verb.help[0].upper()}{verb.help[1:]}.")
-        for option in verb.options:
-            _add(sub, option)
-        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    return whole
-
-
-def _listing() -> str:
-    """All verbs by group, each with what it does."""
-    width = max(map(len, VERBS)) + 4
-    lines = []
-    for group, verbs in GROUPS.items():
-        lines.append(f"\n{group}:")
-        for verb in verbs:
-            lines += textwrap.wrap(verb.help, 120, initial_indent=f"  {verb.name}".ljust(width), subsequent_indent=" " * width)
-    return "\n".join(lines).lstrip()
 
 
 def _add(sub: argparse.ArgumentParser, option: Option) -> None:

@@ -16,6 +16,8 @@ from thorax.models.batches import LabelledImages, load_part, part_frame, predict
 from thorax.storage import store
 from thorax.storage.schemas import class_columns, scores_schema
 
+BATCH = 32  # images at once
+
 
 def predict(
     model: Path,
@@ -27,7 +29,6 @@ def predict(
     out: Path,
     heatmaps: Path,
     attention: Path | None = None,
-    batch_size: int = 32,
     threads: int = 1,
     pairs: Path | None = None,
     second_ingested: Path | None = None,
@@ -44,7 +45,7 @@ def predict(
         out: predictions table: image_id, split (val, test), one column per class.
         heatmaps: (cases, classes, h, w) float32, rows in the order of `cases`.
         attention: (cases, h, w) float32 in the same order: the weight of each position, 1 in all; None to write none.
-        batch_size, threads: of the device.
+        threads: CPU threads.
         pairs, second_ingested, second_images: as in `batches.second_view`.
 
     Raises:
@@ -71,7 +72,7 @@ def predict(
     with ExitStack() as stack:  # all files or none
         new_attention = stack.enter_context(store.atomic(attention)) if attention else None
         new_maps, new_predictions = (stack.enter_context(store.atomic(path)) for path in (heatmaps, out))
-        frames = [part_frame(part, name, predict_logits(network, part, batch_size, threads)) for name, part in parts.items()]
+        frames = [part_frame(part, name, predict_logits(network, part, BATCH, threads)) for name, part in parts.items()]
         predictions = pd.concat(frames, ignore_index=True).sort_values("image_id", ignore_index=True)
         maps, weights = _explained(network, test, chosen, view)
         store.write_array(maps, new_maps)
@@ -88,7 +89,6 @@ def predict_elsewhere(
     ingested: Path,
     images: Sequence[Path],
     out: Path,
-    batch_size: int = 32,
     threads: int = 1,
 ) -> None:
     """Write one float32 logit per class of a network for every test image of another problem.
@@ -98,7 +98,7 @@ def predict_elsewhere(
         classes: the label set that it was trained on, of which only the names of the classes are read.
         labels, split, ingested, images: of the other problem; of its labels only the images are used.
         out: predictions table: image_id, split (test), one column per class of the network.
-        batch_size, threads: of the device.
+        threads: CPU threads.
 
     Raises:
         ThoraxError: as in `batches.load_part`; the network is missing, damaged, or one for other images or classes.
@@ -108,7 +108,7 @@ def predict_elsewhere(
     names = class_columns(store.read_table(classes, needs=("image_id", "patient_id")))
     test = load_part(labels, split, ingested, images, "test")
     _check_fit(network, test, names, model, classes, images)
-    frame = pd.DataFrame(predict_logits(network, test, batch_size, threads), columns=names)
+    frame = pd.DataFrame(predict_logits(network, test, BATCH, threads), columns=names)
     store.write_table(frame.assign(image_id=test.image_ids, split="test"), out, scores_schema(names))
 
 

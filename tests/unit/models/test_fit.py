@@ -102,9 +102,7 @@ def test_predictions_and_heatmaps_point_at_the_square(trained):
 
     folder, problem = trained
     choose_cases(problem["labels"], problem["split"], 6, 0, folder / "cases.parquet")
-    predict(
-        folder / "m.keras", **problem, cases=folder / "cases.parquet", out=folder / "p.parquet", heatmaps=folder / "h.npy"
-    )
+    predict(folder / "m.keras", **problem, cases=folder / "cases.parquet", out=folder / "p.parquet", heatmaps=folder / "h.npy")
     predictions = store.read_table(folder / "p.parquet")
     assert predictions["split"].value_counts().to_dict() == {"test": 60, "val": 40}
     maps = store.open_array(folder / "h.npy")
@@ -428,7 +426,7 @@ def test_a_network_is_asked_about_the_test_images_of_another_problem(trained, tm
     table = store.read_table(there["labels"])
     renamed = table.rename(columns={"top": "left"}).drop(columns="bottom").iloc[::-1]
     store.write_table(renamed, there["labels"], schemas.labels_schema(["left"]))
-    predict_elsewhere(folder / "m.keras", problem["labels"], **there, out=tmp_path / "p.parquet", batch_size=7)
+    predict_elsewhere(folder / "m.keras", problem["labels"], **there, out=tmp_path / "p.parquet")
     found = store.read_table(tmp_path / "p.parquet")
     assert list(found.columns) == ["image_id", "split", "top", "bottom"]
     split = store.read_table(there["split"]).set_index("image_id")["split"]
