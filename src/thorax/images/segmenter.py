@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from thorax import backend, config
 from thorax.errors import ThoraxError
 from thorax.images import decoding, ingest, masks
 from thorax.storage import schemas, store, strict_csv
+from thorax.storage.progress import progress
 
 if TYPE_CHECKING:
     import keras
@@ -165,7 +165,7 @@ def segment_shard(
     found = [(*decoding.WHOLE, 0, 0.0, False, NOT_FRONTAL)] * len(rows)
     shape = (len(rows), MASK_SIZE, MASK_SIZE)
     with store.new_array(masks, shape, np.uint8) as kept, store.atomic(table) as new_table:  # both or neither
-        for start in tqdm(range(0, len(frontal), _PREDICTED_AT_ONCE), desc="lungs", disable=None):
+        for start in progress(range(0, len(frontal), _PREDICTED_AT_ONCE), "lungs", unit="batch"):
             batch = frontal[start : start + _PREDICTED_AT_ONCE]
             for row, mask in zip(batch, predict_masks(network, packed[batch]), strict=True):
                 kept[row] = mask
@@ -250,7 +250,7 @@ def fit(settings: config.Segmenter, pairs: Pairs) -> tuple["keras.Model", pd.Dat
     trainer.compile(optimizer=keras.optimizers.Adam(schedule), loss=bce_dice, metrics=[soft_dice])
     rng = np.random.default_rng(settings.seed)
     history = []
-    for epoch in ingest.progress(range(1, settings.epochs + 1), settings.epochs, "U-Net, epochs"):
+    for epoch in progress(range(1, settings.epochs + 1), "U-Net", unit="epoch"):
         order = np.resize(rng.permutation(len(pairs)), (steps, settings.batch_size))
         seen = []
         for step, batch in enumerate(order, start=1):
@@ -378,15 +378,10 @@ def _read_pairs_table(path: Path) -> pd.DataFrame:
         raise ThoraxError(f"{path} is not there: segmenters.pairs must name a folder that has it.")
     table = strict_csv.read_table(path, ["image", "patient_id", "view"])
     strict_csv.require(table, path, ["image", "patient_id"])
-    strict_csv.refuse_rounded(table, path, ["patient_id"])
-    strict_csv.refuse_codes(table, path, ["patient_id"])
-    strict_csv.refuse_two_spellings(table, path, "patient_id")
+    strict_csv.check_identifiers(table, path, "patient_id")
     strict_csv.require_unique(table, path, "image")
     outside = ~table["image"].map(schemas.stays_inside).to_numpy(bool)
-    if outside.any():
-        row = int(outside.argmax())
-        name = table["image"][row]
-        raise strict_csv.cell_error(path, row, "image", f"{name!r} leaves the folder; use a relative path without '..'")
+    strict_csv.refuse_cells(outside, table, path, "image", "{cell} leaves the folder; use a relative path without '..'")
     return table.sort_values("image", ignore_index=True)
 
 
