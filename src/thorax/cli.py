@@ -98,7 +98,7 @@ def _manifest(a: Arguments) -> None:
     from thorax.archives import manifest
 
     if a.settings is None:
-        select = lambda: archives.selection_of_pairs(a.root)
+        select = lambda: archives.selection_of_mask_pairs(a.root)
     else:
         settings = _settings(a, config.Dataset)
         select = lambda: archives.selection(settings)
@@ -143,7 +143,7 @@ def _labels(a: Arguments) -> None:
 def _pairs_of_views(a: Arguments) -> None:
     from thorax.labels import two_views
 
-    two_views.make_pairs(a.labels, a.catalog, a.second_views, a.second_ingested, a.out)
+    two_views.make_two_views(a.labels, a.catalog, a.second_views, a.second_ingested, a.out)
 
 
 def _split(a: Arguments) -> None:
