@@ -270,7 +270,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _path("out", "label set to write"), _path("report", "CSV of classes kept and dropped to write"),
         ),
         _verb(
-            "pairs", "labels.two_views:make_pairs", "find the second image of each labelled image, for networks of two views",
+            "pairs", "labels.two_views:make_two_views", "find the second image of each labelled image, for networks of two views",
             labels, catalog, second_views, second_ingested, _path("out", "table to write"),
         ),
         _verb(
