@@ -286,7 +286,7 @@ def test_results_travel_through_a_remote_and_nothing_is_run_again(clone, tmp_pat
 
 def test_mistakes_are_sentences(tmp_path):
     for verb in ("record", "sync"):
-        assert "this folder is no DVC repository" in run(tmp_path, "thorax", verb, fails=True)
+        assert "this folder is not a DVC repository" in run(tmp_path, "thorax", verb, fails=True)
     assert "dvc.yaml is not there, or not made by thorax" in run(tmp_path, "thorax", "plan", "--out", "plan.json", fails=True)
     for arguments, reason in (
         (("--configfile", "nowhere.yaml", "--cores", "2"), "nowhere.yaml"),

@@ -5,7 +5,6 @@ told = lambda names: catalogue.studies(study, names)
 papers = lambda: catalogue.papers(study)
 sections = lambda paper: [{"page": page.path} for page in catalogue.sections(study, paper)]
 paper_settings = lambda wildcards: catalogue.settings(study, wildcards.paper)
-captions = lambda wildcards: []
 
 
 def paper_pages():

@@ -34,7 +34,6 @@ rule overview:
 rule paper_page:
     input:
         pages=lambda wildcards: [entry["page"] for entry in sections(wildcards.paper)],
-        captions=captions,
     output:
         page=report(
             "results/papers/{paper}.html",
@@ -56,4 +55,4 @@ rule paper_page:
     message:
         "Gathering the page of {wildcards.paper}"
     shell:
-        "thorax paper-page --settings {params.settings:q} --captions {input.captions} --out {output.page} > {log} 2>&1"
+        "thorax paper-page --settings {params.settings:q} --out {output.page} > {log} 2>&1"

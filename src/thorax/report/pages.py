@@ -3,7 +3,6 @@
 The tables and figures are those of other steps, taken from their pages: nothing is drawn or computed twice.
 """
 
-from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
@@ -16,34 +15,36 @@ from thorax.storage import store
 
 BEYOND = "Beyond the papers"
 _BEYOND_TEXT = (
-    "What no paper of this study shows: thresholds tuned per class, a class that excludes the rest, a cascade from general to specific "
+    "What none of the papers shows: thresholds tuned per class, a class that excludes the rest, a cascade from general to specific "
     "classes, two views of one study, evaluation on other archives, and experiments of your own."
 )
 
 
-def compose(page: PaperPage, captions: dict[str, str]) -> str:
-    """The page as HTML of its own.
+def make_page(settings: PaperPage, out: Path) -> None:
+    """Write a paper's page; as in `compose`."""
+    store.write_text(compose(settings), out)
+
+
+def compose(page: PaperPage) -> str:
+    """The page as HTML that needs no other file.
 
     Args:
-        page: its experiments, and its tables and figures in order.
-        captions: by name, as in the sections.
+        page: Its experiments, its tables and figures in order, and captions.
 
     Raises:
-        ThoraxError: a section's page is missing or no page of ours, or its caption is not given.
+        ThoraxError: A section's page is missing or not one of ours, or a section has a caption that is not given.
     """
     name, cited = published_numbers.citation(page.paper) if page.paper else (BEYOND, _BEYOND_TEXT)
     links = ['<li><a href="#settings">What was run, and how</a></li>\n'] if page.studies else []
     sections = []
     for number, section in enumerate(page.sections, 1):
-        if section.caption and section.caption not in captions:
-            raise ThoraxError(
-                f"The section {section.heading!r} has no caption {section.caption!r}: name its file under --captions."
-            )
+        if section.caption and section.caption not in page.captions:
+            raise ThoraxError(f"The section {section.heading!r} has no caption {section.caption!r}: add it under captions.")
         _, body = typeset.read_page(Path(section.page))
         heading = escape(section.heading.replace(f": {name}: ", ": "))  # the page is of this paper
         links.append(f'<li><a href="#s{number}">{heading}</a></li>\n')
         sections.append(
-            f'<section id="s{number}">\n<h2>{heading}</h2>\n{_paragraphs(captions[section.caption] if section.caption else "")}{body}'
+            f'<section id="s{number}">\n<h2>{heading}</h2>\n{_paragraphs(page.captions[section.caption] if section.caption else "")}{body}'
             '<p><a href="#top">to the top</a></p>\n</section>\n'
         )
     settings = (
@@ -80,23 +81,3 @@ def _settings(studies: dict[str, Study]) -> str:
 
 def _definitions(topics: dict[str, str]) -> str:
     return "".join(f"<dt>{escape(topic)}</dt><dd>{escape(text)}</dd>\n" for topic, text in topics.items())
-
-
-def make_page(settings: PaperPage, captions: Iterable[Path], out: Path) -> None:
-    """Write a paper's page.
-
-    Args:
-        settings: as in `compose`.
-        captions: text files {name}.rst without markup.
-        out: the page to write.
-
-    Raises:
-        ThoraxError: as in `compose`, or a missing caption file.
-    """
-    texts = dict(settings.captions)
-    for path in captions:
-        try:
-            texts[path.stem] = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise ThoraxError(f"{path} cannot be read ({error.strerror}): restore it.") from error
-    store.write_text(compose(settings, texts), out)
