@@ -14,30 +14,25 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/inputs.smk"
-include: "workflow/rules/data.smk"
+include: "workflow/rules/archives.smk"
+include: "workflow/rules/images.smk"
 include: "workflow/rules/labels.smk"
-include: "workflow/rules/preprocess.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/ensemble.smk"
-include: "workflow/rules/cross.smk"
-include: "workflow/rules/tables.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/explanation.smk"
 include: "workflow/rules/figures.smk"
-include: "workflow/rules/papers.smk"
 include: "workflow/rules/report.smk"
-include: "workflow/rules/cascade.smk"
-include: "workflow/rules/views.smk"
 include: "workflow/rules/audit.smk"
 
 
 rule all:
     default_target: True
     input:
-        everything([*paper_pages(), *report_parts(), *audit_pages()]),
+        everything(pages.wanted(plan.config, plan.audit.splits)),
 
 
 onstart:
-    refusals.before_run(workflow, study)
+    refusals.before_run(workflow, plan.config)
 
 
 onerror:

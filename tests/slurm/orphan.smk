@@ -15,7 +15,7 @@ rule first:
     output:
         "first.txt",
     params:
-        word=lambda wildcards: study.experiments["tiny"].title,
+        word=lambda wildcards: plan.config.experiments["tiny"].title,
     shell:
         "sleep 5 && echo {params.word:q} > {output}"
 

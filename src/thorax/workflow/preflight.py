@@ -25,17 +25,20 @@ NAMING_CLASSES = ("exclusive", "cooccurrence", "case_classes")  # fields of an e
 FIXED_LABELS = {"nih": nih.LABELS, "chexpert": chexpert.LABELS}  # archives with a fixed list of labels
 
 
-def read(values: Any, source: str) -> Config:
+def read(values: Any, source: str, thorough: bool = True) -> Config:
     """Validate a whole configuration, including names that other files define (classes, published numbers).
 
     Args:
         values: The configuration as read from YAML.
         source: Name of the file in error messages.
+        thorough: False in the process of a job: the names were checked when the run was planned.
 
     Raises:
         ThoraxError: With the file, the first wrong key, and what is wrong with it.
     """
     study = parse(Config, values, source)
+    if not thorough:
+        return study
     backbones.check(study, source)
     try:
         for name in study.label_sets:
