@@ -77,7 +77,7 @@ def recorded(tiny_run, tmp_path_factory) -> Path:
     for name in ("data", "results", "work", ".snakemake"):
         shutil.copytree(tiny_run / name, clone / name, copy_function=shutil.copy2)
     run(clone, "thorax", "dvc", "--", *SNAKEMAKE[1:])
-    stale = run(clone, "thorax", "record", fails=True)  # the tiny run had notebook and captions at another path
+    stale = run(clone, "thorax", "record", fails=True)  # the tiny run had the notebook at another path
     assert re.search(r"nothing was recorded: 2 of \d+ jobs are out of date, the first is heatmaps-tiny", stale), stale
     run(clone, *SNAKEMAKE)
     assert "jobs recorded in dvc.lock" in run(clone, "thorax", "record")
