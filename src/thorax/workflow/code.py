@@ -264,7 +264,8 @@ def _is_docstring(node: ast.AST) -> bool:
 def _data_files(node: ast.AST) -> list[Path]:
     """The package's data files that a piece of code names in a text, or by their suffix, as in `*.csv`."""
     texts = {Path(part.value).name for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)}
-    files = (path for path in (PACKAGE / "resources").rglob("*.*") if path.suffix != ".py" and path.is_file())
+    folders = (PACKAGE / "resources", PACKAGE / "report" / "templates")
+    files = (path for folder in folders for path in folder.rglob("*.*") if path.suffix != ".py" and path.is_file())
     named = (path for path in files if path.name in texts or f"*{path.suffix}" in texts)
     return sorted(named, key=lambda path: path.name)
 

@@ -432,7 +432,7 @@ def test_special_characters_survive_every_format():
     )
     html, markdown, latex = typeset.html(table), typeset.markdown(table), typeset.latex(table, "t")
     assert "<h1>a_b &amp; &lt;c&gt;</h1>" in html
-    assert 'title="say &quot;no&quot;"' in html
+    assert 'title="say &#34;no&#34;"' in html
     assert "<b>1</b>" in html
     assert r"|  | x\|y A\_1 | x\|y B^2 | z\* |" in markdown
     assert r"| p \< q | **1** | *2* | 3 |" in markdown
