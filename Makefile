@@ -28,7 +28,7 @@ snakemake $(2) --report $(1)/report.zip --quiet
 @python -m zipfile --extract $(1)/report.zip $(1)
 endef
 
-.PHONY: help install demo dvc audit bench test lint wheels lock clean-demo remake
+.PHONY: help install demo dvc audit bench test test-fast lint wheels lock clean-demo remake
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -61,11 +61,14 @@ audit: $(BIN)/.ready ## the papers' counts beside ours, from METADATA=folder wit
 	@thorax show --table results/audit/*.md results/audit/counts/*.md results/audit/pos_weights/*.md results/audit/splitters/*.md results/audit/systems/*/*.md
 	@echo "The report: results/audit/report/report.html (open it in a browser)"
 
-bench: $(BIN)/.ready ## what it costs, as ratios measured side by side (about ten minutes): docs/benchmarks.md
+bench: $(BIN)/.ready ## what it costs, as ratios measured side by side (about ten minutes): docs/reference/benchmarks.md
 	python -m bench
 
 test: $(BIN)/.ready ## all tests
 	pytest -n 2 --dist loadfile
+
+test-fast: $(BIN)/.ready ## the tests that need no workflow (under two minutes)
+	pytest -n 2 --dist loadfile -m 'not slow' tests/unit
 
 lint: $(BIN)/.ready ## style, formats, spelling, types
 	ruff check .
@@ -74,6 +77,7 @@ lint: $(BIN)/.ready ## style, formats, spelling, types
 	snakemake --lint
 	snakemake --profile demo --lint
 	codespell
+	.ci/prose
 	mypy
 
 wheels: ## the pinned packages as files into wheels/ (DEVICE=gpu: with CUDA), for a machine without network

@@ -1,4 +1,4 @@
-"""Run the benchmarks, each in processes of its own, and write bench/results.json and docs/benchmarks.md."""
+"""Run the benchmarks, each in processes of its own, and write bench/results.json and docs/reference/benchmarks.md."""
 
 import argparse
 import json

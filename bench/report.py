@@ -60,7 +60,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def page(results: dict[str, Any]) -> str:
-    """docs/benchmarks.md."""
+    """docs/reference/benchmarks.md."""
     machine = results["machine"]
     return f"""# Benchmarks
 

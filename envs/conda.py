@@ -9,7 +9,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 HEADING = """\
-# Made by `make lock` from {name}.txt: the same packages in the same versions. docs/installation.md says how to use it.
+# Made by `make lock` from {name}.txt: the same packages in the same versions. docs/how-to/install.md says how to use it.
 channels:
   - conda-forge
   - nodefaults

@@ -18,10 +18,10 @@ from thorax import cli, config
 from thorax.archives.download import registry
 from thorax.errors import ThoraxError
 from thorax.images import masks
-from thorax.report.figures import heatmaps as overlays
+from thorax.explanation import overlays
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = ("", "sh", "bash", "console")
 BINARIES = Path(sys.executable).parent
@@ -72,7 +72,7 @@ def test_examples_of_the_configuration_are_valid(page, text):
 
 
 def test_papers_page_names_the_choices_that_the_code_makes():
-    page = (ROOT / "docs" / "papers.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "explanation" / "papers.md").read_text(encoding="utf-8")
     change, network = config.Augmentation(), config.Segmenter(pairs="x")
     assert (
         f"{change.channel_shift} | of intensities in [0, 1], to either side: up to {round(change.channel_shift * 255)} of"
@@ -146,7 +146,7 @@ def _snakemake(arguments: list[str]) -> None:
 
 
 def _try_snakemake(command: list[str], folder: Path) -> None:
-    if "mine.yaml" in command:  # the example of docs/data.md
+    if "mine.yaml" in command:  # the example of docs/how-to/data.md
         command = [word for word in command if word not in ("--configfile", "mine.yaml")]
     _snakemake(command[1:])
 
@@ -288,5 +288,5 @@ def test_commands_that_cannot_be_typed_are_found(line, tmp_path, monkeypatch):
 
 def test_commands_are_found_where_they_are_documented():
     found = {line.partition("#")[0].strip() for _, line in TYPED}
-    assert {"make demo", "dvc repro", "snakemake --cores 8 --until split", "thorax VERB --help"} <= found
+    assert {"make demo", "dvc repro", "thorax record"} <= found
     assert commands("A=1 dvc pull && thorax sync   # both") == [["dvc", "pull"], ["thorax", "sync"]]

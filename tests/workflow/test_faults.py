@@ -1,4 +1,4 @@
-"""What a run on one machine survives. docs/faults.md has a row for every test here."""
+"""What a run on one machine survives. docs/how-to/faults.md has a row for every test here."""
 
 import os
 import re

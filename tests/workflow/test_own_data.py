@@ -1,4 +1,4 @@
-"""A user's own radiographs, as docs/data.md tells: a folder of images, images.csv, the guide's configuration, one command."""
+"""A user's own radiographs, as docs/how-to/data.md tells: a folder of images, images.csv, the guide's configuration, one command."""
 
 import csv
 import re
@@ -47,7 +47,7 @@ def make_archive(root) -> list[dict[str, str]]:
 
 
 def settings_of_the_guide() -> str:
-    """The configuration that docs/data.md shows."""
+    """The configuration that docs/how-to/data.md shows."""
     section = (REPOSITORY / "docs" / "data.md").read_text().partition("## Your own radiographs")[2]
     return section.partition("```yaml\n")[2].partition("```")[0]
 

@@ -43,7 +43,7 @@ def absences(experiment):
         if name and not made_before_pairs(name) and not Path(pairs, "pairs.csv").is_file():
             found.append(
                 f"segmenters.{name}: {pairs}/pairs.csv is not there: put radiographs with lung masks into {pairs} (see "
-                "docs/data.md), or have published ones fetched (download: [montgomery]), or run `make demo`, which needs no data."
+                "docs/how-to/data.md), or have published ones fetched (download: [montgomery]), or run `make demo`, which needs no data."
             )
     return list(filter(None, found))
 

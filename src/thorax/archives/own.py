@@ -1,4 +1,4 @@
-"""Your own radiographs: PNG or JPEG files and one CSV file, images.csv, that lists them (docs/data.md, "Your own radiographs").
+"""Your own radiographs: PNG or JPEG files and one CSV file, images.csv, that lists them (docs/how-to/data.md, "Your own radiographs").
 
 Citation and licence are those of your data.
 """
@@ -19,7 +19,7 @@ from thorax.storage.strict_csv import FIRST_ROW, cell_error, damage, each_unique
 METADATA = ("images.csv", "images.csv.gz")
 BOXES = "boxes.csv"
 BESIDE = (BOXES,)
-HOW_TO_GET = f"put {METADATA[0]} (or .csv.gz) and the images that it lists there; docs/data.md shows its columns"
+HOW_TO_GET = f"put {METADATA[0]} (or .csv.gz) and the images that it lists there; docs/how-to/data.md shows its columns"
 
 REQUIRED = ("path", "patient_id", "labels")
 OPTIONAL = ("image_id", "study_id", "view", "sex", "age", "uncertain", "negative", "split", "photometric")

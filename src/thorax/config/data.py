@@ -24,7 +24,7 @@ class Dataset(Block):
     """One archive of radiographs."""
 
     archive: Literal["padchest", "nih", "chexpert", "own"] = Field(
-        description="whose on-disk form the archive has; own: your images and a CSV file, see docs/data.md"
+        description="whose on-disk form the archive has; own: your images and a CSV file, see docs/how-to/data.md"
     )
     root: Folder = Field(description="the archive's folder; ~ and environment variables such as $HOME are expanded")
     download: bool = Field(False, description="fetch what is missing into root before the first run (nih only)")

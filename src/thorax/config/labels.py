@@ -108,7 +108,7 @@ class Split(Block):
     same_image: Literal["identical", "similar", "ignore"] = Field(
         "identical",
         description="patients who share an image go to one part: if it is identical once ingested; or also if it is similar (see "
-        "docs/data.md); or never. Patients whom an official list assigns stay where it says",
+        "docs/how-to/data.md); or never. Patients whom an official list assigns stay where it says",
     )
     seed: Seed = Field(0, description="same seed, same split, same images left out")
 

@@ -34,12 +34,12 @@ HEADING = """# Configuration
 `config.yaml` says WHAT to reproduce; profiles say how (cores, cluster). It is made of named blocks that experiments refer to, and `run`
 lists the experiments to make. A second file given with `--configfile` is laid over it: blocks are merged key by key, lists such as `run`
 replace each other. In a folder without `config.yaml` (`--directory`) that of the checkout counts; a file given with
-`--configfile` is then the whole configuration. `device: gpu` matters with `--sdm conda` only ([installation.md](installation.md)). Names of blocks have letters, digits, `_`, `-` and `.` (those of data sets no `.`). Wrong keys and values are refused
+`--configfile` is then the whole configuration. `device: gpu` matters with `--sdm conda` only ([install](../how-to/install.md)). Names of blocks have letters, digits, `_`, `-` and `.` (those of data sets no `.`). Wrong keys and values are refused
 in one sentence before any job starts. So are names of classes that an archive does not have: at once for NIH ChestX-ray14 and CheXpert, whose
 labels are known, and at the start of a run for other archives, from their metadata. Of synthetic archives the classes are compared
 with the settings when their labels are counted, before any training.
 
-This page and `config.schema.json` (for editors) are generated: `thorax config-reference --out docs`."""
+This page and `config.schema.json` (for editors) are generated: `thorax config-reference --out docs/reference`."""
 
 
 def write_reference(folder: Path) -> None:

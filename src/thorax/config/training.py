@@ -67,7 +67,7 @@ class Training(Block):
     pos_weight_exponent: Fraction = Field(
         0.65,
         description="weighted_bce: positives of a class weigh (negatives / positives) to this power; 1: the whole ratio, 0.5: its square "
-        "root, 0: no weights. The default is what comes nearest to the F1 and Hamming loss of Liz et al. 2022 (docs/training.md)",
+        "root, 0: no weights. The default is what comes nearest to the F1 and Hamming loss of Liz et al. 2022 (docs/explanation/training.md)",
     )
     max_pos_weight: float | None = Field(None, gt=0, description="weighted_bce: cap of the weight of a class's positives")
     learning_rate: float = Field(1e-4, gt=0, description="of Adam")

@@ -3,7 +3,7 @@
 Whole groups are dealt at random; then single groups move and pairs of groups change places as long as that lowers the squared
 deviation of all counts (every label and the total, in every part) from their exact quotas. Neither scikit-learn's group
 splitters nor iterative stratification come near the quotas of multi-label data with grouped samples; this does, in seconds
-(docs/split.md). The module needs numpy, pandas and nothing else of this package but its exception.
+(docs/explanation/split.md). The module needs numpy, pandas and nothing else of this package but its exception.
 """
 
 from collections.abc import Iterator

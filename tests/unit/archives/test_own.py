@@ -481,7 +481,7 @@ def test_absence_says_what_is_missing(tmp_path):
     sentences.append(absence(dataset))
     for sentence, missing in zip(sentences, ["folder does not exist", "images.csv is missing", "no images"], strict=True):
         assert missing in sentence
-        assert "docs/data.md" in sentence
+        assert "docs/how-to/data.md" in sentence
     (root / "b.png").touch()
     assert absence(dataset) is None
 
