@@ -849,7 +849,12 @@ def _parser() -> argparse.ArgumentParser:
         ("--json", {"action": "store_true", "help": "print JSON"}),
         ("snakemake", {"nargs": "*", "metavar": "ARGUMENT", "help": "of snakemake, after -- (default: --cores 8)"}),
     )  # fmt: skip
-    verb("config-reference", _config_reference, "write docs/reference/configuration.md and its JSON schema", _path("--out", "folder"))
+    verb(
+        "config-reference",
+        _config_reference,
+        "write docs/reference/configuration.md and its JSON schema",
+        _path("--out", "folder"),
+    )
     verb("show", _show, "print tables for people", _paths("--table", "Markdown or text files"))
     return parser
 

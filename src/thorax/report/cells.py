@@ -54,6 +54,9 @@ class Mark(NamedTuple):
     italic: bool = False
 
 
+PLAIN = Mark()
+
+
 def short_heading(metric: str) -> str:
     """Return a metric's name for a table with one F1-score and one accuracy."""
     return METRICS[metric].short or METRICS[metric].heading
@@ -81,7 +84,7 @@ def difference(ours: float, theirs: float) -> float:
     return round(round(ours, DECIMALS) - round(theirs, DECIMALS), DECIMALS) + 0.0
 
 
-def cell(number: Estimate, mark: Mark = Mark(), about: str = "", detail: bool = False) -> Cell:
+def cell(number: Estimate, mark: Mark = PLAIN, about: str = "", detail: bool = False) -> Cell:
     """Return the cell of a number with its 95% interval.
 
     Args:

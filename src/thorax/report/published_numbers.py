@@ -23,6 +23,7 @@ from thorax.storage.schemas import LEFT_OUT, RADIOLOGISTS
 FOLDER = resource("published")
 KEYS = ("paper", "table", "variant", "model", "class", "label", "metric")
 COLUMNS = (*KEYS, "value", "doubt")
+PUBLISHED_COLUMNS = ("model", "class", "metric", "value", "doubt")
 COMPARED = ("model", "class", "metric", "ours", "low", "high", "published", "difference", "doubt")
 COUNTS = "published_counts.csv"  # counts of images, which the audit compares
 SCORES = ("auc", "f1", "f1_positive", "precision", "sensitivity", "specificity", "hamming", "accuracy", "auc_thresholded")
