@@ -15,7 +15,7 @@ from thorax.errors import ThoraxError
 from thorax.labels.label_sets import build
 from thorax.labels.splits import ALL_IMAGES
 from thorax.report import typeset
-from thorax.report.published_numbers import REASONS, published_counts
+from thorax.report.published_numbers import published_counts, reasons
 from thorax.storage import store
 from thorax.storage.schemas import SPLIT_NAMES, class_columns
 
@@ -336,4 +336,4 @@ def _number(value: float, percent: bool = False) -> str:
 
 
 def _notes(values: pd.DataFrame) -> tuple[str, ...]:
-    return tuple(f"{reason.replace('_', ' ')}: {REASONS[reason]}" for reason in dict.fromkeys(values["reason"]) if reason)
+    return tuple(f"{reason.replace('_', ' ')}: {reasons()[reason]}" for reason in dict.fromkeys(values["reason"]) if reason)

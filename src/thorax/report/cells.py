@@ -88,16 +88,18 @@ def cell(number: Estimate, mark: Mark = PLAIN, about: str = "", detail: bool = F
     """Return the cell of a number with its 95% interval.
 
     Args:
-        number: Value, low and high.
+        number: Value, low and high; an undefined value is never marked.
         mark: Bold, italic or neither.
         about: What is said of the number on hovering over it.
         detail: Whether the interval is printed below the number, and not on hovering.
     """
     value, low, high = number
+    if not np.isfinite(value):
+        return Cell(UNDEFINED, hover="; ".join(filter(None, (about, "undefined"))))
     between = interval(low, high)
-    says = "undefined" if not np.isfinite(value) else f"95% interval {between}" if between and not detail else ""
-    hover = "; ".join(filter(None, (about, says))) if says else ""
-    return Cell(printed(value), mark.bold, mark.italic, detail=between if detail else "", hover=hover)
+    if detail or not between:
+        return Cell(printed(value), *mark, detail=between)
+    return Cell(printed(value), *mark, hover="; ".join(filter(None, (about, f"95% interval {between}"))))
 
 
 def record(key: str, number: Estimate) -> dict[str, float]:

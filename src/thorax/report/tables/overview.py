@@ -175,9 +175,7 @@ class Row:
     def _published(self) -> pd.DataFrame:
         """The paper's numbers of the metrics that are shown."""
         beside = self.study.experiment.beside
-        rows = (
-            published_numbers.published(beside) if beside else pd.DataFrame(columns=list(published_numbers.PUBLISHED_COLUMNS))
-        )
+        rows = published_numbers.published(beside) if beside else pd.DataFrame(columns=list(published_numbers.PUBLISHED))
         return rows[rows["metric"].isin(self.metrics_shown)]
 
     @cached_property
