@@ -168,7 +168,9 @@ def test_notes_name_what_is_undefined_and_who_beats_the_baseline(study):
 
 def test_global_table(study):
     labels, split, metrics, _ = study
-    table, values = tables.global_table(Results(metrics, MEMBERS, ENSEMBLES, tables.count_images(labels.merge(split)), data="sample"))
+    table, values = tables.global_table(
+        Results(metrics, MEMBERS, ENSEMBLES, tables.count_images(labels.merge(split)), data="sample")
+    )
     assert [name for name, _ in table.rows] == ["Hamming loss", "AUC", "F1-score"]
     assert values["metric"].tolist() == ["hamming", "auc", "f1"]
     auc = table.rows[1][1][0]
