@@ -71,7 +71,7 @@ def printed(value: float, decimals: int = DECIMALS, sign: bool = False, undefine
         sign: Whether a plus is printed.
         undefined: What is printed where the value is not a finite number.
     """
-    return f"{round(value, decimals) + 0.0:{'+' if sign else ''},.{decimals}f}" if np.isfinite(value) else undefined
+    return f"{round(float(value), decimals) + 0.0:{'+' if sign else ''},.{decimals}f}" if np.isfinite(value) else undefined
 
 
 def interval(low: float, high: float, decimals: int = DECIMALS) -> str:
@@ -81,7 +81,7 @@ def interval(low: float, high: float, decimals: int = DECIMALS) -> str:
 
 def difference(ours: float, theirs: float) -> float:
     """Return the difference of two numbers as printed, so that a reader can check it; nan where one is undefined."""
-    return round(round(ours, DECIMALS) - round(theirs, DECIMALS), DECIMALS) + 0.0
+    return round(round(float(ours), DECIMALS) - round(float(theirs), DECIMALS), DECIMALS) + 0.0  # never -0
 
 
 def cell(number: Estimate, mark: Mark = PLAIN, about: str = "", detail: bool = False) -> Cell:
