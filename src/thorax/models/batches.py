@@ -21,7 +21,7 @@ class SecondView:
     """The files from which networks of two views read what they see beside each labelled image.
 
     Attributes:
-        pairs: table with the schema `catalog.PAIRS`.
+        pairs: table with the schema `schemas.TWO_VIEWS`.
         ingested: table of the second images.
         images: their packed training images, all shards in order.
     """
@@ -29,6 +29,19 @@ class SecondView:
     pairs: Path
     ingested: Path
     images: Sequence[Path]
+
+
+def second_view(pairs: Path | None, ingested: Path | None, images: Sequence[Path] | None) -> SecondView | None:
+    """The files of the second view; None for networks of one view, of which none are given.
+
+    Raises:
+        ThoraxError: Some are given and others not.
+    """
+    if pairs and ingested and images:
+        return SecondView(pairs, ingested, images)
+    if pairs or ingested or images:
+        raise ThoraxError("--pairs, --second-ingested and --second-images go together: give all three, or none for one view.")
+    return None
 
 
 @dataclass(frozen=True)
