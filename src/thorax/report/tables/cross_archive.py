@@ -14,14 +14,14 @@ from thorax.evaluation.cross_archives import (
     Problem,
     common_classes,
     cross_metrics,
-    read_problem,
-    read_scores,
     shared_table,
 )
-from thorax.evaluation.metrics import GLOBAL
+from thorax.evaluation.metrics import GLOBAL, read_probabilities
 from thorax.report.cells import UNDEFINED, Mark, cell
 from thorax.report.tables.results import INTERVALS, measured_on
 from thorax.report.typeset import Cell, Group, Table, write
+from thorax.storage import joins
+from thorax.storage.schemas import class_columns
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,9 @@ def make_cross(
             raise ThoraxError(f"Experiment {lacking[0]!r} is not under --{option}: name one for each experiment.")
     if strangers := [name for name in archives if name not in settings.experiments]:
         raise ThoraxError(f"{strangers[0]!r} is under --archives, but is not an experiment of the settings: leave it out.")
-    problems = {name: read_problem(archive, labels[name], splits[name]) for name, archive in archives.items()}
+    problems = {
+        name: Problem(archive, joins.read_labels(labels[name], splits[name], ["test"])) for name, archive in archives.items()
+    }
     scores = {}
     for trained in problems:
         for tested in problems:
@@ -186,7 +188,8 @@ def make_cross(
             path = predictions.get(pair, ensembles.get(pair))
             if path is None:
                 raise ThoraxError(f"{pair} is neither under --predictions nor under --ensembles: name its table.")
-            scores[trained, tested] = read_scores(path, pair in predictions, problems[trained], problems[tested])
+            classes, test = class_columns(problems[trained].labels), problems[tested].labels
+            scores[trained, tested] = read_probabilities(path, test, "its label set", pair in predictions, classes)
     found = cross_metrics(problems, scores, replicates, settings.seed)
     evaluated = Evaluated(settings, problems, found, data)
     write(*matrix_table(evaluated), out, "matrix")

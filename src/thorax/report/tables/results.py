@@ -11,7 +11,8 @@ import pandas as pd
 
 from thorax.config import fixed_threshold
 from thorax.errors import ThoraxError
-from thorax.evaluation.metrics import FIXED, GLOBAL, NO_THRESHOLD, all_negative_f1, f1_positive, hamming_loss, row_name
+from thorax.evaluation import confusion
+from thorax.evaluation.metrics import FIXED, GLOBAL, NO_THRESHOLD, row_name
 from thorax.report.cells import DECIMALS, F1_MEANINGS, METRICS, Estimate, Mark, cell, printed, record, short_heading
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import joins, store
@@ -92,15 +93,13 @@ def count_images(labels: pd.DataFrame, part: str = "test") -> pd.DataFrame:
     labels = labels[labels["split"] != LEFT_OUT]
     classes = class_columns(labels)
     matrix = labels.loc[labels["split"] == part, classes].to_numpy()
-    never = np.zeros(matrix.shape, bool)
-    rows = []
-    for place, name in enumerate(classes):
-        truth = matrix[:, place]
-        f1s = all_negative_f1(truth), f1_positive(truth, never[:, place])
-        rows.append((row_name(name), int((labels[name] == 1).sum()), int((truth == 1).sum()), CHANCE_AUC, *f1s, np.nan))
+    never = confusion.counted(matrix, np.zeros(matrix.shape, bool)).sum(axis=0)
+    f1s = zip(confusion.macro_f1(never), confusion.positive_f1(never), strict=True)
+    counts = zip(classes, (labels[classes] == 1).sum(), (matrix == 1).sum(axis=0), f1s, strict=True)
+    rows = [(row_name(name), int(images), int(in_part), CHANCE_AUC, *f1, np.nan) for name, images, in_part, f1 in counts]
     rows.sort(key=lambda row: (-row[1], row[0]))
     means = pd.DataFrame(rows).iloc[:, 4:6].mean()  # of the classes that have one
-    rows.append((GLOBAL, len(labels), len(matrix), CHANCE_AUC, *means, hamming_loss(matrix, never)))
+    rows.append((GLOBAL, len(labels), len(matrix), CHANCE_AUC, *means, float(confusion.hamming(never))))
     return pd.DataFrame(rows, columns=["class", "images", "images_in_part", "auc", "f1", "f1_positive", "hamming"])
 
 
