@@ -210,7 +210,7 @@ def _train(a: Arguments) -> None:
 
     fit.train(
         _settings(a, config.Training), a.labels, a.split, a.ingested, a.images, a.weights, a.out, a.history, a.work, a.threads,
-        _second_view(a), a.epochs,
+        _second_view(a), a.epochs, a.record,
     )  # fmt: skip
 
 
@@ -233,15 +233,9 @@ def _predict(a: Arguments) -> None:
     from thorax.models import predict
 
     predict.predict(
-        a.model, a.labels, a.split, a.ingested, a.images, a.cases, a.out, a.heatmaps, a.attention, threads=a.threads,
+        a.model, a.labels, a.split, a.ingested, a.images, a.out, a.classes, a.cases, a.heatmaps, a.attention, threads=a.threads,
         second=_second_view(a),
     )  # fmt: skip
-
-
-def _predict_elsewhere(a: Arguments) -> None:
-    from thorax.models import predict
-
-    predict.predict_elsewhere(a.model, a.classes, a.labels, a.split, a.ingested, a.images, a.out, threads=a.threads)
 
 
 def _baseline(a: Arguments) -> None:
@@ -452,9 +446,7 @@ def _figure_classes(a: Arguments) -> None:
 def _figure_attention(a: Arguments) -> None:
     from thorax.report.figures import attention
 
-    attention.make_attention_figure(
-        _named(a.models), a.cases, a.ingested, a.images, a.arrays, a.lungs, a.title, a.out, a.threads
-    )
+    attention.make_attention_figure(_named(a.attention), a.cases, a.ingested, a.arrays, a.lungs, a.title, a.out)
 
 
 def _dvc(a: Arguments) -> None:
@@ -641,6 +633,7 @@ def _parser() -> argparse.ArgumentParser:
         settings, labels, split, ingested, images, *second, _path("--weights", "file with ImageNet weights", required=False),
         _path("--out", "network to write"), _path("--history", "CSV to write"),
         _path("--epochs", "CSV of the test images after every epoch, to write; needed for test_every_epoch", required=False),
+        _path("--record", "JSON to write: device, seconds, epochs, images per second, versions", required=False),
         ("--work", {"type": _expanded, "default": Path("work"), "metavar": "PATH", "help": "folder of resume states (default work)"}),
         threads,
     )  # fmt: skip
@@ -651,16 +644,12 @@ def _parser() -> argparse.ArgumentParser:
         _path("--out", "table to write"),
     )  # fmt: skip
     verb(
-        "predict", _predict, "logits of validation and test images, and heatmaps of the cases",
-        _path("--model", "network"), labels, split, ingested, images, *second, _path("--cases", "table of cases"),
-        _path("--out", "predictions to write"), _path("--heatmaps", "maps to write"),
-        _path("--attention", "weights of the positions to write; for head: attention", required=False), threads,
-    )  # fmt: skip
-    verb(
-        "predict-elsewhere", _predict_elsewhere, "logits of another experiment's test images",
-        _path("--model", "network"), _path("--classes", "label set that it was trained on"),
-        _path("--labels", "label set whose test images are asked about"), split, ingested, images,
-        _path("--out", "predictions to write"), threads,
+        "predict", _predict, "logits of validation and test images, or of another archive's; heatmaps and attention of the cases",
+        _path("--model", "network"), labels, split, ingested, images, *second,
+        _path("--classes", "label set that the network was trained on, if --labels is another one", required=False),
+        _path("--cases", "table of cases", required=False), _path("--out", "predictions to write"),
+        _path("--heatmaps", "maps of the cases to write", required=False),
+        _path("--attention", "attention weights of the cases to write", required=False), threads,
     )  # fmt: skip
     verb(
         "baseline", _baseline, "logistic regression on principal components of 32 x 32 pixels",
@@ -832,7 +821,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verb(
         "figure-attention", _figure_attention, "where networks with the attention head look",
-        _pairs("--models", "networks"), images, *explained, threads,
+        _pairs("--attention", "members' attention weights"), *explained,
     )  # fmt: skip
     verb(
         "dvc", _dvc, "write dvc.yaml: a stage for every job of the Snakefile's DAG",
@@ -849,7 +838,12 @@ def _parser() -> argparse.ArgumentParser:
         ("--json", {"action": "store_true", "help": "print JSON"}),
         ("snakemake", {"nargs": "*", "metavar": "ARGUMENT", "help": "of snakemake, after -- (default: --cores 8)"}),
     )  # fmt: skip
-    verb("config-reference", _config_reference, "write docs/reference/configuration.md and its JSON schema", _path("--out", "folder"))
+    verb(
+        "config-reference",
+        _config_reference,
+        "write docs/reference/configuration.md and its JSON schema",
+        _path("--out", "folder"),
+    )
     verb("show", _show, "print tables for people", _paths("--table", "Markdown or text files"))
     return parser
 

@@ -17,8 +17,8 @@ import yaml
 from thorax import cli, config
 from thorax.archives.download import registry
 from thorax.errors import ThoraxError
-from thorax.images import masks
 from thorax.explanation import overlays
+from thorax.images import masks
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]

@@ -298,9 +298,9 @@ def _ahead(make: Callable[[int], Item], indices: range, workers: int) -> Iterato
         cv2.setNumThreads(threads)
 
 
-def part_frame(part: LabelledImages, name: str, values: np.ndarray) -> pd.DataFrame:
-    """Values (n, k) per image and class as a predictions table (columns of `catalog.scores_schema`)."""
-    frame = pd.DataFrame(values.astype(np.float32), columns=part.classes)
+def part_frame(part: LabelledImages, name: str, values: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
+    """Values (n, k) per image and class as a table with the columns of `schemas.scores_schema`."""
+    frame = pd.DataFrame(values.astype(np.float32), columns=list(classes))
     frame.insert(0, "image_id", part.image_ids)
     frame.insert(1, "split", name)
     return frame

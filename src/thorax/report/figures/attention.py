@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thorax import backend
 from thorax.errors import ThoraxError
 from thorax.explanation import overlays
 from thorax.images import decoding
@@ -18,79 +17,47 @@ if TYPE_CHECKING:
 
 COLOUR = style.PURPLE
 GAP = 0.1  # inches between panels
-BATCH = 8  # images at once
-
-
-def attention_weights(path: Path, pixels: np.ndarray) -> np.ndarray:
-    """Return the weight of each position in the sum that the head makes of the features: (n, h, w) float32, 1 in all.
-
-    Args:
-        path: a network with the attention head.
-        pixels: (n, size, size) as the network takes them.
-
-    Raises:
-        ThoraxError: the network is missing, damaged, has another head, or is one for other images.
-    """
-    import keras
-
-    model = backend.load_network(path)
-    if all(layer.name != "attention" for layer in model.layers):
-        raise ThoraxError(f"{path} has no attention head: train it with head: attention, or leave it out.")
-    if model.input_shape != (None, *pixels.shape[1:], 1):
-        raise ThoraxError(
-            f"{path} takes images of shape {model.input_shape[1:]}, but is given {pixels.shape[1]} x {pixels.shape[2]} pixels: "
-            "name a network that was trained on these images, or train it again."
-        )
-    inner = keras.Model(model.input, model.get_layer("attention").output)
-    batches = (pixels[start : start + BATCH, ..., None] for start in range(0, len(pixels), BATCH))
-    found = [keras.ops.convert_to_numpy(inner(batch, training=False)) for batch in batches]
-    found = found or [np.zeros((0, *inner.outputs[0].shape[1:]))]  # no test image has a class
-    return np.concatenate(found)[..., 0].astype(np.float32)
 
 
 def make_attention_figure(
-    models: dict[str, Path],
+    attention: dict[str, Path],
     cases: Path,
     ingested: Path,
-    network_inputs: Sequence[Path],
     arrays: Sequence[Path],
     lungs: Sequence[Path] | None,
     title: str,
     out: Path,
-    threads: int,
 ) -> None:
     """Draw every network's attention for the chosen cases.
 
     Args:
-        models: by member, networks with the attention head.
-        cases: table of image_id.
-        ingested: table of the data set.
-        network_inputs, arrays: training images and ingested images, all shards in order.
-        lungs: tables of crop boxes, one per shard; None where the networks saw the whole image.
-        title: heading.
-        out: figure to write, without suffix.
-        threads: of the CPU.
+        attention: Of each member, the attention weights that `predict` wrote.
+        cases: Table of image_id.
+        ingested: Table of the data set.
+        arrays: Ingested images, all shards in order.
+        lungs: Tables of crop boxes, one per shard; None if the networks saw the whole image.
+        title: Heading.
+        out: Figure to write, without suffix.
 
     Raises:
-        ThoraxError: as in `attention_weights`; a case was not ingested, or the arrays are not those of the table.
+        ThoraxError: The weights are not those of these cases, or a case was not ingested.
     """
-    backend.prepare(0, threads)
     ids = store.read_table(cases, ["image_id"])["image_id"]
+    weights = {name: store.open_array(path) for name, path in attention.items()}
+    for name, path in attention.items():
+        if len(weights[name]) != len(ids) or weights[name].shape[1] == 0:
+            raise ThoraxError(
+                f"{path} has the shape {weights[name].shape}, not ({len(ids)} cases, h, w): predict again with a network that "
+                "was trained with head: attention, or leave this one out."
+            )
     originals = heatmaps.load_originals(ids, ingested, arrays, lungs)
-    places = store.read_table(ingested)
-    chosen = places.set_index("image_id").loc[ids]
-    pixels = store.open_packed(places, network_inputs).take(chosen["shard"].to_numpy(), chosen["row"].to_numpy())
-    weights = {name: attention_weights(path, pixels) for name, path in models.items()} if len(ids) else {}
     style.save(draw_attention(list(ids), originals, weights, title), out, title, photos=True)
 
 
 def emphasis(weights: np.ndarray) -> np.ndarray:
-    """How far weights exceed those of a plain mean, in which all are even: 0 up to there, 1/2 at twice as much, then towards 1.
+    """How far weights (h, w), which sum to 1, exceed those of a plain mean: 0 up to there, 1/2 at twice as much, then towards 1.
 
-    Unlike a share of the largest weight, this leaves nearly even weights without colour, and is the same scale for all maps.
-
-    Args:
-        weights: (h, w), 1 in all.
+    Unlike a share of the largest weight, this leaves nearly even weights uncoloured, and the scale is the same for all maps.
     """
     return 1 - 1 / np.maximum(weights * weights.size, 1)
 
@@ -101,13 +68,13 @@ def draw_attention(
     weights: dict[str, np.ndarray],
     title: str,
 ) -> "Figure":
-    """Draw one row per case: the original with the part that the networks saw, and one panel per network.
+    """Draw one row per case: the original with the part that the networks saw, and the `emphasis` of each network's weights.
 
     Args:
-        ids: of the images.
-        originals: of each its radiograph (h, w) uint8 and that part.
-        weights: by network (n, h', w'), each map 1 in all; what is drawn is its `emphasis`.
-        title: heading.
+        ids: n image identifiers.
+        originals: For each, the radiograph (h, w) uint8 and that part.
+        weights: By network, (n, h', w'); each map sums to 1.
+        title: Heading.
     """
     from matplotlib.figure import Figure
 
