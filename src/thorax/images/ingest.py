@@ -6,30 +6,22 @@ section 3.2). Bones are bright in every packed image: MONOCHROME1 is inverted, s
 
 import os
 import stat
-import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
-import cv2
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from thorax import config
 from thorax.errors import ThoraxError
 from thorax.images import decoding, duplicates
 from thorax.storage import schemas, store
+from thorax.storage.parallel import in_order
+from thorax.storage.progress import progress
 
 SIDE = 512  # pixels of an ingested image, both ways
 METADATA_BYTES = 2**24  # a file may be so much larger than its pixels at 16 bits and four channels
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -65,11 +57,11 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
         )
     rows = _shard_rows(settings, catalog, shard)
     entries = []
-    with _one_thread_per_decoder(), store.atomic(array) as temporary, temporary.open("wb") as file:
+    with store.atomic(array) as temporary, temporary.open("wb") as file:
         packed = _GrowingArray(file)
         jobs = list(zip(rows["image_id"], rows["path"], rows["photometric"], strict=True))
-        screened = in_order(lambda job: screen(root, *job, settings.max_pixels), jobs, workers)
-        for result in progress(screened, len(jobs), f"ingest {catalog.stem}.{shard}"):
+        screened = in_order(lambda job: screen(root, *job, settings.max_pixels), jobs, workers, 4 * workers)
+        for result in progress(screened, f"ingest {catalog.stem}.{shard}", len(jobs), "image"):
             row = -1 if result.image is None else packed.append(result.image)
             entries.append({**result.entries, "shard": shard if row >= 0 else -1, "row": row})
         packed.finish()
@@ -174,31 +166,6 @@ def read_once(path: Path, max_pixels: int) -> bytes:
         ) from error
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Results of `function` in the order of `items`, computed by threads that run only a little ahead."""
-    waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 4 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def progress(items: Iterable[Item], total: int, name: str) -> Iterator[Item]:
-    """A bar where a person watches; otherwise a line on standard error after every tenth of the items."""
-    watched = sys.stderr.isatty()
-    for done, item in enumerate(tqdm(items, total=total, desc=name, disable=None), start=1):
-        yield item
-        if not watched and done * 10 // total > (done - 1) * 10 // total:
-            print(f"{name}: {done:,} of {total:,} ({done * 100 // total}%)", file=sys.stderr, flush=True)
-
-
 def _shard_rows(settings: config.Dataset, catalog: Path, shard: int) -> pd.DataFrame:
     """The shard's rows of the catalog.
 
@@ -221,17 +188,6 @@ def _shard_rows(settings: config.Dataset, catalog: Path, shard: int) -> pd.DataF
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             raise ThoraxError(f"{catalog}, image {image_id!r}: path {path!r} leaves {settings.root}; remake the catalog.")
     return rows.astype(object).where(rows.notna(), None)
-
-
-@contextmanager
-def _one_thread_per_decoder() -> Iterator[None]:
-    """OpenCV's own threads off: the images are the parallel work."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 class _GrowingArray:

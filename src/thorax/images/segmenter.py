@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from thorax import backend, config
 from thorax.errors import ThoraxError
 from thorax.images import decoding, ingest, masks
 from thorax.storage import schemas, store, strict_csv
+from thorax.storage.progress import progress
 
 if TYPE_CHECKING:
     import keras
@@ -154,7 +154,7 @@ def segment_shard(
     found = [(*decoding.WHOLE, 0, 0.0, False, NOT_FRONTAL)] * len(rows)
     shape = (len(rows), MASK_SIZE, MASK_SIZE)
     with store.new_array(out_masks, shape, np.uint8) as kept, store.atomic(out_table) as new_table:  # both or neither
-        for start in tqdm(range(0, len(frontal), _PREDICTED_AT_ONCE), desc="lungs", disable=None):
+        for start in progress(range(0, len(frontal), _PREDICTED_AT_ONCE), "lungs", unit="batch"):
             batch = frontal[start : start + _PREDICTED_AT_ONCE]
             for row, mask in zip(batch, predict_masks(network, packed[batch]), strict=True):
                 kept[row] = mask
@@ -239,7 +239,7 @@ def fit(settings: config.Segmenter, pairs: Pairs) -> tuple["keras.Model", pd.Dat
     trainer.compile(optimizer=keras.optimizers.Adam(schedule), loss=bce_dice, metrics=[soft_dice])
     rng = np.random.default_rng(settings.seed)
     history = []
-    for epoch in ingest.progress(range(1, settings.epochs + 1), settings.epochs, "U-Net, epochs"):
+    for epoch in progress(range(1, settings.epochs + 1), "U-Net", unit="epoch"):
         order = np.resize(rng.permutation(len(pairs)), (steps, settings.batch_size))
         seen = []
         for step, batch in enumerate(order, start=1):

@@ -1,23 +1,19 @@
 """Labelled, packed images as networks read them: batches that are ready before the device asks."""
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from thorax.config import Augmentation
 from thorax.errors import ThoraxError
 from thorax.models import augment
-from thorax.storage import store
+from thorax.storage import joins, store
+from thorax.storage.parallel import in_order
 from thorax.storage.schemas import IGNORED, class_columns
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -113,22 +109,9 @@ def read_labelled(labels: Path, split: Path, ingested: Path, images: Sequence[Pa
     Raises:
         ThoraxError: a labelled image has no part or was not ingested, or the arrays are not those of the ingested table.
     """
-    labelled = store.read_table(labels, needs=("image_id", "patient_id"))
-    assignment = store.read_table(split, ["image_id", "split"])
+    labelled = joins.read_labels(labels, split)
     places = store.read_table(ingested, ["image_id", "ok", "shard", "row"])
-    for frame, path in ((labelled, labels), (assignment, split), (places, ingested)):
-        repeated = frame["image_id"].duplicated()
-        if repeated.any():
-            raise ThoraxError(f"{path} names image {frame['image_id'][repeated].iloc[0]!r} twice: delete and remake it.")
-    labelled = labelled.sort_values("image_id", ignore_index=True)
-    table = labelled[["image_id", "patient_id"]].merge(assignment, on="image_id", how="left")
-    table = table.merge(places, on="image_id", how="left")
-    for path, lost in ((split, table["split"].isna()), (ingested, table["ok"].ne(True))):
-        if lost.any():
-            raise ThoraxError(
-                f"{path} has no usable row for image {table['image_id'][lost].iloc[0]!r} of {labels}: remake both."
-            )
-    table = table.drop(columns="ok").astype({"shard": "int64", "row": "int64"})
+    table = labelled[["image_id", "patient_id", "split"]].join(joins.read_places(labelled, places, ingested, labels))
     classes = class_columns(labelled)
     return Joined(table, labelled[classes].to_numpy(np.int8), classes, store.open_packed(places, images))
 
@@ -182,17 +165,13 @@ def _second_images(
 ) -> PlacedImages:
     pairs = store.read_table(second.pairs, ["image_id", "second_id"])
     places = store.read_table(second.ingested, ["image_id", "ok", "shard", "row"])
-    joined = pd.DataFrame({"image_id": image_ids}).merge(pairs, on="image_id", how="left")
-    joined = joined.merge(places.rename(columns={"image_id": "second_id"}), on="second_id", how="left")
-    lost = joined["ok"].ne(True)
-    if lost.any() or len(joined) != len(image_ids):
-        one = joined.loc[lost if lost.any() else joined["image_id"].duplicated(), "image_id"].iloc[0]
-        raise ThoraxError(f"{second.pairs} does not name one readable image of {second.ingested} beside {one!r}: remake it.")
+    seconds = joins.rows_of(pairs, image_ids, second.pairs, "the label set")[["second_id"]]
+    chosen = joins.read_places(seconds.rename(columns={"second_id": "image_id"}), places, second.ingested, second.pairs)
     packed = store.open_packed(places, second.images)
     shapes = [(array.shape[1:], array.dtype) for array in (first_images.arrays[0], packed.arrays[0])]
     if shapes[0] != shapes[1]:
         raise ThoraxError(f"{second.images[0]} has images of another size or type than {first_paths[0]}: remake both.")
-    return PlacedImages(packed, *(joined[name].to_numpy(np.int64) for name in ("shard", "row")))
+    return PlacedImages(packed, chosen["shard"].to_numpy(), chosen["row"].to_numpy())
 
 
 def training_batches(
@@ -258,7 +237,7 @@ def training_batches(
             labels = augment.mix_labels(labels, part.labels[shuffled[partners]], weights)
         return np.stack(pixels, axis=-1), labels
 
-    yield from _ahead(batch, range(start, len(shuffled) // batch_size), workers)
+    yield from in_order(batch, range(start, len(shuffled) // batch_size), workers, workers + 1)
 
 
 def predict_logits(model: Any, part: LabelledImages, batch_size: int, workers: int = 1) -> np.ndarray:
@@ -271,10 +250,11 @@ def predict_logits(model: Any, part: LabelledImages, batch_size: int, workers: i
         chosen = np.minimum(np.arange(index * batch_size, (index + 1) * batch_size), len(part) - 1)
         return part.take(chosen)
 
-    batches = _ahead(batch, range(-(-len(part) // batch_size)), workers)
+    batches = in_order(batch, range(-(-len(part) // batch_size)), workers, workers + 1)
     return np.concatenate([np.asarray(model.predict_on_batch(pixels)) for pixels in batches])[: len(part)]
 
 
+<<<<<<< HEAD
 def _ahead(make: Callable[[int], Item], indices: range, workers: int) -> Iterator[Item]:
     """Yield make(index) of every index in order, made in threads before they are asked for.
 
@@ -301,6 +281,11 @@ def _ahead(make: Callable[[int], Item], indices: range, workers: int) -> Iterato
 def part_frame(part: LabelledImages, name: str, values: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
     """Values (n, k) per image and class as a table with the columns of `schemas.scores_schema`."""
     frame = pd.DataFrame(values.astype(np.float32), columns=list(classes))
+=======
+def part_frame(part: LabelledImages, name: str, values: np.ndarray) -> pd.DataFrame:
+    """Values (n, k) per image and class as a predictions table (columns of `catalog.scores_schema`)."""
+    frame = pd.DataFrame(values.astype(np.float32), columns=part.classes)
+>>>>>>> inputs
     frame.insert(0, "image_id", part.image_ids)
     frame.insert(1, "split", name)
     return frame

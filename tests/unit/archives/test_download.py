@@ -35,6 +35,7 @@ from thorax.archives.download.transfer import Patience, Source, fetch
 from thorax.config import Dataset
 from thorax.errors import ThoraxError
 from thorax.models.architectures import BACKBONES
+from thorax.storage import progress
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 OTHER = np.random.default_rng(1).bytes(300_000)
@@ -155,7 +156,8 @@ class TestFetch:
         assert server.sent == [len(CONTENT)]
         assert nothing_else(target)
 
-    def test_a_log_gets_a_line_after_every_tenth(self, target, capsys):
+    def test_a_log_gets_a_line_after_every_tenth(self, target, capsys, monkeypatch):
+        monkeypatch.setattr(progress, "SECONDS", 0)
         with serving(Answer()) as server:
             fetch(source(server), target, HASTY)
         lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("file.bin: ")]

@@ -314,7 +314,7 @@ def test_what_does_not_belong_together_is_refused(trained, tmp_path):
     _, problem = trained
     split = store.read_table(problem["split"])
     store.write_table(split[split["image_id"] != "i0007"], tmp_path / "split.parquet", schemas.SPLITS)
-    with pytest.raises(ThoraxError, match=r"split\.parquet has no usable row for image 'i0007' of .*labels\.parquet"):
+    with pytest.raises(ThoraxError, match=r"split\.parquet has no row for image 'i0007' of .*labels\.parquet"):
         load_part(**{**problem, "split": tmp_path / "split.parquet"}, part="train")
     with pytest.raises(ThoraxError, match=r"images\.0\.npy: 1 of the 2 shards"):
         load_part(**{**problem, "images": problem["images"][:1]}, part="train")
