@@ -243,7 +243,7 @@ class Fit:
         self.bare = keras.Model(model.input, model.output, name=model.name)
 
     def _logits(self, part: str) -> np.ndarray:
-        return predict_logits(self.bare, self.parts[part], self.settings.batch_size, self.threads)
+        return predict_logits(self.bare, self.parts[part], self.settings.batch_size, self.threads, f"{self.bare.name}: {part}")
 
     def _val_losses(self) -> list[float]:
         return [row["val_loss"] for row in self.progress.rows]

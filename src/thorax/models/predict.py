@@ -76,7 +76,8 @@ def predict(
         new_predictions = stack.enter_context(store.atomic(out))
         new_maps, new_attention = (path and stack.enter_context(store.atomic(path)) for path in (heatmaps_out, attention_out))
         frames = [
-            part_frame(part, name, predict_logits(network, part, batch_size, threads), names) for name, part in parts.items()
+            part_frame(part, name, predict_logits(network, part, batch_size, threads, f"{network.name}: {name}"), names)
+            for name, part in parts.items()
         ]
         predictions = pd.concat(frames, ignore_index=True).sort_values("image_id", ignore_index=True)
         store.write_table(predictions, new_predictions, scores_schema(names))
