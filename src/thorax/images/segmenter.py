@@ -367,15 +367,10 @@ def _read_pairs_table(path: Path) -> pd.DataFrame:
         raise ThoraxError(f"{path} is not there: segmenters.pairs must name a folder that has it.")
     table = strict_csv.read_table(path, ["image", "patient_id", "view"])
     strict_csv.require(table, path, ["image", "patient_id"])
-    strict_csv.refuse_rounded(table, path, ["patient_id"])
-    strict_csv.refuse_codes(table, path, ["patient_id"])
-    strict_csv.refuse_two_spellings(table, path, "patient_id")
+    strict_csv.check_identifiers(table, path, "patient_id")
     strict_csv.require_unique(table, path, "image")
     outside = ~table["image"].map(schemas.stays_inside).to_numpy(bool)
-    if outside.any():
-        row = int(outside.argmax())
-        name = table["image"][row]
-        raise strict_csv.cell_error(path, row, "image", f"{name!r} leaves the folder; use a relative path without '..'")
+    strict_csv.refuse_cells(outside, table, path, "image", "{cell} leaves the folder; use a relative path without '..'")
     return table.sort_values("image", ignore_index=True)
 
 

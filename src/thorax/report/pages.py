@@ -343,7 +343,7 @@ def make_page(page: PaperPage, captions: Iterable[Path], out: Path) -> None:
     Raises:
         ThoraxError: as in `compose`, or a missing caption file.
     """
-    texts = {}
+    texts = dict(page.captions)
     for path in captions:
         try:
             texts[path.stem] = path.read_text(encoding="utf-8")

@@ -403,7 +403,7 @@ def test_a_path_that_leaves_the_folder_is_refused(tmp_path, path):
 
 def test_a_duplicate_names_both_rows(tmp_path):
     message = refusal(tmp_path, text({}, {"path": "b.png"}, {"path": "b.png", "patient_id": "p2"}))
-    assert "row 4, column 'path': 'b.png' stands in row 3 already" in message
+    assert "row 4, column 'path': 'b.png' is in row 3 already" in message
 
 
 @pytest.mark.parametrize("column", own.REQUIRED)
@@ -468,7 +468,7 @@ def test_the_catalog_does_not_depend_on_the_row_order(tmp_path):
 def test_a_bad_box_is_named(tmp_path):
     (tmp_path / "images.csv").write_text(text({}))
     message = refusal(tmp_path, "image_id,label,x,y,width,height\nimages/a.png,Mass,0.5,0.5,12,0.1\n", "boxes.csv")
-    assert "row 2, column 'width': 12 is no fraction" in message
+    assert "row 2, column 'width': '12' is not a fraction" in message
 
 
 def test_absence_says_what_is_missing(tmp_path):

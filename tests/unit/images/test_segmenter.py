@@ -249,7 +249,7 @@ class TestPairs:
     def test_image_listed_twice_and_patient_left_blank(self, pairs):
         table = pd.read_csv(pairs / "pairs.csv")
         table.iloc[[0, 1, 0]].to_csv(pairs / "pairs.csv", index=False)
-        with pytest.raises(ThoraxError, match=r"pairs\.csv, row 4, column 'image': '00.png' stands in row 2 already"):
+        with pytest.raises(ThoraxError, match=r"pairs\.csv, row 4, column 'image': '00.png' is in row 2 already"):
             segmenter.read_pairs(pairs)
         table.assign(patient_id=["p0", None, *["p1"] * 6]).to_csv(pairs / "pairs.csv", index=False)
         with pytest.raises(ThoraxError, match=r"pairs\.csv, row 3, column 'patient_id': it is blank"):
