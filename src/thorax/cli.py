@@ -435,12 +435,12 @@ def _figure_roc(a: Arguments) -> None:
 
 
 def _figure_classes(a: Arguments) -> None:
-    from thorax.report.figures import heatmaps, style
+    from thorax.report.figures import heatmaps
 
-    cases = heatmaps.load_cases(
-        a.cases, _named(a.heatmaps), _named(a.predictions), a.ensemble, a.labels, a.boxes, a.ingested, a.arrays, a.lungs
-    )
-    style.save(heatmaps.classes_figure(cases, a.title), a.out, a.title, photos=True)
+    heatmaps.make_classes_figure(
+        a.cases, _named(a.heatmaps), _named(a.predictions), a.ensemble, a.labels, a.boxes, a.ingested, a.arrays, a.lungs,
+        a.title, a.out,
+    )  # fmt: skip
 
 
 def _figure_attention(a: Arguments) -> None:

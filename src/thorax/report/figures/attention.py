@@ -8,6 +8,7 @@ import numpy as np
 
 from thorax.errors import ThoraxError
 from thorax.explanation import overlays
+from thorax.explanation.cases import load_originals
 from thorax.images import decoding
 from thorax.report.figures import heatmaps, style
 from thorax.storage import store
@@ -50,7 +51,7 @@ def make_attention_figure(
                 f"{path} has the shape {weights[name].shape}, not ({len(ids)} cases, h, w): predict again with a network that "
                 "was trained with head: attention, or leave this one out."
             )
-    originals = heatmaps.load_originals(ids, ingested, arrays, lungs)
+    originals = load_originals(ids, ingested, arrays, lungs)
     style.save(draw_attention(list(ids), originals, weights, title), out, title, photos=True)
 
 
@@ -76,32 +77,22 @@ def draw_attention(
         weights: By network, (n, h', w'); each map sums to 1.
         title: Heading.
     """
-    from matplotlib.figure import Figure
-
-    step = heatmaps.PANEL + GAP
+    step, line = heatmaps.PANEL + GAP, heatmaps.LINE
     tall = [heatmaps.PANEL * original.shape[0] / original.shape[1] for original, _ in originals]
     width = max(step * (1 + len(weights)) + GAP, 6)
-    heading = style.fit(title if originals else f"{title}\n{heatmaps.NO_CASE}", width, 9)
-    above = 0.19 + 0.16 * (1 + heading.count("\n"))  # inches
-    height = above + sum(tall) + len(tall) * 4 * heatmaps.LINE
-    top = height - above
     with style.style():
-        figure = Figure(figsize=(width, height))
-        figure.suptitle(heading, x=GAP / width, y=1 - 0.08 / height, ha="left", va="top", fontsize=9)
+        heading = title if originals else f"{title}\n{heatmaps.NO_CASE}"
+        figure, top = heatmaps.sheet(width, sum(tall) + len(tall) * 4 * line, heading, GAP)
         for row, (image_id, (original, box)) in enumerate(zip(ids, originals, strict=True)):
-            top -= 3 * heatmaps.LINE
-            line = (top + 2.2 * heatmaps.LINE) / height
-            figure.text(GAP / width, line, f"Case {row + 1}: {image_id}", fontsize=8, va="bottom")
-            for column, name in enumerate([None, *weights]):
-                place = ((GAP + column * step) / width, (top - tall[row]) / height, heatmaps.PANEL / width, tall[row] / height)
-                axes = figure.add_axes(place)
-                axes.set_axis_off()
-                if name is None:
-                    heatmaps.draw_seen(axes, original, box)
-                    continue
-                of_case = weights[name][row]
-                heat = overlays.to_original(emphasis(of_case), box, *original.shape)
+            top -= 3 * line
+            above = (top + 2.2 * line) / figure.get_figheight()
+            figure.text(GAP / width, above, f"Case {row + 1}: {image_id}", fontsize=8, va="bottom")
+            heatmaps.draw_seen(heatmaps.panel(figure, GAP, top, heatmaps.PANEL, tall[row]), original, box)
+            for column, (name, of_network) in enumerate(weights.items(), start=1):
+                axes = heatmaps.panel(figure, GAP + column * step, top, heatmaps.PANEL, tall[row])
+                heat = overlays.to_original(emphasis(of_network[row]), box, *original.shape)
                 axes.imshow(overlays.tint(original, heat, COLOUR))
-                axes.set_title(f"{name}\nat most {of_case.max():.3f}, even {1 / of_case.size:.3f}", fontsize=7.5)
-            top -= tall[row] + heatmaps.LINE
+                most, even = of_network[row].max(), 1 / of_network[row].size
+                axes.set_title(f"{name}\nat most {most:.3f}, even {even:.3f}", fontsize=7.5)
+            top -= tall[row] + line
     return figure
