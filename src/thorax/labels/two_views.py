@@ -51,14 +51,14 @@ def first_of_studies(images: pd.DataFrame) -> pd.DataFrame:
     return images.dropna(subset=STUDY).sort_values("image_id").drop_duplicates(STUDY)
 
 
-def make_pairs(labels: Path, catalog: Path, views: Sequence[str], ingested: Path, out: Path) -> None:
+def make_pairs(labels: Path, catalog: Path, second_views: Sequence[str], second_ingested: Path, out: Path) -> None:
     """Write the second image of each labelled image (`catalog.PAIRS`, sorted by image_id).
 
     Args:
         labels: a label set of studies.
         catalog: of the archive.
-        views: those of the second images.
-        ingested: table of the images of these views.
+        second_views: those of the second images.
+        second_ingested: table of the images of these views.
         out: table to write.
 
     Raises:
@@ -66,11 +66,13 @@ def make_pairs(labels: Path, catalog: Path, views: Sequence[str], ingested: Path
     """
     known = store.read_table(catalog, ["image_id", "view", *STUDY])
     images = store.read_table(labels, ["image_id"]).merge(known, on="image_id", how="left").sort_values("image_id")
-    paired = images.assign(second_id=Partners(views, store.read_table(ingested, ["image_id", "ok"])).beside(images, known))
+    paired = images.assign(
+        second_id=Partners(second_views, store.read_table(second_ingested, ["image_id", "ok"])).beside(images, known)
+    )
     if paired["second_id"].isna().any():
         lost = paired.loc[paired["second_id"].isna(), "image_id"].iloc[0]
         raise ThoraxError(
-            f"The study of image {lost!r} in {labels} has no readable image of {', '.join(views)} in {ingested}: make the label set "
+            f"The study of image {lost!r} in {labels} has no readable image of {', '.join(second_views)} in {second_ingested}: make the label set "
             "again."
         )
     store.write_table(paired, out, PAIRS)

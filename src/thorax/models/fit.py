@@ -18,7 +18,7 @@ from thorax.config import Training
 from thorax.errors import ThoraxError
 from thorax.evaluation.metrics import auc, overall_by_threshold, sigmoid
 from thorax.models import backbones, losses, preflight, sampling
-from thorax.models.batches import LabelledImages, SecondView, load_part, predict_logits, training_batches
+from thorax.models.batches import LabelledImages, load_part, predict_logits, second_view, training_batches
 from thorax.models.early_stopping import learning_rate, should_stop
 from thorax.models.network import Network, build_model
 from thorax.models.resume import Progress, States, digest, restore, variables
@@ -38,12 +38,14 @@ def train(
     images: Sequence[Path],
     weights: Path | None,
     out: Path,
-    history_out: Path,
+    history: Path,
     work: Path,
     threads: int = 1,
-    second: SecondView | None = None,
-    epochs_out: Path | None = None,
-    record_out: Path | None = None,
+    pairs: Path | None = None,
+    second_ingested: Path | None = None,
+    second_images: Sequence[Path] | None = None,
+    epochs: Path | None = None,
+    record: Path | None = None,
 ) -> None:
     """Train one member and save its best epoch, by validation loss, without the optimiser's state.
 
@@ -59,14 +61,14 @@ def train(
         labels, split, ingested, images: Tables and packed training images, as in `batches.load_part`.
         weights: File with ImageNet weights, or None.
         out: The .keras file to write.
-        history_out: CSV with one row per epoch: epoch, loss, val_loss, learning_rate, val_auc.
+        history: CSV with one row per epoch: epoch, loss, val_loss, learning_rate, val_auc.
         work: Folder for resume states.
         threads: CPU threads.
-        second: The second view of each image, or None.
-        epochs_out: CSV with results of the test images after each epoch (`schemas.EPOCHS_COLUMNS`): one row without a threshold
+        pairs, second_ingested, second_images: As in `batches.second_view`.
+        epochs: CSV with results of the test images after each epoch (`schemas.EPOCHS_COLUMNS`): one row without a threshold
             with the AUC of the probabilities, then one per threshold of `settings.test_every_epoch`. Without thresholds it has
             no rows. Nothing is chosen by it. Required if the settings have thresholds.
-        record_out: JSON with what the training took: device, seconds (of all attempts), epochs, images_per_second, backend,
+        record: JSON with what the training took: device, seconds (of all attempts), epochs, images_per_second, backend,
             precision, versions.
 
     Raises:
@@ -75,8 +77,9 @@ def train(
         Terminated, KeyboardInterrupt: It was asked to stop, and the state is saved.
     """
     started = time.monotonic()
-    if settings.test_every_epoch and epochs_out is None:
+    if settings.test_every_epoch and epochs is None:
         raise ThoraxError("test_every_epoch has thresholds, and no file is named for the results: give --epochs.")
+    second = second_view(pairs, second_ingested, second_images)
     backend.prepare(settings.seed, threads, settings.precision)
     preflight.device(settings.precision)
     preflight.workers(threads)
@@ -97,8 +100,8 @@ def train(
     inputs += [second.pairs, second.ingested, *second.images] if second else []
     states = States(work / f"{out.stem}-{_digest(settings, inputs)}")
     with ExitStack() as stack:  # all outputs or none, and known to be writable before the work begins
-        new_model, new_history = (stack.enter_context(store.atomic(path)) for path in (out, history_out))
-        new_epochs, new_record = (path and stack.enter_context(store.atomic(path)) for path in (epochs_out, record_out))
+        new_model, new_history = (stack.enter_context(store.atomic(path)) for path in (out, history))
+        new_epochs, new_record = (path and stack.enter_context(store.atomic(path)) for path in (epochs, record))
         stack.enter_context(store.only_one(states.folder))
         asked = stack.enter_context(backend.asked_to_stop())
         fit = Fit(settings, network, parts, states, asked, replicas, threads, started)

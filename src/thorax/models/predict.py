@@ -13,14 +13,15 @@ from thorax import backend
 from thorax.errors import ThoraxError
 from thorax.explanation import gradcam
 from thorax.models import heads
-from thorax.models.batches import LabelledImages, SecondView, load_part, part_frame, predict_logits
+from thorax.models.batches import LabelledImages, load_part, part_frame, predict_logits, second_view
 from thorax.storage import store
 from thorax.storage.schemas import class_columns, scores_schema
 
 if TYPE_CHECKING:
     import keras
 
-BATCH = 8  # cases explained at once
+BATCH = 32  # images predicted at once
+CASES = 8  # images explained at once
 
 
 def predict(
@@ -32,11 +33,12 @@ def predict(
     out: Path,
     classes: Path | None = None,
     cases: Path | None = None,
-    heatmaps_out: Path | None = None,
-    attention_out: Path | None = None,
-    batch_size: int = 32,
+    heatmaps: Path | None = None,
+    attention: Path | None = None,
     threads: int = 1,
-    second: SecondView | None = None,
+    pairs: Path | None = None,
+    second_ingested: Path | None = None,
+    second_images: Sequence[Path] | None = None,
 ) -> None:
     """Write one float32 logit per image and class; with cases, their Grad-CAM maps and attention weights as well.
 
@@ -49,18 +51,19 @@ def predict(
         classes: The label set that the network was trained on, if `labels` is another one. Only the test images are then
             predicted, and of `labels` only the images are used.
         cases: Table of the test images to explain.
-        heatmaps_out: (cases, classes, h, w) float32, rows in the order of `cases`.
-        attention_out: (cases, h, w) float32 in the same order: the weight of each position, summing to 1. Of shape
+        heatmaps: (cases, classes, h, w) float32, rows in the order of `cases`.
+        attention: (cases, h, w) float32 in the same order: the weight of each position, summing to 1. Of shape
             (cases, 0, 0) if the network has no attention head.
-        batch_size, threads: For the device.
-        second: The second view of each image, or None.
+        threads: CPU threads.
+        pairs, second_ingested, second_images: As in `batches.second_view`.
 
     Raises:
         ThoraxError: As in `batches.load_part`; the network is missing, damaged, or made for other images or classes; a case
             is not a labelled test image; maps are to be written and no cases are named.
     """
-    if cases is None and (heatmaps_out or attention_out):
+    if cases is None and (heatmaps or attention):
         raise ThoraxError("heatmaps and attention are those of chosen cases, and none are named: give --cases.")
+    second = second_view(pairs, second_ingested, second_images)
     backend.prepare(0, threads)
     network = backend.load_network(model)
     parts = {
@@ -74,16 +77,15 @@ def predict(
     print(f"{network.name}: {counts} images, on {backend.device()}", file=sys.stderr, flush=True)
     with ExitStack() as stack:  # all files or none
         new_predictions = stack.enter_context(store.atomic(out))
-        new_maps, new_attention = (path and stack.enter_context(store.atomic(path)) for path in (heatmaps_out, attention_out))
+        new_maps, new_attention = (path and stack.enter_context(store.atomic(path)) for path in (heatmaps, attention))
         frames = [
-            part_frame(part, name, predict_logits(network, part, batch_size, threads, f"{network.name}: {name}"), names)
+            part_frame(part, name, predict_logits(network, part, BATCH, threads, f"{network.name}: {name}"), names)
             for name, part in parts.items()
         ]
         predictions = pd.concat(frames, ignore_index=True).sort_values("image_id", ignore_index=True)
         store.write_table(predictions, new_predictions, scores_schema(names))
         if new_maps or new_attention:
-            maps, attention = explain(network, test.take(chosen))
-            for array, path in ((maps, new_maps), (attention, new_attention)):
+            for array, path in zip(explain(network, test.take(chosen)), (new_maps, new_attention), strict=True):
                 if path:
                     store.write_array(array, path)
 
@@ -111,8 +113,8 @@ def explain(network: "keras.Model", pixels: np.ndarray) -> tuple[np.ndarray, np.
     height, width = inner.outputs[0].shape[1:3]
     maps = [np.zeros((0, logit_kernel.shape[-1], height, width), np.float32)]  # so that no case is no special case
     attention = [np.zeros((0, height, width) if len(names) > 2 else (len(pixels), 0, 0), np.float32)]
-    for start in range(0, len(pixels), BATCH):
-        outputs = inner(pixels[start : start + BATCH], training=False)
+    for start in range(0, len(pixels), CASES):
+        outputs = inner(pixels[start : start + CASES], training=False)
         features, pooled, *weights = (keras.ops.convert_to_numpy(output).astype(np.float32) for output in outputs)
         gradients = gradcam.grad_cam_weights(pooled, logit_kernel, hidden) / pixels.shape[-1]
         maps.append(gradcam.grad_cam(features, gradients))

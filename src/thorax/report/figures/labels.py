@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -279,7 +279,7 @@ def _write_cells(axes: "Axes", pairs: Cooccurrence, percent: np.ndarray, dark: f
     """Numbers in the cells, white above `dark` per cent; images on the diagonal or, if it is too narrow, on the left."""
     number = len(pairs.classes)
     roomy = number <= NUMBERED_CLASSES
-    centred = {"ha": "center", "va": "center", "fontsize": 7.5 if roomy else 6}
+    centred: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7.5 if roomy else 6}
     for row, column in np.argwhere(percent >= (0 if roomy else 100 * FREQUENT)):
         value = percent[row, column]
         axes.text(column, row, _whole(value), color="white" if value > dark else "black", **centred)

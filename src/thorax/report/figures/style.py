@@ -166,15 +166,15 @@ def rectangle(left: float, top: float, right: float, bottom: float, colour: str,
     return Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=1, **line)
 
 
-def bars(axes: "Axes", widths: Sequence[float], names: Sequence[str], texts: Sequence[str], gap: int = 3, **look: Any) -> None:
-    """Draw horizontal bars from top to bottom, each with its name on the left and a text at its end."""
+def bars(axes: "Axes", widths: Any, names: Sequence[str], texts: Sequence[str], gap: int = 3, **look: Any) -> None:
+    """Draw horizontal bars of these `widths` (n,) from top to bottom, each with its name on the left and a text at its end."""
     place = np.arange(len(widths))
     axes.barh(place, widths, height=0.75, **look)
     name_bars(axes, widths, names, texts, gap)
 
 
-def name_bars(axes: "Axes", ends: Sequence[float], names: Sequence[str], texts: Sequence[str], gap: int = 3) -> None:
-    """Name horizontal bars on the left, and write a text `gap` points behind the end of each."""
+def name_bars(axes: "Axes", ends: Any, names: Sequence[str], texts: Sequence[str], gap: int = 3) -> None:
+    """Name horizontal bars on the left, and write a text `gap` points behind the end (n,) of each."""
     for row, (end, text) in enumerate(zip(ends, texts, strict=True)):
         axes.annotate(text, (end, row), (gap, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
