@@ -22,7 +22,7 @@ class SecondView:
     """The files of the second view, for networks that see two views of a study.
 
     Attributes:
-        pairs: Table with the schema `schemas.PAIRS`: the second image of each image.
+        pairs: Table with the schema `schemas.TWO_VIEWS`: the second image of each image.
         ingested: Table of the second images.
         images: Their packed training images, all shards in order.
     """
