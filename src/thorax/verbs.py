@@ -294,18 +294,17 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _path("weights", "file of ImageNet weights", **OPTIONAL), _path("out", "network to write"),
             _path("history", "CSV of losses to write"),
             _path("epochs", "CSV of test results after each epoch to write; needed for test_every_epoch", **OPTIONAL),
+            _path("record", "JSON to write: device, seconds, epochs, images per second, versions", **OPTIONAL),
             _path("work", "folder of resume states", required=False, default=Path("work")), threads,
         ),
         _verb(
-            "predict", "models.predict:predict", "predict the logits of validation and test images, and the heatmaps of the cases",
-            _path("model", "network"), labels, split, ingested, images, *second_view, _path("cases", "table of cases"),
-            _path("out", "predictions to write"), _path("heatmaps", "heatmaps to write"),
-            _path("attention", "attention weights to write; only for head: attention", **OPTIONAL), threads,
-        ),
-        _verb(
-            "predict-elsewhere", "models.predict:predict_elsewhere", "predict the logits of another experiment's test images",
-            _path("model", "network"), _path("classes", "label set that it was trained on"),
-            _path("labels", "label set of the test images"), split, ingested, images, _path("out", "predictions to write"), threads,
+            "predict", "models.predict:predict",
+            "predict the logits of validation and test images, or of another archive's test images; explain the cases",
+            _path("model", "network"), labels, split, ingested, images, *second_view,
+            _path("classes", "label set that the network was trained on, if --labels is another one", **OPTIONAL),
+            _path("cases", "table of cases", **OPTIONAL), _path("out", "predictions to write"),
+            _path("heatmaps", "heatmaps of the cases to write", **OPTIONAL),
+            _path("attention", "attention weights of the cases to write", **OPTIONAL), threads,
         ),
         _verb(
             "baseline", "models.baseline:make_baseline", "fit a logistic regression on principal components of 32 x 32 pixels",
@@ -460,7 +459,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         _verb(
             "figure-attention", "report.figures.attention:make_attention_figure",
             "draw where networks with the attention head look",
-            _mapping("models", "networks"), images, *explained, title, stem, threads,
+            _mapping("attention", "attention weights of each network"), *explained, title, stem,
         ),
         _verb(
             "figure-cross", "report.figures.cross_archive:make_cross_figure",
