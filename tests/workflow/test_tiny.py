@@ -19,7 +19,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from thorax.archives import padchest
 from thorax.evaluation.metrics import sigmoid
-from thorax.images.segmenter import FRONTAL_VIEWS
+from thorax.images.mask_pairs import FRONTAL_VIEWS
 from thorax.storage import store
 from thorax.storage.schemas import class_columns
 from thorax.workflow import cost
@@ -197,7 +197,7 @@ def test_the_estimated_cost_is_what_the_run_took(tiny_run, tmp_path, monkeypatch
     """From an empty folder, at the committed rates, which were measured elsewhere."""
     arguments = ["--snakefile", str(REPOSITORY / "Snakefile"), "--configfile", str(CONFIG), "--cores", "2"]
     monkeypatch.chdir(tmp_path)
-    estimate = json.loads(cost.show(arguments, cores_per_gpu=2, as_json=True))["all"]
+    estimate = json.loads(cost.show(arguments, cores_per_gpu=2, json_=True))["all"]
     assert estimate["phases"]["all"]["jobs"] == len(load(arguments).jobs)
 
     for kind, size in estimate["result_bytes"].items():
@@ -211,4 +211,4 @@ def test_the_estimated_cost_is_what_the_run_took(tiny_run, tmp_path, monkeypatch
     assert 0.2 < seconds / sum(table["s"].sum() for table in taken) < 5  # the rates are of another machine, or one less busy
 
     monkeypatch.chdir(tiny_run)
-    assert json.loads(cost.show(arguments, as_json=True))["left"]["phases"]["all"]["jobs"] == 0
+    assert json.loads(cost.show(arguments, json_=True))["left"]["phases"]["all"]["jobs"] == 0

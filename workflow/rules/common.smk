@@ -184,7 +184,7 @@ def refresh_manifests():
     """Notice what has changed in an archive since its manifest was made, so that what follows from it is made anew."""
     folders = {name: (block.root, partial(archives.selection, block)) for name, block in study.datasets.items()}
     for name, block in study.segmenters.items():
-        folders[f"pairs/{name}"] = (block.pairs, partial(archives.selection_of_pairs, Path(block.pairs)))
+        folders[f"pairs/{name}"] = (block.pairs, partial(archives.selection_of_mask_pairs, Path(block.pairs)))
     for name, (folder, select) in folders.items():
         try:
             change = manifest.refresh(Path(folder), Path(manifest_of(name)), Path(memory_of(name)), select)

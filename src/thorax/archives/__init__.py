@@ -10,14 +10,12 @@ from types import ModuleType
 import pandas as pd
 
 from thorax.archives import chexpert, nih, own, padchest
-from thorax.archives.manifest import Selection
+from thorax.archives.manifest import Selection, make_manifest
 from thorax.config import Dataset
 from thorax.errors import ThoraxError
 from thorax.storage import schemas as catalogs
 from thorax.storage import store, strict_csv
 from thorax.storage.strict_csv import first_existing
-
-PAIRS = "pairs.csv"  # lists radiographs with lung masks
 
 
 @dataclass(frozen=True)
@@ -70,15 +68,20 @@ def selection(settings: Dataset) -> Selection:
     return Selection(f"{settings.archive}: {', '.join(sorted(settings.views))}", tables, named)
 
 
-def selection_of_pairs(folder: Path) -> Selection:
+def selection_of_mask_pairs(folder: Path) -> Selection:
     """What a segmenter reads of a folder of radiographs with lung masks: the table, and the images and masks that it names."""
-    table = folder / PAIRS
+    table = folder / catalogs.MASK_PAIRS
 
     def named() -> list[str]:
         names = strict_csv.read_columns(table, ["image"])["image"]
         return [f"{kind}/{name}" for kind in ("images", "masks") for name in names]
 
-    return Selection("pairs", [PAIRS] if table.is_file() else [], named)
+    return Selection("pairs", [catalogs.MASK_PAIRS] if table.is_file() else [], named)
+
+
+def write_manifest(root: Path, out: Path, memory: Path, settings: Dataset | None) -> None:
+    """Write what is read of a data set's folder or, without settings, of a folder of lung masks; see `make_manifest`."""
+    make_manifest(root, out, memory, lambda: selection(settings) if settings else selection_of_mask_pairs(root))
 
 
 def absence(settings: Dataset) -> str | None:
@@ -111,7 +114,7 @@ def read_catalog(settings: Dataset) -> pd.DataFrame:
         return catalogs.validate(ARCHIVES[settings.archive].read_catalog(Path(settings.root)), str(source))
 
 
-def make_catalog(settings: Dataset, out: Path | str, boxes_out: Path | str) -> None:
+def make_catalog(settings: Dataset, out: Path | str, boxes: Path | str) -> None:
     """Write the catalog of an archive and the table of its boxes (empty if it has none).
 
     Only the metadata file must be there, so that counts can be made without the images. Boxes of images that the metadata
@@ -121,13 +124,13 @@ def make_catalog(settings: Dataset, out: Path | str, boxes_out: Path | str) -> N
         ThoraxError: the metadata file is missing, or the first problem in it with its row and column.
     """
     catalog = read_catalog(settings)
-    boxes = ARCHIVES[settings.archive].read_boxes(Path(settings.root))
-    if boxes is None:
-        boxes = pd.DataFrame(columns=catalogs.BOXES.names)
-    boxes = boxes[boxes["image_id"].isin(catalog["image_id"])]
-    boxes = boxes.sort_values(catalogs.BOXES.names, ignore_index=True)
+    drawn = ARCHIVES[settings.archive].read_boxes(Path(settings.root))
+    if drawn is None:
+        drawn = pd.DataFrame(columns=catalogs.BOXES.names)
+    drawn = drawn[drawn["image_id"].isin(catalog["image_id"])]
+    drawn = drawn.sort_values(catalogs.BOXES.names, ignore_index=True)
     store.write_table(catalog, out, catalogs.CATALOG)
-    store.write_table(boxes, boxes_out, catalogs.BOXES)
+    store.write_table(drawn, boxes, catalogs.BOXES)
 
 
 @contextmanager

@@ -37,24 +37,26 @@ METADATA = (
     "CheXpert-v1.0-small/train.csv",
     f"{BATCHES[0]}/train.csv",
 )
-VALIDATION = ("valid.csv", "valid.csv.gz")  # beside the table of the training images
-VALIDATION_IMAGES = 234  # that it lists, of all views
+VALIDATION = ("valid.csv", "valid.csv.gz")  # next to the table of the training images
+VALIDATION_IMAGES = 234  # in this table, of all views
 BESIDE = VALIDATION
-LABELS = (
-    "No Finding",
-    "Enlarged Cardiomediastinum",
-    "Cardiomegaly",
-    "Lung Opacity",
-    "Lung Lesion",
-    "Edema",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Pneumothorax",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Fracture",
-    "Support Devices",
+LABELS = tuple(
+    [
+        "No Finding",
+        "Enlarged Cardiomediastinum",
+        "Cardiomegaly",
+        "Lung Opacity",
+        "Lung Lesion",
+        "Edema",
+        "Consolidation",
+        "Pneumonia",
+        "Atelectasis",
+        "Pneumothorax",
+        "Pleural Effusion",
+        "Pleural Other",
+        "Fracture",
+        "Support Devices",
+    ]
 )
 HOW_TO_GET = (
     "request CheXpert from Stanford (https://stanfordmlgroup.github.io/competitions/chexpert/, accept its research use "
@@ -73,12 +75,12 @@ def read_catalog(root: Path) -> pd.DataFrame:
     """The archive's catalog, in the order of the metadata files: training images first.
 
     Returns:
-        the columns of `catalog.CATALOG`. `image_id` is the path below the folder that the archive names, such as
+        The columns of `schemas.CATALOG`. `image_id` is the path below the folder that the archive names, such as
         train/patient00001/study1/view1_frontal.jpg; a label that is not mentioned is in none of the three lists. Frontal images
         have the view AP, PA, LL or RL, the others Lateral. Ages 0 and 90 are capped by the publishers and stay as they are.
 
     Raises:
-        ThoraxError: with file, row and column of the first problem.
+        ThoraxError: The first problem, with file, row and column.
     """
     train = strict_csv.first_existing(root, METADATA)
     valid = strict_csv.first_existing(train.parent, VALIDATION)
@@ -91,7 +93,7 @@ def read_catalog(root: Path) -> pd.DataFrame:
 
 
 def by_radiologists(image_id: str) -> bool:
-    """Whether an image is one of valid.csv, by its name in the catalog."""
+    """Whether an image is listed in valid.csv, by its name in the catalog."""
     return image_id.startswith("valid/")
 
 
@@ -108,7 +110,7 @@ def has_images(root: Path) -> bool:
 def _read_part(path: Path, part: str) -> pd.DataFrame:
     """One of the two tables: the columns of the catalog, without the path and what differs between the tables."""
     table = strict_csv.read_table(path, _COLUMNS, verbatim=LABELS)
-    for label in LABELS:  # not "?" and "unknown": a person who writes these may mean an uncertain label
+    for label in LABELS:  # not "?" and "unknown": these may mean an uncertain label
         table[label] = table[label].where(~table[label].str.casefold().isin(strict_csv.NO_VALUE), "")
     strict_csv.require(table, path, ["Path"])
     image, patient, study, side = _split_paths(table, path, part)
@@ -134,7 +136,9 @@ def _split_paths(table: pd.DataFrame, path: Path, part: str) -> list[tuple[str, 
     if None in matches:
         index = matches.index(None)
         shown = table["Path"].iloc[index][:120]
-        problem = f"{shown!r} is no path like FOLDER/{part}/patient00001/study1/view1_frontal.jpg; use the archive's own file"
+        problem = (
+            f"{shown!r} is not a path like FOLDER/{part}/patient00001/study1/view1_frontal.jpg; use the archive's own file"
+        )
         raise cell_error(path, index, "Path", problem)
     groups = [match.groups() for match in matches if match is not None]
     return list(zip(*groups, strict=True)) or [()] * 4
@@ -166,7 +170,7 @@ def _labels(table: pd.DataFrame, path: Path) -> dict[str, list[list[str]]]:
         found = {
             cells: [label for label, cell in zip(LABELS, cells, strict=True) if _STATES[cell] == state] for cells in distinct
         }
-        lists[state] = [list(found[cells]) for cells in rows]  # a list of its own for each row
+        lists[state] = [list(found[cells]) for cells in rows]  # no two rows share a list
     return lists
 
 
@@ -174,12 +178,12 @@ def _label_error(table: pd.DataFrame, path: Path) -> ThoraxError:
     index, label = min(
         (int(wrong.argmax()), label) for label in LABELS if (wrong := ~table[label].isin(list(_STATES)).to_numpy()).any()
     )
-    problem = "is no label; use 1.0 (positive), 0.0 (negative), -1.0 (uncertain) or a blank (not mentioned)"
+    problem = "is not a label; use 1.0 (positive), 0.0 (negative), -1.0 (uncertain) or a blank (not mentioned)"
     return cell_error(path, index, label, f"{table[label].iloc[index]!r} {problem}")
 
 
 def _paths(root: Path, tables: Path, catalog: pd.DataFrame) -> list[str]:
-    """Where each image lies: beside the tables, or in the batch of the release of 2021 that has its patient."""
+    """Where each image is: next to the tables, or in the batch of the release of 2021 that has its patient."""
     beside = tables.relative_to(root)
     folder_of: dict[str, str] = {}
     for folder in (f"{BATCHES[0]}/valid", *BATCHES[1:]):

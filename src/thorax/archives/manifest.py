@@ -14,10 +14,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 import pyarrow as pa
-from tqdm import tqdm
 
 from thorax.errors import ThoraxError
 from thorax.storage import store
+from thorax.storage.progress import progress
 from thorax.storage.schemas import MANIFEST
 
 # Of every file in the folder: nanoseconds since 1970, whether it is read, and by which selection
@@ -107,8 +107,7 @@ def _look(root: Path, memory: Path, select: Callable[[], Selection]) -> pd.DataF
     if len(new):
         with ThreadPoolExecutor(_THREADS) as threads:
             found = threads.map(lambda row: _digest(root / now.at[row, "path"], int(now.at[row, "bytes"])), new)
-            listed = tqdm(found, total=len(new), desc=f"reading {root}", unit="file", disable=None, leave=False)
-            now.loc[new, "digest"] = list(listed)
+            now.loc[new, "digest"] = list(progress(found, f"reading {root}", len(new), "file"))
     if not seen or len(new):
         store.write_table(now, memory, MEMORY)
     return now.loc[now["read"], MANIFEST.names].reset_index(drop=True)

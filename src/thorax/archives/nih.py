@@ -15,7 +15,7 @@ import pandas as pd
 
 from thorax.errors import ThoraxError, did_you_mean
 from thorax.storage import strict_csv
-from thorax.storage.strict_csv import cell_error, each_unique
+from thorax.storage.strict_csv import each_unique
 
 METADATA = (
     "Data_Entry_2017_v2020.csv",
@@ -29,22 +29,24 @@ METADATA = (
 BOXES = ("BBox_List_2017.csv", "BBox_List_2017.csv.gz", "BBox_List_2017_Official_NIH.csv")
 OFFICIAL_LISTS = {"train": ("train_val_list.txt", "train_val_list_NIH.txt"), "test": ("test_list.txt", "test_list_NIH.txt")}
 BESIDE = (*BOXES, *chain(*OFFICIAL_LISTS.values()))
-LABELS = (
-    "Atelectasis",
-    "Cardiomegaly",
-    "Consolidation",
-    "Edema",
-    "Effusion",
-    "Emphysema",
-    "Fibrosis",
-    "Hernia",
-    "Infiltration",
-    "Mass",
-    "Nodule",
-    "Pleural_Thickening",
-    "Pneumonia",
-    "Pneumothorax",
-    "No Finding",
+LABELS = tuple(
+    [
+        "Atelectasis",
+        "Cardiomegaly",
+        "Consolidation",
+        "Edema",
+        "Effusion",
+        "Emphysema",
+        "Fibrosis",
+        "Hernia",
+        "Infiltration",
+        "Mass",
+        "Nodule",
+        "Pleural_Thickening",
+        "Pneumonia",
+        "Pneumothorax",
+        "No Finding",
+    ]
 )
 HOW_TO_GET = (
     "download ChestX-ray14 from https://nihcc.app.box.com/v/ChestXray-NIHCC (no request is needed) and put "
@@ -68,11 +70,11 @@ def read_catalog(root: Path) -> pd.DataFrame:
     """The archive's catalog, in the order of the metadata file.
 
     Returns:
-        the columns of `catalog.CATALOG`. A label that is not mentioned is not stated to be absent, so `negative` stays empty;
-        No Finding is a label of its own. An image that lies in none of the archive's folders gets the path images/NAME.
+        The columns of `schemas.CATALOG`. A label that is not mentioned is not stated to be absent, so `negative` stays empty;
+        No Finding is a label of its own. An image that is in none of the archive's folders gets the path images/NAME.
 
     Raises:
-        ThoraxError: with file, row and column of the first problem.
+        ThoraxError: The first problem, with file, row and column.
     """
     path = strict_csv.first_existing(root, METADATA)
     header = strict_csv.read_header(path)
@@ -81,19 +83,17 @@ def read_catalog(root: Path) -> pd.DataFrame:
     table["Patient Age"] = each_unique(table["Patient Age"], _years)
     strict_csv.require(table, path, ["Image Index", "Patient ID", "Follow-up #"])
     strict_csv.require_unique(table, path, "Image Index")
-    strict_csv.refuse_rounded(table, path, ["Patient ID", "Follow-up #"])
-    strict_csv.refuse_codes(table, path, ["Patient ID"])
-    strict_csv.refuse_two_spellings(table, path, "Patient ID")
+    strict_csv.check_identifiers(table, path, "Patient ID", ["Follow-up #"])
     return pd.DataFrame(
         {
             "image_id": table["Image Index"],
             "path": _paths(root, table["Image Index"]),
             "patient_id": table["Patient ID"],
             "study_id": table["Patient ID"] + "_" + table["Follow-up #"],
-            "view": table["View Position"].where(table["View Position"] != "", None),
+            "view": strict_csv.known(table["View Position"]),
             "sex": table[sex].where(table[sex].isin(["M", "F"]), None),
             "age": strict_csv.numbers(table, path, "Patient Age").astype("float32"),
-            "positive": _labels(table, path),
+            "positive": strict_csv.label_lists(table, path, "Finding Labels", _parse_labels, _complaint),
             "negative": [[] for _ in range(len(table))],
             "uncertain": [[] for _ in range(len(table))],
             "label_source": "text-mined",
@@ -104,10 +104,10 @@ def read_catalog(root: Path) -> pd.DataFrame:
 
 
 def read_boxes(root: Path) -> pd.DataFrame | None:
-    """The hand-drawn boxes as fractions of the image, cut where rounding put them beyond its border; None without the table.
+    """The hand-drawn boxes as fractions of the image, cut where rounding put them outside it; None without the table.
 
     Raises:
-        ThoraxError: with file, row and column of the first problem.
+        ThoraxError: The first problem, with file, row and column.
     """
     path = _beside(root, BOXES)
     if not path.is_file():
@@ -116,11 +116,8 @@ def read_boxes(root: Path) -> pd.DataFrame | None:
     strict_csv.require(table, path, _BOX_COLUMNS)
     left, top, width, height = (strict_csv.numbers(table, path, column) / _BOX_PIXELS for column in _BOX_COLUMNS[2:])
     for column, values in zip(_BOX_COLUMNS[2:], (left, top, width, height), strict=True):
-        outside = ~values.between(0, 1).to_numpy()
-        if outside.any():
-            index = int(outside.argmax())
-            problem = f"{values.iloc[index] * _BOX_PIXELS:g} is no pixel of a {_BOX_PIXELS} x {_BOX_PIXELS} image; correct it"
-            raise cell_error(path, index, column, problem)
+        problem = f"{{cell}} is outside an image of {_BOX_PIXELS} x {_BOX_PIXELS} pixels; correct it"
+        strict_csv.refuse_cells(~values.between(0, 1), table, path, column, problem)
     return pd.DataFrame(
         {
             "image_id": table["Image Index"],
@@ -139,10 +136,10 @@ def has_images(root: Path) -> bool:
 
 
 def absent_images(root: Path) -> int | None:
-    """The number of images that the metadata file lists and no folder of the archive holds; None without that file.
+    """The number of images that the metadata file lists and no folder of the archive has; None without that file.
 
     Raises:
-        ThoraxError: the metadata file cannot be read.
+        ThoraxError: The metadata file cannot be read.
     """
     path = strict_csv.first_existing(root, METADATA)
     if not path.is_file():
@@ -158,7 +155,7 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _beside(root: Path, names: Sequence[str]) -> Path:
-    """The first of these files that lies beside the metadata file or in the root; the first name if there is none."""
+    """The first of these files that is next to the metadata file or in the root; the first name if there is none."""
     places = dict.fromkeys((strict_csv.first_existing(root, METADATA).parent, root))
     return next((path for folder in places if (path := strict_csv.first_existing(folder, names)).is_file()), root / names[0])
 
@@ -167,8 +164,8 @@ def _folders(root: Path) -> list[str]:
     """Folders that may hold images, relative to the root, in the order in which a name is looked up.
 
     NIH's archives unpack to `images`; Kaggle's to `images_001/images` and so on, its sample to `sample/images`, and a copy of
-    smaller images to `images-224/images-224`. People put these into other folders, which are looked through by their names: a
-    folder of masks or thumbnails holds files of the same names.
+    smaller images to `images-224/images-224`. People put these into other folders, which are recognised by their names: a folder
+    of masks or thumbnails has files of the same names.
     """
     found, level = [root], [root]
     for _ in range(_DEPTH):
@@ -185,12 +182,12 @@ def _folders(root: Path) -> list[str]:
 
 
 def _files(root: Path) -> Iterator[tuple[str, str]]:
-    """(folder, name) of all that the archive's folders hold."""
+    """(folder, name) of everything in the archive's folders."""
     return ((folder, name) for folder in _folders(root) for name in sorted(path.name for path in (root / folder).iterdir()))
 
 
 def _paths(root: Path, names: pd.Series) -> list[str]:
-    """Where each image lies below the root. A file may be named .PNG where the table says .png."""
+    """Where each image is below the root. A file may be named .PNG where the table says .png."""
     place_of: dict[str, str] = {}
     for folder, name in _files(root):
         place = name if folder == "." else f"{folder}/{name}"
@@ -205,17 +202,13 @@ def _years(text: str) -> str:
     return f"{int(number) / _AGE_UNITS[unit]:.4g}" if number.isdecimal() and unit in _AGE_UNITS else text
 
 
-def _labels(table: pd.DataFrame, path: Path) -> list[list[str]]:
-    labels = each_unique(table["Finding Labels"], _parse_labels)
-    for index, parsed in enumerate(labels):
-        shown = table["Finding Labels"].iloc[index]
-        problem = f"{shown!r} is not a list of findings" if not all(parsed) else None
-        if problem is None and (unknown := next((label for label in parsed if label not in LABELS), None)):
-            problem = f"{unknown!r} is not a finding of this archive{did_you_mean(unknown, LABELS)}"
-        if problem is not None:
-            problem += "; write findings like Effusion|Mass, or No Finding"
-            raise cell_error(path, index, "Finding Labels", problem)
-    return [list(parsed) for parsed in labels]  # a list of its own for each row
+def _complaint(text: str) -> str | None:
+    unknown = next((label for label in _parse_labels(text) if label not in LABELS), None)
+    if unknown is None:
+        return None
+    known = f"{unknown!r} is not a finding of this archive{did_you_mean(unknown, LABELS)}"
+    problem = known if all(_parse_labels(text)) else f"{text!r} is not a list of findings"
+    return f"{problem}; write findings like Effusion|Mass, or No Finding"
 
 
 def _parse_labels(text: str) -> list[str]:

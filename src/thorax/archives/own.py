@@ -23,10 +23,12 @@ HOW_TO_GET = f"put {METADATA[0]} (or .csv.gz) and the images that it lists there
 
 REQUIRED = ("path", "patient_id", "labels")
 OPTIONAL = ("image_id", "study_id", "view", "sex", "age", "uncertain", "negative", "split", "photometric")
-PRIVATE = "x_"  # columns whose names begin so are yours: they are not read
+PRIVATE = "x_"  # columns whose names begin with it are yours and are not read
 DEFAULT_VIEW = "frontal"
 
 _LISTS = {"labels": "positive", "negative": "negative", "uncertain": "uncertain"}  # column: column of the catalog
+_SPLITS = {name: name for name in catalogs.SPLIT_NAMES} | {"": None}
+_PHOTOMETRIC = {"MONOCHROME1": "MONOCHROME1", "MONOCHROME2": "MONOCHROME2", "": "MONOCHROME2"}
 _AMBIGUOUS = ("none", "nil", "nothing", "no")  # nothing was found, or nobody looked
 _SEPARATORS = {  # of other programs' lists of labels
     **dict.fromkeys(",，、،", "a comma"),
@@ -51,7 +53,7 @@ def parse_labels(text: str) -> list[str] | None:
     Entries are stripped and repetitions dropped; the order stays.
 
     Returns:
-        the labels, or None where the text is not such a list (`_complaint` says why).
+        The labels, or None where the text is not such a list (`_complaint` says why).
     """
     if _complaint(text) is not None:
         return None
@@ -63,7 +65,7 @@ def _says_nothing(text: str) -> bool:
 
 
 def _complaint(text: str) -> str | None:
-    """What is wrong with a cell of labels and what to write instead; None where nothing is."""
+    """What is wrong with a cell of labels and what to write instead; None if nothing is."""
     text = text.strip()
     if _says_nothing(text):
         return None
@@ -87,6 +89,8 @@ def _complaint(text: str) -> str | None:
             return f"{label[:80]!r} has {found}; {several}, or a name without it for one label"
         if not any(map(str.isalpha, label)):
             return f"{label[:80]!r} has no letter; write the label's name, or leave the cell blank"
+        if label in _RESERVED:
+            return f"{label!r} is a column or row of the result tables; give this label another name"
     return None
 
 
@@ -94,11 +98,11 @@ def read_catalog(root: Path) -> pd.DataFrame:
     """The catalog of the listed images, in the order of images.csv.
 
     Returns:
-        the columns of `catalog.CATALOG`. Without a column image_id the path names the image; without a column view every image
+        The columns of `schemas.CATALOG`. Without a column image_id the path names the image; without a column view every image
         is `frontal`.
 
     Raises:
-        ThoraxError: an unknown column; or file, row and column of the first problem.
+        ThoraxError: An unknown column, or the first problem with file, row and column.
     """
     path = strict_csv.first_existing(root, METADATA)
     table = _read_table(path)
@@ -110,18 +114,14 @@ def read_catalog(root: Path) -> pd.DataFrame:
             "image_id": table["image_id"],
             "path": table["path"],
             "patient_id": table["patient_id"],
-            "study_id": pd.Series([text or None for text in table["study_id"]], dtype=object),
+            "study_id": strict_csv.known(table["study_id"]),
             "view": table["view"],
             "sex": strict_csv.translate(table, path, "sex", {"M": "M", "F": "F", "": None}),
             "age": strict_csv.numbers(table, path, "age").astype("float32"),
             **{_LISTS[column]: values for column, values in lists.items()},
             "label_source": "own",
-            "official_split": strict_csv.translate(
-                table, path, "split", {name: name for name in catalogs.SPLIT_NAMES} | {"": None}
-            ),
-            "photometric": strict_csv.translate(
-                table, path, "photometric", {name: name for name in ("MONOCHROME1", "MONOCHROME2")} | {"": "MONOCHROME2"}
-            ),
+            "official_split": strict_csv.translate(table, path, "split", _SPLITS),
+            "photometric": strict_csv.translate(table, path, "photometric", _PHOTOMETRIC),
         }
     )
 
@@ -130,7 +130,7 @@ def read_boxes(root: Path) -> pd.DataFrame | None:
     """The boxes of boxes.csv (fractions of the image); None without this file.
 
     Raises:
-        ThoraxError: with file, row and column of the first problem.
+        ThoraxError: The first problem, with file, row and column.
     """
     boxes = strict_csv.read_fraction_boxes(root / BOXES)
     if boxes is not None:
@@ -147,10 +147,10 @@ def has_images(root: Path) -> bool:
 
 
 def shown_text(root: Path) -> dict[str, str]:
-    """The letters of what tables and figures show, by column: labels, views, and what names the images.
+    """The characters that tables and figures show, by column: of labels, views and the images' names.
 
     Raises:
-        ThoraxError: the table cannot be read.
+        ThoraxError: The table cannot be read.
     """
     path = strict_csv.first_existing(root, METADATA)
     header = strict_csv.read_header(path)
@@ -160,18 +160,15 @@ def shown_text(root: Path) -> dict[str, str]:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    """All columns as text, those that are left out with their defaults."""
+    """All columns as text; absent ones have their defaults."""
     header = strict_csv.read_header(path, REQUIRED)
     _check_header(header, path)
     table = strict_csv.read_table(path, [*REQUIRED, *(name for name in OPTIONAL if name in header)], verbatim=_LISTS)
     strict_csv.require(table, path, [name for name in ("path", "patient_id", "image_id", "view") if name in table])
-    strict_csv.refuse_rounded(table, path, [name for name in ("patient_id", "study_id", "image_id") if name in table])
-    strict_csv.refuse_codes(table, path, [name for name in ("patient_id", "study_id") if name in table])
-    strict_csv.refuse_two_spellings(table, path, "patient_id")
-    backslash = table["path"].str.contains("\\", regex=False).to_numpy(bool)
-    if backslash.any():
-        index = int(backslash.argmax())
-        raise cell_error(path, index, "path", f"{table['path'].iloc[index]!r} has a backslash; write / between folders")
+    strict_csv.refuse_rounded(table, path, ["image_id"] if "image_id" in table else [])
+    strict_csv.check_identifiers(table, path, "patient_id", ["study_id"])
+    backslash = table["path"].str.contains("\\", regex=False)
+    strict_csv.refuse_cells(backslash, table, path, "path", "{cell} has a backslash; write / between folders")
     table["path"] = each_unique(table["path"], lambda text: str(PurePosixPath(text)))  # ./a.png is a.png
     defaults = {"image_id": table["path"], "view": DEFAULT_VIEW}
     for name in OPTIONAL:
@@ -199,25 +196,16 @@ def _check_header(header: list[str], path: Path) -> None:
 
 
 def _labels(table: pd.DataFrame, path: Path, column: str) -> list[list[str]]:
-    lists = each_unique(table[column], parse_labels)
-    for index, labels in enumerate(lists):
-        if labels is None:
-            raise cell_error(path, index, column, str(_complaint(table[column].iloc[index])))
-        if not _RESERVED.isdisjoint(labels):
-            shown = min(_RESERVED.intersection(labels))
-            raise cell_error(
-                path, index, column, f"{shown!r} is a column or row of the result tables; give this label another name"
-            )
-    return [list(labels) for labels in lists]  # a list of its own for each row
+    return strict_csv.label_lists(table, path, column, parse_labels, _complaint)
 
 
 def _plain(label: str) -> str:
-    """What spellings of one label have in common: not its capitals, blanks, quotes, or how a letter and its accent are stored."""
+    """A label without what may differ between its spellings: capitals, blanks, quotes, and how letters with accents are stored."""
     return strict_csv.plain_text(label).casefold().strip(_QUOTES)
 
 
 def _refuse_joined_and_respelt(lists: dict[str, list[list[str]]], path: Path) -> None:
-    """Refuse what would silently become a class of its own: two labels of the table joined by a word, or a label in other letters."""
+    """Refuse what would silently become another class: two labels joined by a word, or a label in another spelling."""
     first: dict[str, tuple[int, str]] = {}
     for column, rows in lists.items():
         for index, row in enumerate(rows):
@@ -247,5 +235,5 @@ def _refuse_contradictions(lists: dict[str, list[list[str]]], path: Path) -> Non
             for label in labels:
                 other = seen.setdefault(label, column)
                 if other != column:
-                    problem = f"{label!r} stands in column {other!r} of this row too; remove it from one of the two"
+                    problem = f"{label!r} is in column {other!r} of this row too; remove it from one of the two"
                     raise cell_error(path, index, column, problem)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from thorax.storage import strict_csv
-from thorax.storage.strict_csv import cell_error, each_unique, is_unknown
+from thorax.storage.strict_csv import each_unique, is_unknown
 
 METADATA = (
     "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv",
@@ -47,19 +47,19 @@ _LIST = re.compile(rf"\[\s*(?:{_ITEM}(?:\s*,\s*{_ITEM})*\s*(?:,\s*)?)?\]")
 def parse_labels(text: str) -> list[str] | None:
     """The labels in one cell of the column Labels, a Python list literal such as `['normal', ' kyphosis', '']`.
 
-    Entries are stripped, empty and unknown ones (`strict_csv.UNKNOWN`) dropped, repetitions dropped; the order stays. An unknown or
-    blank cell means no labels.
-    Items must be separated by commas: Python itself would join `['a' 'b']`, the form of the CUI columns, into one label.
+    Entries are stripped; empty, unknown (`strict_csv.UNKNOWN`) and repeated ones are dropped. The order stays. An unknown or blank
+    cell means no labels. Items must be separated by commas: Python itself would join `['a' 'b']`, the form of the CUI columns, into
+    one label.
 
     Returns:
-        the labels, or None where the text is no list of strings.
+        The labels, or None where the text is not a list of strings.
     """
     entries = _entries(text)
     return None if entries is None else list(dict.fromkeys(label for entry in entries if (label := entry.strip())))
 
 
 def padded_labels(text: str) -> list[str]:
-    """Those of a cell's labels that it only has with a blank before or after them, such as ` kyphosis`; stripped."""
+    """The labels, stripped, that a cell has only with a blank before or after them, such as ` kyphosis`."""
     entries = _entries(text) or []
     return [label for label in dict.fromkeys(entry.strip() for entry in entries) if label and label not in entries]
 
@@ -68,37 +68,35 @@ def read_catalog(root: Path) -> pd.DataFrame:
     """The archive's catalog, in the order of the metadata file.
 
     Returns:
-        the columns of `catalog.CATALOG`. PadChest states findings only: `negative` and `uncertain` are empty. `padded` has the
-        labels that the file only has with a surrounding blank, which `positive` has without. The age is the study's year minus the
-        year of birth (no full birth date is published). Sex other than M and F is null.
+        The columns of `schemas.CATALOG`. PadChest states findings only: `negative` and `uncertain` are empty. `padded` lists the
+        labels that the file has only with a surrounding blank; `positive` has them stripped. The age is the study's year minus the
+        year of birth, since no full birth date is published. Sex other than M and F is null.
 
     Raises:
-        ThoraxError: with file, row and column of the first problem.
+        ThoraxError: The first problem, with file, row and column.
     """
     path = strict_csv.first_existing(root, METADATA)
     table = strict_csv.read_table(path, _COLUMNS, verbatim=["Labels"])
     strict_csv.require(table, path, ["ImageID", "ImageDir", "PatientID"])
     strict_csv.require_unique(table, path, "ImageID")
-    strict_csv.refuse_rounded(table, path, ["PatientID", "StudyID"])
-    strict_csv.refuse_codes(table, path, ["PatientID", "StudyID"])
-    strict_csv.refuse_two_spellings(table, path, "PatientID")
+    strict_csv.check_identifiers(table, path, "PatientID", ["StudyID"])
     age = _study_year(table, path) - strict_csv.numbers(table, path, "PatientBirth")
     return pd.DataFrame(
         {
             "image_id": table["ImageID"],
             "path": table["ImageDir"] + "/" + table["ImageID"],
             "patient_id": table["PatientID"],
-            "study_id": _known(table["StudyID"]),
-            "view": _known(table["Projection"]),
+            "study_id": strict_csv.known(table["StudyID"]),
+            "view": strict_csv.known(table["Projection"]),
             "sex": table["PatientSex_DICOM"].where(table["PatientSex_DICOM"].isin(["M", "F"]), None),
             "age": age.astype("float32"),
-            "positive": _labels(table, path),
+            "positive": strict_csv.label_lists(table, path, "Labels", parse_labels, _complaint),
             "negative": [[] for _ in range(len(table))],
             "uncertain": [[] for _ in range(len(table))],
             "padded": [list(labels) for labels in each_unique(table["Labels"], padded_labels)],
-            "label_source": _known(table["MethodLabel"]),
+            "label_source": strict_csv.known(table["MethodLabel"]),
             "official_split": pd.Series([None] * len(table), dtype=object),
-            "photometric": _known(table["PhotometricInterpretation_DICOM"]),
+            "photometric": strict_csv.known(table["PhotometricInterpretation_DICOM"]),
         }
     )
 
@@ -107,13 +105,13 @@ def read_boxes(root: Path) -> pd.DataFrame | None:
     """The boxes of a phantom archive (fractions of the image); None for the published one, which has none.
 
     Raises:
-        ThoraxError: with file, row and column of the first problem.
+        ThoraxError: The first problem, with file, row and column.
     """
     return strict_csv.read_fraction_boxes(root / BOXES)
 
 
 def has_images(root: Path) -> bool:
-    """Whether at least one image folder is unpacked."""
+    """Whether at least one image folder has been unpacked."""
     return any(child.is_dir() for child in root.iterdir())
 
 
@@ -138,23 +136,14 @@ def _unquote(item: str) -> str | None:
             return None
 
 
-def _labels(table: pd.DataFrame, path: Path) -> list[list[str]]:
-    labels = each_unique(table["Labels"], parse_labels)
-    for index, parsed in enumerate(labels):
-        if parsed is None:
-            shown = table["Labels"].iloc[index][:80]
-            raise cell_error(path, index, "Labels", f"{shown!r} is no list of texts; write it like ['normal'] or nan")
-    return [list(parsed) for parsed in labels]  # a list of its own for each row
+def _complaint(text: str) -> str | None:
+    return (
+        None if parse_labels(text) is not None else f"{text[:80]!r} is not a list of strings; write it like ['normal'] or nan"
+    )
 
 
 def _study_year(table: pd.DataFrame, path: Path) -> pd.Series:
     column = table["StudyDate_DICOM"]
-    wrong = ~((column == "") | column.str.fullmatch(r"\d{8}")).to_numpy(bool)
-    if wrong.any():
-        index = int(wrong.argmax())
-        raise cell_error(path, index, "StudyDate_DICOM", f"{column.iloc[index]!r} is no date like 20140915; correct it")
+    wrong = (column != "") & ~column.str.fullmatch(r"\d{8}").astype(bool)
+    strict_csv.refuse_cells(wrong, table, path, "StudyDate_DICOM", "{cell} is not a date like 20140915; correct it")
     return strict_csv.numbers(pd.DataFrame({"year": column.str[:4]}), path, "year")
-
-
-def _known(column: pd.Series) -> pd.Series:
-    return column.where(column != "", None)

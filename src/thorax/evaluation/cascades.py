@@ -18,8 +18,9 @@ import pandas as pd
 from thorax.config import LabelSet
 from thorax.errors import ThoraxError
 from thorax.evaluation.metrics import EVALUATED_SPLITS, sigmoid
-from thorax.labels.label_sets import KEPT, TERM_TABLES, WHOLE, TermTree, general_classes
-from thorax.storage import store
+from thorax.labels.label_sets import KEPT, WHOLE
+from thorax.labels.term_tree import TermTree
+from thorax.storage import joins, store
 from thorax.storage.schemas import class_columns, scores_schema
 
 
@@ -70,16 +71,13 @@ def make_cascade(
         ThoraxError: a class that neither step gives, an image that one of them lacks or has in another part, or a score that
             is not a number from 0 to 1.
     """
-    truth = store.read_table(labels, needs=("image_id",))
-    parts = store.read_table(split, ["image_id", "split"]).set_index("image_id")["split"]
-    images = pd.DataFrame({"image_id": truth["image_id"], "split": truth["image_id"].map(parts)})
-    images = images[images["split"].isin(EVALUATED_SPLITS)].sort_values("image_id", ignore_index=True)
-    first, second = (_probabilities(path, images, logits) for path in (general, inside))
+    truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
+    first, second = (_probabilities(path, truth, labels, logits) for path in (general, inside))
     why_not = store.read_csv(classes, keep_default_na=False).set_index("class")["status"]
-    tree = TermTree.load(TERM_TABLES[archive]).climbed(settings.two_parents)
+    tree = TermTree.of_archive(archive, labels.stem, "train one network of all classes").climbed(settings.two_parents)
     parents = {}
     for name in class_columns(truth):
-        parents[name] = general_classes(tree, name, list(first.columns))
+        parents[name] = tree.general_among(name, list(first.columns))
         status = why_not.get(name, "not among its classes")
         if not parents[name]:
             raise ThoraxError(f"{general} has no general class of {name!r}: lower the minimum counts of {settings.inside}.")
@@ -89,20 +87,12 @@ def make_cascade(
                 f"{labels.stem}, and predict again."
             )
     scores = combine(first, second, parents)
-    store.write_table(pd.concat([images, scores], axis=1), out, scores_schema(list(parents)))
+    store.write_table(pd.concat([truth[["image_id", "split"]], scores], axis=1), out, scores_schema(list(parents)))
 
 
-def _probabilities(path: Path, images: pd.DataFrame, logits: bool) -> pd.DataFrame:
-    """Read one step's (n, k) float64 in the order of the images."""
-    table = store.read_table(path, needs=("image_id", "split"))
-    placed = images.merge(table, on="image_id", how="left", suffixes=("", " predicted"))
-    moved = (placed["split"] != placed["split predicted"]) | placed["image_id"].duplicated()
-    if moved.any():
-        image = placed["image_id"][moved].iloc[0]
-        raise ThoraxError(
-            f"{path} does not have image {image!r} just once, in {placed['split'][moved].iloc[0]}: predict again."
-        )
-    scores = placed[class_columns(table)].astype(np.float64)
+def _probabilities(path: Path, truth: pd.DataFrame, labels: Path, logits: bool) -> pd.DataFrame:
+    """Read one step's (n, k) float64 in the order of the labels' images."""
+    scores = joins.read_scores(path, truth, labels, further=True).astype(np.float64)
     scores = scores.apply(sigmoid) if logits else scores
     if not ((scores >= 0) & (scores <= 1)).to_numpy().all():
         raise ThoraxError(f"{path} has scores that are no numbers from 0 to 1: give --logits for a network's predictions.")

@@ -16,7 +16,7 @@ from thorax.archives import ARCHIVES
 from thorax.errors import ThoraxError
 from thorax.evaluation.metrics import GLOBAL, evaluate, sigmoid
 from thorax.resources import resource
-from thorax.storage import store
+from thorax.storage import joins, store
 from thorax.storage.schemas import IGNORED, class_columns
 
 CLASSES = resource("shared_classes.csv")
@@ -78,7 +78,7 @@ class Problem:
 
     Args:
         archive: a key of `datasets.ARCHIVES`.
-        labels: its test images: image_id, patient_id, one column per class (1, 0, -1 = ignored), sorted by image_id.
+        labels: its test images: image_id, patient_id, split, one column per class (1, 0, -1 = ignored), sorted by image_id.
     """
 
     archive: str
@@ -176,14 +176,7 @@ def read_problem(archive: str, labels: Path, split: Path) -> Problem:
     Raises:
         ThoraxError: a table is missing or damaged, the split lacks an image, or there is no test image.
     """
-    table = store.read_table(labels, needs=("image_id", "patient_id"))
-    parts = store.read_table(split, ["image_id", "split"]).set_index("image_id")["split"].reindex(table["image_id"])
-    if parts.isna().any():
-        raise ThoraxError(f"{split} does not assign image {parts.index[parts.isna()][0]!r} of {labels}: remake the split.")
-    test = table[(parts == "test").to_numpy()]
-    if test.empty:
-        raise ThoraxError(f"{split} gives no image of {labels} to test: make its share larger.")
-    return Problem(archive, test.sort_values("image_id", ignore_index=True))
+    return Problem(archive, joins.read_labels(labels, split, ["test"]))
 
 
 def read_scores(path: Path, logits: bool, trained: Problem, tested: Problem) -> pd.DataFrame:
@@ -196,12 +189,5 @@ def read_scores(path: Path, logits: bool, trained: Problem, tested: Problem) -> 
     Raises:
         ThoraxError: the table has other classes or test images than these.
     """
-    table = store.read_table(path, needs=("image_id", "split"))
-    classes = class_columns(trained.labels)
-    if sorted(class_columns(table)) != sorted(classes):
-        other = sorted(set(class_columns(table)) ^ set(classes))[0]
-        raise ThoraxError(f"{path} does not have the classes of its label set ({other!r} is in one only): predict again.")
-    table = table[table["split"] == "test"].sort_values("image_id", ignore_index=True)
-    if not table["image_id"].equals(tested.labels["image_id"]):
-        raise ThoraxError(f"{path} does not have exactly the test images that are labelled: predict again.")
-    return table[classes].apply(sigmoid) if logits else table[classes]
+    scores = joins.read_scores(path, tested.labels, "its label set", class_columns(trained.labels))
+    return scores.apply(sigmoid) if logits else scores

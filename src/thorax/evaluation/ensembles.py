@@ -17,7 +17,7 @@ from thorax import config
 from thorax.errors import ThoraxError
 from thorax.evaluation.metrics import auc, sigmoid
 from thorax.labels.stratify import group_folds
-from thorax.storage import store
+from thorax.storage import joins, store
 from thorax.storage.schemas import class_columns, scores_schema
 
 _THRESHOLD = 0.5  # a probability above it is a vote for yes
@@ -266,20 +266,9 @@ def _validation(
     first: pd.DataFrame, classes: list[str], labels: Path, split: Path, first_path: Path
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return which rows of the predictions are validation images, (n,) bool, and the labels, (n of them, k), and patients of those."""
-    parts = store.read_table(split, ["image_id", "split"]).set_index("image_id")["split"]
-    moved = first["image_id"].map(parts) != first["split"]
-    if moved.any():
-        image = first["image_id"][moved].iloc[0]
-        raise ThoraxError(f"{first_path} and {split} do not have image {image!r} in the same part: predict again.")
-    truth = store.read_table(labels, needs=("image_id", "patient_id"))
-    if sorted(class_columns(truth)) != sorted(classes):
-        other = sorted(set(class_columns(truth)) ^ set(classes))[0]
-        raise ThoraxError(f"{first_path} and {labels} do not have the same classes ({other!r} is in one only): predict again.")
-    truth = truth[truth["image_id"].map(parts) == "val"].set_index("image_id")  # no other label is looked at
+    truth = joins.read_labels(labels, split, ["val"])
+    joins.read_scores(first_path, truth, labels, class_columns(truth))  # only to compare images and classes
     rows = (first["split"] == "val").to_numpy()
-    if truth.empty or sorted(truth.index) != sorted(first["image_id"][rows]):
-        raise ThoraxError(f"{first_path} does not have exactly the validation images of {labels}: predict again.")
-    truth = truth.loc[first["image_id"][rows]]
     return rows, truth[classes].to_numpy(), truth["patient_id"].to_numpy(object)
 
 
@@ -297,15 +286,9 @@ def _say(text: str) -> None:
 
 def _logits(path: Path, first: pd.DataFrame, classes: list[str], first_path: Path) -> np.ndarray:
     """Read one member's (n, k) float64 logits in the order of the first member's table."""
-    table = store.read_table(path, needs=("image_id", "split")).sort_values("image_id", ignore_index=True)
-    if sorted(class_columns(table)) != sorted(classes):
-        other = sorted(set(class_columns(table)) ^ set(classes))[0]
-        raise ThoraxError(f"{path} and {first_path} do not have the same classes ({other!r} is in one only): predict again.")
-    if not table[["image_id", "split"]].equals(first[["image_id", "split"]]):
-        raise ThoraxError(f"{path} and {first_path} do not have the same images in the same parts: predict again.")
-    logits = table[classes].to_numpy(np.float64)
+    logits = joins.read_scores(path, first, first_path, classes).to_numpy(np.float64)
     if not np.isfinite(logits).all():
-        image = table["image_id"][~np.isfinite(logits).all(axis=1)].iloc[0]
+        image = first["image_id"][~np.isfinite(logits).all(axis=1)].iloc[0]
         raise ThoraxError(
             f"{path}: the logits of image {image!r} are not all numbers, so its training diverged; train it again."
         )

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from thorax.config import fixed_threshold
 from thorax.errors import ThoraxError
 from thorax.evaluation import confusion, decisions
-from thorax.storage import store
+from thorax.storage import joins, store
+from thorax.storage.progress import progress
 from thorax.storage.schemas import METRICS, THRESHOLDS, class_columns
 
 GLOBAL = "Global"  # the rows over all classes; a class of this name is called differently, see `row_name`
@@ -371,9 +371,9 @@ def read_scores(labels: Path, split: Path, scores: Path, logits: bool) -> tuple[
     Raises:
         ThoraxError: scores that are not probabilities, or tables that do not fit (as in `make_metrics`).
     """
-    truth = _evaluated(labels, split)
+    truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
     classes = class_columns(truth)
-    table = _scores(scores, truth, classes, logits)
+    table = _probabilities(scores, truth, labels, logits)
     _check_scores(truth[classes], table, str(scores))
     if ((table < 0) | (table > 1)).to_numpy().any():
         raise ThoraxError(f"{scores} has scores outside 0 to 1: give --logits for a network's predictions.")
@@ -413,15 +413,15 @@ def make_metrics(
         ThoraxError: a table that does not have exactly the label set's images of val and test, or its classes; a model without
             thresholds for a tuned rule; an exclusive class that the label set does not have.
     """
-    truth = _evaluated(labels, split)
+    truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
     classes = class_columns(truth)
     decisions.exclusive_column(classes, exclusive)
     results = []
     models = [*predictions.items(), *ensembles.items()]
     if not models:
         raise ThoraxError(f"There is nothing to compare with {labels}: give --predictions or --ensembles.")
-    for name, path in tqdm(models, desc="metrics", unit="model", disable=None):
-        scores = _scores(path, truth, classes, logits=name in predictions)
+    for name, path in progress(models, "metrics", unit="model"):
+        scores = _probabilities(path, truth, labels, logits=name in predictions)
         limits = {rule: _limits(rule, classes, name, (thresholds or {}).get(name)) for rule in rules}
         for part in EVALUATED_SPLITS:
             chosen = (truth["split"] == part).to_numpy()
@@ -448,19 +448,9 @@ def make_metrics(
     store.write_text(json.dumps(chosen.to_dict("index"), indent=2), summary)
 
 
-def _evaluated(labels: Path, split: Path) -> pd.DataFrame:
-    """Return labels and part of the val and test images, sorted by image."""
-    truth = store.read_table(labels, needs=("image_id", "patient_id"))
-    truth = truth.merge(store.read_table(split, ["image_id", "split"]), on="image_id", how="left")
-    if truth["split"].isna().any():
-        image = truth["image_id"][truth["split"].isna()].iloc[0]
-        raise ThoraxError(f"{split} does not assign image {image!r} of {labels}: remake the split.")
-    return truth[truth["split"].isin(EVALUATED_SPLITS)].sort_values("image_id", ignore_index=True)
-
-
-def _scores(path: Path, truth: pd.DataFrame, classes: list[str], logits: bool) -> pd.DataFrame:
+def _probabilities(path: Path, truth: pd.DataFrame, labels: Path, logits: bool) -> pd.DataFrame:
     """Read a model's probabilities or votes in the order of the labels' images and classes."""
-    scores = _aligned(store.read_table(path, needs=("image_id", "split")), truth, classes, path)
+    scores = joins.read_scores(path, truth, labels, class_columns(truth))
     return scores.apply(sigmoid) if logits else scores
 
 
@@ -477,13 +467,3 @@ def _limits(rule: str, classes: list[str], model: str, path: Path | None) -> np.
     if missing:
         raise ThoraxError(f"{path} has no threshold by rule {rule!r} for {missing[0]!r}: choose the thresholds again.")
     return values.loc[classes].to_numpy()
-
-
-def _aligned(scores: pd.DataFrame, truth: pd.DataFrame, classes: list[str], path: Path) -> pd.DataFrame:
-    """Return the scores in the order of the labels' images and classes."""
-    if sorted(class_columns(scores)) != sorted(classes):
-        other = sorted(set(class_columns(scores)) ^ set(classes))[0]
-        raise ThoraxError(f"{path} and the labels do not have the same classes ({other!r} is in one only): predict again.")
-    if sorted(scores["image_id"]) != list(truth["image_id"]):
-        raise ThoraxError(f"{path} does not have exactly the images of val and test that are labelled: predict again.")
-    return scores.set_index("image_id").loc[truth["image_id"], classes].reset_index(drop=True)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from thorax import config
 from thorax.errors import ThoraxError
 from thorax.images import decoding
 from thorax.storage import store
+from thorax.storage.progress import progress
 
 CONTRASTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "none": lambda image: image,
@@ -48,7 +48,7 @@ def make_images(settings: config.ImageSet, array: Path, ingested: Path, shard: i
     boxes = _boxes(settings, rows["image_id"], lungs)
     stored = settings.intensity == "stored"
     with store.new_array(out, (len(source), settings.size, settings.size), np.uint16 if stored else np.uint8) as packed:
-        for row, box in enumerate(tqdm(boxes, desc=f"images {out.stem}", disable=None)):
+        for row, box in enumerate(progress(boxes, f"images {out.stem}", unit="image")):
             image = restore(source[row], int(rows["low"][row]), int(rows["high"][row])) if stored else source[row]
             packed[row] = prepare(image, box, settings.size, settings.contrast)
 

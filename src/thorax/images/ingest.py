@@ -6,30 +6,24 @@ section 3.2). Bones are bright in every packed image: MONOCHROME1 is inverted, s
 
 import os
 import stat
-import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
-import cv2
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from thorax import config
 from thorax.errors import ThoraxError
-from thorax.images import decoding, duplicates
+from thorax.images import decoding
+from thorax.images.duplicates import find as find_duplicates
+from thorax.images.duplicates import fingerprints
 from thorax.storage import schemas, store
+from thorax.storage.parallel import in_order
+from thorax.storage.progress import progress
 
 SIDE = 512  # pixels of an ingested image, both ways
 METADATA_BYTES = 2**24  # a file may be so much larger than its pixels at 16 bits and four channels
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -40,11 +34,11 @@ class Screened:
     image: np.ndarray | None
 
 
-def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Path, table: Path, workers: int) -> None:
+def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Path, table: Path, threads: int) -> None:
     """Screen and pack one shard of a data set's images.
 
     The images of the data set's views, in the order of their identifiers, are cut into `settings.shards` equal parts.
-    Neither the order nor a byte of the result depends on `workers`.
+    Neither the order nor a byte of the result depends on `threads`.
 
     Args:
         settings: the data set; `root` is the archive's folder.
@@ -52,7 +46,7 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
         shard: which part, from 0.
         array: written, (n, 512, 512) uint8: the images that are ok, in the table's order.
         table: written, schema `catalog.SCREENED`: every image of the shard.
-        workers: threads; each holds one decoded original.
+        threads: threads; each holds one decoded original.
 
     Raises:
         ThoraxError: the archive's folder is missing, a path leaves it, a file may not be read, or no image has one of
@@ -65,25 +59,25 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
         )
     rows = _shard_rows(settings, catalog, shard)
     entries = []
-    with _one_thread_per_decoder(), store.atomic(array) as temporary, temporary.open("wb") as file:
+    with store.atomic(array) as temporary, temporary.open("wb") as file:
         packed = _GrowingArray(file)
         jobs = list(zip(rows["image_id"], rows["path"], rows["photometric"], strict=True))
-        screened = in_order(lambda job: screen(root, *job, settings.max_pixels), jobs, workers)
-        for result in progress(screened, len(jobs), f"ingest {catalog.stem}.{shard}"):
+        screened = in_order(lambda job: screen(root, *job, settings.max_pixels), jobs, threads, 4 * threads)
+        for result in progress(screened, f"ingest {catalog.stem}.{shard}", len(jobs), "image"):
             row = -1 if result.image is None else packed.append(result.image)
             entries.append({**result.entries, "shard": shard if row >= 0 else -1, "row": row})
         packed.finish()
     store.write_table(pd.DataFrame(entries, columns=schemas.SCREENED.names), table, schemas.SCREENED)
 
 
-def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, copies: Path) -> None:
+def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, duplicates: Path) -> None:
     """Concatenate the shards' tables, sorted by image_id, unless too many images are unusable; find what shows the same.
 
     Args:
         settings: the data set.
         tables: one for each shard, schema `catalog.SCREENED`.
         out: written, schema `catalog.INGESTED`.
-        copies: written, schema `catalog.DUPLICATES`.
+        duplicates: written, schema `catalog.DUPLICATES`.
 
     Raises:
         ThoraxError: more than `settings.max_bad_share` of the images cannot be used, none can, or an image stands in
@@ -109,12 +103,12 @@ def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, copi
             f"they are {commonest} ({reasons[commonest]:,}, e.g. {example}): repair the archive, or raise "
             f"datasets.{out.stem}.max_bad_share, which is {settings.max_bad_share:g}."
         )
-    pairs = duplicates.find(merged)
+    pairs = find_duplicates(merged)
     identical = int(pairs["identical"].sum())
     print(f"{len(pairs):,} pairs of images show the same: {identical:,} identical, {len(pairs) - identical:,} similar.")
-    with store.atomic(out) as new_table, store.atomic(copies) as new_copies:  # both or neither
+    with store.atomic(out) as new_table, store.atomic(duplicates) as new_duplicates:  # both or neither
         store.write_table(merged[schemas.INGESTED.names], new_table, schemas.INGESTED)
-        store.write_table(pairs, new_copies, schemas.DUPLICATES)
+        store.write_table(pairs, new_duplicates, schemas.DUPLICATES)
 
 
 def screen(root: Path, image_id: str, path: str, photometric: str | None, max_pixels: int) -> Screened:
@@ -133,7 +127,7 @@ def screen(root: Path, image_id: str, path: str, photometric: str | None, max_pi
         if entries["low"] == entries["high"]:
             raise decoding.UnusableImage("constant", header)
         image = pack(grey, entries["low"], entries["high"], inverted=photometric == "MONOCHROME1")
-        entries["digest"], entries["phash"] = duplicates.fingerprints(image)
+        entries["digest"], entries["phash"] = fingerprints(image)
         entries["ok"] = True
     except decoding.UnusableImage as unusable:
         entries["reason"], header = unusable.reason, unusable.header
@@ -174,31 +168,6 @@ def read_once(path: Path, max_pixels: int) -> bytes:
         ) from error
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Results of `function` in the order of `items`, computed by threads that run only a little ahead."""
-    waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 4 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def progress(items: Iterable[Item], total: int, name: str) -> Iterator[Item]:
-    """A bar where a person watches; otherwise a line on standard error after every tenth of the items."""
-    watched = sys.stderr.isatty()
-    for done, item in enumerate(tqdm(items, total=total, desc=name, disable=None), start=1):
-        yield item
-        if not watched and done * 10 // total > (done - 1) * 10 // total:
-            print(f"{name}: {done:,} of {total:,} ({done * 100 // total}%)", file=sys.stderr, flush=True)
-
-
 def _shard_rows(settings: config.Dataset, catalog: Path, shard: int) -> pd.DataFrame:
     """The shard's rows of the catalog.
 
@@ -221,17 +190,6 @@ def _shard_rows(settings: config.Dataset, catalog: Path, shard: int) -> pd.DataF
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             raise ThoraxError(f"{catalog}, image {image_id!r}: path {path!r} leaves {settings.root}; remake the catalog.")
     return rows.astype(object).where(rows.notna(), None)
-
-
-@contextmanager
-def _one_thread_per_decoder() -> Iterator[None]:
-    """OpenCV's own threads off: the images are the parallel work."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 class _GrowingArray:

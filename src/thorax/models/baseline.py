@@ -11,12 +11,12 @@ import pandas as pd
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from thorax.errors import ThoraxError
 from thorax.images.decoding import normalize
 from thorax.models.batches import read_labelled
 from thorax.storage import store
+from thorax.storage.progress import progress
 from thorax.storage.schemas import LEFT_OUT, scores_schema
 
 SIZE = 32  # pixels on a side
@@ -36,7 +36,7 @@ def tiny_images(images: store.PackedImages, shards: np.ndarray, rows: np.ndarray
         (m, 1024) float32 in [0, 1].
     """
     out = np.empty((len(rows), SIZE * SIZE), np.float32)
-    for start in tqdm(range(0, len(rows), _BATCH), desc="baseline images", unit="batch", disable=None):
+    for start in progress(range(0, len(rows), _BATCH), "baseline images", unit="batch"):
         batch = images.take(shards[start : start + _BATCH], rows[start : start + _BATCH])
         for index, image in enumerate(batch, start):
             small = cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
@@ -70,7 +70,7 @@ def fit_predict(pixels: np.ndarray, labels: np.ndarray, train: np.ndarray) -> np
         projection = PCA(components, svd_solver="covariance_eigh").fit(pixels[train])
         known, new = projection.transform(pixels[train]), projection.transform(pixels[~train])
         logits = np.empty((len(new), labels.shape[1]), np.float32)
-        for column in tqdm(range(labels.shape[1]), desc="baseline", unit="class", disable=None):
+        for column in progress(range(labels.shape[1]), "baseline", unit="class"):
             answers = labels[train, column]
             usable = answers >= 0
             model = LogisticRegression(solver="newton-cholesky").fit(known[usable], answers[usable])
@@ -78,11 +78,11 @@ def fit_predict(pixels: np.ndarray, labels: np.ndarray, train: np.ndarray) -> np
     return logits
 
 
-def make_baseline(image_arrays: list[Path], ingested: Path, labels: Path, split: Path, out: Path) -> None:
+def make_baseline(images: list[Path], ingested: Path, labels: Path, split: Path, out: Path) -> None:
     """Fit the baseline on the training images and write its logits for val and test.
 
     Args:
-        image_arrays: `images/{image_set}/{dataset}.{shard}.npy` in shard order.
+        images: `images/{image_set}/{dataset}.{shard}.npy` in shard order.
         ingested: `ingested/{dataset}.parquet`: where each image lies in the arrays.
         labels: `labels/{label_set}.parquet`.
         split: `splits/{split}.parquet`.
@@ -91,7 +91,7 @@ def make_baseline(image_arrays: list[Path], ingested: Path, labels: Path, split:
     Raises:
         ThoraxError: as in `batches.read_labelled`, a class has one value only among the training images, or all are of these.
     """
-    joined = read_labelled(labels, split, ingested, image_arrays)
+    joined = read_labelled(labels, split, ingested, images)
     kept = (joined.table["split"] != LEFT_OUT).to_numpy()
     table, truth, classes = joined.table[kept].reset_index(drop=True), joined.labels[kept], joined.classes
     train = (table["split"] == "train").to_numpy()

@@ -1,23 +1,19 @@
 """Labelled, packed images as networks read them: batches that are ready before the device asks."""
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from thorax.config import Augmentation
 from thorax.errors import ThoraxError
 from thorax.models import augment
-from thorax.storage import store
+from thorax.storage import joins, store
+from thorax.storage.parallel import in_order
 from thorax.storage.schemas import IGNORED, class_columns
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -25,7 +21,7 @@ class SecondView:
     """The files from which networks of two views read what they see beside each labelled image.
 
     Attributes:
-        pairs: table with the schema `catalog.PAIRS`.
+        pairs: table with the schema `schemas.TWO_VIEWS`.
         ingested: table of the second images.
         images: their packed training images, all shards in order.
     """
@@ -33,6 +29,19 @@ class SecondView:
     pairs: Path
     ingested: Path
     images: Sequence[Path]
+
+
+def second_view(pairs: Path | None, ingested: Path | None, images: Sequence[Path] | None) -> SecondView | None:
+    """The files of the second view; None for networks of one view, of which none are given.
+
+    Raises:
+        ThoraxError: Some are given and others not.
+    """
+    if pairs and ingested and images:
+        return SecondView(pairs, ingested, images)
+    if pairs or ingested or images:
+        raise ThoraxError("--pairs, --second-ingested and --second-images go together: give all three, or none for one view.")
+    return None
 
 
 @dataclass(frozen=True)
@@ -113,22 +122,9 @@ def read_labelled(labels: Path, split: Path, ingested: Path, images: Sequence[Pa
     Raises:
         ThoraxError: a labelled image has no part or was not ingested, or the arrays are not those of the ingested table.
     """
-    labelled = store.read_table(labels, needs=("image_id", "patient_id"))
-    assignment = store.read_table(split, ["image_id", "split"])
+    labelled = joins.read_labels(labels, split)
     places = store.read_table(ingested, ["image_id", "ok", "shard", "row"])
-    for frame, path in ((labelled, labels), (assignment, split), (places, ingested)):
-        repeated = frame["image_id"].duplicated()
-        if repeated.any():
-            raise ThoraxError(f"{path} names image {frame['image_id'][repeated].iloc[0]!r} twice: delete and remake it.")
-    labelled = labelled.sort_values("image_id", ignore_index=True)
-    table = labelled[["image_id", "patient_id"]].merge(assignment, on="image_id", how="left")
-    table = table.merge(places, on="image_id", how="left")
-    for path, lost in ((split, table["split"].isna()), (ingested, table["ok"].ne(True))):
-        if lost.any():
-            raise ThoraxError(
-                f"{path} has no usable row for image {table['image_id'][lost].iloc[0]!r} of {labels}: remake both."
-            )
-    table = table.drop(columns="ok").astype({"shard": "int64", "row": "int64"})
+    table = labelled[["image_id", "patient_id", "split"]].join(joins.read_places(labelled, places, ingested, labels))
     classes = class_columns(labelled)
     return Joined(table, labelled[classes].to_numpy(np.int8), classes, store.open_packed(places, images))
 
@@ -182,17 +178,13 @@ def _second_images(
 ) -> PlacedImages:
     pairs = store.read_table(second.pairs, ["image_id", "second_id"])
     places = store.read_table(second.ingested, ["image_id", "ok", "shard", "row"])
-    joined = pd.DataFrame({"image_id": image_ids}).merge(pairs, on="image_id", how="left")
-    joined = joined.merge(places.rename(columns={"image_id": "second_id"}), on="second_id", how="left")
-    lost = joined["ok"].ne(True)
-    if lost.any() or len(joined) != len(image_ids):
-        one = joined.loc[lost if lost.any() else joined["image_id"].duplicated(), "image_id"].iloc[0]
-        raise ThoraxError(f"{second.pairs} does not name one readable image of {second.ingested} beside {one!r}: remake it.")
+    seconds = joins.rows_of(pairs, image_ids, second.pairs, "the label set")[["second_id"]]
+    chosen = joins.read_places(seconds.rename(columns={"second_id": "image_id"}), places, second.ingested, second.pairs)
     packed = store.open_packed(places, second.images)
     shapes = [(array.shape[1:], array.dtype) for array in (first_images.arrays[0], packed.arrays[0])]
     if shapes[0] != shapes[1]:
         raise ThoraxError(f"{second.images[0]} has images of another size or type than {first_paths[0]}: remake both.")
-    return PlacedImages(packed, *(joined[name].to_numpy(np.int64) for name in ("shard", "row")))
+    return PlacedImages(packed, chosen["shard"].to_numpy(), chosen["row"].to_numpy())
 
 
 def training_batches(
@@ -258,7 +250,7 @@ def training_batches(
             labels = augment.mix_labels(labels, part.labels[shuffled[partners]], weights)
         return np.stack(pixels, axis=-1), labels
 
-    yield from _ahead(batch, range(start, len(shuffled) // batch_size), workers)
+    yield from in_order(batch, range(start, len(shuffled) // batch_size), workers, workers + 1)
 
 
 def predict_logits(model: Any, part: LabelledImages, batch_size: int, workers: int = 1) -> np.ndarray:
@@ -271,31 +263,8 @@ def predict_logits(model: Any, part: LabelledImages, batch_size: int, workers: i
         chosen = np.minimum(np.arange(index * batch_size, (index + 1) * batch_size), len(part) - 1)
         return part.take(chosen)
 
-    batches = _ahead(batch, range(-(-len(part) // batch_size)), workers)
+    batches = in_order(batch, range(-(-len(part) // batch_size)), workers, workers + 1)
     return np.concatenate([np.asarray(model.predict_on_batch(pixels)) for pixels in batches])[: len(part)]
-
-
-def _ahead(make: Callable[[int], Item], indices: range, workers: int) -> Iterator[Item]:
-    """Yield make(index) of every index in order, made in threads before they are asked for.
-
-    One thread makes a whole item: since more items than threads are under way, none is idle. When the consumer stops early
-    or an item fails, those not begun are dropped, and those begun are waited for.
-    """
-    workers = max(workers, 1)
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # the pool's threads are all that the caller has granted
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="batches")
-    pending: deque[Future[Item]] = deque()
-    try:
-        for index in indices:
-            pending.append(pool.submit(make, index))
-            if len(pending) > workers + 1:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        cv2.setNumThreads(threads)
 
 
 def part_frame(part: LabelledImages, name: str, values: np.ndarray) -> pd.DataFrame:

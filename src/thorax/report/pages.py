@@ -332,21 +332,21 @@ def _definitions(topics: dict[str, str]) -> str:
     return "".join(f"<dt>{escape(topic)}</dt><dd>{escape(text)}</dd>\n" for topic, text in topics.items())
 
 
-def make_page(page: PaperPage, captions: Iterable[Path], out: Path) -> None:
+def make_page(settings: PaperPage, captions: Iterable[Path], out: Path) -> None:
     """Write a paper's page.
 
     Args:
-        page: as in `compose`.
+        settings: as in `compose`.
         captions: text files {name}.rst without markup.
         out: the page to write.
 
     Raises:
         ThoraxError: as in `compose`, or a missing caption file.
     """
-    texts = {}
+    texts = dict(settings.captions)
     for path in captions:
         try:
             texts[path.stem] = path.read_text(encoding="utf-8")
         except OSError as error:
             raise ThoraxError(f"{path} cannot be read ({error.strerror}): restore it.") from error
-    store.write_text(compose(page, texts), out)
+    store.write_text(compose(settings, texts), out)

@@ -13,79 +13,77 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TextIO
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from thorax.errors import ThoraxError
 
-FIRST_ROW = 2  # of the data, as a person counts: the header is row 1
-# How programs write a cell without a value, and how people write that a value is not known; lower case
+FIRST_ROW = 2  # of the data, as people count: the header is row 1
+# How programs write a cell without a value, in lower case; #NV, #N/D and so on are #N/A of spreadsheets in other languages
 NO_VALUE = frozenset(
-    (
-        "",
-        "nan",
-        "-nan",
-        "na",
-        "n/a",
-        "n.a.",
-        "n.a",
-        "#n/a",
-        "#n/a n/a",
-        "#na",
-        "#nv",  # #N/A of a spreadsheet in German, and in other languages
-        "#n/d",
-        "#n/b",
-        "#i/t",
-        "#yok",
-        "<na>",
-        "nat",
-        "null",
-        "(null)",
-        "<null>",
+    [
+        r"nan",
+        r"-nan",
+        r"na",
+        r"n/a",
+        r"n.a.",
+        r"n.a",
+        r"#n/a",
+        r"#na",
+        r"#nv",
+        r"#n/d",
+        r"#n/b",
+        r"#i/t",
+        r"#yok",
+        r"<na>",
+        r"nat",
+        r"null",
+        r"(null)",
+        r"<null>",
         r"\n",
-        "none",
+        r"none",
+    ]
+) | {"", "#n/a n/a"}
+# How people write that a value is not known, dashes of several scripts included
+UNKNOWN = (
+    NO_VALUE
+    | frozenset(
+        [
+            "-",
+            "--",
+            "---",
+            "–",
+            "—",
+            "‐",
+            "―",
+            "−",
+            "_",
+            "*",
+            ".",
+            "...",
+            "…",
+            "?",
+            "??",
+            "???",
+            "unk",
+            "unk.",
+            "nd",
+            "n.d.",
+            "n/d",
+            "nk",
+            "n/k",
+            "nr",
+            "n/r",
+            "missing",
+        ]
     )
+    | frozenset(["unknown", "undefined", "unspecified", "unlabeled", "unlabelled"])
+    | {
+        f"not {word}"
+        for word in ["known", "available", "applicable", "specified", "reported", "recorded", "labeled", "labelled"]
+    }
 )
-UNKNOWN = NO_VALUE | {
-    "-",
-    "--",
-    "---",
-    "–",
-    "—",
-    "‐",
-    "―",
-    "−",  # the minus sign
-    "_",
-    "*",
-    ".",
-    "...",
-    "…",
-    "?",
-    "??",
-    "???",
-    "unk",
-    "unk.",
-    "unknown",
-    "undefined",
-    "unspecified",
-    "unlabeled",
-    "unlabelled",
-    "not known",
-    "not available",
-    "not applicable",
-    "not specified",
-    "not reported",
-    "not recorded",
-    "not labeled",
-    "not labelled",
-    "missing",
-    "nd",
-    "n.d.",
-    "n/d",
-    "nk",
-    "n/k",
-    "nr",
-    "n/r",
-}
 
 _SIGNATURES = {  # first bytes of files that are not CSV, and what to do
     b"PK\x03\x04": "an Excel workbook, not a CSV file: save it as 'CSV UTF-8 (Comma delimited)'",
@@ -104,18 +102,15 @@ _HIDDEN = {
     "\ufffd": "a letter that another program could not read (U+FFFD)",
 }
 _FORMULA_ERROR = re.compile(r"#(\S*[!?]|#+)|err:\d{3}", re.IGNORECASE)  # in any language: #REF!, #WERT!, #¿NOMBRE?
-_JOINERS = "\u200c\u200d"  # not seen themselves, but part of words in several scripts
+_JOINERS = "\u200c\u200d"  # invisible, but part of words in several scripts
 _ROUNDED = re.compile(r"[+-]?\d+([.,]\d+[Ee][+-]?|[Ee]\+)\d+")  # 5e3 is not: it can be an identifier of hexadecimal digits
 _NEGATIVE = re.compile(r"[-−]\d+(\.0*)?")
 _WHOLE = re.compile(r"(\d+)(?:\.0*)?")
-_KEPT_OF = {
-    15: 16,
-    6: 12,
-}  # how many digits programs keep of a number, and from how many on: of 16 the first 15; of 12 they show 6
+_KEPT_OF = {15: 16, 6: 12}  # digits that programs keep, and the length from which they drop the others
 
 
 def first_existing(root: Path, names: Sequence[str]) -> Path:
-    """The first of the named files that `root` holds; the first name where it holds none of them."""
+    """The first of the named files that exists in `root`, or else the first name."""
     return next((root / name for name in names if (root / name).is_file()), root / names[0])
 
 
@@ -123,10 +118,10 @@ def cell_error(path: Path, index: int, column: str, problem: str) -> ThoraxError
     """The error for one cell.
 
     Args:
-        path: the table.
+        path: The table.
         index: 0 for the first row below the header.
-        column: the column's name in the file.
-        problem: what is wrong and what to do, without the final full stop.
+        column: The column's name in the file.
+        problem: What is wrong and what to do, without the final full stop.
     """
     return ThoraxError(f"{path}, row {index + FIRST_ROW}, column {column!r}: {problem}.")
 
@@ -135,13 +130,13 @@ def read_columns(path: Path, columns: Sequence[str], fewest_fields: int | None =
     """Read the named columns of a CSV file (plain or .gz) as stripped text; row i of the frame is row i + 2 of the file.
 
     Args:
-        path: the file; UTF-8, with or without a byte order mark.
-        columns: the names wanted, which the header must hold.
-        fewest_fields: rows may be as short as this; by default every row has as many fields as the header.
+        path: The file; UTF-8, with or without a byte order mark.
+        columns: Names that the header must have.
+        fewest_fields: The fewest fields of a row; by default as many as the header has.
 
     Raises:
-        ThoraxError: the file is missing, not a UTF-8 CSV file with commas, damaged or cut, lacks a column, or a row has too few or
-            too many fields.
+        ThoraxError: The file is missing, not a UTF-8 CSV file with commas, damaged or cut, lacks a column, or has a row with too few
+            or too many fields.
     """
     with _open(path) as file:
         try:
@@ -158,13 +153,11 @@ def read_table(
     """Read columns as `read_columns` does, with every spelling of an unknown value (`UNKNOWN`) as a blank.
 
     Args:
-        path: the file.
-        columns: the names wanted.
-        verbatim: columns whose cells stay as they are: the caller decides what is unknown there, and which characters may be.
-        fewest_fields: as in `read_columns`.
+        path, columns, fewest_fields: As for `read_columns`.
+        verbatim: Columns whose cells stay as they are: the caller decides what is unknown there, and which characters are allowed.
 
     Raises:
-        ThoraxError: as in `read_columns`, or a cell is damaged (`damage`).
+        ThoraxError: As in `read_columns`, or a cell is damaged (`damage`).
     """
     frame = read_columns(path, columns, fewest_fields)
     for column in columns:
@@ -178,8 +171,8 @@ def read_header(path: Path, columns: Sequence[str] = ()) -> list[str]:
     """The names in the first row of a CSV file (plain or .gz), stripped. Errors as in `read_columns`.
 
     Args:
-        path: the file.
-        columns: names that it should have: where it has them only with another delimiter, that is the error.
+        path: The file.
+        columns: Names that it should have. Where it has them only with another delimiter, that is the error.
     """
     with _open(path) as file:
         try:
@@ -195,7 +188,7 @@ def read_header(path: Path, columns: Sequence[str] = ()) -> list[str]:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file without surrounding blanks; empty lines are left out. Errors as in `read_columns`."""
+    """The lines of a text file, stripped and without empty ones. Errors as in `read_columns`."""
     with _open(path) as file:
         try:
             return [line.strip() for line in file if line.strip()]
@@ -204,12 +197,12 @@ def read_lines(path: Path) -> list[str]:
 
 
 def is_unknown(text: str) -> bool:
-    """Whether a cell says in some spelling that its value is not known."""
+    """Whether a cell says, in any spelling, that its value is not known."""
     return text.strip().casefold() in UNKNOWN
 
 
 def damage(text: str) -> str | None:
-    """What to call the first thing in a cell that no name or number has, such as a line break; None where there is nothing."""
+    """Name the first thing in a cell that no name or number contains, such as a line break; None if there is nothing."""
     if _FORMULA_ERROR.fullmatch(text):
         return "the error value of a formula"
     if text.isprintable() and "\ufffd" not in text:
@@ -219,42 +212,59 @@ def damage(text: str) -> str | None:
     return None if found is None else _HIDDEN.get(found, f"a character that cannot be seen (U+{ord(found):04X})")
 
 
-def require(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> None:
-    """Check that no cell of these columns is blank or says that its value is not known.
+def refuse_cells(wrong: npt.ArrayLike, frame: pd.DataFrame, path: Path, column: str, problem: str) -> None:
+    """Raise the error for the first cell of a column that is wrong.
+
+    Args:
+        wrong: (rows,) bool.
+        frame, path: The table and its file.
+        column: Its name in the file and in `frame`.
+        problem: What is wrong and what to do; {cell} is replaced by the cell's text.
 
     Raises:
-        ThoraxError: the first such cell.
+        ThoraxError: A cell is wrong.
     """
+    rows = np.asarray(wrong, bool)
+    if rows.any():
+        index = int(rows.argmax())
+        raise cell_error(path, index, column, problem.replace("{cell}", repr(frame[column].iloc[index])))
+
+
+def require(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> None:
+    """Raise an error for the first cell of these columns that is blank or says that its value is not known."""
     for column in columns:
-        blank = _unknown(frame[column]).to_numpy(bool)
-        if blank.any():
-            problem = "it is blank, or says that the value is not known; fill it in or remove the row"
-            raise cell_error(path, int(blank.argmax()), column, problem)
+        problem = "it is blank, or says that the value is not known; fill it in or remove the row"
+        refuse_cells(_unknown(frame[column]), frame, path, column, problem)
 
 
 def require_unique(frame: pd.DataFrame, path: Path, column: str) -> None:
-    """Check that no value of a column occurs twice.
-
-    Raises:
-        ThoraxError: the first repetition, with the row that it repeats.
-    """
+    """Raise an error for the first value of a column that an earlier row already has."""
     repeated = frame[column].duplicated().to_numpy()
     if repeated.any():
-        index = int(repeated.argmax())
-        value = frame[column].iloc[index]
+        value = frame[column].iloc[int(repeated.argmax())]
         first = int((frame[column] == value).to_numpy().argmax()) + FIRST_ROW
-        raise cell_error(path, index, column, f"{value!r} stands in row {first} already; remove one of the two rows")
+        refuse_cells(repeated, frame, path, column, f"{{cell}} is in row {first} already; remove one of the two rows")
+
+
+def check_identifiers(frame: pd.DataFrame, path: Path, patient: str, others: Sequence[str] = ()) -> None:
+    """Check the columns of patients and, if the table has them, of studies: neither rounded, nor negative, nor spelled in two ways."""
+    columns = [patient, *(name for name in others if name in frame)]
+    refuse_rounded(frame, path, columns)
+    for column in columns:
+        problem = (
+            "{cell} is a negative number, as programs write a value that is not known; write the identifier, leave the cell blank "
+            "where it may be, or remove the row"
+        )
+        refuse_cells(frame[column].str.fullmatch(_NEGATIVE), frame, path, column, problem)
+    _refuse_two_spellings(frame, path, patient)
 
 
 def refuse_rounded(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> None:
-    """Check that no identifier was rounded by a spreadsheet or statistics program, which would merge patients or studies.
+    """Raise an error for the first identifier that another program rounded, which would merge patients or studies.
 
-    Such programs write a long number as 1.23457E+14, or with zeros after its first fifteen digits (after the first six, where
-    the former was read again). Zeros can be chance, so they are refused only where every long number of the column has them, and
-    chance would give them to less than one column in 1,000.
-
-    Raises:
-        ThoraxError: the first rounded identifier.
+    Spreadsheet and statistics programs write a long number as 1.23457E+14, or with zeros after its first fifteen digits (after the
+    first six, where the former was read again). Zeros can be chance, so they are refused only where every long number of the
+    column has them, and chance would give them to less than one column in 1,000.
     """
     for column in columns:
         rounded = frame[column].str.fullmatch(_ROUNDED).to_numpy(bool)
@@ -264,21 +274,17 @@ def refuse_rounded(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> N
                 beyond = {text: match[1][kept:] for text, match in matches.items() if match and len(match[1]) >= least}
                 if sum(map(len, beyond.values())) >= 3 and not any(digits.strip("0") for digits in beyond.values()):
                     rounded = rounded | frame[column].isin(list(beyond)).to_numpy(bool)
-        if rounded.any():
-            index = int(rounded.argmax())
-            problem = (
-                f"{frame[column].iloc[index]!r} was rounded by a spreadsheet program; use the original file, or format this column as "
-                "text before you enter or import the identifiers"
-            )
-            raise cell_error(path, index, column, problem)
+        problem = (
+            "{cell} was rounded by a spreadsheet program; use the original file, or format this column as text before you enter or "
+            "import the identifiers"
+        )
+        refuse_cells(rounded, frame, path, column, problem)
 
 
-def refuse_two_spellings(frame: pd.DataFrame, path: Path, column: str) -> None:
-    """Check that no identifier is written in two ways, such as 7, 007 and 7.0: one patient would count as several.
+def _refuse_two_spellings(frame: pd.DataFrame, path: Path, column: str) -> None:
+    """Raise an error for an identifier that is written in two ways, such as 7, 007 and 7.0: one patient would count as several.
 
-    Raises:
-        ThoraxError: the first identifier that equals an earlier one as a number, or in all but the kind of its characters (a
-            letter with its accent, or followed by it) and blanks.
+    Identifiers also count as equal if they differ only in blanks or in the kind of their characters (`plain_text`).
     """
     first: dict[int | str, str] = {}
     for text in frame[column].unique():
@@ -293,67 +299,37 @@ def refuse_two_spellings(frame: pd.DataFrame, path: Path, column: str) -> None:
             raise cell_error(path, index, column, problem)
 
 
-def refuse_codes(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> None:
-    """Check that no identifier is a negative number: -1, -9 or -999 is how other programs write an unknown value.
-
-    Raises:
-        ThoraxError: the first such identifier.
-    """
-    for column in columns:
-        negative = frame[column].str.fullmatch(_NEGATIVE).to_numpy(bool)
-        if negative.any():
-            index = int(negative.argmax())
-            problem = (
-                f"{frame[column].iloc[index]!r} is a negative number, as programs write a value that is not known; write the "
-                "identifier, leave the cell blank where it may be, or remove the row"
-            )
-            raise cell_error(path, index, column, problem)
-
-
 def plain_text(text: str) -> str:
-    """What texts have in common that look alike: characters of one kind (Unicode's NFKC), with single blanks between words."""
+    """What texts that look alike have in common: characters of one kind (Unicode's NFKC) and single blanks between words."""
     return " ".join(unicodedata.normalize("NFKC", text).split())
 
 
 def told_apart(text: str, other: str) -> tuple[str, str]:
-    """Two different texts as an error shows them: by their characters' numbers where they would look alike."""
+    """Two different texts as an error shows them: by the numbers of their characters where they would look alike."""
     alike = unicodedata.normalize("NFC", text) == unicodedata.normalize("NFC", other)
     return (ascii(text), ascii(other)) if alike else (repr(text), repr(other))
 
 
 def numbers(frame: pd.DataFrame, path: Path, column: str) -> pd.Series:
-    """A column as float64, NaN where it is not known.
-
-    Raises:
-        ThoraxError: the first cell that is neither a finite number nor an unknown value.
-    """
+    """A column as float64, NaN where it is not known; an error for the first cell that is neither a finite number nor unknown."""
     converted = {text: _number(text) for text in frame[column].unique()}
-    wrong = frame[column].isin([text for text, value in converted.items() if value is None]).to_numpy()
-    if wrong.any():
-        index = int(wrong.argmax())
-        raise cell_error(path, index, column, f"{frame[column].iloc[index]!r} is no number; correct it or leave it blank")
+    wrong = frame[column].isin([text for text, value in converted.items() if value is None])
+    refuse_cells(wrong, frame, path, column, "{cell} is not a number; correct it or leave it blank")
     return frame[column].map(converted).astype("float64")
 
 
 def translate(frame: pd.DataFrame, path: Path, column: str, meanings: Mapping[str, str | None]) -> pd.Series:
-    """A column with every cell replaced by its meaning.
-
-    Raises:
-        ThoraxError: the first cell that has none.
-    """
-    wrong = ~frame[column].isin(list(meanings)).to_numpy()
-    if wrong.any():
-        index = int(wrong.argmax())
-        allowed = ", ".join(text or "a blank" for text in meanings)
-        raise cell_error(path, index, column, f"{frame[column].iloc[index]!r} is none of {allowed}; correct it")
+    """A column with every cell replaced by its meaning; an error for the first cell without one."""
+    allowed = ", ".join(text or "a blank" for text in meanings)
+    refuse_cells(~frame[column].isin(list(meanings)), frame, path, column, f"{{cell}} is none of {allowed}; correct it")
     return pd.Series([meanings[text] for text in frame[column]], dtype=object)
 
 
 def read_fraction_boxes(path: Path) -> pd.DataFrame | None:
-    """The columns of `catalog.BOXES` from a CSV file with the same columns; None without this file.
+    """The columns of `schemas.BOXES` from a CSV file with the same columns; None without this file.
 
     Raises:
-        ThoraxError: with file, row and column of the first problem.
+        ThoraxError: The first problem, with file, row and column.
     """
     if not path.is_file():
         return None
@@ -362,11 +338,8 @@ def read_fraction_boxes(path: Path) -> pd.DataFrame | None:
     refuse_rounded(table, path, ["image_id"])
     for column in ("x", "y", "width", "height"):
         values = numbers(table, path, column)
-        outside = ~values.between(0, 1).to_numpy()
-        if outside.any():
-            index = int(outside.argmax())
-            problem = f"{values.iloc[index]:g} is no fraction of the image; use a number from 0 to 1"
-            raise cell_error(path, index, column, problem)
+        problem = "{cell} is not a fraction of the image; use a number from 0 to 1"
+        refuse_cells(~values.between(0, 1), table, path, column, problem)
         table[column] = values
     return table
 
@@ -376,15 +349,46 @@ def each_unique(values: pd.Series, convert: Callable[[str], object]) -> list:
     return values.map({value: convert(value) for value in values.unique()}).tolist()
 
 
+def label_lists(
+    frame: pd.DataFrame,
+    path: Path,
+    column: str,
+    parse: Callable[[str], Sequence[str] | None],
+    complaint: Callable[[str], str | None],
+) -> list[list[str]]:
+    """The labels of every row.
+
+    Args:
+        frame, path, column: The column with one text per row, and its file.
+        parse: Returns the labels in a text.
+        complaint: Returns what is wrong with a text and what to do; None if nothing is.
+
+    Returns:
+        A list for each row that no other row shares.
+
+    Raises:
+        ThoraxError: The first cell with a complaint.
+    """
+    wrong = {text: problem for text in frame[column].unique() if (problem := complaint(text)) is not None}
+    for text, problem in list(wrong.items())[:1]:
+        refuse_cells(frame[column] == text, frame, path, column, problem)
+    return [list(labels) for labels in each_unique(frame[column], parse)]
+
+
+def known(column: pd.Series) -> pd.Series:
+    """A column with null for blank cells."""
+    return column.astype(object).where(column != "", None)
+
+
 def _unknown(column: pd.Series) -> pd.Series:
     return column.str.casefold().isin(UNKNOWN)
 
 
 def _refuse_damage(frame: pd.DataFrame, path: Path, column: str) -> None:
-    damaged = {text: found for text in frame[column].unique() if (found := damage(text)) is not None}
-    for index, text in enumerate(frame[column] if damaged else ()):
-        if text in damaged:
-            raise cell_error(path, index, column, f"{text[:80]!r} has {damaged[text]}; type the cell again without it")
+    text = next((text for text in frame[column].unique() if damage(text) is not None), None)
+    if text is not None:
+        index = int((frame[column] == text).to_numpy().argmax())
+        raise cell_error(path, index, column, f"{text[:80]!r} has {damage(text)}; type the cell again without it")
 
 
 def _number(text: str) -> float | None:
@@ -406,7 +410,7 @@ def _open(path: Path, errors: str = "strict") -> Iterator[TextIO]:
         with opened(path, "rt", encoding="utf-8-sig", errors=errors, newline="") as file:
             yield file
     except FileNotFoundError as error:
-        raise ThoraxError(f"{path} is not there: put it there or correct the data set's root.") from error
+        raise ThoraxError(f"{path} does not exist: put it there or correct the data set's root.") from error
     except (EOFError, zlib.error, OSError) as error:
         reason = getattr(error, "strerror", None) or "the compressed file is damaged or cut"
         raise ThoraxError(f"{path} cannot be read ({reason}): make it readable or download it again.") from error

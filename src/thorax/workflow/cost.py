@@ -183,19 +183,19 @@ class Priced:
         return 0.0 if self.gpu else self.seconds * self.threads / 3600
 
 
-def show(arguments: Sequence[str], rates: Path | None = None, cores_per_gpu: int = 8, as_json: bool = False) -> str:
-    """Estimate what `snakemake ARGUMENTS` takes, as text or as JSON.
+def show(snakemake: Sequence[str], rates: Path | None = None, cores_per_gpu: int = 8, json_: bool = False) -> str:
+    """Estimate what `snakemake ...` takes, as text or as JSON.
 
     Args:
-        arguments: Of snakemake; `--cores 8` if empty.
+        snakemake: Its arguments; `--cores 8` if empty.
         rates: File made by `python -m bench rates`; None: the rates of this repository.
         cores_per_gpu: CPU cores that come with each GPU.
-        as_json: The same figures for programs.
+        json_: The same figures for programs.
 
     Raises:
         ThoraxError: The workflow cannot be read, a rate is missing, or the size of a data set is unknown.
     """
-    measured, dag = read_rates(rates or RATES), load(arguments or ARGUMENTS)
+    measured, dag = read_rates(rates or RATES), load(snakemake or ARGUMENTS)
     counts = Counts(parse(Config, dag.settings, " with ".join(dag.configfiles)))
     jobs = price(dag.jobs, counts, measured, cores_per_gpu)
     summary = {
@@ -205,7 +205,7 @@ def show(arguments: Sequence[str], rates: Path | None = None, cores_per_gpu: int
         "left": summarise([priced for priced in jobs if priced.job.reason], cores_per_gpu),
         "not counted": NOT_COUNTED,
     }
-    return json.dumps(summary, indent=1) if as_json else text(summary, cores_per_gpu)
+    return json.dumps(summary, indent=1) if json_ else text(summary, cores_per_gpu)
 
 
 def read_rates(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from thorax.archives import chexpert, nih
 from thorax.config import Config, Experiment, LabelSet, parse
 from thorax.errors import ThoraxError, refuse_unknown
 from thorax.labels import label_sets
+from thorax.labels.term_tree import TermTree
 from thorax.labels.two_views import Partners
 from thorax.models import backbones
 from thorax.report import published_numbers
@@ -118,9 +119,9 @@ def _check_label_set(study: Config, name: str) -> None:
     settings = study.label_sets[name]
     archive = study.datasets[settings.dataset].archive
     if settings.grouping == "general":
-        label_sets.TermTree.of_archive(archive, f"label_sets.{name}.grouping", "write specific")
+        TermTree.of_archive(archive, f"label_sets.{name}.grouping", "write specific")
     if settings.inside:
-        label_sets.TermTree.of_archive(archive, f"label_sets.{name}.inside", "remove it")
+        TermTree.of_archive(archive, f"label_sets.{name}.inside", "remove it")
     if archive in FIXED_LABELS:
         known = _possible_classes(settings, archive)
         for wanted in settings.exclude:
@@ -132,7 +133,7 @@ def _check_label_set(study: Config, name: str) -> None:
 
 def _possible_classes(settings: LabelSet, archive: str) -> list[str]:
     """What the archive's own labels, or those of its term tree, can become."""
-    tree = label_sets.TermTree.load(label_sets.TERM_TABLES[archive]) if archive in label_sets.TERM_TABLES else None
+    tree = TermTree.find(archive)
     own = FIXED_LABELS.get(archive) or (tree.parents if tree else ())
     if settings.grouping == "specific" or tree is None:
         return list(own)

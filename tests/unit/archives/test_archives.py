@@ -256,7 +256,7 @@ def test_padchest_bad_cell_is_named(tmp_path, change, column):
 def test_padchest_duplicate_names_both_rows(tmp_path):
     message = padchest_error(tmp_path, padchest_text({}, {"ImageID": "b.png"}, {"ImageID": "b.png"}))
     assert "row 4" in message
-    assert "'b.png' stands in row 3 already" in message
+    assert "'b.png' is in row 3 already" in message
 
 
 @pytest.mark.parametrize("column", ["ImageID", "PatientID", "Labels", "Projection"])
@@ -322,7 +322,7 @@ def test_padchest_boxes_of_a_phantom(tmp_path):
     boxes = padchest.read_boxes(tmp_path)
     assert boxes.values.tolist() == [["a.png", "nodule", 0.25, 0.5, 0.125, 1.0]]
     (tmp_path / "boxes.csv").write_text("image_id,label,x,y,width,height\na.png,nodule,25,0.5,0.125,1\n")
-    with pytest.raises(ThoraxError, match=r"boxes.csv, row 2, column 'x': 25 is no fraction"):
+    with pytest.raises(ThoraxError, match=r"boxes.csv, row 2, column 'x': '25' is not a fraction"):
         padchest.read_boxes(tmp_path)
 
 
@@ -523,7 +523,7 @@ def test_nih_boxes_are_fractions(tmp_path, tail):
 
 def test_nih_bad_box_is_named(tmp_path):
     (tmp_path / nih.BOXES[0]).write_text(f"{BOX_HEADER}a.png,Mass,512,256,128,64\na.png,Mass,512,2560,128,64\n")
-    with pytest.raises(ThoraxError, match=r"row 3, column 'y': 2560 is no pixel"):
+    with pytest.raises(ThoraxError, match=r"row 3, column 'y': '2560' is outside an image of 1024 x 1024"):
         nih.read_boxes(tmp_path)
     assert nih.read_boxes(tmp_path / "elsewhere") is None
 
@@ -590,7 +590,7 @@ def test_make_catalog_refuses_a_path_that_leaves_the_archive(tmp_path):
 
 
 def test_file_that_is_not_there(tmp_path):
-    with pytest.raises(ThoraxError, match=r"table.csv is not there"):
+    with pytest.raises(ThoraxError, match=r"table.csv does not exist"):
         strict_csv.read_columns(tmp_path / "table.csv", ["a"])
 
 

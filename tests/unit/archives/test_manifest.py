@@ -162,7 +162,7 @@ def test_of_lung_masks_the_table_and_what_it_names_are_read(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
     table, memory = tmp_path.parent / "pairs.parquet", tmp_path.parent / "pairs.files.parquet"
-    manifest.make_manifest(tmp_path, table, memory, partial(archives.selection_of_pairs, tmp_path))
+    manifest.make_manifest(tmp_path, table, memory, partial(archives.selection_of_mask_pairs, tmp_path))
     assert list(store.read_table(table)["path"]) == ["images/1.png", "images/2.png", "masks/1.png", "masks/2.png", "pairs.csv"]
 
 

@@ -19,7 +19,7 @@ from thorax.errors import ThoraxError
 from thorax.images import ingest
 from thorax.storage import store, strict_csv
 
-GUIDE = Path(__file__).parents[3] / "docs" / "data.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "data.md"
 ROW = {"path": "images/a.png", "patient_id": "p1", "labels": "Effusion|Mass"}
 FULL_ROW = ROW | {
     "image_id": "first",
@@ -403,7 +403,7 @@ def test_a_path_that_leaves_the_folder_is_refused(tmp_path, path):
 
 def test_a_duplicate_names_both_rows(tmp_path):
     message = refusal(tmp_path, text({}, {"path": "b.png"}, {"path": "b.png", "patient_id": "p2"}))
-    assert "row 4, column 'path': 'b.png' stands in row 3 already" in message
+    assert "row 4, column 'path': 'b.png' is in row 3 already" in message
 
 
 @pytest.mark.parametrize("column", own.REQUIRED)
@@ -468,7 +468,7 @@ def test_the_catalog_does_not_depend_on_the_row_order(tmp_path):
 def test_a_bad_box_is_named(tmp_path):
     (tmp_path / "images.csv").write_text(text({}))
     message = refusal(tmp_path, "image_id,label,x,y,width,height\nimages/a.png,Mass,0.5,0.5,12,0.1\n", "boxes.csv")
-    assert "row 2, column 'width': 12 is no fraction" in message
+    assert "row 2, column 'width': '12' is not a fraction" in message
 
 
 def test_absence_says_what_is_missing(tmp_path):
@@ -511,7 +511,7 @@ def test_images_of_every_documented_kind_arrive(tmp_path):
     dataset = Dataset(archive="own", root=str(tmp_path), views=["frontal"], shards=1)
     outs = [tmp_path / name for name in ("catalog.parquet", "boxes.parquet", "images.npy", "ingested.parquet")]
     make_catalog(dataset, *outs[:2])
-    ingest.ingest_shard(dataset, outs[0], 0, *outs[2:], workers=1)
+    ingest.ingest_shard(dataset, outs[0], 0, *outs[2:], threads=1)
 
     table = store.read_table(outs[3]).set_index("image_id")
     assert table.loc["lost.png", "reason"] == "missing"

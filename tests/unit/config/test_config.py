@@ -17,7 +17,9 @@ ROOT = Path(__file__).parents[3]
 def test_reference_is_up_to_date(tmp_path):
     reference.write_reference(tmp_path)
     for name in ("configuration.md", "config.schema.json"):
-        assert (tmp_path / name).read_text() == (ROOT / "docs" / "reference" / name).read_text(), "run: thorax config-reference --out docs/reference"
+        assert (tmp_path / name).read_text() == (ROOT / "docs" / "reference" / name).read_text(), (
+            "run: thorax config-reference --out docs/reference"
+        )
 
 
 def test_every_key_is_explained():

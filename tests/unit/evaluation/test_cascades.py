@@ -127,9 +127,9 @@ def changed(path, change) -> None:
     ("file", "change", "sentence"),
     [
         ("general", lambda t: t.drop(columns="infiltrates"), "has no general class of 'alveolar pattern': lower the minimum counts of tiny-general."),
-        ("inside", lambda t: t[t["image_id"] != "c"], "does not have image 'c' just once, in test: predict again."),
-        ("inside", lambda t: pd.concat([t, t[-1:]]), "does not have image 'b' just once"),
-        ("general", lambda t: t.assign(split="test"), "does not have image 'b' just once, in val: predict again."),
+        ("inside", lambda t: t[t["image_id"] != "c"], "has no row for image 'c' of "),
+        ("inside", lambda t: pd.concat([t, t[-1:]]), "names image 'b' twice"),
+        ("general", lambda t: t.assign(split="test"), "has image 'b' in test, but "),
         ("general", lambda t: t.assign(normal=1.5), "has scores that are no numbers from 0 to 1: give --logits"),
         ("general", lambda t: t.assign(normal=np.nan), "has scores that are no numbers from 0 to 1"),
         ("inside", lambda t: t.drop(columns=INSIDE[0]), "cannot tell 'alveolar pattern' apart (kept in "),

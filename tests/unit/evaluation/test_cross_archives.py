@@ -15,7 +15,7 @@ from thorax.archives import chexpert
 from thorax.errors import ThoraxError
 from thorax.evaluation import cross_archives
 from thorax.evaluation.cross_archives import Problem
-from thorax.labels import label_sets
+from thorax.labels.term_tree import TermTree
 from thorax.phantom.findings import OTHER_NAMES
 from thorax.phantom.nih import NO_FINDING
 from thorax.report.figures.cross_archive import draw_matrix
@@ -34,7 +34,7 @@ def rows() -> list[dict[str, str]]:
 
 def test_every_name_of_the_mapping_is_a_label_of_its_archive():
     assert len(NIH) == 15
-    known = {"padchest": set(label_sets.TermTree.load().parents), "nih": NIH, "chexpert": set(chexpert.LABELS)}
+    known = {"padchest": set(TermTree.load().parents), "nih": NIH, "chexpert": set(chexpert.LABELS)}
     for archive, vocabulary in known.items():
         named = [label for united in cross_archives.shared_classes(archive).values() for label in united]
         assert set(named) <= vocabulary, set(named) - vocabulary
@@ -306,15 +306,15 @@ def test_tables_that_do_not_fit_are_named(tmp_path, capsys):
     assert "has no column for archive 'elsewhere'" in refused(*swapped)
     table = store.read_table(tmp_path / "n@c.parquet")
     store.write_table(table.iloc[1:], tmp_path / "n@c.parquet", schemas.scores_schema(NIH_CLASSES))
-    assert "n@c.parquet does not have exactly the test images that are labelled" in refused(*arguments)
+    assert "n@c.parquet has no row for image" in refused(*arguments)
     renamed = table.rename(columns={"Nodule": "Mass"})
     store.write_table(renamed, tmp_path / "n@c.parquet", schemas.scores_schema(schemas.class_columns(renamed)))
-    assert "n@c.parquet does not have the classes of its label set ('Mass' is in one only)" in refused(*arguments)
+    assert "n@c.parquet and its label set do not have the same classes ('Mass' is in one only)" in refused(*arguments)
     split = store.read_table(tmp_path / "c.split.parquet")
     store.write_table(split.assign(split="train"), tmp_path / "c.split.parquet", schemas.SPLITS)
     assert "gives no image of" in refused(*arguments)
     store.write_table(split.iloc[1:], tmp_path / "c.split.parquet", schemas.SPLITS)
-    assert "does not assign image" in refused(*arguments)
+    assert "has no row for image" in refused(*arguments)
 
 
 CASE = yaml.safe_load((ROOT / "tests/workflow/cross/config.yaml").read_text())

@@ -132,8 +132,8 @@ def test_make_ensemble_aligns_rows_and_classes(members, tmp_path, rule):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda frame: frame.iloc[1:], "y.parquet and .*x.parquet do not have the same images"),
-        (lambda frame: frame.assign(split="test"), "do not have the same images in the same parts"),
+        (lambda frame: frame.iloc[1:], "y.parquet has no row for image 'i0' of .*x.parquet"),
+        (lambda frame: frame.assign(split="test"), "y.parquet has image 'i0' in test, but .*x.parquet has it in val"),
         (lambda frame: frame.rename(columns={"b": "c"}), r"do not have the same classes \('b' is in one only\)"),
         (
             lambda frame: frame.assign(a=frame["a"].mask(frame.index == 2)),
@@ -411,10 +411,10 @@ def test_the_verb_takes_labels_and_split(study, tmp_path, capsys, rule):
     ("kind", "change", "sentence"),
     [
         ("labels", lambda f: f.rename(columns={"b": "d"}), r"do not have the same classes \('b' is in one only\)"),
-        ("labels", lambda f: f.drop(index=45), "does not have exactly the validation images of"),
-        ("split", lambda f: f.assign(split=f["split"].replace("val", "test")), "do not have image 'i040' in the same part"),
-        ("split", lambda f: f.drop(index=119), "do not have image 'i119' in the same part"),
-        ("split", lambda f: f.assign(split=f["split"].where(f.index != 3, "val")), "does not have exactly the validation"),
+        ("labels", lambda f: f.drop(index=45), "has image 'i045', which .* does not have in these parts"),
+        ("split", lambda f: f.assign(split=f["split"].replace("val", "test")), "gives no image of .* to val"),
+        ("split", lambda f: f.drop(index=119), "has no row for image 'i119'"),
+        ("split", lambda f: f.assign(split=f["split"].where(f.index != 3, "val")), "has no row for image 'i003'"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(study, tmp_path, kind, change, sentence):
@@ -429,7 +429,7 @@ def test_predictions_without_validation_images_teach_nothing(study, tmp_path):
     for path in study["predictions"]:
         table = store.read_table(path)
         store.write_table(table[table["split"] == "test"], path, schemas.scores_schema(["a", "b", "c"]))
-    with pytest.raises(ThoraxError, match="does not have exactly the validation images"):
+    with pytest.raises(ThoraxError, match=r"x\.parquet has no row for image 'i0"):
         scores_of(study, "stacked", tmp_path / "out.parquet")
 
 

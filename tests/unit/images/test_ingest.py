@@ -200,13 +200,6 @@ def test_a_failing_disk_stops_the_run(archive, tmp_path, monkeypatch):
     assert not (tmp_path / "0.2.npy").exists()
 
 
-def test_a_log_gets_a_line_per_tenth(capfd):
-    assert list(ingest.progress(range(25), 25, "ingest x.0")) == list(range(25))
-    lines = capfd.readouterr().err.splitlines()
-    assert len(lines) == 10
-    assert lines[-1] == "ingest x.0: 25 of 25 (100%)"
-
-
 def test_merge_sorts_and_allows_the_share(archive, tmp_path):
     table = write_catalog(tmp_path / "c.parquet", IDS)
     chosen = settings(archive, shards=2, max_bad_share=8 / 12)

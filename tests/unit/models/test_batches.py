@@ -3,13 +3,12 @@
 import threading
 import time
 
-import cv2
 import numpy as np
 import pytest
 
 from thorax.config import Augmentation
 from thorax.models import augment
-from thorax.models.batches import LabelledImages, _ahead, training_batches
+from thorax.models.batches import LabelledImages, training_batches
 from thorax.storage import store
 
 SIZE, COUNT = 20, 50
@@ -48,7 +47,7 @@ def assert_same(batches, others):
 
 
 def threads_left():
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("batches")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("in_order")]
 
 
 @pytest.mark.parametrize("augmentation", [None, Augmentation(), EVERYTHING])
@@ -97,36 +96,6 @@ def test_mixup_mixes_changed_images_and_their_labels(part):
     assert ((mixed_labels[~ignored] >= 0) & (mixed_labels[~ignored] <= 1)).all()
 
 
-def test_batches_are_made_before_they_are_asked_for():
-    made = threading.Semaphore(0)
-    batches = _ahead(lambda index: made.release() or index, range(10), 2)
-    assert next(batches) == 0
-    for _ in range(4):  # the one that was handed over, and one more than there are threads
-        assert made.acquire(timeout=10)
-    assert list(batches) == list(range(1, 10))
-
-
-def test_a_consumer_that_stops_early_leaves_no_thread_and_no_work():
-    begun, second, release = [], threading.Event(), threading.Event()
-
-    def make(index):
-        begun.append(index)
-        if index == 1:
-            second.set()
-            release.wait(10)
-        return index
-
-    threads = cv2.getNumThreads()
-    batches = _ahead(make, range(100), 1)
-    assert next(batches) == 0
-    assert second.wait(10)
-    threading.Timer(0.05, release.set).start()
-    batches.close()
-    assert begun == [0, 1]
-    assert not threads_left()
-    assert cv2.getNumThreads() == threads
-
-
 def test_epochs_can_be_left_in_the_middle(part):
     for workers in (1, 4):
         batches = training_batches(part, 4, 0, 0, EVERYTHING, workers)
@@ -135,16 +104,3 @@ def test_epochs_can_be_left_in_the_middle(part):
         batches.close()
         assert time.monotonic() - started < 5
         assert not threads_left()
-
-
-def test_a_failing_batch_is_heard_of_and_ends_the_threads():
-    def make(index):
-        if index == 2:
-            raise OSError("the disk is gone")
-        return index
-
-    batches = _ahead(make, range(10), 2)
-    assert [next(batches), next(batches)] == [0, 1]
-    with pytest.raises(OSError, match="the disk is gone"):
-        next(batches)
-    assert not threads_left()

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import certifi
 import pycurl
-from tqdm import tqdm
 
 import thorax
 from thorax.errors import ThoraxError
 from thorax.storage import store
+from thorax.storage.progress import Progress
 
 _TEMPORARY_CODES = {
     pycurl.E_COULDNT_RESOLVE_PROXY,
@@ -76,28 +76,6 @@ class Patience:
 PATIENCE = Patience()
 
 
-class ByteProgress:
-    """Bytes done: a bar where a person watches; otherwise a line on standard error after every tenth."""
-
-    def __init__(self, name: str, total: int | None, done: int = 0) -> None:
-        self.name, self.total, self.done = name, total, done
-        self.bar = tqdm(total=total, initial=done, desc=name, unit="B", unit_scale=True, disable=None)
-
-    def __enter__(self) -> "ByteProgress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-
-    def add(self, count: int) -> None:
-        """Count bytes; a negative number where work starts anew."""
-        before, self.done = self.done, self.done + count
-        self.bar.update(count)
-        if self.bar.disable and self.total and self.done * 10 // self.total > before * 10 // self.total:
-            line = f"{self.name}: {self.done / 1e6:,.1f} of {self.total / 1e6:,.1f} MB ({self.done * 100 // self.total}%)"
-            print(line, file=sys.stderr, flush=True)
-
-
 def fetch(source: Source, target: Path, patience: Patience = PATIENCE) -> str:
     """Make sure that the published file lies at `target`; a file that is there and right is not fetched again.
 
@@ -146,7 +124,7 @@ def digests(path: Path, algorithms: set[str], name: str) -> dict[str, str]:
     """
     hashes = {algorithm: hashlib.new(algorithm, usedforsecurity=False) for algorithm in algorithms}
     try:
-        with path.open("rb") as file, ByteProgress(f"checking {name}", path.stat().st_size) as progress:
+        with path.open("rb") as file, Progress(f"checking {name}", path.stat().st_size, "B") as progress:
             while block := file.read(_BLOCK):
                 for value in hashes.values():
                     value.update(block)
@@ -233,7 +211,7 @@ def _request(source: Source, part: Path, patience: Patience) -> tuple[_Reply, bo
     offset, reply = _size(part), _Reply()
     curl = pycurl.Curl()
     try:
-        with part.open("ab") as file, ByteProgress(part.stem, source.bytes, offset) as progress:
+        with part.open("ab") as file, Progress(part.stem, source.bytes, "B", offset) as progress:
 
             def receive(block: bytes) -> int:
                 expected = 206 if offset else 200

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
-from thorax.archives.download.transfer import ByteProgress
 from thorax.errors import ThoraxError
+from thorax.storage.progress import Progress
 
 SUFFIXES = (".tar.gz", ".tgz", ".zip")
 _BLOCK = 2**20
@@ -81,7 +81,7 @@ def unpack(archive: Path, folder: Path, limits: Limits, leading: str = "") -> li
     seen: set[str] = set()
     count = total = 0
     try:
-        with ByteProgress(f"unpacking {archive.name}", archive.stat().st_size) as progress:
+        with Progress(f"unpacking {archive.name}", archive.stat().st_size, "B") as progress:
             for entry in entries(archive, limits, progress):
                 count, total = count + 1, total + entry.size
                 if count > limits.members:
@@ -150,7 +150,7 @@ def _write(entry: _Entry, archive: Path, target: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _zip_entries(archive: Path, limits: Limits, progress: ByteProgress) -> Iterator[_Entry]:
+def _zip_entries(archive: Path, limits: Limits, progress: Progress) -> Iterator[_Entry]:
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
@@ -162,7 +162,7 @@ def _zip_entries(archive: Path, limits: Limits, progress: ByteProgress) -> Itera
             progress.add(info.compress_size)
 
 
-def _tar_entries(archive: Path, limits: Limits, progress: ByteProgress) -> Iterator[_Entry]:
+def _tar_entries(archive: Path, limits: Limits, progress: Progress) -> Iterator[_Entry]:
     """The members as they come: a second pass over an archive of gigabytes would take as long as the first."""
     with archive.open("rb") as packed, gzip.GzipFile(fileobj=packed) as plain:
         stream = _Metered(plain, archive)

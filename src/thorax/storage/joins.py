@@ -1,0 +1,143 @@
+"""Tables joined by image: labels with the parts of a split, and scores with the images that they are about."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from thorax.errors import ThoraxError
+from thorax.storage import store
+from thorax.storage.schemas import class_columns
+
+Source = Path | str  # a table's file, or words for it in errors
+
+
+def rows_of(table: pd.DataFrame, image_ids: pd.Series, source: Source, wanted_by: Source) -> pd.DataFrame:
+    """Look up one row per image.
+
+    Args:
+        table: Any table with the column image_id.
+        image_ids: The images that are wanted.
+        source: Where `table` comes from, for errors.
+        wanted_by: Where `image_ids` come from, for errors.
+
+    Returns:
+        The table's rows in the order of `image_ids` and with their index.
+
+    Raises:
+        ThoraxError: The table lacks an image or names one twice.
+    """
+    places = pd.Index(table["image_id"])
+    if not places.is_unique:
+        raise ThoraxError(f"{source} names image {places[places.duplicated()][0]!r} twice: delete and remake it.")
+    found = places.get_indexer(image_ids)
+    if (found < 0).any():
+        image = image_ids.iloc[int((found < 0).argmax())]
+        raise ThoraxError(f"{source} has no row for image {image!r} of {wanted_by}: delete and remake it.")
+    return table.iloc[found].set_axis(image_ids.index)
+
+
+def parts_of(images: pd.DataFrame, split: pd.DataFrame, source: Source, wanted_by: Source) -> pd.Series:
+    """Look up the part of each image: train, val, test or left_out.
+
+    Args:
+        images: A table with the column image_id.
+        split: image_id and split; it may have images of other label sets.
+        source, wanted_by: Where `split` and `images` come from, for errors.
+
+    Returns:
+        The parts, with the index of `images`.
+
+    Raises:
+        ThoraxError: The split lacks an image or names one twice.
+    """
+    return rows_of(split, images["image_id"], source, wanted_by)["split"]
+
+
+def read_labels(labels: Path, split: Path, parts: Collection[str] | None = None) -> pd.DataFrame:
+    """Read a label set together with the part of each image.
+
+    Args:
+        labels: `labels/{label_set}.parquet`.
+        split: `splits/{split}.parquet`.
+        parts: Return only the images of these parts; None for all images.
+
+    Returns:
+        image_id, patient_id, split and one column per class (1, 0, -1 = ignored), sorted by image_id.
+
+    Raises:
+        ThoraxError: The split lacks an image, a table names one twice, or these parts are empty.
+    """
+    table = store.read_table(labels, needs=("image_id", "patient_id")).sort_values("image_id", ignore_index=True)
+    table = rows_of(table, table["image_id"], labels, labels)  # each image once
+    table.insert(2, "split", parts_of(table, store.read_table(split, ["image_id", "split"]), split, labels))
+    if parts is None:
+        return table
+    chosen = table[table["split"].isin(parts)]
+    if chosen.empty:
+        raise ThoraxError(f"{split} gives no image of {labels} to {' or '.join(parts)}: make its share larger.")
+    return chosen.reset_index(drop=True)
+
+
+def read_places(images: pd.DataFrame, ingested: pd.DataFrame, source: Source, wanted_by: Source) -> pd.DataFrame:
+    """Look up where each image is in the packed arrays.
+
+    Args:
+        images: A table with the column image_id.
+        ingested: image_id, ok, shard and row of `schemas.INGESTED`.
+        source, wanted_by: Where `ingested` and `images` come from, for errors.
+
+    Returns:
+        shard and row (int64), with the index of `images`.
+
+    Raises:
+        ThoraxError: An image is not in `ingested`, is there twice, or could not be ingested.
+    """
+    rows = rows_of(ingested, images["image_id"], source, wanted_by)
+    unusable = ~rows["ok"].to_numpy(bool)
+    if unusable.any():
+        image = rows["image_id"][unusable].iloc[0]
+        raise ThoraxError(f"{source}: image {image!r} of {wanted_by} could not be ingested: delete and remake {wanted_by}.")
+    return rows[["shard", "row"]].astype("int64")
+
+
+def read_scores(
+    path: Path, images: pd.DataFrame, wanted_by: Source, classes: Collection[str] | None = None, further: bool = False
+) -> pd.DataFrame:
+    """Read predictions or an ensemble's scores for given images.
+
+    Args:
+        path: A table of `schemas.scores_schema`. Rows of parts that no image is in are skipped.
+        images: image_id and split of each image.
+        wanted_by: Where `images` come from, for errors.
+        classes: The classes that the table must have; None for those that it has.
+        further: Whether the table may have other images of these parts as well.
+
+    Returns:
+        (n, k) scores as stored, in the order of `images` and `classes`, with the index of `images`.
+
+    Raises:
+        ThoraxError: The table has other classes or images, or has an image in another part.
+    """
+    table = store.read_table(path, needs=("image_id", "split"))
+    found = class_columns(table)
+    classes = found if classes is None else list(classes)
+    if different := set(found) ^ set(classes):
+        raise ThoraxError(
+            f"{path} and {wanted_by} do not have the same classes ({min(different)!r} is in one only): predict again."
+        )
+    table = table[table["split"].isin(images["split"].unique())]
+    unknown = ~table["image_id"].isin(images["image_id"])
+    if unknown.any() and not further:
+        image = table["image_id"][unknown].iloc[0]
+        raise ThoraxError(f"{path} has image {image!r}, which {wanted_by} does not have in these parts: predict again.")
+    rows = rows_of(table, images["image_id"], path, wanted_by)
+    moved = rows["split"].to_numpy() != images["split"].to_numpy()
+    if moved.any():
+        place = int(np.argmax(moved))
+        theirs, ours = rows["split"].iloc[place], images["split"].iloc[place]
+        raise ThoraxError(
+            f"{path} has image {rows['image_id'].iloc[place]!r} in {theirs}, but {wanted_by} has it in {ours}: predict again."
+        )
+    return rows[classes]
