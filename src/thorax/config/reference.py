@@ -1,4 +1,4 @@
-"""The reference of the configuration and its JSON schema, generated from the models in config.py."""
+"""Generate the reference page and the JSON schema of the configuration from its models."""
 
 import json
 from pathlib import Path
