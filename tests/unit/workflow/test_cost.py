@@ -85,6 +85,12 @@ def paper() -> Dag:
     return plan("--config", "run=[liz2022-specific,liz2022-general]")
 
 
+@pytest.fixture(scope="module")
+def everything() -> Dag:
+    """All experiments of config.yaml."""
+    return plan()
+
+
 @pytest.fixture
 def empty(tmp_path, monkeypatch):
     """A folder without results and archives."""
@@ -143,12 +149,13 @@ def test_ingest_is_the_pixels_of_a_shard_at_the_measured_rate(paper, empty):
 
 
 def test_time_grows_with_the_pixels_of_an_image(paper, empty):
-    large, small = (prices(paper, ("image_sets", "224-lungs", "size", size))[f"train-{XCEPTION}"] for size in (224, 112))
+    halved = [("image_sets", name, "size", 112) for name in ("224-lungs", "224-lateral")]
+    large, small = (prices(paper, *changes)[f"train-{XCEPTION}"] for changes in ([], halved))
     assert large.seconds - 100 == pytest.approx(4 * (small.seconds - 100))
 
 
-def test_predicting_another_archive_is_predicting_its_test_images(empty):
-    found = prices(plan("--config", "run=[cross-padchest,cross-nih,cross-chexpert]"))
+def test_predicting_another_archive_is_predicting_its_test_images(everything, empty):
+    found = prices(everything)
     asked = found["predict-elsewhere-cross-padchest-DenseNet121-cross-nih"]
     assert asked.seconds == pytest.approx(10 + 25_596 / 40)  # the archive's test list, at 40 images a second
     assert "predict-elsewhere-cross-nih-DenseNet121-cross-nih" not in found
@@ -205,10 +212,11 @@ def test_every_timed_rule_is_a_rule_of_the_workflow():
     assert rules >= {*cost.PHASES, "lungs", "images", "labels", "split"}
 
 
-def test_the_committed_rates_know_the_networks_of_all_papers(empty):
-    dag = plan()
+def test_the_committed_rates_know_the_networks_of_all_papers(everything, empty):
     measured = cost.read_rates(cost.RATES)
-    assert cost.summarise(list(prices(dag, measured=measured).values()), 8)["phases"]["all"]["gpu_hours"] > 10_000  # on a CPU
+    assert (
+        cost.summarise(list(prices(everything, measured=measured).values()), 8)["phases"]["all"]["gpu_hours"] > 10_000
+    )  # on a CPU
 
 
 def test_archives_add_up_to_the_counts_that_papers_give():
@@ -218,29 +226,26 @@ def test_archives_add_up_to_the_counts_that_papers_give():
     assert images.to_dict() == {"padchest": 160_861, "nih": 112_120, "chexpert": 223_414}
 
 
-def case(name: str, monkeypatch, tmp_path) -> Dag:
-    """The DAG of a configuration among the workflow's tests."""
-    monkeypatch.chdir(tmp_path)
-    configuration = str(ROOT / "tests/workflow" / name / "config.yaml")
-    return load(["--snakefile", str(ROOT / "Snakefile"), "--configfile", configuration, "--cores", "2"])
+def case(name: str) -> dict[str, Any]:
+    """A configuration among the workflow's tests."""
+    return yaml.safe_load((ROOT / "tests/workflow" / name / "config.yaml").read_text())
 
 
-def test_a_synthetic_archive_is_counted_from_its_settings(monkeypatch, tmp_path):
+def test_a_synthetic_archive_is_counted_from_its_settings(empty):
     """As in a finished run of the tiny configuration: 60 and 60 images in two shards, 83 with one of six classes."""
-    known = counts(case("tiny", monkeypatch, tmp_path))
+    known = Counts(parse(Config, case("tiny"), "config.yaml"))
     assert known.dataset("tiny").images == 120
     assert (known.label_set("tiny-specific").images, known.label_set("tiny-specific").classes) == (83, 6)
     assert sum(known.parts(known.settings.experiments["tiny"]).values()) == pytest.approx(83)
 
 
-def test_synthetic_archives_of_every_form_are_counted(monkeypatch, tmp_path):
+def test_synthetic_archives_of_every_form_are_counted(empty):
     phantom = {"patients": 60, "height": 128, "seed": 3}
-    tiny = yaml.safe_load((ROOT / "tests/workflow/tiny/config.yaml").read_text())
+    tiny = case("tiny")
     forms = {"nih": ["PA", "AP"], "chexpert": ["PA", "AP", "Lateral"]}
     for name, views in forms.items():
         tiny["datasets"][name] = {"archive": name, "root": f"data/{name}", "views": views, "phantom": phantom}
         tiny["label_sets"][name] = {"dataset": name, "views": views, "min_images": 5, "without_class": "keep"}
-    monkeypatch.chdir(tmp_path)
     known = Counts(parse(Config, tiny, "config.yaml"))
     assert known.dataset("nih").megapixels == pytest.approx(128 * 128 / 1e6)
     assert known.dataset("nih").images > 60
@@ -248,14 +253,13 @@ def test_synthetic_archives_of_every_form_are_counted(monkeypatch, tmp_path):
     assert known.label_set("chexpert").images == known.dataset("chexpert").images
 
 
-def test_a_label_set_inside_a_general_one_has_its_images(paper, monkeypatch, tmp_path):
+def test_a_label_set_inside_a_general_one_has_its_images(paper, empty):
     """Counted from a catalog with its own classes; from published counts with at most all labels."""
-    dag = case("cascade", monkeypatch, tmp_path)
-    known = counts(dag)
+    known = Counts(parse(Config, case("cascade"), "config.yaml"))
     assert (known.label_set("tiny-inside").images, known.label_set("tiny-inside").classes) == (99, 2)
     assert known.label_set("tiny-general").images == 99
     assert sum(known.parts(known.settings.experiments["inside"]).values()) == pytest.approx(99)
-    mine = ("label_sets", "mine", {"dataset": "padchest", "inside": "padchest-general"})
+    mine = ("label_sets", "mine", {**paper.settings["label_sets"]["padchest-inside"]})
     found = counts(paper, mine).label_set("mine")
     assert (found.images, found.classes) == (90_687, 193)
 
@@ -300,16 +304,17 @@ def test_an_archive_of_your_own_is_counted_from_its_metadata_or_refused(empty):
     assert line == "mine: 2 images (metadata; the time to ingest them is unknown and not counted)"
 
 
-def test_the_official_test_list_of_nih_is_a_part_of_its_own_size(empty):
-    known = counts(plan("--config", "run=[beltran2022]"))
+def test_the_official_test_list_of_nih_is_a_part_of_its_own_size(paper, empty):
+    known = counts(paper)
     parts = known.parts(known.settings.experiments["beltran2022"])
     assert parts["test"] / sum(parts.values()) == pytest.approx(25_596 / 112_120)
     assert parts["train"] / parts["val"] == pytest.approx(7)
 
 
-def test_radiologists_are_a_test_part_of_its_own_size_where_valid_csv_is_there(empty, monkeypatch):
+def test_radiologists_are_a_test_part_of_its_own_size_where_valid_csv_is_there(paper, empty, monkeypatch):
     monkeypatch.setattr(Counts, "_catalog", lambda self, name: None)  # the files below are empty
-    known = counts(plan("--config", "run=[saturi2025]"), ("splits", "chexpert-frontal", "test_on", "radiologists"))
+    split = paper.settings["experiments"]["saturi2025"]["split"]
+    known = counts(paper, ("splits", split, "test_on", "radiologists"))
     experiment = known.settings.experiments["saturi2025"]
     images = known.label_set(experiment.label_set).images
     split = known.settings.splits[experiment.split]
@@ -330,17 +335,18 @@ def test_a_label_set_that_no_paper_counts_has_at_most_all_images_of_its_views(pa
     assert found.source == "at most, from published counts"
 
 
-def test_a_second_view_costs_a_second_backbone_and_its_images(empty):
-    dag = plan("--config", "run=[padchest-pa-alone,padchest-two-views]")
-    found = prices(dag)
+def test_a_second_view_costs_a_second_backbone_and_its_images(everything, empty):
+    found = prices(everything)
     alone, both = (found[f"train-padchest-{views}-EfficientNetB0"] for views in ("pa-alone", "two-views"))
     assert both.seconds - 100 == pytest.approx(2 * (alone.seconds - 100))
     assert both.state == 2 * alone.state
     assert both.bytes == {"models": 8_000_000}
     assert int(both.job.resources["mem_mb"]) == 2 * int(alone.job.resources["mem_mb"])
     ingested = cost.summarise(list(found.values()), 8)["result_bytes"]["ingested"]
-    assert ingested == pytest.approx((91_728 + 49_579) * 512 * 512)
-    assert "padchest-studies: 49,579 images, 193 classes (at most, from published counts)" in cost.sizes(dag.jobs, counts(dag))
+    assert ingested == pytest.approx((91_728 + 49_579 + 112_120 + 223_414) * 512 * 512)
+    assert "padchest-studies: 49,579 images, 193 classes (at most, from published counts)" in cost.sizes(
+        everything.jobs, counts(everything)
+    )
 
 
 def test_an_unknown_network_is_named_with_the_command_that_measures_it(paper, empty):
@@ -366,12 +372,12 @@ def test_a_part_of_the_targets_is_refused(capsys):
     assert capsys.readouterr().err == text
 
 
-def test_the_page_says_what_was_measured_and_json_has_the_same_figures(capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(ROOT)
-    path = tmp_path / "rates.json"
+def test_the_page_says_what_was_measured_and_json_has_the_same_figures(paper, capsys, monkeypatch, empty):
+    monkeypatch.setattr(cost, "load", lambda arguments: {("--cores", "4"): paper}[tuple(arguments)])
+    path = Path("rates.json")
     path.write_text(json.dumps(rates()))
     command = ["cost", "--rates", str(path), "--cores-per-gpu", "4"]
-    run = ["--", "--cores", "8", "--config", "run=[liz2022-specific]"]
+    run = ["--", "--cores", "4"]
     assert main([*command, "--json", *run]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert main([*command, *run]) == 0
@@ -381,5 +387,5 @@ def test_the_page_says_what_was_measured_and_json_has_the_same_figures(capsys, m
     assert f"{figures['all']['phases']['training']['gpu_hours']:,.2f}" in page
     assert "GPUs (4 cores each)" in page
     assert page.rstrip().endswith(figures["not counted"])
-    assert figures["all"]["phases"]["training"]["jobs"] == 5
+    assert figures["all"]["phases"]["training"]["jobs"] == 10
     assert figures["left"]["phases"]["all"]["jobs"] <= figures["all"]["phases"]["all"]["jobs"]
