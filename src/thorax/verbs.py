@@ -224,6 +224,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _path("root", "folder of the archive"), _path("out", "manifest to write"),
             _path("memory", "table of files seen earlier, so that unchanged files are not read again; read and written"),
             replace(_settings("Dataset"), required=False, help="the data set; without it, the folder holds lung masks"),
+            _text("stamp", "kept in the manifest: the change of the folder that it is made after", required=False, default=""),
         ),
         _verb(
             "catalog", "archives:make_catalog", "read an archive's metadata into one table",
@@ -270,7 +271,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _path("out", "label set to write"), _path("report", "CSV of classes kept and dropped to write"),
         ),
         _verb(
-            "pairs", "labels.two_views:make_pairs", "find the second image of each labelled image, for networks of two views",
+            "pairs", "labels.two_views:make_two_views", "find the second image of each labelled image, for networks of two views",
             labels, catalog, second_views, second_ingested, _path("out", "table to write"),
         ),
         _verb(

@@ -19,7 +19,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from bench import rates
 from thorax.archives import padchest
 from thorax.evaluation.metrics import sigmoid
-from thorax.images.segmenter import FRONTAL_VIEWS
+from thorax.images.mask_pairs import FRONTAL_VIEWS
 from thorax.storage import store
 from thorax.storage.schemas import class_columns
 from thorax.workflow import cost

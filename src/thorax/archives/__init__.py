@@ -17,8 +17,6 @@ from thorax.storage import schemas as catalogs
 from thorax.storage import store, strict_csv
 from thorax.storage.strict_csv import first_existing
 
-PAIRS = "pairs.csv"  # lists radiographs with lung masks
-
 
 @dataclass(frozen=True)
 class Archive:
@@ -70,20 +68,20 @@ def selection(settings: Dataset) -> Selection:
     return Selection(f"{settings.archive}: {', '.join(sorted(settings.views))}", tables, named)
 
 
-def selection_of_pairs(folder: Path) -> Selection:
+def selection_of_mask_pairs(folder: Path) -> Selection:
     """What a segmenter reads of a folder of radiographs with lung masks: the table, and the images and masks that it names."""
-    table = folder / PAIRS
+    table = folder / catalogs.MASK_PAIRS
 
     def named() -> list[str]:
         names = strict_csv.read_columns(table, ["image"])["image"]
         return [f"{kind}/{name}" for kind in ("images", "masks") for name in names]
 
-    return Selection("pairs", [PAIRS] if table.is_file() else [], named)
+    return Selection("pairs", [catalogs.MASK_PAIRS] if table.is_file() else [], named)
 
 
-def write_manifest(root: Path, out: Path, memory: Path, settings: Dataset | None) -> None:
+def write_manifest(root: Path, out: Path, memory: Path, settings: Dataset | None, stamp: str = "") -> None:
     """Write what is read of a data set's folder or, without settings, of a folder of lung masks; see `make_manifest`."""
-    make_manifest(root, out, memory, lambda: selection(settings) if settings else selection_of_pairs(root))
+    make_manifest(root, out, memory, lambda: selection(settings) if settings else selection_of_mask_pairs(root), stamp)
 
 
 def absence(settings: Dataset) -> str | None:

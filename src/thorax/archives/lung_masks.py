@@ -1,4 +1,4 @@
-"""Published radiographs with lung masks, brought into the form that the segmenter reads: pairs.csv, images/ and masks/.
+"""Published radiographs with lung masks, stored as the segmenter reads them: pairs.csv, images/ and masks/.
 
 Montgomery County, 138 radiographs with a mask per lung: Jaeger S, Candemir S, Antani S, Wáng YX, Lu PX, Thoma G. Two public
 chest X-ray datasets for computer-aided screening of pulmonary diseases. Quantitative Imaging in Medicine and Surgery 4(6),
@@ -18,18 +18,19 @@ import numpy as np
 import pandas as pd
 
 from thorax.errors import ThoraxError
-from thorax.images import decoding, ingest, masks
+from thorax.images.mask_pairs import read_mask
 from thorax.storage import store, strict_csv
+from thorax.storage.schemas import MASK_PAIRS
 
 _VIEW = "PA"
-_MAX_PIXELS = 50_000_000
+_AGAIN = "delete it and run the same command again"
 
 
 def add_montgomery(root: Path) -> None:
     """Add the pairs of root/montgomery; a pair's mask is the union of its two lungs.
 
     Raises:
-        ThoraxError: an image or a mask is missing or damaged.
+        ThoraxError: An image or a mask is missing or damaged.
     """
     folder = root / "montgomery" / "MontgomerySet"
     radiographs = sorted((folder / "CXR_png").glob("MCUCXR_*.png"))
@@ -56,7 +57,7 @@ def _add_pairs(root: Path, source: Path, pairs: Iterable[tuple[Path, list[Path]]
     if not rows:
         raise ThoraxError(f"{source} has no radiograph with a mask: delete this folder and run the same command again.")
     table = pd.DataFrame(rows)
-    path = root / "pairs.csv"
+    path = root / MASK_PAIRS
     if path.is_file():
         others = strict_csv.read_columns(path, list(dict.fromkeys(["image", *strict_csv.read_header(path, ["image"])])))
         table = pd.concat([others[~others["image"].isin(table["image"])], table], ignore_index=True).fillna("")
@@ -66,7 +67,7 @@ def _add_pairs(root: Path, source: Path, pairs: Iterable[tuple[Path, list[Path]]
 
 def _write_mask(paths: list[Path], target: Path) -> None:
     """The union of the masks, 255 = lung."""
-    parts = [_read_mask(path) for path in paths]
+    parts = [read_mask(path, _AGAIN) for path in paths]
     if len({part.shape for part in parts}) > 1:
         raise ThoraxError(f"{paths[0]} and {paths[1]} differ in size: delete them and run the same command again.")
     with store.atomic(target) as temporary:
@@ -74,19 +75,8 @@ def _write_mask(paths: list[Path], target: Path) -> None:
             raise ThoraxError(f"{target} cannot be written: make room.")
 
 
-def _read_mask(path: Path) -> np.ndarray:
-    """Where the lung is; published masks are 0 and 1, or 0 and 255."""
-    try:
-        values, _ = decoding.decode(ingest.read_once(path, _MAX_PIXELS), _MAX_PIXELS)
-        return masks.from_picture(decoding.to_grey(values))
-    except decoding.UnusableImage as error:
-        raise ThoraxError(f"{path} cannot be used ({error.reason}): delete it and run the same command again.") from error
-    except ValueError as error:
-        raise ThoraxError(f"{path} is not a mask of lungs: {error}.") from error
-
-
 def _place(image: Path, target: Path) -> None:
-    """The same file under another name; a copy where the disk knows no second name."""
+    """Link the file under another name, or copy it where the file system has no links."""
     if target.is_file() and target.stat().st_size == image.stat().st_size:
         return
     with store.atomic(target) as temporary:

@@ -18,7 +18,8 @@ import pandas as pd
 from thorax.config import LabelSet
 from thorax.errors import ThoraxError
 from thorax.evaluation.metrics import EVALUATED_SPLITS, sigmoid
-from thorax.labels.label_sets import KEPT, TERM_TABLES, WHOLE, TermTree, general_classes
+from thorax.labels.label_sets import KEPT, WHOLE
+from thorax.labels.term_tree import TermTree
 from thorax.storage import joins, store
 from thorax.storage.schemas import class_columns, scores_schema
 
@@ -73,10 +74,10 @@ def make_cascade(
     truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
     first, second = (_probabilities(path, truth, labels, logits) for path in (general, inside))
     why_not = store.read_csv(classes, keep_default_na=False).set_index("class")["status"]
-    tree = TermTree.load(TERM_TABLES[archive]).climbed(settings.two_parents)
+    tree = TermTree.of_archive(archive, labels.stem, "train one network of all classes").climbed(settings.two_parents)
     parents = {}
     for name in class_columns(truth):
-        parents[name] = general_classes(tree, name, list(first.columns))
+        parents[name] = tree.general_among(name, list(first.columns))
         status = why_not.get(name, "not among its classes")
         if not parents[name]:
             raise ThoraxError(f"{general} has no general class of {name!r}: lower the minimum counts of {settings.inside}.")

@@ -1,11 +1,9 @@
-"""The lung segmenter: a small U-Net (Ronneberger et al. 2015), learnt from pairs of radiograph and mask.
+"""The lung segmenter: a small U-Net (Ronneberger et al. 2015), trained on pairs of radiograph and mask.
 
 Liz et al. 2022, section 3.2, segment the lungs with a U-Net and repair its masks (see `masks`). Only frontal views are
-segmented: a crop learnt from PA radiographs means nothing on a lateral one.
+segmented: a crop learnt from PA radiographs is meaningless on a lateral one.
 """
 
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,22 +13,20 @@ import pandas as pd
 
 from thorax import backend, config
 from thorax.errors import ThoraxError
-from thorax.images import decoding, ingest, masks
-from thorax.storage import schemas, store, strict_csv
+from thorax.images import decoding, masks
+from thorax.images.mask_pairs import FRONTAL_VIEWS, MASK_SIZE, MaskPairs, read_mask_pairs
+from thorax.storage import joins, schemas, store
 from thorax.storage.progress import progress
 
 if TYPE_CHECKING:
     import keras
 
-FRONTAL_VIEWS = ("PA", "AP", "AP_horizontal", "AP Supine", "AP Erect")
-MASK_SIZE = 256  # pixels on a side of the masks that are kept
 NOT_FRONTAL = "not frontal"
 
-_MAX_PIXELS = 50_000_000  # of a training image
-_PREDICTED_AT_ONCE = 32  # always filled up, so that a mask does not depend on the images beside it
+_PREDICTED_AT_ONCE = 32  # always filled up, so that a mask does not depend on the other images of its batch
 
 # Light augmentation: half-widths of uniform distributions, and the range of the zoom. The pairs show little but the
-# chest; without the strong shrinking masks leak into the air beside the arms of wider radiographs.
+# chest; without strong shrinking, masks leak into the air next to the arms on wider radiographs.
 _ROTATION = 10  # degrees
 _LOG_ZOOM = (-0.45, 0.15)
 _LOG_STRETCH = 0.1  # of each axis
@@ -38,47 +34,24 @@ _SHIFT = 0.1  # of the image
 _LOG_GAMMA = 0.3
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Radiographs with their hand-drawn masks, in the order of the images' names.
-
-    Attributes:
-        names: (n,) file names.
-        patients: (n,) patient identifiers.
-        images: (n, 512, 512) uint8, as ingested.
-        masks: (n, 256, 256) bool.
-    """
-
-    names: np.ndarray
-    patients: np.ndarray
-    images: np.ndarray
-    masks: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, chosen: np.ndarray) -> "Pairs":
-        return Pairs(self.names[chosen], self.patients[chosen], self.images[chosen], self.masks[chosen])
-
-
 def train_segmenter(settings: config.Segmenter, split: Path | None, out: Path, history: Path, threads: int = 1) -> None:
     """Train a U-Net on all pairs, or on those of a split's training patients, and save it without optimiser slots.
 
     Args:
-        settings: the segmenter; `pairs` is a folder with pairs.csv (image, patient_id, view), images/ and masks/.
-        split: table with the schema `catalog.SPLITS`: pairs of other patients than its training patients are not read.
-        out: the .keras file.
-        history: CSV with one row per epoch: epoch, loss, dice (both on augmented training images).
-        threads: CPU threads.
+        settings: The segmenter; `pairs` is a folder with pairs.csv (image, patient_id, view), images/ and masks/.
+        split: Table of `schemas.SPLITS`; only pairs of its training patients are read. None: all pairs.
+        out: The .keras file to write.
+        history: CSV file to write, one row per epoch: epoch, loss, dice (both on augmented training images).
+        threads: Number of CPU threads.
 
     Raises:
-        ThoraxError: as in `read_pairs` and `fit`, or an output cannot be written.
+        ThoraxError: As in `read_mask_pairs` and `fit`, or an output cannot be written.
     """
     patients = None
     if split is not None:
         assigned = store.read_table(split, ["patient_id", "split"])
         patients = set(assigned.loc[assigned["split"] == "train", "patient_id"])
-    pairs = read_pairs(Path(settings.pairs), patients)
+    pairs = read_mask_pairs(Path(settings.pairs), patients)
     backend.prepare(settings.seed, threads)
     with store.atomic(out) as new_network, store.atomic(history) as new_history:  # both or neither
         model, epochs = fit(settings, pairs)
@@ -87,21 +60,21 @@ def train_segmenter(settings: config.Segmenter, split: Path | None, out: Path, h
 
 
 def cross_validate(settings: config.Segmenter, folds: int, threads: int = 1) -> pd.DataFrame:
-    """Measure the recipe on patients that it did not learn from.
+    """Measure the recipe on held-out patients.
 
     Args:
-        settings: the segmenter; `seed` also decides which patients go together.
-        folds: parts into which the patients are divided; each is predicted by a network that learnt from the others.
-        threads: CPU threads.
+        settings: The segmenter; `seed` also decides which patients share a fold.
+        folds: Number of folds. Each is predicted by a network trained on the others.
+        threads: Number of CPU threads.
 
     Returns:
         One row per pair: image, patient_id, fold, dice (of the post-processed 256 x 256 mask), flag (see
         `masks.judge`), in the order of the images' names.
 
     Raises:
-        ThoraxError: as `train_segmenter`; fewer patients than folds.
+        ThoraxError: As in `train_segmenter`, or there are fewer patients than folds.
     """
-    pairs = read_pairs(Path(settings.pairs))
+    pairs = read_mask_pairs(Path(settings.pairs))
     fold = _folds(pairs.patients, folds, settings.seed)
     rows = []
     for held_out in range(folds):
@@ -140,26 +113,27 @@ def segment_shard(
 ) -> None:
     """Segment one shard's frontal images and find their crop boxes.
 
-    An image without a credible mask keeps its whole frame and says why in `flag`; its mask is kept as it is. An image
-    of another view is not segmented at all: its mask is empty.
+    An image without a credible mask keeps its whole frame, and `flag` says why; its mask is stored as predicted. Images of other
+    views are not segmented: their masks are empty.
 
     Args:
-        settings: the segmenter; its size must be the network's.
-        model: the .keras file of `train_segmenter`.
-        catalog: table with the schema `catalog.CATALOG`, for the views.
-        ingested: table with the schema `catalog.INGESTED`, all shards.
+        settings: The segmenter; its size must be the network's.
+        model: The .keras file of `train_segmenter`.
+        catalog: Table of `schemas.CATALOG`, for the views.
+        ingested: Table of `schemas.INGESTED`, all shards.
         array: (n, 512, 512) uint8, the shard's packed images.
-        shard: its number.
-        table: written, schema `catalog.LUNGS`, one row per packed image and in their order.
-        masks: written, (n, 256, 256) uint8, 1 where there is lung.
-        threads: CPU threads.
+        shard: The shard's number.
+        table: Table of `schemas.LUNGS` to write, one row per packed image, in the same order.
+        masks: (n, 256, 256) uint8 to write, 1 where there is lung.
+        threads: Number of CPU threads.
 
     Raises:
-        ThoraxError: a file is missing, or tables, array and network do not belong together.
+        ThoraxError: A file is missing, or tables, array and network do not belong together.
     """
     packed = store.open_array(array)
-    rows = _shard_rows(catalog, ingested, shard, packed, array)
-    frontal = np.flatnonzero(rows["view"].isin(FRONTAL_VIEWS))
+    rows = store.ingested_rows(store.read_table(ingested, ["image_id", "ok", "shard", "row"]), shard, packed, array)
+    views = joins.rows_of(store.read_table(catalog, ["image_id", "view"]), rows["image_id"], catalog, ingested)["view"]
+    frontal = np.flatnonzero(views.isin(FRONTAL_VIEWS))
     backend.prepare(settings.seed, threads)
     network = load_segmenter(model, settings) if frontal.size else None
     found = [(*decoding.WHOLE, 0, 0.0, False, NOT_FRONTAL)] * len(rows)
@@ -182,7 +156,7 @@ def build_unet(settings: config.Segmenter) -> "keras.Model":
     (momentum 0.9, because a training has few steps) and ReLU.
 
     Raises:
-        ThoraxError: `size` cannot be halved as often as `filters` wants.
+        ThoraxError: `size` cannot be halved once per additional entry of `filters`.
     """
     import keras
     from keras import layers
@@ -227,17 +201,17 @@ def soft_dice(truth, logits):
     return (2 * both + 1) / (ops.sum(truth + probability, axis=(1, 2, 3)) + 1)
 
 
-def fit(settings: config.Segmenter, pairs: Pairs) -> tuple["keras.Model", pd.DataFrame]:
+def fit(settings: config.Segmenter, pairs: MaskPairs) -> tuple["keras.Model", pd.DataFrame]:
     """Train a new U-Net: Adam with a learning rate that falls to zero along a cosine, BCE + Dice.
 
-    Every batch is full: an epoch ends with pairs from its own beginning where the batch size does not divide it.
+    Every batch is full: where the batch size does not divide the number of pairs, an epoch ends with pairs from its start.
 
     Returns:
-        the network, not compiled, so that it is saved without optimiser slots; and the history (epoch, loss, dice; the
-        means over the epoch's steps).
+        The network, not compiled, so that it is saved without optimiser slots, and the history: epoch, loss, dice (means over the
+        epoch's steps).
 
     Raises:
-        ThoraxError: the loss is no longer a number.
+        ThoraxError: The loss is no longer a number.
     """
     import keras
 
@@ -270,8 +244,8 @@ def fit(settings: config.Segmenter, pairs: Pairs) -> tuple["keras.Model", pd.Dat
 def augment(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Flip, rotate, zoom, stretch, shift, and change the brightness by a gamma.
 
-    What comes in from outside is the repeated border, so that lungs at the edge of an image are learnt as well, or
-    black or white, as beyond a collimator.
+    Pixels from outside the image repeat its border, so that lungs at the edge are learnt as well, or are black or white, as
+    beyond a collimator.
 
     Args:
         image: (size, size) uint8.
@@ -300,12 +274,12 @@ def load_segmenter(path: Path, settings: config.Segmenter) -> "keras.Model":
     """Load a network of `train_segmenter`.
 
     Raises:
-        ThoraxError: the file is missing or damaged, or holds another network or one for another image size.
+        ThoraxError: The file is missing or damaged, or has another kind of network or one for another image size.
     """
     model = backend.load_network(path)
     if model.output_shape != model.input_shape:
         raise ThoraxError(
-            f"{path} is no segmenter: it has outputs of shape {model.output_shape[1:]} instead of a mask; name a network of "
+            f"{path} is not a segmenter: it has outputs of shape {model.output_shape[1:]} instead of a mask; name a network of "
             "the segmenter verb."
         )
     if model.input_shape != (None, settings.size, settings.size, 1):
@@ -317,14 +291,14 @@ def load_segmenter(path: Path, settings: config.Segmenter) -> "keras.Model":
 
 
 def predict_masks(model: "keras.Model", packed: np.ndarray) -> np.ndarray:
-    """Post-processed masks: the mean logit of an image and its mirror image, enlarged, cut at 0, and repaired.
+    """Predict post-processed masks: the mean logit of an image and its mirror image, enlarged, cut at 0, and repaired.
 
     Args:
-        model: a network of `build_unet`.
+        model: A network of `build_unet`.
         packed: (n, height, width) uint8.
 
     Returns:
-        (n, 256, 256) bool. An image's mask does not depend on the images beside it.
+        (n, 256, 256) bool. An image's mask does not depend on the other images.
     """
     size = model.input_shape[1]
     out = np.zeros((len(packed), MASK_SIZE, MASK_SIZE), bool)
@@ -340,98 +314,14 @@ def predict_masks(model: "keras.Model", packed: np.ndarray) -> np.ndarray:
     return out
 
 
-def read_pairs(folder: Path, patients: set[str] | None = None) -> Pairs:
-    """Read frontal radiographs and their masks, and say on standard error how many.
-
-    Args:
-        folder: holds pairs.csv (image, patient_id, view), images/ and masks/ (0 and one other value for lung) with equal names.
-        patients: read only these patients' files; None for all.
-
-    Raises:
-        ThoraxError: a file is missing or unusable, an image's name leaves the folder, image and mask differ in size, a mask is
-            empty, full or has more than two values, or no pair is left.
-    """
-    listed = _read_pairs_table(folder / "pairs.csv")
-    table = listed[listed["view"].isin(FRONTAL_VIEWS)]
-    if table.empty:
-        raise ThoraxError(f"{folder / 'pairs.csv'} has no frontal view ({', '.join(FRONTAL_VIEWS)}): add pairs of such views.")
-    if patients is not None:
-        table = table[table["patient_id"].isin(patients)]
-        if table.empty:
-            raise ThoraxError(
-                f"{folder / 'pairs.csv'} has no patient of the split's training part: leave out train_patients_of if archive "
-                "and pairs share no patients, or add pairs."
-            )
-    whose = "patients" if patients is None else "training patients"
-    print(f"{len(table)} of {len(listed)} pairs, of {table['patient_id'].nunique()} {whose}", file=sys.stderr, flush=True)
-    read = [_read_pair(folder, name) for name in table["image"]]
-    return Pairs(
-        table["image"].to_numpy(object),
-        table["patient_id"].to_numpy(object),
-        np.stack([image for image, _ in read]),
-        np.stack([mask for _, mask in read]),
-    )
-
-
-def _read_pairs_table(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise ThoraxError(f"{path} is not there: segmenters.pairs must name a folder that has it.")
-    table = strict_csv.read_table(path, ["image", "patient_id", "view"])
-    strict_csv.require(table, path, ["image", "patient_id"])
-    strict_csv.check_identifiers(table, path, "patient_id")
-    strict_csv.require_unique(table, path, "image")
-    outside = ~table["image"].map(schemas.stays_inside).to_numpy(bool)
-    strict_csv.refuse_cells(outside, table, path, "image", "{cell} leaves the folder; use a relative path without '..'")
-    return table.sort_values("image", ignore_index=True)
-
-
-def _read_pair(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """One radiograph as it would be ingested, (512, 512) uint8, and its mask, (256, 256) bool."""
-    radiograph = ingest.screen(folder / "images", name, name, None, _MAX_PIXELS)
-    if radiograph.image is None:
-        raise _unusable(folder / "images" / name, radiograph.entries["reason"])
-    path = folder / "masks" / name
-    try:
-        pixels, header = decoding.decode(ingest.read_once(path, _MAX_PIXELS), _MAX_PIXELS)
-    except decoding.UnusableImage as error:
-        raise _unusable(path, error.reason) from error
-    size = (radiograph.entries["rows"], radiograph.entries["columns"])
-    if (header.rows, header.columns) != size:
-        raise ThoraxError(
-            f"{path} has {header.rows} x {header.columns} pixels, but its radiograph {size[0]} x {size[1]}: replace one."
-        )
-    try:
-        lung = masks.from_picture(decoding.to_grey(pixels))
-    except ValueError as error:
-        raise ThoraxError(f"{path} is not a mask of both lungs: {error}.") from error
-    mask = decoding.resize(lung.astype(np.float32), MASK_SIZE, MASK_SIZE) >= 0.5
-    if not mask.any():
-        raise ThoraxError(f"{path} is not a mask of both lungs: only {int(lung.sum())} of its pixels are lung; draw it again.")
-    return radiograph.image, mask
-
-
-def _unusable(path: Path, reason: str) -> ThoraxError:
-    return ThoraxError(f"{path}, named in pairs.csv, cannot be used ({reason}): replace it or remove its row.")
-
-
 def _folds(patients: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """The fold of each pair; a patient's pairs share one, and folds differ by at most one patient."""
+    """The fold of each pair. A patient's pairs share a fold, and folds differ by at most one patient."""
     unique = np.unique(patients)
     if not 2 <= folds <= len(unique):
         raise ThoraxError(f"{folds} folds of {len(unique)} patients: choose 2 to {len(unique)} folds.")
     shuffled = np.random.default_rng(seed).permutation(unique)
     fold_of = {patient: place % folds for place, patient in enumerate(shuffled)}
     return np.array([fold_of[patient] for patient in patients])
-
-
-def _shard_rows(catalog: Path, ingested: Path, shard: int, packed: np.ndarray, array: Path) -> pd.DataFrame:
-    """image_id and view of a shard's packed images, in their order."""
-    rows = store.ingested_rows(store.read_table(ingested, ["image_id", "ok", "shard", "row"]), shard, packed, array)
-    views = store.read_table(catalog, ["image_id", "view"])
-    unknown = ~rows["image_id"].isin(views["image_id"])
-    if unknown.any():
-        raise ThoraxError(f"{catalog} lacks image {rows['image_id'][unknown].iloc[0]!r} of {ingested}: ingest again.")
-    return rows.merge(views, on="image_id", how="left", validate="one_to_one")[["image_id", "view"]]
 
 
 def _lungs_row(mask: np.ndarray) -> tuple:
@@ -459,7 +349,7 @@ def _two_convolutions(features, filters: int, seeds, name: str):
 
 
 def _initializer(seeds):
-    """He initialisation with a seed of its own for every layer."""
+    """He initialisation with another seed for every layer."""
     import keras
 
     return keras.initializers.HeNormal(seed=int(next(seeds)))

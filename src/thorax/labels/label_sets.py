@@ -1,9 +1,7 @@
 """Label sets: the classes of a problem and the images that have them, from a catalog's own labels or their general terms."""
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
@@ -12,16 +10,10 @@ import pandas as pd
 
 from thorax.config import LabelSet
 from thorax.errors import ThoraxError, did_you_mean, refuse_unknown
+from thorax.labels.term_tree import TermTree
 from thorax.labels.two_views import Partners, first_of_studies
-from thorax.resources import resource
 from thorax.storage import schemas as catalogs
 from thorax.storage import store
-
-TERM_TABLES = {  # archives whose labels form a tree
-    "padchest": resource("padchest_terms.csv"),
-    "chexpert": resource("chexpert_terms.csv"),
-}
-UMBRELLAS = ("radiological finding", "differential diagnosis", "localization")  # roots that only hold other terms together
 
 REPORT_COLUMNS = ("class", "images", "patients", "uncertain", "status", "in_tree")
 CONSIDERED = "(images considered)"  # rows of the report that are no class
@@ -31,87 +23,6 @@ OUTSIDE = "(without a general class)"
 LABEL_SET = "(label set)"
 KEPT = "kept"
 WHOLE = "nothing else inside"  # status of a class that the images with its general classes have, all or nearly all
-
-
-@dataclass(frozen=True)
-class TermTree:
-    """An archive's terms and their parents; a directed acyclic graph, since some terms have two parents.
-
-    Args:
-        parents: of each term, in the source's order; empty for a root.
-    """
-
-    parents: dict[str, tuple[str, ...]]
-
-    @classmethod
-    def load(cls, path: Path | str = TERM_TABLES["padchest"]) -> "TermTree":
-        """Read a table with one row per edge (term, parent), a root's parent being empty.
-
-        The default is PadChest's tree as its authors publish it (https://github.com/auriml/Rx-thorax-automatic-captioning);
-        Bustos et al. 2020, section 4. CheXpert's is the hierarchy of Irvin et al. 2019, Figure 1.
-        """
-        parents: dict[str, tuple[str, ...]] = {}
-        with Path(path).open(encoding="utf-8", newline="") as file:
-            for edge in csv.DictReader(file):
-                known = parents.get(edge["term"], ())
-                parents[edge["term"]] = (*known, edge["parent"]) if edge["parent"] else known
-        return cls(parents)
-
-    @classmethod
-    def of_archive(cls, archive: str, key: str, advice: str) -> "TermTree":
-        """Load an archive's tree.
-
-        Args:
-            archive: A key of `datasets.ARCHIVES`.
-            key: The setting that needs the tree, for the error.
-            advice: What to write if there is none.
-
-        Raises:
-            ThoraxError: The archive has no tree.
-        """
-        if archive not in TERM_TABLES:
-            have = " and ".join(TERM_TABLES)
-            raise ThoraxError(f"{key}: archive {archive!r} has no term tree, only {have} have one: {advice}.")
-        return cls.load(TERM_TABLES[archive])
-
-    @cached_property
-    def children(self) -> dict[str, tuple[str, ...]]:
-        """The terms directly below each term; empty for a leaf."""
-        below: dict[str, list[str]] = {term: [] for term in self.parents}
-        for term, parents in self.parents.items():
-            for parent in parents:
-                below[parent].append(term)
-        return {term: tuple(terms) for term, terms in below.items()}
-
-    def __contains__(self, term: str) -> bool:
-        return term in self.parents
-
-    def climbed(self, two_parents: str) -> "TermTree":
-        """The tree without the edges that `config.LabelSet.two_parents` does not climb.
-
-        Args:
-            two_parents: "all" keeps every edge, "first" each term's first one, "umbrella" the first one of terms whose first
-                parent is an umbrella root, and all of the others.
-        """
-        first = {
-            "all": lambda parents: False,
-            "first": lambda parents: True,
-            "umbrella": lambda parents: bool(parents) and parents[0] in UMBRELLAS,
-        }[two_parents]
-        return TermTree({term: parents[:1] if first(parents) else parents for term, parents in self.parents.items()})
-
-    def general(self, term: str) -> tuple[str, ...]:
-        """The term's topmost ancestors below the umbrella roots, sorted; several where the term has several parents.
-
-        A term that is topmost itself (a root such as normal or exclude, or unchanged) maps to itself, and so does a term that
-        is not in the tree.
-        """
-        parents = self.parents.get(term, ())
-        if not parents:
-            return (term,)
-        topmost = {term} if any(parent in UMBRELLAS for parent in parents) else set()
-        above = (self.general(parent) for parent in parents if parent not in UMBRELLAS)
-        return tuple(sorted(topmost.union(*above)))
 
 
 @dataclass(frozen=True)
@@ -168,7 +79,7 @@ def build(
         raise ThoraxError(
             f"label_sets.{name}.second is {settings.second or 'null'}: give --second-views exactly where it names a data set."
         )
-    tree = TermTree.load(TERM_TABLES[archive]) if archive in TERM_TABLES else None
+    tree = TermTree.find(archive)
     if settings.grouping == "general":
         tree = TermTree.of_archive(archive, f"label_sets.{name}.grouping", "write specific")
     stated = catalog["positive"].map(len) + catalog["negative"].map(len) + catalog["uncertain"].map(len)
@@ -212,11 +123,6 @@ def build(
     return LabelTable(frame.reset_index(drop=True), tuple(classes), report, unknown)
 
 
-def general_classes(tree: TermTree, term: str, known: Sequence[str]) -> list[str]:
-    """The general classes of a term (`TermTree.general`) that a general label set has, `known`, sorted."""
-    return [name for name in tree.general(term) if name in known]
-
-
 def build_inside(
     settings: LabelSet,
     archive: str,
@@ -252,7 +158,7 @@ def build_inside(
     frame = general[["image_id", "patient_id"]].merge(table.frame.drop(columns="patient_id"), on="image_id", how="left")
     report = table.report[~table.report["class"].str.startswith("(")].copy()
     for specific in table.classes:
-        parents = general_classes(tree, specific, known)
+        parents = tree.general_among(specific, known)
         if not parents:
             raise ThoraxError(
                 f"label_sets.{name}: {settings.inside!r} has no general class of {specific!r} "

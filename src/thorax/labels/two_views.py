@@ -1,6 +1,6 @@
-"""Studies of two views: which image of a study stands for its second view, and which image it is seen together with.
+"""Studies of two views: which image represents a study, and which second view a network sees together with it.
 
-A study is what has the same study_id and patient_id: in PadChest one study_id has images of two patients.
+A study is identified by study_id and patient_id together: in PadChest one study_id has images of two patients.
 """
 
 from collections.abc import Sequence
@@ -11,28 +11,29 @@ import pandas as pd
 
 from thorax.errors import ThoraxError
 from thorax.storage import store
-from thorax.storage.schemas import PAIRS
+from thorax.storage.joins import rows_of
+from thorax.storage.schemas import TWO_VIEWS
 
 STUDY = ["patient_id", "study_id"]
 
 
 @dataclass(frozen=True)
 class Partners:
-    """The images among which a study's second one is sought.
+    """The images that can be the second one of a study.
 
     Args:
-        views: theirs.
-        ingested: the columns of `catalog.INGESTED`, of which only readable images count; None where only metadata is there.
+        views: Their views.
+        ingested: The columns of `schemas.INGESTED`; only readable images count. None where only metadata is there.
     """
 
     views: Sequence[str]
     ingested: pd.DataFrame | None = None
 
     def beside(self, images: pd.DataFrame, catalog: pd.DataFrame) -> pd.Series:
-        """Return the second image of each image's study, the first by identifier; null where there is none.
+        """The second image of each image's study, the first by identifier; null where there is none.
 
         Args:
-            images: the columns `STUDY`.
+            images: The columns `STUDY`.
             catalog: image_id, view and the columns `STUDY`.
         """
         found = catalog[catalog["view"].isin(self.views)]
@@ -46,33 +47,31 @@ def first_of_studies(images: pd.DataFrame) -> pd.DataFrame:
     """One image of each study, the first by identifier; images without a study are left out.
 
     Args:
-        images: at least image_id and the columns `STUDY`.
+        images: At least image_id and the columns `STUDY`.
     """
     return images.dropna(subset=STUDY).sort_values("image_id").drop_duplicates(STUDY)
 
 
-def make_pairs(labels: Path, catalog: Path, second_views: Sequence[str], second_ingested: Path, out: Path) -> None:
-    """Write the second image of each labelled image (`catalog.PAIRS`, sorted by image_id).
+def make_two_views(labels: Path, catalog: Path, second_views: Sequence[str], second_ingested: Path, out: Path) -> None:
+    """Write the second image of each labelled image.
 
     Args:
-        labels: a label set of studies.
-        catalog: of the archive.
-        second_views: those of the second images.
-        second_ingested: table of the images of these views.
-        out: table to write.
+        labels: A label set of studies.
+        catalog: The archive's catalog.
+        second_views: The views of the second images.
+        second_ingested: Table of the images of these views.
+        out: Table of `schemas.TWO_VIEWS` to write, sorted by image_id.
 
     Raises:
-        ThoraxError: a labelled image's study has no readable image of these views.
+        ThoraxError: The study of a labelled image has no readable image of these views.
     """
     known = store.read_table(catalog, ["image_id", "view", *STUDY])
-    images = store.read_table(labels, ["image_id"]).merge(known, on="image_id", how="left").sort_values("image_id")
-    paired = images.assign(
-        second_id=Partners(second_views, store.read_table(second_ingested, ["image_id", "ok"])).beside(images, known)
-    )
-    if paired["second_id"].isna().any():
-        lost = paired.loc[paired["second_id"].isna(), "image_id"].iloc[0]
+    labelled = store.read_table(labels, ["image_id"])["image_id"].sort_values()
+    images = rows_of(known, labelled, catalog, labels)
+    seconds = Partners(second_views, store.read_table(second_ingested, ["image_id", "ok"])).beside(images, known)
+    if seconds.isna().any():
         raise ThoraxError(
-            f"The study of image {lost!r} in {labels} has no readable image of {', '.join(second_views)} in {second_ingested}: make the label set "
-            "again."
+            f"The study of image {images['image_id'][seconds.isna()].iloc[0]!r} in {labels} has no readable image of "
+            f"{', '.join(second_views)} in {second_ingested}: make the label set again."
         )
-    store.write_table(paired, out, PAIRS)
+    store.write_table(images.assign(second_id=seconds), out, TWO_VIEWS)

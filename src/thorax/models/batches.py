@@ -21,7 +21,7 @@ class SecondView:
     """The files from which networks of two views read what they see beside each labelled image.
 
     Attributes:
-        pairs: table with the schema `catalog.PAIRS`.
+        pairs: table with the schema `schemas.TWO_VIEWS`.
         ingested: table of the second images.
         images: their packed training images, all shards in order.
     """

@@ -94,7 +94,7 @@ LUNGS = pa.schema(
 
 SPLITS = pa.schema({"image_id": pa.string(), "patient_id": pa.string(), "split": pa.string()})  # train, val, test, left_out
 
-PAIRS = pa.schema({"image_id": pa.string(), "second_id": pa.string()})  # two views of one study
+TWO_VIEWS = pa.schema({"image_id": pa.string(), "second_id": pa.string()})  # two views of one study
 
 THRESHOLDS = pa.schema(
     {
@@ -120,6 +120,7 @@ METRICS = pa.schema(
     }
 )
 
+MASK_PAIRS = "pairs.csv"  # in a folder of radiographs with lung masks: image, patient_id, view
 HISTORY_COLUMNS = ("epoch", "loss", "val_loss", "learning_rate", "val_auc")
 EPOCHS_COLUMNS = (
     "epoch",

@@ -625,13 +625,13 @@ class TestLungMasks:
         assert hashlib.sha256(content).hexdigest() in (root / "files.csv").read_text()
 
     def test_the_segmenter_reads_them(self, tmp_path):
-        from thorax.images.segmenter import read_pairs
+        from thorax.images.mask_pairs import read_mask_pairs
 
         root, rng = tmp_path, np.random.default_rng(0)
         self.montgomery(root)
         self.write(root / "montgomery/MontgomerySet/CXR_png/MCUCXR_0001_0.png", rng.integers(0, 255, (8, 6), np.uint8))
         lung_masks.add_montgomery(root)
-        pairs = read_pairs(root)
+        pairs = read_mask_pairs(root)
         assert pairs.patients.tolist() == ["MCUCXR_0001"]
         assert 0.4 < pairs.masks.mean() < 0.6  # four of eight rows
 

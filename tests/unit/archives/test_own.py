@@ -19,7 +19,7 @@ from thorax.errors import ThoraxError
 from thorax.images import ingest
 from thorax.storage import store, strict_csv
 
-GUIDE = Path(__file__).parents[3] / "docs" / "data.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "data.md"
 ROW = {"path": "images/a.png", "patient_id": "p1", "labels": "Effusion|Mass"}
 FULL_ROW = ROW | {
     "image_id": "first",

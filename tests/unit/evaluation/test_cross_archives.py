@@ -15,7 +15,7 @@ from thorax.archives import chexpert
 from thorax.errors import ThoraxError
 from thorax.evaluation import cross_archives
 from thorax.evaluation.cross_archives import Problem
-from thorax.labels import label_sets
+from thorax.labels.term_tree import TermTree
 from thorax.phantom.findings import OTHER_NAMES
 from thorax.phantom.nih import NO_FINDING
 from thorax.report.figures.cross_archive import draw_matrix
@@ -34,7 +34,7 @@ def rows() -> list[dict[str, str]]:
 
 def test_every_name_of_the_mapping_is_a_label_of_its_archive():
     assert len(NIH) == 15
-    known = {"padchest": set(label_sets.TermTree.load().parents), "nih": NIH, "chexpert": set(chexpert.LABELS)}
+    known = {"padchest": set(TermTree.load().parents), "nih": NIH, "chexpert": set(chexpert.LABELS)}
     for archive, vocabulary in known.items():
         named = [label for united in cross_archives.shared_classes(archive).values() for label in united]
         assert set(named) <= vocabulary, set(named) - vocabulary

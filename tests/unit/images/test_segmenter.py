@@ -11,6 +11,7 @@ import pytest
 from thorax.config import Segmenter
 from thorax.errors import ThoraxError
 from thorax.images import masks, segmenter
+from thorax.images.mask_pairs import FRONTAL_VIEWS, read_mask_pairs
 from thorax.storage import schemas, store
 
 REAL = Path(__file__).parents[3].parent / "shared" / "data" / "lung_masks"
@@ -138,7 +139,7 @@ def untrained(settings: Segmenter):
 
 class TestPairs:
     def test_squashed_stretched_and_sorted(self, pairs):
-        read = segmenter.read_pairs(pairs)
+        read = read_mask_pairs(pairs)
         assert list(read.names) == [f"{number:02}.png" for number in range(8)]
         assert list(read.patients) == [f"p{number // 2}" for number in range(8)]
         assert read.images.shape == (8, 512, 512)
@@ -151,21 +152,21 @@ class TestPairs:
 
     def test_row_order_does_not_matter(self, pairs):
         table = pd.read_csv(pairs / "pairs.csv")
-        before = segmenter.read_pairs(pairs)
+        before = read_mask_pairs(pairs)
         table.sample(frac=1, random_state=0).to_csv(pairs / "pairs.csv", index=False)
-        after = segmenter.read_pairs(pairs)
+        after = read_mask_pairs(pairs)
         assert list(before.names) == list(after.names)
         np.testing.assert_array_equal(before.images, after.images)
 
     def test_lateral_pairs_are_left_out(self, tmp_path):
         write_pairs(tmp_path / "pairs", views=("PA", "L", "AP", "lateral"))
-        assert list(segmenter.read_pairs(tmp_path / "pairs").names) == ["00.png", "02.png", "04.png", "06.png"]
+        assert list(read_mask_pairs(tmp_path / "pairs").names) == ["00.png", "02.png", "04.png", "06.png"]
 
     def test_other_patients_files_are_never_opened(self, pairs, tmp_path, monkeypatch):
         for number in (2, 3):  # patient p1
             (pairs / "images" / f"{number:02}.png").unlink()
         (pairs / "masks" / "05.png").unlink()  # patient p2
-        assert list(segmenter.read_pairs(pairs, {"p0", "p3", "p9"}).patients) == ["p0", "p0", "p3", "p3"]
+        assert list(read_mask_pairs(pairs, {"p0", "p3", "p9"}).patients) == ["p0", "p0", "p3", "p3"]
         split = write_split(tmp_path / "split.parquet", {"p0": "train", "p1": "test", "p2": "val", "p3": "train"})
         learnt = []
         monkeypatch.setattr(segmenter, "fit", lambda settings, read: learnt.extend(read.patients) or untrained(settings))
@@ -181,30 +182,30 @@ class TestPairs:
     def test_no_frontal_pair(self, tmp_path):
         write_pairs(tmp_path / "pairs", views=("L",))
         with pytest.raises(ThoraxError, match="no frontal view"):
-            segmenter.read_pairs(tmp_path / "pairs")
+            read_mask_pairs(tmp_path / "pairs")
 
     def test_missing_folder(self, tmp_path):
         with pytest.raises(ThoraxError, match=r"pairs\.csv is not there: segmenters\.pairs must name"):
-            segmenter.read_pairs(tmp_path / "nowhere")
+            read_mask_pairs(tmp_path / "nowhere")
 
     def test_missing_column(self, pairs):
         pd.read_csv(pairs / "pairs.csv").drop(columns="view").to_csv(pairs / "pairs.csv", index=False)
         with pytest.raises(ThoraxError, match="no column 'view'"):
-            segmenter.read_pairs(pairs)
+            read_mask_pairs(pairs)
 
     @pytest.mark.parametrize("part", ["images", "masks"])
     def test_missing_file_is_named(self, pairs, part):
         (pairs / part / "04.png").unlink()
         with pytest.raises(ThoraxError, match=rf"{part}.04\.png.*\(missing\)"):
-            segmenter.read_pairs(pairs)
+            read_mask_pairs(pairs)
 
     @pytest.mark.parametrize("values", [(0, 1), (0, 7), (0, 128), (0, 65_535), (3, 250)])
     def test_any_two_values_make_the_same_mask(self, pairs, values):
-        expected = segmenter.read_pairs(pairs)
+        expected = read_mask_pairs(pairs)
         for path in (pairs / "masks").iterdir():
             lung = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 127
             cv2.imwrite(str(path), np.where(lung, values[1], values[0]).astype(np.uint16 if values[1] > 255 else np.uint8))
-        np.testing.assert_array_equal(segmenter.read_pairs(pairs).masks, expected.masks)
+        np.testing.assert_array_equal(read_mask_pairs(pairs).masks, expected.masks)
 
     @pytest.mark.parametrize(
         ("change", "sentence"),
@@ -224,7 +225,7 @@ class TestPairs:
         path = pairs / "masks" / "01.png"
         cv2.imwrite(str(path), change(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)).astype(np.uint8))
         with pytest.raises(ThoraxError, match=rf"masks.01\.png is not a mask of both lungs: {sentence}"):
-            segmenter.read_pairs(pairs)
+            read_mask_pairs(pairs)
 
     def test_a_crumb_is_not_a_lung(self, pairs):
         large = np.zeros((1024, 1024), np.uint8)
@@ -233,7 +234,7 @@ class TestPairs:
         radiograph = cv2.imread(str(pairs / "images" / "01.png"), cv2.IMREAD_UNCHANGED)
         cv2.imwrite(str(pairs / "images" / "01.png"), cv2.resize(radiograph, large.shape[::-1]))
         with pytest.raises(ThoraxError, match=r"only 1 of its pixels are lung"):
-            segmenter.read_pairs(pairs)
+            read_mask_pairs(pairs)
 
     def test_compressed_masks_are_read(self, pairs):
         drawn = cv2.imread(str(pairs / "masks" / "01.png"), cv2.IMREAD_GRAYSCALE)
@@ -244,16 +245,16 @@ class TestPairs:
     def test_sizes_that_differ(self, pairs):
         cv2.imwrite(str(pairs / "masks" / "01.png"), np.zeros((60, 70), np.uint8))
         with pytest.raises(ThoraxError, match=r"01\.png has 60 x 70 pixels, but its radiograph 60 x 72"):
-            segmenter.read_pairs(pairs)
+            read_mask_pairs(pairs)
 
     def test_image_listed_twice_and_patient_left_blank(self, pairs):
         table = pd.read_csv(pairs / "pairs.csv")
         table.iloc[[0, 1, 0]].to_csv(pairs / "pairs.csv", index=False)
         with pytest.raises(ThoraxError, match=r"pairs\.csv, row 4, column 'image': '00.png' is in row 2 already"):
-            segmenter.read_pairs(pairs)
+            read_mask_pairs(pairs)
         table.assign(patient_id=["p0", None, *["p1"] * 6]).to_csv(pairs / "pairs.csv", index=False)
         with pytest.raises(ThoraxError, match=r"pairs\.csv, row 3, column 'patient_id': it is blank"):
-            segmenter.read_pairs(pairs)
+            read_mask_pairs(pairs)
 
     @pytest.mark.parametrize(
         ("line", "words"),
@@ -270,18 +271,18 @@ class TestPairs:
         with (pairs / "pairs.csv").open("a") as file:
             file.write(line + "\n")
         with pytest.raises(ThoraxError, match=rf"pairs\.csv, {words}"):
-            segmenter.read_pairs(pairs)
+            read_mask_pairs(pairs)
 
     def test_a_table_with_semicolons_is_refused_by_its_cause(self, pairs):
         table = pairs / "pairs.csv"
         table.write_text(table.read_text().replace(",", ";"))
         with pytest.raises(ThoraxError, match=r"pairs\.csv, row 1: the columns are separated by semicolons"):
-            segmenter.read_pairs(pairs)
+            read_mask_pairs(pairs)
 
     def test_says_how_many_pairs_it_uses(self, tmp_path, capsys):
         write_pairs(tmp_path / "pairs", views=("PA", "PA", "PA", "L"))
-        segmenter.read_pairs(tmp_path / "pairs")
-        segmenter.read_pairs(tmp_path / "pairs", {"p0", "p1"})
+        read_mask_pairs(tmp_path / "pairs")
+        read_mask_pairs(tmp_path / "pairs", {"p0", "p1"})
         assert capsys.readouterr().err.splitlines() == ["6 of 8 pairs, of 4 patients", "3 of 8 pairs, of 2 training patients"]
 
 
@@ -312,7 +313,7 @@ class TestTraining:
             return steps[-1]
 
         monkeypatch.setattr(keras.Model, "train_on_batch", recorded)
-        _, history = segmenter.fit(tiny(pairs), segmenter.read_pairs(pairs))
+        _, history = segmenter.fit(tiny(pairs), read_mask_pairs(pairs))
         assert len(steps) == 4
         for column, key in (("loss", "loss"), ("dice", "soft_dice")):
             expected = np.array([float(step[key]) for step in steps]).reshape(2, 2).mean(axis=1)
@@ -367,7 +368,7 @@ class TestTraining:
 
 def test_mask_does_not_depend_on_the_images_beside_it(pairs):
     model = segmenter.build_unet(tiny(pairs))
-    packed = segmenter.read_pairs(pairs).images
+    packed = read_mask_pairs(pairs).images
     together = segmenter.predict_masks(model, packed)
     assert together.shape == (8, 256, 256)
     assert together.any()
@@ -406,7 +407,7 @@ class TestShard:
         lungs = masks_like_lungs(256)
         found = []
         for row in packed[:, 0, 0]:
-            assert TestShard.VIEWS[row] in segmenter.FRONTAL_VIEWS, "only frontal views may reach the network"
+            assert TestShard.VIEWS[row] in FRONTAL_VIEWS, "only frontal views may reach the network"
             found.append({2: lungs & (np.arange(256) < 128), 6: lungs & False}.get(row, lungs))
         return np.stack(found)
 

@@ -16,15 +16,13 @@ from thorax.labels.label_sets import (
     LABEL_SET,
     NO_CLASS_LEFT,
     OUTSIDE,
-    TERM_TABLES,
-    UMBRELLAS,
     WHOLE,
     WITHOUT_LABELS,
-    TermTree,
     build,
     build_inside,
     make_label_set,
 )
+from thorax.labels.term_tree import TERM_TABLES, UMBRELLAS, TermTree
 from thorax.report import published_numbers as reference
 from thorax.storage import schemas, store
 

@@ -7,7 +7,7 @@ from thorax import config
 from thorax.cli import main
 from thorax.errors import ThoraxError
 from thorax.labels.label_sets import build
-from thorax.labels.two_views import Partners, make_pairs
+from thorax.labels.two_views import Partners, make_two_views
 from thorax.storage import schemas, store
 
 # image, patient, study, view, labels. Study s4 has images of two patients, as one of PadChest has.
@@ -93,5 +93,5 @@ def test_a_labelled_image_without_a_second_one_is_refused(files, table):
     with pytest.raises(
         ThoraxError, match=r"^The study of image 'a2' in .*labels\.parquet has no readable image of L in .*L\.parq"
     ):
-        make_pairs(files / "labels.parquet", files / "catalog.parquet", ["L"], files / "L.parquet", files / "pairs.parquet")
+        make_two_views(files / "labels.parquet", files / "catalog.parquet", ["L"], files / "L.parquet", files / "pairs.parquet")
     assert not (files / "pairs.parquet").exists()

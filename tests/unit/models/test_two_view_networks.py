@@ -45,7 +45,7 @@ def write_studies(folder):
     )
     store.write_table(ingested.sample(frac=1, random_state=0), folder / "second.parquet", schemas.INGESTED)
     pairs = pd.DataFrame({"image_id": ids, "second_id": [f"L-{name}" for name in ids]})
-    store.write_table(pairs, folder / "pairs.parquet", schemas.PAIRS)
+    store.write_table(pairs, folder / "pairs.parquet", schemas.TWO_VIEWS)
     return problem, SecondView(folder / "pairs.parquet", folder / "second.parquet", paths)
 
 
@@ -253,7 +253,7 @@ def test_what_does_not_fit_together_is_one_sentence(trained, tmp_path, capsys):
 
     folder, problem, second = trained
     pairs = store.read_table(second.pairs)
-    store.write_table(pairs[1:], tmp_path / "few.parquet", schemas.PAIRS)
+    store.write_table(pairs[1:], tmp_path / "few.parquet", schemas.TWO_VIEWS)
     with pytest.raises(ThoraxError, match=r"few\.parquet has no row for image 'i0239'"):
         for part in ("train", "val", "test"):
             load_part(**problem, part=part, second=SecondView(tmp_path / "few.parquet", second.ingested, second.images))

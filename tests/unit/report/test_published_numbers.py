@@ -10,7 +10,7 @@ from thorax import config
 from thorax.archives import ARCHIVES
 from thorax.errors import ThoraxError
 from thorax.evaluation.metrics import GLOBAL
-from thorax.labels.label_sets import TermTree
+from thorax.labels.term_tree import TermTree
 from thorax.report import published_numbers
 from thorax.report import published_numbers as reference
 from thorax.storage import schemas

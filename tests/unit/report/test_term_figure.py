@@ -7,7 +7,7 @@ import pytest
 
 from thorax.config import LabelSet
 from thorax.errors import ThoraxError
-from thorax.labels.label_sets import TermTree
+from thorax.labels.term_tree import TermTree
 from thorax.report.figures import terms as term_figure
 from thorax.storage import schemas, store
 

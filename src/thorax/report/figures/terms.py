@@ -11,7 +11,8 @@ import pandas as pd
 
 from thorax.config import LabelSet
 from thorax.errors import ThoraxError
-from thorax.labels.label_sets import UMBRELLAS, TermTree, without_padded
+from thorax.labels.label_sets import without_padded
+from thorax.labels.term_tree import UMBRELLAS, TermTree
 from thorax.report.figures.style import BLUE, GREY, save, style
 from thorax.storage import store
 

@@ -1,0 +1,119 @@
+"""Radiographs with hand-drawn lung masks, which the segmenter learns from: a folder with pairs.csv, images/ and masks/."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from thorax.errors import ThoraxError
+from thorax.images import decoding, ingest, masks
+from thorax.storage import schemas, strict_csv
+from thorax.storage.schemas import MASK_PAIRS
+
+FRONTAL_VIEWS = ("PA", "AP", "AP_horizontal", "AP Supine", "AP Erect")
+MASK_SIZE = 256  # pixels on a side of the masks that are kept
+_MAX_PIXELS = 50_000_000
+
+
+@dataclass(frozen=True)
+class MaskPairs:
+    """Radiographs with their masks, sorted by file name.
+
+    Attributes:
+        names: (n,) file names.
+        patients: (n,) patient identifiers.
+        images: (n, 512, 512) uint8, as ingested.
+        masks: (n, 256, 256) bool.
+    """
+
+    names: np.ndarray
+    patients: np.ndarray
+    images: np.ndarray
+    masks: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, chosen: np.ndarray) -> "MaskPairs":
+        return MaskPairs(self.names[chosen], self.patients[chosen], self.images[chosen], self.masks[chosen])
+
+
+def read_mask_pairs(folder: Path, patients: set[str] | None = None) -> MaskPairs:
+    """Read frontal radiographs and their masks, and print their number to standard error.
+
+    Args:
+        folder: Has pairs.csv, images/ and masks/ (0 and one other value for lung) with equal file names.
+        patients: Read only these patients' files; None for all.
+
+    Raises:
+        ThoraxError: A file is missing or unusable, an image's name leaves the folder, image and mask differ in size, a mask is
+            empty, full or has more than two values, or no pair is left.
+    """
+    listed = _read_table(folder / MASK_PAIRS)
+    table = listed[listed["view"].isin(FRONTAL_VIEWS)]
+    if table.empty:
+        raise ThoraxError(f"{folder / MASK_PAIRS} has no frontal view ({', '.join(FRONTAL_VIEWS)}): add pairs of such views.")
+    if patients is not None:
+        table = table[table["patient_id"].isin(patients)]
+        if table.empty:
+            raise ThoraxError(
+                f"{folder / MASK_PAIRS} has no patient of the split's training part: leave out train_patients_of if archive and pairs "
+                "share no patients, or add pairs."
+            )
+    whose = "patients" if patients is None else "training patients"
+    print(f"{len(table)} of {len(listed)} pairs, of {table['patient_id'].nunique()} {whose}", file=sys.stderr, flush=True)
+    images, drawn = zip(*(_read_pair(folder, name) for name in table["image"]), strict=True)
+    names, whom = (table[column].to_numpy(object) for column in ("image", "patient_id"))
+    return MaskPairs(names, whom, np.stack(images), np.stack(drawn))
+
+
+def read_mask(path: Path, advice: str) -> np.ndarray:
+    """Read where the lung is from a mask with 0 outside and one other value inside, (rows, columns) bool.
+
+    Args:
+        path: The file.
+        advice: What to do where it cannot be used.
+
+    Raises:
+        ThoraxError: The file is missing or damaged, or does not show two lungs.
+    """
+    try:
+        values, _ = decoding.decode(ingest.read_once(path, _MAX_PIXELS), _MAX_PIXELS)
+        return masks.from_picture(decoding.to_grey(values))
+    except decoding.UnusableImage as error:
+        raise ThoraxError(f"{path} cannot be used ({error.reason}): {advice}.") from error
+    except ValueError as error:
+        raise ThoraxError(f"{path} is not a mask of both lungs: {error}.") from error
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise ThoraxError(f"{path} does not exist: segmenters.pairs must name a folder that has it.")
+    table = strict_csv.read_table(path, ["image", "patient_id", "view"])
+    strict_csv.require(table, path, ["image", "patient_id"])
+    strict_csv.check_identifiers(table, path, "patient_id")
+    strict_csv.require_unique(table, path, "image")
+    outside = ~table["image"].map(schemas.stays_inside).to_numpy(bool)
+    strict_csv.refuse_cells(outside, table, path, "image", "{cell} leaves the folder; use a relative path without '..'")
+    return table.sort_values("image", ignore_index=True)
+
+
+def _read_pair(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """One radiograph as it would be ingested, (512, 512) uint8, and its mask, (256, 256) bool."""
+    radiograph, advice = ingest.screen(folder / "images", name, name, None, _MAX_PIXELS), "replace it or remove its row"
+    if radiograph.image is None:
+        reason = radiograph.entries["reason"]
+        raise ThoraxError(f"{folder / 'images' / name}, named in {MASK_PAIRS}, cannot be used ({reason}): {advice}.")
+    path = folder / "masks" / name
+    lung = read_mask(path, f"{advice} in {MASK_PAIRS}")
+    size = (radiograph.entries["rows"], radiograph.entries["columns"])
+    if lung.shape != size:
+        raise ThoraxError(
+            f"{path} has {lung.shape[0]} x {lung.shape[1]} pixels, but its radiograph {size[0]} x {size[1]}: replace one."
+        )
+    mask = decoding.resize(lung.astype(np.float32), MASK_SIZE, MASK_SIZE) >= 0.5
+    if not mask.any():
+        raise ThoraxError(f"{path} is not a mask of both lungs: only {int(lung.sum())} of its pixels are lung; draw it again.")
+    return radiograph.image, mask

@@ -1,0 +1,107 @@
+"""The trees of an archive's terms, and the general terms at their top."""
+
+import csv
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from thorax.errors import ThoraxError
+from thorax.resources import resource
+
+TERM_TABLES = {  # archives whose labels form a tree
+    "padchest": resource("padchest_terms.csv"),
+    "chexpert": resource("chexpert_terms.csv"),
+}
+UMBRELLAS = ("radiological finding", "differential diagnosis", "localization")  # roots that only group other terms
+
+
+@dataclass(frozen=True)
+class TermTree:
+    """An archive's terms and their parents: a directed acyclic graph, since some terms have two parents.
+
+    Args:
+        parents: The parents of each term, in the source's order; empty for a root.
+    """
+
+    parents: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def load(cls, path: Path | str = TERM_TABLES["padchest"]) -> "TermTree":
+        """Read a table with one row per edge (term, parent); the parent of a root is empty.
+
+        The default is PadChest's tree as its authors publish it (https://github.com/auriml/Rx-thorax-automatic-captioning);
+        Bustos et al. 2020, section 4. CheXpert's is the hierarchy of Irvin et al. 2019, Figure 1.
+        """
+        parents: dict[str, tuple[str, ...]] = {}
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            for edge in csv.DictReader(file):
+                known = parents.get(edge["term"], ())
+                parents[edge["term"]] = (*known, edge["parent"]) if edge["parent"] else known
+        return cls(parents)
+
+    @classmethod
+    def find(cls, archive: str) -> "TermTree | None":
+        """The tree of an archive (a key of `archives.ARCHIVES`); None if it has none."""
+        return cls.load(TERM_TABLES[archive]) if archive in TERM_TABLES else None
+
+    @classmethod
+    def of_archive(cls, archive: str, key: str, advice: str) -> "TermTree":
+        """The tree of an archive that must have one.
+
+        Args:
+            archive: A key of `archives.ARCHIVES`.
+            key: The setting that needs the tree, for the error.
+            advice: What to write if there is none.
+
+        Raises:
+            ThoraxError: The archive has no tree.
+        """
+        tree = cls.find(archive)
+        if tree is None:
+            have = " and ".join(TERM_TABLES)
+            raise ThoraxError(f"{key}: archive {archive!r} has no term tree, only {have} have one: {advice}.")
+        return tree
+
+    @cached_property
+    def children(self) -> dict[str, tuple[str, ...]]:
+        """The terms directly below each term; empty for a leaf."""
+        below: dict[str, list[str]] = {term: [] for term in self.parents}
+        for term, parents in self.parents.items():
+            for parent in parents:
+                below[parent].append(term)
+        return {term: tuple(terms) for term, terms in below.items()}
+
+    def __contains__(self, term: str) -> bool:
+        return term in self.parents
+
+    def climbed(self, two_parents: str) -> "TermTree":
+        """The tree without the edges that `config.LabelSet.two_parents` does not climb.
+
+        Args:
+            two_parents: "all" keeps every edge, "first" each term's first one, "umbrella" the first one of terms whose first
+                parent is an umbrella root, and all edges of the others.
+        """
+        first = {
+            "all": lambda parents: False,
+            "first": lambda parents: True,
+            "umbrella": lambda parents: bool(parents) and parents[0] in UMBRELLAS,
+        }[two_parents]
+        return TermTree({term: parents[:1] if first(parents) else parents for term, parents in self.parents.items()})
+
+    def general(self, term: str) -> tuple[str, ...]:
+        """The term's topmost ancestors below the umbrella roots, sorted; several where the term has several parents.
+
+        A term that is topmost itself (a root such as normal or exclude, or unchanged) maps to itself, and so does a term that
+        is not in the tree.
+        """
+        parents = self.parents.get(term, ())
+        if not parents:
+            return (term,)
+        topmost = {term} if any(parent in UMBRELLAS for parent in parents) else set()
+        above = (self.general(parent) for parent in parents if parent not in UMBRELLAS)
+        return tuple(sorted(topmost.union(*above)))
+
+    def general_among(self, term: str, known: Collection[str]) -> list[str]:
+        """The general classes of a term that a general label set (`known`) has, sorted."""
+        return [name for name in self.general(term) if name in known]
