@@ -175,7 +175,7 @@ class TestFetch:
 
     def test_failures_without_a_new_byte_are_counted_and_the_part_stays_for_the_next_call(self, target):
         with serving(Answer(cut=120_000), Answer(cut=0)) as server:
-            with pytest.raises(ThoraxError, match=r"tried 4 times without success .* goes on after 120,000 bytes"):
+            with pytest.raises(ThoraxError, match=r"tried 4 times without success .* continues after 120,000 bytes"):
                 fetch(source(server), target, HASTY)
             assert not target.exists()
             server.script = [Answer()]
@@ -226,7 +226,7 @@ class TestFetch:
             fetch(source(server), target, patience)
             assert time.monotonic() - start > 0.9
         assert target.read_bytes() == CONTENT
-        assert f"the server answered {status}; going on in 1 s" in capsys.readouterr().err
+        assert f"the server answered {status}; trying again in 1 s" in capsys.readouterr().err
 
     @pytest.mark.parametrize("status", [401, 403, 404, 410])
     def test_a_refused_address_is_not_tried_again(self, status, target):
@@ -428,7 +428,7 @@ class TestProcess:
             words = process.communicate(timeout=10)[1]
             assert process.returncode == status
             if said:
-                assert f"{said}; what has arrived in {tmp_path} stays, and the same command goes on from there." in words
+                assert f"{said}; what has arrived in {tmp_path} stays, and the same command continues from there." in words
             assert not (tmp_path / "images.tar.gz").exists()
             have = (tmp_path / "images.tar.gz.part").stat().st_size
             assert 0 < have <= 200_000
@@ -552,7 +552,7 @@ class TestByHand:
         assert sorted(path.name for path in (root / "0").iterdir()) == ["a.png", "b.png"]
         self.zip(root / "54.zip", "c.png")
         status, said = self.run("padchest", root, capsys)
-        assert (status, said.splitlines()[-1]) == (0, f"PadChest is whole in {root}.")
+        assert (status, said.splitlines()[-1]) == (0, f"PadChest is complete in {root}.")
 
     def test_a_hostile_zip_file_of_padchest_is_refused(self, tmp_path, capsys):
         self.zip(tmp_path / "root" / "0.zip", "../evil.png")

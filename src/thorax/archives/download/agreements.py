@@ -1,4 +1,4 @@
-"""Archives that need an agreement: what a person must get, and what of it is already there."""
+"""Archives that need an agreement: what you must request, and what of it is already there."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ class Agreement:
     """An archive that cannot be fetched without a signature.
 
     Attributes:
-        title: its name.
-        page: where to ask for it.
-        archives: from the root: the zip files that a person has put there.
-        missing: from the root: the next steps, in order; none if the archive is whole.
+        title: Its name.
+        page: Where to ask for it.
+        archives: Finds, from the root, the zip files that the user has put there.
+        missing: Finds, from the root, the next steps in order; none if the archive is complete.
     """
 
     title: str
