@@ -40,24 +40,11 @@ METADATA = (
 VALIDATION = ("valid.csv", "valid.csv.gz")  # next to the table of the training images
 VALIDATION_IMAGES = 234  # in this table, of all views
 BESIDE = VALIDATION
-LABELS = tuple(
-    [
-        "No Finding",
-        "Enlarged Cardiomediastinum",
-        "Cardiomegaly",
-        "Lung Opacity",
-        "Lung Lesion",
-        "Edema",
-        "Consolidation",
-        "Pneumonia",
-        "Atelectasis",
-        "Pneumothorax",
-        "Pleural Effusion",
-        "Pleural Other",
-        "Fracture",
-        "Support Devices",
-    ]
+_LABELS = (
+    "No Finding|Enlarged Cardiomediastinum|Cardiomegaly|Lung Opacity|Lung Lesion|Edema|Consolidation|"
+    "Pneumonia|Atelectasis|Pneumothorax|Pleural Effusion|Pleural Other|Fracture|Support Devices"
 )
+LABELS = tuple(_LABELS.split("|"))
 HOW_TO_GET = (
     "request CheXpert from Stanford (https://stanfordmlgroup.github.io/competitions/chexpert/, accept its research use "
     f"agreement) and put {METADATA[0]} (or .csv.gz), valid.csv and the image folders train/ and valid/, or the unpacked folder "

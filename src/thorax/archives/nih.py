@@ -29,25 +29,11 @@ METADATA = (
 BOXES = ("BBox_List_2017.csv", "BBox_List_2017.csv.gz", "BBox_List_2017_Official_NIH.csv")
 OFFICIAL_LISTS = {"train": ("train_val_list.txt", "train_val_list_NIH.txt"), "test": ("test_list.txt", "test_list_NIH.txt")}
 BESIDE = (*BOXES, *chain(*OFFICIAL_LISTS.values()))
-LABELS = tuple(
-    [
-        "Atelectasis",
-        "Cardiomegaly",
-        "Consolidation",
-        "Edema",
-        "Effusion",
-        "Emphysema",
-        "Fibrosis",
-        "Hernia",
-        "Infiltration",
-        "Mass",
-        "Nodule",
-        "Pleural_Thickening",
-        "Pneumonia",
-        "Pneumothorax",
-        "No Finding",
-    ]
+_LABELS = (
+    "Atelectasis|Cardiomegaly|Consolidation|Edema|Effusion|Emphysema|Fibrosis|Hernia|Infiltration|Mass|Nodule|"
+    "Pleural_Thickening|Pneumonia|Pneumothorax|No Finding"
 )
+LABELS = tuple(_LABELS.split("|"))
 HOW_TO_GET = (
     "download ChestX-ray14 from https://nihcc.app.box.com/v/ChestXray-NIHCC (no request is needed) and put "
     f"{METADATA[0]} (or .csv.gz, or Data_Entry_2017.csv), the images (in images/, or in the folders that NIH's or Kaggle's archives "

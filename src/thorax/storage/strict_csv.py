@@ -21,69 +21,13 @@ from thorax.errors import ThoraxError
 
 FIRST_ROW = 2  # of the data, as people count: the header is row 1
 # How programs write a cell without a value, in lower case; #NV, #N/D and so on are #N/A of spreadsheets in other languages
-NO_VALUE = frozenset(
-    [
-        r"nan",
-        r"-nan",
-        r"na",
-        r"n/a",
-        r"n.a.",
-        r"n.a",
-        r"#n/a",
-        r"#na",
-        r"#nv",
-        r"#n/d",
-        r"#n/b",
-        r"#i/t",
-        r"#yok",
-        r"<na>",
-        r"nat",
-        r"null",
-        r"(null)",
-        r"<null>",
-        r"\n",
-        r"none",
-    ]
-) | {"", "#n/a n/a"}
+_NO_VALUE = r"nan -nan na n/a n.a. n.a #n/a #na #nv #n/d #n/b #i/t #yok <na> nat null (null) <null> \n none"
+NO_VALUE = {"", "#n/a n/a", *_NO_VALUE.split()}
 # How people write that a value is not known, dashes of several scripts included
-UNKNOWN = (
-    NO_VALUE
-    | frozenset(
-        [
-            "-",
-            "--",
-            "---",
-            "–",
-            "—",
-            "‐",
-            "―",
-            "−",
-            "_",
-            "*",
-            ".",
-            "...",
-            "…",
-            "?",
-            "??",
-            "???",
-            "unk",
-            "unk.",
-            "nd",
-            "n.d.",
-            "n/d",
-            "nk",
-            "n/k",
-            "nr",
-            "n/r",
-            "missing",
-        ]
-    )
-    | frozenset(["unknown", "undefined", "unspecified", "unlabeled", "unlabelled"])
-    | {
-        f"not {word}"
-        for word in ["known", "available", "applicable", "specified", "reported", "recorded", "labeled", "labelled"]
-    }
-)
+_UNKNOWN = "- -- --- \u2013 \u2014 \u2010 \u2015 \u2212 _ * . ... … ? ?? ??? unk unk. nd n.d. n/d nk n/k nr n/r missing"
+_WORDS = "unknown undefined unspecified unlabeled unlabelled"
+_NOT = "known available applicable specified reported recorded labeled labelled"
+UNKNOWN = {*NO_VALUE, *_UNKNOWN.split(), *_WORDS.split(), *(f"not {word}" for word in _NOT.split())}
 
 _SIGNATURES = {  # first bytes of files that are not CSV, and what to do
     b"PK\x03\x04": "an Excel workbook, not a CSV file: save it as 'CSV UTF-8 (Comma delimited)'",
