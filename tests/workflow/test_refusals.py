@@ -105,7 +105,7 @@ def test_a_phantom_is_not_made_over_somebodys_files(tmp_path):
     precious.write_text("years of work")
     done = snakemake(tmp_path, "--cores", "1", config=TINY)
     assert done.returncode != 0
-    assert "data/tiny holds files that were not made by the phantom" in done.stdout
+    assert "data/tiny has files that were not made by the phantom" in done.stdout
     assert precious.read_text() == "years of work"
 
 

@@ -72,7 +72,7 @@ def _write_mask(paths: list[Path], target: Path) -> None:
         raise ThoraxError(f"{paths[0]} and {paths[1]} differ in size: delete them and run the same command again.")
     with store.atomic(target) as temporary:
         if not cv2.imwrite(str(temporary), np.any(parts, axis=0).astype(np.uint8) * 255):
-            raise ThoraxError(f"{target} cannot be written: make room.")
+            raise ThoraxError(f"{target} cannot be written: free some disk space.")
 
 
 def _place(image: Path, target: Path) -> None:

@@ -271,7 +271,7 @@ class TestFetch:
     def test_a_disk_that_fills_up_is_said(self, target):
         target.parent.mkdir()
         transfer.partial(target).symlink_to("/dev/full")
-        said = r"file\.bin\.part cannot be written \(No space left on device\): make room"
+        said = r"file\.bin\.part cannot be written \(No space left on device\): free some disk space"
         with serving(Answer()) as server, pytest.raises(ThoraxError, match=said):
             fetch(source(server), target, HASTY)
         assert not target.exists()

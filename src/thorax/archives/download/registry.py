@@ -181,7 +181,7 @@ def refuse_small_disk(rows: Sequence[Published], root: Path) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ThoraxError(
-            f"{root} needs {needed / 1e9:,.1f} GB more, and its disk has {free / 1e9:,.1f} GB free: make room, or name a folder on "
+            f"{root} needs {needed / 1e9:,.1f} GB more, and its disk has {free / 1e9:,.1f} GB free: free some disk space, or name a folder on "
             "another disk with --root."
         )
 

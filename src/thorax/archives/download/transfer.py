@@ -202,7 +202,7 @@ def _request(source: Source, part: Path, patience: Patience, target: Path) -> No
         raise _Passing(str(error)) from error
     except OSError as error:
         raise ThoraxError(
-            f"{part} cannot be written ({error.strerror}): make room or make it writable, and run the same command again, which "
+            f"{part} cannot be written ({error.strerror}): free some disk space or make it writable, and run the same command again, which "
             "continues from there."
         ) from error
 

@@ -100,7 +100,7 @@ def unpack(archive: Path, folder: Path, limits: Limits, leading: str = "") -> li
         raise ThoraxError(f"{archive} is damaged ({error}): delete it and fetch it again.") from error
     except OSError as error:
         raise ThoraxError(
-            f"{archive} cannot be unpacked ({error.strerror or error}): make room, or make {folder} writable, and run the same "
+            f"{archive} cannot be unpacked ({error.strerror or error}): free some disk space, or make {folder} writable, and run the same "
             "command again, which continues from there."
         ) from error
     return members
