@@ -17,6 +17,15 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 METADATA ?= data/metadata
 AUDIT = audit --config 'run=[]' 'audit={metadata: $(METADATA)}'
 
+# The folder with the real radiographs of `make sample`: nih_sample, nih_starter, lung_masks, weights
+SAMPLE ?= ../shared/data
+
+# Runs a command and prints, meanwhile, each epoch that a training has finished
+FOLLOW = python demo/follow.py logs/train logs/segmenter --
+
+# Two workers of pytest; a file's tests stay together, and tests/conftest.py says which files come first
+WORKERS = -n 2 --dist loadfile --no-loadscope-reorder
+
 # Of the demo's trainings, so that no core waits for the last one
 LONGEST = $(patsubst %,results/models/demo-liz2022-specific/%.keras,InceptionResNetV2 Xception)
 
@@ -28,7 +37,7 @@ snakemake $(2) --report $(1)/report.zip --quiet
 @python -m zipfile --extract $(1)/report.zip $(1)
 endef
 
-.PHONY: help install demo dvc audit bench test test-fast lint wheels lock clean-demo remake
+.PHONY: help install demo sample dvc audit bench test test-fast lint wheels lock clean-demo remake
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -47,10 +56,16 @@ $(BIN)/.ready: $(PINS) pyproject.toml $(if $(ANOTHER),remake)
 remake: # .venv has the other variant
 
 demo: $(BIN)/.ready ## Liz et al. 2022 on synthetic radiographs, from raw files to report (about 13 minutes on 2 cores)
-	snakemake --profile demo --prioritize $(LONGEST)
+	$(FOLLOW) snakemake --profile demo --prioritize $(LONGEST)
 	$(call report,results,--profile demo)
 	@thorax show --table results/tables/demo-liz2022-specific/global.md
 	@echo "The report: results/report/report.html (open it in a browser)"
+
+sample: $(BIN)/.ready ## 1,249 real radiographs of NIH ChestX-ray14 from SAMPLE=folder (about a quarter of an hour on 2 cores)
+	@python demo/sample.py $(SAMPLE)
+	$(FOLLOW) snakemake --cores 2 --set-threads train=1 predict=1 --configfile demo/sample.yaml
+	@thorax show --table results/tables/nih-real/global.md
+	@python demo/sample.py
 
 dvc: $(BIN)/.ready ## dvc.yaml from the Snakefile, for the demo; for another run: thorax dvc -- ARGUMENTS of snakemake
 	thorax dvc -- --profile demo
@@ -64,11 +79,11 @@ audit: $(BIN)/.ready ## the papers' counts beside ours, from METADATA=folder wit
 bench: $(BIN)/.ready ## what it costs, as ratios measured side by side (about ten minutes): docs/reference/benchmarks.md
 	python -m bench
 
-test: $(BIN)/.ready ## all tests
-	pytest -n 2 --dist loadfile
+test: $(BIN)/.ready ## all tests (about 25 minutes on 2 cores; those of the demo need a finished one)
+	pytest $(WORKERS) --durations=30
 
-test-fast: $(BIN)/.ready ## the tests that need no workflow (under two minutes)
-	pytest -n 2 --dist loadfile -m 'not slow' tests/unit
+test-fast: $(BIN)/.ready ## the tests that need no workflow (under 2 minutes)
+	pytest $(WORKERS) -m "not slow" tests/unit
 
 lint: $(BIN)/.ready ## style, formats, spelling, types
 	ruff check .

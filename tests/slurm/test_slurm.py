@@ -78,7 +78,7 @@ def at_work(slurm: Slurm, run: Run, folder: Path, members: str) -> list[str]:
     found = []
     for member in members.split():
         jobs, log = training_jobs(slurm, run, member), log_of(folder, member)
-        if jobs and jobs[-1].state == "RUNNING" and re.search(r"^epoch \d+/400:", log, re.MULTILINE):
+        if jobs and jobs[-1].state == "RUNNING" and re.search(r"^epoch \d+/250:", log, re.MULTILINE):
             for_the_first_time = len(jobs) == 1 and jobs[0].restarts == 0
             found += [member] if for_the_first_time or GOING_ON.search(log) else []
     return found
@@ -254,7 +254,7 @@ def test_after_kill_9_of_snakemake_the_same_command_ends_as_if_nothing_had_happe
         again.until(lambda: again.text().count("has been submitted with SLURM jobid") == 2)
         with slurm.snakemake(folder, *targets) as third:
             assert third.process.wait(60) == 1
-            assert re.search(rf"{folder} is being run in by process {again.process.pid} on \S+: wait", third.text())
+            assert re.search(rf"{folder} is in use by process {again.process.pid} on \S+: wait", third.text())
             assert "Traceback" not in third.text()
         again.process.wait(300)
         assert again.process.returncode == 0, again.text()[-6000:]

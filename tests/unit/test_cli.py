@@ -1,13 +1,22 @@
-"""The command line: one sentence on stderr, an exit status, nothing written."""
+"""The command line: a table of verbs that fits the functions, one sentence on stderr, an exit status, nothing written."""
 
+import importlib
+import inspect
+import re
+import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from thorax import archives, config
-from thorax.cli import _choices, main
+from thorax import archives, cli, config, verbs
+from thorax.cli import main
+from thorax.verbs import VERBS
+
+RULES = Path(__file__).parents[2] / "workflow" / "rules"
 
 
 def run(capsys, *arguments):
@@ -15,19 +24,80 @@ def run(capsys, *arguments):
     return status, capsys.readouterr().err
 
 
-def test_every_verb_has_a_help_text(capsys):
+@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+def test_the_options_of_a_verb_are_the_parameters_of_its_function(verb):
+    module, _, function = verb.function.partition(":")
+    parameters = inspect.signature(getattr(importlib.import_module(module), function)).parameters
+    assert {option.name for option in verb.options} == set(parameters)
+    for option in verb.options:
+        default = parameters[option.name].default
+        if default is not inspect.Parameter.empty and not option.required:
+            assert (option.default or None) == ((list(default) if isinstance(default, tuple) else default) or None), option
+        assert not option.model or hasattr(config, option.model)
+        assert option.default is None or not option.required
+
+
+def test_no_verb_is_in_the_table_twice():
+    assert sum(map(len, verbs.GROUPS.values())) == len(VERBS)
+
+
+def commands() -> list[tuple[str, str, list[str]]]:
+    """Of every rule that calls a verb: its file, the verb, and the words of the command."""
+    found = []
+    for path in sorted(RULES.glob("*.smk")):
+        for shell in re.findall(r"^    shell:\n((?: +\".*\"\n)+)", path.read_text(), re.MULTILINE):
+            words = shlex.split("".join(re.findall(r'"(.*)"\n', shell)).removeprefix("exec "))
+            if words[0] == "thorax":
+                found.append((path.name, words[1], words[2 : words.index(">")]))
+    return found
+
+
+def test_every_rule_calls_a_verb_with_its_options():
+    assert len(commands()) >= 40
+    for file, name, words in commands():
+        flags = {word for word in words if word.startswith("--")}
+        known = {option.flag: option for option in VERBS[name].options if not option.positional}
+        assert flags <= set(known), (file, name)
+        assert {flag for flag, option in known.items() if option.required} <= flags, (file, name)
+
+
+def test_help_lists_every_verb_by_group_and_needs_no_large_package():
+    code = (
+        "import sys; from thorax import cli; print(cli.Parser().format_help()); "
+        "sys.exit(' '.join({'numpy', 'pandas', 'pyarrow', 'pydantic', 'yaml', 'shtab'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    listed = re.findall(r"^  ([a-z-]+)  ", done.stdout[done.stdout.index("by hand:") :], re.MULTILINE)
+    assert listed == list(VERBS)
+    assert [group for group in verbs.GROUPS if f"\n{group}:\n" not in done.stdout] == []
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["train", "--help"], ["dvc", "--help"]])
+def test_what_ends_at_once(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
-        main(["--help"])
+        main(arguments)
     assert caught.value.code == 0
-    listed = capsys.readouterr().out
-    verbs = [line.split()[0] for line in listed.splitlines() if line.startswith("    ") and not line.startswith("     ")]
-    verbs.remove("VERB") if "VERB" in verbs else None
-    assert {"ingest", "train", "metrics", "tables"} <= set(verbs)
-    for verb in verbs:
-        with pytest.raises(SystemExit) as caught:
-            main([verb, "--help"])
-        assert caught.value.code == 0
-        assert "--debug" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert text.startswith(
+        "thorax 0." if arguments == ["--version"] else f"usage: thorax {arguments[0] if arguments[1:] else ''}"
+    )
+    assert "--debug" in text or len(arguments) == 1
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_completes_verbs_and_options(capsys, shell):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(word in script for word in ("merge-ingested", "--second-views", "f1_positive"))
+
+
+def test_completion_for_bash_is_valid(capsys, tmp_path):
+    main(["completion", "bash"])
+    (tmp_path / "thorax.bash").write_text(capsys.readouterr().out)
+    ask = f"source {tmp_path}/thorax.bash; COMP_WORDS=(thorax figure-c); COMP_CWORD=1; _shtab_thorax; echo ${{COMPREPLY[@]}}"
+    done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["figure-cooccurrence", "figure-classes", "figure-cross"]
 
 
 def test_a_wrong_key_in_settings(capsys, tmp_path):
@@ -71,7 +141,7 @@ def test_a_pair_without_equals_sign(capsys, tmp_path):
     out = ("--out", tmp_path / "m.parquet", "--summary", tmp_path / "m.json")
     status, text = run(capsys, "metrics", "--labels", "l", "--split", "s", "--predictions", "path-only", *out)
     assert status == 1
-    assert "'path-only' is not of the form NAME=PATH" in text
+    assert text == "thorax: --predictions 'path-only' is not of the form NAME=PATH: give each path a name.\n"
 
 
 def test_debug_shows_the_error_itself(tmp_path):
@@ -82,9 +152,9 @@ def test_debug_shows_the_error_itself(tmp_path):
 
 
 def test_a_defect_of_ours_is_one_line_too(capsys, monkeypatch, tmp_path):
-    from thorax.explanation import gradcam
+    from thorax.labels import cases
 
-    monkeypatch.setattr(gradcam, "choose_cases", lambda *_: 1 / 0)
+    monkeypatch.setattr(cases, "choose_cases", lambda **_: 1 / 0)
     status, text = run(capsys, "cases", "--labels", "l", "--split", "s", "--count", "1", "--out", tmp_path / "c")
     assert status == 1
     assert "unexpected ZeroDivisionError" in text
@@ -127,8 +197,62 @@ def test_a_misspelt_choice_is_suggested(capsys, arguments, suggestion):
     assert capsys.readouterr().err.splitlines()[-1].endswith(suggestion)
 
 
-def test_the_archives_of_the_command_line_are_those_of_the_registry():
-    assert set(_choices(config.Dataset, "archive")) == set(archives.ARCHIVES)
+@pytest.mark.parametrize(
+    ("arguments", "suggestion"),
+    [
+        (["labels", "--setings", "{}"], "there is no option --setings (did you mean '--settings'?)"),
+        (["metrics", "--replicate=5", "--labls=x"], "there is no option --labls (did you mean '--labels'?)"),
+        (["cost", "--jsn", "--", "--cores", "8"], "there is no option --jsn (did you mean '--json'?)"),
+    ],
+)
+def test_a_misspelt_option_is_suggested_before_a_missing_one_is_named(capsys, arguments, suggestion):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith(suggestion)
+
+
+def test_what_follows_two_hyphens_is_no_option_of_ours(capsys):
+    arguments = vars(cli.Parser().parse_args(["cost", "--json", "--", "--cores", "8", "--config", "run=[a]"]))
+    assert arguments["snakemake"] == ["--cores", "8", "--config", "run=[a]"]
+
+
+def test_the_choices_are_those_of_the_configuration():
+    assert get_args(config.Dataset.model_fields["archive"].annotation) == verbs.ARCHIVES
+    assert get_args(config.Experiment.model_fields["data"].annotation) == verbs.DATA
+    assert get_args(config.Experiment.model_fields["f1_metric"].annotation) == verbs.F1_METRICS
+    assert set(verbs.ARCHIVES) == set(archives.ARCHIVES)
+
+
+def test_values_reach_the_function_as_it_needs_them(monkeypatch):
+    from thorax.labels import label_sets
+    from thorax.report.tables import screening
+
+    seen = []
+    monkeypatch.setattr(screening, "make_screening", lambda **values: seen.append(values))
+    monkeypatch.setattr(label_sets, "make_label_set", lambda **values: seen.append(values))
+    tables = [
+        "--ingested",
+        "d=i=1",
+        "--duplicates",
+        "d=u",
+        "--catalogs",
+        "d=c",
+        "--lungs",
+        "d/s=1",
+        "d/s=2",
+        "e/s=3",
+        "--splits",
+    ]
+    assert main(["screening", *tables, "--data", "phantom", "--out", "o"]) == 0
+    assert seen[0]["ingested"] == {"d": Path("i=1")}
+    assert seen[0]["lungs"] == {"d/s": [Path("1"), Path("2")], "e/s": [Path("3")]}
+    assert seen[0]["splits"] == {}
+    needed = ["--settings", "{dataset: d}", "--archive", "nih", "--catalog", "c", "--out", "o", "--report", "r"]
+    assert main(["labels", *needed, "--second-ingested", "--named", "a=Mass", "a=Nodule"]) == 0
+    assert seen[1]["named"] == [("a", "Mass"), ("a", "Nodule")]
+    assert seen[1]["settings"] == config.LabelSet(dataset="d")
+    assert (seen[1]["second_ingested"], seen[1]["second_views"], seen[1]["general"]) == (None, [], None)
 
 
 def test_lungs_without_a_slash(capsys, tmp_path):
@@ -153,8 +277,8 @@ from thorax import cli
 from thorax.config import reference
 from thorax.storage import store
 
-def write_reference(folder):
-    with store.atomic(folder / "out.csv"):
+def write_reference(out):
+    with store.atomic(out / "out.csv"):
         print("inside", flush=True)
         time.sleep(60)
 

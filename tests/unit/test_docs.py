@@ -159,7 +159,7 @@ def _try_thorax(command: list[str], folder: Path) -> None:
             cli.main(command[1:])
         assert caught.value.code == 0
         return
-    arguments = cli._parser().parse_args(command[1:])
+    arguments = cli.Parser().parse_args(command[1:])
     if command[1] == "download":
         assert set(arguments.group) <= set(registry.groups())
         assert "--list" not in command or cli.main([*command[1:], "--root", str(folder)]) == 0

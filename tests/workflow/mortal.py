@@ -1,7 +1,8 @@
-"""Stands for `thorax` in a run: the first call of each verb meets with a fault, all others are the real ones.
+"""Replaces `thorax` in a run: the first calls of each verb meet with a fault, all later ones are the real ones.
 
 FAULT says which: `kill` is kill -9 when half of a file is written; `fill` is a disk that becomes full when the first resume
-state of a training is to be written. MET is a folder that notes who has met with it.
+state of a training is to be written. MET is a folder that notes who has met with it. Snakemake repeats a job that was killed
+once (--retries 1); the verbs in TWICE are killed again then, so that the run fails and the command has to be typed again.
 """
 
 import os
@@ -17,6 +18,9 @@ from thorax.storage import store
 
 # Verbs that write several files die at this one, when others are in place already; a training in its second epoch.
 NUMBER = {"phantom": 2, "catalog": 2, "ingest": 2, "train": 4, "tables": 2, "summary": 3, "screening": 4, "figure-labels": 2}
+
+
+TWICE = ("catalog", "segmenter", "tables")  # each is the verb of a single job
 
 
 def die_halfway(number: int, met: Path) -> None:
@@ -53,11 +57,11 @@ def fill_disk(met: Path) -> None:
 
 
 if __name__ == "__main__":
-    verb = sys.argv[1]
-    called = Path(os.environ["MET"]) / f"{verb}.called"
-    if not called.exists():
-        called.touch()
-        met = called.with_suffix(".met")
+    verb, folder = sys.argv[1], Path(os.environ["MET"])
+    called = len(list(folder.glob(f"{verb}.*.called")))
+    if called < 1 + (os.environ["FAULT"] == "kill" and verb in TWICE):
+        (folder / f"{verb}.{called}.called").touch()
+        met = folder / f"{verb}.{called}.met"
         if os.environ["FAULT"] == "kill":
             die_halfway(NUMBER.get(verb, 1), met)
         else:

@@ -1,8 +1,9 @@
 """The shipped configuration, shrunk: the same experiments on synthetic archives in the form of their own, with the tiny network.
 
-Nothing else of an experiment changes: heads, losses, sampling, rules of ensembles and decisions, tables and figures stay. Of
-several members that differ in nothing but their architecture the first two are kept. What the shipped cascade and the shipped
-cross-dataset evaluation have no example of is added: a single network, and an ensemble.
+Nothing else of an experiment changes: heads, losses, sampling, rules of ensembles and decisions, tables and figures stay. Of the
+members that differ only in architecture, the first two are kept if an ensemble joins them, otherwise the first. Of the ensembles
+that differ only in their members, the first is kept. The shipped cascade has no single network and the shipped cross-dataset
+evaluation has no ensemble, so both are added.
 """
 
 import json
@@ -12,7 +13,7 @@ SIDE = 32
 PATIENTS = {"padchest": 120, "nih": 90, "chexpert": 60}
 SHARDS = {"padchest": 1, "nih": 1, "chexpert": 2}
 TRAINING = {"weights": "none", "freeze": 0.0, "batch_norm_momentum": 0.9, "learning_rate": 1e-3, "batch_size": 16, "epochs": 2}
-SAME = 2  # members of equal settings
+JOINED = 2  # members of equal settings that an ensemble joins
 
 
 def shrink(config: dict[str, Any]) -> dict[str, Any]:
@@ -39,19 +40,30 @@ def shrink(config: dict[str, Any]) -> dict[str, Any]:
     return small
 
 
-def on_sample(config: dict[str, Any], experiments: list[str]) -> dict[str, Any]:
-    """Return the same for experiments on NIH's archive with the real sample of it in data/nih_sample.
+def on_sample(config: dict[str, Any], sample: dict[str, Any], experiments: list[str]) -> dict[str, Any]:
+    """Return the configuration of `make sample`, shrunk, together with experiments on NIH's archive on the same radiographs.
 
     The sample has no official lists, so patients are divided by shares, and classes of few patients are left out.
     """
     small = shrink(config)
-    small["datasets"]["nih"] |= {"root": "data/nih_sample", "phantom": None}
+    for block in (*small["label_sets"].values(), *small["image_sets"].values()):
+        if block["dataset"] == "nih":
+            block["dataset"] = "nih-real"
     for name in experiments:
         experiment = small["experiments"][name]
         experiment["data"] = "sample"
-        small["label_sets"][experiment["label_set"]] |= {"min_images": 1, "min_patients": 20}
+        small["label_sets"][experiment["label_set"]] |= {"min_images": 1, "min_patients": 15}
         small["splits"][experiment["split"]] |= {"official": False, "train": 0.6, "val": 0.15, "test": 0.25}
-    return small | {"run": experiments}
+    for name, blocks in sample.items():
+        small[name] = experiments if name == "run" else {**small[name], **json.loads(json.dumps(blocks))}
+    small["label_sets"]["nih-real"] |= {"min_images": 15, "min_patients": 15}
+    small["image_sets"]["128-lungs"]["size"] = 80
+    small["segmenters"]["real-lungs"] |= {"size": 64, "epochs": 30}
+    experiment = small["experiments"]["nih-real"]
+    experiment["training"]["epochs"] = 2
+    experiment["members"] = {name: experiment["members"][name] for name in ("Xception-ImageNet", "EfficientNetB0")}
+    experiment["ensembles"] = {"CTP": {"rule": "ctp", "members": list(experiment["members"])}}
+    return small | {"run": ["nih-real", *experiments]}
 
 
 def _shrink_experiment(experiment: dict[str, Any]) -> None:
@@ -65,18 +77,24 @@ def _shrink_experiment(experiment: dict[str, Any]) -> None:
         training["frozen_epochs"] = 1
     if "accumulate" in training:
         training["accumulate"] = 2
+    joined = {name for ensemble in experiment.get("ensembles", {}).values() for name in ensemble["members"][:JOINED]}
     kept: dict[str, dict[str, Any]] = {}
     for name, member in experiment["members"].items():
         member = {**member, "backbone": "cnn"}
-        if list(kept.values()).count(member) < SAME:
+        if list(kept.values()).count(member) < (JOINED if name in joined else 1):
             kept[name] = member
     experiment["members"] = {name: {**member, "seed": number} for number, (name, member) in enumerate(kept.items())}
-    for ensemble in experiment.get("ensembles", {}).values():
-        members = [name for name in ensemble["members"] if name in kept]
-        ensemble["members"] = members if len(members) > 1 else list(kept)[:SAME]
+    ensembles: dict[str, dict[str, Any]] = {}
+    for name, ensemble in experiment.get("ensembles", {}).items():
+        members = [member for member in kept if member in ensemble["members"]]
+        members = members if len(members) >= JOINED else list(kept)[:JOINED]
+        if {**ensemble, "members": members} not in ensembles.values():
+            ensembles[name] = {**ensemble, "members": members}
+    if ensembles:
+        experiment["ensembles"] = ensembles
     if experiment.get("beside", {}).get("models"):
         models = experiment["beside"]["models"]
-        experiment["beside"]["models"] = {name: models[name] for name in models if name in {**kept, **experiment["ensembles"]}}
+        experiment["beside"]["models"] = {name: models[name] for name in models if name in {**kept, **ensembles}}
 
 
 def _widen(small: dict[str, Any]) -> None:

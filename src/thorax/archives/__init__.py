@@ -10,7 +10,7 @@ from types import ModuleType
 import pandas as pd
 
 from thorax.archives import chexpert, nih, own, padchest
-from thorax.archives.manifest import Selection
+from thorax.archives.manifest import Selection, make_manifest
 from thorax.config import Dataset
 from thorax.errors import ThoraxError
 from thorax.storage import schemas as catalogs
@@ -79,6 +79,11 @@ def selection_of_mask_pairs(folder: Path) -> Selection:
     return Selection("pairs", [catalogs.MASK_PAIRS] if table.is_file() else [], named)
 
 
+def write_manifest(root: Path, out: Path, memory: Path, settings: Dataset | None, stamp: str = "") -> None:
+    """Write what is read of a data set's folder or, without settings, of a folder of lung masks; see `make_manifest`."""
+    make_manifest(root, out, memory, lambda: selection(settings) if settings else selection_of_mask_pairs(root), stamp)
+
+
 def absence(settings: Dataset) -> str | None:
     """One sentence on what is missing and how to get it; None if the archive is there, or made by the pipeline (`phantom`)."""
     root = Path(settings.root)
@@ -106,7 +111,7 @@ def read_catalog(settings: Dataset) -> pd.DataFrame:
         return catalogs.validate(ARCHIVES[settings.archive].read_catalog(Path(settings.root)), str(source))
 
 
-def make_catalog(settings: Dataset, out: Path | str, boxes_out: Path | str) -> None:
+def make_catalog(settings: Dataset, out: Path | str, boxes: Path | str) -> None:
     """Write the catalog of an archive and the table of its boxes (empty if it has none).
 
     Only the metadata file is needed, so labels can be counted without the images. Boxes of images that the metadata file does
@@ -116,13 +121,13 @@ def make_catalog(settings: Dataset, out: Path | str, boxes_out: Path | str) -> N
         ThoraxError: The metadata file is missing, or the first problem in it with its row and column.
     """
     catalog = read_catalog(settings)
-    boxes = ARCHIVES[settings.archive].read_boxes(Path(settings.root))
-    if boxes is None:
-        boxes = pd.DataFrame(columns=catalogs.BOXES.names)
-    boxes = boxes[boxes["image_id"].isin(catalog["image_id"])]
-    boxes = boxes.sort_values(catalogs.BOXES.names, ignore_index=True)
+    drawn = ARCHIVES[settings.archive].read_boxes(Path(settings.root))
+    if drawn is None:
+        drawn = pd.DataFrame(columns=catalogs.BOXES.names)
+    drawn = drawn[drawn["image_id"].isin(catalog["image_id"])]
+    drawn = drawn.sort_values(catalogs.BOXES.names, ignore_index=True)
     store.write_table(catalog, out, catalogs.CATALOG)
-    store.write_table(boxes, boxes_out, catalogs.BOXES)
+    store.write_table(drawn, boxes, catalogs.BOXES)
 
 
 @contextmanager

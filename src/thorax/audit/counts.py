@@ -151,7 +151,7 @@ def audit_datasets(catalogs: dict[str, pd.DataFrame], published: pd.DataFrame) -
     return pd.DataFrame(rows, columns=list(VALUE_COLUMNS)).drop(columns=["all", *SPLIT_NAMES])
 
 
-def make_label_set_audit(settings: LabelSet, archive: str, catalog: Path, labels: Path, split: Path, out_dir: Path) -> None:
+def make_label_set_audit(settings: LabelSet, archive: str, catalog: Path, labels: Path, split: Path, out: Path) -> None:
     """Write {label_set}.* (HTML, Markdown, LaTeX, CSV) into a folder; the label set's name is that of its file."""
     columns = ["image_id", "patient_id", "study_id", "view", "positive", "negative", "uncertain"]
     images = store.read_table(catalog, columns)
@@ -159,11 +159,11 @@ def make_label_set_audit(settings: LabelSet, archive: str, catalog: Path, labels
     values = audit_label_set(
         labels.stem, store.read_table(labels), store.read_table(split), images, published_counts(), stripped
     )
-    typeset.write(_label_set_table(labels.stem, values), values, out_dir, labels.stem)
+    typeset.write(_label_set_table(labels.stem, values), values, out, labels.stem)
 
 
 def make_overview(
-    catalogs: dict[str, Path], audited: list[Path], qualities: dict[str, Path], absent: list[str], out_dir: Path
+    catalogs: dict[str, Path], audited: list[Path], qualities: dict[str, Path], absent: list[str], out: Path
 ) -> None:
     """Write datasets.* and label_sets.* (HTML, Markdown, LaTeX, CSV), one row per archive or split label set, into a folder.
 
@@ -172,14 +172,14 @@ def make_overview(
         audited: the CSV file that `make_label_set_audit` wrote for each label set.
         qualities: each split's CSV file of counts and quotas.
         absent: data sets of the configuration without metadata here.
-        out_dir: the folder.
+        out: the folder.
     """
     columns = ["image_id", "patient_id", "view", "official_split"]
     values = audit_datasets({name: store.read_table(path, columns) for name, path in catalogs.items()}, published_counts())
-    typeset.write(_datasets_table(values, absent), values, out_dir, DATASETS)
+    typeset.write(_datasets_table(values, absent), values, out, DATASETS)
     counts = {path.stem: store.read_csv(path) for path in audited}
     table, values = _overview(counts, {name: store.read_csv(path) for name, path in qualities.items()})
-    typeset.write(table, values, out_dir, "label_sets")
+    typeset.write(table, values, out, "label_sets")
 
 
 def _overview(counts: dict[str, pd.DataFrame], qualities: dict[str, pd.DataFrame]) -> tuple[typeset.Table, pd.DataFrame]:

@@ -134,10 +134,10 @@ def prevalences() -> dict[str, float]:
     return {row.row: row.published / images[row.counts] for row in classes.itertuples()}
 
 
-def make_weight_audit(out_dir: Path) -> None:
+def make_weight_audit(out: Path) -> None:
     """Write {NAME}.* (HTML, Markdown, LaTeX, CSV) into a folder."""
     values, weights, found = compare()
-    typeset.write(_table(values, weights, found), values, out_dir, NAME)
+    typeset.write(_table(values, weights, found), values, out, NAME)
 
 
 def _counts(prevalence: np.ndarray, sensitivity: np.ndarray, alarms: np.ndarray) -> np.ndarray:

@@ -102,7 +102,7 @@ def _iterative(matrix: np.ndarray, patients: np.ndarray, share: float, seed: int
     return np.flatnonzero(np.isin(index, chosen))
 
 
-def make_comparison(labels: Path, settings: config.Split, out_dir: Path) -> None:
+def make_comparison(labels: Path, settings: config.Split, out: Path) -> None:
     """Write {label_set}.* (HTML, Markdown, LaTeX, CSV) into a folder; see `compare_splitters`."""
     frame = store.read_table(labels)
     values = compare_splitters(frame, settings)
@@ -131,4 +131,4 @@ def make_comparison(labels: Path, settings: config.Split, out_dir: Path) -> None
         name_heading="Splitter",
         rows=rows,
     )
-    typeset.write(table, values, out_dir, labels.stem)
+    typeset.write(table, values, out, labels.stem)

@@ -42,9 +42,10 @@ class Section(Block):
 
 
 class PaperPage(Block):
-    """What a paper's page shows: what each experiment (by title) was run on, settings, and tables and figures in order."""
+    """What a paper's page shows: the data of each experiment (by title), settings, tables and figures in order, captions by name."""
 
     paper: Name | None
     data: dict[str, Literal["archive", "sample", "phantom"]]
     studies: dict[Name, Study]
     sections: list[Section]
+    captions: dict[Name, str]

@@ -42,10 +42,10 @@ with the settings when their labels are counted, before any training.
 This page and `config.schema.json` (for editors) are generated: `thorax config-reference --out docs/reference`."""
 
 
-def write_reference(folder: Path) -> None:
-    """Write configuration.md and config.schema.json into `folder`."""
-    store.write_text(markdown(), folder / "configuration.md")
-    store.write_text(json.dumps(config.Config.model_json_schema(), indent=1, sort_keys=True), folder / "config.schema.json")
+def write_reference(out: Path) -> None:
+    """Write configuration.md and config.schema.json into `out`."""
+    store.write_text(markdown(), out / "configuration.md")
+    store.write_text(json.dumps(config.Config.model_json_schema(), indent=1, sort_keys=True), out / "config.schema.json")
 
 
 def markdown() -> str:

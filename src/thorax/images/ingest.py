@@ -15,7 +15,9 @@ import pandas as pd
 
 from thorax import config
 from thorax.errors import ThoraxError
-from thorax.images import decoding, duplicates
+from thorax.images import decoding
+from thorax.images.duplicates import find as find_duplicates
+from thorax.images.duplicates import fingerprints
 from thorax.storage import schemas, store
 from thorax.storage.parallel import in_order
 from thorax.storage.progress import progress
@@ -32,11 +34,11 @@ class Screened:
     image: np.ndarray | None
 
 
-def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Path, table: Path, workers: int) -> None:
+def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Path, table: Path, threads: int) -> None:
     """Screen and pack one shard of a data set's images.
 
     The images of the data set's views, in the order of their identifiers, are cut into `settings.shards` equal parts.
-    Neither the order nor a byte of the result depends on `workers`.
+    Neither the order nor a byte of the result depends on `threads`.
 
     Args:
         settings: The data set; `root` is the archive's folder.
@@ -44,7 +46,7 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
         shard: Which part, from 0.
         array: (n, 512, 512) uint8 to write: the images that are ok, in the table's order.
         table: Table of `schemas.SCREENED` to write: every image of the shard.
-        workers: Number of threads; each holds one decoded original.
+        threads: Number of threads; each holds one decoded original.
 
     Raises:
         ThoraxError: The archive's folder is missing, a path leaves it, a file may not be read, or no image has one of
@@ -60,7 +62,7 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
     with store.atomic(array) as temporary, temporary.open("wb") as file:
         packed = _GrowingArray(file)
         jobs = list(zip(rows["image_id"], rows["path"], rows["photometric"], strict=True))
-        screened = in_order(lambda job: screen(root, *job, settings.max_pixels), jobs, workers, 4 * workers)
+        screened = in_order(lambda job: screen(root, *job, settings.max_pixels), jobs, threads, 4 * threads)
         for result in progress(screened, f"ingest {catalog.stem}.{shard}", len(jobs), "image"):
             row = -1 if result.image is None else packed.append(result.image)
             entries.append({**result.entries, "shard": shard if row >= 0 else -1, "row": row})
@@ -68,14 +70,14 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
     store.write_table(pd.DataFrame(entries, columns=schemas.SCREENED.names), table, schemas.SCREENED)
 
 
-def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, copies: Path) -> None:
+def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, duplicates: Path) -> None:
     """Concatenate the shards' tables, sorted by image_id, unless too many images are unusable, and find duplicates.
 
     Args:
         settings: The data set.
         tables: One for each shard, schema `schemas.SCREENED`.
         out: Table of `schemas.INGESTED` to write.
-        copies: Table of `schemas.DUPLICATES` to write.
+        duplicates: Table of `schemas.DUPLICATES` to write.
 
     Raises:
         ThoraxError: More than `settings.max_bad_share` of the images cannot be used, none can, or an image is in two shards;
@@ -101,12 +103,12 @@ def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, copi
             f"they are {commonest} ({reasons[commonest]:,}, e.g. {example}): repair the archive, or raise "
             f"datasets.{out.stem}.max_bad_share, which is {settings.max_bad_share:g}."
         )
-    pairs = duplicates.find(merged)
+    pairs = find_duplicates(merged)
     identical = int(pairs["identical"].sum())
     print(f"{len(pairs):,} pairs of images show the same: {identical:,} identical, {len(pairs) - identical:,} similar.")
-    with store.atomic(out) as new_table, store.atomic(copies) as new_copies:  # both or neither
+    with store.atomic(out) as new_table, store.atomic(duplicates) as new_duplicates:  # both or neither
         store.write_table(merged[schemas.INGESTED.names], new_table, schemas.INGESTED)
-        store.write_table(pairs, new_copies, schemas.DUPLICATES)
+        store.write_table(pairs, new_duplicates, schemas.DUPLICATES)
 
 
 def screen(root: Path, image_id: str, path: str, photometric: str | None, max_pixels: int) -> Screened:
@@ -125,7 +127,7 @@ def screen(root: Path, image_id: str, path: str, photometric: str | None, max_pi
         if entries["low"] == entries["high"]:
             raise decoding.UnusableImage("constant", header)
         image = pack(grey, entries["low"], entries["high"], inverted=photometric == "MONOCHROME1")
-        entries["digest"], entries["phash"] = duplicates.fingerprints(image)
+        entries["digest"], entries["phash"] = fingerprints(image)
         entries["ok"] = True
     except decoding.UnusableImage as unusable:
         entries["reason"], header = unusable.reason, unusable.header

@@ -89,6 +89,17 @@ def cross_validate(settings: config.Segmenter, folds: int, threads: int = 1) -> 
     return scores.sort_values("image", ignore_index=True)
 
 
+def make_cross_validation(settings: config.Segmenter, folds: int, out: Path, threads: int) -> str:
+    """Write the columns of `cross_validate` as CSV; return a sentence with the mean Dice.
+
+    Raises:
+        ThoraxError: As `cross_validate`.
+    """
+    scores = cross_validate(settings, folds, threads)
+    store.write_text(scores.to_csv(index=False, float_format="%.4f"), out)
+    return f"Mean Dice of {len(scores)} images of held-out patients: {scores['dice'].mean():.3f}"
+
+
 def segment_shard(
     settings: config.Segmenter,
     model: Path,
@@ -96,8 +107,8 @@ def segment_shard(
     ingested: Path,
     array: Path,
     shard: int,
-    out_table: Path,
-    out_masks: Path,
+    table: Path,
+    masks: Path,
     threads: int = 1,
 ) -> None:
     """Segment one shard's frontal images and find their crop boxes.
@@ -112,8 +123,8 @@ def segment_shard(
         ingested: Table of `schemas.INGESTED`, all shards.
         array: (n, 512, 512) uint8, the shard's packed images.
         shard: The shard's number.
-        out_table: Table of `schemas.LUNGS` to write, one row per packed image, in the same order.
-        out_masks: (n, 256, 256) uint8 to write, 1 where there is lung.
+        table: Table of `schemas.LUNGS` to write, one row per packed image, in the same order.
+        masks: (n, 256, 256) uint8 to write, 1 where there is lung.
         threads: Number of CPU threads.
 
     Raises:
@@ -127,15 +138,15 @@ def segment_shard(
     network = load_segmenter(model, settings) if frontal.size else None
     found = [(*decoding.WHOLE, 0, 0.0, False, NOT_FRONTAL)] * len(rows)
     shape = (len(rows), MASK_SIZE, MASK_SIZE)
-    with store.new_array(out_masks, shape, np.uint8) as kept, store.atomic(out_table) as new_table:  # both or neither
+    with store.new_array(masks, shape, np.uint8) as kept, store.atomic(table) as new_table:  # both or neither
         for start in progress(range(0, len(frontal), _PREDICTED_AT_ONCE), "lungs", unit="batch"):
             batch = frontal[start : start + _PREDICTED_AT_ONCE]
             for row, mask in zip(batch, predict_masks(network, packed[batch]), strict=True):
                 kept[row] = mask
                 found[row] = _lungs_row(mask)
-        table = pd.DataFrame(found, columns=schemas.LUNGS.names[1:])
-        table.insert(0, "image_id", rows["image_id"])
-        store.write_table(table, new_table, schemas.LUNGS)
+        frame = pd.DataFrame(found, columns=schemas.LUNGS.names[1:])
+        frame.insert(0, "image_id", rows["image_id"])
+        store.write_table(frame, new_table, schemas.LUNGS)
 
 
 def build_unet(settings: config.Segmenter) -> "keras.Model":

@@ -14,7 +14,7 @@ from thorax.storage.schemas import class_columns
 CASES = pa.schema({"image_id": pa.string(), "chosen_for": pa.string()})
 
 
-def choose_cases(labels: Path, split: Path, count: int, seed: int, out: Path, wanted: Sequence[str] = ()) -> None:
+def choose_cases(labels: Path, split: Path, count: int, seed: int, out: Path, classes: Sequence[str] = ()) -> None:
     """Choose test images to explain, before any network has seen them.
 
     First one random image for each wanted class, in their order; then one for each other class, rarest class first. Where `count`
@@ -25,20 +25,20 @@ def choose_cases(labels: Path, split: Path, count: int, seed: int, out: Path, wa
         count: Number of cases; fewer where the test part has fewer images.
         seed: Random seed for the choice.
         out: The table to write (`CASES`): image_id, and the class that the image was chosen for.
-        wanted: Classes that come first; those without a test image are skipped.
+        classes: Classes that come first; those without a test image are skipped.
 
     Raises:
         ThoraxError: The label set does not have a wanted class, or the split lacks an image.
     """
     table = joins.read_labels(labels, split)
     test = table[table["split"] == "test"].sample(frac=1, random_state=seed)
-    classes = class_columns(table)
-    for name in wanted:
-        refuse_unknown("case_classes", name, classes, f"a class of {labels}")
-    rarest = sorted(classes, key=lambda name: int((table[name] == 1).sum()))
+    known = class_columns(table)
+    for name in classes:
+        refuse_unknown("case_classes", name, known, f"a class of {labels}")
+    rarest = sorted(known, key=lambda name: int((table[name] == 1).sum()))
     queues = {name: list(test.loc[test[name] == 1, "image_id"]) for name in rarest}
     chosen: dict[str, str] = {}
-    rounds = chain([[*wanted, *(name for name in rarest if name not in wanted)]], repeat(rarest))
+    rounds = chain([[*classes, *(name for name in rarest if name not in classes)]], repeat(rarest))
     while len(chosen) < count and any(queues.values()):
         for name in next(rounds):
             while queues[name] and queues[name][0] in chosen:

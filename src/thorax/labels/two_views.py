@@ -52,14 +52,14 @@ def first_of_studies(images: pd.DataFrame) -> pd.DataFrame:
     return images.dropna(subset=STUDY).sort_values("image_id").drop_duplicates(STUDY)
 
 
-def make_two_views(labels: Path, catalog: Path, views: Sequence[str], ingested: Path, out: Path) -> None:
+def make_two_views(labels: Path, catalog: Path, second_views: Sequence[str], second_ingested: Path, out: Path) -> None:
     """Write the second image of each labelled image.
 
     Args:
         labels: A label set of studies.
         catalog: The archive's catalog.
-        views: The views of the second images.
-        ingested: Table of the images of these views.
+        second_views: The views of the second images.
+        second_ingested: Table of the images of these views.
         out: Table of `schemas.TWO_VIEWS` to write, sorted by image_id.
 
     Raises:
@@ -68,10 +68,10 @@ def make_two_views(labels: Path, catalog: Path, views: Sequence[str], ingested: 
     known = store.read_table(catalog, ["image_id", "view", *STUDY])
     labelled = store.read_table(labels, ["image_id"])["image_id"].sort_values()
     images = rows_of(known, labelled, catalog, labels)
-    seconds = Partners(views, store.read_table(ingested, ["image_id", "ok"])).beside(images, known)
+    seconds = Partners(second_views, store.read_table(second_ingested, ["image_id", "ok"])).beside(images, known)
     if seconds.isna().any():
         raise ThoraxError(
             f"The study of image {images['image_id'][seconds.isna()].iloc[0]!r} in {labels} has no readable image of "
-            f"{', '.join(views)} in {ingested}: make the label set again."
+            f"{', '.join(second_views)} in {second_ingested}: make the label set again."
         )
     store.write_table(images.assign(second_id=seconds), out, TWO_VIEWS)

@@ -78,11 +78,11 @@ def fit_predict(pixels: np.ndarray, labels: np.ndarray, train: np.ndarray) -> np
     return logits
 
 
-def make_baseline(image_arrays: list[Path], ingested: Path, labels: Path, split: Path, out: Path) -> None:
+def make_baseline(images: list[Path], ingested: Path, labels: Path, split: Path, out: Path) -> None:
     """Fit the baseline on the training images and write its logits for val and test.
 
     Args:
-        image_arrays: `images/{image_set}/{dataset}.{shard}.npy` in shard order.
+        images: `images/{image_set}/{dataset}.{shard}.npy` in shard order.
         ingested: `ingested/{dataset}.parquet`: where each image lies in the arrays.
         labels: `labels/{label_set}.parquet`.
         split: `splits/{split}.parquet`.
@@ -91,7 +91,7 @@ def make_baseline(image_arrays: list[Path], ingested: Path, labels: Path, split:
     Raises:
         ThoraxError: as in `batches.read_labelled`, a class has one value only among the training images, or all are of these.
     """
-    joined = read_labelled(labels, split, ingested, image_arrays)
+    joined = read_labelled(labels, split, ingested, images)
     kept = (joined.table["split"] != LEFT_OUT).to_numpy()
     table, truth, classes = joined.table[kept].reset_index(drop=True), joined.labels[kept], joined.classes
     train = (table["split"] == "train").to_numpy()

@@ -31,6 +31,19 @@ class SecondView:
     images: Sequence[Path]
 
 
+def second_view(pairs: Path | None, ingested: Path | None, images: Sequence[Path] | None) -> SecondView | None:
+    """The files of the second view; None for networks of one view, of which none are given.
+
+    Raises:
+        ThoraxError: Some are given and others not.
+    """
+    if pairs and ingested and images:
+        return SecondView(pairs, ingested, images)
+    if pairs or ingested or images:
+        raise ThoraxError("--pairs, --second-ingested and --second-images go together: give all three, or none for one view.")
+    return None
+
+
 @dataclass(frozen=True)
 class PlacedImages:
     """Packed images and where those of a part lie.

@@ -18,7 +18,7 @@ from thorax.config import Training
 from thorax.errors import ThoraxError
 from thorax.evaluation.metrics import auc, overall_by_threshold, sigmoid
 from thorax.models import backbones, heads, losses, preflight, sampling
-from thorax.models.batches import LabelledImages, SecondView, load_part, predict_logits, training_batches
+from thorax.models.batches import LabelledImages, load_part, predict_logits, second_view, training_batches
 from thorax.models.resume import Progress, States, digest
 from thorax.storage import store
 from thorax.storage.schemas import EPOCHS_COLUMNS, HISTORY_COLUMNS
@@ -79,12 +79,14 @@ def train(
     ingested: Path,
     images: Sequence[Path],
     weights: Path | None,
-    model_out: Path,
-    history_out: Path,
+    out: Path,
+    history: Path,
     work: Path,
     threads: int = 1,
-    second: SecondView | None = None,
-    epochs_out: Path | None = None,
+    pairs: Path | None = None,
+    second_ingested: Path | None = None,
+    second_images: Sequence[Path] | None = None,
+    epochs: Path | None = None,
 ) -> None:
     """Train one member and save its best epoch (by validation loss) without the optimiser's state.
 
@@ -99,12 +101,12 @@ def train(
         settings: the member's settings.
         labels, split, ingested, images: tables of ARCHITECTURE's contracts and the packed training images.
         weights: file with ImageNet weights, or None.
-        model_out: the .keras file.
-        history_out: CSV with one row per epoch: epoch, loss, val_loss, learning_rate, val_auc.
+        out: the .keras file.
+        history: CSV with one row per epoch: epoch, loss, val_loss, learning_rate, val_auc.
         work: folder of resume states.
         threads: CPU threads.
-        second: what the network sees beside each image, or None.
-        epochs_out: CSV of the test images after each epoch, `catalog.EPOCHS_COLUMNS`: a row without a threshold with the AUC of
+        pairs, second_ingested, second_images: as in `batches.second_view`.
+        epochs: CSV of the test images after each epoch, `catalog.EPOCHS_COLUMNS`: a row without a threshold with the AUC of
             the probabilities, then one for each of `settings.test_every_epoch`; without these, no row. Nothing is chosen by it.
             Needed where the settings have thresholds.
 
@@ -113,8 +115,9 @@ def train(
             or a state cannot be written, or is not named; or the loss is no longer a number.
         backend.Stopped: it was asked to stop, and the state is saved.
     """
-    if settings.test_every_epoch and epochs_out is None:
+    if settings.test_every_epoch and epochs is None:
         raise ThoraxError("test_every_epoch has thresholds, and no file is named for the results: give --epochs.")
+    second = second_view(pairs, second_ingested, second_images)
     backend.prepare(settings.seed, threads, settings.precision)
     preflight.device(settings.precision)
     preflight.workers(threads)
@@ -131,7 +134,7 @@ def train(
             settings, parts["train"].size, len(parts["train"].classes), str(weights) if weights else None, views
         )
     preflight.memory(settings.backbone, views)
-    preflight.disk(network.model, work, model_out)
+    preflight.disk(network.model, work, out)
     unused = set() if settings.test_every_epoch else {"test_every_epoch"}  # trainings without it go on from their old states
     decides = {
         "settings": settings.model_dump(mode="json", exclude=unused),
@@ -139,11 +142,11 @@ def train(
     }
     beside = [second.pairs, second.ingested, *second.images] if second else []
     key = digest(decides, [labels, split, ingested, *images, *([weights] if weights else []), *beside])
-    states = States(work / f"{model_out.stem}-{key}")
+    states = States(work / f"{out.stem}-{key}")
     with (
-        store.atomic(model_out) as new_model,  # all or none, and known to be writable before the work begins
-        store.atomic(history_out) as new_history,
-        store.atomic(epochs_out) if epochs_out else nullcontext() as new_epochs,
+        store.atomic(out) as new_model,  # all or none, and known to be writable before the work begins
+        store.atomic(history) as new_history,
+        store.atomic(epochs) if epochs else nullcontext() as new_epochs,
         store.only_one(states.folder),
         backend.asked_to_stop() as asked,
     ):
@@ -152,8 +155,8 @@ def train(
         for weight, array in zip(fit.bare.weights, states.best(progress.best_epoch), strict=True):
             weight.assign(array)
         fit.bare.save(new_model)  # without the optimiser's state, which would make the file three times as large
-        history = pd.DataFrame(progress.rows, columns=list(HISTORY_COLUMNS))
-        store.write_text(history.to_csv(index=False, float_format="%.6g"), new_history)
+        table = pd.DataFrame(progress.rows, columns=list(HISTORY_COLUMNS))
+        store.write_text(table.to_csv(index=False, float_format="%.6g"), new_history)
         if new_epochs:
             tested = pd.DataFrame(progress.tested, columns=list(EPOCHS_COLUMNS))
             store.write_text(tested.to_csv(index=False, float_format="%.6g"), new_epochs)

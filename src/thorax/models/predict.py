@@ -12,100 +12,103 @@ from thorax import backend
 from thorax.errors import ThoraxError
 from thorax.explanation import gradcam
 from thorax.models import heads
-from thorax.models.batches import LabelledImages, SecondView, load_part, part_frame, predict_logits
+from thorax.models.batches import LabelledImages, load_part, part_frame, predict_logits, second_view
 from thorax.storage import store
 from thorax.storage.schemas import class_columns, scores_schema
 
+BATCH = 32  # images at once
+
 
 def predict(
-    model_path: Path,
+    model: Path,
     labels: Path,
     split: Path,
     ingested: Path,
     images: Sequence[Path],
     cases: Path,
     out: Path,
-    heatmaps_out: Path,
-    attention_out: Path | None = None,
-    batch_size: int = 32,
+    heatmaps: Path,
+    attention: Path | None = None,
     threads: int = 1,
-    second: SecondView | None = None,
+    pairs: Path | None = None,
+    second_ingested: Path | None = None,
+    second_images: Sequence[Path] | None = None,
 ) -> None:
     """Write one float32 logit per image and class, and Grad-CAM maps of the cases.
 
     Of a network of two views, maps and attention are those of the first view.
 
     Args:
-        model_path: the member's .keras file.
+        model: the member's .keras file.
         labels, split, ingested, images: as for training.
         cases: table of the images that are explained.
         out: predictions table: image_id, split (val, test), one column per class.
-        heatmaps_out: (cases, classes, h, w) float32, rows in the order of `cases`.
-        attention_out: (cases, h, w) float32 in the same order: the weight of each position, 1 in all; None to write none.
-        batch_size, threads: of the device.
-        second: what the network sees beside each image, or None.
+        heatmaps: (cases, classes, h, w) float32, rows in the order of `cases`.
+        attention: (cases, h, w) float32 in the same order: the weight of each position, 1 in all; None to write none.
+        threads: CPU threads.
+        pairs, second_ingested, second_images: as in `batches.second_view`.
 
     Raises:
         ThoraxError: as in `batches.load_part`; the network is missing, damaged, or one for other images or classes; a case
             is no labelled test image; attention is wanted of a network that has none.
     """
+    second = second_view(pairs, second_ingested, second_images)
     backend.prepare(0, threads)
-    model = backend.load_network(model_path)
-    view = heads.FIRST if _has(model, f"features{heads.FIRST}") else ""
-    if attention_out is not None and not _has(model, f"attention{view}"):
-        raise ThoraxError(f"{model_path} has no attention head: train it with head: attention, or leave its attention out.")
+    network = backend.load_network(model)
+    view = heads.FIRST if _has(network, f"features{heads.FIRST}") else ""
+    if attention is not None and not _has(network, f"attention{view}"):
+        raise ThoraxError(f"{model} has no attention head: train it with head: attention, or leave its attention out.")
     chosen = store.read_table(cases, ["image_id"])["image_id"].tolist()
     parts = {name: load_part(labels, split, ingested, images, name, second) for name in ("val", "test")}
     test = parts["test"]
-    _check_fit(model, test, test.classes, model_path, labels, images)
+    _check_fit(network, test, test.classes, model, labels, images)
     images_in = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
-    print(f"{model.name}: {images_in} images, on {backend.device()}", file=sys.stderr, flush=True)
+    print(f"{network.name}: {images_in} images, on {backend.device()}", file=sys.stderr, flush=True)
     strangers = sorted(set(chosen) - set(test.image_ids))
     if strangers:
         raise ThoraxError(
             f"{cases} names {strangers[0]!r}, which is no test image of {labels} and {split}: choose the cases again."
         )
     with ExitStack() as stack:  # all files or none
-        new_attention = stack.enter_context(store.atomic(attention_out)) if attention_out else None
-        new_maps, new_predictions = (stack.enter_context(store.atomic(path)) for path in (heatmaps_out, out))
-        frames = [part_frame(part, name, predict_logits(model, part, batch_size, threads)) for name, part in parts.items()]
+        new_attention = stack.enter_context(store.atomic(attention)) if attention else None
+        new_maps, new_predictions = (stack.enter_context(store.atomic(path)) for path in (heatmaps, out))
+        frames = [part_frame(part, name, predict_logits(network, part, BATCH, threads)) for name, part in parts.items()]
         predictions = pd.concat(frames, ignore_index=True).sort_values("image_id", ignore_index=True)
-        heatmaps, attention = _explained(model, test, chosen, view)
-        store.write_array(heatmaps, new_maps)
-        if new_attention and attention is not None:
-            store.write_array(attention, new_attention)
+        maps, weights = _explained(network, test, chosen, view)
+        store.write_array(maps, new_maps)
+        if new_attention and weights is not None:
+            store.write_array(weights, new_attention)
         store.write_table(predictions, new_predictions, scores_schema(test.classes))
 
 
 def predict_elsewhere(
-    model_path: Path,
+    model: Path,
     classes: Path,
     labels: Path,
     split: Path,
     ingested: Path,
     images: Sequence[Path],
     out: Path,
-    batch_size: int = 32,
     threads: int = 1,
 ) -> None:
     """Write one float32 logit per class of a network for every test image of another problem.
 
     Args:
-        model_path: the member's .keras file.
+        model: the member's .keras file.
         classes: the label set that it was trained on, of which only the names of the classes are read.
         labels, split, ingested, images: of the other problem; of its labels only the images are used.
         out: predictions table: image_id, split (test), one column per class of the network.
-        batch_size, threads: of the device.
+        threads: CPU threads.
 
     Raises:
         ThoraxError: as in `batches.load_part`; the network is missing, damaged, or one for other images or classes.
     """
     backend.prepare(0, threads)
-    model = backend.load_network(model_path)
+    network = backend.load_network(model)
     names = class_columns(store.read_table(classes, needs=("image_id", "patient_id")))
     test = load_part(labels, split, ingested, images, "test")
-    _check_fit(model, test, names, model_path, classes, images)
-    frame = pd.DataFrame(predict_logits(model, test, batch_size, threads), columns=names)
+    _check_fit(network, test, names, model, classes, images)
+    frame = pd.DataFrame(predict_logits(network, test, BATCH, threads), columns=names)
     store.write_table(frame.assign(image_id=test.image_ids, split="test"), out, scores_schema(names))
 
 

@@ -49,13 +49,13 @@ def find_form(archive: str) -> Form:
     return FORMS[archive]
 
 
-def make_archive(settings: config.Phantom, root: Path, workers: int = 1, archive: str = "padchest") -> None:
+def make_archive(settings: config.Phantom, root: Path, threads: int = 1, archive: str = "padchest") -> None:
     """Write the archive under `root`, replacing an earlier phantom there.
 
     The table of boxes is written last, so its presence means that the archive is whole.
 
     Args:
-        workers: processes; the bytes do not depend on their number.
+        threads: Number of processes; the bytes do not depend on their number.
         archive: Whose form it has.
 
     Raises:
@@ -73,7 +73,7 @@ def make_archive(settings: config.Phantom, root: Path, workers: int = 1, archive
     jobs = [(picture, picture.image_id in names, picture.image_id in damaged) for picture in pictures]
     write = partial(_write_picture, settings, root, archive)
     found: list[dict] = []
-    with _mapper(workers) as mapper:
+    with _mapper(threads) as mapper:
         for more in tqdm(mapper(write, jobs), total=len(jobs), desc="phantom", unit="image", disable=None):
             found += more
     boxes = pd.DataFrame(found, columns=["image_id", "label", "x", "y", "width", "height"]).round(5)

@@ -216,9 +216,9 @@ def read_page(path: Path) -> tuple[str, str]:
     return unescape(found[1]), found[2]
 
 
-def csv_page(source: Path, title: str, caption: str, out: Path) -> None:
+def csv_page(csv: Path, title: str, caption: str, out: Path) -> None:
     """Show a CSV file as a page; its first column names the rows."""
-    frame = store.read_csv(source, dtype=str, keep_default_na=False)
+    frame = store.read_csv(csv, dtype=str, keep_default_na=False)
     rows = tuple((row[0], tuple(Cell(text) for text in row[1:])) for row in frame.itertuples(index=False, name=None))
     groups = tuple(Group(column.replace("_", " ")) for column in frame.columns[1:])
     store.write_text(html(Table(title, caption, "", groups, frame.columns[0].replace("_", " "), rows)), out)

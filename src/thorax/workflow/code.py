@@ -1,221 +1,267 @@
-"""A digest of the code that a verb runs, so that changed code is noticed and an edited comment is not.
+"""A digest of the code that a verb runs: it changes with the code, and not with comments, docstrings or the place of a module.
 
-Neither Snakemake (which compares a rule's text and timestamps) nor DVC (which compares files) can tell a new constant from a
-new docstring. The digest can: it covers every function, class and constant that the verb can reach by name, as syntax without
-comments and docstrings, and the package's data files that they name. Where a definition stands is left out of it, so that a moved
-or renamed module changes nothing. Names are resolved without running anything: a module that is passed around as a value counts
-as a whole, and code that is looked up by a computed name is not followed.
+Snakemake compares the text of rules and the times of files, DVC compares files: neither can tell a new constant from a new comment.
+The digest covers all functions, classes and constants that a verb's function reaches by name, as syntax, and the package's data
+files that they name. Nothing is run to find them. A module that is passed around as a value counts as a whole. Code that is
+looked up by a computed name is not followed.
 """
 
 import ast
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from thorax.errors import ThoraxError
+from thorax.errors import ThoraxError, did_you_mean
+from thorax.verbs import VERBS
 
 PACKAGE = Path(__file__).parents[1]
+Target = tuple[str, str]  # module and name; the name is empty for the module itself
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DEFINITIONS = (*_FUNCTIONS, ast.ClassDef)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 @cache
 def digest(verb: str) -> str:
-    """Of the code behind `thorax VERB`: 16 hexadecimal digits.
+    """The digest of what `thorax VERB` runs: 16 hexadecimal digits.
 
     Raises:
-        ThoraxError: there is no such verb.
+        ThoraxError: There is no such verb.
     """
-    functions = _verbs()
-    if verb not in functions:
-        raise ThoraxError(f"thorax has no verb {verb!r}: take one of {', '.join(functions)}.")
-    return _digest({("thorax.cli", functions[verb])})
+    return _THIS.of_verb(verb)
 
 
 @cache
 def notebook_digest(notebook: Path | str) -> str:
-    """Of a notebook's code cells and what they reach of the package: 16 hexadecimal digits.
+    """The digest of a notebook's code cells and of what they reach in the package: 16 hexadecimal digits.
 
     Raises:
-        ThoraxError: the file is not a readable notebook.
+        ThoraxError: The file is not a readable notebook.
     """
-    try:
-        cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-        source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-        tree = ast.parse("\n".join(line for line in source.splitlines() if not line.startswith(("%", "!"))))
-    except (OSError, KeyError, ValueError, SyntaxError) as error:
-        raise ThoraxError(f"{notebook} is not a readable notebook ({error}): restore it.") from error
-    names = _bindings("", tree.body)
-    return _digest({reached for statement in tree.body for reached in _references(statement, names)}, _syntax(tree, names, ""))
+    return _THIS.of_notebook(notebook)
 
 
 @dataclass
 class _Module:
-    """What a module's names stand for: statements that define them, and imports."""
+    """What the statements of a module bind.
+
+    Attributes:
+        defined: The statements that define each name.
+        imported: What each imported name stands for, where it is of the package.
+        loose: Statements that bind no name: they run at every import.
+    """
 
     defined: dict[str, list[ast.stmt]] = field(default_factory=dict)
-    imported: dict[str, tuple[str, str]] = field(default_factory=dict)  # name: (module, member or "")
-    loose: list[ast.stmt] = field(default_factory=list)  # statements that bind no name: they run at every import
+    imported: dict[str, Target] = field(default_factory=dict)
+    loose: list[ast.stmt] = field(default_factory=list)
 
 
-def _digest(roots: set[tuple[str, str]], more: str = "") -> str:
-    text = hashlib.blake2b(more.encode(), digest_size=8)
-    for content in sorted({_content(module, name) for module, name in _reachable(roots)}):
-        text.update(content)
-    return text.hexdigest()
+class Code:
+    """The source of the package, read as it is needed.
+
+    Args:
+        folder: Folder of the package.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._modules: dict[str, _Module] = {}
+        self._read: dict[Target, tuple[bytes, set[Target]]] = {}
+        data = (path for path in (folder / "resources").rglob("*.*") if path.suffix != ".py" and path.is_file())
+        self._data_files = sorted(data, key=lambda path: path.name)
+
+    def of_verb(self, verb: str) -> str:
+        """The digest of a verb's function and of the models that parse its settings; raises as `digest`."""
+        if verb not in VERBS:
+            raise ThoraxError(f"thorax has no verb {verb!r}{did_you_mean(verb, VERBS)}: choose one of {', '.join(VERBS)}.")
+        module, _, function = VERBS[verb].function.partition(":")
+        models = [("thorax.config", option.model) for option in VERBS[verb].options if option.model]
+        return self.of([(module, function), *models])
+
+    def of_notebook(self, notebook: Path | str) -> str:
+        """The digest of a notebook; raises as `notebook_digest`."""
+        try:
+            cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+            source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+            tree = ast.parse("\n".join(line for line in source.splitlines() if not line.startswith(("%", "!"))))
+        except (OSError, KeyError, ValueError, SyntaxError) as error:
+            raise ThoraxError(f"{notebook} is not a readable notebook ({error}): restore it.") from error
+        text, reached, _ = self._syntax(tree, "", self._bindings("", tree.body).imported)
+        return self.of(reached, text)
+
+    def of(self, roots: Iterable[Target], more: str = "") -> str:
+        """The digest of what the roots reach, and of a text."""
+        text = hashlib.blake2b(more.encode(), digest_size=8)
+        for content in sorted({self._definition(target)[0] for target in self.reached(roots)}):
+            text.update(content)
+        return text.hexdigest()
+
+    def reached(self, roots: Iterable[Target]) -> set[Target]:
+        """All that the roots lead to; an empty name stands for the loose statements of a module."""
+        found: set[Target] = set()
+        waiting = {self._member(*root) or root for root in roots}
+        while waiting:
+            target = waiting.pop()
+            found.add(target)
+            waiting |= ({(target[0], "")} | self._definition(target)[1]) - found
+        return found
+
+    def _definition(self, target: Target) -> tuple[bytes, set[Target]]:
+        """What a name stands for (its syntax, and the data files that it mentions), and what it leads to directly."""
+        if target not in self._read:
+            module, name = target
+            names = self._module(module)
+            visible = {**names.imported, **{defined: (module, defined) for defined in names.defined}}
+            content, reached = f"\n{name} = ".encode(), set()
+            for statement in names.defined[name] if name else names.loose:
+                text, targets, texts = self._syntax(statement, module, visible)
+                content += text.encode() + b"".join(path.read_bytes() for path in self._named_files(texts))
+                reached |= targets
+            self._read[target] = content, reached
+        return self._read[target]
+
+    def _syntax(self, node: ast.AST, module: str, visible: dict[str, Target]) -> tuple[str, set[Target], set[str]]:
+        """Syntax as text, what it mentions of the package, and its string constants.
+
+        The text has no comments, docstrings, places and empty fields, so that all versions of Python agree on it. A mention is
+        written as the name of the definition, however its module is called or imported.
+        """
+        found: set[Target] = set()
+        constants: set[str] = set()
+
+        def text(part: ast.AST, visible: dict[str, Target]) -> str:
+            target = self._resolve(part, visible)
+            if target is not None:
+                whole = self._module(target[0]).defined if not target[1] else ()  # a module as a value: all of it
+                found.update([target, *((target[0], name) for name in whole)])
+                return f"@{target[1]}"
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                constants.add(part.value)
+            inner = _without(_local_variables(part), visible)
+            visible = inner if isinstance(part, _COMPREHENSIONS) else visible
+            parts = []
+            for name, value in ast.iter_fields(part):
+                if name == "body" and isinstance(part, (*_DEFINITIONS, ast.Module)) and value and _is_docstring(value[0]):
+                    value = value[1:]
+                if value in (None, []):
+                    continue
+                items = [
+                    item for item in (value if isinstance(value, list) else [value]) if not self._imports_the_package(item)
+                ]
+                seen = inner if name == "body" else visible
+                written = [text(item, seen) if isinstance(item, ast.AST) else repr(item) for item in items]
+                parts.append(f"{name}={written[0] if not isinstance(value, list) else '[' + ','.join(written) + ']'}")
+            return f"{type(part).__name__}({','.join(parts)})"
+
+        imports = [child for child in ast.walk(node) if isinstance(child, (ast.Import, ast.ImportFrom))]
+        return text(node, {**visible, **self._bindings(module, imports).imported}), found, constants
+
+    def _resolve(self, node: ast.AST, visible: dict[str, Target]) -> Target | None:
+        """What of the package an expression names."""
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            return visible.get(node.id)
+        if isinstance(node, ast.Attribute):
+            owner = self._resolve(node.value, visible)
+            if owner is not None and not owner[1]:
+                return self._member(owner[0], node.attr)
+        return None
+
+    def _member(self, module: str, name: str) -> Target | None:
+        """Where a module's member is defined, through re-exports; None outside the package."""
+        if not self._file(module):
+            return None
+        if name in self._module(module).defined:
+            return (module, name)
+        if name in self._module(module).imported:
+            return self._module(module).imported[name]
+        return (f"{module}.{name}", "") if self._file(f"{module}.{name}") else None
+
+    def _module(self, name: str) -> _Module:
+        if name not in self._modules:
+            path = self._file(name)
+            assert path is not None, name
+            self._modules[name] = self._bindings(name, ast.parse(path.read_text(encoding="utf-8")).body)
+        return self._modules[name]
+
+    def _bindings(self, module: str, statements: Iterable[ast.stmt]) -> _Module:
+        """What statements bind, blocks (if, try, with) as a whole; imports for type checkers alone never run."""
+        found = _Module()
+        for statement in statements:
+            if isinstance(statement, ast.If) and isinstance(statement.test, ast.Name) and statement.test.id == "TYPE_CHECKING":
+                continue
+            bound = set()
+            for node in _outside_definitions(statement):
+                if isinstance(node, (ast.Import, ast.ImportFrom)):
+                    found.imported |= self._imported(node)
+                elif isinstance(node, _DEFINITIONS):
+                    bound.add(node.name)
+                elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    bound.add(node.id)
+            for name in bound:
+                found.defined.setdefault(name, []).append(statement)
+            if not bound and not isinstance(statement, (ast.Import, ast.ImportFrom)) and not _is_docstring(statement):
+                found.loose.append(statement)
+        return found
+
+    def _imported(self, node: ast.Import | ast.ImportFrom) -> dict[str, Target]:
+        """What an import makes visible of the package."""
+        if isinstance(node, ast.Import):
+            own = [alias for alias in node.names if self._file(alias.name)]
+            return {alias.asname or "thorax": (alias.name if alias.asname else "thorax", "") for alias in own}
+        found: dict[str, Target] = {}
+        for alias in node.names if self._imports_the_package(node) else ():
+            submodule = f"{node.module}.{alias.name}"
+            target = (submodule, "") if self._file(submodule) else self._member(str(node.module), alias.name)
+            if target is not None:
+                found[alias.asname or alias.name] = target
+        return found
+
+    def _imports_the_package(self, node: object) -> bool:
+        if isinstance(node, ast.Import):
+            return all(self._file(alias.name) for alias in node.names)
+        return isinstance(node, ast.ImportFrom) and node.module is not None and self._file(node.module) is not None
+
+    def _file(self, module: str) -> Path | None:
+        """The file of a module of the package; None for other modules."""
+        first, *rest = module.split(".")
+        path = self.folder.joinpath(*rest)
+        found = (file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file())
+        return next(found, None) if first == "thorax" else None
+
+    def _named_files(self, texts: Iterable[str]) -> Iterator[Path]:
+        """The package's data files that texts name, in full or by their suffix, as in `*.csv`."""
+        names = {text.rpartition("/")[2] for text in texts}
+        return (path for path in self._data_files if path.name in names or f"*{path.suffix}" in names)
 
 
-@cache
-def _content(module: str, name: str) -> bytes:
-    """What a name stands for: its syntax, and the data files that it mentions."""
-    parts = [f"\n{name} = ".encode()]
-    for statement in _statements(module, name):
-        parts.append(_syntax(statement, _module(module), module).encode())
-        parts += [data.read_bytes() for data in _data_files(statement)]
-    return b"".join(parts)
-
-
-def _statements(module: str, name: str) -> list[ast.stmt]:
-    return _module(module).defined[name] if name else _module(module).loose
-
-
-def _reachable(roots: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """All (module, name) that the roots lead to; the empty name stands for a module's loose statements."""
-    seen: set[tuple[str, str]] = set()
-    waiting = set(roots)
-    while waiting:
-        found = module, name = waiting.pop()
-        if found in seen:
-            continue
-        seen.add(found)
-        waiting |= _next(module, name)
-    return seen
-
-
-@cache
-def _next(module: str, name: str) -> frozenset[tuple[str, str]]:
-    """What a name leads to directly."""
-    found = {reached for statement in _statements(module, name) for reached in _references(statement, _module(module), module)}
-    return frozenset({(module, ""), *found})
-
-
-def _references(node: ast.AST, names: _Module, module: str = "") -> Iterator[tuple[str, str]]:
-    """The (module, name) of the package that a piece of code mentions, with the imports that it makes itself."""
-    parts = [(node, _scope(node, names, module))]
-    while parts:
-        part, scope = parts.pop()
-        target = _resolve(part, scope, module)
-        if target is None:
-            parts.extend((child, inner) for _, child, inner in _children(part, scope))
-        elif target[1]:
-            yield target
-        else:  # a module as a value: all of it
-            yield from ((target[0], name) for name in _module(target[0]).defined)
-            yield (target[0], "")
-
-
-def _scope(node: ast.AST, names: _Module, module: str) -> _Module:
-    """A module's names and those that a piece of code imports itself."""
-    own = _bindings(module, [child for child in ast.walk(node) if isinstance(child, (ast.Import, ast.ImportFrom))])
-    return _Module(names.defined, {**names.imported, **own.imported})
-
-
-def _children(node: ast.AST, scope: _Module) -> Iterator[tuple[str, ast.AST, _Module]]:
-    """A node's field names and children, each with the names that it sees: local variables hide those of the module."""
-    inner = scope
+def _local_variables(node: ast.AST) -> set[str]:
+    """The variables of a function or comprehension, which hide names of the module within it."""
     if isinstance(node, (*_FUNCTIONS, ast.Lambda)):
         arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg)
         body = node.body if isinstance(node.body, list) else [node.body]
-        inner = _hiding({argument.arg for argument in arguments if argument} | _stored(body), scope)
-    elif isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
-        scope = inner = _hiding(_stored([loop.target for loop in node.generators]), scope)
-    for name, value in ast.iter_fields(node):
-        for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, ast.AST):
-                yield name, child, inner if name == "body" else scope
+        return {argument.arg for argument in arguments if argument} | _stored(body)
+    return _stored([loop.target for loop in node.generators]) if isinstance(node, _COMPREHENSIONS) else set()
 
 
 def _stored(nodes: list[Any]) -> set[str]:
-    """The variables that statements of one function assign, those of functions and comprehensions in them left out."""
+    """The variables that statements of one function assign, without those of functions and comprehensions in them."""
     found: set[str] = set()
     for node in nodes:
         if isinstance(node, _DEFINITIONS):
             found.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found.add(node.id)
-        elif not isinstance(node, (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+        elif not isinstance(node, (ast.Lambda, *_COMPREHENSIONS)):
             found |= _stored(list(ast.iter_child_nodes(node)))
     return found
 
 
-def _hiding(hidden: set[str], scope: _Module) -> _Module:
-    keep = lambda names: {name: value for name, value in names.items() if name not in hidden}
-    return _Module(keep(scope.defined), keep(scope.imported)) if hidden else scope
-
-
-def _resolve(node: ast.AST, scope: _Module, module: str) -> tuple[str, str] | None:
-    """What of the package an expression names: (module, name), or (module, "") for the module itself."""
-    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-        return (module, node.id) if node.id in scope.defined and module else scope.imported.get(node.id)
-    if isinstance(node, ast.Attribute):
-        owner = _resolve(node.value, scope, module)
-        if owner is not None and not owner[1]:
-            return _member(owner[0], node.attr)
-    return None
-
-
-def _member(module: str, name: str) -> tuple[str, str] | None:
-    """Where a module's member is defined, through re-exports; None outside the package."""
-    if not _file(module):
-        return None
-    if name in _module(module).defined:
-        return (module, name)
-    if name in _module(module).imported:
-        return _module(module).imported[name]
-    return (f"{module}.{name}", "") if _file(f"{module}.{name}") else None
-
-
-@cache
-def _module(name: str) -> _Module:
-    path = _file(name)
-    assert path is not None, name
-    return _bindings(name, ast.parse(path.read_text(encoding="utf-8")).body)
-
-
-def _bindings(module: str, statements: list[ast.stmt] | list[ast.Import | ast.ImportFrom]) -> _Module:
-    """What statements of a module bind, blocks (if, try, with) as a whole; imports for type checkers alone never run."""
-    found = _Module()
-    for statement in statements:
-        if isinstance(statement, ast.If) and isinstance(statement.test, ast.Name) and statement.test.id == "TYPE_CHECKING":
-            continue
-        bound = set()
-        for node in _outside_definitions(statement):
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    if _file(alias.name):
-                        found.imported[alias.asname or alias.name.split(".")[0]] = (
-                            alias.name if alias.asname else "thorax",
-                            "",
-                        )
-            elif isinstance(node, ast.ImportFrom) and node.module and _file(node.module):
-                for alias in node.names:
-                    submodule = f"{node.module}.{alias.name}"
-                    target = (submodule, "") if _file(submodule) else _member(node.module, alias.name)
-                    if target is not None:
-                        found.imported[alias.asname or alias.name] = target
-            elif isinstance(node, _DEFINITIONS):
-                bound.add(node.name)
-            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                bound.add(node.id)
-        for name in bound:
-            found.defined.setdefault(name, []).append(statement)
-        if not bound and not isinstance(statement, (ast.Import, ast.ImportFrom)) and not _is_docstring(statement):
-            found.loose.append(statement)
-    return found
+def _without(hidden: set[str], visible: dict[str, Target]) -> dict[str, Target]:
+    return {name: target for name, target in visible.items() if name not in hidden} if hidden else visible
 
 
 def _outside_definitions(node: ast.AST) -> Iterator[ast.AST]:
@@ -226,66 +272,8 @@ def _outside_definitions(node: ast.AST) -> Iterator[ast.AST]:
             yield from _outside_definitions(child)
 
 
-def _syntax(node: ast.AST, names: _Module, module: str) -> str:
-    """Syntax as text without comments, docstrings, places and empty fields, so that Python's versions agree on it.
-
-    What an expression names of the package is written as the name of the definition, however its module is called or imported.
-    """
-
-    def text(part: ast.AST, scope: _Module) -> str:
-        target = _resolve(part, scope, module)
-        if target is not None:
-            return f"@{target[1]}"
-        seen = {id(child): inner for _, child, inner in _children(part, scope)}
-        parts = []
-        for field_name, value in ast.iter_fields(part):
-            if field_name == "body" and isinstance(part, (*_DEFINITIONS, ast.Module)) and value and _is_docstring(value[0]):
-                value = value[1:]
-            if value in (None, []):
-                continue
-            items = [item for item in (value if isinstance(value, list) else [value]) if not _imports_the_package(item)]
-            written = [text(item, seen[id(item)]) if isinstance(item, ast.AST) else repr(item) for item in items]
-            parts.append(f"{field_name}={written[0] if not isinstance(value, list) else '[' + ','.join(written) + ']'}")
-        return f"{type(part).__name__}({','.join(parts)})"
-
-    return text(node, _scope(node, names, module))
-
-
-def _imports_the_package(node: object) -> bool:
-    if isinstance(node, ast.Import):
-        return all(_file(alias.name) for alias in node.names)
-    return isinstance(node, ast.ImportFrom) and node.module is not None and _file(node.module) is not None
-
-
 def _is_docstring(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _data_files(node: ast.AST) -> list[Path]:
-    """The package's data files that a piece of code names in a text, or by their suffix, as in `*.csv`."""
-    texts = {Path(part.value).name for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)}
-    files = (path for path in (PACKAGE / "resources").rglob("*.*") if path.suffix != ".py" and path.is_file())
-    named = (path for path in files if path.name in texts or f"*{path.suffix}" in texts)
-    return sorted(named, key=lambda path: path.name)
-
-
-@cache
-def _file(module: str) -> Path | None:
-    """The file of a module of the package; None for other modules."""
-    first, *rest = module.split(".")
-    if first != "thorax":
-        return None
-    path = PACKAGE.joinpath(*rest)
-    return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file()), None)
-
-
-@cache
-def _verbs() -> dict[str, str]:
-    """The function of cli.py behind each verb, as its parser declares them."""
-    calls = [
-        node
-        for function in _module("thorax.cli").defined["_parser"]
-        for node in ast.walk(function)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "verb"
-    ]
-    return {node.args[0].value: node.args[1].id for node in calls}  # type: ignore[attr-defined]
+_THIS = Code(PACKAGE)

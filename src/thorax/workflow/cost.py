@@ -80,17 +80,17 @@ class Estimate:
     notes: list[str] = field(default_factory=list)
 
 
-def show(arguments: Sequence[str], rates: Path | None = None, cores_per_gpu: int = 8, as_json: bool = False) -> str:
+def show(snakemake: Sequence[str], rates: Path | None = None, cores_per_gpu: int = 8, json_: bool = False) -> str:
     """The cost of what `snakemake ARGUMENTS` makes, as text for people or as JSON.
 
     Raises:
         ThoraxError: the workflow cannot be read, the rates lack something, or the size of a data set is not known.
     """
     measured = read_rates(rates or RATES)
-    found = estimate(load(arguments or ARGUMENTS).jobs, measured, cores_per_gpu)
+    found = estimate(load(snakemake or ARGUMENTS).jobs, measured, cores_per_gpu)
     summary = {"all": summarise(found.jobs, cores_per_gpu)}
     summary["left"] = summarise([priced for priced in found.jobs if priced.job.reason], cores_per_gpu)
-    if as_json:
+    if json_:
         known = {"rates": {"machine": found.rates["machine"]}, "sizes": found.sizes, "not counted": found.notes}
         return json.dumps({**known, **summary}, indent=1)
     return text(found, summary)

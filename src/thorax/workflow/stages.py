@@ -33,16 +33,19 @@ _GIT_SUFFIXES = (".csv", ".md", ".tex", ".json")
 _MANIFESTS = ("manifest", "pairs_manifest")  # rules that look through a whole folder
 
 
-def write(arguments: Sequence[str]) -> None:
-    """Write dvc.yaml for what `snakemake ARGUMENTS` makes.
+def write(snakemake: Sequence[str], check: bool = False) -> None:
+    """Write dvc.yaml for what `snakemake ARGUMENTS` makes or, with `check`, only compare it.
 
     Raises:
-        ThoraxError: the workflow cannot be read.
+        ThoraxError: the workflow cannot be read, or as `checked`.
     """
-    store.write_text(_text(load(arguments), arguments), FILE)
+    if check:
+        checked()
+    else:
+        store.write_text(_text(load(snakemake), snakemake), FILE)
 
 
-def check() -> list[Job]:
+def checked() -> list[Job]:
     """Compare dvc.yaml with the Snakefile; return the DAG's jobs.
 
     Raises:
@@ -75,7 +78,7 @@ def write_plan(out: Path) -> None:
     Raises:
         ThoraxError: dvc.yaml has other stages than the DAG has jobs, or a file cannot be read.
     """
-    plan = {job.name: _parameters(job) for job in check()}
+    plan = {job.name: _parameters(job) for job in checked()}
     store.write_text(json.dumps(plan, indent=1, sort_keys=True), out)
 
 

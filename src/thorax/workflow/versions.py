@@ -21,7 +21,7 @@ def record() -> str:
         ThoraxError: results are missing or out of date, dvc.yaml is not the DAG, or DVC fails.
     """
     _refuse_without_repository()
-    jobs = stages.check()
+    jobs = stages.checked()
     arguments = stages.snakemake_arguments()
     if stale := _stale(jobs):
         raise ThoraxError(f"nothing was recorded: {stale}; type `snakemake {shlex.join(arguments)}` first.")
@@ -37,7 +37,7 @@ def sync() -> str:
         ThoraxError: the results are not those of dvc.lock, dvc.yaml is not the DAG, or a tool fails.
     """
     _refuse_without_repository()
-    jobs = stages.check()
+    jobs = stages.checked()
     changed = json.loads(_dvc("status", "--json"))
     if changed:
         name = next(iter(changed))

@@ -511,7 +511,7 @@ def test_images_of_every_documented_kind_arrive(tmp_path):
     dataset = Dataset(archive="own", root=str(tmp_path), views=["frontal"], shards=1)
     outs = [tmp_path / name for name in ("catalog.parquet", "boxes.parquet", "images.npy", "ingested.parquet")]
     make_catalog(dataset, *outs[:2])
-    ingest.ingest_shard(dataset, outs[0], 0, *outs[2:], workers=1)
+    ingest.ingest_shard(dataset, outs[0], 0, *outs[2:], threads=1)
 
     table = store.read_table(outs[3]).set_index("image_id")
     assert table.loc["lost.png", "reason"] == "missing"

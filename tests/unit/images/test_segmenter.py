@@ -385,7 +385,7 @@ class TestShard:
         cat = pd.DataFrame({"image_id": ids, "view": self.VIEWS})
         for column in set(schemas.CATALOG.names) - {"image_id", "view"}:
             cat[column] = None
-        paths = {name: tmp_path / f"{name}.parquet" for name in ("catalog", "ingested", "out_table")}
+        paths = {name: tmp_path / f"{name}.parquet" for name in ("catalog", "ingested", "table")}
         store.write_table(cat.iloc[::-1], paths["catalog"], schemas.CATALOG)
         ingested = pd.DataFrame({"image_id": ids, "ok": True, "shard": 1, "row": np.arange(7)})
         others = pd.DataFrame({"image_id": ["x", "y"], "ok": [True, False], "shard": [0, -1], "row": [0, -1]})
@@ -398,7 +398,7 @@ class TestShard:
         store.write_array(array, tmp_path / "array.npy")
         monkeypatch.setattr(segmenter, "load_segmenter", lambda path, settings: None)
         monkeypatch.setattr(segmenter, "predict_masks", self.stub)
-        return {**paths, "array": tmp_path / "array.npy", "out_masks": tmp_path / "masks.npy", "model": tmp_path / "m.keras"}
+        return {**paths, "array": tmp_path / "array.npy", "masks": tmp_path / "masks.npy", "model": tmp_path / "m.keras"}
 
     @staticmethod
     def stub(model: None, packed: np.ndarray) -> np.ndarray:
@@ -412,7 +412,7 @@ class TestShard:
 
     def segment(self, files: dict[str, Path]) -> tuple[pd.DataFrame, np.ndarray]:
         segmenter.segment_shard(Segmenter(pairs="-", **TINY), shard=1, **files)
-        return store.read_table(files["out_table"]), store.open_array(files["out_masks"])
+        return store.read_table(files["table"]), store.open_array(files["masks"])
 
     def test_rows_are_those_of_the_packed_array(self, files):
         table, kept = self.segment(files)
@@ -450,15 +450,15 @@ class TestShard:
 
     def test_same_bytes_again(self, files):
         self.segment(files)
-        before = files["out_table"].read_bytes(), files["out_masks"].read_bytes()
+        before = files["table"].read_bytes(), files["masks"].read_bytes()
         self.segment(files)
-        assert (files["out_table"].read_bytes(), files["out_masks"].read_bytes()) == before
+        assert (files["table"].read_bytes(), files["masks"].read_bytes()) == before
 
     def test_array_of_another_ingest_is_refused(self, files):
         store.write_array(np.zeros((6, 512, 512), np.uint8), files["array"])
         with pytest.raises(ThoraxError, match=r"array\.npy has the shape 6 x 512 x 512, but 7 images of shard 1"):
             self.segment(files)
-        assert not files["out_table"].exists()
+        assert not files["table"].exists()
 
     def test_image_that_the_catalog_lacks(self, files):
         table = store.read_table(files["catalog"])

@@ -70,8 +70,8 @@ def trained(tmp_path_factory):
         Training(**SETTINGS),
         **problem,
         weights=None,
-        model_out=folder / "m.keras",
-        history_out=folder / "m.csv",
+        out=folder / "m.keras",
+        history=folder / "m.csv",
         work=folder / "work",
     )
     return folder, problem
@@ -102,9 +102,7 @@ def test_predictions_and_heatmaps_point_at_the_square(trained):
 
     folder, problem = trained
     choose_cases(problem["labels"], problem["split"], 6, 0, folder / "cases.parquet")
-    predict(
-        folder / "m.keras", **problem, cases=folder / "cases.parquet", out=folder / "p.parquet", heatmaps_out=folder / "h.npy"
-    )
+    predict(folder / "m.keras", **problem, cases=folder / "cases.parquet", out=folder / "p.parquet", heatmaps=folder / "h.npy")
     predictions = store.read_table(folder / "p.parquet")
     assert predictions["split"].value_counts().to_dict() == {"test": 60, "val": 40}
     maps = store.open_array(folder / "h.npy")
@@ -129,8 +127,8 @@ def test_the_same_seed_gives_the_same_weights_and_the_file_holds_no_optimiser(tr
         Training(**SETTINGS),
         **problem,
         weights=None,
-        model_out=folder / "again.keras",
-        history_out=folder / "again.csv",
+        out=folder / "again.keras",
+        history=folder / "again.csv",
         work=folder / "work",
     )
     assert (folder / "again.csv").read_bytes() == (folder / "m.csv").read_bytes()
@@ -152,8 +150,8 @@ def test_shuffled_labels_teach_nothing(tmp_path):
         Training(**SETTINGS),
         **problem,
         weights=None,
-        model_out=tmp_path / "m.keras",
-        history_out=tmp_path / "m.csv",
+        out=tmp_path / "m.keras",
+        history=tmp_path / "m.csv",
         work=tmp_path / "work",
     )
     part = load_part(**problem, part="test")
@@ -170,8 +168,8 @@ def test_early_stopping_waits_for_patience_epochs(tmp_path):
         settings,
         **problem,
         weights=None,
-        model_out=tmp_path / "m.keras",
-        history_out=tmp_path / "m.csv",
+        out=tmp_path / "m.keras",
+        history=tmp_path / "m.csv",
         work=tmp_path / "work",
     )
     assert len(pd.read_csv(tmp_path / "m.csv")) == 3  # the first epoch improves on nothing, then two do not
@@ -210,8 +208,8 @@ def test_an_epoch_shorter_than_an_accumulation_is_one_update(tmp_path):
             Training(**{**SETTINGS, **changed}),
             **problem,
             weights=None,
-            model_out=tmp_path / "m.keras",
-            history_out=tmp_path / "m.csv",
+            out=tmp_path / "m.keras",
+            history=tmp_path / "m.csv",
             work=tmp_path / "work",
         )
         histories.append(pd.read_csv(tmp_path / "m.csv"))
@@ -229,8 +227,8 @@ def test_a_diverging_training_says_so_and_leaves_nothing(tmp_path):
             settings,
             **problem,
             weights=None,
-            model_out=tmp_path / "m.keras",
-            history_out=tmp_path / "m.csv",
+            out=tmp_path / "m.keras",
+            history=tmp_path / "m.csv",
             work=tmp_path / "work",
         )
     assert not list(tmp_path.glob("*.keras"))
@@ -334,8 +332,8 @@ def test_a_history_that_cannot_be_written_is_known_before_the_training(tmp_path,
             Training(**SETTINGS),
             **problem,
             weights=None,
-            model_out=tmp_path / "m.keras",
-            history_out=tmp_path / "file" / "m.csv",
+            out=tmp_path / "m.keras",
+            history=tmp_path / "file" / "m.csv",
             work=tmp_path / "work",
         )
     assert not (tmp_path / "m.keras").exists()
@@ -353,8 +351,8 @@ def test_a_class_with_one_value_is_refused_for_every_loss(tmp_path, value, kind)
             Training(**{**SETTINGS, "loss": "bce"}),
             **problem,
             weights=None,
-            model_out=tmp_path / "m.keras",
-            history_out=tmp_path / "m.csv",
+            out=tmp_path / "m.keras",
+            history=tmp_path / "m.csv",
             work=tmp_path / "work",
         )
 
@@ -367,7 +365,7 @@ def test_attention_is_written_beside_the_heatmaps_where_asked(trained, tmp_path,
     folder, problem = trained
     table = store.read_table(problem["split"]).query("split == 'test'").iloc[[3, 0, 7]]
     table.to_parquet(tmp_path / "cases.parquet", index=False)
-    outputs = {"out": tmp_path / "p.parquet", "heatmaps_out": tmp_path / "h.npy", "attention_out": tmp_path / "a.npy"}
+    outputs = {"out": tmp_path / "p.parquet", "heatmaps": tmp_path / "h.npy", "attention": tmp_path / "a.npy"}
     with pytest.raises(ThoraxError, match=r"m\.keras has no attention head: train it with head: attention"):
         predict(folder / "m.keras", **problem, cases=tmp_path / "cases.parquet", **outputs)
     assert not [path for path in outputs.values() if path.exists()]
@@ -400,7 +398,7 @@ def test_a_network_that_does_not_fit_is_not_asked(trained, tmp_path):
     from thorax.models.predict import predict
 
     folder, problem = trained
-    outputs = {"out": tmp_path / "p.parquet", "heatmaps_out": tmp_path / "h.npy"}
+    outputs = {"out": tmp_path / "p.parquet", "heatmaps": tmp_path / "h.npy"}
     cases = store.read_table(problem["split"]).query("split == 'test'").head(2)
     cases.to_parquet(tmp_path / "cases.parquet", index=False)
     one_class = store.read_table(problem["labels"]).drop(columns="bottom")
@@ -417,7 +415,7 @@ def test_a_network_that_does_not_fit_is_not_asked(trained, tmp_path):
     with pytest.raises(ThoraxError, match=r"cases\.parquet names 'i9998', which is no test image"):
         predict(folder / "m.keras", **problem, cases=tmp_path / "cases.parquet", **outputs)
     assert not outputs["out"].exists()
-    assert not outputs["heatmaps_out"].exists()
+    assert not outputs["heatmaps"].exists()
 
 
 def test_a_network_is_asked_about_the_test_images_of_another_problem(trained, tmp_path):
@@ -428,7 +426,7 @@ def test_a_network_is_asked_about_the_test_images_of_another_problem(trained, tm
     table = store.read_table(there["labels"])
     renamed = table.rename(columns={"top": "left"}).drop(columns="bottom").iloc[::-1]
     store.write_table(renamed, there["labels"], schemas.labels_schema(["left"]))
-    predict_elsewhere(folder / "m.keras", problem["labels"], **there, out=tmp_path / "p.parquet", batch_size=7)
+    predict_elsewhere(folder / "m.keras", problem["labels"], **there, out=tmp_path / "p.parquet")
     found = store.read_table(tmp_path / "p.parquet")
     assert list(found.columns) == ["image_id", "split", "top", "bottom"]
     split = store.read_table(there["split"]).set_index("image_id")["split"]
@@ -505,7 +503,7 @@ def test_a_network_of_stored_values_sees_the_numbers_of_the_file(trained, tmp_pa
     _, problem = trained
     raw = store_raw(tmp_path, problem)
     settings = Training(**{**SETTINGS, "epochs": 1, "augmentation": None, "input_scaling": "none", "precision": "float32"})
-    outputs = {"model_out": tmp_path / "m.keras", "history_out": tmp_path / "m.csv", "work": tmp_path / "work"}
+    outputs = {"out": tmp_path / "m.keras", "history": tmp_path / "m.csv", "work": tmp_path / "work"}
     train(settings, **raw, weights=None, **outputs)
     network, part = load_network(tmp_path / "m.keras"), load_part(**raw, part="val")
     assert network.inputs[0].dtype == part.dtype == "uint16"
@@ -521,7 +519,7 @@ def test_a_network_of_stored_values_sees_the_numbers_of_the_file(trained, tmp_pa
     with pytest.raises(ThoraxError, match=r"m\.keras takes images of uint16, but .*images\.0\.npy holds uint8"):
         cases = tmp_path / "cases.parquet"
         store.read_table(problem["split"]).query("split == 'test'").head(1).to_parquet(cases, index=False)
-        predict(tmp_path / "m.keras", **problem, cases=cases, out=tmp_path / "p.parquet", heatmaps_out=tmp_path / "h.npy")
+        predict(tmp_path / "m.keras", **problem, cases=cases, out=tmp_path / "p.parquet", heatmaps=tmp_path / "h.npy")
 
 
 @pytest.mark.parametrize(
@@ -537,7 +535,7 @@ def test_settings_must_fit_the_intensities(trained, tmp_path, raw, changes, sent
 
     _, problem = trained
     images = store_raw(tmp_path, problem) if raw else problem
-    outputs = {"model_out": tmp_path / "m.keras", "history_out": tmp_path / "m.csv", "work": tmp_path / "work"}
+    outputs = {"out": tmp_path / "m.keras", "history": tmp_path / "m.csv", "work": tmp_path / "work"}
     with pytest.raises(ThoraxError, match=sentence):
         train(Training(**{**SETTINGS, **changes}), **images, weights=None, **outputs)
 
@@ -551,12 +549,12 @@ def test_test_images_are_evaluated_after_every_epoch_and_decide_nothing(trained,
 
     folder, problem = trained
     settings = Training(**{**SETTINGS, "test_every_epoch": [0.4, 0.5, 0.75]})
-    outputs = {"model_out": tmp_path / "m.keras", "history_out": tmp_path / "m.csv", "work": tmp_path / "work"}
+    outputs = {"out": tmp_path / "m.keras", "history": tmp_path / "m.csv", "work": tmp_path / "work"}
     with pytest.raises(
         ThoraxError, match="test_every_epoch has thresholds, and no file is named for the results: give --epochs"
     ):
         train(settings, **problem, weights=None, **outputs)
-    train(settings, **problem, weights=None, **outputs, epochs_out=tmp_path / "e.csv")
+    train(settings, **problem, weights=None, **outputs, epochs=tmp_path / "e.csv")
     assert (tmp_path / "m.csv").read_bytes() == (folder / "m.csv").read_bytes()
     networks = [load_network(path / "m.keras") for path in (tmp_path, folder)]
     for a, b in zip(*(network.get_weights() for network in networks), strict=True):
@@ -574,7 +572,7 @@ def test_test_images_are_evaluated_after_every_epoch_and_decide_nothing(trained,
         **problem,
         cases=tmp_path / "cases.parquet",
         out=tmp_path / "p.parquet",
-        heatmaps_out=tmp_path / "h.npy",
+        heatmaps=tmp_path / "h.npy",
     )
     make_metrics(
         problem["labels"], problem["split"], {"m": tmp_path / "p.parquet"}, {}, tmp_path / "metrics.parquet", tmp_path / "s.json",
@@ -598,9 +596,9 @@ def test_without_thresholds_the_test_images_are_not_read_and_the_table_is_empty(
     read = []
     real = fit.load_part
     monkeypatch.setattr(fit, "load_part", lambda *a, **named: read.append(a[4]) or real(*a, **named))
-    outputs = {"model_out": tmp_path / "m.keras", "history_out": tmp_path / "m.csv", "work": tmp_path / "work"}
+    outputs = {"out": tmp_path / "m.keras", "history": tmp_path / "m.csv", "work": tmp_path / "work"}
     settings = Training(**{**SETTINGS, "epochs": 1})
-    fit.train(settings, **problem, weights=None, **outputs, epochs_out=tmp_path / "e.csv")
+    fit.train(settings, **problem, weights=None, **outputs, epochs=tmp_path / "e.csv")
     assert read == ["train", "val"]
     assert (tmp_path / "e.csv").read_text() == "epoch,threshold,auc,f1,f1_positive\n"
 
@@ -613,7 +611,7 @@ def test_trainings_without_thresholds_find_the_states_of_before_the_setting(trai
     real = fit.digest
     monkeypatch.setattr(fit, "digest", lambda decides, files: keyed.append(decides["settings"]) or real(decides, files))
     monkeypatch.setattr(fit.Fit, "run", lambda fit: 1 / 0)  # only the key is looked at
-    outputs = {"model_out": tmp_path / "m.keras", "history_out": tmp_path / "m.csv", "work": tmp_path / "work"}
+    outputs = {"out": tmp_path / "m.keras", "history": tmp_path / "m.csv", "work": tmp_path / "work"}
     for thresholds in ([], [0.5]):
         with pytest.raises(ZeroDivisionError):
             fit.train(
@@ -621,7 +619,7 @@ def test_trainings_without_thresholds_find_the_states_of_before_the_setting(trai
                 **problem,
                 weights=None,
                 **outputs,
-                epochs_out=tmp_path / "e",
+                epochs=tmp_path / "e",
             )
     without, with_thresholds = keyed
     assert "test_every_epoch" not in without

@@ -26,7 +26,7 @@ backend.replicas = lambda batch_size, accumulate: backend.Replicas(["CPU:0", "CP
 folder = Path(sys.argv[1])
 images = [folder / "images.0.npy", folder / "images.1.npy"]
 inputs = {name: folder / f"{name}.parquet" for name in ("labels", "split", "ingested")}
-outputs = {"model_out": folder / "two.keras", "history_out": folder / "two.csv", "work": folder / "work"}
+outputs = {"out": folder / "two.keras", "history": folder / "two.csv", "work": folder / "work"}
 second = None
 if (folder / "pairs.parquet").exists():
     second = SecondView(folder / "pairs.parquet", folder / "second.parquet", [folder / f"second.{shard}.npy" for shard in range(3)])
@@ -47,7 +47,7 @@ def test_two_devices_train_as_one(tmp_path, views):
     from thorax.models.fit import train
 
     problem, second = (write_problem(tmp_path), None) if views == 1 else write_studies(tmp_path)
-    outputs = {"model_out": tmp_path / "one.keras", "history_out": tmp_path / "one.csv", "work": tmp_path / "work"}
+    outputs = {"out": tmp_path / "one.keras", "history": tmp_path / "one.csv", "work": tmp_path / "work"}
     train(plain(), **problem, weights=None, **outputs, second=second)
     done = subprocess.run([sys.executable, "-c", PROGRAM, tmp_path], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -145,8 +145,8 @@ def child(folder: Path, problem: dict, settings: dict, name: str, death: tuple |
                 return original(*arguments, **keywords)
 
             setattr(place, save, counting)
-    outputs = {"model_out": folder / f"{name}.keras", "history_out": folder / f"{name}.csv", "work": folder / "work"}
-    outputs["epochs_out"] = folder / f"{name}.epochs.csv"
+    outputs = {"out": folder / f"{name}.keras", "history": folder / f"{name}.csv", "work": folder / "work"}
+    outputs["epochs"] = folder / f"{name}.epochs.csv"
     cli._parser = lambda: Parser(lambda _: fit.train(Training(**settings), **problem, weights=None, **outputs))
     os._exit(cli.main([]))
 

@@ -60,7 +60,7 @@ def trained(studies):
     from thorax.models.fit import train
 
     folder, problem, second = studies
-    outputs = {"model_out": folder / "m.keras", "history_out": folder / "m.csv", "work": folder / "work"}
+    outputs = {"out": folder / "m.keras", "history": folder / "m.csv", "work": folder / "work"}
     train(PLAIN, **problem, weights=None, **outputs, second=second)
     return folder, problem, second
 
@@ -124,7 +124,7 @@ def test_it_learns_from_the_second_view_alone_and_is_the_same_when_loaded(traine
     swapped = LabelledImages(**{**vars(part), "second": PlacedImages(part.second.images, *(np.roll(where, 1) for where in (part.second.shards, part.second.rows)))})  # fmt: skip
     assert mean_auc(part.labels, predict_logits(model, swapped, 16)) < 0.75
     choose_cases(problem["labels"], problem["split"], 5, 0, tmp_path / "cases.parquet")
-    outputs = {"out": tmp_path / "p.parquet", "heatmaps_out": tmp_path / "h.npy"}
+    outputs = {"out": tmp_path / "p.parquet", "heatmaps": tmp_path / "h.npy"}
     predict(folder / "m.keras", **problem, cases=tmp_path / "cases.parquet", **outputs, second=second)
     table = store.read_table(tmp_path / "p.parquet").query("split == 'test'").set_index("image_id").loc[part.image_ids]
     np.testing.assert_allclose(table[part.classes], logits, atol=1e-5)
@@ -143,7 +143,7 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(trained, tmp_path, m
             raise KeyboardInterrupt
         epoch(fit)
 
-    outputs = {"model_out": tmp_path / "r.keras", "history_out": tmp_path / "r.csv", "work": tmp_path / "work"}
+    outputs = {"out": tmp_path / "r.keras", "history": tmp_path / "r.csv", "work": tmp_path / "work"}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(fit.Fit, "_epoch", until_the_third)
         fit.train(PLAIN, **problem, weights=None, **outputs, second=second)
@@ -167,7 +167,7 @@ def test_the_resume_state_is_that_of_these_second_images(trained, monkeypatch):
     monkeypatch.setattr("thorax.models.fit.States", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     for seen in (second, None):
         with pytest.raises(KeyboardInterrupt):
-            train(PLAIN, **problem, weights=None, model_out=folder / "x.keras", history_out=folder / "x.csv",
+            train(PLAIN, **problem, weights=None, out=folder / "x.keras", history=folder / "x.csv",
                   work=folder / "work", second=seen)  # fmt: skip
     (decides, files), (decides_alone, files_alone) = asked
     assert decides == decides_alone
@@ -228,7 +228,7 @@ def test_heatmaps_of_the_first_view_are_the_gradient(studies, tmp_path, head, de
     pd.DataFrame({"image_id": part.image_ids[chosen]}).to_parquet(tmp_path / "cases.parquet")
     attention = tmp_path / "a.npy" if head == "attention" else None
     predict(tmp_path / "m.keras", **problem, cases=tmp_path / "cases.parquet", out=tmp_path / "p.parquet",
-            heatmaps_out=tmp_path / "h.npy", attention_out=attention, second=second)  # fmt: skip
+            heatmaps=tmp_path / "h.npy", attention=attention, second=second)  # fmt: skip
     maps = store.open_array(tmp_path / "h.npy")
 
     inner = keras.Model(model.input, [model.get_layer(f"features_{view}").output for view in ("first", "second")])
@@ -265,7 +265,7 @@ def test_what_does_not_fit_together_is_one_sentence(trained, tmp_path, capsys):
     ):
         load_part(**problem, part="val", second=SecondView(second.pairs, second.ingested, larger))
     pd.DataFrame({"image_id": []}, dtype=str).to_parquet(tmp_path / "cases.parquet")
-    outputs = {"cases": tmp_path / "cases.parquet", "out": tmp_path / "p.parquet", "heatmaps_out": tmp_path / "h.npy"}
+    outputs = {"cases": tmp_path / "cases.parquet", "out": tmp_path / "p.parquet", "heatmaps": tmp_path / "h.npy"}
     with pytest.raises(ThoraxError, match=r"m\.keras takes images of shape \(24, 24, 2\), .* is given 1: predict with second"):
         predict(folder / "m.keras", **problem, **outputs)
     build_model(PLAIN, SIZE, 2).model.save(tmp_path / "one.keras")

@@ -45,7 +45,7 @@ def digests(root: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("archive")
-    phantom.make_archive(SETTINGS, root, workers=1)
+    phantom.make_archive(SETTINGS, root, threads=1)
     return root
 
 
@@ -59,7 +59,7 @@ def pa_images(settings: config.Phantom) -> list[Picture]:
 
 
 def test_bytes_do_not_depend_on_workers(archive: Path, tmp_path: Path) -> None:
-    phantom.make_archive(SETTINGS, tmp_path, workers=2)
+    phantom.make_archive(SETTINGS, tmp_path, threads=2)
     assert digests(tmp_path) == digests(archive)
 
 
@@ -381,7 +381,7 @@ def catalog_of(root: Path, name: str, out: Path) -> tuple[pd.DataFrame, pd.DataF
 @pytest.mark.parametrize("name", OTHERS)
 def test_bytes_of_other_forms_do_not_depend_on_workers(tmp_path: Path, name: str) -> None:
     for workers in (1, 2):
-        phantom.make_archive(TINY, tmp_path / str(workers), workers=workers, archive=name)
+        phantom.make_archive(TINY, tmp_path / str(workers), threads=workers, archive=name)
     assert digests(tmp_path / "1") == digests(tmp_path / "2")
 
 

@@ -125,7 +125,7 @@ def test_lungs_figure_shows_each_image_with_its_own_input(study, tmp_path, monke
     real = lungs.draw_lungs
     monkeypatch.setattr(figures, "draw_lungs", lambda *arguments: drawn.append(real(*arguments)) or drawn[-1])
     paths = [study[name] for name in ("catalog", "ingested", "arrays", "lungs", "masks", "inputs")]
-    lungs.make_lungs_figure(*paths, 0, tmp_path / "steps", count=4)
+    lungs.make_lungs_figure(*paths, 0, tmp_path / "steps")
     rows = np.reshape(drawn[0].axes, (4, 4))
     sources = {"w": (0, 1), "x": (1, 0), "y": (1, 1), "z": (0, 0)}
     titles = [row[0].get_title("left") for row in rows]

@@ -1,9 +1,8 @@
-"""The papers' pages: settings in words, sections in order, and what the shipped configuration's pages show."""
+"""The papers' pages: settings in words, and sections in order."""
 
 import json
 import re
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
@@ -14,118 +13,14 @@ from thorax.report import published_numbers as reference
 from thorax.report import typeset
 from thorax.report.tables.results import DATA_SENTENCES
 from thorax.storage import store
-from thorax.workflow import jobs
 
 from .test_overview import study
-
-ROOT = Path(__file__).parents[3]
-TINY = ROOT / "tests/workflow/tiny/config.yaml"
-
-
-@pytest.fixture(scope="module")
-def shipped(tmp_path_factory) -> dict[str, jobs.Job]:
-    """The jobs of the shipped configuration by name."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("empty"))
-        found = jobs.load(["--snakefile", str(ROOT / "Snakefile"), "--configfile", str(ROOT / "config.yaml"), "--cores", "8"])
-    return {job.name: job for job in found.jobs}
-
-
-def page_of(job: jobs.Job) -> config.PaperPage:
-    return config.parse_text(config.PaperPage, job.params["settings"], "the job")
-
-
-def test_settings_are_told_in_the_papers_words():
-    """Table 2 of Liz et al. 2022 from the shipped configuration."""
-    blocks = config.load(ROOT / "config.yaml")
-    experiment = blocks.experiments["liz2022-specific"]
-    told = papers.describe(
-        config.Study(
-            experiment=experiment,
-            label_set=blocks.label_sets[experiment.label_set],
-            split=blocks.splits[experiment.split],
-            image_set=blocks.image_sets[experiment.image_set],
-            dataset=blocks.datasets["padchest"],
-        )
-    )
-    assert told["Radiographs"] == "PadChest, all usable radiographs; views PA"
-    assert told["Classes"] == "the archive's own labels; at least 1,000 images; images without any of the classes left out"
-    assert told["Parts"] == "patients divided into training, validation and test images as 70 : 10 : 20; seed 2022"
-    assert told["Network input"].startswith("224 x 224 pixels; cropped to the lungs (segmenter lungs)")
-    assert told["Networks"] == "DenseNet201, EfficientNetB0, InceptionV3, InceptionResNetV2, Xception"
-    assert told["Training"] == (
-        "ImageNet weights, first 10% of the convolutional layers fixed; mean of the features, then 512 hidden units with dropout 0.2; "
-        "cross-entropy, positives weighted by negatives / positives to the power 0.65; Adam 0.0001, batches of 32; "
-        "at most 350 epochs, ended after 25 without improvement; augmentation: rotation 45°, shifts 0.1 and 0.1, shear 0.1°, zoom 0.1, "
-        "horizontal flip, brightness 0.7 to 1.1, intensity shift 0.05"
-    )
-    assert told["Ensembles"].startswith(
-        "PTC-mode (most frequent label set); PTC-lw (majority of the votes per label); CTP (mean prob"
-    )
-    assert told["Heatmaps"] == "12 test images, first one each with pacemaker, pleural effusion, normal"
-    assert "Tables 8 and 9" in told["Published numbers"]
-    assert "Further settings" not in told
-
-
-def test_what_networks_do_not_share_stands_beside_each():
-    attentive = {"backbone": "Xception", "weights": "none", "freeze": 0, "head": "attention", "accumulate": 8, "min_delta": 0.5}
-    plain = {"backbone": "cnn", "weights": "none", "freeze": 0, "loss": "mae", "min_delta": 0.5}
-    members = {"plain": plain, "Xception": attentive, "again": attentive}
-    told = papers.describe(study(members=members, ensembles={}, beside=None, thresholds=["fixed-0.4", "f1"], exclusive="x"))
-    assert told["Networks"] == (
-        "plain (cnn): mean of the features, then 512 hidden units with dropout 0.2, mean absolute error of the probabilities, "
-        "Adam 0.0001, batches of 32; Xception, again (Xception): location-based attention, then 512 hidden units with dropout 0.2, "
-        "cross-entropy, positives weighted by negatives / positives to the power 0.65, Adam 0.0001, batches of 32 accumulated to 256"
-    )
-    assert told["Training"].startswith("from scratch; at most 350 epochs")
-    assert told["Training"].endswith("min delta: 0.5")  # a setting without words of its own is shown by its name
-    assert (told["Ensembles"], told["Decisions"]) == (
-        "none", "thresholds fixed-0.4, f1; x excludes the rest; F1-score: mean over the positive and the negative class",
-    )  # fmt: skip
-    assert "Published numbers" not in told
-
-
-@pytest.mark.parametrize(
-    ("block", "setting", "topic", "words"),
-    [
-        ("experiment", {"f1_metric": "f1_positive"}, "Decisions", "F1-score: of the positive class alone, 2PR / (P + R)"),
-        (
-            "experiment",
-            {"cases": 3, "case_classes": ["Mass", "Hernia"]},
-            "Heatmaps",
-            "3 test images, first one each with Mass, Hernia",
-        ),
-        ("split", {"same_image": "similar"}, "Parts", "patients who share a similar image in one part"),
-        ("split", {"same_image": "ignore"}, "Parts", "patients who share an image in any part"),
-        ("split", {"label_sets": ["other"], "also_for": ["s"]}, "Parts", "the same patients in every part as with other"),
-        ("split", {"test_on": "radiologists"}, "Parts", "tested on the images that radiologists labelled"),
-        ("image_set", {"contrast": "clahe"}, "Network input", "contrast: clahe"),
-    ],
-)
-def test_settings_have_words_of_their_own(block, setting, topic, words):
-    given = study()
-    changed = type(getattr(given, block)).model_validate(getattr(given, block).model_dump(exclude_defaults=True) | setting)
-    told = papers.describe(given.model_copy(update={block: changed}))
-    assert words in told[topic]
-    assert "Further settings" not in told
-    assert not any(f"{name.replace('_', ' ')}: " in text for name in set(setting) - {"contrast"} for text in told.values())
 
 
 def test_a_heading_leaves_out_the_name_of_its_own_page(tmp_path):
     entry = section(tmp_path, "roc", "") | {"heading": "Table 8. Results per class: Liz et al. 2022: specific labels"}
     text = papers.compose(paper_page(tmp_path, entry), {"roc": "x"})
     assert "<h2>Table 8. Results per class: specific labels</h2>" in text
-
-
-def test_every_rule_loss_and_schedule_has_words():
-    for rule in get_args(config.Ensemble.model_fields["rule"].annotation):
-        assert papers._RULES[rule]
-    for loss in get_args(config.Training.model_fields["loss"].annotation):
-        assert papers._loss(config.Training(backbone="cnn", loss=loss))
-    for name in ("schedule", "sampling", "head"):
-        for value in get_args(config.Training.model_fields[name].annotation):
-            papers.describe(study(members={"one": {"backbone": "cnn", name: value}}, ensembles={}))
-    assert set(config.Training.model_fields) >= papers._WORDED
 
 
 def section(folder: Path, name: str, body: str) -> dict[str, str]:
@@ -136,7 +31,7 @@ def section(folder: Path, name: str, body: str) -> dict[str, str]:
 def paper_page(folder: Path, *sections: dict[str, str], **studies: config.Study) -> config.PaperPage:
     studies = studies or {"one": study("phantom")}
     data = {block.experiment.title: block.experiment.data for block in studies.values()}
-    return config.PaperPage(paper="liz2022", data=data, studies=studies, sections=list(sections))
+    return config.PaperPage(paper="liz2022", data=data, studies=studies, sections=list(sections), captions={})
 
 
 def test_a_page_says_first_what_it_was_run_on_and_has_its_sections_in_order(tmp_path):
@@ -172,7 +67,7 @@ def test_a_missing_or_foreign_page_is_one_sentence(tmp_path, capsys):
     (tmp_path / "roc.rst").write_text("Curves.\n")
 
     def make(**changes) -> str:
-        page = {"paper": "liz2022", "data": {"One": "phantom"}, "studies": {}, "sections": [there | changes]}
+        page = {"paper": "liz2022", "data": {"One": "phantom"}, "studies": {}, "sections": [there | changes], "captions": {}}
         verb = [
             "paper-page",
             "--settings",
@@ -211,62 +106,3 @@ def test_papers_are_cited_and_others_are_named_by_their_key():
     assert cited.endswith("https://doi.org/10.69996/jcai.2025004.")
     assert reference.citation("mine")[0] == "mine"
     assert "not on record" in reference.citation("mine")[1]
-
-
-def test_captions_are_plain_text_because_pages_show_them_as_they_are():
-    for path in (ROOT / "workflow/report").glob("*.rst"):
-        if path.name != "workflow.rst":
-            assert not re.search(r"\*|`|\{\{|::|^[=-]{3}", path.read_text(), re.MULTILINE), path.name
-
-
-def test_liz_et_al_have_their_figures_and_tables_in_the_order_of_the_paper(shipped):
-    page = page_of(shipped["paper-page-liz2022"])
-    numbered = [section.heading.partition(".")[0] for section in page.sections if re.match(r"(Figure|Table)", section.heading)]
-    assert numbered == [
-        "Figure 3", "Figure 4", "Table 3", "Figure 5", "Figure 6", *(f"Table {number}" for number in range(4, 12)),
-        "Tables 5, 7 and 9", "Figures 7 to 9", "Table 12",
-    ]  # fmt: skip
-    table = next(section for section in page.sections if section.heading.startswith("Table 8"))
-    assert table.page == "results/tables/liz2022-specific/per_class.html"
-    assert table.heading == "Table 8. Results per class: Liz et al. 2022: specific labels of PadChest"
-    assert list(page.studies)[:4] == ["liz2022-specific-raw", "liz2022-specific-noaug", "liz2022-specific", "liz2022-general"]
-
-
-def test_the_page_beyond_the_papers_has_the_rules_of_every_experiment_and_names_them(shipped):
-    page = page_of(shipped["paper-page-beyond"])
-    blocks = config.load(ROOT / "config.yaml")
-    assert set(page.data) == {blocks.experiments[name].title for name in blocks.run}
-    compared = [name for name in blocks.run if len(blocks.experiments[name].thresholds) > 1]
-    expected = [f"results/tables/{name}/{table}.html" for name in compared for table in ("thresholds", "rules")]
-    assert [section.page for section in page.sections if Path(section.page).stem in ("thresholds", "rules")] == expected
-
-
-def test_every_table_and_figure_is_on_a_page_and_has_a_caption(shipped):
-    shown = [section for job in shipped.values() if job.rule == "paper_page" for section in page_of(job).sections]
-    gathered = {path for job in shipped.values() if job.rule in ("paper_page", "overview") for path in job.outputs}
-    made = {path for job in shipped.values() for path in job.outputs if path.endswith(".html")} - gathered
-    assert {path for path in made if "/audit/" not in path} == {section.page for section in shown}
-    for job in shipped.values():
-        if job.rule == "paper_page":
-            given = {Path(path).stem for path in job.inputs if path.endswith(".rst")}
-            assert given == {section.caption for section in page_of(job).sections if section.caption}
-            figures = {section.page for section in page_of(job).sections if section.caption}
-            assert figures == {section.page for section in page_of(job).sections if section.page.startswith("results/figures/")}
-            assert {section.page for section in page_of(job).sections} <= set(job.inputs)
-
-
-def test_an_experiment_without_a_paper_is_on_the_page_beyond_the_papers(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    found = jobs.load(["--snakefile", str(ROOT / "Snakefile"), "--configfile", str(TINY), "--cores", "2"]).jobs
-    (job,) = [job for job in found if job.rule == "paper_page"]
-    assert job.outputs == ("results/papers/beyond.html",)
-    page = page_of(job)
-    assert page.paper is None
-    assert list(page.studies) == ["tiny"]
-    assert {Path(section.page).name for section in page.sections} >= {
-        "per_class.html",
-        "global.html",
-        "heatmaps.html",
-        "summary.html",
-    }
-    assert not [section for section in page.sections if re.match(r"(Figure|Table) \d", section.heading)]

@@ -9,148 +9,157 @@ from pathlib import Path
 import pytest
 
 from thorax.errors import ThoraxError
+from thorax.verbs import VERBS
 from thorax.workflow import code
+from thorax.workflow.code import Code
 
 REPOSITORY = Path(__file__).parents[3]
 SOURCE = REPOSITORY / "src" / "thorax"
 
+# A package with one of each: a constant, a class, a re-export, a module as a value, loose statements, names of data files
+MADE = {
+    "__init__.py": '"""The package."""\n',
+    "split.py": "from thorax import parts\nfrom thorax.tools import ROUNDS, store\n\n\n"
+    'def split(parts):\n    """Split."""\n    return [store.save(part) for part in parts] * ROUNDS\n\n\ndef halves():\n    return parts.two()\n',
+    "parts.py": "def two():\n    return 2\n\n\ndef three():\n    return 3\n",
+    "tools/__init__.py": "from thorax.tools.numbers import ROUNDS\n",
+    "tools/numbers.py": "ROUNDS = 3\nOTHER = 4\n",
+    "tools/store.py": "import os\n\n\ndef save(part):\n    return os.fspath(part)\n\n\nclass Unused:\n    twice = 2\n",
+    "all_parts.py": "from thorax import parts\n\n\ndef every():\n    return vars(parts)\n",
+    "terms.py": "from pathlib import Path\n\n\ndef terms():\n    return Path('terms.csv')\n\n\ndef tables():\n    return Path().glob('*.csv')\n",
+    "types.py": "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from thorax.parts import two\n\n\ndef typed(two):\n    return two\n",
+    "lazy.py": "def late():\n    from thorax.parts import two\n\n    return two()\n",
+    "resources/terms.csv": "a,b\n",
+}
+
 
 @pytest.fixture
-def package(tmp_path, monkeypatch):
-    """A copy of the package, read anew by each call of the function that it yields."""
-    copy = Path(shutil.copytree(SOURCE, tmp_path / "thorax", ignore=shutil.ignore_patterns("__pycache__")))
-    monkeypatch.setattr(code, "PACKAGE", copy)
-
-    def digests(*verbs: str) -> dict[str, str]:
-        for name in ("digest", "_content", "_next", "_module", "_file", "_verbs", "notebook_digest"):
-            getattr(code, name).cache_clear()
-        return {verb: code.digest(verb) for verb in verbs or code._verbs()}
-
-    yield copy, digests
-    monkeypatch.undo()
-    digests("split")  # the caches hold the real package again
+def made(tmp_path):
+    """A small package in a folder of its own."""
+    for name, text in MADE.items():
+        path = tmp_path / "thorax" / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(text)
+    return tmp_path / "thorax"
 
 
 def edit(path: Path, old: str, new: str) -> None:
     text = path.read_text()
-    assert text.count(old) >= 1, (path, old)
+    assert old in text, (path, old)
     path.write_text(text.replace(old, new, 1))
 
 
-def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
-    return {verb for verb in before if before[verb] != after[verb]}
+def digests(folder: Path, *roots: str) -> dict[str, str]:
+    return {root: Code(folder).of([tuple(f"thorax.{root}".split(":"))]) for root in roots}
 
 
-def test_comments_docstrings_and_layout_change_no_digest(package):
-    folder, digests = package
-    before = digests()
+ROOTS = ("split:split", "split:halves", "all_parts:every", "terms:terms", "terms:tables", "types:typed", "lazy:late")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "seen"),
+    [
+        ("split.py", '"""Split."""', '"""Split the parts."""  # by rounds', set()),
+        ("tools/numbers.py", "ROUNDS = 3", "ROUNDS = 5", {"split:split"}),
+        ("tools/numbers.py", "OTHER = 4", "OTHER = 5", set()),
+        ("tools/store.py", "twice = 2", "twice = 3", set()),
+        ("tools/store.py", "os.fspath(part)", "str(part)", {"split:split"}),
+        (
+            "parts.py",
+            "return 2",
+            "return 1 + 1",
+            {"split:halves", "all_parts:every", "lazy:late"},
+        ),  # `parts` of split is a variable
+        ("parts.py", "return 3", "return 4", {"all_parts:every"}),
+        ("tools/store.py", "import os", "import os\n\nprint('hello')", {"split:split"}),  # runs at import
+        ("split.py", "from thorax import parts", "from thorax import parts\n\nprint('hello')", {"split:split", "split:halves"}),
+        ("resources/terms.csv", "a,b", "a,c", {"terms:terms", "terms:tables"}),
+        ("lazy.py", "thorax.parts import two", "thorax.parts import three as two", {"lazy:late"}),
+    ],
+)
+def test_what_an_edit_changes(made, file, old, new, seen):
+    before = digests(made, *ROOTS)
+    edit(made / file, old, new)
+    after = digests(made, *ROOTS)
+    assert {root for root in ROOTS if before[root] != after[root]} == seen
+
+
+def test_a_module_that_moves_changes_no_digest(made):
+    before = digests(made, *ROOTS)
+    (made / "inner").mkdir()
+    (made / "inner" / "__init__.py").touch()
+    (made / "parts.py").rename(made / "inner" / "pieces.py")
+    for path in made.rglob("*.py"):
+        text = path.read_text().replace("from thorax import parts", "from thorax.inner import pieces")
+        text = text.replace("thorax.parts import", "thorax.inner.pieces import").replace("parts.two()", "pieces.two()")
+        path.write_text(text.replace("vars(parts)", "vars(pieces)"))
+    assert digests(made, *ROOTS) == before
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the real package with other docstrings and comments; tests that edit it further put it right again."""
+    folder = tmp_path_factory.mktemp("copy") / "thorax"
+    shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     for path in folder.rglob("*.py"):
         text = path.read_text()
         path.write_text(re.sub(r'^(    )?"""', r'\1"""Edited. ', text, count=1, flags=re.MULTILINE) + "\n\n\n# a remark\n")
-    assert digests() == before
+    return folder
 
 
-def test_a_module_that_moves_changes_no_digest(package):
-    folder, digests = package
-    before = digests()
-    (folder / "lungs").mkdir()
-    (folder / "lungs" / "__init__.py").touch()
-    (folder / "masks.py").rename(folder / "lungs" / "repair.py")
-    called = "|".join(re.findall(r"^def (\w+)", (folder / "lungs" / "repair.py").read_text(), re.MULTILINE))
-    for path in folder.rglob("*.py"):
-        text = path.read_text().replace("thorax.masks import", "thorax.lungs.repair import")
-        text = re.sub(r"^(from thorax import .*)\bmasks, ", r"from thorax.lungs import repair\n\1", text, flags=re.MULTILINE)
-        path.write_text(re.sub(rf"\bmasks\.({called})\b", r"repair.\1", text))
-    assert digests() == before
+def changed(folder: Path, verbs=VERBS) -> set[str]:
+    """The verbs whose digest in a copy is not that of the package."""
+    here = Code(folder)
+    return {verb for verb in verbs if here.of_verb(verb) != code.digest(verb)}
 
 
-def test_a_changed_constant_changes_what_it_feeds(package):
-    folder, digests = package
-    before = digests()
-    edit(folder / "stratify.py", "_ROUNDS = ", "_ROUNDS = 1 + ")
-    assert changed(before, digests()) == {"split", "compare-splitters", "ensemble"}  # which cross-fits in folds by patient
+def test_a_constant_changes_the_verbs_that_it_feeds_and_docstrings_change_none(copy):
+    path = copy / "labels" / "stratify.py"
+    edit(path, "_ROUNDS = ", "_ROUNDS = 1 + ")
+    assert changed(copy) == {"split", "compare-splitters", "ensemble"}  # ensembles cross-fit in folds by patient
+    edit(path, "_ROUNDS = 1 + ", "_ROUNDS = ")
 
 
-def test_a_change_deep_below_a_verb_is_seen_and_one_beside_it_is_not(package):
-    folder, digests = package
-    before = digests()
-    edit(folder / "augment.py", "\n\n\ndef ", "\n\n\ndef unused() -> int:\n    return 1\n\n\ndef ")
-    assert changed(before, digests()) == set()
-    edit(folder / "config.py", "class Augmentation(Block):", "class Augmentation(Block):\n    twice = 2\n")
-    seen = changed(before, digests())
-    assert "train" in seen
-    assert not seen & {"split", "labels", "ingest", "metrics", "tables", "predict"}
+def test_settings_and_published_numbers_change_the_verbs_that_read_them(copy):
+    verbs = {"segmenter", "lungs", "images", "beside", "systems"}
+    for path, old, new, seen in [
+        ("config/data.py", "class Segmenter(Block):", "class Segmenter(Block):\n    twice = 2\n", {"segmenter", "lungs"}),
+        ("resources/published/liz2022.csv", ",0.589,", ",0.588,", {"beside", "systems"}),
+    ]:
+        edit(copy / path, old, new)
+        assert changed(copy, verbs) == seen
+        edit(copy / path, new, old)
 
 
-def test_a_statement_that_runs_at_import_counts_for_all_who_import_it(package):
-    folder, digests = package
-    before = digests()
-    with (folder / "store.py").open("a") as file:
-        file.write("\nprint('hello')\n")
-    seen = changed(before, digests())
-    assert {"train", "split", "tables", "catalog"} <= seen
-    assert "show" not in seen
-
-
-def test_a_module_that_is_passed_as_a_value_counts_as_a_whole(package):
-    folder, digests = package
-    before = digests()
-    edit(folder / "datasets" / "nih.py", "HOW_TO_GET = (", "HOW_TO_GET = ('x'")
-    assert "catalog" in changed(before, digests())
-
-
-def test_a_data_file_counts_for_those_who_name_it(package):
-    folder, digests = package
-    before = digests()
-    with (folder / "resources" / "padchest_terms.csv").open("a") as file:
-        file.write("x,y\n")
-    seen = changed(before, digests())
-    assert {"labels", "figure-terms"} <= seen
-    assert not seen & {"train", "split", "ingest"}
-
-
-def test_the_published_numbers_count_for_the_tables_that_show_them(package):
-    folder, digests = package
-    before = digests()
-    edit(folder / "resources" / "published" / "liz2022.csv", ",0.589,", ",0.588,")
-    seen = changed(before, digests())
-    assert {"beside", "ablation", "statements", "systems"} <= seen
-    assert not seen & {"train", "split", "labels", "metrics"}
-
-
-def test_a_notebook_is_its_code_and_what_it_calls(package, tmp_path):
-    folder, digests = package
+def test_a_notebook_is_its_code_and_what_it_calls(copy, tmp_path):
     notebook = Path(shutil.copy(REPOSITORY / "notebooks" / "heatmaps.ipynb", tmp_path))
-
-    def now():
-        digests("split")
-        return code.notebook_digest(notebook)
-
-    before = now()
+    before = Code(copy).of_notebook(notebook)
     edit(notebook, '"cell_type": "markdown"', '"cell_type":  "markdown"')
-    edit(folder / "ensemble.py", '"""', '"""Edited. ')
-    assert now() == before
-    edit(folder / "overlays.py", "\nimport ", "\nprint(1)\nimport ")
-    assert now() != before
+    edit(copy / "evaluation" / "ensembles.py", '"""', '"""Edited. ')
+    assert Code(copy).of_notebook(notebook) == before
+    path = copy / "report" / "figures" / "heatmaps.py"
+    edit(path, "\nimport ", "\nprint(1)\nimport ")
+    assert Code(copy).of_notebook(notebook) != before
+    edit(path, "\nprint(1)", "")
     notebook.write_text("{}")
     with pytest.raises(ThoraxError, match="is not a readable notebook"):
-        now()
+        code.notebook_digest(notebook)
 
 
 def test_an_unknown_verb_is_refused():
-    with pytest.raises(ThoraxError, match="no verb 'trian'"):
+    with pytest.raises(ThoraxError, match=r"no verb 'trian' \(did you mean 'train'\?\)"):
         code.digest("trian")
 
 
-def test_the_digest_is_that_of_every_python(tmp_path):
-    """Another interpreter of the same source agrees, and the caches of this process do not decide."""
-    script = "from thorax.workflow import code; print(code.digest('train'))"
+def test_the_digest_is_that_of_every_python():
+    """Another interpreter of the same source agrees: the order of sets and what this process has read do not decide."""
+    script = "from thorax.workflow import code; print(code.digest('split'))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == code.digest("train")
+    assert done.stdout.strip() == code.digest("split")
 
 
 def test_every_rule_that_computes_names_its_own_verb():
-    """Downloads apart: what they fetch has checksums, and is not fetched again because our code changed."""
+    """Except downloads: what they fetch has checksums, and is not fetched again because our code changed."""
     rules = []
     for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"):
         rules += re.split(r"^(?=rule )", path.read_text(), flags=re.MULTILINE)[1:]

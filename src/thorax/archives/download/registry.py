@@ -82,6 +82,18 @@ def default_root(group: str) -> Path:
     return Path(WEIGHTS_ROOT if group.startswith("weights/") else ROOTS.get(group, f"data/{group}"))
 
 
+def fetch_or_describe(group: Sequence[str], root: Path | None, list_: bool, out: Path | None) -> str | None:
+    """Download groups of files or, with `list_`, return the list of their files instead.
+
+    Raises:
+        ThoraxError: As `download`.
+    """
+    if list_:
+        return describe(group, root)
+    download(group, root, out)
+    return None
+
+
 def describe(names: Sequence[str], root: Path | None) -> str:
     """One line per file of the groups: its length, terms, page, and whether it is there.
 

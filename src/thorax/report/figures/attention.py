@@ -52,7 +52,7 @@ def make_attention_figure(
     models: dict[str, Path],
     cases: Path,
     ingested: Path,
-    network_inputs: Sequence[Path],
+    images: Sequence[Path],
     arrays: Sequence[Path],
     lungs: Sequence[Path] | None,
     title: str,
@@ -65,7 +65,7 @@ def make_attention_figure(
         models: by member, networks with the attention head.
         cases: table of image_id.
         ingested: table of the data set.
-        network_inputs, arrays: training images and ingested images, all shards in order.
+        images, arrays: training images and ingested images, all shards in order.
         lungs: tables of crop boxes, one per shard; None where the networks saw the whole image.
         title: heading.
         out: figure to write, without suffix.
@@ -79,7 +79,7 @@ def make_attention_figure(
     originals = heatmaps.load_originals(ids, ingested, arrays, lungs)
     places = store.read_table(ingested)
     chosen = places.set_index("image_id").loc[ids]
-    pixels = store.open_packed(places, network_inputs).take(chosen["shard"].to_numpy(), chosen["row"].to_numpy())
+    pixels = store.open_packed(places, images).take(chosen["shard"].to_numpy(), chosen["row"].to_numpy())
     weights = {name: attention_weights(path, pixels) for name, path in models.items()} if len(ids) else {}
     style.save(draw_attention(list(ids), originals, weights, title), out, title, photos=True)
 

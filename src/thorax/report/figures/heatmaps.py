@@ -330,6 +330,24 @@ def _draw_all_classes(axes: "Axes", case: Case, means: list[np.ndarray], names: 
     axes.legend(handles, names, loc="upper left", bbox_to_anchor=(0, 0), fontsize=7, borderaxespad=0.2, handlelength=1.2)
 
 
+def make_classes_figure(
+    cases: Path,
+    heatmaps: dict[str, Path],
+    predictions: dict[str, Path],
+    ensemble: Path | None,
+    labels: Path,
+    boxes: Path,
+    ingested: Path,
+    arrays: Sequence[Path],
+    lungs: Sequence[Path] | None,
+    title: str,
+    out: Path,
+) -> None:
+    """Write `classes_figure` of the cases that `load_cases` collects; `out` has no suffix."""
+    shown = load_cases(cases, heatmaps, predictions, ensemble, labels, boxes, ingested, arrays, lungs)
+    style.save(classes_figure(shown, title), out, title, photos=True)
+
+
 def classes_figure(cases: Sequence[Case], title: str) -> "Figure":
     """Draw each case with two or more predicted or true classes as one picture, with every class in its own colour.
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 from thorax.report.figures.style import ORANGE, SKY, VERMILION, rectangle, save, style
 
+COUNT = 6  # images
+
 
 def make_lungs_figure(
     catalog: Path,
@@ -23,10 +25,9 @@ def make_lungs_figure(
     arrays: Sequence[Path],
     lungs: Sequence[Path],
     masks: Sequence[Path],
-    network_inputs: Sequence[Path],
+    images: Sequence[Path],
     seed: int,
     out: Path,
-    count: int = 6,
 ) -> None:
     """Figure 3 of Liz et al. 2022 for several random images: original, lung mask, crop with mask, network input.
 
@@ -34,11 +35,10 @@ def make_lungs_figure(
 
     Args:
         catalog, ingested: tables of the data set.
-        arrays, lungs, masks, network_inputs: ingested arrays, tables of crop boxes, masks and training images, one file
+        arrays, lungs, masks, images: ingested arrays, tables of crop boxes, masks and training images, one file
             per shard, in the order of the shards.
         seed: of the choice.
         out: figure to write, without suffix.
-        count: number of cases.
 
     Raises:
         ThoraxError: the lungs are not those of the ingested images.
@@ -50,8 +50,8 @@ def make_lungs_figure(
     )
     if not len(cases) == len(boxes) > 0:
         raise ThoraxError(f"{lungs[0]} and the tables beside it do not belong to {ingested}: delete and remake them.")
-    cases = cases.set_index("image_id").loc[choose_lung_cases(boxes, count, seed)].reset_index()
-    packed = [store.PackedImages(paths) for paths in (arrays, masks, network_inputs)]
+    cases = cases.set_index("image_id").loc[choose_lung_cases(boxes, COUNT, seed)].reset_index()
+    packed = [store.PackedImages(paths) for paths in (arrays, masks, images)]
     places = list(zip(cases["shard"], cases["row"], strict=True))
     shown = list(zip(*([array[place] for place in places] for array in packed), strict=True))
     save(draw_lungs(cases, shown), out, "From original to network input", photos=True)

@@ -337,73 +337,73 @@ def _test_part(archive: str | None, split: Path | None, official: bool) -> str |
 def make_beside(
     title: str,
     data: str,
-    beside: Beside,
+    settings: Beside,
     metrics: Path,
     members: list[str],
     ensembles: list[str],
-    out_dir: Path,
+    out: Path,
     archive: str | None = None,
     split: Path | None = None,
-    official: bool = False,
+    official_lists: bool = False,
 ) -> None:
     """Write beside_per_class and beside_global as .html, .md, .tex and .csv into a folder.
 
     Args:
         title: of the experiment.
         data: "phantom", "sample" or "archive".
-        beside: which published numbers.
+        settings: which published numbers.
         metrics: `metrics/{experiment}.parquet`.
         members: the single models.
         ensembles: the ensembles.
-        out_dir: the folder.
+        out: the folder.
         archive: a key of `datasets.ARCHIVES`.
         split: `splits/{split}.parquet`.
-        official: whether it follows the archive's own lists.
+        official_lists: whether it follows the archive's own lists.
 
     Raises:
         ThoraxError: as in `per_class_table`, or a missing table.
     """
-    test_part = _test_part(archive, split, official)
-    compared = Compared(store.read_table(metrics), beside, members, ensembles, title, data, archive, test_part)
+    test_part = _test_part(archive, split, official_lists)
+    compared = Compared(store.read_table(metrics), settings, members, ensembles, title, data, archive, test_part)
     for name, make in (("beside_per_class", per_class_table), ("beside_global", global_table)):
         table, values = make(compared)
-        typeset.write(table, values, Path(out_dir), name)
+        typeset.write(table, values, Path(out), name)
 
 
 def make_ablation(
     title: str,
     data: str,
-    columns: AblationColumns,
+    settings: AblationColumns,
     metrics: dict[str, Path],
     members: list[str],
     ensembles: list[str],
-    out_dir: Path,
+    out: Path,
     archive: str | None = None,
     split: Path | None = None,
-    official: bool = False,
+    official_lists: bool = False,
 ) -> None:
     """Write ablation.html, .md, .tex and .csv into a folder.
 
     Args:
         title: of the table.
         data: "phantom", "sample" or "archive".
-        columns: the published numbers of each experiment, in the order of the columns.
+        settings: the published numbers of each experiment, in the order of the columns.
         metrics: `metrics/{experiment}.parquet` by experiment.
         members: the single models, in the order of the rows.
         ensembles: the ensembles, in the order of the rows.
-        out_dir: the folder.
-        archive, split, official: as in `make_beside`; all experiments have the same.
+        out: the folder.
+        archive, split, official_lists: as in `make_beside`; all experiments have the same.
 
     Raises:
         ThoraxError: as in `ablation_table`, or an experiment without metrics.
     """
-    lacking = [name for name in columns.root if name not in metrics]
+    lacking = [name for name in settings.root if name not in metrics]
     if lacking:
         raise ThoraxError(f"Experiment {lacking[0]!r} has no metrics: name its table under --metrics.")
-    test_part = _test_part(archive, split, official)
+    test_part = _test_part(archive, split, official_lists)
     experiments = {
         name: Compared(store.read_table(metrics[name]), beside, members, ensembles, title, data, archive, test_part)
-        for name, beside in columns.root.items()
+        for name, beside in settings.root.items()
     }
     table, values = ablation_table(title, experiments)
-    typeset.write(table, values, Path(out_dir), "ablation")
+    typeset.write(table, values, Path(out), "ablation")

@@ -171,7 +171,7 @@ def make_cross(
     splits: Mapping[str, Path],
     predictions: Mapping[str, Path],
     ensembles: Mapping[str, Path],
-    out_dir: Path,
+    out: Path,
     replicates: int = 1000,
 ) -> None:
     """Write matrix and classes as .html, .md, .tex and .csv into a folder.
@@ -183,7 +183,7 @@ def make_cross(
         labels, splits: by experiment its tables.
         predictions: by TRAINED@TESTED, two experiments: logits of the first's model for the second's test images.
         ensembles: the same where the model is an ensemble: probabilities.
-        out_dir: the folder.
+        out: the folder.
         replicates: samples of the bootstrap.
 
     Raises:
@@ -207,4 +207,4 @@ def make_cross(
     evaluated = Evaluated(settings, problems, found, data)
     for name, make in (("matrix", matrix_table), ("classes", class_table)):
         table, values = make(evaluated)
-        typeset.write(table, values, Path(out_dir), name)
+        typeset.write(table, values, Path(out), name)

@@ -369,33 +369,33 @@ def _hours(hours: float) -> str:
 
 
 def make_overview(
-    studies: Studies,
+    settings: Studies,
     metrics: dict[str, Path],
     labels: dict[str, Path],
     splits: dict[str, Path],
     benchmarks: Path,
     logs: Path,
-    out_dir: Path,
+    out: Path,
 ) -> None:
     """Write overview.html, .md, .tex and .csv into a folder; only the HTML has the hours.
 
     Args:
-        studies: the experiments in the order of the rows.
+        settings: the experiments in the order of the rows.
         metrics, labels, splits: `metrics/{experiment}.parquet`, `labels/{label_set}.parquet`, `splits/{split}.parquet`, each by
             experiment.
         benchmarks, logs: as in `spent`.
-        out_dir: the folder.
+        out: the folder.
 
     Raises:
         ThoraxError: as in `overview_table` and `spent`; a missing table, or an experiment without one.
     """
     rows = {}
-    for name, study in studies.root.items():
+    for name, study in settings.root.items():
         for flag, paths in (("metrics", metrics), ("labels", labels), ("splits", splits)):
             if name not in paths:
                 raise ThoraxError(f"Experiment {name!r} has no table under --{flag}: name it.")
         rows[name] = Row(study, store.read_table(metrics[name]), store.read_table(labels[name]), store.read_table(splits[name]))
-    hours = {name: spent(name, study.experiment.members, benchmarks, logs) for name, study in studies.root.items()}
+    hours = {name: spent(name, study.experiment.members, benchmarks, logs) for name, study in settings.root.items()}
     table, values = overview_table(rows)
     on_page, _ = overview_table(rows, hours)
-    typeset.write(table, values, Path(out_dir), "overview", on_page)
+    typeset.write(table, values, Path(out), "overview", on_page)

@@ -470,7 +470,7 @@ def make_tables(
     split: Path,
     members: list[str],
     ensembles: list[str],
-    out_dir: Path,
+    out: Path,
     rule: str = FIXED,
     f1_metric: str = "f1",
 ) -> None:
@@ -484,7 +484,7 @@ def make_tables(
         split: `splits/{split}.parquet`.
         members: the single models in the order of the columns.
         ensembles: the ensembles in the order of the columns.
-        out_dir: the folder.
+        out: the folder.
         rule: the threshold rule of F1 and Hamming loss.
         f1_metric: which F1 is printed, a key of `F1_MEANINGS`.
 
@@ -496,22 +496,22 @@ def make_tables(
     results = Results(found, members, ensembles, counts, title=title, data=data, rule=rule, f1_metric=f1_metric)
     for name, make in (("per_class", per_class_table), ("global", global_table)):
         table, values = make(results)
-        typeset.write(table, values, Path(out_dir), name)
+        typeset.write(table, values, Path(out), name)
 
 
-def make_summary(label_sets: dict[str, Path], splits: dict[str, Path], out_dir: Path, data: str) -> None:
+def make_summary(labels: dict[str, Path], splits: dict[str, Path], out: Path, data: str) -> None:
     """Write summary.html, .md, .tex and .csv into a folder.
 
     Args:
-        label_sets: `labels/{label_set}.parquet` by the name of the row.
+        labels: `labels/{label_set}.parquet` by the name of the row.
         splits: the split of each label set, by the same names.
-        out_dir: the folder.
+        out: the folder.
         data: "phantom", "sample" or "archive".
 
     Raises:
         ThoraxError: as in `summary_table`.
     """
-    frames = {name: store.read_table(path) for name, path in label_sets.items()}
+    frames = {name: store.read_table(path) for name, path in labels.items()}
     parts = {name: store.read_table(path) for name, path in splits.items()}
     table, values = summary_table(frames, parts, data)
-    typeset.write(table, values, Path(out_dir), "summary")
+    typeset.write(table, values, Path(out), "summary")

@@ -145,7 +145,7 @@ def make_screening(
     catalogs: Mapping[str, Path],
     splits: Mapping[str, Sequence[Path]],
     lungs: Mapping[str, Sequence[Path]],
-    out_dir: Path,
+    out: Path,
     data: str,
 ) -> None:
     """Write screening.html, .md, .tex and .csv into a folder.
@@ -156,7 +156,7 @@ def make_screening(
         catalogs: each data set's catalog.
         splits: the table of each split, by "dataset/split".
         lungs: tables of crop boxes, all shards, by "dataset/segmenter".
-        out_dir: the folder.
+        out: the folder.
         data: "phantom", "sample" or "archive".
     """
     parts = {key: store.read_table(path, ["image_id", "split"]) for key, (path,) in splits.items()}
@@ -172,7 +172,7 @@ def make_screening(
         for name in ingested
     }
     table, on_page, values = screening_table(screened, data)
-    typeset.write(table, values, Path(out_dir), "screening", on_page)
+    typeset.write(table, values, Path(out), "screening", on_page)
 
 
 def _of(dataset: str, tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

@@ -218,7 +218,7 @@ def make_side_by_side(
     split: Path,
     metrics: dict[str, Path],
     columns: Sequence[str],
-    out_dir: Path,
+    out: Path,
     rule: str = FIXED,
     f1_metric: str = "f1",
 ) -> None:
@@ -230,7 +230,7 @@ def make_side_by_side(
         labels, split: those that all experiments share.
         metrics: `metrics/{experiment}.parquet` by experiment.
         columns: EXPERIMENT/MODEL, in the order of the columns, the first experiment being what others are compared with.
-        out_dir: the folder.
+        out: the folder.
         rule: the threshold rule of F1 and Hamming loss.
         f1_metric: which F1 is printed, a key of `tables.F1_MEANINGS`.
 
@@ -252,7 +252,7 @@ def make_side_by_side(
     compared = SideBySide(chosen, counts, title, data, rule, f1_metric)
     for name, make in (("per_class", per_class_table), ("global", global_table)):
         table, values = make(compared)
-        typeset.write(table, values, Path(out_dir), name)
+        typeset.write(table, values, Path(out), name)
 
 
 def _printed(value: float, sign: str = "") -> str:

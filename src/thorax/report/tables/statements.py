@@ -222,19 +222,19 @@ def statements_table(
     return table, values
 
 
-def make_statements(title: str, data: str, beside: Beside, metrics: Path, members: list[str], out_dir: Path) -> None:
+def make_statements(title: str, data: str, settings: Beside, metrics: Path, members: list[str], out: Path) -> None:
     """Write statements.html, .md, .tex and .csv into a folder.
 
     Args:
         title: of the experiment.
         data: "phantom", "sample" or "archive".
-        beside: the paper's experiment.
+        settings: the paper's experiment.
         metrics: `metrics/{experiment}.parquet`.
         members: the single models.
-        out_dir: the folder.
+        out: the folder.
 
     Raises:
         ThoraxError: as in `statements_table`, or a missing table.
     """
-    table, values = statements_table(store.read_table(metrics), beside, members, title, data)
-    typeset.write(table, values, Path(out_dir), "statements")
+    table, values = statements_table(store.read_table(metrics), settings, members, title, data)
+    typeset.write(table, values, Path(out), "statements")

@@ -140,15 +140,15 @@ def classes_table(archive: str) -> tuple[typeset.Table, pd.DataFrame]:
     return table, pd.concat(frames, ignore_index=True)[["system", "class", "value", "doubt"]]
 
 
-def make_systems(archive: str, table: str, out_dir: Path) -> None:
+def make_systems(archive: str, table: str, out: Path) -> None:
     """Write {table}.html, .md, .tex and .csv into a folder.
 
     Args:
         archive: a key of `datasets.ARCHIVES`.
         table: one of `TABLES`.
-        out_dir: the folder.
+        out: the folder.
 
     Raises:
         ThoraxError: as in `systems_table` and `classes_table`.
     """
-    typeset.write(*{"systems": systems_table, "classes": classes_table}[table](archive), Path(out_dir), table)
+    typeset.write(*{"systems": systems_table, "classes": classes_table}[table](archive), Path(out), table)

@@ -252,7 +252,7 @@ def make_threshold_tables(
     ensembles: list[str],
     thresholds: dict[str, Path],
     rules: Sequence[str],
-    out_dir: Path,
+    out: Path,
     exclusive: str | None = None,
     f1_metric: str = "f1",
     learned: Sequence[str] = (),
@@ -269,7 +269,7 @@ def make_threshold_tables(
         ensembles: the ensembles in the order of the columns.
         thresholds: `thresholds/{experiment}/{model}.parquet` by model; needed where a rule is tuned.
         rules: names of threshold rules; the others are compared with the first.
-        out_dir: the folder.
+        out: the folder.
         exclusive: the class that excludes the rest, where the metrics were made with one.
         f1_metric: which F1 is printed, a key of `tables.F1_MEANINGS`.
         learned: the ensembles that learn from validation images.
@@ -285,4 +285,4 @@ def make_threshold_tables(
         ("thresholds", thresholds_table(results, rules, tables, learned)),
         ("rules", rules_table(results, rules, exclusive, learned)),
     ):
-        typeset.write(table, values, Path(out_dir), name)
+        typeset.write(table, values, Path(out), name)

@@ -1,0 +1,378 @@
+"""The pages of the report: which tables and figures a run has, and which of them a paper's page shows, in the paper's order.
+
+The catalogue itself is `resources/pages.yaml`. The default target, Snakemake's report and the papers' pages read it from here.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from thorax.config import Block, Config, Experiment
+from thorax.resources import resource
+
+BEYOND = "beyond"  # the page for what no paper shows, and for experiments without a paper
+# Archives with other published systems on record, and the tables of these
+SYSTEMS = {"padchest": ["systems", "classes"], "nih": ["systems"], "chexpert": ["systems", "classes"]}
+
+Wildcards = dict[str, str]
+Numbers = str | dict[str, str] | None
+
+
+class Page(Block):
+    """An entry of the catalogue; its fields are explained there."""
+
+    path: str
+    heading: str
+    caption: str
+    category: str
+    subcategory: str | None = None
+    content: str
+    each: str
+    where: str | None = None
+    beyond: bool = False
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The columns of Snakemake's report."""
+        return {"content": self.content}
+
+    @property
+    def is_figure(self) -> bool:
+        return self.path.startswith("results/figures/")
+
+
+class Catalogue(Block):
+    """All pages by name, and each paper's order: lines of pages that are shown together, with the paper's numbers."""
+
+    pages: dict[str, Page]
+    papers: dict[str, list[dict[str, Numbers]]]
+
+
+def read() -> Catalogue:
+    """The catalogue of `resources/pages.yaml`."""
+    text = resource("pages.yaml").read_text(encoding="utf-8")
+    return Catalogue.model_validate(yaml.load(text, yaml.CSafeLoader))  # the fast loader: every Snakemake process reads it
+
+
+_READ = read()
+CATALOGUE, ORDERS = _READ.pages, _READ.papers
+
+
+class Made(NamedTuple):
+    """A page of a run."""
+
+    name: str  # in the catalogue
+    wildcards: Wildcards  # of its path
+    path: str
+
+
+def shown(name: str, path: str | None = None) -> Any:
+    """An output that Snakemake's report shows as the catalogue says, for the `output` of a rule.
+
+    Args:
+        name: Of the page in the catalogue.
+        path: Path of a rule that makes several pages of one caption; None: the page's own.
+    """
+    from snakemake.io import report
+
+    page = CATALOGUE[name]
+    caption = str(_caption_file(page.caption))
+    return report(path or page.path, caption=caption, category=page.category, subcategory=page.subcategory, labels=page.labels)
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="thorax-captions-")
+
+
+@cache
+def _caption_file(text: str) -> Path:
+    """A file with a caption, which Snakemake's report wants in one; it is deleted when the process ends."""
+    file = Path(_folder().name, f"{len(list(Path(_folder().name).iterdir()))}.rst")
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def wanted(plan: Config, audited: Sequence[str] = ()) -> list[str]:
+    """The paths of all pages of a run, without repetitions.
+
+    Args:
+        plan: The configuration.
+        audited: The splits whose archives are audited.
+    """
+    return list(dict.fromkeys(page.path for name in CATALOGUE for page in _made(plan, name, audited)))
+
+
+def audit(plan: Config, audited: Sequence[str]) -> list[str]:
+    """The paths of the audit's pages; `audited` as in `wanted`."""
+    return [path for path in wanted(plan, audited) if path.startswith("results/audit/")]
+
+
+def papers(plan: Config) -> dict[str, list[str]]:
+    """The experiments of a run by the page that shows them, in the paper's order of variants, then in the order of the run."""
+    found: dict[str, list[str]] = {}
+    for name in plan.run:
+        found.setdefault(plan.experiments[name].paper or BEYOND, []).append(name)
+    for paper, names in found.items():
+        results = _numbers(paper).get("per_class")
+        variants = list(results) if isinstance(results, dict) else []
+        names.sort(key=lambda name: variants.index(v) if (v := _variant(plan.experiments[name])) in variants else len(variants))
+    if any(page.beyond and _made(plan, name, ()) for name, page in CATALOGUE.items()):
+        found.setdefault(BEYOND, [])
+    return found
+
+
+def sections(plan: Config, paper: str) -> list[Made]:
+    """The tables and figures of a paper's page, in its order."""
+    experiments = papers(plan)[paper]
+    own_label_sets = {plan.experiments[name].label_set for name in experiments}
+    ranks = plan.run if paper == BEYOND else experiments
+    named = [list(line) for line in ORDERS.get(paper, [])]
+    lines = named + [[name] for name, page in CATALOGUE.items() if not any(name in line for line in named) and not page.beyond]
+    found = []
+    for line in lines:
+        made = [page for name in line for page in _made(plan, name, ()) if _belongs(plan, page, paper, experiments)]
+
+        def order(page: Made, line: list[str] = line) -> tuple[int, bool, int]:
+            name = page.wildcards.get("experiment")
+            rank = ranks.index(name) if name in ranks else len(ranks)
+            return rank, page.wildcards.get("label_set") not in own_label_sets, line.index(page.name)
+
+        found += sorted(made, key=order)
+    return found
+
+
+def heading(plan: Config, paper: str, page: Made) -> str:
+    """The heading of a section: the paper's number if it has one, what is shown, and of what."""
+    number = _numbers(paper).get(page.name)
+    if isinstance(number, dict):
+        experiment, label_set = page.wildcards.get("experiment"), page.wildcards.get("label_set")
+        which = _variant(plan.experiments[experiment]) if experiment else _grouping(plan, label_set or "")
+        number = number.get(which or "")
+    title = CATALOGUE[page.name].heading
+    return ": ".join(filter(None, [f"{number}. {title}" if number else title, ", ".join(_subjects(plan, page.wildcards))]))
+
+
+def settings(plan: Config, paper: str) -> str:
+    """What `thorax paper-page` needs, as text for --settings; the page beyond the papers tells the data of every experiment."""
+    own = papers(plan)[paper]
+    made = sections(plan, paper)
+    figures = {page.name for page in made if CATALOGUE[page.name].is_figure}
+    return json.dumps(
+        {
+            "paper": None if paper == BEYOND else paper,
+            "data": {
+                plan.experiments[name].title: plan.experiments[name].data for name in (plan.run if paper == BEYOND else own)
+            },
+            "studies": studies(plan, own),
+            "sections": [
+                {
+                    "heading": heading(plan, paper, page),
+                    "page": page.path,
+                    "caption": page.name if page.name in figures else None,
+                }
+                for page in made
+            ],
+            "captions": {name: " ".join(CATALOGUE[name].caption.split()) for name in sorted(figures)},
+        }
+    )
+
+
+def studies(plan: Config, experiments: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Experiments with the blocks that they name, as `config.Studies` takes them."""
+    found = {}
+    for name in experiments:
+        experiment = plan.experiments[name]
+        blocks = {
+            "experiment": experiment,
+            "label_set": plan.label_sets[experiment.label_set],
+            "split": plan.splits[experiment.split],
+            "image_set": plan.image_sets[experiment.image_set],
+            "dataset": _dataset(plan, experiment.label_set),
+        }
+        found[name] = {key: block.model_dump(mode="json", exclude_defaults=True) for key, block in blocks.items()}
+    return found
+
+
+def label_sets_of(plan: Config, split: str) -> list[str]:
+    """The label sets that a split divides, and those of the run's experiments on it."""
+    learnt = [experiment.label_set for experiment in map(plan.experiments.__getitem__, plan.run) if experiment.split == split]
+    return list(dict.fromkeys([*plan.splits[split].label_sets, *learnt]))
+
+
+def _made(plan: Config, name: str, audited: Sequence[str]) -> list[Made]:
+    """The pages of one entry, without repetitions."""
+    page = CATALOGUE[name]
+    keys = re.findall(r"{(\w+)}", page.path)
+    found = {}
+    for wildcards in EACH[page.each](plan, audited):
+        if page.where is None or WHERE[page.where](plan, wildcards):
+            path = page.path.format(**wildcards)
+            found[path] = Made(name, {key: wildcards[key] for key in keys}, path)
+    return list(found.values())
+
+
+def _dataset(plan: Config, label_set: str) -> Any:
+    return plan.datasets[plan.label_sets[label_set].dataset]
+
+
+def _experiments_together(blocks: dict[str, Any], plan: Config) -> list[str]:
+    """The names of blocks whose experiments are all run."""
+    return [name for name, block in blocks.items() if set(block.experiments) <= set(plan.run)]
+
+
+def _run_label_sets(plan: Config, _: Sequence[str]) -> list[Wildcards]:
+    splits = sorted({plan.experiments[name].split for name in plan.run})
+    return [{"split": split, "label_set": label_set} for split in splits for label_set in label_sets_of(plan, split)]
+
+
+def _run_archives(plan: Config, _: Sequence[str]) -> list[Wildcards]:
+    """The archives of the run's papers."""
+    of_papers = [experiment for experiment in map(plan.experiments.__getitem__, plan.run) if experiment.paper]
+    there = {_dataset(plan, experiment.label_set).archive for experiment in of_papers}
+    return [{"archive": archive} for archive in SYSTEMS if archive in there]
+
+
+def _cascades(plan: Config, _: Sequence[str]) -> list[Wildcards]:
+    """The cascades whose three experiments are run, by each threshold rule."""
+    return [
+        {"cascade": name, "threshold_rule": rule}
+        for name, block in plan.cascades.items()
+        if {block.general, block.inside, block.flat} <= set(plan.run)
+        for rule in plan.experiments[block.flat].thresholds
+    ]
+
+
+def _audited_label_sets(plan: Config, audited: Sequence[str]) -> list[Wildcards]:
+    return [{"label_set": label_set} for split in audited for label_set in plan.splits[split].label_sets]
+
+
+def _audited_archives(plan: Config, audited: Sequence[str]) -> list[Wildcards]:
+    there = {_dataset(plan, plan.splits[split].label_sets[0]).archive for split in audited}
+    return [{"archive": archive} for archive in SYSTEMS if archive in there]
+
+
+# What a page can be wanted for: the wildcards of its path, in the order of the report. Arguments as in `wanted`
+EACH: dict[str, Callable[[Config, Sequence[str]], list[Wildcards]]] = {
+    "run": lambda plan, _: [{}] if plan.run else [],
+    "paper": lambda plan, _: [{"paper": paper} for paper in papers(plan)],
+    "experiment": lambda plan, _: [{"experiment": name} for name in plan.run],
+    "label_set": _run_label_sets,
+    "image_set": lambda plan, _: [{"image_set": name} for name in sorted({plan.experiments[n].image_set for n in plan.run})],
+    "archive": _run_archives,
+    "ablation": lambda plan, _: [{"ablation": name} for name in _experiments_together(plan.ablations, plan)],
+    "comparison": lambda plan, _: [{"comparison": name} for name in _experiments_together(plan.comparisons, plan)],
+    "cross": lambda plan, _: [{"cross": name} for name in _experiments_together(plan.cross, plan)],
+    "cascade": _cascades,
+    "audit": lambda _, audited: [{}] if audited else [],
+    "audited_label_set": _audited_label_sets,
+    "audited_archive": _audited_archives,
+}
+
+
+def attending(experiment: Experiment) -> list[str]:
+    """The members with the attention head."""
+    return [name for name in experiment.members if experiment.member(name).head == "attention"]
+
+
+def tested_members(experiment: Experiment) -> list[str]:
+    """The members whose test images are evaluated after every epoch."""
+    return [name for name in experiment.members if experiment.member(name).test_every_epoch]
+
+
+def _has_statements(experiment: Experiment) -> bool:
+    """Whether the text of Liz et al. 2022 speaks of its results: of its networks and its ensemble CTP."""
+    beside = experiment.beside
+    return bool(beside and beside.paper == "liz2022" and "CTP" in {*beside.models.values(), *experiment.ensembles})
+
+
+def _if(holds: Callable[[Experiment], object]) -> Callable[[Config, Wildcards], bool]:
+    return lambda plan, names: bool(holds(plan.experiments[names["experiment"]]))
+
+
+# Conditions on which a page is wanted
+WHERE: dict[str, Callable[[Config, Wildcards], bool]] = {
+    "has_several_thresholds": _if(lambda experiment: len(experiment.thresholds) > 1),
+    "has_published_results": _if(lambda experiment: experiment.beside),
+    "has_statements": _if(_has_statements),
+    "has_attention": _if(attending),
+    "tests_every_epoch": _if(tested_members),
+    "names_cooccurring_classes": _if(lambda experiment: experiment.cooccurrence),
+    # In a label distribution an image without a class is not counted as a label
+    "keeps_images_without_class": lambda plan, names: (
+        plan.label_sets[plan.experiments[names["experiment"]].label_set].without_class != "drop"
+    ),
+    "is_general": lambda plan, names: plan.label_sets[names["label_set"]].grouping == "general",
+    "is_cropped": lambda plan, names: plan.image_sets[names["image_set"]].crop == "lungs",
+    "is_compared": lambda plan, names: names["label_set"] in plan.audit.compare,
+    "has_systems": lambda _, names: "systems" in SYSTEMS[names["archive"]],
+    "has_system_classes": lambda _, names: "classes" in SYSTEMS[names["archive"]],
+}
+
+
+def _numbers(paper: str) -> dict[str, Numbers]:
+    """The paper's number of each page that its order names."""
+    return {name: number for line in ORDERS.get(paper, []) for name, number in line.items()}
+
+
+def _variant(experiment: Experiment) -> str | None:
+    """Which of its paper's experiments it repeats; None without published numbers."""
+    return experiment.beside.variant if experiment.beside else None
+
+
+def _grouping(plan: Config, label_set: str) -> str | None:
+    """Specific or general; None for a label set that no paper has.
+
+    These are label sets inside another one, and a general one if another one of the data set follows the paper in the labels it ignores.
+    """
+    block = plan.label_sets[label_set]
+    others = [other for other in plan.label_sets.values() if (other.dataset, other.grouping) == (block.dataset, "general")]
+    cleaner = block.grouping == "general" and any(other.padded_labels != block.padded_labels for other in others)
+    return None if block.inside or (cleaner and block.padded_labels == "count") else block.grouping
+
+
+def _belongs(plan: Config, page: Made, paper: str, experiments: Sequence[str]) -> bool:
+    """Whether a page of the run is on a paper's page: everything in its path belongs to the paper's experiments.
+
+    An ablation does if all its experiments are among them. What is beyond the papers is on that page for every experiment.
+    """
+    entry = CATALOGUE[page.name]
+    if entry.category not in ("1. Data", "2. Results"):
+        return False
+    if paper == BEYOND and entry.beyond:
+        return True
+    blocks = [plan.experiments[name] for name in experiments]
+    splits = {block.split for block in blocks}
+    inside = {label_set for split in splits for label_set in plan.splits[split].label_sets}
+    known: dict[str, set[str]] = {
+        "experiment": set(experiments),
+        "split": splits,
+        "label_set": {block.label_set for block in blocks} | inside,
+        "image_set": {block.image_set for block in blocks},
+        "archive": {_dataset(plan, block.label_set).archive for block in blocks if block.paper},
+        "ablation": {name for name, ablation in plan.ablations.items() if set(ablation.experiments) <= set(experiments)},
+    }
+    return bool(experiments) and all(value in known.get(name, ()) for name, value in page.wildcards.items())
+
+
+def _subjects(plan: Config, wildcards: Wildcards) -> list[str]:
+    """What a page is of, in words; a split is named only where the label set is in several."""
+    titled: dict[str, Any] = {
+        "experiment": plan.experiments,
+        "ablation": plan.ablations,
+        "cascade": plan.cascades,
+        "comparison": plan.comparisons,
+        "cross": plan.cross,
+    }
+    splits = [split for split in plan.splits.values() if wildcards.get("label_set") in (*split.label_sets, *split.also_for)]
+    return [
+        titled[name][value].title if name in titled else value
+        for name, value in wildcards.items()
+        if name != "split" or len(splits) != 1
+    ]

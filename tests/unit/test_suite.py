@@ -1,0 +1,63 @@
+"""The tests' own set-up, and what the Makefile runs around the workflow."""
+
+import signal
+import subprocess
+import sys
+
+from tests import conftest
+from tests.workflow.conftest import REPOSITORY
+
+
+def test_programs_react_to_ctrl_c_although_pytest_itself_was_started_with_it_ignored(tmp_path):
+    (tmp_path / "test_it.py").write_text(
+        "import subprocess, sys\n"
+        "def test_it():\n"
+        "    program = 'import signal; signal.raise_signal(signal.SIGINT)'\n"
+        "    done = subprocess.run([sys.executable, '-c', program], capture_output=True)\n"
+        "    assert b'KeyboardInterrupt' in done.stderr\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        runs = [
+            subprocess.run([*command, *more], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False)
+            for more in ([], ["-p", "tests.conftest"])
+        ]
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ["1 failed" in runs[0].stdout, "1 passed" in runs[1].stdout] == [True, True], runs
+
+
+def test_the_longest_files_are_there_and_come_first():
+    assert [path.is_file() for path in conftest.ORDER] == [True] * len(conftest.LONGEST)
+
+
+PROGRAM = """
+import pathlib, sys, time
+log = pathlib.Path("logs/train/demo/A.log")
+log.parent.mkdir(parents=True)
+log.write_text("900 images\\nepoch 1/2: loss 0.5\\nepoch 2/")
+time.sleep(1.5)
+log.write_text("epoch 1/1: loss 0.4\\n")
+sys.exit(7)
+"""
+
+
+def test_lines_of_a_training_are_shown_while_the_command_runs(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "old.log").write_text("epoch 9/9: of an earlier run\n")
+    command = [sys.executable, REPOSITORY / "demo" / "follow.py", "logs", "--", sys.executable, "-c", PROGRAM]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 7
+    assert done.stdout.splitlines() == ["A: epoch 1/2: loss 0.5", "A: epoch 1/1: loss 0.4"]
+
+
+def test_without_the_real_radiographs_one_sentence_says_what_to_type(tmp_path):
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / "demo" / "sample.py", "nowhere"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("nowhere/nih_sample, nowhere/nih_starter, ")
+    assert "missing: type `make sample SAMPLE=FOLDER` with the folder" in done.stderr
+    assert not list(tmp_path.iterdir())
