@@ -252,7 +252,9 @@ def test_a_disk_that_fills_up_during_a_training(tiny_run, tiny_copy, mounted, mo
     met.mkdir()
     failed = run(tiny_copy, *TRAIN_FIRST, first=mortal, FAULT="fill", MET=str(met))
     assert failed.returncode != 0
-    assert_sentence(failed.stdout, "thorax: work/tiny/first-", "cannot be written (No space left on device): free some disk space")
+    assert_sentence(
+        failed.stdout, "thorax: work/tiny/first-", "cannot be written (No space left on device): free some disk space"
+    )
     assert not (tiny_copy / FIRST).exists()
     assert not (tiny_copy / "results/history/tiny/first.csv").exists()
     (filler,) = folder.rglob("filler")

@@ -156,12 +156,12 @@ class TestFetch:
         assert server.sent == [len(CONTENT)]
         assert nothing_else(target)
 
-    def test_a_log_gets_a_line_after_every_tenth(self, target, capsys, monkeypatch):
+    def test_a_log_gets_at_most_a_line_per_tenth(self, target, capsys, monkeypatch):
         monkeypatch.setattr(progress, "SECONDS", 0)
         with serving(Answer()) as server:
             fetch(source(server), target, HASTY)
         lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("file.bin: ")]
-        assert len(lines) == 10
+        assert 2 <= len(lines) <= 10
         assert lines[-1] == "file.bin: 0.3 of 0.3 MB (100%)"
 
     def test_a_cut_download_goes_on_where_it_stopped(self, target):
@@ -443,11 +443,12 @@ class TestProcess:
         ]
 
     def test_two_at_once_do_not_disturb_each_other(self, tmp_path):
-        with serving(Answer(self.CONTENT, slow=0.05)) as server:
+        with serving(Answer(self.CONTENT, slow=0.5)) as server:
             first = self.start(server, tmp_path)
             second = subprocess.run(self.command(server, tmp_path), capture_output=True, text=True, timeout=30, check=False)
             assert second.returncode == 1
             assert "is being made by another process" in second.stderr
+            server.stop.set()  # no more waiting between blocks
             first.communicate(timeout=30)
             assert first.returncode == 0
         assert (tmp_path / "images.tar.gz").read_bytes() == self.CONTENT

@@ -48,7 +48,9 @@ def test_a_block_inside_another_writes_the_same_temporary_file(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == [outer.name]
     assert (tmp_path / "x.csv").read_text() == "a\n"
     with (
-        pytest.raises(ThoraxError, match=r"first\.csv cannot be written \(No space left on device\): free some disk space, then"),
+        pytest.raises(
+            ThoraxError, match=r"first\.csv cannot be written \(No space left on device\): free some disk space, then"
+        ),
         store.atomic(tmp_path / "first.csv") as first,
         store.atomic(tmp_path / "second.csv"),
         store.atomic(first),
