@@ -13,8 +13,8 @@ from thorax.archives import chexpert, nih, own, padchest
 from thorax.archives.manifest import Selection, make_manifest
 from thorax.config import Dataset
 from thorax.errors import ThoraxError
+from thorax.storage import csv_file, store
 from thorax.storage import schemas as catalogs
-from thorax.storage import store, strict_csv
 from thorax.storage.strict_csv import first_existing
 
 
@@ -73,7 +73,7 @@ def selection_of_mask_pairs(folder: Path) -> Selection:
     table = folder / catalogs.MASK_PAIRS
 
     def named() -> list[str]:
-        names = strict_csv.read_columns(table, ["image"])["image"]
+        names = csv_file.read_columns(table, ["image"])["image"]
         return [f"{kind}/{name}" for kind in ("images", "masks") for name in names]
 
     return Selection("pairs", [catalogs.MASK_PAIRS] if table.is_file() else [], named)

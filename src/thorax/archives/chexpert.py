@@ -19,8 +19,8 @@ import pandas as pd
 
 from thorax.errors import ThoraxError
 from thorax.storage import strict_csv
+from thorax.storage.csv_file import cell_error
 from thorax.storage.schemas import RADIOLOGISTS
-from thorax.storage.strict_csv import cell_error
 
 BATCHES = (  # the release of 2021 as it is unpacked: patients of three parts, and the validation part with both tables
     "CheXpert-v1.0 batch 1 (validate & csv)",

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from thorax.errors import ThoraxError, did_you_mean
-from thorax.storage import strict_csv
+from thorax.storage import csv_file, strict_csv
 from thorax.storage.strict_csv import each_unique
 
 METADATA = (
@@ -63,7 +63,7 @@ def read_catalog(root: Path) -> pd.DataFrame:
         ThoraxError: The first problem, with file, row and column.
     """
     path = strict_csv.first_existing(root, METADATA)
-    header = strict_csv.read_header(path)
+    header = csv_file.read_header(path)
     sex = next((name for name in _SEX if name in header), _SEX[0])
     table = _read(path, (*_COLUMNS, sex))
     table["Patient Age"] = each_unique(table["Patient Age"], _years)
@@ -136,7 +136,7 @@ def absent_images(root: Path) -> int | None:
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Columns of the metadata file. The older release ends its header, and not always its rows, with a comma."""
-    header = strict_csv.read_header(path)
+    header = csv_file.read_header(path)
     return strict_csv.read_table(path, columns, fewest_fields=len(header) - (header[-1:] == [""]))
 
 
@@ -208,7 +208,7 @@ def _official_split(root: Path, names: pd.Series) -> pd.Series:
         path = _beside(root, files)
         if not path.is_file():
             continue
-        for line, name in enumerate(strict_csv.read_lines(path), start=1):
+        for line, name in enumerate(csv_file.read_lines(path), start=1):
             if split_of.setdefault(name.rpartition("/")[2].lower(), split) != split:
                 raise ThoraxError(
                     f"{path}, row {line}: {name} is in {_beside(root, OFFICIAL_LISTS['train']).name} too; remove it from one list."

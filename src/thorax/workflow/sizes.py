@@ -23,7 +23,7 @@ from thorax.phantom.archive import MASKED_PATIENTS
 from thorax.phantom.chexpert import VALIDATION_SHARE
 from thorax.report import published_numbers
 from thorax.resources import resource
-from thorax.storage import store, strict_csv
+from thorax.storage import csv_file, store
 from thorax.storage.schemas import RADIOLOGISTS, SPLIT_NAMES
 from thorax.workflow.jobs import Job
 
@@ -190,7 +190,7 @@ class Sizes:
         settings = _parsed(job, config.Segmenter)
         listed = Path(settings.pairs, "pairs.csv")
         if listed.is_file():
-            return float(len(strict_csv.read_columns(listed, ["image"])))
+            return float(len(csv_file.read_columns(listed, ["image"])))
         if settings.download:
             return float(sum(PAIRS[name] for name in settings.download))
         for root, block in self.phantoms.items():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thorax.archives import chexpert, padchest
-from thorax.storage import strict_csv
+from thorax.storage import csv_file, strict_csv
 
 _PADCHEST_FOLDERS = [str(number) for number in (*range(51), 54)]
 _SHOWN = 6  # names in a sentence
@@ -36,7 +36,7 @@ def _padchest_missing(root: Path) -> list[str]:
     table = strict_csv.first_existing(root, padchest.METADATA)
     folders = set(_PADCHEST_FOLDERS)
     if table.is_file():
-        images = strict_csv.read_columns(table, ["ImageDir", "ImageID"])
+        images = csv_file.read_columns(table, ["ImageDir", "ImageID"])
         there = {name: {path.name for path in (root / name).iterdir()} for name in folders if (root / name).is_dir()}
         pairs = zip(images["ImageDir"], images["ImageID"], strict=True)
         folders = {folder for folder, image in pairs if image not in there.get(folder, ())}
