@@ -237,7 +237,7 @@ def test_a_full_disk_while_arrays_or_tables_are_written(tiny_run, tiny_copy, mou
     folder = mounted(tiny_copy / disk, "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs")
     failed = run(tiny_copy, "--until", step, "--forcerun", step)
     assert failed.returncode != 0
-    assert_sentence(failed.stdout, f"thorax: {disk}", "cannot be written (No space left on device): make room")
+    assert_sentence(failed.stdout, f"thorax: {disk}", "cannot be written (No space left on device): free some disk space")
     assert [path for path in folder.rglob("*") if path.is_file()] == []
     mounted(folder, "-o", "remount,size=64m")
     finish(tiny_copy, "--until", step, "--forcerun", step)
@@ -251,7 +251,9 @@ def test_a_disk_that_fills_up_during_a_training(tiny_run, tiny_copy, mounted, mo
     met.mkdir()
     failed = run(tiny_copy, *TRAIN_FIRST, first=mortal, FAULT="fill", MET=str(met))
     assert failed.returncode != 0
-    assert_sentence(failed.stdout, "thorax: work/tiny/first-", "cannot be written (No space left on device): make room")
+    assert_sentence(
+        failed.stdout, "thorax: work/tiny/first-", "cannot be written (No space left on device): free some disk space"
+    )
     assert not (tiny_copy / FIRST).exists()
     assert not (tiny_copy / "results/history/tiny/first.csv").exists()
     (filler,) = folder.rglob("filler")

@@ -83,7 +83,7 @@ def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np.lib.format, "write_array", full)
-    with pytest.raises(ThoraxError, match=r"state-00002-.*cannot be written \(No space left on device\): make room"):
+    with pytest.raises(ThoraxError, match=r"state-00002-.*cannot be written \(No space left on device\): free some disk space"):
         states.save(Progress(epoch=2), arrays(2))
     assert [path.name for path in (tmp_path / "s").iterdir()] == ["state-00001-00000000.npz"]
     assert states.newest()[0].epoch == 1
