@@ -144,22 +144,22 @@ def _add(sub: argparse.ArgumentParser, option: Option) -> None:
         return
     details: dict[str, Any] = {
         "help": option.help,
-        "default": option.default,
+        "default": list(option.default) if isinstance(option.default, tuple) else option.default,
         "choices": option.choices,
         "metavar": option.metavar,
         "type": {"path": _path, "whole": _whole(option.lowest), "rule": _rule}.get(option.kind, str),
     }
-    if option.default not in (None, []):
-        shown = " ".join(option.default) if isinstance(option.default, list) else option.default
+    if option.default not in (None, ()):
+        shown = " ".join(option.default) if isinstance(option.default, tuple) else option.default
         details["help"] += f" (default: {shown})"
     if option.many:
-        details["nargs"] = "+" if option.required or option.default is None else "*"
+        details["nargs"] = "+" if option.default is None else "*"
     elif option.may_be_empty:
         details["nargs"] = "?"
     if option.positional:
         sub.add_argument(option.name, **details)
     else:
-        sub.add_argument(option.flag, dest=option.name, required=option.required, **details)
+        sub.add_argument(option.flag, dest=option.name, required=option.is_required, **details)
 
 
 def _path(text: str) -> Path:
