@@ -1,56 +1,43 @@
+import sys
+
 from snakemake.utils import min_version
+
+from thorax.workflow import refusals, slurm
 
 min_version("9.27")
 
 
-include: "workflow/rules/configuration.smk"
-
-
-configfile: CONFIGURATION
+configfile: refusals.configuration(workflow)
 
 
 report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/inputs.smk"
-include: "workflow/rules/refusals.smk"
-include: "workflow/rules/cluster.smk"
-include: "workflow/rules/data.smk"
+include: "workflow/rules/archives.smk"
+include: "workflow/rules/images.smk"
 include: "workflow/rules/labels.smk"
-include: "workflow/rules/preprocess.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/ensemble.smk"
-include: "workflow/rules/cross.smk"
-include: "workflow/rules/tables.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/explanation.smk"
 include: "workflow/rules/figures.smk"
-include: "workflow/rules/papers.smk"
 include: "workflow/rules/report.smk"
-include: "workflow/rules/cascade.smk"
-include: "workflow/rules/views.smk"
 include: "workflow/rules/audit.smk"
 
 
 rule all:
     default_target: True
     input:
-        everything([*paper_pages(), *report_parts(), *audit_pages()]),
+        everything(pages.wanted(plan.config, plan.audit.splits)),
 
 
 onstart:
-    refuse_without_slurm()
-    refuse_second_run()
-    refuse_orphans()
-    refuse_missing_archives()
-    refuse_unreadable_text()
-    refuse_wrong_classes()
-    refuse_future_dates()
-    take_over_from_earlier_run()
+    refusals.before_run(workflow, plan.config)
 
 
 onerror:
-    say_how_to_go_on()
+    print(refusals.HOW_TO_CONTINUE, file=sys.stderr)
 
 
 onsuccess:
-    forget_run()
+    slurm.forget()

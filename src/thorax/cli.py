@@ -149,7 +149,7 @@ def _add(sub: argparse.ArgumentParser, option: Option) -> None:
         "metavar": option.metavar,
         "type": {"path": _path, "whole": _whole(option.lowest), "rule": _rule}.get(option.kind, str),
     }
-    if option.default not in (None, ()):
+    if option.default not in (None, (), ""):
         shown = " ".join(option.default) if isinstance(option.default, tuple) else option.default
         details["help"] += f" (default: {shown})"
     if option.many:

@@ -201,6 +201,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _path("root", "folder of the archive"), _path("out", "manifest to write"),
             _path("memory", "table of files seen earlier, so that unchanged files are not read again; read and written"),
             replace(_settings(model="Dataset"), required=False, help="the data set; without it, the folder holds lung masks"),
+            _text("stamp", "kept in the manifest: the change of the folder that it is made after", default=""),
         ),
         _verb(
             "catalog", "archives:make_catalog", "read an archive's metadata into one table",

@@ -1,6 +1,8 @@
 # A job that ends while no Snakemake watches it, and one that needs it.
+from thorax.workflow import refusals, slurm
+
+
 include: "../../workflow/rules/common.smk"
-include: "../../workflow/rules/cluster.smk"
 
 
 rule all:
@@ -13,7 +15,7 @@ rule first:
     output:
         "first.txt",
     params:
-        word=lambda wildcards: study.experiments["tiny"].title,
+        word=lambda wildcards: plan.config.experiments["tiny"].title,
     shell:
         "sleep 5 && echo {params.word:q} > {output}"
 
@@ -28,9 +30,10 @@ rule second:
 
 
 onstart:
-    refuse_second_run()
-    take_over_from_earlier_run()
+    with refusals.said_by_snakemake():
+        refusals.refuse_second_run()
+        slurm.take_over(workflow)
 
 
 onsuccess:
-    forget_run()
+    slurm.forget()

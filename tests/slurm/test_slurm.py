@@ -254,7 +254,7 @@ def test_after_kill_9_of_snakemake_the_same_command_ends_as_if_nothing_had_happe
         again.until(lambda: again.text().count("has been submitted with SLURM jobid") == 2)
         with slurm.snakemake(folder, *targets) as third:
             assert third.process.wait(60) == 1
-            assert re.search(rf"{folder} is being run in by process {again.process.pid} on \S+: wait", third.text())
+            assert re.search(rf"{folder} is in use by process {again.process.pid} on \S+: wait", third.text())
             assert "Traceback" not in third.text()
         again.process.wait(300)
         assert again.process.returncode == 0, again.text()[-6000:]

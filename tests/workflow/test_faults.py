@@ -214,7 +214,7 @@ def test_kill_9_of_snakemake_itself(tiny_run, tiny_copy, waiting):
     refused = run(tiny_copy)
     assert refused.returncode != 0
     assert_sentence(
-        refused.stdout, "thorax metrics (process ", "no Snakemake waits for it: wait until it has ended, or end it (kill "
+        refused.stdout, "thorax metrics (process ", "its Snakemake has ended: wait until it has ended, or end it (kill "
     )
     begun.send(signal.SIGKILL)
     finish(tiny_copy)
@@ -226,7 +226,7 @@ def test_two_snakemakes_at_once(tiny_run, tiny_copy, waiting):
     begun.wait_for((waiting / "called").exists)
     refused = run(tiny_copy, "--forcerun", "metrics")
     assert refused.returncode != 0
-    assert_sentence(refused.stdout, f"{tiny_copy} is being run in by process ", "wait until that run has ended")
+    assert_sentence(refused.stdout, f"{tiny_copy} is in use by process ", "wait until that run has ended")
     (waiting / "go").touch()
     assert begun.process.wait(120) == 0, begun.said()
     assert_same(tiny_copy, tiny_run)

@@ -1,6 +1,6 @@
 use rule catalog as audit_catalog with:
     input:
-        manifest=lambda wildcards: audited_metadata(wildcards.dataset),
+        manifest=plan.audit.metadata,
     output:
         catalog="results/audit/catalog/{dataset}.parquet",
         boxes="results/audit/boxes/{dataset}.parquet",
@@ -9,12 +9,12 @@ use rule catalog as audit_catalog with:
     benchmark:
         "benchmarks/audit/catalog/{dataset}.tsv"
     params:
-        settings=lambda wildcards: settings(audited_dataset(wildcards.dataset), "archive", "root"),
+        settings=plan.audit.catalog_settings,
 
 
-rule audit_labels:
+use rule labels as audit_labels with:
     input:
-        catalog=lambda wildcards: f"results/audit/catalog/{study.label_sets[wildcards.label_set].dataset}.parquet",
+        catalog=plan.audit.catalog,
     output:
         labels="results/audit/labels/{label_set}.parquet",
         report="results/audit/labels/{label_set}.classes.csv",
@@ -22,27 +22,16 @@ rule audit_labels:
         "logs/audit/labels/{label_set}.log",
     benchmark:
         "benchmarks/audit/labels/{label_set}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("labels"),
-        settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
-        archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
-        second_views=lambda wildcards: second_views(wildcards.label_set),
+        named="",
     message:
         "Counting the classes of {wildcards.label_set} from metadata alone"
-    shell:
-        "thorax labels --settings {params.settings:q} --archive {params.archive} --catalog {input.catalog}"
-        " --second-views {params.second_views:q} --out {output.labels} --report {output.report} > {log} 2>&1"
 
 
 use rule split as audit_split with:
     input:
-        labels=lambda wildcards: expand(
-            "results/audit/labels/{label_set}.parquet",
-            label_set=study.splits[wildcards.split].label_sets,
-        ),
-        catalog=lambda wildcards: f"results/audit/catalog/{split_dataset(wildcards.split)}.parquet",
+        labels=expand("results/audit/labels/{label_set}.parquet", label_set=plan.field("split", "label_sets")),
+        catalog=plan.audit.catalog,
     output:
         split="results/audit/splits/{split}.parquet",
         quality="results/audit/splits/{split}.quality.csv",
@@ -54,17 +43,12 @@ use rule split as audit_split with:
 
 rule audit_counts:
     input:
-        catalog=lambda wildcards: f"results/audit/catalog/{study.label_sets[wildcards.label_set].dataset}.parquet",
-        labels="results/audit/labels/{label_set}.parquet",
-        split=lambda wildcards: f"results/audit/splits/{split_serving(wildcards.label_set)}.parquet",
+        catalog=plan.audit.catalog,
+        labels=rules.audit_labels.output.labels,
+        split=plan.audit.split,
     output:
-        page=report(
-            "results/audit/counts/{label_set}.html",
-            caption="../report/audit_counts.rst",
-            category="3. Audit",
-            labels={"content": "published counts beside ours: {label_set}"},
-        ),
-        others=expand("results/audit/counts/{{label_set}}.{suffix}", suffix=["md", "tex", "csv"]),
+        html=page("audit_counts"),
+        others=table("audit_counts"),
     log:
         "logs/audit/counts/{label_set}.log",
     benchmark:
@@ -73,9 +57,9 @@ rule audit_counts:
         ENVIRONMENT
     params:
         code=code("audit"),
-        settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
-        archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
-        folder=lambda wildcards, output: Path(output.page).parent,
+        settings=plan.settings("label_set"),
+        archive=plan.archive,
+        folder=folder,
     message:
         "Comparing the counts of {wildcards.label_set} with the published ones"
     shell:
@@ -85,27 +69,12 @@ rule audit_counts:
 
 rule audit_overview:
     input:
-        catalogs=expand("results/audit/catalog/{dataset}.parquet", dataset=audited_datasets()),
-        audited=expand("results/audit/counts/{label_set}.csv", label_set=audited_label_sets()),
-        qualities=expand("results/audit/splits/{split}.quality.csv", split=audited_splits()),
+        catalogs=expand("results/audit/catalog/{dataset}.parquet", dataset=plan.audit.datasets),
+        audited=expand("results/audit/counts/{label_set}.csv", label_set=plan.audit.label_sets),
+        qualities=expand("results/audit/splits/{split}.quality.csv", split=plan.audit.splits),
     output:
-        datasets=report(
-            "results/audit/datasets.html",
-            caption="../report/audit_datasets.rst",
-            category="3. Audit",
-            labels={"content": "archives beside the published numbers"},
-        ),
-        label_sets=report(
-            "results/audit/label_sets.html",
-            caption="../report/audit_label_sets.rst",
-            category="3. Audit",
-            labels={"content": "label sets and splits beside the published numbers"},
-        ),
-        others=expand(
-            "results/audit/{table}.{suffix}",
-            table=["datasets", "label_sets"],
-            suffix=["md", "tex", "csv"],
-        ),
+        html=[page("audit_datasets"), page("audit_label_sets")],
+        others=table("audit_datasets", "audit_label_sets"),
     log:
         "logs/audit/overview.log",
     benchmark:
@@ -114,10 +83,10 @@ rule audit_overview:
         ENVIRONMENT
     params:
         code=code("audit-overview"),
-        catalogs=[f"{name}=results/audit/catalog/{name}.parquet" for name in audited_datasets()],
-        qualities=[f"{name}=results/audit/splits/{name}.quality.csv" for name in audited_splits()],
-        absent=[name for name in absent_datasets() if name in map(split_dataset, study.splits)],
-        folder=lambda wildcards, output: Path(output.datasets).parent,
+        catalogs=named(expand("results/audit/catalog/{dataset}.parquet", dataset=plan.audit.datasets)),
+        qualities=[f"{name}=results/audit/splits/{name}.quality.csv" for name in plan.audit.splits],
+        absent=plan.audit.absent_and_divided(),
+        folder=folder,
     message:
         "Comparing archives, label sets and splits with the published numbers"
     shell:
@@ -127,13 +96,8 @@ rule audit_overview:
 
 rule audit_weights:
     output:
-        page=report(
-            "results/audit/pos_weights/liz2022-specific.html",
-            caption="../report/audit_weights.rst",
-            category="3. Audit",
-            labels={"content": "weights of the positives that the published scores allow"},
-        ),
-        others=expand("results/audit/pos_weights/liz2022-specific.{suffix}", suffix=["md", "tex", "csv"]),
+        html=page("audit_weights"),
+        others=table("audit_weights"),
     log:
         "logs/audit/pos_weights.log",
     benchmark:
@@ -142,7 +106,7 @@ rule audit_weights:
         ENVIRONMENT
     params:
         code=code("audit-weights"),
-        folder=lambda wildcards, output: Path(output.page).parent,
+        folder=folder,
     message:
         "Comparing published F1 and Hamming loss with what weights of the positives can give"
     shell:
@@ -151,13 +115,8 @@ rule audit_weights:
 
 use rule systems as audit_systems with:
     output:
-        page=report(
-            "results/audit/systems/{archive}/{table}.html",
-            caption="../report/systems.rst",
-            category="3. Audit",
-            labels={"content": "other published systems: {archive}, {table}"},
-        ),
-        others=expand("results/audit/systems/{{archive}}/{{table}}.{suffix}", suffix=["md", "tex", "csv"]),
+        html=page("audit_systems", "results/audit/systems/{archive}/{table}.html"),
+        others=expand("results/audit/systems/{{archive}}/{{table}}.{suffix}", suffix=["csv", "md", "tex"]),
     log:
         "logs/audit/systems/{archive}/{table}.log",
     benchmark:
@@ -166,15 +125,10 @@ use rule systems as audit_systems with:
 
 rule compare_splitters:
     input:
-        labels="results/audit/labels/{label_set}.parquet",
+        labels=rules.audit_labels.output.labels,
     output:
-        page=report(
-            "results/audit/splitters/{label_set}.html",
-            caption="../report/audit_splitters.rst",
-            category="3. Audit",
-            labels={"content": "our split beside others: {label_set}"},
-        ),
-        others=expand("results/audit/splitters/{{label_set}}.{suffix}", suffix=["md", "tex", "csv"]),
+        html=page("audit_splitters"),
+        others=table("audit_splitters"),
     log:
         "logs/audit/splitters/{label_set}.log",
     benchmark:
@@ -183,8 +137,8 @@ rule compare_splitters:
         ENVIRONMENT
     params:
         code=code("compare-splitters"),
-        settings=lambda wildcards: settings(study.splits[study.audit.compare[wildcards.label_set]]),
-        folder=lambda wildcards, output: Path(output.page).parent,
+        settings=plan.audit.compared_shares,
+        folder=folder,
     message:
         "Comparing our split of {wildcards.label_set} with those of other libraries"
     shell:
@@ -193,4 +147,4 @@ rule compare_splitters:
 
 rule audit:
     input:
-        audit_pages(),
+        pages.audit(plan.config, plan.audit.splits),

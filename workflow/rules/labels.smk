@@ -1,9 +1,9 @@
 rule labels:
     input:
-        catalog=lambda wildcards: f"results/catalog/{study.label_sets[wildcards.label_set].dataset}.parquet",
-        ingested=lambda wildcards: f"results/ingested/{study.label_sets[wildcards.label_set].dataset}.parquet",
-        second=lambda wildcards: second_ingested(wildcards.label_set),
-        general=lambda wildcards: label_set_around(wildcards.label_set),
+        catalog=plan.catalog,
+        ingested=plan.ingested,
+        second_ingested=plan.second_ingested,
+        general=plan.label_set_around,
     output:
         labels="results/labels/{label_set}.parquet",
         report="results/labels/{label_set}.classes.csv",
@@ -15,28 +15,48 @@ rule labels:
         ENVIRONMENT
     params:
         code=code("labels"),
-        settings=lambda wildcards: settings(study.label_sets[wildcards.label_set]),
-        archive=lambda wildcards: study.datasets[study.label_sets[wildcards.label_set].dataset].archive,
-        second_views=lambda wildcards: second_views(wildcards.label_set),
-        general=lambda wildcards, input: (f"--general {input.general}" if input.general else ""),
+        settings=plan.settings("label_set"),
+        archive=plan.archive,
+        second_views=plan.second_views,
+        counted=options("ingested", "second_ingested", "general"),
         # With `input` among its arguments it is compared with no earlier run's: another name changes no label
-        named=lambda wildcards, input: shlex.join(named_of(wildcards.label_set)),
+        named=lambda wildcards, input: plan.named_classes(wildcards.label_set),
     message:
         "Grouping and counting the classes of {wildcards.label_set}"
     shell:
         "thorax labels --settings {params.settings:q} --archive {params.archive} --catalog {input.catalog}"
-        " --ingested {input.ingested} --second-views {params.second_views:q} --second-ingested {input.second} {params.general}"
-        " --named {params.named} --out {output.labels} --report {output.report} > {log} 2>&1"
+        " --second-views {params.second_views:q} {params.counted} --named {params.named}"
+        " --out {output.labels} --report {output.report} > {log} 2>&1"
+
+
+rule pairs:
+    input:
+        labels="results/labels/{label_set}.parquet",
+        catalog=plan.catalog,
+        ingested=plan.second_ingested,
+    output:
+        pairs="results/pairs/{label_set}.parquet",
+    log:
+        "logs/pairs/{label_set}.log",
+    benchmark:
+        "benchmarks/pairs/{label_set}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("pairs"),
+        second_views=plan.second_views,
+    message:
+        "Pairing the two views of the studies of {wildcards.label_set}"
+    shell:
+        "thorax pairs --labels {input.labels} --catalog {input.catalog} --second-views {params.second_views:q}"
+        " --second-ingested {input.ingested} --out {output.pairs} > {log} 2>&1"
 
 
 rule split:
     input:
-        labels=lambda wildcards: expand(
-            "results/labels/{label_set}.parquet",
-            label_set=study.splits[wildcards.split].label_sets,
-        ),
-        catalog=lambda wildcards: f"results/catalog/{split_dataset(wildcards.split)}.parquet",
-        duplicates=lambda wildcards: duplicates_of_split(wildcards.split),
+        labels=expand("results/labels/{label_set}.parquet", label_set=plan.field("split", "label_sets")),
+        catalog=plan.catalog,
+        duplicates=plan.duplicates,
     output:
         split="results/splits/{split}.parquet",
         quality="results/splits/{split}.quality.csv",
@@ -48,10 +68,33 @@ rule split:
         ENVIRONMENT
     params:
         code=code("split"),
-        settings=lambda wildcards: settings(study.splits[wildcards.split]),
-        duplicates=lambda wildcards, input: f"--duplicates {input.duplicates}" if input.get("duplicates") else "",
+        settings=plan.settings("split"),
+        duplicates=options("duplicates"),
     message:
         "Assigning patients to training, validation and test: {wildcards.split}"
     shell:
         "thorax split --settings {params.settings:q} --labels {input.labels} --catalog {input.catalog} {params.duplicates}"
         " --out {output.split} --quality {output.quality} > {log} 2>&1"
+
+
+rule cases:
+    input:
+        unpack(plan.truth),
+    output:
+        cases="results/cases/{experiment}.parquet",
+    log:
+        "logs/cases/{experiment}.log",
+    benchmark:
+        "benchmarks/cases/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("cases"),
+        number=plan.field("experiment", "cases"),
+        seed=plan.field("experiment", "seed"),
+        classes=plan.field("experiment", "case_classes"),
+    message:
+        "Choosing the test images that {wildcards.experiment} explains"
+    shell:
+        "thorax cases --labels {input.labels} --split {input.split} --count {params.number} --seed {params.seed}"
+        " --classes {params.classes:q} --out {output.cases} > {log} 2>&1"

@@ -79,9 +79,9 @@ def selection_of_mask_pairs(folder: Path) -> Selection:
     return Selection("pairs", [catalogs.MASK_PAIRS] if table.is_file() else [], named)
 
 
-def write_manifest(root: Path, out: Path, memory: Path, settings: Dataset | None) -> None:
+def write_manifest(root: Path, out: Path, memory: Path, settings: Dataset | None, stamp: str = "") -> None:
     """Write what is read of a data set's folder or, without settings, of a folder of lung masks; see `make_manifest`."""
-    make_manifest(root, out, memory, lambda: selection(settings) if settings else selection_of_mask_pairs(root))
+    make_manifest(root, out, memory, lambda: selection(settings) if settings else selection_of_mask_pairs(root), stamp)
 
 
 def absence(settings: Dataset) -> str | None:

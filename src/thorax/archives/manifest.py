@@ -1,4 +1,4 @@
-"""What the pipeline reads of an archive's folder, so that a replaced, added or removed file is noticed before every run.
+"""What the pipeline reads of an archive's folder, so that a replaced, added or removed file is noticed when a run is planned.
 
 Only the archive's tables and the images that they name count: notes, spreadsheets and the like beside them are nobody's input.
 An archive of a terabyte cannot be read through before every run. So a file whose length and time are those that were seen
@@ -48,41 +48,56 @@ class Selection:
     named: Callable[[], Iterable[str]]
 
 
-def make_manifest(root: Path, out: Path, memory: Path, select: Callable[[], Selection]) -> None:
-    """Write the manifest of the folder `root`: the columns of `catalog.MANIFEST`, in the order of paths.
+def make_manifest(root: Path, out: Path, memory: Path, select: Callable[[], Selection], stamp: str = "") -> None:
+    """Write the manifest of the folder `root`: the columns of `MANIFEST`, in the order of paths.
 
     Args:
         root: The archive.
         out: The manifest.
         memory: The table of files seen earlier, brought up to date; it may be missing, and costs only time then.
         select: Says which files are read. Where the tables are wrong, all files count: the step that reads them says what is.
+        stamp: Kept in the manifest's metadata, for `changes`.
 
     Raises:
         ThoraxError: the folder is missing, or a file cannot be read.
     """
-    store.write_table(_look(Path(root), Path(memory), select), out, MANIFEST)
+    store.write_table(_look(Path(root), Path(memory), select), out, _stamped(MANIFEST, stamp))
 
 
-def refresh(root: Path, manifest: Path, memory: Path, select: Callable[[], Selection]) -> str | None:
-    """Bring a manifest up to date if the archive is there and has changed; the manifest is not touched otherwise.
+def changes(root: Path, manifest: Path, memory: Path, select: Callable[[], Selection]) -> tuple[str, str]:
+    """Compare a folder with its manifest, which is left as it is.
 
     Returns:
-        One sentence on what has changed; None if nothing has, or where there is no archive or no manifest.
+        A stamp and a sentence on what has changed. Where nothing has, they are the stamp that the manifest was made with, and "";
+        so a job with the stamp as a parameter runs again after every change, and after no other event. Where there is no archive
+        or no manifest, nothing has changed.
 
     Raises:
         ThoraxError: the manifest is damaged, or a file cannot be read.
     """
+    stamp = _stamp(manifest if manifest.is_file() else memory)  # a job's process may ask after the manifest was deleted
     if not (manifest.is_file() and root.is_dir()):
-        return None
+        return stamp, ""
     before = store.read_table(manifest, MANIFEST.names)
     now = _look(root, memory, select)
     if before.equals(now[MANIFEST.names]):
-        return None
-    store.write_table(now, manifest, MANIFEST)
+        return stamp, ""
+    stamp = hashlib.blake2b((stamp + now.to_csv(index=False)).encode(), digest_size=8).hexdigest()
+    store.write_table(store.read_table(memory), memory, _stamped(MEMORY, stamp))
     both = before.merge(now, on="path", how="outer", suffixes=("_before", "_now"), indicator="where")
     count = both["where"].value_counts()
     replaced = int(((both["where"] == "both") & (both["digest_before"] != both["digest_now"])).sum())
-    return f"{root} has changed since it was last used: {replaced} files replaced, {count['right_only']} added, {count['left_only']} removed."
+    found = f"{replaced} files replaced, {count['right_only']} added, {count['left_only']} removed"
+    return stamp, f"{root} has changed since it was last used: {found}."
+
+
+def _stamped(schema: pa.Schema, stamp: str) -> pa.Schema:
+    return schema.with_metadata({"stamp": stamp}) if stamp else schema
+
+
+def _stamp(path: Path) -> str:
+    """The stamp of a table; "" of one without, and where there is no table."""
+    return (store.read_metadata(path) if path.is_file() else {}).get("stamp", "")
 
 
 def _look(root: Path, memory: Path, select: Callable[[], Selection]) -> pd.DataFrame:
@@ -90,8 +105,8 @@ def _look(root: Path, memory: Path, select: Callable[[], Selection]) -> pd.DataF
     if not root.is_dir():
         raise ThoraxError(f"{root} is not there: put the archive there, or name its folder in the configuration.")
     now = pd.DataFrame(sorted(_files(root)), columns=["path", "bytes", "modified"])
-    known = store.read_table(memory, MEMORY.names) if memory.is_file() else pd.DataFrame(columns=MEMORY.names)
-    digests = known[["path", "bytes", "modified", "digest"]].astype({"bytes": "int64", "modified": "int64"})
+    known = store.read_table(memory, MEMORY.names) if memory.is_file() else MEMORY.empty_table().to_pandas()
+    digests = known[["path", "bytes", "modified", "digest"]]
     now = now.merge(digests, on=["path", "bytes", "modified"], how="left")
     selection = select()
     is_table = now["path"].isin(selection.tables)

@@ -150,8 +150,9 @@ def _umask() -> int:
 
 
 def write_table(frame: pd.DataFrame, path: Path | str, schema: pa.Schema) -> None:
-    """Write `frame` as Parquet with exactly the columns, order and types of `schema`."""
-    table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False).replace_schema_metadata(None)
+    """Write `frame` as Parquet with exactly the columns, order, types and metadata of `schema`."""
+    table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+    table = table.replace_schema_metadata(schema.metadata)
     with atomic(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
@@ -178,6 +179,12 @@ def read_table(path: Path | str, columns: Sequence[str] | None = None, needs: Se
         raise ThoraxError(f"{path} is not there: run the step that makes it first.") from error
     except (pa.ArrowException, OSError) as error:
         raise ThoraxError(f"{path} is not a readable Parquet table: delete and remake it.") from error
+
+
+def read_metadata(path: Path | str) -> dict[str, str]:
+    """The metadata of a Parquet table's schema. Errors as in `read_table`."""
+    read_table(path, [])
+    return {key.decode(): value.decode() for key, value in (pq.read_schema(path).metadata or {}).items()}
 
 
 def read_csv(path: Path | str, **options: Any) -> pd.DataFrame:

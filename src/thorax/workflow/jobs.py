@@ -1,8 +1,7 @@
-"""The jobs of the Snakefile's DAG: all their outputs, and the jobs themselves for DVC's stages, record and cost.
+"""The jobs of the Snakefile's DAG, for DVC's stages and the cost estimate, and all their outputs.
 
-Snakemake has no public way to hand out a DAG. Its own command line is used to build one, so that profiles, --config and
---set-threads mean here what they mean there; only its printing of the DAG is replaced. This file is the only one that depends
-on Snakemake's insides, and Snakemake is pinned.
+Snakemake has no public function that returns a DAG. This module calls its command line, so that profiles, --config and --set-threads
+mean the same as there, and replaces only the function that prints the DAG. It relies on internals of Snakemake, which is pinned.
 """
 
 import contextlib
@@ -23,7 +22,7 @@ class Job:
     rule: str
     wildcards: Mapping[str, str]
     inputs: tuple[str, ...]
-    outputs: tuple[str, ...]  # of jobs before it and of this one, relative to the working directory
+    outputs: tuple[str, ...]  # like the inputs, relative to the working directory
     params: Mapping[str, Any]
     shell: str  # the rule's command before its names are filled in
     message: str
@@ -41,23 +40,21 @@ class Job:
 
 @dataclass(frozen=True)
 class Dag:
-    """What `snakemake ARGUMENTS` stands for."""
+    """All jobs of `snakemake ARGUMENTS`."""
 
-    jobs: list[Job]  # finished or not, each after those that it needs; rules that only collect are left out
-    configfiles: list[str]  # relative to the working directory, the first is laid under the others
+    jobs: list[Job]  # finished or not, each after the jobs that it needs; without rules that have no output
+    configfiles: list[str]  # relative to the working directory; later ones override the first
 
 
 def load(arguments: Sequence[str]) -> Dag:
-    """The jobs that `snakemake ARGUMENTS` stands for.
-
-    Needs no archive and runs nothing.
+    """Return the jobs of `snakemake ARGUMENTS`, without running any. No archive is needed.
 
     Raises:
-        ThoraxError: Snakemake refuses the arguments, the configuration or the workflow; it has said why on standard error.
+        ThoraxError: Snakemake refuses the arguments, the configuration or the workflow; with the last line of what it said.
     """
     from snakemake import cli, workflow
 
-    for option in ("--until", "-U", "--omit-from", "-O"):  # the DAG holds the jobs that these leave out all the same
+    for option in ("--until", "-U", "--omit-from", "-O"):  # the DAG also has the jobs that these leave out
         if option in arguments:
             raise ThoraxError(f"all jobs of the targets are meant here: name the files that you want instead of {option}.")
     found: list[Dag] = []
@@ -75,23 +72,20 @@ def load(arguments: Sequence[str]) -> Dag:
             parser, parsed = cli.parse_args([*arguments, "--dag", "--quiet", "progress", "rules", "host"])
             done = cli.args_to_api(parsed, parser)
     except SystemExit as error:
-        raise ThoraxError(f"snakemake refuses {' '.join(arguments)!r}: {_last_line(said)}.") from error
+        raise ThoraxError(f"snakemake refuses {' '.join(arguments)!r}: {last_line(said.getvalue())}.") from error
     finally:
         workflow.Workflow.printdag = printdag
     if done is False or not found:
-        raise ThoraxError(f"the workflow cannot be read with {' '.join(arguments)!r}: {_last_line(said)}.")
+        raise ThoraxError(f"the workflow cannot be read with {' '.join(arguments)!r}: {last_line(said.getvalue())}.")
     return found[0]
 
 
 def outputs_behind(rules: Iterable[Any], targets: Iterable[str]) -> list[str]:
-    """Every output of every job that the targets need, their own jobs included.
+    """Return every output of the jobs that make the targets and of all jobs before them, sorted.
 
     Args:
         rules: Rules of a Snakemake workflow.
         targets: Files that these rules make.
-
-    Returns:
-        Paths without repetitions, sorted.
     """
     from snakemake.output_index import OutputIndex
 
@@ -114,7 +108,7 @@ def outputs_behind(rules: Iterable[Any], targets: Iterable[str]) -> list[str]:
 
 
 def _in_order(dag: Any) -> list[Any]:
-    """Jobs with outputs, each after those that it needs, else by name, so that the order is the same every time."""
+    """Jobs with outputs, each after the jobs that it needs, otherwise by name: the same order every time."""
     key = lambda job: (job.rule.name, list(map(str, job.output)))
     done: dict[Any, None] = {}
 
@@ -131,13 +125,12 @@ def _in_order(dag: Any) -> list[Any]:
 
 def _job(dag: Any, job: Any) -> Job:
     wildcards = dict(sorted(job.wildcards_dict.items()))
-    params = {name: value for name, value in job.params.items()}
     return Job(
         rule=job.rule.name,
         wildcards=MappingProxyType(wildcards),
         inputs=tuple(sorted(set(map(str, job.input)))),
         outputs=tuple(sorted(map(str, job.output))),
-        params=MappingProxyType(params),
+        params=MappingProxyType(dict(job.params.items())),
         shell=job.rule.shellcmd or "",
         message=job.message or "",
         threads=job.threads,
@@ -147,7 +140,7 @@ def _job(dag: Any, job: Any) -> Job:
     )
 
 
-def _last_line(said: io.StringIO) -> str:
-    """What Snakemake said last, without the place in a file that stands below its errors."""
-    lines = [line.strip() for line in said.getvalue().splitlines() if line.strip() and not line.strip().startswith("File ")]
+def last_line(said: str) -> str:
+    """The last line that a program printed, without the place in a file that Snakemake prints below its errors."""
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.strip().startswith("File ")]
     return lines[-1].rstrip(".") if lines else "no reason was given"

@@ -17,11 +17,8 @@ from thorax.config import Block, Config, Experiment
 from thorax.resources import resource
 
 BEYOND = "beyond"  # the page for what no paper shows, and for experiments without a paper
-SYSTEMS = {
-    "padchest": ["systems", "classes"],
-    "nih": ["systems"],
-    "chexpert": ["systems", "classes"],
-}  # published systems, by archive
+# Archives with other published systems on record, and the tables of these
+SYSTEMS = {"padchest": ["systems", "classes"], "nih": ["systems"], "chexpert": ["systems", "classes"]}
 
 Wildcards = dict[str, str]
 Numbers = str | dict[str, str] | None

@@ -1,8 +1,7 @@
-"""What can be known of a run before its first job: a wrong name must not be found after hours of training.
+"""Checks of a configuration before the first job, so that a misspelled name is not found after hours of training.
 
-A configuration is checked alone (`read`), and its label sets on the archives' metadata where these are there
-(`check_label_sets`), or against what was counted earlier (`check_made`). The classes of other archives are known when their labels
-are counted (`label_sets.refuse_unknown_classes`).
+`read` checks the configuration alone. `check_label_sets` counts classes in the archives' metadata, if that is here; `check_made`
+reads the counts of an earlier run. For other archives the job that counts the labels checks the classes.
 """
 
 from collections.abc import Iterable
@@ -22,21 +21,24 @@ from thorax.models import backbones
 from thorax.report import published_numbers
 from thorax.storage import store
 
-NAMING_CLASSES = ("exclusive", "cooccurrence", "case_classes")  # fields of an experiment with a class, or several
-FIXED_LABELS = {"nih": nih.LABELS, "chexpert": chexpert.LABELS}  # archives in which no other label can be
+NAMING_CLASSES = ("exclusive", "cooccurrence", "case_classes")  # fields of an experiment that name classes
+FIXED_LABELS = {"nih": nih.LABELS, "chexpert": chexpert.LABELS}  # archives with a fixed list of labels
 
 
-def read(values: Any, source: str) -> Config:
-    """Validate a whole configuration, with the names in it that other files define.
+def read(values: Any, source: str, thorough: bool = True) -> Config:
+    """Validate a whole configuration, including names that other files define (classes, published numbers).
 
     Args:
-        values: The configuration as YAML has it.
-        source: Its file, for errors.
+        values: The configuration as read from YAML.
+        source: Name of the file in error messages.
+        thorough: False in the process of a job: the names were checked when the run was planned.
 
     Raises:
-        ThoraxError: One sentence with the source, the first wrong key and what is wrong with it.
+        ThoraxError: With the file, the first wrong key, and what is wrong with it.
     """
     study = parse(Config, values, source)
+    if not thorough:
+        return study
     backbones.check(study, source)
     try:
         for name in study.label_sets:
@@ -53,7 +55,7 @@ def read(values: Any, source: str) -> Config:
 
 
 def named_classes(study: Config, label_set: str, experiments: Iterable[str]) -> list[tuple[str, str]]:
-    """(key, class) for every class of a label set that a setting of the experiments names."""
+    """(key, class) for every class of a label set that the settings of these experiments name."""
     found = []
     for name in experiments:
         experiment = study.experiments[name]
@@ -65,13 +67,13 @@ def named_classes(study: Config, label_set: str, experiments: Iterable[str]) -> 
 
 
 def check_label_sets(study: Config, names: Iterable[str]) -> None:
-    """Count the classes of label sets from metadata alone, and compare them with the settings that name some.
+    """Count the classes of label sets from metadata alone and compare them with the classes that settings name.
 
-    Unreadable images are not known yet, so a class that is kept here may still have too few images later.
+    A class that is kept here may still have too few images later, when images cannot be read.
 
     Args:
         study: The configuration.
-        names: Of the label sets. Those of synthetic archives and of archives whose metadata are not here are left out.
+        names: Label sets. Those of synthetic archives, and of archives whose metadata is not here, are skipped.
 
     Raises:
         ThoraxError: A metadata file is wrong; as in `label_sets.build`; or a setting names a class that the label set does not keep.
@@ -82,7 +84,7 @@ def check_label_sets(study: Config, names: Iterable[str]) -> None:
     def table(name: str) -> label_sets.LabelTable:
         settings = study.label_sets[name]
         dataset = study.datasets[settings.dataset]
-        archive = (dataset.archive, dataset.root)  # which several data sets may show different views of
+        archive = (dataset.archive, dataset.root)  # data sets of one archive share its catalog
         if archive not in catalogs:
             catalogs[archive] = archives.read_catalog(dataset)
         catalog = catalogs[archive]
@@ -101,11 +103,11 @@ def check_label_sets(study: Config, names: Iterable[str]) -> None:
 
 
 def check_made(study: Config, name: str, report: Path) -> None:
-    """Compare a label set that is made already with the settings that name classes of it.
+    """Compare a label set of an earlier run with the classes that settings name.
 
     Args:
         study: The configuration.
-        name: Of the label set.
+        name: Name of the label set.
         report: Its table of classes.
 
     Raises:
@@ -132,7 +134,7 @@ def _check_label_set(study: Config, name: str) -> None:
 
 
 def _possible_classes(settings: LabelSet, archive: str) -> list[str]:
-    """What the archive's own labels, or those of its term tree, can become."""
+    """All classes that the archive's own labels, or the terms of its tree, can become."""
     tree = TermTree.find(archive)
     own = FIXED_LABELS.get(archive) or (tree.parents if tree else ())
     if settings.grouping == "specific" or tree is None:
@@ -153,7 +155,7 @@ def _check_experiment(study: Config, name: str) -> None:
 
 
 def _check_beside(experiment: Experiment, key: str) -> None:
-    """The published numbers are there, for some of the models."""
+    """Check that there are published numbers for at least one model."""
     beside = experiment.beside
     assert beside is not None
     try:
@@ -164,13 +166,13 @@ def _check_beside(experiment: Experiment, key: str) -> None:
     if theirs.isdisjoint([*experiment.members, *experiment.ensembles]):
         raise ThoraxError(
             f"{key}.models: no member or ensemble has the name of a model of {beside.paper}, {beside.variant} "
-            f"({', '.join(sorted(theirs))}): say which of yours is which, as OURS: THEIRS."
+            f"({', '.join(sorted(theirs))}): map your names to the paper's, as OURS: THEIRS."
         )
 
 
 def _check_cross(study: Config, name: str) -> None:
-    """The label sets can share a class at all."""
-    from thorax.evaluation import cross_archives  # a quarter of a second that few need
+    """Check that the label sets can have a class in common."""
+    from thorax.evaluation import cross_archives  # takes a quarter of a second to import
 
     shared = []
     for experiment in study.cross[name].experiments:
@@ -186,7 +188,7 @@ def _check_cross(study: Config, name: str) -> None:
 
 
 def _check_cascade(study: Config, name: str) -> None:
-    """Every class of the flat network is one of the network inside, or too frequent there to be learnt."""
+    """Check that every class of the flat network is one of the inside network too, unless nearly all images there have it."""
     cascade = study.cascades[name]
     inside_name, flat_name = (study.experiments[part].label_set for part in (cascade.inside, cascade.flat))
     inside, flat = study.label_sets[inside_name], study.label_sets[flat_name]

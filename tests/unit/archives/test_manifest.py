@@ -24,6 +24,13 @@ def select() -> manifest.Selection:
     return manifest.Selection("all of 0", ["labels.csv"], lambda: NAMED)
 
 
+def noticed(root, table, memory, select) -> str:
+    """What has changed since the manifest was made; it is made again."""
+    stamp, sentence = manifest.changes(root, table, memory, select)
+    manifest.make_manifest(root, table, memory, select, stamp)
+    return sentence
+
+
 @pytest.fixture
 def archive(tmp_path):
     root = tmp_path / "archive"
@@ -54,9 +61,9 @@ def test_what_is_not_read_does_not_matter(archive, name):
     for content in ("added", "changed"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(content)
-        assert manifest.refresh(*archive) is None
+        assert manifest.changes(*archive) == ("", "")
     (root / name).unlink()
-    assert manifest.refresh(*archive) is None
+    assert manifest.changes(*archive) == ("", "")
 
 
 def test_tables_are_read_again_only_after_they_or_the_paths_have_changed(archive):
@@ -64,15 +71,15 @@ def test_tables_are_read_again_only_after_they_or_the_paths_have_changed(archive
     read = []
     counting = lambda: manifest.Selection("all of 0", ["labels.csv"], lambda: read.append(1) or NAMED)
     (root / "0" / "1.png").write_bytes(b"replaced")
-    assert "1 files replaced, 0 added" in manifest.refresh(root, table, memory, counting)
+    assert "1 files replaced, 0 added" in noticed(root, table, memory, counting)
     assert read == []
     (root / "labels.csv").write_text("c\n")
-    assert "1 files replaced" in manifest.refresh(root, table, memory, counting)
+    assert "1 files replaced" in noticed(root, table, memory, counting)
     (root / "0" / "3.png").write_text("added")
-    assert "0 files replaced, 1 added" in manifest.refresh(root, table, memory, counting)
+    assert "0 files replaced, 1 added" in noticed(root, table, memory, counting)
     assert len(read) == 2
     other = lambda: manifest.Selection("one of 0", ["labels.csv"], lambda: NAMED[:1])
-    assert "0 files replaced, 0 added, 3 removed" in manifest.refresh(root, table, memory, other)
+    assert "0 files replaced, 0 added, 3 removed" in noticed(root, table, memory, other)
 
 
 def test_where_the_tables_cannot_be_read_every_file_counts(archive):
@@ -84,7 +91,7 @@ def test_where_the_tables_cannot_be_read_every_file_counts(archive):
     (root / "readme.txt").write_text("x")
     manifest.make_manifest(root, table, memory, lambda: manifest.Selection("all of 0", [], unreadable))
     assert list(store.read_table(table)["path"]) == ["0/0.png", "0/1.png", "0/2.png", "labels.csv", "readme.txt"]
-    assert "1 removed" in manifest.refresh(*archive)
+    assert "1 removed" in noticed(*archive)
 
 
 def test_the_folders_of_the_run_do_not_count_where_they_lie_in_the_archive(archive, monkeypatch):
@@ -168,7 +175,7 @@ def test_of_lung_masks_the_table_and_what_it_names_are_read(tmp_path):
 
 def test_nothing_has_changed(archive):
     before = archive[1].stat().st_mtime_ns
-    assert manifest.refresh(*archive) is None
+    assert manifest.changes(*archive) == ("", "")
     assert archive[1].stat().st_mtime_ns == before
 
 
@@ -176,7 +183,7 @@ def test_touched_files_and_a_copy_elsewhere_have_the_same_manifest(archive, tmp_
     root, table, _, _ = archive
     for path in root.rglob("*"):
         os.utime(path, (1, 2_000_000_000))
-    assert manifest.refresh(*archive) is None
+    assert manifest.changes(*archive) == ("", "")
     shutil.copytree(root, tmp_path / "copy")
     manifest.make_manifest(tmp_path / "copy", tmp_path / "copy.parquet", tmp_path / "none.parquet", select)
     assert (tmp_path / "copy.parquet").read_bytes() == table.read_bytes()
@@ -194,9 +201,33 @@ def test_replaced_added_and_removed_files_are_noticed(archive, memory_is_lost):
     (root / "labels.csv").write_text(text[:80_000] + "c" + text[80_001:])  # in the middle, of the same length
     (root / "0" / "2.png").unlink()
     (root / "0" / "3.png").write_bytes(b"new")
-    assert manifest.refresh(*archive) == f"{root} has changed since it was last used: 2 files replaced, 1 added, 1 removed."
-    assert manifest.refresh(*archive) is None
+    made = table.read_bytes()
+    stamp, sentence = manifest.changes(*archive)
+    assert sentence == f"{root} has changed since it was last used: 2 files replaced, 1 added, 1 removed."
+    assert stamp
+    assert table.read_bytes() == made  # only the job writes it
+    assert manifest.changes(*archive) == (stamp, sentence)
+    manifest.make_manifest(*archive, stamp)
+    assert manifest.changes(*archive) == (stamp, "")
+    memory.unlink()
+    assert manifest.changes(*archive) == (stamp, "")
     assert list(store.read_table(table)["path"]) == ["0/0.png", "0/1.png", "0/3.png", "labels.csv"]
+
+
+def test_every_change_has_a_stamp_of_its_own_and_a_job_s_process_finds_it(archive):
+    """The job is planned again after each change, also after one that takes an earlier one back."""
+    root, table, memory, _ = archive
+    first = (root / "0" / "1.png").read_bytes()
+    stamps = [""]
+    for content in (b"other", first, b"other"):
+        (root / "0" / "1.png").write_bytes(content)
+        stamps.append(manifest.changes(*archive)[0])
+        table.unlink()  # as Snakemake does before the job; on a cluster the job's process plans after it
+        assert manifest.changes(*archive) == (stamps[-1], "")
+        manifest.make_manifest(*archive, stamps[-1])
+    assert len(set(stamps)) == 4
+    manifest.make_manifest(root, table, memory, select)
+    assert store.read_metadata(table) == {}
 
 
 def test_only_new_files_are_read_again(archive, monkeypatch):
@@ -205,14 +236,14 @@ def test_only_new_files_are_read_again(archive, monkeypatch):
     read = []
     digest = manifest._digest
     monkeypatch.setattr(manifest, "_digest", lambda path, length: read.append(path.name) or digest(path, length))
-    manifest.refresh(*archive)
+    manifest.changes(*archive)
     assert read == ["4.png"]
 
 
 def test_without_archive_or_manifest_there_is_nothing_to_compare(archive, tmp_path):
     root, table, memory, _ = archive
-    assert manifest.refresh(tmp_path / "elsewhere", table, memory, select) is None
-    assert manifest.refresh(root, tmp_path / "none.parquet", memory, select) is None
+    assert manifest.changes(tmp_path / "elsewhere", table, memory, select) == ("", "")
+    assert manifest.changes(root, tmp_path / "none.parquet", memory, select) == ("", "")
     with pytest.raises(ThoraxError, match="elsewhere is not there: put the archive there"):
         manifest.make_manifest(tmp_path / "elsewhere", table, memory, select)
 
@@ -220,10 +251,10 @@ def test_without_archive_or_manifest_there_is_nothing_to_compare(archive, tmp_pa
 def test_a_broken_link_is_named_if_it_is_read(archive):
     root = archive[0]
     (root / "0" / "8.png").symlink_to("nowhere.png")
-    assert manifest.refresh(*archive) is None
+    assert manifest.changes(*archive) == ("", "")
     (root / "0" / "4.png").symlink_to("nowhere.png")
     with pytest.raises(ThoraxError, match=r"4\.png cannot be read"):
-        manifest.refresh(*archive)
+        manifest.changes(*archive)
 
 
 def test_dvc_refuses_an_archive_that_holds_the_results(tmp_path, monkeypatch):

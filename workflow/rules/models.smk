@@ -17,9 +17,9 @@ rule weights:
 
 rule train:
     input:
-        unpack(training_data),
-        unpack(second_images),
-        weights=weights_of,
+        unpack(plan.training_data),
+        unpack(plan.second_images),
+        weights=plan.weights,
     output:
         model="results/models/{experiment}/{member}.keras",
         history="results/history/{experiment}/{member}.csv",
@@ -33,13 +33,13 @@ rule train:
     threads: 8
     resources:
         gpu=1,
-        mem_mb=memory(training_memory),
+        mem_mb=memory(plan.training_memory),
     params:
         code=code("train"),
-        settings=lambda wildcards: settings(study.experiments[wildcards.experiment].member(wildcards.member)),
-        work=lambda wildcards: f"work/{wildcards.experiment}",
-        second=second_options,
-        weights=lambda wildcards, input: (f"--weights {input.weights}" if input.weights else ""),
+        settings=plan.settings("member"),
+        work="work/{experiment}",
+        second=options("pairs", "second_ingested", "second_images"),
+        weights=options("weights"),
     message:
         "Training {wildcards.member} for {wildcards.experiment}"
     shell:
@@ -49,34 +49,10 @@ rule train:
         " > {log} 2>&1"
 
 
-rule cases:
-    input:
-        labels=lambda wildcards: training_data(wildcards)["labels"],
-        split=lambda wildcards: training_data(wildcards)["split"],
-    output:
-        cases="results/cases/{experiment}.parquet",
-    log:
-        "logs/cases/{experiment}.log",
-    benchmark:
-        "benchmarks/cases/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        code=code("cases"),
-        number=lambda wildcards: study.experiments[wildcards.experiment].cases,
-        seed=lambda wildcards: study.experiments[wildcards.experiment].seed,
-        classes=lambda wildcards: study.experiments[wildcards.experiment].case_classes,
-    message:
-        "Choosing the test images that {wildcards.experiment} explains"
-    shell:
-        "thorax cases --labels {input.labels} --split {input.split} --count {params.number} --seed {params.seed}"
-        " --classes {params.classes:q} --out {output.cases} > {log} 2>&1"
-
-
 rule predict:
     input:
-        unpack(training_data),
-        unpack(second_images),
+        unpack(plan.training_data),
+        unpack(plan.second_images),
         model=rules.train.output.model,
         cases=rules.cases.output.cases,
     output:
@@ -94,10 +70,57 @@ rule predict:
         mem_mb=memory(1800),
     params:
         code=code("predict"),
-        second=second_options,
+        second=options("pairs", "second_ingested", "second_images"),
     message:
         "Predicting validation and test images with {wildcards.member} of {wildcards.experiment}"
     shell:
         "thorax predict --model {input.model} --labels {input.labels} --split {input.split}"
         " --ingested {input.ingested} --images {input.images} {params.second} --cases {input.cases}"
         " --out {output.predictions} --heatmaps {output.heatmaps} --threads {threads} > {log} 2>&1"
+
+
+rule predict_elsewhere:
+    input:
+        unpack(plan.other_data),
+        model=rules.train.output.model,
+        classes=plan.labels,
+    output:
+        predictions="results/predictions/{experiment}/{member}@{other}.parquet",
+    log:
+        "logs/predict_elsewhere/{experiment}/{member}/{other}.log",
+    benchmark:
+        "benchmarks/predict_elsewhere/{experiment}/{member}/{other}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=memory(1800),
+    params:
+        code=code("predict-elsewhere"),
+    message:
+        "Predicting the test images of {wildcards.other} with {wildcards.member} of {wildcards.experiment}"
+    shell:
+        "thorax predict-elsewhere --model {input.model} --classes {input.classes} --labels {input.labels}"
+        " --split {input.split} --ingested {input.ingested} --images {input.images}"
+        " --out {output.predictions} --threads {threads} > {log} 2>&1"
+
+
+rule baseline:
+    input:
+        unpack(plan.training_data),
+    output:
+        predictions="results/predictions/{experiment}/baseline.parquet",
+    log:
+        "logs/baseline/{experiment}.log",
+    benchmark:
+        "benchmarks/baseline/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("baseline"),
+    message:
+        "Fitting the baseline of {wildcards.experiment}: logistic regression on 32 x 32 pixels"
+    shell:
+        "thorax baseline --images {input.images} --ingested {input.ingested} --labels {input.labels}"
+        " --split {input.split} --out {output.predictions} > {log} 2>&1"

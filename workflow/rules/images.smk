@@ -1,7 +1,53 @@
+rule ingest:
+    input:
+        manifest="results/raw/{dataset}.manifest.parquet",
+        catalog=rules.catalog.output.catalog,
+    output:
+        array="results/ingested/{dataset}.{shard}.npy",
+        table="results/ingested/{dataset}.{shard}.parquet",
+    log:
+        "logs/ingest/{dataset}.{shard}.log",
+    benchmark:
+        "benchmarks/ingest/{dataset}.{shard}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 4
+    params:
+        code=code("ingest"),
+        settings=plan.settings("dataset", "archive", "root", "views", "shards", "max_pixels"),
+    message:
+        "Opening the radiographs of {wildcards.dataset}, shard {wildcards.shard}"
+    shell:
+        "thorax ingest --settings {params.settings:q} --catalog {input.catalog} --shard {wildcards.shard}"
+        " --array {output.array} --table {output.table} --threads {threads} > {log} 2>&1"
+
+
+rule merge_ingested:
+    input:
+        tables=expand("results/ingested/{{dataset}}.{shard}.parquet", shard=plan.shards),
+    output:
+        table="results/ingested/{dataset}.parquet",
+        duplicates="results/ingested/{dataset}.duplicates.parquet",
+    log:
+        "logs/merge_ingested/{dataset}.log",
+    benchmark:
+        "benchmarks/merge_ingested/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("merge-ingested"),
+        settings=plan.settings("dataset", "archive", "root", "views", "shards", "max_bad_share"),
+    message:
+        "Counting the readable radiographs of {wildcards.dataset} and looking for copies"
+    shell:
+        "thorax merge-ingested --settings {params.settings:q} --tables {input.tables} --out {output.table}"
+        " --duplicates {output.duplicates} > {log} 2>&1"
+
+
 rule segmenter:
     input:
         manifest="results/raw/pairs/{segmenter}.manifest.parquet",
-        split=segmenter_split,
+        split=plan.segmenter_split,
     output:
         model="results/segmenters/{segmenter}.keras",
         history="results/segmenters/{segmenter}.csv",
@@ -14,8 +60,8 @@ rule segmenter:
     threads: 8
     params:
         code=code("segmenter"),
-        settings=lambda wildcards: settings(study.segmenters[wildcards.segmenter]),
-        split=lambda wildcards, input: f"--split {input.split}" if input.split else "",
+        settings=plan.settings("segmenter"),
+        split=options("split"),
     message:
         "Training the lung segmenter {wildcards.segmenter}"
     shell:
@@ -41,7 +87,7 @@ rule lungs:
     threads: 4
     params:
         code=code("lungs"),
-        settings=lambda wildcards: settings(study.segmenters[wildcards.segmenter]),
+        settings=plan.settings("segmenter"),
     message:
         "Segmenting the lungs of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
@@ -54,7 +100,7 @@ rule images:
     input:
         array="results/ingested/{dataset}.{shard}.npy",
         ingested="results/ingested/{dataset}.parquet",
-        lungs=lungs_of,
+        lungs=plan.lungs_of_shard,
     output:
         images="results/images/{image_set}/{dataset}.{shard}.npy",
     log:
@@ -65,8 +111,8 @@ rule images:
         ENVIRONMENT
     params:
         code=code("images"),
-        settings=lambda wildcards: settings(study.image_sets[wildcards.image_set]),
-        lungs=lambda wildcards, input: f"--lungs {input.lungs}" if input.lungs else "",
+        settings=plan.settings("image_set"),
+        lungs=options("lungs"),
     message:
         "Cropping and resizing {wildcards.dataset} to {wildcards.image_set}, shard {wildcards.shard}"
     shell:

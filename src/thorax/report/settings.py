@@ -1,0 +1,112 @@
+"""An experiment's settings in words. The phrases are in `resources/settings.yaml`."""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import yaml
+from jinja2 import Environment, StrictUndefined, nodes
+from pydantic import BaseModel
+
+from thorax import archives
+from thorax.config import Study, Training
+from thorax.report import published_numbers
+from thorax.report.tables.results import F1_MEANINGS
+from thorax.resources import resource
+
+_JINJA = Environment(undefined=StrictUndefined)  # plain text: the page escapes it
+
+
+@cache
+def _phrases() -> dict[str, Any]:
+    return yaml.safe_load(resource("settings.yaml").read_text(encoding="utf-8"))
+
+
+def describe(study: Study) -> dict[str, str]:
+    """What was done in one experiment, in words, by topic."""
+    experiment = study.experiment
+    trainings = {name: experiment.member(name) for name in experiment.members}
+    shared, own = _training(trainings)
+    blocks = {name: getattr(study, name) for name in type(study).model_fields}
+    more = {
+        "archive": archives.ARCHIVES[study.dataset.archive].title,
+        "f1_metric": F1_MEANINGS[experiment.f1_metric],
+        "published": published_numbers.describe(experiment.beside)[1] if experiment.beside else "",
+    }
+    told: dict[str, str] = {}
+    for topic, phrases in _phrases()["topics"].items():
+        if topic == "Ensembles":
+            told |= {"Networks": _networks(trainings, own), "Training": "; ".join(shared)}
+        words = [_render(phrase, **blocks, **more) for phrase in phrases or []]
+        if block := _phrases()["block_of"].get(topic):
+            words += _others(block, blocks[block])
+        told[topic] = "; ".join(filter(None, words))
+    return {topic: text for topic, text in told.items() if text}
+
+
+def _networks(trainings: dict[str, Training], own: dict[str, list[str]]) -> str:
+    """The networks by the settings that not all of them share."""
+    alike: dict[str, list[str]] = {}
+    for name, training in trainings.items():
+        title = name if name == training.backbone else f"{name} ({training.backbone})"
+        alike.setdefault(", ".join(own[name]), []).append(title)
+    return "; ".join(", ".join(names) + (f": {words}" if words else "") for words, names in alike.items())
+
+
+def _training(trainings: dict[str, Training]) -> tuple[list[str], dict[str, list[str]]]:
+    """The settings that all networks of an experiment share, and for each network those that they do not."""
+    said = {name: _training_phrases(training) for name, training in trainings.items()}
+    columns = list(zip(*said.values(), strict=True))
+    shared = [texts[0] for texts in columns if len(set(texts)) == 1 and texts[0]]
+    own = {
+        name: [text for text, column in zip(texts, columns, strict=True) if text and len(set(column)) > 1]
+        for name, texts in said.items()
+    }
+    return shared, own
+
+
+def _training_phrases(training: Training) -> list[str]:
+    """One phrase for each template and each field without one; empty where there is nothing to say."""
+    augmentation = training.augmentation
+    words = ""
+    if augmentation:
+        phrases = [_render(phrase, augmentation=augmentation) for phrase in _phrases()["augmentation"]]
+        words = ", ".join(filter(None, [*phrases, *_others("augmentation", augmentation)]))
+    phrases = [_render(phrase, training=training, augmentation=words) for phrase in _phrases()["training"]]
+    return phrases + [_setting(training, field) for field in type(training).model_fields if field not in _worded("training")]
+
+
+def _render(phrase: str, **values: Any) -> str:
+    return _template(phrase).render(values)
+
+
+@cache
+def _template(phrase: str) -> Any:
+    return _JINJA.from_string(phrase)
+
+
+@cache
+def _worded(block: str) -> set[str]:
+    """The fields of a block that phrases name, and those that need no words."""
+    every = _phrases()
+    topics = [phrase for phrases in every["topics"].values() for phrase in phrases or []]
+    phrases: Iterable[str] = [*topics, *every["training"], *every["augmentation"]]
+    named = {
+        found.attr
+        for phrase in phrases
+        for found in _JINJA.parse(phrase).find_all(nodes.Getattr)
+        if isinstance(found.node, nodes.Name) and found.node.name == block
+    }
+    return named | set(every["unsaid"].get(block, ()))
+
+
+def _others(name: str, block: BaseModel) -> list[str]:
+    """The settings of a block that no phrase names and that differ from their defaults."""
+    return [_setting(block, field) for field in type(block).model_fields if field not in _worded(name)]
+
+
+def _setting(block: BaseModel, field: str) -> str:
+    """A setting as `name: value`; nothing where it has its default."""
+    value = getattr(block, field)
+    default = type(block).model_fields[field].get_default(call_default_factory=True)
+    return "" if value == default else f"{field.replace('_', ' ')}: {value}"

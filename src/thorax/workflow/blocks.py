@@ -1,0 +1,154 @@
+"""The blocks of the configuration that a job's wildcards name, and the data sets behind them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from thorax.config import Block, Config, Experiment
+
+Wildcards = Any  # Snakemake's, or any object with the same attributes
+
+# Where the blocks are that a wildcard names
+BLOCKS = {
+    "dataset": "datasets",
+    "label_set": "label_sets",
+    "split": "splits",
+    "segmenter": "segmenters",
+    "image_set": "image_sets",
+    "experiment": "experiments",
+    "ablation": "ablations",
+    "cascade": "cascades",
+    "comparison": "comparisons",
+    "cross": "cross",
+}
+
+
+def as_text(block: Block | None, *fields: str) -> str:
+    """The named fields of a block (all without names) as text for --settings."""
+    assert block is not None
+    return json.dumps(block.model_dump(mode="json", include=set(fields) or None), sort_keys=True)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, dict) else value
+
+
+class Blocks:
+    """The configuration by wildcards.
+
+    Args:
+        config: The whole configuration, checked.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.run = config.run
+        self.phantom_roots = list(dict.fromkeys(block.root for block in config.datasets.values() if block.phantom))
+
+    def block(self, kind: str, wildcards: Wildcards) -> Any:
+        """The block that a wildcard names; of a phantom's folder, the data set that is made there."""
+        if kind == "phantom_root":
+            root = wildcards.phantom_root  # data sets that share it agree on archive and settings
+            return next(block for block in self.config.datasets.values() if block.phantom and block.root == root)
+        if kind in ("member", "ensemble"):
+            experiment = self.config.experiments[wildcards.experiment]
+            return experiment.member(wildcards.member) if kind == "member" else experiment.ensembles[wildcards.ensemble]
+        return getattr(self.config, BLOCKS[kind])[getattr(wildcards, kind)]
+
+    def field(self, kind: str, name: str) -> Callable[[Wildcards], Any]:
+        """A rule's parameter: a field of the block that a wildcard names; of a mapping its keys."""
+        return lambda wildcards: _plain(getattr(self.block(kind, wildcards), name))
+
+    def settings(self, kind: str, *fields: str) -> Callable[[Wildcards], str]:
+        """A rule's parameter: the block that a wildcard names, or the named fields of it, as text for --settings."""
+        return lambda wildcards: as_text(self.block(kind, wildcards), *fields)
+
+    def leading(self, name: str) -> Callable[[Wildcards], Any]:
+        """A rule's parameter: a field of the experiment of `leading_experiment`; of a mapping its keys."""
+        return lambda wildcards: _plain(getattr(self.leading_experiment(wildcards), name))
+
+    def leading_experiment(self, wildcards: Wildcards) -> Experiment:
+        """The experiment that a wildcard names; of several in one table the one that stands for all.
+
+        The experiments of an ablation, a comparison or a cross-dataset evaluation agree in what is asked of the first; a cascade is
+        measured as its flat experiment is.
+        """
+        for kind in ("ablation", "comparison", "cross"):
+            if hasattr(wildcards, kind):
+                return self.config.experiments[next(iter(self.block(kind, wildcards).experiments))]
+        if hasattr(wildcards, "cascade"):
+            return self.config.experiments[self.block("cascade", wildcards).flat]
+        return self.config.experiments[wildcards.experiment]
+
+    # Data sets
+
+    def dataset(self, wildcards: Wildcards) -> str:
+        """The data set that a job works on; of a cascade, that of the classes inside."""
+        if hasattr(wildcards, "dataset"):
+            return wildcards.dataset
+        if hasattr(wildcards, "label_set"):
+            return self.config.label_sets[wildcards.label_set].dataset
+        if hasattr(wildcards, "split"):
+            return self.dataset_of_split(wildcards.split)
+        return self.dataset_of(self.block("cascade", wildcards).inside)
+
+    def dataset_of(self, experiment: str) -> str:
+        return self.config.label_sets[self.config.experiments[experiment].label_set].dataset
+
+    def dataset_of_split(self, split: str) -> str:
+        """The data set whose patients a split divides."""
+        return self.config.label_sets[self.config.splits[split].label_sets[0]].dataset
+
+    def datasets_of(self, experiment: str) -> list[str]:
+        """The data sets that an experiment ingests: of its images, and of the second views of its studies."""
+        second = self.config.label_sets[self.config.experiments[experiment].label_set].second
+        return [self.dataset_of(experiment), *([second] if second else [])]
+
+    def archive_of(self, experiment: str) -> str:
+        return self.config.datasets[self.dataset_of(experiment)].archive
+
+    def archive(self, wildcards: Wildcards) -> str:
+        """The archive of the data set that a job works on."""
+        return self.config.datasets[self.dataset(wildcards)].archive
+
+    def catalog(self, wildcards: Wildcards) -> str:
+        return f"results/catalog/{self.dataset(wildcards)}.parquet"
+
+    def ingested(self, wildcards: Wildcards) -> str:
+        return f"results/ingested/{self.dataset(wildcards)}.parquet"
+
+    def shards(self, wildcards: Wildcards) -> list[int]:
+        return list(range(self.config.datasets[wildcards.dataset].shards))
+
+    def by_shard(self, pattern: str, dataset: str) -> list[str]:
+        """One path for each shard of a data set: `pattern` with the shard's number in place of `*`."""
+        return [pattern.replace("*", str(shard)) for shard in range(self.config.datasets[dataset].shards)]
+
+    def made_here(self, path: str | Path) -> bool:
+        """Whether a path lies in a phantom, which the workflow makes itself."""
+        return any(Path(root) in Path(path).parents for root in self.phantom_roots)
+
+    def made_before(self, wildcards: Wildcards) -> str | list[str]:
+        """What the workflow makes before it can list the files of a data set or of a segmenter's pairs."""
+        if hasattr(wildcards, "segmenter"):
+            return self.made_before_pairs(wildcards.segmenter)
+        return self.made_before_dataset(wildcards.dataset)
+
+    def made_before_dataset(self, dataset: str) -> str | list[str]:
+        """What the workflow makes before it can list an archive's files; nothing for an archive that is simply there.
+
+        Of a phantom it is the table of boxes: phantoms of every archive have it, and it is written last.
+        """
+        block = self.config.datasets[dataset]
+        if block.download:
+            return f"results/raw/{dataset}.files.csv"
+        return f"{block.root}/boxes.csv" if block.phantom else []
+
+    def made_before_pairs(self, segmenter: str) -> str | list[str]:
+        """What the workflow makes before it can list a segmenter's pairs; nothing for pairs that are simply there."""
+        block = self.config.segmenters[segmenter]
+        if block.download:
+            return f"results/raw/{segmenter}.pairs.csv"
+        pairs = f"{block.pairs}/pairs.csv"
+        return pairs if self.made_here(pairs) else []

@@ -1,0 +1,455 @@
+"""The configuration as the rules need it: which files a job reads, and what its command line says.
+
+Methods that a rule names take the job's wildcards; the others take names of blocks. All are pure functions of the configuration, but
+for those of `audit`. Paths are relative to the folder that is run in.
+"""
+
+import json
+import shlex
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from thorax import archives
+from thorax.archives import manifest
+from thorax.config import Config, Experiment
+from thorax.evaluation.ensembles import LEARNING
+from thorax.models.backbones import BACKBONES
+from thorax.workflow import pages, preflight
+from thorax.workflow.audited import Audited
+from thorax.workflow.blocks import BLOCKS, Blocks, Wildcards, as_text
+from thorax.workflow.fields import any_of
+
+Files = dict[str, str | list[str]]  # input files by their name in the rule
+TRUST = ("phantom", "sample", "archive")  # what numbers are measured on, the least trustworthy first
+
+
+class Plan(Blocks):
+    """What the rules compute from the configuration.
+
+    Args:
+        config: The whole configuration, checked.
+        tell: Called with a sentence on every archive that has changed since its files were listed.
+
+    Attributes:
+        audit: What the rules of the audit compute.
+    """
+
+    def __init__(self, config: Config, tell: Callable[[str], object] = print) -> None:
+        super().__init__(config)
+        self.tell = tell
+        self._stamps: dict[str, str] = {}
+        self.audit = Audited(config)
+
+    def wildcards(self) -> dict[str, str]:
+        """A regular expression for each wildcard."""
+        experiments = self.config.experiments.values()
+        members, ensembles = (
+            [name for block in experiments for name in getattr(block, kind)] for kind in ("members", "ensembles")
+        )
+        names = {kind: list(getattr(self.config, blocks)) for kind, blocks in BLOCKS.items()}
+        names |= {"phantom_root": self.phantom_roots, "member": members, "ensemble": ensembles, "other": names["experiment"]}
+        names |= {"model": ["baseline", *members, *ensembles]}
+        return {**{kind: any_of(found) for kind, found in names.items()}, "backbone": r"\w+", "shard": r"\d+"}
+
+    # Archives
+
+    def phantom_settings(self, wildcards: Wildcards) -> str:
+        return as_text(self.block("phantom_root", wildcards).phantom)
+
+    def manifest_options(self, wildcards: Wildcards) -> str:
+        """How the files of a data set, or of a segmenter's pairs, are chosen; and a stamp if they have changed since.
+
+        The folder is looked through once in a process, and only if its files were listed before.
+        """
+        if hasattr(wildcards, "segmenter"):
+            name, block = f"pairs/{wildcards.segmenter}", self.block("segmenter", wildcards)
+            settings, folder, select = [], block.pairs, partial(archives.selection_of_mask_pairs, Path(block.pairs))
+        else:
+            name, block = wildcards.dataset, self.block("dataset", wildcards)
+            settings = ["--settings", as_text(block, "archive", "root", "views")]
+            folder, select = block.root, partial(archives.selection, block)
+        if name not in self._stamps:
+            listed, seen = Path(f"results/raw/{name}.manifest.parquet"), Path(f"work/manifests/{name}.files.parquet")
+            self._stamps[name], change = manifest.changes(Path(folder), listed, seen, select)
+            if change:
+                self.tell(change)
+        stamp = self._stamps[name]
+        return shlex.join([*settings, *(["--stamp", stamp] if stamp else [])])
+
+    # Images
+
+    def segmenter_split(self, wildcards: Wildcards) -> str | list[str]:
+        split = self.block("segmenter", wildcards).train_patients_of
+        return f"results/splits/{split}.parquet" if split else []
+
+    def lungs_of_shard(self, wildcards: Wildcards) -> str | list[str]:
+        """The crop boxes of a shard of an image set; nothing for images that are not cropped."""
+        segmenter = self.block("image_set", wildcards).segmenter
+        return f"results/lungs/{segmenter}/{wildcards.dataset}.{wildcards.shard}.parquet" if segmenter else []
+
+    def images(self, image_set: str) -> list[str]:
+        """The packed images of an image set."""
+        dataset = self.config.image_sets[image_set].dataset
+        return self.by_shard(f"results/images/{image_set}/{dataset}.*.npy", dataset)
+
+    def lungs_figure(self, wildcards: Wildcards) -> Files:
+        """What shows the way from originals to the images of an image set."""
+        dataset, segmenter = (self.field("image_set", name)(wildcards) for name in ("dataset", "segmenter"))
+        return {
+            "catalog": f"results/catalog/{dataset}.parquet",
+            "ingested": f"results/ingested/{dataset}.parquet",
+            "arrays": self.by_shard(f"results/ingested/{dataset}.*.npy", dataset),
+            "lungs": self.by_shard(f"results/lungs/{segmenter}/{dataset}.*.parquet", dataset),
+            "masks": self.by_shard(f"results/lungs/{segmenter}/{dataset}.*.npy", dataset),
+            "images": self.images(wildcards.image_set),
+        }
+
+    # Labels and splits
+
+    def second_ingested(self, wildcards: Wildcards) -> str | list[str]:
+        """The second views of a label set's studies, as ingested; nothing for a label set of single images."""
+        second = self.block("label_set", wildcards).second
+        return f"results/ingested/{second}.parquet" if second else []
+
+    def second_views(self, wildcards: Wildcards) -> list[str]:
+        """The views among which the second image of a label set's studies is sought; none for a label set of single images."""
+        second = self.block("label_set", wildcards).second
+        return self.config.datasets[second].views if second else []
+
+    def label_set_around(self, wildcards: Wildcards) -> str | list[str]:
+        """The general classes that a label set lies inside; nothing for one that stands alone."""
+        general = self.block("label_set", wildcards).inside
+        return f"results/labels/{general}.parquet" if general else []
+
+    def named_classes(self, label_set: str) -> str:
+        """KEY=CLASS of the run's settings that name a class of a label set, for the shell."""
+        found = preflight.named_classes(self.config, label_set, self.run)
+        return shlex.join(f"{key}={wanted}" for key, wanted in found)
+
+    def duplicates(self, wildcards: Wildcards) -> str | list[str]:
+        """Which images of a split's data set show the same, where their patients are to stay together."""
+        wanted = self.block("split", wildcards).same_image != "ignore"
+        return f"results/ingested/{self.dataset(wildcards)}.duplicates.parquet" if wanted else []
+
+    def truth(self, wildcards: Wildcards) -> dict[str, str]:
+        """Labels and split of the experiment of `leading_experiment`."""
+        return self._truth(self.leading_experiment(wildcards))
+
+    def labels(self, wildcards: Wildcards) -> str:
+        """The labels of `truth`."""
+        return self.truth(wildcards)["labels"]
+
+    def split(self, wildcards: Wildcards) -> str:
+        """The split of `truth`."""
+        return self.truth(wildcards)["split"]
+
+    # Networks
+
+    def data_of(self, experiment: str) -> Files:
+        """Labels, split and packed images of an experiment."""
+        block = self.config.experiments[experiment]
+        ingested = f"results/ingested/{self.dataset_of(experiment)}.parquet"
+        return {**self._truth(block), "ingested": ingested, "images": self.images(block.image_set)}
+
+    def training_data(self, wildcards: Wildcards) -> Files:
+        """What every network of an experiment reads: labels, split, packed images."""
+        return self.data_of(wildcards.experiment)
+
+    def other_data(self, wildcards: Wildcards) -> Files:
+        """What a network of one experiment reads to predict the test images of the `other` one."""
+        return self.data_of(wildcards.other)
+
+    def second_images(self, wildcards: Wildcards) -> Files:
+        """What networks of two views read in addition; nothing for networks of one view."""
+        block = self.block("experiment", wildcards)
+        if block.second_image_set is None:
+            return {}
+        return {
+            "pairs": f"results/pairs/{block.label_set}.parquet",
+            "second_ingested": f"results/ingested/{self.config.image_sets[block.second_image_set].dataset}.parquet",
+            "second_images": self.images(block.second_image_set),
+        }
+
+    def weights(self, wildcards: Wildcards) -> str | list[str]:
+        training = self.block("member", wildcards)
+        return f"resources/weights/{training.backbone}.h5" if training.weights == "imagenet" else []
+
+    def training_memory(self, wildcards: Wildcards) -> int:
+        """MB that a training takes."""
+        views = 2 if self.block("experiment", wildcards).second_image_set else 1
+        return BACKBONES[self.block("member", wildcards).backbone].memory * views
+
+    def histories(self, wildcards: Wildcards) -> list[str]:
+        return [f"results/history/{wildcards.experiment}/{name}.csv" for name in self.block("experiment", wildcards).members]
+
+    def epochs(self, wildcards: Wildcards) -> list[str]:
+        """Of the members whose test images are evaluated after every epoch."""
+        members = pages.tested_members(self.block("experiment", wildcards))
+        return [f"results/epochs/{wildcards.experiment}/{name}.csv" for name in members]
+
+    # Scores and results
+
+    def scores_of(self, experiment: str, model: str) -> str:
+        """A model's scores: logits of a network or the baseline, what an ensemble has made of them."""
+        kind = "ensembles" if model in self.config.experiments[experiment].ensembles else "predictions"
+        return f"results/{kind}/{experiment}/{model}.parquet"
+
+    def scores(self, wildcards: Wildcards) -> str:
+        """The scores of the model that a job is for; without one, of the model whose ROC curves are drawn."""
+        return self.scores_of(wildcards.experiment, self._model(wildcards))
+
+    def logits(self, wildcards: Wildcards) -> str:
+        """The option of scores that are logits; as in `scores`."""
+        return "" if self._model(wildcards) in self.leading_experiment(wildcards).ensembles else "--logits"
+
+    def curves_model(self, wildcards: Wildcards) -> str:
+        """The model whose ROC curves are drawn, chosen before anything is measured.
+
+        The first weighted average where the experiment has one (Figure 4 of Kejriwal et al.), else the first mean (CTP), else the
+        first member.
+        """
+        block = self.block("experiment", wildcards)
+        of_kind = {
+            kind: [name for name, ensemble in block.ensembles.items() if ensemble.rule == kind]
+            for kind in ("weighted_average", "ctp")
+        }
+        return [*of_kind["weighted_average"], *of_kind["ctp"], *block.members][0]
+
+    def truth_to_learn(self, wildcards: Wildcards) -> dict[str, str]:
+        """Labels and split, for ensemble rules that learn from validation images."""
+        return self.truth(wildcards) if self.block("ensemble", wildcards).rule in LEARNING else {}
+
+    def learning_ensembles(self, wildcards: Wildcards) -> list[str]:
+        """The ensembles whose rules learn from validation images."""
+        ensembles = self.block("experiment", wildcards).ensembles
+        return [name for name, ensemble in ensembles.items() if ensemble.rule in LEARNING]
+
+    def predictions(self, wildcards: Wildcards) -> list[str]:
+        """Of all members and the baseline."""
+        names = [*self.block("experiment", wildcards).members, "baseline"]
+        return [f"results/predictions/{wildcards.experiment}/{name}.parquet" for name in names]
+
+    def ensembles(self, wildcards: Wildcards) -> list[str]:
+        names = self.block("experiment", wildcards).ensembles
+        return [f"results/ensembles/{wildcards.experiment}/{name}.parquet" for name in names]
+
+    def thresholds(self, wildcards: Wildcards) -> list[str]:
+        """The thresholds of all models, where the experiment has a rule that tunes some."""
+        block = self.block("experiment", wildcards)
+        models = [*block.members, *block.ensembles, "baseline"] if block.tuned else []
+        return [f"results/thresholds/{wildcards.experiment}/{name}.parquet" for name in models]
+
+    def cooccurring_classes(self, wildcards: Wildcards) -> str:
+        """The option that names an experiment's classes of the co-occurrence figure."""
+        return shlex.join(["--classes", *self.block("experiment", wildcards).cooccurrence])
+
+    def exclusive(self, wildcards: Wildcards) -> str:
+        name = self.leading_experiment(wildcards).exclusive
+        return f"--exclusive {shlex.quote(name)}" if name else ""
+
+    def paper(self, wildcards: Wildcards) -> str:
+        name = self.leading_experiment(wildcards).paper
+        return f"--paper {shlex.quote(name)}" if name else ""
+
+    def tested_on(self, wildcards: Wildcards) -> str:
+        """Whose radiographs an experiment is tested on, and whether by the archive's own lists."""
+        block = self.leading_experiment(wildcards)
+        archive = self.config.datasets[self.config.label_sets[block.label_set].dataset].archive
+        return f"--archive {archive}" + (" --official-lists" if self.config.splits[block.split].official else "")
+
+    def published(self, wildcards: Wildcards) -> str:
+        """An experiment's block `beside` as text for --settings; of an ablation those of all its experiments, by name."""
+        if hasattr(wildcards, "experiment"):
+            return as_text(self.block("experiment", wildcards).beside)
+        blocks = {name: self.config.experiments[name].beside for name in self.block("ablation", wildcards).experiments}
+        return json.dumps({name: block.model_dump(mode="json") for name, block in blocks.items() if block})
+
+    def metrics(self, wildcards: Wildcards) -> list[str]:
+        """The metrics of the experiments of an ablation or a comparison; of a cascade, of the flat experiment and its own."""
+        if hasattr(wildcards, "cascade"):
+            return list(self.cascade_metrics(wildcards).values())
+        kind = "ablation" if hasattr(wildcards, "ablation") else "comparison"
+        return [f"results/metrics/{name}.parquet" for name in self.block(kind, wildcards).experiments]
+
+    def columns(self, wildcards: Wildcards) -> list[str]:
+        """EXPERIMENT/MODEL of every column of a comparison."""
+        experiments = self.block("comparison", wildcards).experiments
+        return [f"{name}/{model}" for name, models in experiments.items() for model in models]
+
+    def first_threshold_rule(self, wildcards: Wildcards) -> str:
+        return self.leading_experiment(wildcards).thresholds[0]
+
+    # Cascades
+
+    def cascade_steps(self, wildcards: Wildcards) -> dict[str, str]:
+        """What the two networks, or ensembles of networks, of a cascade say."""
+        block = self.block("cascade", wildcards)
+        return {step: self.scores_of(getattr(block, step), wildcards.model) for step in ("general", "inside")}
+
+    def inside_label_set(self, wildcards: Wildcards) -> str:
+        return self.config.experiments[self.block("cascade", wildcards).inside].label_set
+
+    def inside_settings(self, wildcards: Wildcards) -> str:
+        return as_text(self.config.label_sets[self.inside_label_set(wildcards)])
+
+    def cascade_files(self, kind: str) -> Callable[[Wildcards], list[str]]:
+        """A rule's input: a file of every model of a cascade, in results/KIND."""
+        return lambda wildcards: [
+            f"results/{kind}/{wildcards.cascade}/{model}.parquet" for model in self.block("cascade", wildcards).models
+        ]
+
+    def cascade_metrics(self, wildcards: Wildcards) -> dict[str, str]:
+        flat = self.block("cascade", wildcards).flat
+        return {"flat": f"results/metrics/{flat}.parquet", "cascade": f"results/metrics/{wildcards.cascade}.parquet"}
+
+    def cascade_columns(self, wildcards: Wildcards) -> list[str]:
+        models = self.block("cascade", wildcards).models
+        return [f"{side}/{model}" for side in ("flat", "cascade") for model in models]
+
+    # Explanations
+
+    def heatmaps(self, wildcards: Wildcards) -> Files:
+        """What figures of an experiment's heatmaps show."""
+        name, block = wildcards.experiment, self.block("experiment", wildcards)
+        return {
+            "heatmaps": [f"results/heatmaps/{name}/{member}.npy" for member in block.explained],
+            "predictions": [f"results/predictions/{name}/{member}.parquet" for member in block.explained],
+            "ensemble": f"results/ensembles/{name}/{block.mean}.parquet" if block.mean else [],
+            "labels": f"results/labels/{block.label_set}.parquet",
+            "boxes": f"results/boxes/{self.dataset_of(name)}.parquet",
+            **self.originals(wildcards),
+        }
+
+    def attention(self, wildcards: Wildcards) -> Files:
+        """What figures of an experiment's attention show."""
+        name, block = wildcards.experiment, self.block("experiment", wildcards)
+        models = [f"results/models/{name}/{member}.keras" for member in pages.attending(block)]
+        return {"models": models, "images": self.images(block.image_set), **self.originals(wildcards)}
+
+    def originals(self, wildcards: Wildcards) -> Files:
+        """The originals of an experiment's images, with the crop boxes where the images are crops."""
+        block, dataset = self.block("experiment", wildcards), self.dataset_of(wildcards.experiment)
+        segmenter = self.config.image_sets[block.image_set].segmenter
+        files: Files = {
+            "ingested": f"results/ingested/{dataset}.parquet",
+            "arrays": self.by_shard(f"results/ingested/{dataset}.*.npy", dataset),
+        }
+        if segmenter:
+            files["lungs"] = self.by_shard(f"results/lungs/{segmenter}/{dataset}.*.parquet", dataset)
+        return files
+
+    def heatmap_parameters(self, wildcards: Wildcards, input: Any, output: Any) -> str:
+        """The parameters of the heatmap notebook as text for papermill."""
+        block = self.block("experiment", wildcards)
+        parameters = {
+            "title": block.title,
+            "cases": input.cases,
+            "wanted": block.case_classes,
+            "heatmaps": dict(zip(block.explained, input.heatmaps, strict=True)),
+            "predictions": dict(zip(block.explained, input.predictions, strict=True)),
+            "ensemble": input.ensemble or None,
+            "ensemble_name": block.mean,
+            "labels": input.labels,
+            "boxes": input.boxes,
+            "ingested": input.ingested,
+            "arrays": list(input.arrays),
+            "lungs": list(input.lungs) if input.get("lungs") else None,
+            "out": output.png,
+        }
+        return json.dumps(parameters, ensure_ascii=False)  # YAML does not read a letter in two halves
+
+    # Models on the archives of others
+
+    def cross_files(self, wildcards: Wildcards) -> Files:
+        """The files of `cross_truth` and `cross_scores`, under the names of their options."""
+        files = {
+            "labels": self.cross_truth("labels"),
+            "splits": self.cross_truth("split"),
+            "predictions": self.cross_scores("predictions"),
+            "ensembles": self.cross_scores("ensembles"),
+        }
+        return {name: list(found(wildcards).values()) for name, found in files.items()}
+
+    def cross_archives(self, wildcards: Wildcards) -> dict[str, str]:
+        """By experiment, its archive."""
+        return {name: self.archive_of(name) for name in self.block("cross", wildcards).experiments}
+
+    def cross_truth(self, kind: str) -> Callable[[Wildcards], dict[str, str]]:
+        """Every experiment's `labels` or `split`."""
+        experiments = self.config.experiments
+        return lambda wildcards: {
+            name: self._truth(experiments[name])[kind] for name in self.block("cross", wildcards).experiments
+        }
+
+    def cross_scores(self, kind: str) -> Callable[[Wildcards], dict[str, str]]:
+        """By TRAINED@TESTED, the scores of models that are members (kind `predictions`) or `ensembles`, on every archive."""
+
+        def scores(wildcards: Wildcards) -> dict[str, str]:
+            models = self.block("cross", wildcards).experiments
+            return {
+                f"{name}@{other}": f"results/{kind}/{name}/{model if other == name else f'{model}@{other}'}.parquet"
+                for name, model in models.items()
+                if (model in self.config.experiments[name].ensembles) == (kind == "ensembles")
+                for other in models
+            }
+
+        return scores
+
+    # The whole run
+
+    def experiments_of_run(self) -> list[Experiment]:
+        return [self.config.experiments[name] for name in self.run]
+
+    def run_datasets(self) -> list[str]:
+        return sorted({dataset for name in self.run for dataset in self.datasets_of(name)})
+
+    def run_splits(self) -> list[str]:
+        return sorted({block.split for block in self.experiments_of_run()})
+
+    def of_experiments(self, kind: str) -> dict[str, str]:
+        """By experiment of the run, its `labels` or `split`."""
+        return {name: self._truth(self.config.experiments[name])[kind] for name in self.run}
+
+    def of_datasets(self, pattern: str) -> dict[str, str]:
+        """By data set of the run, a path: `pattern` with its name in place of `*`."""
+        return {name: pattern.replace("*", name) for name in self.run_datasets()}
+
+    def screened_splits(self) -> dict[str, str]:
+        """By DATASET/SPLIT, the run's splits."""
+        return {f"{self.dataset_of_split(name)}/{name}": f"results/splits/{name}.parquet" for name in self.run_splits()}
+
+    def screened_lungs(self) -> list[tuple[str, str]]:
+        """(DATASET/SEGMENTER, crop boxes of a shard) of every cropped image set of the run."""
+        image_sets = [self.config.image_sets[block.image_set] for block in self.experiments_of_run()]
+        cropped = sorted({(block.dataset, block.segmenter) for block in image_sets if block.segmenter})
+        return [
+            (f"{dataset}/{segmenter}", path)
+            for dataset, segmenter in cropped
+            for path in self.by_shard(f"results/lungs/{segmenter}/{dataset}.*.parquet", dataset)
+        ]
+
+    def summary_rows(self, kind: str) -> dict[str, str]:
+        """By row of the summary, the label set (kind `labels`) or the split (`splits`).
+
+        A row is a label set; one with several splits has a row for each.
+        """
+        splits = dict.fromkeys(block.split for block in self.experiments_of_run())
+        rows = [(label_set, split) for split in splits for label_set in pages.label_sets_of(self.config, split)]
+        label_sets = [label_set for label_set, _ in rows]
+        return {
+            (f"{label_set}/{split}" if label_sets.count(label_set) > 1 else label_set):
+            f"results/{kind}/{label_set if kind == 'labels' else split}.parquet"
+            for label_set, split in rows
+        }  # fmt: skip
+
+    def measured_on(self) -> str:
+        """What the run's numbers come from; where its experiments differ, the least trustworthy."""
+        return min((block.data for block in self.experiments_of_run()), key=TRUST.index, default=TRUST[-1])
+
+    def _model(self, wildcards: Wildcards) -> str:
+        return wildcards.model if hasattr(wildcards, "model") else self.curves_model(wildcards)
+
+    def _truth(self, block: Experiment) -> dict[str, str]:
+        return {"labels": f"results/labels/{block.label_set}.parquet", "split": f"results/splits/{block.split}.parquet"}

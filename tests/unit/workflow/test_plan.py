@@ -1,0 +1,322 @@
+"""What the rules compute from a configuration: files, options and parameters, without Snakemake."""
+
+import json
+import re
+from types import SimpleNamespace as Wildcards
+
+import pytest
+import yaml
+
+from thorax.archives import manifest
+from thorax.config import Config, parse
+from thorax.errors import ThoraxError
+from thorax.workflow import fields
+from thorax.workflow.plan import Plan
+
+CONFIG = """
+datasets:
+  padchest: {archive: padchest, root: data/padchest, views: [PA], shards: 2}
+  lateral: {archive: padchest, root: data/padchest, views: [Lateral], shards: 1}
+  nih: {archive: nih, root: data/nih, views: [PA, AP], shards: 1, download: true}
+  made: {archive: padchest, root: data/made, shards: 1, phantom: {patients: 60}}
+label_sets:
+  specific: {dataset: padchest}
+  general: {dataset: padchest, grouping: general}
+  inside: {dataset: padchest, inside: general}
+  studies: {dataset: padchest, second: lateral}
+  nih: {dataset: nih, views: [PA, AP]}
+splits:
+  pa: {label_sets: [specific, general], same_image: ignore}
+  studies: {label_sets: [studies]}
+  nih: {label_sets: [nih], official: true}
+segmenters:
+  lungs: {pairs: data/masks, train_patients_of: pa}
+  fetched: {pairs: data/fetched, download: [montgomery]}
+  made: {pairs: data/made/lung_masks}
+image_sets:
+  whole: {dataset: padchest}
+  crops: {dataset: padchest, crop: lungs, segmenter: lungs}
+  lateral: {dataset: lateral}
+  nih: {dataset: nih}
+experiments:
+  flat: &flat
+    title: Flat
+    paper: liz2022
+    label_set: specific
+    split: pa
+    image_set: crops
+    training: {backbone: cnn, weights: none, loss: bce}
+    members: {one: {seed: 1}, two: {backbone: DenseNet121, weights: imagenet, test_every_epoch: [0.5]}}
+    ensembles:
+      CTP: {rule: ctp, members: [one, two]}
+      learnt: {rule: weighted_average, members: [two, one]}
+    thresholds: [fixed-0.5, f1]
+    f1_metric: f1_positive
+    cooccurrence: [normal, pleural effusion]
+    exclusive: normal
+    seed: 5
+  again: {<<: *flat, title: Again}
+  uncropped: {<<: *flat, title: Uncropped, image_set: whole}
+  general: {<<: *flat, title: General, label_set: general, thresholds: [fixed-0.5]}
+  inside: {<<: *flat, title: Inside, label_set: inside}
+  studies: {<<: *flat, title: Studies, label_set: studies, split: studies, image_set: whole, second_image_set: lateral, paper: null, exclusive: null}
+  nih:
+    title: NIH
+    label_set: nih
+    split: nih
+    image_set: nih
+    training: {backbone: cnn, weights: none, loss: bce}
+    members: {one: {head: attention}, two: {}}
+cascades:
+  cascade: {title: Cascade, general: general, inside: inside, flat: flat, models: [CTP, one]}
+comparisons:
+  both: {title: Both, experiments: {flat: [one, CTP], again: [two]}}
+cross:
+  archives: {title: Archives, experiments: {uncropped: CTP, nih: one}}
+run: [flat, general, inside]
+"""
+
+
+def written() -> dict:
+    return yaml.safe_load(CONFIG)
+
+
+def planned(**changes) -> Plan:
+    return Plan(parse(Config, {**written(), **changes}, "the configuration"))
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return planned()
+
+
+FLAT, STUDIES, NIH = Wildcards(experiment="flat"), Wildcards(experiment="studies"), Wildcards(experiment="nih")
+CASCADE = Wildcards(cascade="cascade", model="one")
+
+
+def test_wildcards_match_the_names_of_the_configuration_and_no_others(plan):
+    patterns = plan.wildcards()
+    assert [name for name in ("pa", "pax", "nih", "") if re.fullmatch(patterns["split"], name)] == ["pa", "nih"]
+    assert re.fullmatch(patterns["phantom_root"], "data/made")
+    assert not re.fullmatch(patterns["ablation"], "")
+    assert set(patterns["model"].split("|")) == {"baseline", "one", "two", "CTP", "learnt"}
+
+
+def test_a_field_of_a_block_and_its_text(plan):
+    assert plan.field("experiment", "seed")(FLAT) == 5
+    assert plan.field("experiment", "members")(FLAT) == ["one", "two"]
+    assert plan.field("ensemble", "members")(Wildcards(experiment="flat", ensemble="learnt")) == ["two", "one"]
+    assert plan.settings("dataset", "root", "archive")(Wildcards(dataset="nih")) == '{"archive": "nih", "root": "data/nih"}'
+    member = json.loads(plan.settings("member")(Wildcards(experiment="flat", member="two")))
+    assert (member["backbone"], member["loss"]) == ("DenseNet121", "bce")
+    assert json.loads(plan.phantom_settings(Wildcards(phantom_root="data/made")))["patients"] == 60
+
+
+def test_the_experiment_that_stands_for_several(plan):
+    assert plan.leading("title")(FLAT) == "Flat"
+    assert plan.leading("title")(CASCADE) == "Flat"
+    assert plan.leading("title")(Wildcards(comparison="both")) == "Flat"
+    assert plan.leading("members")(Wildcards(cross="archives")) == ["one", "two"]
+    assert plan.truth(CASCADE) == {"labels": "results/labels/specific.parquet", "split": "results/splits/pa.parquet"}
+
+
+def test_the_data_set_behind_a_job(plan):
+    assert plan.catalog(Wildcards(label_set="studies")) == "results/catalog/padchest.parquet"
+    assert plan.catalog(Wildcards(split="nih")) == "results/catalog/nih.parquet"
+    assert plan.archive(CASCADE) == "padchest"
+    assert plan.datasets_of("studies") == ["padchest", "lateral"]
+    assert plan.run_datasets() == ["padchest"]
+    assert planned(run=["studies", "nih"]).run_datasets() == ["lateral", "nih", "padchest"]
+
+
+def test_what_is_made_before_files_are_listed(plan):
+    assert plan.made_before(Wildcards(dataset="padchest")) == []
+    assert plan.made_before(Wildcards(dataset="nih")) == "results/raw/nih.files.csv"
+    assert plan.made_before(Wildcards(dataset="made")) == "data/made/boxes.csv"
+    assert plan.made_before(Wildcards(segmenter="lungs")) == []
+    assert plan.made_before(Wildcards(segmenter="fetched")) == "results/raw/fetched.pairs.csv"
+    assert plan.made_before(Wildcards(segmenter="made")) == "data/made/lung_masks/pairs.csv"
+
+
+def test_the_options_of_a_manifest_carry_a_stamp_after_a_change(monkeypatch):
+    asked, told = [], []
+
+    def changes(folder, listed, seen, select):
+        asked.append((str(folder), str(listed), str(seen)))
+        return ("f00d", "data/nih has changed") if str(folder) == "data/nih" else ("", "")
+
+    monkeypatch.setattr(manifest, "changes", changes)
+    plan = Plan(planned().config, told.append)
+    settings = """--settings '{"archive": "nih", "root": "data/nih", "views": ["PA", "AP"]}'"""
+    for _ in range(2):
+        assert plan.manifest_options(Wildcards(dataset="nih")) == f"{settings} --stamp f00d"
+    assert plan.manifest_options(Wildcards(segmenter="lungs")) == ""
+    assert told == ["data/nih has changed"]
+    assert asked == [
+        ("data/nih", "results/raw/nih.manifest.parquet", "work/manifests/nih.files.parquet"),
+        ("data/masks", "results/raw/pairs/lungs.manifest.parquet", "work/manifests/pairs/lungs.files.parquet"),
+    ]
+
+
+def test_files_of_labels_and_splits(plan):
+    assert plan.label_set_around(Wildcards(label_set="inside")) == "results/labels/general.parquet"
+    assert plan.label_set_around(Wildcards(label_set="general")) == []
+    assert plan.second_ingested(Wildcards(label_set="studies")) == "results/ingested/lateral.parquet"
+    assert (plan.second_ingested(Wildcards(label_set="nih")), plan.second_views(Wildcards(label_set="nih"))) == ([], [])
+    assert plan.second_views(Wildcards(label_set="studies")) == ["Lateral"]
+    assert plan.duplicates(Wildcards(split="pa")) == []
+    assert plan.duplicates(Wildcards(split="studies")) == "results/ingested/padchest.duplicates.parquet"
+    assert plan.named_classes("specific") == (
+        "experiments.flat.exclusive=normal experiments.flat.cooccurrence=normal "
+        "'experiments.flat.cooccurrence=pleural effusion'"
+    )
+
+
+def test_files_of_images(plan):
+    shard = Wildcards(dataset="padchest", shard="1", image_set="crops")
+    assert plan.lungs_of_shard(shard) == "results/lungs/lungs/padchest.1.parquet"
+    assert plan.lungs_of_shard(Wildcards(dataset="padchest", shard="1", image_set="whole")) == []
+    assert plan.segmenter_split(Wildcards(segmenter="lungs")) == "results/splits/pa.parquet"
+    assert plan.segmenter_split(Wildcards(segmenter="made")) == []
+    assert plan.training_data(FLAT) == {
+        "labels": "results/labels/specific.parquet",
+        "split": "results/splits/pa.parquet",
+        "ingested": "results/ingested/padchest.parquet",
+        "images": ["results/images/crops/padchest.0.npy", "results/images/crops/padchest.1.npy"],
+    }
+    assert plan.second_images(FLAT) == {}
+    assert plan.second_images(STUDIES) == {
+        "pairs": "results/pairs/studies.parquet",
+        "second_ingested": "results/ingested/lateral.parquet",
+        "second_images": ["results/images/lateral/lateral.0.npy"],
+    }
+    assert plan.lungs_figure(Wildcards(image_set="crops"))["masks"] == [f"results/lungs/lungs/padchest.{n}.npy" for n in (0, 1)]
+
+
+def test_what_a_training_needs(plan):
+    one, two = (Wildcards(experiment="flat", member=name) for name in ("one", "two"))
+    assert (plan.weights(one), plan.weights(two)) == ([], "resources/weights/DenseNet121.h5")
+    assert plan.training_memory(Wildcards(experiment="studies", member="two")) == 2 * plan.training_memory(two)
+    assert plan.epochs(FLAT) == ["results/epochs/flat/two.csv"]
+
+
+def test_scores_and_their_options(plan):
+    of = lambda model: Wildcards(experiment="flat", model=model)
+    assert plan.scores(of("CTP")) == "results/ensembles/flat/CTP.parquet"
+    assert plan.scores(of("baseline")) == "results/predictions/flat/baseline.parquet"
+    assert (plan.logits(of("CTP")), plan.logits(of("baseline"))) == ("", "--logits")
+    assert plan.curves_model(FLAT) == "learnt"  # the weighted average comes before CTP
+    assert (plan.scores(FLAT), plan.logits(FLAT)) == ("results/ensembles/flat/learnt.parquet", "")
+    assert (plan.curves_model(NIH), plan.logits(NIH)) == ("one", "--logits")
+    assert plan.truth_to_learn(Wildcards(experiment="flat", ensemble="CTP")) == {}
+    assert plan.truth_to_learn(Wildcards(experiment="flat", ensemble="learnt")) == plan.truth(FLAT)
+    assert plan.learning_ensembles(FLAT) == ["learnt"]
+
+
+def test_files_of_metrics(plan):
+    assert fields.named(plan.predictions(FLAT)) == [
+        f"{name}=results/predictions/flat/{name}.parquet" for name in ("one", "two", "baseline")
+    ]
+    assert len(plan.thresholds(FLAT)) == 5
+    assert plan.thresholds(Wildcards(experiment="general")) == []  # fixed thresholds are not tuned
+    both = Wildcards(comparison="both")
+    assert plan.metrics(both) == ["results/metrics/flat.parquet", "results/metrics/again.parquet"]
+    assert plan.columns(both) == ["flat/one", "flat/CTP", "again/two"]
+    assert (plan.exclusive(FLAT), plan.exclusive(NIH)) == ("--exclusive normal", "")
+    assert (plan.paper(FLAT), plan.paper(STUDIES)) == ("--paper liz2022", "")
+    assert (plan.tested_on(FLAT), plan.tested_on(NIH)) == ("--archive padchest", "--archive nih --official-lists")
+    assert plan.cooccurring_classes(FLAT) == "--classes normal 'pleural effusion'"
+
+
+def test_a_cascade_reads_the_scores_of_its_two_experiments(plan):
+    assert plan.cascade_steps(CASCADE) == {
+        "general": "results/predictions/general/one.parquet",
+        "inside": "results/predictions/inside/one.parquet",
+    }
+    assert plan.cascade_steps(Wildcards(cascade="cascade", model="CTP"))["inside"] == "results/ensembles/inside/CTP.parquet"
+    assert plan.inside_label_set(CASCADE) == "inside"
+    assert fields.named(plan.cascade_metrics)(CASCADE) == [
+        "flat=results/metrics/flat.parquet", "cascade=results/metrics/cascade.parquet",
+    ]  # fmt: skip
+    assert plan.cascade_columns(CASCADE) == ["flat/CTP", "flat/one", "cascade/CTP", "cascade/one"]
+
+
+def test_every_model_is_tested_on_every_archive(plan):
+    cross = Wildcards(cross="archives")
+    assert plan.cross_archives(cross) == {"uncropped": "padchest", "nih": "nih"}
+    assert plan.cross_scores("predictions")(cross) == {
+        "nih@uncropped": "results/predictions/nih/one@uncropped.parquet",
+        "nih@nih": "results/predictions/nih/one.parquet",
+    }
+    assert list(plan.cross_scores("ensembles")(cross)) == ["uncropped@uncropped", "uncropped@nih"]
+    assert plan.cross_files(cross)["splits"] == ["results/splits/pa.parquet", "results/splits/nih.parquet"]
+
+
+def test_heatmaps_show_the_members_of_the_mean(plan):
+    files = plan.heatmaps(FLAT)
+    assert files["heatmaps"] == ["results/heatmaps/flat/one.npy", "results/heatmaps/flat/two.npy"]
+    assert files["ensemble"] == "results/ensembles/flat/CTP.parquet"
+    assert files["lungs"] == ["results/lungs/lungs/padchest.0.parquet", "results/lungs/lungs/padchest.1.parquet"]
+    assert "lungs" not in plan.heatmaps(NIH)
+    assert plan.attention(NIH)["models"] == ["results/models/nih/one.keras"]
+    given = {**{name: files[name] for name in ("heatmaps", "predictions", "ensemble", "labels", "boxes", "ingested", "arrays")}}
+    told = json.loads(plan.heatmap_parameters(FLAT, fields_of(**given, cases="cases"), Wildcards(png="out.png")))
+    assert told["heatmaps"] == {"one": "results/heatmaps/flat/one.npy", "two": "results/heatmaps/flat/two.npy"}
+    assert (told["ensemble_name"], told["lungs"], told["out"]) == ("CTP", None, "out.png")
+
+
+def test_tables_of_the_whole_run(plan):
+    assert plan.summary_rows("labels") == {name: f"results/labels/{name}.parquet" for name in ("specific", "general", "inside")}
+    twice = written()["splits"]
+    twice["other"] = {"label_sets": ["specific"]}
+    experiments = written()["experiments"]
+    experiments["sample"] = {**experiments["flat"], "split": "other", "image_set": "whole", "data": "sample"}
+    both = planned(splits=twice, experiments=experiments, run=["flat", "sample"])
+    assert both.summary_rows("splits") == {
+        "specific/pa": "results/splits/pa.parquet", "general": "results/splits/pa.parquet",
+        "specific/other": "results/splits/other.parquet",
+    }  # fmt: skip
+    assert both.screened_splits() == {f"padchest/{name}": f"results/splits/{name}.parquet" for name in ("other", "pa")}
+    assert plan.screened_lungs() == [("padchest/lungs", f"results/lungs/lungs/padchest.{n}.parquet") for n in (0, 1)]
+    assert (plan.measured_on(), both.measured_on(), planned(run=[]).measured_on()) == ("archive", "sample", "archive")
+
+
+def test_the_audit_of_a_run_is_that_of_its_whole_archives(plan):
+    assert (plan.audit.splits, plan.audit.label_sets, plan.audit.datasets) == (["pa"], ["specific", "general"], ["padchest"])
+    assert plan.audit.metadata(Wildcards(dataset="nih")) == "results/raw/nih.manifest.parquet"
+    assert plan.audit.split(Wildcards(label_set="general")) == "results/audit/splits/pa.parquet"
+
+
+def test_without_a_run_the_archives_are_audited_whose_metadata_is_here(tmp_path):
+    audit = {"metadata": str(tmp_path), "compare": {"nih": "nih", "specific": "pa"}}
+    with pytest.raises(ThoraxError, match=r"nothing to run and nothing to audit: .* has no archive's metadata file"):
+        planned(run=[], audit=audit).audit.refuse_nothing()
+    table = tmp_path / "Data_Entry_2017_v2020.csv"
+    table.touch()
+    plan = planned(run=[], audit=audit)
+    assert (plan.audit.splits, plan.audit.compared) == (["nih"], ["nih"])
+    assert plan.audit.absent_and_divided() == ["padchest"]
+    assert plan.audit.metadata(Wildcards(dataset="nih")) == [str(table)]
+    assert json.loads(plan.audit.catalog_settings(Wildcards(dataset="nih"))) == {"archive": "nih", "root": str(tmp_path)}
+    assert plan.audit.catalog(Wildcards(label_set="nih")) == "results/audit/catalog/nih.parquet"
+
+
+def test_fields_of_rules():
+    text = fields.options("labels", "second_images", "general")
+    assert text(None, fields_of(labels="a", second_images=["b", "c"], general=[])) == "--labels a --second-images b c"
+    assert text(None, fields_of()) == ""
+    assert fields.memory(700)(None, 3) == 2100
+    assert fields.memory(lambda wildcards: 5)(None, 2) == 10
+    assert str(fields.folder(None, ["results/tables/a/b.html"])) == "results/tables/a"
+    assert str(fields.stem(None, ["results/figures/a.b/roc.html"])) == "results/figures/a.b/roc"
+    assert fields.figure("roc") == ["results/figures/{experiment}/roc.png", "results/figures/{experiment}/roc.svg"]
+    assert fields.table("summary") == [f"results/tables/summary.{suffix}" for suffix in ("csv", "md", "tex")]
+    assert fields.is_spared("results/ingested/padchest.0.npy")
+    assert not fields.is_spared("results/ingested/padchest.parquet")
+
+
+def fields_of(**files):
+    """A job's inputs: by attribute, and by `get`."""
+    found = Wildcards(**files)
+    found.get = files.get
+    return found

@@ -1,0 +1,116 @@
+localrules:
+    download_archive,
+    download_pairs,
+
+
+rule download_archive:
+    output:
+        files="results/raw/{dataset}.files.csv",
+    log:
+        "logs/download_archive/{dataset}.log",
+    benchmark:
+        "benchmarks/download_archive/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        archive=plan.archive,
+        root=plan.field("dataset", "root"),
+    message:
+        "Fetching what is missing of {wildcards.dataset}"
+    shell:
+        "thorax download {params.archive} --root {params.root:q} --out {output.files} > {log} 2>&1"
+
+
+use rule download_archive as download_pairs with:
+    output:
+        files="results/raw/{segmenter}.pairs.csv",
+    log:
+        "logs/download_pairs/{segmenter}.log",
+    benchmark:
+        "benchmarks/download_pairs/{segmenter}.tsv"
+    params:
+        archive=plan.field("segmenter", "download"),
+        root=plan.field("segmenter", "pairs"),
+    message:
+        "Fetching radiographs with lung masks for {wildcards.segmenter}"
+
+
+rule phantom:
+    output:
+        boxes="{phantom_root}/boxes.csv",
+        pairs="{phantom_root}/lung_masks/pairs.csv",
+    log:
+        "logs/phantom/{phantom_root}.log",
+    benchmark:
+        "benchmarks/phantom/{phantom_root}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 8
+    params:
+        code=code("phantom"),
+        archive=plan.field("phantom_root", "archive"),
+        settings=plan.phantom_settings,
+    message:
+        "Making an archive of synthetic radiographs in {wildcards.phantom_root}"
+    shell:
+        "thorax phantom --archive {params.archive} --settings {params.settings:q} --root {wildcards.phantom_root:q}"
+        " --threads {threads} > {log:q} 2>&1"
+
+
+rule manifest:
+    input:
+        plan.made_before,
+    output:
+        manifest="results/raw/{dataset}.manifest.parquet",
+    log:
+        "logs/manifest/{dataset}.log",
+    benchmark:
+        "benchmarks/manifest/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("manifest"),
+        root=plan.field("dataset", "root"),
+        settings=plan.manifest_options,
+        memory="work/manifests/{dataset}.files.parquet",
+    message:
+        "Listing the files of {wildcards.dataset}"
+    shell:
+        "thorax manifest --root {params.root:q} {params.settings} --memory {params.memory} --out {output.manifest} > {log} 2>&1"
+
+
+use rule manifest as pairs_manifest with:
+    input:
+        plan.made_before,
+    output:
+        manifest="results/raw/pairs/{segmenter}.manifest.parquet",
+    log:
+        "logs/manifest/pairs/{segmenter}.log",
+    benchmark:
+        "benchmarks/manifest/pairs/{segmenter}.tsv"
+    params:
+        root=plan.field("segmenter", "pairs"),
+        memory="work/manifests/pairs/{segmenter}.files.parquet",
+    message:
+        "Listing the radiographs with lung masks of {wildcards.segmenter}"
+
+
+rule catalog:
+    input:
+        manifest="results/raw/{dataset}.manifest.parquet",
+    output:
+        catalog="results/catalog/{dataset}.parquet",
+        boxes="results/boxes/{dataset}.parquet",
+    log:
+        "logs/catalog/{dataset}.log",
+    benchmark:
+        "benchmarks/catalog/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("catalog"),
+        settings=plan.settings("dataset", "archive", "root"),
+    message:
+        "Reading the metadata of {wildcards.dataset}"
+    shell:
+        "thorax catalog --settings {params.settings:q} --out {output.catalog} --boxes {output.boxes} > {log} 2>&1"

@@ -1,0 +1,80 @@
+rule heatmaps:
+    input:
+        unpack(plan.heatmaps),
+        cases=rules.cases.output.cases,
+        notebook=os.path.normpath(f"{HERE}/notebooks/heatmaps.ipynb"),
+    output:
+        html=page("heatmaps"),
+        png="results/figures/{experiment}/heatmaps.png",
+        notebook="results/notebooks/{experiment}/heatmaps.ipynb",
+    log:
+        "logs/heatmaps/{experiment}.log",
+    benchmark:
+        "benchmarks/heatmaps/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=lambda wildcards, input: notebook_digest(input.notebook),
+        parameters=plan.heatmap_parameters,
+    message:
+        "Drawing the heatmaps of {wildcards.experiment}"
+    shell:
+        "papermill {input.notebook} {output.notebook} -y {params.parameters:q} --no-progress-bar > {log} 2>&1"
+
+
+rule figure_classes:
+    input:
+        unpack(plan.heatmaps),
+        cases=rules.cases.output.cases,
+    output:
+        html=page("several_classes"),
+        pictures=figure("several_classes"),
+    log:
+        "logs/figure_classes/{experiment}.log",
+    benchmark:
+        "benchmarks/figure_classes/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("figure-classes"),
+        heatmaps=lambda wildcards, input: named(input.heatmaps),
+        predictions=lambda wildcards, input: named(input.predictions),
+        ensemble=options("ensemble"),
+        lungs=options("lungs"),
+        title=plan.field("experiment", "title"),
+        stem=stem,
+    message:
+        "Drawing radiographs with several classes of {wildcards.experiment}"
+    shell:
+        "thorax figure-classes --cases {input.cases} --heatmaps {params.heatmaps} --predictions {params.predictions}"
+        " {params.ensemble} --labels {input.labels} --boxes {input.boxes} --ingested {input.ingested} --arrays {input.arrays}"
+        " {params.lungs} --title {params.title:q} --out {params.stem} > {log} 2>&1"
+
+
+rule figure_attention:
+    input:
+        unpack(plan.attention),
+        cases=rules.cases.output.cases,
+    output:
+        html=page("attention"),
+        pictures=figure("attention"),
+    log:
+        "logs/figure_attention/{experiment}.log",
+    benchmark:
+        "benchmarks/figure_attention/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=memory(1800),
+    params:
+        code=code("figure-attention"),
+        models=lambda wildcards, input: named(input.models),
+        lungs=options("lungs"),
+        title=plan.field("experiment", "title"),
+        stem=stem,
+    message:
+        "Drawing the attention of networks of {wildcards.experiment}"
+    shell:
+        "thorax figure-attention --models {params.models} --images {input.images} --cases {input.cases}"
+        " --ingested {input.ingested} --arrays {input.arrays} {params.lungs} --title {params.title:q}"
+        " --out {params.stem} --threads {threads} > {log} 2>&1"
