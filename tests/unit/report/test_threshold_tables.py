@@ -40,7 +40,7 @@ def study(rules=RULES, exclusive=None, name="a"):
         )
         for name, frame in scores.items()
     ]
-    counts = count_images(labels, split)
+    counts = count_images(labels.merge(split))
     return Results(pd.concat(rows, ignore_index=True), ["net"], ["PTC"], counts, title="A study"), limits, labels, split, scores
 
 
