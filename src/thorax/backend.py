@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import re
 import signal
 import sys
 import threading
@@ -86,12 +85,6 @@ def _without(*packages: str) -> Iterator[None]:
 def device() -> str:
     """A few words on where networks run."""
     return f"{gpus()} GPU" if gpus() else "CPU"
-
-
-def said_gpus(log: str) -> int | None:
-    """On how many GPUs a training or prediction ran, by its log, which names the `device`; 0 for a CPU, None if it does not say."""
-    said = re.findall(r", on (?:(\d+) GPU|CPU)$", log, re.MULTILINE)
-    return int(said[-1] or 0) if said else None
 
 
 def gpus() -> int:
