@@ -210,5 +210,5 @@ def test_rules_that_are_known(rule):
     "rule", ["fixed-0.50", "fixed-1.5", "fixed--0.5", "fixed-", "fixed-nan", "0.5", "F1", "f1+exclusive", ""]
 )
 def test_rules_that_are_not(rule):
-    with pytest.raises(ValueError, match=r"is no threshold rule: write f1, f1_positive, youden or, for example, fixed-0\.5"):
+    with pytest.raises(ValueError, match=r"is not a threshold rule: write f1, f1_positive, youden or, for example, fixed-0\.5"):
         config.threshold_rule(rule)

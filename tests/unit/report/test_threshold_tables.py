@@ -218,4 +218,4 @@ def test_from_scores_to_files_on_the_command_line(tmp_path):
 def test_a_rule_that_is_none_is_refused_by_the_command_line(capsys):
     with pytest.raises(SystemExit):
         cli.main(["tables", "--rule", "fixed-2"])
-    assert "'fixed-2' is no threshold rule" in capsys.readouterr().err
+    assert "'fixed-2' is not a threshold rule" in capsys.readouterr().err
