@@ -10,6 +10,7 @@ import pandas as pd
 
 from thorax.cli import main
 from thorax.evaluation.metrics import GLOBAL
+from thorax.explanation.cases import load_cases
 from thorax.report.figures import heatmaps as overlays
 from thorax.storage import store
 
@@ -104,9 +105,8 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
     for member, head in MEMBERS.items():
         run("train", "--settings", json.dumps({**common, "head": head}), *parts, *places, "--out", folder / f"{member}.keras",
             "--history", folder / f"{member}.csv", "--epochs", folder / f"{member}.epochs.csv", "--work", folder / "work")  # fmt: skip
-        attention = ["--attention", folder / f"{member}.attention.npy"] if head == "attention" else []
         run("predict", "--model", folder / f"{member}.keras", *parts, *places, "--cases", files["cases"], "--out",
-            folder / f"{member}.parquet", "--heatmaps", folder / f"{member}.npy", *attention)  # fmt: skip
+            folder / f"{member}.parquet", "--heatmaps", folder / f"{member}.npy", "--attention", folder / f"{member}.attention.npy")  # fmt: skip
     run("baseline", *parts, *places, "--out", folder / "baseline.parquet")
     members = [folder / f"{member}.parquet" for member in MEMBERS]
     models = {name: folder / f"{name}.parquet" for name in (*MEMBERS, "baseline", *RULES)}
@@ -210,15 +210,13 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
         "--ensemble", models["CTP"], "--labels", files["labels"], "--boxes", folder / "boxes.parquet", *explained, "--out", folder / "several")  # fmt: skip
     run(
         "figure-attention",
-        "--models",
-        f"attention={folder / 'attention.keras'}",
-        "--images",
-        folder / "i.npy",
+        "--attention",
+        f"attention={folder / 'attention.attention.npy'}",
         *explained,
         "--out",
         folder / "looks",
     )
-    found = overlays.load_cases(
+    found = load_cases(
         files["cases"], heatmaps, dict(zip(MEMBERS, members, strict=True)), models["CTP"], files["labels"], folder / "boxes.parquet",
         files["ingested"], [folder / "a.npy"], None,
     )  # fmt: skip

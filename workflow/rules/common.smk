@@ -7,7 +7,7 @@ from snakemake.settings.types import DeploymentMethod
 
 from thorax.workflow import pages, preflight, refusals
 from thorax.workflow.code import digest, notebook_digest
-from thorax.workflow.fields import any_of, figure, folder, is_spared, memory, named, options, stem, table
+from thorax.workflow.fields import any_of, figure, folder, is_spared, memory, named, options, output_options, stem, table
 from thorax.workflow.jobs import outputs_behind
 from thorax.workflow.pages import shown as page
 from thorax.workflow.plan import Plan

@@ -64,17 +64,14 @@ rule figure_attention:
         "benchmarks/figure_attention/{experiment}.tsv"
     conda:
         ENVIRONMENT
-    resources:
-        mem_mb=memory(1800),
     params:
         code=code("figure-attention"),
-        models=lambda wildcards, input: named(input.models),
+        attention=lambda wildcards, input: named(input.attention),
         lungs=options("lungs"),
         title=plan.field("experiment", "title"),
         stem=stem,
     message:
         "Drawing the attention of networks of {wildcards.experiment}"
     shell:
-        "thorax figure-attention --models {params.models} --images {input.images} --cases {input.cases}"
-        " --ingested {input.ingested} --arrays {input.arrays} {params.lungs} --title {params.title:q}"
-        " --out {params.stem} --threads {threads} > {log} 2>&1"
+        "thorax figure-attention --attention {params.attention} --cases {input.cases} --ingested {input.ingested}"
+        " --arrays {input.arrays} {params.lungs} --title {params.title:q} --out {params.stem} > {log} 2>&1"

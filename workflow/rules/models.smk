@@ -24,6 +24,7 @@ rule train:
         model="results/models/{experiment}/{member}.keras",
         history="results/history/{experiment}/{member}.csv",
         epochs="results/epochs/{experiment}/{member}.csv",
+        record="results/history/{experiment}/{member}.json",
     log:
         "logs/train/{experiment}/{member}.log",
     benchmark:
@@ -45,8 +46,8 @@ rule train:
     shell:
         "exec thorax train --settings {params.settings:q} --labels {input.labels} --split {input.split}"
         " --ingested {input.ingested} --images {input.images} {params.second} {params.weights}"
-        " --out {output.model} --history {output.history} --epochs {output.epochs} --work {params.work} --threads {threads}"
-        " > {log} 2>&1"
+        " --out {output.model} --history {output.history} --epochs {output.epochs} --record {output.record}"
+        " --work {params.work} --threads {threads} > {log} 2>&1"
 
 
 rule predict:
@@ -58,6 +59,7 @@ rule predict:
     output:
         predictions="results/predictions/{experiment}/{member}.parquet",
         heatmaps="results/heatmaps/{experiment}/{member}.npy",
+        attention="results/attention/{experiment}/{member}.npy",
     log:
         "logs/predict/{experiment}/{member}.log",
     benchmark:
@@ -70,16 +72,17 @@ rule predict:
         mem_mb=memory(1800),
     params:
         code=code("predict"),
-        second=options("pairs", "second_ingested", "second_images"),
+        given=options("pairs", "second_ingested", "second_images", "classes", "cases"),
+        explanations=output_options("heatmaps", "attention"),
     message:
         "Predicting validation and test images with {wildcards.member} of {wildcards.experiment}"
     shell:
         "thorax predict --model {input.model} --labels {input.labels} --split {input.split}"
-        " --ingested {input.ingested} --images {input.images} {params.second} --cases {input.cases}"
-        " --out {output.predictions} --heatmaps {output.heatmaps} --threads {threads} > {log} 2>&1"
+        " --ingested {input.ingested} --images {input.images} {params.given}"
+        " --out {output.predictions} {params.explanations} --threads {threads} > {log} 2>&1"
 
 
-rule predict_elsewhere:
+use rule predict as predict_elsewhere with:
     input:
         unpack(plan.other_data),
         model=rules.train.output.model,
@@ -90,20 +93,8 @@ rule predict_elsewhere:
         "logs/predict_elsewhere/{experiment}/{member}/{other}.log",
     benchmark:
         "benchmarks/predict_elsewhere/{experiment}/{member}/{other}.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 8
-    resources:
-        gpu=1,
-        mem_mb=memory(1800),
-    params:
-        code=code("predict-elsewhere"),
     message:
         "Predicting the test images of {wildcards.other} with {wildcards.member} of {wildcards.experiment}"
-    shell:
-        "thorax predict-elsewhere --model {input.model} --classes {input.classes} --labels {input.labels}"
-        " --split {input.split} --ingested {input.ingested} --images {input.images}"
-        " --out {output.predictions} --threads {threads} > {log} 2>&1"
 
 
 rule baseline:

@@ -1,4 +1,4 @@
-"""Grad-CAM of every class from one forward pass, and the choice of the cases that are explained."""
+"""Grad-CAM of every class from one forward pass."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ def grad_cam_weights(
     (Selvaraju et al. 2017, equation 1). For pooled features v it is g[k, c] / positions, where g is the gradient with respect
     to v: sum_j W2[j, c] [a_j > 0] W1[k, j] with a hidden ReLU layer, W2[k, c] without. The division is left to `grad_cam`.
 
-    Both ways of pooling give exactly that. For the mean it is plain. For attention, v = sum_p a_p F_p with a = softmax(F w),
+    Both ways of pooling give exactly that. For the mean this is obvious. For attention, v = sum_p a_p F_p with a = softmax(F w),
     the gradient at position p is a_p g[k, c] + a_p w_k g[:, c] . (F_p - v). Summed over positions the first term is g[k, c],
     as the weights add up to 1, and the second vanishes, as sum_p a_p F_p is v.
 

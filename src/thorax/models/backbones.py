@@ -1,77 +1,23 @@
-"""One registry of architectures: where each comes from, its smallest input and the scaling it was published with."""
+"""Backbones: from packed images to feature maps, with the input scaling that each architecture needs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from thorax.config import Config, Training
 from thorax.errors import ThoraxError, did_you_mean
 from thorax.models import pretrained
+from thorax.models.architectures import BACKBONES, Architecture
 
 if TYPE_CHECKING:
     import keras
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A convolutional network without its classifier.
-
-    Attributes:
-        constructor: name in keras.applications, or None for the tiny network of this module.
-        smallest: pixels on a side that the architecture needs at least.
-        published_scaling: what its ImageNet weights were trained on: "symmetric" = [-1, 1], "standardised" = ImageNet's
-            mean and deviation per channel, "caffe" = [0, 255] less ImageNet's mean per channel in the order blue, green,
-            red, "unit" = [0, 1].
-        own_scaling: whether its first layers scale: "none"; "fixed" = they always do, so it is fed [0, 255]; "optional" =
-            likewise, but they can be left out.
-        last_layer: the layer (or the beginning of its name) whose output is the feature map. Grad-CAM weighs it under the
-            name that all networks share, "features".
-        memory: MB of host memory that its training takes at small image sizes, libraries that processes share counted once:
-            mostly the graph of its many layers.
-        reference: the paper.
-    """
-
-    constructor: str | None
-    smallest: int
-    published_scaling: Literal["unit", "symmetric", "standardised", "caffe"]
-    own_scaling: Literal["none", "fixed", "optional"]
-    last_layer: str
-    memory: int
-    reference: str
-
-
-BACKBONES: dict[str, Backbone] = {
-    "EfficientNetB0": Backbone(
-        "EfficientNetB0", 32, "standardised", "fixed", "top_activation", 1500, "Tan and Le 2019, arXiv:1905.11946"
-    ),
-    "DenseNet121": Backbone("DenseNet121", 32, "standardised", "none", "relu", 2000, "Huang et al. 2017, arXiv:1608.06993"),
-    "DenseNet201": Backbone("DenseNet201", 32, "standardised", "none", "relu", 2700, "Huang et al. 2017, arXiv:1608.06993"),
-    "InceptionV3": Backbone("InceptionV3", 75, "symmetric", "none", "mixed10", 1700, "Szegedy et al. 2016, arXiv:1512.00567"),
-    "InceptionResNetV2": Backbone(
-        "InceptionResNetV2", 75, "symmetric", "none", "conv_7b_ac", 3000, "Szegedy et al. 2017, arXiv:1602.07261"
-    ),
-    "Xception": Backbone("Xception", 71, "symmetric", "none", "block14_sepconv2_act", 1700, "Chollet 2017, arXiv:1610.02357"),
-    "ResNet50": Backbone("ResNet50", 32, "caffe", "none", "conv5_block3_out", 1900, "He et al. 2016, arXiv:1512.03385"),
-    "VGG19": Backbone("VGG19", 32, "caffe", "none", "block5_pool", 1500, "Simonyan and Zisserman 2015, arXiv:1409.1556"),
-    "MobileNet": Backbone(
-        "MobileNet", 32, "symmetric", "none", "conv_pw_13_relu", 1300, "Howard et al. 2017, arXiv:1704.04861"
-    ),
-    "ConvNeXtTiny": Backbone(
-        "ConvNeXtTiny", 32, "standardised", "optional", "layer_normalization", 2400, "Liu et al. 2022, arXiv:2201.03545"
-    ),
-    "EfficientNetV2B0": Backbone(
-        "EfficientNetV2B0", 32, "standardised", "optional", "top_activation", 1700, "Tan and Le 2021, arXiv:2104.00298"
-    ),
-    "cnn": Backbone(None, 16, "unit", "none", "relu_64", 1200, "three small convolutions, for tests"),
-}
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # blue, green, red, of 255
 
-# per channel, what a [0, 1] image is multiplied by and what is added then
+# Factor and offset per channel, applied to images in [0, 1]
 SCALINGS: dict[str, tuple[np.ndarray, np.ndarray]] = {
     "unit": (np.ones(3), np.zeros(3)),
     "symmetric": (np.full(3, 2.0), np.full(3, -1.0)),
@@ -80,11 +26,11 @@ SCALINGS: dict[str, tuple[np.ndarray, np.ndarray]] = {
 }
 
 
-def find(name: str, size: int) -> Backbone:
-    """The registry's entry.
+def find(name: str, size: int) -> Architecture:
+    """Look an architecture up.
 
     Raises:
-        ThoraxError: the name is unknown, or `size` is below the architecture's smallest input.
+        ThoraxError: The name is unknown, or `size` is below the architecture's smallest input.
     """
     if name not in BACKBONES:
         raise ThoraxError(
@@ -99,14 +45,14 @@ def find(name: str, size: int) -> Backbone:
 
 
 def check(study: Config, source: str) -> None:
-    """Check that every member has a backbone of the registry that can take its images.
+    """Check that every member's backbone exists and accepts images of its image set's size.
 
     Args:
-        study: the whole configuration.
-        source: its name in error messages.
+        study: The whole configuration.
+        source: Its name in error messages.
 
     Raises:
-        ThoraxError: with the member's key and what `find` says.
+        ThoraxError: As in `find`, with the member's key.
     """
     for name, experiment in study.experiments.items():
         for member in experiment.members:
@@ -117,22 +63,22 @@ def check(study: Config, source: str) -> None:
 
 
 def build_features(settings: Training, size: int, weights: str | None) -> tuple["keras.KerasTensor", "keras.KerasTensor", list]:
-    """Input, feature map and backbone layers of a network that takes packed images as they are.
+    """Build the input, the feature map and the backbone's layers of a network that takes packed images as they are.
 
     With one channel and ImageNet weights, the features are those of the three-channel network for the same grey image (see
-    `pretrained.sum_channels` for what zero padding makes inexact).
+    `pretrained.sum_channels` for the exception at zero-padded borders).
 
     Args:
-        settings: the training's settings.
-        size: pixels on a side.
-        weights: file with the backbone's ImageNet weights, or None to start from random ones.
+        settings: The training's settings.
+        size: Pixels on a side.
+        weights: File with the backbone's ImageNet weights; None to start from random ones.
 
     Returns:
-        the input (batch, size, size, 1) of `input_dtype`, the features (batch, h, w, k), and the backbone's layers in the order of
-        computation, those of nested blocks one by one.
+        The input (batch, size, size, 1) of type `input_dtype`, the features (batch, h, w, k), and the backbone's layers in the
+        order of computation, with nested blocks expanded.
 
     Raises:
-        ThoraxError: as in `find` and `pretrained.load`; or there are no ImageNet weights for this backbone.
+        ThoraxError: As in `find` and `pretrained.load`, or this backbone has no ImageNet weights.
     """
     import keras
 
@@ -155,14 +101,10 @@ def build_features(settings: Training, size: int, weights: str | None) -> tuple[
 def build_branches(
     settings: Training, size: int, weights: str | None
 ) -> tuple["keras.KerasTensor", list["keras.KerasTensor"], list[list]]:
-    """The same for two views of a study: two backbones with weights of their own, one beside the other.
+    """The same for two views of a study: two backbones side by side, each with its own weights.
 
     Returns:
-        the input (batch, size, size, 2), the first and the second view in its channels; the features of each view; and the layers of
-        each backbone.
-
-    Raises:
-        ThoraxError: as in `build_features`.
+        The input (batch, size, size, 2) with one view per channel, the features of each view, and each backbone's layers.
     """
     import keras
 
@@ -175,8 +117,8 @@ def build_branches(
     return inputs, features, branches
 
 
-def _assemble(backbone: Backbone, size: int, channels: int, input_scaling: str) -> tuple["keras.Model", list]:
-    """A network with random weights from packed images to features, and its layers behind the scaling of the input."""
+def _assemble(backbone: Architecture, size: int, channels: int, input_scaling: str) -> tuple["keras.Model", list]:
+    """Build a network with random weights from packed images to features; also return its layers after the input scaling."""
     import keras
 
     inputs = keras.Input((size, size, 1), dtype=input_dtype(input_scaling), name="image")
@@ -188,7 +130,7 @@ def _assemble(backbone: Backbone, size: int, channels: int, input_scaling: str) 
     if backbone.constructor is None:
         model = keras.Model(inputs, _tiny(scaled))
     else:
-        # with one channel, layers that scale three would not fit: `_scale` takes their place
+        # built-in scaling layers expect three channels; for one channel `_scale` replaces them
         options = {"include_preprocessing": False} if channels == 1 and backbone.own_scaling == "optional" else {}
         constructor: Callable[..., Any] = getattr(keras.applications, backbone.constructor)
         model = constructor(include_top=False, weights=None, input_tensor=scaled, **options)
@@ -196,22 +138,22 @@ def _assemble(backbone: Backbone, size: int, channels: int, input_scaling: str) 
 
 
 def input_dtype(input_scaling: str) -> str:
-    """The type of the packed images that a network takes: stored values have 16 bits, all others 8."""
+    """Type of the packed images that a network takes: 16 bits for stored values, otherwise 8."""
     return "uint16" if input_scaling == "none" else "uint8"
 
 
 def freeze(layers: list, share: float) -> int:
-    """Fix the first `share` of the convolutional layers, by count, and every layer between them.
+    """Freeze the first `share` (0 to 1) of the convolutional layers, and every layer between them.
 
-    Liz et al. 2022, section 3.3. The last fixed layer is a convolution; normalisation between fixed ones is fixed too.
-    Where that is every convolution, the layers behind the last one are fixed as well: the whole backbone.
+    Liz et al. 2022, section 3.3. The last frozen layer is a convolution. If all convolutions are frozen, so is the rest of the
+    backbone.
 
     Args:
-        layers: as `build_features` returns them.
-        share: 0 to 1.
+        layers: As `build_features` returns them.
+        share: From 0 to 1.
 
     Returns:
-        the number of convolutional layers that are fixed.
+        The number of frozen convolutional layers.
     """
     positions = [index for index, layer in enumerate(layers) if is_convolution(layer)]
     count = round(share * len(positions))
@@ -231,10 +173,10 @@ def is_convolution(layer: Any) -> bool:
     return isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.SeparableConv2D)
 
 
-def _scale(unit: Any, backbone: Backbone, wanted: str) -> Any:
-    """Scale a [0, 1] image (n, h, w, 1 or 3) for a backbone; with "none" the published network gets the image as it is.
+def _scale(unit: Any, backbone: Architecture, wanted: str) -> Any:
+    """Scale a [0, 1] image (n, h, w, 1 or 3) for a backbone; with "none" the image is passed on unchanged.
 
-    One channel gets about the mean of what three would get; the first kernel makes up for the rest.
+    One channel gets roughly the mean of what three would get; `pretrained.sum_channels` adapts the first kernel to it.
     """
     import keras
 
@@ -246,7 +188,7 @@ def _scale(unit: Any, backbone: Backbone, wanted: str) -> Any:
         return keras.layers.Rescaling(255.0, name="backbone_range")(unit)
     slope, offset = SCALINGS[backbone.published_scaling if wanted == "backbone" or scales_itself else "unit"]
     if single:
-        padding = np.mean(-offset / slope)  # the grey value that zeros stand for
+        padding = np.mean(-offset / slope)  # the grey value that a padded zero represents
         slope = np.mean(slope, keepdims=True)
         offset = -slope * padding
     if backbone.own_scaling == "fixed":  # it divides by 255 first

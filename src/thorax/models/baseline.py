@@ -1,6 +1,6 @@
 """The linear baseline: logistic regression on principal components of tiny radiographs.
 
-What a network finds beyond it is not explained by pose, exposure, view or build alone.
+Where a network is better, pose, exposure, view or body build alone do not explain it.
 """
 
 from pathlib import Path
@@ -25,12 +25,11 @@ _BATCH = 256  # radiographs read at once
 
 
 def tiny_images(images: store.PackedImages, shards: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return radiographs as the baseline sees them: 32 x 32 by area, histogram equalised.
+    """Shrink radiographs to 32 x 32 pixels by area and equalise their histograms.
 
     Args:
-        images: packed (n, height, width) arrays, uint8, or uint16 where they hold stored values.
-        shards: (m,) shard of each radiograph.
-        rows: (m,) row in its shard.
+        images: Packed (n, height, width) arrays, uint8, or uint16 if they hold stored values.
+        shards, rows: (m,) place of each radiograph.
 
     Returns:
         (m, 1024) float32 in [0, 1].
@@ -45,7 +44,7 @@ def tiny_images(images: store.PackedImages, shards: np.ndarray, rows: np.ndarray
 
 
 def _eight_bits(image: np.ndarray) -> np.ndarray:
-    """A uint8 image as it is; one of stored values scaled to its own range."""
+    """A uint8 image unchanged; one of stored values scaled to its own range."""
     if image.dtype == np.uint8:
         return image
     low, high = int(image.min()), int(image.max())
@@ -55,11 +54,11 @@ def _eight_bits(image: np.ndarray) -> np.ndarray:
 def fit_predict(pixels: np.ndarray, labels: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Fit on the training rows and return the logits of the other rows.
 
-    Nothing is random in it, and it runs in one thread: then the logits do not depend on the machine's number of cores.
+    Nothing is random, and it runs in one thread, so that the logits do not depend on the number of cores.
 
     Args:
         pixels: (n, d) float32.
-        labels: (n, k) of 1, 0 and -1 (ignored: such a row is left out for that class).
+        labels: (n, k) of 1, 0 and -1 (ignored: the row is left out for that class).
         train: (n,) bool.
 
     Returns:
@@ -83,31 +82,26 @@ def make_baseline(images: list[Path], ingested: Path, labels: Path, split: Path,
 
     Args:
         images: `images/{image_set}/{dataset}.{shard}.npy` in shard order.
-        ingested: `ingested/{dataset}.parquet`: where each image lies in the arrays.
+        ingested: `ingested/{dataset}.parquet`: where each image is in the arrays.
         labels: `labels/{label_set}.parquet`.
         split: `splits/{split}.parquet`.
-        out: the `catalog.scores_schema` table to write.
+        out: Table with the schema `schemas.scores_schema` to write.
 
     Raises:
-        ThoraxError: as in `batches.read_labelled`, a class has one value only among the training images, or all are of these.
+        ThoraxError: As in `batches.read_labelled`; a class has only one value among the training images; or there are no others.
     """
-    joined = read_labelled(labels, split, ingested, images)
-    kept = (joined.table["split"] != LEFT_OUT).to_numpy()
-    table, truth, classes = joined.table[kept].reset_index(drop=True), joined.labels[kept], joined.classes
-    train = (table["split"] == "train").to_numpy()
-    _check_both_values(truth[train], classes, labels)
-    if train.all():
-        raise ThoraxError(f"{split} gives no image of {labels} to val and test: make their shares larger.")
-    pixels = tiny_images(joined.images, table["shard"].to_numpy(), table["row"].to_numpy())
-    logits = pd.DataFrame(fit_predict(pixels, truth, train), columns=classes)
-    identifiers = table.loc[~train, ["image_id", "split"]].reset_index(drop=True)
-    store.write_table(pd.concat([identifiers, logits], axis=1), out, scores_schema(classes))
-
-
-def _check_both_values(truth: np.ndarray, classes: list[str], labels: Path) -> None:
-    for column, name in enumerate(classes):
-        if not {0, 1} <= set(np.unique(truth[:, column])):
+    labelled, parts = read_labelled(labels, split, ingested, images)
+    labelled, parts = labelled.select(parts != LEFT_OUT), parts[parts != LEFT_OUT]
+    truth, train = labelled.labels.astype(np.int8), parts == "train"
+    for name, answers in zip(labelled.classes, truth[train].T, strict=True):
+        if not {0, 1} <= set(answers):
             raise ThoraxError(
                 f"{labels}: class {name!r} does not have both positive and negative training images; "
                 "raise min_patients of the label set or exclude the class."
             )
+    if train.all():
+        raise ThoraxError(f"{split} gives no image of {labels} to val and test: make their shares larger.")
+    pixels = tiny_images(labelled.images, labelled.shards, labelled.rows)
+    table = pd.DataFrame({"image_id": labelled.image_ids[~train], "split": parts[~train]})
+    logits = pd.DataFrame(fit_predict(pixels, truth, train), columns=labelled.classes)
+    store.write_table(pd.concat([table, logits], axis=1), out, scores_schema(labelled.classes))

@@ -1,7 +1,7 @@
 """Labelled, packed images as networks read them: batches that are ready before the device asks."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,18 @@ from thorax.errors import ThoraxError
 from thorax.models import augment
 from thorax.storage import joins, store
 from thorax.storage.parallel import in_order
+from thorax.storage.progress import progress
 from thorax.storage.schemas import IGNORED, class_columns
 
 
 @dataclass(frozen=True)
 class SecondView:
-    """The files from which networks of two views read what they see beside each labelled image.
+    """The files of the second view, for networks that see two views of a study.
 
     Attributes:
-        pairs: table with the schema `schemas.TWO_VIEWS`.
-        ingested: table of the second images.
-        images: their packed training images, all shards in order.
+        pairs: Table with the schema `schemas.TWO_VIEWS`: the second image of each image.
+        ingested: Table of the second images.
+        images: Their packed training images, all shards in order.
     """
 
     pairs: Path
@@ -46,11 +47,11 @@ def second_view(pairs: Path | None, ingested: Path | None, images: Sequence[Path
 
 @dataclass(frozen=True)
 class PlacedImages:
-    """Packed images and where those of a part lie.
+    """Packed images, and where n of them are.
 
     Attributes:
-        images: packed (n, size, size) shards, uint8, or uint16 where they hold stored values.
-        shards, rows: (n,) where each image lies.
+        images: Packed (n, size, size) shards, uint8, or uint16 if they hold stored values.
+        shards, rows: (n,) place of each image.
     """
 
     images: store.PackedImages
@@ -60,13 +61,13 @@ class PlacedImages:
 
 @dataclass(frozen=True)
 class LabelledImages(PlacedImages):
-    """The images of one part of a split, with their labels.
+    """n images with their labels.
 
     Attributes:
         image_ids: (n,) identifiers.
         labels: (n, k) float32 of 1, 0 and -1 (ignored).
         classes: k names.
-        second: of two views, the second image of each study; its size and type are those of the first.
+        second: With two views, the second image of each study, of the same size and type as the first.
     """
 
     image_ids: np.ndarray
@@ -90,43 +91,34 @@ class LabelledImages(PlacedImages):
         return str(self.images.arrays[0].dtype)
 
     def take(self, chosen: np.ndarray) -> np.ndarray:
-        """The unchanged images of some rows as networks take them: (n, size, size, views)."""
+        """The unchanged images of some rows, as networks take them: (n, size, size, views)."""
         return np.stack([view.images.take(view.shards[chosen], view.rows[chosen]) for view in self.views], axis=-1)
+
+    def select(self, chosen: np.ndarray) -> "LabelledImages":
+        """Some of the rows; without the second view."""
+        arrays = (self.shards[chosen], self.rows[chosen], self.image_ids[chosen], self.labels[chosen])
+        return LabelledImages(self.images, *arrays, self.classes)
 
     def __len__(self) -> int:
         return len(self.rows)
 
 
-@dataclass(frozen=True)
-class Joined:
-    """Labels, split and places of a label set's images, sorted by image.
-
-    Labels are apart from the table: a class may have the name of one of its columns.
-
-    Attributes:
-        table: image_id, patient_id, split, shard and row.
-        labels: (n, k) int8 of 1, 0 and -1 (ignored), of the table's rows.
-        classes: k names.
-        images: packed, checked against the ingested table.
-    """
-
-    table: pd.DataFrame
-    labels: np.ndarray
-    classes: list[str]
-    images: store.PackedImages
-
-
-def read_labelled(labels: Path, split: Path, ingested: Path, images: Sequence[Path]) -> Joined:
+def read_labelled(labels: Path, split: Path, ingested: Path, images: Sequence[Path]) -> tuple[LabelledImages, np.ndarray]:
     """Join labels, split and packed images.
 
+    Returns:
+        All labelled images, sorted by identifier, and the part (n,) of each.
+
     Raises:
-        ThoraxError: a labelled image has no part or was not ingested, or the arrays are not those of the ingested table.
+        ThoraxError: A labelled image has no part or was not ingested, or the arrays do not match the ingested table.
     """
     labelled = joins.read_labels(labels, split)
-    places = store.read_table(ingested, ["image_id", "ok", "shard", "row"])
-    table = labelled[["image_id", "patient_id", "split"]].join(joins.read_places(labelled, places, ingested, labels))
+    ingests = store.read_table(ingested, ["image_id", "ok", "shard", "row"])
+    places = joins.read_places(labelled, ingests, ingested, labels)
     classes = class_columns(labelled)
-    return Joined(table, labelled[classes].to_numpy(np.int8), classes, store.open_packed(places, images))
+    packed = store.open_packed(ingests, images)
+    known = (labelled["image_id"].to_numpy(), labelled[classes].to_numpy(np.float32), classes)
+    return LabelledImages(packed, places["shard"].to_numpy(), places["row"].to_numpy(), *known), labelled["split"].to_numpy()
 
 
 def load_part(
@@ -138,53 +130,45 @@ def load_part(
     second: SecondView | None = None,
     with_known_label: bool = False,
 ) -> LabelledImages:
-    """Join labels, split and packed images for one part: train, val or test; and the second view of each image.
+    """The labelled images of one part (train, val or test), with the second view of each.
 
     Args:
-        labels, split, ingested, images: as in `read_labelled`.
-        part: its name.
-        second: the other view of each image, or None.
-        with_known_label: leave out images of which every label is ignored; no loss learns from them.
+        labels: `labels/{label_set}.parquet`.
+        split: `splits/{split}.parquet`.
+        ingested: `ingested/{dataset}.parquet`.
+        images: Packed training images, all shards in order.
+        part: Its name.
+        second: The second view of each image, or None.
+        with_known_label: Leave out images whose labels are all ignored, since no loss learns from them.
 
     Raises:
-        ThoraxError: the part is empty or, with `with_known_label`, has no known label; an image has no second one, the views
-            differ in size or type, or as in `read_labelled`.
+        ThoraxError: As in `read_labelled`; the part is empty or, with `with_known_label`, has no known label; an image has no
+            second one, or the views differ in size or type.
     """
-    joined = read_labelled(labels, split, ingested, images)
-    chosen = (joined.table["split"] == part).to_numpy()
-    if not chosen.any():
+    everything, parts = read_labelled(labels, split, ingested, images)
+    found = everything.select(parts == part)
+    if not len(found):
         raise ThoraxError(f"{split} gives no image of {labels} to {part}: make its share larger.")
     if with_known_label:
-        chosen = chosen & (joined.labels != IGNORED).any(axis=1)
-        if not chosen.any():
+        found = found.select((found.labels != IGNORED).any(axis=1))
+        if not len(found):
             raise ThoraxError(
                 f"{labels}: no image in {part} has a known label, as all are uncertain or ignored: choose another policy for "
                 f"uncertain labels, or make the share of {part} larger."
             )
-    table = joined.table[chosen]
-    return LabelledImages(
-        images=joined.images,
-        shards=table["shard"].to_numpy(),
-        rows=table["row"].to_numpy(),
-        image_ids=table["image_id"].to_numpy(),
-        labels=joined.labels[chosen].astype(np.float32),
-        classes=joined.classes,
-        second=_second_images(table["image_id"], second, joined.images, images) if second else None,
-    )
+    return replace(found, second=_second_images(found, second, images)) if second else found
 
 
-def _second_images(
-    image_ids: pd.Series, second: SecondView, first_images: store.PackedImages, first_paths: Sequence[Path]
-) -> PlacedImages:
+def _second_images(first: LabelledImages, second: SecondView, first_paths: Sequence[Path]) -> PlacedImages:
     pairs = store.read_table(second.pairs, ["image_id", "second_id"])
-    places = store.read_table(second.ingested, ["image_id", "ok", "shard", "row"])
-    seconds = joins.rows_of(pairs, image_ids, second.pairs, "the label set")[["second_id"]]
-    chosen = joins.read_places(seconds.rename(columns={"second_id": "image_id"}), places, second.ingested, second.pairs)
-    packed = store.open_packed(places, second.images)
-    shapes = [(array.shape[1:], array.dtype) for array in (first_images.arrays[0], packed.arrays[0])]
+    ingests = store.read_table(second.ingested, ["image_id", "ok", "shard", "row"])
+    found = joins.rows_of(pairs, pd.Series(first.image_ids), second.pairs, "the label set")[["second_id"]]
+    places = joins.read_places(found.rename(columns={"second_id": "image_id"}), ingests, second.ingested, second.pairs)
+    packed = store.open_packed(ingests, second.images)
+    shapes = [(array.shape[1:], array.dtype) for array in (first.images.arrays[0], packed.arrays[0])]
     if shapes[0] != shapes[1]:
         raise ThoraxError(f"{second.images[0]} has images of another size or type than {first_paths[0]}: remake both.")
-    return PlacedImages(packed, chosen["shard"].to_numpy(), chosen["row"].to_numpy())
+    return PlacedImages(packed, places["shard"].to_numpy(), places["row"].to_numpy())
 
 
 def training_batches(
@@ -197,22 +181,22 @@ def training_batches(
     order: np.ndarray | None = None,
     start: int = 0,
 ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-    """Yield an epoch's batches, shuffled and changed, as (b, size, size, views) of the images' type and (b, k) float32.
+    """Yield an epoch's batches, shuffled and augmented: (b, size, size, views) of the images' type and (b, k) float32.
 
     What an epoch holds follows from the seed, the epoch's number and `order` alone, not from workers, earlier epochs or
-    where it starts. All batches are full, so that networks are compiled for one shape: the few images that do not fill the
-    last one are left out, other ones in every epoch. A part with fewer images than `batch_size` is one batch.
+    where it starts. All batches are full, so that networks are compiled for one shape. The few images that do not fill the
+    last batch are left out, different ones in every epoch. A part with fewer images than `batch_size` is one batch.
 
     Args:
-        part: the images.
-        batch_size: images of a batch.
-        seed, epoch: of order and changes.
-        augmentation: the changes of uint8 images, or None; each view has its own. With mixup, labels are fractions and each image
-            costs two warps; the views of a study are mixed with those of the same other study in the same shares.
-        workers: threads, each with a batch of its own.
-        order: (m,) positions in the part, some repeated or left out as `sampling.choose` returns them; shuffled here. None:
+        part: The images.
+        batch_size: Images per batch.
+        seed, epoch: Seeds for order and augmentation.
+        augmentation: The augmentation of uint8 images, or None. Each view has its own. With mixup, labels are fractions and each
+            image costs two warps. The views of a study are mixed with those of the same other study in the same shares.
+        workers: Threads; each prepares a whole batch.
+        order: (m,) positions in the part, some repeated or left out, as `sampling.choose` returns them; shuffled here. None:
             each once.
-        start: number of the first batch, to go on inside an epoch.
+        start: Number of the first batch, to resume within an epoch.
     """
     shuffled = np.random.default_rng([seed, epoch, 0]).permutation(len(part) if order is None else len(order))
     if order is not None:
@@ -226,11 +210,11 @@ def training_batches(
         changes = [augment.draw(augmentation, part.size, len(shuffled), stream) for stream in streams]
         if augmentation.mixup:
             mix = augment.draw_mix(augmentation.mixup, len(shuffled), np.random.default_rng([seed, epoch, 3]))
-    # a row of a memmap is made ten times as slowly as one of its array
+    # indexing a memmap takes ten times as long as indexing its array
     arrays = [[np.asarray(array) for array in view.images.arrays] for view in part.views]
 
     def changed(number: int, places: np.ndarray) -> np.ndarray:
-        """One view's images at some places of the shuffled epoch."""
+        """One view's augmented images at some places of the shuffled epoch."""
         view, chosen = part.views[number], shuffled[places]
         addresses = zip(view.shards[chosen].tolist(), view.rows[chosen].tolist(), strict=True)
         pixels = np.empty((len(chosen), part.size, part.size), np.uint8)
@@ -253,8 +237,8 @@ def training_batches(
     yield from in_order(batch, range(start, len(shuffled) // batch_size), workers, workers + 1)
 
 
-def predict_logits(model: Any, part: LabelledImages, batch_size: int, workers: int = 1) -> np.ndarray:
-    """The network's (n, k) float32 logits of all images, in the part's order.
+def predict_logits(model: Any, part: LabelledImages, batch_size: int, workers: int = 1, name: str = "predict") -> np.ndarray:
+    """The network's (n, k) float32 logits of all images, in the part's order; `name` is for the progress shown.
 
     The last batch is filled up with copies of its last image, so that the network is compiled for one shape.
     """
@@ -263,13 +247,14 @@ def predict_logits(model: Any, part: LabelledImages, batch_size: int, workers: i
         chosen = np.minimum(np.arange(index * batch_size, (index + 1) * batch_size), len(part) - 1)
         return part.take(chosen)
 
-    batches = in_order(batch, range(-(-len(part) // batch_size)), workers, workers + 1)
+    count = -(-len(part) // batch_size)
+    batches = progress(in_order(batch, range(count), workers, workers + 1), name, count, "batch")
     return np.concatenate([np.asarray(model.predict_on_batch(pixels)) for pixels in batches])[: len(part)]
 
 
-def part_frame(part: LabelledImages, name: str, values: np.ndarray) -> pd.DataFrame:
-    """Values (n, k) per image and class as a predictions table (columns of `catalog.scores_schema`)."""
-    frame = pd.DataFrame(values.astype(np.float32), columns=part.classes)
+def part_frame(part: LabelledImages, name: str, values: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
+    """Values (n, k) per image and class as a table with the columns of `schemas.scores_schema`."""
+    frame = pd.DataFrame(values.astype(np.float32), columns=list(classes))
     frame.insert(0, "image_id", part.image_ids)
     frame.insert(1, "split", name)
     return frame

@@ -1,6 +1,7 @@
-"""Losses on logits that skip ignored labels (-1)."""
+"""Loss functions on logits. They skip ignored labels (-1)."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,16 +9,101 @@ import numpy as np
 from thorax.config import Training
 from thorax.errors import ThoraxError
 
+# Computes every label's term from labels y and logits x, both (n, k); the last argument has exp, softplus, sigmoid and absolute
+Terms = Callable[[Any, Any, Any], Any]
 
-def check_classes(labels: np.ndarray, classes: list[str]) -> None:
-    """Check that every class can be learnt.
+
+def cross_entropy(positive: Any = 1.0, negative: float = 1.0, gamma: float = 0.0) -> Terms:
+    """-(u y (1 - p)^g log p + v (1 - y) p^g log(1 - p)) for the label y and p = sigmoid(logit).
+
+    With g = 0 this is the (weighted) cross-entropy, otherwise the focal loss (Lin et al. 2017, arXiv:1708.02002, equation 5).
 
     Args:
-        labels: (n, k) of 1, 0 and -1 (ignored), of the training images as they are, before any are mixed.
+        positive: u, the weight of positive labels; a number, or (k,) float32.
+        negative: v, the weight of negative labels.
+        gamma: g, how strongly well-classified labels are played down.
+    """
+
+    def terms(y: Any, x: Any, ops: Any) -> Any:
+        miss, hit = ops.softplus(-x), ops.softplus(x)  # -log p and -log(1 - p)
+        # powers of p as exponentials of its logarithm: the gradient of p ** gamma is not a number where p is 0
+        return positive * y * ops.exp(-gamma * hit) * miss + negative * (1 - y) * ops.exp(-gamma * miss) * hit
+
+    return terms
+
+
+def absolute_error() -> Terms:
+    """|y - p| for the label y and p = sigmoid(logit)."""
+    return lambda y, x, ops: ops.absolute(y - ops.sigmoid(x))
+
+
+def _focal(settings: Training, _: np.ndarray) -> Terms:
+    alpha = settings.focal_alpha
+    return cross_entropy(*((1.0, 1.0) if alpha is None else (alpha, 1 - alpha)), settings.focal_gamma)
+
+
+# Each takes the settings and the weights of the positives, (k,) float32
+LOSSES: dict[str, Callable[[Training, np.ndarray], Terms]] = {
+    "bce": lambda settings, pos_weight: cross_entropy(),
+    "weighted_bce": lambda settings, pos_weight: cross_entropy(positive=np.asarray(pos_weight, np.float32)),
+    "focal": _focal,
+    "mae": lambda settings, pos_weight: absolute_error(),
+}
+
+_NUMPY = SimpleNamespace(
+    exp=np.exp,
+    absolute=np.abs,
+    softplus=lambda x: np.logaddexp(0, x),
+    sigmoid=lambda x: np.exp(-np.logaddexp(0, -x)),
+)
+
+
+def make_loss(settings: Training, pos_weight: np.ndarray) -> Callable[[Any, Any], Any]:
+    """The training loss, averaged over the labels that are not ignored.
+
+    Args:
+        settings: loss, focal_gamma and focal_alpha.
+        pos_weight: (k,) weights of the positives (see `pos_weights`); only "weighted_bce" reads them.
+
+    Returns:
+        A function of labels (n, k) and logits (n, k) that returns (n,). Its mean is the mean over the batch's known labels.
+        Labels are 1, 0, -1 (ignored) or, for mixed images, fractions. The function and its gradient are finite in float32 for
+        logits up to 100 and more.
+    """
+    from keras import ops
+
+    terms = LOSSES[settings.loss](settings, pos_weight)
+
+    def loss(y_true: Any, logits: Any) -> Any:
+        known = ops.cast(ops.greater_equal(y_true, 0), logits.dtype)
+        y = ops.maximum(ops.cast(y_true, logits.dtype), 0)
+        share_known = ops.maximum(ops.mean(known), 1e-7)
+        return ops.mean(terms(y, logits, ops) * known, axis=-1) / share_known
+
+    return loss
+
+
+def loss_numpy(settings: Training, labels: np.ndarray, logits: np.ndarray, pos_weight: np.ndarray) -> float:
+    """The same loss over a whole label matrix, in float64: the mean over the known labels.
+
+    Args:
+        settings, pos_weight: As in `make_loss`.
+        labels: (n, k) of 1, 0, -1 (ignored) and fractions. At least one is known.
+        logits: (n, k).
+    """
+    terms = LOSSES[settings.loss](settings, pos_weight)(labels.astype(np.float64), logits.astype(np.float64), _NUMPY)
+    return float(terms[labels >= 0].mean())
+
+
+def check_classes(labels: np.ndarray, classes: list[str]) -> None:
+    """Check that every class can be learned.
+
+    Args:
+        labels: (n, k) of 1, 0 and -1 (ignored), of the training images before any mixing.
         classes: k names.
 
     Raises:
-        ThoraxError: a class has no positive or no negative image.
+        ThoraxError: A class has no positive or no negative image.
     """
     for value, kind in ((1, "positive"), (0, "negative")):
         lacking = ~(labels == value).any(axis=0)
@@ -29,83 +115,12 @@ def check_classes(labels: np.ndarray, classes: list[str]) -> None:
 
 
 def pos_weights(labels: np.ndarray, exponent: float = 1.0, cap: float | None = None) -> np.ndarray:
-    """Weight of the positives of each class: (negatives / positives) ** exponent among the training images.
+    """Weight of the positives of each class: (negatives / positives) ** exponent among the training images, (k,) float32.
 
     Args:
-        labels: (n, k) of 1, 0 and -1 (ignored); every class has positives (see `check_classes`).
-        exponent: from 0 (no weights) to 1 (the ratio itself).
-        cap: largest weight, or None.
-
-    Returns:
-        (k,) float32.
+        labels: (n, k) of 1, 0 and -1 (ignored). Every class has positives (see `check_classes`).
+        exponent: From 0 (no weights) to 1 (the ratio itself).
+        cap: Largest weight, or None.
     """
     weights = ((labels == 0).sum(axis=0) / (labels == 1).sum(axis=0)) ** exponent
     return np.minimum(weights, np.inf if cap is None else cap).astype(np.float32)
-
-
-def make_loss(settings: Training, pos_weight: np.ndarray) -> Callable[[Any, Any], Any]:
-    """The training's loss on logits, averaged over the labels that are not ignored.
-
-    For a label y, a logit x, p = sigmoid(x), weights u of positives and v of negatives, and g:
-    -(u y (1 - p)^g log p + v (1 - y) p^g log(1 - p)).
-    Weighted cross-entropy has u = pos_weight, v = 1, g = 0; plain cross-entropy u = v = 1, g = 0; focal loss g = focal_gamma
-    and u = focal_alpha, v = 1 - focal_alpha, or 1 and 1 (Lin et al. 2017, arXiv:1708.02002, equation 5). "mae" is |y - p|.
-    Labels are 1, 0, -1 (ignored) or, where images were mixed, fractions, which count as so much positive.
-
-    Args:
-        settings: loss, focal_gamma and focal_alpha.
-        pos_weight: (k,) weights of the positives (see `pos_weights`); only "weighted_bce" reads them.
-
-    Returns:
-        a function (labels (n, k), logits (n, k)) -> (n,) whose mean is the mean over the batch's labels that are known. It
-        and its gradient are numbers for logits up to 100 and more in float32.
-    """
-    from keras import ops
-
-    up, down, gamma = _factors(settings, pos_weight)
-
-    def loss(y_true, logits):
-        known = ops.cast(ops.greater_equal(y_true, 0), logits.dtype)
-        y = ops.maximum(ops.cast(y_true, logits.dtype), 0)
-        if settings.loss == "mae":
-            terms = ops.abs(y - ops.sigmoid(logits))
-        else:
-            miss, hit = ops.softplus(-logits), ops.softplus(logits)  # -log p and -log(1 - p)
-            # powers of p as exponentials of its logarithm: the gradient of p ** gamma is no number where p is 0
-            terms = up * y * ops.exp(-gamma * hit) * miss + down * (1 - y) * ops.exp(-gamma * miss) * hit
-        share_known = ops.maximum(ops.mean(known), 1e-7)
-        return ops.mean(terms * known, axis=-1) / share_known
-
-    return loss
-
-
-def loss_numpy(settings: Training, labels: np.ndarray, logits: np.ndarray, pos_weight: np.ndarray) -> float:
-    """The same loss over a whole label matrix, in float64.
-
-    Args:
-        settings, pos_weight: as in `make_loss`.
-        labels: (n, k) of 1, 0, -1 (ignored) and fractions; at least one is known.
-        logits: (n, k).
-
-    Returns:
-        the mean over the known labels.
-    """
-    known = labels >= 0
-    y, x = labels.astype(np.float64), logits.astype(np.float64)
-    log_p, log_q = -np.logaddexp(0, -x), -np.logaddexp(0, x)
-    if settings.loss == "mae":
-        terms = np.abs(y - np.exp(log_p))
-    else:
-        up, down, gamma = _factors(settings, pos_weight)
-        terms = -(up * y * np.exp(gamma * log_q) * log_p + down * (1 - y) * np.exp(gamma * log_p) * log_q)
-    return float(terms[known].mean())
-
-
-def _factors(settings: Training, pos_weight: np.ndarray) -> tuple[np.ndarray | float, float, float]:
-    """Weights of positives, per class or one for all, and of negatives, and the exponent."""
-    if settings.loss == "weighted_bce":
-        return np.asarray(pos_weight, np.float32), 1.0, 0.0
-    if settings.loss == "focal":
-        alpha = settings.focal_alpha
-        return (1.0, 1.0, settings.focal_gamma) if alpha is None else (alpha, 1 - alpha, settings.focal_gamma)
-    return 1.0, 1.0, 0.0

@@ -1,4 +1,4 @@
-"""What a training needs, checked before it begins: device, threads, memory, disk."""
+"""Checks before a training begins: device, threads, memory, disk."""
 
 import math
 import os
@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING
 
 from thorax import backend
 from thorax.errors import ThoraxError
-from thorax.models.backbones import BACKBONES
+from thorax.models.architectures import BACKBONES
 
 if TYPE_CHECKING:
     import keras
 
-ON_CPU = "THORAX_ALLOW_CPU"  # set to 1 where a job with a GPU may compute without it
-_SLOTS = 3  # a variable and Adam's two moments of it
-_STATES = 3  # the newest two, and the one that is being written
+ON_CPU = "THORAX_ALLOW_CPU"  # set to 1 to let a job that was given a GPU train without it
+_SLOTS = 3  # a variable and its two moments in Adam
+_STATES = 3  # the newest two, and the one being written
 
 
 def device(precision: str) -> None:
-    """Refuse to train for days on a CPU where a GPU was assigned, and half precision where it only costs time.
+    """Check that an assigned GPU is usable, and that half precision is asked for on a GPU only.
 
     Raises:
-        ThoraxError: a GPU is assigned but the backend sees none; or precision is mixed without a GPU.
+        ThoraxError: A GPU is assigned but the backend sees none, or precision is mixed without a GPU.
     """
     assigned = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip()
     if assigned not in ("", "-1", "NoDevFiles") and not backend.gpus() and os.environ.get(ON_CPU) != "1":
         raise ThoraxError(
-            f"GPU {assigned} is assigned to this job (CUDA_VISIBLE_DEVICES), but none can be used: install envs/gpu.txt and look at "
+            f"GPU {assigned} is assigned to this job (CUDA_VISIBLE_DEVICES), but none can be used: install envs/gpu.txt and check "
             f"the driver with nvidia-smi, or set {ON_CPU}=1 to train on the CPU."
         )
     if precision == "mixed" and not backend.gpus():
@@ -37,17 +37,17 @@ def device(precision: str) -> None:
 
 
 def workers(threads: int) -> None:
-    """Say where more threads are asked for than this process may use."""
+    """Print a note if more threads are requested than this process may use."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if threads > usable:
         print(f"{threads} threads on {usable} usable cores: they take turns", file=sys.stderr, flush=True)
 
 
 def memory(backbone: str, views: int = 1) -> None:
-    """Refuse a training that cannot fit into the machine's or the job's memory; each view has a backbone.
+    """Check that a training fits into the memory of the machine or job; each view has a backbone.
 
     Raises:
-        ThoraxError: with what it needs and what there is.
+        ThoraxError: With what it needs and what is available.
     """
     needed, limit = BACKBONES[backbone].memory * views, _memory_limit()
     if limit and needed > limit:
@@ -58,10 +58,10 @@ def memory(backbone: str, views: int = 1) -> None:
 
 
 def disk(model: "keras.Model", work: Path, out: Path) -> None:
-    """Refuse to begin what could not be saved: resume states, the best epochs, and the network itself.
+    """Check that there is space for the resume states, the best epochs and the network itself.
 
     Raises:
-        ThoraxError: a folder with what is needed and what is free.
+        ThoraxError: With the folder, what it needs and what is free.
     """
     size = 4 * sum(math.prod(variable.shape) for variable in model.variables)
     for folder, needed in ((work, size * (_SLOTS * _STATES + _STATES)), (out.parent, size)):
@@ -79,7 +79,7 @@ def _size(count: float) -> str:
 
 
 def _memory_limit() -> int:
-    """MB that this process may use: the control group's limit where there is one, else the machine's memory; 0 if unknown."""
+    """Memory limit of this process in MB: that of its control group or of the machine; 0 if unknown."""
     limits = []
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:

@@ -1,9 +1,9 @@
-"""The resume state of a training: what it has done so far, in files that are whole or known to be damaged.
+"""The resume state of a training: everything that decides how it continues, in files that are whole or known to be damaged.
 
-A state is a zip file of `.npy` arrays, one per variable of network and optimiser, beside `progress.json`; zip keeps a checksum
-of every member, so a file that a power cut left half on the disk is found out. The newest two states are kept, and the weights
-of the best epochs that they name. The folder belongs to one training: its name holds a digest of everything that decides the
-result, so that a changed setting never finds it.
+A state is a zip file with one `.npy` array per variable of network and optimiser, and `progress.json`. Zip keeps a checksum of
+every member, so a file that a power cut truncated is detected. The newest two states are kept, and the weights of the best
+epochs that they name. The folder's name holds a digest of everything that decides the result, so a training with another
+setting never finds it.
 """
 
 import hashlib
@@ -17,11 +17,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from thorax.errors import ThoraxError
 from thorax.storage import store
+
+if TYPE_CHECKING:
+    import keras
 
 KEPT = 2  # the newest state, and the one before it in case the newest is damaged
 _STATE = re.compile(r"state-(\d{5})-(\d{8})\.npz")
@@ -35,13 +39,14 @@ class Progress:
     """How far a training is.
 
     Attributes:
-        epoch: finished epochs.
-        step: batches of the next epoch that are trained.
-        losses: of these batches.
-        rows: the history, one row per finished epoch.
-        tested: metrics of the test images after each epoch, where they are wanted.
-        best: the smallest validation loss, and `best_epoch` the number of its epoch, from 1.
-        reference: the validation loss that early stopping compares with, and `waited` for how many epochs.
+        epoch: Finished epochs.
+        step: Trained batches of the current epoch.
+        losses: Loss of each of these batches.
+        rows: The history, one row per finished epoch.
+        tested: Metrics of the test images after each epoch, where they are wanted.
+        best_epoch: Number, from 1, of the epoch with the smallest validation loss; 0 before the first epoch ends.
+        seconds: Wall time of all attempts, up to the newest state of each.
+        images, training_seconds: Images trained on, and the wall time of that alone.
     """
 
     epoch: int = 0
@@ -49,19 +54,14 @@ class Progress:
     losses: list[float] = field(default_factory=list)
     rows: list[dict[str, float]] = field(default_factory=list)
     tested: list[dict[str, float]] = field(default_factory=list)
-    best: float = np.inf
     best_epoch: int = 0
-    reference: float = np.inf
-    waited: int = 0
+    seconds: float = 0.0
+    images: int = 0
+    training_seconds: float = 0.0
 
 
 def digest(settings: dict[str, Any], files: Sequence[Path]) -> str:
-    """A short digest of settings and of whole files, read side by side.
-
-    Args:
-        settings: whatever JSON can write.
-        files: in an order that matters.
-    """
+    """A short digest of JSON settings and of whole files; the order of the files matters."""
 
     def of_file(path: Path) -> str:
         with path.open("rb") as file:
@@ -72,18 +72,44 @@ def digest(settings: dict[str, Any], files: Sequence[Path]) -> str:
     return hashlib.blake2b(json.dumps([settings, contents], sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
+def variables(model: "keras.Model") -> Iterator[np.ndarray]:
+    """Everything that decides how a compiled model trains on: weights, moving statistics, random states, optimiser slots."""
+    for variable in _all_variables(model):
+        yield variable.numpy()
+
+
+def restore(model: "keras.Model", arrays: Iterator[np.ndarray]) -> None:
+    """Give a compiled model the variables that `variables` returned for an equal one.
+
+    Raises:
+        ThoraxError: They belong to a different model.
+    """
+    for variable, array in zip(_all_variables(model), arrays, strict=True):
+        if tuple(variable.shape) != array.shape:
+            raise ThoraxError(
+                f"The resume state holds {array.shape} where {variable.path} has {tuple(variable.shape)}: delete the folder work/."
+            )
+        variable.assign(array)
+
+
+def _all_variables(model: "keras.Model") -> list:
+    """Each variable of model and optimiser once, in an order that follows from the architecture."""
+    unique = {id(variable): variable for variable in (*model.variables, *model.optimizer.variables)}
+    return list(unique.values())
+
+
 class States:
-    """The states of one training, in a folder of their own.
+    """The states of one training.
 
     Args:
-        folder: made when the first state is saved.
+        folder: Created when the first state is saved.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def save_best(self, epoch: int, weights: Iterable[np.ndarray]) -> None:
-        """Write the weights of an epoch that is the best so far. Errors as in `save`."""
+        """Write the weights of the best epoch so far. Errors as in `save`."""
         _write(self._best(epoch), weights)
 
     def best(self, epoch: int) -> Iterator[np.ndarray]:
@@ -91,34 +117,33 @@ class States:
         return _read(self._best(epoch))
 
     def save(self, progress: Progress, arrays: Iterable[np.ndarray]) -> None:
-        """Write a state, then remove what the newest two do not need.
+        """Write a state, then delete what the newest two do not need.
 
         Raises:
-            ThoraxError: the folder cannot be written or is full; earlier states stay.
+            ThoraxError: The folder cannot be written or is full. Earlier states stay.
         """
         _write(self.folder / f"state-{progress.epoch:05d}-{progress.step:08d}.npz", arrays, json.dumps(asdict(progress)))
         self._prune()
 
     def newest(self) -> tuple[Progress, Iterator[np.ndarray]] | None:
-        """The newest whole state: its progress and its arrays in the order in which they were saved; None without any.
+        """The newest whole state: its progress, and its arrays in the order in which they were saved. None if there is none.
 
-        A damaged state, or one whose best weights are missing or damaged, is said, removed, and the one before it taken.
+        A damaged state, or one whose best weights are missing or damaged, is reported and deleted, and the one before it used.
         """
         for path in self._states()[::-1]:
             try:
                 _check(path)
-                with zipfile.ZipFile(path) as archive:
-                    progress = Progress(**json.loads(archive.read(_PROGRESS)))
+                progress = _progress(path)
                 if progress.best_epoch:
                     _check(self._best(progress.best_epoch))
                 return progress, _read(path)
             except _DAMAGED as error:
-                print(f"{path} is damaged ({error}): going on from the one before it", file=sys.stderr, flush=True)
+                print(f"{path} is damaged ({error}): resuming from the one before it", file=sys.stderr, flush=True)
                 path.unlink(missing_ok=True)
         return None
 
     def clear(self) -> None:
-        """Forget the training: it has ended."""
+        """Delete everything: the training has ended."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _best(self, epoch: int) -> Path:
@@ -131,17 +156,18 @@ class States:
         states = self._states()
         for path in states[:-KEPT]:
             path.unlink(missing_ok=True)
-        needed = set()
-        for path in states[-KEPT:]:
-            try:
-                with zipfile.ZipFile(path) as archive:
-                    needed.add(json.loads(archive.read(_PROGRESS))["best_epoch"])
-            except _DAMAGED:  # said when it is read; until then nothing that it may need is removed
-                return
+        try:
+            needed = {self._best(_progress(path).best_epoch) for path in states[-KEPT:]}
+        except _DAMAGED:  # reported when it is read; until then, delete nothing that it may need
+            return
         for path in self.folder.glob("best-*.npz"):
-            match = _BEST.fullmatch(path.name)
-            if match and int(match[1]) not in needed:
+            if _BEST.fullmatch(path.name) and path not in needed:
                 path.unlink(missing_ok=True)
+
+
+def _progress(state: Path) -> Progress:
+    with zipfile.ZipFile(state) as archive:
+        return Progress(**json.loads(archive.read(_PROGRESS)))
 
 
 def _read(path: Path) -> Iterator[np.ndarray]:
@@ -155,13 +181,13 @@ def _write(path: Path, arrays: Iterable[np.ndarray], progress: str | None = None
     with store.atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         if progress is not None:
             archive.writestr(_PROGRESS, progress)
-        for index, array in enumerate(arrays):  # one at a time: a second copy of a large network may not fit
+        for index, array in enumerate(arrays):  # one at a time: a second copy of a large network may not fit into memory
             with archive.open(f"{index:05d}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
 
 def _check(path: Path) -> None:
-    """Raise one of `_DAMAGED` unless the file is there and every member has its checksum."""
+    """Raise one of `_DAMAGED` unless the file exists and every member matches its checksum."""
     with zipfile.ZipFile(path) as archive:
         if (member := archive.testzip()) is not None:
             raise zipfile.BadZipFile(f"{member} is damaged")

@@ -10,6 +10,7 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 
 SECONDS = 5.0  # between two lines in a log; steps that take less write none
+LONGEST = 60.0  # seconds without a line; before, there is one at every tenth
 
 
 class Progress:
@@ -25,7 +26,8 @@ class Progress:
     def __init__(self, name: str, total: int | None, unit: str = "it", done: int = 0) -> None:
         self.name, self.total, self.unit, self.done = name, total, unit, done
         self.bar = tqdm(total=total, initial=done, desc=name, unit=unit, unit_scale=unit == "B", disable=None)
-        self.last, self.written = time.monotonic(), False
+        self.started = self.last = time.monotonic()
+        self.before, self.written = done, False
 
     def __enter__(self) -> "Progress":
         return self
@@ -33,19 +35,35 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.bar.close()
 
-    def add(self, count: int = 1) -> None:
-        """Count what was just done; a negative number where a part starts again."""
+    def add(self, count: int = 1, note: str = "") -> None:
+        """Count what was just done; a negative number where a part starts again. `note` is shown after the numbers."""
         before, self.done = self.done, self.done + count
+        self.bar.set_postfix_str(note, refresh=False)
         self.bar.update(count)
-        if not self.bar.disable or not self.total or self.done * 10 // self.total <= before * 10 // self.total:
+        if not self.bar.disable or not self.total:
             return
-        if time.monotonic() - self.last >= SECONDS or (self.written and self.done >= self.total):
-            self.last, self.written = time.monotonic(), True
-            print(f"{self.name}: {self._amount()} ({self.done * 100 // self.total}%)", file=sys.stderr, flush=True)
+        now, tenth = time.monotonic(), self.done * 10 // self.total > before * 10 // self.total
+        if now - self.last >= (SECONDS if tenth else LONGEST) or (self.written and self.done >= self.total):
+            self.last, self.written = now, True
+            rate = (self.done - self.before) / (now - self.started)
+            left = f", {duration((self.total - self.done) / rate)} left" if rate > 0 and self.done < self.total else ""
+            text = f"{self.name}: {self._amount()} ({self.done * 100 // self.total}%), {self._rate(rate)}{left}"
+            print(text + (f", {note}" if note else ""), file=sys.stderr, flush=True)
 
     def _amount(self) -> str:
         done, total = self.done, self.total or 0
         return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB" if self.unit == "B" else f"{done:,} of {total:,}"
+
+    def _rate(self, rate: float) -> str:
+        return f"{rate / 1e6:,.1f} MB/s" if self.unit == "B" else f"{rate:,.1f} {self.unit}/s"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that a person would use: 40 s, 12 min, 3 h 20 min."""
+    minutes = round(seconds / 60)
+    return (
+        f"{seconds:.0f} s" if seconds < 90 else f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+    )
 
 
 def progress(items: Iterable[Item], name: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:

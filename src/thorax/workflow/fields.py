@@ -1,7 +1,7 @@
 """What fields of rules have in common: functions of a job's wildcards, inputs and outputs, and files of the catalogue of pages."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -32,14 +32,20 @@ def named(paths: Any) -> Any:
 def options(*names: str) -> Callable[[Wildcards, Any], str]:
     """A rule's parameter: `--NAME FILES` for each of its inputs of these names that the job has."""
 
-    def text(wildcards: Wildcards, input: Any) -> str:
-        words: list[str] = []
-        for name in names:
-            if files := input.get(name):
-                words += [f"--{name.replace('_', '-')}", *([files] if isinstance(files, str) else files)]
-        return " ".join(words)
+    return lambda wildcards, input: _options(names, input)
 
-    return text
+
+def output_options(*names: str) -> Callable[[Wildcards, Any], str]:
+    """The same for the rule's outputs of these names that the job has."""
+    return lambda wildcards, output: _options(names, output)
+
+
+def _options(names: Sequence[str], files: Any) -> str:
+    words: list[str] = []
+    for name in names:
+        if found := files.get(name):
+            words += [f"--{name.replace('_', '-')}", *([found] if isinstance(found, str) else found)]
+    return " ".join(words)
 
 
 def memory(mb: int | Callable[[Wildcards], int]) -> Callable[[Wildcards, int], int]:

@@ -15,7 +15,7 @@ from thorax import archives
 from thorax.archives import manifest
 from thorax.config import Config, Experiment
 from thorax.evaluation.ensembles import LEARNING
-from thorax.models.backbones import BACKBONES
+from thorax.models.architectures import BACKBONES
 from thorax.workflow import pages, preflight
 from thorax.workflow.audited import Audited
 from thorax.workflow.blocks import BLOCKS, Blocks, Wildcards, as_text
@@ -325,8 +325,8 @@ class Plan(Blocks):
     def attention(self, wildcards: Wildcards) -> Files:
         """What figures of an experiment's attention show."""
         name, block = wildcards.experiment, self.block("experiment", wildcards)
-        models = [f"results/models/{name}/{member}.keras" for member in pages.attending(block)]
-        return {"models": models, "images": self.images(block.image_set), **self.originals(wildcards)}
+        weights = [f"results/attention/{name}/{member}.npy" for member in pages.attending(block)]
+        return {"attention": weights, **self.originals(wildcards)}
 
     def originals(self, wildcards: Wildcards) -> Files:
         """The originals of an experiment's images, with the crop boxes where the images are crops."""

@@ -18,6 +18,7 @@ from thorax.labels import label_sets
 from thorax.labels.term_tree import TermTree
 from thorax.labels.two_views import Partners
 from thorax.models import backbones
+from thorax.models.architectures import BACKBONES
 from thorax.report import published_numbers
 from thorax.storage import store
 
@@ -147,7 +148,7 @@ def _check_experiment(study: Config, name: str) -> None:
     experiment = study.experiments[name]
     for member in experiment.members:
         training = experiment.member(member)
-        if backbones.BACKBONES[training.backbone].constructor is None and training.weights == "imagenet":
+        if BACKBONES[training.backbone].constructor is None and training.weights == "imagenet":
             problem = f"backbone {training.backbone} has no ImageNet weights: set weights: none."
             raise ThoraxError(f"experiments.{name}.members.{member}: {problem}")
     if experiment.beside is not None:

@@ -34,7 +34,7 @@ from thorax.archives.download.registry import Published, published_files
 from thorax.archives.download.transfer import Patience, Source, fetch
 from thorax.config import Dataset
 from thorax.errors import ThoraxError
-from thorax.models.backbones import BACKBONES
+from thorax.models.architectures import BACKBONES
 from thorax.storage import progress
 
 CONTENT = np.random.default_rng(0).bytes(300_000)

@@ -19,7 +19,7 @@ def test_closed_form_is_the_gradient(head, dense_units):
     import keras
     import tensorflow as tf
 
-    from thorax.models.fit import build_model
+    from thorax.models.network import build_model
 
     model = build_model(Training(backbone="cnn", weights="none", head=head, dense_units=dense_units), 40, 3).model
     rng = np.random.default_rng(1)

@@ -9,9 +9,9 @@ from thorax import backend
 from thorax.config import Training
 from thorax.errors import ThoraxError
 from thorax.explanation import gradcam
-from thorax.models import backbones, heads, losses, pretrained
+from thorax.models import architectures, backbones, heads, losses, pretrained
 
-PUBLISHED = [name for name, backbone in backbones.BACKBONES.items() if backbone.constructor]
+PUBLISHED = [name for name, backbone in architectures.BACKBONES.items() if backbone.constructor]
 MEAN_SLOPE = np.mean(1 / np.array(backbones.IMAGENET_DEVIATION))
 PADDED_UNEQUALLY = ("EfficientNetB0", "DenseNet121", "DenseNet201", "ResNet50", "VGG19", "EfficientNetV2B0")
 CONVOLUTIONS = {  # all of them, and the fixed tenth
@@ -86,7 +86,7 @@ def scaled(pixels, name: str, wanted: str, channels: int):
     inputs = keras.Input(pixels.shape[1:], dtype="uint8")
     unit = keras.layers.Rescaling(1 / 255)(inputs)
     grey = unit if channels == 1 else keras.layers.Concatenate()([unit] * 3)
-    return np.asarray(keras.Model(inputs, backbones._scale(grey, backbones.BACKBONES[name], wanted))(pixels))
+    return np.asarray(keras.Model(inputs, backbones._scale(grey, architectures.BACKBONES[name], wanted))(pixels))
 
 
 GREYS = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
@@ -249,7 +249,7 @@ def test_the_tiny_network_has_no_published_weights(tmp_path):
         backbones.build_features(Training(backbone="cnn"), 32, str(tmp_path / "cnn.h5"))
 
 
-@pytest.fixture(scope="module", params=backbones.BACKBONES)
+@pytest.fixture(scope="module", params=architectures.BACKBONES)
 def architecture(request):
     """An architecture at its smallest size, built once for all heads: its name and what `build_features` gives."""
     import keras
@@ -257,7 +257,7 @@ def architecture(request):
     keras.utils.set_random_seed(0)
     name = request.param
     settings = Training(backbone=name, weights="none", freeze=0.1)
-    inputs, features, layers = backbones.build_features(settings, backbones.BACKBONES[name].smallest, None)
+    inputs, features, layers = backbones.build_features(settings, architectures.BACKBONES[name].smallest, None)
     return name, inputs, features, layers, backbones.freeze(layers, settings.freeze)
 
 
@@ -268,9 +268,9 @@ def test_every_architecture_takes_a_step_with_every_head(architecture, head):
     import keras
 
     name, inputs, features, layers, fixed = architecture
-    size = backbones.BACKBONES[name].smallest
+    size = architectures.BACKBONES[name].smallest
     settings = Training(backbone=name, weights="none", head=head, dense_units=64)
-    assert layers[-1].name.startswith(backbones.BACKBONES[name].last_layer)
+    assert layers[-1].name.startswith(architectures.BACKBONES[name].last_layer)
     convolutions = [layer for layer in layers if backbones.is_convolution(layer)]
     assert (len(convolutions), fixed) == CONVOLUTIONS[name]
     assert [layer.trainable for layer in convolutions] == [False] * fixed + [True] * (len(convolutions) - fixed)

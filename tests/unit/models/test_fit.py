@@ -236,7 +236,7 @@ def test_a_diverging_training_says_so_and_leaves_nothing(tmp_path):
 
 
 def test_weights_must_fit_the_settings(tmp_path):
-    from thorax.models.fit import build_model
+    from thorax.models.network import build_model
 
     with pytest.raises(ThoraxError, match="weights: imagenet does not fit"):
         build_model(Training(backbone="cnn"), SIZE, 2)
@@ -293,12 +293,17 @@ def test_predictions_do_not_depend_on_the_size_of_batches(trained):
 
 
 def test_learning_rates_of_the_schedules_by_hand():
-    from thorax.models.fit import learning_rate
+    from thorax.models.early_stopping import learning_rate, should_stop
 
     constant = Training(**{**SETTINGS, "learning_rate": 0.2})
     cosine = Training(**{**SETTINGS, "learning_rate": 0.2, "schedule": "cosine", "epochs": 4})
     assert [learning_rate(constant, epoch) for epoch in range(4)] == [0.2] * 4
     assert [learning_rate(cosine, epoch) for epoch in range(4)] == pytest.approx([0.2, 0.17071, 0.1, 0.02929], abs=1e-5)
+    changes = {"learning_rate": 0.2, "schedule": "plateau", "plateau_patience": 2, "plateau_factor": 0.5, "min_delta": 0.01}
+    plateau = Training(**{**SETTINGS, **changes, "patience": 3})
+    losses = [1.0, 0.9, 0.895, 0.891, 0.88, 0.9, 0.9, 0.9]  # two epochs without progress, a better one, three without
+    assert [learning_rate(plateau, epoch, losses) for epoch in range(9)] == [0.2] * 4 + [0.1] * 3 + [0.05] * 2
+    assert [should_stop(plateau, losses[:epoch]) for epoch in range(9)] == [False] * 8 + [True]
 
 
 def test_what_does_not_belong_together_is_refused(trained, tmp_path):
@@ -358,17 +363,16 @@ def test_a_class_with_one_value_is_refused_for_every_loss(tmp_path, value, kind)
 
 
 @pytest.mark.parametrize("dense_units", [16, 0])
-def test_attention_is_written_beside_the_heatmaps_where_asked(trained, tmp_path, dense_units):
-    from thorax.models.fit import build_model
+def test_attention_is_written_next_to_the_heatmaps(trained, tmp_path, dense_units):
+    from thorax.models.network import build_model
     from thorax.models.predict import predict
 
     folder, problem = trained
     table = store.read_table(problem["split"]).query("split == 'test'").iloc[[3, 0, 7]]
     table.to_parquet(tmp_path / "cases.parquet", index=False)
     outputs = {"out": tmp_path / "p.parquet", "heatmaps": tmp_path / "h.npy", "attention": tmp_path / "a.npy"}
-    with pytest.raises(ThoraxError, match=r"m\.keras has no attention head: train it with head: attention"):
-        predict(folder / "m.keras", **problem, cases=tmp_path / "cases.parquet", **outputs)
-    assert not [path for path in outputs.values() if path.exists()]
+    predict(folder / "m.keras", **problem, cases=tmp_path / "cases.parquet", **outputs)
+    assert store.open_array(tmp_path / "a.npy").shape == (3, 0, 0)  # a network without attention
 
     model = build_model(Training(**{**SETTINGS, "head": "attention", "dense_units": dense_units}), SIZE, 2).model
     kernel = np.random.default_rng(0).normal(0, 0.3, 64)
@@ -412,21 +416,23 @@ def test_a_network_that_does_not_fit_is_not_asked(trained, tmp_path):
     with pytest.raises(ThoraxError, match=r"m\.keras takes images of shape \(24, 24, 1\), but .*0\.npy has 40 x 40 pixels"):
         predict(folder / "m.keras", **other, cases=tmp_path / "cases.parquet", **outputs)
     cases.assign(image_id=["i9999", "i9998"]).to_parquet(tmp_path / "cases.parquet", index=False)
-    with pytest.raises(ThoraxError, match=r"cases\.parquet names 'i9998', which is no test image"):
+    with pytest.raises(ThoraxError, match=r"cases\.parquet names 'i9998', which is not a test image"):
         predict(folder / "m.keras", **problem, cases=tmp_path / "cases.parquet", **outputs)
+    with pytest.raises(ThoraxError, match="heatmaps and attention are those of chosen cases, and none are named: give --cases"):
+        predict(folder / "m.keras", **problem, **outputs)
     assert not outputs["out"].exists()
     assert not outputs["heatmaps"].exists()
 
 
 def test_a_network_is_asked_about_the_test_images_of_another_problem(trained, tmp_path):
-    from thorax.models.predict import predict_elsewhere
+    from thorax.models.predict import predict
 
     folder, problem = trained
     there = write_problem(tmp_path)
     table = store.read_table(there["labels"])
     renamed = table.rename(columns={"top": "left"}).drop(columns="bottom").iloc[::-1]
     store.write_table(renamed, there["labels"], schemas.labels_schema(["left"]))
-    predict_elsewhere(folder / "m.keras", problem["labels"], **there, out=tmp_path / "p.parquet")
+    predict(folder / "m.keras", **there, classes=problem["labels"], out=tmp_path / "p.parquet")
     found = store.read_table(tmp_path / "p.parquet")
     assert list(found.columns) == ["image_id", "split", "top", "bottom"]
     split = store.read_table(there["split"]).set_index("image_id")["split"]
@@ -435,11 +441,11 @@ def test_a_network_is_asked_about_the_test_images_of_another_problem(trained, tm
     truth = table.set_index("image_id").loc[found["image_id"]]  # both problems draw the same squares
     assert metrics.auc(truth["top"].to_numpy(), found["top"].to_numpy()) > 0.9
     with pytest.raises(ThoraxError, match=r"m\.keras has outputs of shape \(2,\), but .*labels\.parquet has 1 classes"):
-        predict_elsewhere(folder / "m.keras", there["labels"], **there, out=tmp_path / "no.parquet")
+        predict(folder / "m.keras", **there, out=tmp_path / "no.parquet")
     for shard in (0, 1):
         store.write_array(np.zeros((120, 40, 40), np.uint8), tmp_path / f"images.{shard}.npy")
     with pytest.raises(ThoraxError, match=r"m\.keras takes images of shape \(24, 24, 1\), but .*images\.0\.npy has 40 x 40"):
-        predict_elsewhere(folder / "m.keras", problem["labels"], **there, out=tmp_path / "no.parquet")
+        predict(folder / "m.keras", **there, classes=problem["labels"], out=tmp_path / "no.parquet")
     assert not (tmp_path / "no.parquet").exists()
 
 

@@ -16,7 +16,7 @@ SETTINGS = {"backbone": "cnn", "weights": "none", "dense_units": 8}
 def build(size: int = 40, classes: int = 3, **settings):
     import keras
 
-    from thorax.models.fit import build_model
+    from thorax.models.network import build_model
 
     keras.utils.set_random_seed(0)
     return build_model(Training(**{**SETTINGS, **settings}), size, classes).model

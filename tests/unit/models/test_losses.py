@@ -1,11 +1,13 @@
-"""The losses against hand-computed values and against their independent form in numpy."""
+"""The losses against hand-computed values, and in Keras as in numpy."""
+
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from thorax.config import Training
 from thorax.errors import ThoraxError
-from thorax.models.losses import check_classes, loss_numpy, make_loss, pos_weights
+from thorax.models.losses import LOSSES, check_classes, loss_numpy, make_loss, pos_weights
 
 LABELS = np.array([[1, 0, -1], [0, 0, 1], [1, 1, 0], [0, 0, 0]], np.float32)
 LOG3 = np.log(3)  # the logit of 3/4
@@ -25,6 +27,10 @@ def settings_of(**fields) -> Training:
 
 def keras_loss(settings: Training, labels, logits, weight) -> np.ndarray:
     return np.asarray(make_loss(settings, weight)(np.asarray(labels, np.float32), np.asarray(logits, np.float32)))
+
+
+def test_the_configuration_has_the_losses_of_the_registry():
+    assert set(get_args(Training.model_fields["loss"].annotation)) == set(LOSSES)
 
 
 def test_weights_are_negatives_over_positives_and_skip_ignored():

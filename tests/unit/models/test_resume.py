@@ -1,5 +1,6 @@
 """A training that is killed, stopped or starved goes on, and ends as if nothing had happened."""
 
+import json
 import multiprocessing
 import os
 import random
@@ -14,7 +15,6 @@ import pandas as pd
 import pytest
 
 from tests.unit.models.test_fit import SETTINGS, write_problem
-from thorax.config import Training
 from thorax.errors import ThoraxError
 from thorax.models import resume
 from thorax.models.resume import Progress, States
@@ -33,14 +33,14 @@ def test_the_newest_two_states_are_kept_with_their_best_networks(tmp_path):
     for epoch, best in ((1, 1), (2, 1), (3, 3), (4, 3)):
         if best == epoch:
             states.save_best(epoch, arrays(10 + epoch))
-        states.save(Progress(epoch=epoch, best=0.1, best_epoch=best, rows=[{"epoch": epoch}]), arrays(epoch))
+        states.save(Progress(epoch=epoch, best_epoch=best, rows=[{"epoch": epoch}]), arrays(epoch))
     assert sorted(path.name for path in (tmp_path / "s").iterdir()) == [
         "best-00003.npz",
         "state-00003-00000000.npz",
         "state-00004-00000000.npz",
     ]
     progress, saved = states.newest()
-    assert progress == Progress(epoch=4, best=0.1, best_epoch=3, rows=[{"epoch": 4}])
+    assert progress == Progress(epoch=4, best_epoch=3, rows=[{"epoch": 4}])
     for one, other in zip(saved, arrays(4), strict=True):
         np.testing.assert_array_equal(one, other)
         assert one.dtype == other.dtype
@@ -127,10 +127,10 @@ def child(folder: Path, problem: dict, settings: dict, name: str, death: tuple |
         elif kind == "term":
             run = fit.Fit._train
 
-            def terminated(self, progress):
-                if progress.epoch == when:
+            def terminated(self):
+                if self.progress.epoch == when:
                     threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
-                return run(self, progress)
+                return run(self)
 
             fit.Fit._train = terminated
         else:
@@ -147,18 +147,9 @@ def child(folder: Path, problem: dict, settings: dict, name: str, death: tuple |
             setattr(place, save, counting)
     outputs = {"out": folder / f"{name}.keras", "history": folder / f"{name}.csv", "work": folder / "work"}
     outputs["epochs"] = folder / f"{name}.epochs.csv"
-    cli._parser = lambda: Parser(lambda _: fit.train(Training(**settings), **problem, weights=None, **outputs))
-    os._exit(cli.main([]))
-
-
-class Parser:
-    """Has the command line run a function, with its handling of signals and errors."""
-
-    def __init__(self, run):
-        self.run, self.debug = run, False
-
-    def parse_args(self, _):
-        return self
+    words = [f"--settings={json.dumps(settings)}", "--images", *map(str, problem["images"])]
+    files = {name: path for name, path in {**problem, **outputs}.items() if name != "images"}
+    os._exit(cli.main(["train", *words, *(f"--{name}={path}" for name, path in files.items())]))
 
 
 class Runner:
@@ -245,7 +236,7 @@ def test_sigterm_saves_in_the_middle_of_an_epoch(runner, whole):
     assert status == 143
     said = runner.said("stopped")
     assert "thorax: terminated; the state after epoch" in said
-    assert "is saved, and the same command goes on from there." in said
+    assert "is saved; run the same command to resume." in said
     assert not (runner.folder / "stopped.keras").exists()
     assert not (runner.folder / "stopped.csv").exists()
     with zipfile.ZipFile(runner.state("stopped")) as archive:
@@ -260,13 +251,13 @@ def test_another_setting_never_goes_on_from_a_foreign_state(runner):
     assert runner(short, "other", ("rename", 3)) == -signal.SIGKILL
     before = runner.state("other")
     assert runner({**short, "learning_rate": 4e-3}, "other") == 0
-    assert "going on after" not in runner.said("other")
+    assert "resuming after" not in runner.said("other")
     assert before.exists()
     history = pd.read_csv(runner.folder / "other.csv")
     assert history["epoch"].tolist() == [1, 2, 3, 4]
     assert history["learning_rate"][0] == 4e-3
     assert runner(short, "other") == 0
-    assert "going on after epoch" in runner.said("other")
+    assert "resuming after epoch" in runner.said("other")
 
 
 @pytest.mark.slow

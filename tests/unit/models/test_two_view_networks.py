@@ -176,7 +176,7 @@ def test_the_resume_state_is_that_of_these_second_images(trained, monkeypatch):
 
 
 def test_each_view_has_a_backbone_of_its_own_of_which_the_same_share_is_frozen():
-    from thorax.models.fit import build_model
+    from thorax.models.network import build_model
 
     one, two = (build_model(Training(backbone="cnn", weights="none", freeze=0.34), 32, 3, views=views) for views in (1, 2))
     assert [layer.name for layer in one.model.layers][-5:] == ["features", "pooled", "hidden", "dropout", "logits"]
@@ -193,7 +193,7 @@ def test_each_view_has_a_backbone_of_its_own_of_which_the_same_share_is_frozen()
 def test_imagenet_weights_go_into_both_backbones(tmp_path):
     import keras
 
-    from thorax.models.fit import build_model
+    from thorax.models.network import build_model
 
     published = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(32, 32, 3))
     published.save_weights(tmp_path / "w.weights.h5")
@@ -210,7 +210,7 @@ def test_heatmaps_of_the_first_view_are_the_gradient(studies, tmp_path, head, de
     import keras
     import tensorflow as tf
 
-    from thorax.models.fit import build_model
+    from thorax.models.network import build_model
     from thorax.models.predict import predict
 
     _, problem, second = studies
@@ -248,7 +248,7 @@ def test_heatmaps_of_the_first_view_are_the_gradient(studies, tmp_path, head, de
 
 
 def test_what_does_not_fit_together_is_one_sentence(trained, tmp_path, capsys):
-    from thorax.models.fit import build_model
+    from thorax.models.network import build_model
     from thorax.models.predict import predict
 
     folder, problem, second = trained

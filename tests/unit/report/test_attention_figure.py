@@ -1,58 +1,16 @@
-"""Attention: the weights are the softmax that the head computes, and land where the network saw them."""
+"""Attention figures: the weights are drawn where the network saw them."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from thorax.cli import main
-from thorax.config import Training
 from thorax.errors import ThoraxError
+from thorax.images import decoding
 from thorax.labels.cases import CASES
 from thorax.report.figures import attention
-from thorax.report.figures import heatmaps as overlays
 from thorax.report.figures import style as figures
 from thorax.storage import schemas, store
-
-SIZE = 24
-
-
-@pytest.fixture(scope="module")
-def networks(tmp_path_factory):
-    """Files of a network with the attention head, whose kernel is not zero as at the start, and of one without."""
-    from thorax.models.fit import build_model
-
-    folder = tmp_path_factory.mktemp("networks")
-    settings = {"backbone": "cnn", "weights": "none", "freeze": 0.0, "dense_units": 4}
-    model = build_model(Training(**settings, head="attention"), SIZE, 2).model
-    model.get_layer("attention_scores").kernel.assign(np.random.default_rng(0).normal(0, 0.3, (1, 1, 64, 1)))
-    model.save(folder / "attending.keras")
-    build_model(Training(**settings), SIZE, 2).model.save(folder / "dense.keras")
-    return folder
-
-
-def images_of(n: int, size: int = SIZE) -> np.ndarray:
-    return np.random.default_rng(1).integers(0, 255, (n, size, size)).astype(np.uint8)
-
-
-def test_weights_are_the_softmax_of_one_convolution_over_the_features(networks):
-    import keras
-
-    pixels = images_of(attention.BATCH + 1)  # more than one batch
-    weights = attention.attention_weights(networks / "attending.keras", pixels)
-    model = keras.saving.load_model(networks / "attending.keras", compile=False)
-    features = np.asarray(keras.Model(model.input, model.get_layer("features").output)(pixels[..., None]))
-    scores = features @ keras.ops.convert_to_numpy(model.get_layer("attention_scores").kernel).ravel()
-    expected = np.exp(scores) / np.exp(scores).sum(axis=(1, 2), keepdims=True)
-    assert weights.dtype == np.float32
-    np.testing.assert_allclose(weights, expected, rtol=1e-4)
-    assert np.ptp(weights) > 0.01
-
-
-def test_other_networks_are_refused(networks):
-    with pytest.raises(ThoraxError, match=r"dense\.keras has no attention head: train it with head: attention"):
-        attention.attention_weights(networks / "dense.keras", images_of(1))
-    with pytest.raises(ThoraxError, match=r"attending\.keras takes images of shape \(24, 24, 1\), but is given 32 x 32 pixels"):
-        attention.attention_weights(networks / "attending.keras", images_of(1, 32))
 
 
 def test_emphasis_by_hand():
@@ -102,31 +60,40 @@ def test_titles_do_not_run_into_each_other():
         assert not any(other.overlaps(box) for other in drawn[:number])
 
 
-def test_the_verb_draws_the_cases_from_their_own_images_and_is_stable_to_the_byte(networks, tmp_path, monkeypatch):
+def test_the_verb_draws_the_cases_and_is_stable_to_the_byte(tmp_path, monkeypatch):
     ids = ["a", "b", "c"]
     facts = {name: 0 for name in schemas.INGESTED.names} | {"ok": True, "reason": None, "rows": 64, "columns": 48}
     ingested = pd.DataFrame({**facts, "image_id": ids, "shard": [0, 1, 1], "row": [0, 0, 1]})
     store.write_table(ingested[list(schemas.INGESTED.names)], tmp_path / "ingested.parquet", schemas.INGESTED)
     store.write_table(pd.DataFrame({"image_id": ["c", "a"], "chosen_for": "x"}), tmp_path / "cases.parquet", CASES)
-    small, large = images_of(3), images_of(3, 64)
-    for kind, array in (("small", small), ("large", large)):
-        store.write_array(array[:1], tmp_path / f"{kind}.0.npy")
-        store.write_array(array[1:], tmp_path / f"{kind}.1.npy")
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 255, (3, 64, 64)).astype(np.uint8)
+    store.write_array(images[:1], tmp_path / "0.npy")
+    store.write_array(images[1:], tmp_path / "1.npy")
+    written = rng.dirichlet(np.ones(9), 2).reshape(2, 3, 3).astype(np.float32)
+    store.write_array(written, tmp_path / "weights.npy")
     drawn = []
     real = attention.draw_attention
     monkeypatch.setattr(attention, "draw_attention", lambda *arguments: drawn.append(arguments) or real(*arguments))
-    words = ["figure-attention", "--models", f"one={networks / 'attending.keras'}", "--title", "t"]
+    words = ["figure-attention", "--attention", f"one={tmp_path / 'weights.npy'}", "--title", "t"]
     words += ["--cases", str(tmp_path / "cases.parquet"), "--ingested", str(tmp_path / "ingested.parquet")]
-    for option, kind in (("--images", "small"), ("--arrays", "large")):
-        words += [option, *(str(tmp_path / f"{kind}.{shard}.npy") for shard in (0, 1))]
+    words += ["--arrays", str(tmp_path / "0.npy"), str(tmp_path / "1.npy")]
     for name in ("first", "second"):
         assert main([*words, "--out", str(tmp_path / name)]) == 0
     shown, originals, weights, _ = drawn[0]
     assert shown == ["c", "a"]
     assert [original.shape for original, _ in originals] == [(64, 48)] * 2
-    np.testing.assert_array_equal(originals[0][0], overlays.images.restore_aspect(large[2], 64, 48))
-    np.testing.assert_allclose(
-        weights["one"], attention.attention_weights(networks / "attending.keras", small[[2, 0]]), rtol=1e-5
-    )
+    np.testing.assert_array_equal(originals[0][0], decoding.restore_aspect(images[2], 64, 48))
+    np.testing.assert_array_equal(weights["one"], written)
     for suffix in ("png", "svg", "html"):
         assert (tmp_path / f"first.{suffix}").read_bytes() == (tmp_path / f"second.{suffix}").read_bytes()
+
+
+def test_weights_of_other_networks_are_refused(tmp_path):
+    store.write_table(pd.DataFrame({"image_id": ["c", "a"], "chosen_for": "x"}), tmp_path / "cases.parquet", CASES)
+    for shape in ((2, 0, 0), (3, 4, 4)):
+        store.write_array(np.zeros(shape, np.float32), tmp_path / "w.npy")
+        with pytest.raises(ThoraxError, match=r"w\.npy has the shape .*, not \(2 cases, h, w\): predict again"):
+            attention.make_attention_figure(
+                {"one": tmp_path / "w.npy"}, tmp_path / "cases.parquet", tmp_path / "i", [], None, "t", tmp_path / "out"
+            )

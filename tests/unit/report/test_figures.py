@@ -11,6 +11,8 @@ import pytest
 
 from thorax.cli import main
 from thorax.errors import ThoraxError
+from thorax.explanation import cases as explained
+from thorax.explanation.overlays import scale_maps, tint, to_original
 from thorax.labels.cases import CASES
 from thorax.report.figures import heatmaps as overlays
 from thorax.report.figures import lungs, training
@@ -157,7 +159,7 @@ def test_lungs_of_other_images_are_refused(study, tmp_path):
 def test_a_hot_cell_is_drawn_over_its_own_part_of_the_original(row, column):
     heat = np.zeros((7, 7), np.float32)
     heat[row, column] = 1
-    placed = overlays.to_original(heat, (0.5, 0.25, 1.0, 0.95), 800, 560)  # a crop of 560 rows and 280 columns
+    placed = to_original(heat, (0.5, 0.25, 1.0, 0.95), 800, 560)  # a crop of 560 rows and 280 columns
     cell = np.s_[200 + 80 * row : 280 + 80 * row, 280 + 40 * column : 320 + 40 * column]
     centre = placed[240 + 80 * row - 1, 300 + 40 * column - 1]
     assert placed.shape == (800, 560)
@@ -169,7 +171,7 @@ def test_a_hot_cell_is_drawn_over_its_own_part_of_the_original(row, column):
     np.testing.assert_array_equal(hottest, inside)
 
 
-def case(**changes) -> overlays.Case:
+def case(**changes) -> explained.Case:
     values = {
         "image_id": "x",
         "chosen_for": "a",
@@ -182,7 +184,7 @@ def case(**changes) -> overlays.Case:
         "truth": np.array([1, 0, 0, 1, -1, 0, 1]),
         "truth_boxes": pd.DataFrame({"label": ["b"], "x": [0.5], "y": [0.2], "width": [0.25], "height": [0.5]}),
     }
-    return overlays.Case(**{**values, **changes})
+    return explained.Case(**{**values, **changes})
 
 
 def test_maps_are_scaled_each_and_then_averaged():
@@ -191,7 +193,7 @@ def test_maps_are_scaled_each_and_then_averaged():
     strong[0, 0, 0] = 0
     weak[0, :, :2] = 0.002  # only on the left
     example = case(maps=[strong, weak], original=np.zeros((70, 70), np.uint8))
-    mean, deviation = overlays.ensemble_maps(example, 0)
+    mean, deviation = example.heat(0)
     np.testing.assert_allclose((mean[35, 5], deviation[35, 5]), (1, 0), atol=1e-6)
     np.testing.assert_allclose((mean[35, 65], deviation[35, 65]), (0.5, 0.5), atol=1e-6)
 
@@ -200,17 +202,17 @@ def test_a_map_without_variation_marks_nothing():
     flat, zeros, single = (np.full((1, side, side), value, np.float32) for side, value in ((7, 40), (7, 0), (1, 40)))
     left = np.zeros((1, 5, 5), np.float32)
     left[0, :, :2] = 0.002
-    assert overlays.scale_maps(np.concatenate([flat, zeros])).max() == overlays.scale_maps(single).max() == 0
+    assert scale_maps(np.concatenate([flat, zeros])).max() == scale_maps(single).max() == 0
     original = np.zeros((70, 70), np.uint8)
     for maps in ([flat], [zeros, flat], [single], [single, zeros]):
-        mean, deviation = overlays.ensemble_maps(case(maps=maps, original=original), 0)
+        mean, deviation = case(maps=maps, original=original).heat(0)
         assert mean.shape == original.shape
         assert mean.max() == deviation.max() == 0
-    alone, _ = overlays.ensemble_maps(case(maps=[left], original=original), 0)
-    mean, deviation = overlays.ensemble_maps(case(maps=[single, left, single], original=original), 0)
+    alone, _ = case(maps=[left], original=original).heat(0)
+    mean, deviation = case(maps=[single, left, single], original=original).heat(0)
     np.testing.assert_array_equal(mean, alone)
     assert deviation.max() == 0
-    mean, _ = overlays.ensemble_maps(case(maps=[flat, left], original=original), 0)
+    mean, _ = case(maps=[flat, left], original=original).heat(0)
     np.testing.assert_allclose(mean, alone / 2)
 
 
@@ -219,24 +221,24 @@ def test_a_probability_of_one_half_is_a_no_as_in_the_metrics(study, tmp_path):
     for path in paths["predictions"].values():
         table = store.read_table(path).assign(a=0.0)
         store.write_table(table, path, schemas.scores_schema(["a", "b"]))
-    first, _ = overlays.load_cases(**paths)
+    first, _ = explained.load_cases(**paths)
     assert first.votes[:, 0].tolist() == [False, False]
     assert first.probabilities[0] == 0.5
     even = case(probabilities=np.array([0.5, 0.5, 0.51, 0, 0, 0, 0]), truth=np.zeros(7, int))
-    assert overlays.shown_classes(even) == [2]
+    assert even.shown() == [2]
 
 
 def test_shown_classes():
-    assert overlays.shown_classes(case()) == [1, 3, 6, 5, 0]  # four predicted, then the true one that was missed
+    assert case().shown() == [1, 3, 6, 5, 0]  # four predicted, then the true one that was missed
     nothing = case(probabilities=np.linspace(0.1, 0.4, 7), truth=np.zeros(7, int))
-    assert overlays.shown_classes(nothing) == [6]
+    assert nothing.shown() == [6]
     crowded = case(probabilities=np.full(7, 0.1), truth=np.ones(7, int))
-    assert overlays.shown_classes(crowded) == [0, 1, 2, 3, 4]
+    assert crowded.shown() == [0, 1, 2, 3, 4]
 
 
 def test_tint_is_as_opaque_as_the_heat():
     grey = np.full((1, 3), 102, np.uint8)
-    blended = overlays.tint(grey, np.array([[0, 0.5, 1]]), "#0000ff")
+    blended = tint(grey, np.array([[0, 0.5, 1]]), "#0000ff")
     np.testing.assert_allclose(blended[0], [[0.4, 0.4, 0.4], [0.22, 0.22, 0.67], [0.04, 0.04, 0.94]])
 
 
@@ -347,7 +349,7 @@ def write_cases(study, folder: Path) -> dict:
 
 def test_cases_are_put_together_by_identifier(study, tmp_path):
     paths = write_cases(study, tmp_path)
-    first, second = overlays.load_cases(**paths)
+    first, second = explained.load_cases(**paths)
     assert (first.image_id, second.image_id, first.chosen_for) == ("y", "w", "b")
     assert first.original.shape == (512, 256)
     assert first.box == (0.5, 0.25, 1.0, 1.0)
@@ -358,7 +360,7 @@ def test_cases_are_put_together_by_identifier(study, tmp_path):
     np.testing.assert_allclose(first.probabilities, [sigmoid.mean()] * 2)
     np.testing.assert_array_equal(second.maps[1], store.open_array(paths["heatmaps"]["two"])[1])
     assert (len(first.truth_boxes), len(second.truth_boxes)) == (1, 0)
-    assert overlays.load_cases(**{**paths, "lungs": None})[0].box == (0, 0, 1, 1)
+    assert explained.load_cases(**{**paths, "lungs": None})[0].box == (0, 0, 1, 1)
 
 
 def test_maps_and_votes_are_of_the_members_whose_mean_is_shown(study, tmp_path):
@@ -368,20 +370,20 @@ def test_maps_and_votes_are_of_the_members_whose_mean_is_shown(study, tmp_path):
     probabilities = alone.assign(a=1 / (1 + np.exp(-alone["a"])), b=1 / (1 + np.exp(-alone["b"])))
     store.write_table(probabilities, tmp_path / "ctp.parquet", schemas.scores_schema(["a", "b"]))
     with pytest.raises(ThoraxError, match=r"ctp\.parquet is not the mean of one, two: name the members of this ensemble"):
-        overlays.load_cases(**{**paths, "ensemble": tmp_path / "ctp.parquet"})
+        explained.load_cases(**{**paths, "ensemble": tmp_path / "ctp.parquet"})
     own = {kind: {"one": paths[kind]["one"]} for kind in ("heatmaps", "predictions")}
-    first, _ = overlays.load_cases(**{**paths, **own, "ensemble": tmp_path / "ctp.parquet"})
+    first, _ = explained.load_cases(**{**paths, **own, "ensemble": tmp_path / "ctp.parquet"})
     np.testing.assert_allclose(first.probabilities, 1 / (1 + np.exp([-2.0, -2.0])))
     assert (len(first.maps), len(first.votes)) == (1, 1)
-    assert overlays.remarks([first], ["one"], "CTP", [])[0].endswith("CTP, the mean of one.")
+    assert explained.remarks([first], ["one"], "CTP", [])[0].endswith("CTP, the mean of one.")
 
 
 def test_a_class_or_a_case_that_is_not_there_is_said_on_the_page(study, tmp_path):
     paths = write_cases(study, tmp_path)
     table = store.read_table(paths["labels"])
     store.write_table(table.assign(a=0), paths["labels"], schemas.labels_schema(["a", "b"]))
-    shown = overlays.load_cases(**paths)
-    said = overlays.remarks(shown, ["one", "two"], None, ["a", "b"])
+    shown = explained.load_cases(**paths)
+    said = explained.remarks(shown, ["one", "two"], None, ["a", "b"])
     assert said == [
         "Maps, probabilities and agreement are those of the mean of one, two.",
         "No test image has the class a, so it is not shown.",
@@ -389,8 +391,8 @@ def test_a_class_or_a_case_that_is_not_there_is_said_on_the_page(study, tmp_path
     store.write_table(store.read_table(paths["cases"]).iloc[:0], paths["cases"], CASES)
     for path in paths["heatmaps"].values():
         store.write_array(np.zeros((0, 2, 7, 7), np.float32), path)
-    shown = overlays.load_cases(**paths)
-    said = overlays.remarks(shown, ["one", "two"], "CTP", ["a"])
+    shown = explained.load_cases(**paths)
+    said = explained.remarks(shown, ["one", "two"], "CTP", ["a"])
     assert said == ["No test image has the class a, so it is not shown."]
     overlays.write_contact_sheet([], tmp_path / "none.png", "t", said)
     assert overlays.NO_CASE in (tmp_path / "none.html").read_text()
@@ -424,14 +426,14 @@ def test_a_figure_too_tall_for_webp_is_shown_in_strips():
 def test_inputs_that_do_not_belong_together_are_named(study, tmp_path):
     paths = write_cases(study, tmp_path)
     with pytest.raises(ThoraxError, match="name the same members"):
-        overlays.load_cases(**{**paths, "heatmaps": {"one": paths["heatmaps"]["one"]}})
+        explained.load_cases(**{**paths, "heatmaps": {"one": paths["heatmaps"]["one"]}})
     store.write_array(np.zeros((2, 3, 7, 7), np.float32), paths["heatmaps"]["one"])
     with pytest.raises(ThoraxError, match=r"one\.npy has the shape \(2, 3, 7, 7\), not \(2 cases, 2 classes, h, w\)"):
-        overlays.load_cases(**paths)
+        explained.load_cases(**paths)
     labels = store.read_table(paths["labels"])
     store.write_table(labels[labels["image_id"] != "w"], paths["labels"], schemas.labels_schema(["a", "b"]))
-    with pytest.raises(ThoraxError, match=r"labels\.parquet has no row for the chosen case 'w'"):
-        overlays.load_cases(**paths)
+    with pytest.raises(ThoraxError, match=r"labels\.parquet has no row for image 'w' of .*cases\.parquet"):
+        explained.load_cases(**paths)
 
 
 def test_the_notebook_calls_what_there_is(study, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from matplotlib.text import Text
 
 from thorax.archives import own
 from thorax.errors import ThoraxError
+from thorax.explanation.cases import Case
 from thorax.report.figures import attention, cross_archive, fonts, roc, training
 from thorax.report.figures import heatmaps as overlays
 from thorax.report.figures import labels as label_figures
@@ -74,7 +75,7 @@ def drawings() -> dict[str, object]:
     history = pd.DataFrame({"epoch": epochs, "loss": [90.0, 2, 1], "val_loss": [2.0, 1.5, 1.2], "val_auc": 0.7})
     per_epoch = pd.DataFrame({"epoch": [1, 1], "threshold": [np.nan, 0.5], "auc": [0.6, 0.7], "f1": [np.nan, 0.4]})
     curves = [roc.Curve(name, 3, np.array([[0, 0], [0.2, 0.8], [1, 1]]), 0.8) for name in NAMES]
-    case = overlays.Case(
+    case = Case(
         image_id=NAMES[0],
         chosen_for=NAMES[1],
         original=np.full((60, 50), 90, np.uint8),
@@ -104,7 +105,7 @@ def drawings() -> dict[str, object]:
         "classes": overlays.classes_figure([case], TITLE),
         "attention": attention.draw_attention([NAMES[0]], [(case.original, case.box)], weights, TITLE),
         "cross": cross_matrix(),
-        "sentences": overlays._sentences([TITLE, *NAMES]),
+        "sentences": overlays.sheet(8.0, 0.0, "\n".join([TITLE, *NAMES]), 0.15)[0],
     }
 
 

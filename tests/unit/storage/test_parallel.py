@@ -1,5 +1,6 @@
 """Threads that work ahead, and what a log says of progress."""
 
+import re
 import threading
 
 import cv2
@@ -61,7 +62,18 @@ def test_a_log_gets_a_line_per_tenth(capfd, monkeypatch):
     assert list(progress.progress(range(25), "ingest x.0")) == list(range(25))
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 10
-    assert lines[-1] == "ingest x.0: 25 of 25 (100%)"
+    assert re.fullmatch(r"ingest x\.0: 3 of 25 \(12%\), [\d,.]+ it/s, 0 s left", lines[0])
+    assert re.fullmatch(r"ingest x\.0: 25 of 25 \(100%\), [\d,.]+ it/s", lines[-1])
+
+
+def test_a_line_may_say_more_and_comes_each_minute_at_the_latest(capfd, monkeypatch):
+    monkeypatch.setattr(progress, "LONGEST", 0)
+    with progress.Progress("epoch 1 of 2", 1000, "images", done=990) as shown:
+        shown.add(1, "loss 0.25")
+    assert re.fullmatch(
+        r"epoch 1 of 2: 991 of 1,000 \(99%\), [\d,.]+ images/s, 0 s left, loss 0\.25", capfd.readouterr().err.strip()
+    )
+    assert [progress.duration(seconds) for seconds in (40, 720, 12000)] == ["40 s", "12 min", "3 h 20 min"]
 
 
 def test_a_short_step_writes_nothing_into_a_log(capfd):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thorax.evaluation import metrics
-from thorax.report.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, fit, save, shortened, style, wrapped
+from thorax.report.figures import style
+from thorax.report.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from thorax.report.tables import results
 from thorax.storage.schemas import IGNORED
 
@@ -27,10 +28,10 @@ ALARMS, FOUND = "false positive rate", "true positive rate"
 class Curve:
     """The curve of one class.
 
-    Args:
-        name: of the class.
-        positives: images that have it.
-        points: (p, 2) false and true positive rate, from (0, 0) to (1, 1): one point for each different score, so that equal
+    Attributes:
+        name: The class.
+        positives: Images that have it.
+        points: (p, 2) false and true positive rate, from (0, 0) to (1, 1): one point for each distinct score, so that equal
             scores are one slanted step.
         area: AUC.
     """
@@ -42,38 +43,35 @@ class Curve:
 
 
 def roc_points(labels: np.ndarray, scores: np.ndarray) -> np.ndarray | None:
-    """Return the points of `Curve`, or None where a positive or a negative is lacking.
+    """The points of `Curve`, or None without positives or without negatives.
 
     Args:
         labels: (n,) of 1, 0 and -1 (ignored).
         scores: (n,), larger where more likely positive.
     """
+    from sklearn.metrics import roc_curve
+
     known = labels != IGNORED
-    order = np.argsort(-scores[known], kind="stable")
-    positive, falling = labels[known][order] == 1, scores[known][order]
-    if positive.all() or not positive.any():
+    if len(set(labels[known])) < 2:
         return None
-    last = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1)  # of each group of equal scores
-    found = np.cumsum(positive)[last]
-    rates = np.stack([(last + 1 - found) / (~positive).sum(), found / positive.sum()], axis=1)
-    return np.concatenate([np.zeros((1, 2)), rates])
+    return np.stack(roc_curve(labels[known], scores[known], drop_intermediate=False)[:2], axis=1)
 
 
 def roc_curves(labels: Path, split: Path, scores: Path, logits: bool, model: str, title: str, data: str, out: Path) -> None:
     """Draw the ROC curves of one model on the test images.
 
     Args:
-        labels: a label set's table.
-        split: table of the images' parts.
-        scores: the model's predictions, or an ensemble's probabilities or votes.
-        logits: whether the scores are logits, as those of a network or the baseline.
-        model: its name.
-        title: heading.
-        data: a key of `results.DATA_SENTENCES`.
-        out: figure to write, without suffix.
+        labels: A label set's table.
+        split: Table with the part of each image.
+        scores: The model's predictions, or an ensemble's probabilities or votes.
+        logits: Whether the scores are logits, as those of a network or the baseline.
+        model: Its name.
+        title: Heading.
+        data: A key of `results.DATA_SENTENCES`.
+        out: Figure to write, without suffix.
 
     Raises:
-        ThoraxError: as in `metrics.read_scores`.
+        ThoraxError: As in `metrics.read_scores`.
     """
     truth, table = metrics.read_scores(labels, split, scores, logits)
     test = (truth["split"] == "test").to_numpy()
@@ -86,30 +84,26 @@ def roc_curves(labels: Path, split: Path, scores: Path, logits: bool, model: str
         else:
             curves.append(Curve(name, int((right == 1).sum()), points, metrics.auc(right, said)))
     heading = f"{title}\n{results.DATA_SENTENCES[data]}\n{model} on {test.sum():,} test images"
-    save(draw_curves(curves, without, heading), out, title)
+    style.save(draw_curves(curves, without, heading), out, title)
 
 
 def draw_curves(curves: Sequence[Curve], without: Sequence[str], title: str) -> "Figure":
-    """Draw curves, the largest area first: in one panel, or in one each where there are more than eight.
+    """Draw curves, the largest area first: in one panel, or in one each if there are more than eight.
 
     Args:
-        curves: what is drawn.
-        without: classes that have no curve; they are named.
-        title: heading.
+        curves: What to draw.
+        without: Names of classes that have no curve.
+        title: Heading.
     """
-    from matplotlib.figure import Figure
-
     ranked = sorted(curves, key=lambda curve: (-curve.area, curve.name))
     together = len(ranked) <= len(LINES)
     across, down = (1, 1) if together else (PANELS_PER_ROW, math.ceil(len(ranked) / PANELS_PER_ROW))
-    size = (7.5, 4.2 if ranked else 0.3) if together else (1.6 * across + 0.5, 1.95 * down + 0.3)
-    lines = [*f"{title}: {_summary(ranked)}".split("\n")]
+    width, height = (7.5, 4.2 if ranked else 0.3) if together else (1.6 * across + 0.5, 1.95 * down + 0.3)
+    heading = f"{title}: {_summary(ranked)}"
     if without:
-        lines.append(f"No curve, as the test images lack positives or negatives: {', '.join(without)}")
-    heading = fit("\n".join(lines), size[0], 9)
-    with style():
-        figure = Figure(figsize=(size[0], size[1] + 0.16 * (heading.count("\n") + 1)), layout="constrained")
-        figure.suptitle(heading, x=0.01, ha="left", fontsize=9)
+        heading += f"\nNo curve, as the test images lack positives or negatives: {', '.join(without)}"
+    lines = 1 + style.fit(heading, width, style.SMALL_HEADING).count("\n")
+    with style.drawing(width, height + 0.16 * lines, heading, style.SMALL_HEADING) as figure:
         if together and ranked:
             _draw_together(figure.subplots(), ranked)
         elif ranked:
@@ -133,15 +127,9 @@ def _draw_together(axes: "Axes", curves: Sequence[Curve]) -> None:
     ]
     _draw_frame(axes)
     axes.set(xlabel=ALARMS, ylabel=FOUND)
-    # named here, as the labels of lines that begin with _ get no entry
-    axes.legend(
-        lines,
-        [f"{_name(curve, LEGEND_LINE)}\n{_area(curve)}" for curve in curves],
-        loc="upper left",
-        bbox_to_anchor=(1.02, 1),
-        fontsize=8,
-        borderaxespad=0,
-    )
+    names = [f"{_name(curve, LEGEND_LINE)}\n{_area(curve)}" for curve in curves]
+    # not as the lines' own labels, since those that begin with _ would get no entry
+    axes.legend(lines, names, loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=8, borderaxespad=0)
 
 
 def _draw_each(grid: np.ndarray, curves: Sequence[Curve]) -> None:
@@ -164,8 +152,8 @@ def _draw_frame(axes: "Axes") -> None:
 
 def _name(curve: Curve, width: int) -> str:
     """The class in at most two lines."""
-    first, *others = wrapped(curve.name, width)
-    return "\n".join([first, *([shortened(" ".join(others), width)] if others else [])])
+    first, *others = style.wrapped(curve.name, width)
+    return "\n".join([first, *([style.shortened(" ".join(others), width)] if others else [])])
 
 
 def _area(curve: Curve) -> str:

@@ -1,14 +1,13 @@
-"""Figures of the paper, as PNG and SVG: the common look, preprocessing steps and training curves.
+"""The common look of all figures, and how they are written.
 
-The same inputs give the same bytes: no dates, a fixed hash salt, and matplotlib's own defaults whatever the user's
-matplotlibrc says. Figures are built without pyplot, so nothing global is left behind.
+The same inputs give the same bytes: no dates, a fixed hash salt, and matplotlib's own defaults instead of the user's
+matplotlibrc. Figures are built without pyplot, so no global state remains.
 """
 
-import io
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,25 +25,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-
-# Okabe and Ito's palette, which people with any kind of colour blindness can tell apart
+# The palette of Okabe and Ito, which people with any kind of colour blindness can tell apart
 BLUE, SKY, GREEN, YELLOW = "#0072B2", "#56B4E9", "#009E73", "#F0E442"
-
-
 ORANGE, VERMILION, PURPLE, GREY = "#E69F00", "#D55E00", "#CC79A7", "#666666"
-
-
+SHADES = "Blues"  # one hue from light to dark: its order survives colour blindness and a black-and-white printer
 SPLIT_COLOURS = dict(zip(SPLIT_NAMES, (BLUE, SKY, ORANGE), strict=True))
 
-
 DPI = 150
-
-
-LOG_FROM = 30  # an axis is logarithmic where the largest value exceeds the smallest so many times
-
-
-F1_SIDES = {"f1": "mean of both sides", "f1_positive": "positive side"}  # which F1 an axis shows
-
+HEADING_SIZE = 10.8  # points
+SMALL_HEADING = 9.0  # points, over radiographs and curves
+LETTER = 0.58  # mean width of a letter, as a share of the font size
+LOG_FROM = 30  # an axis is logarithmic if its largest value exceeds this multiple of the smallest
+PHOTO_QUALITY = 90  # of 100, for radiographs in pages
+LARGEST_SIDE = 16383  # pixels of a WebP picture
 
 STYLE: dict[str, Any] = {
     "font.size": 9,
@@ -59,20 +52,8 @@ STYLE: dict[str, Any] = {
     "ytick.labelcolor": "black",
     "legend.frameon": False,
     "svg.hashsalt": "thorax",
-    "text.parse_math": False,  # titles and names are the user's, and a $ in them is a dollar
+    "text.parse_math": False,  # a $ in a title or name is a dollar
 }
-
-
-HEADING_SIZE = 10.8  # points
-
-
-LETTER = 0.58  # mean width of a letter, as a share of the font size
-
-
-PHOTO_QUALITY = 90  # of 100, of radiographs in pages
-
-
-LARGEST_SIDE = 16383  # pixels of a WebP picture
 
 
 @contextmanager
@@ -84,14 +65,31 @@ def style() -> Iterator[None]:
         yield
 
 
-def save(figure: "Figure", out: Path, title: str, photos: bool = False) -> None:
-    """Write `out` + .png, .svg and .html, a page of the same picture for the report.
+@contextmanager
+def drawing(width: float, height: float, heading: str, size: float = HEADING_SIZE) -> Iterator["Figure"]:
+    """Yield a figure of this size in inches, in the project's look, with a heading and a layout that makes room for it.
 
     Args:
-        figure: what is drawn.
-        out: path without suffix.
-        title: heading of the page.
-        photos: whether the figure shows radiographs; see `webp_pictures`.
+        width, height: Inches; the heading needs about 0.16 a line.
+        heading: Lines, broken where they do not fit.
+        size: Of the heading's letters, in points.
+    """
+    from matplotlib.figure import Figure
+
+    with style():
+        figure = Figure(figsize=(width, height), layout="constrained")
+        figure.suptitle(fit(heading, width, size), x=0.01, ha="left", fontsize=size)
+        yield figure
+
+
+def save(figure: "Figure", out: Path, title: str, photos: bool = False) -> None:
+    """Write `out` + .png and .svg, and .html, a page with the same picture for the report.
+
+    Args:
+        figure: What to write.
+        out: Path without suffix.
+        title: Heading of the page.
+        photos: Whether the figure shows radiographs; see `webp_pictures`.
     """
     store_as = {".png": {"Software": None}, ".svg": {"Date": None}}
     with style():
@@ -102,30 +100,15 @@ def save(figure: "Figure", out: Path, title: str, photos: bool = False) -> None:
     store.write_text(typeset.picture_page(title, webp_pictures(figure, photos)), out.with_name(out.name + ".html"))
 
 
-def png_bytes(figure: "Figure", dpi: int = DPI) -> bytes:
-    """The figure as the bytes of a PNG, for a notebook to show."""
-    buffer = io.BytesIO()
-    with style():
-        fonts.cover(figure)
-        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return buffer.getvalue()
-
-
 def webp_pictures(figure: "Figure", photos: bool = False) -> list[bytes]:
-    """The figure as WebP, a fraction of a PNG's size: one picture, or several strips where it is too tall for the format.
+    """The figure as WebP, a fraction of a PNG's size: one picture, or several strips if it is too tall for the format.
 
-    Args:
-        figure: what is drawn.
-        photos: whether it shows radiographs, which are stored with a small loss; drawings are stored exactly.
+    Radiographs (`photos`) are stored with a small loss, drawings exactly.
     """
-    whole = pixels(figure, min(DPI, int(LARGEST_SIDE / figure.get_figwidth())))
-    quality = PHOTO_QUALITY if photos else 101  # OpenCV's word for no loss
-    return [
-        cv2.imencode(
-            ".webp", cv2.cvtColor(whole[top : top + LARGEST_SIDE], cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, quality]
-        )[1].tobytes()
-        for top in range(0, len(whole), LARGEST_SIDE)
-    ]
+    whole = pixels(figure, min(DPI, int(LARGEST_SIDE / figure.get_figwidth())))[..., ::-1]  # OpenCV's order of colours
+    quality = [cv2.IMWRITE_WEBP_QUALITY, PHOTO_QUALITY if photos else 101]  # above 100 is without loss
+    strips = [np.ascontiguousarray(whole[top : top + LARGEST_SIDE]) for top in range(0, len(whole), LARGEST_SIDE)]
+    return [cv2.imencode(".webp", strip, quality)[1].tobytes() for strip in strips]
 
 
 def pixels(figure: "Figure", dpi: int = DPI) -> np.ndarray:
@@ -140,21 +123,20 @@ def pixels(figure: "Figure", dpi: int = DPI) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
-def fit(text: str, inches: float, size: float = HEADING_SIZE) -> str:
-    """Break the lines of a text that are wider than a figure.
+def png_bytes(figure: "Figure") -> bytes:
+    """The figure as the bytes of a PNG, for a notebook to show."""
+    return cv2.imencode(".png", cv2.cvtColor(pixels(figure), cv2.COLOR_RGB2BGR))[1].tobytes()
 
-    Args:
-        text: lines.
-        inches: width of the figure.
-        size: of the letters in points.
-    """
+
+def fit(text: str, inches: float, size: float = HEADING_SIZE) -> str:
+    """Break the lines of a text that are wider than a figure of so many inches, in letters of `size` points."""
     most = max(int(72 * inches / (LETTER * size)), 1)
     return "\n".join("\n".join(wrapped(line, most)) or line for line in text.split("\n"))
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Lines of a text that are no wider than `width` letters; those of Chinese, Japanese and Korean count twice."""
-    pad = "\ue000"  # after each wide letter; of private use, so that no text has it
+    """Lines of a text that are at most `width` letters wide; Chinese, Japanese and Korean letters count twice."""
+    pad = "\ue000"  # after each wide letter; for private use, so that no text has it
     return [line.replace(pad, "") for line in textwrap.wrap(re.sub(r"\S", lambda found: _padded(found[0], pad), text), width)]
 
 
@@ -163,12 +145,12 @@ def _padded(letter: str, pad: str) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """The text, or as much of it as `width` letters hold with three dots."""
+    """The text, cut to `width` letters with three dots if it is longer."""
     return text if len(wrapped(text, width)) < 2 else f"{wrapped(text, width - 3)[0]}..."
 
 
 def log_scale(axes: "Axes") -> None:
-    """Make the vertical axis logarithmic, with its numbers in plain text."""
+    """Make the vertical axis logarithmic, with plain numbers."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     axes.set_yscale("log")
@@ -182,3 +164,18 @@ def rectangle(left: float, top: float, right: float, bottom: float, colour: str,
 
     # pixel centres have whole coordinates, so a pixel's edge lies half a pixel before it
     return Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=1, **line)
+
+
+def bars(axes: "Axes", widths: Any, names: Sequence[str], texts: Sequence[str], gap: int = 3, **look: Any) -> None:
+    """Draw horizontal bars of these `widths` (n,) from top to bottom, each with its name on the left and a text at its end."""
+    place = np.arange(len(widths))
+    axes.barh(place, widths, height=0.75, **look)
+    name_bars(axes, widths, names, texts, gap)
+
+
+def name_bars(axes: "Axes", ends: Any, names: Sequence[str], texts: Sequence[str], gap: int = 3) -> None:
+    """Name horizontal bars on the left, and write a text `gap` points behind the end (n,) of each."""
+    for row, (end, text) in enumerate(zip(ends, texts, strict=True)):
+        axes.annotate(text, (end, row), (gap, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
+    axes.tick_params(axis="y", length=0, labelsize=8)

@@ -9,47 +9,35 @@ import numpy as np
 import pandas as pd
 
 from thorax.errors import ThoraxError
+from thorax.report.figures import style
+from thorax.report.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from thorax.storage import store
 from thorax.storage.schemas import EPOCHS_COLUMNS, HISTORY_COLUMNS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-from thorax.report.figures.style import (
-    BLUE,
-    F1_SIDES,
-    GREEN,
-    GREY,
-    LOG_FROM,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILION,
-    fit,
-    log_scale,
-    save,
-    style,
-)
 
 CURVES_PER_ROW = 5
-
-
 THRESHOLD_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
+F1_SIDES = {"f1": "mean of both sides", "f1_positive": "positive side"}  # which F1 an axis shows
+LINE: dict[str, Any] = {"marker": ".", "markersize": 4, "linewidth": 1.3}
+CIRCLE: dict[str, Any] = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "linestyle": "none"}
 
 
 def training_curves(histories: dict[str, Path], title: str, out: Path) -> None:
-    """Losses and validation AUC by epoch, one column per member.
+    """Draw losses and validation AUC by epoch, one column per member.
 
     Args:
-        histories: CSV files with the columns of `catalog.HISTORY_COLUMNS`, by member.
-        title: heading.
-        out: figure to write, without suffix.
+        histories: CSV files with `schemas.HISTORY_COLUMNS`, by member.
+        title: Heading.
+        out: Figure to write, without suffix.
 
     Raises:
-        ThoraxError: a history is missing, lacks a column or has no epoch.
+        ThoraxError: A history is missing, lacks a column or has no epoch.
     """
     read = {name: _read_history(path, HISTORY_COLUMNS) for name, path in histories.items()}
-    save(draw_training_curves(read, title), out, title)
+    style.save(draw_training_curves(read, title), out, title)
 
 
 def _read_history(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -63,14 +51,9 @@ def _read_history(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 def draw_training_curves(histories: dict[str, pd.DataFrame], title: str) -> "Figure":
     """Draw `training_curves`: losses above, validation AUC below; the epoch with the smallest val_loss is marked."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
     across = min(len(histories), CURVES_PER_ROW)
     blocks = math.ceil(len(histories) / across)
-    with style():
-        figure = Figure(figsize=(max(1.9 * across + 0.5, 4.2), 3.4 * blocks + 0.5), layout="constrained")
-        figure.suptitle(fit(title, figure.get_figwidth()), x=0.01, ha="left")
+    with style.drawing(max(1.9 * across + 0.5, 4.2), 3.4 * blocks + 0.5, title) as figure:
         grid = figure.add_gridspec(2 * blocks, across)
         first: list[Axes | None] = [None, None]  # whose scale the others share
         for index, (name, history) in enumerate(histories.items()):
@@ -78,80 +61,68 @@ def draw_training_curves(histories: dict[str, pd.DataFrame], title: str) -> "Fig
             above = figure.add_subplot(grid[2 * block, column], sharey=first[0])
             below = figure.add_subplot(grid[2 * block + 1, column], sharey=first[1], sharex=above)
             first = [first[0] or above, first[1] or below]
-            _draw_losses(above, history, name)
-            _draw_auc(below, history)
-            below.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+            above.set_title(name, fontsize=9)
+            _draw_losses(above, history)
+            below.plot(history["epoch"], history["val_auc"], color=VERMILION, **LINE)
+            _finish(below, 4)
             for axes, label in ((above, "loss"), (below, "validation AUC")):
                 axes.set_ylabel(label if column == 0 else "")
                 axes.tick_params(labelleft=column == 0, labelbottom=axes is below)
-        if _is_wide(list(histories.values())):
-            log_scale(above)
+        losses = np.concatenate([history[["loss", "val_loss"]].to_numpy(float).ravel() for history in histories.values()])
+        losses = losses[np.isfinite(losses)]
+        if losses.size and losses.min() > 0 and losses.max() > style.LOG_FROM * losses.min():
+            style.log_scale(above)
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=3)
     return figure
 
 
-def _is_wide(histories: list[pd.DataFrame]) -> bool:
-    losses = np.concatenate([history[["loss", "val_loss"]].to_numpy(float).ravel() for history in histories])
-    losses = losses[np.isfinite(losses)]
-    return bool(losses.size and losses.min() > 0 and losses.max() > LOG_FROM * losses.min())
-
-
-def _draw_losses(axes: "Axes", history: pd.DataFrame, name: str) -> None:
-    axes.plot(history["epoch"], history["loss"], color=BLUE, marker=".", markersize=4, linewidth=1.3, label="training")
-    axes.plot(
-        history["epoch"], history["val_loss"], color=VERMILION, marker=".", markersize=4, linewidth=1.3, label="validation"
-    )
+def _draw_losses(axes: "Axes", history: pd.DataFrame) -> None:
+    axes.plot(history["epoch"], history["loss"], color=BLUE, label="training", **LINE)
+    axes.plot(history["epoch"], history["val_loss"], color=VERMILION, label="validation", **LINE)
     if history["val_loss"].notna().any():
         best = history.loc[history["val_loss"].idxmin()]
-        circle: dict[str, Any] = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "linestyle": "none"}
-        axes.plot(best["epoch"], best["val_loss"], color="black", label="epoch that is kept", **circle)
-    axes.set_title(name, fontsize=9)
+        axes.plot(best["epoch"], best["val_loss"], color="black", label="epoch that is kept", **CIRCLE)
 
 
-def _draw_auc(axes: "Axes", history: pd.DataFrame) -> None:
-    axes.plot(history["epoch"], history["val_auc"], color=VERMILION, marker=".", markersize=4, linewidth=1.3)
-    axes.axhline(0.5, color=GREY, linewidth=0.8, linestyle=":")  # chance
+def _finish(axes: "Axes", ticks: int, chance: "Axes | None" = None) -> None:
+    """Name the axis of epochs, with up to `ticks` whole numbers, and draw a line at an AUC of 0.5."""
+    from matplotlib.ticker import MaxNLocator
+
+    (chance or axes).axhline(0.5, color=GREY, linewidth=0.8, linestyle=":")
     axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=ticks))
 
 
 def epoch_curves(epochs: dict[str, Path], title: str, out: Path, f1_metric: str = "f1") -> None:
-    """Figure 2 of Dunn Beltran and Alsaghier 2022: AUC and F1 of the test images by epoch, one line per threshold.
+    """Draw Figure 2 of Dunn Beltran and Alsaghier 2022: AUC and F1 of the test images by epoch, one line per threshold.
 
     Args:
-        epochs: CSV files with the columns of `catalog.EPOCHS_COLUMNS`, by member.
-        title: heading.
-        out: figure to write, without suffix.
-        f1_metric: which F1 is drawn, f1 (mean of both sides) or f1_positive.
+        epochs: CSV files with `schemas.EPOCHS_COLUMNS`, by member.
+        title: Heading.
+        out: Figure to write, without suffix.
+        f1_metric: Which F1 to draw, f1 (mean of both sides) or f1_positive.
 
     Raises:
-        ThoraxError: a file is missing, lacks a column or has no epoch.
+        ThoraxError: A file is missing, lacks a column or has no epoch.
     """
     read = {name: _read_history(path, EPOCHS_COLUMNS) for name, path in epochs.items()}
-    save(draw_epoch_curves(read, title, f1_metric), out, title)
+    style.save(draw_epoch_curves(read, title, f1_metric), out, title)
 
 
 def draw_epoch_curves(epochs: dict[str, pd.DataFrame], title: str, f1_metric: str = "f1") -> "Figure":
-    """Draw `epoch_curves`, one column per member: AUC of the decisions and of the probabilities above, F1 below."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
+    """Draw `epoch_curves`, one column per member: AUC of decisions and of probabilities above, F1 below."""
     thresholds = sorted({limit for frame in epochs.values() for limit in frame["threshold"].dropna()})
     colours = {limit: THRESHOLD_COLOURS[place % len(THRESHOLD_COLOURS)] for place, limit in enumerate(thresholds)}
-    with style():
-        figure = Figure(figsize=(max(3.2 * len(epochs) + 0.5, 5), 5.4), layout="constrained")
-        figure.suptitle(fit(title, figure.get_figwidth()), x=0.01, ha="left")
+    with style.drawing(max(3.2 * len(epochs) + 0.5, 5), 5.4, title) as figure:
         grid = figure.subplots(2, len(epochs), sharex=True, sharey="row", squeeze=False)
         for (above, below), (name, frame) in zip(grid.T, epochs.items(), strict=True):
             whole = frame[frame["threshold"].isna()]
             above.plot(whole["epoch"], whole["auc"], color=GREY, linestyle="--", linewidth=1.3, label="of the probabilities")
             for limit, rows in frame.groupby("threshold"):
                 for axes, metric in ((above, "auc"), (below, f1_metric)):
-                    line = {"color": colours[limit], "marker": ".", "markersize": 4, "linewidth": 1.3}
-                    axes.plot(rows["epoch"], rows[metric], label=f"threshold {limit:g}", **line)
-            above.axhline(0.5, color=GREY, linewidth=0.8, linestyle=":")  # chance
+                    axes.plot(rows["epoch"], rows[metric], label=f"threshold {limit:g}", color=colours[limit], **LINE)
             above.set_title(name, fontsize=9)
-            below.set_xlabel("epoch")
-            below.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+            _finish(below, 6, chance=above)
         grid[0, 0].set_ylabel("test AUC")
         grid[1, 0].set_ylabel(f"test F1, {F1_SIDES[f1_metric]}")
         lines = {line.get_label(): line for axes in grid[0] for line in axes.lines if not line.get_label().startswith("_")}

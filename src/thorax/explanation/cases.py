@@ -1,0 +1,172 @@
+"""The chosen cases: radiographs, the maps and votes of an ensemble's members, and the truth (Liz et al. 2022, section 3.5)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from thorax.errors import ThoraxError
+from thorax.evaluation.metrics import sigmoid
+from thorax.explanation.overlays import scale_maps, to_original
+from thorax.images import decoding
+from thorax.storage import joins, store
+from thorax.storage.schemas import class_columns
+
+THRESHOLD = 0.5  # a model votes for a class above this probability, as in the metrics and ensembles
+MOST_PREDICTED, MOST_SHOWN = 4, 5  # classes drawn per case: predicted ones, and those with the true ones that were missed
+
+
+@dataclass(frozen=True)
+class Case:
+    """One radiograph and what the models say about it.
+
+    Attributes:
+        image_id, chosen_for: Identifier, and the class that it was chosen for.
+        original: (h, w) uint8, in its true aspect.
+        box: The part that the networks saw.
+        classes: k names.
+        maps: Of each member, (k, h', w') Grad-CAM, not negative.
+        votes: (members, k) bool.
+        probabilities: (k,) of the ensemble.
+        truth: (k,) 1, 0 or -1 (not judged).
+        truth_boxes: label, x, y, width, height as fractions of the original.
+    """
+
+    image_id: str
+    chosen_for: str
+    original: np.ndarray
+    box: decoding.Box
+    classes: Sequence[str]
+    maps: Sequence[np.ndarray]
+    votes: np.ndarray
+    probabilities: np.ndarray
+    truth: np.ndarray
+    truth_boxes: pd.DataFrame
+
+    def shown(self) -> list[int]:
+        """The classes to draw, most probable first.
+
+        Up to four that the ensemble predicts, or the most probable one if it predicts none, and true ones that it missed,
+        up to five in all.
+        """
+        order = np.argsort(-self.probabilities, kind="stable").tolist()
+        predicted = [index for index in order if self.probabilities[index] > THRESHOLD][:MOST_PREDICTED] or order[:1]
+        missed = [index for index in order if self.truth[index] == 1 and index not in predicted]
+        return sorted((predicted + missed)[:MOST_SHOWN], key=order.index)
+
+    def hidden(self) -> list[str]:
+        """Sentences on true and predicted classes that are not drawn."""
+        rest = [index for index in range(len(self.classes)) if index not in self.shown()]
+        counts = {"true": (self.truth[rest] == 1).sum(), "predicted": (self.probabilities[rest] > THRESHOLD).sum()}
+        return [f"Not drawn: {n} {kind} {'class' if n == 1 else 'classes'}." for kind, n in counts.items() if n]
+
+    def heat(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation over the members of one class's maps, each (h, w) in the original's pixels, 0 to 1.
+
+        Every map is divided by its maximum first. Members with maps of a single cell, as small inputs give, cannot localise
+        and are left out of both.
+        """
+        localised = [maps[index] for maps in self.maps if maps[index].size > 1] or [np.zeros((1, 1), np.float32)]
+        placed = np.stack([to_original(scale_maps(heat), self.box, *self.original.shape) for heat in localised])
+        return placed.mean(axis=0), placed.std(axis=0)
+
+
+def load_cases(
+    cases: Path,
+    heatmaps: dict[str, Path],
+    predictions: dict[str, Path],
+    ensemble: Path | None,
+    labels: Path,
+    boxes: Path,
+    ingested: Path,
+    arrays: Sequence[Path],
+    lungs: Sequence[Path] | None,
+) -> list[Case]:
+    """Collect everything that is drawn for the chosen cases.
+
+    Args:
+        cases: Table of image_id and chosen_for.
+        heatmaps: By member, (cases, classes, h, w) float32 in the order of `cases`.
+        predictions: By member, tables of logits.
+        ensemble: Table of their mean probabilities (CTP); None to compute it.
+        labels: The label set's table.
+        boxes: Table of truth boxes, empty if the archive has none.
+        ingested, arrays: Table and packed images of the data set; arrays in the order of the shards.
+        lungs: Tables of crop boxes, one per shard; None if the networks saw the whole image.
+
+    Raises:
+        ThoraxError: The files are of different members, cases or classes.
+    """
+    chosen = store.read_table(cases)
+    ids = chosen["image_id"]
+    truth = joins.rows_of(store.read_table(labels), ids, labels, cases)
+    classes = class_columns(truth)
+    if list(heatmaps) != list(predictions):
+        raise ThoraxError(
+            f"Heatmaps are of {', '.join(heatmaps)}, predictions of {', '.join(predictions)}: name the same members."
+        )
+    maps = [store.open_array(path) for path in heatmaps.values()]
+    for path, array in zip(heatmaps.values(), maps, strict=True):
+        if array.ndim != 4 or array.shape[:2] != (len(ids), len(classes)):
+            raise ThoraxError(
+                f"{path} has the shape {array.shape}, not ({len(ids)} cases, {len(classes)} classes, h, w): delete and remake it."
+            )
+
+    def scores(path: Path) -> np.ndarray:
+        return joins.rows_of(store.read_table(path), ids, path, cases)[classes].to_numpy()
+
+    each = np.stack([sigmoid(scores(path)) for path in predictions.values()])
+    probabilities = each.mean(axis=0) if ensemble is None else scores(ensemble)
+    if not np.allclose(probabilities, each.mean(axis=0), atol=1e-3):
+        raise ThoraxError(
+            f"{ensemble} is not the mean of {', '.join(predictions)}: name the members of this ensemble, so that maps and "
+            "votes are theirs."
+        )
+    originals = load_originals(ids, ingested, arrays, lungs)
+    truth_boxes = store.read_table(boxes)
+    return [
+        Case(
+            image_id=case.image_id,
+            chosen_for=case.chosen_for,
+            original=original,
+            box=box,
+            classes=classes,
+            maps=[member[index] for member in maps],
+            votes=each[:, index] > THRESHOLD,
+            probabilities=probabilities[index],
+            truth=truth[classes].to_numpy()[index],
+            truth_boxes=truth_boxes[truth_boxes["image_id"] == case.image_id],
+        )
+        for index, (case, (original, box)) in enumerate(zip(chosen.itertuples(), originals, strict=True))
+    ]
+
+
+def load_originals(
+    ids: pd.Series, ingested: Path, arrays: Sequence[Path], lungs: Sequence[Path] | None
+) -> list[tuple[np.ndarray, decoding.Box]]:
+    """Radiographs, (h, w) uint8 in their true aspect, and the part of each that the networks saw; see `load_cases`."""
+    packed = store.PackedImages(arrays)
+    sizes = joins.rows_of(store.read_table(ingested), ids, ingested, "the cases")
+    originals = [decoding.restore_aspect(packed[size.shard, size.row], size.rows, size.columns) for size in sizes.itertuples()]
+    if lungs is None:
+        return [(original, decoding.WHOLE) for original in originals]
+    crops = pd.concat([store.read_table(path) for path in lungs], ignore_index=True)
+    edges = joins.rows_of(crops, ids, lungs[0], "the cases")[["x0", "y0", "x1", "y1"]]
+    return list(zip(originals, edges.itertuples(index=False, name=None), strict=True))
+
+
+def remarks(cases: Sequence[Case], members: Sequence[str], ensemble: str | None, wanted: Sequence[str]) -> list[str]:
+    """Sentences above the heatmaps of a page: which networks these are, and which classes no test image has.
+
+    Args:
+        cases: All that are shown.
+        members: Whose maps and votes they are.
+        ensemble: Name of the members' mean whose probabilities are shown; None if the experiment has no such ensemble.
+        wanted: Classes that the cases were to have.
+    """
+    mean = f"{ensemble}, the mean of " if ensemble else "the mean of " if len(members) > 1 else ""
+    said = [f"Maps, probabilities and agreement are those of {mean}{', '.join(members)}."] if cases else []
+    absent = [name for name in wanted if all(case.truth[list(case.classes).index(name)] != 1 for case in cases)]
+    return said + [f"No test image has the class {name}, so it is not shown." for name in absent]

@@ -1,0 +1,50 @@
+"""What the validation losses decide: the learning rate of the next epoch, and whether there is one."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from thorax.config import Training
+
+
+def stalls(losses: Sequence[float], patience: int, min_delta: float) -> int:
+    """How often the loss has failed to fall by more than `min_delta` for `patience` epochs in a row.
+
+    Counting starts again after each such time, as in Keras' ReduceLROnPlateau without a cool-down. Keras' EarlyStopping ends
+    a training at the first one.
+    """
+    best, waited, found = np.inf, 0, 0
+    for loss in losses:
+        waited = 0 if loss < best - min_delta else waited + 1
+        best = loss if waited == 0 else best
+        if waited >= patience:
+            found, waited = found + 1, 0
+    return found
+
+
+def should_stop(settings: Training, val_losses: Sequence[float]) -> bool:
+    """Whether training ends early after the epochs with these validation losses (Liz et al. 2022, section 3.3)."""
+    return stalls(val_losses, settings.patience, settings.min_delta) > 0
+
+
+def learning_rate(settings: Training, epoch: int, val_losses: Sequence[float] = ()) -> float:
+    """The learning rate of an epoch.
+
+    Constant; cosine: rate * (1 + cos(pi * epoch / epochs)) / 2; or plateau: multiplied by `plateau_factor` each time the
+    validation loss has not fallen for `plateau_patience` epochs.
+
+    Args:
+        settings: The schedule and its values.
+        epoch: Counted from 0.
+        val_losses: Validation losses of the epochs before it.
+    """
+    rate = settings.learning_rate
+    if settings.fine_tune_rate is not None and epoch >= settings.frozen_epochs:
+        rate = settings.fine_tune_rate
+    if settings.schedule == "cosine":
+        return rate * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
+    if settings.schedule == "plateau":
+        for _ in range(stalls(val_losses[:epoch], settings.plateau_patience, settings.min_delta)):
+            rate *= settings.plateau_factor
+    return rate
