@@ -21,14 +21,14 @@ _BEYOND_TEXT = (
 
 
 def compose(page: PaperPage, captions: dict[str, str]) -> str:
-    """The page as HTML of its own.
+    """Return the page as HTML that needs no other file.
 
     Args:
-        page: its experiments, and its tables and figures in order.
-        captions: by name, as in the sections.
+        page: Its experiments, and its tables and figures in order.
+        captions: Captions by name, as in the sections.
 
     Raises:
-        ThoraxError: a section's page is missing or no page of ours, or its caption is not given.
+        ThoraxError: A section's page is missing or not ours, or its caption is not given.
     """
     name, cited = published_numbers.citation(page.paper) if page.paper else (BEYOND, _BEYOND_TEXT)
     sections = []
@@ -75,12 +75,12 @@ def make_page(settings: PaperPage, captions: Iterable[Path], out: Path) -> None:
     """Write a paper's page.
 
     Args:
-        settings: as in `compose`.
-        captions: text files {name}.rst without markup.
-        out: the page to write.
+        settings: The `page` of `compose`.
+        captions: Text files {name}.rst without markup.
+        out: The page to write.
 
     Raises:
-        ThoraxError: as in `compose`, or a missing caption file.
+        ThoraxError: As in `compose`, or a missing caption file.
     """
     texts = dict(settings.captions)
     for path in captions:
