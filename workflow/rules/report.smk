@@ -348,6 +348,9 @@ rule overview:
         metrics=expand("results/metrics/{experiment}.parquet", experiment=plan.run),
         labels=plan.of_experiments("labels").values(),
         splits=plan.of_experiments("split").values(),
+        records=[
+            f"results/history/{name}/{member}.json" for name in plan.run for member in plan.config.experiments[name].members
+        ],
     output:
         html=page("overview"),
         others=table("overview"),
@@ -368,7 +371,7 @@ rule overview:
         "Setting all experiments side by side"
     shell:
         "thorax overview --settings {params.settings:q} --metrics {params.metrics} --labels {params.labels}"
-        " --splits {params.splits} --out {params.folder} > {log} 2>&1"
+        " --splits {params.splits} --records {input.records} --out {params.folder} > {log} 2>&1"
 
 
 rule paper_page:

@@ -140,6 +140,10 @@ class Results:
     rule: str = FIXED
     f1_metric: str = "f1"
 
+    def __post_init__(self) -> None:
+        if self.f1_metric not in F1_MEANINGS:
+            raise ThoraxError(f"The F1 of the tables is {self.f1_metric!r}: choose one of {', '.join(F1_MEANINGS)}.")
+
     @cached_property
     def numbers(self) -> dict[tuple[str, str, str], Estimate]:
         """Value, low and high by model, class and metric; nan where undefined."""
@@ -163,8 +167,6 @@ class Results:
     @property
     def metrics_shown(self) -> list[str]:
         """The metrics over all classes, with one F1."""
-        if self.f1_metric not in F1_MEANINGS:
-            raise ThoraxError(f"The F1 of the tables is {self.f1_metric!r}: choose one of {', '.join(F1_MEANINGS)}.")
         return ["hamming", "auc", self.f1_metric]
 
     def number(self, model: str, name: str, metric: str) -> Estimate:
