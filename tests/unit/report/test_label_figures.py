@@ -249,5 +249,5 @@ def test_images_that_are_left_out_are_in_no_distribution(labelled, tmp_path, mon
 
 
 def test_the_papers_label_shares():
-    assert label_figures.reference.label_shares("beltran2022") == {"Hernia": 0.002, "Infiltration": 0.141}
-    assert label_figures.reference.label_shares("liz2022") == {}
+    assert label_figures.published_numbers.label_shares("beltran2022") == {"Hernia": 0.002, "Infiltration": 0.141}
+    assert label_figures.published_numbers.label_shares("liz2022") == {}
