@@ -1,14 +1,7 @@
-"""The measurements. Each prints one JSON object with the figures, medians of several repeats, and what was measured."""
+"""The measurements. Each returns its figures, medians of several repeats, and what was measured."""
 
-import argparse
-import json
 import os
-import resource
-import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from bench.measure import median, peak, processes, timed
 from bench.planning import planning
 from thorax import config
 from thorax.models.batches import LabelledImages, training_batches
@@ -25,16 +19,6 @@ from thorax.storage import store
 SIZE = 224  # pixels on a side, as in Liz et al. 2022
 EPOCH = 59_753  # training images of Liz et al. 2022, specific labels
 FIVE = ("DenseNet201", "EfficientNetB0", "InceptionV3", "InceptionResNetV2", "Xception")
-
-
-def median(values: list[float]) -> float:
-    return float(statistics.median(values))
-
-
-def timed(action: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
 
 
 def radiographs(folder: Path, count: int) -> list[np.ndarray]:
@@ -56,7 +40,7 @@ def small(images: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def packed(folder: Path, images: list[np.ndarray], count: int) -> LabelledImages:
-    """So many memory-mapped images, with two labels."""
+    """Memory-mapped images with two labels, `count` of them."""
     path = folder / f"packed-{count}.npy"
     store.write_array(np.stack([images[index % len(images)] for index in range(count)]), path)
     labels = np.random.default_rng(0).integers(0, 2, (count, 2)).astype(np.float32)
@@ -77,15 +61,15 @@ def augment_ratio(folder: Path, quick: bool) -> dict:
         rotation_range=45, width_shift_range=0.1, height_shift_range=0.1, shear_range=0.1, zoom_range=0.1, horizontal_flip=True,
         brightness_range=(0.7, 1.1), channel_shift_range=0.05 * 255, fill_mode="nearest",
     )  # fmt: skip
-    listed = pd.DataFrame({"file": [f"{index % len(images)}.png" for index in range(64 if quick else 512)]})
+    listed = pd.DataFrame({"file": [f"{index % len(images)}.png" for index in range(32 if quick else 512)]})
     fixed = {"x_col": "file", "class_mode": None, "target_size": (SIZE, SIZE), "batch_size": 32}
     flows = {mode: generator.flow_from_dataframe(listed, str(pngs), color_mode=mode, **fixed) for mode in ("rgb", "grayscale")}
-    part = packed(folder, images, 512 if quick else 8192)
+    part = packed(folder, images, 64 if quick else 8192)
     cv2.setNumThreads(1)
     theirs: dict[str, list[float]] = {mode: [] for mode in flows}
     ours = []
     with ThreadPoolExecutor(2) as pool:
-        for repeat in range(2 if quick else 7):
+        for repeat in range(1 if quick else 7):
             for mode, flow in flows.items():
                 seconds = timed(lambda flow=flow: list(pool.map(flow.__getitem__, range(len(flow)))))
                 theirs[mode].append(len(listed) / seconds)
@@ -106,12 +90,12 @@ def feed_ratio(folder: Path, quick: bool) -> dict:
     backend.prepare(0, 1, "auto")
     from keras import ops, optimizers
 
-    names = FIVE if backend.gpus() else ("one convolution", "cnn")
+    names = FIVE if backend.gpus() else ("one convolution",) if quick else ("one convolution", "cnn")
     images = small(radiographs(folder, 30 if quick else 120))
     batch = 32
-    part = packed(folder, images, 256 if quick else 2048)
+    part = packed(folder, images, 32 if quick else 2048)
     workers = 8 if backend.gpus() else 1
-    repeats = 2 if quick else 7
+    repeats = 1 if quick else 7
     found = {}
     for name in names:
         settings = config.Training(backbone="cnn" if name == "one convolution" else name, weights="none", freeze=0.0)
@@ -157,22 +141,14 @@ def decode_ratio(folder: Path, quick: bool) -> dict:
     from thorax import archives
     from thorax.images import ingest
 
-    root = folder / "large"
-    root.mkdir(exist_ok=True)
-    rng = np.random.default_rng(0)
-    names = []
-    for index, image in enumerate(radiographs(folder, 8 if quick else 32)):
-        large = cv2.resize(image, (2000, 2000), interpolation=cv2.INTER_CUBIC).astype(np.int32)
-        large = np.clip(large + rng.normal(0, 8, large.shape).astype(np.int32), 0, 4095).astype(np.uint16)
-        names.append(f"{index}.png")
-        cv2.imwrite(str(root / names[-1]), large)
-    block = own_data(root, names, folder)
+    block, root = large_radiographs(folder, 4 if quick else 32)
+    names = sorted(path.name for path in root.glob("*.png"))
     catalog = folder / "large.parquet"
     archives.make_catalog(block, catalog, folder / "boxes.parquet")
     cv2.setNumThreads(1)
     bare, ours = [], []
     with ThreadPoolExecutor(2) as pool:
-        for _ in range(2 if quick else 7):
+        for _ in range(1 if quick else 7):
             bare.append(
                 timed(lambda: list(pool.map(lambda name: cv2.imread(str(root / name), cv2.IMREAD_UNCHANGED).mean(), names)))
             )
@@ -187,7 +163,7 @@ def resume_overhead(folder: Path, quick: bool) -> dict:
     from thorax.models import fit, losses
     from thorax.models.resume import Progress, States
 
-    backend.prepare(0, 2, "auto")
+    backend.prepare(0, 1 if quick else 2, "auto")  # quick cases share a process, and so the first one's threads
     from keras import optimizers
 
     name = "cnn" if quick else "InceptionResNetV2"
@@ -199,10 +175,10 @@ def resume_overhead(folder: Path, quick: bool) -> dict:
     pixels = rng.integers(0, 255, (batch, SIZE, SIZE, 1)).astype(np.uint8)
     labels = rng.integers(0, 2, (batch, 35)).astype(np.float32)
     model.train_on_batch(pixels, labels)
-    step = median([timed(lambda: model.train_on_batch(pixels, labels)) for _ in range(2 if quick else 9)])
+    step = median([timed(lambda: model.train_on_batch(pixels, labels)) for _ in range(1 if quick else 9)])
     states = States(folder / "states")
     saves = []
-    for epoch in range(1, 3 if quick else 6):
+    for epoch in range(1, 2 if quick else 6):
         start = time.perf_counter()
         states.save_best(epoch, (weight.numpy() for weight in model.weights))
         states.save(Progress(epoch=epoch, best_epoch=epoch), fit.variables(model))
@@ -217,25 +193,23 @@ def resume_overhead(folder: Path, quick: bool) -> dict:
 
 def size(folder: Path, quick: bool) -> dict:
     """Seconds and peak memory of ingest, split and metrics against their size, each in a process of its own."""
-    images = radiographs(folder, 60 if quick else 300)
+    images = radiographs(folder, 30 if quick else 300)
     originals = folder / "originals"
     originals.mkdir(exist_ok=True)
     for index, image in enumerate(images):
         cv2.imwrite(str(originals / f"{index}.png"), image)
-    sizes = {
-        "ingest": (100, 200, 400) if quick else (1_000, 4_000, 16_000),
-        "split": (2_000, 8_000) if quick else (12_500, 50_000, 200_000),
-        "metrics": (2_000, 8_000) if quick else (12_500, 50_000, 200_000),
-    }
+    rows = (100, 200) if quick else (12_500, 50_000, 200_000)
+    stages = (
+        ("ingest", one_ingest, (10, 20) if quick else (1_000, 4_000, 16_000)),
+        ("split", one_split, rows),
+        ("metrics", one_metrics, rows),
+    )
     found = {}
-    for stage, counts in sizes.items():
-        rows = []
-        for count in counts:
-            command = [sys.executable, "-m", "bench.cases", f"one-{stage}", str(folder), "--count", str(count)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            rows.append({"count": count, **json.loads(done.stdout.splitlines()[-1])})
-        logs = np.log([[row["count"], row["seconds"]] for row in rows])
-        found[stage] = {"rows": rows, "exponent": float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])}
+    with processes(None if quick else 1) as fresh:
+        for stage, one, counts in stages:
+            measured = [{"count": count, **fresh.submit(one, folder, count).result()} for count in counts]
+            logs = np.log([[row["count"], row["seconds"]] for row in measured])
+            found[stage] = {"rows": measured, "exponent": float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])}
     return found
 
 
@@ -285,29 +259,24 @@ def synthetic(count: int) -> tuple[np.ndarray, np.ndarray]:
     return (ill[patients] & (rng.random((count, 14)) < 0.8)).astype(np.int8), patients
 
 
+def large_radiographs(folder: Path, count: int) -> tuple[config.Dataset, Path]:
+    """A data set of noisy 16-bit PNGs of 2,000 x 2,000, as PadChest's are, and their folder."""
+    root = folder / "large"
+    root.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    images = radiographs(folder, 2 * count)[:count]
+    names = [f"{index}.png" for index in range(len(images))]
+    for name, image in zip(names, images, strict=True):
+        large = cv2.resize(image, (2000, 2000), interpolation=cv2.INTER_CUBIC).astype(np.int32)
+        noisy = np.clip(large + rng.normal(0, 8, large.shape).astype(np.int32), 0, 4095)
+        cv2.imwrite(str(root / name), noisy.astype(np.uint16))
+    return own_data(root, names, folder), root
+
+
 def own_data(root: Path, names: list[str], folder: Path) -> config.Dataset:
     """Make a folder of images a data set of its own."""
     pd.DataFrame({"path": names, "patient_id": names, "labels": "x"}).to_csv(root / "images.csv", index=False)
     return config.Dataset(archive="own", root=str(root), views=["frontal"], shards=1)
 
 
-def peak() -> float:
-    """The largest memory that this process has held, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 CASES = {case.__name__: case for case in (augment_ratio, feed_ratio, decode_ratio, resume_overhead, size, planning)}
-SIZES = {"one-ingest": one_ingest, "one-split": one_split, "one-metrics": one_metrics}
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("case", choices=[*CASES, *SIZES])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--count", type=int, default=0)
-    given = parser.parse_args()
-    result = (
-        SIZES[given.case](given.folder, given.count) if given.case in SIZES else CASES[given.case](given.folder, given.quick)
-    )
-    print("\n" + json.dumps(result))

@@ -1,35 +1,38 @@
-"""How long Snakemake looks at a finished run before it says that nothing is to be done."""
+"""How long Snakemake looks at a finished run before it says that there is nothing to do."""
 
 import os
 import shlex
-import statistics
 import subprocess
 import sys
 import time
 from contextlib import chdir
 from pathlib import Path
 
+from bench.measure import median
 from thorax import cli
 from thorax.workflow import jobs
 
 CHECKOUT = Path(__file__).parents[1]
 RUNS = {"demo": ["--profile", "demo"], "papers": ["--cores", "8"]}
+ALONE = ["--snakefile", "alone.smk", "--workflow-profile", "none", "--cores", "1"]  # a rule without work
 REPEATS = 5
 
 
 def planning(folder: Path, quick: bool) -> dict:
-    """Of each run its jobs, the seconds of a dry run when it is finished, and those of Snakemake on a rule without work."""
-    runs = {"demo": RUNS["demo"]} if quick else RUNS
-    return {name: _planning(folder / name, arguments, 1 if quick else REPEATS) for name, arguments in runs.items()}
+    """Jobs of each run, seconds of a dry run when it is finished, and those of Snakemake on one rule without work."""
+    if quick:
+        return {"demo": _planning(folder / "demo", ALONE, 1)}
+    return {name: _planning(folder / name, arguments, REPEATS) for name, arguments in RUNS.items()}
 
 
 def _planning(folder: Path, arguments: list[str], repeats: int) -> dict[str, float]:
-    """Every output is there, though empty, and is put on record by --touch."""
+    """Make up a finished run: every output is an empty file, and --touch puts it on record."""
     folder.mkdir()
     for path in CHECKOUT.iterdir():
         if path.name in ("Snakefile", "config.yaml", "workflow", "demo", "profiles", "notebooks", "src", "envs"):
             (folder / path.name).symlink_to(path)
-    (folder / "alone.smk").write_text("rule all:\n    input:\n        'alone.smk',\n")
+    (folder / "alone.smk").write_text("rule all:\n    output:\n        'alone',\n    shell:\n        'touch {output}'\n")
+    (folder / "alone").touch()
     with chdir(folder):
         dag = jobs.load(arguments)
         for job in dag.jobs:
@@ -41,13 +44,12 @@ def _planning(folder: Path, arguments: list[str], repeats: int) -> dict[str, flo
                 else:
                     output.touch()
         _snakemake(*arguments, "--touch", "--forceall", "--no-hooks")
-        said = _snakemake(*arguments, "--dry-run")[1]
-        if "Nothing to be done" not in said:
-            sys.exit(f"bench: the made-up run is not finished:\n{said[-2000:]}")
-        whole = statistics.median(_snakemake(*arguments, "--dry-run")[0] for _ in range(repeats))
-        alone = ("--snakefile", "alone.smk", "--workflow-profile", "none", "--cores", "1", "--dry-run")
-        own = statistics.median(_snakemake(*alone)[0] for _ in range(repeats))
-    return {"jobs": len(dag.jobs), "seconds": whole, "alone": own}
+        planned = [_snakemake(*arguments, "--dry-run") for _ in range(repeats)]
+        if unfinished := [said for _, said in planned if "Nothing to be done" not in said]:
+            raise RuntimeError(f"the made-up run is not finished:\n{unfinished[0][-2000:]}")
+        own = planned if arguments == ALONE else [_snakemake(*ALONE, "--dry-run") for _ in range(repeats)]
+    whole, alone = (median([seconds for seconds, _ in runs]) for runs in (planned, own))
+    return {"jobs": len(dag.jobs), "seconds": whole, "alone": alone}
 
 
 def _snakemake(*arguments: str) -> tuple[float, str]:
@@ -57,5 +59,5 @@ def _snakemake(*arguments: str) -> tuple[float, str]:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=environment)
     if done.returncode:
-        sys.exit(f"bench: {' '.join(command)} failed:\n{done.stdout[-2000:]}")
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}")
     return time.monotonic() - begun, done.stdout

@@ -1,11 +1,9 @@
-"""Set-up of the deep-learning backend: threads, seeds, determinism, quiet logs; saved networks."""
+"""The deep-learning backend: threads, seeds, determinism, devices, requests to stop, saved networks."""
 
 import importlib
 import os
-import re
 import signal
 import sys
-import threading
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -15,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thorax.errors import Terminated, ThoraxError
+from thorax.errors import Terminated, ThoraxError, on_first_signal
 
 if TYPE_CHECKING:
     import keras
 
-# What Keras raises for files that are cut, altered, or something else: it checks little before it reads.
+# What Keras raises for files that are cut, altered, or not networks: it checks little before it reads
 _DAMAGED = (
     OSError,
     ValueError,
@@ -37,18 +35,18 @@ _DAMAGED = (
 def prepare(seed: int, threads: int, precision: str = "float32") -> None:
     """Set up Keras before the first network is built.
 
-    On a CPU operations are deterministic: the same seed and number of threads give the same bytes. On a GPU they
-    are not: some of its reductions have no fixed order, and the deterministic ones cost time.
+    On a CPU, results are deterministic: the same seed and number of threads give the same bytes. On a GPU they are not:
+    some reductions have no fixed order, and the deterministic ones are slower.
 
     Args:
-        seed: of weights, dropout and shuffling.
+        seed: Random seed for weights, dropout and shuffling.
         threads: CPU threads that the backend may use.
-        precision: "float32"; "mixed" computes in half precision with float32 weights; "auto" does so on a GPU.
+        precision: "float32"; "mixed", which computes in half precision with float32 weights; "auto", mixed on a GPU only.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    with _without("sklearn", "matplotlib"):  # Keras imports what it finds of them, for parts that nobody uses here
+    with _without("sklearn", "matplotlib"):  # Keras imports them where they are installed, for parts that we do not use
         import keras
 
     if keras.backend.backend() == "tensorflow":
@@ -60,7 +58,7 @@ def prepare(seed: int, threads: int, precision: str = "float32") -> None:
         try:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
-        except RuntimeError:  # a network ran in this process before, so its threads stand
+        except RuntimeError:  # a network has run in this process, and its threads cannot be changed
             if tf.config.threading.get_intra_op_parallelism_threads() not in (0, threads):
                 raise
         if not devices:
@@ -72,10 +70,10 @@ def prepare(seed: int, threads: int, precision: str = "float32") -> None:
 
 @contextmanager
 def _without(*packages: str) -> Iterator[None]:
-    """Within the block these packages cannot be imported, unless they were before: it takes a quarter of a small job's time."""
+    """Prevent the import of packages within the block, unless they are imported already: it takes a quarter of a small job's time."""
     hidden = [name for name in packages if name not in sys.modules]
     for name in hidden:
-        sys.modules[name] = None  # type: ignore[assignment]  # as the language defines it: a module that is not found
+        sys.modules[name] = None  # type: ignore[assignment]  # documented: makes the import fail
     try:
         yield
     finally:
@@ -84,18 +82,12 @@ def _without(*packages: str) -> Iterator[None]:
 
 
 def device() -> str:
-    """A few words on where networks run."""
+    """Where networks run, in words: "CPU", or the number of GPUs."""
     return f"{gpus()} GPU" if gpus() else "CPU"
 
 
-def said_gpus(log: str) -> int | None:
-    """On how many GPUs a training or prediction ran, by its log, which names the `device`; 0 for a CPU, None if it does not say."""
-    said = re.findall(r", on (?:(\d+) GPU|CPU)$", log, re.MULTILINE)
-    return int(said[-1] or 0) if said else None
-
-
 def gpus() -> int:
-    """How many GPUs the backend can use."""
+    """The number of GPUs that the backend can use."""
     import keras
 
     if keras.backend.backend() == "tensorflow":
@@ -112,13 +104,13 @@ def gpus() -> int:
 
 
 class Replicas:
-    """Copies of a network on several devices of one machine, each of which gets its part of every batch.
+    """Copies of a network on several devices of one machine; each gets its part of every batch.
 
-    TensorFlow's MirroredStrategy does the work; with one device nothing is wrapped. The loss is the mean of the devices' means,
-    which differs from the mean over the batch where ignored labels are spread unevenly.
+    TensorFlow's MirroredStrategy does the work; a single device needs none. The loss is the mean of the devices' means. It differs
+    from the mean over the batch if ignored labels are spread unevenly.
 
     Args:
-        devices: names for TensorFlow, e.g. GPU:0.
+        devices: TensorFlow's names of the devices, e.g. GPU:0.
     """
 
     def __init__(self, devices: Sequence[str]) -> None:
@@ -130,14 +122,14 @@ class Replicas:
             self.strategy = tf.distribute.MirroredStrategy(list(devices))
 
     def scope(self) -> AbstractContextManager:
-        """Where the network and its optimiser must be made."""
+        """The scope in which the network and its optimiser must be created."""
         return nullcontext() if self.strategy is None else self.strategy.scope()
 
     def train_on_batch(self, model: "keras.Model", pixels: np.ndarray, labels: np.ndarray) -> float:
-        """One step; return the batch's loss."""
+        """Train one step; return the loss of the batch."""
         if self.strategy is None:
             return float(model.train_on_batch(pixels, labels))
-        if model.train_function is None:  # what train_on_batch does before its first step, without distributed values
+        if model.train_function is None:  # as train_on_batch does before its first step, which cannot take distributed values
             with self.scope():
                 model._symbolic_build(data_batch=(pixels, labels))
             model.make_train_function()
@@ -152,14 +144,14 @@ class Replicas:
 
 
 def replicas(batch_size: int, accumulate: int = 1) -> Replicas:
-    """All GPUs that this process may use.
+    """Replicas on all GPUs that this process may use.
 
     Args:
-        batch_size: images of a batch.
-        accumulate: batches of an update.
+        batch_size: Images per batch.
+        accumulate: Batches per update of the weights.
 
     Raises:
-        ThoraxError: there are several and the backend, the batch size or the accumulation cannot be divided among them.
+        ThoraxError: There are several GPUs, and the backend, the batch size or the accumulation does not allow their use together.
     """
     import keras
 
@@ -177,7 +169,7 @@ def replicas(batch_size: int, accumulate: int = 1) -> Replicas:
 
 
 def versions() -> list[str]:
-    """What computes: Keras, its backend, and the kind of device. Another one gives other bits."""
+    """Versions of Keras and its backend, and the device: with others, results differ in their last bits."""
     import keras
 
     backend = keras.backend.backend()
@@ -185,12 +177,20 @@ def versions() -> list[str]:
 
 
 class StopRequest:
-    """Whether the process was asked to stop, and the exception that does so."""
+    """Whether the process was asked to stop.
+
+    Attributes:
+        signal: Number of the signal; 0 for none.
+    """
 
     signal: int = 0
 
+    def note(self, number: int) -> None:
+        """Remember a signal."""
+        self.signal = number
+
     def stop(self, note: str) -> BaseException:
-        """The exception for the signal that came; `note` says what stays."""
+        """The exception that ends the process; `note` tells the user what was kept."""
         stop = KeyboardInterrupt() if self.signal == signal.SIGINT else Terminated(128 + self.signal)
         stop.add_note(note)
         return stop
@@ -198,36 +198,24 @@ class StopRequest:
 
 @contextmanager
 def asked_to_stop() -> Iterator[StopRequest]:
-    """Note SIGTERM (schedulers, time limits) and SIGINT (Ctrl-C) instead of dying at once; a second one ends at once."""
+    """Note SIGTERM (schedulers, time limits) and SIGINT (Ctrl-C) instead of stopping; a second one ends the process at once."""
     request = StopRequest()
-
-    def note(number: int, _: object) -> None:
-        request.signal = number
-        signal.signal(number, signal.SIG_DFL)
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+    with on_first_signal(request.note, signal.SIGTERM, signal.SIGINT):
         yield request
-        return
-    previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield request
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def show(name: str, values: dict[str, float]) -> None:
-    """Write an epoch's values for TensorBoard, where THORAX_TENSORBOARD names a folder.
+    """Write an epoch's values for TensorBoard, if THORAX_TENSORBOARD names a folder.
 
     Args:
-        name: of the training.
-        values: by name; among them `epoch`.
+        name: Name of the training.
+        values: Values by name; one is `epoch`.
     """
     folder = os.environ.get("THORAX_TENSORBOARD")
     if folder:
         import tensorflow as tf
 
-        summary = tf.compat.v1.Summary  # the newer interface needs TensorBoard itself to be installed
+        summary = tf.compat.v1.Summary  # the newer interface needs the package tensorboard
         with tf.Graph().as_default():
             writer = tf.compat.v1.summary.FileWriter(str(Path(folder) / name))
         writer.add_summary(
@@ -240,7 +228,7 @@ def load_network(path: Path | str) -> "keras.Model":
     """Open a saved network in Keras's safe mode, without compiling it.
 
     Raises:
-        ThoraxError: the file is missing, damaged, or no network.
+        ThoraxError: The file is missing, damaged, or not a network.
     """
     import keras
 
@@ -251,5 +239,5 @@ def load_network(path: Path | str) -> "keras.Model":
     except _DAMAGED as error:
         raise ThoraxError(f"{path} is not a network that can be loaded: delete it and train it again.") from error
     if not isinstance(model, keras.Model):
-        raise ThoraxError(f"{path} holds no network: delete it and train it again.")
+        raise ThoraxError(f"{path} does not contain a network: delete it and train it again.")
     return model

@@ -11,15 +11,13 @@ import re
 import signal
 import sys
 import textwrap
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 
 from thorax import __version__
-from thorax.errors import Terminated, ThoraxError, did_you_mean
+from thorax.errors import Terminated, ThoraxError, did_you_mean, on_first_signal
 from thorax.verbs import GROUPS, VERBS, Option
 
 _HEADING = """usage: thorax VERB [options]
@@ -34,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parse(sys.argv[1:] if argv is None else argv)
     verb, debug = VERBS[arguments.pop("verb")], arguments.pop("debug")
     try:
-        with _termination_unwinds():
+        with on_first_signal(_terminate, signal.SIGTERM):  # sent by schedulers, time limits and shutdowns
             values = {option.name: _value(option, arguments[option.name]) for option in verb.options}
             module, _, function = verb.function.partition(":")
             said = getattr(importlib.import_module(module), function)(**values)
@@ -146,22 +144,22 @@ def _add(sub: argparse.ArgumentParser, option: Option) -> None:
         return
     details: dict[str, Any] = {
         "help": option.help,
-        "default": option.default,
+        "default": list(option.default) if isinstance(option.default, tuple) else option.default,
         "choices": option.choices,
         "metavar": option.metavar,
         "type": {"path": _path, "whole": _whole(option.lowest), "rule": _rule}.get(option.kind, str),
     }
-    if option.default not in (None, []):
-        shown = " ".join(option.default) if isinstance(option.default, list) else option.default
+    if option.default not in (None, (), ""):
+        shown = " ".join(option.default) if isinstance(option.default, tuple) else option.default
         details["help"] += f" (default: {shown})"
     if option.many:
-        details["nargs"] = "+" if option.required or option.default is None else "*"
+        details["nargs"] = "+" if option.default is None else "*"
     elif option.may_be_empty:
         details["nargs"] = "?"
     if option.positional:
         sub.add_argument(option.name, **details)
     else:
-        sub.add_argument(option.flag, dest=option.name, required=option.required, **details)
+        sub.add_argument(option.flag, dest=option.name, required=option.is_required, **details)
 
 
 def _path(text: str) -> Path:
@@ -230,19 +228,5 @@ def _what_stays(stop: BaseException) -> str:
     return "; ".join(getattr(stop, "__notes__", [])) or "nothing half-written was kept"
 
 
-@contextmanager
-def _termination_unwinds() -> Iterator[None]:
-    """Raise at SIGTERM (sent by schedulers, time limits and shutdowns) within the block; a second one ends the process at once."""
-
-    def terminate(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        raise Terminated(TERMINATED)
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+def _terminate(_: int) -> NoReturn:
+    raise Terminated(TERMINATED)

@@ -1,27 +1,52 @@
-"""The one exception that a user is meant to read, and the one that ends a process that was asked to."""
+"""Errors that users read, suggestions for misspelt names, and signals that end a process in an orderly way."""
 
-from collections.abc import Collection, Iterable
+import signal
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
 class ThoraxError(Exception):
     """A problem that the user can solve.
 
-    Its text is one sentence that names the file and the row or key and says what to do.
+    Its text is one sentence that names the file and the row or key, and says what to do.
     The command line prints it without a traceback and exits with status 1.
     """
 
 
 class Terminated(SystemExit):
-    """SIGTERM as an exception, so that temporary files go as they do after an error; a note says what stays."""
+    """SIGTERM as an exception, so that temporary files are removed as after an error; a note says what was kept."""
+
+
+@contextmanager
+def on_first_signal(handle: Callable[[int], None], *signals: int) -> Iterator[None]:
+    """Call a function with the number of the first of these signals; a second one ends the process at once.
+
+    Does nothing in other threads than the main one, which alone may set handlers.
+    """
+
+    def first(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        handle(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {number: signal.signal(number, first) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A suggestion to put after a wrong name, such as " (did you mean 'epochs'?)"; empty if no known name resembles it.
+    """A suggestion to put after a wrong name, such as " (did you mean 'epochs'?)"; empty if no known name is similar.
 
     Args:
         name: What the user wrote.
-        known: What would have been right. Capital letters and what precedes a slash do not matter.
+        known: The right names. Capital letters and anything before a slash are ignored.
     """
     spelt = {spelling.casefold(): right for right in known for spelling in (right.rpartition("/")[2], right)}
     close = get_close_matches(name.casefold(), spelt, 1)
@@ -29,14 +54,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def refuse_unknown(key: str, name: str, known: Collection[str], what: str, why: str = "") -> None:
-    """Refuse a name that a setting should not have.
+    """Refuse a name that a setting must not have.
 
     Args:
         key: The setting.
-        name: What it says.
-        known: What it may say.
-        what: What the name is not, such as "a class of label set 'nih-14'".
-        why: The reason, in brackets after a blank, if there is one; otherwise a name that resembles it is suggested.
+        name: Its value.
+        known: The values that it may have.
+        what: What the name should be, such as "a class of label set 'nih-14'".
+        why: The reason, in brackets after a blank; without one, a similar name is suggested.
 
     Raises:
         ThoraxError: The name is not known.

@@ -5,6 +5,7 @@ needed between the two. This module imports nothing but the standard library: `t
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ class Option:
             flag: true where the flag is given. settings: YAML, parsed by `model`. mapping: a value for each name, as in NAME=PATH.
             groups: a list of values for each name. pairs: all names with their values, in order.
         help: What the value is for.
-        required: Whether the verb needs it.
+        required: Whether the verb needs it; a default makes it optional.
         many: Whether it takes several values.
         default: Value where the option is not given.
         metavar: What the usage calls the value. Of mappings, groups and pairs also their form.
@@ -38,8 +39,8 @@ class Option:
     """
 
     name: str
-    kind: Kind
     help: str
+    kind: Kind = "text"
     required: bool = True
     many: bool = False
     default: Any = None
@@ -49,6 +50,11 @@ class Option:
     model: str = ""
     may_be_empty: bool = False
     positional: bool = False
+
+    @property
+    def is_required(self) -> bool:
+        """Whether the verb needs it."""
+        return self.required and self.default is None
 
     @property
     def flag(self) -> str:
@@ -70,44 +76,16 @@ def _verb(name: str, function: str, text: str, *options: Option) -> Verb:
     return Verb(name, f"thorax.{function}", text, options)
 
 
-def _path(name: str, text: str, **details: Any) -> Option:
-    return Option(name, "path", text, metavar="PATH", **details)
-
-
-def _paths(name: str, text: str, **details: Any) -> Option:
-    return _path(name, text, many=True, **details)
-
-
-def _mapping(name: str, text: str, form: str = "NAME=PATH", **details: Any) -> Option:
-    return Option(name, "mapping", text, many=True, metavar=form, **details)
-
-
-def _settings(model: str) -> Option:
-    return Option("settings", "settings", "this step's block of the configuration", model=model, metavar="YAML")
-
-
-def _whole(name: str, text: str, lowest: int, default: int | None = None) -> Option:
-    return Option(name, "whole", text, required=default is None, lowest=lowest, default=default, metavar="N")
-
-
-def _choice(name: str, text: str, choices: tuple[str, ...], default: str | None = None) -> Option:
-    return Option(name, "text", text, required=default is None, choices=choices, default=default)
-
-
-def _flag(name: str, text: str) -> Option:
-    return Option(name, "flag", text, required=False, default=False)
-
-
-def _text(name: str, text: str, **details: Any) -> Option:
-    return Option(name, "text", text, **details)
-
-
-def _texts(name: str, text: str, metavar: str, **details: Any) -> Option:
-    return Option(name, "text", text, many=True, metavar=metavar, **details)
-
-
-OPTIONAL: dict[str, Any] = {"required": False}
-LIST: dict[str, Any] = {"required": False, "default": []}
+_path = partial(Option, kind="path", metavar="PATH")
+_paths = partial(_path, many=True)
+_mapping = partial(Option, kind="mapping", many=True, metavar="NAME=PATH")
+_groups = partial(Option, kind="groups", many=True, default=())
+_whole = partial(Option, kind="whole", metavar="N")
+_rule = partial(Option, kind="rule", metavar="RULE")
+_flag = partial(Option, kind="flag", default=False)
+_text = Option
+_texts = partial(Option, many=True)
+_settings = partial(Option, "settings", "this step's block of the configuration", kind="settings", metavar="YAML")
 
 catalog = _path("catalog", "catalog of the archive")
 ingested = _path("ingested", "table of ingested images")
@@ -115,58 +93,58 @@ labels = _path("labels", "label set")
 split = _path("split", "split")
 images = _paths("images", "packed training images, all shards in order")
 array = _path("array", "the shard's packed images")
-archive = _choice("archive", "archive that the labels are from", ARCHIVES)
-data = _choice("data", "what the experiment was run on", DATA)
+archive = _text("archive", "archive that the labels are from", choices=ARCHIVES)
+data = _text("data", "what the experiment was run on", choices=DATA)
 title = _text("title", "heading")
-threads = _whole("threads", "CPU threads", 1, default=1)
-seed = _whole("seed", "random seed: the same seed gives the same result", 0, default=0)
-shard = _whole("shard", "number of the shard, from 0", 0)
-replicates = _whole("replicates", "replicates of the bootstrap over patients", 1, default=1000)
+threads = _whole("threads", "CPU threads", lowest=1, default=1)
+seed = _whole("seed", "random seed: the same seed gives the same result", lowest=0, default=0)
+shard = _whole("shard", "number of the shard, from 0", lowest=0)
+replicates = _whole("replicates", "replicates of the bootstrap over patients", lowest=1, default=1000)
 out = _path("out", "file to write")
 folder = _path("out", "folder to write to")
 stem = _path("out", "figure to write, without a suffix")
-snakemake = _texts("snakemake", "arguments of snakemake, after --", "ARGUMENT", positional=True, **LIST)
+snakemake = _texts("snakemake", "arguments of snakemake, after --", metavar="ARGUMENT", positional=True, default=())
 
 # Networks that see two images of each study
 second_view = (
-    _path("pairs", "table that names the second image of each image; only for networks of two views", **OPTIONAL),
-    _path("second_ingested", "table of the second images", **OPTIONAL),
-    _paths("second_images", "packed training images of the second view, all shards in order", **OPTIONAL),
+    _path("pairs", "table that names the second image of each image; only for networks of two views", required=False),
+    _path("second_ingested", "table of the second images", required=False),
+    _paths("second_images", "packed training images of the second view, all shards in order", required=False),
 )
-second_views = _texts("second_views", "views of the second images", "VIEW")
+second_views = _texts("second_views", "views of the second images", metavar="VIEW")
 second_ingested = _path("second_ingested", "table of the images of these views")
 
 # Models and the thresholds that turn their scores into decisions
-members = _texts("members", "the single networks", "MEMBER")
-ensembles = _texts("ensembles", "the ensembles", "ENSEMBLE", **LIST)
+members = _texts("members", "the single networks", metavar="MEMBER")
+ensembles = _texts("ensembles", "the ensembles", metavar="ENSEMBLE", default=())
 scores = (_path("scores", "predictions or ensemble"), _flag("logits", "the scores are logits, as a network's predictions are"))
-rule = Option("rule", "rule", "threshold rule of F1 and Hamming loss", required=False, default="fixed-0.5", metavar="RULE")
-rules = Option(
-    "rules", "rule", "threshold rules: fixed-0.5 and the like, f1, f1_positive, youden", required=False, many=True,
-    default=["fixed-0.5"], metavar="RULE",
-)  # fmt: skip
-thresholds = _mapping("thresholds", "thresholds of each model; the rules f1, f1_positive and youden need them", **LIST)
-exclusive = _text("exclusive", "apply every rule also with this class excluding all others", metavar="CLASS", **OPTIONAL)
-f1_metric = _choice(
-    "f1_metric", "f1: the mean of the F1 of positives and of negatives; f1_positive: that of positives", F1_METRICS, "f1"
+rule = _rule("rule", "threshold rule of F1 and Hamming loss", default="fixed-0.5")
+rules = _rule("rules", "threshold rules: fixed-0.5 and the like, f1, f1_positive, youden", many=True, default=("fixed-0.5",))
+thresholds = _mapping("thresholds", "thresholds of each model; the rules f1, f1_positive and youden need them", default=())
+exclusive = _text("exclusive", "apply every rule also with this class excluding all others", metavar="CLASS", required=False)
+f1_metric = _text(
+    "f1_metric",
+    "f1: the mean of the F1 of positives and of negatives; f1_positive: that of positives",
+    choices=F1_METRICS,
+    default="f1",
 )
 metrics = _path("metrics", "metrics table")
 metrics_by_name = _mapping("metrics", "metrics table of each experiment")
 labels_by_name = _mapping("labels", "label set of each experiment")
 splits_by_name = _mapping("splits", "split of each experiment")
 tested = (
-    _text("archive", "archive that the test images are from; without it no difference is printed", **OPTIONAL),
-    _path("split", "split, to describe the test images", **OPTIONAL),
+    _text("archive", "archive that the test images are from; without it no difference is printed", required=False),
+    _path("split", "split, to describe the test images", required=False),
     _flag("official_lists", "the split follows the archive's own lists"),
 )
-archives = _mapping("archives", "archive of each experiment", form="NAME=ARCHIVE")
+archives = _mapping("archives", "archive of each experiment", metavar="NAME=ARCHIVE")
 
 # Cases whose heatmaps are drawn
 explained = (
     _path("cases", "table of cases"),
     ingested,
     _paths("arrays", "packed images, all shards in order"),
-    _paths("lungs", "tables of crop boxes; leave out where the networks saw the whole image", **OPTIONAL),
+    _paths("lungs", "tables of crop boxes; leave out where the networks saw the whole image", required=False),
 )
 
 GROUPS: dict[str, tuple[Verb, ...]] = {
@@ -174,17 +152,16 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         _verb(
             "download", "archives.download.registry:fetch_or_describe",
             "download, check and unpack public archives and weights, and explain how to get the others",
-            _texts("group", "nih, montgomery, shenzhen, padchest, chexpert, or weights/ and a backbone, as in weights/Xception",
-                   "GROUP", positional=True),
-            _path("root", "folder for the files (default: under data/, or resources/weights/)", **OPTIONAL),
+            _texts("group", "nih, montgomery, shenzhen, padchest, chexpert, or weights/ and a backbone, as in weights/Xception", metavar="GROUP", positional=True),
+            _path("root", "folder for the files (default: under data/, or resources/weights/)", required=False),
             _flag("list_", "list the files with their size, checksum, terms and page, without downloading"),
-            _path("out", "CSV of files, sizes and checksums to write", **OPTIONAL),
+            _path("out", "CSV of files, sizes and checksums to write", required=False),
         ),
         _verb(
             "cost", "workflow.cost:show",
             "estimate a run before it starts: jobs, GPU-hours, storage, and hours on 1, 8 and 64 GPUs",
-            _path("rates", "rates measured by `python -m bench rates` (default: those of a machine without a GPU)", **OPTIONAL),
-            _whole("cores_per_gpu", "CPU cores for each GPU", 1, default=8),
+            _path("rates", "rates measured by `python -m bench rates` (default: those of a machine without a GPU)", required=False),
+            _whole("cores_per_gpu", "CPU cores for each GPU", lowest=1, default=8),
             _flag("json_", "print JSON"),
             replace(snakemake, help="arguments of snakemake, after -- (default: --cores 8)"),
         ),
@@ -200,7 +177,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         _verb(
             "cross-validate-lungs", "images.segmenter:make_cross_validation",
             "measure the Dice of the lung U-Net on held-out patients",
-            _settings("Segmenter"), _whole("folds", "number of folds, split by patient", 2, default=5),
+            _settings(model="Segmenter"), _whole("folds", "number of folds, split by patient", lowest=2, default=5),
             _path("out", "CSV with the Dice of each image to write"), threads,
         ),
         _verb(
@@ -210,64 +187,64 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         _verb("config-reference", "config.reference:write_reference", "write docs/reference/configuration.md and its JSON schema", folder),
         _verb(
             "completion", "cli:completion", "print a script that completes verbs and options in your shell",
-            Option("shell", "text", "your shell", choices=("bash", "zsh"), positional=True),
+            _text("shell", "your shell", choices=("bash", "zsh"), positional=True),
         ),
     ),
     "archives": (
         _verb(
             "phantom", "phantom:make_archive", "create an archive of synthetic radiographs",
-            _settings("Phantom"), _path("root", "folder to create"), threads,
-            _choice("archive", "archive whose file layout it has", ARCHIVES, "padchest"),
+            _settings(model="Phantom"), _path("root", "folder to create"), threads,
+            _text("archive", "archive whose file layout it has", choices=ARCHIVES, default="padchest"),
         ),
         _verb(
             "manifest", "archives:write_manifest", "list the files that are read from an archive's folder, each with a digest",
             _path("root", "folder of the archive"), _path("out", "manifest to write"),
             _path("memory", "table of files seen earlier, so that unchanged files are not read again; read and written"),
-            replace(_settings("Dataset"), required=False, help="the data set; without it, the folder holds lung masks"),
-            _text("stamp", "kept in the manifest: the change of the folder that it is made after", required=False, default=""),
+            replace(_settings(model="Dataset"), required=False, help="the data set; without it, the folder holds lung masks"),
+            _text("stamp", "kept in the manifest: the change of the folder that it is made after", default=""),
         ),
         _verb(
             "catalog", "archives:make_catalog", "read an archive's metadata into one table",
-            _settings("Dataset"), _path("out", "catalog to write"), _path("boxes", "table of boxes to write"),
+            _settings(model="Dataset"), _path("out", "catalog to write"), _path("boxes", "table of boxes to write"),
         ),
     ),
     "images": (
         _verb(
             "ingest", "images.ingest:ingest_shard", "read each original image once and pack it as 512 x 512 grey pixels",
-            _settings("Dataset"), catalog, shard, _path("array", "packed images to write"), _path("table", "table to write"), threads,
+            _settings(model="Dataset"), catalog, shard, _path("array", "packed images to write"), _path("table", "table to write"), threads,
         ),
         _verb(
             "merge-ingested", "images.ingest:merge_ingested",
             "join the tables of all shards, check the share of unreadable images, and find duplicates",
-            _settings("Dataset"), _paths("tables", "tables of the shards"), _path("out", "table to write"),
+            _settings(model="Dataset"), _paths("tables", "tables of the shards"), _path("out", "table to write"),
             _path("duplicates", "table of images that show the same to write"),
         ),
         _verb(
             "segmenter", "images.segmenter:train_segmenter", "train the lung U-Net",
-            _settings("Segmenter"), _path("split", "split: only the masks of its training patients are used", **OPTIONAL),
+            _settings(model="Segmenter"), _path("split", "split: only the masks of its training patients are used", required=False),
             _path("out", "network to write"), _path("history", "CSV of losses to write"), threads,
         ),
         _verb(
             "lungs", "images.segmenter:segment_shard", "segment the lungs of one shard and find the crop boxes",
-            _settings("Segmenter"), _path("model", "lung U-Net"), catalog, ingested, array, shard,
+            _settings(model="Segmenter"), _path("model", "lung U-Net"), catalog, ingested, array, shard,
             _path("table", "table to write"), _path("masks", "masks to write"), threads,
         ),
         _verb(
             "images", "images.crops:make_images", "crop and resize one shard to training images",
-            _settings("ImageSet"), array, ingested, shard, _path("lungs", "the shard's table of crop boxes", **OPTIONAL),
+            _settings(model="ImageSet"), array, ingested, shard, _path("lungs", "the shard's table of crop boxes", required=False),
             _path("out", "training images to write"),
         ),
     ),
     "labels": (
         _verb(
             "labels", "labels.label_sets:make_label_set", "group, count and select the classes of a label set",
-            _settings("LabelSet"), archive, catalog,
-            _path("ingested", "table of ingested images; without it, every image counts", **OPTIONAL),
-            replace(second_views, help="views of the second images, for label sets of studies", **LIST),
+            _settings(model="LabelSet"), archive, catalog,
+            _path("ingested", "table of ingested images; without it, every image counts", required=False),
+            replace(second_views, help="views of the second images, for label sets of studies", default=()),
             replace(second_ingested, help="table of the images of these views; without it, every image counts",
-                    may_be_empty=True, **OPTIONAL),
-            _path("general", "label set named by `inside`", **OPTIONAL),
-            Option("named", "pairs", "settings that name a class; the label set must have it", many=True, metavar="KEY=CLASS", **LIST),
+                    may_be_empty=True, required=False),
+            _path("general", "label set named by `inside`", required=False),
+            _texts("named", "settings that name a class; the label set must have it", kind="pairs", metavar="KEY=CLASS", default=()),
             _path("out", "label set to write"), _path("report", "CSV of classes kept and dropped to write"),
         ),
         _verb(
@@ -276,35 +253,35 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         ),
         _verb(
             "split", "labels.splits:make_split", "assign patients to train, val and test, stratified over all classes",
-            _settings("Split"), _paths("labels", "label sets that share the split"),
-            _path("catalog", "catalog, for the archive's own lists and annotators; needed for official: true", **OPTIONAL),
-            _path("duplicates", "table of images that show the same; their patients stay together", **OPTIONAL),
+            _settings(model="Split"), _paths("labels", "label sets that share the split"),
+            _path("catalog", "catalog, for the archive's own lists and annotators; needed for official: true", required=False),
+            _path("duplicates", "table of images that show the same; their patients stay together", required=False),
             _path("out", "split to write"), _path("quality", "CSV of counts and quotas to write"),
         ),
         _verb(
             "cases", "labels.cases:choose_cases", "choose test images to explain",
-            labels, split, _whole("count", "number of images", 1), seed,
-            _texts("classes", "classes that come first", "CLASS", **LIST), _path("out", "table to write"),
+            labels, split, _whole("count", "number of images", lowest=1), seed,
+            _texts("classes", "classes that come first", metavar="CLASS", default=()), _path("out", "table to write"),
         ),
     ),
     "models": (
         _verb(
             "train", "models.fit:train", "train one network",
-            _settings("Training"), labels, split, ingested, images, *second_view,
-            _path("weights", "file of ImageNet weights", **OPTIONAL), _path("out", "network to write"),
+            _settings(model="Training"), labels, split, ingested, images, *second_view,
+            _path("weights", "file of ImageNet weights", required=False), _path("out", "network to write"),
             _path("history", "CSV of losses to write"),
-            _path("epochs", "CSV of test results after each epoch to write; needed for test_every_epoch", **OPTIONAL),
-            _path("record", "JSON to write: device, seconds, epochs, images per second, versions", **OPTIONAL),
-            _path("work", "folder of resume states", required=False, default=Path("work")), threads,
+            _path("epochs", "CSV of test results after each epoch to write; needed for test_every_epoch", required=False),
+            _path("record", "JSON to write: device, seconds, epochs, images per second, versions", required=False),
+            _path("work", "folder of resume states", default=Path("work")), threads,
         ),
         _verb(
             "predict", "models.predict:predict",
             "predict the logits of validation and test images, or of another archive's test images; explain the cases",
             _path("model", "network"), labels, split, ingested, images, *second_view,
-            _path("classes", "label set that the network was trained on, if --labels is another one", **OPTIONAL),
-            _path("cases", "table of cases", **OPTIONAL), _path("out", "predictions to write"),
-            _path("heatmaps", "heatmaps of the cases to write", **OPTIONAL),
-            _path("attention", "attention weights of the cases to write", **OPTIONAL), threads,
+            _path("classes", "label set that the network was trained on, if --labels is another one", required=False),
+            _path("cases", "table of cases", required=False), _path("out", "predictions to write"),
+            _path("heatmaps", "heatmaps of the cases to write", required=False),
+            _path("attention", "attention weights of the cases to write", required=False), threads,
         ),
         _verb(
             "baseline", "models.baseline:make_baseline", "fit a logistic regression on principal components of 32 x 32 pixels",
@@ -314,14 +291,14 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
     "evaluation": (
         _verb(
             "ensemble", "evaluation.ensembles:make_ensemble", "combine the predictions of several networks",
-            _settings("Ensemble"), _paths("predictions", "predictions of the members"),
-            _path("labels", "label set; for rules that learn from validation images", **OPTIONAL),
-            _path("split", "split; for rules that learn from validation images", **OPTIONAL), _path("out", "table to write"),
+            _settings(model="Ensemble"), _paths("predictions", "predictions of the members"),
+            _path("labels", "label set; for rules that learn from validation images", required=False),
+            _path("split", "split; for rules that learn from validation images", required=False), _path("out", "table to write"),
         ),
         _verb(
             "cascade", "evaluation.cascades:make_cascade",
             "multiply the probabilities of general classes by those of the specific classes inside them",
-            _settings("LabelSet"), archive, _path("general", "predictions or ensemble of the general classes"),
+            _settings(model="LabelSet"), archive, _path("general", "predictions or ensemble of the general classes"),
             _path("inside", "predictions or ensemble of the classes inside them"),
             _flag("logits", "both are logits, as a network's predictions are"),
             _path("classes", "CSV of the classes kept and dropped inside"), labels, split, _path("out", "table to write"),
@@ -333,8 +310,8 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         _verb(
             "metrics", "evaluation.metrics:make_metrics",
             "compute AUC, F1, precision, sensitivity, specificity, Hamming loss, accuracy and loss, with intervals",
-            labels, split, _mapping("predictions", "predictions of each network", **LIST),
-            _mapping("ensembles", "scores of each ensemble", **LIST), rules, thresholds, exclusive, replicates, seed,
+            labels, split, _mapping("predictions", "predictions of each network", default=()),
+            _mapping("ensembles", "scores of each ensemble", default=()), rules, thresholds, exclusive, replicates, seed,
             _path("out", "table to write"), _path("summary", "JSON of the metrics over all classes to write"),
         ),
     ),
@@ -347,43 +324,43 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             "threshold-tables", "report.tables.thresholds:make_threshold_tables",
             "compare the results by each threshold rule with those by the first",
             title, data, metrics, labels, split, members, ensembles, thresholds, rules, exclusive, f1_metric,
-            _texts("learned", "ensembles that learn from validation images", "ENSEMBLE", **LIST), folder,
+            _texts("learned", "ensembles that learn from validation images", metavar="ENSEMBLE", default=()), folder,
         ),
         _verb(
             "beside", "report.tables.beside_paper:make_beside", "compare our results with the published ones, per class and over all",
-            _settings("Beside"), title, data, metrics, members, ensembles, *tested, folder,
+            _settings(model="Beside"), title, data, metrics, members, ensembles, *tested, folder,
         ),
         _verb(
             "ablation", "report.tables.beside_paper:make_ablation",
             "compare variants of one experiment with each other and with the paper (Tables 5, 7 and 9)",
-            _settings("AblationColumns"), title, data, metrics_by_name, members, ensembles, *tested, folder,
+            _settings(model="AblationColumns"), title, data, metrics_by_name, members, ensembles, *tested, folder,
         ),
         _verb(
             "statements", "report.tables.statements:make_statements",
             "compare what the text of Liz et al. 2022 says about its results with its tables and with ours",
-            _settings("Beside"), title, data, metrics, members, folder,
+            _settings(model="Beside"), title, data, metrics, members, folder,
         ),
         _verb(
             "systems", "report.tables.systems:make_systems",
             "list other published systems for an archive with their data and splits (Table 12 of Liz et al. 2022)",
-            archive, _choice("table", "list the systems, or their AUCs by class", ("systems", "classes")), folder,
+            archive, _text("table", "list the systems, or their AUCs by class", choices=("systems", "classes")), folder,
         ),
         _verb(
             "side-by-side", "report.tables.side_by_side:make_side_by_side",
             "compare models of several experiments with the same label set and split",
             title, data, labels, split, metrics_by_name,
-            _texts("columns", "columns in order; the others are compared with those of the first experiment", "EXPERIMENT/MODEL"),
+            _texts("columns", "columns in order; the others are compared with those of the first experiment", metavar="EXPERIMENT/MODEL"),
             rule, f1_metric, folder,
         ),
         _verb(
             "cross-table", "report.tables.cross_archive:make_cross",
             "test models on the images of each other's archives, for the classes that both have",
-            _settings("CrossEvaluation"), data, archives, labels_by_name, splits_by_name,
-            _mapping("predictions", "predictions of networks", form="TRAINED@TESTED=PATH", **LIST),
-            _mapping("ensembles", "scores of ensembles", form="TRAINED@TESTED=PATH", **LIST), replicates, folder,
+            _settings(model="CrossEvaluation"), data, archives, labels_by_name, splits_by_name,
+            _mapping("predictions", "predictions of networks", metavar="TRAINED@TESTED=PATH", default=()),
+            _mapping("ensembles", "scores of ensembles", metavar="TRAINED@TESTED=PATH", default=()), replicates, folder,
         ),
         _verb(
-            "summary", "report.tables.results:make_summary",
+            "summary", "report.tables.summary:make_summary",
             "count the classes and images of each label set and the sizes of its parts (Table 3)",
             replace(labels_by_name, help="label sets"), replace(splits_by_name, help="split of each label set"), data, folder,
         ),
@@ -392,20 +369,19 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             "count which images of each data set were left out and why, and which are duplicates",
             _mapping("ingested", "merged table of ingested images of each data set"),
             _mapping("duplicates", "duplicates of each data set"), _mapping("catalogs", "catalog of each data set"),
-            Option("splits", "groups", "splits of the data sets", many=True, metavar="DATASET/SPLIT=PATH", **LIST),
-            Option("lungs", "groups", "tables of crop boxes, all shards", many=True, metavar="DATASET/SEGMENTER=PATH", **LIST),
+            _groups("splits", "splits of the data sets", metavar="DATASET/SPLIT=PATH"),
+            _groups("lungs", "tables of crop boxes, all shards", metavar="DATASET/SEGMENTER=PATH"),
             data, folder,
         ),
         _verb(
             "overview", "report.tables.overview:make_overview",
             "list all experiments of a run with their data, best model, results, published numbers and hours",
-            _settings("Studies"), metrics_by_name, labels_by_name, splits_by_name,
-            _path("benchmarks", "folder of Snakemake's timings", required=False, default=Path("benchmarks")),
-            _path("logs", "folder of logs, which name the devices", required=False, default=Path("logs")), folder,
+            _settings(model="Studies"), metrics_by_name, labels_by_name, splits_by_name,
+            _paths("records", "records of the trainings", default=()), folder,
         ),
         _verb(
             "paper-page", "report.pages:make_page", "put a paper's tables and figures on one page, in the paper's order",
-            _settings("PaperPage"), _paths("captions", "captions of the figures", **LIST), _path("out", "page to write"),
+            _settings(model="PaperPage"), _paths("captions", "captions of the figures", default=()), _path("out", "page to write"),
         ),
         _verb(
             "csv-page", "report.typeset:csv_page", "show a CSV file as a page of the report",
@@ -420,16 +396,16 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         _verb(
             "figure-shares", "report.figures.labels:label_shares",
             "draw each class's share of all labels before and after a split is drawn down",
-            labels, split, _text("paper", "paper whose shares are marked, e.g. beltran2022", **OPTIONAL), title, stem,
+            labels, split, _text("paper", "paper whose shares are marked, e.g. beltran2022", required=False), title, stem,
         ),
         _verb(
             "figure-cooccurrence", "report.figures.labels:cooccurrence", "draw the co-occurrence of labels",
-            labels, _texts("classes", "classes to show (default: all)", "CLASS", **LIST), title, stem,
+            labels, _texts("classes", "classes to show (default: all)", metavar="CLASS", default=()), title, stem,
         ),
         _verb(
             "figure-terms", "report.figures.terms:term_section", "draw a section of the archive's term tree with its images (Figure 4)",
-            catalog, _settings("LabelSet"), archive,
-            _text("term", "topmost term (default: fracture or, if no image has it, the term with the most terms in the data)", **OPTIONAL),
+            catalog, _settings(model="LabelSet"), archive,
+            _text("term", "topmost term (default: fracture or, if no image has it, the term with the most terms in the data)", required=False),
             title, stem,
         ),
         _verb(
@@ -454,7 +430,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             "figure-classes", "report.figures.heatmaps:make_classes_figure",
             "draw radiographs with the heatmaps of several classes, each in its own colour",
             _mapping("heatmaps", "heatmaps of each network"), _mapping("predictions", "logits of each network"),
-            _path("ensemble", "table of mean probabilities (default: the mean of the networks)", **OPTIONAL), labels,
+            _path("ensemble", "table of mean probabilities (default: the mean of the networks)", required=False), labels,
             _path("boxes", "table of annotated boxes"), *explained, title, stem,
         ),
         _verb(
@@ -471,17 +447,17 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
     "audit": (
         _verb(
             "audit", "audit.counts:make_label_set_audit", "compare a label set's counts with those in papers, from metadata alone",
-            _settings("LabelSet"), archive, catalog, labels, split, folder,
+            _settings(model="LabelSet"), archive, catalog, labels, split, folder,
         ),
         _verb(
             "audit-overview", "audit.counts:make_overview", "compare archives, label sets and splits with the published numbers",
             _mapping("catalogs", "catalog of each data set"), _paths("audited", "CSV of each label set's audit"),
             _mapping("qualities", "CSV of counts and quotas of each split"),
-            _texts("absent", "data sets whose metadata is missing", "DATASET", **LIST), folder,
+            _texts("absent", "data sets whose metadata is missing", metavar="DATASET", default=()), folder,
         ),
         _verb(
             "compare-splitters", "audit.splitters:make_comparison", "compare our split of a label set with those of other libraries",
-            _settings("Split"), labels, folder,
+            _settings(model="Split"), labels, folder,
         ),
     ),
     "versions": (_verb("plan", "workflow.stages:write_plan", "write the parameters of all jobs for DVC", _path("out", "JSON to write")),),

@@ -4,8 +4,11 @@ import signal
 import subprocess
 import sys
 
+import yaml
+
 from tests import conftest
 from tests.workflow.conftest import REPOSITORY
+from tests.workflow.shrink import shrink
 
 
 def test_programs_react_to_ctrl_c_although_pytest_itself_was_started_with_it_ignored(tmp_path):
@@ -30,6 +33,37 @@ def test_programs_react_to_ctrl_c_although_pytest_itself_was_started_with_it_ign
 
 def test_the_longest_files_are_there_and_come_first():
     assert [path.is_file() for path in conftest.ORDER] == [True] * len(conftest.LONGEST)
+
+
+def kinds(experiment: dict) -> dict:
+    """What an experiment has of everything but architectures: settings of members, rules of ensembles, tables and figures."""
+    members = [
+        {key: value for key, value in member.items() if key not in ("backbone", "seed")}
+        for member in experiment["members"].values()
+    ]
+    return {
+        "members": sorted({str(sorted(member.items())) for member in members}),
+        "ensembles": {ensemble["rule"] for ensemble in experiment.get("ensembles", {}).values()},
+        "rest": [
+            experiment.get(key) for key in ("label_set", "split", "image_set", "thresholds", "exclusive", "f1_metric", "paper")
+        ],
+        "beside": {key: value for key, value in experiment.get("beside", {}).items() if key != "models"},
+    }
+
+
+def test_the_shrunk_experiments_keep_every_kind_of_member_ensemble_and_rule():
+    shipped = yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8"))
+    small = shrink(shipped)
+    assert small["run"] == shipped["run"]
+    for name in shipped["experiments"]:
+        ours, theirs = kinds(small["experiments"][name]), kinds(shipped["experiments"][name])
+        if name == "cross-padchest":  # an ensemble is added
+            assert ours.pop("ensembles") > theirs.pop("ensembles")
+        assert ours == theirs, name
+    before, after = (
+        sum(len(experiment["members"]) for experiment in config["experiments"].values()) for config in (shipped, small)
+    )
+    assert after < 0.6 * before
 
 
 PROGRAM = """

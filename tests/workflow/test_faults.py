@@ -178,21 +178,20 @@ def finish(folder: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout[-6000:]
 
 
-def stages(whole: Path) -> set[str]:
+def stages() -> set[str]:
     """The verbs of all jobs of the tiny run; `papermill` is that of the notebook."""
-    rules = "".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
-    verb = dict(
-        re.findall(r'^rule (\w+):(?:(?!^rule ).)*?shell:\s+"(?:exec )?(?:thorax )?([\w-]+) ', rules, re.MULTILINE | re.DOTALL)
-    )
-    jobs = {path.relative_to(whole / "benchmarks").parts[0] for path in (whole / "benchmarks").rglob("*.tsv")}
-    return {verb[job.removesuffix(".tsv")] for job in jobs}
+    arguments = ["--snakefile", str(REPOSITORY / "Snakefile"), "--configfile", str(CONFIG), "--cores", "2"]
+    commands = [job.shell.removeprefix("exec ").removeprefix("thorax ") for job in load(arguments).jobs if job.shell]
+    return {command.split()[0] for command in commands}
 
 
-def test_kill_9_in_every_stage(tiny_run, mortal, tmp_path):
+def test_kill_9_in_every_stage(tiny_run, mortal, tmp_path, monkeypatch):
     """Each verb is killed with half a file written, three verbs twice; the same command is typed until it has ended."""
     folder, met, typed = tmp_path / "run", tmp_path / "met", 0
     folder.mkdir()
     met.mkdir()
+    monkeypatch.chdir(folder)
+    verbs = stages()
     status = 1
     while status and typed < 20:
         done = run(folder, "--retries", "1", first=mortal, FAULT="kill", MET=str(met))
@@ -201,7 +200,7 @@ def test_kill_9_in_every_stage(tiny_run, mortal, tmp_path):
     assert status == 0, done.stdout[-6000:]
     assert typed == 1 + len(TWICE)
     killed = [path.name.split(".")[0] for path in met.glob("*.met")]
-    assert {verb: killed.count(verb) for verb in killed} == {verb: 1 + (verb in TWICE) for verb in stages(tiny_run)}
+    assert {verb: killed.count(verb) for verb in killed} == {verb: 1 + (verb in TWICE) for verb in verbs}
     assert_same(folder, tiny_run)
 
 
@@ -238,7 +237,7 @@ def test_a_full_disk_while_arrays_or_tables_are_written(tiny_run, tiny_copy, mou
     folder = mounted(tiny_copy / disk, "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs")
     failed = run(tiny_copy, "--until", step, "--forcerun", step)
     assert failed.returncode != 0
-    assert_sentence(failed.stdout, f"thorax: {disk}", "cannot be written (No space left on device): make room")
+    assert_sentence(failed.stdout, f"thorax: {disk}", "cannot be written (No space left on device): free some disk space")
     assert [path for path in folder.rglob("*") if path.is_file()] == []
     mounted(folder, "-o", "remount,size=64m")
     finish(tiny_copy, "--until", step, "--forcerun", step)
@@ -252,7 +251,9 @@ def test_a_disk_that_fills_up_during_a_training(tiny_run, tiny_copy, mounted, mo
     met.mkdir()
     failed = run(tiny_copy, *TRAIN_FIRST, first=mortal, FAULT="fill", MET=str(met))
     assert failed.returncode != 0
-    assert_sentence(failed.stdout, "thorax: work/tiny/first-", "cannot be written (No space left on device): make room")
+    assert_sentence(
+        failed.stdout, "thorax: work/tiny/first-", "cannot be written (No space left on device): free some disk space"
+    )
     assert not (tiny_copy / FIRST).exists()
     assert not (tiny_copy / "results/history/tiny/first.csv").exists()
     (filler,) = folder.rglob("filler")

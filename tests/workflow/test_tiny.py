@@ -1,6 +1,7 @@
 """The finished tiny run: its numbers against what can be computed another way, and what a change changes."""
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -16,7 +17,6 @@ import pytest
 import yaml
 from sklearn.metrics import f1_score, roc_auc_score
 
-from bench import rates
 from thorax.archives import padchest
 from thorax.evaluation.metrics import sigmoid
 from thorax.images.mask_pairs import FRONTAL_VIEWS
@@ -193,26 +193,22 @@ def test_another_class_in_a_setting_trains_nothing(tiny_run, tmp_path, monkeypat
     assert not planned & {"labels", "split", "train", "predict"}
 
 
-def test_the_cost_that_is_foretold_is_what_the_run_took(tiny_run, tmp_path, monkeypatch):
-    """From an empty folder, with the committed rates of this repository's own measurement."""
+def test_the_estimated_cost_is_what_the_run_took(tiny_run, tmp_path, monkeypatch):
+    """From an empty folder, at the committed rates, which were measured elsewhere."""
     arguments = ["--snakefile", str(REPOSITORY / "Snakefile"), "--configfile", str(CONFIG), "--cores", "2"]
     monkeypatch.chdir(tmp_path)
-    foretold = cost.estimate(load(arguments).jobs, cost.read_rates(cost.RATES), 2)
-    summary = cost.summarise(foretold.jobs, 2)
+    estimate = json.loads(cost.show(arguments, cores_per_gpu=2, json_=True))["all"]
+    assert estimate["phases"]["all"]["jobs"] == len(load(arguments).jobs)
+
+    for kind, size in estimate["result_bytes"].items():
+        files = [path for path in (tiny_run / "results" / kind).rglob("*") if path.suffix in (".npy", ".keras")]
+        assert size == pytest.approx(sum(path.stat().st_size for path in files), rel=0.2), kind
+    taken = [
+        pd.read_csv(path, sep="\t") for rule in ("train", "predict") for path in (tiny_run / "benchmarks" / rule).rglob("*.tsv")
+    ]
+    assert len(taken) == estimate["phases"]["training"]["jobs"] + estimate["phases"]["prediction"]["jobs"]
+    seconds = estimate["phases"]["all"]["gpu_hours"] * 3600
+    assert 0.2 < seconds / sum(table["s"].sum() for table in taken) < 5  # the rates are of another machine, or one less busy
+
     monkeypatch.chdir(tiny_run)
-    taken = rates.finished_jobs(arguments)
-    assert len(taken) == summary["jobs"]
-
-    on_disk = {
-        folder.name: sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        for folder in (tiny_run / "results").iterdir()
-    }
-    assert sum(summary["result_bytes"].values()) == pytest.approx(sum(on_disk.values()), rel=0.2)
-    on_disk["figures"] += on_disk.pop("notebooks")  # a job's files of several folders are counted in the first
-    for kind in ("ingested", "lungs", "images", "models", "figures"):
-        assert summary["result_bytes"][kind] == pytest.approx(on_disk[kind], rel=0.2), kind
-    seconds = sum(priced.seconds for priced in foretold.jobs)
-    assert 0.2 < seconds / sum(job["seconds"] for job in taken) < 5  # the machine of the rates is another one, or busier
-
-    left = cost.estimate(load(arguments).jobs, cost.read_rates(cost.RATES), 2).jobs
-    assert not [priced.job.name for priced in left if priced.job.reason]
+    assert json.loads(cost.show(arguments, json_=True))["left"]["phases"]["all"]["jobs"] == 0

@@ -368,7 +368,7 @@ rule overview:
         "Setting all experiments side by side"
     shell:
         "thorax overview --settings {params.settings:q} --metrics {params.metrics} --labels {params.labels}"
-        " --splits {params.splits} --benchmarks benchmarks --logs logs --out {params.folder} > {log} 2>&1"
+        " --splits {params.splits} --out {params.folder} > {log} 2>&1"
 
 
 rule paper_page:

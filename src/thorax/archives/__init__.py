@@ -13,22 +13,22 @@ from thorax.archives import chexpert, nih, own, padchest
 from thorax.archives.manifest import Selection, make_manifest
 from thorax.config import Dataset
 from thorax.errors import ThoraxError
+from thorax.storage import csv_file, store
 from thorax.storage import schemas as catalogs
-from thorax.storage import store, strict_csv
 from thorax.storage.strict_csv import first_existing
 
 
 @dataclass(frozen=True)
 class Archive:
-    """What the pipeline needs to know about an archive; citation and licence stand in the docstring of its module."""
+    """What the pipeline needs to know about an archive; its module's docstring has citation and licence."""
 
     title: str
     metadata: tuple[str, ...]  # names that the metadata file may have; the first is the default
-    beside: tuple[str, ...]  # other tables that the catalog is made from, where they lie beside the metadata file
-    read_catalog: Callable[[Path], pd.DataFrame]  # from the root: the columns of catalog.CATALOG
-    read_boxes: Callable[[Path], pd.DataFrame | None]  # from the root: the columns of catalog.BOXES
+    beside: tuple[str, ...]  # other tables for the catalog, next to the metadata file or in the root
+    read_catalog: Callable[[Path], pd.DataFrame]  # from the root: the columns of schemas.CATALOG
+    read_boxes: Callable[[Path], pd.DataFrame | None]  # from the root: the columns of schemas.BOXES
     has_images: Callable[[Path], bool]
-    how_to_get: str  # what to request, from whom, and which files to put "there", the root
+    how_to_get: str  # what to request, from whom, and which files to put "there", into the root
 
 
 def _archive(title: str, module: ModuleType) -> Archive:
@@ -51,14 +51,14 @@ def metadata_file(settings: Dataset) -> Path:
 
 
 def metadata_files(settings: Dataset) -> list[Path]:
-    """All tables that exist of those that the catalog is made from, the metadata file first."""
+    """The existing tables that the catalog is made from, the metadata file first."""
     main, beside = metadata_file(settings), ARCHIVES[settings.archive].beside
     places = dict.fromkeys((main, *(folder / name for folder in (main.parent, Path(settings.root)) for name in beside)))
     return [path for path in places if path.is_file()]
 
 
 def selection(settings: Dataset) -> Selection:
-    """What the pipeline reads of an archive's folder: tables that are there, and the images of the data set's views."""
+    """What the pipeline reads from an archive's folder: the existing tables, and the images of the data set's views."""
 
     def named() -> list[str]:
         catalog = read_catalog(settings)
@@ -69,11 +69,11 @@ def selection(settings: Dataset) -> Selection:
 
 
 def selection_of_mask_pairs(folder: Path) -> Selection:
-    """What a segmenter reads of a folder of radiographs with lung masks: the table, and the images and masks that it names."""
+    """What a segmenter reads from a folder of radiographs with lung masks: the table, and the images and masks that it lists."""
     table = folder / catalogs.MASK_PAIRS
 
     def named() -> list[str]:
-        names = strict_csv.read_columns(table, ["image"])["image"]
+        names = csv_file.read_columns(table, ["image"])["image"]
         return [f"{kind}/{name}" for kind in ("images", "masks") for name in names]
 
     return Selection("pairs", [catalogs.MASK_PAIRS] if table.is_file() else [], named)
@@ -85,10 +85,7 @@ def write_manifest(root: Path, out: Path, memory: Path, settings: Dataset | None
 
 
 def absence(settings: Dataset) -> str | None:
-    """One sentence that says what of the archive is missing and how to get it; None if the archive is there.
-
-    An archive that is made by the pipeline (`phantom`) is never absent.
-    """
+    """One sentence on what is missing and how to get it; None if the archive is there, or made by the pipeline (`phantom`)."""
     root = Path(settings.root)
     if settings.phantom is not None:
         return None
@@ -102,10 +99,10 @@ def absence(settings: Dataset) -> str | None:
 
 
 def read_catalog(settings: Dataset) -> pd.DataFrame:
-    """The catalog of an archive, the columns of `catalog.CATALOG`, sorted by image_id.
+    """The catalog of an archive, the columns of `schemas.CATALOG`, sorted by image_id.
 
     Raises:
-        ThoraxError: the metadata file is missing, or the first problem in it with its row and column.
+        ThoraxError: The metadata file is missing, or the first problem in it with its row and column.
     """
     source = metadata_file(settings)
     if not source.is_file():
@@ -117,11 +114,11 @@ def read_catalog(settings: Dataset) -> pd.DataFrame:
 def make_catalog(settings: Dataset, out: Path | str, boxes: Path | str) -> None:
     """Write the catalog of an archive and the table of its boxes (empty if it has none).
 
-    Only the metadata file must be there, so that counts can be made without the images. Boxes of images that the metadata
-    file does not list are left out: a part of an archive often comes with the whole table of boxes.
+    Only the metadata file is needed, so labels can be counted without the images. Boxes of images that the metadata file does
+    not list are left out: a part of an archive often comes with the whole table of boxes.
 
     Raises:
-        ThoraxError: the metadata file is missing, or the first problem in it with its row and column.
+        ThoraxError: The metadata file is missing, or the first problem in it with its row and column.
     """
     catalog = read_catalog(settings)
     drawn = ARCHIVES[settings.archive].read_boxes(Path(settings.root))
@@ -135,7 +132,7 @@ def make_catalog(settings: Dataset, out: Path | str, boxes: Path | str) -> None:
 
 @contextmanager
 def _without_cycle_search() -> Iterator[None]:
-    """Python's search for reference cycles off: among millions of texts and short lists it finds none, in a third of the time."""
+    """Turn off Python's search for reference cycles: there are none among millions of strings and lists, and it takes 2/3 of the time."""
     before = gc.isenabled()
     gc.disable()
     try:

@@ -19,8 +19,8 @@ import pandas as pd
 
 from thorax.errors import ThoraxError
 from thorax.storage import strict_csv
+from thorax.storage.csv_file import cell_error
 from thorax.storage.schemas import RADIOLOGISTS
-from thorax.storage.strict_csv import cell_error
 
 BATCHES = (  # the release of 2021 as it is unpacked: patients of three parts, and the validation part with both tables
     "CheXpert-v1.0 batch 1 (validate & csv)",
@@ -40,24 +40,11 @@ METADATA = (
 VALIDATION = ("valid.csv", "valid.csv.gz")  # next to the table of the training images
 VALIDATION_IMAGES = 234  # in this table, of all views
 BESIDE = VALIDATION
-LABELS = tuple(
-    [
-        "No Finding",
-        "Enlarged Cardiomediastinum",
-        "Cardiomegaly",
-        "Lung Opacity",
-        "Lung Lesion",
-        "Edema",
-        "Consolidation",
-        "Pneumonia",
-        "Atelectasis",
-        "Pneumothorax",
-        "Pleural Effusion",
-        "Pleural Other",
-        "Fracture",
-        "Support Devices",
-    ]
+_LABELS = (
+    "No Finding|Enlarged Cardiomediastinum|Cardiomegaly|Lung Opacity|Lung Lesion|Edema|Consolidation|"
+    "Pneumonia|Atelectasis|Pneumothorax|Pleural Effusion|Pleural Other|Fracture|Support Devices"
 )
+LABELS = tuple(_LABELS.split("|"))
 HOW_TO_GET = (
     "request CheXpert from Stanford (https://stanfordmlgroup.github.io/competitions/chexpert/, accept its research use "
     f"agreement) and put {METADATA[0]} (or .csv.gz), valid.csv and the image folders train/ and valid/, or the unpacked folder "

@@ -19,7 +19,7 @@ import pandas as pd
 
 from thorax.errors import ThoraxError
 from thorax.images.mask_pairs import read_mask
-from thorax.storage import store, strict_csv
+from thorax.storage import csv_file, store
 from thorax.storage.schemas import MASK_PAIRS
 
 _VIEW = "PA"
@@ -59,7 +59,7 @@ def _add_pairs(root: Path, source: Path, pairs: Iterable[tuple[Path, list[Path]]
     table = pd.DataFrame(rows)
     path = root / MASK_PAIRS
     if path.is_file():
-        others = strict_csv.read_columns(path, list(dict.fromkeys(["image", *strict_csv.read_header(path, ["image"])])))
+        others = csv_file.read_columns(path, list(dict.fromkeys(["image", *csv_file.read_header(path, ["image"])])))
         table = pd.concat([others[~others["image"].isin(table["image"])], table], ignore_index=True).fillna("")
     store.write_text(table.sort_values("image").to_csv(index=False), path)
     print(f"{path}: {len(rows)} pairs of {source.name}, {len(table)} in all", file=sys.stderr, flush=True)
@@ -72,7 +72,7 @@ def _write_mask(paths: list[Path], target: Path) -> None:
         raise ThoraxError(f"{paths[0]} and {paths[1]} differ in size: delete them and run the same command again.")
     with store.atomic(target) as temporary:
         if not cv2.imwrite(str(temporary), np.any(parts, axis=0).astype(np.uint8) * 255):
-            raise ThoraxError(f"{target} cannot be written: make room.")
+            raise ThoraxError(f"{target} cannot be written: free some disk space.")
 
 
 def _place(image: Path, target: Path) -> None:

@@ -1,8 +1,8 @@
-"""What the pipeline reads of an archive's folder, so that a replaced, added or removed file is noticed when a run is planned.
+"""What the pipeline reads from an archive's folder, so that replaced, added or removed files are noticed when a run is planned.
 
-Only the archive's tables and the images that they name count: notes, spreadsheets and the like beside them are nobody's input.
-An archive of a terabyte cannot be read through before every run. So a file whose length and time are those that were seen
-earlier counts as unchanged; of any other file a digest is computed, and a file that was only touched has the old one.
+Only the archive's tables and the images that they list count, not other files next to them. An archive of a terabyte cannot be read
+before every run, so a file with the same length and modification time as before counts as unchanged. The digest of any other file is
+computed, and a file that was only touched has the old one.
 """
 
 import hashlib
@@ -20,14 +20,14 @@ from thorax.storage import store
 from thorax.storage.progress import progress
 from thorax.storage.schemas import MANIFEST
 
-# Of every file in the folder: nanoseconds since 1970, whether it is read, and by which selection
+# One row per file in the folder, with its time in nanoseconds since 1970, whether it is read, and by which selection
 MEMORY = pa.schema(
     [*MANIFEST, pa.field("modified", pa.int64()), pa.field("read", pa.bool_()), pa.field("selection", pa.string())]
 )
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
-END = 64 * 2**10  # bytes; PNG, DICOM and JPEG files differ at their ends when their pixels do: checksums and streams end there
+END = 64 * 2**10  # bytes; when pixels differ, so do the ends of PNG, DICOM and JPEG files: checksums and streams end there
 _THREADS = 8  # they wait for the disk
-_UNKNOWN = ""  # the name of no selection
+_UNKNOWN = ""  # no selection
 _NOT_READABLE = -1  # the length of a broken link and the like
 OUR_FOLDERS = ("results", "work", "logs", "benchmarks", "resources", ".snakemake", ".git", ".dvc", ".venv")
 
@@ -59,7 +59,7 @@ def make_manifest(root: Path, out: Path, memory: Path, select: Callable[[], Sele
         stamp: Kept in the manifest's metadata, for `changes`.
 
     Raises:
-        ThoraxError: the folder is missing, or a file cannot be read.
+        ThoraxError: The folder is missing, or a file cannot be read.
     """
     store.write_table(_look(Path(root), Path(memory), select), out, _stamped(MANIFEST, stamp))
 
@@ -73,7 +73,7 @@ def changes(root: Path, manifest: Path, memory: Path, select: Callable[[], Selec
         or no manifest, nothing has changed.
 
     Raises:
-        ThoraxError: the manifest is damaged, or a file cannot be read.
+        ThoraxError: The manifest is damaged, or a file cannot be read.
     """
     stamp = _stamp(manifest if manifest.is_file() else memory)  # a job's process may ask after the manifest was deleted
     if not (manifest.is_file() and root.is_dir()):
@@ -132,11 +132,11 @@ def _named(root: Path, paths: pd.Series, selection: Selection) -> set[str] | Non
     """The files that the tables name; None where the tables cannot be read.
 
     Raises:
-        ThoraxError: a named file lies in a folder that cannot be read, or in one of the run itself.
+        ThoraxError: A named file is in a folder that cannot be read, or in one of the run itself.
     """
     try:
         named = set(selection.named())
-    except ThoraxError:  # of a table: the step that reads it comes next and says it
+    except ThoraxError:  # the step that reads the table comes next and reports it
         return None
     folders = {PurePosixPath(path).parent for path in named}
     for folder in sorted({above for inner in folders for above in (inner, *inner.parents) if above.name in OUR_FOLDERS}):
@@ -151,8 +151,8 @@ def _named(root: Path, paths: pd.Series, selection: Selection) -> set[str] | Non
 def _files(folder: Path | str, below: str = "", above: tuple[Path | str, ...] = ()) -> Iterator[tuple[str, int, int]]:
     """(path, bytes, modified) of every file in a folder and its subfolders, links followed.
 
-    A folder that cannot be read ends in a slash. The folders of the run itself are left out, and links to the folder or to one
-    `above` it, which would have no end.
+    The path of a folder that cannot be read ends in a slash. Folders of the run itself are left out, and so are links to the folder
+    or one `above` it, which would never end.
     """
     above = (*above, folder)
     with os.scandir(folder) as entries:
@@ -163,7 +163,7 @@ def _files(folder: Path | str, below: str = "", above: tuple[Path | str, ...] = 
                     status = entry.stat()
                     yield path, status.st_size, status.st_mtime_ns
                     continue
-            except OSError:  # nobody may need it
+            except OSError:  # it may not be needed
                 yield path, _NOT_READABLE, _NOT_READABLE
                 continue
             if entry.name in OUR_FOLDERS and Path(entry.path).resolve() == Path(entry.name).resolve():
@@ -188,5 +188,5 @@ def _digest(path: Path, length: int) -> str:
                 while block := file.read(2**20):
                     text.update(block)
     except OSError as error:
-        raise ThoraxError(f"{path} cannot be read ({error.strerror}): mend or remove it.") from error
+        raise ThoraxError(f"{path} cannot be read ({error.strerror}): repair or remove it.") from error
     return text.hexdigest()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from thorax.errors import ThoraxError, did_you_mean
-from thorax.storage import strict_csv
+from thorax.storage import csv_file, strict_csv
 from thorax.storage.strict_csv import each_unique
 
 METADATA = (
@@ -29,25 +29,11 @@ METADATA = (
 BOXES = ("BBox_List_2017.csv", "BBox_List_2017.csv.gz", "BBox_List_2017_Official_NIH.csv")
 OFFICIAL_LISTS = {"train": ("train_val_list.txt", "train_val_list_NIH.txt"), "test": ("test_list.txt", "test_list_NIH.txt")}
 BESIDE = (*BOXES, *chain(*OFFICIAL_LISTS.values()))
-LABELS = tuple(
-    [
-        "Atelectasis",
-        "Cardiomegaly",
-        "Consolidation",
-        "Edema",
-        "Effusion",
-        "Emphysema",
-        "Fibrosis",
-        "Hernia",
-        "Infiltration",
-        "Mass",
-        "Nodule",
-        "Pleural_Thickening",
-        "Pneumonia",
-        "Pneumothorax",
-        "No Finding",
-    ]
+_LABELS = (
+    "Atelectasis|Cardiomegaly|Consolidation|Edema|Effusion|Emphysema|Fibrosis|Hernia|Infiltration|Mass|Nodule|"
+    "Pleural_Thickening|Pneumonia|Pneumothorax|No Finding"
 )
+LABELS = tuple(_LABELS.split("|"))
 HOW_TO_GET = (
     "download ChestX-ray14 from https://nihcc.app.box.com/v/ChestXray-NIHCC (no request is needed) and put "
     f"{METADATA[0]} (or .csv.gz, or Data_Entry_2017.csv), the images (in images/, or in the folders that NIH's or Kaggle's archives "
@@ -77,7 +63,7 @@ def read_catalog(root: Path) -> pd.DataFrame:
         ThoraxError: The first problem, with file, row and column.
     """
     path = strict_csv.first_existing(root, METADATA)
-    header = strict_csv.read_header(path)
+    header = csv_file.read_header(path)
     sex = next((name for name in _SEX if name in header), _SEX[0])
     table = _read(path, (*_COLUMNS, sex))
     table["Patient Age"] = each_unique(table["Patient Age"], _years)
@@ -150,7 +136,7 @@ def absent_images(root: Path) -> int | None:
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Columns of the metadata file. The older release ends its header, and not always its rows, with a comma."""
-    header = strict_csv.read_header(path)
+    header = csv_file.read_header(path)
     return strict_csv.read_table(path, columns, fewest_fields=len(header) - (header[-1:] == [""]))
 
 
@@ -222,7 +208,7 @@ def _official_split(root: Path, names: pd.Series) -> pd.Series:
         path = _beside(root, files)
         if not path.is_file():
             continue
-        for line, name in enumerate(strict_csv.read_lines(path), start=1):
+        for line, name in enumerate(csv_file.read_lines(path), start=1):
             if split_of.setdefault(name.rpartition("/")[2].lower(), split) != split:
                 raise ThoraxError(
                     f"{path}, row {line}: {name} is in {_beside(root, OFFICIAL_LISTS['train']).name} too; remove it from one list."

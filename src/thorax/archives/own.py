@@ -12,9 +12,10 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from thorax.errors import ThoraxError
+from thorax.storage import csv_file, strict_csv
 from thorax.storage import schemas as catalogs
-from thorax.storage import strict_csv
-from thorax.storage.strict_csv import FIRST_ROW, cell_error, damage, each_unique, is_unknown
+from thorax.storage.csv_file import FIRST_ROW, cell_error
+from thorax.storage.strict_csv import damage, each_unique, is_unknown
 
 METADATA = ("images.csv", "images.csv.gz")
 BOXES = "boxes.csv"
@@ -141,7 +142,7 @@ def read_boxes(root: Path) -> pd.DataFrame | None:
 def has_images(root: Path) -> bool:
     """Whether one of the listed files exists. A table that cannot be read counts as yes: making the catalog says why."""
     with suppress(ThoraxError):
-        paths = strict_csv.read_columns(strict_csv.first_existing(root, METADATA), ["path"])["path"]
+        paths = csv_file.read_columns(strict_csv.first_existing(root, METADATA), ["path"])["path"]
         return any((root / path).is_file() for path in paths)
     return True
 
@@ -153,15 +154,15 @@ def shown_text(root: Path) -> dict[str, str]:
         ThoraxError: The table cannot be read.
     """
     path = strict_csv.first_existing(root, METADATA)
-    header = strict_csv.read_header(path)
+    header = csv_file.read_header(path)
     names = ["image_id" if "image_id" in header else "path", *(name for name in (*_LISTS, "view") if name in header)]
-    table = strict_csv.read_columns(path, names)
+    table = csv_file.read_columns(path, names)
     return {f"{path}, column {name}": "".join(sorted(set("".join(table[name].unique())))) for name in names}
 
 
 def _read_table(path: Path) -> pd.DataFrame:
     """All columns as text; absent ones have their defaults."""
-    header = strict_csv.read_header(path, REQUIRED)
+    header = csv_file.read_header(path, REQUIRED)
     _check_header(header, path)
     table = strict_csv.read_table(path, [*REQUIRED, *(name for name in OPTIONAL if name in header)], verbatim=_LISTS)
     strict_csv.require(table, path, [name for name in ("path", "patient_id", "image_id", "view") if name in table])

@@ -17,7 +17,9 @@ from scipy.special import ndtr, ndtri
 from thorax.audit.counts import IMAGES
 from thorax.config import Training
 from thorax.evaluation import confusion
-from thorax.report import published_numbers, typeset
+from thorax.report import published_numbers
+from thorax.report.cells import printed
+from thorax.report.typeset import Cell, Group, Table, write
 
 NAME = "liz2022-specific"
 NETWORKS = ("DenseNet201", "EfficientNetB0", "InceptionV3", "InceptionResNetV2", "Xception")
@@ -32,12 +34,12 @@ _RATES = np.linspace(0, 1, 20_001)
 
 
 def operating_points(prevalence: np.ndarray, area: np.ndarray, exponent: float) -> np.ndarray:
-    """Sensitivity and false positive rate of each class above a probability of 0.5.
+    """Return sensitivity and false positive rate of each class above a probability of 0.5.
 
     Args:
         prevalence: (k,) share of the images with the class.
         area: (k,) AUC; at 0.5 and below nothing is known of the class, so every image has the same probability.
-        exponent: of (1 - prevalence) / prevalence.
+        exponent: Exponent of (1 - prevalence) / prevalence.
 
     Returns:
         (k, 2) float64.
@@ -51,13 +53,13 @@ def operating_points(prevalence: np.ndarray, area: np.ndarray, exponent: float) 
 
 
 def scores(prevalence: np.ndarray, rates: np.ndarray) -> tuple[np.ndarray, float]:
-    """F1 (mean of both sides) of each class, (k,), and the Hamming loss of all, from (k, 2) of `operating_points`."""
+    """Return F1 (mean of both sides) of each class, (k,), and the Hamming loss of all, from (k, 2) of `operating_points`."""
     counts = _counts(prevalence, *rates.T)
     return confusion.macro_f1(counts), float(confusion.hamming(counts))
 
 
 def implied_weights(prevalence: np.ndarray, area: np.ndarray, f1: np.ndarray) -> np.ndarray:
-    """The weight of the positives that a class's votes imply: from their AUC and F1, with the model's densities.
+    """Return the weight of the positives that a class's votes imply: from their AUC and F1, with the model's densities.
 
     The AUC of votes is (1 + sensitivity - false positive rate) / 2. With it F1 gives both rates, these give d and the limit,
     and the limit gives w.
@@ -84,14 +86,14 @@ def implied_weights(prevalence: np.ndarray, area: np.ndarray, f1: np.ndarray) ->
 
 
 def slope(prevalence: np.ndarray, weights: np.ndarray) -> float:
-    """Least-squares slope of log weight against log((1 - prevalence) / prevalence), of the classes that have a weight."""
+    """Return the least-squares slope of log weight against log((1 - prevalence) / prevalence), of the classes that have a weight."""
     known = np.isfinite(weights)
     ratios = np.log((1 - prevalence[known]) / prevalence[known])
     return float(np.polyfit(ratios, np.log(weights[known]), 1)[0])
 
 
 def compare() -> tuple[pd.DataFrame, np.ndarray, float]:
-    """Published scores next to those of the model, for the networks of Tables 8 and 9.
+    """Compare published scores with those of the model, for the networks of Tables 8 and 9.
 
     Returns:
         `VALUE_COLUMNS`, the implied weights of `VOTES` (of the classes that have one), and their `slope`.
@@ -126,7 +128,7 @@ def compare() -> tuple[pd.DataFrame, np.ndarray, float]:
 
 
 def prevalences() -> dict[str, float]:
-    """Share of the images with each class, from Table 8's "# Samples" (of all images, or of the test part: see the audit)."""
+    """Return the share of the images with each class, from Table 8's "# Samples" (of all images, or of the test part: see the audit)."""
     counts = published_numbers.published_counts()
     counts = counts[counts["table"] == "padchest-specific"]
     images = counts[counts["row"] == IMAGES].set_index("counts")["published"]
@@ -135,36 +137,36 @@ def prevalences() -> dict[str, float]:
 
 
 def make_weight_audit(out: Path) -> None:
-    """Write {NAME}.* (HTML, Markdown, LaTeX, CSV) into a folder."""
+    """Write {NAME}.html, .md, .tex and .csv into a folder."""
     values, weights, found = compare()
-    typeset.write(_table(values, weights, found), values, out, NAME)
+    write(_table(values, weights, found), values, out, NAME)
 
 
 def _counts(prevalence: np.ndarray, sensitivity: np.ndarray, alarms: np.ndarray) -> np.ndarray:
-    """Shares of all images in the order of `confusion.counted`, (k, 4)."""
+    """Return shares of all images in the order of `confusion.counted`, (k, 4)."""
     without = 1 - prevalence
     return np.stack(
         [prevalence * sensitivity, without * alarms, prevalence * (1 - sensitivity), without * (1 - alarms)], axis=-1
     )
 
 
-def _table(values: pd.DataFrame, weights: np.ndarray, found: float) -> typeset.Table:
+def _table(values: pd.DataFrame, weights: np.ndarray, found: float) -> Table:
     default = Training.model_fields["pos_weight_exponent"].default
-    groups = [typeset.Group("published", ("F1", "Hamming"))]
-    groups += [typeset.Group(f"exponent {exponent:g}", ("F1", "Hamming"), section="model") for exponent in EXPONENTS]
-    groups += [typeset.Group("exponent", ("highest F1", "same Hamming", "nearest to both"), section="exponent")]
+    groups = [Group("published", ("F1", "Hamming"))]
+    groups += [Group(f"exponent {exponent:g}", ("F1", "Hamming"), section="model") for exponent in EXPONENTS]
+    groups += [Group("exponent", ("highest F1", "same Hamming", "nearest to both"), section="exponent")]
     rows = []
     for network, of_network in values.groupby("model", sort=False):
         by_source = of_network.set_index("source")
         shown = [*_pair(by_source.loc[PUBLISHED])]
         for row in of_network[of_network["source"] == MODEL].itertuples():
             shown += _pair(row._asdict(), bold=row.exponent == default)
-        shown += [typeset.Cell(f"{by_source.loc[source, 'exponent']:.2f}") for source in (HIGHEST_F1, SAME_HAMMING, NEAREST)]
+        shown += [Cell(printed(by_source.loc[source, "exponent"], 2)) for source in (HIGHEST_F1, SAME_HAMMING, NEAREST)]
         rows.append((str(network), tuple(shown)))
     nearest = values.loc[values["source"] == NEAREST, "exponent"]
-    best, printed = (values.loc[values["source"] == source, "f1"].to_numpy() for source in (HIGHEST_F1, PUBLISHED))
-    short = printed - best
-    return typeset.Table(
+    best, wanted = (values.loc[values["source"] == source, "f1"].to_numpy() for source in (HIGHEST_F1, PUBLISHED))
+    short = wanted - best
+    return Table(
         title="Liz et al. 2022: F1 and Hamming loss that weights of the positives can give",
         caption="Published: Table 9. The others are what the AUCs of Table 8 allow at a threshold of 0.5 if positives weigh "
         "(negatives / positives) to the power of an exponent: a binormal model per class, prevalences from Table 8's '# Samples'. "
@@ -184,5 +186,5 @@ def _table(values: pd.DataFrame, weights: np.ndarray, found: float) -> typeset.T
     )
 
 
-def _pair(row: pd.Series | dict, bold: bool = False) -> Sequence[typeset.Cell]:
-    return [typeset.Cell(f"{row[name]:.3f}", bold=bold) for name in ("f1", "hamming")]
+def _pair(row: pd.Series | dict, bold: bool = False) -> Sequence[Cell]:
+    return [Cell(printed(row[name]), bold=bold) for name in ("f1", "hamming")]

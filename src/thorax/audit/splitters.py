@@ -1,7 +1,8 @@
-"""Our splitter beside those of other libraries, on one label set."""
+"""Our splitter next to those of other libraries, on one label set."""
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,40 +10,47 @@ import pandas as pd
 
 from thorax import config
 from thorax.labels.stratify import StratifiedGroupSplit
-from thorax.report import typeset
+from thorax.report.cells import printed
+from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import store
 from thorax.storage.schemas import class_columns
 
-SPLITTER_COLUMNS = ("splitter", "worst %", "worst % in test", "mean %", "worst images", "patients in two parts", "seconds")
+COLUMNS = {  # heading and decimals of each column
+    "splitter": ("Splitter", 0),
+    "worst %": ("worst, % of quota", 2),
+    "worst % in test": ("worst in test, %", 2),
+    "mean %": ("mean, % of quota", 2),
+    "worst images": ("worst, images", 1),
+    "patients in two parts": ("patients in two parts", 0),
+    "seconds": ("seconds", 1),
+}
 
 
 def compare_splitters(labels: pd.DataFrame, settings: config.Split) -> pd.DataFrame:
-    """Our split of one label set beside those that people use.
+    """Compare our split of one label set with those of common libraries.
 
     All of them keep patients together. Those of scikit-learn and iterative-stratification make two parts, so they are
     applied twice: test first, then val from the rest.
 
     Args:
-        labels: the columns of `catalog.labels_schema`.
-        settings: shares and seed.
+        labels: The columns of `schemas.labels_schema`.
+        settings: Shares and seed.
 
     Returns:
-        `SPLITTER_COLUMNS`: the largest and the mean deviation over all classes, totals and parts, in percent of the quota,
-        the largest in images, patients that straddle, and the seconds it took.
+        `COLUMNS`: the largest and the mean deviation over all classes, totals and parts, in percent of the quota, the largest in
+        images, the number of patients in two parts, and the seconds it took.
     """
     matrix = (labels[class_columns(labels)] == 1).to_numpy(np.int8)
     patients = np.unique(labels["patient_id"].to_numpy(object).astype(str), return_inverse=True)[1]
     shares = {"train": settings.train, "val": settings.val, "test": settings.test}
-    splitters: dict[str, Callable[[], np.ndarray]] = {
-        "thorax StratifiedGroupSplit": lambda: StratifiedGroupSplit(**shares, random_state=settings.seed).assign(
-            matrix, patients
-        ),
-        "scikit-learn GroupShuffleSplit": lambda: _twice(_group_shuffle, matrix, patients, shares, settings.seed),
-        "scikit-learn StratifiedGroupKFold, rarest label": lambda: _twice(
-            _stratified_group_folds, matrix, patients, shares, settings.seed
-        ),
-        "iterative-stratification, patients": lambda: _twice(_iterative, matrix, patients, shares, settings.seed),
-    }
+    ours = StratifiedGroupSplit(**shares, random_state=settings.seed)
+    splitters: dict[str, Callable[[], np.ndarray]] = {"thorax StratifiedGroupSplit": lambda: ours.assign(matrix, patients)}
+    for name, one_part in (
+        ("scikit-learn GroupShuffleSplit", _group_shuffle),
+        ("scikit-learn StratifiedGroupKFold, rarest label", _stratified_group_folds),
+        ("iterative-stratification, patients", _iterative),
+    ):
+        splitters[name] = partial(_twice, one_part, matrix, patients, shares, settings.seed)
     rows = []
     for name, assign in splitters.items():
         start = time.perf_counter()
@@ -55,7 +63,7 @@ def compare_splitters(labels: pd.DataFrame, settings: config.Split) -> pd.DataFr
         percent = 100 * deviation / quotas
         in_test = percent[list(shares).index("test")]
         rows.append((name, percent.max(), in_test.max(), percent.mean(), deviation.max(), straddling, seconds))
-    return pd.DataFrame(rows, columns=list(SPLITTER_COLUMNS))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _twice(
@@ -103,32 +111,22 @@ def _iterative(matrix: np.ndarray, patients: np.ndarray, share: float, seed: int
 
 
 def make_comparison(labels: Path, settings: config.Split, out: Path) -> None:
-    """Write {label_set}.* (HTML, Markdown, LaTeX, CSV) into a folder; see `compare_splitters`."""
+    """Write {label_set}.html, .md, .tex and .csv into a folder; see `compare_splitters`."""
     frame = store.read_table(labels)
     values = compare_splitters(frame, settings)
-    formats = ("{:.2f}", "{:.2f}", "{:.2f}", "{:,.1f}", "{:,}", "{:.1f}")
+    (name_heading, _), *columns = COLUMNS.values()
     rows = tuple(
-        (name, tuple(typeset.Cell(text.format(value)) for text, value in zip(formats, numbers, strict=True)))
+        (name, tuple(Cell(printed(value, decimals)) for (_, decimals), value in zip(columns, numbers, strict=True)))
         for name, *numbers in values.itertuples(index=False, name=None)
     )
-    table = typeset.Table(
+    table = Table(
         title=f"Our split beside others: {labels.stem}",
         caption=f"{len(frame):,} images of {frame['patient_id'].nunique():,} patients, {len(class_columns(frame))} classes, divided "
         f"{settings.train:g} / {settings.val:g} / {settings.test:g}. For every class, for all images, and in each part: how far the "
         "count is from its exact share.",
         data="From metadata alone; seconds on the machine that made this page.",
-        groups=tuple(
-            typeset.Group(heading)
-            for heading in (
-                "worst, % of quota",
-                "worst in test, %",
-                "mean, % of quota",
-                "worst, images",
-                "patients in two parts",
-                "seconds",
-            )
-        ),
-        name_heading="Splitter",
+        groups=tuple(Group(heading) for heading, _ in columns),
+        name_heading=name_heading,
         rows=rows,
     )
-    typeset.write(table, values, out, labels.stem)
+    write(table, values, out, labels.stem)

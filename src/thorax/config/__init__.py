@@ -1,12 +1,19 @@
-"""The configuration: named blocks that experiments refer to, and the only source of its schema.
+"""The configuration: named blocks that experiments refer to. The JSON schema and the reference page are generated from it.
 
-Every block that two experiments may share has a name of its own, so that it is made once and comparisons are fair.
-Commands receive only the block they need, as YAML or JSON text (`--settings`).
+Every block that two experiments may share has its own name, so that its results are made once and comparisons are fair.
+Verbs receive only the block that they need, as YAML or JSON text (`--settings`).
 """
 
-from thorax.config.block import (
+from thorax.config.block import Block, parse, parse_text
+from thorax.config.checks import Config, load
+from thorax.config.comparisons import Ablation, Audit, Cascade, Comparison, CrossEvaluation
+from thorax.config.data import FIRST_CHEXPERT_PHANTOM, Dataset, ImageSet, Phantom, Segmenter
+from thorax.config.experiment import Beside, Ensemble, Experiment
+from thorax.config.labels import DrawDown, LabelSet, Split
+from thorax.config.payloads import AblationColumns, PaperPage, Section, Studies, Study
+from thorax.config.training import Augmentation, Training
+from thorax.config.values import (
     TUNED_RULES,
-    Block,
     DatasetName,
     FactorRange,
     Folder,
@@ -15,17 +22,8 @@ from thorax.config.block import (
     Seed,
     ThresholdRule,
     fixed_threshold,
-    parse,
-    parse_text,
     threshold_rule,
 )
-from thorax.config.checks import Config, load
-from thorax.config.comparisons import Ablation, Audit, Cascade, Comparison, CrossEvaluation
-from thorax.config.data import FIRST_CHEXPERT_PHANTOM, Dataset, ImageSet, Phantom, Segmenter
-from thorax.config.experiment import Beside, Ensemble, Experiment
-from thorax.config.labels import DrawDown, LabelSet, Split
-from thorax.config.payloads import AblationColumns, PaperPage, Section, Studies, Study
-from thorax.config.training import Augmentation, Training
 
 __all__ = [
     "FIRST_CHEXPERT_PHANTOM",

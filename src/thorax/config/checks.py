@@ -1,24 +1,137 @@
-"""The whole configuration, and what its blocks demand of each other."""
+"""The whole configuration, and what its blocks demand of each other.
 
+Each check is a function of the configuration, the name of a block, and the block. It raises `Problem` with a text and the keys
+below the block. `CHECKS` lists them in the order of the data; the first problem is the one that the user reads.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from thorax.config import strict_yaml
-from thorax.config.block import Block, DatasetName, Name, _refusal, _without_repeats, parse
+from thorax.config.block import Block, parse, refusal
 from thorax.config.comparisons import Ablation, Audit, Cascade, Comparison, CrossEvaluation
 from thorax.config.data import Dataset, ImageSet, Segmenter
 from thorax.config.experiment import Experiment
 from thorax.config.labels import LabelSet, Split
 from thorax.config.training import Training
+from thorax.config.values import DatasetName, Name, without_repeats
 from thorax.errors import did_you_mean
 
 
-def _intensity_problem(image_set: ImageSet, member: Training) -> str | None:
-    """Why a network cannot take the values of an image set."""
+class Problem(Exception):
+    """What is wrong with a block, and the keys below it that lead to the place."""
+
+    def __init__(self, text: str, *keys: str) -> None:
+        super().__init__(text)
+        self.text, self.keys = text, keys
+
+
+def must_exist(config: "Config", kind: str, name: str | None, *keys: str) -> None:
+    """Check that a block is in the configuration; None is no reference.
+
+    Raises:
+        Problem: It is not.
+    """
+    blocks = getattr(config, kind)
+    if name is not None and name not in blocks:
+        raise Problem(f"{name!r} is not in {kind}: {', '.join(blocks) or 'none'}{did_you_mean(name, blocks)}", *keys)
+
+
+def dataset_of(config: "Config", experiment: Experiment) -> Dataset:
+    return config.datasets[config.label_sets[experiment.label_set].dataset]
+
+
+def label_set_has_its_views(config: "Config", name: str, label_set: LabelSet) -> None:
+    must_exist(config, "datasets", label_set.dataset, "dataset")
+    missing = set(label_set.views) - set(config.datasets[label_set.dataset].views)
+    if missing:
+        raise Problem(f"{sorted(missing)[0]!r} is not among datasets.{label_set.dataset}.views", "views")
+
+
+def second_views_are_of_the_same_studies(config: "Config", name: str, label_set: LabelSet) -> None:
+    must_exist(config, "datasets", label_set.second, "second")
+    if label_set.second is None:
+        return
+    first, second = config.datasets[label_set.dataset], config.datasets[label_set.second]
+    if (first.archive, first.root) != (second.archive, second.root):
+        raise Problem(
+            f"{label_set.second!r} is of another archive or root than {label_set.dataset!r}, so they share no study", "second"
+        )
+    if shared := set(second.views) & set(label_set.views):
+        raise Problem(f"{label_set.second!r} has view {sorted(shared)[0]}, which is one of the label set's own", "second")
+
+
+def inside_has_the_images_of_its_general_set(config: "Config", name: str, label_set: LabelSet) -> None:
+    must_exist(config, "label_sets", label_set.inside, "inside")
+    if label_set.inside is None:
+        return
+    around = config.label_sets[label_set.inside]
+    if around.grouping != "general":
+        raise Problem(f"{label_set.inside!r} has no grouping: general", "inside")
+    for key in ("dataset", "views", "drop_channels", "two_parents", "padded_labels", "padded_kept", "uncertain"):
+        if getattr(label_set, key) != getattr(around, key):
+            raise Problem(f"must be {getattr(around, key)!r}, as in {label_set.inside!r}", key)
+
+
+def split_has_one_dataset(config: "Config", name: str, split: Split) -> None:
+    first = split.label_sets[0]
+    for key in ("label_sets", "also_for"):
+        for label_set in getattr(split, key):
+            must_exist(config, "label_sets", label_set, key)
+            if around := config.label_sets[label_set].inside:
+                raise Problem(f"{label_set!r} has the images of {around!r}: name that one.", key)
+            if config.label_sets[label_set].dataset != config.label_sets[first].dataset:
+                raise Problem("label sets that share a split must all be of one data set", key)
+    if both := set(split.label_sets) & set(split.also_for):
+        raise Problem(f"{sorted(both)[0]!r} is in label_sets as well: remove one.", "also_for")
+
+
+def archive_has_the_test_part(config: "Config", name: str, split: Split) -> None:
+    archive = config.datasets[config.label_sets[split.label_sets[0]].dataset].archive
+    if split.official and archive == "chexpert":
+        raise Problem("CheXpert has no public test list: use test_on: radiologists, which tests on valid.csv.", "official")
+    if split.test_on == "radiologists" and archive != "chexpert":
+        raise Problem(f"archive {archive!r} has no images that radiologists labelled: use shares.", "test_on")
+
+
+def segmenter_fits_its_size(config: "Config", name: str, segmenter: Segmenter) -> None:
+    must_exist(config, "splits", segmenter.train_patients_of, "train_patients_of")
+    halvings = len(segmenter.filters) - 1
+    if segmenter.size % 2**halvings:
+        need = f"as {halvings + 1} filters need: use a multiple of {2**halvings}"
+        raise Problem(f"{segmenter.size} cannot be halved {halvings} times, {need}", "size")
+
+
+def image_set_has_its_sources(config: "Config", name: str, image_set: ImageSet) -> None:
+    must_exist(config, "datasets", image_set.dataset, "dataset")
+    must_exist(config, "segmenters", image_set.segmenter, "segmenter")
+
+
+def experiment_has_its_parts(config: "Config", name: str, experiment: Experiment) -> None:
+    for key in ("label_set", "split", "image_set", "second_image_set"):
+        must_exist(config, f"{key.removeprefix('second_')}s", getattr(experiment, key), key)
+    split = config.splits[experiment.split]
+    covered = config.label_sets[experiment.label_set].inside or experiment.label_set
+    if covered not in (*split.label_sets, *split.also_for):
+        raise Problem(f"{experiment.split!r} does not list label set {covered!r}", "split")
+    dataset = config.label_sets[experiment.label_set].dataset
+    if config.image_sets[experiment.image_set].dataset != dataset:
+        raise Problem(f"{experiment.image_set!r} is not of data set {dataset!r}", "image_set")
+
+
+def networks_take_the_intensities(config: "Config", name: str, experiment: Experiment) -> None:
+    for member in experiment.members:
+        if problem := intensity_problem(config.image_sets[experiment.image_set], experiment.member(member)):
+            raise Problem(f"{experiment.image_set!r} {problem}", "members", member)
+
+
+def intensity_problem(image_set: ImageSet, member: Training) -> str | None:
+    """Why a network cannot take the values of an image set, if so."""
     if image_set.intensity == "range":
-        return None if member.input_scaling != "none" else "holds 8-bit images: input_scaling: none is for intensity: stored"
+        return "holds 8-bit images: input_scaling: none is for intensity: stored" if member.input_scaling == "none" else None
     if member.input_scaling != "none":
         return "has intensity: stored, which needs input_scaling: none"
     if member.augmentation is not None:
@@ -28,251 +141,204 @@ def _intensity_problem(image_set: ImageSet, member: Training) -> str | None:
     return None
 
 
+def second_view_fits_the_first(config: "Config", name: str, experiment: Experiment) -> None:
+    if experiment.second_image_set is None:
+        return
+    first, second = config.image_sets[experiment.image_set], config.image_sets[experiment.second_image_set]
+    label_set, wanted = experiment.label_set, config.label_sets[experiment.label_set].second
+    key = "second_image_set"
+    if wanted is None:
+        raise Problem(f"label set {label_set!r} has one view per study: name a data set of other views as its `second`.", key)
+    if second.dataset != wanted:
+        raise Problem(
+            f"{experiment.second_image_set!r} is not of data set {wanted!r}, the `second` of label set {label_set!r}", key
+        )
+    if (first.size, first.intensity) != (second.size, second.intensity):
+        text = (
+            f"{experiment.second_image_set!r} has another size or intensity than {experiment.image_set!r}: give both the same."
+        )
+        raise Problem(text, key)
+
+
+def segmenter_learnt_from_no_test_patient(config: "Config", name: str, experiment: Experiment) -> None:
+    for key in ("image_set", "second_image_set"):
+        image_set = getattr(experiment, key)
+        segmenter = config.image_sets[image_set].segmenter if image_set else None
+        taught_by = config.segmenters[segmenter].train_patients_of if segmenter else None
+        if taught_by not in (None, experiment.split):
+            raise Problem(
+                f"its segmenter {segmenter!r} learns from training patients of split {taught_by!r}, who may be test patients of "
+                f"{experiment.split!r}: use a segmenter with train_patients_of: {experiment.split}.",
+                key,
+            )
+
+
+def ablation_is_fair(config: "Config", name: str, ablation: Ablation) -> None:
+    """The same classes and patients throughout, and published numbers for each experiment."""
+    for other_name in ablation.experiments:
+        must_exist(config, "experiments", other_name, "experiments")
+        first, other = (config.experiments[experiment] for experiment in (ablation.experiments[0], other_name))
+        if other.beside is None:
+            raise Problem(f"{other_name!r} has no published numbers: give it `beside`.", "experiments")
+        if any(getattr(first, key) != getattr(other, key) for key in ("label_set", "split", "data")):
+            raise Problem(
+                f"{other_name!r} is of another label set, split or data than {ablation.experiments[0]!r}", "experiments"
+            )
+
+
+def cascade_has_the_same_patients_and_models(config: "Config", name: str, cascade: Cascade) -> None:
+    if name in config.experiments:
+        raise Problem("a cascade needs a name that no experiment has")
+    steps = {"general": cascade.general, "inside": cascade.inside, "flat": cascade.flat}
+    for step, experiment_name in steps.items():
+        must_exist(config, "experiments", experiment_name, step)
+    flat = config.experiments[cascade.flat]
+    for step, experiment_name in steps.items():
+        experiment = config.experiments[experiment_name]
+        if (experiment.split, experiment.data) != (flat.split, flat.data):
+            raise Problem(f"{experiment_name!r} is of another split or data than {cascade.flat!r}", step)
+        for model in cascade.models:
+            kind, article = ("member", "a") if model in flat.members else ("ensemble", "an")
+            if model not in getattr(experiment, f"{kind}s"):
+                raise Problem(f"{model!r} is not {article} {kind} of experiment {experiment_name!r}", "models")
+
+
+def cascade_goes_from_general_to_specific(config: "Config", name: str, cascade: Cascade) -> None:
+    general, inside, flat = (config.experiments[step].label_set for step in (cascade.general, cascade.inside, cascade.flat))
+    if config.label_sets[inside].inside != general:
+        raise Problem(f"label set {inside!r} of this experiment is not inside {general!r}", "inside")
+    if config.label_sets[flat].grouping != "specific" or config.label_sets[flat].inside is not None:
+        raise Problem(f"label set {flat!r} of this experiment is not one of all specific classes", "flat")
+
+
+def comparison_is_fair(config: "Config", name: str, comparison: Comparison) -> None:
+    """The same classes, test images and threshold rule throughout, and models that exist."""
+    first_name = next(iter(comparison.experiments))
+    for other_name, models in comparison.experiments.items():
+        must_exist(config, "experiments", other_name, "experiments")
+        first, other = config.experiments[first_name], config.experiments[other_name]
+        for key in ("label_set", "split", "data", "f1_metric"):
+            if getattr(other, key) != getattr(first, key):
+                text = f"{other_name!r} has another {key.replace('_', ' ')} than {first_name!r}: only equal ones are compared"
+                raise Problem(text, "experiments")
+        if other.thresholds[0] != first.thresholds[0]:
+            raise Problem(
+                f"{other_name!r} has another first threshold rule than {first_name!r}: give both the same.", "experiments"
+            )
+        known = [*other.members, *other.ensembles, "baseline"]
+        if unknown := [model for model in models if model not in known]:
+            raise Problem(f"{unknown[0]!r} is not a model of {other_name!r}: {', '.join(known)}", "experiments", other_name)
+
+
+def cross_models_give_probabilities(config: "Config", name: str, cross: CrossEvaluation) -> None:
+    for experiment_name, model in cross.experiments.items():
+        must_exist(config, "experiments", experiment_name, "experiments")
+        experiment, keys = config.experiments[experiment_name], ("experiments", experiment_name)
+        if model not in (*experiment.members, *experiment.ensembles):
+            raise Problem(f"{model!r} is neither a member nor an ensemble of {experiment_name}", *keys)
+        if model in experiment.ensembles and experiment.ensembles[model].rule != "ctp":
+            rule = experiment.ensembles[model].rule
+            raise Problem(f"{model!r} is an ensemble of rule {rule}: name a member or an ensemble of rule ctp.", *keys)
+
+
+def cross_archives_differ(config: "Config", name: str, cross: CrossEvaluation) -> None:
+    tested: dict[str, str] = {}
+    for experiment_name in cross.experiments:
+        archive, keys = dataset_of(config, config.experiments[experiment_name]).archive, ("experiments", experiment_name)
+        if archive == "own":
+            raise Problem("it is of an archive of your own, whose labels have no known names in the others", *keys)
+        if archive in tested:
+            text = f"it is of archive {archive}, as {tested[archive]!r} is, and may test on patients that one learnt from"
+            raise Problem(text, *keys)
+        tested[archive] = experiment_name
+
+
+def cross_images_are_made_alike(config: "Config", name: str, cross: CrossEvaluation) -> None:
+    first_name = next(iter(cross.experiments))
+    first = config.experiments[first_name]
+    for other_name in cross.experiments:
+        other, keys = config.experiments[other_name], ("experiments", other_name)
+        if other.data != first.data:
+            raise Problem(f"it was run on other data (data: ...) than {first_name!r}", *keys)
+        for key in ("size", "crop", "intensity", "contrast"):
+            ours, theirs = (getattr(config.image_sets[experiment.image_set], key) for experiment in (other, first))
+            if ours != theirs:
+                raise Problem(f"its images have {key}: {ours}, those of {first_name!r} have {key}: {theirs}", *keys)
+
+
+def phantom_has_its_own_folder(config: "Config", name: str, dataset: Dataset) -> None:
+    """Two jobs would make one folder at once."""
+    same = [key for key, other in config.datasets.items() if Path(other.root).resolve() == Path(dataset.root).resolve()]
+    first = config.datasets[same[0]]
+    if first.phantom != dataset.phantom or (dataset.phantom and first.archive != dataset.archive):
+        raise Problem(f"{dataset.root!r} is also the root of datasets.{same[0]}, with other phantom settings", "root")
+    if dataset.phantom and dataset.root != first.root:
+        raise Problem(f"it is the same folder as {first.root!r}: write it in that way.", "root")
+
+
+CHECKS: dict[str, tuple[Callable[["Config", str, Any], None], ...]] = {
+    "label_sets": (
+        label_set_has_its_views,
+        second_views_are_of_the_same_studies,
+        inside_has_the_images_of_its_general_set,
+    ),
+    "splits": (split_has_one_dataset, archive_has_the_test_part),
+    "segmenters": (segmenter_fits_its_size,),
+    "image_sets": (image_set_has_its_sources,),
+    "experiments": (
+        experiment_has_its_parts,
+        networks_take_the_intensities,
+        second_view_fits_the_first,
+        segmenter_learnt_from_no_test_patient,
+    ),
+    "ablations": (ablation_is_fair,),
+    "cascades": (cascade_has_the_same_patients_and_models, cascade_goes_from_general_to_specific),
+    "comparisons": (comparison_is_fair,),
+    "cross": (cross_models_give_probabilities, cross_archives_differ, cross_images_are_made_alike),
+    "datasets": (phantom_has_its_own_folder,),
+}
+
+
 class Config(Block):
     """The whole configuration."""
 
-    datasets: dict[DatasetName, Dataset] = Field(description="archives")
-    label_sets: dict[Name, LabelSet] = Field(description="classes and the images that have them")
-    splits: dict[Name, Split] = Field(description="assignments of patients")
+    datasets: dict[DatasetName, Dataset] = Field(description="archives of radiographs")
+    label_sets: dict[Name, LabelSet] = Field(description="classes, and the images that have them")
+    splits: dict[Name, Split] = Field(description="assignments of patients to train, val and test")
     segmenters: dict[Name, Segmenter] = Field({}, description="networks that find lungs")
     image_sets: dict[Name, ImageSet] = Field(description="ways to make training images")
-    experiments: dict[Name, Experiment] = Field(description="studies")
-    ablations: dict[Name, Ablation] = Field({}, description="experiments that are compared in one table")
-    cascades: dict[Name, Cascade] = Field({}, description="general classes first, specific ones inside them")
+    experiments: dict[Name, Experiment] = Field(description="problems, networks, ensembles, tables and figures")
+    ablations: dict[Name, Ablation] = Field({}, description="experiments in one table, each next to its published numbers")
+    cascades: dict[Name, Cascade] = Field({}, description="general classes first, then specific classes inside them")
     comparisons: dict[Name, Comparison] = Field({}, description="models of several experiments in one table")
-    cross: dict[Name, CrossEvaluation] = Field({}, description="experiments whose models are tested on each other's archives")
-    audit: Audit = Field(Audit(), description="counts in papers beside ours")
-    device: Literal["cpu", "gpu"] = Field("cpu", description="the conda environment of jobs under --sdm conda")
-    run: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
-        description="the experiments to make; none where only the audit is wanted"
+    cross: dict[Name, CrossEvaluation] = Field({}, description="models of several archives, each tested on all of them")
+    audit: Audit = Field(Audit(), description="published counts next to ours")
+    device: Literal["cpu", "gpu"] = Field("cpu", description="conda environment of the jobs, with --sdm conda")
+    run: Annotated[list[Name], AfterValidator(without_repeats)] = Field(
+        description="experiments to run; an empty list if you only want the audit"
     )
 
     @model_validator(mode="after")
-    def _names_exist(self) -> "Config":
-        for key, label_set in self.label_sets.items():
-            self._known("datasets", label_set.dataset, "label_sets", key, "dataset")
-            missing = set(label_set.views) - set(self.datasets[label_set.dataset].views)
-            if missing:
-                text = f"{sorted(missing)[0]!r} is not among datasets.{label_set.dataset}.views"
-                raise _refusal(text, "label_sets", key, "views")
-            self._second_is_of_the_same_studies(key, label_set)
-            self._inside_fits(key, label_set)
-        for key, split in self.splits.items():
-            for name, where in [*((n, "label_sets") for n in split.label_sets), *((n, "also_for") for n in split.also_for)]:
-                self._known("label_sets", name, "splits", key, where)
-                if (around := self.label_sets[name].inside) is not None:
-                    raise _refusal(f"{name!r} has the images of {around!r}: name that one.", "splits", key, where)
-                if self.label_sets[name].dataset != self.label_sets[split.label_sets[0]].dataset:
-                    raise _refusal("label sets that share a split must all be of one data set", "splits", key, where)
-            if both := set(split.label_sets) & set(split.also_for):
-                raise _refusal(f"{sorted(both)[0]!r} is in label_sets as well: remove one.", "splits", key, "also_for")
-            dataset = self.datasets[self.label_sets[split.label_sets[0]].dataset]
-            if split.official and dataset.archive == "chexpert":
-                text = "CheXpert has no public test list: use test_on: radiologists, which tests on valid.csv."
-                raise _refusal(text, "splits", key, "official")
-            if split.test_on == "radiologists" and dataset.archive != "chexpert":
-                text = f"archive {dataset.archive!r} has no images that radiologists labelled: use shares."
-                raise _refusal(text, "splits", key, "test_on")
-        for key, segmenter in self.segmenters.items():
-            self._known("splits", segmenter.train_patients_of, "segmenters", key, "train_patients_of")
-            halvings = len(segmenter.filters) - 1
-            if segmenter.size % 2**halvings:
-                need = f"{halvings + 1} filters need: use a multiple of {2**halvings}"
-                text = f"{segmenter.size} cannot be halved {halvings} times, as {need}"
-                raise _refusal(text, "segmenters", key, "size")
-        for key, image_set in self.image_sets.items():
-            self._known("datasets", image_set.dataset, "image_sets", key, "dataset")
-            self._known("segmenters", image_set.segmenter, "image_sets", key, "segmenter")
-        for key in self.experiments:
-            self._experiment_fits_together(key)
-        for key, ablation in self.ablations.items():
-            self._ablation_is_fair(key, ablation)
-        for key, cascade in self.cascades.items():
-            self._cascade_fits_together(key, cascade)
-        for key, comparison in self.comparisons.items():
-            self._comparison_is_fair(key, comparison)
-        for key, cross in self.cross.items():
-            self._cross_fits_together(key, cross)
-        for compared, shares_of in self.audit.compare.items():
-            self._known("label_sets", compared, "audit", "compare")
-            self._known("splits", shares_of, "audit", "compare", compared)
-        for name in self.run:
-            self._known("experiments", name, "run")
+    def _blocks_fit_together(self) -> "Config":
+        place: tuple[str, ...] = ()
+        try:
+            for kind, checks in CHECKS.items():
+                for name, block in getattr(self, kind).items():
+                    place = (kind, name)
+                    for check in checks:
+                        check(self, name, block)
+            place = ("audit", "compare")
+            for label_set, split in self.audit.compare.items():
+                must_exist(self, "label_sets", label_set)
+                must_exist(self, "splits", split, label_set)
+            place = ("run",)
+            for experiment in self.run:
+                must_exist(self, "experiments", experiment)
+        except Problem as problem:
+            raise refusal(problem.text, *place, *problem.keys) from problem
         return self
-
-    @model_validator(mode="after")
-    def _one_phantom_per_folder(self) -> "Config":
-        first: dict[str, str] = {}
-        for key, dataset in self.datasets.items():
-            other = first.setdefault(str(Path(dataset.root).resolve()), key)
-            before = self.datasets[other]
-            if before.phantom != dataset.phantom or (dataset.phantom and before.archive != dataset.archive):
-                text = f"{dataset.root!r} is also the root of datasets.{other}, with other phantom settings"
-                raise _refusal(text, "datasets", key, "root")
-            if dataset.phantom and dataset.root != before.root:  # two jobs would make it at once
-                raise _refusal(f"it is the same folder as {before.root!r}: write it in that way.", "datasets", key, "root")
-        return self
-
-    def _known(self, kind: str, name: str | None, *key: str) -> None:
-        if name is not None and name not in getattr(self, kind):
-            known = getattr(self, kind)
-            raise _refusal(f"{name!r} is not in {kind}: {', '.join(known) or 'none'}{did_you_mean(name, known)}", *key)
-
-    def _second_is_of_the_same_studies(self, key: str, label_set: LabelSet) -> None:
-        self._known("datasets", label_set.second, "label_sets", key, "second")
-        if label_set.second is None:
-            return
-        first, second = self.datasets[label_set.dataset], self.datasets[label_set.second]
-        if (first.archive, first.root) != (second.archive, second.root):
-            text = f"{label_set.second!r} is of another archive or root than {label_set.dataset!r}, so they share no study"
-            raise _refusal(text, "label_sets", key, "second")
-        if shared := set(second.views) & set(label_set.views):
-            text = f"{label_set.second!r} has view {sorted(shared)[0]}, which is one of the label set's own"
-            raise _refusal(text, "label_sets", key, "second")
-
-    def _ablation_is_fair(self, key: str, ablation: Ablation) -> None:
-        """The same classes and patients throughout, and published numbers for each."""
-        for name in ablation.experiments:
-            self._known("experiments", name, "ablations", key, "experiments")
-            first, other = self.experiments[ablation.experiments[0]], self.experiments[name]
-            if other.beside is None:
-                raise _refusal(f"{name!r} has no published numbers: give it `beside`.", "ablations", key, "experiments")
-            if (other.label_set, other.split, other.data) != (first.label_set, first.split, first.data):
-                text = f"{name!r} is of another label set, split or data than {ablation.experiments[0]!r}"
-                raise _refusal(text, "ablations", key, "experiments")
-
-    def _inside_fits(self, key: str, label_set: LabelSet) -> None:
-        """What is inside counts the same images, by the same rules, as the general label set."""
-        self._known("label_sets", label_set.inside, "label_sets", key, "inside")
-        if label_set.inside is None:
-            return
-        around = self.label_sets[label_set.inside]
-        if around.grouping != "general":
-            raise _refusal(f"{label_set.inside!r} has no grouping: general", "label_sets", key, "inside")
-        for shared in ("dataset", "views", "drop_channels", "two_parents", "padded_labels", "padded_kept", "uncertain"):
-            if getattr(label_set, shared) != getattr(around, shared):
-                text = f"must be {getattr(around, shared)!r}, as in {label_set.inside!r}"
-                raise _refusal(text, "label_sets", key, shared)
-
-    def _cascade_fits_together(self, key: str, cascade: Cascade) -> None:
-        """Three experiments on the same patients, of a general label set, of one inside it, and of one of the same data."""
-        if key in self.experiments:
-            raise _refusal("a cascade needs a name that no experiment has", "cascades", key)
-        for part in ("general", "inside", "flat"):
-            self._known("experiments", getattr(cascade, part), "cascades", key, part)
-        for part in ("general", "inside", "flat"):
-            name = getattr(cascade, part)
-            experiment, first = self.experiments[name], self.experiments[cascade.flat]
-            if (experiment.split, experiment.data) != (first.split, first.data):
-                raise _refusal(f"{name!r} is of another split or data than {cascade.flat!r}", "cascades", key, part)
-            for model in cascade.models:
-                if model not in (experiment.members if model in first.members else experiment.ensembles):
-                    kind = "member" if model in first.members else "ensemble"
-                    raise _refusal(f"{model!r} is no {kind} of experiment {name!r}", "cascades", key, "models")
-        general, inside, flat = (self.experiments[name].label_set for name in (cascade.general, cascade.inside, cascade.flat))
-        if self.label_sets[inside].inside != general:
-            raise _refusal(f"label set {inside!r} of this experiment is not inside {general!r}", "cascades", key, "inside")
-        if self.label_sets[flat].grouping != "specific" or self.label_sets[flat].inside is not None:
-            raise _refusal(f"label set {flat!r} of this experiment is not one of all specific classes", "cascades", key, "flat")
-
-    def _comparison_is_fair(self, key: str, comparison: Comparison) -> None:
-        """The same classes, test images and threshold rule throughout."""
-        first_name = next(iter(comparison.experiments))
-        for name, models in comparison.experiments.items():
-            self._known("experiments", name, "comparisons", key, "experiments")
-            first, other = self.experiments[first_name], self.experiments[name]
-            for what in ("label_set", "split", "data", "f1_metric"):
-                if getattr(other, what) != getattr(first, what):
-                    text = f"{name!r} has another {what.replace('_', ' ')} than {first_name!r}: only equal ones are compared"
-                    raise _refusal(text, "comparisons", key, "experiments")
-            if other.thresholds[0] != first.thresholds[0]:
-                text = f"{name!r} has another first threshold rule than {first_name!r}: give both the same."
-                raise _refusal(text, "comparisons", key, "experiments")
-            for model in models:
-                known = [*other.members, *other.ensembles, "baseline"]
-                if model not in known:
-                    text = f"{model!r} is no model of {name!r}: {', '.join(known)}"
-                    raise _refusal(text, "comparisons", key, "experiments", name)
-
-    def _cross_fits_together(self, key: str, cross: CrossEvaluation) -> None:
-        """Another archive each, images that every model can take, and models that give probabilities on any image."""
-        names = list(cross.experiments)
-        for name, model in cross.experiments.items():
-            self._known("experiments", name, "cross", key, "experiments")
-            experiment = self.experiments[name]
-            if model not in (*experiment.members, *experiment.ensembles):
-                raise _refusal(f"{model!r} is neither a member nor an ensemble of {name}", "cross", key, "experiments", name)
-            if model in experiment.ensembles and experiment.ensembles[model].rule != "ctp":
-                rule = experiment.ensembles[model].rule
-                text = f"{model!r} is an ensemble of rule {rule}: name a member or an ensemble of rule ctp."
-                raise _refusal(text, "cross", key, "experiments", name)
-        archives = [self.datasets[self.label_sets[self.experiments[name].label_set].dataset].archive for name in names]
-        first = self.experiments[names[0]]
-        for name, archive in zip(names, archives, strict=True):
-            where = ("cross", key, "experiments", name)
-            if archive == "own":
-                raise _refusal("it is of an archive of your own, whose labels have no known names in the others", *where)
-            if (other := names[archives.index(archive)]) != name:
-                raise _refusal(
-                    f"it is of archive {archive}, as {other!r} is, and may test on patients that one learnt from", *where
-                )
-            if self.experiments[name].data != first.data:
-                raise _refusal(f"it was run on other data (data: ...) than {names[0]!r}", *where)
-            for field in ("size", "crop", "intensity", "contrast"):
-                ours, theirs = (getattr(self.image_sets[e.image_set], field) for e in (self.experiments[name], first))
-                if ours != theirs:
-                    text = f"its images have {field}: {ours}, those of {names[0]!r} have {field}: {theirs}"
-                    raise _refusal(text, *where)
-
-    def _experiment_fits_together(self, key: str) -> None:
-        """One data set throughout, and no test patient has taught the lung segmenter."""
-        experiment = self.experiments[key]
-        self._known("label_sets", experiment.label_set, "experiments", key, "label_set")
-        self._known("splits", experiment.split, "experiments", key, "split")
-        self._known("image_sets", experiment.image_set, "experiments", key, "image_set")
-        covering = self.label_sets[experiment.label_set].inside or experiment.label_set
-        split = self.splits[experiment.split]
-        if covering not in (*split.label_sets, *split.also_for):
-            text = f"{experiment.split!r} does not list label set {covering!r}"
-            raise _refusal(text, "experiments", key, "split")
-        dataset = self.label_sets[experiment.label_set].dataset
-        image_set = self.image_sets[experiment.image_set]
-        if image_set.dataset != dataset:
-            raise _refusal(f"{experiment.image_set!r} is not of data set {dataset!r}", "experiments", key, "image_set")
-        for name in experiment.members:
-            problem = _intensity_problem(image_set, experiment.member(name))
-            if problem:
-                raise _refusal(f"{experiment.image_set!r} {problem}", "experiments", key, "members", name)
-        self._second_view_fits(key, experiment)
-        for kind, seen in (("image_set", experiment.image_set), ("second_image_set", experiment.second_image_set)):
-            segmenter = self.image_sets[seen].segmenter if seen else None
-            taught_by = self.segmenters[segmenter].train_patients_of if segmenter else None
-            if taught_by not in (None, experiment.split):
-                text = (
-                    f"its segmenter {segmenter!r} learns from training patients of split {taught_by!r}, who may be test "
-                    f"patients of {experiment.split!r}: use a segmenter with train_patients_of: {experiment.split}."
-                )
-                raise _refusal(text, "experiments", key, kind)
-
-    def _second_view_fits(self, key: str, experiment: Experiment) -> None:
-        """Images of the data set in which the label set seeks the second views, of the size and type of the first ones."""
-        name = experiment.second_image_set
-        if name is None:
-            return
-        self._known("image_sets", name, "experiments", key, "second_image_set")
-        first, second = self.image_sets[experiment.image_set], self.image_sets[name]
-        wanted = self.label_sets[experiment.label_set].second
-        if wanted is None:
-            text = f"label set {experiment.label_set!r} is not one of studies: name a data set of other views as its `second`."
-        elif second.dataset != wanted:
-            text = f"{name!r} is not of data set {wanted!r}, where label set {experiment.label_set!r} seeks the second views"
-        elif (first.size, first.intensity) != (second.size, second.intensity):
-            text = f"{name!r} has another size or intensity than {experiment.image_set!r}: give both the same."
-        else:
-            return
-        raise _refusal(text, "experiments", key, "second_image_set")
 
 
 def load(path: Path | str) -> Config:
-    """Read and validate a configuration file."""
+    """Read and validate a configuration file. Errors as in `parse` and `strict_yaml.read`."""
     return parse(Config, strict_yaml.read(path), str(path))

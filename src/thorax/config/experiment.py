@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from thorax.config.block import Block, Name, Seed, ThresholdRule, _refusal, _starts_fixed, _without_repeats, fixed_threshold
+from thorax.config.block import Block, refusal
 from thorax.config.training import Training
+from thorax.config.values import Name, Seed, ThresholdRule, fixed_rule_first, fixed_threshold, without_repeats
 from thorax.errors import did_you_mean
 
 
@@ -14,77 +15,80 @@ class Ensemble(Block):
     """A rule that combines members."""
 
     rule: Literal["ctp", "ptc_lw", "ptc_mode", "max_vote", "max_probability", "weighted_average", "stacked"] = Field(
-        description="combine then predict: ctp, the mean probability (the simple average of Kejriwal et al.); predict then combine, by "
-        "label-wise majority (ptc_lw) or by the most frequent label set (ptc_mode); max_vote, the share of members that say yes, and "
-        "max_probability, the largest probability: two readings of Kejriwal's max vote; weighted_average, a mean with weights per class "
-        "from the members' validation AUC; stacked, a logistic regression per class on the members' validation logits; these two score "
-        "validation images, on which thresholds are tuned, by what they learnt from other patients"
+        description="ctp (combine then predict): mean probability, the simple average of Kejriwal et al.; ptc_lw (predict then combine, label-wise): "
+        "majority vote per label; ptc_mode: most frequent label set; max_vote: share of members that vote yes, and max_probability: "
+        "largest probability, two readings of Kejriwal's max vote; weighted_average: mean with weights per class from the members' "
+        "validation AUC; stacked: logistic regression per class on the members' validation logits. The last two score each validation "
+        "image by what they learnt from other patients, because thresholds are tuned there"
     )
     C: float = Field(
         1.0, gt=0, description="stacked: inverse strength of the L2 penalty on the members' coefficients, as in scikit-learn"
     )
-    members: Annotated[list[str], AfterValidator(_without_repeats)] = Field(
-        min_length=2, description="which members it combines, each once"
+    members: Annotated[list[str], AfterValidator(without_repeats)] = Field(
+        min_length=2, description="members to combine, each once"
     )
 
 
 class Beside(Block):
-    """The published numbers that stand beside ours: a paper's experiment in resources/published/*.csv."""
+    """The published numbers next to ours: an experiment of a paper in resources/published/*.csv."""
 
-    paper: Name = Field(description="whose numbers, e.g. liz2022")
-    variant: Name = Field(description="which of its experiments, e.g. specific-noaug")
-    models: dict[Name, str] = Field({}, description="our member or ensemble: the paper's name of it, where they differ")
-    threshold_rule: Name = Field("fixed-0.5", description="of our metrics, those that decide by this rule, e.g. fixed-0.4")
+    paper: Name = Field(description="name of the paper, e.g. liz2022")
+    variant: Name = Field(description="experiment of the paper, e.g. specific-noaug")
+    models: dict[Name, str] = Field({}, description="the paper's names of our members and ensembles, if they differ")
+    threshold_rule: Name = Field("fixed-0.5", description="threshold rule of our metrics, e.g. fixed-0.4")
 
 
 class Experiment(Block):
-    """One study: a problem, a way to train, members, ensembles, tables and figures."""
+    """A problem, a way to train, members, ensembles, tables and figures."""
 
-    title: str = Field(description="heading of tables and figures")
+    title: str = Field(description="title of tables and figures")
     paper: Name | None = Field(
-        None, description="whose page of the report shows it, e.g. liz2022; null: that beyond the papers"
+        None, description="paper on whose page the report shows it, e.g. liz2022; null: the page beyond the papers"
     )
-    beside: Beside | None = Field(None, description="published numbers shown beside ours; null: none")
-    data: Literal["archive", "sample", "phantom"] = Field("archive", description="what the tables say they were run on")
-    label_set: Name = Field(description="the classes")
-    split: Name = Field(description="which patients train, validate and test; must list the label set")
-    image_set: Name = Field(description="what the networks see")
+    beside: Beside | None = Field(None, description="published numbers next to ours; null: none")
+    data: Literal["archive", "sample", "phantom"] = Field(
+        "archive", description="what the tables say that they were run on: the full archive, a sample of it, or a synthetic one"
+    )
+    label_set: Name = Field(description="classes")
+    split: Name = Field(description="patients of train, val and test; must list the label set")
+    image_set: Name = Field(description="input of the networks")
     second_image_set: Name | None = Field(
         None,
-        description="what they see beside it, of the data set that the label set names as `second`: each network has a branch of its own "
-        "for either view, and the mean of their pooled features goes into one head; null: one view",
+        description="second view of each study, from the data set that the label set names as `second`. Each network has a backbone per "
+        "view, and one head on the mean of their pooled features; null: one view",
     )
-    training: dict[str, Any] = Field({}, description="training settings that all members share")
-    members: dict[Name, dict[str, Any]] = Field(min_length=1, description="each a training: backbone, and what differs")
-    ensembles: dict[Name, Ensemble] = Field({}, description="rules that combine members")
+    training: dict[str, Any] = Field({}, description="settings that all members share")
+    members: dict[Name, dict[str, Any]] = Field(
+        min_length=1, description="networks: the backbone of each, and settings that differ"
+    )
+    ensembles: dict[Name, Ensemble] = Field({}, description="combinations of members")
     thresholds: Annotated[
-        list[ThresholdRule], Field(min_length=1), AfterValidator(_without_repeats), AfterValidator(_starts_fixed)
+        list[ThresholdRule], Field(min_length=1), AfterValidator(without_repeats), AfterValidator(fixed_rule_first)
     ] = Field(
         ["fixed-0.5", "f1"],
-        description="fixed-0.5 and the like: the same threshold for all classes; f1, f1_positive, youden: one threshold per class, "
-        "tuned on the validation images for the mean F1 of the positive and the negative side, for the F1 of the positive side, or for "
-        "sensitivity + specificity; all are reported, the first (a fixed one) in the paper's tables",
+        description="rules that turn probabilities into decisions. fixed-0.5, fixed-0.4 and so on: the same threshold for all classes; f1, f1_positive, "
+        "youden: one threshold per class, which maximises on validation images the mean F1 of the positive and the negative side, the F1 "
+        "of the positive side, or sensitivity + specificity. All are reported; the paper's tables use the first, which must be fixed",
     )
     f1_metric: Literal["f1", "f1_positive"] = Field(
         "f1",
-        description="which F1 tables and figures print: f1, the mean of the F1 of the positive and the negative side (Liz et al. 2022); "
-        "f1_positive, 2PR / (P + R) of the positive side (Dunn Beltran and Alsaghier 2022); both are in results/metrics",
+        description="F1 in tables and figures. f1: mean F1 of the positive and the negative side (Liz et al. 2022); f1_positive: 2PR / (P + R) of the "
+        "positive side (Dunn Beltran and Alsaghier 2022). Both are in results/metrics",
     )
     exclusive: str | None = Field(
         None,
-        description="a class that excludes the rest, such as No Finding; every rule is reported without and with it: where this class "
-        "and another are both a yes, the others become no if none has a higher score, and this class becomes no otherwise",
+        description="class that excludes all others, such as No Finding. Every rule is then reported without and with this logic: if it and "
+        "others are positive, the others become negative if none has a higher score; otherwise it becomes negative",
     )
-    cooccurrence: Annotated[list[str], AfterValidator(_without_repeats)] = Field(
-        [], description="classes of a co-occurrence figure of its own, beside that of the whole label set; none: no such figure"
+    cooccurrence: Annotated[list[str], AfterValidator(without_repeats)] = Field(
+        [], description="classes of an additional figure of label co-occurrence; an empty list: no such figure"
     )
-    cases: int = Field(12, ge=1, description="test images that are explained by heatmaps")
-    case_classes: Annotated[list[str], AfterValidator(_without_repeats)] = Field(
+    cases: int = Field(12, ge=1, description="number of test images with heatmaps")
+    case_classes: Annotated[list[str], AfterValidator(without_repeats)] = Field(
         [],
-        description="classes that come first among the cases, with one random test image each; the other cases are one for each other "
-        "class, rarest class first",
+        description="classes that come first among the cases, with one random test image each; then come the other classes, the rarest first",
     )
-    seed: Seed = Field(0, description="of the choice of cases and of the intervals")
+    seed: Seed = Field(0, description="random seed for the choice of cases and for the confidence intervals")
 
     @property
     def tuned(self) -> list[str]:
@@ -93,12 +97,12 @@ class Experiment(Block):
 
     @property
     def mean(self) -> str | None:
-        """The ensemble that heatmaps are of: the first that is a mean of probabilities (CTP); None where there is none."""
+        """The ensemble of the heatmaps: the first of rule ctp; None if there is none."""
         return next((name for name, ensemble in self.ensembles.items() if ensemble.rule == "ctp"), None)
 
     @property
     def explained(self) -> list[str]:
-        """The members whose maps and votes the heatmaps show: those of `mean`, or all where there is none."""
+        """The members whose maps and votes the heatmaps show: those of `mean`, or all if there is none."""
         return self.ensembles[self.mean].members if self.mean else list(self.members)
 
     def member(self, name: str) -> Training:
@@ -116,23 +120,23 @@ class Experiment(Block):
             for member in ensemble.members:
                 if member not in self.members:
                     known = f"{', '.join(self.members)}{did_you_mean(member, self.members)}"
-                    raise _refusal(f"{member!r} is not a member: {known}", "ensembles", name, "members")
+                    raise refusal(f"{member!r} is not a member: {known}", "ensembles", name, "members")
             if name in self.members or name == "baseline":
-                raise _refusal("an ensemble needs a name that no member has", "ensembles", name)
+                raise refusal("an ensemble needs a name that no member has", "ensembles", name)
         if self.beside and self.beside.threshold_rule not in self.thresholds:
             problem = f"{self.beside.threshold_rule!r} is not among the thresholds: {', '.join(self.thresholds)}"
-            raise _refusal(problem, "beside", "threshold_rule")
+            raise refusal(problem, "beside", "threshold_rule")
         for name in self.beside.models if self.beside else ():
             if name not in (*self.members, *self.ensembles):
-                raise _refusal(f"{name!r} is neither a member nor an ensemble", "beside", "models")
+                raise refusal(f"{name!r} is neither a member nor an ensemble", "beside", "models")
         if len(self.case_classes) > self.cases:
-            raise _refusal(f"{len(self.case_classes)} classes need as many cases, but there are {self.cases}", "case_classes")
+            raise refusal(f"{len(self.case_classes)} classes need as many cases, but there are {self.cases}", "case_classes")
         if "baseline" in self.members:
-            raise _refusal("this name is kept for the logistic regression on pixels", "members", "baseline")
+            raise refusal("this name is kept for the logistic regression on pixels", "members", "baseline")
         return self
 
     def _where_written(self, member: str, error: ValidationError) -> ValidationError:
-        """A member's errors under the keys that the user wrote: its own, or those of the shared training."""
+        """A member's errors at the keys that the user wrote: its own, or those of the shared training."""
         details = []
         for entry in error.errors():
             key = next(iter(entry["loc"]), None)

@@ -4,57 +4,58 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from thorax.config.block import Block, Fraction, Name, Seed, _without_repeats
+from thorax.config.block import Block
+from thorax.config.values import Fraction, Name, Seed, without_repeats
 
 
 class LabelSet(Block):
-    """The classes of a problem and the images that have them."""
+    """The classes of a problem, and the images that have them."""
 
-    dataset: Name = Field(description="whose images")
-    views: list[str] = Field(["PA"], min_length=1, description="views whose images count")
+    dataset: Name = Field(description="data set of the images")
+    views: list[str] = Field(["PA"], min_length=1, description="views of the images")
     second: Name | None = Field(
         None,
-        description="a data set that holds other views of the same archive: only studies with a readable image there count, and of each "
-        "study one image, the first by identifier; for experiments that see two views of a study, and those they are compared with",
+        description="data set with other views of the same archive, for experiments with two views per study and those they are compared with: "
+        "only studies with a readable image there count, each with one image, the first by identifier",
     )
     grouping: Literal["specific", "general"] = Field(
         "specific",
-        description="the archive's own labels, or their topmost ancestors in the term tree; a general class is positive where one "
-        "of its labels is, and uncertain where none is positive and one is uncertain",
+        description="specific: the archive's own labels; general: their topmost ancestors in the term tree. A general class is positive if one "
+        "of its labels is, and uncertain if none is positive and one is uncertain",
     )
-    min_images: int = Field(1, ge=1, description="a class with fewer images is left out")
-    min_patients: int = Field(1, ge=1, description="a class with fewer patients is left out")
-    exclude: list[str] = Field([], description="classes that are left out whatever their number")
+    min_images: int = Field(1, ge=1, description="smallest number of images of a class; rarer classes are left out")
+    min_patients: int = Field(1, ge=1, description="smallest number of patients of a class; rarer classes are left out")
+    exclude: list[str] = Field([], description="classes to leave out, however frequent")
     two_parents: Literal["all", "first", "umbrella"] = Field(
         "all",
-        description="general classes of a term with several parents: those of all of them; of the first in the tree; or umbrella: a "
-        "term whose first parent is an umbrella term (such as radiological finding) is a class of its own and climbs no further, other "
-        "terms climb to all their parents, and are classes of their own as well if an umbrella term is one of these. Table 10 of Liz et al. 2022 follows the last",
+        description="general classes of a term with several parents. all: those of all parents; first: those of the first parent in the tree; umbrella, "
+        "as in Table 10 of Liz et al. 2022: a term whose first parent is an umbrella term (such as radiological finding) is its own class "
+        "and has no other; other terms have the classes of all parents, and are also their own class if a parent is an umbrella term",
     )
     padded_labels: Literal["count", "ignore"] = Field(
         "count",
-        description="labels that the archive stores with a blank before or after them only (PadChest: one in ten), such as "
-        "' pneumonia': counted like 'pneumonia', or not counted, as in Table 10 of Liz et al. 2022",
+        description="labels that the archive stores with a leading or trailing blank (PadChest: one in ten), such as ' pneumonia'. count: "
+        "as 'pneumonia'; ignore: not at all, as in Table 10 of Liz et al. 2022",
     )
     padded_kept: list[str] = Field(
-        [], description="with padded_labels: ignore, labels that count all the same; [normal] in Table 10 of Liz et al. 2022"
+        [], description="exceptions from padded_labels: ignore, which are counted; [normal] in Table 10 of Liz et al. 2022"
     )
     uncertain: Literal["ignore", "zeros", "ones"] = Field(
         "ignore",
-        description="a label that is stated as uncertain: skipped by loss and metrics (U-Ignore), negative (U-Zeros) or "
-        "positive (U-Ones); Irvin et al. 2019",
+        description="labels that the report calls uncertain. ignore: loss and metrics skip them (U-Ignore); zeros: negative (U-Zeros); "
+        "ones: positive (U-Ones); Irvin et al. 2019",
     )
-    drop_channels: list[int] = Field([], description="leave out images stored with so many channels, e.g. [4]")
+    drop_channels: list[int] = Field([], description="leave out images with these numbers of channels, e.g. [4]")
     without_class: Literal["drop", "keep_labelled", "keep"] = Field(
         "drop",
-        description="images without a positive class: left out; kept as all-negative rows where the archive gives them some label; "
-        "or all kept",
+        description="images without a positive class. drop: leave them out; keep_labelled: keep those to which the archive gives any label, as "
+        "all-negative rows; keep: keep all",
     )
     inside: Name | None = Field(
         None,
-        description="a general label set: every class is learnt and measured only on images with one of its general classes, and "
-        "ignored on others; the images are those of that set, and min_patients also counts patients without the class there. A "
-        "class that all of them have is left out. For the second network of a cascade",
+        description="general label set, for the second network of a cascade: every class is learnt and measured only on images with one of its "
+        "general classes, and ignored on others. The images are those of that set. min_patients also applies to patients without the "
+        "class there, and a class that all of them have is left out",
     )
 
     @model_validator(mode="after")
@@ -73,44 +74,44 @@ class LabelSet(Block):
 
 
 class DrawDown(Block):
-    """How many images without any class stay, drawn at random; the others are left out of every part."""
+    """The number of images without any class to keep, drawn at random. The others are left out of every part."""
 
-    train: int = Field(ge=0, description="in train; val keeps the same share of its own")
-    test: int = Field(ge=0, description="in test")
+    train: int = Field(ge=0, description="number in train; val keeps the same share of its own")
+    test: int = Field(ge=0, description="number in test")
 
 
 class Split(Block):
-    """One assignment of a data set's patients to train, val and test, shared by the label sets it names."""
+    """An assignment of a data set's patients to train, val and test, shared by several label sets."""
 
-    label_sets: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
-        min_length=1, description="stratified over all classes and totals of all of these"
+    label_sets: Annotated[list[Name], AfterValidator(without_repeats)] = Field(
+        min_length=1, description="label sets to stratify over: all their classes, and their numbers of images"
     )
-    train: Fraction = Field(0.7, description="share of the images")
-    val: Fraction = Field(0.1, description="share of the images")
-    test: Fraction = Field(0.2, description="share of the images")
+    train: Fraction = Field(0.7, description="share of the images in train")
+    val: Fraction = Field(0.1, description="share of the images in val")
+    test: Fraction = Field(0.2, description="share of the images in test")
     official: bool = Field(
         False,
-        description="test on the archive's own test list; the other patients are divided into train and val as train : val",
+        description="test on the archive's own test list; other patients are divided into train and val in the ratio train : val",
     )
     test_on: Literal["shares", "radiologists"] = Field(
         "shares",
-        description="radiologists: CheXpert's valid.csv, which radiologists labelled, is the test part, and the other patients are divided "
-        "into train and val as train : val; without this file, and with shares, test is a share of train.csv. The images of valid.csv "
-        "are never in train or val",
+        description="shares: test is a share of all images. radiologists: test is CheXpert's valid.csv, which radiologists labelled, and other "
+        "patients are divided into train and val in the ratio train : val; without this file, as shares. The images of valid.csv are "
+        "never in train or val",
     )
-    also_for: Annotated[list[Name], AfterValidator(_without_repeats)] = Field(
+    also_for: Annotated[list[Name], AfterValidator(without_repeats)] = Field(
         [],
-        description="label sets of the same images, or fewer, whose experiments may use this assignment; their classes do not change it",
+        description="other label sets of the same images, or fewer, that may use this split; their classes do not change it",
     )
     draw_down: DrawDown | None = Field(
-        None, description="fewer images that are positive for no class of any of the label sets; null: all of them"
+        None, description="keep fewer images that have no class of any of the label sets; null: keep all"
     )
     same_image: Literal["identical", "similar", "ignore"] = Field(
         "identical",
-        description="patients who share an image go to one part: if it is identical once ingested; or also if it is similar (see "
-        "docs/how-to/data.md); or never. Patients whom an official list assigns stay where it says",
+        description="put patients who share an image into one part. identical: if the ingested images are equal; similar: also if they "
+        "are similar (see docs/how-to/data.md); ignore: never. Patients on an official list stay where it puts them",
     )
-    seed: Seed = Field(0, description="same seed, same split, same images left out")
+    seed: Seed = Field(0, description="random seed; the same seed gives the same split")
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> "Split":

@@ -1,21 +1,22 @@
-"""What rules hand to verbs besides single blocks."""
+"""What rules pass to verbs besides single blocks."""
 
 from typing import Literal
 
 from pydantic import RootModel
 
-from thorax.config.block import Block, Name
+from thorax.config.block import Block
 from thorax.config.data import Dataset, ImageSet
 from thorax.config.experiment import Beside, Experiment
 from thorax.config.labels import LabelSet, Split
+from thorax.config.values import Name
 
 
 class AblationColumns(RootModel[dict[Name, Beside]]):
-    """What the table of an ablation needs of its experiments: the published numbers of each."""
+    """The published numbers of each experiment of an ablation."""
 
 
 class Study(Block):
-    """An experiment and the blocks that it names, for whoever tells what was done."""
+    """An experiment and the blocks that it names, for pages that describe it."""
 
     experiment: Experiment
     label_set: LabelSet
@@ -25,16 +26,16 @@ class Study(Block):
 
     @property
     def rule(self) -> str:
-        """The threshold rule of its paper's tables."""
+        """The threshold rule of the tables of its paper."""
         return self.experiment.beside.threshold_rule if self.experiment.beside else self.experiment.thresholds[0]
 
 
 class Studies(RootModel[dict[Name, Study]]):
-    """What the overview needs of each experiment."""
+    """The experiments of an overview."""
 
 
 class Section(Block):
-    """One table or figure on a page: its heading, where it lies, and the name of its caption; null where it has its own."""
+    """A table or figure on a page: heading, path, and name of its caption; null if it has its own."""
 
     heading: str
     page: str

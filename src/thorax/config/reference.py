@@ -1,4 +1,4 @@
-"""The reference of the configuration and its JSON schema, generated from the models in config.py."""
+"""Generate the reference page and the JSON schema of the configuration from its models."""
 
 import json
 from pathlib import Path
@@ -31,13 +31,15 @@ SECTIONS: dict[str, type[BaseModel]] = {
 
 HEADING = """# Configuration
 
-`config.yaml` says WHAT to reproduce; profiles say how (cores, cluster). It is made of named blocks that experiments refer to, and `run`
-lists the experiments to make. A second file given with `--configfile` is laid over it: blocks are merged key by key, lists such as `run`
-replace each other. In a folder without `config.yaml` (`--directory`) that of the checkout counts; a file given with
-`--configfile` is then the whole configuration. `device: gpu` matters with `--sdm conda` only ([install](../how-to/install.md)). Names of blocks have letters, digits, `_`, `-` and `.` (those of data sets no `.`). Wrong keys and values are refused
-in one sentence before any job starts. So are names of classes that an archive does not have: at once for NIH ChestX-ray14 and CheXpert, whose
-labels are known, and at the start of a run for other archives, from their metadata. Of synthetic archives the classes are compared
-with the settings when their labels are counted, before any training.
+`config.yaml` says what to run; profiles say how (cores, cluster). It consists of named blocks that experiments refer to, and `run` lists the
+experiments. A second file, given with `--configfile`, overrides it: blocks are merged key by key, lists such as `run` are replaced. In a folder
+without `config.yaml` (`--directory`) the one of the checkout is used; a file given with `--configfile` is then the whole configuration.
+`device: gpu` matters only with `--sdm conda` ([install](../how-to/install.md)). Names of blocks have letters, digits, `_`, `-` and `.` (no `.`
+in names of data sets).
+
+Wrong keys and values are reported in one sentence before any job starts. So are classes that an archive does not have: at once for NIH
+ChestX-ray14 and CheXpert, whose labels are known, and from the metadata at the start of a run for other archives. For synthetic archives this
+check comes when their labels are counted, before any training.
 
 This page and `config.schema.json` (for editors) are generated: `thorax config-reference --out docs/reference`."""
 

@@ -1,12 +1,12 @@
 """A cascade: general classes first, specific ones inside them (Liz et al. 2022, future work).
 
-P(class) = P(one of its general classes) * P(class | one of its general classes). The first factor is a network's that knows the
-general classes only, the second one's that learnt each class on the images with one of its general classes (`labels.build_inside`).
-The paper has the idea and no rule; the rest is ours:
+P(class) = P(one of its general classes) * P(class | one of its general classes). The first factor is that of a network for the
+general classes only. The second factor is that of a network that learnt each class on the images with one of its general classes
+(`label_sets.build_inside`). The paper has the idea but gives no rule; the rest is ours:
 
-- Of a class with two parents either general class counts, and P(either) is taken to be the larger of both. It is never less than
-  that, and equal where one implies the other: whoever has a hiatal hernia has, in PadChest's tree, a mediastinal enlargement.
-- A class that nothing else shares its general class with, such as normal, has the general class's probability.
+- A class with two parents may come from either general class, and P(either) is taken to be the larger of both. It is never less than
+  that, and equal where one implies the other: in PadChest's tree a hiatal hernia is always a mediastinal enlargement.
+- A class that is alone in its general class, such as normal, has the general class's probability.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ import pandas as pd
 
 from thorax.config import LabelSet
 from thorax.errors import ThoraxError
-from thorax.evaluation.metrics import EVALUATED_SPLITS, sigmoid
+from thorax.evaluation.metrics import EVALUATED_SPLITS, read_probabilities
 from thorax.labels.label_sets import KEPT, WHOLE
 from thorax.labels.term_tree import TermTree
 from thorax.storage import joins, store
@@ -29,8 +29,8 @@ def combine(general: pd.DataFrame, inside: pd.DataFrame, parents: Mapping[str, S
 
     Args:
         general: (n, g) in [0, 1], a column per general class.
-        inside: (n, i) in [0, 1], a column per class that has something to tell apart inside its general classes; same rows.
-        parents: of each class of the result, its general classes, at least one.
+        inside: (n, i) in [0, 1], a column per class that is not alone in its general classes; same rows.
+        parents: The general classes, at least one, of each class of the result.
 
     Returns:
         (n, k) float64 in [0, 1], the columns those of `parents`; none exceeds the largest of its general classes.
@@ -57,18 +57,18 @@ def make_cascade(
     """Write the cascade's probabilities of the validation and test images of a flat label set.
 
     Args:
-        settings: of the label set inside the general one; its `two_parents` is that of both.
-        archive: whose term tree says which general classes a class has.
-        general: predictions or ensemble of the first step.
-        inside: the same of the second step.
-        logits: whether both are logits, as those of a network; else probabilities or votes.
-        classes: the report (CSV) of the label set inside: why a class is not in it.
-        labels: the flat label set: its classes and images are the result's.
-        split: of all three.
-        out: the `catalog.scores_schema` table to write.
+        settings: The label set inside the general one; its `two_parents` is that of both.
+        archive: The archive whose term tree says which general classes a class has.
+        general: Predictions or ensemble of the first step.
+        inside: The same of the second step.
+        logits: Whether both are logits, as those of a network; else probabilities or votes.
+        classes: The report (CSV) of the label set inside, which says why a class is not in it.
+        labels: The flat label set, whose classes and images the result has.
+        split: The split of all three.
+        out: The table of `schemas.scores_schema` to write.
 
     Raises:
-        ThoraxError: a class that neither step gives, an image that one of them lacks or has in another part, or a score that
+        ThoraxError: A class that neither step gives, an image that one of them lacks or has in another part, or a score that
             is not a number from 0 to 1.
     """
     truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
@@ -92,8 +92,7 @@ def make_cascade(
 
 def _probabilities(path: Path, truth: pd.DataFrame, labels: Path, logits: bool) -> pd.DataFrame:
     """Read one step's (n, k) float64 in the order of the labels' images."""
-    scores = joins.read_scores(path, truth, labels, further=True).astype(np.float64)
-    scores = scores.apply(sigmoid) if logits else scores
+    scores = read_probabilities(path, truth, labels, logits, further=True).astype(np.float64)
     if not ((scores >= 0) & (scores <= 1)).to_numpy().all():
-        raise ThoraxError(f"{path} has scores that are no numbers from 0 to 1: give --logits for a network's predictions.")
+        raise ThoraxError(f"{path} has scores that are not numbers from 0 to 1: give --logits for a network's predictions.")
     return scores

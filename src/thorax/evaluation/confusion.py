@@ -27,7 +27,7 @@ def macro_f1(counts: np.ndarray) -> np.ndarray:
         present = 2 * right + wrong > 0
         score += np.divide(2 * right, 2 * right + wrong, out=np.zeros(wrong.shape), where=present)
         occurring += present
-    return _share(score, occurring)
+    return share(score, occurring)
 
 
 def positive_f1(counts: np.ndarray) -> np.ndarray:
@@ -37,7 +37,7 @@ def positive_f1(counts: np.ndarray) -> np.ndarray:
     positives among the labels it is nan whatever the predictions are, so that all models are averaged over the same classes.
     """
     true_positive, false_positive, false_negative, _ = np.moveaxis(counts, -1, 0)
-    score = _share(2 * true_positive, 2 * true_positive + false_positive + false_negative)
+    score = share(2 * true_positive, 2 * true_positive + false_positive + false_negative)
     return np.where(true_positive + false_negative > 0, score, np.nan)
 
 
@@ -47,30 +47,30 @@ def precision(counts: np.ndarray) -> np.ndarray:
     It is 0 where nothing is predicted positive, as in scikit-learn, and nan without positives among the labels, as `positive_f1`.
     """
     true_positive, false_positive, false_negative, _ = np.moveaxis(counts, -1, 0)
-    score = np.nan_to_num(_share(true_positive, true_positive + false_positive))
+    score = np.nan_to_num(share(true_positive, true_positive + false_positive))
     return np.where(true_positive + false_negative > 0, score, np.nan)
 
 
 def sensitivity(counts: np.ndarray) -> np.ndarray:
     """Return the share of positives that are found (recall) from (..., 4) counts, nan without positives."""
-    return _share(counts[..., 0], counts[..., 0] + counts[..., 2])
+    return share(counts[..., 0], counts[..., 0] + counts[..., 2])
 
 
 def specificity(counts: np.ndarray) -> np.ndarray:
     """Return the share of negatives that are recognised as such from (..., 4) counts, nan without negatives."""
-    return _share(counts[..., 3], counts[..., 3] + counts[..., 1])
+    return share(counts[..., 3], counts[..., 3] + counts[..., 1])
 
 
 def hamming(counts: np.ndarray) -> np.ndarray:
     """Return the share of wrong entries of a label matrix from (..., k, 4) counts, nan where nothing is counted."""
     wrong = counts[..., 1:3].sum(axis=(-2, -1))
-    return _share(wrong, counts.sum(axis=(-2, -1)))
+    return share(wrong, counts.sum(axis=(-2, -1)))
 
 
 def accuracy(counts: np.ndarray) -> np.ndarray:
     """Return the share of right entries (binary accuracy) from (..., 4) counts, nan where nothing is counted."""
     right = counts[..., 0] + counts[..., 3]
-    return _share(right, counts.sum(axis=-1))
+    return share(right, counts.sum(axis=-1))
 
 
 def youden(counts: np.ndarray) -> np.ndarray:
@@ -89,5 +89,6 @@ def decision_auc(counts: np.ndarray) -> np.ndarray:
     return (youden(counts) + 1) / 2
 
 
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Divide, and return nan where the whole is nothing."""
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)

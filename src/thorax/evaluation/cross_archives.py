@@ -1,27 +1,24 @@
 """Models on the test images of archives that they were not trained on, for the classes that archives share.
 
-Which labels of an archive a shared class unites stands in `resources/shared_classes.csv`, each with the reason: the labels' names
-are those of the archives' catalogs, parted by |, and a blank says that the archive has no label for just this.
+`resources/shared_classes.csv` lists which labels of an archive a shared class unites, each with the reason. The labels' names are
+those of the archives' catalogs, divided by |; blank where the archive has no label for just this class.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from thorax.archives import ARCHIVES
 from thorax.errors import ThoraxError
-from thorax.evaluation.metrics import GLOBAL, evaluate, sigmoid
+from thorax.evaluation.metrics import GLOBAL, evaluate
 from thorax.resources import resource
-from thorax.storage import joins, store
+from thorax.storage import store
 from thorax.storage.schemas import IGNORED, class_columns
 
 CLASSES = resource("shared_classes.csv")
-
-
 COLUMNS = ("trained_on", "tested_on", "class", "averaged", "images", "n_positive", "auc", "low", "high", "labels")
 
 
@@ -31,10 +28,10 @@ def shared_table() -> pd.DataFrame:
 
 
 def shared_classes(archive: str) -> dict[str, tuple[str, ...]]:
-    """The labels of one archive that each shared class unites, in the file's order; classes that it has no label for left out.
+    """Return the labels of one archive that each shared class unites, in the file's order, without classes that it has no label for.
 
     Raises:
-        ThoraxError: the file has no column for this archive.
+        ThoraxError: The file has no column for this archive.
     """
     table = shared_table()
     if archive not in table.columns[1:-1]:
@@ -44,17 +41,17 @@ def shared_classes(archive: str) -> dict[str, tuple[str, ...]]:
 
 
 def mapped(archive: str, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Of each shared class the labels that a label set of this archive has; classes without any left out. Errors as above."""
+    """Return each shared class's labels that a label set of this archive has, without classes that have none. Errors as above."""
     found = {name: tuple(label for label in labels if label in classes) for name, labels in shared_classes(archive).items()}
     return {name: labels for name, labels in found.items() if labels}
 
 
 def unite_labels(labels: pd.DataFrame, united: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """The truth of shared classes: positive where any of their labels is, else ignored where any is, else negative.
+    """Return the truth of shared classes: positive where any of their labels is, else ignored where any is, else negative.
 
     Args:
         labels: (n, k) of 1, 0 and -1 (ignored).
-        united: the labels of each class.
+        united: The labels of each class.
 
     Returns:
         (n, classes) int8 of 1, 0 and -1.
@@ -68,17 +65,17 @@ def unite_labels(labels: pd.DataFrame, united: Mapping[str, Sequence[str]]) -> p
 
 
 def unite_scores(probabilities: pd.DataFrame, united: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """A model's probability of shared classes: the largest of those of their labels, (n, classes)."""
+    """Return a model's probability of shared classes: the largest of those of their labels, (n, classes)."""
     return pd.DataFrame({name: probabilities[list(columns)].max(axis=1) for name, columns in united.items()})
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One experiment: what a model of it knows, and the images that others are tested on.
+    """One experiment: the classes of its model, and the images that others are tested on.
 
     Args:
-        archive: a key of `datasets.ARCHIVES`.
-        labels: its test images: image_id, patient_id, split, one column per class (1, 0, -1 = ignored), sorted by image_id.
+        archive: A key of `archives.ARCHIVES`.
+        labels: Its test images: image_id, patient_id, split, one column per class (1, 0, -1 = ignored), sorted by image_id.
     """
 
     archive: str
@@ -101,12 +98,12 @@ class Problem:
 
 
 def common_classes(problems: Mapping[str, Problem]) -> dict[str, bool]:
-    """The classes that all label sets share, and whether every test part has positives and negatives of each.
+    """Return the classes that all label sets share, and whether every test part has positives and negatives of each.
 
-    Only those that all have are averaged, so that every cell is a mean over the same classes.
+    Means are over the latter, so that every cell is a mean over the same classes.
 
     Raises:
-        ThoraxError: the label sets share no class.
+        ThoraxError: The label sets share no class.
     """
     common = [name for name in shared_table()["class"] if all(name in problem.united for problem in problems.values())]
     if not common:
@@ -125,11 +122,11 @@ def cross_metrics(
     """Measure every model on every test part.
 
     Args:
-        problems: by experiment.
-        scores: by (trained on, tested on): (n, k) probabilities of the first's classes for the second's test images, in their
+        problems: By experiment.
+        scores: By (trained on, tested on): (n, k) probabilities of the first's classes for the second's test images, in their
             order.
-        replicates: samples of the bootstrap over patients (`metrics.evaluate`).
-        seed: of the samples.
+        replicates: Replicates of the bootstrap over patients (`metrics.evaluate`).
+        seed: Random seed of the bootstrap.
 
     Returns:
         The columns `COLUMNS`: a row for each class that model and test part both have, then one, "Global", with the mean AUC
@@ -137,7 +134,7 @@ def cross_metrics(
         those that the truth unites.
 
     Raises:
-        ThoraxError: as in `common_classes`, or a score that is not a number.
+        ThoraxError: As in `common_classes`, or a score that is not a number.
     """
     averaged = [name for name, defined in common_classes(problems).items() if defined]
     rows = []
@@ -147,7 +144,7 @@ def cross_metrics(
         united = unite_scores(probabilities, model.united)
         patients = test.labels["patient_id"].to_numpy(object)
         found: dict[str, tuple[float, float, float]] = {}
-        for names in (averaged, [name for name in both if name not in averaged]):  # the first first: its mean stays
+        for names in (averaged, [name for name in both if name not in averaged]):  # the mean of the first stays
             if not names:
                 continue
             values = evaluate(
@@ -168,26 +165,3 @@ def cross_metrics(
         mean = found[GLOBAL] if averaged else (np.nan,) * 3
         rows.append((trained, tested, GLOBAL, False, len(test.labels), int((test.truth[averaged] == 1).sum().sum()), *mean, ""))
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def read_problem(archive: str, labels: Path, split: Path) -> Problem:
-    """The test images of one experiment.
-
-    Raises:
-        ThoraxError: a table is missing or damaged, the split lacks an image, or there is no test image.
-    """
-    return Problem(archive, joins.read_labels(labels, split, ["test"]))
-
-
-def read_scores(path: Path, logits: bool, trained: Problem, tested: Problem) -> pd.DataFrame:
-    """Probabilities of one experiment's classes for another's test images, in the order of its labels.
-
-    Args:
-        path: predictions or an ensemble; rows of other parts than test are left out.
-        logits: whether the scores are logits, as those of a network.
-
-    Raises:
-        ThoraxError: the table has other classes or test images than these.
-    """
-    scores = joins.read_scores(path, tested.labels, "its label set", class_columns(trained.labels))
-    return scores.apply(sigmoid) if logits else scores

@@ -3,11 +3,11 @@
 Combine then predict, and predict then combine (Liz et al. 2022, section 3.4); max vote, average and weighted average
 (Kejriwal et al., section V); a stacked ensemble (Wolpert 1992), which no paper has. Weights and stack are learnt from the labels
 of validation images and from nothing else. Validation images are also what thresholds are tuned on, so their own scores are
-cross-fitted: each comes from what was learnt from the other folds' patients.
+cross-fitted: each comes from a rule that learnt from the other folds' patients.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,10 @@ from thorax.storage import joins, store
 from thorax.storage.schemas import class_columns, scores_schema
 
 _THRESHOLD = 0.5  # a probability above it is a vote for yes
-_SAME = 12  # decimals at which two mean agreements count as equal, so that the order of summation decides nothing
+_SAME = 12  # decimals to which mean agreements are compared, so that the order of summation does not matter
 _CHANCE = 0.5  # AUC of a member that knows nothing
-LEARNING = ("weighted_average", "stacked")  # rules that need labels
-FOLDS = 5  # of validation patients, in which those rules score the images that they learn from
+_ONE_SIDED = "no positive or no negative validation image"
+FOLDS = 5  # of validation patients: rules that learn score each fold after learning from the others
 
 
 def combine(rule: str, probabilities: Sequence[np.ndarray]) -> np.ndarray:
@@ -38,18 +38,18 @@ def combine(rule: str, probabilities: Sequence[np.ndarray]) -> np.ndarray:
       of p where the set has the label and 1 - p where it has not. Should that be equal too, the earlier member decides.
     - `max_vote`: the share of members that vote yes, where a probability of exactly 0.5 is a no. Above 0.5 it is the
       majority, so at that threshold it decides as `ptc_lw` does, ties included; but it ranks images as well, and images with
-      equally many votes tie in the AUC. Kejriwal et al. do not define their max vote; this is the usual meaning.
+      the same number of votes tie in the AUC. Kejriwal et al. do not define their max vote; this is the usual meaning.
     - `max_probability`: the largest probability of any member, the other reading of max vote.
 
     Args:
-        rule: one of these.
-        probabilities: one (n, k) array per member, in [0, 1].
+        rule: One of these.
+        probabilities: One (n, k) array per member, in [0, 1].
 
     Returns:
         (n, k) float32: votes of 0 and 1 for `ptc_lw` and `ptc_mode`, shares for `max_vote`, otherwise probabilities.
 
     Raises:
-        ThoraxError: no members, an unknown rule, or arrays of different shape.
+        ThoraxError: No members, an unknown rule, or arrays of different shape.
     """
     if not probabilities or len({array.shape for array in probabilities}) != 1:
         raise ThoraxError("An ensemble needs members with the same images and classes: predict all members again.")
@@ -57,14 +57,6 @@ def combine(rule: str, probabilities: Sequence[np.ndarray]) -> np.ndarray:
     if rule not in _RULES:
         raise ThoraxError(f"Ensemble rule {rule!r} is not known: choose one of {', '.join(_RULES)}.")
     return _RULES[rule](stacked).astype(np.float32)
-
-
-def _mean(stacked: np.ndarray) -> np.ndarray:
-    return stacked.mean(axis=0)
-
-
-def _label_majority(stacked: np.ndarray) -> np.ndarray:
-    return 2 * (stacked > _THRESHOLD).sum(axis=0) > len(stacked)
 
 
 def _most_frequent_set(stacked: np.ndarray) -> np.ndarray:
@@ -78,25 +70,17 @@ def _most_frequent_set(stacked: np.ndarray) -> np.ndarray:
     return votes[winner, np.arange(votes.shape[1])]
 
 
-def _share_of_votes(stacked: np.ndarray) -> np.ndarray:
-    return (stacked > _THRESHOLD).mean(axis=0)
-
-
-def _largest(stacked: np.ndarray) -> np.ndarray:
-    return stacked.max(axis=0)
-
-
-_RULES = {
-    "ctp": _mean,
-    "ptc_lw": _label_majority,
+_RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # from (members, n, k) probabilities
+    "ctp": lambda stacked: stacked.mean(axis=0),
+    "ptc_lw": lambda stacked: 2 * (stacked > _THRESHOLD).sum(axis=0) > len(stacked),
     "ptc_mode": _most_frequent_set,
-    "max_vote": _share_of_votes,
-    "max_probability": _largest,
+    "max_vote": lambda stacked: (stacked > _THRESHOLD).mean(axis=0),
+    "max_probability": lambda stacked: stacked.max(axis=0),
 }
 
 
 def auc_weights(areas: np.ndarray) -> np.ndarray:
-    """Weight of each member for each class: how far its AUC is above chance, as a share of the sum over members.
+    """Return the weight of each member for each class: how far its AUC is above chance, as a share of the sum over members.
 
     Kejriwal et al. weigh the members but do not say how. Their members' AUCs lie close together (0.53 to 0.78), so in
     proportion to the AUC itself all would weigh nearly the same; AUC - 0.5 is what a member knows. A member at or below
@@ -122,11 +106,10 @@ def fit_stack(labels: np.ndarray, logits: np.ndarray, c: float = 1.0) -> tuple[n
     Args:
         labels: (n, k) of 1, 0 and -1 (ignored: such a row is left out for that class).
         logits: (members, n, k) of the same images.
-        c: inverse strength of the penalty, as in scikit-learn.
+        c: Inverse strength of the penalty, as in scikit-learn.
 
     Returns:
-        coefficients (members, k) and intercepts (k,), float64; nan for a class without positives or without negatives, of
-        which nothing can be learnt.
+        Coefficients (members, k) and intercepts (k,), float64; nan for a class without positives or without negatives.
     """
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
@@ -145,52 +128,89 @@ def fit_stack(labels: np.ndarray, logits: np.ndarray, c: float = 1.0) -> tuple[n
     return coefficients, intercepts
 
 
+class _WeightedAverage:
+    """A mean of probabilities with weights per class, learnt from (members, m, k) logits and (m, k) labels."""
+
+    def __init__(self, settings: config.Ensemble, logits: np.ndarray, answers: np.ndarray) -> None:
+        self.members = settings.members
+        self.areas = np.array([[auc(answers[:, k], member[:, k]) for k in range(answers.shape[1])] for member in logits])
+        self.weights = auc_weights(self.areas)
+
+    def scores(self, logits: np.ndarray) -> np.ndarray:
+        """Return (n, k) scores for (members, n, k) logits."""
+        return (self.weights[:, None] * sigmoid(logits)).sum(axis=0)
+
+    def describe(self, k: int, learnt: bool) -> str:
+        """Return what was learnt of a class, if anything was."""
+        area = f"AUC {_by_member(self.members, self.areas[:, k])}" if learnt else f"{_ONE_SIDED}, so no AUC"
+        return f"weights {_by_member(self.members, self.weights[:, k])}; {area}"
+
+
+class _Stack:
+    """A logistic regression per class on the members' logits, learnt from (members, m, k) logits and (m, k) labels."""
+
+    def __init__(self, settings: config.Ensemble, logits: np.ndarray, answers: np.ndarray) -> None:
+        self.members = settings.members
+        self.coefficients, self.intercepts = fit_stack(answers, logits, settings.C)
+
+    def scores(self, logits: np.ndarray) -> np.ndarray:
+        """Return (n, k) scores for (members, n, k) logits; the mean probability where nothing was learnt."""
+        learnt = sigmoid((self.coefficients[:, None] * logits).sum(axis=0) + self.intercepts)
+        return np.where(np.isfinite(self.intercepts), learnt, sigmoid(logits).mean(axis=0))
+
+    def describe(self, k: int, learnt: bool) -> str:
+        """Return what was learnt of a class, if anything was."""
+        if not learnt:
+            return f"{_ONE_SIDED}, so the mean probability"
+        return f"coefficients {_by_member(self.members, self.coefficients[:, k])}, intercept {self.intercepts[k]:.3f}"
+
+
+# Rules that need labels
+LEARNING: dict[str, type[_WeightedAverage] | type[_Stack]] = {"weighted_average": _WeightedAverage, "stacked": _Stack}
+
+
 def make_ensemble(
     settings: config.Ensemble, predictions: list[Path], out: Path, labels: Path | None = None, split: Path | None = None
 ) -> None:
     """Combine the logits of the members and write the ensemble's scores.
 
-    Rules that learn do so from all validation images, and score all others by that. A validation image gets the score of a rule that
-    learnt from the other folds only (`FOLDS`, by patient): thresholds are tuned on these scores, and in-sample ones would be too
-    good. What was learnt from all is printed, class by class. Where a class has no positive or no negative image to learn from,
-    the rules give the mean probability, as `ctp` does, and say so.
+    Rules that learn do so from all validation images, and score all other images with the result. A validation image gets the score
+    of a rule that learnt from the other folds only (`FOLDS`, by patient): thresholds are tuned on these scores, and in-sample ones
+    would be too good. What was learnt from all is printed, class by class. Where a class has no positive or no negative image to
+    learn from, the rules give the mean probability, as `ctp` does, and say so.
 
     Args:
-        settings: the rule and the members' names.
-        predictions: the members' tables of logits, in the order of `settings.members`.
-        out: the `catalog.scores_schema` table to write: probabilities, or for some rules votes or shares (see `combine`).
-        labels, split: the label set and its split; needed by the rules in `LEARNING`, not read for others.
+        settings: The rule and the members' names.
+        predictions: The members' tables of logits, in the order of `settings.members`.
+        out: The table of `schemas.scores_schema` to write: probabilities, or for some rules votes or shares (see `combine`).
+        labels, split: The label set and its split; needed by the rules in `LEARNING`, not read for others.
 
     Raises:
-        ThoraxError: a member's table lacks, or has other images, splits or classes than the first, or has a logit that is
+        ThoraxError: A member's table lacks, or has other images, splits or classes than the first, or has a logit that is
             not a number; a rule that learns is given no labels, or those of other images or classes.
     """
     if len(predictions) != len(settings.members):
         raise ThoraxError(
             f"The ensemble has {len(settings.members)} members but was given {len(predictions)} tables: give one for each."
         )
-    teacher = None
-    if settings.rule in LEARNING:
-        if labels is None or split is None:
-            raise ThoraxError(
-                f"Rule {settings.rule} learns from validation images: give their label set and split (--labels, --split)."
-            )
-        teacher = (labels, split)
+    learns = settings.rule in LEARNING
+    if learns and (labels is None or split is None):
+        raise ThoraxError(
+            f"Rule {settings.rule} learns from validation images: give their label set and split (--labels, --split)."
+        )
     first = store.read_table(predictions[0], needs=("image_id", "split")).sort_values("image_id", ignore_index=True)
     classes = class_columns(first)
     logits = np.stack([_logits(path, first, classes, predictions[0]) for path in predictions])
-    if teacher is None:
-        scores = combine(settings.rule, list(sigmoid(logits)))
-    else:
-        rows, answers, patients = _validation(first, classes, *teacher, predictions[0])
-        learn, tell = {"weighted_average": (_weighted_average, _tell_weights), "stacked": (_stacked, _tell_stack)}[
-            settings.rule
-        ]
-        tell(settings, classes, logits[:, rows], answers)
-        scores = learn(settings, logits[:, rows], answers, logits)
+    if learns and labels and split:
+        rows, answers, patients = _validation(first, classes, labels, split, predictions[0])
+        rule = LEARNING[settings.rule](settings, logits[:, rows], answers)
+        for k, name in enumerate(classes):
+            _say(f"{name}: {rule.describe(k, learnt=_has_both(answers[:, k]))}")
+        scores = rule.scores(logits)
         scores[rows] = cross_fitted(settings, classes, logits[:, rows], answers, patients)
-        scores = scores.astype(np.float32)
-    combined = pd.DataFrame(scores, columns=classes)
+    else:
+        scores = combine(settings.rule, list(sigmoid(logits)))
+    combined = pd.DataFrame(scores.astype(np.float32), columns=classes)
     store.write_table(pd.concat([first[["image_id", "split"]], combined], axis=1), out, scores_schema(classes))
 
 
@@ -200,7 +220,7 @@ def cross_fitted(
     """Score images by a rule that learnt from other patients' images only, in folds; say where a fold leaves nothing to learn from.
 
     Args:
-        settings: a rule in `LEARNING`.
+        settings: A rule in `LEARNING`.
         classes: (k,) names.
         known: (members, n, k) logits of validation images.
         answers: (n, k) their labels of 1, 0 and -1 (ignored).
@@ -209,14 +229,13 @@ def cross_fitted(
     Returns:
         (n, k) float64. With a single patient nothing is left to learn from, and all are mean probabilities.
     """
-    learn = {"weighted_average": _weighted_average, "stacked": _stacked}[settings.rule]
     folds = min(FOLDS, len(np.unique(patients)))
     fold_of_row = group_folds(answers, patients, folds)
     scores = np.empty(answers.shape)
     unlearnt = np.zeros(len(classes), int)
     for fold in range(folds):
         held = fold_of_row == fold
-        scores[held] = learn(settings, known[:, ~held], answers[~held], known[:, held])
+        scores[held] = LEARNING[settings.rule](settings, known[:, ~held], answers[~held]).scores(known[:, held])
         unlearnt += [_has_both(answers[:, k]) and not _has_both(answers[~held, k]) for k in range(len(classes))]
     _say(f"scores of validation images: from what was learnt in the other of {folds} folds by patient")
     for k in np.flatnonzero(unlearnt).tolist():
@@ -224,42 +243,6 @@ def cross_fitted(
             f"{classes[k]}: no positive or no negative image outside {unlearnt[k]} of these folds, so there the mean probability"
         )
     return scores
-
-
-def _weighted_average(settings: config.Ensemble, known: np.ndarray, answers: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Return (n, k) scores for (members, n, k) logits, learnt from (members, m, k) logits and (m, k) labels."""
-    return (auc_weights(_areas(known, answers))[:, None] * sigmoid(logits)).sum(axis=0)
-
-
-def _areas(known: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    return np.array([[auc(answers[:, k], member[:, k]) for k in range(answers.shape[1])] for member in known])
-
-
-def _tell_weights(settings: config.Ensemble, classes: list[str], known: np.ndarray, answers: np.ndarray) -> None:
-    areas = _areas(known, answers)
-    weights = auc_weights(areas)
-    for k, name in enumerate(classes):
-        heading = f"{name}: weights {_by_member(settings, weights[:, k])}"
-        if _has_both(answers[:, k]):
-            _say(f"{heading}; AUC {_by_member(settings, areas[:, k])}")
-        else:
-            _say(f"{heading}; no positive or no negative validation image, so no AUC")
-
-
-def _stacked(settings: config.Ensemble, known: np.ndarray, answers: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Return (n, k) scores for (members, n, k) logits, learnt from (members, m, k) logits and (m, k) labels."""
-    coefficients, intercepts = fit_stack(answers, known, settings.C)
-    learnt = sigmoid((coefficients[:, None] * logits).sum(axis=0) + intercepts)
-    return np.where(np.isfinite(intercepts), learnt, sigmoid(logits).mean(axis=0))
-
-
-def _tell_stack(settings: config.Ensemble, classes: list[str], known: np.ndarray, answers: np.ndarray) -> None:
-    coefficients, intercepts = fit_stack(answers, known, settings.C)
-    for k, name in enumerate(classes):
-        if _has_both(answers[:, k]):
-            _say(f"{name}: coefficients {_by_member(settings, coefficients[:, k])}, intercept {intercepts[k]:.3f}")
-        else:
-            _say(f"{name}: no positive or no negative validation image, so the mean probability")
 
 
 def _validation(
@@ -276,8 +259,8 @@ def _has_both(answers: np.ndarray) -> bool:
     return bool((answers == 1).any() and (answers == 0).any())
 
 
-def _by_member(settings: config.Ensemble, values: np.ndarray) -> str:
-    return ", ".join(f"{member} {value:.3f}" for member, value in zip(settings.members, values, strict=True))
+def _by_member(members: Sequence[str], values: np.ndarray) -> str:
+    return ", ".join(f"{member} {value:.3f}" for member, value in zip(members, values, strict=True))
 
 
 def _say(text: str) -> None:

@@ -63,51 +63,6 @@ def row_name(name: str) -> str:
     return f"{name} (class)" if name == GLOBAL else name
 
 
-def f1(labels: np.ndarray, positive: np.ndarray) -> float:
-    """Return the mean of the F1 scores of the positive and of the negative class.
-
-    This is scikit-learn's `f1_score(labels, positive, average="macro")` on one column, which the tables of Liz et al.
-    2022 hold: predicting no positive at all where 40% are gives 0.374. As there, the mean is over those of the two classes
-    that occur in the labels or the predictions.
-
-    Args:
-        labels: (n,) of 1, 0 and -1 (ignored).
-        positive: (n,) bool, the prediction.
-
-    Returns:
-        The score, or nan where all entries are ignored.
-    """
-    return float(confusion.macro_f1(confusion.counted(labels[:, None], positive[:, None]).sum(axis=0))[0])
-
-
-def hamming_loss(labels: np.ndarray, positive: np.ndarray) -> float:
-    """Return the share of wrong entries of a label matrix, ignored ones left out.
-
-    Args:
-        labels: (n, k) of 1, 0 and -1 (ignored).
-        positive: (n, k) bool, the prediction.
-    """
-    return float(confusion.hamming(confusion.counted(labels, positive).sum(axis=0)))
-
-
-def all_negative_f1(labels: np.ndarray) -> float:
-    """Return `f1` of the classifier that never says yes: what F1 is worth without any knowledge of the images."""
-    return f1(labels, np.zeros(len(labels), bool))
-
-
-def f1_positive(labels: np.ndarray, positive: np.ndarray) -> float:
-    """Return the F1 score of the positive class alone, 2PR / (P + R): that of Dunn Beltran and Alsaghier 2022, section 4.2.
-
-    Args:
-        labels: (n,) of 1, 0 and -1 (ignored).
-        positive: (n,) bool, the prediction.
-
-    Returns:
-        The score, or nan where no label is positive.
-    """
-    return float(confusion.positive_f1(confusion.counted(labels[:, None], positive[:, None]).sum(axis=0))[0])
-
-
 def evaluate(
     labels: pd.DataFrame,
     scores: pd.DataFrame,
@@ -127,28 +82,28 @@ def evaluate(
     side (Dunn Beltran and Alsaghier 2022); its `precision` and `sensitivity` (recall); `specificity`; `hamming`, for all classes
     only; `accuracy`, the share of right entries; and `auc_thresholded`, the AUC of the yes/no decisions. Class "Global" holds of
     hamming, accuracy and loss the value of the whole matrix, so that its accuracy is 1 - hamming, and of the others the mean over
-    the classes that have one. What a class has no positives or no negatives for is null, and left out of the mean.
+    the classes that have one. A value that needs positives or negatives which a class lacks is null, and left out of the mean.
 
-    The 95% intervals are percentiles over samples of as many patients, drawn with replacement; all images of a drawn patient
-    come along, and all models, classes and rules see the same samples. A sample in which a class has no value, for want of
-    positives or negatives, does not count for that class.
+    The 95% intervals are percentiles of a bootstrap over patients: each sample has the same number of patients, drawn with
+    replacement, and all images of a drawn patient. All models, classes and rules see the same samples. A sample without
+    positives or negatives of a class does not count for that class.
 
     Args:
         labels: (n, k) of 1, 0 and -1 (ignored), one column per class.
         scores: (n, k) probabilities or votes with the same columns and rows.
         patients: (n,) identifiers.
-        model: name for the rows.
-        split: name for the rows.
-        thresholds: by the rule's name one threshold, or one per class; none: `FIXED`.
-        exclusive: a class that excludes the rest (`decisions.decide`): every rule is evaluated without and with it.
-        replicates: samples of the bootstrap; 0 for no intervals.
-        seed: of the samples.
+        model: Name for the rows.
+        split: Name for the rows.
+        thresholds: By the rule's name one threshold, or one per class; none: `FIXED`.
+        exclusive: A class that excludes the rest (`decisions.decide`): every rule is evaluated without and with it.
+        replicates: Replicates of the bootstrap; 0 for no intervals.
+        seed: Random seed of the bootstrap.
 
     Returns:
-        Rows with the columns of `catalog.METRICS`; n_positive of "Global" is the number of positive entries of the matrix.
+        Rows with the columns of `schemas.METRICS`; n_positive of "Global" is the number of positive entries of the matrix.
 
     Raises:
-        ThoraxError: other columns or rows in the scores, no image, a score that is not a number, or an exclusive class that is
+        ThoraxError: Other columns or rows in the scores, no image, a score that is not a number, or an exclusive class that is
             not there.
     """
     _check_scores(labels, scores, model)
@@ -184,14 +139,14 @@ def overall_by_threshold(
     Args:
         labels: (n, k) of 1, 0 and -1 (ignored).
         probabilities: (n, k).
-        thresholds: of all classes.
+        thresholds: Thresholds for all classes.
 
     Returns:
         First a row without threshold and F1 (nan), with the AUC of the probabilities; then for each threshold the AUC of the
         decisions, their F1 as the mean of both sides (`f1`) and that of the positive side (`f1_positive`). nan where undefined.
 
     Raises:
-        ThoraxError: a probability is not a number.
+        ThoraxError: A probability is not a number.
     """
     rules = {f"fixed-{threshold:g}": threshold for threshold in thresholds}
     rows = evaluate(
@@ -210,12 +165,14 @@ def _decisions(
     values: np.ndarray, thresholds: Mapping[str, np.typing.ArrayLike], classes: list[str], exclusive: str | None
 ) -> dict[str, np.ndarray]:
     """Return (n, k) bool by the name of the rule, with the exclusive class as rules of their own."""
-    decided = {rule: decisions.decide(values, limits) for rule, limits in thresholds.items()}
-    column = decisions.exclusive_column(classes, exclusive)
-    if column is not None:
-        for rule, limits in thresholds.items():
-            decided[rule + decisions.EXCLUSIVE] = decisions.decide(values, limits, column)
-    return decided
+    columns: dict[str, int | None] = {"": None}
+    if exclusive is not None:
+        columns[decisions.EXCLUSIVE] = decisions.exclusive_column(classes, exclusive)
+    return {
+        rule + suffix: decisions.decide(values, limits, column)
+        for suffix, column in columns.items()
+        for rule, limits in thresholds.items()
+    }
 
 
 def _check_scores(labels: pd.DataFrame, scores: pd.DataFrame, model: str) -> None:
@@ -229,7 +186,7 @@ def _check_scores(labels: pd.DataFrame, scores: pd.DataFrame, model: str) -> Non
 def _patient_sums(
     truth: np.ndarray, values: np.ndarray, decided: dict[str, np.ndarray], patient_of_row: np.ndarray, patients: int
 ) -> dict[str, np.ndarray]:
-    """Sum over each patient's images what metrics are made from: (patients, k) whole numbers in float64.
+    """Sum over each patient's images the numbers that metrics are made from: (patients, k) whole numbers in float64.
 
     Keys: "positive" and "negative" (labels), "loss" (in `_LOSS_UNIT`, absent for votes), and for each rule "yes RULE" and
     "alarm RULE", its true and false positives.
@@ -311,25 +268,18 @@ def _auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndar
     for index in (below, not_above):  # half of the pairs with a smaller and half of those with an equal or smaller score
         half_pairs += np.einsum("ij,ij->j", weights[positive], cumulative[index], dtype=np.int64)
     pairs = 2 * weights[positive].sum(axis=0, dtype=np.int64) * cumulative[-1]
-    return np.divide(half_pairs, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    return confusion.share(half_pairs, pairs)
 
 
 def _with_mean(values: np.ndarray) -> np.ndarray:
-    """Append the mean over classes to (samples, k) values."""
-    return np.column_stack([values, _mean_of_defined(values)])
+    """Append to (samples, k) values the mean over the classes that have one."""
+    defined = np.isfinite(values)
+    return np.column_stack([values, confusion.share(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1))])
 
 
 def _shares(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Divide (samples, k) sums, and their sums over classes as a last column; nan where the whole is nothing."""
-    part, whole = (np.column_stack([sums, sums.sum(axis=1)]) for sums in (part, whole))
-    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
-
-
-def _mean_of_defined(values: np.ndarray) -> np.ndarray:
-    """Return the mean over classes (axis 1) of what is not nan, nan where nothing is defined."""
-    defined = np.isfinite(values)
-    count = defined.sum(axis=1)
-    return np.divide(np.where(defined, values, 0).sum(axis=1), count, out=np.full(len(values), np.nan), where=count > 0)
+    """Divide (samples, k) sums, and their sums over classes as a last column."""
+    return confusion.share(*(np.column_stack([sums, sums.sum(axis=1)]) for sums in (part, whole)))
 
 
 def _interval(sampled: np.ndarray, column: int) -> tuple[float, float]:
@@ -341,18 +291,18 @@ def _interval(sampled: np.ndarray, column: int) -> tuple[float, float]:
 
 
 def make_thresholds(labels: Path, split: Path, scores: Path, logits: bool, rules: Sequence[str], out: Path) -> None:
-    """Choose one model's thresholds on the validation images and write the rows of `catalog.THRESHOLDS`.
+    """Choose one model's thresholds on the validation images and write the rows of `schemas.THRESHOLDS`.
 
     Args:
         labels: `labels/{label_set}.parquet`.
         split: `splits/{split}.parquet`.
-        scores: the model's predictions, or an ensemble's probabilities or votes.
-        logits: whether the scores are logits, as those of a network or the baseline.
-        rules: names as in the configuration.
-        out: the table to write.
+        scores: The model's predictions, or an ensemble's probabilities or votes.
+        logits: Whether the scores are logits, as those of a network or the baseline.
+        rules: Names as in the configuration.
+        out: The table to write.
 
     Raises:
-        ThoraxError: scores that are not probabilities, or tables that do not fit (as in `make_metrics`).
+        ThoraxError: Scores that are not probabilities, or tables that do not fit (as in `make_metrics`).
     """
     truth, table = read_scores(labels, split, scores, logits)
     chosen = (truth["split"] == "val").to_numpy()
@@ -360,20 +310,20 @@ def make_thresholds(labels: Path, split: Path, scores: Path, logits: bool, rules
 
 
 def read_scores(labels: Path, split: Path, scores: Path, logits: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read what one model says of the validation and test images, and what is true of them.
+    """Read the labels of the validation and test images, and one model's scores of them.
 
     Args:
-        labels, split, scores, logits: as for `make_thresholds`.
+        labels, split, scores, logits: As in `make_thresholds`.
 
     Returns:
         The labels (identifiers, split and classes; 1, 0 and -1), and in the same rows the probabilities or votes (classes only).
 
     Raises:
-        ThoraxError: scores that are not probabilities, or tables that do not fit (as in `make_metrics`).
+        ThoraxError: Scores that are not probabilities, or tables that do not fit (as in `make_metrics`).
     """
     truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
     classes = class_columns(truth)
-    table = _probabilities(scores, truth, labels, logits)
+    table = read_probabilities(scores, truth, labels, logits, classes)
     _check_scores(truth[classes], table, str(scores))
     if ((table < 0) | (table > 1)).to_numpy().any():
         raise ThoraxError(f"{scores} has scores outside 0 to 1: give --logits for a network's predictions.")
@@ -393,24 +343,23 @@ def make_metrics(
     thresholds: Mapping[str, Path] | None = None,
     exclusive: str | None = None,
 ) -> None:
-    """Score all models of an experiment on val and test and write the rows of `catalog.METRICS`.
+    """Score all models of an experiment on val and test and write the rows of `schemas.METRICS`.
 
     Args:
         labels: `labels/{label_set}.parquet`.
         split: `splits/{split}.parquet`.
-        predictions: logits of each member and of the baseline, by model name.
-        ensembles: probabilities or votes of each ensemble, by name.
-        out: the table to write.
-        summary: JSON to write: of every model its metrics over all classes of the test images by the first rule, null where
-            undefined.
-        seed: of the bootstrap.
-        replicates: bootstrap samples.
-        rules: names of threshold rules as in the configuration.
+        predictions: Logits of each member and of the baseline, by model name.
+        ensembles: Probabilities or votes of each ensemble, by name.
+        out: The table to write.
+        summary: JSON to write: each model's metrics over all classes of the test images by the first rule, null where undefined.
+        seed: Random seed of the bootstrap.
+        replicates: Replicates of the bootstrap.
+        rules: Names of threshold rules as in the configuration.
         thresholds: `thresholds/{experiment}/{model}.parquet` by model name; needed where a rule is tuned.
-        exclusive: a class that excludes the rest, see `decisions.decide`.
+        exclusive: A class that excludes the rest, see `decisions.decide`.
 
     Raises:
-        ThoraxError: a table that does not have exactly the label set's images of val and test, or its classes; a model without
+        ThoraxError: A table that does not have exactly the label set's images of val and test, or its classes; a model without
             thresholds for a tuned rule; an exclusive class that the label set does not have.
     """
     truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
@@ -421,24 +370,16 @@ def make_metrics(
     if not models:
         raise ThoraxError(f"There is nothing to compare with {labels}: give --predictions or --ensembles.")
     for name, path in progress(models, "metrics", unit="model"):
-        scores = _probabilities(path, truth, labels, logits=name in predictions)
+        scores = read_probabilities(path, truth, labels, name in predictions, classes)
         limits = {rule: _limits(rule, classes, name, (thresholds or {}).get(name)) for rule in rules}
         for part in EVALUATED_SPLITS:
             chosen = (truth["split"] == part).to_numpy()
-            patients = truth["patient_id"][chosen].to_numpy(object)
             results.append(
                 evaluate(
-                    truth.loc[chosen, classes],
-                    scores[chosen],
-                    patients,
-                    model=name,
-                    split=part,
-                    thresholds=limits,
-                    exclusive=exclusive,
-                    replicates=replicates,
-                    seed=seed,
+                    truth.loc[chosen, classes], scores[chosen], truth["patient_id"][chosen].to_numpy(object), model=name, split=part,
+                    thresholds=limits, exclusive=exclusive, replicates=replicates, seed=seed,
                 )
-            )
+            )  # fmt: skip
     table = pd.concat(results, ignore_index=True)
     store.write_table(table, out, METRICS)
     shown = table["threshold_rule"].isin((NO_THRESHOLD, rules[0]))
@@ -448,9 +389,21 @@ def make_metrics(
     store.write_text(json.dumps(chosen.to_dict("index"), indent=2), summary)
 
 
-def _probabilities(path: Path, truth: pd.DataFrame, labels: Path, logits: bool) -> pd.DataFrame:
-    """Read a model's probabilities or votes in the order of the labels' images and classes."""
-    scores = joins.read_scores(path, truth, labels, class_columns(truth))
+def read_probabilities(
+    path: Path,
+    images: pd.DataFrame,
+    wanted_by: Path | str,
+    logits: bool,
+    classes: Sequence[str] | None = None,
+    further: bool = False,
+) -> pd.DataFrame:
+    """Read a model's probabilities or votes for given images.
+
+    Args:
+        logits: Whether the table has logits, as those of a network.
+        path, images, wanted_by, classes, further: As in `joins.read_scores`.
+    """
+    scores = joins.read_scores(path, images, wanted_by, classes, further)
     return scores.apply(sigmoid) if logits else scores
 
 

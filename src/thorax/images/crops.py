@@ -22,9 +22,9 @@ CONTRASTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def make_images(settings: config.ImageSet, array: Path, ingested: Path, shard: int, lungs: Path | None, out: Path) -> None:
     """Make one shard's training images; row i of the result is row i of the ingested array.
 
-    As in Liz et al. 2022, section 3.2, intensities were scaled to their range before the lungs were sought, on the whole
-    image; the crop keeps that scale, so a value means the same inside and outside the crop. `contrast` spreads the crop's
-    own values, all at once (equalize) or by tiles (clahe).
+    As in Liz et al. 2022, section 3.2, intensities were scaled to the whole image's range before the lungs were segmented. The crop
+    keeps that scale, so a value means the same inside and outside it. `contrast` spreads the crop's own values, all at once
+    (equalize) or by tiles (clahe).
 
     With intensity "stored" that scaling is undone: the result holds the values of the file, "raw" in the paper's section 5.1.
     Ingest kept 256 levels of each image, so a value of an 8-bit file is exact before it is resized, and one of a 16-bit file is
@@ -32,15 +32,15 @@ def make_images(settings: config.ImageSet, array: Path, ingested: Path, shard: i
     its range.
 
     Args:
-        settings: the image set.
+        settings: The image set.
         array: (n, 512, 512) uint8, the shard's ingested images.
-        ingested: table with the schema `catalog.INGESTED`: of the shard, or of the whole data set.
-        shard: the shard's number.
-        lungs: table with the schema `catalog.LUNGS`; needed where `settings.crop` is "lungs", not read otherwise.
-        out: written, (n, size, size) uint8, or uint16 with intensity "stored".
+        ingested: Table with the schema `schemas.INGESTED`: of the shard, or of the whole data set.
+        shard: The shard's number.
+        lungs: Table with the schema `schemas.LUNGS`; needed where `settings.crop` is "lungs", not read otherwise.
+        out: (n, size, size) uint8 to write, or uint16 with intensity "stored".
 
     Raises:
-        ThoraxError: the tables and the array are not of the same shard, or a crop box is empty or leaves the image.
+        ThoraxError: The tables and the array are not of the same shard, or a crop box is empty or leaves the image.
     """
     source = store.open_array(array)
     places = store.read_table(ingested, ["image_id", "ok", "shard", "row", "low", "high"])
@@ -58,7 +58,7 @@ def restore(image: np.ndarray, low: int, high: int) -> np.ndarray:
 
     Args:
         image: uint8.
-        low, high: the smallest and largest grey value of the file, at most 65,535.
+        low, high: The smallest and largest grey value of the file, at most 65,535.
 
     Returns:
         uint16 of the same shape.
@@ -77,7 +77,7 @@ def _boxes(settings: config.ImageSet, image_ids: pd.Series, lungs: Path | None) 
     if settings.crop == "none":
         return [decoding.WHOLE] * len(image_ids)
     if lungs is None:
-        raise ThoraxError("crop: lungs needs the table of lungs of the same shard: name it.")
+        raise ThoraxError("crop: lungs needs the table of lungs of the same shard: give --lungs.")
     table = store.read_table(lungs, ["image_id", "x0", "y0", "x1", "y1"])
     boxes = table.set_index("image_id").reindex(image_ids)
     x0, y0, x1, y1 = (boxes[name].to_numpy(float) for name in ("x0", "y0", "x1", "y1"))

@@ -27,19 +27,19 @@ CLAHE_TILES = (8, 8)
 def decode(data: bytes, max_pixels: int) -> tuple[np.ndarray, Header]:
     """Decode a PNG or JPEG, unless its header announces more than `max_pixels`, and turn it upright.
 
-    Whatever the decoder says about the pixels counts as damage, also where it would return a picture. libjpeg conceals lost data
-    and only prints a warning; simplejpeg raises it. libpng warns of surplus data; imagecodecs logs it. What is neither printed
-    nor wrong by any checksum cannot be found: a flipped bit in a JPEG that still is a valid code.
+    Any complaint of the decoder about the pixels counts as damage, even if it would return a picture. libjpeg conceals lost data and
+    only prints a warning; simplejpeg raises it. libpng warns of surplus data; imagecodecs logs it. Damage that causes neither a
+    warning nor a wrong checksum cannot be found, such as a flipped bit in a JPEG that is still a valid code.
 
     Args:
-        data: the bytes of a file.
+        data: The bytes of a file.
 
     Returns:
         The image, (rows, columns) or (rows, columns, channels): grey and alpha, or red, green, blue and perhaps alpha; uint8 or
         uint16; and its header, with the rows and columns of the upright picture.
 
     Raises:
-        UnusableImage: as `formats.read_header`; too_large; truncated (the file ends early or is damaged).
+        UnusableImage: As in `formats.read_header`; too_large; truncated (the file ends early or is damaged).
     """
     header = formats.read_header(data)
     pixels = header.rows * header.columns
@@ -110,7 +110,7 @@ def to_grey(image: np.ndarray) -> np.ndarray:
     """One channel: colours by luminance (0.299 red, 0.587 green, 0.114 blue; ITU-R BT.601), alpha is ignored.
 
     Args:
-        image: as `decode` returns it.
+        image: As `decode` returns it.
 
     Returns:
         (rows, columns) of the same type; equal channels keep their exact value.
@@ -136,8 +136,8 @@ def normalize(image: np.ndarray, low: int, high: int) -> np.ndarray:
     """Map grey values low..high to 0..255, rounded, as uint8: the "between 0 and 1" of Liz et al. 2022, section 3.2.
 
     Args:
-        image: unsigned integers within low..high.
-        low, high: the image's smallest and largest grey value, high above low.
+        image: Unsigned integers within low..high.
+        low, high: The image's smallest and largest grey value, high above low.
     """
     steps = np.arange(high - low + 1, dtype=np.int64)
     table = ((2 * 255 * steps + (high - low)) // (2 * (high - low))).astype(np.uint8)
@@ -173,11 +173,11 @@ def equalize_tiles(image: np.ndarray) -> np.ndarray:
 
 
 def restore_aspect(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Undo the squashing of an ingested image: its longer side stays, the other shrinks to rows : columns.
+    """Undo the squashing of an ingested image: its longer side stays, the other one shrinks to the original aspect.
 
     Args:
-        image: a square image.
-        rows, columns: the original's size, pixels.
+        image: A square image.
+        rows, columns: The original's size, pixels.
     """
     longest = max(rows, columns)
     side = image.shape[0]

@@ -1,8 +1,8 @@
-"""The same radiograph under several names: found while archives are ingested, so that it is not learnt from and tested on.
+"""The same radiograph under several names, found at ingest so that it is not both trained and tested on.
 
-Two images are identical where their packed pixels are: whatever the files' format, size or metadata, a network sees the same.
-They are similar where their perceptual hashes (`ImageHash`: signs of the lowest 16 x 16 frequencies, 256 bits) differ in few
-bits, as after another compression, another size or another contrast.
+Two images are identical if their packed pixels are: a network sees the same, whatever the files' format, size or metadata. They are
+similar if their perceptual hashes (`ImageHash`: signs of the lowest 16 x 16 frequencies, 256 bits) differ in few bits, as after
+another compression, size or contrast.
 """
 
 import hashlib
@@ -38,13 +38,13 @@ def fingerprints(packed: np.ndarray) -> tuple[str, str]:
 
 
 def find(screened: pd.DataFrame) -> pd.DataFrame:
-    """Which images show the same.
+    """Find images that show the same.
 
     Args:
-        screened: columns image_id, ok, digest and phash of `catalog.SCREENED`.
+        screened: Columns image_id, ok, digest and phash of `schemas.SCREENED`.
 
     Returns:
-        The columns of `catalog.DUPLICATES`, sorted. An image that is identical to others, or has their hash, is paired with the
+        The columns of `schemas.DUPLICATES`, sorted. An image that is identical to others, or has their hash, is paired with the
         first of them by image_id; of images with different hashes, every similar pair is listed.
     """
     rows = screened[screened["ok"]].sort_values("image_id", ignore_index=True)
@@ -61,12 +61,12 @@ def find(screened: pd.DataFrame) -> pd.DataFrame:
 def similar_pairs(hashes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All pairs of hashes that differ in at most `most` bits.
 
-    The bits are dealt into one band more than may differ, so such a pair is equal in at least one band: only those are compared
-    (Norouzi et al. 2012). Neighbouring frequencies, which go together, come into different bands.
+    The bits are divided into one more band than bits may differ, so such a pair is equal in at least one band, and only those pairs
+    are compared (Norouzi et al. 2012). Neighbouring frequencies, which are correlated, go to different bands.
 
     Args:
         hashes: (n, 32) uint8, all different.
-        most: at least 4, so that a band has fewer than 63 bits.
+        most: At least 4, so that a band has fewer than 63 bits.
 
     Returns:
         Places of the first and the second of each pair, (k,) int, sorted, and how many bits differ, (k,) int.
@@ -90,16 +90,16 @@ def similar_pairs(hashes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray
 
 
 def patient_groups(patients: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
-    """Who must stay together because images of theirs show the same.
+    """Group patients whose images show the same, and who must stay in one part.
 
     Args:
-        patients: columns image_id and patient_id.
-        pairs: columns image_id and other_id; images of none of these patients link those of others (`find` pairs copies with
+        patients: Columns image_id and patient_id.
+        pairs: Columns image_id and other_id; images of none of these patients link those of others (`find` pairs copies with
             the first of them only).
 
     Returns:
-        By image, in `patients`' order: the first patient, by identifier, of all who are linked by pairs; the patient itself where
-        there is no link.
+        The group of each image, in `patients`' order: the first patient, by identifier, of those that pairs link; the patient itself
+        without a link.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -117,11 +117,11 @@ def patient_groups(patients: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
 
 
 def among(pairs: pd.DataFrame, images: Collection[str]) -> pd.DataFrame:
-    """The pairs of these images, as if only they had been compared: of copies, the first that is here takes the others' place.
+    """The pairs among some images, as if only they had been compared; the first copy among them replaces one that is not.
 
     Args:
-        pairs: the columns of `catalog.DUPLICATES`.
-        images: those that count.
+        pairs: The columns of `schemas.DUPLICATES`.
+        images: Their identifiers.
 
     Returns:
         The same columns.

@@ -1,8 +1,8 @@
-"""What a PNG or JPEG file says around its pixels: their size, whether the file is whole, and which way up the picture is.
+"""What a PNG or JPEG file says about its pixels: their size, whether the file is complete, and the picture's orientation.
 
-The decoders find damage in the compressed pixels (see `images.decode`). What they pass over is looked for here: a file that
-ends early, a damaged chunk or segment between the pixels, and scans of a progressive JPEG that are missing, which would leave
-a blurred picture.
+The decoders find damage in the compressed pixels (see `decoding.decode`). This module looks for what they overlook: a file that
+ends early, a damaged chunk or segment between the pixels, and missing scans of a progressive JPEG, which would leave a blurred
+picture.
 """
 
 import io
@@ -57,7 +57,7 @@ class Header:
 
 
 class UnusableImage(Exception):
-    """An image that cannot be used: `reason` is one of those of `catalog.INGESTED`, `header` what is known of it."""
+    """An image that cannot be used: `reason` is one of those in `schemas.INGESTED`, and `header` is what is known about it."""
 
     def __init__(self, reason: str, header: Header | None = None) -> None:
         super().__init__(reason)
@@ -94,7 +94,7 @@ def read_orientation(data: bytes) -> int:
     Bytes after the end do not matter.
 
     Args:
-        data: a file whose header `read_header` could read.
+        data: A file whose header `read_header` could read.
 
     Raises:
         UnusableImage: truncated (the file ends early or is damaged), not_image (a JPEG of a kind that is not read).

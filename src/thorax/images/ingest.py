@@ -1,4 +1,4 @@
-"""Ingest: every original file is opened exactly once, screened, and packed as one grey channel of 512 x 512.
+"""Ingest: open every original file exactly once, screen it, and pack it as one grey channel of 512 x 512 pixels.
 
 Each image is squashed without padding and scaled to its own smallest and largest grey value (Liz et al. 2022,
 section 3.2). Bones are bright in every packed image: MONOCHROME1 is inverted, so there `low` became 255 and `high` 0.
@@ -23,12 +23,12 @@ from thorax.storage.parallel import in_order
 from thorax.storage.progress import progress
 
 SIDE = 512  # pixels of an ingested image, both ways
-METADATA_BYTES = 2**24  # a file may be so much larger than its pixels at 16 bits and four channels
+METADATA_BYTES = 2**24  # by which a file may exceed its pixels at 16 bits and four channels
 
 
 @dataclass(frozen=True)
 class Screened:
-    """One original file: its entries in the ingested table, and its packed image where it is ok."""
+    """One original file: its entries in the ingested table, and its packed image if it is ok."""
 
     entries: dict[str, Any]
     image: np.ndarray | None
@@ -41,16 +41,16 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
     Neither the order nor a byte of the result depends on `threads`.
 
     Args:
-        settings: the data set; `root` is the archive's folder.
-        catalog: table with the schema `catalog.CATALOG`.
-        shard: which part, from 0.
-        array: written, (n, 512, 512) uint8: the images that are ok, in the table's order.
-        table: written, schema `catalog.SCREENED`: every image of the shard.
-        threads: threads; each holds one decoded original.
+        settings: The data set; `root` is the archive's folder.
+        catalog: Table with the schema `schemas.CATALOG`.
+        shard: Which part, from 0.
+        array: (n, 512, 512) uint8 to write: the images that are ok, in the table's order.
+        table: Table of `schemas.SCREENED` to write: every image of the shard.
+        threads: Number of threads; each holds one decoded original.
 
     Raises:
-        ThoraxError: the archive's folder is missing, a path leaves it, a file may not be read, or no image has one of
-            the views. An image that cannot be used raises nothing: it stands in the table with its reason.
+        ThoraxError: The archive's folder is missing, a path leaves it, a file may not be read, or no image has one of
+            the views. An image that cannot be used is not an error: the table has the reason.
     """
     root = Path(settings.root)
     if not root.is_dir():
@@ -71,17 +71,17 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
 
 
 def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, duplicates: Path) -> None:
-    """Concatenate the shards' tables, sorted by image_id, unless too many images are unusable; find what shows the same.
+    """Concatenate the shards' tables, sorted by image_id, unless too many images are unusable, and find duplicates.
 
     Args:
-        settings: the data set.
-        tables: one for each shard, schema `catalog.SCREENED`.
-        out: written, schema `catalog.INGESTED`.
-        duplicates: written, schema `catalog.DUPLICATES`.
+        settings: The data set.
+        tables: One for each shard, schema `schemas.SCREENED`.
+        out: Table of `schemas.INGESTED` to write.
+        duplicates: Table of `schemas.DUPLICATES` to write.
 
     Raises:
-        ThoraxError: more than `settings.max_bad_share` of the images cannot be used, none can, or an image stands in
-            two shards; nothing is written then.
+        ThoraxError: More than `settings.max_bad_share` of the images cannot be used, none can, or an image is in two shards;
+            nothing is written then.
     """
     merged = pd.concat([store.read_table(path) for path in tables], ignore_index=True).sort_values(
         "image_id", ignore_index=True
@@ -89,7 +89,7 @@ def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, dupl
     twice = merged["image_id"].duplicated()
     if twice.any():
         raise ThoraxError(
-            f"Image {merged['image_id'][twice].iloc[0]!r} stands in two of the tables beside {tables[0]}: they were made with "
+            f"Image {merged['image_id'][twice].iloc[0]!r} is in two of the tables next to {tables[0]}: they were made with "
             "different numbers of shards; delete and remake them."
         )
     bad = merged[~merged["ok"]]
@@ -115,7 +115,7 @@ def screen(root: Path, image_id: str, path: str, photometric: str | None, max_pi
     """Read one original file once and pack it, or say why it cannot be used.
 
     Raises:
-        ThoraxError: the file is there but may not or cannot be read.
+        ThoraxError: The file exists but cannot be read.
     """
     entries: dict[str, Any] = {"image_id": image_id, "ok": False, "reason": None, "low": 0, "high": 0}
     entries |= {"digest": None, "phash": None}
@@ -145,8 +145,8 @@ def read_once(path: Path, max_pixels: int) -> bytes:
     """The bytes of a file that is opened once.
 
     Raises:
-        decoding.UnusableImage: missing; not_image (a folder or device); too_large (no image of `max_pixels` is so long).
-        ThoraxError: the file may not be read, or its disk fails: counting such images as bad would lose them silently.
+        decoding.UnusableImage: missing; not_image (a folder or device); too_large (longer than any image of `max_pixels`).
+        ThoraxError: The file may not be read, or its disk fails. Counting such images as bad would lose them silently.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe must not block
@@ -171,8 +171,8 @@ def read_once(path: Path, max_pixels: int) -> bytes:
 def _shard_rows(settings: config.Dataset, catalog: Path, shard: int) -> pd.DataFrame:
     """The shard's rows of the catalog.
 
-    A path may not climb out of the archive's folder. Symbolic links inside it are followed: archives are spread over
-    disks with them, and DVC may link files to its cache.
+    A path may not leave the archive's folder. Symbolic links inside it are followed: archives are spread over disks with them, and
+    DVC may link files to its cache.
     """
     rows = store.read_table(catalog, ["image_id", "path", "view", "photometric"])
     wanted = rows[rows["view"].isin(settings.views)].sort_values("image_id", ignore_index=True)

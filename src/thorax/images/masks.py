@@ -1,7 +1,7 @@
 """Lung masks after the network: repaired, judged, and turned into a crop box (Liz et al. 2022, section 3.2).
 
 A mask is a (height, width) bool array, True where there is lung. Pixels that touch at a corner belong together;
-a hole is background that is shut in under that rule.
+a hole is background that is enclosed under that rule.
 """
 
 import cv2
@@ -45,7 +45,7 @@ def from_picture(values: np.ndarray) -> np.ndarray:
         (h, w) bool, with a part of at least `MIN_LUNG` of the image True, and not all.
 
     Raises:
-        ValueError: with what is wrong: no or hardly any lung, nothing but lung, lung dark on white or as an outline, or more than
+        ValueError: What is wrong: no or hardly any lung, nothing but lung, lung dark on white or as an outline, or more than
             two values.
     """
     highest = int(values.max())
@@ -54,7 +54,7 @@ def from_picture(values: np.ndarray) -> np.ndarray:
     share = values / highest
     between = float(((share > _EDGE) & (share < 1 - _EDGE)).mean())
     dark = np.sort(np.bincount(values[share <= _EDGE], minlength=2)) / values.size
-    faint = dark[-2] if np.count_nonzero(dark) <= _FEW else 0.0  # lungs of 1 beside a stray 255, say
+    faint = dark[-2] if np.count_nonzero(dark) <= _FEW else 0.0  # such as lungs of 1 and a stray 255
     if between > _MOST_BETWEEN or faint > _MOST_FAINT:
         found = np.unique(values)
         listed = ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")
@@ -73,11 +73,11 @@ def from_picture(values: np.ndarray) -> np.ndarray:
 
 
 def postprocess(mask: np.ndarray, min_area: float = MIN_LUNG) -> np.ndarray:
-    """Repair a mask in the paper's order: fill holes, drop what is no lung, separate lungs that touch.
+    """Repair a mask in the paper's order: fill holes, drop small components, separate lungs that touch.
 
     Args:
         mask: (h, w) bool.
-        min_area: components below this fraction of the image are dropped.
+        min_area: Components below this fraction of the image are dropped.
 
     Returns:
         (h, w) bool with at most two components and no hole. A second application changes nothing.
@@ -94,8 +94,8 @@ def fill_holes(mask: np.ndarray) -> np.ndarray:
 def keep_lungs(mask: np.ndarray, min_area: float = MIN_LUNG) -> np.ndarray:
     """Drop components below `min_area` (a fraction of the image), then all but the two largest.
 
-    The paper drops small components only where there are more than two; a crumb beside one lung would widen the
-    crop box just as well, so it goes in any case.
+    The paper drops small components only if there are more than two. A small component next to a single lung would widen the crop
+    box just as well, so it is always dropped.
     """
     labels, areas = _components(mask)
     largest = np.argsort(-areas, kind="stable")[:2]
@@ -109,14 +109,14 @@ def separate_touching(
     """Cut the largest component where it is two lungs that touch.
 
     The cut is the path from the component's top to its bottom, in the middle half of its width, that crosses the
-    fewest lung pixels; among equals the one nearest to the middle, and left of it if there are two. It counts only
-    where the result looks like two lungs, each larger than any other component, so a single lung stays whole.
+    fewest lung pixels; among equals the one nearest to the middle, and left of it if there are two. It is made only if
+    the result looks like two lungs, each larger than any other component, so a single lung stays whole.
 
     Args:
         mask: (h, w) bool.
-        min_area: the least area of a lung, as a fraction of the image.
-        max_cut: the most lung pixels that a cut may cross, as a fraction of the component's height.
-        min_balance: the least area of the smaller lung, as a fraction of the larger one's; from 0.5 on, two lungs
+        min_area: The least area of a lung, as a fraction of the image.
+        max_cut: The most lung pixels that a cut may cross, as a fraction of the component's height.
+        min_balance: The least area of the smaller lung, as a fraction of the larger one's; from 0.5 on, two lungs
             that come out of a cut are never cut again.
 
     Returns:
@@ -143,13 +143,13 @@ def crop_box(mask: np.ndarray, margin: float = 0.02) -> Box:
 
     Args:
         mask: (h, w) bool, not empty.
-        margin: added to the left, right and top, as a fraction of the image.
+        margin: Added to the left, right and top, as a fraction of the image.
 
     Returns:
         x0, y0, x1, y1 as fractions of the image.
 
     Raises:
-        ValueError: the mask is empty.
+        ValueError: The mask is empty.
     """
     if not mask.any():
         raise ValueError("an empty mask has no box")
@@ -160,9 +160,9 @@ def crop_box(mask: np.ndarray, margin: float = 0.02) -> Box:
 
 
 def judge(mask: np.ndarray) -> str | None:
-    """Say why a post-processed mask is no credible pair of lungs, or None where it is one.
+    """Say why a post-processed mask is not a credible pair of lungs; None if it is one.
 
-    The limits are this module's constants, with the range of the hand-drawn masks beside each.
+    The limits are this module's constants; a comment at each gives the range of the hand-drawn masks.
 
     Args:
         mask: (h, w) bool with at most two components.

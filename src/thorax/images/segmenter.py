@@ -252,7 +252,7 @@ def augment(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tu
         mask: (size, size) float32 in [0, 1].
 
     Returns:
-        image and mask, (size, size) float32, the image in [0, 255].
+        Image and mask, (size, size) float32, the image in [0, 255].
     """
     size = image.shape[0]
     angle = np.deg2rad(rng.uniform(-_ROTATION, _ROTATION))

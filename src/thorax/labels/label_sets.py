@@ -14,6 +14,7 @@ from thorax.labels.term_tree import TermTree
 from thorax.labels.two_views import Partners, first_of_studies
 from thorax.storage import schemas as catalogs
 from thorax.storage import store
+from thorax.storage.joins import rows_of
 
 REPORT_COLUMNS = ("class", "images", "patients", "uncertain", "status", "in_tree")
 CONSIDERED = "(images considered)"  # rows of the report that are no class
@@ -22,7 +23,7 @@ NO_CLASS_LEFT = "(without a positive class)"
 OUTSIDE = "(without a general class)"
 LABEL_SET = "(label set)"
 KEPT = "kept"
-WHOLE = "nothing else inside"  # status of a class that the images with its general classes have, all or nearly all
+WHOLE = "nothing else inside"  # status of a class that all, or nearly all, images of its general classes have
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,12 @@ class LabelTable:
 
     Args:
         frame: image_id, patient_id and one int8 column per class (1, 0, -1 = ignored), sorted by image_id.
-        classes: by number of images, the largest first; ties by name.
+        classes: Class names by number of images, the largest first; ties by name.
         report: `REPORT_COLUMNS`, one row per class of the data: its positive images and their patients, the images where it is
             ignored as uncertain, its status (kept, excluded, too few images, too few patients, nothing else inside) and whether
-            the archive's term tree has it (null where there is no tree); then the rows in parentheses, which count images that were considered,
-            dropped and kept.
-        unknown: labels of the data that are not in the tree; each is a class of its own.
+            the archive's term tree has it (null without a tree). Then come the rows in parentheses, which count the images that
+            were considered, dropped and kept.
+        unknown: Labels of the data that are not in the tree; each becomes a class.
     """
 
     frame: pd.DataFrame
@@ -55,25 +56,24 @@ def build(
 ) -> LabelTable:
     """Make the label set of a catalog.
 
-    An image counts if its view is one of `settings.views` and, where `ingested` is given, if it is readable and not stored with
-    one of `settings.drop_channels` (from the catalog alone channels are not known, and all images count). Images that are left
-    without a positive class are dropped (Liz et al. 2022, section 3.1), or kept as all-negative rows, see `without_class`. A
-    label that is uncertain and not also stated as present is ignored (-1), negative or positive, as `settings.uncertain` says. So a
-    general class is positive where one of its labels is, uncertain where none is and one is uncertain, and else negative, a label
-    that is not mentioned being negative.
-    With `second` only the first image (by identifier) of each study counts, and only of studies that have a second view.
+    An image counts if its view is one of `settings.views` and, with `ingested`, if it is readable and not stored with one of
+    `settings.drop_channels`; the catalog alone does not say how many channels an image has. Images without a positive class are
+    dropped (Liz et al. 2022, section 3.1) or kept as all-negative rows (`without_class`). A label that is uncertain and not also
+    stated as present is ignored (-1), negative or positive, as `settings.uncertain` says. A general class is positive where one of
+    its labels is, else uncertain where one of them is, and else negative. Labels that are not mentioned are negative.
+    With `second`, only the first image (by identifier) of each study counts, and only of studies that have a second view.
 
     Args:
-        settings: grouping, minimum counts, exclusions.
-        archive: a key of `datasets.ARCHIVES`; its term tree, if it has one, gives the general terms.
-        catalog: the columns of `catalog.CATALOG`; of `padded` only where `settings.padded_labels` is ignore.
-        ingested: the columns of `catalog.INGESTED`.
-        name: of the label set, for errors.
-        second: where the studies' second views are sought, for a label set of studies.
+        settings: Grouping, minimum counts, exclusions.
+        archive: A key of `archives.ARCHIVES`; its term tree, if it has one, gives the general terms.
+        catalog: The columns of `schemas.CATALOG`; `padded` only where `settings.padded_labels` is ignore.
+        ingested: The columns of `schemas.INGESTED`.
+        name: Name of the label set, for errors.
+        second: Where to look for the second views, for a label set of studies.
 
     Raises:
-        ThoraxError: `second` is given where the settings name none, or lacking where they do; a grouping that the archive has no
-            tree for, an excluded class that the data do not have, no image that counts, or too few classes left.
+        ThoraxError: `second` is given where the settings name none, or missing where they do; the archive has no tree for the
+            grouping, an excluded class is not in the data, no image counts, or too few classes are left.
     """
     if (settings.second is None) != (second is None):
         raise ThoraxError(
@@ -105,19 +105,21 @@ def build(
     matrix = _matrix(positive, uncertain, len(images), classes)
     labelled = images["labelled"].to_numpy()
     with_class = (matrix == 1).any(axis=1)
-    keep = {"drop": with_class, "keep_labelled": with_class | labelled, "keep": np.ones(len(images), bool)}[
-        settings.without_class
-    ]
+    every = np.ones(len(images), bool)
+    keep = {"drop": with_class, "keep_labelled": with_class | labelled, "keep": every}[settings.without_class]
     frame = pd.concat([images[["image_id", "patient_id"]], pd.DataFrame(matrix, columns=classes)], axis=1)[keep]
-    summary = {
-        CONSIDERED: (np.ones(len(images), bool), ""),
-        WITHOUT_LABELS: (~labelled, "kept as negative" if settings.without_class == "keep" else "dropped"),
-        NO_CLASS_LEFT: (labelled & ~with_class, "dropped" if settings.without_class == "drop" else "kept as negative"),
-        LABEL_SET: (keep, "kept"),
-    }
-    rows = [(key, rows.sum(), images["patient_id"][rows].nunique(), None, text, None) for key, (rows, text) in summary.items()]
-    report = pd.concat([report, pd.DataFrame(rows, columns=list(REPORT_COLUMNS), dtype=object)], ignore_index=True)
-    report = report.astype({"images": "int64", "patients": "int64", "uncertain": "Int64"})
+    patients = images["patient_id"]
+    report = _with_totals(
+        report,
+        (CONSIDERED, patients, ""),
+        (WITHOUT_LABELS, patients[~labelled], "kept as negative" if settings.without_class == "keep" else "dropped"),
+        (
+            NO_CLASS_LEFT,
+            patients[labelled & ~with_class],
+            "dropped" if settings.without_class == "drop" else "kept as negative",
+        ),
+        (LABEL_SET, patients[keep], "kept"),
+    )
     mentioned = set(chain.from_iterable(images["positive"])) | set(chain.from_iterable(images["uncertain"]))
     unknown = () if tree is None else tuple(sorted(label for label in mentioned if label not in tree))
     return LabelTable(frame.reset_index(drop=True), tuple(classes), report, unknown)
@@ -133,24 +135,21 @@ def build_inside(
 ) -> LabelTable:
     """Make the label set of specific classes inside their general classes, for P(class | one of its general classes).
 
-    The images are those of the general label set. A class is ignored (-1) where none of its general classes is positive: of a
-    term with two parents, either counts. A class that all these images have, or all but those of fewer than `min_patients`
-    patients, leaves nothing to tell apart (such as normal, its own general class): it is left out with the status `WHOLE`.
+    The images are those of the general label set. A class is ignored (-1) where none of its general classes is positive; of a
+    term with two parents, either counts. If all these images have the class, or all but those of fewer than `min_patients`
+    patients, there is nothing to tell apart (such as normal, its own general class): it is left out with the status `WHOLE`.
 
     Args:
-        settings: with `inside`, else as in `build`.
-        archive: a key of `datasets.ARCHIVES`.
-        catalog: the columns of `catalog.CATALOG`.
-        general: the columns of `catalog.labels_schema`, of the label set that `settings.inside` names.
-        ingested: the columns of `catalog.INGESTED`.
-        name: of the label set, for errors.
+        settings: With `inside`, else as in `build`.
+        archive, catalog, ingested, name: As in `build`.
+        general: The columns of `schemas.labels_schema`, of the label set that `settings.inside` names.
 
     Returns:
-        As `build`; in the report the images outside the general label set have a row of their own.
+        As in `build`; the report has another row, for the images outside the general label set.
 
     Raises:
-        ThoraxError: as in `build`; no term tree, a class without a general class in the general label set, no class that
-            leaves something to tell apart, or labels that contradict the general ones.
+        ThoraxError: As in `build`; or the archive has no term tree, a class has no general class in the general label set, no class
+            leaves anything to tell apart, or the labels contradict the general ones.
     """
     tree = TermTree.of_archive(archive, f"label_sets.{name}.inside", "remove it").climbed(settings.two_parents)
     known = catalogs.class_columns(general)
@@ -181,14 +180,10 @@ def build_inside(
             f"label_sets.{name}: no class leaves anything to tell apart inside its general classes: lower min_images or min_patients."
         )
     outside = ~table.frame["image_id"].isin(frame["image_id"])
-    rows = {
-        CONSIDERED: (table.frame["patient_id"], ""),
-        OUTSIDE: (table.frame["patient_id"][outside], "dropped"),
-        LABEL_SET: (frame["patient_id"], "kept"),
-    }
-    counted = [(key, len(patients), patients.nunique(), None, text, None) for key, (patients, text) in rows.items()]
-    report = pd.concat([report, pd.DataFrame(counted, columns=list(REPORT_COLUMNS), dtype=object)], ignore_index=True)
-    report = report.astype({"images": "int64", "patients": "int64", "uncertain": "Int64"})
+    patients = table.frame["patient_id"]
+    report = _with_totals(
+        report, (CONSIDERED, patients, ""), (OUTSIDE, patients[outside], "dropped"), (LABEL_SET, frame["patient_id"], "kept")
+    )
     return LabelTable(frame, tuple(classes), report, table.unknown)
 
 
@@ -222,22 +217,23 @@ def make_label_set(
     general: Path | str | None = None,
     named: Iterable[tuple[str, str]] = (),
 ) -> None:
-    """Write a label set (`catalog.labels_schema`) and its report (CSV) from the tables on disk.
+    """Write a label set (`schemas.labels_schema`) and its report (CSV) from the tables on disk.
 
     Args:
-        settings: of the label set; its name, for errors, is that of `out`.
-        archive: a key of `datasets.ARCHIVES`.
-        catalog: the data set's catalog.
-        ingested: the data set's table of ingested images, or None to count from metadata alone.
-        out: Parquet file.
-        report: CSV file, columns `REPORT_COLUMNS`.
-        second_views: of a label set of studies, the views of their second images.
-        second_ingested: table of these images, or None to count from metadata alone.
-        general: the label set that `settings.inside` names; None without one.
-        named: as in `refuse_unknown_classes`.
+        settings: The label set; its name, for errors, is that of `out`.
+        archive: A key of `archives.ARCHIVES`.
+        catalog: The data set's catalog.
+        ingested: The data set's table of ingested images, or None to count from metadata alone.
+        out: Parquet file to write.
+        report: CSV file to write, with the columns `REPORT_COLUMNS`.
+        second_views: The views of the second images, for a label set of studies.
+        second_ingested: Table of these images, or None to count from metadata alone.
+        general: The label set that `settings.inside` names; None without one.
+        named: As in `refuse_unknown_classes`.
 
     Raises:
-        ThoraxError: as in `build`, `build_inside` and `refuse_unknown_classes`, or no `general` where there is an `inside`, or one where there is none.
+        ThoraxError: As in `build`, `build_inside` and `refuse_unknown_classes`, or only one of `general` and `settings.inside` is
+            given.
     """
     name = Path(out).stem
     if (settings.inside is None) != (general is None):
@@ -256,14 +252,14 @@ def make_label_set(
         table = build_inside(settings, archive, frame, store.read_table(general), known, name)
     refuse_unknown_classes(named, table.report, name)
     if table.unknown:
-        print(f"In the data but not in the term tree, each a class of its own: {', '.join(table.unknown)}.")
+        print(f"In the data but not in the term tree, so each became a class: {', '.join(table.unknown)}.")
     with store.atomic(out) as new_labels, store.atomic(report) as new_report:  # both or neither
         store.write_table(table.frame, new_labels, catalogs.labels_schema(list(table.classes)))
         store.write_text(table.report.to_csv(index=False, lineterminator="\n"), new_report)
 
 
 def without_padded(catalog: pd.DataFrame, settings: LabelSet, name: str) -> pd.DataFrame:
-    """The catalog without the positive labels that are stored with a surrounding blank only."""
+    """The catalog without the positive labels that are stored only with a surrounding blank."""
     if catalog["padded"].isna().all():
         raise ThoraxError(
             f"label_sets.{name}.padded_labels: data set {settings.dataset!r} does not say which labels are stored with a blank: remove "
@@ -275,6 +271,13 @@ def without_padded(catalog: pd.DataFrame, settings: LabelSet, name: str) -> pd.D
         for positive, padded in zip(catalog["positive"], catalog["padded"], strict=True)
     ]
     return catalog.assign(positive=pd.Series(lists, index=catalog.index, dtype=object))
+
+
+def _with_totals(report: pd.DataFrame, *totals: tuple[str, pd.Series, str]) -> pd.DataFrame:
+    """The report with a row for each total: its name, the patients of its images, and its status."""
+    rows = [(name, len(patients), patients.nunique(), None, status, None) for name, patients, status in totals]
+    report = pd.concat([report, pd.DataFrame(rows, columns=list(REPORT_COLUMNS), dtype=object)], ignore_index=True)
+    return report.astype({"images": "int64", "patients": "int64", "uncertain": "Int64"})
 
 
 def _groups(catalog: pd.DataFrame, tree: TermTree | None) -> dict[str, tuple[str, ...]]:
@@ -302,15 +305,9 @@ def _countable(settings: LabelSet, catalog: pd.DataFrame, ingested: pd.DataFrame
             f"{', '.join(settings.views)}; choose from those it has ({found})."
         )
     if ingested is not None:
-        facts = ingested.set_index("image_id")[["ok", "channels"]].reindex(images["image_id"])
-        if facts["ok"].isna().any():
-            lost = facts.index[facts["ok"].isna()][0]
-            raise ThoraxError(
-                f"label_sets.{name}: image {lost!r} of data set {settings.dataset!r} is in its catalog but was not ingested; "
-                "run the ingestion of this data set again."
-            )
-        usable = facts["ok"].to_numpy(bool) & ~facts["channels"].isin(settings.drop_channels).to_numpy()
-        images = images[usable]
+        sources = f"the ingested table of {settings.dataset!r}", f"its catalog, for label_sets.{name}"
+        facts = rows_of(ingested, images["image_id"], *sources)
+        images = images[facts["ok"].astype(bool) & ~facts["channels"].isin(settings.drop_channels)]
         if images.empty:
             raise ThoraxError(
                 f"label_sets.{name}: no image of data set {settings.dataset!r} in the views {', '.join(settings.views)} is both readable "
@@ -358,7 +355,7 @@ def _status(report: pd.DataFrame, settings: LabelSet) -> np.ndarray:
 
 
 def _check_classes(report: pd.DataFrame, settings: LabelSet, name: str) -> None:
-    """A single class is a problem only where images without it are kept: otherwise it would be positive everywhere."""
+    """A single class makes a problem only where images without it are kept; else it would be positive everywhere."""
     needed = 2 if settings.without_class == "drop" else 1
     kept = int((report["status"] == KEPT).sum())
     if kept >= needed:

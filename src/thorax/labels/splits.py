@@ -11,6 +11,7 @@ from thorax.errors import ThoraxError
 from thorax.images.duplicates import patient_groups
 from thorax.labels.stratify import StratifiedGroupSplit
 from thorax.storage import store
+from thorax.storage.joins import rows_of
 from thorax.storage.schemas import LEFT_OUT, RADIOLOGISTS, SPLIT_NAMES, SPLITS, class_columns
 
 ALL_IMAGES = "all images"  # the row of a label set's total in the quality table
@@ -26,33 +27,32 @@ def split_label_sets(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Assign every image of all label sets once, stratified over all their classes and totals.
 
-    Images that radiologists labelled, where reports labelled the others, are never in train or val: with `settings.test_on` they
-    are test, and else they are left out (`catalog.LEFT_OUT`). The other images of their patients are left out.
+    Images labelled by radiologists, where reports labelled the others, are never in train or val: they are test with
+    `settings.test_on`, and left out (`schemas.LEFT_OUT`) otherwise. Other images of their patients are left out.
 
-    With `settings.draw_down`, images that are positive for no class of any label set are then drawn down: as many as it says stay
-    in train and in test, val keeps the same share of its own as train, and the others are left out (`catalog.LEFT_OUT`).
+    With `settings.draw_down`, images that are positive for no class of any label set are then drawn down: train and test keep the
+    number that it gives, val keeps the same share as train, and the others are left out.
 
     Args:
-        settings: shares, seed and what is drawn down.
-        frames: per label set, the columns of `catalog.labels_schema`.
-        official: the archive's own part (train, val, test) of each image, by image_id; needed with `settings.official`.
-            Whole patients follow the lists: who has a test image is a test patient, who else has a val image a validation
-            patient. Where there is no list for val, it is cut from train, stratified, as `settings.train : settings.val`.
-        duplicates: the columns of `catalog.DUPLICATES`, of the images' data set; patients who share an image, as
-            `settings.same_image` says, go to the same part, unless a list dictates another. None: there are none.
-        by_radiologists: the identifiers of these images; without any, `settings.test_on` changes nothing.
+        settings: Shares, seed and what is drawn down.
+        frames: The columns of `schemas.labels_schema`, by label set.
+        official: The archive's own part (train, val, test) of each image, by image_id; needed with `settings.official`. Whole
+            patients follow the lists: a patient with a test image is a test patient, any other with a val image a validation
+            patient. Without a list for val, it is cut from train, stratified, as `settings.train : settings.val`.
+        duplicates: The columns of `schemas.DUPLICATES`. Patients who share an image (see `settings.same_image`) go to the same
+            part, unless a list dictates another. None: there are no duplicates.
+        by_radiologists: Identifiers of these images; without any, `settings.test_on` has no effect.
 
     Returns:
-        The assignment (image_id, patient_id, split; sorted by image_id) and its quality (`QUALITY_COLUMNS`: per label
-        set, class and part the number of positive images, the quota, the deviation, and the largest share of these
-        images that comes from one patient). A part that a list dictates has its own count as its quota, and what is left
-        out lowers count and quota alike. A class that has too few patients to be in every part is no error: its rows with 0
-        images say so.
+        The assignment (image_id, patient_id, split; sorted by image_id) and its quality (`QUALITY_COLUMNS`): the number of
+        positive images by label set, class and part, the quota, the deviation, and the largest share of these images that comes
+        from one patient. A part that a list dictates has its own count as quota; images left out lower count and quota alike. A
+        class with too few patients for every part is not an error: it has rows with 0 images.
 
     Raises:
-        ThoraxError: a label set without images or with fewer than three patients or groups of patients who share images, an
-            image with two patients, or, with `settings.official`, an image that no list names or no test image; or, with
-            `settings.draw_down`, a part with fewer images without a class than should stay.
+        ThoraxError: A label set has no images or fewer than three patients or groups of patients who share images, or an image has
+            two patients. With `settings.official`: no list names an image, or there is no test image. With
+            `settings.draw_down`: a part has fewer images without a class than should stay.
     """
     for name, frame in frames.items():
         _check_patients(name, frame)
@@ -91,7 +91,7 @@ def split_label_sets(
 def _together(
     settings: config.Split, images: pd.DataFrame, duplicates: pd.DataFrame | None, frames: dict[str, pd.DataFrame]
 ) -> pd.Series:
-    """What a part takes whole, for each image: its patient, or the first of the patients who share images with each other."""
+    """The group of each image, which a part takes whole: its patient, or the first of the patients who share images."""
     patients = images["patient_id"]
     if duplicates is None or settings.same_image == "ignore":
         return patients
@@ -116,7 +116,7 @@ def _together(
 
 
 def _drawn_down(settings: config.Split, images: pd.DataFrame, frames: dict[str, pd.DataFrame]) -> np.ndarray:
-    """(n,) bool: which images `settings.draw_down` leaves out. It depends on the parts, the identifiers and the seed alone."""
+    """(n,) bool: which images `settings.draw_down` leaves out. It depends only on the parts, identifiers and seed."""
     left_out = np.zeros(len(images), bool)
     if settings.draw_down is None:
         return left_out
@@ -138,12 +138,12 @@ def _drawn_down(settings: config.Split, images: pd.DataFrame, frames: dict[str, 
 
 
 def _official_parts(images: pd.DataFrame, official: pd.Series | None) -> pd.Series:
-    """The part that the archive's lists dictate for each image; null where its patient is free for train."""
+    """The part of each image by the archive's lists; null where its patient is free for train."""
     listed = images["image_id"].map({} if official is None else official)
     if not (listed == "test").any():
         raise ThoraxError(
-            "The split asks for the archive's official lists, but no image is in a test list: put the lists beside the metadata "
-            "file and read the catalog again, or set official: false."
+            "The split asks for the archive's official lists, but no image is in a test list: put the lists next to the "
+            "metadata file and read the catalog again, or set official: false."
         )
     if listed.isna().any():
         raise ThoraxError(
@@ -165,7 +165,7 @@ def _official_parts(images: pd.DataFrame, official: pd.Series | None) -> pd.Seri
 
 
 def _radiologists_parts(images: pd.DataFrame, by_radiologists: Collection[str], test_on: str) -> pd.Series:
-    """The part of what radiologists labelled, and of other images of the same patients; null for all others."""
+    """The part of images labelled by radiologists, and of other images of their patients; null for all others."""
     checked = images["image_id"].isin(by_radiologists)
     parts = pd.Series(None, index=images.index, dtype=object)
     parts[images["patient_id"].isin(images.loc[checked, "patient_id"])] = LEFT_OUT
@@ -173,7 +173,7 @@ def _radiologists_parts(images: pd.DataFrame, by_radiologists: Collection[str], 
         parts[checked] = "test"
     counts = parts.value_counts()
     print(
-        f"{counts.get('test', 0):,} images that radiologists labelled are test; {counts.get(LEFT_OUT, 0):,} images, these or others of "
+        f"{counts.get('test', 0):,} images labelled by radiologists are test; {counts.get(LEFT_OUT, 0):,} images, these or others of "
         "their patients, are left out."
     )
     return parts
@@ -189,7 +189,7 @@ def _check_patients(name: str, frame: pd.DataFrame) -> None:
 
 
 def _columns(image_ids: pd.Series, frame: pd.DataFrame, with_total: bool) -> np.ndarray:
-    """Return (images, columns) of 0/1: which images a label set has, and which are positive for each class."""
+    """(images, columns) of 0 and 1: which images a label set has, and which are positive for each class."""
     classes = sorted(class_columns(frame))
     aligned = frame.set_index("image_id")[classes].reindex(image_ids)
     positive = (aligned == 1).to_numpy(np.int8)
@@ -201,10 +201,9 @@ def _columns(image_ids: pd.Series, frame: pd.DataFrame, with_total: bool) -> np.
 def _quality(
     name: str, frame: pd.DataFrame, images: pd.DataFrame, free: pd.Series, left_out: np.ndarray, shares: dict[str, float]
 ) -> pd.DataFrame:
-    """Counts against quotas; `free` marks the images that were dealt by `shares`, the others were dictated."""
-    marked = images.assign(free=free, left_out=left_out)
-    aligned = frame[["image_id"]].merge(marked, on="image_id", how="left", validate="one_to_one")
-    parts, dealt, left = aligned["split"].to_numpy(), aligned["free"].to_numpy(bool), aligned["left_out"].to_numpy(bool)
+    """Counts against quotas; `free` marks the images that were assigned by `shares`, lists dictated the others."""
+    aligned = rows_of(images.assign(free=free, left_out=left_out), frame["image_id"], "the split", f"label set {name!r}")
+    parts, dealt, left = (aligned[column].to_numpy() for column in ("split", "free", "left_out"))
     rows = []
     for label in [ALL_IMAGES, *class_columns(frame)]:
         positive = np.ones(len(frame), bool) if label == ALL_IMAGES else (frame[label] == 1).to_numpy()
@@ -226,21 +225,19 @@ def make_split(
     quality: Path,
     duplicates: Path | None = None,
 ) -> None:
-    """Split the patients of the label sets in `labels` and write the assignment and, as CSV, its quality.
-
-    Prints every count that is more than one image off its quota.
+    """Split the patients of label sets, write the assignment and its quality, and print counts that are off by over one image.
 
     Args:
-        settings: the split; its `label_sets` are the files' names.
-        labels: one `labels/{label_set}.parquet` for each label set, in any order.
-        catalog: the data set's catalog, which has the archive's official lists and says who labelled an image; without it nobody
-            is known to be a radiologist. Needed with `settings.official`.
-        out: the `catalog.SPLITS` table to write.
-        quality: the CSV file to write, with columns `QUALITY_COLUMNS`.
-        duplicates: the table `catalog.DUPLICATES` of the data set, if its images were opened.
+        settings: The split; its `label_sets` are the files' names.
+        labels: One `labels/{label_set}.parquet` for each label set, in any order.
+        catalog: The data set's catalog, for the archive's official lists and for who labelled an image. Needed with
+            `settings.official`; without it no image counts as labelled by radiologists.
+        out: Table of `schemas.SPLITS` to write.
+        quality: CSV file to write, with the columns `QUALITY_COLUMNS`.
+        duplicates: Table of `schemas.DUPLICATES`, if the data set's images were opened.
 
     Raises:
-        ThoraxError: other label sets than the settings name, or what `split_label_sets` refuses.
+        ThoraxError: `labels` are not the label sets that the settings name, or as in `split_label_sets`.
     """
     paths = {Path(path).stem: path for path in labels}
     if sorted(paths) != sorted(settings.label_sets) or len(paths) != len(labels):
@@ -255,7 +252,7 @@ def make_split(
         official = known["official_split"] if settings.official else None
         by_radiologists = known.index[known["label_source"] == RADIOLOGISTS].to_series()
     if settings.test_on == RADIOLOGISTS and by_radiologists.empty:
-        print("No image was labelled by radiologists (valid.csv is not beside train.csv): test is a share of the patients.")
+        print("No image was labelled by radiologists (valid.csv is not next to train.csv): test is a share of the patients.")
     same = store.read_table(duplicates, ["image_id", "other_id", "identical"]) if duplicates else None
     images, report = split_label_sets(settings, frames, official, same, frozenset(by_radiologists))
     for row in report[report["deviation"].abs() > 1 + 1e-6].itertuples():

@@ -41,13 +41,13 @@ class StratifiedGroupSplit:
     one group, but a label with fewer groups than parts is absent from some part.
 
     Args:
-        train: share of the samples for training.
-        val: share for validation.
-        test: share for testing. The three sum to 1, and one of them may be 0: that part stays empty.
+        train: Share of the samples for training.
+        val: Share for validation.
+        test: Share for testing. The three sum to 1, and one of them may be 0: that part stays empty.
         random_state: seed; the same seed gives the same split.
 
     Raises:
-        ThoraxError: shares that are negative or do not sum to 1, or fewer than two above 0.
+        ThoraxError: Shares that are negative or do not sum to 1, or fewer than two above 0.
     """
 
     def __init__(self, train: float = 0.7, val: float = 0.1, test: float = 0.2, random_state: int = 0) -> None:
@@ -74,7 +74,7 @@ class StratifiedGroupSplit:
             groups: (n,) identifiers that can be sorted, e.g. of patients.
 
         Raises:
-            ThoraxError: as in `assign`.
+            ThoraxError: As in `assign`.
         """
         parts = self.assign(y, groups)
         train, val, test = (np.flatnonzero(parts == name) for name in self.shares)
@@ -84,7 +84,7 @@ class StratifiedGroupSplit:
         """Return the part of each row: (n,) of "train", "val" and "test"; arguments as in `split`.
 
         Raises:
-            ThoraxError: y has other values, lengths differ, a group is missing, or there are fewer groups than parts.
+            ThoraxError: `y` has other values, lengths differ, a group is missing, or there are fewer groups than parts.
         """
         labels = _label_matrix(y)
         names, shares = zip(*((name, share) for name, share in self.shares.items() if share > 0), strict=True)
@@ -97,14 +97,14 @@ def group_folds(y: np.typing.ArrayLike, groups: np.typing.ArrayLike, folds: int,
     Args:
         y: (n, k) or (n,) of 0, 1 and -1 (unknown: counts as not positive).
         groups: (n,) identifiers that can be sorted, e.g. of patients.
-        folds: at least 1.
+        folds: At least 1.
         random_state: seed; the same seed gives the same folds, in any order of the rows.
 
     Returns:
         (n,) from 0 to folds - 1.
 
     Raises:
-        ThoraxError: as in `StratifiedGroupSplit.assign`.
+        ThoraxError: As in `StratifiedGroupSplit.assign`.
     """
     return _assign_rows(_label_matrix(y), groups, np.full(folds, 1 / folds), random_state)
 
@@ -162,7 +162,7 @@ class _Search:
         kinds: (kinds, columns) counts of one group of each kind.
         dealt: (kinds, parts) groups of each kind in each part, to start from.
         shares: (parts,) of the images.
-        random: source of candidates and kicks.
+        random: Source of candidates and kicks.
     """
 
     def __init__(self, kinds: np.ndarray, dealt: np.ndarray, shares: np.ndarray, random: np.random.Generator) -> None:

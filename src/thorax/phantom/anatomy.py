@@ -23,7 +23,7 @@ class Chest:
     half_width: float  # of the lungs at their widest
     half_depth: float  # of the lungs, front to back
     height: float  # z of the right diaphragm's top
-    dome_step: float  # the left dome is so much lower
+    dome_step: float  # by which the left dome is lower
     dome_drop: float  # from a dome's top down to the costophrenic angle
     wall: float  # soft tissue around the ribs, at the side
     fat: float  # of it, under the skin
@@ -100,7 +100,7 @@ def cavity(chest: Chest, scene: Scene) -> np.ndarray:
     inner = apex - (apex - 2.5) * np.sqrt(1 - (1 - np.clip(z / 2.4, 0, 1)) ** 2) - 1.4 * np.clip((z - 2) / 6, 0, 1)
     share = np.clip((np.abs(scene.u) - inner) / np.maximum(outer - inner, 0.05), 0, 1)
     depth = 2 * half_depth_at(chest, z) * np.sqrt(1 - share**2.3) * np.sqrt(np.minimum(share / 0.22, 1))
-    depth *= 0.78 + 0.22 * np.minimum(share / 0.45, 1)  # spine and heart leave less room beside the midline
+    depth *= 0.78 + 0.22 * np.minimum(share / 0.45, 1)  # spine and heart leave less space next to the midline
     return np.where((z > 0) & (share > 0), depth, 0).astype(np.float32)
 
 
@@ -148,7 +148,7 @@ def _great_vessels(chest: Chest, scene: Scene) -> np.ndarray:
 
 
 def _beside_the_spine(chest: Chest, scene: Scene) -> np.ndarray:
-    """Vertebral bodies, oesophagus and fat before and beside them."""
+    """Vertebral bodies, oesophagus and fat in front of and next to them."""
     middle = midline_at(chest, scene.z) + scene.pose.u(0, -5.5)
     return 9 * np.exp(-(np.abs((scene.u - middle) / 2.3) ** 3))
 
@@ -216,6 +216,6 @@ def breasts(chest: Chest, scene: Scene) -> np.ndarray:
 
 
 def lung_field(chest: Chest, scene: Scene) -> np.ndarray:
-    """Signed field that is positive over the visible lungs: in the cavity, beside the mediastinum, above the domes."""
+    """Signed field that is positive over the visible lungs: in the cavity, next to the mediastinum, above the domes."""
     hidden = mediastinum(chest, scene)
     return np.minimum(np.minimum(cavity(chest, scene) - 1.0, 2.2 - hidden), 2 * (dome_at(chest, scene.u) - scene.z))

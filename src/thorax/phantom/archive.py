@@ -1,8 +1,8 @@
 """The phantom archive: synthetic chest radiographs in the on-disk form of PadChest, NIH ChestX-ray14 or CheXpert.
 
-`patients` decides who comes with what, `render` makes one picture, `padchest`, `nih` and `chexpert` say how an archive names,
-stores and lists it, and this module writes the files: the images and tables of the archive itself and, in every form, the true
-box of every finding (`boxes.csv`) and true lung masks of some patients (`lung_masks/`). Nothing in it is of a real person.
+`patients` samples patients and findings, `render` draws one picture, `padchest`, `nih` and `chexpert` define how an archive names,
+stores and lists it, and this module writes the files: the images and tables of the archive and, in every form, the true box of every
+finding (`boxes.csv`) and the true lung masks of some patients (`lung_masks/`). No real person's data is used.
 """
 
 import json
@@ -33,7 +33,7 @@ MASK_SIDE = 512  # pixels, the longer side of the images and masks in lung_masks
 
 
 class _Note(config.Phantom):
-    """What phantom.json holds; without an archive it is of PadChest's form."""
+    """The content of phantom.json; without an archive it has PadChest's form."""
 
     archive: str = "padchest"
 
@@ -42,7 +42,7 @@ def find_form(archive: str) -> Form:
     """The form of an archive.
 
     Raises:
-        ThoraxError: phantoms have no such form.
+        ThoraxError: Phantoms have no such form.
     """
     if archive not in FORMS:
         raise ThoraxError(f"A phantom has the form of {', '.join(FORMS)}, not of {archive!r}: choose one of these.")
@@ -55,8 +55,8 @@ def make_archive(settings: config.Phantom, root: Path, threads: int = 1, archive
     The table of boxes is written last, so its presence means that the archive is whole.
 
     Args:
-        threads: processes; the bytes do not depend on their number.
-        archive: whose form it has.
+        threads: Number of processes; the bytes do not depend on their number.
+        archive: Whose form it has.
 
     Raises:
         ThoraxError: `root` holds files but no note of an earlier phantom, a damaged note, or cannot be written; or phantoms
@@ -99,7 +99,7 @@ def true_lung_mask(settings: config.Phantom, image_id: str, archive: str = "padc
     """The true lungs of a frontal image at its stored size, (rows, columns) bool.
 
     Raises:
-        ThoraxError: the archive has no frontal image of this name.
+        ThoraxError: The archive has no frontal image of this name.
     """
     form = find_form(archive)
     for picture in form.pictures(settings):
@@ -115,25 +115,25 @@ def true_lung_mask(settings: config.Phantom, image_id: str, archive: str = "padc
 
 
 def refuse_foreign_files(root: Path) -> None:
-    """Make sure that a folder is the phantom's own or holds no file.
+    """Make sure that a folder is a phantom's or has no file.
 
     Raises:
-        ThoraxError: it holds files, but not the note that every phantom carries.
+        ThoraxError: It has files, but not the note that every phantom has.
     """
     if (root / SETTINGS).exists():
         return
     held = (path for path in root.rglob("*") if path.is_symlink() or not path.is_dir())  # Snakemake makes empty folders
-    if not all(map(store.is_temporary, held)):  # one that was killed before its note was whole leaves such a file
+    if not all(map(store.is_temporary, held)):  # a phantom that was killed before its note was complete leaves such a file
         raise ThoraxError(
-            f"{root} holds files that were not made by the phantom: choose another folder for the synthetic archive."
+            f"{root} has files that were not made by the phantom: choose another folder for the synthetic archive."
         )
 
 
 def _make_room(settings: config.Phantom, root: Path, archive: str) -> None:
     """Remove the files of an earlier phantom and note the new one's settings, before anything else is written.
 
-    Only what the noted settings lead to is removed, so that no radiograph is lost that somebody else put there. An
-    interrupted making leaves its note, so it can be taken up.
+    Only files that follow from the noted settings are removed, so no other radiograph is lost. An interrupted run leaves its note,
+    so it can be resumed.
     """
     refuse_foreign_files(root)
     note = root / SETTINGS
@@ -146,7 +146,7 @@ def _make_room(settings: config.Phantom, root: Path, archive: str) -> None:
 
 
 def _noted_files(note: Path) -> list[Path]:
-    """Every file of the archive that a note tells of, without the note; the table that is written last comes first."""
+    """Every file of the archive that a note describes, without the note; the table that is written last comes first."""
     try:
         noted = config.parse_text(_Note, note.read_text(encoding="utf-8"), str(note))
         form = find_form(noted.archive)
@@ -196,7 +196,7 @@ def _mapper(workers: int) -> Iterator:
 
 
 def _write_picture(settings: config.Phantom, root: Path, archive: str, job: tuple[Picture, bool, bool]) -> list[dict]:
-    """Write one image, cut short if it is to be damaged, and its lungs' mask if wanted; return its boxes, in the archive's
+    """Write one image, cut short if it is to be damaged, and its lung mask if wanted; return its boxes, with the archive's
     labels, if its view has any."""
     picture, with_mask, damaged = job
     form = FORMS[archive]

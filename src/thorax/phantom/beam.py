@@ -23,7 +23,7 @@ Plane = Literal["frontal", "lateral"]
 
 @dataclass(frozen=True)
 class Pose:
-    """How the patient stands before the detector, and what part of the plane the detector sees."""
+    """The patient's position in front of the detector, and the part of the plane that the detector sees."""
 
     plane: Plane
     yaw: float  # rotation about the patient's long axis, radians
@@ -58,9 +58,9 @@ class Scene:
     """Attenuation on a regular grid that covers what the detector sees; bodies are added one by one.
 
     Attributes:
-        u, z: coordinates of the grid, (1, columns) and (rows, 1) float32.
-        tissue: cm of water that takes the place of lung.
-        extra: attenuation that is added whatever lies there.
+        u, z: Coordinates of the grid, (1, columns) and (rows, 1) float32.
+        tissue: Centimetres of water that takes the place of lung.
+        extra: Attenuation that is added, whatever is there.
     """
 
     COARSENESS = 1.5  # detector pixels per step of the grid
@@ -84,7 +84,7 @@ class Scene:
         """Path through an ellipsoid at (x, y, z) with radii along x, y, z, as (rows, columns) cm.
 
         Args:
-            tilt: rotation in the plane of projection, radians, clockwise as seen.
+            tilt: Rotation in the plane of projection, radians, clockwise as seen.
         """
         across, along = (radii[0], radii[1]) if self.pose.plane == "frontal" else (radii[1], radii[0])
         middle = self.pose.u(centre[0], centre[1]), float(centre[2])
@@ -120,9 +120,9 @@ class Scene:
 
         Args:
             path: (n, 3) points x, y, z, or (k, n, 3) for k lines at once.
-            radius: one for all, or one per point.
-            attenuation: per cm.
-            shell: thickness of the wall, one for all or one per point; without it the tube is solid.
+            radius: One for all, or one per point.
+            attenuation: Per cm.
+            shell: Thickness of the wall, one for all or one per point; without it the tube is solid.
         """
         long = np.sqrt(np.sum(np.diff(path, axis=-2) ** 2, axis=-1)).sum(axis=-1).max()
         count = int(long / (0.75 * self.step)) + 2

@@ -88,7 +88,7 @@ def add_shoulder_blades(chest: Chest, scene: Scene, inward: float = 0.0) -> None
     """Add scapulae and upper arms.
 
     Args:
-        inward: cm by which the blades overlie the lungs (a patient lying on the back).
+        inward: Centimetres by which the blades overlie the lungs (a patient lying on the back).
     """
     up = -0.8 * chest.shoulder
     for side in SIDES:

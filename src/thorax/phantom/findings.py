@@ -1,4 +1,4 @@
-"""What is wrong with the phantom's patients: each finding changes the anatomy or adds a shadow of its own."""
+"""The findings of the phantom's patients: each one changes the anatomy or adds a shadow."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -362,7 +362,7 @@ DRAW: dict[str, Callable[[Scene, Chest, Finding], list[Outline]]] = {
 }
 
 # What the other archives call a finding, by its severity (from, below). Archives with few labels have no name for some:
-# an image of a scoliosis alone is No Finding there. Nothing that is drawn stands for CheXpert's Fracture.
+# an image of a scoliosis alone is No Finding there. No drawn finding corresponds to CheXpert's Fracture.
 OTHER_NAMES: tuple[tuple[str, float, float, tuple[str, ...], tuple[str, ...]], ...] = (
     # PadChest, from, below, NIH ChestX-ray14, CheXpert
     ("COPD signs", 0.0, 1.0, ("Emphysema",), ()),

@@ -15,9 +15,9 @@ def frontal(
     What the scene already holds (`tissue`, `extra`, deposited points) is part of the picture.
 
     Args:
-        patient: generator of what stays the same in all pictures of the patient: ribs and vessels.
-        study: generator of what changes from study to study: bowel gas.
-        supine: the patient lies: shoulder blades over the lungs.
+        patient: Generator of what stays the same in all pictures of the patient: ribs and vessels.
+        study: Generator of what changes from study to study: bowel gas.
+        supine: The patient lies: shoulder blades over the lungs.
     """
     add_vessels(chest, scene, patient)
     add_airways(chest, scene)
@@ -85,7 +85,7 @@ def vessel_tree(
     Args:
         origin: (u, z) of the hilum.
         side: +1 where the tree's directions run from right to downwards in the picture, -1 for its mirror image.
-        reach: directions (radians, rising) and the border's distance in each (cm).
+        reach: Directions (radians, rising) and the border's distance in each (cm).
     """
     low, high = np.radians([-78, 92])
     direction = np.linspace(low, high, trunks) + rng.normal(0, 0.10, trunks)

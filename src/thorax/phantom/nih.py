@@ -29,7 +29,7 @@ LISTS, FILES, DEVICE = range(30, 33)  # streams of random numbers
 
 @lru_cache(maxsize=4)
 def pictures(settings: config.Phantom) -> tuple[Picture, ...]:
-    """Every image: the frontal ones, each with a follow-up number of its own."""
+    """Every image: the frontal ones, each with its follow-up number."""
     follow_ups: dict[int, int] = {}
     found = []
     for picture in patients.plan(settings):

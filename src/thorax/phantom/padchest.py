@@ -145,7 +145,7 @@ def _label_text(picture: Picture, by_hand: bool, rng: np.random.Generator) -> di
     sentences = [sentences[index] for index in rng.permutation(len(sentences))] or [[NORMAL]]
     labels = [sentence[0] for sentence in sentences]
     words = list(dict.fromkeys(word for sentence in sentences for word in sentence[1:]))
-    if rng.uniform() < 0.3:  # a sentence about something that is as it should be
+    if rng.uniform() < 0.3:  # a sentence about something normal
         sentences.append([NORMAL])
     by_sentence = str(sentences)
     spaced, empty = rng.uniform(size=2)

@@ -1,6 +1,6 @@
-"""Who comes to the phantom's hospital, how often, and with what: the archive before any picture is made.
+"""The phantom's patients, their studies and findings, before any picture is drawn.
 
-Sampling is separate from rendering, so that an archive's prevalences are known in an instant.
+Sampling is separate from rendering, so an archive's prevalences are known at once.
 """
 
 from dataclasses import dataclass, replace
@@ -75,7 +75,7 @@ class Picture:
     study_id: str
     days: int  # from 2009-01-01 to the study
     findings: tuple[Finding, ...]
-    remarks: tuple[str, ...]  # labels without a shadow of their own
+    remarks: tuple[str, ...]  # labels that cast no shadow
     folder: str
 
     def labels(self) -> list[str]:

@@ -1,6 +1,6 @@
-"""One picture of the phantom: who stands there, how, and how the picture was exposed.
+"""One picture of the phantom: the patient, the position and the exposure.
 
-Everything follows from the seed, the patient, the study and the image, so any picture or its lungs can be made again.
+Everything follows from the seed, the patient, the study and the image, so any picture or its lungs can be drawn again.
 """
 
 from dataclasses import replace
@@ -138,7 +138,7 @@ def draw(settings: config.Phantom, picture: Picture, without: str | None = None)
     """Make one picture.
 
     Args:
-        without: leave out the findings with this label; nothing else changes.
+        without: Leave out the findings with this label; nothing else changes.
 
     Returns:
         The stored values, (rows, columns) uint16, and the box of every finding drawn in a frontal picture: label, x,
@@ -164,8 +164,8 @@ def draw(settings: config.Phantom, picture: Picture, without: str | None = None)
 
 
 def lung_mask(settings: config.Phantom, picture: Picture) -> np.ndarray:
-    """The true lungs of a frontal picture, (rows, columns) bool: the pleural spaces beside the mediastinum, above the
-    domes, whatever fills them."""
+    """The true lungs of a frontal picture, (rows, columns) bool: the pleural spaces next to the mediastinum and above
+    the domes, whatever fills them."""
     usual = chest_of(settings, picture)
     scene = Scene(pose_of(settings, picture, usual))
     field = anatomy.lung_field(findings.reshape(usual, picture.findings), scene)

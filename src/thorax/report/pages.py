@@ -4,7 +4,6 @@ The tables and figures are those of other steps, taken from their pages: nothing
 """
 
 from collections.abc import Iterable
-from html import escape
 from pathlib import Path
 
 from thorax.config import PaperPage, Study
@@ -22,76 +21,66 @@ _BEYOND_TEXT = (
 
 
 def compose(page: PaperPage, captions: dict[str, str]) -> str:
-    """The page as HTML of its own.
+    """Return the page as HTML that needs no other file.
 
     Args:
-        page: its experiments, and its tables and figures in order.
-        captions: by name, as in the sections.
+        page: Its experiments, and its tables and figures in order.
+        captions: Captions by name, as in the sections.
 
     Raises:
-        ThoraxError: a section's page is missing or no page of ours, or its caption is not given.
+        ThoraxError: A section's page is missing or not ours, or its caption is not given.
     """
     name, cited = published_numbers.citation(page.paper) if page.paper else (BEYOND, _BEYOND_TEXT)
-    links = ['<li><a href="#settings">What was run, and how</a></li>\n'] if page.studies else []
     sections = []
-    for number, section in enumerate(page.sections, 1):
+    for section in page.sections:
         if section.caption and section.caption not in captions:
             raise ThoraxError(
                 f"The section {section.heading!r} has no caption {section.caption!r}: name its file under --captions."
             )
-        _, body = typeset.read_page(Path(section.page))
-        heading = escape(section.heading.replace(f": {name}: ", ": "))  # the page is of this paper
-        links.append(f'<li><a href="#s{number}">{heading}</a></li>\n')
         sections.append(
-            f'<section id="s{number}">\n<h2>{heading}</h2>\n{_paragraphs(captions[section.caption] if section.caption else "")}{body}'
-            '<p><a href="#top">to the top</a></p>\n</section>\n'
+            {
+                "heading": section.heading.replace(f": {name}: ", ": "),  # the page is of this paper
+                "paragraphs": _paragraphs(captions[section.caption] if section.caption else ""),
+                "body": typeset.content_of(Path(section.page)),
+            }
         )
-    settings = (
-        f'<section id="settings">\n<h2>What was run, and how</h2>\n{_settings(page.studies)}</section>\n'
-        if page.studies
-        else ""
-    )
     return typeset.page(
+        "paper.html",
         name,
-        f'<p class="data" id="top">{escape(overview.run_on(page.data))}</p>\n<p>{escape(cited)}</p>\n<nav>\n<ul>\n{"".join(links)}</ul>\n</nav>\n'
-        f"{settings}{''.join(sections)}",
+        run_on=overview.run_on(page.data),
+        citation=cited,
+        settings=_settings(page.studies),
+        sections=sections,
     )
 
 
-def _paragraphs(text: str) -> str:
-    return "".join(f"<p>{escape(' '.join(part.split()))}</p>\n" for part in text.split("\n\n") if part.strip())
+def _paragraphs(text: str) -> list[str]:
+    return [" ".join(part.split()) for part in text.split("\n\n") if part.strip()]
 
 
-def _settings(studies: dict[str, Study]) -> str:
-    """What all experiments share, said once, and then what each has of its own."""
-    described = [describe(study) for study in studies.values()]
-    shared = (
-        {topic: text for topic, text in described[0].items() if all(other.get(topic) == text for other in described)}
-        if described
-        else {}
-    )
-    if len(described) == 1:
-        return f"<h3>{escape(next(iter(studies.values())).experiment.title)}</h3>\n<dl>\n{_definitions(shared)}</dl>\n"
+def _settings(studies: dict[str, Study]) -> list[tuple[str, dict[str, str]]]:
+    """Headings and settings by topic: first what all experiments share, then what each has of its own."""
+    described = [(study.experiment.title, describe(study)) for study in studies.values()]
+    if len(described) < 2:
+        return described
+    first = described[0][1]
+    shared = {topic: text for topic, text in first.items() if all(other.get(topic) == text for _, other in described)}
     blocks = [("All experiments of this page", shared)] if shared else []
-    for study, topics in zip(studies.values(), described, strict=True):
-        blocks.append((study.experiment.title, {topic: text for topic, text in topics.items() if topic not in shared}))
-    return "".join(f"<h3>{escape(title)}</h3>\n<dl>\n{_definitions(topics)}</dl>\n" for title, topics in blocks)
-
-
-def _definitions(topics: dict[str, str]) -> str:
-    return "".join(f"<dt>{escape(topic)}</dt><dd>{escape(text)}</dd>\n" for topic, text in topics.items())
+    return blocks + [
+        (title, {topic: text for topic, text in topics.items() if topic not in shared}) for title, topics in described
+    ]
 
 
 def make_page(settings: PaperPage, captions: Iterable[Path], out: Path) -> None:
     """Write a paper's page.
 
     Args:
-        settings: as in `compose`.
-        captions: text files {name}.rst without markup.
-        out: the page to write.
+        settings: The `page` of `compose`.
+        captions: Text files {name}.rst without markup.
+        out: The page to write.
 
     Raises:
-        ThoraxError: as in `compose`, or a missing caption file.
+        ThoraxError: As in `compose`, or a missing caption file.
     """
     texts = dict(settings.captions)
     for path in captions:

@@ -1,17 +1,21 @@
-"""One table for people, typeset as HTML, Markdown and LaTeX."""
+"""A table as HTML, Markdown, LaTeX and CSV; and every page of HTML, from the templates next to this module."""
 
 import base64
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from html import escape, unescape
+from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
+from jinja2 import DictLoader, Environment, StrictUndefined
+from markupsafe import Markup
 
 from thorax.errors import ThoraxError
 from thorax.storage import store
 
+TEMPLATES = Path(__file__).parent / "templates"
 _LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -33,62 +37,19 @@ _LATEX = str.maketrans(
     }
 )
 _FIT = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"  # no wider than the text
-
-_CSS = """
-:root { color-scheme: light; --ink: #1d2733; --soft: #5b6875; --line: #d5dce3; --head: #f3f6f9; --tint: #f8f5ee; }
-* { box-sizing: border-box; }
-body { margin: 0; padding: 16px 18px; background: #fff; color: var(--ink);
-  font: 14px/1.45 system-ui, "Segoe UI", "Liberation Sans", "DejaVu Sans", sans-serif; }
-h1 { margin: 0 0 6px; font-size: 19px; font-weight: 650; }
-p { max-width: 88ch; margin: 0 0 12px; color: var(--soft); }
-p.data { color: #8a4b00; font-weight: 600; }
-.frame { display: inline-block; max-width: 100%; max-height: 88vh; overflow: auto; margin-bottom: 12px;
-  border: 1px solid var(--line); border-radius: 6px; }
-table { border-collapse: separate; border-spacing: 0; font-size: 13px; font-variant-numeric: tabular-nums lining-nums; }
-th, td { padding: 3px 6px; white-space: nowrap; text-align: right; background: #fff; }
-thead { position: sticky; top: 0; z-index: 2; }
-thead th { background: var(--head); font-weight: 600; border-bottom: 1px solid var(--line); }
-thead th[colspan] { text-align: center; }
-thead tr.columns th { font-weight: 500; color: var(--soft); white-space: normal; max-width: 13ch; }
-th.name { text-align: left; position: sticky; left: 0; z-index: 1; border-right: 1px solid var(--line); }
-tbody th { font-weight: 400; }
-tbody th, tbody td { border-bottom: 1px solid #eef1f4; }
-tbody tr:hover th, tbody tr:hover td { background: #eef5fc; }
-tr.total th, tr.total td { border-top: 1px solid var(--ink); border-bottom: 0; font-weight: 500; }
-.start { border-left: 1px solid var(--line); }
-.section { border-left: 2px solid #8b98a5; }
-td.apart, thead th.apart { background: var(--tint); color: var(--soft); }
-b { font-weight: 700; }
-i { font-style: italic; }
-small { display: block; color: var(--soft); font-size: 11px; font-weight: 400; font-style: normal; }
-img { display: block; max-width: 100%; margin: 0 0 18px; }
-ul { max-width: 88ch; margin: 0; padding-left: 18px; color: var(--soft); }
-td.text, thead th.text { text-align: left; }
-thead th.text[colspan] { text-align: center; }
-h3 { margin: 12px 0 6px; font-size: 14px; font-weight: 650; }
-h2 { margin: 0 0 6px; padding-top: 14px; border-top: 2px solid var(--line); font-size: 16px; font-weight: 650; }
-section { margin-top: 26px; }
-section ul { margin-bottom: 8px; }
-a { color: #0b5cad; }
-nav ul { columns: 38ch; max-width: none; margin-bottom: 12px; list-style: none; padding: 0; }
-nav li { break-inside: avoid; padding-bottom: 2px; }
-dl { display: grid; grid-template-columns: max-content minmax(0, 88ch); gap: 4px 16px; margin: 0 0 12px; font-size: 13px; }
-dt { font-weight: 600; }
-dd { margin: 0; }
-"""
-_PAGE = re.compile(r"<body>\n<h1>(.*?)</h1>\n(.*)</body>\n</html>\n", re.DOTALL)  # what `page` writes
+_MAIN = "<main>\n", "</main>\n</body>\n</html>\n"  # what encloses the content of a page, see base.html
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in one place of a table.
+    """One cell of a table.
 
     Args:
-        text: as shown.
-        bold: whether it is in bold.
-        italic: whether it is in italics.
-        detail: a small second line, in HTML only.
-        hover: text that is shown on hovering over the cell, in HTML only.
+        text: The text as shown.
+        bold: Whether the text is in bold.
+        italic: Whether the text is in italics.
+        detail: A small second line, in HTML only.
+        hover: Text that is shown on hovering over the cell, in HTML only.
     """
 
     text: str
@@ -103,11 +64,11 @@ class Group:
     """Neighbouring columns under one heading.
 
     Args:
-        heading: e.g. a model's name.
-        columns: the headings of the columns, e.g. AUC and F1; one empty heading for a group that is a single column.
-        section: groups of equal section belong together and are divided from others by a stronger line.
-        apart: whether the group is set apart as one that takes no part in a comparison.
-        words: whether the columns hold words, which begin at the left.
+        heading: For example a model's name.
+        columns: Headings of the columns, for example AUC and F1; one empty heading for a group of a single column.
+        section: Groups of equal section belong together; a stronger line divides them from others.
+        apart: Whether the group is tinted because it takes no part in a comparison.
+        words: Whether the columns hold words, which are aligned to the left.
     """
 
     heading: str
@@ -117,19 +78,34 @@ class Group:
     words: bool = False
 
 
+class Place(NamedTuple):
+    """A column: its group, its position in the group, and whether a new section starts with it."""
+
+    group: Group
+    position: int
+    starts_section: bool
+
+    @property
+    def classes(self) -> str:
+        """The classes of its cells in HTML."""
+        starts_group = self.position == 0 and not self.starts_section
+        names = {"section": self.starts_section, "start": starts_group, "apart": self.group.apart, "text": self.group.words}
+        return " ".join(name for name, applies in names.items() if applies)
+
+
 @dataclass(frozen=True)
 class Table:
-    """A table with caption, of which the first column holds the rows' names.
+    """A table with a caption; its first column holds the names of the rows.
 
     Args:
-        title: a short heading.
-        caption: what the table shows and how to read it.
-        data: one sentence on the data behind the numbers, or nothing.
-        groups: the columns after the first.
-        name_heading: the first column's heading.
+        title: A short heading.
+        caption: What the table shows and how to read it.
+        data: One sentence on the data behind the numbers, or nothing.
+        groups: The columns after the first.
+        name_heading: Heading of the first column.
         rows: (name, cells) with one cell per column.
-        total: whether the last row sums up the others.
-        notes: sentences under the table.
+        total: Whether the last row sums up the others.
+        notes: Sentences under the table.
     """
 
     title: str
@@ -146,63 +122,64 @@ class Table:
         """Whether the columns have headings below those of their groups."""
         return any(column for group in self.groups for column in group.columns)
 
-    def places(self) -> Iterator[tuple[Group, int, bool]]:
-        """Yield each column's group, its position in it, and whether a new section starts with it."""
-        section = None
+    @property
+    def places(self) -> list[Place]:
+        """The columns after the first, one place for each."""
+        found, section = [], None
         for group in self.groups:
-            for position in range(len(group.columns)):
-                yield group, position, position == 0 and section is not None and group.section != section
+            starts_section = section is not None and group.section != section
+            found += [Place(group, position, position == 0 and starts_section) for position in range(len(group.columns))]
             section = group.section
+        return found
 
 
 def write(table: Table, values: pd.DataFrame, folder: Path, name: str, on_page: Table | None = None) -> None:
-    """Write {folder}/{name}.html, .md and .tex from `table` and .csv from `values`; the HTML from `on_page`, where it is given."""
+    """Write {folder}/{name}.html, .md and .tex from `table` and .csv from `values`; the HTML from `on_page` where it is given."""
     store.write_text(html(on_page or table), folder / f"{name}.html")
     store.write_text(markdown(table), folder / f"{name}.md")
     store.write_text(latex(table, f"{folder.name}:{name}"), folder / f"{name}.tex")
     store.write_text(values.to_csv(index=False), folder / f"{name}.csv")
 
 
+@cache
+def _templates() -> Environment:
+    paths = (
+        path for pattern in ("*.html", "*.css") for path in TEMPLATES.glob(pattern)
+    )  # the code digest reads these patterns
+    sources = {path.name: path.read_text(encoding="utf-8") for path in paths}
+    return Environment(
+        loader=DictLoader(sources), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )  # fmt: skip
+
+
+def page(template: str, title: str, **content: Any) -> str:
+    """Return an HTML page that needs no other file.
+
+    Args:
+        template: Name of a file in templates/ that extends base.html.
+        title: Heading of the page.
+        content: Variables of the template. Text is escaped; `Markup` is inserted as it is.
+    """
+    return _templates().get_template(template).render(title=title, **content)
+
+
 def html(table: Table) -> str:
-    """Return a page of its own, without references to other files."""
-    data = f'<p class="data">{escape(table.data)}</p>\n' if table.data else ""
-    notes = "".join(f"<li>{escape(note)}</li>\n" for note in table.notes)
-    body = []
-    for number, (name, cells) in enumerate(table.rows, 1):
-        tag = '<tr class="total">' if table.total and number == len(table.rows) else "<tr>"
-        shown = "".join(_html_cell(cell, place) for cell, place in zip(cells, table.places(), strict=True))
-        body.append(f"{tag}<th scope=row class=name>{escape(name)}</th>{shown}</tr>\n")
-    return page(
-        table.title,
-        f"<p>{escape(table.caption)}</p>\n{data}"
-        f'<div class="frame">\n<table>\n<thead>\n{_html_head(table)}</thead>\n<tbody>\n{"".join(body)}</tbody>\n</table>\n</div>\n'
-        + (f"<ul>\n{notes}</ul>\n" if notes else ""),
-    )
+    """Return the table as a page of its own."""
+    return page("table.html", table.title, table=table, places=table.places)
 
 
-def page(title: str, body: str) -> str:
-    """Return an HTML page of its own, without references to other files."""
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
-        f"<style>{_CSS}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n{body}</body>\n</html>\n"
-    )
+def picture_page(title: str, pictures: Iterable[bytes], sentences: Iterable[str] = ()) -> str:
+    """Return a page of sentences and, below them, WebP pictures no wider than the window."""
+    encoded = [base64.b64encode(picture).decode("ascii") for picture in pictures]
+    return page("pictures.html", title, pictures=encoded, sentences=list(sentences))
 
 
-def picture_page(title: str, pictures: Iterable[bytes], said: Iterable[str] = ()) -> str:
-    """Return a page of sentences and, below them, WebP pictures, no wider than the window."""
-    images = (base64.b64encode(picture).decode("ascii") for picture in pictures)
-    return page(
-        title,
-        "".join(f"<p>{escape(sentence)}</p>\n" for sentence in said)
-        + "".join(f'<img alt="{escape(title)}" src="data:image/webp;base64,{image}">\n' for image in images),
-    )
-
-
-def read_page(path: Path) -> tuple[str, str]:
-    """Return the title, and as HTML what stands below it, of a page that `page` made.
+def content_of(path: Path) -> Markup:
+    """Return the content of a page that `page` made, without its heading, for another page to show.
 
     Raises:
-        ThoraxError: there is no such file, or it is no whole page of ours.
+        ThoraxError: There is no such file, or it is not a whole page of ours.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -210,63 +187,27 @@ def read_page(path: Path) -> tuple[str, str]:
         raise ThoraxError(f"{path} is not there: run the step that makes it first.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ThoraxError(f"{path} cannot be read as a page: delete it and make it again.") from error
-    found = _PAGE.search(text)
-    if not found:
-        raise ThoraxError(f"{path} is no whole page of thorax: delete it and make it again.")
-    return unescape(found[1]), found[2]
+    _, start, content = text.partition(_MAIN[0])
+    if not start or not content.endswith(_MAIN[1]):
+        raise ThoraxError(f"{path} is not a whole page of thorax: delete it and make it again.")
+    return Markup(content.removesuffix(_MAIN[1]))
 
 
 def csv_page(csv: Path, title: str, caption: str, out: Path) -> None:
     """Show a CSV file as a page; its first column names the rows."""
     frame = store.read_csv(csv, dtype=str, keep_default_na=False)
-    rows = tuple((row[0], tuple(Cell(text) for text in row[1:])) for row in frame.itertuples(index=False, name=None))
-    groups = tuple(Group(column.replace("_", " ")) for column in frame.columns[1:])
-    store.write_text(html(Table(title, caption, "", groups, frame.columns[0].replace("_", " "), rows)), out)
-
-
-def _html_head(table: Table) -> str:
-    rows = 2 if table.two_headings else 1
-    first = f"<th rowspan={rows} class=name>{escape(table.name_heading)}</th>"
-    second = ""
-    for place in table.places():
-        group, position, _ = place
-        classes = _html_classes(place)
-        if position == 0:
-            span = f" colspan={len(group.columns)}" if len(group.columns) > 1 else f" rowspan={rows}"
-            first += f"<th scope=colgroup{span}{classes}>{escape(group.heading)}</th>"
-        if len(group.columns) > 1:
-            second += f"<th scope=col{classes}>{escape(group.columns[position])}</th>"
-    return f'<tr>{first}</tr>\n<tr class="columns">{second}</tr>\n' if second else f"<tr>{first}</tr>\n"
-
-
-def _html_classes(place: tuple[Group, int, bool]) -> str:
-    group, position, starts_section = place
-    names = [
-        "section" if starts_section else "",
-        "start" if position == 0 and not starts_section else "",
-        "apart" if group.apart else "",
-        "text" if group.words else "",
-    ]
-    joined = " ".join(name for name in names if name)
-    return f' class="{joined}"' if joined else ""
-
-
-def _html_cell(cell: Cell, place: tuple[Group, int, bool]) -> str:
-    text = escape(cell.text)
-    text = f"<i>{text}</i>" if cell.italic else text
-    text = f"<b>{text}</b>" if cell.bold else text
-    detail = f"<small>{escape(cell.detail)}</small>" if cell.detail else ""
-    hover = f' title="{escape(cell.hover)}"' if cell.hover else ""
-    return f"<td{_html_classes(place)}{hover}>{text}{detail}</td>"
+    rows = tuple((row[0], tuple(map(Cell, row[1:]))) for row in frame.itertuples(index=False, name=None))
+    name_heading, *headings = (column.replace("_", " ") for column in frame.columns)
+    store.write_text(html(Table(title, caption, "", tuple(map(Group, headings)), name_heading, rows)), out)
 
 
 def markdown(table: Table) -> str:
     """Return a GitHub-flavoured pipe table with its caption above and its notes below."""
-    headings = [table.name_heading] + [" ".join(filter(None, (g.heading, g.columns[p]))) for g, p, _ in table.places()]
+    headings = [table.name_heading] + [" ".join(filter(None, (g.heading, g.columns[p]))) for g, p, _ in table.places]
     lines = [f"## {_markdown_text(table.title)}", "", _markdown_text(table.caption), ""]
     lines += [f"**{_markdown_text(table.data)}**", ""] if table.data else []
-    rules = [":--", *(":--" if group.words else "--:" for group, _, _ in table.places())]
-    lines += [_pipes(map(_markdown_text, headings)), _pipes(rules)]
+    alignment = [":--", *(":--" if group.words else "--:" for group, _, _ in table.places)]
+    lines += [_pipes(map(_markdown_text, headings)), _pipes(alignment)]
     lines += [_pipes([_markdown_text(name), *map(_markdown_cell, cells)]) for name, cells in table.rows]
     lines += ["", *(f"- {_markdown_text(note)}" for note in table.notes)] if table.notes else []
     return "\n".join(lines) + "\n"
@@ -287,8 +228,9 @@ def _markdown_cell(cell: Cell) -> str:
 
 def latex(table: Table, label: str) -> str:
     """Return a `table` environment in the style of booktabs; the notes follow the caption's text under the table."""
-    places = list(table.places())
-    columns = "l" + "".join((r"@{\hskip 1.6em}" if new else "") + ("l" if group.words else "r") for group, _, new in places)
+    columns = "l" + "".join(
+        (r"@{\hskip 1.6em}" if new else "") + ("l" if group.words else "r") for group, _, new in table.places
+    )
     lines = [
         r"% needs \usepackage{booktabs,graphicx} and UTF-8",
         r"\begin{table}[p]",
@@ -319,7 +261,7 @@ def _latex_head(table: Table) -> list[str]:
 
 
 def _latex_heading(text: str) -> str:
-    """A column's heading; one with a remark in brackets word below word, as narrow as its numbers."""
+    """A column's heading; one with a remark in brackets is set word below word, as narrow as its numbers."""
     if "(" not in text:
         return _tex(text)
     return r"\shortstack[r]{" + r"\\".join(map(_tex, text.split())) + "}"

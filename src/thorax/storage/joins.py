@@ -89,7 +89,7 @@ def read_places(images: pd.DataFrame, ingested: pd.DataFrame, source: Source, wa
         source, wanted_by: Where `ingested` and `images` come from, for errors.
 
     Returns:
-        shard and row (int64), with the index of `images`.
+        The columns shard and row (int64), with the index of `images`.
 
     Raises:
         ThoraxError: An image is not in `ingested`, is there twice, or could not be ingested.

@@ -27,8 +27,8 @@ CATALOG = pa.schema(
         "positive": pa.list_(pa.string()),
         "negative": pa.list_(pa.string()),
         "uncertain": pa.list_(pa.string()),
-        "padded": pa.list_(pa.string()),  # of `positive`: stored only with a blank before or after; null where no reader looks
-        "label_source": pa.string(),  # who labelled: Physician, RNN_model, text-mined, ...
+        "padded": pa.list_(pa.string()),  # labels of `positive` stored only with a surrounding blank; null where not checked
+        "label_source": pa.string(),  # Physician, RNN_model, text-mined, ...
         "official_split": pa.string(),  # train, val, test or null
         "photometric": pa.string(),  # MONOCHROME1 (bright is air) or MONOCHROME2
     }
@@ -100,9 +100,9 @@ THRESHOLDS = pa.schema(
     {
         "class": pa.string(),
         "rule": pa.string(),  # fixed-0.5 and the like, f1, f1_positive, youden
-        "value": pa.float64(),  # a score above it is a yes
+        "value": pa.float64(),  # scores above it count as positive
         "n_positive": pa.int64(),  # among the validation images
-        "defined": pa.bool_(),  # false: validation lacks positives or negatives, and the value is 0.5
+        "defined": pa.bool_(),  # false where validation lacks positives or negatives; then the value is 0.5
     }
 )
 
@@ -122,16 +122,10 @@ METRICS = pa.schema(
 
 MASK_PAIRS = "pairs.csv"  # in a folder of radiographs with lung masks: image, patient_id, view
 HISTORY_COLUMNS = ("epoch", "loss", "val_loss", "learning_rate", "val_auc")
-EPOCHS_COLUMNS = (
-    "epoch",
-    "threshold",
-    "auc",
-    "f1",
-    "f1_positive",
-)  # of the decisions; without a threshold: of the probabilities
+EPOCHS_COLUMNS = ("epoch", "threshold", "auc", "f1", "f1_positive")  # of decisions; without a threshold, of probabilities
 SPLIT_NAMES = ("train", "val", "test")
-LEFT_OUT = "left_out"  # instead of a part: an image that nothing learns from or is tested on
-RADIOLOGISTS = "radiologists"  # label_source of images that a split never puts into train or val
+LEFT_OUT = "left_out"  # the "part" of images that are not used
+RADIOLOGISTS = "radiologists"  # label_source of images that are never in train or val
 IGNORED = -1  # an entry of a label matrix that losses and metrics skip
 
 
@@ -154,11 +148,11 @@ def validate(catalog: pd.DataFrame, source: str) -> pd.DataFrame:
     """Check a catalog and return it sorted by image_id, so that nothing later depends on the source's row order.
 
     Args:
-        catalog: the columns of `CATALOG`; `padded` may be absent.
-        source: the metadata file, named in errors.
+        catalog: The columns of `CATALOG`; `padded` may be absent.
+        source: The metadata file, named in errors.
 
     Raises:
-        ThoraxError: a duplicated image, a missing patient, or a path that leaves the archive's folder.
+        ThoraxError: A duplicated image, a missing patient, or a path that leaves the archive's folder.
     """
     if catalog.empty:
         raise ThoraxError(f"{source} lists no image: check that it is the archive's full metadata file.")
@@ -185,11 +179,11 @@ def validate(catalog: pd.DataFrame, source: str) -> pd.DataFrame:
 
 
 def stays_inside(path: str) -> bool:
-    """Whether a relative path with / or \\ can only name something below the folder that it is relative to."""
+    """Whether a relative path, with / or \\, stays below its folder."""
     parts = PurePosixPath(path.replace("\\", "/"))
     return not parts.is_absolute() and ".." not in parts.parts and ":" not in path
 
 
 def _row(bad: pd.Series) -> int:
-    """The first bad row's number as a person counts it in the file: the header is row 1."""
+    """The first bad row's number in the file, where the header is row 1."""
     return int(bad.to_numpy().argmax()) + 2

@@ -1,8 +1,7 @@
 """Files that are whole or absent: Parquet tables with fixed schemas and memory-mapped arrays.
 
-Everything is written under a temporary name in the target's own folder and renamed when it is complete, so a
-killed job leaves no half-written file under a final name. What it does leave, a temporary file that no process holds any
-more, the next one that writes to the folder removes.
+Everything is written under a temporary name in the target's folder and renamed when it is complete, so a killed job leaves no
+half-written file under a final name. Temporary files that it leaves are removed by the next process that writes to the folder.
 """
 
 import errno
@@ -26,18 +25,18 @@ from thorax.errors import ThoraxError
 _TEMPORARY = re.compile(r"\..+\.part-[a-z0-9_]{8}(\.[^.]*)*")
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
-_targets: dict[Path, Path] = {}  # what each temporary file of this process is to become
-_swept: set[Path] = set()  # folders in which this process has looked for what others left
+_targets: dict[Path, Path] = {}  # the final path of each temporary file of this process
+_swept: set[Path] = set()  # folders from which this process has removed abandoned files
 
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path` (same suffix) and rename it to `path` when the block succeeds.
+    """Yield a temporary path next to `path` (same suffix) and rename it to `path` when the block succeeds.
 
-    Where `path` is itself such a temporary path, it is yielded as it is: the outer block renames it.
+    If `path` is such a temporary path itself, it is yielded unchanged: the outer block renames it.
 
     Raises:
-        ThoraxError: the folder cannot be written, or its disk is full.
+        ThoraxError: The folder cannot be written, or its disk is full.
     """
     path = Path(path)
     if path in _targets:
@@ -66,15 +65,15 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a path is one that `atomic` yields: that of a file which is being written, or was when its process died."""
+    """Whether a path is one that `atomic` yields: a file that is being written, or was when its process died."""
     return _TEMPORARY.fullmatch(path.name) is not None
 
 
 def _temporary(path: Path) -> tuple[int, Path]:
-    """A new file beside `path` and its descriptor, which holds a lock: the file is in use as long as its process lives."""
+    """A new file next to `path` and its descriptor, which is locked as long as its process lives."""
     while True:
         descriptor, name = tempfile.mkstemp("".join(path.suffixes[-2:]), f".{path.name[:100]}.part-", path.parent)
-        with suppress(OSError):  # a file system without locks; nobody takes it for abandoned there either
+        with suppress(OSError):  # without locks on this file system; then no file counts as abandoned either
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if Path(name).exists():
             return descriptor, Path(name)
@@ -82,13 +81,13 @@ def _temporary(path: Path) -> tuple[int, Path]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the temporary files of processes that died; once per folder and process."""
+    """Remove temporary files of processes that died, once per folder and process."""
     if folder in _swept:
         return
     _swept.add(folder)
     for path in folder.glob(".*.part-*"):
         if is_temporary(path):
-            with suppress(OSError):  # in use, gone by now, or another user's
+            with suppress(OSError):  # in use, already gone, or another user's
                 descriptor = os.open(path, os.O_RDWR)
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -98,21 +97,21 @@ def _sweep(folder: Path) -> None:
 
 
 def _unwritten(path: Path, error: OSError) -> ThoraxError:
-    """The sentence for a file or folder that cannot be written."""
+    """The error for a file or folder that cannot be written."""
     number = error.errno or next(
         (number for number in _FULL if os.strerror(number) in str(error)), None
     )  # HDF5 has it in words
     reason = os.strerror(number) if number else str(error)
-    what_to_do = "make room" if number in _FULL else "make it writable or choose another folder"
-    return ThoraxError(f"{path} cannot be written ({reason}): {what_to_do}, then type the same command again.")
+    what_to_do = "free some disk space" if number in _FULL else "make it writable or choose another folder"
+    return ThoraxError(f"{path} cannot be written ({reason}): {what_to_do}, then run the same command again.")
 
 
 @contextmanager
 def only_one(target: Path) -> Iterator[None]:
-    """Hold NAME.lock while the block runs; the system lets go of it when the process dies, however it dies.
+    """Hold NAME.lock while the block runs. The system releases it when the process dies, by whatever signal.
 
     Raises:
-        ThoraxError: another process holds it, or the folder cannot be written.
+        ThoraxError: Another process holds it, or the folder cannot be written.
     """
     lock = target.with_name(f"{target.name}.lock")
     while True:
@@ -126,12 +125,11 @@ def only_one(target: Path) -> Iterator[None]:
             held = lock.exists() and os.path.samestat(lock.stat(), os.fstat(descriptor))
         except BlockingIOError as error:
             os.close(descriptor)
-            raise ThoraxError(f"{target} is being made by another process: wait until that one has ended.") from error
+            raise ThoraxError(f"{target} is being made by another process: wait until it has finished.") from error
         except OSError as error:
             os.close(descriptor)
             raise ThoraxError(
-                f"{lock} cannot be locked ({error.strerror}), so that two processes on one file would not be noticed: work on "
-                "another file system."
+                f"{lock} cannot be locked ({error.strerror}), so two processes could write one file: use another file system."
             ) from error
         if held:  # else its holder removed it between the two calls
             break
@@ -161,12 +159,12 @@ def read_table(path: Path | str, columns: Sequence[str] | None = None, needs: Se
     """Read a Parquet table, or the named columns of it.
 
     Args:
-        path: the file.
-        columns: read these only; None for all.
-        needs: columns that must be there as well; they restrict nothing.
+        path: The file.
+        columns: Columns to read; None for all.
+        needs: Columns that must exist as well.
 
     Raises:
-        ThoraxError: the file is missing, damaged, or lacks a column.
+        ThoraxError: The file is missing, damaged, or lacks a column.
     """
     try:
         present = pq.read_schema(path).names
@@ -191,7 +189,7 @@ def read_csv(path: Path | str, **options: Any) -> pd.DataFrame:
     """Read a CSV file that `write_text` wrote; `options` are those of pandas.
 
     Raises:
-        ThoraxError: the file is missing, damaged, or cut: its last line has no end.
+        ThoraxError: The file is missing or damaged, or its last line is incomplete.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -212,7 +210,7 @@ def write_text(text: str, path: Path | str) -> None:
 
 @contextmanager
 def new_array(path: Path | str, shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> Iterator[np.ndarray]:
-    """Yield a writable memory-mapped `.npy` array that appears under `path` when the block succeeds."""
+    """Yield a writable memory-mapped `.npy` array, stored as `path` when the block succeeds."""
     with atomic(path) as temporary:
         if 0 in shape:
             array = np.zeros(shape, dtype)
@@ -221,7 +219,7 @@ def new_array(path: Path | str, shape: tuple[int, ...], dtype: np.typing.DTypeLi
                 np.save(file, array)
         else:
             mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
-            if hasattr(os, "posix_fallocate"):  # a page without room on the disk would end the process without a word
+            if hasattr(os, "posix_fallocate"):  # else a full disk would kill the process without a message
                 with temporary.open("rb+") as file:
                     os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
             yield mapped
@@ -239,7 +237,7 @@ def open_array(path: Path | str) -> np.ndarray:
     """Open a `.npy` array read-only and memory-mapped.
 
     Raises:
-        ThoraxError: the file is missing or damaged.
+        ThoraxError: The file is missing or damaged.
     """
     try:
         return np.load(path, mmap_mode="r")
@@ -256,16 +254,16 @@ def open_array(path: Path | str) -> np.ndarray:
 
 
 def ingested_rows(table: pd.DataFrame, shard: int, array: np.ndarray, path: Path | str) -> pd.DataFrame:
-    """The rows of an ingested table that one shard's packed array holds, in the array's order.
+    """The rows of an ingested table that are in one shard's packed array, in the array's order.
 
     Args:
-        table: at least ok, shard and row of `catalog.INGESTED`; of the shard, or of the whole data set.
-        shard: the shard's number.
+        table: At least ok, shard and row of `schemas.INGESTED`, for the shard or the whole data set.
+        shard: The shard's number.
         array: (n, height, width), the shard's packed images.
-        path: the array's file, for the error.
+        path: The array's file, for the error.
 
     Raises:
-        ThoraxError: the array is no stack of images, or has other rows than the table.
+        ThoraxError: The array is not a stack of images, or has other rows than the table.
     """
     rows = table[table["ok"] & (table["shard"] == shard)].sort_values("row", ignore_index=True)
     if array.ndim != 3 or not np.array_equal(rows["row"], np.arange(len(array))):
@@ -278,14 +276,14 @@ def ingested_rows(table: pd.DataFrame, shard: int, array: np.ndarray, path: Path
 
 
 def open_packed(table: pd.DataFrame, paths: Sequence[Path | str]) -> "PackedImages":
-    """Open a data set's packed arrays after checking that they are all shards of one ingested table.
+    """Open a data set's packed arrays and check that they are all shards of one ingested table.
 
     Args:
-        table: at least ok, shard and row of `catalog.INGESTED`, of the whole data set.
-        paths: the shards' arrays in shard order.
+        table: At least ok, shard and row of `schemas.INGESTED`, of the whole data set.
+        paths: The shards' arrays in shard order.
 
     Raises:
-        ThoraxError: an array is missing or damaged, or does not fit the table or the other arrays.
+        ThoraxError: An array is missing or damaged, or does not fit the table or the other arrays.
     """
     shards = int(table.loc[table["ok"], "shard"].max()) + 1 if table["ok"].any() else 0
     if len(paths) < shards:
@@ -305,7 +303,7 @@ class PackedImages:
     """Rows of several packed arrays (one per shard), addressed by shard and row.
 
     Args:
-        paths: the shards' `.npy` files in shard order, each (n, height, width) uint8.
+        paths: The shards' `.npy` files in shard order, each (n, height, width) uint8.
     """
 
     def __init__(self, paths: Sequence[Path | str]) -> None:

@@ -71,7 +71,8 @@ class Code:
         self.folder = folder
         self._modules: dict[str, _Module] = {}
         self._read: dict[Target, tuple[bytes, set[Target]]] = {}
-        data = (path for path in (folder / "resources").rglob("*.*") if path.suffix != ".py" and path.is_file())
+        folders = (folder / "resources", folder / "report" / "templates")
+        data = (path for each in folders for path in each.rglob("*.*") if path.suffix != ".py" and path.is_file())
         self._data_files = sorted(data, key=lambda path: path.name)
 
     def of_verb(self, verb: str) -> str:

@@ -1,51 +1,165 @@
-"""What a run costs before it is run: jobs, GPU-hours, storage, and the hours on some numbers of GPUs.
+"""Estimate a run before it starts: jobs, GPU-hours, CPU-hours of ingest, storage, and hours on 1, 8 and 64 GPUs.
 
-Seconds and bytes of a job are those of its rule in a file of measured rates (`python -m bench rates`), times what the job works
-on (`sizes`). Training and prediction scale with the pixels of an image; a training runs all its epochs, which early stopping
-makes fewer. Downloads and reading from a slow disk are not in it.
+Training, prediction and ingest are timed, at rates measured by `python -m bench rates`. They take nearly all the time of a run;
+other jobs count as 0 s. Arrays, networks and resume states take nearly all the storage. Hours = max(critical path, work / GPUs).
 """
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from thorax import archives, phantom
+from thorax.archives.chexpert import VALIDATION_IMAGES
+from thorax.config import Config, Dataset, Experiment, parse
 from thorax.errors import ThoraxError
+from thorax.labels import label_sets, two_views
+from thorax.labels.label_sets import LabelTable
+from thorax.phantom.chexpert import VALIDATION_SHARE
+from thorax.report import published_numbers
 from thorax.resources import resource
-from thorax.workflow import schedule
+from thorax.storage import store
+from thorax.storage.schemas import RADIOLOGISTS, SPLIT_NAMES, class_columns
 from thorax.workflow.jobs import Job, load
-from thorax.workflow.schedule import Task
-from thorax.workflow.sizes import FETCHES, UNITS, Sizes, array_length, has_known_length
 
 RATES = resource("rates.json")
-ARGUMENTS = ("--cores", "8")  # of snakemake, where none are given
+ARGUMENTS = ("--cores", "8")  # of snakemake, if the user gives none
 GPUS = (1, 8, 64)
-STATES = 3  # resume states at once, and as many best epochs: two are kept while the next is written
-SLOTS = 3  # a state holds each weight and two of Adam's moments
-PHASES = {
-    "audit": (
-        "audit_catalog", "audit_labels", "audit_split", "audit_counts", "audit_overview", "audit_weights", "audit_systems",
-        "compare_splitters",
-    ),
-    "data": (
-        "download_archive", "download_pairs", "phantom", "manifest", "pairs_manifest", "catalog", "ingest", "merge_ingested",
-        "labels", "pairs", "split",
-    ),
-    "lungs, crops": ("segmenter", "lungs", "images"),
-    "training": ("weights", "train"),
-    "prediction": (
-        "cases", "predict", "predict_elsewhere", "baseline", "ensemble", "ensemble_elsewhere", "thresholds", "metrics", "cascade",
-        "cascade_thresholds", "cascade_metrics",
-    ),
-    "report": (
-        "tables", "threshold_tables", "beside", "statements", "systems", "ablation", "side_by_side", "cascade_tables", "cross_table", "summary", "screening",
-        "classes_page", "quality_page", "figure_labels", "figure_cooccurrence", "figure_cooccurrence_of_paper", "figure_terms",
-        "figure_lungs", "figure_training", "figure_roc", "figure_classes", "figure_attention", "figure_cross", "figure_epochs", "figure_shares",
-        "heatmaps", "overview", "paper_page",
-    ),
-}  # fmt: skip
+PHASES = {"ingest": "ingest", "train": "training", "predict": "prediction", "predict_elsewhere": "prediction"}
+OTHER = "other jobs"
+INGESTED, MASK = 512 * 512, 256 * 256  # bytes of an ingested image and of a lung mask
+STATES = (
+    12  # work/ per training, in lengths of its network: three resume states (weights, two moments of Adam), three best epochs
+)
+NOT_COUNTED = (
+    "Not counted: the time of all other jobs (downloads, synthetic archives, lung masks, crops, labels, splits, metrics, tables, figures) "
+    "and the storage of downloads, tables, predictions and figures. Every training runs all its epochs on all images of its parts: early "
+    "stopping, draw_down, sampling: under and label sets inside others make it shorter, sampling: over longer."
+)
+
+
+@dataclass(frozen=True)
+class Count:
+    """Images of a data set (those of its views) or of a label set.
+
+    Attributes:
+        source: Where the numbers are from.
+        classes: Of a label set.
+        megapixels: Mean of one image of a data set, before ingest; None if unknown.
+    """
+
+    images: float
+    source: str
+    classes: int = 0
+    megapixels: float | None = None
+
+
+class Counts:
+    """Count images and classes before any archive is opened.
+
+    The first source that exists is used: tables of an earlier run under results/, the archive's metadata file, the settings of a
+    synthetic archive, published counts (resources/archives.csv and resources/published/published_counts.csv). Every method
+    raises ThoraxError if none exists.
+    """
+
+    def __init__(self, settings: Config) -> None:
+        self.settings = settings
+        self.catalog, self.dataset, self.label_set = cache(self._catalog), cache(self._dataset), cache(self._label_set)
+
+    def parts(self, experiment: Experiment) -> dict[str, float]:
+        """Images of train, val and test, before any sampling."""
+        split, labels = (
+            Path("results/splits", f"{experiment.split}.parquet"),
+            Path("results/labels", f"{experiment.label_set}.parquet"),
+        )
+        if split.is_file() and labels.is_file():
+            table = store.read_table(split, ["image_id", "split"])
+            known = table["image_id"].isin(store.read_table(labels, ["image_id"])["image_id"])
+            counts = table.loc[known, "split"].value_counts()
+            return {part: float(counts.get(part, 0)) for part in SPLIT_NAMES}
+        images, settings = self.label_set(experiment.label_set).images, self.settings.splits[experiment.split]
+        dataset = self.settings.datasets[self.settings.label_sets[experiment.label_set].dataset]
+        test = settings.test
+        if settings.official and dataset.archive == "nih":
+            lists = _published("datasets", "nih").set_index("counts")["published"]
+            test = lists["test list"] / lists["images"]
+        elif settings.test_on == RADIOLOGISTS and (dataset.phantom or len(archives.metadata_files(dataset)) > 1):
+            test = VALIDATION_SHARE if dataset.phantom else VALIDATION_IMAGES / images
+        rest = (1 - test) / (settings.train + settings.val) * images
+        return {"train": settings.train * rest, "val": settings.val * rest, "test": test * images}
+
+    def _dataset(self, name: str) -> Count:
+        settings = self.settings.datasets[name]
+        views = _views(settings, settings.views)
+        ingested = Path("results/ingested", f"{name}.parquet")
+        if ingested.is_file():
+            table = store.read_table(ingested, ["ok", "rows", "columns"]).query("ok")
+            return Count(len(table), str(ingested), megapixels=(table["rows"] * table["columns"]).mean() / 1e6)
+        megapixels = None
+        if settings.phantom:
+            shapes = phantom.shapes(settings.phantom, settings.archive)
+            shapes = shapes[shapes["view"].isin(settings.views)]
+            megapixels = (shapes["rows"] * shapes["columns"]).mean() / 1e6
+        elif len(views) and views["megapixels"].notna().all():
+            megapixels = (views["megapixels"] * views["images"]).sum() / views["images"].sum()
+        catalog = self.catalog(name)
+        if catalog is not None:
+            return Count(catalog["view"].isin(settings.views).sum(), "metadata", megapixels=megapixels)
+        if views.empty:
+            raise _unknown("data set", name, settings)
+        return Count(views["images"].sum(), "published counts", megapixels=megapixels)
+
+    def _label_set(self, name: str) -> Count:
+        path = Path("results/labels", f"{name}.parquet")
+        if path.is_file():
+            table = store.read_table(path)
+            return Count(len(table), str(path), len(class_columns(table)))
+        settings = self.settings.label_sets[name]
+        dataset = self.settings.datasets[settings.dataset]
+        if self.catalog(settings.dataset) is not None:
+            built = self._build(name)
+            return Count(len(built.frame), "metadata", len(built.classes))
+        published = _published(name)
+        images = published.loc[(published["row"] == "(images)") & (published["counts"] == "all"), "published"]
+        if len(images):
+            classes = published.loc[published["counts"] == "classes", "published"]
+            named = published.loc[~published["row"].str.startswith("("), "row"].nunique()
+            return Count(images.iloc[0], "published counts", int(classes.iloc[0]) if len(classes) else named)
+        views = _views(dataset, settings.views)
+        if views.empty:
+            raise _unknown("label set", name, dataset)
+        most = self.label_set(settings.inside).images if settings.inside else views["images"].sum()
+        if settings.second:  # each study has one image of either data set
+            most = min(most, self.dataset(settings.second).images)
+        labels = _views(dataset, ["(labels)"])["images"].sum()
+        return Count(most, "at most, from published counts", int(labels))
+
+    def _build(self, name: str) -> LabelTable:
+        settings = self.settings.label_sets[name]
+        archive, catalog = self.settings.datasets[settings.dataset].archive, self.catalog(settings.dataset)
+        if settings.inside:
+            return label_sets.build_inside(settings, archive, catalog, self._build(settings.inside).frame, name=name)
+        second = two_views.Partners(self.settings.datasets[settings.second].views) if settings.second else None
+        return label_sets.build(settings, archive, catalog, name=name, second=second)
+
+    def _catalog(self, name: str) -> pd.DataFrame | None:
+        for folder in ("results/catalog", "results/audit/catalog"):
+            path = Path(folder, f"{name}.parquet")
+            if path.is_file():
+                return store.read_table(path)
+        settings = self.settings.datasets[name]
+        if archives.metadata_file(settings).is_file():
+            return archives.read_catalog(settings)
+        if settings.phantom is None:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            phantom.write_tables(settings.phantom, Path(folder), settings.archive)
+            return archives.read_catalog(settings.model_copy(update={"root": folder}))
 
 
 @dataclass(frozen=True)
@@ -53,327 +167,223 @@ class Priced:
     """A job with what it takes."""
 
     job: Job
-    seconds: float
-    threads: int
-    gpus: int
-    megabytes: float  # of memory; 0 where it was not measured
-    bytes: dict[str, float]  # of results, by the folder under results/
-    state: float  # bytes of resume states, while it runs
-    counted: bool  # False where the time is not known: `seconds` is 0
+    seconds: float = 0.0  # from start to end; 0 if it is not timed
+    threads: int = 1
+    gpu: bool = False
+    bytes: dict[str, float] = field(default_factory=dict)  # arrays and networks, by folder under results/
+    state: float = 0.0  # bytes under work/ while it runs
 
+    @property
+    def gpu_hours(self) -> float:
+        return self.seconds / 3600 if self.gpu else 0.0
 
-@dataclass
-class Estimate:
-    """The cost of a run.
-
-    Attributes:
-        jobs: all of them, each after those that it needs.
-        rates: what was measured, and on what.
-        sizes: one sentence on each data set and label set.
-        notes: what is not in the figures.
-    """
-
-    jobs: list[Priced]
-    rates: dict[str, Any]
-    cores_per_gpu: int
-    sizes: list[str]
-    notes: list[str] = field(default_factory=list)
+    @property
+    def core_hours(self) -> float:
+        """0 with a GPU: its cores come with it."""
+        return 0.0 if self.gpu else self.seconds * self.threads / 3600
 
 
 def show(snakemake: Sequence[str], rates: Path | None = None, cores_per_gpu: int = 8, json_: bool = False) -> str:
-    """The cost of what `snakemake ARGUMENTS` makes, as text for people or as JSON.
+    """Estimate what `snakemake ...` takes, as text or as JSON.
+
+    Args:
+        snakemake: Its arguments; `--cores 8` if empty.
+        rates: File made by `python -m bench rates`; None: the rates of this repository.
+        cores_per_gpu: CPU cores that come with each GPU.
+        json_: The same figures for programs.
 
     Raises:
-        ThoraxError: the workflow cannot be read, the rates lack something, or the size of a data set is not known.
+        ThoraxError: The workflow cannot be read, a rate is missing, or the size of a data set is unknown.
     """
-    measured = read_rates(rates or RATES)
-    found = estimate(load(snakemake or ARGUMENTS).jobs, measured, cores_per_gpu)
-    summary = {"all": summarise(found.jobs, cores_per_gpu)}
-    summary["left"] = summarise([priced for priced in found.jobs if priced.job.reason], cores_per_gpu)
-    if json_:
-        known = {"rates": {"machine": found.rates["machine"]}, "sizes": found.sizes, "not counted": found.notes}
-        return json.dumps({**known, **summary}, indent=1)
-    return text(found, summary)
+    measured, dag = read_rates(rates or RATES), load(snakemake or ARGUMENTS)
+    counts = Counts(parse(Config, dag.settings, " with ".join(dag.configfiles)))
+    jobs = price(dag.jobs, counts, measured, cores_per_gpu)
+    summary = {
+        "rates": {"machine": measured["machine"], "device": _devices(measured), "what": measured.get("what")},
+        "sizes": sizes(dag.jobs, counts),
+        "all": summarise(jobs, cores_per_gpu),
+        "left": summarise([priced for priced in jobs if priced.job.reason], cores_per_gpu),
+        "not counted": NOT_COUNTED,
+    }
+    return json.dumps(summary, indent=1) if json_ else text(summary, cores_per_gpu)
 
 
 def read_rates(path: Path) -> dict[str, Any]:
-    """A file of `python -m bench rates`.
+    """Read a file made by `python -m bench rates`.
 
     Raises:
-        ThoraxError: it is missing or not of this form.
+        ThoraxError: It is missing or has another form.
     """
     try:
         rates = json.loads(path.read_text(encoding="utf-8"))
-        parts = [rates[key] for key in ("machine", "rules", "networks")]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ThoraxError(f"{path} is no file of rates: make one with `python -m bench rates --out {path}`.") from error
-    if not all(isinstance(part, dict) for part in parts):
-        raise ThoraxError(f"{path} is no file of rates: make one with `python -m bench rates --out {path}`.")
+        float(rates["ingest"]), rates["machine"]["cpu"], rates["networks"].keys()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ThoraxError(f"{path} is not a file of rates: make one with `python -m bench rates --out {path}`.") from error
     return rates
 
 
-def estimate(jobs: list[Job], rates: dict[str, Any], cores_per_gpu: int) -> Estimate:
-    """Price every job.
-
-    Args:
-        jobs: all of a DAG, each after those that it needs.
-        rates: as `read_rates` returns them.
-        cores_per_gpu: a job gets no more threads.
-
-    Raises:
-        ThoraxError: as in `show`.
-    """
-    sizes = Sizes(jobs)
-    priced = [_price(job, sizes, rates, cores_per_gpu) for job in jobs]
-    return Estimate(priced, rates, cores_per_gpu, _known_sizes(sizes), _notes(priced, sizes))
+def price(jobs: Sequence[Job], counts: Counts, rates: dict[str, Any], cores_per_gpu: int) -> list[Priced]:
+    """Time and storage of each job. Errors as in `show`."""
+    return [_price(job, counts, rates, min(job.threads, cores_per_gpu)) for job in jobs]
 
 
-def tasks(jobs: Sequence[Priced]) -> list[Task]:
-    """The jobs as the schedule sees them; what is not among them counts as done."""
-    maker = {path: priced.job.name for priced in jobs for path in priced.job.outputs}
-    return [
-        Task(
-            priced.job.name,
-            priced.seconds,
-            priced.gpus,
-            priced.threads,
-            tuple(sorted({maker[path] for path in priced.job.inputs if path in maker})),
-        )
-        for priced in jobs
-    ]
+def _price(job: Job, counts: Counts, rates: dict[str, Any], threads: int) -> Priced:
+    if PHASES.get(job.rule) in ("training", "prediction"):
+        return _price_network(job, counts, rates["networks"])
+    if job.rule not in ("ingest", "lungs", "images"):
+        return Priced(job)
+    name = job.wildcards["dataset"]
+    dataset = counts.dataset(name)
+    images = dataset.images / counts.settings.datasets[name].shards
+    if job.rule == "lungs":
+        return Priced(job, bytes={"lungs": images * MASK})
+    if job.rule == "images":
+        made = counts.settings.image_sets[job.wildcards["image_set"]]
+        return Priced(job, bytes={"images": images * made.size**2 * (2 if made.intensity == "stored" else 1)})
+    seconds = images * (dataset.megapixels or 0.0) * rates["ingest"] / threads
+    return Priced(job, seconds, threads, bytes={"ingested": images * INGESTED})
+
+
+def _price_network(job: Job, counts: Counts, networks: dict[str, Any]) -> Priced:
+    """A training or a prediction, at the rates of its backbone."""
+    experiments = counts.settings.experiments
+    experiment = experiments[job.wildcards["experiment"]]
+    training = experiment.member(job.wildcards["member"])
+    if training.backbone not in networks:
+        command = f"python -m bench rates --networks {training.backbone} --out rates.json"
+        raise ThoraxError(f"the rates have no {training.backbone}: measure it with `{command}`.")
+    network, views = networks[training.backbone], 2 if experiment.second_image_set else 1
+    side = counts.settings.image_sets[experiment.image_set].size
+    pixels = (side / network["size"]) ** 2 * views  # each view has a backbone
+    elsewhere = job.wildcards.get("other")  # the experiment whose test images are predicted
+    parts = counts.parts(experiments[elsewhere] if elsewhere else experiment)
+    if job.rule == "train":
+        watched = parts["val"] + (parts["test"] if training.test_every_epoch else 0.0)
+        epoch = (parts["train"] / network["train"] + watched / network["predict"]) * pixels
+        length = network["bytes"] * views
+        seconds = network["train_start"] + training.epochs * epoch
+        return Priced(job, seconds, gpu=True, bytes={"models": length}, state=STATES * length)
+    images = parts["test"] + (0.0 if elsewhere else parts["val"])
+    return Priced(job, network["predict_start"] + images / network["predict"] * pixels, gpu=True)
 
 
 def summarise(jobs: Sequence[Priced], cores_per_gpu: int) -> dict[str, Any]:
-    """The figures of some jobs: numbers, hours, bytes, and schedules for `GPUS`."""
-    waiting = tasks(jobs)
-    states = {priced.job.name: priced.state for priced in jobs if priced.state}
-    path = schedule.critical_path(waiting)
-    results: defaultdict[str, float] = defaultdict(float)
-    for priced in jobs:
-        for kind, size in priced.bytes.items():
-            results[kind] += size
-    schedules = {}
-    for gpus in GPUS:
-        begun = schedule.best(waiting, gpus, cores_per_gpu)
-        schedules[str(gpus)] = {
-            "hours": schedule.length(waiting, begun) / 3600,
-            "work_bytes": schedule.most_at_once(waiting, begun, states),
-        }
-    largest = max(jobs, key=lambda priced: priced.megabytes, default=None)
+    """Sums over some jobs of a DAG, in its order; jobs that are not among them count as done.
+
+    Returns:
+        Numbers of jobs, hours and bytes: in all, by phase, by folder of results/, and for each number of GPUs (`GPUS`).
+    """
+    phases = {}
+    for phase in (*dict.fromkeys(PHASES.values()), OTHER, "all"):
+        mine = [priced for priced in jobs if phase in ("all", PHASES.get(priced.job.rule, OTHER))]
+        hours = [sum(getattr(priced, unit) for priced in mine) for unit in ("gpu_hours", "core_hours")]
+        phases[phase] = {"jobs": len(mine), "gpu_hours": hours[0], "core_hours": hours[1]}
+    path = critical_path(jobs)
+    shortest = sum(priced.seconds for priced in path) / 3600
+    work = phases["all"]["gpu_hours"] + phases["all"]["core_hours"] / cores_per_gpu
+    folders = sorted({folder for priced in jobs for folder in priced.bytes})
+    states = sorted((priced.state for priced in jobs), reverse=True)
     return {
-        "jobs": len(jobs),
-        "gpu_hours": sum(_gpu_hours(priced) for priced in jobs),
-        "core_hours": sum(_core_hours(priced) for priced in jobs),
-        "phases": {
-            phase: {
-                "jobs": len(mine),
-                "gpu_hours": sum(map(_gpu_hours, mine)),
-                "core_hours": sum(map(_core_hours, mine)),
-            }
-            for phase, rules in PHASES.items()
-            if (mine := [priced for priced in jobs if priced.job.rule in rules])
-        },
-        "result_bytes": dict(sorted(results.items(), key=lambda item: -item[1])),
-        "gpus": schedules,
-        "critical_path": [{"job": task.name, "hours": task.seconds / 3600} for task in path],
-        "critical_hours": sum(task.seconds for task in path) / 3600,
-        "largest_job": {"job": largest.job.name, "megabytes": largest.megabytes} if largest else None,
+        "phases": phases,
+        "result_bytes": {folder: sum(priced.bytes.get(folder, 0.0) for priced in jobs) for folder in folders},
+        "gpus": {str(n): {"hours": max(shortest, work / n), "work_bytes": sum(states[:n])} for n in GPUS},
+        "critical_path": [{"job": priced.job.name, "hours": priced.seconds / 3600} for priced in path],
+        "critical_hours": shortest,
     }
 
 
-def _gpu_hours(priced: Priced) -> float:
-    return priced.seconds * priced.gpus / 3600
+def critical_path(jobs: Sequence[Priced]) -> list[Priced]:
+    """The timed jobs of the chain that takes longest: no number of machines is faster.
+
+    Args:
+        jobs: Each after those that it needs.
+    """
+    maker = {path: priced.job.name for priced in jobs for path in priced.job.outputs}
+    duration = lambda chain: sum(priced.seconds for priced in chain)
+    chains: dict[str, list[Priced]] = {}
+    for priced in jobs:
+        before = sorted({maker[path] for path in priced.job.inputs if path in maker})
+        longest = max((chains[name] for name in before), key=duration, default=[])
+        chains[priced.job.name] = [*longest, priced] if priced.seconds else longest
+    return max(chains.values(), key=duration, default=[])
 
 
-def _core_hours(priced: Priced) -> float:
-    """Of a job without a GPU; the cores that feed a GPU are there with it."""
-    return 0.0 if priced.gpus else priced.seconds * priced.threads / 3600
-
-
-def _price(job: Job, sizes: Sizes, rates: dict[str, Any], cores: int) -> Priced:
-    threads, gpus = min(job.threads, cores), int(job.resources.get("gpu", 0))
-    stated = float(job.resources.get("mem_mb", 0) or 0)
-    if job.rule in FETCHES:
-        return Priced(job, 0.0, threads, gpus, stated, {}, 0.0, False)
-    if job.rule not in UNITS or job.rule not in rates["rules"]:
-        raise ThoraxError(f"the rates have no rule {job.rule!r}: measure again with `python -m bench rates --out rates.json`.")
-    rule = rates["rules"][job.rule]
-    size: defaultdict[str, float] = defaultdict(float)
-    tables = [path for path in job.outputs if path.startswith("results/") and not has_known_length(job, path)]
-    if tables:
-        size[_kind(tables[0])] += rule["bytes"][0] + rule["bytes"][1] * sizes.rows(job)
-    arrays = [path for path in job.outputs if path.endswith(".npy")]
-    if arrays:
-        size[_kind(arrays[0])] += array_length(sizes, job)
-    if job.rule in ("train", "predict", "predict_elsewhere"):
-        return _price_network(job, sizes, rates, threads, gpus, stated, size)
-    work = sizes.work(job)
-    seconds = 0.0 if work is None else rule["seconds"][0] + rule["seconds"][1] * work / threads
-    return Priced(job, seconds, threads, gpus, max(stated, rule.get("megabytes", 0.0)), dict(size), 0.0, work is not None)
-
-
-def _price_network(
-    job: Job, sizes: Sizes, rates: dict[str, Any], threads: int, gpus: int, stated: float, size: defaultdict[str, float]
-) -> Priced:
-    """A training or a prediction, at the rates of its architecture."""
-    experiment = sizes.experiments[job.wildcards.get("other", job.wildcards["experiment"])]
-    settings = sizes.trainings[job.wildcards["experiment"], job.wildcards["member"]]
-    if settings.backbone not in rates["networks"]:
-        raise ThoraxError(
-            f"the rates have no {settings.backbone}: measure it with `python -m bench rates --networks {settings.backbone} "
-            "--no-rules --out rates.json`."
-        )
-    network, parts = rates["networks"][settings.backbone], sizes.parts(experiment)
-    pixels = (experiment.size / network["size"]) ** 2 * experiment.views  # each view has a backbone
-    classes = sizes.label_set(experiment.label_set).classes
-    if job.rule == "train":
-        watched = parts["val"] + (parts["test"] if settings.test_every_epoch else 0.0)
-        epoch = parts["train"] / network["train"] + watched / network["predict"]
-        seconds = network["train_start"] + settings.epochs * epoch * pixels
-        logits = 4 * (settings.dense_units + 1) * (classes - network["classes"])
-        size["models"] += network["bytes"] * experiment.views + logits
-        state = 4.0 * network["parameters"] * experiment.views * (SLOTS + 1) * STATES
-        batch = pixels * settings.batch_size / network["batch"]  # what is stated holds for small images: mostly the graph
-        memory = stated + max(network["megabytes"] - stated, 0.0) * batch
-    elif job.rule == "predict_elsewhere":
-        seconds = network["predict_start"] + parts["test"] / network["predict"] * pixels
-        state, memory = 0.0, stated
-    else:
-        seconds = network["predict_start"] + (parts["val"] + parts["test"]) / network["predict"] * pixels
-        size["heatmaps"] += (
-            sizes.cases(job.wildcards["experiment"]) * classes * network["cells"] * pixels / experiment.views * 4
-        )
-        state, memory = 0.0, stated
-    return Priced(job, seconds, threads, gpus, memory, dict(size), state, True)
-
-
-def _kind(path: str) -> str:
-    return path.split("/")[1] if path.count("/") > 1 else "other"
-
-
-def _known_sizes(sizes: Sizes) -> list[str]:
-    """One sentence on each data set and label set."""
-    lines, opened = [], {job.wildcards["dataset"] for job in sizes.jobs if job.rule == "ingest"}
-    for name in sizes.datasets:
-        archive = sizes.archive(name)
-        images = (
-            f"{archive.images:,.0f} of {archive.rows:,.0f} images are opened"
-            if name in opened
-            else f"{archive.rows:,.0f} images"
-        )
-        lines.append(f"{name}: {images} ({archive.source})")
-    for name in sizes.label_sets:
-        labels = sizes.label_set(name)
-        lines.append(f"{name}: {labels.images:,.0f} images, {labels.classes} classes ({labels.source})")
+def sizes(jobs: Sequence[Job], counts: Counts) -> list[str]:
+    """One line on each data set and label set that the jobs make."""
+    lines = []
+    for name in dict.fromkeys(job.wildcards["dataset"] for job in jobs if job.rule == "ingest"):
+        found = counts.dataset(name)
+        unknown = "" if found.megapixels else "; the time to ingest them is unknown and not counted"
+        lines.append(f"{name}: {found.images:,.0f} images ({found.source}{unknown})")
+    for name in dict.fromkeys(job.wildcards["label_set"] for job in jobs if job.rule == "labels"):
+        found = counts.label_set(name)
+        lines.append(f"{name}: {found.images:,.0f} images, {found.classes} classes ({found.source})")
     return lines
 
 
-def _notes(jobs: Iterable[Priced], sizes: Sizes) -> list[str]:
-    """What the figures leave out."""
-    missing = sorted({priced.job.rule for priced in jobs if not priced.counted})
-    notes = []
-    if fetched := [rule for rule in missing if rule in FETCHES]:
-        notes.append(f"downloads ({', '.join(fetched)}), whose time and room depend on the network and the archive")
-    if "ingest" in missing:
-        notes.append("the time to open the originals, whose size is not known before they are opened")
-    if any(settings.sampling == "over" for settings in sizes.trainings.values()):
-        notes.append("images that over-sampling repeats")
-    if any(settings.draw_down for settings in sizes.splits.values()):
-        notes.append("that splits draw images without a class down, before they are made")
-    if any(settings.inside for settings in sizes.label_sets.values()):
-        notes.append("what trainings inside general classes save: they skip images without a known label")
-    return notes
-
-
-def text(found: Estimate, summary: dict[str, dict[str, Any]]) -> str:
-    """The estimate for people."""
-    whole, left = summary["all"], summary["left"]
-    rates, machine = found.rates, found.rates["machine"]
-    used = {rates["networks"][name]["device"] for name in rates["networks"]}
-    device = ", ".join(sorted(used)) if used != {"CPU"} else "no GPU"
-    lines = [f"rates: {machine['cpu']}, {machine['cores']} cores, {device}"]
-    if "note" in rates:
-        lines.append(rates["note"])
-    if used == {"CPU"}:
+def text(summary: dict[str, Any], cores_per_gpu: int) -> str:
+    """The estimate as a page for people."""
+    rates, whole, left = summary["rates"], summary["all"], summary["left"]
+    lines = [f"Rates: {rates['machine']['cpu']}, {rates['machine']['cores']} cores, {rates['device']}."]
+    if rates["device"] == "CPU":
         lines.append(
-            f"A GPU here is a machine with these {machine['cores']} cores. On a GPU node type `python -m bench rates --out rates.json`, "
-            "then `thorax cost --rates rates.json`."
+            "A GPU here is a machine like this, without a GPU. On a GPU node, type `python -m bench rates --out rates.json`, then "
+            "`thorax cost --rates rates.json`."
         )
-    started = left["jobs"] != whole["jobs"]
-    parts = [whole, left] if started else [whole]
-    lines += [
-        *found.sizes,
-        f"{whole['jobs']} jobs, {left['jobs']} of them left to do" if started else f"{whole['jobs']} jobs, none of them done",
-        "",
-        *_table(
-            ["phase", "jobs", "GPU-hours", "core-hours", *(["left: jobs", "GPU-hours", "core-hours"] if started else [])],
-            [
-                *([phase, *_each(_work, (part["phases"].get(phase) for part in parts))] for phase in whole["phases"]),
-                ["all", *_each(_work, parts)],
-            ],
-        ),
-        "",
-        *_table(
-            [
-                f"GPUs, {found.cores_per_gpu} cores each",
-                "hours",
-                "work/ at the peak",
-                *(["left: hours", "work/ at the peak"] if started else []),
-            ],
-            [[gpus, *_each(_hours_and_work, (part["gpus"][gpus] for part in parts))] for gpus in whole["gpus"]],
-        ),
-        "",
-        *_storage(whole),
-        "",
-        f"critical path, {_hours(whole['critical_hours'])} hours: no number of GPUs is faster",
-        *(f"  {_hours(step['hours']):>8}  {step['job']}" for step in whole["critical_path"]),
-        "",
-        "Trainings run all their epochs here; early stopping makes it less. Their time grows with the pixels of an image.",
-        *([f"Not counted: {'; '.join(found.notes)}."] if found.notes else []),
-    ]
-    return "\n".join(lines)
+    lines += [*summary["sizes"], "", *_tables(whole, cores_per_gpu)]
+    if left["phases"]["all"]["jobs"] != whole["phases"]["all"]["jobs"]:
+        lines += ["", "left to do", *_tables(left, cores_per_gpu)]
+    lines += ["", f"critical path, {whole['critical_hours']:,.2f} hours: no number of GPUs is faster"]
+    lines += [_row(step["job"], f"{step['hours']:,.2f}", width=60) for step in whole["critical_path"]]
+    return "\n".join([*lines, "", summary["not counted"]])
 
 
-def _each(cells: Callable[[Any], list[str]], parts: Iterable[Any]) -> list[str]:
-    return [cell for part in parts for cell in cells(part)]
-
-
-def _storage(whole: dict[str, Any]) -> list[str]:
-    """Bytes by folder, the small ones together, and the memory of the largest job."""
-    total = sum(whole["result_bytes"].values())
-    large = {kind: size for kind, size in whole["result_bytes"].items() if size >= total / 1000}
-    rows = [[f"results/{kind}", _bytes(size)] for kind, size in large.items()]
-    rows.append(["the rest of results/", _bytes(total - sum(large.values()))])
-    peak = max((at["work_bytes"] for at in whole["gpus"].values()), default=0.0)
-    rows += [["results/", _bytes(total)], [f"results/ and work/, {list(whole['gpus'])[-1]} GPUs", _bytes(total + peak)]]
-    if whole["largest_job"]:
-        rows.append([f"memory of {whole['largest_job']['job']}", _bytes(whole["largest_job"]["megabytes"] * 2**20)])
-    return _table(["storage and memory", ""], rows)
-
-
-def _work(part: dict[str, Any] | None) -> list[str]:
-    return [str(part["jobs"]), _hours(part["gpu_hours"]), _hours(part["core_hours"])] if part else ["0", _hours(0), _hours(0)]
-
-
-def _hours_and_work(at: dict[str, float]) -> list[str]:
-    return [_hours(at["hours"]), _bytes(at["work_bytes"])]
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.1f}" if hours >= 1 else f"{hours:.2f}"
-
-
-def _bytes(size: float) -> str:
-    return f"{size / 1e9:,.1f} GB" if size >= 1e8 else f"{size / 1e6:,.1f} MB"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    """Columns of equal width, the first to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+def _tables(found: dict[str, Any], cores_per_gpu: int) -> list[str]:
+    results = found["result_bytes"]
     return [
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in (header, *rows)
+        _row("", "jobs", "GPU-hours", "core-hours"),
+        *(
+            _row(
+                phase,
+                str(row["jobs"]),
+                *("not counted" if phase == OTHER else f"{row[unit]:,.2f}" for unit in ("gpu_hours", "core_hours")),
+            )
+            for phase, row in found["phases"].items()
+        ),
+        "",
+        _row(f"GPUs ({cores_per_gpu} cores each)", "hours", "work/ at the peak"),
+        *(_row(n, f"{row['hours']:,.2f}", _gigabytes(row["work_bytes"])) for n, row in found["gpus"].items()),
+        "",
+        *(_row(f"results/{folder}", _gigabytes(size)) for folder, size in results.items()),
+        _row("all arrays and networks", _gigabytes(sum(results.values()))),
     ]
+
+
+def _row(name: str, *cells: str, width: int = 24) -> str:
+    return name.ljust(width) + "".join(cell.rjust(18) for cell in cells)
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:,.2f} GB"
+
+
+def _devices(rates: dict[str, Any]) -> str:
+    return ", ".join(sorted({network["device"] for network in rates["networks"].values()}))
+
+
+def _published(table: str, row: str | None = None) -> pd.DataFrame:
+    counts = published_numbers.published_counts()
+    return counts[(counts["table"] == table) & (counts["row"] == row if row else True)]
+
+
+def _views(dataset: Dataset, views: Sequence[str]) -> pd.DataFrame:
+    """Published counts of an archive's views; without rows for an archive that is not published."""
+    published = pd.read_csv(resource("archives.csv"))
+    return published[(published["archive"] == dataset.archive) & published["view"].isin(views)]
+
+
+def _unknown(what: str, name: str, dataset: Dataset) -> ThoraxError:
+    return ThoraxError(
+        f"the number of images of {what} {name!r} is unknown: put its metadata into {dataset.root}, or type "
+        "`snakemake --cores 8 --until catalog` first."
+    )

@@ -8,7 +8,7 @@ import contextlib
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -44,6 +44,7 @@ class Dag:
 
     jobs: list[Job]  # finished or not, each after the jobs that it needs; without rules that have no output
     configfiles: list[str]  # relative to the working directory; later ones override the first
+    settings: Mapping[str, Any] = field(default_factory=dict)  # the merged configuration, not validated
 
 
 def load(arguments: Sequence[str]) -> Dag:
@@ -63,7 +64,8 @@ def load(arguments: Sequence[str]) -> Dag:
         self._prepare_dag(forceall=self.dag_settings.forceall, ignore_incomplete=True, lock_warn_only=True)
         self._build_dag()
         jobs = [_job(self.dag, job) for job in _in_order(self.dag)]
-        found.append(Dag(jobs, list(dict.fromkeys(os.path.relpath(path) for path in self.configfiles))))
+        files = list(dict.fromkeys(os.path.relpath(path) for path in self.configfiles))
+        found.append(Dag(jobs, files, self.globals["config"]))
 
     printdag, workflow.Workflow.printdag = workflow.Workflow.printdag, keep
     said = io.StringIO()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from thorax.archives import ARCHIVES, absence, make_catalog, metadata_file, metadata_files, nih, padchest
 from thorax.config import Dataset, Phantom
 from thorax.errors import ThoraxError
-from thorax.storage import schemas, store, strict_csv
+from thorax.storage import csv_file, schemas, store, strict_csv
 
 REAL = Path(__file__).parents[3].parent / "shared" / "data"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real metadata is not beside the checkout")
@@ -591,7 +591,7 @@ def test_make_catalog_refuses_a_path_that_leaves_the_archive(tmp_path):
 
 def test_file_that_is_not_there(tmp_path):
     with pytest.raises(ThoraxError, match=r"table.csv does not exist"):
-        strict_csv.read_columns(tmp_path / "table.csv", ["a"])
+        csv_file.read_columns(tmp_path / "table.csv", ["a"])
 
 
 @pytest.mark.real
@@ -614,7 +614,7 @@ def test_real_padchest(tmp_path):
 @needs_real
 def test_real_padchest_label_text():
     path = REAL / "metadata" / padchest.METADATA[1]
-    table = strict_csv.read_columns(path, ("Projection", "Labels"))
+    table = csv_file.read_columns(path, ("Projection", "Labels"))
     texts = table.loc[table["Projection"] == "PA", "Labels"]
     assert (texts == "nan").sum() == 65
     raw = texts[texts != "nan"].map(lambda text: [entry[1:-1] for entry in text[1:-1].split(", ")]).explode()

@@ -156,12 +156,12 @@ class TestFetch:
         assert server.sent == [len(CONTENT)]
         assert nothing_else(target)
 
-    def test_a_log_gets_a_line_after_every_tenth(self, target, capsys, monkeypatch):
+    def test_a_log_gets_at_most_a_line_per_tenth(self, target, capsys, monkeypatch):
         monkeypatch.setattr(progress, "SECONDS", 0)
         with serving(Answer()) as server:
             fetch(source(server), target, HASTY)
         lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("file.bin: ")]
-        assert len(lines) == 10
+        assert 2 <= len(lines) <= 10
         assert lines[-1] == "file.bin: 0.3 of 0.3 MB (100%)"
 
     def test_a_cut_download_goes_on_where_it_stopped(self, target):
@@ -175,7 +175,7 @@ class TestFetch:
 
     def test_failures_without_a_new_byte_are_counted_and_the_part_stays_for_the_next_call(self, target):
         with serving(Answer(cut=120_000), Answer(cut=0)) as server:
-            with pytest.raises(ThoraxError, match=r"tried 4 times without success .* goes on after 120,000 bytes"):
+            with pytest.raises(ThoraxError, match=r"tried 4 times without success .* continues after 120,000 bytes"):
                 fetch(source(server), target, HASTY)
             assert not target.exists()
             server.script = [Answer()]
@@ -226,7 +226,7 @@ class TestFetch:
             fetch(source(server), target, patience)
             assert time.monotonic() - start > 0.9
         assert target.read_bytes() == CONTENT
-        assert f"the server answered {status}; going on in 1 s" in capsys.readouterr().err
+        assert f"the server answered {status}; trying again in 1 s" in capsys.readouterr().err
 
     @pytest.mark.parametrize("status", [401, 403, 404, 410])
     def test_a_refused_address_is_not_tried_again(self, status, target):
@@ -271,7 +271,7 @@ class TestFetch:
     def test_a_disk_that_fills_up_is_said(self, target):
         target.parent.mkdir()
         transfer.partial(target).symlink_to("/dev/full")
-        said = r"file\.bin\.part cannot be written \(No space left on device\): make room"
+        said = r"file\.bin\.part cannot be written \(No space left on device\): free some disk space"
         with serving(Answer()) as server, pytest.raises(ThoraxError, match=said):
             fetch(source(server), target, HASTY)
         assert not target.exists()
@@ -428,7 +428,7 @@ class TestProcess:
             words = process.communicate(timeout=10)[1]
             assert process.returncode == status
             if said:
-                assert f"{said}; what has arrived in {tmp_path} stays, and the same command goes on from there." in words
+                assert f"{said}; what has arrived in {tmp_path} stays, and the same command continues from there." in words
             assert not (tmp_path / "images.tar.gz").exists()
             have = (tmp_path / "images.tar.gz.part").stat().st_size
             assert 0 < have <= 200_000
@@ -443,11 +443,12 @@ class TestProcess:
         ]
 
     def test_two_at_once_do_not_disturb_each_other(self, tmp_path):
-        with serving(Answer(self.CONTENT, slow=0.05)) as server:
+        with serving(Answer(self.CONTENT, slow=0.5)) as server:
             first = self.start(server, tmp_path)
             second = subprocess.run(self.command(server, tmp_path), capture_output=True, text=True, timeout=30, check=False)
             assert second.returncode == 1
             assert "is being made by another process" in second.stderr
+            server.stop.set()  # no more waiting between blocks
             first.communicate(timeout=30)
             assert first.returncode == 0
         assert (tmp_path / "images.tar.gz").read_bytes() == self.CONTENT
@@ -552,7 +553,7 @@ class TestByHand:
         assert sorted(path.name for path in (root / "0").iterdir()) == ["a.png", "b.png"]
         self.zip(root / "54.zip", "c.png")
         status, said = self.run("padchest", root, capsys)
-        assert (status, said.splitlines()[-1]) == (0, f"PadChest is whole in {root}.")
+        assert (status, said.splitlines()[-1]) == (0, f"PadChest is complete in {root}.")
 
     def test_a_hostile_zip_file_of_padchest_is_refused(self, tmp_path, capsys):
         self.zip(tmp_path / "root" / "0.zip", "../evil.png")

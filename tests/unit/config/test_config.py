@@ -59,7 +59,7 @@ def test_the_demo_overlays_the_paper_config():
     [
         ("{archive: padchest}", r"x: root is missing; add it\."),
         ("{archive: mimic, root: a}", r"x: archive: .*'chexpert' or 'own' \(it is 'mimic'\); correct it\."),
-        ("{archive: nih, root: a, shard: 2}", r"x: shard is not a known key"),
+        ("{archive: nih, root: a, shard: 2}", r"x: unknown key 'shard'"),
         ("{archive: [", r"x, line 1: not valid YAML"),
         ("{archive: nih, root: a, archive: own}", r"x: archive is written twice, in line 1; remove one of the two\."),
     ],
@@ -118,7 +118,7 @@ CNN = {"backbone": "cnn"}
         (("segmenters", "tiny-lungs", "filters", [8, 0]), "segmenters.tiny-lungs.filters.1: Input should be greater than"),
         (("segmenters", "tiny-lungs", "filters", [2] * 8), "segmenters.tiny-lungs.size: 64 cannot be halved 7 times"),
         (("run", ["tiny", "tiny"]), "run: 'tiny' is named more than once"),
-        (("experiments", "tiny", "members", "first", {"lr": 1}), "experiments.tiny.members.first.lr is not a known key"),
+        (("experiments", "tiny", "members", "first", {"lr": 1}), "experiments.tiny.members.first: unknown key 'lr'"),
         (("experiments", "tiny", "members", "first", {"epochs": 0}), "experiments.tiny.members.first.epochs: Input should be"),
         (
             ("experiments", "tiny", "training", {**CNN, "epochs": 0}),
@@ -137,11 +137,14 @@ CNN = {"backbone": "cnn"}
             ("experiments", "tiny", "training", "augmentation", {"rotation": float("inf")}),
             "experiments.tiny.training.augmentation.rotation: Input should be",
         ),
-        (("experiments", "tiny", "thresholds", ["f1"]), "experiments.tiny.thresholds: the first rule is that of the paper's"),
+        (
+            ("experiments", "tiny", "thresholds", ["f1"]),
+            "experiments.tiny.thresholds: the first rule is the one of the paper's",
+        ),
         (("experiments", "tiny", "thresholds", ["fixed-0.5"] * 2), "experiments.tiny.thresholds: 'fixed-0.5' is named more"),
         (
             ("experiments", "tiny", "thresholds", ["F1"]),
-            "experiments.tiny.thresholds.0: 'F1' is no threshold rule: write f1, f1_positive, youden",
+            "experiments.tiny.thresholds.0: 'F1' is not a threshold rule: write f1, f1_positive, youden",
         ),
         (("experiments", "tiny", "thresholds", []), "experiments.tiny.thresholds: List should have at least 1 item"),
         (
@@ -201,12 +204,12 @@ def test_the_sentence_names_the_key_that_was_written(path_and_value, sentence):
 @pytest.mark.parametrize(
     ("path_and_value", "sentence"),
     [
-        (("datasets", "tiny", "rot", "x"), "datasets.tiny.rot is not a known key (did you mean 'root'?)"),
+        (("datasets", "tiny", "rot", "x"), "datasets.tiny: unknown key 'rot' (did you mean 'root'?)"),
         (
             ("experiments", "tiny", "members", "first", {"Epochs": 1}),
-            "experiments.tiny.members.first.Epochs is not a known key (did you mean 'epochs'?)",
+            "experiments.tiny.members.first: unknown key 'Epochs' (did you mean 'epochs'?)",
         ),
-        (("experiments", "tiny", "xyzzy", 1), "experiments.tiny.xyzzy is not a known key;"),
+        (("experiments", "tiny", "xyzzy", 1), "experiments.tiny: unknown key 'xyzzy'; remove it."),
         (("run", ["Tiny"]), "run: 'Tiny' is not in experiments: tiny (did you mean 'tiny'?)"),
         (
             ("experiments", "tiny", "ensembles", "CTP", "members", ["first", "Second"]),
@@ -281,17 +284,17 @@ def test_home_and_variables_are_expanded_in_every_folder(monkeypatch, key, writt
 @pytest.mark.parametrize(
     ("written", "sentence"),
     [
-        ("$THORAX_UNSET/x", "the environment has no variable THORAX_UNSET: set it"),
-        ("${THORAX_UNSET}/x", "the environment has no variable THORAX_UNSET: set it"),
-        ("$THORAX_EMPTY/x", "the environment's variable THORAX_EMPTY is empty: set it"),
-        ("data/${THORAX_EMPTY}", "the environment's variable THORAX_EMPTY is empty: set it"),
+        ("$THORAX_UNSET/x", "there is no environment variable THORAX_UNSET: set it"),
+        ("${THORAX_UNSET}/x", "there is no environment variable THORAX_UNSET: set it"),
+        ("$THORAX_EMPTY/x", "the environment variable THORAX_EMPTY is empty: set it"),
+        ("data/${THORAX_EMPTY}", "the environment variable THORAX_EMPTY is empty: set it"),
         ("~nobody-of-this-name/x", "there is no user nobody-of-this-name: write the folder itself"),
         ("data/~/x", "~ means a home folder only at the beginning"),
         ("", "it is empty: name a folder."),
         ("s3://bucket/x", "it is an address: copy the files into a folder and name that."),
-        ("$(pwd)/x", "$( is not expanded: write $NAME for a variable of the environment, or the folder itself."),
+        ("$(pwd)/x", "$( is not expanded: write $NAME for an environment variable, or the folder itself."),
         ("${HOME", "${ is not expanded: write"),
-        ("${HOME:-b}/x", "the environment has no variable HOME:-b: set it"),
+        ("${HOME:-b}/x", "there is no environment variable HOME:-b: set it"),
         ("`pwd`/x", "` is not expanded: write"),
         ("%USERPROFILE%/x", "%USERPROFILE% is not expanded: write"),
     ],
@@ -417,7 +420,7 @@ def test_a_comparison_names_models_of_its_experiments():
     settings["comparisons"] = {"both": {"title": "x", "experiments": chosen}}
     assert config.parse(config.Config, settings, "x").comparisons["both"].experiments == chosen
     chosen["liz2022-specific-raw"] = ["ptc"]
-    with pytest.raises(ThoraxError, match=r"comparisons\.both\.experiments\.liz2022-specific-raw: 'ptc' is no model of"):
+    with pytest.raises(ThoraxError, match=r"comparisons\.both\.experiments\.liz2022-specific-raw: 'ptc' is not a model of"):
         config.parse(config.Config, settings, "x")
 
 
@@ -451,7 +454,7 @@ def test_a_split_that_lists_the_general_label_set_serves_what_is_inside_it():
             "cascades.c.inside: label set 'tiny-specific' of this experiment is not inside 'tiny-general'",
         ),
         ("c", {"flat": "inside"}, "cascades.c.flat: label set 'tiny-inside' of this experiment is not one of all specific"),
-        ("c", {"models": ["CTP", "third"]}, "cascades.c.models: 'third' is no ensemble of experiment 'general'"),
+        ("c", {"models": ["CTP", "third"]}, "cascades.c.models: 'third' is not an ensemble of experiment 'general'"),
         ("c", {"models": ["CTP", "CTP"]}, "cascades.c.models: 'CTP' is named more than once"),
     ],
 )
@@ -491,7 +494,7 @@ def test_two_views_differ_from_pa_alone_in_the_second_view_only():
         ),
         (
             ("label_sets", "padchest-studies", "second", None),
-            "experiments.padchest-two-views.second_image_set: label set 'padchest-studies' is not one of studies",
+            "experiments.padchest-two-views.second_image_set: label set 'padchest-studies' has one view per study",
         ),
         (
             ("experiments", "padchest-two-views", "second_image_set", "224-lungs"),

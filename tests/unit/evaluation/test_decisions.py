@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from thorax import config
 from thorax.errors import ThoraxError
-from thorax.evaluation import decisions, metrics
+from thorax.evaluation import decisions
 from thorax.storage.schemas import THRESHOLDS
+
+from .one_class import f1, f1_positive
 
 RULES = ("f1", "youden")
 
@@ -119,7 +121,7 @@ def test_f1_of_the_positive_side_is_tuned_by_itself():
     assert decisions.tune(labels, scores, "f1").value == pytest.approx(0.65)
     # Two cuts are equally good for the positive side; 0.35 and 0.65 are as far from 0.5, so the lower one.
     assert decisions.tune(labels, scores, "f1_positive").value == pytest.approx(0.35)
-    for rule, measure in (("f1_positive", metrics.f1_positive), ("f1", metrics.f1)):
+    for rule, measure in (("f1_positive", f1_positive), ("f1", f1)):
         limit = decisions.tune(labels, scores, rule).value
         assert measure(labels, scores > limit) >= max(measure(labels, scores > other) for other in np.linspace(0, 0.99, 100))
 
@@ -128,8 +130,8 @@ def test_what_is_tuned_is_the_f1_of_the_tables():
     random = np.random.default_rng(0)
     labels, scores = random.integers(0, 2, 200), random.random(200)
     limit = decisions.tune(labels, scores, "f1").value
-    tried = [metrics.f1(labels, scores > other) for other in np.linspace(0, 0.999, 500)]
-    assert metrics.f1(labels, scores > limit) >= max(tried)
+    tried = [f1(labels, scores > other) for other in np.linspace(0, 0.999, 500)]
+    assert f1(labels, scores > limit) >= max(tried)
 
 
 def test_the_table_has_every_rule_and_class():
@@ -208,5 +210,5 @@ def test_rules_that_are_known(rule):
     "rule", ["fixed-0.50", "fixed-1.5", "fixed--0.5", "fixed-", "fixed-nan", "0.5", "F1", "f1+exclusive", ""]
 )
 def test_rules_that_are_not(rule):
-    with pytest.raises(ValueError, match=r"is no threshold rule: write f1, f1_positive, youden or, for example, fixed-0\.5"):
+    with pytest.raises(ValueError, match=r"is not a threshold rule: write f1, f1_positive, youden or, for example, fixed-0\.5"):
         config.threshold_rule(rule)

@@ -15,9 +15,10 @@ from thorax.cli import main
 from thorax.errors import ThoraxError
 from thorax.evaluation import decisions, ensembles
 from thorax.evaluation.ensembles import LEARNING, auc_weights, combine, fit_stack, make_ensemble
-from thorax.evaluation.metrics import f1
 from thorax.labels.stratify import group_folds
 from thorax.storage import schemas, store
+
+from .one_class import f1
 
 
 def one_image(*members: list[float]) -> list[np.ndarray]:
@@ -311,8 +312,7 @@ def test_thresholds_are_tuned_on_scores_of_patients_that_the_rule_did_not_learn_
     """In-sample scores of noise rank well and tune to a good F1; on cross-fitted ones noise is noise."""
     logits, answers, patients = noise
     chosen = config.Ensemble(rule=rule, members=[f"m{n}" for n in range(len(logits))], C=100.0)
-    learn = {"weighted_average": ensembles._weighted_average, "stacked": ensembles._stacked}[rule]
-    in_sample = learn(chosen, logits, answers, logits)[:, 0]
+    in_sample = LEARNING[rule](chosen, logits, answers).scores(logits)[:, 0]
     held_out = ensembles.cross_fitted(chosen, ["a"], logits, answers, patients)[:, 0]
     truth = answers[:, 0]
     assert roc_auc_score(truth, in_sample) > 0.75
@@ -328,14 +328,13 @@ def test_thresholds_are_tuned_on_scores_of_patients_that_the_rule_did_not_learn_
 def test_cross_fitted_scores_are_those_of_a_rule_without_the_patients_fold(noise, rule):
     logits, answers, patients = noise
     chosen = config.Ensemble(rule=rule, members=[f"m{n}" for n in range(len(logits))])
-    learn = {"weighted_average": ensembles._weighted_average, "stacked": ensembles._stacked}[rule]
     found = ensembles.cross_fitted(chosen, ["a"], logits, answers, patients)
     fold_of_row = group_folds(answers, patients, ensembles.FOLDS)
     assert (pd.Series(fold_of_row).groupby(patients).nunique() == 1).all()
     assert np.bincount(fold_of_row).tolist() == [18] * 5
     for fold in range(ensembles.FOLDS):
         held = fold_of_row == fold
-        expected = learn(chosen, logits[:, ~held], answers[~held], logits[:, held])
+        expected = LEARNING[rule](chosen, logits[:, ~held], answers[~held]).scores(logits[:, held])
         np.testing.assert_array_equal(found[held], expected)
     order = np.random.default_rng(0).permutation(len(patients))
     again = ensembles.cross_fitted(chosen, ["a"], logits[:, order], answers[order], patients[order])

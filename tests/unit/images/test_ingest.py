@@ -235,7 +235,7 @@ def test_merge_refuses_an_archive_without_a_usable_image(tmp_path):
 
 def test_merge_refuses_tables_of_different_cuts(archive, tmp_path):
     run(tmp_path, settings(archive), write_catalog(tmp_path / "c.parquet", IDS))
-    with pytest.raises(ThoraxError, match=r"'a_good16\.png' stands in two"):
+    with pytest.raises(ThoraxError, match=r"'a_good16\.png' is in two"):
         ingest.merge_ingested(
             settings(archive), [tmp_path / "0.2.parquet"] * 2, tmp_path / "all.parquet", tmp_path / "d.parquet"
         )

@@ -1,6 +1,5 @@
 """The lung segmenter on synthetic ellipses, and its Dice on real radiographs."""
 
-import shutil
 from pathlib import Path
 
 import cv2
@@ -185,7 +184,7 @@ class TestPairs:
             read_mask_pairs(tmp_path / "pairs")
 
     def test_missing_folder(self, tmp_path):
-        with pytest.raises(ThoraxError, match=r"pairs\.csv is not there: segmenters\.pairs must name"):
+        with pytest.raises(ThoraxError, match=r"pairs\.csv does not exist: segmenters\.pairs must name"):
             read_mask_pairs(tmp_path / "nowhere")
 
     def test_missing_column(self, pairs):
@@ -243,7 +242,7 @@ class TestPairs:
         assert (masks.from_picture(blurred) != (drawn > 127)).mean() < 0.005
 
     def test_sizes_that_differ(self, pairs):
-        cv2.imwrite(str(pairs / "masks" / "01.png"), np.zeros((60, 70), np.uint8))
+        cv2.imwrite(str(pairs / "masks" / "01.png"), phantom(np.random.default_rng(1), 60, 70)[1])
         with pytest.raises(ThoraxError, match=r"01\.png has 60 x 70 pixels, but its radiograph 60 x 72"):
             read_mask_pairs(pairs)
 
@@ -362,7 +361,7 @@ class TestTraining:
 
         image = keras.Input((32, 32, 1))
         keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(image))).save(tmp_path / "classes.keras")
-        with pytest.raises(ThoraxError, match=r"classes\.keras is no segmenter: it has outputs of shape \(3,\)"):
+        with pytest.raises(ThoraxError, match=r"classes\.keras is not a segmenter: it has outputs of shape \(3,\)"):
             segmenter.load_segmenter(tmp_path / "classes.keras", tiny(pairs))
 
 
@@ -464,7 +463,7 @@ class TestShard:
     def test_image_that_the_catalog_lacks(self, files):
         table = store.read_table(files["catalog"])
         store.write_table(table[table["image_id"] != "i4"], files["catalog"], schemas.CATALOG)
-        with pytest.raises(ThoraxError, match=r"catalog\.parquet lacks image 'i4'"):
+        with pytest.raises(ThoraxError, match=r"catalog\.parquet has no row for image 'i4'"):
             self.segment(files)
 
     def test_empty_shard(self, files):
@@ -479,10 +478,12 @@ class TestShard:
 @pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.skipif(not REAL.is_dir(), reason="the hand-drawn masks are not here")
-def test_dice_on_real_radiographs_of_other_patients(tmp_path):
-    """The recipe as it is configured, so that a change for the worse is seen; 0.936 was measured, and 0.944 with 5 folds."""
-    shutil.copytree(REAL, tmp_path / "pairs")
-    scores = segmenter.cross_validate(Segmenter(pairs=str(tmp_path / "pairs")), folds=2, threads=2)
+def test_dice_on_real_radiographs_of_other_patients():
+    """The recipe in a sixth of its time, so that a change for the worse is seen: 0.911 was measured.
+
+    The recipe as it is configured (96 pixels, 100 epochs) reaches 0.936, and 0.944 with 5 folds.
+    """
+    scores = segmenter.cross_validate(Segmenter(pairs=str(REAL), size=64, epochs=40), folds=2, threads=2)
     assert len(scores) == 42
-    assert scores["dice"].mean() >= 0.93
+    assert scores["dice"].mean() >= 0.9
     assert (scores["flag"].notna()).mean() <= 0.1

@@ -284,7 +284,7 @@ def test_without_radiologists_the_shares_count_and_it_is_said(tmp_path, capsys):
             block, [tmp_path / "whole.parquet"], tmp_path / "catalog.parquet", tmp_path / "s.parquet", tmp_path / "s.csv"
         )
         written[who, *settings_] = store.read_table(tmp_path / "s.parquet")
-        assert ("valid.csv is not beside train.csv" in capsys.readouterr().out) == bool(settings_)
+        assert ("valid.csv is not next to train.csv" in capsys.readouterr().out) == bool(settings_)
     pd.testing.assert_frame_equal(written["reports", "test_on"], written[("reports",)])
     left_out = written[("radiologists",)].query("split == 'left_out'")
     assert set(known["image_id"][:9]) <= set(left_out["image_id"])

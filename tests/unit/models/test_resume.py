@@ -1,5 +1,6 @@
 """A training that is killed, stopped or starved goes on, and ends as if nothing had happened."""
 
+import json
 import multiprocessing
 import os
 import random
@@ -14,7 +15,6 @@ import pandas as pd
 import pytest
 
 from tests.unit.models.test_fit import SETTINGS, write_problem
-from thorax.config import Training
 from thorax.errors import ThoraxError
 from thorax.models import resume
 from thorax.models.resume import Progress, States
@@ -83,7 +83,7 @@ def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np.lib.format, "write_array", full)
-    with pytest.raises(ThoraxError, match=r"state-00002-.*cannot be written \(No space left on device\): make room"):
+    with pytest.raises(ThoraxError, match=r"state-00002-.*cannot be written \(No space left on device\): free some disk space"):
         states.save(Progress(epoch=2), arrays(2))
     assert [path.name for path in (tmp_path / "s").iterdir()] == ["state-00001-00000000.npz"]
     assert states.newest()[0].epoch == 1
@@ -147,18 +147,9 @@ def child(folder: Path, problem: dict, settings: dict, name: str, death: tuple |
             setattr(place, save, counting)
     outputs = {"out": folder / f"{name}.keras", "history": folder / f"{name}.csv", "work": folder / "work"}
     outputs["epochs"] = folder / f"{name}.epochs.csv"
-    cli._parser = lambda: Parser(lambda _: fit.train(Training(**settings), **problem, weights=None, **outputs))
-    os._exit(cli.main([]))
-
-
-class Parser:
-    """Has the command line run a function, with its handling of signals and errors."""
-
-    def __init__(self, run):
-        self.run, self.debug = run, False
-
-    def parse_args(self, _):
-        return self
+    words = [f"--settings={json.dumps(settings)}", "--images", *map(str, problem["images"])]
+    files = {name: path for name, path in {**problem, **outputs}.items() if name != "images"}
+    os._exit(cli.main(["train", *words, *(f"--{name}={path}" for name, path in files.items())]))
 
 
 class Runner:

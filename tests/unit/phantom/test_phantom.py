@@ -99,7 +99,7 @@ def test_files_of_others_are_neither_overwritten_nor_claimed(tmp_path: Path, nam
     (tmp_path / name).write_bytes(b"real")
     before = digests(tmp_path)
     for _ in range(2):
-        with pytest.raises(ThoraxError, match="holds files that were not made by the phantom: choose another folder"):
+        with pytest.raises(ThoraxError, match="has files that were not made by the phantom: choose another folder"):
             phantom.make_archive(TINY, tmp_path)
     assert digests(tmp_path) == before
 

@@ -66,7 +66,7 @@ CLASSES = dict.fromkeys(set(reference.load("liz2022", "8", "specific")["label"])
 
 
 def row(data: str = "archive", numbers=NUMBERS, rule: str = "fixed-0.5", classes=CLASSES, **experiment) -> overview.Row:
-    return overview.Row(study(data, **experiment), metrics(numbers, rule, classes), LABELS, SPLIT)
+    return overview.Row(study(data, **experiment), metrics(numbers, rule, classes), LABELS.merge(SPLIT), "shares")
 
 
 def cells(table) -> list[str]:
@@ -186,7 +186,7 @@ def test_an_auc_of_votes_is_said_to_be_one():
     losses = pd.DataFrame(
         [("PTC-lw", "Global", "loss", "test", "none", np.nan, np.nan, np.nan, 9)], columns=schemas.METRICS.names
     )
-    votes = overview.Row(found.study, pd.concat([found.metrics, losses]), LABELS, SPLIT)
+    votes = overview.Row(found.study, pd.concat([found.metrics, losses]), found.labels, "shares")
     said = "The AUC of PTC-lw is that of votes of 0 and 1, as in Liz et al. 2022, and not of probabilities."
     assert said in overview.overview_table({"liz": votes})[0].notes
     assert said not in overview.overview_table({"liz": found})[0].notes
@@ -202,45 +202,31 @@ def test_the_threshold_rule_is_that_of_the_papers_tables():
         row(thresholds=["fixed-0.4"], beside=None).number("f1")
 
 
-def record(folder, step: str, member: str, seconds: float, log: str | None) -> None:
-    path = folder / "benchmarks" / step / "e"
-    path.mkdir(parents=True, exist_ok=True)
-    (path / f"{member}.tsv").write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:00\tNA\n")
-    if log is not None:
-        path = folder / "logs" / step / "e"
-        path.mkdir(parents=True, exist_ok=True)
-        (path / f"{member}.log").write_text(log)
-
-
-def spent(folder, *members: str):
-    return overview.spent("e", members or ["one", "v2.1"], folder / "benchmarks", folder / "logs")
+def records(folder, **trainings: tuple[str, float]) -> list:
+    """The records of an experiment's trainings, by member their device and seconds."""
+    paths = []
+    for member, (device, seconds) in trainings.items():
+        paths.append(folder / "history" / "e" / f"{member}.json")
+        store.write_text(json.dumps({"device": device, "seconds": seconds, "epochs": 3}), paths[-1])
+    return paths
 
 
 def test_hours_count_gpus_and_never_call_a_cpu_one(tmp_path):
     """2 h on two GPUs and 1 h on one are 5 GPU-hours."""
-    for member, gpus, seconds in (("one", 2, 7200), ("v2.1", 1, 3600)):
-        record(tmp_path, "train", member, seconds, f"noise\nnet: 5 parameters, 6 classes, on {gpus} GPU\nepoch 1/2: loss 1\n")
-        record(tmp_path, "predict", member, 0, f"net: 3 val, 4 test images, on {gpus} GPU\n")
-    assert spent(tmp_path).text == "5 GPU-hours"
-    assert spent(tmp_path).detail == ""
-    record(tmp_path, "predict", "one", 1800, "net: 3 val, 4 test images, on CPU\n")
-    assert (spent(tmp_path).text, spent(tmp_path).detail) == ("5 GPU-hours", "and 0.5 hours, no GPU")
-    record(tmp_path, "predict", "one", 1800, "trained on GPU\n")
-    assert spent(tmp_path).detail == "and 0.5 hours on an unrecorded device"
-    record(tmp_path, "train", "one", 90 * 3600, "six classes, on CPU\ngoing on after epoch 3, batch 0 (work/x)\n")
-    found = spent(tmp_path, "one")
-    assert found.text == "at least 90.0 hours, no GPU"
-    assert found.detail == "and 0.5 hours on an unrecorded device; 1 went on after an interruption"
+    found = overview.spent(records(tmp_path, one=("2 GPU", 7200), two=("1 GPU", 3600)))
+    assert (found.text, found.detail) == ("5 GPU-hours", "")
+    found = overview.spent(records(tmp_path, one=("2 GPU", 7200), two=("CPU", 1800)))
+    assert (found.text, found.detail) == ("4 GPU-hours", "and 0.5 hours, no GPU")
+    assert overview.spent(records(tmp_path, one=("CPU", 90 * 3600))).text == "90.0 hours, no GPU"
+    assert overview.spent(records(tmp_path, one=("CPU", 1))).text == "under 0.001 hours, no GPU"
 
 
-def test_hours_that_nobody_recorded_are_not_guessed(tmp_path):
-    assert spent(tmp_path).text == "not recorded"
-    record(tmp_path, "train", "one", 36, "classes, on CPU\n")
-    found = spent(tmp_path)
-    assert (found.text, found.detail) == ("at least 0.01 hours, no GPU", "3 of 4 jobs not recorded")
-    (tmp_path / "benchmarks/train/e/one.tsv").write_text("seconds\n3\n")
-    with pytest.raises(ThoraxError, match=r"one\.tsv is no benchmark file of Snakemake: delete it\."):
-        spent(tmp_path)
+def test_a_record_that_says_nothing_is_refused(tmp_path):
+    assert overview.spent([]).text == "not recorded"
+    for text in ("", "[]", '{"seconds": 1}', '{"device": "CPU", "seconds": "long"}'):
+        store.write_text(text, tmp_path / "one.json")
+        with pytest.raises(ThoraxError, match=r"one\.json is not the record of a training: delete it and train again\."):
+            overview.spent([tmp_path / "one.json"])
 
 
 def test_hours_are_on_the_page_and_not_in_what_git_keeps(tmp_path, monkeypatch, capsys):
@@ -249,31 +235,18 @@ def test_hours_are_on_the_page_and_not_in_what_git_keeps(tmp_path, monkeypatch, 
     store.write_table(LABELS, "l.parquet", schemas.labels_schema(["x", "y"]))
     store.write_table(SPLIT.assign(patient_id="1"), "s.parquet", schemas.SPLITS)
     settings = json.dumps({"e": study("phantom").model_dump(mode="json", exclude_defaults=True)})
-    verb = [
-        "overview",
-        "--settings",
-        settings,
-        "--labels",
-        "e=l.parquet",
-        "--splits",
-        "e=s.parquet",
-        "--out",
-        "out",
-        "--metrics",
-    ]
-    assert cli.main([*verb, "e=m.parquet"]) == 0
+    verb = ["overview", "--settings", settings, "--labels", "e=l.parquet", "--splits", "e=s.parquet", "--out", "out"]
+    assert cli.main([*verb, "--metrics", "e=m.parquet"]) == 0
     kept = {suffix: (tmp_path / f"out/overview.{suffix}").read_text() for suffix in ("md", "tex", "csv")}
     assert "not recorded" in (tmp_path / "out/overview.html").read_text()
-    for member in ("DenseNet201", "Xception"):
-        for step in ("train", "predict"):
-            record(tmp_path, step, member, 900, "net, on 4 GPU\n")
-    assert cli.main([*verb, "e=m.parquet"]) == 0
+    written = records(tmp_path, DenseNet201=("4 GPU", 1800), Xception=("4 GPU", 1800))
+    assert cli.main([*verb, "--metrics", "e=m.parquet", "--records", *map(str, written)]) == 0
     assert "4 GPU-hours" in (tmp_path / "out/overview.html").read_text()
     for suffix, text in kept.items():
         assert (tmp_path / f"out/overview.{suffix}").read_text() == text
         assert "hours" not in text.lower()
     capsys.readouterr()
-    assert cli.main([*verb, "f=m.parquet"]) == 1
+    assert cli.main([*verb, "--metrics", "f=m.parquet"]) == 1
     assert capsys.readouterr().err == "thorax: Experiment 'e' has no table under --metrics: name it.\n"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def test_a_heading_leaves_out_the_name_of_its_own_page(tmp_path):
 
 
 def section(folder: Path, name: str, body: str) -> dict[str, str]:
-    store.write_text(typeset.page(f"{name} & more", body), folder / f"{name}.html")
+    store.write_text(typeset.picture_page(f"{name} & more", [], [body]), folder / f"{name}.html")
     return {"heading": f"Figure <{name}>", "page": str(folder / f"{name}.html"), "caption": "roc"}
 
 
@@ -35,7 +36,7 @@ def paper_page(folder: Path, *sections: dict[str, str], **studies: config.Study)
 
 
 def test_a_page_says_first_what_it_was_run_on_and_has_its_sections_in_order(tmp_path):
-    sections = [section(tmp_path, name, f"<p>{name} of the page</p>\n") for name in ("zeta", "alpha")]
+    sections = [section(tmp_path, name, f"{name} of the page") for name in ("zeta", "alpha")]
     text = papers.compose(paper_page(tmp_path, *sections), {"roc": "Curves & areas,\nwhere defined.\n\nMore.\n"})
     assert text.startswith("<!DOCTYPE html>")
     assert "<h1>Liz et al. 2022</h1>\n" in text
@@ -83,9 +84,9 @@ def test_a_missing_or_foreign_page_is_one_sentence(tmp_path, capsys):
     absent, foreign = tmp_path / "absent.html", tmp_path / "foreign.html"
     assert make(page=str(absent)) == f"thorax: {absent} is not there: run the step that makes it first.\n"
     foreign.write_text("<html><body>Hello</body></html>")
-    assert make(page=str(foreign)) == f"thorax: {foreign} is no whole page of thorax: delete it and make it again.\n"
+    assert make(page=str(foreign)) == f"thorax: {foreign} is not a whole page of thorax: delete it and make it again.\n"
     foreign.write_text((tmp_path / "there.html").read_text()[:-9])
-    assert make(page=str(foreign)) == f"thorax: {foreign} is no whole page of thorax: delete it and make it again.\n"
+    assert make(page=str(foreign)) == f"thorax: {foreign} is not a whole page of thorax: delete it and make it again.\n"
     assert "has no caption 'heat': name its file under --captions" in make(caption="heat")
     with pytest.raises(ThoraxError, match=r"x\.rst cannot be read \(No such file or directory\)"):
         papers.make_page(paper_page(tmp_path), [tmp_path / "x.rst"], tmp_path / "out.html")
@@ -93,9 +94,9 @@ def test_a_missing_or_foreign_page_is_one_sentence(tmp_path, capsys):
 
 def test_a_page_gives_back_what_it_was_made_of(tmp_path):
     store.write_text(typeset.picture_page('A "b" & <c>', [b"webp"]), tmp_path / "page.html")
-    title, body = typeset.read_page(tmp_path / "page.html")
-    assert title == 'A "b" & <c>'
-    assert re.fullmatch(r'<img alt="[^"]+" src="data:image/webp;base64,d2VicA==">\n', body)
+    content = typeset.content_of(tmp_path / "page.html")
+    assert re.fullmatch(r'<img alt="[^"]+" src="data:image/webp;base64,d2VicA==">\n', content)
+    assert unescape(content).startswith('<img alt="A "b" & <c>" ')
 
 
 def test_papers_are_cited_and_others_are_named_by_their_key():

@@ -33,8 +33,8 @@ ALONE = metrics(CTP=((0.8, 0.6), (np.nan, 0.9), 0.2), net=((0.7, 0.5), (np.nan, 
 TWO = metrics(CTP=((0.75, 0.6004), (np.nan, 0.95), 0.15), PTC=((0.9, 0.1), (np.nan, 0.2), 0.4))
 
 
-def column(name, model, table):
-    return Column(name, model, Results(table, (), (), COUNTS))
+def column(name, model, table, f1_metric="f1"):
+    return Column(name, model, Results(table, (), (), COUNTS, f1_metric=f1_metric))
 
 
 @pytest.fixture
@@ -45,24 +45,24 @@ def compared():
         column("two", "CTP", TWO),
         column("two", "PTC", TWO),
     ]
-    return SideBySide(columns, COUNTS, "Views")
+    return SideBySide(columns, "Views")
 
 
 def test_nothing_is_bold_where_all_are_the_classifier_that_never_says_yes():
     silent = metrics(net=((0.8, 0.4), (np.nan, 1.0), 0.1), CTP=((0.7, 0.4), (np.nan, 1.0), 0.1))
     both = [column("one", "net", silent), column("two", "CTP", silent)]
-    rows = dict(per_class_table(SideBySide(both, COUNTS, "Views"))[0].rows)
+    rows = dict(per_class_table(SideBySide(both, "Views"))[0].rows)
     assert [cell.bold for cell in rows["Normal"][2:]] == [True, False, False, False, False, False]
     assert not any(cell.bold for name in ("Rare", "Global") for cell in rows[name][3::2])
-    overall = dict(global_table(SideBySide(both, COUNTS, "Views"))[0].rows)
+    overall = dict(global_table(SideBySide(both, "Views"))[0].rows)
     assert not any(cell.bold for cell in overall["Hamming loss"] + overall["F1-score"])
 
 
 def test_the_f1_of_the_positive_side_is_printed_where_it_is_asked_for():
     one = metrics(net=((0.8, 0.6), (np.nan, 0.9), 0.2))
     positive = one[one["metric"] == "f1"].assign(metric="f1_positive", value=0.123)
-    both = [column(name, "net", pd.concat([one, positive])) for name in ("one", "two")]
-    compared = SideBySide(both, COUNTS, "Views", f1_metric="f1_positive")
+    both = [column(name, "net", pd.concat([one, positive]), "f1_positive") for name in ("one", "two")]
+    compared = SideBySide(both, "Views")
     for table, _ in (per_class_table(compared), global_table(compared)):
         assert "F1-score (of the positive class alone, 2PR / (P + R)" in table.caption
         assert "0.123" in [cell.text for _, cells in table.rows for cell in cells]
@@ -127,8 +127,8 @@ def test_the_verb_writes_both_tables_in_all_forms(files):
 @pytest.mark.parametrize(
     ("columns", "sentence"),
     [
-        (["alone/CTP", "third/CTP"], "'third/CTP' is no EXPERIMENT/MODEL of alone, two"),
-        (["alone/CTP", "two"], "'two' is no EXPERIMENT/MODEL"),
+        (["alone/CTP", "third/CTP"], "'third/CTP' is not an EXPERIMENT/MODEL of alone, two"),
+        (["alone/CTP", "two"], "'two' is not an EXPERIMENT/MODEL"),
         (["alone/CTP", "alone/net"], "alone/CTP, alone/net are of one experiment"),
         (["alone/CTP", "two/net"], "The metrics have no auc of model 'net'"),
     ],

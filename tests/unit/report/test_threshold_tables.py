@@ -40,7 +40,7 @@ def study(rules=RULES, exclusive=None, name="a"):
         )
         for name, frame in scores.items()
     ]
-    counts = count_images(labels, split)
+    counts = count_images(labels.merge(split))
     return Results(pd.concat(rows, ignore_index=True), ["net"], ["PTC"], counts, title="A study"), limits, labels, split, scores
 
 
@@ -218,4 +218,4 @@ def test_from_scores_to_files_on_the_command_line(tmp_path):
 def test_a_rule_that_is_none_is_refused_by_the_command_line(capsys):
     with pytest.raises(SystemExit):
         cli.main(["tables", "--rule", "fixed-2"])
-    assert "'fixed-2' is no threshold rule" in capsys.readouterr().err
+    assert "'fixed-2' is not a threshold rule" in capsys.readouterr().err

@@ -48,7 +48,9 @@ def test_a_block_inside_another_writes_the_same_temporary_file(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == [outer.name]
     assert (tmp_path / "x.csv").read_text() == "a\n"
     with (
-        pytest.raises(ThoraxError, match=r"first\.csv cannot be written \(No space left on device\): make room, then"),
+        pytest.raises(
+            ThoraxError, match=r"first\.csv cannot be written \(No space left on device\): free some disk space, then"
+        ),
         store.atomic(tmp_path / "first.csv") as first,
         store.atomic(tmp_path / "second.csv"),
         store.atomic(first),
@@ -65,7 +67,7 @@ def test_a_full_disk_is_a_sentence_for_mapped_arrays_too(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(store.os, "posix_fallocate", full)
-    with pytest.raises(ThoraxError, match=r"a\.npy cannot be written \(No space left on device\): make room"):
+    with pytest.raises(ThoraxError, match=r"a\.npy cannot be written \(No space left on device\): free some disk space"):
         store.write_array(np.zeros((3, 1000), np.uint8), tmp_path / "a.npy")
     assert asked == [3128]
     assert list(tmp_path.iterdir()) == []

@@ -47,7 +47,7 @@ TINY_DATA = {"archive": "padchest", "root": "data/tiny", "phantom": {"patients":
 @pytest.mark.parametrize(
     ("path_and_value", "key", "words"),
     [
-        (("experiments", "tiny", "titel", "x"), "experiments.tiny.titel", "is not a known key"),
+        (("experiments", "tiny", "titel", "x"), "experiments.tiny", ": unknown key 'titel' (did you mean 'title'?)"),
         (
             ("experiments", "tiny", "label_set", "unknown"),
             "experiments.tiny.label_set",
@@ -58,7 +58,7 @@ TINY_DATA = {"archive": "padchest", "root": "data/tiny", "phantom": {"patients":
             "experiments.tiny.training.epochs",
             ": Input should be greater than",
         ),
-        (("experiments", "tiny", "members", "first", {"lr": 1}), "experiments.tiny.members.first.lr", "is not a known key"),
+        (("experiments", "tiny", "members", "first", {"lr": 1}), "experiments.tiny.members.first", ": unknown key 'lr'"),
         (
             ("experiments", "tiny", "members", "first", {"backbone": "VGG"}),
             "experiments.tiny.members.first",

@@ -11,7 +11,7 @@ from thorax.workflow import stages, versions
 def test_the_command_that_record_asks_for_is_quoted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".dvc").mkdir()
-    monkeypatch.setattr(stages, "check", lambda: [SimpleNamespace(name="split", reason="Missing output files")])
+    monkeypatch.setattr(stages, "checked", lambda: [SimpleNamespace(name="split", reason="Missing output files")])
     monkeypatch.setattr(stages, "snakemake_arguments", lambda: ["--cores", "8", "--config", "run=[a, b]"])
     with pytest.raises(ThoraxError, match=r"type `snakemake --cores 8 --config 'run=\[a, b\]'` first"):
         versions.record()

@@ -1,11 +1,11 @@
-"""Archives that need an agreement: what a person must get, and what of it is already there."""
+"""Archives that need an agreement: what you must request, and what of it is already there."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from thorax.archives import chexpert, padchest
-from thorax.storage import strict_csv
+from thorax.storage import csv_file, strict_csv
 
 _PADCHEST_FOLDERS = [str(number) for number in (*range(51), 54)]
 _SHOWN = 6  # names in a sentence
@@ -16,10 +16,10 @@ class Agreement:
     """An archive that cannot be fetched without a signature.
 
     Attributes:
-        title: its name.
-        page: where to ask for it.
-        archives: from the root: the zip files that a person has put there.
-        missing: from the root: the next steps, in order; none if the archive is whole.
+        title: Its name.
+        page: Where to ask for it.
+        archives: Finds, from the root, the zip files that the user has put there.
+        missing: Finds, from the root, the next steps in order; none if the archive is complete.
     """
 
     title: str
@@ -36,7 +36,7 @@ def _padchest_missing(root: Path) -> list[str]:
     table = strict_csv.first_existing(root, padchest.METADATA)
     folders = set(_PADCHEST_FOLDERS)
     if table.is_file():
-        images = strict_csv.read_columns(table, ["ImageDir", "ImageID"])
+        images = csv_file.read_columns(table, ["ImageDir", "ImageID"])
         there = {name: {path.name for path in (root / name).iterdir()} for name in folders if (root / name).is_dir()}
         pairs = zip(images["ImageDir"], images["ImageID"], strict=True)
         folders = {folder for folder, image in pairs if image not in there.get(folder, ())}

@@ -1,7 +1,7 @@
-"""What may be downloaded is fetched, checked and unpacked; for the rest, the next step of the person is said.
+"""Fetch, check and unpack what may be downloaded; for the rest, tell the user what to do next.
 
-`resources/downloads.csv` lists every file: the group that it belongs to, its place below the group's folder, its address, length,
-checksum, terms, and the page where a person finds it. A file without an address must be put there by hand.
+`resources/downloads.csv` lists every file: its group, its place below the group's folder, its address, length, checksum, terms,
+and the page where people find it. A file without an address must be put there by hand.
 """
 
 import csv
@@ -25,8 +25,7 @@ from thorax.storage.strict_csv import first_existing
 
 ROOTS = {"nih": "data/nih", "montgomery": "data/lung_masks", "shenzhen": "data/lung_masks"}
 WEIGHTS_ROOT = "resources/weights"
-_COLUMNS = ("group", "file", "address", "bytes", "checksum", "unpacked_bytes", "licence", "page")
-_RATIO = 4  # an archive of radiographs that grows more than this is none
+_RATIO = 4  # an archive of radiographs does not grow more than this
 _FLOOR = 2**24  # bytes to which even the smallest archive may grow
 _ABSENT: dict[str, Callable[[Path], int | None]] = {"nih": nih.absent_images}  # without an absent image no archive is needed
 _SAME = {"nih": (nih.METADATA, nih.BOXES, *nih.OFFICIAL_LISTS.values())}  # one of each tuple is enough
@@ -51,7 +50,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Found:
-    """A file that is there and right: where, its length, and its SHA-256."""
+    """A file that is there and right: its path, length and SHA-256."""
 
     path: Path
     bytes: int
@@ -60,26 +59,26 @@ class Found:
 
 def published_files() -> list[Published]:
     """The list of files."""
-    text = resource("downloads.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(io.StringIO(resource("downloads.csv").read_text(encoding="utf-8")))
     return [
         Published(
             row["group"],
             row["file"],
-            Source(row["address"], row["page"], _number(row["bytes"]), row["checksum"]),
-            _number(row["unpacked_bytes"]),
+            Source(row["address"], row["page"], int(row["bytes"] or 0) or None, row["checksum"]),
+            int(row["unpacked_bytes"] or 0) or None,
             row["licence"],
         )
-        for row in csv.DictReader(io.StringIO(text))
+        for row in rows
     ]
 
 
 def groups() -> list[str]:
-    """What can be asked for: the groups of the list, and the archives that need an agreement."""
+    """What can be downloaded: the groups of the list, and the archives that need an agreement."""
     return [*dict.fromkeys(row.group for row in published_files()), *AGREEMENTS]
 
 
 def default_root(group: str) -> Path:
-    """Where a group is put if nothing else is said."""
+    """The folder of a group if no other is named."""
     return Path(WEIGHTS_ROOT if group.startswith("weights/") else ROOTS.get(group, f"data/{group}"))
 
 
@@ -125,15 +124,15 @@ def download(
     """Make sure that the groups' files are there, right and unpacked; what is there is not fetched again.
 
     Args:
-        names: of `groups()`.
-        root: the folder to put them in; None for `default_root`.
-        out: CSV to write: file, bytes and sha256 of each, in the order of the list.
-        rows: the list of files; None for the published one.
-        patience: of every transfer.
+        names: Names from `groups()`.
+        root: The folder to put them in; None for `default_root`.
+        out: CSV file to write: file, bytes and sha256 of each, in the order of the list.
+        rows: The list of files; None for the published one.
+        patience: When to try again, for every transfer.
 
     Raises:
-        ThoraxError: a name is unknown, the disk is too small, a transfer or an archive fails (see `transfer.fetch` and
-            `unpack.unpack`), or something is missing that only a person can get: the next steps are its text.
+        ThoraxError: A name is unknown, the disk is too small, a transfer or an archive fails (see `transfer.fetch` and
+            `unpack.unpack`), or something is missing that must be fetched by hand: the message says how.
     """
     listed = list(rows) if rows is not None else published_files()
     _refuse_unknown_groups(names)
@@ -151,7 +150,7 @@ def download(
                 with store.only_one(folder / "pairs.csv"):
                     _AFTER[name](folder)
         except (KeyboardInterrupt, SystemExit) as stop:
-            stop.add_note(f"what has arrived in {folder} stays, and the same command goes on from there")
+            stop.add_note(f"what has arrived in {folder} stays, and the same command continues from there")
             raise
     if out is not None:
         write_found(found, out)
@@ -174,10 +173,10 @@ def write_found(found: Sequence[Found], out: Path) -> None:
 
 
 def refuse_small_disk(rows: Sequence[Published], root: Path) -> None:
-    """Check before anything is fetched that what is missing will fit, unpacked as well.
+    """Check before anything is fetched that the missing files will fit on the disk, unpacked as well.
 
     Raises:
-        ThoraxError: with the room that is needed and the room that there is.
+        ThoraxError: They will not; the message has the space needed and the space free.
     """
     needed = 0
     for row in rows:
@@ -194,13 +193,13 @@ def refuse_small_disk(rows: Sequence[Published], root: Path) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ThoraxError(
-            f"{root} needs {needed / 1e9:,.1f} GB more, and its disk has {free / 1e9:,.1f} GB free: make room, or name a folder on "
+            f"{root} needs {needed / 1e9:,.1f} GB more, and its disk has {free / 1e9:,.1f} GB free: free some disk space, or name a folder on "
             "another disk with --root."
         )
 
 
 def _obtain_all(name: str, rows: Sequence[Published], folder: Path, patience: Patience) -> list[Found]:
-    """The files of a group, in the order of the list: the tables first, then the archives, as far as they are needed."""
+    """The files of a group in the order of the list: first the tables, then the archives, where they are needed."""
     tables, archives = ([row for row in rows if row.is_archive == kind] for kind in (False, True))
     refuse_small_disk(tables, folder)
     found = [_owned(name, row, folder) or _obtain(row, folder / row.file, patience) for row in tables]
@@ -215,7 +214,7 @@ def _obtain_all(name: str, rows: Sequence[Published], folder: Path, patience: Pa
 
 
 def _owned(name: str, row: Published, folder: Path) -> Found | None:
-    """The older, compressed or renamed table that serves as well as a published one, if it is there and the published one is not."""
+    """An older, compressed or renamed copy of a published table, if it exists and the published one does not."""
     names = next((names for names in _SAME.get(name, ()) if row.file in names), (row.file,))
     path = first_existing(folder, names)
     return Found(path, path.stat().st_size, _sum_of(path)) if path.is_file() and path != folder / row.file else None
@@ -224,7 +223,7 @@ def _owned(name: str, row: Published, folder: Path) -> Found | None:
 def _obtain(row: Published, target: Path, patience: Patience) -> Found:
     """One file of the list: fetched, checked, and unpacked if it is an archive."""
     unpacked = _read_receipt(target) if row.is_archive else None
-    if unpacked and not target.exists():  # somebody made room
+    if unpacked and not target.exists():  # it was deleted to free disk space
         return unpacked
     sha256 = transfer.fetch(row.source, target, patience) if row.source.address else _sum_of(target)
     found = Found(target, target.stat().st_size, sha256)
@@ -234,10 +233,10 @@ def _obtain(row: Published, target: Path, patience: Patience) -> Found:
 
 
 def _unpack_by_hand(name: str, root: Path) -> list[Found]:
-    """Unpack the zip files that a person got, each X.zip into X/, and check that the archive is whole then.
+    """Unpack the zip files that the user put there, each X.zip into X/, and check that the archive is complete.
 
     Raises:
-        ThoraxError: with the next steps, if something is missing.
+        ThoraxError: Something is missing; the message lists the next steps.
     """
     found = []
     for archive in AGREEMENTS[name].archives(root):
@@ -250,13 +249,13 @@ def _unpack_by_hand(name: str, root: Path) -> list[Found]:
         found.append(unpacked)
     if steps := AGREEMENTS[name].missing(root):
         numbered = "\n".join(f"  {number}. {step}" for number, step in enumerate(steps, start=1))
-        raise ThoraxError(f"{AGREEMENTS[name].title} is not whole in {root}. What to do:\n{numbered}")
-    print(f"{AGREEMENTS[name].title} is whole in {root}.", file=sys.stderr, flush=True)
+        raise ThoraxError(f"{AGREEMENTS[name].title} is not complete in {root}. What to do:\n{numbered}")
+    print(f"{AGREEMENTS[name].title} is complete in {root}.", file=sys.stderr, flush=True)
     return found
 
 
 def _refuse_what_is_missing(name: str, rows: Sequence[Published], root: Path) -> None:
-    """Say what a person must fetch before anything large is fetched in vain."""
+    """Say what must be fetched by hand before anything large is fetched in vain."""
     for row in rows:
         target = root / row.file
         if not row.source.address and not target.exists() and _read_receipt(target) is None:
@@ -269,7 +268,7 @@ def _refuse_what_is_missing(name: str, rows: Sequence[Published], root: Path) ->
 
 
 def _unpack_here(archive: Found, folder: Path, expected: int | None = None, leading: str = "") -> None:
-    """Unpack an archive, then write its receipt: the archive itself, and every file that it held."""
+    """Unpack an archive, then write its receipt: the archive itself, and every file in it."""
     with store.only_one(archive.path):
         members = unpack(archive.path, folder, Limits(expected or max(_RATIO * archive.bytes, _FLOOR)), leading)
         place = Path(os.path.relpath(folder, archive.path.parent))
@@ -278,7 +277,7 @@ def _unpack_here(archive: Found, folder: Path, expected: int | None = None, lead
 
 
 def _read_receipt(archive: Path) -> Found | None:
-    """The archive as it was unpacked; None if it was not, or if a file is missing or has another length now."""
+    """The archive as it was unpacked; None if it was not, or if a file is now missing or has another length."""
     try:
         text = _receipt(archive).read_text(encoding="utf-8")
         first, *rest = [Member(row["file"], int(row["bytes"])) for row in csv.DictReader(io.StringIO(text))]
@@ -286,10 +285,8 @@ def _read_receipt(archive: Path) -> Found | None:
     except (OSError, ValueError, KeyError, TypeError, StopIteration):
         return None
     for member in rest:
-        try:
-            if (archive.parent / member.path).stat().st_size != member.bytes:
-                return None
-        except OSError:
+        path = archive.parent / member.path
+        if not path.exists() or path.stat().st_size != member.bytes:
             return None
     return Found(archive, first.bytes, sha256)
 
@@ -300,7 +297,3 @@ def _receipt(archive: Path) -> Path:
 
 def _sum_of(path: Path) -> str:
     return transfer.digests(path, {"sha256"}, path.name)["sha256"]
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text else None

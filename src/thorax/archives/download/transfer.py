@@ -1,9 +1,9 @@
-"""One file from one address: libcurl transfers and resumes, this module decides what is kept.
+"""Fetch one file from one address, resume what was interrupted, and keep only what is right.
 
-What has arrived lies in NAME.part beside the target and survives a cut, a signal and a killed process. The next call goes
-on from its end with a Range request, which holds only for the same version of the file: NAME.part.version keeps the entity
-tag, or the date, that the server named (If-Range, RFC 9110, section 13.1.5). The target's own name appears when length and
-checksum are right, and never before.
+Received bytes are stored in NAME.part next to the target and survive a broken connection, a signal and a killed process. The next
+call continues with a Range request, which is valid only for the same version of the file: NAME.part.version has the entity tag, or
+the date, that the server gave (If-Range, RFC 9110, section 13.1.5). The target's own name appears only once length and checksum
+are right.
 """
 
 import email.utils
@@ -11,32 +11,26 @@ import hashlib
 import os
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import certifi
-import pycurl
+import requests
+from urllib3.exceptions import HTTPError
 
 import thorax
 from thorax.errors import ThoraxError
 from thorax.storage import store
 from thorax.storage.progress import Progress
 
-_TEMPORARY_CODES = {
-    pycurl.E_COULDNT_RESOLVE_PROXY,
-    pycurl.E_COULDNT_RESOLVE_HOST,
-    pycurl.E_COULDNT_CONNECT,
-    pycurl.E_PARTIAL_FILE,
-    pycurl.E_OPERATION_TIMEDOUT,
-    pycurl.E_SSL_CONNECT_ERROR,
-    pycurl.E_GOT_NOTHING,
-    pycurl.E_SEND_ERROR,
-    pycurl.E_RECV_ERROR,
-    pycurl.E_HTTP2,
-    92,  # a broken HTTP/2 stream
-}
 _TEMPORARY_STATUS = {408, 425, 429, 500, 502, 503, 504}
-_BLOCK = 2**22  # bytes that are hashed at once
+_FOR_GOOD = (
+    requests.TooManyRedirects,
+    requests.exceptions.SSLError,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.InvalidURL,
+)
+_CONNECT = 30  # seconds
+_RECEIVED, _HASHED = 2**16, 2**22  # bytes at once
 
 
 @dataclass(frozen=True)
@@ -44,10 +38,10 @@ class Source:
     """A published file.
 
     Attributes:
-        address: where it is.
-        page: where a person finds it.
-        bytes: its length; None where no source states it.
-        checksum: like md5:9e107d9d... or sha256:...; empty where no source states it.
+        address: Its address.
+        page: The page where people find it.
+        bytes: Its length; None where no source states it.
+        checksum: Such as md5:9e107d9d... or sha256:...; empty where no source states it.
     """
 
     address: str
@@ -61,10 +55,10 @@ class Patience:
     """When to try again, and when to give up.
 
     Attributes:
-        tries: failures in a row without a new byte.
-        wait: seconds before the second try; doubled each time.
-        longest_wait: seconds; also the most that a server may ask for.
-        stalled: seconds without a byte after which a connection counts as cut.
+        tries: Failures in a row without a new byte.
+        wait: Seconds before the second try; doubled each time.
+        longest_wait: Seconds; also the longest wait that a server may ask for.
+        stalled: Seconds without a byte after which a connection counts as broken.
     """
 
     tries: int = 8
@@ -76,56 +70,69 @@ class Patience:
 PATIENCE = Patience()
 
 
+class _Wrong(Exception):
+    """What arrives is not the published file, and why."""
+
+
+class _Passing(Exception):
+    """A failure that may pass, and the seconds that the server asks to wait."""
+
+    def __init__(self, problem: str, wait: float = 0.0) -> None:
+        super().__init__(problem)
+        self.wait = wait
+
+
 def fetch(source: Source, target: Path, patience: Patience = PATIENCE) -> str:
-    """Make sure that the published file lies at `target`; a file that is there and right is not fetched again.
+    """Make sure that `target` is the published file; one that is there and right is not fetched again.
 
     Returns:
-        the file's SHA-256, in hexadecimal digits.
+        The file's SHA-256, in hexadecimal digits.
 
     Raises:
-        ThoraxError: the file at `target` is another one; the address fails for good, or too often; what it sends is twice not
-            the published file; the folder cannot be written; another process fetches the same file.
+        ThoraxError: `target` is another file, the address fails for good or too often, what it sends is twice not the published
+            file, the folder cannot be written, or another process fetches the same file.
     """
     with store.only_one(target):
         if target.exists():
-            wrong, digest = _examine(target, source, target.name)
-            if wrong:
-                raise ThoraxError(f"{target} is there, but {wrong}: move it away and run the same command again.")
-            return digest
-        wrong = ""
+            try:
+                return _check(target, source, target.name)
+            except _Wrong as wrong:
+                raise ThoraxError(f"{target} is there, but {wrong}: move it away and run the same command again.") from None
+        part, problem = partial(target), ""
         for _ in range(2):
-            part = partial(target)
-            wrong = _transfer(source, part, patience, target)
-            if not wrong:
-                wrong, digest = _examine(part, source, target.name)
-            if not wrong:
-                with part.open("rb+") as file:
-                    os.fsync(file.fileno())
-                part.replace(target)
-                _version(part).unlink(missing_ok=True)
-                return digest
-            _discard(part)
+            try:
+                _transfer(source, part, patience, target)
+                digest = _check(part, source, target.name)
+            except _Wrong as wrong:
+                problem = str(wrong)
+                _discard(part)
+                continue
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            part.replace(target)
+            _version(part).unlink(missing_ok=True)
+            return digest
         raise ThoraxError(
-            f"{source.address} does not send the published file: {wrong}. Nothing was kept; see {source.page}, "
+            f"{source.address} does not send the published file: {problem}. Nothing was kept; see {source.page}, "
             f"or put the right file at {target} by hand."
         )
 
 
 def partial(target: Path) -> Path:
-    """Where the bytes of an unfinished transfer lie."""
+    """The file that has the bytes of an unfinished transfer."""
     return target.with_name(f"{target.name}.part")
 
 
 def digests(path: Path, algorithms: set[str], name: str) -> dict[str, str]:
-    """Checksums of a file, read once; says how far it is.
+    """Compute checksums of a file, which is read once; `name` is shown in the progress bar.
 
     Raises:
-        ThoraxError: the file cannot be read.
+        ThoraxError: The file cannot be read.
     """
     hashes = {algorithm: hashlib.new(algorithm, usedforsecurity=False) for algorithm in algorithms}
     try:
         with path.open("rb") as file, Progress(f"checking {name}", path.stat().st_size, "B") as progress:
-            while block := file.read(_BLOCK):
+            while block := file.read(_HASHED):
                 for value in hashes.values():
                     value.update(block)
                 progress.add(len(block))
@@ -134,142 +141,96 @@ def digests(path: Path, algorithms: set[str], name: str) -> dict[str, str]:
     return {algorithm: value.hexdigest() for algorithm, value in hashes.items()}
 
 
-@dataclass
-class _Reply:
-    """What one request has brought."""
-
-    status: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-    refusal: str = ""  # why its body is not the published file
-    failure: OSError | None = None  # of the local disk
-
-    def header(self, line: bytes) -> None:
-        text = line.decode("latin-1").strip()
-        if text.startswith("HTTP/"):  # a redirect's headers do not count
-            self.status, self.headers = int(text.split()[1]), {}
-        elif ":" in text:
-            name, _, value = text.partition(":")
-            self.headers[name.lower()] = value.strip()
-
-    def total(self) -> int | None:
-        """Length of the whole file as the server states it."""
-        stated = self.headers.get("content-range", "").rpartition("/")[2] if self.status == 206 else ""
-        stated = stated or self.headers.get("content-length", "")
-        return int(stated) if stated.isdecimal() else None
-
-    def version(self) -> str:
-        """What If-Range may name; a weak entity tag does not promise equal bytes."""
-        tag = self.headers.get("etag", "")
-        return tag if tag.startswith('"') else self.headers.get("last-modified", "")
-
-
-def _transfer(source: Source, part: Path, patience: Patience, target: Path) -> str:
-    """Fill `part` to its end, trying again after passing failures; returns why it is wrong, or an empty text."""
+def _transfer(source: Source, part: Path, patience: Patience, target: Path) -> None:
+    """Fill `part` to its end, trying again after failures that may pass."""
     furthest, failures, wait = _size(part), 0, patience.wait
     while source.bytes is None or _size(part) < source.bytes:
-        reply, resumed, code, problem = _request(source, part, patience)
-        if reply.failure:
-            raise ThoraxError(
-                f"{part} cannot be written ({reply.failure.strerror}): make room or make it writable, and run the same command "
-                "again; it goes on from there."
-            ) from reply.failure
-        if reply.refusal:
-            return reply.refusal
-        if code == pycurl.E_OK and reply.status == (206 if resumed else 200):
-            return ""
-        if code == pycurl.E_RANGE_ERROR or (resumed and reply.status in (200, 416)):
-            _discard(part)
-            code, problem = pycurl.E_PARTIAL_FILE, "the file has changed, or its server cannot go on within it"
-        elif code in (pycurl.E_HTTP_RETURNED_ERROR, pycurl.E_OK):
-            problem = f"the server answered {reply.status}"
-        if code not in _TEMPORARY_CODES and reply.status not in _TEMPORARY_STATUS:
-            raise ThoraxError(
-                f"{source.address} cannot be fetched ({problem}): the address may have moved; look at {source.page}, and put the "
-                f"file at {target} by hand."
-            )
-        moved = _size(part) > furthest
-        furthest = max(furthest, _size(part))
-        failures, wait = (1, patience.wait) if moved else (failures + 1, wait)
-        if failures >= patience.tries:
-            raise ThoraxError(
-                f"{source.address} was tried {failures} times without success ({problem}): check the network and run the same "
-                f"command again, which goes on after {_size(part):,} bytes; or see {source.page} and put the file at {target} "
-                "by hand."
-            )
-        pause = min(max(wait, _asked_wait(reply)), patience.longest_wait)
-        print(f"{target.name}: {problem}; going on in {pause:g} s", file=sys.stderr, flush=True)
-        time.sleep(pause)
-        wait *= 2
-    return ""
+        try:
+            return _request(source, part, patience, target)
+        except _Passing as problem:
+            moved = _size(part) > furthest
+            furthest = max(furthest, _size(part))
+            failures, wait = (1, patience.wait) if moved else (failures + 1, wait)
+            if failures >= patience.tries:
+                raise ThoraxError(
+                    f"{source.address} was tried {failures} times without success ({problem}): check the network and run the same "
+                    f"command again, which continues after {_size(part):,} bytes; or see {source.page} and put the file at "
+                    f"{target} by hand."
+                ) from None
+            pause = min(max(wait, problem.wait), patience.longest_wait)
+            print(f"{target.name}: {problem}; trying again in {pause:g} s", file=sys.stderr, flush=True)
+            time.sleep(pause)
+            wait *= 2
 
 
-def _request(source: Source, part: Path, patience: Patience) -> tuple[_Reply, bool, int, str]:
-    """One request that appends to `part`; returns the reply, whether it was to go on, and libcurl's code and words."""
+def _request(source: Source, part: Path, patience: Patience, target: Path) -> None:
+    """Append to `part` what one request brings.
+
+    Raises:
+        _Passing: The request failed, and another one may succeed.
+        _Wrong: The server states or sends another length than the published one.
+        ThoraxError: The address fails for good, or `part` cannot be written.
+    """
     version = _version(part).read_text(encoding="utf-8") if _version(part).is_file() else ""
-    if not version and not source.checksum:  # then nothing would notice that two versions were joined
+    if not version and not source.checksum:  # nothing would reveal that two versions were joined
         _discard(part)
-    offset, reply = _size(part), _Reply()
-    curl = pycurl.Curl()
+    offset = _size(part)
+    headers = {"User-Agent": f"thorax/{thorax.__version__}", "Accept-Encoding": "identity"}
+    headers |= {"Range": f"bytes={offset}-"} if offset else {}
+    headers |= {"If-Range": version} if offset and version else {}
+    by_hand = f"the address may have moved; look at {source.page}, and put the file at {target} by hand"
     try:
-        with part.open("ab") as file, Progress(part.stem, source.bytes, "B", offset) as progress:
-
-            def receive(block: bytes) -> int:
-                expected = 206 if offset else 200
-                if reply.status != expected:
-                    return 0
-                stated = reply.total() or source.bytes
-                if source.bytes is not None and (stated != source.bytes or file.tell() + len(block) > source.bytes):
-                    found = f"{stated:,}" if stated != source.bytes else "more"
-                    reply.refusal = f"it has {found} bytes instead of {source.bytes:,}"
-                    return 0
-                try:
-                    if file.tell() == 0:
-                        _version(part).write_text(reply.version(), encoding="utf-8")
-                    file.write(block)
-                except OSError as error:
-                    reply.failure = error
-                    return 0
-                progress.add(len(block))
-                return len(block)
-
-            secure = source.address.startswith("https:")
-            headers = [f"If-Range: {version}"] if offset and version else []
-            for option, value in {
-                pycurl.URL: source.address,
-                pycurl.USERAGENT: f"thorax/{thorax.__version__}",
-                pycurl.CAINFO: os.environ.get("SSL_CERT_FILE") or certifi.where(),
-                pycurl.FOLLOWLOCATION: True,
-                pycurl.MAXREDIRS: 10,
-                pycurl.PROTOCOLS: pycurl.PROTO_HTTPS if secure else pycurl.PROTO_HTTP,
-                pycurl.REDIR_PROTOCOLS: pycurl.PROTO_HTTPS if secure else pycurl.PROTO_HTTP,
-                pycurl.FAILONERROR: True,
-                pycurl.HTTPHEADER: headers,
-                pycurl.RESUME_FROM_LARGE: offset,
-                pycurl.CONNECTTIMEOUT: 30,
-                pycurl.LOW_SPEED_LIMIT: 1,
-                pycurl.LOW_SPEED_TIME: patience.stalled,
-                pycurl.NOSIGNAL: True,
-                pycurl.NOPROGRESS: False,  # called every second, so that a signal is heard while the line is silent
-                pycurl.XFERINFOFUNCTION: lambda *_: 0,
-                pycurl.HEADERFUNCTION: reply.header,
-                pycurl.WRITEFUNCTION: receive,
-            }.items():
-                curl.setopt(option, value)
-            curl.perform()
-            return reply, offset > 0, pycurl.E_OK, ""
-    except pycurl.error as error:
-        code, words = error.args
-        return reply, offset > 0, code, words
+        with requests.Session() as session:
+            session.max_redirects = 10
+            if source.address.startswith("https:"):
+                del session.adapters["http://"]  # no redirect may leave TLS
+            certificates = os.environ.get("SSL_CERT_FILE") or True
+            times = (_CONNECT, patience.stalled)
+            with session.get(source.address, headers=headers, stream=True, timeout=times, verify=certificates) as reply:
+                if offset and reply.status_code in (200, 416):
+                    _discard(part)
+                    raise _Passing("the file has changed, or its server cannot resume a transfer")
+                problem = f"the server answered {reply.status_code}"
+                if reply.status_code in _TEMPORARY_STATUS:
+                    raise _Passing(problem, _asked_wait(reply.headers.get("Retry-After", "")))
+                if reply.status_code != (206 if offset else 200):
+                    raise ThoraxError(f"{source.address} cannot be fetched ({problem}): {by_hand}.")
+                _receive(reply, source, part, offset)
+    except _FOR_GOOD as error:
+        raise ThoraxError(f"{source.address} cannot be fetched ({error}): {by_hand}.") from error
+    except (requests.RequestException, HTTPError) as error:
+        raise _Passing(str(error)) from error
     except OSError as error:
-        reply.failure = error
-        return reply, offset > 0, pycurl.E_WRITE_ERROR, ""
-    finally:
-        curl.close()
+        raise ThoraxError(
+            f"{part} cannot be written ({error.strerror}): free some disk space or make it writable, and run the same command again, which "
+            "continues from there."
+        ) from error
 
 
-def _asked_wait(reply: _Reply) -> float:
-    """Seconds of a Retry-After header, which is a number or a date; 0 without one."""
-    text = reply.headers.get("retry-after", "")
+def _receive(reply: requests.Response, source: Source, part: Path, offset: int) -> None:
+    """Append a reply's body to `part`, block by block as it arrives."""
+    with part.open("ab") as file, Progress(part.stem, source.bytes, "B", offset) as progress:
+        _refuse_length(source, reply, offset)
+        if not offset:
+            tag = reply.headers.get("ETag", "")  # a weak tag, W/..., does not promise equal bytes
+            _version(part).write_text(tag if tag.startswith('"') else reply.headers.get("Last-Modified", ""), encoding="utf-8")
+        while block := reply.raw.read1(_RECEIVED):
+            _refuse_length(source, reply, file.tell() + len(block))
+            file.write(block)
+            progress.add(len(block))
+
+
+def _refuse_length(source: Source, reply: requests.Response, received: int) -> None:
+    """Raise `_Wrong` where the server states or sends another length than the published one."""
+    whole = reply.headers.get("Content-Range", "").rpartition("/")[2] or reply.headers.get("Content-Length", "")
+    stated = int(whole) if whole.isdecimal() else source.bytes
+    if source.bytes is not None and (stated != source.bytes or received > source.bytes):
+        found = f"{stated:,}" if stated != source.bytes else "more"
+        raise _Wrong(f"it has {found} bytes instead of {source.bytes:,}")
+
+
+def _asked_wait(text: str) -> float:
+    """Seconds that a Retry-After header asks for, as a number or a date; 0 where it has neither."""
     if text.isdecimal():
         return float(text)
     try:
@@ -278,18 +239,18 @@ def _asked_wait(reply: _Reply) -> float:
         return 0.0
 
 
-def _examine(path: Path, source: Source, name: str) -> tuple[str, str]:
-    """What is wrong with a whole file (empty if nothing), and its SHA-256."""
+def _check(path: Path, source: Source, name: str) -> str:
+    """The SHA-256 of a whole file. Raises `_Wrong` where it is not the published one."""
     size = _size(path)
     if source.bytes is not None and size != source.bytes:
-        return f"it has {size:,} bytes instead of {source.bytes:,}", ""
+        raise _Wrong(f"it has {size:,} bytes instead of {source.bytes:,}")
     algorithm, _, published = source.checksum.partition(":")
     found = digests(path, {"sha256", algorithm or "sha256"}, name)
     if published and found[algorithm] != published:
-        return f"its {algorithm} is {found[algorithm]} instead of {published}", ""
+        raise _Wrong(f"its {algorithm} is {found[algorithm]} instead of {published}")
     if not published:
         print(f"{name}: no checksum is published; its sha256 is {found['sha256']}", file=sys.stderr, flush=True)
-    return "", found["sha256"]
+    return found["sha256"]
 
 
 def _version(part: Path) -> Path:

@@ -1,7 +1,6 @@
-"""Archives are unpacked as if a stranger had packed them: nothing leaves the folder, links nothing, or fills the disk.
+"""Unpack archives defensively: no member may leave the folder, be a link, or fill the disk.
 
-A member is written under a temporary name and renamed, so one that is there with the right size is whole and is skipped the
-next time.
+A member is written under a temporary name and renamed, so one that exists with the right size is whole and is skipped next time.
 """
 
 import gzip
@@ -29,12 +28,12 @@ _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.Bad
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may hold at most; the defaults fit archives of radiographs, which hardly compress.
+    """The most that an archive may contain; the defaults fit archives of radiographs, which hardly compress.
 
     Attributes:
-        bytes: of all members together.
-        member_bytes: of one member.
-        members: files and folders.
+        bytes: Of all members together.
+        member_bytes: Of one member.
+        members: Number of files and folders.
     """
 
     bytes: int
@@ -44,7 +43,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Member:
-    """A file that an archive held: its path below the folder, and its length."""
+    """A file of an archive: its path below the folder, and its length."""
 
     path: str
     bytes: int
@@ -64,17 +63,17 @@ def unpack(archive: Path, folder: Path, limits: Limits, leading: str = "") -> li
     """Unpack a .zip or .tar.gz file into a folder.
 
     Args:
-        archive: the file.
-        folder: made if it is not there.
-        limits: what it may hold.
-        leading: a folder that some packers put around everything; it is left out where a member has it.
+        archive: The file.
+        folder: Created if it does not exist.
+        limits: The most that the archive may contain.
+        leading: A folder that some archives put around everything; it is removed from the path of members that have it.
 
     Returns:
-        all files of the archive, those that were there already included.
+        All files of the archive, including those that existed already.
 
     Raises:
-        ThoraxError: the archive is damaged, or a member has an absolute path, a path that leaves the folder, or the name of
-            another one, is a link or a device, or is too large; or the disk is full. Whole members that came before stay.
+        ThoraxError: The archive is damaged, a member has an absolute path, a path that leaves the folder, or the name of another
+            one, is a link or a device, or is too large, or the disk is full. Whole members before it stay.
     """
     entries = _zip_entries if archive.suffix == ".zip" else _tar_entries
     members: list[Member] = []
@@ -101,8 +100,8 @@ def unpack(archive: Path, folder: Path, limits: Limits, leading: str = "") -> li
         raise ThoraxError(f"{archive} is damaged ({error}): delete it and fetch it again.") from error
     except OSError as error:
         raise ThoraxError(
-            f"{archive} cannot be unpacked ({error.strerror or error}): make room, or make {folder} writable, and run the same "
-            "command again; it goes on there."
+            f"{archive} cannot be unpacked ({error.strerror or error}): free some disk space, or make {folder} writable, and run the same "
+            "command again, which continues from there."
         ) from error
     return members
 
@@ -135,7 +134,7 @@ def _write(entry: _Entry, archive: Path, target: Path) -> None:
     try:
         source = entry.open()
         if source is None:
-            raise _refused(archive, entry.name, "is no file")
+            raise _refused(archive, entry.name, "is not a file")
         written = 0
         with source, temporary.open("xb") as file:
             while block := source.read(_BLOCK):
@@ -177,7 +176,7 @@ def _tar_entries(archive: Path, limits: Limits, progress: Progress) -> Iterator[
                 progress.add(packed.tell() - read)
                 read = packed.tell()
         stream.allowance = _BEHIND
-        while stream.read(_BLOCK):  # to its end, where the checksum stands
+        while stream.read(_BLOCK):  # to its end, where the checksum is
             pass
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from thorax.config import CrossEvaluation
@@ -15,26 +14,25 @@ from thorax.evaluation.cross_archives import (
     Problem,
     common_classes,
     cross_metrics,
-    read_problem,
-    read_scores,
     shared_table,
 )
-from thorax.evaluation.metrics import GLOBAL
-from thorax.report import typeset
-from thorax.report.tables.results import DATA_SENTENCES, DECIMALS
-
-UNDEFINED = "–"
+from thorax.evaluation.metrics import GLOBAL, read_probabilities
+from thorax.report.cells import UNDEFINED, Mark, cell
+from thorax.report.tables.results import INTERVALS, measured_on
+from thorax.report.typeset import Cell, Group, Table, write
+from thorax.storage import joins
+from thorax.storage.schemas import class_columns
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What the tables are made from.
+    """The input of the tables.
 
     Args:
-        settings: title, experiments and the model of each.
-        problems: by experiment, in the order of rows and columns.
-        metrics: what `cross_metrics` returns.
-        data: a key of `tables.DATA_SENTENCES`.
+        settings: Title, experiments and the model of each.
+        problems: By experiment, in the order of rows and columns.
+        metrics: What `cross_metrics` returns.
+        data: A key of `results.DATA_SENTENCES`.
     """
 
     settings: CrossEvaluation
@@ -44,32 +42,24 @@ class Evaluated:
 
     @cached_property
     def numbers(self) -> dict[tuple[str, str, str], dict]:
-        """The rows by trained on, tested on and class."""
+        """The rows of `metrics` by trained on, tested on and class."""
         return {(row["trained_on"], row["tested_on"], row["class"]): row for row in self.metrics.to_dict("records")}
 
     @cached_property
     def averaged(self) -> list[str]:
-        """The classes of the means."""
+        """The classes that the means are over."""
         return [name for name, defined in common_classes(self.problems).items() if defined]
 
-    def cell(self, trained: str, tested: str, name: str, detail: bool = False) -> typeset.Cell:
-        """An AUC; nothing where the two do not share the class."""
+    def cell(self, trained: str, tested: str, name: str, detail: bool = False) -> Cell:
+        """An AUC; blank where the two do not share the class."""
         row = self.numbers.get((trained, tested, name))
         if row is None:
-            return typeset.Cell("")
-        if not np.isfinite(row["auc"]):
-            return typeset.Cell(UNDEFINED)
-        interval = f"{row['low']:.{DECIMALS}f}–{row['high']:.{DECIMALS}f}" if np.isfinite(row["low"]) else ""
-        about = f"; truth: {row['labels'].replace('|', ', ')}" if row["labels"] else ""
-        return typeset.Cell(
-            f"{row['auc']:.{DECIMALS}f}",
-            bold=trained == tested,
-            detail=interval if detail else "",
-            hover=f"95% interval {interval}{about}" if interval and not detail else "",
-        )
+            return Cell("")
+        about = f"truth: {row['labels'].replace('|', ', ')}" if row["labels"] else ""
+        return cell((row["auc"], row["low"], row["high"]), Mark(bold=trained == tested), about, detail)
 
     def values(self, of_classes: bool) -> pd.DataFrame:
-        """The rows of single classes or of the means, with the model and what they were run on."""
+        """The rows of single classes or of the means, with the model and the data it was run on."""
         frame = self.metrics[(self.metrics["class"] != GLOBAL) == of_classes]
         frame = frame.assign(model=frame["trained_on"].map(self.settings.experiments), data=self.data)
         if of_classes:
@@ -78,7 +68,7 @@ class Evaluated:
         return frame.drop(columns=["class", "averaged", "labels"]).assign(classes=classes).reset_index(drop=True)
 
     def notes(self) -> tuple[str, ...]:
-        """What both tables need to be read."""
+        """How to read both tables."""
         models = "; ".join(
             f"{problem.title}: {self.settings.experiments[name]} of {name}" for name, problem in self.problems.items()
         )
@@ -92,15 +82,9 @@ class Evaluated:
             *([undefined] if lacking else []),
         )
 
-    def sentence(self) -> str:
-        """What the numbers were measured on."""
-        if self.data not in DATA_SENTENCES:
-            raise ThoraxError(f"data is {self.data!r}: choose one of {', '.join(DATA_SENTENCES)}.")
-        return DATA_SENTENCES[self.data]
 
-
-def matrix_table(evaluated: Evaluated) -> tuple[typeset.Table, pd.DataFrame]:
-    """Set the mean AUC of every model (rows) on every test part (columns).
+def matrix_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
+    """Arrange the mean AUC of every model (rows) on every test part (columns).
 
     Returns:
         The table, and the same numbers unrounded and with their 95% intervals, one row per cell.
@@ -110,14 +94,14 @@ def matrix_table(evaluated: Evaluated) -> tuple[typeset.Table, pd.DataFrame]:
         (model.title, tuple(evaluated.cell(trained, tested, GLOBAL, detail=True) for tested in problems))
         for trained, model in problems.items()
     ]
-    rows.append(("Test images", tuple(typeset.Cell(str(len(test.labels))) for test in problems.values())))
+    rows.append(("Test images", tuple(Cell(str(len(test.labels))) for test in problems.values())))
     averaged = evaluated.averaged
-    table = typeset.Table(
+    table = Table(
         title=f"{evaluated.settings.title}: mean AUC",
         caption=f"Mean AUC over the classes that all label sets share ({', '.join(averaged) or 'none with a defined AUC'}). "
         "Rows: trained on; columns: tested on.",
-        data=evaluated.sentence(),
-        groups=tuple(typeset.Group(problem.title) for problem in problems.values()),
+        data=measured_on(evaluated.data),
+        groups=tuple(Group(problem.title) for problem in problems.values()),
         name_heading="Trained on",
         rows=tuple(rows),
         total=True,
@@ -126,8 +110,8 @@ def matrix_table(evaluated: Evaluated) -> tuple[typeset.Table, pd.DataFrame]:
     return table, evaluated.values(of_classes=False)
 
 
-def class_table(evaluated: Evaluated) -> tuple[typeset.Table, pd.DataFrame]:
-    """Set the AUC of every class that two of the label sets share, one group of columns per test part.
+def class_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
+    """Arrange the AUC of every class that two of the label sets share, one group of columns per test part.
 
     Returns:
         The table, and the same numbers unrounded and with their 95% intervals, one row per model, test part and class.
@@ -140,24 +124,24 @@ def class_table(evaluated: Evaluated) -> tuple[typeset.Table, pd.DataFrame]:
         cells = []
         for tested, test in problems.items():
             positives = str(int((test.truth[name] == 1).sum())) if name in test.united else ""
-            cells += [typeset.Cell(positives), *(evaluated.cell(trained, tested, name) for trained in problems)]
+            cells += [Cell(positives), *(evaluated.cell(trained, tested, name) for trained in problems)]
         rows.append((f"{name} *" if name in evaluated.averaged else name, tuple(cells)))
-    means = [[typeset.Cell(""), *(evaluated.cell(trained, tested, GLOBAL) for trained in problems)] for tested in problems]
+    means = [[Cell(""), *(evaluated.cell(trained, tested, GLOBAL) for trained in problems)] for tested in problems]
     rows.append(("Mean of *", tuple(cell for cells in means for cell in cells)))
     columns = ("positives", *(f"trained on {problem.title}" for problem in problems.values()))
-    table = typeset.Table(
+    table = Table(
         title=f"{evaluated.settings.title}: AUC of each class",
         caption="AUC of every class that two of the label sets share, in one group of columns for each archive that was tested on, "
         "with a column for each that a model was trained on. Means are over the classes with a star, which all share.",
-        data=evaluated.sentence(),
-        groups=tuple(typeset.Group(f"tested on {problem.title}", columns, name) for name, problem in problems.items()),
+        data=measured_on(evaluated.data),
+        groups=tuple(Group(f"tested on {problem.title}", columns, name) for name, problem in problems.items()),
         name_heading="Class",
         rows=tuple(rows),
         total=True,
         notes=(
             *evaluated.notes(),
             f"{UNDEFINED}: the test part lacks positives or negatives; blank: one of the two label sets lacks the class.",
-            "95% intervals (bootstrap over patients) are in the CSV file; in the HTML, hover over a number to see its interval.",
+            INTERVALS,
         ),
     )
     return table, evaluated.values(of_classes=True)
@@ -177,24 +161,26 @@ def make_cross(
     """Write matrix and classes as .html, .md, .tex and .csv into a folder.
 
     Args:
-        settings: title, experiments with the model of each, seed of the intervals.
+        settings: Title, experiments with the model of each, and seed of the intervals.
         data: "phantom", "sample" or "archive".
-        archives: by experiment a key of `datasets.ARCHIVES`, in the order of rows and columns.
-        labels, splits: by experiment its tables.
-        predictions: by TRAINED@TESTED, two experiments: logits of the first's model for the second's test images.
-        ensembles: the same where the model is an ensemble: probabilities.
-        out: the folder.
-        replicates: samples of the bootstrap.
+        archives: By experiment a key of `archives.ARCHIVES`, in the order of rows and columns.
+        labels, splits: By experiment its tables.
+        predictions: By TRAINED@TESTED, two experiments: logits of the first's model for the second's test images.
+        ensembles: The same where the model is an ensemble: probabilities.
+        out: The folder.
+        replicates: Replicates of the bootstrap.
 
     Raises:
-        ThoraxError: a table or an archive is missing, or as in `cross_metrics`.
+        ThoraxError: A table or an archive is missing, or as in `cross_metrics`.
     """
     for option, given in (("archives", archives), ("labels", labels), ("splits", splits)):
         if lacking := [name for name in settings.experiments if name not in given]:
             raise ThoraxError(f"Experiment {lacking[0]!r} is not under --{option}: name one for each experiment.")
     if strangers := [name for name in archives if name not in settings.experiments]:
-        raise ThoraxError(f"{strangers[0]!r} is under --archives, but is no experiment of the settings: leave it out.")
-    problems = {name: read_problem(archive, labels[name], splits[name]) for name, archive in archives.items()}
+        raise ThoraxError(f"{strangers[0]!r} is under --archives, but is not an experiment of the settings: leave it out.")
+    problems = {
+        name: Problem(archive, joins.read_labels(labels[name], splits[name], ["test"])) for name, archive in archives.items()
+    }
     scores = {}
     for trained in problems:
         for tested in problems:
@@ -202,9 +188,9 @@ def make_cross(
             path = predictions.get(pair, ensembles.get(pair))
             if path is None:
                 raise ThoraxError(f"{pair} is neither under --predictions nor under --ensembles: name its table.")
-            scores[trained, tested] = read_scores(path, pair in predictions, problems[trained], problems[tested])
+            classes, test = class_columns(problems[trained].labels), problems[tested].labels
+            scores[trained, tested] = read_probabilities(path, test, "its label set", pair in predictions, classes)
     found = cross_metrics(problems, scores, replicates, settings.seed)
     evaluated = Evaluated(settings, problems, found, data)
-    for name, make in (("matrix", matrix_table), ("classes", class_table)):
-        table, values = make(evaluated)
-        typeset.write(table, values, Path(out), name)
+    write(*matrix_table(evaluated), out, "matrix")
+    write(*class_table(evaluated), out, "classes")

@@ -1,4 +1,4 @@
-"""What was left out of each data set and why, which images show the same, and where no lungs were found."""
+"""The table of input images: read and left out, images that show the same, and images without lungs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from thorax.images import duplicates
-from thorax.report import typeset
+from thorax.report.cells import printed
 from thorax.report.tables.results import counted_on
+from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import store
 from thorax.storage.schemas import SPLIT_NAMES
 
@@ -19,14 +20,14 @@ NAMED_AT_MOST = 10
 
 @dataclass(frozen=True)
 class Screened:
-    """What is known of one data set.
+    """What ingest and segmentation found in one data set.
 
-    Attributes:
-        ingested: the columns of `catalog.INGESTED`.
-        duplicates: the columns of `catalog.DUPLICATES`.
-        patients: patient_id by image_id.
-        splits: by split of the data set, the part of each image by image_id.
-        lungs: by segmenter, the columns of `catalog.LUNGS`.
+    Args:
+        ingested: The columns of `schemas.INGESTED`.
+        duplicates: The columns of `schemas.DUPLICATES`.
+        patients: The patient_id by image_id.
+        splits: By split of the data set, the part of each image by image_id.
+        lungs: By segmenter, the columns of `schemas.LUNGS`.
     """
 
     ingested: pd.DataFrame
@@ -36,7 +37,7 @@ class Screened:
     lungs: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     def straddling(self, split: str) -> tuple[int, int]:
-        """Pairs that show the same in different parts of a split, and how many of these are in train and test."""
+        """Count the pairs that show the same and are in different parts of a split, and those of them in train and test."""
         dealt = self.splits[split][self.splits[split].isin(SPLIT_NAMES)]
         pairs = duplicates.among(self.duplicates, dealt.index)
         parts = pd.concat([pairs[column].map(dealt) for column in ("image_id", "other_id")], axis=1)
@@ -44,16 +45,16 @@ class Screened:
         return len(apart), int((apart != "val").all(axis=1).sum())
 
 
-def screening_table(screened: Mapping[str, Screened], data: str) -> tuple[typeset.Table, typeset.Table, pd.DataFrame]:
+def screening_table(screened: Mapping[str, Screened], data: str) -> tuple[Table, Table, pd.DataFrame]:
     """Count listed, readable and left-out originals of each data set, copies, and the masks that were found credible.
 
     Args:
-        screened: by data set.
+        screened: By data set.
         data: "phantom", "sample" or "archive".
 
     Returns:
-        The table for people, without a name of an image, because git keeps it; the same with the first names for the page,
-        which git ignores; and the same numbers as a frame.
+        The table without names of images, because git keeps it; the same with the first names for the page, which git ignores;
+        and the same numbers as a frame.
     """
     records = []
     for name, found in screened.items():
@@ -74,51 +75,40 @@ def screening_table(screened: Mapping[str, Screened], data: str) -> tuple[typese
     frame = pd.DataFrame(records).assign(data=data)
     columns = list(frame.columns[1:-1])
     rows = tuple(
-        (str(record["dataset"]), tuple(typeset.Cell("" if pd.isna(record.get(key)) else f"{record[key]:,}") for key in columns))
+        (str(record["dataset"]), tuple(Cell(printed(record.get(key, float("nan")), 0, undefined="")) for key in columns))
         for record in records
     )
-    table = typeset.Table(
+    table = Table(
         title="Originals that were read",
         caption="Every original file is opened once. Files that cannot be used are left out of everything that follows. Images stored "
         "in colour become grey. Pairs of images show the same: identical pixels once ingested, or nearly the same picture by a "
         "perceptual hash; how many are in two parts is that of the split where most are. Where no credible pair of lungs was found, the whole image is used instead of the crop.",
         data=counted_on(data),
-        groups=tuple(typeset.Group(key.replace("_", " ")) for key in columns),
+        groups=tuple(Group(key.replace("_", " ")) for key in columns),
         name_heading="Data set",
         rows=rows,
-        notes=tuple(
-            note
-            for name, found in screened.items()
-            for note in (_left_out(name, found), *_copies(name, found), *_without_lungs(name, found))
-        ),
+        notes=tuple(note for name, found in screened.items() for note in _notes(name, found)),
     )
     named = tuple(note for name, found in screened.items() for note in _named(name, found))
     return table, replace(table, notes=(*table.notes, *named)), frame
 
 
-def _left_out(name: str, found: Screened) -> str:
-    bad = int((~found.ingested["ok"]).sum())
-    if not bad:
-        return f"{name}: every listed file could be read."
+def _notes(name: str, found: Screened) -> list[str]:
+    """What was left out, how many images show the same, and whether no lungs were found, so that no image was cropped."""
+    bad, same = int((~found.ingested["ok"]).sum()), len(found.duplicates)
     left = "1 file was" if bad == 1 else f"{bad:,} files were"
-    return f"{name}: {left} left out; results/ingested/{name}.parquet says which, and why."
-
-
-def _copies(name: str, found: Screened) -> list[str]:
-    """One note per split, where images show the same."""
-    if found.duplicates.empty:
-        return []
-    same = "1 pair of images shows" if len(found.duplicates) == 1 else f"{len(found.duplicates):,} pairs of images show"
-    notes = [f"{name}: {same} the same; results/ingested/{name}.duplicates.parquet names them."]
-    for split in found.splits:
-        apart, train_and_test = found.straddling(split)
-        notes.append(f"{name}, split {split}: pairs in two parts: {apart:,}; of these in train and test: {train_and_test:,}.")
-    return notes
-
-
-def _without_lungs(name: str, found: Screened) -> list[str]:
-    """One note per segmenter that found nothing: then no image was cropped, although the images were to be."""
-    return [
+    pairs = "1 pair of images shows" if same == 1 else f"{same:,} pairs of images show"
+    notes = [
+        f"{name}: {left} left out; results/ingested/{name}.parquet says which, and why."
+        if bad
+        else f"{name}: every listed file could be read."
+    ]
+    if same:
+        notes.append(f"{name}: {pairs} the same; results/ingested/{name}.duplicates.parquet names them.")
+        for split in found.splits:
+            apart, both = found.straddling(split)
+            notes.append(f"{name}, split {split}: pairs in two parts: {apart:,}; of these in train and test: {both:,}.")
+    return notes + [
         f"{name}: {segmenter} found credible lungs in no image, so every image was used whole; look at its masks and its pairs."
         for segmenter, lungs in found.lungs.items()
         if not lungs["credible"].any()
@@ -126,7 +116,7 @@ def _without_lungs(name: str, found: Screened) -> list[str]:
 
 
 def _named(name: str, found: Screened) -> list[str]:
-    """The first files that were left out and the first pairs that show the same."""
+    """Name the first files that were left out and the first pairs that show the same."""
     bad = found.ingested[~found.ingested["ok"]].sort_values("image_id")
     out = [f"{row.image_id} ({row.reason})" for row in bad.head(NAMED_AT_MOST).itertuples()]
     pairs = found.duplicates.head(NAMED_AT_MOST).itertuples()
@@ -151,12 +141,12 @@ def make_screening(
     """Write screening.html, .md, .tex and .csv into a folder.
 
     Args:
-        ingested: the merged table of each data set.
-        duplicates: each data set's table of images that show the same.
-        catalogs: each data set's catalog.
-        splits: the table of each split, by "dataset/split".
-        lungs: tables of crop boxes, all shards, by "dataset/segmenter".
-        out: the folder.
+        ingested: The merged table of each data set.
+        duplicates: Each data set's table of images that show the same.
+        catalogs: Each data set's catalog.
+        splits: The table of each split, by "dataset/split".
+        lungs: Tables of crop boxes, all shards, by "dataset/segmenter".
+        out: The folder.
         data: "phantom", "sample" or "archive".
     """
     parts = {key: store.read_table(path, ["image_id", "split"]) for key, (path,) in splits.items()}
@@ -172,9 +162,9 @@ def make_screening(
         for name in ingested
     }
     table, on_page, values = screening_table(screened, data)
-    typeset.write(table, values, Path(out), "screening", on_page)
+    write(table, values, out, "screening", on_page)
 
 
 def _of(dataset: str, tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Those of one data set, without its name."""
+    """Return the tables of one data set, without its name in their keys."""
     return {key.partition("/")[2]: table for key, table in tables.items() if key.partition("/")[0] == dataset}

@@ -1,7 +1,7 @@
 """What the text of Liz et al. 2022 says of its results, next to what its tables give and what ours give (sections 5.1 and 5.2).
 
 Three columns for each statement: the text, as transcribed in resources/published/liz2022_statements.csv; the same computed from the cells of the
-paper's own table (Tables 4, 6, 8 and 10, see `reference`) and its "# Samples" column; and the same computed from our test results.
+paper's own table (Tables 4, 6, 8 and 10) and its "# Samples" column; and the same computed from our test results.
 Where the first two differ, the paper contradicts itself, unless one of Table 10's two illegible rows explains it.
 """
 
@@ -15,16 +15,16 @@ import pandas as pd
 from thorax.config import Beside
 from thorax.errors import ThoraxError
 from thorax.evaluation.metrics import GLOBAL
-from thorax.report import published_numbers, typeset
+from thorax.report import published_numbers
+from thorax.report.cells import DECIMALS, UNDEFINED, printed
 from thorax.report.published_numbers import published_counts
-from thorax.report.tables.results import DATA_SENTENCES, DECIMALS
+from thorax.report.tables.results import measured_on
+from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import store
 
-PAPER, ENSEMBLE = "liz2022", "CTP"  # whose text it is, and the ensemble that it speaks of, by the paper's name
-SAYS = published_numbers.FOLDER / published_numbers.STATEMENTS
+ENSEMBLE = "CTP"  # the ensemble that the text speaks of, by the paper's name
 COUNTS = {"general": "Liz et al. 2022, Table 10"}  # where a variant's counts of images are; those of all others are in Table 8
 TEST_SHARE = 5  # Table 8 counts three classes in full and the others in the test fifth
-_NONE = "–"
 _SPECIFIC = (
     "Numbers of images are those of the test part; the paper's are its '# Samples', a fifth of them for the three classes that Table 8 "
     "counts in full. The text's 172 : 1 takes that column as it is.",
@@ -51,12 +51,12 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Results:
-    """What the statements are computed from.
+    """The numbers that the statements are about.
 
     Args:
-        areas: (classes, models) AUC, the ensemble first and then the networks, as printed.
-        images: (classes,) how many images each class has, in any one part; NaN where it is not known.
-        means: (models,) mean AUC, by model.
+        areas: (classes, models) AUC as printed, the ensemble first and then the networks.
+        images: (classes,) number of images of each class in one part, whichever it is; NaN where it is not known.
+        means: (models,) mean AUC by model.
     """
 
     areas: pd.DataFrame
@@ -95,34 +95,33 @@ class Results:
         values, classes = self.values(), len(self.areas)
         found = {key: f"{values[key]:.0f}" for key in ("not_above", "equal", "below")}
         for key in ("above_0.8", "above_0.85"):
-            found[key] = f"{values[key]:.0f} of {classes} ({values[key] / classes:.0%})" if classes else _NONE
-        larger, smaller = self._halves()
-        found["gain"] = (
-            _NONE if np.isnan(values["gain"]) else f"{values['gain']:+.{DECIMALS}f} over {self.means.iloc[1:].idxmax()}"
-        )
-        found["halves"] = _NONE if np.isnan(values["halves"]) else f"{larger:.{DECIMALS}f}, {smaller:.{DECIMALS}f}"
-        found["rank"] = _NONE if np.isnan(values["rank"]) else f"{values['rank']:+.2f}"
-        found["imbalance"] = _NONE if np.isnan(values["imbalance"]) else f"{values['imbalance']:.0f} : 1"
-        return found
+            found[key] = f"{values[key]:.0f} of {classes} ({values[key] / classes:.0%})" if classes else UNDEFINED
+        defined = {
+            "gain": lambda value: f"{printed(value, sign=True)} over {self.means.iloc[1:].idxmax()}",
+            "halves": lambda _: ", ".join(map(printed, self._halves())),
+            "rank": lambda value: printed(value, 2, sign=True),
+            "imbalance": lambda value: f"{value:.0f} : 1",
+        }
+        return found | {key: UNDEFINED if np.isnan(values[key]) else text(values[key]) for key, text in defined.items()}
 
     def named(self) -> str:
         """The classes where the ensemble is not above the best network, with the difference."""
         behind = self.ahead[self.ahead <= 0].sort_values()
-        by = {name: f"{difference:+.{DECIMALS}f}" if difference else "equal" for name, difference in behind.items()}
+        by = {name: printed(difference, sign=True) if difference else "equal" for name, difference in behind.items()}
         return ", ".join(f"{name} ({words})" for name, words in by.items()) or "none"
 
     def _halves(self) -> tuple[float, float]:
         order = self.images.dropna().sort_values(ascending=False, kind="stable").index
         middle = (len(order) + 1) // 2
-        networks = self.areas.iloc[:, 1:].mean(axis=1)  # of them the text says it, before it comes to the ensembles
+        networks = self.areas.iloc[:, 1:].mean(axis=1)  # the text says this of the networks
         return float(networks[order[:middle]].mean()), float(networks[order[middle:]].mean())
 
 
 def published(beside: Beside, members: Sequence[str]) -> Results:
-    """The paper's own table, under our names; networks that are not in `members` are left out.
+    """Return the paper's own table, under our names, without networks that are not in `members`.
 
     Raises:
-        ThoraxError: as in `published_numbers.published`, or it lacks the ensemble or the networks.
+        ThoraxError: As in `published_numbers.published`, or it lacks the ensemble or the networks.
     """
     rows = published_numbers.published(beside).rename(columns={"value": "ours"})
     areas, means = _areas(rows[rows["metric"] == "auc"], ensemble_name(beside), members)
@@ -135,15 +134,15 @@ def published(beside: Beside, members: Sequence[str]) -> Results:
 
 
 def measured(metrics: pd.DataFrame, beside: Beside, members: Sequence[str]) -> Results:
-    """Our test results.
+    """Return our test results.
 
     Args:
-        metrics: the rows of `catalog.METRICS`.
-        beside: which published numbers, and under which names.
-        members: the single models.
+        metrics: The rows of `schemas.METRICS`.
+        beside: Which published numbers, and under which names.
+        members: The single models.
 
     Raises:
-        ThoraxError: the metrics lack the ensemble or the networks.
+        ThoraxError: The metrics lack the ensemble or the networks.
     """
     rows = metrics[(metrics["split"] == "test") & (metrics["metric"] == "auc")].rename(columns={"value": "ours"})
     name = ensemble_name(beside)
@@ -153,7 +152,7 @@ def measured(metrics: pd.DataFrame, beside: Beside, members: Sequence[str]) -> R
 
 
 def ensemble_name(beside: Beside) -> str:
-    """Our name of the ensemble that the text speaks of."""
+    """Return our name of the ensemble that the text speaks of."""
     return next((ours for ours, theirs in beside.models.items() if theirs == ENSEMBLE), ENSEMBLE)
 
 
@@ -168,40 +167,39 @@ def _areas(rows: pd.DataFrame, ensemble: str, members: Sequence[str]) -> tuple[p
 
 def statements_table(
     metrics: pd.DataFrame, beside: Beside, members: Sequence[str], title: str, data: str
-) -> tuple[typeset.Table, pd.DataFrame]:
-    """Set the text, the paper's cells and ours side by side, one row for each measure.
+) -> tuple[Table, pd.DataFrame]:
+    """Arrange the text, the paper's cells and ours side by side, one row for each measure.
 
     Args:
-        metrics: the rows of `catalog.METRICS`.
-        beside: the paper's experiment.
-        members: the single models.
-        title: of the experiment.
-        data: a key of `tables.DATA_SENTENCES`.
+        metrics: The rows of `schemas.METRICS`.
+        beside: The paper's experiment.
+        members: The single models.
+        title: Title of the experiment.
+        data: A key of `results.DATA_SENTENCES`.
 
     Returns:
         The table, and measure, text, published and ours, the last two as numbers.
 
     Raises:
-        ThoraxError: as in `published` and `measured`.
+        ThoraxError: As in `published` and `measured`.
     """
     theirs, ours = published(beside, members), measured(metrics, beside, members)
-    said = store.read_csv(SAYS, keep_default_na=False, dtype=str)
+    said = store.read_csv(published_numbers.STATEMENTS, keep_default_na=False, dtype=str)
     said = said[said["variant"] == beside.variant].set_index("measure")["says"]
     shown = theirs.texts(), ours.texts()
     printed = published_numbers.published(beside)
     used = printed[(printed["metric"] == "auc") & printed["model"].isin(theirs.areas.columns)]
     rows = tuple(
-        (words, (typeset.Cell(said.get(key, _NONE)), *(typeset.Cell(texts[key]) for texts in shown)))
-        for key, words in MEASURES.items()
+        (words, (Cell(said.get(key, UNDEFINED)), *(Cell(texts[key]) for texts in shown))) for key, words in MEASURES.items()
     )
-    table = typeset.Table(
+    table = Table(
         title=f"{title}: what the paper's text says",
         caption=f"Statements of sections 5.1 and 5.2, computed from the paper's table and from our test results. {published_numbers.describe(beside)[1]}.",
-        data=DATA_SENTENCES[data],
+        data=measured_on(data),
         groups=(
-            typeset.Group("the text", words=True),
-            typeset.Group("the paper's table"),
-            typeset.Group("ours" if data == "archive" else f"ours ({data})"),
+            Group("the text", words=True),
+            Group("the paper's table"),
+            Group("ours" if data == "archive" else f"ours ({data})"),
         ),
         name_heading="Statement",
         rows=rows,
@@ -211,7 +209,7 @@ def statements_table(
             "AUCs are compared as printed.",
             *(_GENERAL if beside.variant in COUNTS else _SPECIFIC),
             *([_DOUBT] if used["doubt"].any() else []),
-            f"{_NONE}: the text does not say it, or it is undefined.",
+            f"{UNDEFINED}: the text does not say it, or it is undefined.",
         ),
     )
     numbers = theirs.values(), ours.values()
@@ -226,15 +224,14 @@ def make_statements(title: str, data: str, settings: Beside, metrics: Path, memb
     """Write statements.html, .md, .tex and .csv into a folder.
 
     Args:
-        title: of the experiment.
+        title: Title of the experiment.
         data: "phantom", "sample" or "archive".
-        settings: the paper's experiment.
+        settings: The paper's experiment.
         metrics: `metrics/{experiment}.parquet`.
-        members: the single models.
-        out: the folder.
+        members: The single models.
+        out: The folder.
 
     Raises:
-        ThoraxError: as in `statements_table`, or a missing table.
+        ThoraxError: As in `statements_table`, or a missing table.
     """
-    table, values = statements_table(store.read_table(metrics), settings, members, title, data)
-    typeset.write(table, values, Path(out), "statements")
+    write(*statements_table(store.read_table(metrics), settings, members, title, data), out, "statements")

@@ -1,0 +1,107 @@
+"""How tables print a number: decimals, sign, interval, marks, what is shown where it is undefined; and the names of the metrics."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from thorax.report.typeset import Cell
+
+DECIMALS = 3
+UNDEFINED = "–"
+
+Estimate = tuple[float, float, float]  # a value, and the ends of its 95% interval; nan where undefined
+UNKNOWN: Estimate = (np.nan, np.nan, np.nan)
+
+
+class Metric(NamedTuple):
+    """How tables name a metric, and how it is read.
+
+    Args:
+        heading: Its name.
+        short: Its name where a table has only one metric of this kind; blank where that is the same.
+        lower_is_better: Whether it counts mistakes.
+        by_threshold: Whether it is one of decisions, and so depends on the threshold rule.
+    """
+
+    heading: str
+    short: str = ""
+    lower_is_better: bool = False
+    by_threshold: bool = True
+
+
+METRICS = {  # by the name in `schemas.METRICS`, in the order of the columns
+    "auc": Metric("AUC", by_threshold=False),
+    "loss": Metric("Loss", lower_is_better=True, by_threshold=False),
+    "f1": Metric("F1-score"),
+    "f1_positive": Metric("F1-score, positive side", "F1-score"),
+    "precision": Metric("Precision"),
+    "sensitivity": Metric("Sensitivity"),
+    "specificity": Metric("Specificity"),
+    "hamming": Metric("Hamming loss", lower_is_better=True),
+    "accuracy": Metric("Binary accuracy", "Accuracy"),
+    "auc_thresholded": Metric("AUC of decisions"),
+}
+F1_MEANINGS = {  # the choices of `Experiment.f1_metric`
+    "f1": "mean over the positive and the negative class",
+    "f1_positive": "of the positive class alone, 2PR / (P + R) of precision P and recall R",
+}
+
+
+class Mark(NamedTuple):
+    """How a number is set."""
+
+    bold: bool = False
+    italic: bool = False
+
+
+PLAIN = Mark()
+
+
+def short_heading(metric: str) -> str:
+    """Return a metric's name for a table with one F1-score and one accuracy."""
+    return METRICS[metric].short or METRICS[metric].heading
+
+
+def printed(value: float, decimals: int = DECIMALS, sign: bool = False, undefined: str = UNDEFINED) -> str:
+    """Return a number with thousands separators, and never as -0.
+
+    Args:
+        value: The number.
+        decimals: Its decimals.
+        sign: Whether a plus is printed.
+        undefined: What is printed where the value is not a finite number.
+    """
+    return f"{round(float(value), decimals) + 0.0:{'+' if sign else ''},.{decimals}f}" if np.isfinite(value) else undefined
+
+
+def interval(low: float, high: float, decimals: int = DECIMALS) -> str:
+    """Return an interval as low–high; blank where it is undefined."""
+    return f"{printed(low, decimals)}–{printed(high, decimals)}" if np.isfinite(low) else ""
+
+
+def difference(ours: float, theirs: float) -> float:
+    """Return the difference of two numbers as printed, so that a reader can check it; nan where one is undefined."""
+    return round(round(float(ours), DECIMALS) - round(float(theirs), DECIMALS), DECIMALS) + 0.0  # never -0
+
+
+def cell(number: Estimate, mark: Mark = PLAIN, about: str = "", detail: bool = False) -> Cell:
+    """Return the cell of a number with its 95% interval.
+
+    Args:
+        number: Value, low and high; an undefined value is never marked.
+        mark: Bold, italic or neither.
+        about: What is said of the number on hovering over it.
+        detail: Whether the interval is printed below the number, and not on hovering.
+    """
+    value, low, high = number
+    if not np.isfinite(value):
+        return Cell(UNDEFINED, hover="; ".join(filter(None, (about, "undefined"))))
+    between = interval(low, high)
+    if detail or not between:
+        return Cell(printed(value), *mark, detail=between)
+    return Cell(printed(value), *mark, hover="; ".join(filter(None, (about, f"95% interval {between}"))))
+
+
+def record(key: str, number: Estimate) -> dict[str, float]:
+    """Return the unrounded number for the CSV: key, key low and key high."""
+    return dict(zip((key, f"{key} low", f"{key} high"), number, strict=True))
