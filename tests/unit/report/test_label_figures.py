@@ -69,7 +69,7 @@ def test_the_upper_axis_is_the_share_of_all_labels(labelled):
 def test_an_image_outside_the_split_is_an_error(labelled, tmp_path):
     parts = store.read_table(labelled[1])
     store.write_table(parts[parts["image_id"] != "i3"], tmp_path / "less.parquet", schemas.SPLITS)
-    with pytest.raises(ThoraxError, match=r"less\.parquet has no part for image 'i3'"):
+    with pytest.raises(ThoraxError, match=r"less\.parquet has no row for image 'i3'"):
         label_figures.label_distribution(labelled[0], tmp_path / "less.parquet", "title", tmp_path / "figure")
 
 
