@@ -348,9 +348,7 @@ rule overview:
         metrics=expand("results/metrics/{experiment}.parquet", experiment=plan.run),
         labels=plan.of_experiments("labels").values(),
         splits=plan.of_experiments("split").values(),
-        records=[
-            f"results/history/{name}/{member}.json" for name in plan.run for member in plan.config.experiments[name].members
-        ],
+        records=plan.records(),
     output:
         html=page("overview"),
         others=table("overview"),
@@ -366,12 +364,13 @@ rule overview:
         metrics=named(expand("results/metrics/{experiment}.parquet", experiment=plan.run)),
         labels=named(plan.of_experiments("labels")),
         splits=named(plan.of_experiments("split")),
+        records=options("records"),
         folder=folder,
     message:
         "Setting all experiments side by side"
     shell:
         "thorax overview --settings {params.settings:q} --metrics {params.metrics} --labels {params.labels}"
-        " --splits {params.splits} --records {input.records} --out {params.folder} > {log} 2>&1"
+        " --splits {params.splits} {params.records} --out {params.folder} > {log} 2>&1"
 
 
 rule paper_page:
