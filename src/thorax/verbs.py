@@ -167,13 +167,13 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         ),
         _verb("show", "cli:show", "print tables in the terminal", _paths("table", "Markdown or text files")),
         _verb(
-            "dvc", "workflow.stages:write",
+            "dvc", "workflow.dvc:write",
             "write dvc.yaml, with a stage for each job of the Snakefile",
             _flag("check", "write nothing, and fail if dvc.yaml differs from the Snakefile"),
             replace(snakemake, help="arguments of snakemake, after --, as in: thorax dvc -- --profile demo"),
         ),
-        _verb("record", "workflow.versions:record", "after snakemake: record all results with DVC, so that both are up to date"),
-        _verb("sync", "workflow.versions:sync", "after dvc pull, checkout or repro: tell Snakemake that all results are up to date"),
+        _verb("record", "workflow.dvc:record", "after snakemake: record all results with DVC, so that both are up to date"),
+        _verb("sync", "workflow.dvc:sync", "after dvc pull, checkout or repro: tell Snakemake that all results are up to date"),
         _verb(
             "cross-validate-lungs", "images.segmenter:make_cross_validation",
             "measure the Dice of the lung U-Net on held-out patients",
@@ -381,7 +381,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         ),
         _verb(
             "paper-page", "report.pages:make_page", "put a paper's tables and figures on one page, in the paper's order",
-            _settings(model="PaperPage"), _paths("captions", "captions of the figures", default=()), _path("out", "page to write"),
+            _settings(model="PaperPage"), _path("out", "page to write"),
         ),
         _verb(
             "csv-page", "report.typeset:csv_page", "show a CSV file as a page of the report",
@@ -460,6 +460,6 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _settings(model="Split"), labels, folder,
         ),
     ),
-    "versions": (_verb("plan", "workflow.stages:write_plan", "write the parameters of all jobs for DVC", _path("out", "JSON to write")),),
+    "versions": (_verb("plan", "workflow.dvc:write_plan", "write the parameters of all jobs for DVC", _path("out", "JSON to write")),),
 }  # fmt: skip
 VERBS = {verb.name: verb for verbs in GROUPS.values() for verb in verbs}

@@ -77,7 +77,7 @@ def recorded(tiny_run, tmp_path_factory) -> Path:
     for name in ("data", "results", "work", ".snakemake"):
         shutil.copytree(tiny_run / name, clone / name, copy_function=shutil.copy2)
     run(clone, "thorax", "dvc", "--", *SNAKEMAKE[1:])
-    stale = run(clone, "thorax", "record", fails=True)  # the tiny run had notebook and captions at another path
+    stale = run(clone, "thorax", "record", fails=True)  # the tiny run had the notebook at another path
     assert re.search(r"nothing was recorded: 2 of \d+ jobs are out of date, the first is heatmaps-tiny", stale), stale
     run(clone, *SNAKEMAKE)
     assert "jobs recorded in dvc.lock" in run(clone, "thorax", "record")
@@ -286,7 +286,7 @@ def test_results_travel_through_a_remote_and_nothing_is_run_again(clone, tmp_pat
 
 def test_mistakes_are_sentences(tmp_path):
     for verb in ("record", "sync"):
-        assert "this folder is no DVC repository" in run(tmp_path, "thorax", verb, fails=True)
+        assert "this folder is not a DVC repository" in run(tmp_path, "thorax", verb, fails=True)
     assert "dvc.yaml is not there, or not made by thorax" in run(tmp_path, "thorax", "plan", "--out", "plan.json", fails=True)
     for arguments, reason in (
         (("--configfile", "nowhere.yaml", "--cores", "2"), "nowhere.yaml"),

@@ -60,7 +60,11 @@ def test_a_wrong_configuration_is_one_sentence(tmp_path):
     done = snakemake(tmp_path, "--cores", "1", "--dry-run", config=changed(tmp_path, "experiments", "tiny", "titel", "x"))
     assert done.returncode != 0
     assert "Traceback" not in done.stdout
-    sentence = [line for line in done.stdout.splitlines() if "changed.yaml: experiments.tiny: unknown key 'titel' (did you mean 'title'?)" in line]
+    sentence = [
+        line
+        for line in done.stdout.splitlines()
+        if "changed.yaml: experiments.tiny: unknown key 'titel' (did you mean 'title'?)" in line
+    ]
     assert len(sentence) == 1, done.stdout
     assert not (tmp_path / "results").exists()
 

@@ -3,7 +3,6 @@
 The tables and figures are those of other steps, taken from their pages: nothing is drawn or computed twice.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from thorax.config import PaperPage, Study
@@ -15,32 +14,34 @@ from thorax.storage import store
 
 BEYOND = "Beyond the papers"
 _BEYOND_TEXT = (
-    "What no paper of this study shows: thresholds tuned per class, a class that excludes the rest, a cascade from general to specific "
+    "What none of the papers shows: thresholds tuned per class, a class that excludes the rest, a cascade from general to specific "
     "classes, two views of one study, evaluation on other archives, and experiments of your own."
 )
 
 
-def compose(page: PaperPage, captions: dict[str, str]) -> str:
-    """Return the page as HTML that needs no other file.
+def make_page(settings: PaperPage, out: Path) -> None:
+    """Write a paper's page; as in `compose`."""
+    store.write_text(compose(settings), out)
+
+
+def compose(page: PaperPage) -> str:
+    """The page as HTML that needs no other file.
 
     Args:
-        page: Its experiments, and its tables and figures in order.
-        captions: Captions by name, as in the sections.
+        page: Its experiments, its tables and figures in order, and captions.
 
     Raises:
-        ThoraxError: A section's page is missing or not ours, or its caption is not given.
+        ThoraxError: A section's page is missing or not one of ours, or a section has a caption that is not given.
     """
     name, cited = published_numbers.citation(page.paper) if page.paper else (BEYOND, _BEYOND_TEXT)
     sections = []
     for section in page.sections:
-        if section.caption and section.caption not in captions:
-            raise ThoraxError(
-                f"The section {section.heading!r} has no caption {section.caption!r}: name its file under --captions."
-            )
+        if section.caption and section.caption not in page.captions:
+            raise ThoraxError(f"The section {section.heading!r} has no caption {section.caption!r}: add it under captions.")
         sections.append(
             {
                 "heading": section.heading.replace(f": {name}: ", ": "),  # the page is of this paper
-                "paragraphs": _paragraphs(captions[section.caption] if section.caption else ""),
+                "caption": page.captions[section.caption] if section.caption else "",
                 "body": typeset.content_of(Path(section.page)),
             }
         )
@@ -54,10 +55,6 @@ def compose(page: PaperPage, captions: dict[str, str]) -> str:
     )
 
 
-def _paragraphs(text: str) -> list[str]:
-    return [" ".join(part.split()) for part in text.split("\n\n") if part.strip()]
-
-
 def _settings(studies: dict[str, Study]) -> list[tuple[str, dict[str, str]]]:
     """Headings and settings by topic: first what all experiments share, then what each has of its own."""
     described = [(study.experiment.title, describe(study)) for study in studies.values()]
@@ -69,23 +66,3 @@ def _settings(studies: dict[str, Study]) -> list[tuple[str, dict[str, str]]]:
     return blocks + [
         (title, {topic: text for topic, text in topics.items() if topic not in shared}) for title, topics in described
     ]
-
-
-def make_page(settings: PaperPage, captions: Iterable[Path], out: Path) -> None:
-    """Write a paper's page.
-
-    Args:
-        settings: The `page` of `compose`.
-        captions: Text files {name}.rst without markup.
-        out: The page to write.
-
-    Raises:
-        ThoraxError: As in `compose`, or a missing caption file.
-    """
-    texts = dict(settings.captions)
-    for path in captions:
-        try:
-            texts[path.stem] = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise ThoraxError(f"{path} cannot be read ({error.strerror}): restore it.") from error
-    store.write_text(compose(settings, texts), out)

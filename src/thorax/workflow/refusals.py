@@ -17,6 +17,7 @@ from thorax.config import Config, strict_yaml
 from thorax.errors import ThoraxError
 from thorax.report.figures import fonts
 from thorax.workflow import preflight, slurm
+from thorax.workflow.blocks import Blocks
 
 RUN_LOCK = Path(".snakemake/thorax.lock")
 HOW_TO_CONTINUE = (
@@ -217,9 +218,8 @@ def refuse_future_dates(config: Config) -> None:
 
 
 def _datasets(config: Config, experiments: Iterable[str]) -> list[str]:
-    """The data sets that experiments ingest: of their images, and of the second views of their studies."""
-    label_sets = [config.label_sets[config.experiments[name].label_set] for name in experiments]
-    return sorted({name for block in label_sets for name in (block.dataset, block.second) if name})
+    """The data sets that experiments ingest."""
+    return sorted({name for experiment in experiments for name in Blocks(config).datasets_of(experiment)})
 
 
 def _absences(config: Config, experiment: str) -> list[str]:
@@ -229,21 +229,13 @@ def _absences(config: Config, experiment: str) -> list[str]:
     block = config.experiments[experiment]
     for name in filter(None, (block.image_set, block.second_image_set)):
         segmenter = config.image_sets[name].segmenter
-        if segmenter and not _pairs_are_there(config, segmenter):
-            pairs = config.segmenters[segmenter].pairs
+        pairs = config.segmenters[segmenter].pairs if segmenter else ""
+        if segmenter and not Blocks(config).made_before_pairs(segmenter) and not Path(pairs, "pairs.csv").is_file():
             found.append(
                 f"segmenters.{segmenter}: {pairs}/pairs.csv is not there: put radiographs with lung masks into {pairs} (see "
                 "docs/how-to/data.md), or download published ones (download: [montgomery]), or run `make demo`, which needs no data."
             )
     return list(filter(None, found))
-
-
-def _pairs_are_there(config: Config, segmenter: str) -> bool:
-    """Whether a segmenter's radiographs with lung masks are here, are downloaded, or are made with a phantom."""
-    block = config.segmenters[segmenter]
-    table = Path(block.pairs, "pairs.csv")
-    made = any(Path(dataset.root) in table.parents for dataset in config.datasets.values() if dataset.phantom)
-    return bool(block.download) or made or table.is_file()
 
 
 def _words(process: Path) -> Sequence[str]:

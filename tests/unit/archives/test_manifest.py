@@ -14,7 +14,7 @@ from thorax.archives import manifest
 from thorax.errors import ThoraxError
 from thorax.storage import store
 from thorax.storage.schemas import MANIFEST
-from thorax.workflow import stages
+from thorax.workflow import dvc
 from thorax.workflow.jobs import Dag, Job
 
 NAMED = [f"0/{number}.png" for number in range(5)]  # some of them are not there
@@ -263,6 +263,6 @@ def test_dvc_refuses_an_archive_that_holds_the_results(tmp_path, monkeypatch):
         "manifest", {"dataset": "mine"}, (), ("results/raw/mine.manifest.parquet",), {"root": "."}, "", "", 1, {}, False, ""
     )
     with pytest.raises(ThoraxError, match=r"DVC cannot version results inside the archive that they are made from \(\.\)"):
-        stages._text(Dag([job], []), [])
+        dvc._text(Dag([job], []), [])
     elsewhere = Dag([replace(job, params={"root": "data/mine"})], [])
-    assert "- data/mine\n" in stages._text(elsewhere, [])
+    assert "- data/mine\n" in dvc._text(elsewhere, [])

@@ -1,12 +1,13 @@
-"""dvc.yaml, generated from the Snakefile's DAG: one stage per job, which runs that job alone through Snakemake.
+"""DVC next to Snakemake: dvc.yaml from the Snakefile's DAG, and results handed from one tool to the other.
 
-A stage depends on the job's input files and on the job's entry in `results/plan.json`: its parameters, the digest of its
-code, its shell command. The stage `plan` writes that file and depends on configuration and code. So DVC reruns what
-Snakemake reruns, and stops where bytes come out equal, which Snakemake does not.
+dvc.yaml has one stage per job, which runs that job alone through Snakemake. A stage depends on the job's input files and on the job's
+entry in `results/plan.json`: its parameters, the digest of its code, its shell command. The stage `plan` writes that file and depends
+on configuration and code. So DVC reruns what Snakemake reruns, and stops where bytes come out equal, which Snakemake does not.
 """
 
 import json
 import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
 from difflib import unified_diff
@@ -17,18 +18,13 @@ import yaml
 
 from thorax.errors import ThoraxError
 from thorax.storage import store
-from thorax.workflow.jobs import Dag, Job, load
+from thorax.workflow.jobs import Dag, Job, last_line, load
 
 FILE = Path("dvc.yaml")
 PLAN = "results/plan.json"
 _HEADER = "# Generated from the Snakefile by `make dvc`: do not edit. DVC runs each job of the DAG as a stage.\n"
-_IN_GIT = (
-    "results/tables",
-    "results/metrics",
-    "results/history",
-    "results/epochs",
-    "results/audit",
-)  # small files of sums, without any identifier
+# Git keeps small files of sums, which have no identifiers
+_IN_GIT = [PurePosixPath("results", name) for name in ("tables", "metrics", "history", "epochs", "audit")]
 _GIT_SUFFIXES = (".csv", ".md", ".tex", ".json")
 _MANIFESTS = ("manifest", "pairs_manifest")  # rules that look through a whole folder
 
@@ -37,7 +33,7 @@ def write(snakemake: Sequence[str], check: bool = False) -> None:
     """Write dvc.yaml for what `snakemake ARGUMENTS` makes or, with `check`, only compare it.
 
     Raises:
-        ThoraxError: the workflow cannot be read, or as `checked`.
+        ThoraxError: The workflow cannot be read, or as in `checked`.
     """
     if check:
         checked()
@@ -46,10 +42,10 @@ def write(snakemake: Sequence[str], check: bool = False) -> None:
 
 
 def checked() -> list[Job]:
-    """Compare dvc.yaml with the Snakefile; return the DAG's jobs.
+    """Compare dvc.yaml with the Snakefile and return the DAG's jobs.
 
     Raises:
-        ThoraxError: they differ (the difference is printed), or one cannot be read.
+        ThoraxError: They differ (the difference is printed), or one cannot be read.
     """
     arguments = snakemake_arguments()
     dag = load(arguments)
@@ -64,7 +60,7 @@ def snakemake_arguments() -> list[str]:
     """The arguments of snakemake that dvc.yaml was made for.
 
     Raises:
-        ThoraxError: there is no dvc.yaml of ours.
+        ThoraxError: There is no dvc.yaml of ours.
     """
     try:
         return shlex.split(yaml.safe_load(FILE.read_text(encoding="utf-8"))["vars"][0]["snakemake"])
@@ -73,13 +69,72 @@ def snakemake_arguments() -> list[str]:
 
 
 def write_plan(out: Path) -> None:
-    """Write the parameters of every job, after checking that dvc.yaml has just these jobs.
+    """Write what decides the result of every job besides its input files, after checking that dvc.yaml has just these jobs.
 
     Raises:
-        ThoraxError: dvc.yaml has other stages than the DAG has jobs, or a file cannot be read.
+        ThoraxError: As in `checked`.
     """
-    plan = {job.name: _parameters(job) for job in checked()}
-    store.write_text(json.dumps(plan, indent=1, sort_keys=True), out)
+    plan = {job.name: {**job.params, "shell": job.shell} for job in checked()}
+    store.write_text(json.dumps(plan, indent=1, sort_keys=True, default=str), out)
+
+
+def record() -> str:
+    """Version everything that the last run of snakemake made; return a sentence about it.
+
+    `dvc commit` takes the files as they are, so results that are out of date are refused first.
+
+    Raises:
+        ThoraxError: Results are missing or out of date, dvc.yaml is not the DAG, or DVC fails.
+    """
+    jobs = _jobs_in_repository()
+    if stale := _stale(jobs):
+        raise ThoraxError(f"nothing was recorded: {stale}; type `snakemake {shlex.join(snakemake_arguments())}` first.")
+    write_plan(Path(PLAN))
+    _run("dvc", "commit", "--force", "--no-relink", "--quiet")
+    return f"{len(jobs)} jobs recorded in dvc.lock: commit it with git, and `dvc push` sends the files to the remote."
+
+
+def sync() -> str:
+    """Make Snakemake accept DVC's results as its own; return a sentence about it.
+
+    Raises:
+        ThoraxError: The results are not those of dvc.lock, dvc.yaml is not the DAG, or a tool fails.
+    """
+    jobs = _jobs_in_repository()
+    changed = json.loads(_run("dvc", "status", "--json"))
+    if changed:
+        name = next(iter(changed))
+        raise ThoraxError(
+            f"nothing was touched: {len(changed)} stages differ from dvc.lock, {name} among them; type `dvc pull` or `dvc repro` first."
+        )
+    arguments = snakemake_arguments()
+    _run("snakemake", *arguments, "--touch", "--forceall", "--quiet", "all")
+    if stale := _stale(load(arguments).jobs):
+        raise ThoraxError(f"after snakemake --touch {stale}; type `snakemake {shlex.join(arguments)}`.")
+    return f"{len(jobs)} jobs are up to date for Snakemake and for DVC."
+
+
+def _jobs_in_repository() -> list[Job]:
+    if not Path(".dvc").is_dir():
+        raise ThoraxError("this folder is not a DVC repository: go to the checkout, or type `git init` and `dvc init` here.")
+    return checked()
+
+
+def _stale(jobs: Sequence[Job]) -> str:
+    """What Snakemake would run, in a few words; empty if nothing."""
+    waiting = [job for job in jobs if job.reason]
+    if not waiting:
+        return ""
+    return f"{len(waiting)} of {len(jobs)} jobs are out of date, the first is {waiting[0].name} ({waiting[0].reason})"
+
+
+def _run(*command: str) -> str:
+    """What a command prints on standard output."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(done.stderr, file=sys.stderr, end="")
+        raise ThoraxError(f"{' '.join(command)} failed: {last_line(done.stderr or done.stdout)}.")
+    return done.stdout
 
 
 def _text(dag: Dag, arguments: Sequence[str]) -> str:
@@ -118,12 +173,12 @@ def _stage(job: Job) -> dict[str, Any]:
 
 
 def _tracked_outputs(job: Job) -> tuple[str, ...]:
-    """What DVC versions: the outputs; of the phantom the whole archive, of which Snakemake knows two files."""
+    """What DVC versions: the outputs; of the phantom, of which Snakemake knows two files, the whole archive."""
     return (job.wildcards["phantom_root"],) if job.rule == "phantom" else job.outputs
 
 
 def _tracked_inputs(job: Job) -> tuple[str, ...]:
-    """What DVC compares: the inputs; of a manifest the whole folder as well, file by file."""
+    """What DVC compares: the inputs; for a manifest the whole folder as well, file by file."""
     if job.rule not in _MANIFESTS:
         return job.inputs
     if Path.cwd().is_relative_to(Path(job.params["root"]).resolve()):
@@ -135,17 +190,11 @@ def _tracked_inputs(job: Job) -> tuple[str, ...]:
 
 
 def _in_git(path: str) -> bool:
-    return path.endswith(_GIT_SUFFIXES) and any(PurePosixPath(folder) in PurePosixPath(path).parents for folder in _IN_GIT)
+    return path.endswith(_GIT_SUFFIXES) and any(folder in PurePosixPath(path).parents for folder in _IN_GIT)
 
 
 def _is_metric(path: str) -> bool:
     return PurePosixPath(path).match("results/metrics/*.json")
-
-
-def _parameters(job: Job) -> dict[str, Any]:
-    """What decides a job's result besides its input files, as JSON knows it."""
-    values = {**job.params, "shell": job.shell}
-    return json.loads(json.dumps(values, default=str))
 
 
 def _plots(jobs: Sequence[Job]) -> list[dict[str, Any]]:
