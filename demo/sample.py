@@ -61,14 +61,14 @@ def by_folder(results: Path) -> pd.DataFrame:
                 truth = labels.loc[chosen.index]
                 values = chosen if kind == "ensembles" else chosen.apply(sigmoid)  # predictions are logits
                 table = evaluate(truth[classes], values, truth["patient_id"], model=file.stem, split="test", replicates=0)
-                found = table[table["metric"].isin(METRICS)].set_index(["class", "metric"])["value"]
+                found = table[table["metric"].isin(METRICS)].pivot(index="class", columns="metric", values="value")
                 row = {
                     "model": file.stem,
                     "folder": name,
                     "images": len(chosen),
-                    "classes": found[classes, "auc"].notna().sum(),
+                    "classes": found["auc"].drop("Global").count(),
                 }
-                rows.append(row | {printed: found["Global", metric] for metric, printed in METRICS.items()})
+                rows.append(row | {printed: found.loc["Global", metric] for metric, printed in METRICS.items()})
     return pd.DataFrame(rows)
 
 

@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import re
 import signal
 import sys
 import zipfile
@@ -85,12 +84,6 @@ def _without(*packages: str) -> Iterator[None]:
 def device() -> str:
     """Where networks run, in words: "CPU", or the number of GPUs."""
     return f"{gpus()} GPU" if gpus() else "CPU"
-
-
-def said_gpus(log: str) -> int | None:
-    """The number of GPUs on which a training or prediction ran, from its log; 0 for a CPU, None if the log names no device."""
-    said = re.findall(r", on (?:(\d+) GPU|CPU)$", log, re.MULTILINE)
-    return int(said[-1] or 0) if said else None
 
 
 def gpus() -> int:

@@ -360,7 +360,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _mapping("ensembles", "scores of ensembles", metavar="TRAINED@TESTED=PATH", default=()), replicates, folder,
         ),
         _verb(
-            "summary", "report.tables.results:make_summary",
+            "summary", "report.tables.summary:make_summary",
             "count the classes and images of each label set and the sizes of its parts (Table 3)",
             replace(labels_by_name, help="label sets"), replace(splits_by_name, help="split of each label set"), data, folder,
         ),

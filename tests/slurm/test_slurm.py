@@ -24,7 +24,7 @@ from tests.workflow.conftest import CASES, REPOSITORY, snakemake
 pytestmark = pytest.mark.slow
 
 MODELS = [f"results/models/tiny/{member}.keras" for member in ("first", "second", "third")]
-GOING_ON = re.compile(r"going on after epoch (\d+), batch (\d+)")
+GOING_ON = re.compile(r"resuming after epoch (\d+), batch (\d+)")
 
 
 @dataclass
@@ -214,7 +214,7 @@ def test_a_training_at_its_time_limit_is_warned_saves_and_goes_on(story, referen
     first, second = story.jobs[story.members["limited"]]
     assert (first.state, second.state) == ("FAILED", "COMPLETED")
     assert first.end <= second.start
-    assert "is saved, and the same command goes on from there" in story.output
+    assert "is saved; run the same command to resume" in story.output
     assert gone_on(story, "limited") >= 1
     assert ("mem=16000M" in first.tres, "mem=32000M" in second.tres) == (True, True)
     assert_same_training(story.folder, story.members["limited"], reference)

@@ -16,7 +16,7 @@ rule download_archive:
         archive=plan.archive,
         root=plan.field("dataset", "root"),
     message:
-        "Fetching what is missing of {wildcards.dataset}"
+        "Downloading what is missing of {wildcards.dataset}"
     shell:
         "thorax download {params.archive} --root {params.root:q} --out {output.files} > {log} 2>&1"
 
@@ -32,7 +32,7 @@ use rule download_archive as download_pairs with:
         archive=plan.field("segmenter", "download"),
         root=plan.field("segmenter", "pairs"),
     message:
-        "Fetching radiographs with lung masks for {wildcards.segmenter}"
+        "Downloading radiographs with lung masks for {wildcards.segmenter}"
 
 
 rule phantom:

@@ -108,7 +108,7 @@ rule audit_weights:
         code=code("audit-weights"),
         folder=folder,
     message:
-        "Comparing published F1 and Hamming loss with what weights of the positives can give"
+        "Computing the F1 and Hamming loss that weights of the positives can give"
     shell:
         "thorax audit-weights --out {params.folder} > {log} 2>&1"
 

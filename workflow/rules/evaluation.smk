@@ -59,7 +59,7 @@ rule cascade:
         archive=plan.archive,
         logits=plan.logits,
     message:
-        "Putting specific classes inside general ones: {wildcards.model} of {wildcards.cascade}"
+        "Combining general and specific classes: {wildcards.model} of {wildcards.cascade}"
     shell:
         "thorax cascade --settings {params.settings:q} --archive {params.archive} --general {input.general}"
         " --inside {input.inside} {params.logits} --classes {input.classes} --labels {input.labels} --split {input.split}"
@@ -103,7 +103,7 @@ use rule thresholds as cascade_thresholds with:
         rules=plan.leading("thresholds"),
         logits="",
     message:
-        "Choosing thresholds for {wildcards.model} of {wildcards.cascade}"
+        "Tuning the thresholds of {wildcards.model} of {wildcards.cascade}"
 
 
 rule metrics:

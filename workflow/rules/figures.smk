@@ -39,7 +39,7 @@ rule figure_cooccurrence:
         title="{label_set}",
         stem=stem,
     message:
-        "Drawing which classes of {wildcards.label_set} come together"
+        "Drawing the co-occurrence of the classes of {wildcards.label_set}"
     shell:
         "thorax figure-cooccurrence --labels {input.labels} {params.classes} --title {params.title:q}"
         " --out {params.stem} > {log} 2>&1"
@@ -59,7 +59,7 @@ use rule figure_cooccurrence as figure_cooccurrence_of_paper with:
         classes=plan.cooccurring_classes,
         title=plan.field("experiment", "title"),
     message:
-        "Drawing which of the paper's classes come together in {wildcards.experiment}"
+        "Drawing the co-occurrence of the paper's classes in {wildcards.experiment}"
 
 
 rule figure_terms:

@@ -16,7 +16,7 @@ rule ingest:
         code=code("ingest"),
         settings=plan.settings("dataset", "archive", "root", "views", "shards", "max_pixels"),
     message:
-        "Opening the radiographs of {wildcards.dataset}, shard {wildcards.shard}"
+        "Reading the radiographs of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
         "thorax ingest --settings {params.settings:q} --catalog {input.catalog} --shard {wildcards.shard}"
         " --array {output.array} --table {output.table} --threads {threads} > {log} 2>&1"
@@ -38,7 +38,7 @@ rule merge_ingested:
         code=code("merge-ingested"),
         settings=plan.settings("dataset", "archive", "root", "views", "shards", "max_bad_share"),
     message:
-        "Counting the readable radiographs of {wildcards.dataset} and looking for copies"
+        "Counting the readable radiographs of {wildcards.dataset} and finding duplicates"
     shell:
         "thorax merge-ingested --settings {params.settings:q} --tables {input.tables} --out {output.table}"
         " --duplicates {output.duplicates} > {log} 2>&1"

@@ -94,7 +94,7 @@ rule cases:
         seed=plan.field("experiment", "seed"),
         classes=plan.field("experiment", "case_classes"),
     message:
-        "Choosing the test images that {wildcards.experiment} explains"
+        "Choosing the test images for the heatmaps of {wildcards.experiment}"
     shell:
         "thorax cases --labels {input.labels} --split {input.split} --count {params.number} --seed {params.seed}"
         " --classes {params.classes:q} --out {output.cases} > {log} 2>&1"

@@ -24,7 +24,7 @@ rule screening:
         data=plan.measured_on(),
         folder=folder,
     message:
-        "Counting what was left out and why, and which images show the same"
+        "Counting rejected images and duplicates"
     shell:
         "thorax screening --data {params.data} --ingested {params.ingested} --duplicates {params.duplicates}"
         " --catalogs {params.catalogs} --splits {params.splits} --lungs {params.lungs} --out {params.folder} > {log} 2>&1"
@@ -71,7 +71,7 @@ rule classes_page:
         title="Classes kept and dropped: {label_set}",
         caption="Every label of the data set, with its images and patients.",
     message:
-        "Writing the page of the classes of {wildcards.label_set}"
+        "Writing the classes of {wildcards.label_set}"
     shell:
         "thorax csv-page --csv {input.csv} --title {params.title:q} --caption {params.caption:q} --out {output.html} > {log} 2>&1"
 
@@ -86,10 +86,10 @@ use rule classes_page as quality_page with:
     benchmark:
         "benchmarks/quality_page/{split}.tsv"
     params:
-        title="Counts against quotas: {split}",
-        caption="Images of every class in every part, and how far they are from the exact share.",
+        title="Split balance: {split}",
+        caption="Images of every class in every part, and their difference from the exact share.",
     message:
-        "Writing the page of the counts of {wildcards.split}"
+        "Writing the balance of {wildcards.split}"
 
 
 rule tables:
@@ -149,7 +149,7 @@ rule threshold_tables:
         exclusive=plan.exclusive,
         folder=folder,
     message:
-        "Writing what other thresholds make of {wildcards.experiment}"
+        "Writing the results of {wildcards.experiment} at other thresholds"
     shell:
         "thorax threshold-tables --title {params.title:q} --data {params.data} --metrics {input.metrics} --labels {input.labels}"
         " --split {input.split} --members {params.members} --ensembles {params.ensembles} --rules {params.rules}"
@@ -180,7 +180,7 @@ rule beside:
         tested=plan.tested_on,
         folder=folder,
     message:
-        "Writing the paper's numbers beside those of {wildcards.experiment}"
+        "Writing the results of {wildcards.experiment} next to the paper's"
     shell:
         "thorax beside --settings {params.settings:q} --title {params.title:q} --data {params.data} --metrics {input.metrics}"
         " --members {params.members} --ensembles {params.ensembles} --split {input.split} {params.tested}"
@@ -207,7 +207,7 @@ rule statements:
         members=plan.field("experiment", "members"),
         folder=folder,
     message:
-        "Computing what the paper's text says of {wildcards.experiment}"
+        "Checking what the paper's text says against {wildcards.experiment}"
     shell:
         "thorax statements --settings {params.settings:q} --title {params.title:q} --data {params.data} --metrics {input.metrics}"
         " --members {params.members} --out {params.folder} > {log} 2>&1"
@@ -267,7 +267,7 @@ rule side_by_side:
         f1_metric=plan.leading("f1_metric"),
         folder=folder,
     message:
-        "Setting experiments side by side: {wildcards.comparison}"
+        "Comparing experiments: {wildcards.comparison}"
     shell:
         "thorax side-by-side --title {params.title:q} --data {params.data} --labels {input.labels} --split {input.split}"
         " --metrics {params.metrics} --columns {params.columns} --rule {params.rule} --f1-metric {params.f1_metric}"
@@ -288,7 +288,7 @@ use rule side_by_side as cascade_tables with:
         columns=plan.cascade_columns,
         rule="{threshold_rule}",
     message:
-        "Writing the tables of {wildcards.cascade} by {wildcards.threshold_rule}"
+        "Writing the tables of {wildcards.cascade} at {wildcards.threshold_rule}"
 
 
 rule cross_table:
@@ -338,7 +338,7 @@ rule systems:
         code=code("systems"),
         folder=folder,
     message:
-        "Writing other published systems of {wildcards.archive} ({wildcards.table})"
+        "Writing the results of other published systems on {wildcards.archive} ({wildcards.table})"
     shell:
         "thorax systems --archive {wildcards.archive} --table {wildcards.table} --out {params.folder} > {log} 2>&1"
 
@@ -348,6 +348,7 @@ rule overview:
         metrics=expand("results/metrics/{experiment}.parquet", experiment=plan.run),
         labels=plan.of_experiments("labels").values(),
         splits=plan.of_experiments("split").values(),
+        records=plan.records(),
     output:
         html=page("overview"),
         others=table("overview"),
@@ -363,12 +364,13 @@ rule overview:
         metrics=named(expand("results/metrics/{experiment}.parquet", experiment=plan.run)),
         labels=named(plan.of_experiments("labels")),
         splits=named(plan.of_experiments("split")),
+        records=options("records"),
         folder=folder,
     message:
-        "Setting all experiments side by side"
+        "Summarizing all experiments"
     shell:
         "thorax overview --settings {params.settings:q} --metrics {params.metrics} --labels {params.labels}"
-        " --splits {params.splits} --out {params.folder} > {log} 2>&1"
+        " --splits {params.splits} {params.records} --out {params.folder} > {log} 2>&1"
 
 
 rule paper_page:
@@ -388,6 +390,6 @@ rule paper_page:
         code=code("paper-page"),
         settings=lambda wildcards: pages.settings(plan.config, wildcards.paper),
     message:
-        "Gathering the page of {wildcards.paper}"
+        "Writing the page of {wildcards.paper}"
     shell:
         "thorax paper-page --settings {params.settings:q} --out {output.html} > {log} 2>&1"

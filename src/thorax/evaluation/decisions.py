@@ -29,9 +29,9 @@ class Threshold(NamedTuple):
     """One class's threshold.
 
     Args:
-        value: scores above it are a yes; in [0, 1].
-        n_positive: the positives that it was tuned on.
-        defined: whether there were positives and negatives to tune it on; where not, value is `UNTUNED`.
+        value: Scores above it are a yes; in [0, 1].
+        n_positive: Number of positives that it was tuned on.
+        defined: Whether there were positives and negatives to tune it on; where not, value is `UNTUNED`.
     """
 
     value: float
@@ -43,13 +43,13 @@ def tune(labels: np.ndarray, scores: np.ndarray, rule: str) -> Threshold:
     """Find the best threshold of one class: an exact search over every cut between two distinct scores.
 
     The candidates are halfway between neighbours among the scores, 0 and 1; no threshold in [0, 1) divides the images in
-    another way. Among equally good ones (to 12 decimals) the one nearest to 0.5 is taken, and of two as near the lower.
+    another way. Among equally good ones (to 12 decimals) the one nearest to 0.5 is taken, and of two equally near ones the lower.
 
     Args:
         labels: (n,) of 1, 0 and -1 (ignored), of validation images.
         scores: (n,) in [0, 1].
-        rule: "f1", the mean F1 of the positive and the negative class (`metrics.f1`); "f1_positive", the F1 of the positive
-            class; or "youden", sensitivity + specificity.
+        rule: "f1", the mean F1 of the positive and the negative class; "f1_positive", the F1 of the positive class; or "youden",
+            sensitivity + specificity.
 
     Returns:
         The threshold; `UNTUNED` and not defined where positives or negatives are lacking.
@@ -60,7 +60,7 @@ def tune(labels: np.ndarray, scores: np.ndarray, rule: str) -> Threshold:
     edges = np.unique(np.concatenate([[0.0, 1.0], positive, negative]))
     low, high = edges[:-1], edges[1:]
     halfway = low + (high - low) / 2
-    candidates = np.where(halfway < high, halfway, low)  # between neighbouring floats there is no number
+    candidates = np.where(halfway < high, halfway, low)  # neighbouring floats have nothing between them
     missed = np.searchsorted(positive, candidates, side="right")
     rejected = np.searchsorted(negative, candidates, side="right")
     counts = np.stack([len(positive) - missed, len(negative) - rejected, missed, rejected], axis=-1)
@@ -75,10 +75,10 @@ def thresholds(labels: pd.DataFrame, scores: pd.DataFrame, rules: Sequence[str])
     Args:
         labels: (n, k) of 1, 0 and -1 (ignored), one column per class, of validation images.
         scores: (n, k) in [0, 1] with the same columns and rows.
-        rules: names as in the configuration, e.g. fixed-0.5, f1, f1_positive, youden.
+        rules: Names as in the configuration, e.g. fixed-0.5, f1, f1_positive, youden.
 
     Returns:
-        Rows with the columns of `catalog.THRESHOLDS`, rule by rule, each in the order of the classes.
+        Rows with the columns of `schemas.THRESHOLDS`, rule by rule, each in the order of the classes.
     """
     rows = []
     for rule in rules:
@@ -96,15 +96,15 @@ def thresholds(labels: pd.DataFrame, scores: pd.DataFrame, rules: Sequence[str])
 def decide(scores: np.ndarray, limits: np.typing.ArrayLike, exclusive: int | None = None) -> np.ndarray:
     """Return the decisions, (n, k) bool.
 
-    Where the exclusive class and another are both a yes, the row contradicts itself, and the more likely side stands: if no
+    Where the exclusive class and another are both a yes, the row contradicts itself, and the more likely side is kept: if no
     class has a higher score than the exclusive one, all others become no; otherwise the exclusive class becomes no. With one
     threshold for all classes the first half is the constraint that Dunn Beltran and Alsaghier 2022 propose in
     section 6 ("if the most likely label is 'No Finding' then no other label can be returned"); the second half is ours.
 
     Args:
         scores: (n, k) probabilities or votes.
-        limits: one threshold, or (k,).
-        exclusive: column of the class that excludes the rest, such as No Finding; None: none does.
+        limits: One threshold, or (k,).
+        exclusive: Column of the class that excludes the rest, such as No Finding; None: none does.
     """
     positive = scores > np.asarray(limits)
     if exclusive is None:
@@ -118,10 +118,10 @@ def decide(scores: np.ndarray, limits: np.typing.ArrayLike, exclusive: int | Non
 
 
 def exclusive_column(classes: Sequence[str], name: str | None) -> int | None:
-    """Return the place of the class that excludes the rest, None where none does.
+    """Return the column of the class that excludes the rest, None where none does.
 
     Raises:
-        ThoraxError: the label set does not have that class.
+        ThoraxError: The label set does not have that class.
     """
     if name is None:
         return None

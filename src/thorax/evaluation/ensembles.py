@@ -24,7 +24,7 @@ _THRESHOLD = 0.5  # a probability above it is a vote for yes
 _SAME = 12  # decimals to which mean agreements are compared, so that the order of summation does not matter
 _CHANCE = 0.5  # AUC of a member that knows nothing
 _ONE_SIDED = "no positive or no negative validation image"
-FOLDS = 5  # of validation patients, in which those rules score the images that they learn from
+FOLDS = 5  # of validation patients: rules that learn score each fold after learning from the others
 
 
 def combine(rule: str, probabilities: Sequence[np.ndarray]) -> np.ndarray:
@@ -154,7 +154,7 @@ class _Stack:
         self.coefficients, self.intercepts = fit_stack(answers, logits, settings.C)
 
     def scores(self, logits: np.ndarray) -> np.ndarray:
-        """Return (n, k) scores for (members, n, k) logits; the mean probability of a class of which nothing was learnt."""
+        """Return (n, k) scores for (members, n, k) logits; the mean probability where nothing was learnt."""
         learnt = sigmoid((self.coefficients[:, None] * logits).sum(axis=0) + self.intercepts)
         return np.where(np.isfinite(self.intercepts), learnt, sigmoid(logits).mean(axis=0))
 

@@ -16,7 +16,6 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from thorax import config
 from thorax.errors import ThoraxError
@@ -24,6 +23,8 @@ from thorax.phantom import chexpert, nih, padchest, render
 from thorax.phantom.forms import Form, png
 from thorax.phantom.patients import Picture
 from thorax.storage import store
+from thorax.storage.parallel import one_opencv_thread
+from thorax.storage.progress import progress
 
 FORMS: dict[str, Form] = {"padchest": padchest.FORM, "nih": nih.FORM, "chexpert": chexpert.FORM}
 BOXES, PAIRS = "boxes.csv", "lung_masks/pairs.csv"
@@ -74,7 +75,7 @@ def make_archive(settings: config.Phantom, root: Path, threads: int = 1, archive
     write = partial(_write_picture, settings, root, archive)
     found: list[dict] = []
     with _mapper(threads) as mapper:
-        for more in tqdm(mapper(write, jobs), total=len(jobs), desc="phantom", unit="image", disable=None):
+        for more in progress(mapper(write, jobs), "phantom", len(jobs), "image"):
             found += more
     boxes = pd.DataFrame(found, columns=["image_id", "label", "x", "y", "width", "height"]).round(5)
     pairs = [(_mask_name(picture), picture.patient.patient_id, picture.view) for picture in masked]
@@ -187,12 +188,8 @@ def _mapper(workers: int) -> Iterator:
         finally:
             pool.shutdown(cancel_futures=True)
         return
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
+    with one_opencv_thread():
         yield map
-    finally:
-        cv2.setNumThreads(threads)
 
 
 def _write_picture(settings: config.Phantom, root: Path, archive: str, job: tuple[Picture, bool, bool]) -> list[dict]:

@@ -5,13 +5,12 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-import pandas as pd
 
 from thorax import config
 from thorax.archives.chexpert import LABELS, METADATA, VALIDATION
 from thorax.phantom import patients, render
 from thorax.phantom.findings import chexpert_labels
-from thorax.phantom.forms import FRONTAL, Form, first_days, with_more_ap, with_pneumothorax
+from thorax.phantom.forms import FRONTAL, Form, ages, some_patients, with_more_ap, with_pneumothorax
 from thorax.phantom.patients import Picture
 
 FIRST_PATIENT = config.FIRST_CHEXPERT_PHANTOM
@@ -61,8 +60,7 @@ def pictures(settings: config.Phantom) -> tuple[Picture, ...]:
 
 def validation_patients(settings: config.Phantom) -> frozenset[int]:
     """Numbers of the patients of the archive's own validation part."""
-    order = np.random.default_rng([settings.seed, VALID]).permutation(settings.patients)
-    return frozenset(order[: max(1, round(VALIDATION_SHARE * settings.patients))].tolist())
+    return some_patients(settings, VALID, VALIDATION_SHARE)
 
 
 def severities(picture: Picture) -> dict[str, float]:
@@ -99,21 +97,21 @@ def states(settings: config.Phantom, picture: Picture) -> dict[str, str]:
 def table(settings: config.Phantom, part: str) -> str:
     """One of the two tables, `train` or `valid`: its header and a row for every image."""
     listed = pictures(settings)
-    first = first_days(listed)
     lines = [",".join(["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS])]
-    for picture in listed:
+    for picture, age in zip(listed, ages(listed), strict=True):
         if not picture.image_id.startswith(f"{part}/"):
             continue
-        age = min(OLDEST, int(picture.patient.age + (picture.days - first[picture.patient.number]) / 365))
         side, projection = ("Lateral", "") if picture.view == "L" else ("Frontal", picture.view)
         said = states(settings, picture)
-        who = [f"{FOLDER}/{picture.image_id}", "Female" if picture.patient.female else "Male", str(age), side, projection]
+        who = [
+            f"{FOLDER}/{picture.image_id}",
+            "Female" if picture.patient.female else "Male",
+            str(min(OLDEST, age)),
+            side,
+            projection,
+        ]
         lines.append(",".join([*who, *(said[label] for label in LABELS)]))
     return "\n".join(lines) + "\n"
-
-
-def _tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, str]:
-    return {METADATA[0]: table(settings, "train"), VALIDATION[0]: table(settings, "valid")}
 
 
 def _encode(settings: config.Phantom, picture: Picture, drawn: np.ndarray) -> bytes:
@@ -123,7 +121,7 @@ def _encode(settings: config.Phantom, picture: Picture, drawn: np.ndarray) -> by
 
 FORM = Form(
     pictures=pictures,
-    tables=_tables,
+    tables=lambda settings, boxes: {METADATA[0]: table(settings, "train"), VALIDATION[0]: table(settings, "valid")},
     labels=chexpert_labels,
     encode=_encode,
     shape=render.drawn_shape,

@@ -55,9 +55,15 @@ def with_pneumothorax(settings: config.Phantom, picture: Picture) -> Picture:
     return replace(picture, findings=(*picture.findings, Finding("pneumothorax", number, float(severity), free[0], 0.0)))
 
 
-def first_days(pictures: tuple[Picture, ...]) -> dict[int, int]:
-    """The day of each patient's first study."""
-    days: dict[int, int] = {}
+def ages(pictures: tuple[Picture, ...]) -> list[int]:
+    """Each picture's age of its patient in whole years, which grows from the patient's first study on."""
+    first: dict[int, int] = {}
     for picture in pictures:
-        days[picture.patient.number] = min(picture.days, days.get(picture.patient.number, picture.days))
-    return days
+        first[picture.patient.number] = min(picture.days, first.get(picture.patient.number, picture.days))
+    return [int(one.patient.age + (one.days - first[one.patient.number]) / 365) for one in pictures]
+
+
+def some_patients(settings: config.Phantom, stream: int, share: float) -> frozenset[int]:
+    """Numbers of a random share of the patients, at least one."""
+    order = np.random.default_rng([settings.seed, stream]).permutation(settings.patients)
+    return frozenset(order[: max(1, round(share * settings.patients))].tolist())

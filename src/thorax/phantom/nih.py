@@ -11,7 +11,7 @@ from thorax import config
 from thorax.archives.nih import BOXES, METADATA, OFFICIAL_LISTS
 from thorax.phantom import patients, render
 from thorax.phantom.findings import nih_labels
-from thorax.phantom.forms import FRONTAL, Form, first_days, png, with_more_ap, with_pneumothorax
+from thorax.phantom.forms import FRONTAL, Form, ages, png, some_patients, with_more_ap, with_pneumothorax
 from thorax.phantom.patients import Picture
 
 NO_FINDING = "No Finding"
@@ -52,8 +52,7 @@ def labels(picture: Picture) -> list[str]:
 
 def tested_patients(settings: config.Phantom) -> frozenset[int]:
     """Numbers of the patients of the archive's test list."""
-    order = np.random.default_rng([settings.seed, LISTS]).permutation(settings.patients)
-    return frozenset(order[: max(1, round(TEST_SHARE * settings.patients))].tolist())
+    return some_patients(settings, LISTS, TEST_SHARE)
 
 
 @lru_cache(maxsize=4)
@@ -67,18 +66,16 @@ def four_channel_images(settings: config.Phantom) -> frozenset[str]:
 def table(settings: config.Phantom) -> str:
     """The metadata file: its header and a row for every image."""
     listed = pictures(settings)
-    first = first_days(listed)
     rows = [
         "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
         "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
     ]
-    for picture in listed:
+    for picture, age in zip(listed, ages(listed), strict=True):
         rng = np.random.default_rng([settings.seed, DEVICE, picture.patient.number, picture.study, picture.image])
         spacing = float(rng.choice([0.139, 0.14300000000000002, 0.168]))  # millimetres
         pose = render.pose_of(settings, picture, render.chest_of(settings, picture))
         height, width = (round(10 * pose.pixel * side / spacing) for side in pose.shape)
         follow_up = picture.study_id.rpartition("_")[2]
-        age = int(picture.patient.age + (picture.days - first[picture.patient.number]) / 365)
         who = f"{picture.patient.patient_id},{age},{'F' if picture.patient.female else 'M'},{picture.view}"
         rows.append(f"{picture.image_id},{'|'.join(labels(picture))},{follow_up},{who},{width},{height},{spacing},{spacing}")
     return "\n".join(rows) + "\n"

@@ -170,23 +170,11 @@ def _codes(terms: list[str], codes: dict[str, str]) -> str:
     return "[" + " ".join(f"'{code}'" for code in found) + "]"
 
 
-def _tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, str]:
-    return {METADATA[0]: table(settings).to_csv(lineterminator="\n")}
-
-
-def _labels(finding: Finding) -> tuple[str, ...]:
-    return (finding.label,)
-
-
-def _encode(settings: config.Phantom, picture: Picture, drawn: np.ndarray) -> bytes:
-    return png(drawn)
-
-
 FORM = Form(
     pictures=plan,
-    tables=_tables,
-    labels=_labels,
-    encode=_encode,
+    tables=lambda settings, boxes: {METADATA[0]: table(settings).to_csv(lineterminator="\n")},
+    labels=lambda finding: (finding.label,),
+    encode=lambda settings, picture, drawn: png(drawn),
     shape=drawn_shape,
     table_names=(METADATA[0],),
     explained_views=("PA",),

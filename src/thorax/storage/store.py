@@ -166,17 +166,24 @@ def read_table(path: Path | str, columns: Sequence[str] | None = None, needs: Se
     Raises:
         ThoraxError: The file is missing, damaged, or lacks a column.
     """
-    try:
+    with _reading(path, "a readable Parquet table"):
         present = pq.read_schema(path).names
         for name in (*(columns or ()), *needs):
             if name not in present:
                 raise ThoraxError(f"{path} lacks the column {name}: name the right table, or delete and remake it.")
         chosen = list(columns) if columns is not None else None
         return pq.read_table(path, columns=chosen, partitioning=None, page_checksum_verification=True).to_pandas()
+
+
+@contextmanager
+def _reading(path: Path | str, what: str) -> Iterator[None]:
+    """Turn what libraries raise for a missing or damaged file into one sentence."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise ThoraxError(f"{path} is not there: run the step that makes it first.") from error
-    except (pa.ArrowException, OSError) as error:
-        raise ThoraxError(f"{path} is not a readable Parquet table: delete and remake it.") from error
+    except (pa.ArrowException, OSError, EOFError, ValueError) as error:  # pandas and numpy raise kinds of ValueError
+        raise ThoraxError(f"{path} is not {what}: delete and remake it.") from error
 
 
 def read_metadata(path: Path | str) -> dict[str, str]:
@@ -191,15 +198,11 @@ def read_csv(path: Path | str, **options: Any) -> pd.DataFrame:
     Raises:
         ThoraxError: The file is missing or damaged, or its last line is incomplete.
     """
-    try:
+    with _reading(path, "a whole CSV table"):
         text = Path(path).read_text(encoding="utf-8")
         if not text.endswith("\n"):
             raise EOFError
         return pd.read_csv(io.StringIO(text), **options)
-    except FileNotFoundError as error:
-        raise ThoraxError(f"{path} is not there: run the step that makes it first.") from error
-    except (OSError, EOFError, ValueError) as error:  # pandas raises kinds of ValueError
-        raise ThoraxError(f"{path} is not a whole CSV table: delete and remake it.") from error
 
 
 def write_text(text: str, path: Path | str) -> None:
@@ -239,18 +242,14 @@ def open_array(path: Path | str) -> np.ndarray:
     Raises:
         ThoraxError: The file is missing or damaged.
     """
-    try:
-        return np.load(path, mmap_mode="r")
-    except FileNotFoundError as error:
-        raise ThoraxError(f"{path} is not there: run the step that makes it first.") from error
-    except (ValueError, OSError, EOFError):
-        try:  # an array without elements cannot be mapped
+    with _reading(path, "a readable .npy array"):
+        try:
+            return np.load(path, mmap_mode="r")
+        except ValueError:  # an array without elements cannot be mapped
             array = np.load(path)
-        except (ValueError, OSError, EOFError) as error:
-            raise ThoraxError(f"{path} is not a readable .npy array: delete and remake it.") from error
-        if array.size:
-            raise ThoraxError(f"{path} cannot be memory-mapped: delete and remake it.") from None
-        return array
+            if array.size:
+                raise
+            return array
 
 
 def ingested_rows(table: pd.DataFrame, shard: int, array: np.ndarray, path: Path | str) -> pd.DataFrame:

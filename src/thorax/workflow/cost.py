@@ -33,9 +33,7 @@ GPUS = (1, 8, 64)
 PHASES = {"ingest": "ingest", "train": "training", "predict": "prediction", "predict_elsewhere": "prediction"}
 OTHER = "other jobs"
 INGESTED, MASK = 512 * 512, 256 * 256  # bytes of an ingested image and of a lung mask
-STATES = (
-    12  # work/ per training, in lengths of its network: three resume states (weights, two moments of Adam), three best epochs
-)
+STATES = 12  # lengths of a network in work/: three resume states of weights and two moments each, three best epochs
 NOT_COUNTED = (
     "Not counted: the time of all other jobs (downloads, synthetic archives, lung masks, crops, labels, splits, metrics, tables, figures) "
     "and the storage of downloads, tables, predictions and figures. Every training runs all its epochs on all images of its parts: early "
@@ -73,10 +71,8 @@ class Counts:
 
     def parts(self, experiment: Experiment) -> dict[str, float]:
         """Images of train, val and test, before any sampling."""
-        split, labels = (
-            Path("results/splits", f"{experiment.split}.parquet"),
-            Path("results/labels", f"{experiment.label_set}.parquet"),
-        )
+        split = Path("results/splits", f"{experiment.split}.parquet")
+        labels = Path("results/labels", f"{experiment.label_set}.parquet")
         if split.is_file() and labels.is_file():
             table = store.read_table(split, ["image_id", "split"])
             known = table["image_id"].isin(store.read_table(labels, ["image_id"])["image_id"])
@@ -99,12 +95,11 @@ class Counts:
         ingested = Path("results/ingested", f"{name}.parquet")
         if ingested.is_file():
             table = store.read_table(ingested, ["ok", "rows", "columns"]).query("ok")
-            return Count(len(table), str(ingested), megapixels=(table["rows"] * table["columns"]).mean() / 1e6)
+            return Count(len(table), str(ingested), megapixels=_megapixels(table))
         megapixels = None
         if settings.phantom:
             shapes = phantom.shapes(settings.phantom, settings.archive)
-            shapes = shapes[shapes["view"].isin(settings.views)]
-            megapixels = (shapes["rows"] * shapes["columns"]).mean() / 1e6
+            megapixels = _megapixels(shapes[shapes["view"].isin(settings.views)])
         elif len(views) and views["megapixels"].notna().all():
             megapixels = (views["megapixels"] * views["images"]).sum() / views["images"].sum()
         catalog = self.catalog(name)
@@ -369,6 +364,11 @@ def _gigabytes(size: float) -> str:
 
 def _devices(rates: dict[str, Any]) -> str:
     return ", ".join(sorted({network["device"] for network in rates["networks"].values()}))
+
+
+def _megapixels(images: pd.DataFrame) -> float:
+    """Mean over images with rows and columns."""
+    return float((images["rows"].astype("int64") * images["columns"]).mean()) / 1e6
 
 
 def _published(table: str, row: str | None = None) -> pd.DataFrame:

@@ -322,6 +322,11 @@ class Plan(Blocks):
             **self.originals(wildcards),
         }
 
+    def records(self) -> list[str]:
+        """What the trainings of the run recorded: device, time and versions."""
+        members = {name: self.config.experiments[name].members for name in self.run}
+        return [f"results/history/{name}/{member}.json" for name in members for member in members[name]]
+
     def attention(self, wildcards: Wildcards) -> Files:
         """What figures of an experiment's attention show."""
         name, block = wildcards.experiment, self.block("experiment", wildcards)

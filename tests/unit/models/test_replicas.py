@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from tests.unit.models.test_fit import SETTINGS, write_problem
-from tests.unit.models.test_two_view_networks import write_studies
+from tests.unit.models.test_two_view_networks import given, write_studies
 from thorax import backend
 from thorax.config import Training
 from thorax.errors import ThoraxError
@@ -18,20 +19,20 @@ from pathlib import Path
 import tensorflow as tf
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 from thorax import backend
-from thorax.models import fit
-from thorax.models.batches import SecondView
-from thorax.config import Training
-from tests.unit.models.test_replicas import plain
+from tests.unit.models.test_replicas import train_in
 backend.replicas = lambda batch_size, accumulate: backend.Replicas(["CPU:0", "CPU:1"])
-folder = Path(sys.argv[1])
-images = [folder / "images.0.npy", folder / "images.1.npy"]
-inputs = {name: folder / f"{name}.parquet" for name in ("labels", "split", "ingested")}
-outputs = {"out": folder / "two.keras", "history": folder / "two.csv", "work": folder / "work"}
-second = None
-if (folder / "pairs.parquet").exists():
-    second = SecondView(folder / "pairs.parquet", folder / "second.parquet", [folder / f"second.{shard}.npy" for shard in range(3)])
-fit.train(plain(), **inputs, images=images, weights=None, **outputs, second=second)
+for views, folder in enumerate(sys.argv[1:], start=1):
+    train_in(Path(folder), views, "two")
 """
+
+
+def train_in(folder: Path, views: int, name: str) -> None:
+    """Train on the problem in a folder, which is written there if it is not yet."""
+    from thorax.models.fit import train
+
+    problem, second = (write_problem(folder), None) if views == 1 else write_studies(folder)
+    outputs = {"out": folder / f"{name}.keras", "history": folder / f"{name}.csv", "work": folder / name}
+    train(plain(), **problem, weights=None, **outputs, **given(second))
 
 
 def plain() -> Training:
@@ -42,18 +43,19 @@ def plain() -> Training:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("views", [1, 2])
-def test_two_devices_train_as_one(tmp_path, views):
-    from thorax.models.fit import train
-
-    problem, second = (write_problem(tmp_path), None) if views == 1 else write_studies(tmp_path)
-    outputs = {"out": tmp_path / "one.keras", "history": tmp_path / "one.csv", "work": tmp_path / "work"}
-    train(plain(), **problem, weights=None, **outputs, second=second)
-    done = subprocess.run([sys.executable, "-c", PROGRAM, tmp_path], capture_output=True, text=True, timeout=300, check=False)
+def test_two_devices_train_as_one(tmp_path):
+    """With one view and with two; both on two devices in one other process."""
+    folders = {1: tmp_path / "one", 2: tmp_path / "two"}
+    for views, folder in folders.items():
+        folder.mkdir()
+        train_in(folder, views, "one")
+    command = [sys.executable, "-c", PROGRAM, *folders.values()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    one, two = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("one", "two"))
-    pd.testing.assert_frame_equal(one, two, rtol=1e-4)
-    assert (tmp_path / "two.keras").stat().st_size == pytest.approx((tmp_path / "one.keras").stat().st_size, rel=0.05)
+    for folder in folders.values():
+        one, two = (pd.read_csv(folder / f"{name}.csv") for name in ("one", "two"))
+        pd.testing.assert_frame_equal(one, two, rtol=1e-4)
+        assert (folder / "two.keras").stat().st_size == pytest.approx((folder / "one.keras").stat().st_size, rel=0.05)
 
 
 def test_a_batch_that_cannot_be_divided_is_refused(monkeypatch):

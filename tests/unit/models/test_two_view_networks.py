@@ -49,6 +49,11 @@ def write_studies(folder):
     return problem, SecondView(folder / "pairs.parquet", folder / "second.parquet", paths)
 
 
+def given(second: SecondView | None) -> dict:
+    """The files of the second view as training and prediction take them."""
+    return {"pairs": second.pairs, "second_ingested": second.ingested, "second_images": second.images} if second else {}
+
+
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory):
     folder = tmp_path_factory.mktemp("studies")
@@ -61,7 +66,7 @@ def trained(studies):
 
     folder, problem, second = studies
     outputs = {"out": folder / "m.keras", "history": folder / "m.csv", "work": folder / "work"}
-    train(PLAIN, **problem, weights=None, **outputs, second=second)
+    train(PLAIN, **problem, weights=None, **outputs, **given(second))
     return folder, problem, second
 
 
@@ -125,7 +130,7 @@ def test_it_learns_from_the_second_view_alone_and_is_the_same_when_loaded(traine
     assert mean_auc(part.labels, predict_logits(model, swapped, 16)) < 0.75
     choose_cases(problem["labels"], problem["split"], 5, 0, tmp_path / "cases.parquet")
     outputs = {"out": tmp_path / "p.parquet", "heatmaps": tmp_path / "h.npy"}
-    predict(folder / "m.keras", **problem, cases=tmp_path / "cases.parquet", **outputs, second=second)
+    predict(folder / "m.keras", **problem, cases=tmp_path / "cases.parquet", **outputs, **given(second))
     table = store.read_table(tmp_path / "p.parquet").query("split == 'test'").set_index("image_id").loc[part.image_ids]
     np.testing.assert_allclose(table[part.classes], logits, atol=1e-5)
     assert store.open_array(tmp_path / "h.npy").shape == (5, 2, 3, 3)
@@ -146,9 +151,9 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(trained, tmp_path, m
     outputs = {"out": tmp_path / "r.keras", "history": tmp_path / "r.csv", "work": tmp_path / "work"}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(fit.Fit, "_epoch", until_the_third)
-        fit.train(PLAIN, **problem, weights=None, **outputs, second=second)
+        fit.train(PLAIN, **problem, weights=None, **outputs, **given(second))
     assert not (tmp_path / "r.csv").exists()
-    fit.train(PLAIN, **problem, weights=None, **outputs, second=second)
+    fit.train(PLAIN, **problem, weights=None, **outputs, **given(second))
     assert (tmp_path / "r.csv").read_bytes() == (folder / "m.csv").read_bytes()
     weights = (load_network(path).get_weights() for path in (tmp_path / "r.keras", folder / "m.keras"))
     for resumed, whole in zip(*weights, strict=True):
@@ -168,7 +173,7 @@ def test_the_resume_state_is_that_of_these_second_images(trained, monkeypatch):
     for seen in (second, None):
         with pytest.raises(KeyboardInterrupt):
             train(PLAIN, **problem, weights=None, out=folder / "x.keras", history=folder / "x.csv",
-                  work=folder / "work", second=seen)  # fmt: skip
+                  work=folder / "work", **given(seen))  # fmt: skip
     (decides, files), (decides_alone, files_alone) = asked
     assert decides == decides_alone
     assert files_alone == [problem["labels"], problem["split"], problem["ingested"], *problem["images"]]
@@ -228,7 +233,7 @@ def test_heatmaps_of_the_first_view_are_the_gradient(studies, tmp_path, head, de
     pd.DataFrame({"image_id": part.image_ids[chosen]}).to_parquet(tmp_path / "cases.parquet")
     attention = tmp_path / "a.npy" if head == "attention" else None
     predict(tmp_path / "m.keras", **problem, cases=tmp_path / "cases.parquet", out=tmp_path / "p.parquet",
-            heatmaps=tmp_path / "h.npy", attention=attention, second=second)  # fmt: skip
+            heatmaps=tmp_path / "h.npy", attention=attention, **given(second))  # fmt: skip
     maps = store.open_array(tmp_path / "h.npy")
 
     inner = keras.Model(model.input, [model.get_layer(f"features_{view}").output for view in ("first", "second")])
@@ -270,7 +275,7 @@ def test_what_does_not_fit_together_is_one_sentence(trained, tmp_path, capsys):
         predict(folder / "m.keras", **problem, **outputs)
     build_model(PLAIN, SIZE, 2).model.save(tmp_path / "one.keras")
     with pytest.raises(ThoraxError, match=r"one\.keras takes images of shape \(24, 24, 1\), .* is given 2: predict without"):
-        predict(tmp_path / "one.keras", **problem, **outputs, second=second)
+        predict(tmp_path / "one.keras", **problem, **outputs, **given(second))
     arguments = ["predict", "--model", "m", "--labels", "l", "--split", "s", "--ingested", "i", "--images", "a", "--cases", "c"]
     assert main([*arguments, "--out", "o", "--heatmaps", "h", "--pairs", "p"]) == 1
     assert capsys.readouterr().err.startswith("thorax: --pairs, --second-ingested and --second-images go together")

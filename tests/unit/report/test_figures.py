@@ -83,15 +83,15 @@ def test_a_broken_history_is_named(tmp_path, text, message):
 
 
 def test_lung_cases_show_what_was_flagged():
-    lungs = pd.DataFrame({"image_id": [f"i{row:02d}" for row in range(20)], "credible": [row != 7 for row in range(20)]})
-    chosen = lungs.choose_lung_cases(lungs, 6, seed=0)
+    boxes = pd.DataFrame({"image_id": [f"i{row:02d}" for row in range(20)], "credible": [row != 7 for row in range(20)]})
+    chosen = lungs.choose_lung_cases(boxes, 6, seed=0)
     assert len(set(chosen)) == 6
     assert chosen[-1] == "i07"
-    assert chosen == lungs.choose_lung_cases(lungs.iloc[::-1], 6, seed=0)
-    assert chosen != lungs.choose_lung_cases(lungs, 6, seed=1)
-    assert "i07" not in lungs.choose_lung_cases(lungs[lungs["credible"]], 6, seed=0)
-    assert len(lungs.choose_lung_cases(lungs.assign(credible=False), 6, seed=0)) == 6
-    assert len(lungs.choose_lung_cases(lungs[5:9], 6, seed=0)) == 4
+    assert chosen == lungs.choose_lung_cases(boxes.iloc[::-1], 6, seed=0)
+    assert chosen != lungs.choose_lung_cases(boxes, 6, seed=1)
+    assert "i07" not in lungs.choose_lung_cases(boxes[boxes["credible"]], 6, seed=0)
+    assert len(lungs.choose_lung_cases(boxes.assign(credible=False), 6, seed=0)) == 6
+    assert len(lungs.choose_lung_cases(boxes[5:9], 6, seed=0)) == 4
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def study(tmp_path) -> dict[str, Path | list[Path]]:
 def test_lungs_figure_shows_each_image_with_its_own_input(study, tmp_path, monkeypatch):
     drawn = []
     real = lungs.draw_lungs
-    monkeypatch.setattr(figures, "draw_lungs", lambda *arguments: drawn.append(real(*arguments)) or drawn[-1])
+    monkeypatch.setattr(lungs, "draw_lungs", lambda *arguments: drawn.append(real(*arguments)) or drawn[-1])
     paths = [study[name] for name in ("catalog", "ingested", "arrays", "lungs", "masks", "inputs")]
     lungs.make_lungs_figure(*paths, 0, tmp_path / "steps")
     rows = np.reshape(drawn[0].axes, (4, 4))

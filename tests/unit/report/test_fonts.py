@@ -10,7 +10,7 @@ from matplotlib.text import Text
 from thorax.archives import own
 from thorax.errors import ThoraxError
 from thorax.explanation.cases import Case
-from thorax.report.figures import attention, cross_archive, fonts, roc, training
+from thorax.report.figures import attention, cross_archive, fonts, lungs, roc, training
 from thorax.report.figures import heatmaps as overlays
 from thorax.report.figures import labels as label_figures
 from thorax.report.figures import style as figures
@@ -88,14 +88,14 @@ def drawings() -> dict[str, object]:
         truth_boxes=pd.DataFrame({"label": NAMES[:1], "x": [0.1], "y": [0.1], "width": [0.2], "height": [0.2]}),
     )
     weights = {NAMES[1]: np.full((1, 2, 2), 0.25)}
-    lungs = SimpleNamespace(
+    lung_case = SimpleNamespace(
         image_id=NAMES[0], view=NAMES[1], rows=60, columns=50, x0=0.0, y0=0.0, x1=1.0, y1=1.0, credible=False, flag="empty"
     )
     shown = [(np.full((512, 512), 90, np.uint8), np.zeros((8, 8), np.uint8), np.full((32, 32), 90, np.uint8))]
     return {
         "training": training.draw_training_curves(dict.fromkeys(NAMES[:2], history), TITLE),
         "epochs": training.draw_epoch_curves(dict.fromkeys(NAMES[:2], per_epoch), TITLE),
-        "lungs": lungs.draw_lungs(pd.DataFrame([vars(lungs)]), shown),
+        "lungs": lungs.draw_lungs(pd.DataFrame([vars(lung_case)]), shown),
         "distribution": label_figures.draw_label_distribution(positive, parts, TITLE),
         "shares": label_figures.draw_label_shares(positive, parts, {NAMES[0]: 0.2}, TITLE),
         "cooccurrence": label_figures.draw_cooccurrence(label_figures.count_pairs(positive.astype(int)), TITLE),

@@ -69,7 +69,7 @@ def test_the_upper_axis_is_the_share_of_all_labels(labelled):
 def test_an_image_outside_the_split_is_an_error(labelled, tmp_path):
     parts = store.read_table(labelled[1])
     store.write_table(parts[parts["image_id"] != "i3"], tmp_path / "less.parquet", schemas.SPLITS)
-    with pytest.raises(ThoraxError, match=r"less\.parquet has no part for image 'i3'"):
+    with pytest.raises(ThoraxError, match=r"less\.parquet has no row for image 'i3'"):
         label_figures.label_distribution(labelled[0], tmp_path / "less.parquet", "title", tmp_path / "figure")
 
 
@@ -249,5 +249,5 @@ def test_images_that_are_left_out_are_in_no_distribution(labelled, tmp_path, mon
 
 
 def test_the_papers_label_shares():
-    assert label_figures.reference.label_shares("beltran2022") == {"Hernia": 0.002, "Infiltration": 0.141}
-    assert label_figures.reference.label_shares("liz2022") == {}
+    assert label_figures.published_numbers.label_shares("beltran2022") == {"Hernia": 0.002, "Infiltration": 0.141}
+    assert label_figures.published_numbers.label_shares("liz2022") == {}

@@ -13,6 +13,7 @@ from thorax.evaluation.metrics import evaluate, make_metrics
 from thorax.report import typeset
 from thorax.report.cells import Mark
 from thorax.report.tables import results as tables
+from thorax.report.tables import summary
 from thorax.report.tables.results import Results, mark
 from thorax.storage import schemas, store
 
@@ -408,7 +409,7 @@ def test_summary_counts_by_hand(tmp_path):
     store.write_table(labels.drop(columns="y").iloc[:3], tmp_path / "few_x.parquet", schemas.labels_schema(["x"]))
     store.write_table(split, tmp_path / "split.parquet", schemas.SPLITS)
     paths = {"all": tmp_path / "all.parquet", "few_x": tmp_path / "few_x.parquet"}
-    tables.make_summary(paths, dict.fromkeys(paths, tmp_path / "split.parquet"), tmp_path / "out", "phantom")
+    summary.make_summary(paths, dict.fromkeys(paths, tmp_path / "split.parquet"), tmp_path / "out", "phantom")
     assert (tmp_path / "out" / "summary.csv").read_text().splitlines() == [
         "label_set,classes,samples,train,val,test,data",
         "all,2,4,2,1,1,phantom",
@@ -418,7 +419,7 @@ def test_summary_counts_by_hand(tmp_path):
     assert r"few\_x & 1 & 3 & 2 & 0 & 1 \\" in (tmp_path / "out" / "summary.tex").read_text()
     assert "Synthetic radiographs." in (tmp_path / "out" / "summary.html").read_text()
     with pytest.raises(ThoraxError, match="'few_x' has no split"):
-        tables.make_summary(paths, {"all": tmp_path / "split.parquet"}, tmp_path / "out", "phantom")
+        summary.make_summary(paths, {"all": tmp_path / "split.parquet"}, tmp_path / "out", "phantom")
 
 
 def test_special_characters_survive_every_format():
@@ -471,5 +472,5 @@ def test_images_that_a_split_leaves_out_count_nowhere(tmp_path):
     counts = tables.count_images(labels.merge(split)).set_index("class")
     assert counts.loc["Global", ["images", "images_in_part"]].tolist() == [3, 1]
     assert counts.loc["x", ["images", "images_in_part"]].tolist() == [2, 0]
-    _, frame = tables.summary_table({"l": labels.merge(split)}, "phantom")
+    _, frame = summary.summary_table({"l": labels.merge(split)}, "phantom")
     assert frame[["samples", "train", "val", "test"]].to_numpy().tolist() == [[3, 1, 1, 1]]

@@ -154,7 +154,7 @@ def test_the_workflow_draws_the_papers_model_and_optional_figures_where_wanted(t
     for rule in ("figure_attention", "figure_cooccurrence_of_paper"):
         assert [job.wildcards["experiment"] for job in found if job.rule == rule] == ["weighted"]
     (attention,) = (job for job in found if job.rule == "figure_attention")
-    assert attention.params["models"] == ["third=results/models/weighted/third.keras"]
+    assert attention.params["attention"] == ["third=results/attention/weighted/third.npy"]
 
 
 def verb(study, out: Path, *more: str) -> int:

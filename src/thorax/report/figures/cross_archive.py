@@ -9,19 +9,14 @@ import pandas as pd
 
 from thorax.archives import ARCHIVES
 from thorax.report.figures import style
+from thorax.report.tables.cross_archive import UNDEFINED
 from thorax.report.tables.results import DATA_SENTENCES, DECIMALS
 from thorax.storage import store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from thorax.report.tables.cross_archive import UNDEFINED
-
-SHADES = "Blues"
-
 
 _CHANCE = 0.5  # the palest shade
-
-
 _DARK = 0.8  # an AUC above it is written in white
 
 
@@ -29,24 +24,17 @@ def make_cross_figure(matrix: Path, archives: Mapping[str, str], title: str, out
     """Draw the matrix that `make_cross` wrote.
 
     Args:
-        matrix: its matrix.csv.
-        archives: as in `make_cross`.
-        title: heading.
-        out: figure to write, without suffix.
+        matrix: Its matrix.csv.
+        archives: A key of `ARCHIVES` by experiment.
+        title: Heading.
+        out: Figure to write, without suffix.
     """
     style.save(draw_matrix(store.read_csv(matrix), archives, title), out, title)
 
 
 def draw_matrix(values: pd.DataFrame, archives: Mapping[str, str], title: str) -> "Figure":
-    """Draw mean AUCs as cells, with their intervals; the diagonal is framed.
-
-    Args:
-        values: the columns of matrix.csv.
-        archives: a key of `datasets.ARCHIVES` by experiment.
-        title: heading.
-    """
+    """Draw mean AUCs as cells, with their intervals; the diagonal is framed. `values` has the columns of matrix.csv."""
     import matplotlib
-    from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(values["trained_on"]))
     area, low, high = (
@@ -56,16 +44,11 @@ def draw_matrix(values: pd.DataFrame, archives: Mapping[str, str], title: str) -
     titles = [ARCHIVES[archives[name]].title for name in names]
     classes = str(values["classes"].iloc[0]).replace("|", ", ") if values["classes"].notna().all() else "no class"
     side = 1.5 * len(names)
-    with style.style():
-        figure = Figure(figsize=(max(7.0, side + 3.2), side + 1.9), layout="constrained")
+    explained = f"Mean AUC over {classes}; framed: on the model's own archive"
+    heading = "\n".join([title, explained, DATA_SENTENCES[values["data"].iloc[0]]])
+    with style.drawing(max(7.0, side + 3.2), side + 1.9, heading) as figure:
         axes = figure.subplots()
-        head = [
-            title,
-            f"Mean AUC over {classes}; framed: on the model's own archive",
-            DATA_SENTENCES[values["data"].iloc[0]],
-        ]
-        figure.suptitle(style.fit("\n".join(head), figure.get_figwidth()), x=0.01, ha="left")
-        shades = matplotlib.colormaps[SHADES].with_extremes(bad="0.9")
+        shades = matplotlib.colormaps[style.SHADES].with_extremes(bad="0.9")
         picture = axes.imshow(area, cmap=shades, vmin=_CHANCE, vmax=1)
         for row, column in np.ndindex(area.shape):
             value = area[row, column]

@@ -17,13 +17,13 @@ _MOST_NAMED = 10  # letters in a message
 
 
 def refuse_unreadable(texts: Mapping[str, str]) -> None:
-    """Refuse letters that no font on this machine has: figures would show boxes instead.
+    """Refuse letters that no font on this machine has, since figures would show boxes instead.
 
     Args:
-        texts: what figures show, by where it is written.
+        texts: Texts that figures show, by the place where each is written.
 
     Raises:
-        ThoraxError: with the first such text, its letters and what to install.
+        ThoraxError: With the first such text, its letters and what to install.
     """
     for place, text in texts.items():
         _, absent = _families(frozenset(text))
@@ -38,7 +38,7 @@ def refuse_unreadable(texts: Mapping[str, str]) -> None:
 
 
 def cover(figure: "Figure") -> None:
-    """Give every text of a figure the fonts that have its letters; texts that need no other font are left alone."""
+    """Give every text of a figure the fonts that have its letters, if it needs others than `OWN`."""
     for text in _texts(figure):
         families, _ = _families(frozenset(text.get_text()))
         if families:
@@ -49,14 +49,14 @@ def _texts(figure: "Figure") -> Iterable["Text"]:
     from matplotlib.text import Text
 
     for axes in figure.axes:
-        axes.get_xticklabels()  # makes them, as drawing would
+        axes.get_xticklabels()  # creates them, as drawing would
         axes.get_yticklabels()
     return figure.findobj(Text)
 
 
 @cache
 def _families(letters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """The further fonts that hold what `OWN` lacks of some letters, the one with most of them first, and what none has."""
+    """Further fonts for the letters that `OWN` lacks, the one with most of them first, and the letters that no font has."""
     absent = frozenset() if "".join(letters).isascii() else _lacking(letters, _own_letters())
     absent |= frozenset(letter for letter in letters if letter < " ") - set(_DRAWN_AS_SPACE)
     families = []
@@ -83,7 +83,7 @@ def _own_letters() -> frozenset[int]:
 
 @cache
 def _others() -> dict[str, frozenset[int]]:
-    """The letters of every font on this machine that matplotlib can draw, by family; looked for now, as its own list may be old."""
+    """Letters of every font on this machine that matplotlib can draw, by family. Its own list may be out of date."""
     from matplotlib import font_manager, ft2font
 
     found: dict[str, frozenset[int]] = {}

@@ -194,9 +194,10 @@ def sheet(width: float, height: float, heading: str, margin: float) -> tuple["Fi
 
     heading = style.fit(heading, width, style.SMALL_HEADING)
     whole = height + 0.18 + 0.16 * (1 + heading.count("\n"))
-    figure = Figure(figsize=(width, whole))
     place = {"x": margin / width, "y": 1 - 0.08 / whole, "ha": "left", "va": "top"}
-    figure.suptitle(heading, **place, fontsize=style.SMALL_HEADING)
+    with style.style():
+        figure = Figure(figsize=(width, whole))
+        figure.suptitle(heading, **place, fontsize=style.SMALL_HEADING)
     return figure, height
 
 
@@ -234,8 +235,7 @@ def write_contact_sheet(drawn: Sequence["Figure"], out: Path, title: str, said: 
 
     if not drawn:
         said = [*said, NO_CASE]
-    with style.style():
-        figures = drawn or [sheet(8.0, 0.0, "\n".join([title, *said]), 0.15)[0]]
+    figures = drawn or [sheet(8.0, 0.0, "\n".join([title, *said]), 0.15)[0]]
     pictures = [style.pixels(figure, CONTACT_DPI) for figure in figures]
     width = max(picture.shape[1] for picture in pictures)
     padded = [np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255) for picture in pictures]

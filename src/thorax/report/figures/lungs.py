@@ -9,12 +9,13 @@ import pandas as pd
 
 from thorax.errors import ThoraxError
 from thorax.images import decoding
+from thorax.report.figures import style
+from thorax.report.figures.style import ORANGE, SKY, VERMILION
 from thorax.storage import store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-from thorax.report.figures.style import ORANGE, SKY, VERMILION, rectangle, save, style
 
 COUNT = 6  # images
 
@@ -29,19 +30,19 @@ def make_lungs_figure(
     seed: int,
     out: Path,
 ) -> None:
-    """Figure 3 of Liz et al. 2022 for several random images: original, lung mask, crop with mask, network input.
+    """Draw Figure 3 of Liz et al. 2022 for several random images: original, lung mask, crop with mask, network input.
 
-    Where an image was flagged, at least one such image is among the cases, so that the figure shows what goes wrong too.
+    If there are flagged images, at least one is shown, so that the figure has what goes wrong as well.
 
     Args:
-        catalog, ingested: tables of the data set.
-        arrays, lungs, masks, images: ingested arrays, tables of crop boxes, masks and training images, one file
-            per shard, in the order of the shards.
-        seed: of the choice.
-        out: figure to write, without suffix.
+        catalog, ingested: Tables of the data set.
+        arrays, lungs, masks, images: Ingested arrays, tables of crop boxes, masks and training images, one file per shard, in
+            the order of the shards.
+        seed: Random seed for the choice.
+        out: Figure to write, without suffix.
 
     Raises:
-        ThoraxError: the lungs are not those of the ingested images.
+        ThoraxError: The lungs are not those of the ingested images.
     """
     boxes = pd.concat([store.read_table(path) for path in lungs], ignore_index=True)
     sizes = store.read_table(ingested, ["image_id", "rows", "columns", "shard", "row"])
@@ -49,12 +50,12 @@ def make_lungs_figure(
         store.read_table(catalog, ["image_id", "view"]), on="image_id"
     )
     if not len(cases) == len(boxes) > 0:
-        raise ThoraxError(f"{lungs[0]} and the tables beside it do not belong to {ingested}: delete and remake them.")
+        raise ThoraxError(f"{lungs[0]} and the tables next to it do not belong to {ingested}: delete and remake them.")
     cases = cases.set_index("image_id").loc[choose_lung_cases(boxes, COUNT, seed)].reset_index()
     packed = [store.PackedImages(paths) for paths in (arrays, masks, images)]
     places = list(zip(cases["shard"], cases["row"], strict=True))
     shown = list(zip(*([array[place] for place in places] for array in packed), strict=True))
-    save(draw_lungs(cases, shown), out, "From original to network input", photos=True)
+    style.save(draw_lungs(cases, shown), out, "From original to network input", photos=True)
 
 
 def choose_lung_cases(lungs: pd.DataFrame, count: int, seed: int) -> list[str]:
@@ -70,21 +71,20 @@ def draw_lungs(cases: pd.DataFrame, arrays: Sequence[tuple[np.ndarray, np.ndarra
     """Draw one row of four panels per case.
 
     Args:
-        cases: columns image_id, view, rows, columns (the original's size), x0, y0, x1, y1, credible, flag.
-        arrays: for each case the ingested image (512 x 512 uint8), the lung mask (any size, above 0 = lung) and the
-            network's input (uint8, or uint16 where it holds stored values).
+        cases: Columns image_id, view, rows, columns (the original's size), x0, y0, x1, y1, credible, flag.
+        arrays: For each case the ingested image (512 x 512 uint8), the lung mask (any size, above 0 = lung) and the
+            network's input (uint8, or uint16 if it holds stored values).
     """
     from matplotlib.figure import Figure
 
     height = 0.4 + 2.25 * len(cases)  # inches: the names of the columns, then a line of text and a square panel per case
-    with style():
+    with style.style():
         figure = Figure(figsize=(8, height))
         grid = figure.subplots(len(cases), 4, squeeze=False)
         figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.6 / height, wspace=0.05, hspace=0.15)
         side = arrays[0][2].shape[0]
-        for axes, name in zip(
-            grid[0], ("Original", "Lung mask and crop box", "Crop with mask", f"Network input, {side} x {side}"), strict=True
-        ):
+        names = ("Original", "Lung mask and crop box", "Crop with mask", f"Network input, {side} x {side}")
+        for axes, name in zip(grid[0], names, strict=True):
             figure.text(axes.get_position().x0, 1 - 0.1 / height, name, va="top", fontsize=10)
         for axes, case, panels in zip(grid, cases.itertuples(), arrays, strict=True):
             _draw_lungs_case(axes, case, *panels)
@@ -102,7 +102,7 @@ def _draw_lungs_case(axes: np.ndarray, case: Any, squashed: np.ndarray, mask: np
     axes[0].set_title(f"{case.image_id}, view {case.view}", fontsize=7)
     axes[2].set_title("" if case.credible else f"not credible, whole image used: {case.flag}", fontsize=7, color=VERMILION)
     _draw_mask(axes[1], outline, SKY)
-    axes[1].add_patch(rectangle(*decoding.box_pixels(box, *original.shape), ORANGE, linestyle="--"))
+    axes[1].add_patch(style.rectangle(*decoding.box_pixels(box, *original.shape), ORANGE, linestyle="--"))
     _draw_mask(axes[2], decoding.crop(outline, box), SKY)
 
 

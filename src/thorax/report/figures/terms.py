@@ -13,7 +13,8 @@ from thorax.config import LabelSet
 from thorax.errors import ThoraxError
 from thorax.labels.label_sets import without_padded
 from thorax.labels.term_tree import UMBRELLAS, TermTree
-from thorax.report.figures.style import BLUE, GREY, save, style
+from thorax.report.figures import style
+from thorax.report.figures.style import BLUE, GREY
 from thorax.storage import store
 
 if TYPE_CHECKING:
@@ -22,20 +23,20 @@ if TYPE_CHECKING:
 
 PAPER_TERM = "fracture"  # whose section is Figure 4 of Liz et al. 2022
 LINE, PADDING, BOX_GAP, COLUMN_GAP = 0.17, 0.09, 0.16, 0.5  # inches
-HEADING, KEY, MARGIN = 0.5, 0.3, 0.12  # inches: height of the lines above and below the boxes, and what is free around all
-HEADING_SIZE, TERM_SIZE, SMALL_SIZE = 10.8, 9.0, 8.0  # points
+HEADING, KEY, MARGIN = 0.5, 0.3, 0.12  # inches: of the lines above and below the boxes, and around all
+TERM_SIZE, SMALL_SIZE = 9.0, 8.0  # points
 
 
 @dataclass(frozen=True)
 class Section:
     """A term, the terms below it, and the images that have them.
 
-    Args:
-        terms: the term, then those below it, each once, depth-first in the tree's own order.
-        parents: of each term, within the section; empty for the first.
-        outside: of each term but the first, its parents that are not in the section.
-        own: images that have the term itself.
-        total: images that have the term or one below it.
+    Attributes:
+        terms: The term, then those below it, each once, depth-first in the tree's own order.
+        parents: Parents of each term within the section; none for the first.
+        outside: Parents of each term but the first that are not in the section.
+        own: Images that have the term itself.
+        total: Images that have the term or one below it.
     """
 
     terms: tuple[str, ...]
@@ -46,21 +47,21 @@ class Section:
 
 
 def term_section(catalog: Path, settings: LabelSet, archive: str, title: str, out: Path, term: str | None = None) -> None:
-    """Figure 4 of Liz et al. 2022: a general term, the terms below it, and how many images have each.
+    """Draw Figure 4 of Liz et al. 2022: a general term, the terms below it, and how many images have each.
 
-    Images count if the catalog has them in a view of the label set. A term with two parents counts below both, or below the
-    first only, as `settings.two_parents` says, and a label that is stored with a blank as `settings.padded_labels` does.
+    Images count if the catalog has them in a view of the label set. `settings.two_parents` says whether a term with two parents
+    counts below both or only the first, `settings.padded_labels` how labels stored with a blank are read.
 
     Args:
-        catalog: table of the data set.
-        settings: of the label set; its views, two_parents and padded labels are used.
-        archive: a key of `labels.TERM_TABLES`.
-        title: heading.
-        out: figure to write, without suffix.
-        term: the topmost one; None for the paper's or, where no image has it, the general term with most terms in the data.
+        catalog: Table of the data set.
+        settings: Of the label set; its views, two_parents and padded labels are used.
+        archive: A key of `labels.TERM_TABLES`.
+        title: Heading.
+        out: Figure to write, without suffix.
+        term: The topmost term; None for the paper's or, if no image has it, the general term with most terms in the data.
 
     Raises:
-        ThoraxError: the archive has no term tree, the tree has no such term, or no image has the term or one below it.
+        ThoraxError: The archive has no term tree, the tree has no such term, or no image has the term or one below it.
     """
     tree = TermTree.of_archive(archive, "archive", "choose one of these").climbed(settings.two_parents)
     if settings.padded_labels == "ignore":
@@ -70,14 +71,14 @@ def term_section(catalog: Path, settings: LabelSet, archive: str, title: str, ou
     positive = table.loc[table["view"].isin(settings.views), "positive"]
     source = f"{catalog}, views {', '.join(settings.views)}"
     section = count_section(tree, positive, choose_term(tree, positive, source) if term is None else term, source)
-    save(draw_section(section, tree, len(positive), title), out, title)
+    style.save(draw_section(section, tree, len(positive), title), out, title)
 
 
 def choose_term(tree: TermTree, positive: pd.Series, source: str) -> str:
-    """The paper's term or, where no image has it or one below it, the general term with most terms in the data.
+    """The paper's term or, if no image has it or one below it, the general term with most terms in the data.
 
     Raises:
-        ThoraxError: no image has a term of the tree.
+        ThoraxError: No image has a term of the tree.
     """
     labels = Counter(label for labels in positive for label in labels if label in tree)
     terms: Counter[str] = Counter(general for label in labels for general in tree.general(label))
@@ -90,30 +91,28 @@ def count_section(tree: TermTree, positive: pd.Series, term: str, source: str) -
     """The section of a tree below a term, with its images.
 
     Args:
-        tree: the archive's.
+        tree: The archive's.
         positive: (images,) lists of labels.
-        term: the topmost one.
-        source: what is counted, for errors.
+        term: The topmost one.
+        source: What is counted, for errors.
 
     Raises:
-        ThoraxError: the tree has no such term, or no image has it or one below it.
+        ThoraxError: The tree has no such term, or no image has it or one below it.
     """
     if term not in tree:
-        near = difflib.get_close_matches(term, tree.parents, n=3, cutoff=0.5)
-        raise ThoraxError(
-            f"term {term!r} is not in the term tree: choose for example {_listed(near or _frequent(tree, positive))}."
-        )
-    terms = _below(tree, term)
+        near = difflib.get_close_matches(term, tree.parents, n=3, cutoff=0.5) or _frequent(tree, positive)
+        raise ThoraxError(f"term {term!r} is not in the term tree: choose for example {', '.join(map(repr, near))}.")
+    below = {name: _below(tree, name) for name in _below(tree, term)}
+    terms = below[term]
     parents = {name: tuple(parent for parent in tree.parents[name] if parent in terms) for name in terms}
     outside = {name: tuple(parent for parent in tree.parents[name] if parent not in terms) for name in terms}
     parents[term] = outside[term] = ()
-    above = {name: [upper for upper in terms if name in _below(tree, upper)] for name in terms}
+    above = {name: [upper for upper in terms if name in below[upper]] for name in terms}
     mentions = positive.reset_index(drop=True).explode().rename("term").rename_axis("image").reset_index()
     mentions = mentions[mentions["term"].isin(terms)].drop_duplicates()
     if mentions.empty:
-        raise ThoraxError(
-            f"{source}: no image has {term!r} or a term below it; choose for example {_listed(_frequent(tree, positive))}."
-        )
+        frequent = ", ".join(map(repr, _frequent(tree, positive)))
+        raise ThoraxError(f"{source}: no image has {term!r} or a term below it; choose for example {frequent}.")
     own = mentions["term"].value_counts()
     total = mentions.assign(term=mentions["term"].map(above)).explode("term").drop_duplicates()["term"].value_counts()
     counts = [{name: int(found.get(name, 0)) for name in terms} for found in (own, total)]
@@ -123,30 +122,23 @@ def count_section(tree: TermTree, positive: pd.Series, term: str, source: str) -
 def _below(tree: TermTree, term: str) -> tuple[str, ...]:
     """The term and all below it, each once, depth-first in the tree's own order."""
     found: dict[str, None] = {}
-
-    def visit(name: str) -> None:
-        if name not in found:
+    waiting = [term]
+    while waiting:
+        if (name := waiting.pop()) not in found:
             found[name] = None
-            for child in tree.children[name]:
-                visit(child)
-
-    visit(term)
+            waiting += reversed(tree.children[name])
     return tuple(found)
 
 
 def _frequent(tree: TermTree, positive: pd.Series) -> list[str]:
-    """The general terms with most mentions, or the umbrella roots where there is no mention at all."""
+    """The general terms with most mentions; the umbrella roots without any mention."""
     mentions = Counter(general for labels in positive for label in labels if label in tree for general in tree.general(label))
     return sorted(mentions, key=lambda term: (-mentions[term], term))[:5] or list(UMBRELLAS)
 
 
-def _listed(terms: list[str]) -> str:
-    return ", ".join(map(repr, terms))
-
-
 @dataclass(frozen=True)
 class Box:
-    """Where a term stands in the figure, in inches from its upper left corner, and what is written there."""
+    """Place of a term in the figure, in inches from its upper left corner, and the lines written there."""
 
     left: float
     middle: float  # of its height
@@ -156,48 +148,44 @@ class Box:
 
 
 def arrange(section: Section, tree: TermTree) -> tuple[dict[str, Box], dict[str, str]]:
-    """Lay a section out from left to right: a term stands right of all its parents and level with its children's middle.
+    """Lay a section out from left to right: a term is to the right of all its parents, level with its children's middle.
 
     Returns:
-        the terms' boxes, and the parent that each term but the first stands beside: the one farthest to the right, or the
-        first of these in the tree.
+        The terms' boxes, and for each term but the first the parent that it is placed next to: the rightmost one, or the first
+        of these in the tree.
     """
-    depth = {name: _depth(section, name) for name in section.terms}
+    terms = section.terms
+    depth = {name: _depth(section, name) for name in terms}
     beside = {name: max(parents, key=depth.__getitem__) for name, parents in section.parents.items() if parents}
-    children = {name: [child for child in section.terms if beside.get(child) == name] for name in section.terms}
-    lines = {name: _lines(section, tree, name) for name in section.terms}
+    children = {name: [child for child in terms if beside.get(child) == name] for name in terms}
+    lines = {name: _lines(section, tree, name) for name in terms}
     height = {name: LINE * len(text) + PADDING for name, text in lines.items()}
-    widths = [
-        max(
-            _text_width(line, SMALL_SIZE if index else TERM_SIZE)
-            for name in section.terms
-            if depth[name] == column
-            for index, line in enumerate(lines[name])
-        )
-        + 2 * PADDING
-        for column in range(max(depth.values()) + 1)
-    ]
+    widths = [0.0] * (max(depth.values()) + 1)
+    for name in terms:
+        needed = [_text_width(line, SMALL_SIZE if index else TERM_SIZE) for index, line in enumerate(lines[name])]
+        widths[depth[name]] = max(widths[depth[name]], max(needed) + 2 * PADDING)
     left = np.concatenate([[0.0], np.cumsum(np.array(widths) + COLUMN_GAP)])
     middle: dict[str, float] = {}
 
+    def stacked(name: str) -> float:
+        """Height of the children below each other."""
+        return sum(map(slot, children[name])) + BOX_GAP * (len(children[name]) - 1)
+
     def slot(name: str) -> float:
-        below = [slot(child) for child in children[name]]
-        return max(height[name], sum(below) + BOX_GAP * (len(below) - 1))
+        return max(height[name], stacked(name))
 
     def place(name: str, top: float) -> None:
-        below = [slot(child) for child in children[name]]
-        room = slot(name)
-        start = top + (room - sum(below) - BOX_GAP * (len(below) - 1)) / 2
-        for child, size in zip(children[name], below, strict=True):
+        free = slot(name)
+        start = top + (free - stacked(name)) / 2
+        for child in children[name]:
             place(child, start)
-            start += size + BOX_GAP
-        centre = (middle[children[name][0]] + middle[children[name][-1]]) / 2 if below else top + room / 2
-        middle[name] = min(max(centre, top + height[name] / 2), top + room - height[name] / 2)
+            start += slot(child) + BOX_GAP
+        ends = [middle[child] for child in children[name]] or [top + free / 2]
+        middle[name] = min(max((ends[0] + ends[-1]) / 2, top + height[name] / 2), top + free - height[name] / 2)
 
-    place(section.terms[0], 0.0)
+    place(terms[0], 0.0)
     boxes = {
-        name: Box(float(left[depth[name]]), middle[name], widths[depth[name]], height[name], lines[name])
-        for name in section.terms
+        name: Box(float(left[depth[name]]), middle[name], widths[depth[name]], height[name], lines[name]) for name in terms
     }
     return boxes, beside
 
@@ -221,7 +209,7 @@ def _is_general(tree: TermTree, name: str) -> bool:
 
 
 def _text_width(text: str, size: float) -> float:
-    """Inches, and a little more: a PNG's letters begin at whole pixels, which draws text wider than its outline."""
+    """Inches, and a little more: letters in a PNG start at whole pixels, which makes text wider than its outline."""
     from matplotlib.textpath import TextPath
 
     return 1.03 * TextPath((0, 0), text, size=size).get_extents().width / 72
@@ -231,20 +219,24 @@ def draw_section(section: Section, tree: TermTree, images: int, title: str) -> "
     """Draw `term_section`: one box per term, general classes in blue, terms without any image in grey.
 
     Args:
-        section: what is drawn.
-        tree: says which terms are general.
-        images: of the label set's views.
-        title: heading.
+        section: What to draw.
+        tree: Says which terms are general.
+        images: Number of images in the label set's views.
+        title: Heading.
     """
     from matplotlib.figure import Figure
 
-    with style():
+    first = section.terms[0]
+    with style.style():
         boxes, beside = arrange(section, tree)
         second = [(upper, name) for name, uppers in section.parents.items() for upper in uppers if upper != beside.get(name)]
-        heading, key = _heading(section, images, title), _key(section, with_dashes=bool(second))
+        which = "it or a term below it" if len(section.terms) > 1 else "it"
+        heading = f"{title}: {first}\n{section.total[first]:,} of {images:,} images have {which}"
+        greys = "; grey: no image" if not all(section.total.values()) else ""
+        key = "blue: general class" + greys + ("; dashed: second parent" if second else "")
         right = max(
             *(box.left + box.width for box in boxes.values()),
-            *(_text_width(line, HEADING_SIZE) for line in heading.split("\n")),
+            *(_text_width(line, style.HEADING_SIZE) for line in heading.split("\n")),
             _text_width(key, SMALL_SIZE),
         )
         bottom = max(box.middle + box.height / 2 for box in boxes.values())
@@ -252,7 +244,7 @@ def draw_section(section: Section, tree: TermTree, images: int, title: str) -> "
         figure = Figure(figsize=(right - left, bottom - top))
         axes = figure.add_axes((0, 0, 1, 1), xlim=(left, right), ylim=(bottom, top))  # so that coordinates are inches
         axes.set_axis_off()
-        axes.text(0, top + MARGIN, heading, va="top", fontsize=HEADING_SIZE)
+        axes.text(0, top + MARGIN, heading, va="top", fontsize=style.HEADING_SIZE)
         axes.text(0, bottom - MARGIN, key, va="bottom", fontsize=SMALL_SIZE, color=GREY)
         for name, upper in beside.items():
             _draw_edge(axes, boxes[upper], boxes[name])
@@ -263,17 +255,6 @@ def draw_section(section: Section, tree: TermTree, images: int, title: str) -> "
     return figure
 
 
-def _heading(section: Section, images: int, title: str) -> str:
-    first = section.terms[0]
-    which = "it or a term below it" if len(section.terms) > 1 else "it"
-    return f"{title}: {first}\n{section.total[first]:,} of {images:,} images have {which}"
-
-
-def _key(section: Section, with_dashes: bool) -> str:
-    greys = "; grey: no image" if not all(section.total.values()) else ""
-    return "blue: general class" + greys + ("; dashed: second parent" if with_dashes else "")
-
-
 def _draw_edge(axes: "Axes", upper: Box, lower: Box) -> None:
     start = upper.left + upper.width
     turn = start + COLUMN_GAP / 2
@@ -282,7 +263,7 @@ def _draw_edge(axes: "Axes", upper: Box, lower: Box) -> None:
 
 
 def _draw_second_edge(axes: "Axes", upper: Box, lower: Box) -> None:
-    """A dashed line that keeps clear of the first parents' lines and of boxes in columns that it crosses."""
+    """A dashed line that avoids the first parents' lines and the boxes in columns that it crosses."""
     start = upper.left + upper.width
     first_turn, last_turn = start + 0.75 * COLUMN_GAP, lower.left - 0.25 * COLUMN_GAP
     side = -1 if upper.middle < lower.middle else 1  # of the lower box, above or below, where the line comes from

@@ -1,10 +1,11 @@
-"""The papers' result tables from the metrics, and the table of label sets (Liz et al. 2022, Tables 3 to 11)."""
+"""The papers' result tables from the metrics (Liz et al. 2022, Tables 4 to 11)."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -103,6 +104,16 @@ def count_images(labels: pd.DataFrame, part: str = "test") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["class", "images", "images_in_part", "auc", "f1", "f1_positive", "hamming"])
 
 
+class Columns(Protocol):
+    """The columns of a table: one group per model."""
+
+    def row(self, name: str, metrics: Sequence[str], named: bool = True) -> tuple[list[Cell], dict[str, float]]: ...
+
+    def headings(self, metrics: Sequence[str]) -> tuple[str, ...]: ...
+
+    def groups(self, headings: tuple[str, ...]) -> list[Group]: ...
+
+
 @dataclass(frozen=True)
 class Results:
     """The input of an experiment's tables.
@@ -129,6 +140,10 @@ class Results:
     rule: str = FIXED
     f1_metric: str = "f1"
 
+    def __post_init__(self) -> None:
+        if self.f1_metric not in F1_MEANINGS:
+            raise ThoraxError(f"The F1 of the tables is {self.f1_metric!r}: choose one of {', '.join(F1_MEANINGS)}.")
+
     @cached_property
     def numbers(self) -> dict[tuple[str, str, str], Estimate]:
         """Value, low and high by model, class and metric; nan where undefined."""
@@ -152,8 +167,6 @@ class Results:
     @property
     def metrics_shown(self) -> list[str]:
         """The metrics over all classes, with one F1."""
-        if self.f1_metric not in F1_MEANINGS:
-            raise ThoraxError(f"The F1 of the tables is {self.f1_metric!r}: choose one of {', '.join(F1_MEANINGS)}.")
         return ["hamming", "auc", self.f1_metric]
 
     def number(self, model: str, name: str, metric: str) -> Estimate:
@@ -183,16 +196,31 @@ class Results:
         chance = float(self.counts.set_index("class").loc[name, metric])
         return mark(one, many, chance, METRICS[metric].lower_is_better) | {BASELINE: Mark()}
 
-    def row(self, name: str, metrics: Sequence[str], detail: bool = False) -> tuple[list[Cell], dict[str, Estimate]]:
-        """Return one row's cells, model by model, and the same numbers by "model metric"."""
-        marks = {metric: self.marks(name, metric) for metric in metrics}
-        numbers = {(model, metric): self.number(model, name, metric) for model in self.models for metric in metrics}
-        cells = [cell(number, marks[metric][model], f"{model}, {name}", detail) for (model, metric), number in numbers.items()]
-        return cells, {" ".join(key): number for key, number in numbers.items()}
+    def row(self, name: str, metrics: Sequence[str], named: bool = True) -> tuple[list[Cell], dict[str, float]]:
+        """Return one row's cells, model by model, and the same numbers unrounded for the CSV.
 
-    def groups(self, columns: tuple[str, ...] = ("",)) -> list[Group]:
+        Args:
+            name: A class, or "Global".
+            metrics: The metrics of each model.
+            named: Whether the CSV's columns name the metric; if not, each number's interval is printed below it.
+        """
+        cells: list[Cell] = []
+        values: dict[str, float] = {}
+        marks = {metric: self.marks(name, metric) for metric in metrics}
+        for model in self.models:
+            for metric in metrics:
+                number = self.number(model, name, metric)
+                cells.append(cell(number, marks[metric][model], f"{model}, {name}", detail=not named))
+                values |= record(f"{model} {metric}" if named else model, number)
+        return cells, values
+
+    def headings(self, metrics: Sequence[str]) -> tuple[str, ...]:
+        """Return the headings of a model's columns; a single blank one without metrics."""
+        return tuple("AUC" if metric == "auc" else "F1" for metric in metrics) or ("",)
+
+    def groups(self, headings: tuple[str, ...]) -> list[Group]:
         """Return one group of columns per model."""
-        return [Group(model, columns, self.section(model), apart=model == BASELINE) for model in self.models]
+        return [Group(model, headings, self.section(model), apart=model == BASELINE) for model in self.models]
 
 
 def read_results(metrics: Path, labels: Path, split: Path, members: list[str], ensembles: list[str], **more: str) -> Results:
@@ -201,115 +229,78 @@ def read_results(metrics: Path, labels: Path, split: Path, members: list[str], e
     return Results(store.read_table(metrics), members, ensembles, counts, **more)
 
 
-def per_class_table(results: Results) -> tuple[Table, pd.DataFrame]:
-    """Arrange AUC and F1 of every model and class as in Tables 4, 6, 8 and 10.
+def by_class(results: Results, columns: Columns, title: str, caption: str, notes: Sequence[str]) -> tuple[Table, pd.DataFrame]:
+    """Arrange AUC and F1 by class, with the means over classes as the last row.
+
+    Args:
+        results: The counts, the data and the F1.
+        columns: `results`, or another source of rows.
+        title, caption, notes: Those of the table.
 
     Returns:
         The table, and the same numbers unrounded and with their 95% intervals, one row per class.
-
-    Raises:
-        ThoraxError: A model or class that the metrics lack.
     """
     rows, records = [], []
-    headings = row_headings(results.classes)
-    for count in results.counts.to_dict("records"):
-        name = count["class"]
-        cells, numbers = results.row(name, ("auc", results.f1_metric))
-        rows.append((headings[name], (*count_cells(count), *cells)))
-        known = {"class": name, "images": count["images"], f"{results.split}_images": count["images_in_part"]}
-        records.append(known | records_of(numbers) | {"data": results.data})
-    table = Table(
-        title=f"{results.title}: results per class".removeprefix(": "),
-        caption=f"AUC and F1-score ({F1_MEANINGS[results.f1_metric]}; {describe_threshold(results.rule)}) on the "
-        f"{results.split} images. {_MARKS}{_about_baseline(results)}",
-        data=measured_on(results.data),
-        groups=(Group("# Samples", ("all", results.split), "samples"), *results.groups(("AUC", "F1"))),
-        name_heading="Class",
-        rows=tuple(rows),
-        total=True,
-        notes=(
-            *_baseline_by_class(results),
-            f"Samples: images with the class, in the whole label set and among the {results.split} images; Global: all images.",
-            *_undefined(results),
-            *votes_note(results),
-            INTERVALS,
-            _TIES,
-        ),
-    )
+    headings, metrics = row_headings(results.classes), ("auc", results.f1_metric)
+    for name, images, in_part in results.counts[["class", "images", "images_in_part"]].itertuples(index=False, name=None):
+        cells, values = columns.row(name, metrics)
+        rows.append((headings[name], (Cell(str(images)), Cell(str(in_part)), *cells)))
+        records.append({"class": name, "images": images, f"{results.split}_images": in_part, **values, "data": results.data})
+    groups = (Group("# Samples", ("all", results.split), "samples"), *columns.groups(columns.headings(metrics)))
+    table = Table(title, caption, measured_on(results.data), groups, "Class", tuple(rows), total=True, notes=tuple(notes))
     return table, pd.DataFrame(records)
+
+
+def over_classes(
+    results: Results, columns: Columns, title: str, caption: str, notes: Sequence[str]
+) -> tuple[Table, pd.DataFrame]:
+    """Arrange Hamming loss, and the means of AUC and F1 over the classes; as `by_class`, but with one row per metric."""
+    rows, records = [], []
+    for metric in results.metrics_shown:
+        cells, values = columns.row(GLOBAL, (metric,), named=False)
+        rows.append((short_heading(metric), tuple(cells)))
+        records.append({"metric": metric, **values, "data": results.data})
+    groups = tuple(columns.groups(columns.headings(())))
+    table = Table(title, caption, measured_on(results.data), groups, "", tuple(rows), notes=tuple(notes))
+    return table, pd.DataFrame(records)
+
+
+def per_class_table(results: Results) -> tuple[Table, pd.DataFrame]:
+    """Arrange AUC and F1 of every model and class as in Tables 4, 6, 8 and 10; see `by_class`."""
+    caption = (
+        f"AUC and F1-score ({F1_MEANINGS[results.f1_metric]}; {describe_threshold(results.rule)}) on the "
+        f"{results.split} images. {_MARKS}{_about_baseline(results)}"
+    )
+    notes = [
+        *_baseline_by_class(results),
+        f"Samples: images with the class, in the whole label set and among the {results.split} images; Global: all images.",
+        *_undefined(results),
+        *votes_note(results),
+        INTERVALS,
+        _TIES,
+    ]
+    return by_class(results, results, f"{results.title}: results per class".removeprefix(": "), caption, notes)
 
 
 def global_table(results: Results) -> tuple[Table, pd.DataFrame]:
-    """Arrange Hamming loss, AUC and F1 of every model as in Tables 5, 7, 9 and 11.
-
-    Returns:
-        The table, and the same numbers unrounded and with their 95% intervals, one row per metric.
-
-    Raises:
-        ThoraxError: A model that the metrics lack.
-    """
-    rows, records = [], []
-    for metric in results.metrics_shown:
-        cells, _ = results.row(GLOBAL, (metric,), detail=True)
-        rows.append((short_heading(metric), tuple(cells)))
-        numbers = {model: results.number(model, GLOBAL, metric) for model in results.models}
-        records.append({"metric": metric} | records_of(numbers) | {"data": results.data})
-    table = Table(
-        title=f"{results.title}: global results".removeprefix(": "),
-        caption=f"Hamming loss (lower is better), and means of AUC and F1-score ({F1_MEANINGS[results.f1_metric]}) over the classes, "
-        f"on the {results.split} images; {describe_threshold(results.rule)}. {_MARKS}{_about_baseline(results)}",
-        data=measured_on(results.data),
-        groups=tuple(results.groups()),
-        name_heading="",
-        rows=tuple(rows),
-        notes=(
-            *_baseline_over_all(results),
-            *_undefined(results),
-            *votes_note(results),
-            "95% intervals (bootstrap over patients) are in the HTML and in the CSV file.",
-            _TIES,
-        ),
+    """Arrange Hamming loss, AUC and F1 of every model as in Tables 5, 7, 9 and 11; see `over_classes`."""
+    caption = (
+        f"Hamming loss (lower is better), and means of AUC and F1-score ({F1_MEANINGS[results.f1_metric]}) over the classes, "
+        f"on the {results.split} images; {describe_threshold(results.rule)}. {_MARKS}{_about_baseline(results)}"
     )
-    return table, pd.DataFrame(records)
-
-
-def summary_table(label_sets: dict[str, pd.DataFrame], data: str) -> tuple[Table, pd.DataFrame]:
-    """Count the classes and images of each label set, in all and by part, as in Table 3.
-
-    Args:
-        label_sets: What `joins.read_labels` returns, by the name of the row.
-        data: A key of `COUNTED`.
-
-    Returns:
-        The table, and the same numbers as a frame.
-    """
-    records = []
-    for name, labels in label_sets.items():
-        sizes = images_by_part(labels)
-        known = {"label_set": name, "classes": len(class_columns(labels)), "samples": sum(sizes.values())}
-        records.append(known | sizes | {"data": data})
-    frame = pd.DataFrame(records)
-    table = Table(
-        title="Label sets",
-        caption="Number of classes and of images of each label set, and the images in each part of its split.",
-        data=counted_on(data),
-        groups=tuple(map(Group, ("# classes", "# samples", "train size", "val. size", "test size"))),
-        name_heading="Label set",
-        rows=tuple(
-            (row[0], tuple(Cell(str(count)) for count in row[1:-1])) for row in frame.itertuples(index=False, name=None)
-        ),
-    )
-    return table, frame
+    notes = [
+        *_baseline_over_all(results),
+        *_undefined(results),
+        *votes_note(results),
+        "95% intervals (bootstrap over patients) are in the HTML and in the CSV file.",
+        _TIES,
+    ]
+    return over_classes(results, results, f"{results.title}: global results".removeprefix(": "), caption, notes)
 
 
 def images_by_part(labels: pd.DataFrame) -> dict[str, int]:
     """Count the images in train, val and test; `labels` is what `joins.read_labels` returns."""
     return {part: int((labels["split"] == part).sum()) for part in SPLIT_NAMES}
-
-
-def count_cells(count: dict) -> tuple[Cell, Cell]:
-    """Return the cells of one row of `count_images`."""
-    return Cell(str(count["images"])), Cell(str(count["images_in_part"]))
 
 
 def records_of(numbers: dict[str, Estimate]) -> dict[str, object]:
@@ -457,21 +448,3 @@ def make_tables(
     results = read_results(metrics, labels, split, members, ensembles, **more)
     write(*per_class_table(results), out, "per_class")
     write(*global_table(results), out, "global")
-
-
-def make_summary(labels: dict[str, Path], splits: dict[str, Path], out: Path, data: str) -> None:
-    """Write summary.html, .md, .tex and .csv into a folder.
-
-    Args:
-        labels: `labels/{label_set}.parquet` by the name of the row.
-        splits: The split of each label set, by the same names.
-        out: The folder.
-        data: "phantom", "sample" or "archive".
-
-    Raises:
-        ThoraxError: A label set without a split, or as in `joins.read_labels`.
-    """
-    if lacking := [name for name in labels if name not in splits]:
-        raise ThoraxError(f"Label set {lacking[0]!r} has no split: name the split for each label set.")
-    read = {name: joins.read_labels(path, splits[name]) for name, path in labels.items()}
-    write(*summary_table(read, data), out, "summary")

@@ -13,16 +13,9 @@ import numpy as np
 import pandas as pd
 
 from thorax.errors import ThoraxError
-from thorax.evaluation.metrics import FIXED, GLOBAL
+from thorax.evaluation.metrics import FIXED
 from thorax.report.cells import DECIMALS, F1_MEANINGS, METRICS, Estimate, Mark, cell, difference, printed, record, short_heading
-from thorax.report.tables.results import (
-    Results,
-    count_cells,
-    count_images,
-    describe_threshold,
-    measured_on,
-    row_headings,
-)
+from thorax.report.tables.results import Results, by_class, count_images, describe_threshold, over_classes
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import joins, store
 
@@ -85,16 +78,20 @@ class SideBySide:
         others = [column for column in self.columns if column.experiment != self.columns[0].experiment]
         return {column.heading: first.get(column.model, self.columns[0]) for column in others}
 
-    def groups(self, names: Sequence[str]) -> list[Group]:
-        """One group of columns per model: its numbers, each with its difference where there is one."""
-        compared = tuple(heading for name in names for heading in (name, f"{name} difference".removeprefix("value ")))
+    def headings(self, metrics: Sequence[str]) -> tuple[str, ...]:
+        """Return the headings of a column's numbers, without differences."""
+        return tuple(map(short_heading, metrics)) or ("value",)
+
+    def groups(self, headings: tuple[str, ...]) -> list[Group]:
+        """Return one group of columns per model: its numbers, each with its difference where there is one."""
+        compared = tuple(text for name in headings for text in (name, f"{name} difference".removeprefix("value ")))
         return [
-            Group(column.heading, compared if column.heading in self.references else tuple(names), column.experiment)
+            Group(column.heading, compared if column.heading in self.references else headings, column.experiment)
             for column in self.columns
         ]
 
-    def row(self, name: str, metrics: Sequence[str], in_record: bool = True) -> tuple[tuple[Cell, ...], dict[str, float]]:
-        """One class's cells, and the same numbers unrounded; whether their names in the CSV say the metric."""
+    def row(self, name: str, metrics: Sequence[str], named: bool = True) -> tuple[list[Cell], dict[str, float]]:
+        """Return one class's cells, and the same numbers unrounded; `named`: whether their names in the CSV say the metric."""
         cells: list[Cell] = []
         values: dict[str, float] = {}
         best = {metric: self._best(name, metric) for metric in metrics}
@@ -102,14 +99,14 @@ class SideBySide:
             reference = self.references.get(column.heading)
             for metric in metrics:
                 number = column.number(name, metric)
-                key = f"{column.experiment} {column.model}" + f" {metric}" * in_record
+                key = f"{column.experiment} {column.model}" + f" {metric}" * named
                 cells.append(cell(number, Mark(bold=round(number[0], DECIMALS) == best[metric])))
                 values |= record(key, number)
                 if reference is not None:
                     other = reference.number(name, metric)[0]
                     cells.append(Cell(printed(difference(number[0], other), sign=True)))
                     values[f"{key} difference"] = number[0] - other
-        return tuple(cells), values
+        return cells, values
 
     def _best(self, name: str, metric: str) -> float:
         """The best value as printed; nan where none is defined, or all are the random classifier's."""
@@ -132,61 +129,23 @@ class SideBySide:
 
 
 def per_class_table(compared: SideBySide) -> tuple[Table, pd.DataFrame]:
-    """Arrange AUC and F1 of every column by class, with the means over classes as the last row.
-
-    Returns:
-        The table, and the same numbers unrounded, with 95% intervals and differences, one row per class.
-
-    Raises:
-        ThoraxError: A model or class that an experiment's metrics lack.
-    """
-    results, rows, records = compared.first, [], []
-    metrics, headings = ("auc", results.f1_metric), row_headings(results.classes)
-    for count in results.counts.to_dict("records"):
-        name = count["class"]
-        cells, values = compared.row(name, metrics)
-        rows.append((headings[name], count_cells(count) + cells))
-        known = {"class": name, "images": count["images"], "test_images": count["images_in_part"]}
-        records.append(known | values | {"data": results.data})
-    table = Table(
-        title=f"{compared.title}: results per class",
-        caption=f"AUC and F1-score ({F1_MEANINGS[results.f1_metric]}; {describe_threshold(results.rule)}) of models of "
-        f"several experiments on the same test images.",
-        data=measured_on(results.data),
-        groups=(Group("# Samples", ("all", "test"), "samples"), *compared.groups(tuple(map(short_heading, metrics)))),
-        name_heading="Class",
-        rows=tuple(rows),
-        total=True,
-        notes=compared.notes,
+    """Arrange AUC and F1 of every column by class; see `results.by_class`."""
+    results = compared.first
+    caption = (
+        f"AUC and F1-score ({F1_MEANINGS[results.f1_metric]}; {describe_threshold(results.rule)}) of models of "
+        f"several experiments on the same test images."
     )
-    return table, pd.DataFrame(records)
+    return by_class(results, compared, f"{compared.title}: results per class", caption, compared.notes)
 
 
 def global_table(compared: SideBySide) -> tuple[Table, pd.DataFrame]:
-    """Arrange Hamming loss, and the means of AUC and F1 over the classes, of every column.
-
-    Returns:
-        The table, and the same numbers unrounded, with 95% intervals and differences, one row per metric.
-
-    Raises:
-        ThoraxError: A model that an experiment's metrics lack.
-    """
-    results, rows, records = compared.first, [], []
-    for metric in results.metrics_shown:
-        cells, values = compared.row(GLOBAL, (metric,), in_record=False)
-        rows.append((short_heading(metric), cells))
-        records.append({"metric": metric, **values, "data": results.data})
-    table = Table(
-        title=f"{compared.title}: global results",
-        caption=f"Hamming loss (lower is better), and means of AUC and F1-score ({F1_MEANINGS[results.f1_metric]}) over the classes, "
-        f"{describe_threshold(results.rule)}, of models of several experiments on the same test images.",
-        data=measured_on(results.data),
-        groups=tuple(compared.groups(("value",))),
-        name_heading="",
-        rows=tuple(rows),
-        notes=compared.notes,
+    """Arrange Hamming loss, and the means of AUC and F1 over the classes, of every column; see `results.over_classes`."""
+    results = compared.first
+    caption = (
+        f"Hamming loss (lower is better), and means of AUC and F1-score ({F1_MEANINGS[results.f1_metric]}) over the classes, "
+        f"{describe_threshold(results.rule)}, of models of several experiments on the same test images."
     )
-    return table, pd.DataFrame(records)
+    return over_classes(results, compared, f"{compared.title}: global results", caption, compared.notes)
 
 
 def make_side_by_side(
