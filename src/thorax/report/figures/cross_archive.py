@@ -54,8 +54,8 @@ def draw_matrix(values: pd.DataFrame, archives: Mapping[str, str], title: str) -
             value = area[row, column]
             colour = "white" if value > _DARK else "black"
             axes.text(column, row, cells.printed(value), ha="center", va="bottom", color=colour, fontsize=12)
-            interval = cells.interval(low[row, column], high[row, column], 2)
-            axes.text(column, row + 0.1, interval, ha="center", va="top", color=colour, fontsize=8)
+            if interval := cells.interval(low[row, column], high[row, column], 2):
+                axes.text(column, row + 0.1, interval, ha="center", va="top", color=colour, fontsize=8)
         for place in range(len(names)):
             axes.add_patch(style.rectangle(place, place, place + 1, place + 1, style.VERMILION))
         axes.set(xlabel="tested on", ylabel="trained on")
