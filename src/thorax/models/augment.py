@@ -1,9 +1,9 @@
-"""Random changes of training images: one warp and one lookup table per image, and the mixing of two images.
+"""Augmentation of training images: one warp and one lookup table per image, and mixup.
 
 Rotation, shifts, shear, zoom and flip are one matrix; contrast, channel shift and brightness are one table of 256 entries.
-For equal parameters the result is that of Keras's ImageDataGenerator with fill_mode="nearest", up to rounding; contrast, which
-it lacks, is that of TensorFlow's adjust_contrast and comes before shift and brightness.
-Elastic displacements are added to the matrix's coordinates, so that they cost no second warp.
+For the same parameters the result is that of Keras' ImageDataGenerator with fill_mode="nearest", up to rounding. Contrast, which
+it lacks, is that of TensorFlow's adjust_contrast and comes before shift and brightness. Elastic displacements are added to the
+matrix's coordinates, so that they need no second warp.
 """
 
 import math
@@ -17,25 +17,25 @@ import numpy as np
 from thorax.config import Augmentation
 from thorax.storage.schemas import IGNORED
 
-CHUNK = 16  # images between warp and table: enough to share the making of tables, few enough to stay in a core's cache
-CELLS_PER_DEVIATION = 3  # of the grid on which displacements are drawn; linear between its nodes is then smooth enough
+CHUNK = 16  # images warped before their tables are applied: enough to build tables together, few enough for a core's cache
+CELLS_PER_DEVIATION = 3  # cells of the displacement grid per deviation; linear interpolation is then smooth enough
 
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """The parameters of n images' changes, as (n,) arrays; equal parameters give equal images.
+    """The parameters of n images' augmentation, as (n,) arrays; equal parameters give equal images.
 
     Attributes:
-        rotation, shear: degrees.
-        shift_x, shift_y: pixels.
-        zoom_x, zoom_y: factors applied to coordinates: above 1 shows more than the image.
-        flip: mirror left and right, after the warp; bool.
-        channel_shift: grey levels of 255.
-        brightness: factors.
-        contrast: factors of each grey value's distance to the image's mean.
-        fields: seeds of the elastic displacements, int64.
-        elastic: no displacement of any image is longer, pixels; 0: none.
-        deviation: of the Gaussian that smooths displacements, pixels.
+        rotation, shear: Degrees.
+        shift_x, shift_y: Pixels.
+        zoom_x, zoom_y: Factors applied to coordinates; above 1 shows more than the image.
+        flip: Mirror left and right, after the warp; bool.
+        channel_shift: Grey levels out of 255.
+        brightness: Factors.
+        contrast: Factors of each grey value's distance to the image's mean.
+        fields: Random seeds for the elastic displacements, int64.
+        elastic: Longest displacement of any image in pixels; 0 for none.
+        deviation: Standard deviation in pixels of the Gaussian that smooths displacements.
     """
 
     rotation: np.ndarray
@@ -78,7 +78,7 @@ def draw(settings: Augmentation, size: int, count: int, rng: np.random.Generator
         channel_shift=symmetric(settings.channel_shift) * 255,
         brightness=rng.uniform(*settings.brightness, count),
         fields=rng.integers(2**63, size=count),
-        contrast=rng.uniform(*settings.contrast, count),  # the last, so that the others are as they were without it
+        contrast=rng.uniform(*settings.contrast, count),  # drawn last, so that the others do not depend on it
         elastic=settings.elastic * size,
         deviation=settings.elastic_smoothness * size,
     )
@@ -112,14 +112,11 @@ def _matrices(*entries: np.ndarray | float) -> np.ndarray:
 
 
 def grey_tables(change: Draw, low: np.ndarray, high: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Lookup tables of contrast, then channel shift, clipped to each image's own range, then brightness.
+    """Lookup tables (n, 256) uint8 for contrast, then channel shift, clipped to each image's own range, then brightness.
 
     Args:
-        change: of n images.
+        change: Of n images.
         low, high, mean: (n,) smallest, largest and mean grey value of each warped image.
-
-    Returns:
-        (n, 256) uint8.
     """
 
     def contrasted(grey: np.ndarray) -> np.ndarray:
@@ -134,29 +131,29 @@ def grey_tables(change: Draw, low: np.ndarray, high: np.ndarray, mean: np.ndarra
 def elastic_map(matrix: np.ndarray, size: int, longest: float, deviation: float, seed: int) -> np.ndarray:
     """Where each output pixel comes from: the matrix's coordinates plus smooth random displacements.
 
-    Displacements as of Simard, Steinkraus and Platt 2003 (ICDAR, section 2): uniform noise of each axis, smoothed by a
-    Gaussian and normalised. They are drawn on a grid of cells, a third of the deviation wide, and all coordinates are
-    interpolated linearly from it, which is exact for the affine part. The longest displacement of the grid's nodes is
-    `longest`; since interpolation does not lengthen, no pixel's is longer.
+    Displacements as in Simard, Steinkraus and Platt 2003 (ICDAR, section 2): uniform noise for each axis, smoothed by a
+    Gaussian and normalised. They are drawn on a grid whose cells are a third of the deviation wide, and all coordinates are
+    interpolated linearly from it, which is exact for the affine part. The longest displacement at a node is `longest`, and
+    interpolation lengthens none.
 
     Args:
         matrix: (2, 3), from output (x, y) to input (x, y).
-        size: pixels on a side.
-        longest: pixels.
-        deviation: of the Gaussian, pixels.
-        seed: of the noise.
+        size: Pixels on a side.
+        longest: Pixels.
+        deviation: Standard deviation of the Gaussian in pixels.
+        seed: Random seed for the noise.
 
     Returns:
         (size, size, 2) float32 of x and y, for `cv2.remap`.
     """
     cell = max(1, round(deviation / CELLS_PER_DEVIATION))
-    nodes = math.ceil(size / cell) + 1  # so that the outermost lie on or outside the image's border
-    margin = math.ceil(3 * deviation / cell)  # for a field that is as smooth at the border as inside
+    nodes = math.ceil(size / cell) + 1  # so that the outermost are on or outside the image's border
+    margin = math.ceil(3 * deviation / cell)  # so that the field is as smooth at the border as inside
     noise = np.random.default_rng(seed).random((nodes + 2 * margin, nodes + 2 * margin, 2), np.float32) * 2 - 1
     field: np.ndarray = cv2.GaussianBlur(noise, (0, 0), deviation / cell)[margin:-margin, margin:-margin]
     field *= longest / math.sqrt(max(float((field[..., 0] ** 2 + field[..., 1] ** 2).max()), 1e-30))
     inset = cell // 2
-    at = (np.arange(nodes) + 0.5) * cell - 0.5 - inset  # the nodes' place in the image: centres of cells
+    at = (np.arange(nodes) + 0.5) * cell - 0.5 - inset  # the nodes in the image: centres of cells
     field += (matrix[:, 0] * at[:, None]).astype(np.float32)[None]
     field += (matrix[:, 1] * at[:, None] + matrix[:, 2]).astype(np.float32)[:, None]
     fine = cv2.resize(field, None, fx=cell, fy=cell, interpolation=cv2.INTER_LINEAR)
@@ -164,12 +161,12 @@ def elastic_map(matrix: np.ndarray, size: int, longest: float, deviation: float,
 
 
 def augment(images: Sequence[np.ndarray], change: Draw, out: np.ndarray) -> None:
-    """Change images.
+    """Augment images.
 
     Args:
         images: n of (size, size) uint8, for example rows of a memory-mapped array.
-        change: of n images.
-        out: written, (n, size, size) uint8, contiguous.
+        change: Parameters of the n images.
+        out: Where to write, (n, size, size) uint8, contiguous.
     """
     matrices = affine_matrices(change, out.shape[-1])
     source = np.empty(out.shape[1:], np.uint8)
@@ -177,7 +174,7 @@ def augment(images: Sequence[np.ndarray], change: Draw, out: np.ndarray) -> None
         chunk = slice(first, first + CHUNK)
         warped, changes = out[chunk], change[chunk]
         for image, matrix, seed, target in zip(images[chunk], matrices[chunk], changes.fields.tolist(), warped, strict=True):
-            np.copyto(source, image)  # a warp's slanted reads of memory that is in no cache take longer than copy and warp
+            np.copyto(source, image)  # copy and warp are faster than a warp that reads uncached memory at a slant
             _warp(source, matrix, seed, change, target)
         low, high = np.array([cv2.minMaxLoc(image)[:2] for image in warped]).T
         stretches = bool((changes.contrast != 1).any())
@@ -202,8 +199,8 @@ class Mix:
     """Which images of an epoch are mixed, and how.
 
     Attributes:
-        partners: (n,) int64 position of the image that is mixed into each; every image is one image's partner.
-        weights: (n,) float64 in [0, 1] of the image itself; its partner has the rest.
+        partners: (n,) int64 position of the image mixed into each; every image is the partner of exactly one.
+        weights: (n,) float64 in [0, 1], the weight of the image itself; its partner has the rest.
     """
 
     partners: np.ndarray
@@ -214,15 +211,15 @@ def draw_mix(alpha: float, count: int, rng: np.random.Generator) -> Mix:
     """Draw partners and weights of mixup: Zhang, Cisse, Dauphin and Lopez-Paz 2018, section 2, with a weight per image.
 
     Args:
-        alpha: both parameters of the Beta distribution, above 0; the smaller, the nearer are weights to 0 or 1.
-        count: images of the epoch.
-        rng: where the numbers come from.
+        alpha: Both parameters of the Beta distribution, above 0. The smaller, the closer the weights are to 0 or 1.
+        count: Images in the epoch.
+        rng: Random number generator.
     """
     return Mix(partners=rng.permutation(count), weights=rng.beta(alpha, alpha, count))
 
 
 def mix_images(images: np.ndarray, others: np.ndarray, weights: np.ndarray) -> None:
-    """Mix `others` into `images`, both (n, size, size) uint8 and changed before, in place; rounded to a grey level."""
+    """Mix `others` into `images`, both augmented (n, size, size) uint8, in place, rounded to a grey level."""
     for image, other, weight in zip(images, others, weights.tolist(), strict=True):
         cv2.addWeighted(image, weight, other, 1 - weight, 0, dst=image)
 

@@ -1,6 +1,6 @@
-"""Heads: what stands in the place of a backbone's own classifier. They differ in how they pool the feature map.
+"""Classification heads that replace a backbone's classifier. They differ in how they pool the feature map.
 
-They are made of layers that every Keras knows, so a saved network opens without this package.
+They consist of standard Keras layers, so a saved network opens without this package.
 """
 
 from collections.abc import Callable
@@ -8,21 +8,21 @@ from typing import Any
 
 from thorax.config import Training
 
-FIRST, SECOND = "_first", "_second"  # end the names of the views' own layers where there are two views
+FIRST, SECOND = "_first", "_second"  # suffixes of the layers of each view, if there are two
 
 
 def build_head(features: Any, classes: int, settings: Training) -> Any:
     """Pool the feature map, then two dense layers (Liz et al. 2022, Table 2): ReLU with dropout, and one logit per class.
 
-    The feature maps of two views are pooled each by itself; the mean of both goes into the dense layers.
+    The feature maps of two views are pooled separately, and the mean of both goes into the dense layers.
 
     Args:
-        features: (batch, h, w, k), or a list of such maps, one of either view.
-        classes: number of logits.
-        settings: head, dense_units and dropout; with dense_units 0 the logits follow the pooling, without dropout.
+        features: (batch, h, w, k), or a list of two such maps, one per view.
+        classes: Number of logits.
+        settings: head, dense_units and dropout. With dense_units 0 the logits follow the pooling, without dropout.
 
     Returns:
-        logits (batch, classes), float32 also where the rest computes in half precision.
+        Logits (batch, classes), float32 even if the rest computes in half precision.
     """
     import keras
 
@@ -42,7 +42,7 @@ def _named(features: Any, view: str) -> Any:
 
 
 def average(features: Any, view: str = "") -> Any:
-    """The mean over all positions: (batch, h, w, k) -> (batch, k). `view` ends the names of its layers."""
+    """The mean over all positions: (batch, h, w, k) -> (batch, k). `view` is the suffix of its layers' names."""
     import keras
 
     return keras.layers.GlobalAveragePooling2D(name=f"pooled{view}")(features)
@@ -51,12 +51,12 @@ def average(features: Any, view: str = "") -> Any:
 def attend(features: Any, view: str = "") -> Any:
     """Location-based attention: (batch, h, w, k) -> (batch, k).
 
-    Kejriwal et al., section III B, in words: a 1 x 1 convolution gives one scalar per position, and these are the weights of
-    a sum over positions. It says nothing of normalisation; location-based attention as first described has it: weights
+    Kejriwal et al., section III B, describe it in words: a 1 x 1 convolution gives one scalar per position, and these are the
+    weights of a sum over positions. They do not mention normalisation. The original location-based attention has it: weights
     a_p = softmax over p of (w . F_p) (Luong et al. 2015, arXiv:1508.04025, equation 8), and the result is sum_p a_p F_p.
 
-    The convolution starts at zero, so all positions weigh the same at first and the network starts as the one with the dense
-    head and the same seed does. It has no bias: softmax would cancel it. Weights are computed in float32.
+    The convolution starts at zero, so all positions have the same weight at first, and the network starts like one with the
+    dense head and the same seed. It has no bias, since softmax would cancel it. Weights are computed in float32.
     """
     import keras
 

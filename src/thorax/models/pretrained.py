@@ -1,4 +1,4 @@
-"""ImageNet weights from files, and their passage from three-channel to one-channel networks."""
+"""Load ImageNet weights from files, and convert them from three-channel to one-channel networks."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,19 +16,19 @@ def load(model: "keras.Model", path: str, name: str) -> None:
     """Give a three-channel network the ImageNet weights that Keras publishes for it.
 
     Args:
-        model: the architecture without its classifier; layers before it may scale its input but have no weights.
-        path: the published file (HDF5 as Keras 2 wrote it, one group per layer, matched by order).
-        name: the architecture.
+        model: The architecture without its classifier. Layers before it may scale its input but have no weights.
+        path: The published file (HDF5 as Keras 2 wrote it, one group per layer, matched by order).
+        name: The architecture.
 
     Raises:
-        ThoraxError: the file is missing or does not hold this architecture's weights.
+        ThoraxError: The file is missing or does not hold this architecture's weights.
     """
     import keras
 
     if not Path(path).is_file():
         raise ThoraxError(
             f"{path} is not there: run 'thorax download weights/{name} --root {Path(path).parent}' on a machine with a "
-            "network, or copy the file to this place."
+            "network, or copy the file there."
         )
     try:
         model.load_weights(path)
@@ -36,30 +36,30 @@ def load(model: "keras.Model", path: str, name: str) -> None:
         raise ThoraxError(f"{path} does not hold the weights of {name}: delete it and fetch it again.") from error
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization) and layer.weights:
-            # EfficientNet's published file holds deviations where Keras expects variances. Keras itself makes up for
-            # that with one more layer, but only where it downloads the weights itself.
+            # EfficientNet's published file holds standard deviations where Keras expects variances. Keras corrects this
+            # with an extra layer, but only if it downloads the weights itself.
             mean, variance, *count = layer.get_weights()
             layer.set_weights([mean, variance**2, *count])
             layer.finalize_state()
 
 
 def sum_channels(published: "keras.Model", single: "keras.Model") -> None:
-    """Give a one-channel network the weights of a three-channel one, so that both see the same in a grey image.
+    """Give a one-channel network the weights of a three-channel one, so that both compute the same for a grey image.
 
-    The inputs of both are scaled: channel c of the published network gets a_c u + b_c for the grey value u, the
-    one-channel network a u + b. So its kernel is the sum over the channels of a_c / a times theirs, and what b_c adds
-    beyond b goes into the convolution's bias or, where it has none, out of the moving mean of the normalisation behind it.
+    The inputs of both are scaled: for the grey value u, channel c of the published network gets a_c u + b_c, and the
+    one-channel network a u + b. So its kernel is the sum over the channels of a_c / a times theirs. What b_c adds
+    beyond b is added to the convolution's bias or, without one, subtracted from the moving mean of the normalisation after it.
 
-    Both networks then compute the same, with one exception. Where the scaling differs between the channels and the
-    first convolution pads its input with zeros, those zeros are other grey values in each channel, which one channel
-    cannot express: there the outermost responses of the first convolution deviate a little.
+    There is one exception. If the scaling differs between the channels and the first convolution pads its input with zeros,
+    these zeros represent a different grey value in each channel, which one channel cannot express. The outermost responses of
+    the first convolution then deviate a little.
 
     Args:
-        published: grey image (n, h, w, 1) uint8 to features, with a three-channel first convolution.
-        single: the same architecture with a one-channel one, for images of any size.
+        published: Grey image (n, h, w, 1) uint8 to features, with a three-channel first convolution.
+        single: The same architecture with a one-channel one, for images of any size.
 
     Raises:
-        TypeError: the first convolution has neither a bias nor a batch normalisation behind it.
+        TypeError: The first convolution has neither a bias nor a batch normalisation after it.
     """
     import keras
 
@@ -74,12 +74,12 @@ def sum_channels(published: "keras.Model", single: "keras.Model") -> None:
     own_first.set_weights([summed, *(values + surplus for values in bias)])
     if not bias:
         if not isinstance(own_next, keras.layers.BatchNormalization):
-            raise TypeError(f"{own_first.name} has neither a bias nor a batch normalisation behind it")
+            raise TypeError(f"{own_first.name} has neither a bias nor a batch normalisation after it")
         own_next.moving_mean.assign(keras.ops.convert_to_numpy(own_next.moving_mean) - surplus)
 
 
 def leaves(layers: Iterable[Any]) -> list:
-    """The layers in the order of computation, with those of nested blocks in place of the blocks."""
+    """The layers in the order of computation, with nested blocks expanded."""
     import keras
 
     return [leaf for layer in layers for leaf in (leaves(layer.layers) if isinstance(layer, keras.Model) else [layer])]
@@ -93,7 +93,7 @@ def _weighted_layers(model: "keras.Model") -> list:
 
 
 def _scaling(model: "keras.Model", first: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Slope and offset, each (channels,) float64, by which the network scales grey values of 0 to 255 for its first convolution."""
+    """Slope and offset, each (channels,) float64, of the scaling from grey values of 0 to 255 to the first convolution's input."""
     import keras
 
     outer = next(layer for layer in model.layers if first in leaves([layer]))

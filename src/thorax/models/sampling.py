@@ -1,7 +1,7 @@
-"""Which training images an epoch holds: all, more of those with rare classes, or fewer of those with frequent ones only.
+"""Which training images an epoch holds: all, more with rare classes, or fewer with frequent classes only.
 
-Frequencies are shares of images with a positive label; the line between rare and frequent is the median over the classes
-that occur.
+A class's frequency is the share of images with a positive label. The median over the classes that occur separates rare from
+frequent.
 """
 
 import numpy as np
@@ -13,19 +13,19 @@ def choose(labels: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarra
     """Choose an epoch's images.
 
     none: every image once. over: repeat-factor sampling, every image at least once (see `repeat_factors`). under: every
-    image at most once (see `keep_shares`). Random numbers go to images row by row: permuted rows have the same chances but
-    other luck.
+    image at most once (see `keep_shares`). Random numbers are drawn row by row, so permuting rows changes what is drawn but
+    not the probabilities.
 
     Args:
         labels: (n, k) of 1, 0 and -1 (ignored).
         kind: none, over or under.
-        rng: decides on fractions of repetitions and on what is left out; not used for none.
+        rng: Random number generator; not used for none.
 
     Returns:
-        (m,) int64 positions, rising; repeated ones stand together, so shuffle them.
+        (m,) int64 positions in ascending order, repeated ones next to each other: shuffle them.
 
     Raises:
-        ThoraxError: another kind.
+        ThoraxError: Another kind.
     """
     count = len(labels)
     if kind == "none":
@@ -40,8 +40,8 @@ def choose(labels: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarra
 def repeat_factors(labels: np.ndarray) -> np.ndarray:
     """How often each image is repeated on average: Gupta, Dollár and Girshick 2019 (LVIS, arXiv:1908.03195v2, appendix B.2).
 
-    A class of frequency f has the factor max(1, sqrt(t / f)), with the median frequency as t; an image has the largest
-    factor of its positive classes, and 1 without any.
+    A class of frequency f has the factor max(1, sqrt(t / f)), where t is the median frequency. An image has the largest
+    factor of its positive classes, or 1 without any.
 
     Args:
         labels: (n, k) of 1, 0 and -1 (ignored).
@@ -54,10 +54,10 @@ def repeat_factors(labels: np.ndarray) -> np.ndarray:
 
 
 def keep_shares(labels: np.ndarray) -> np.ndarray:
-    """The chance of each image to be kept: the largest min(1, t / f) of its positive classes, t the median frequency.
+    """The probability of keeping each image: the largest min(1, t / f) of its positive classes, t the median frequency.
 
-    Images without a positive label are treated as a class of their own, which does not enter the median: they are kept
-    with the chance min(1, t / their share). With no positive label anywhere all images are kept.
+    Images without a positive label are treated as a class that does not enter the median: they are kept with probability
+    min(1, t / their share). If there is no positive label at all, every image is kept.
 
     Args:
         labels: (n, k) of 1, 0 and -1 (ignored).
@@ -72,7 +72,7 @@ def keep_shares(labels: np.ndarray) -> np.ndarray:
 
 
 def _rarity(images: np.ndarray, *others: np.ndarray) -> np.ndarray:
-    """t / f of classes with so many images, followed by that of others which do not enter the median t."""
+    """t / f of classes with these numbers of images, followed by that of others that do not enter the median t."""
     counts = np.concatenate([images, *others])
     occurring = images[images > 0]
     median = np.median(occurring) if len(occurring) else np.inf

@@ -52,11 +52,9 @@ def draw_matrix(values: pd.DataFrame, archives: Mapping[str, str], title: str) -
         picture = axes.imshow(area, cmap=shades, vmin=_CHANCE, vmax=1)
         for row, column in np.ndindex(area.shape):
             value = area[row, column]
-            text = cells.printed(value)
             colour = "white" if value > _DARK else "black"
-            axes.text(column, row, text, ha="center", va="bottom", color=colour, fontsize=12)
-            if np.isfinite(low[row, column]):
-                interval = cells.interval(low[row, column], high[row, column], 2)
+            axes.text(column, row, cells.printed(value), ha="center", va="bottom", color=colour, fontsize=12)
+            if interval := cells.interval(low[row, column], high[row, column], 2):
                 axes.text(column, row + 0.1, interval, ha="center", va="top", color=colour, fontsize=8)
         for place in range(len(names)):
             axes.add_patch(style.rectangle(place, place, place + 1, place + 1, style.VERMILION))
