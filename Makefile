@@ -27,7 +27,7 @@ FOLLOW = python demo/follow.py logs/train logs/segmenter --
 WORKERS = -n 2 --dist loadfile --no-loadscope-reorder
 
 # Of the demo's trainings, so that no core waits for the last one
-LONGEST = $(patsubst %,results/models/demo-liz2022-specific/%.keras,DenseNet201 Xception)
+LONGEST = $(patsubst %,results/models/demo-liz2022-specific/%.keras,DenseNet201 Xception InceptionV3)
 
 # Snakemake's report with a file for each page, $(1)/report/report.html: Chrome leaves a page blank that a single file embeds, if it
 # has more than 2 MB
