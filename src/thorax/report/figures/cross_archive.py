@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from thorax.archives import ARCHIVES
+from thorax.report import cells
 from thorax.report.figures import style
-from thorax.report.tables.cross_archive import UNDEFINED
-from thorax.report.tables.results import DATA_SENTENCES, DECIMALS
+from thorax.report.tables.results import DATA_SENTENCES
 from thorax.storage import store
 
 if TYPE_CHECKING:
@@ -52,11 +52,11 @@ def draw_matrix(values: pd.DataFrame, archives: Mapping[str, str], title: str) -
         picture = axes.imshow(area, cmap=shades, vmin=_CHANCE, vmax=1)
         for row, column in np.ndindex(area.shape):
             value = area[row, column]
-            text = f"{value:.{DECIMALS}f}" if np.isfinite(value) else UNDEFINED
+            text = cells.printed(value)
             colour = "white" if value > _DARK else "black"
             axes.text(column, row, text, ha="center", va="bottom", color=colour, fontsize=12)
             if np.isfinite(low[row, column]):
-                interval = f"{low[row, column]:.2f}–{high[row, column]:.2f}"
+                interval = cells.interval(low[row, column], high[row, column], 2)
                 axes.text(column, row + 0.1, interval, ha="center", va="top", color=colour, fontsize=8)
         for place in range(len(names)):
             axes.add_patch(style.rectangle(place, place, place + 1, place + 1, style.VERMILION))
