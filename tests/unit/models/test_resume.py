@@ -1,6 +1,5 @@
 """A training that is killed, stopped or starved goes on, and ends as if nothing had happened."""
 
-import json
 import multiprocessing
 import os
 import random
@@ -15,6 +14,7 @@ import pandas as pd
 import pytest
 
 from tests.unit.models.test_fit import SETTINGS, write_problem
+from thorax.config import Training
 from thorax.errors import ThoraxError
 from thorax.models import resume
 from thorax.models.resume import Progress, States
@@ -147,7 +147,7 @@ def child(folder: Path, problem: dict, settings: dict, name: str, death: tuple |
             setattr(place, save, counting)
     outputs = {"out": folder / f"{name}.keras", "history": folder / f"{name}.csv", "work": folder / "work"}
     outputs["epochs"] = folder / f"{name}.epochs.csv"
-    words = [f"--settings={json.dumps(settings)}", "--images", *map(str, problem["images"])]
+    words = [f"--settings={Training(**settings).model_dump_json()}", "--images", *map(str, problem["images"])]
     files = {name: path for name, path in {**problem, **outputs}.items() if name != "images"}
     os._exit(cli.main(["train", *words, *(f"--{name}={path}" for name, path in files.items())]))
 
