@@ -70,7 +70,7 @@ sample: $(BIN)/.ready ## 1,249 real radiographs of NIH ChestX-ray14 from SAMPLE=
 dvc: $(BIN)/.ready ## dvc.yaml from the Snakefile, for the demo; for another run: thorax dvc -- ARGUMENTS of snakemake
 	thorax dvc -- --profile demo
 
-audit: $(BIN)/.ready ## the papers' counts beside ours, from METADATA=folder with the archives' metadata files (about a minute)
+audit: $(BIN)/.ready ## the published counts next to ours, from METADATA=folder with the archives' metadata files (about a minute)
 	snakemake --cores 2 $(AUDIT)
 	$(call report,results/audit,--cores 2 $(AUDIT))
 	@thorax show --table results/audit/*.md results/audit/counts/*.md results/audit/pos_weights/*.md results/audit/splitters/*.md results/audit/systems/*/*.md
@@ -99,7 +99,7 @@ wheels: ## the pinned packages as files into wheels/ (DEVICE=gpu: with CUDA), fo
 	@test -x $(BIN)/python || { $(VENV) .venv; }
 	$(PIP) download --dest wheels --require-hashes $(PINS:%=-r %)
 
-lock: ## pin envs/*.in anew (needs uv)
+lock: ## pin envs/*.in again (needs uv)
 	cd envs && for name in cpu gpu dev; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" --output-file $$name.txt $$name.in; done
 	$(PYTHON) envs/conda.py

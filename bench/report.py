@@ -64,7 +64,7 @@ def page(results: dict[str, Any]) -> str:
     machine = results["machine"]
     return f"""# Benchmarks
 
-Made by `make bench`; the figures are in [bench/results.json](../bench/results.json), the measurements in [bench/cases.py](../bench/cases.py).
+Made by `make bench`; the figures are in [bench/results.json](../../bench/results.json), the measurements in [bench/cases.py](../../bench/cases.py).
 Everything is a ratio of two things measured in turn in one run, medians of several repeats, on synthetic radiographs. Machine:
 {machine["cpu"]}, {machine["cores"]} cores, {machine["memory"]}; {machine["system"]}.
 

@@ -1,4 +1,4 @@
-"""A real Slurm cluster of two nodes on this machine, for as long as somebody holds its standard input open.
+"""A real Slurm cluster of two nodes on this machine, for as long as its standard input is open.
 
 `python cluster.py`, as root, starts munge, a controller and two nodes from nothing in a folder of their own under /tmp, prints
 one line of JSON when jobs can run, and waits. When its input ends, because the test session ended or was killed, it ends every

@@ -261,11 +261,11 @@ def test_a_missing_folder_of_wheels_is_said_in_one_sentence(checkout):
 
 
 @pytest.mark.parametrize(
-    ("installed", "asked", "pins", "anew"),
+    ("installed", "asked", "pins", "recreated"),
     [(None, [], "cpu", False), (None, ["DEVICE=gpu"], "gpu", False), ("gpu", [], None, None),
      ("cpu", ["DEVICE=gpu"], "gpu", True), ("gpu", ["DEVICE=cpu"], "cpu", True), ("", ["DEVICE=gpu"], "gpu", True)],
 )  # fmt: skip
-def test_the_variant_that_is_installed_stays_until_another_is_asked_for(checkout, installed, asked, pins, anew):
+def test_the_variant_that_is_installed_stays_until_another_is_asked_for(checkout, installed, asked, pins, recreated):
     if installed is not None:
         (checkout / ".venv" / "bin").mkdir(parents=True)
         (checkout / ".venv" / "bin" / ".ready").touch()
@@ -276,7 +276,7 @@ def test_the_variant_that_is_installed_stays_until_another_is_asked_for(checkout
         assert "pip" not in planned
     else:
         assert f"--require-hashes -r envs/{pins}.txt -r envs/dev.txt" in planned
-        assert ("-m venv --clear .venv" in planned) == anew
+        assert ("-m venv --clear .venv" in planned) == recreated
 
 
 def test_an_unknown_variant_is_refused(checkout):

@@ -67,7 +67,7 @@ def another_kernel(folder: Path) -> dict[str, str]:
 
 
 def _shared_run(tmp_path_factory, name: str, config: Path | dict, *arguments: str) -> Path:
-    """The folder of one finished run of a configuration; one that is no file yet is written beside the folder.
+    """The folder of one finished run of a configuration; one that is not a file yet is written next to the folder.
 
     Workers of pytest-xdist have sessions of their own; the first one makes the run, and the others wait for it.
     """
@@ -102,7 +102,7 @@ def tiny_run(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def papers_run(tmp_path_factory) -> Path:
-    """The folder of one finished run of all experiments, shrunk (shrink.py); its configuration lies beside it."""
+    """The folder of one finished run of all experiments, shrunk (shrink.py); its configuration is next to it."""
     shipped = yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8"))
     return _shared_run(tmp_path_factory, "papers", shrink(shipped), *ONE_THREAD)
 

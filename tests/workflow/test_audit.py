@@ -52,7 +52,7 @@ def test_the_archives_that_are_there_are_audited(tmp_path):
     pages = (results / "datasets.md").read_text()
     assert "padchest: its metadata file is not here" in pages
     assert "chexpert: its metadata file is not here" in pages
-    # A second run has nothing to do; a changed list, which is no metadata file, is noticed.
+    # A second run has nothing to do; a changed list, which is not a metadata file, is noticed.
     assert "Nothing to be done" in audit(folder, metadata, few).stdout
     (metadata / "test_list.txt").write_text((metadata / "test_list.txt").read_text() + "\n")
     assert "audit_catalog" in audit(folder, metadata, few, "--dry-run").stdout

@@ -20,7 +20,7 @@ FINDINGS = ("Effusion", "Mass")
 
 
 def make_archive(root) -> list[dict[str, str]]:
-    """Write 60 small images of 24 patients and their table; the last of the images is no image."""
+    """Write 60 small images of 24 patients and their table; the last file is not an image."""
     random = np.random.default_rng(1)
     rows = []
     for index in range(IMAGES):

@@ -187,7 +187,7 @@ def _overview(counts: dict[str, pd.DataFrame], qualities: dict[str, pd.DataFrame
                 for row in missed.itertuples()
             ]
     table = Table(
-        title="Label sets and splits beside the published numbers",
+        title="Label sets and splits next to the published numbers",
         caption="Every label set of the configuration, in every split that serves it. 'paper' is blank where no paper says it. The last "
         "columns count how well the split meets its quotas: one count for each class and for all images, in train, val and test.",
         data=_FROM_METADATA,
@@ -205,7 +205,7 @@ def _overview(counts: dict[str, pd.DataFrame], qualities: dict[str, pd.DataFrame
 def _datasets_table(values: pd.DataFrame, absent: list[str]) -> Table:
     rows = tuple((row.row, (Cell(row.counts), *_compared(row), Cell(row.source))) for row in values.itertuples())
     return Table(
-        title="Archives beside the published numbers",
+        title="Archives next to the published numbers",
         caption="What papers say an archive holds, and what its metadata file holds.",
         data="From metadata alone: no image was opened.",
         groups=tuple(map(Group, ("of", "published", "ours", "difference", "reason", "source"))),
@@ -228,7 +228,7 @@ def _label_set_table(name: str, values: pd.DataFrame) -> Table:
     near = int((compared["difference"].abs() <= 0.02 * compared["published"]).sum()) - equal
     sources = "; ".join(dict.fromkeys(source for source in values["source"] if source)) or "no paper counts this label set"
     return Table(
-        title=f"Published counts beside ours: {name}",
+        title=f"Published counts next to ours: {name}",
         caption=f"{equal} of the {len(compared)} published numbers are met exactly, {near} more within 2%. 'of' says what the published number counts, and "
         f"'ours' counts the same; the last columns are our images. Sources: {sources}.",
         data=_FROM_METADATA,

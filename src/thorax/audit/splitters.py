@@ -120,7 +120,7 @@ def make_comparison(labels: Path, settings: config.Split, out: Path) -> None:
         for name, *numbers in values.itertuples(index=False, name=None)
     )
     table = Table(
-        title=f"Our split beside others: {labels.stem}",
+        title=f"Our split next to others: {labels.stem}",
         caption=f"{len(frame):,} images of {frame['patient_id'].nunique():,} patients, {len(class_columns(frame))} classes, divided "
         f"{settings.train:g} / {settings.val:g} / {settings.test:g}. For every class, for all images, and in each part: how far the "
         "count is from its exact share.",

@@ -30,7 +30,7 @@ class Problem(Exception):
 
 
 def must_exist(config: "Config", kind: str, name: str | None, *keys: str) -> None:
-    """Check that a block is in the configuration; None is no reference.
+    """Check that a block is in the configuration; None refers to nothing.
 
     Raises:
         Problem: It is not.

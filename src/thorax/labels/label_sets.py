@@ -17,7 +17,7 @@ from thorax.storage import store
 from thorax.storage.joins import rows_of
 
 REPORT_COLUMNS = ("class", "images", "patients", "uncertain", "status", "in_tree")
-CONSIDERED = "(images considered)"  # rows of the report that are no class
+CONSIDERED = "(images considered)"  # rows of the report that are not classes
 WITHOUT_LABELS = "(without any label)"
 NO_CLASS_LEFT = "(without a positive class)"
 OUTSIDE = "(without a general class)"

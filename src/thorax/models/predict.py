@@ -111,7 +111,7 @@ def explain(network: "keras.Model", pixels: np.ndarray) -> tuple[np.ndarray, np.
     logit_kernel, *_ = network.get_layer("logits").get_weights()
     hidden = network.get_layer("hidden").get_weights() if "hidden" in layers else None
     height, width = inner.outputs[0].shape[1:3]
-    maps = [np.zeros((0, logit_kernel.shape[-1], height, width), np.float32)]  # so that no case is no special case
+    maps = [np.zeros((0, logit_kernel.shape[-1], height, width), np.float32)]  # so that zero cases need no special treatment
     attention = [np.zeros((0, height, width) if len(names) > 2 else (len(pixels), 0, 0), np.float32)]
     for start in range(0, len(pixels), CASES):
         outputs = inner(pixels[start : start + CASES], training=False)

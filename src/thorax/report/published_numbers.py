@@ -142,7 +142,7 @@ def why_not(beside: Beside, archive: str | None = None, test_part: str | None = 
     if test_part == theirs or (test_part is None and theirs != RADIOLOGISTS):
         return ""
     ours = TEST_PARTS.get(test_part or "", "other images")
-    lacks = "; put valid.csv and its images beside train.csv, and let the split say test_on: radiologists"
+    lacks = "; put valid.csv and its images next to train.csv, and let the split say test_on: radiologists"
     return f"{NO_DIFFERENCE} the paper tested on {TEST_PARTS[theirs]}, and ours is measured on {ours}{lacks * (theirs == RADIOLOGISTS)}."
 
 

@@ -49,7 +49,7 @@ def _options(names: Sequence[str], files: Any) -> str:
 
 
 def memory(mb: int | Callable[[Wildcards], int]) -> Callable[[Wildcards, int], int]:
-    """A rule's resource mem_mb: so much at the first attempt, and as much again at each that follows (profiles set `retries`)."""
+    """A rule's resource mem_mb: the request grows linearly with each retry (profiles set `retries`)."""
     return lambda wildcards, attempt: attempt * (mb(wildcards) if callable(mb) else mb)
 
 

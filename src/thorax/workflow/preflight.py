@@ -37,29 +37,29 @@ def read(values: Any, source: str, thorough: bool = True) -> Config:
     Raises:
         ThoraxError: With the file, the first wrong key, and what is wrong with it.
     """
-    study = parse(Config, values, source)
+    config = parse(Config, values, source)
     if not thorough:
-        return study
-    backbones.check(study, source)
+        return config
+    backbones.check(config, source)
     try:
-        for name in study.label_sets:
-            _check_label_set(study, name)
-        for name in study.experiments:
-            _check_experiment(study, name)
-        for name in study.cross:
-            _check_cross(study, name)
-        for name in study.cascades:
-            _check_cascade(study, name)
+        for name in config.label_sets:
+            _check_label_set(config, name)
+        for name in config.experiments:
+            _check_experiment(config, name)
+        for name in config.cross:
+            _check_cross(config, name)
+        for name in config.cascades:
+            _check_cascade(config, name)
     except ThoraxError as error:
         raise ThoraxError(f"{source}: {error}") from error
-    return study
+    return config
 
 
-def named_classes(study: Config, label_set: str, experiments: Iterable[str]) -> list[tuple[str, str]]:
+def named_classes(config: Config, label_set: str, experiments: Iterable[str]) -> list[tuple[str, str]]:
     """(key, class) for every class of a label set that the settings of these experiments name."""
     found = []
     for name in experiments:
-        experiment = study.experiments[name]
+        experiment = config.experiments[name]
         if experiment.label_set == label_set:
             for field, value in experiment.model_dump(include=set(NAMING_CLASSES)).items():
                 wanted = [value] if isinstance(value, str) else value or []
@@ -67,13 +67,13 @@ def named_classes(study: Config, label_set: str, experiments: Iterable[str]) -> 
     return found
 
 
-def check_label_sets(study: Config, names: Iterable[str]) -> None:
+def check_label_sets(config: Config, names: Iterable[str]) -> None:
     """Count the classes of label sets from metadata alone and compare them with the classes that settings name.
 
     A class that is kept here may still have too few images later, when images cannot be read.
 
     Args:
-        study: The configuration.
+        config: The configuration.
         names: Label sets. Those of synthetic archives, and of archives whose metadata is not here, are skipped.
 
     Raises:
@@ -83,8 +83,8 @@ def check_label_sets(study: Config, names: Iterable[str]) -> None:
     tables: dict[str, label_sets.LabelTable] = {}
 
     def table(name: str) -> label_sets.LabelTable:
-        settings = study.label_sets[name]
-        dataset = study.datasets[settings.dataset]
+        settings = config.label_sets[name]
+        dataset = config.datasets[settings.dataset]
         archive = (dataset.archive, dataset.root)  # data sets of one archive share its catalog
         if archive not in catalogs:
             catalogs[archive] = archives.read_catalog(dataset)
@@ -93,21 +93,21 @@ def check_label_sets(study: Config, names: Iterable[str]) -> None:
             general = table(settings.inside).frame
             tables[name] = label_sets.build_inside(settings, dataset.archive, catalog, general, name=name)
         elif name not in tables:
-            second = Partners(study.datasets[settings.second].views) if settings.second else None
+            second = Partners(config.datasets[settings.second].views) if settings.second else None
             tables[name] = label_sets.build(settings, dataset.archive, catalog, name=name, second=second)
         return tables[name]
 
     for name in names:
-        dataset = study.datasets[study.label_sets[name].dataset]
+        dataset = config.datasets[config.label_sets[name].dataset]
         if dataset.phantom is None and archives.metadata_file(dataset).is_file():
-            label_sets.refuse_unknown_classes(named_classes(study, name, study.run), table(name).report, name)
+            label_sets.refuse_unknown_classes(named_classes(config, name, config.run), table(name).report, name)
 
 
-def check_made(study: Config, name: str, report: Path) -> None:
+def check_made(config: Config, name: str, report: Path) -> None:
     """Compare a label set of an earlier run with the classes that settings name.
 
     Args:
-        study: The configuration.
+        config: The configuration.
         name: Name of the label set.
         report: Its table of classes.
 
@@ -115,12 +115,12 @@ def check_made(study: Config, name: str, report: Path) -> None:
         ThoraxError: A setting names a class that the label set does not keep, or the table is damaged.
     """
     classes = store.read_csv(report, dtype=str, keep_default_na=False)  # a class may be named NA
-    label_sets.refuse_unknown_classes(named_classes(study, name, study.run), classes, name)
+    label_sets.refuse_unknown_classes(named_classes(config, name, config.run), classes, name)
 
 
-def _check_label_set(study: Config, name: str) -> None:
-    settings = study.label_sets[name]
-    archive = study.datasets[settings.dataset].archive
+def _check_label_set(config: Config, name: str) -> None:
+    settings = config.label_sets[name]
+    archive = config.datasets[settings.dataset].archive
     if settings.grouping == "general":
         TermTree.of_archive(archive, f"label_sets.{name}.grouping", "write specific")
     if settings.inside:
@@ -130,7 +130,7 @@ def _check_label_set(study: Config, name: str) -> None:
         for wanted in settings.exclude:
             refuse_unknown(f"label_sets.{name}.exclude", wanted, known, f"a {settings.grouping} label of archive {archive}")
         kept = [label for label in known if label not in settings.exclude]
-        for key, wanted in named_classes(study, name, study.experiments):
+        for key, wanted in named_classes(config, name, config.experiments):
             refuse_unknown(key, wanted, kept, f"a class of label set {name!r}")
 
 
@@ -144,8 +144,8 @@ def _possible_classes(settings: LabelSet, archive: str) -> list[str]:
     return list(dict.fromkeys(group for label in own for group in climbed.general(label)))
 
 
-def _check_experiment(study: Config, name: str) -> None:
-    experiment = study.experiments[name]
+def _check_experiment(config: Config, name: str) -> None:
+    experiment = config.experiments[name]
     for member in experiment.members:
         training = experiment.member(member)
         if BACKBONES[training.backbone].constructor is None and training.weights == "imagenet":
@@ -171,28 +171,28 @@ def _check_beside(experiment: Experiment, key: str) -> None:
         )
 
 
-def _check_cross(study: Config, name: str) -> None:
+def _check_cross(config: Config, name: str) -> None:
     """Check that the label sets can have a class in common."""
     from thorax.evaluation import cross_archives  # takes a quarter of a second to import
 
     shared = []
-    for experiment in study.cross[name].experiments:
-        settings = study.label_sets[study.experiments[experiment].label_set]
-        archive = study.datasets[settings.dataset].archive
+    for experiment in config.cross[name].experiments:
+        settings = config.label_sets[config.experiments[experiment].label_set]
+        archive = config.datasets[settings.dataset].archive
         known = [label for label in _possible_classes(settings, archive) if label not in settings.exclude]
         shared.append(set(cross_archives.mapped(archive, known)))
     if not set.intersection(*shared):
         raise ThoraxError(
-            f"cross.{name}: the label sets of {', '.join(study.cross[name].experiments)} share no class of {cross_archives.CLASSES.name}: "
+            f"cross.{name}: the label sets of {', '.join(config.cross[name].experiments)} share no class of {cross_archives.CLASSES.name}: "
             "choose larger label sets."
         )
 
 
-def _check_cascade(study: Config, name: str) -> None:
+def _check_cascade(config: Config, name: str) -> None:
     """Check that every class of the flat network is one of the inside network too, unless nearly all images there have it."""
-    cascade = study.cascades[name]
-    inside_name, flat_name = (study.experiments[part].label_set for part in (cascade.inside, cascade.flat))
-    inside, flat = study.label_sets[inside_name], study.label_sets[flat_name]
+    cascade = config.cascades[name]
+    inside_name, flat_name = (config.experiments[part].label_set for part in (cascade.inside, cascade.flat))
+    inside, flat = config.label_sets[inside_name], config.label_sets[flat_name]
     for field in ("views", "drop_channels", "uncertain"):
         if getattr(inside, field) != getattr(flat, field):
             raise ThoraxError(

@@ -1,4 +1,4 @@
-"""Archives: hostile and damaged ones are refused by name, good ones go on where they stopped."""
+"""Archives: hostile and damaged ones are refused by name, good ones resume where they stopped."""
 
 import gzip
 import io

@@ -301,7 +301,7 @@ def test_tables_that_do_not_fit_are_named(tmp_path, capsys):
     unlabelled = [part for part in arguments if not part.startswith(f"n={tmp_path / 'n'}.labels")]
     assert "Experiment 'n' is not under --labels" in refused(*unlabelled)
     place = arguments.index("n=nih")
-    assert "'x' is under --archives, but is no experiment" in refused(*arguments[:place], "x=nih", *arguments[place:])
+    assert "'x' is under --archives, but is not an experiment" in refused(*arguments[:place], "x=nih", *arguments[place:])
     swapped = [part.replace("n=nih", "n=elsewhere") for part in arguments]
     assert "has no column for archive 'elsewhere'" in refused(*swapped)
     table = store.read_table(tmp_path / "n@c.parquet")

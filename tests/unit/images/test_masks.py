@@ -255,7 +255,7 @@ def test_dice_by_hand():
 
 
 def picture(outside: int, left: int, right: int, **inside: int) -> np.ndarray:
-    """A picture of a mask whose parts have these values; `inside` is the value of a part that is no lung."""
+    """A picture of a mask whose parts have these values; `inside` is the value of a part that is not lung."""
     mask, size = two_lungs(size=256), 256
     values = np.where(mask, np.where(np.arange(size) < size // 2, left, right), outside).astype(np.uint8)
     at = {"pixel": np.s_[:1, :1], "corner": np.s_[:20, :20], "band": np.s_[:10], "heart": np.s_[180:230, 100:156]}

@@ -30,8 +30,8 @@ def write_studies(folder):
     n = len(lateral)
     ids = store.read_table(problem["ingested"])["image_id"].sort_values().tolist()[::-1]
     sizes = [40, 100, n - 140 + 7]
-    strangers = np.zeros((7, SIZE, SIZE), np.uint8)
-    packed = np.split(np.concatenate([strangers, lateral]), np.cumsum(sizes)[:-1])
+    unrelated = np.zeros((7, SIZE, SIZE), np.uint8)
+    packed = np.split(np.concatenate([unrelated, lateral]), np.cumsum(sizes)[:-1])
     paths = [folder / f"second.{shard}.npy" for shard in range(3)]
     for path, array in zip(paths, packed, strict=True):
         store.write_array(array, path)

@@ -1,4 +1,4 @@
-"""The overview: which model stands for an experiment, what is beside it, and whose hours are counted, by hand-made cases."""
+"""The overview: which model stands for an experiment, what is next to it, and whose hours are counted, by hand-made cases."""
 
 import json
 
@@ -140,7 +140,7 @@ def test_a_paper_without_a_mean_is_compared_over_the_classes_of_both():
     assert found.published("f1") is None
     table, _ = overview.overview_table({"k": found})
     cell = table.rows[0][1][10]
-    assert cell.text.endswith("* (0.800)"), "ours over the same classes is beside it in every format"
+    assert cell.text.endswith("* (0.800)"), "ours over the same classes is next to it in every format"
     assert cell.detail == "over 2 classes"
 
 

@@ -46,7 +46,7 @@ def marks(individual: list[float], ensembles: list[float], chance: float = 0.5, 
         ([0.70012, 0.69988], [0.70031], [BOLD, BOLD, ITALIC]),
         ([0.4, 0.3], [0.50049], [BOLD, PLAIN, BOLD]),
         ([0.4, 0.3], [0.50051], [BOLD, PLAIN, BOTH]),
-        # Worse than random is no tie.
+        # Worse than random is not a tie.
         ([0.4], [0.45, 0.44], [BOLD, BOTH, BOLD]),
         # Undefined numbers take no part.
         ([np.nan, 0.6], [np.nan, 0.7], [PLAIN, BOLD, PLAIN, BOTH]),

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import auc, roc_curve
 
-from bench import rates
 from thorax.cli import main
 from thorax.evaluation import metrics
 from thorax.report.figures import roc
@@ -132,17 +131,23 @@ def test_no_class_has_a_curve():
 
 def test_the_workflow_draws_the_papers_model_and_optional_figures_where_wanted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    study = rates.configuration(**rates.RUNS["small"])
-    weighted = study["experiments"].pop("rates")
-    mean = {**weighted, "members": {**weighted["members"], "third": {"seed": 3}}, "cooccurrence": []}
+    study = yaml.safe_load((ROOT / "tests/workflow/tiny/config.yaml").read_text())
+    ensembles = {"ctp": {"rule": "ctp", "members": ["first", "second", "third"]}}
+    mean = {
+        **study["experiments"]["tiny"],
+        "members": {"first": {"seed": 1}, "second": {"seed": 2}, "third": {"seed": 3}},
+        "ensembles": ensembles,
+        "beside": None,
+        "cooccurrence": [],
+    }
     weighted = {
-        **weighted,
-        "ensembles": {**weighted["ensembles"], "WA": {"rule": "weighted_average", "members": ["first", "third"]}},
+        **mean,
+        "members": {**mean["members"], "third": {"seed": 3, "head": "attention"}},
+        "ensembles": {**ensembles, "WA": {"rule": "weighted_average", "members": ["first", "third"]}},
+        "cooccurrence": ["normal", "cardiomegaly"],
     }
     study["experiments"] = {"weighted": weighted, "mean": mean, "single": {**mean, "ensembles": {}}}
     study["run"] = list(study["experiments"])
-    for block in ("ablations", "comparisons", "cascades", "cross"):  # of experiments that are not here
-        del study[block]
     Path("config.yaml").write_text(yaml.safe_dump(study))
     found = jobs.load(["--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml", "--cores", "2"]).jobs
     drawn = {job.wildcards["experiment"]: job.params for job in found if job.rule == "figure_roc"}

@@ -92,7 +92,7 @@ def test_the_table_sets_text_paper_and_ours_side_by_side(metrics):
     assert "The same in ours: nodule (-0.010)." in table.notes
     assert statements._DOUBT in table.notes  # laminar atelectasis
     assert statements._ILLEGIBLE not in table.notes
-    assert values.set_index("measure").loc["gain", "ours"] == pytest.approx(0.1), "the baseline is no network"
+    assert values.set_index("measure").loc["gain", "ours"] == pytest.approx(0.1), "the baseline is not a network"
 
 
 def test_what_the_scan_lacks_is_said(metrics, monkeypatch):

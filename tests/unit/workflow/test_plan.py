@@ -258,7 +258,7 @@ def test_heatmaps_show_the_members_of_the_mean(plan):
     assert files["ensemble"] == "results/ensembles/flat/CTP.parquet"
     assert files["lungs"] == ["results/lungs/lungs/padchest.0.parquet", "results/lungs/lungs/padchest.1.parquet"]
     assert "lungs" not in plan.heatmaps(NIH)
-    assert plan.attention(NIH)["models"] == ["results/models/nih/one.keras"]
+    assert plan.attention(NIH)["attention"] == ["results/attention/nih/one.npy"]
     given = {**{name: files[name] for name in ("heatmaps", "predictions", "ensemble", "labels", "boxes", "ingested", "arrays")}}
     told = json.loads(plan.heatmap_parameters(FLAT, fields_of(**given, cases="cases"), Wildcards(png="out.png")))
     assert told["heatmaps"] == {"one": "results/heatmaps/flat/one.npy", "two": "results/heatmaps/flat/two.npy"}

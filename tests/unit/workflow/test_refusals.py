@@ -68,7 +68,7 @@ def test_a_phantom_is_not_made_over_your_files(folder):
     precious = folder / "data/tiny" / padchest.METADATA[0]
     precious.parent.mkdir(parents=True)
     precious.write_text("years of work")
-    with pytest.raises(ThoraxError, match="data/tiny holds files that were not made by the phantom"):
+    with pytest.raises(ThoraxError, match="data/tiny has files that were not made by the phantom"):
         refusals.refuse_missing_archives(changed(TINY))
 
 

@@ -129,7 +129,7 @@ def png_bytes(figure: "Figure") -> bytes:
 
 
 def fit(text: str, inches: float, size: float = HEADING_SIZE) -> str:
-    """Break the lines of a text that are wider than a figure of so many inches, in letters of `size` points."""
+    """Break the lines of a text that are wider than a figure, given in inches, in letters of `size` points."""
     most = max(int(72 * inches / (LETTER * size)), 1)
     return "\n".join("\n".join(wrapped(line, most)) or line for line in text.split("\n"))
 

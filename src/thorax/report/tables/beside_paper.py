@@ -197,7 +197,7 @@ def per_class_table(compared: Compared) -> tuple[Table, pd.DataFrame]:
     if not compared.why_not:
         rows.append((SHARED, tuple(cell for model, metric in places for cell in compared.shared_cells(model, metric))))
     groups = [Group(f"{model}: {METRICS[metric].heading}", compared.columns, model) for model, metric in places]
-    title = f"{compared.title}: each class beside the paper"
+    title = f"{compared.title}: each class next to the paper"
     return _table(title, [compared], groups, "Class", rows, total=not compared.why_not), compared.frame
 
 
@@ -221,7 +221,7 @@ def global_table(compared: Compared) -> tuple[Table, pd.DataFrame]:
         rows.append((model, tuple(cells + [cell for metric in means for cell in compared.shared_cells(model, metric)])))
     groups = [Group(METRICS[metric].heading, compared.columns, metric) for metric in metrics]
     groups += [Group(f"{METRICS[metric].heading}, shared classes", compared.columns, SHARED) for metric in means]
-    title = f"{compared.title}: all classes beside the paper"
+    title = f"{compared.title}: all classes next to the paper"
     return _table(title, [compared], groups, "Model", rows), compared.whole
 
 
@@ -287,7 +287,7 @@ def _table(
     sources = said(lambda compared: [published_numbers.describe(compared.beside)[1]])
     return Table(
         title=title,
-        caption=f"Our test results beside published ones. Paper: {'; '.join(sources)}.",
+        caption=f"Our test results next to published ones. Paper: {'; '.join(sources)}.",
         data=" ".join([measured_on(experiments[0].data), *said(lambda compared: [compared.why_not])]),
         groups=tuple(groups),
         name_heading=name_heading,

@@ -176,8 +176,8 @@ def make_cross(
     for option, given in (("archives", archives), ("labels", labels), ("splits", splits)):
         if lacking := [name for name in settings.experiments if name not in given]:
             raise ThoraxError(f"Experiment {lacking[0]!r} is not under --{option}: name one for each experiment.")
-    if strangers := [name for name in archives if name not in settings.experiments]:
-        raise ThoraxError(f"{strangers[0]!r} is under --archives, but is not an experiment of the settings: leave it out.")
+    if unknown := [name for name in archives if name not in settings.experiments]:
+        raise ThoraxError(f"{unknown[0]!r} is under --archives, but is not an experiment of the settings: leave it out.")
     problems = {
         name: Problem(archive, joins.read_labels(labels[name], splits[name], ["test"])) for name, archive in archives.items()
     }
