@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 ARCHIVES = ("padchest", "nih", "chexpert", "own")
-DATA = ("archive", "sample", "phantom")
+PROVENANCE = ("full", "sample", "phantom")
 F1_METRICS = ("f1", "f1_positive")
 
 Kind = Literal["text", "path", "whole", "rule", "flag", "settings", "mapping", "groups", "pairs"]
@@ -94,7 +94,7 @@ split = _path("split", "split")
 images = _paths("images", "packed training images, all shards in order")
 array = _path("array", "the shard's packed images")
 archive = _text("archive", "archive that the labels are from", choices=ARCHIVES)
-data = _text("data", "what the experiment was run on", choices=DATA)
+provenance = _text("provenance", "what the experiment was run on", choices=PROVENANCE)
 title = _text("title", "heading")
 threads = _whole("threads", "CPU threads", lowest=1, default=1)
 seed = _whole("seed", "random seed: the same seed gives the same result", lowest=0, default=0)
@@ -318,27 +318,27 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
     "report: tables": (
         _verb(
             "tables", "report.tables.results:make_tables", "write the paper's tables per class and over all classes",
-            title, data, metrics, labels, split, members, ensembles, rule, f1_metric, folder,
+            title, provenance, metrics, labels, split, members, ensembles, rule, f1_metric, folder,
         ),
         _verb(
             "threshold-tables", "report.tables.thresholds:make_threshold_tables",
             "compare the results by each threshold rule with those by the first",
-            title, data, metrics, labels, split, members, ensembles, thresholds, rules, exclusive, f1_metric,
+            title, provenance, metrics, labels, split, members, ensembles, thresholds, rules, exclusive, f1_metric,
             _texts("learned", "ensembles that learn from validation images", metavar="ENSEMBLE", default=()), folder,
         ),
         _verb(
             "beside", "report.tables.beside_paper:make_beside", "compare our results with the published ones, per class and over all",
-            _settings(model="Beside"), title, data, metrics, members, ensembles, *tested, folder,
+            _settings(model="Beside"), title, provenance, metrics, members, ensembles, *tested, folder,
         ),
         _verb(
             "ablation", "report.tables.beside_paper:make_ablation",
             "compare variants of one experiment with each other and with the paper (Tables 5, 7 and 9)",
-            _settings(model="AblationColumns"), title, data, metrics_by_name, members, ensembles, *tested, folder,
+            _settings(model="AblationColumns"), title, provenance, metrics_by_name, members, ensembles, *tested, folder,
         ),
         _verb(
             "statements", "report.tables.statements:make_statements",
             "compare what the text of Liz et al. 2022 says about its results with its tables and with ours",
-            _settings(model="Beside"), title, data, metrics, members, folder,
+            _settings(model="Beside"), title, provenance, metrics, members, folder,
         ),
         _verb(
             "systems", "report.tables.systems:make_systems",
@@ -348,21 +348,21 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         _verb(
             "side-by-side", "report.tables.side_by_side:make_side_by_side",
             "compare models of several experiments with the same label set and split",
-            title, data, labels, split, metrics_by_name,
+            title, provenance, labels, split, metrics_by_name,
             _texts("columns", "columns in order; the others are compared with those of the first experiment", metavar="EXPERIMENT/MODEL"),
             rule, f1_metric, folder,
         ),
         _verb(
             "cross-table", "report.tables.cross_archive:make_cross",
             "test models on the images of each other's archives, for the classes that both have",
-            _settings(model="CrossEvaluation"), data, archives, labels_by_name, splits_by_name,
+            _settings(model="CrossEvaluation"), provenance, archives, labels_by_name, splits_by_name,
             _mapping("predictions", "predictions of networks", metavar="TRAINED@TESTED=PATH", default=()),
             _mapping("ensembles", "scores of ensembles", metavar="TRAINED@TESTED=PATH", default=()), replicates, folder,
         ),
         _verb(
             "summary", "report.tables.summary:make_summary",
             "count the classes and images of each label set and the sizes of its parts (Table 3)",
-            replace(labels_by_name, help="label sets"), replace(splits_by_name, help="split of each label set"), data, folder,
+            replace(labels_by_name, help="label sets"), replace(splits_by_name, help="split of each label set"), provenance, folder,
         ),
         _verb(
             "screening", "report.tables.screening:make_screening",
@@ -371,7 +371,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _mapping("duplicates", "duplicates of each data set"), _mapping("catalogs", "catalog of each data set"),
             _groups("splits", "splits of the data sets", metavar="DATASET/SPLIT=PATH"),
             _groups("lungs", "tables of crop boxes, all shards", metavar="DATASET/SEGMENTER=PATH"),
-            data, folder,
+            provenance, folder,
         ),
         _verb(
             "overview", "report.tables.overview:make_overview",
@@ -424,7 +424,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         ),
         _verb(
             "figure-roc", "report.figures.roc:roc_curves", "draw the ROC curves of one model by class",
-            labels, split, *scores, _text("model", "name of the model"), title, data, stem,
+            labels, split, *scores, _text("model", "name of the model"), title, provenance, stem,
         ),
         _verb(
             "figure-classes", "report.figures.heatmaps:make_classes_figure",

@@ -166,7 +166,7 @@ def test_a_defect_of_ours_is_one_line_too(capsys, monkeypatch, tmp_path):
         ["cases", "--labels", "l", "--split", "s", "--out", "o", "--count", "1", "--seed", "-1"],
         ["metrics", "--labels", "l", "--split", "s", "--predictions", "a=b", "--out", "o", "--replicates", "0"],
         ["labels", "--settings", "{}", "--archive", "mimic", "--catalog", "c", "--out", "o", "--report", "r"],
-        ["summary", "--labels", "a=b", "--splits", "a=b", "--out", "o"],  # no --data
+        ["summary", "--labels", "a=b", "--splits", "a=b", "--out", "o"],  # no --provenance
         ["screening", "--ingested", "a=b", "--duplicates", "a=b", "--catalogs", "a=b", "--out", "o"],
     ],
 )
@@ -176,7 +176,7 @@ def test_impossible_arguments_are_refused_before_the_step_starts(capsys, argumen
     assert caught.value.code == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"thorax {arguments[0]}: error: ")
-    assert any(words in last for words in ("is not a whole number of", "invalid choice: 'mimic'", "required: --data"))
+    assert any(words in last for words in ("is not a whole number of", "invalid choice: 'mimic'", "required: --provenance"))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,10 @@ def test_impossible_arguments_are_refused_before_the_step_starts(capsys, argumen
         (["trian"], "(did you mean 'train'?)"),
         (["Download", "nih"], "(did you mean 'download'?)"),
         (["labels", "--settings", "{}", "--archive", "PadChest"], "(did you mean 'padchest'?)"),
-        (["summary", "--labels", "a=b", "--splits", "a=b", "--out", "o", "--data", "phantoms"], "(did you mean 'phantom'?)"),
+        (
+            ["summary", "--labels", "a=b", "--splits", "a=b", "--out", "o", "--provenance", "phantoms"],
+            "(did you mean 'phantom'?)",
+        ),
     ],
 )
 def test_a_misspelt_choice_is_suggested(capsys, arguments, suggestion):
@@ -216,7 +219,7 @@ def test_what_follows_two_hyphens_is_no_option_of_ours(capsys):
 
 def test_the_choices_are_those_of_the_configuration():
     assert get_args(config.Dataset.model_fields["archive"].annotation) == verbs.ARCHIVES
-    assert get_args(config.Experiment.model_fields["data"].annotation) == verbs.DATA
+    assert get_args(config.Experiment.model_fields["provenance"].annotation) == verbs.PROVENANCE
     assert get_args(config.Experiment.model_fields["f1_metric"].annotation) == verbs.F1_METRICS
     assert set(verbs.ARCHIVES) == set(archives.ARCHIVES)
 
@@ -241,7 +244,7 @@ def test_values_reach_the_function_as_it_needs_them(monkeypatch):
         "e/s=3",
         "--splits",
     ]
-    assert main(["screening", *tables, "--data", "phantom", "--out", "o"]) == 0
+    assert main(["screening", *tables, "--provenance", "phantom", "--out", "o"]) == 0
     assert seen[0]["ingested"] == {"d": Path("i=1")}
     assert seen[0]["lungs"] == {"d/s": [Path("1"), Path("2")], "e/s": [Path("3")]}
     assert seen[0]["splits"] == {}
@@ -254,7 +257,7 @@ def test_values_reach_the_function_as_it_needs_them(monkeypatch):
 
 def test_lungs_without_a_slash(capsys, tmp_path):
     status, text = run(
-        capsys, "screening", "--ingested", "d=x", "--duplicates", "d=x", "--catalogs", "d=x", "--lungs", "d=path/to", "--data",
+        capsys, "screening", "--ingested", "d=x", "--duplicates", "d=x", "--catalogs", "d=x", "--lungs", "d=path/to", "--provenance",
         "phantom", "--out", tmp_path / "o",
     )  # fmt: skip
     assert status == 1

@@ -129,7 +129,7 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
     limits = ["--thresholds", [f"{name}={folder / name}.limits.parquet" for name in models]]
     run("metrics", *parts, "--predictions", [named[name] for name in (*MEMBERS, "baseline")], "--ensembles", [named[name] for name in RULES],
         "--rules", THRESHOLDS, *limits, "--replicates", 50, "--out", files["metrics"], "--summary", folder / "summary.json")  # fmt: skip
-    heading = ["--title", "A study", "--data", "sample"]
+    heading = ["--title", "A study", "--provenance", "sample"]
     shown = ["--members", list(MEMBERS), "--ensembles", list(RULES)]
     run("tables", *heading, "--metrics", files["metrics"], *parts, *shown, "--out", folder / "tables")
     run(
@@ -151,7 +151,7 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
         f"labels={files['labels']}",
         "--splits",
         f"labels={files['split']}",
-        "--data",
+        "--provenance",
         "sample",
         "--out",
         folder / "tables",
@@ -160,7 +160,7 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
         run("csv-page", "--csv", folder / f"{name}.csv", "--title", name, "--caption", name, "--out", folder / f"{name}.html")
     run("side-by-side", *heading, *parts, "--metrics", [f"{name}={files['metrics']}" for name in "ab"], "--columns", "a/CTP", "b/dense", "b/CTP",
         "--out", folder / "tables")  # fmt: skip
-    experiment = {"title": "A study", "data": "sample", "label_set": "labels", "split": "split", "image_set": "small",
+    experiment = {"title": "A study", "provenance": "sample", "label_set": "labels", "split": "split", "image_set": "small",
                   "members": {name: {"backbone": "cnn"} for name in MEMBERS},
                   "ensembles": {name: {"rule": rule, "members": list(MEMBERS)} for name, rule in RULES.items()}}  # fmt: skip
     blocks = {

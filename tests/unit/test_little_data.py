@@ -65,7 +65,7 @@ def test_every_table_of_what_little_there_is(study, f1_metric):
     )
     both = {"one": paths["metrics"], "two": paths["metrics"]}
     side_by_side.make_side_by_side("T", "phantom", *data, both, ["one/net", "two/net"], folder / "s", f1_metric=f1_metric)
-    given = {"title": "T", "data": "phantom", "label_set": "s", "split": "p", "image_set": "i", "f1_metric": f1_metric,
+    given = {"title": "T", "provenance": "phantom", "label_set": "s", "split": "p", "image_set": "i", "f1_metric": f1_metric,
              "members": {"net": {"backbone": "Xception"}}}  # fmt: skip
     blocks = {"label_set": {"dataset": "d"}, "split": {"label_sets": ["s"]}, "image_set": {"dataset": "d"},
               "dataset": {"archive": "own", "root": "data"}}  # fmt: skip

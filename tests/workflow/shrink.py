@@ -51,7 +51,7 @@ def on_sample(config: dict[str, Any], sample: dict[str, Any], experiments: list[
             block["dataset"] = "nih-real"
     for name in experiments:
         experiment = small["experiments"][name]
-        experiment["data"] = "sample"
+        experiment["provenance"] = "sample"
         small["label_sets"][experiment["label_set"]] |= {"min_images": 1, "min_patients": 15}
         small["splits"][experiment["split"]] |= {"official": False, "train": 0.6, "val": 0.15, "test": 0.25}
     for name, blocks in sample.items():
@@ -68,7 +68,7 @@ def on_sample(config: dict[str, Any], sample: dict[str, Any], experiments: list[
 
 def _shrink_experiment(experiment: dict[str, Any]) -> None:
     training = experiment.setdefault("training", {})
-    experiment |= {"data": "phantom", "cases": 3}
+    experiment |= {"provenance": "phantom", "cases": 3}
     if "cooccurrence" in experiment:
         experiment["cooccurrence"] = ["Effusion", "Infiltration"]  # what phantoms and the sample have enough of
     training |= {key: value for key, value in TRAINING.items() if key != "epochs"}

@@ -75,4 +75,4 @@ def test_the_matrix_has_nine_cells_of_the_same_classes(cross_run):
     assert len(matrix) == 9
     assert matrix["auc"].between(0, 1).all()
     assert matrix["classes"].nunique() == 1
-    assert set(matrix["data"]) == {"phantom"}
+    assert set(matrix["provenance"]) == {"phantom"}

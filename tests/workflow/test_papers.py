@@ -180,7 +180,7 @@ def test_the_summary_of_metrics_is_what_dvc_shows(papers_run):
 def test_the_overview_has_every_experiment_and_the_hours_that_it_took(papers_run, study):
     frame = pd.read_csv(papers_run / "results/tables/overview.csv").set_index("experiment")
     assert list(frame.index) == study.run
-    assert (frame["data"] == "phantom").all()
+    assert (frame["provenance"] == "phantom").all()
     assert frame.filter(like="difference").isna().all(axis=None)
     for name, row in frame.iterrows():
         metrics = store.read_table(papers_run / f"results/metrics/{name}.parquet")

@@ -198,13 +198,13 @@ rule figure_roc:
         model=plan.curves_model,
         logits=plan.logits,
         title=plan.field("experiment", "title"),
-        data=plan.field("experiment", "data"),
+        provenance=plan.field("experiment", "provenance"),
         stem=stem,
     message:
         "Drawing the ROC curves of {params.model} of {wildcards.experiment}"
     shell:
         "thorax figure-roc --labels {input.labels} --split {input.split} --scores {input.scores} {params.logits}"
-        " --model {params.model} --title {params.title:q} --data {params.data} --out {params.stem} > {log} 2>&1"
+        " --model {params.model} --title {params.title:q} --provenance {params.provenance} --out {params.stem} > {log} 2>&1"
 
 
 rule figure_cross:

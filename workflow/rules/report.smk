@@ -21,12 +21,12 @@ rule screening:
         catalogs=named(plan.of_datasets("results/catalog/*.parquet")),
         splits=named(plan.screened_splits()),
         lungs=[f"{name}={path}" for name, path in plan.screened_lungs()],
-        data=plan.measured_on(),
+        provenance=plan.measured_on(),
         folder=folder,
     message:
         "Counting rejected images and duplicates"
     shell:
-        "thorax screening --data {params.data} --ingested {params.ingested} --duplicates {params.duplicates}"
+        "thorax screening --provenance {params.provenance} --ingested {params.ingested} --duplicates {params.duplicates}"
         " --catalogs {params.catalogs} --splits {params.splits} --lungs {params.lungs} --out {params.folder} > {log} 2>&1"
 
 
@@ -47,12 +47,12 @@ rule summary:
         code=code("summary"),
         labels=named(plan.summary_rows("labels")),
         splits=named(plan.summary_rows("splits")),
-        data=plan.measured_on(),
+        provenance=plan.measured_on(),
         folder=folder,
     message:
         "Counting classes, images and parts of the label sets"
     shell:
-        "thorax summary --data {params.data} --labels {params.labels} --splits {params.splits} --out {params.folder} > {log} 2>&1"
+        "thorax summary --provenance {params.provenance} --labels {params.labels} --splits {params.splits} --out {params.folder} > {log} 2>&1"
 
 
 rule classes_page:
@@ -108,7 +108,7 @@ rule tables:
     params:
         code=code("tables"),
         title=plan.field("experiment", "title"),
-        data=plan.field("experiment", "data"),
+        provenance=plan.field("experiment", "provenance"),
         members=plan.field("experiment", "members"),
         ensembles=plan.field("experiment", "ensembles"),
         rule=plan.first_threshold_rule,
@@ -117,7 +117,7 @@ rule tables:
     message:
         "Writing the tables of {wildcards.experiment}"
     shell:
-        "thorax tables --title {params.title:q} --data {params.data} --metrics {input.metrics} --labels {input.labels}"
+        "thorax tables --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics} --labels {input.labels}"
         " --split {input.split} --members {params.members} --ensembles {params.ensembles} --rule {params.rule}"
         " --f1-metric {params.f1_metric} --out {params.folder} > {log} 2>&1"
 
@@ -139,7 +139,7 @@ rule threshold_tables:
     params:
         code=code("threshold-tables"),
         title=plan.field("experiment", "title"),
-        data=plan.field("experiment", "data"),
+        provenance=plan.field("experiment", "provenance"),
         members=plan.field("experiment", "members"),
         ensembles=plan.field("experiment", "ensembles"),
         rules=plan.field("experiment", "thresholds"),
@@ -151,7 +151,7 @@ rule threshold_tables:
     message:
         "Writing the results of {wildcards.experiment} at other thresholds"
     shell:
-        "thorax threshold-tables --title {params.title:q} --data {params.data} --metrics {input.metrics} --labels {input.labels}"
+        "thorax threshold-tables --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics} --labels {input.labels}"
         " --split {input.split} --members {params.members} --ensembles {params.ensembles} --rules {params.rules}"
         " --thresholds {params.thresholds} --learned {params.learned} --f1-metric {params.f1_metric} {params.exclusive}"
         " --out {params.folder} > {log} 2>&1"
@@ -174,7 +174,7 @@ rule beside:
         code=code("beside"),
         settings=plan.published,
         title=plan.field("experiment", "title"),
-        data=plan.field("experiment", "data"),
+        provenance=plan.field("experiment", "provenance"),
         members=plan.field("experiment", "members"),
         ensembles=plan.field("experiment", "ensembles"),
         tested=plan.tested_on,
@@ -182,7 +182,7 @@ rule beside:
     message:
         "Writing the results of {wildcards.experiment} next to the paper's"
     shell:
-        "thorax beside --settings {params.settings:q} --title {params.title:q} --data {params.data} --metrics {input.metrics}"
+        "thorax beside --settings {params.settings:q} --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics}"
         " --members {params.members} --ensembles {params.ensembles} --split {input.split} {params.tested}"
         " --out {params.folder} > {log} 2>&1"
 
@@ -203,13 +203,13 @@ rule statements:
         code=code("statements"),
         settings=plan.published,
         title=plan.field("experiment", "title"),
-        data=plan.field("experiment", "data"),
+        provenance=plan.field("experiment", "provenance"),
         members=plan.field("experiment", "members"),
         folder=folder,
     message:
         "Checking what the paper's text says against {wildcards.experiment}"
     shell:
-        "thorax statements --settings {params.settings:q} --title {params.title:q} --data {params.data} --metrics {input.metrics}"
+        "thorax statements --settings {params.settings:q} --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics}"
         " --members {params.members} --out {params.folder} > {log} 2>&1"
 
 
@@ -230,7 +230,7 @@ rule ablation:
         code=code("ablation"),
         settings=plan.published,
         title=plan.field("ablation", "title"),
-        data=plan.leading("data"),
+        provenance=plan.leading("provenance"),
         metrics=named(plan.metrics),
         members=plan.leading("members"),
         ensembles=plan.leading("ensembles"),
@@ -239,7 +239,7 @@ rule ablation:
     message:
         "Writing the variants of {wildcards.ablation} side by side"
     shell:
-        "thorax ablation --settings {params.settings:q} --title {params.title:q} --data {params.data} --metrics {params.metrics}"
+        "thorax ablation --settings {params.settings:q} --title {params.title:q} --provenance {params.provenance} --metrics {params.metrics}"
         " --members {params.members} --ensembles {params.ensembles} --split {input.split} {params.tested}"
         " --out {params.folder} > {log} 2>&1"
 
@@ -260,7 +260,7 @@ rule side_by_side:
     params:
         code=code("side-by-side"),
         title=plan.field("comparison", "title"),
-        data=plan.leading("data"),
+        provenance=plan.leading("provenance"),
         metrics=named(plan.metrics),
         columns=plan.columns,
         rule=plan.first_threshold_rule,
@@ -269,7 +269,7 @@ rule side_by_side:
     message:
         "Comparing experiments: {wildcards.comparison}"
     shell:
-        "thorax side-by-side --title {params.title:q} --data {params.data} --labels {input.labels} --split {input.split}"
+        "thorax side-by-side --title {params.title:q} --provenance {params.provenance} --labels {input.labels} --split {input.split}"
         " --metrics {params.metrics} --columns {params.columns} --rule {params.rule} --f1-metric {params.f1_metric}"
         " --out {params.folder} > {log} 2>&1"
 
@@ -306,7 +306,7 @@ rule cross_table:
     params:
         code=code("cross-table"),
         settings=plan.settings("cross"),
-        data=plan.leading("data"),
+        provenance=plan.leading("provenance"),
         archives=named(plan.cross_archives),
         labels=named(plan.cross_truth("labels")),
         splits=named(plan.cross_truth("split")),
@@ -316,7 +316,7 @@ rule cross_table:
     message:
         "Testing the models of {wildcards.cross} on each other's archives"
     shell:
-        "thorax cross-table --settings {params.settings:q} --data {params.data} --archives {params.archives}"
+        "thorax cross-table --settings {params.settings:q} --provenance {params.provenance} --archives {params.archives}"
         " --labels {params.labels} --splits {params.splits} --predictions {params.predictions}"
         " --ensembles {params.ensembles} --out {params.folder} > {log} 2>&1"
 

@@ -1,6 +1,6 @@
 """The base of all blocks, and reading text into a block: one sentence for the first mistake."""
 
-from typing import Any, LiteralString, TypeVar
+from typing import Any, ClassVar, LiteralString, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -28,6 +28,7 @@ class Block(BaseModel):
     """A part of the configuration. Unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+    renamed: ClassVar[dict[str, str]] = {}  # keys of earlier versions, each with what to write instead
 
     @model_validator(mode="before")
     @classmethod
@@ -35,6 +36,8 @@ class Block(BaseModel):
         """Report an unknown key before anything else, since a misspelt key explains a missing one. Refuse yes and no as numbers."""
         given = values if isinstance(values, dict) else {}
         for key in given:
+            if key in cls.renamed:
+                raise refusal(cls.renamed[key], str(key))
             if key not in cls.model_fields:
                 raise refusal(did_you_mean(str(key), cls.model_fields) or "; remove it", str(key), kind=UNKNOWN_KEY)
         for key, value in given.items():

@@ -180,9 +180,9 @@ def ablation_is_fair(config: "Config", name: str, ablation: Ablation) -> None:
         first, other = (config.experiments[experiment] for experiment in (ablation.experiments[0], other_name))
         if other.beside is None:
             raise Problem(f"{other_name!r} has no published numbers: give it `beside`.", "experiments")
-        if any(getattr(first, key) != getattr(other, key) for key in ("label_set", "split", "data")):
+        if any(getattr(first, key) != getattr(other, key) for key in ("label_set", "split", "provenance")):
             raise Problem(
-                f"{other_name!r} is of another label set, split or data than {ablation.experiments[0]!r}", "experiments"
+                f"{other_name!r} is of another label set, split or provenance than {ablation.experiments[0]!r}", "experiments"
             )
 
 
@@ -195,8 +195,8 @@ def cascade_has_the_same_patients_and_models(config: "Config", name: str, cascad
     flat = config.experiments[cascade.flat]
     for step, experiment_name in steps.items():
         experiment = config.experiments[experiment_name]
-        if (experiment.split, experiment.data) != (flat.split, flat.data):
-            raise Problem(f"{experiment_name!r} is of another split or data than {cascade.flat!r}", step)
+        if (experiment.split, experiment.provenance) != (flat.split, flat.provenance):
+            raise Problem(f"{experiment_name!r} is of another split or provenance than {cascade.flat!r}", step)
         for model in cascade.models:
             kind, article = ("member", "a") if model in flat.members else ("ensemble", "an")
             if model not in getattr(experiment, f"{kind}s"):
@@ -217,7 +217,7 @@ def comparison_is_fair(config: "Config", name: str, comparison: Comparison) -> N
     for other_name, models in comparison.experiments.items():
         must_exist(config, "experiments", other_name, "experiments")
         first, other = config.experiments[first_name], config.experiments[other_name]
-        for key in ("label_set", "split", "data", "f1_metric"):
+        for key in ("label_set", "split", "provenance", "f1_metric"):
             if getattr(other, key) != getattr(first, key):
                 text = f"{other_name!r} has another {key.replace('_', ' ')} than {first_name!r}: only equal ones are compared"
                 raise Problem(text, "experiments")
@@ -258,8 +258,8 @@ def cross_images_are_made_alike(config: "Config", name: str, cross: CrossEvaluat
     first = config.experiments[first_name]
     for other_name in cross.experiments:
         other, keys = config.experiments[other_name], ("experiments", other_name)
-        if other.data != first.data:
-            raise Problem(f"it was run on other data (data: ...) than {first_name!r}", *keys)
+        if other.provenance != first.provenance:
+            raise Problem(f"it has another provenance than {first_name!r}", *keys)
         for key in ("size", "crop", "intensity", "contrast"):
             ours, theirs = (getattr(config.image_sets[experiment.image_set], key) for experiment in (other, first))
             if ours != theirs:

@@ -1,6 +1,6 @@
 """Blocks of an experiment: members, ensembles, published numbers."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -41,13 +41,15 @@ class Beside(Block):
 class Experiment(Block):
     """A problem, a way to train, members, ensembles, tables and figures."""
 
+    renamed: ClassVar[dict[str, str]] = {"data": "data is now provenance; write provenance: full, sample or phantom."}
+
     title: str = Field(description="title of tables and figures")
     paper: Name | None = Field(
         None, description="paper on whose page the report shows it, e.g. liz2022; null: the page beyond the papers"
     )
     beside: Beside | None = Field(None, description="published numbers next to ours; null: none")
-    data: Literal["archive", "sample", "phantom"] = Field(
-        "archive", description="what the tables say that they were run on: the full archive, a sample of it, or a synthetic one"
+    provenance: Literal["full", "sample", "phantom"] = Field(
+        "full", description="what the tables say that they were run on: the full archive, a sample of it, or a synthetic one"
     )
     label_set: Name = Field(description="classes")
     split: Name = Field(description="patients of train, val and test; must list the label set")

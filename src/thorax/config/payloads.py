@@ -46,7 +46,7 @@ class PaperPage(Block):
     """What a paper's page shows: the data of each experiment (by title), settings, tables and figures in order, captions by name."""
 
     paper: Name | None
-    data: dict[str, Literal["archive", "sample", "phantom"]]
+    provenance: dict[str, Literal["full", "sample", "phantom"]]
     studies: dict[Name, Study]
     sections: list[Section]
     captions: dict[Name, str]

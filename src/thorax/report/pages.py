@@ -48,7 +48,7 @@ def compose(page: PaperPage) -> str:
     return typeset.page(
         "paper.html",
         name,
-        run_on=overview.run_on(page.data),
+        run_on=overview.run_on(page.provenance),
         citation=cited,
         settings=_settings(page.studies),
         sections=sections,

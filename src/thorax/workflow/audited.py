@@ -20,7 +20,7 @@ class Audited(Blocks):
         """
         if self.run:
             experiments = map(self.config.experiments.get, self.run)
-            return sorted({block.split for block in experiments if block and block.data == "archive"})
+            return sorted({block.split for block in experiments if block and block.provenance == "full"})
         here = [name for name in self.config.splits if self.dataset_of_split(name) not in self.absent]
         if not here:
             where = self.config.audit.metadata or ", ".join(block.root for block in self.config.datasets.values())

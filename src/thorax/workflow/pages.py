@@ -167,8 +167,9 @@ def settings(plan: Config, paper: str) -> str:
     return json.dumps(
         {
             "paper": None if paper == BEYOND else paper,
-            "data": {
-                plan.experiments[name].title: plan.experiments[name].data for name in (plan.run if paper == BEYOND else own)
+            "provenance": {
+                plan.experiments[name].title: plan.experiments[name].provenance
+                for name in (plan.run if paper == BEYOND else own)
             },
             "studies": studies(plan, own),
             "sections": [

@@ -22,7 +22,7 @@ from thorax.workflow.blocks import BLOCKS, Blocks, Wildcards, as_text
 from thorax.workflow.fields import any_of
 
 Files = dict[str, str | list[str]]  # input files by their name in the rule
-TRUST = ("phantom", "sample", "archive")  # what numbers are measured on, the least trustworthy first
+TRUST = ("phantom", "sample", "full")  # what numbers are measured on, the least trustworthy first
 
 
 class Plan(Blocks):
@@ -451,7 +451,7 @@ class Plan(Blocks):
 
     def measured_on(self) -> str:
         """What the run's numbers come from; where its experiments differ, the least trustworthy."""
-        return min((block.data for block in self.experiments_of_run()), key=TRUST.index, default=TRUST[-1])
+        return min((block.provenance for block in self.experiments_of_run()), key=TRUST.index, default=TRUST[-1])
 
     def _model(self, wildcards: Wildcards) -> str:
         return wildcards.model if hasattr(wildcards, "model") else self.curves_model(wildcards)

@@ -51,7 +51,7 @@ def test_the_demo_overlays_the_paper_config():
         merged[key] = {**merged[key], **block} if isinstance(block, dict) else block
     study = config.parse(config.Config, merged, "demo")
     assert study.run == ["demo-liz2022-specific"]
-    assert study.experiments["demo-liz2022-specific"].data == "phantom"
+    assert study.experiments["demo-liz2022-specific"].provenance == "phantom"
 
 
 @pytest.mark.parametrize(
@@ -388,8 +388,8 @@ def test_an_ablation_compares_one_problem():
         ({"liz2022-specific": ["CTP"], "liz2022-general": ["CTP"]}, {}, "'liz2022-general' has another label set than"),
         (
             {"liz2022-specific": ["CTP"], "liz2022-specific-raw": ["CTP"]},
-            {"data": "sample"},
-            "'liz2022-specific-raw' has another data",
+            {"provenance": "sample"},
+            "'liz2022-specific-raw' has another provenance",
         ),
         (
             {"liz2022-specific": ["CTP"], "liz2022-specific-raw": ["CTP"]},
@@ -468,7 +468,9 @@ def test_a_cascade_is_of_a_general_an_inside_and_a_flat_experiment(name, changes
 def test_a_cascade_is_measured_on_the_patients_of_one_split():
     splits = {**CASCADE["splits"], "other": CASCADE["splits"]["tiny-pa"]}
     experiments = {**CASCADE["experiments"], "general": {**CASCADE["experiments"]["general"], "split": "other"}}
-    with pytest.raises(ThoraxError, match=r"cascades.tiny-cascade.general: 'general' is of another split or data than 'flat'"):
+    with pytest.raises(
+        ThoraxError, match=r"cascades.tiny-cascade.general: 'general' is of another split or provenance than 'flat'"
+    ):
         config.parse(config.Config, {**CASCADE, "splits": splits, "experiments": experiments}, "x")
 
 

@@ -221,7 +221,7 @@ def write(folder: Path, problems: dict[str, Problem]) -> list[str]:
         "cross-table",
         "--settings",
         settings,
-        "--data",
+        "--provenance",
         "phantom",
         *flat,
         "--replicates",
@@ -241,7 +241,7 @@ def test_the_verbs_write_tables_and_figure(tmp_path):
     assert set(matrix["classes"]) == {"Atelectasis|Cardiomegaly"}
     assert (matrix["images"] == 120).all()
     assert list(matrix["model"]) == ["CTP"] * 3 + ["m"] * 6
-    assert set(matrix["data"]) == {"phantom"}
+    assert set(matrix["provenance"]) == {"phantom"}
     classes = pd.read_csv(tmp_path / "out/classes.csv")
     assert len(classes) == (expected["class"] != "Global").sum()
 
@@ -272,7 +272,7 @@ def test_the_verbs_write_tables_and_figure(tmp_path):
 def test_the_figure_shows_the_numbers(tmp_path):
     values = pd.DataFrame(
         {"trained_on": ["p", "p", "n", "n"], "tested_on": ["p", "n", "p", "n"], "auc": [0.9, 0.712, np.nan, 0.85],
-         "low": [0.8, 0.6, np.nan, 0.8], "high": [0.95, 0.8, np.nan, 0.9], "classes": "Edema|Hernia", "data": "phantom"}
+         "low": [0.8, 0.6, np.nan, 0.8], "high": [0.95, 0.8, np.nan, 0.9], "classes": "Edema|Hernia", "provenance": "phantom"}
     )  # fmt: skip
     figure = draw_matrix(values, {"p": "padchest", "n": "nih"}, "Title")
     texts = [text.get_text() for text in figure.axes[0].texts]
@@ -348,7 +348,7 @@ def test_what_cannot_be_compared_is_refused():
     again = {**CASE["experiments"]["on-nih"], "title": "again"}
     changes = (("experiments", "again", again), ("cross", "archives", "experiments", "again", "first"))
     assert refusal(*changes).startswith(f"{where}.again: it is of archive nih, as 'on-nih' is")
-    assert "on-chexpert: it was run on other data" in refusal(("experiments", "on-chexpert", "data", "sample"))
+    assert "on-chexpert: it has another provenance" in refusal(("experiments", "on-chexpert", "provenance", "sample"))
     own = (("datasets", "nih", "archive", "own"), ("datasets", "nih", "phantom", None))
     assert "on-nih: it is of an archive of your own" in refusal(*own)
     assert "cross.archives.experiments: Dictionary should have at least 2" in refusal(("cross", "archives", "experiments", {}))

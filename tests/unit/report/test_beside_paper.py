@@ -12,7 +12,7 @@ from thorax.errors import ThoraxError
 from thorax.report import published_numbers as reference
 from thorax.report.tables import beside_paper as comparison
 from thorax.report.tables.beside_paper import Compared
-from thorax.report.tables.results import DATA_SENTENCES
+from thorax.report.tables.results import PROVENANCE
 from thorax.storage import schemas, store
 
 MEMBERS, ENSEMBLES = ["DenseNet201", "Xception"], ["PTC-lw", "CTP"]
@@ -46,11 +46,11 @@ def metrics_like(
     return pd.DataFrame(rows, columns=schemas.METRICS.names)
 
 
-def compared(data: str = "archive", lacking=(), more=(), **changes) -> Compared:
+def compared(data: str = "full", lacking=(), more=(), **changes) -> Compared:
     given = {"beside": SPECIFIC, "members": MEMBERS, "ensembles": ENSEMBLES, **changes}
     models = [*MEMBERS, *ENSEMBLES, "MobileNet", "average", "max vote"]
     frame = metrics_like(given["beside"], models, lacking=lacking, more=more)
-    return Compared(frame, title="Study", data=data, **given)
+    return Compared(frame, title="Study", provenance=data, **given)
 
 
 APART = "Global has no difference where the paper's mean is over other classes than ours"
@@ -224,21 +224,21 @@ def test_what_is_not_the_archive_has_no_difference_anywhere(data, tmp_path):
     for name in ("beside_per_class", "beside_global"):
         for suffix in ("html", "md", "tex"):
             text = (tmp_path / f"{name}.{suffix}").read_text()
-            assert DATA_SENTENCES[data] in text.replace("&#39;", "'")
+            assert PROVENANCE[data] in text.replace("&#39;", "'")
             assert "no difference is taken" in text
             assert f"ours ({data})" in text or rf"\shortstack[r]{{ours\\({data})}}" in text
             assert "paper (not comparable)" in text or r"\shortstack[r]{paper\\(not\\comparable)}" in text
             assert not re.search(r"[+]0\.\d{3}|Difference", text)
         values = pd.read_csv(tmp_path / f"{name}.csv")
         assert values["difference"].isna().all()
-        assert (values["data"] == data).all()
+        assert (values["provenance"] == data).all()
 
 
 def test_a_paper_without_numbers_over_all_classes_is_compared_by_the_classes_of_both():
     """Kejriwal's Figure 3 has 13 findings and no mean; its networks have other names than ours."""
     beside = config.Beside(paper="kejriwal", variant="attention", models={"mean": "average"})
     frame = metrics_like(beside, ["MobileNet", "mean"])
-    for data in ("archive", "phantom"):
+    for data in ("full", "phantom"):
         study = Compared(frame, beside, ["MobileNet", "MobileNet-plain"], ["mean"], "Study", data)
         table, _ = comparison.global_table(study)
         auc = reference.published(beside).query("model == 'mean'")["value"].mean()
@@ -279,7 +279,7 @@ def ablation_files(folder):
 def test_the_ablation_shows_the_papers_three_variants(tmp_path):
     """Tables 5, 7 and 9: AUC of CTP 0.558, 0.831, 0.840."""
     columns = ablation_files(tmp_path)
-    arguments = ["ablation", "--settings", columns.model_dump_json(), "--title", "Study", "--data", "archive", "--metrics"]
+    arguments = ["ablation", "--settings", columns.model_dump_json(), "--title", "Study", "--provenance", "full", "--metrics"]
     arguments += [f"{name}={tmp_path / name}.parquet" for name in columns.root]
     assert cli.main([*arguments, "--members", *MEMBERS, "--ensembles", *ENSEMBLES, "--out", str(tmp_path / "out")]) == 0
     lines = (tmp_path / "out" / "ablation.md").read_text().splitlines()
@@ -297,14 +297,14 @@ def test_an_ablation_needs_the_metrics_of_all_and_one_kind_of_data(tmp_path):
     columns = ablation_files(tmp_path)
     with pytest.raises(ThoraxError, match="'specific-noaug' has no metrics"):
         only = {name: tmp_path / f"{name}.parquet" for name in ("specific-raw", "specific")}
-        comparison.make_ablation("Study", "archive", columns, only, MEMBERS, ENSEMBLES, tmp_path)
-    with pytest.raises(ThoraxError, match="run on phantom and others on archive"):
+        comparison.make_ablation("Study", "full", columns, only, MEMBERS, ENSEMBLES, tmp_path)
+    with pytest.raises(ThoraxError, match="run on phantom and others on full"):
         comparison.ablation_table("Study", {"a": compared(), "b": compared("phantom")})
 
 
 def test_the_verb_beside_writes_four_formats(tmp_path):
     store.write_table(metrics_like(SPECIFIC, [*MEMBERS, *ENSEMBLES]), tmp_path / "m.parquet", schemas.METRICS)
-    arguments = ["beside", "--settings", SPECIFIC.model_dump_json(), "--title", "Study", "--data", "archive"]
+    arguments = ["beside", "--settings", SPECIFIC.model_dump_json(), "--title", "Study", "--provenance", "full"]
     arguments += ["--metrics", str(tmp_path / "m.parquet"), "--members", *MEMBERS, "--ensembles", *ENSEMBLES]
     assert cli.main([*arguments, "--out", str(tmp_path / "out")]) == 0
     names = {f"beside_{table}.{suffix}" for table in ("per_class", "global") for suffix in ("html", "md", "tex", "csv")}

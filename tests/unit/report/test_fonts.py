@@ -111,7 +111,7 @@ def drawings() -> dict[str, object]:
 
 def cross_matrix():
     rows = [(a, b, 0.8, 0.7, 0.9, "normal", "phantom") for a in "pn" for b in "pn"]
-    columns = ["trained_on", "tested_on", "auc", "low", "high", "classes", "data"]
+    columns = ["trained_on", "tested_on", "auc", "low", "high", "classes", "provenance"]
     return cross_archive.draw_matrix(pd.DataFrame(rows, columns=columns), {"p": "padchest", "n": "nih"}, TITLE)
 
 

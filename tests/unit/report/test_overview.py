@@ -11,7 +11,7 @@ from thorax.config import Studies, Study
 from thorax.errors import ThoraxError
 from thorax.report import published_numbers as reference
 from thorax.report.tables import overview
-from thorax.report.tables.results import DATA_SENTENCES
+from thorax.report.tables.results import PROVENANCE
 from thorax.storage import schemas, store
 
 # By model: AUC on validation, then AUC, F1 and Hamming loss on test
@@ -25,9 +25,9 @@ NUMBERS = {
 }
 
 
-def study(data: str = "archive", **experiment) -> Study:
+def study(data: str = "full", **experiment) -> Study:
     given = {
-        "title": "Specific labels", "paper": "liz2022", "data": data, "label_set": "s", "split": "p", "image_set": "i",
+        "title": "Specific labels", "paper": "liz2022", "provenance": data, "label_set": "s", "split": "p", "image_set": "i",
         "members": {name: {"backbone": name} for name in ("DenseNet201", "Xception")},
         "ensembles": {
             "PTC-lw": {"rule": "ptc_lw", "members": ["DenseNet201", "Xception"]},
@@ -65,7 +65,7 @@ SPLIT = pd.DataFrame({"image_id": list("abcdefgh"), "split": ["train"] * 3 + ["v
 CLASSES = dict.fromkeys(set(reference.load("liz2022", "8", "specific")["label"]) - {"Global"}, 0.8)
 
 
-def row(data: str = "archive", numbers=NUMBERS, rule: str = "fixed-0.5", classes=CLASSES, **experiment) -> overview.Row:
+def row(data: str = "full", numbers=NUMBERS, rule: str = "fixed-0.5", classes=CLASSES, **experiment) -> overview.Row:
     return overview.Row(study(data, **experiment), metrics(numbers, rule, classes), LABELS.merge(SPLIT), "shares")
 
 
@@ -81,7 +81,7 @@ def test_a_row_says_what_was_run_on_what_and_stands_beside_the_paper():
         "Run on", "Paper", "Data set", "Images", "Classes", "Model", "AUC", "F1-score", "Hamming loss"
     ]  # fmt: skip
     assert cells(table) == [
-        "archive", "Liz et al. 2022", "chest", "3", "1", "2", "2", "CTP", "CTP",
+        "full", "Liz et al. 2022", "chest", "3", "1", "2", "2", "CTP", "CTP",
         "0.840", "0.840", "+0.000", "0.647", "0.647", "+0.000", "0.066", "0.065", "+0.001",
     ]  # fmt: skip
     assert table.rows[0][1][9].detail == "0.830–0.860"
@@ -102,18 +102,16 @@ def test_of_equal_models_the_ensemble_is_chosen_and_those_that_learn_from_valida
 def test_what_is_not_the_archive_is_said_plainly_and_has_no_difference(data, tmp_path):
     table, values = overview.overview_table({"liz": row(data)})
     assert table.rows[0][1][0].text == data
-    assert table.data == f"Run on: {data}. {DATA_SENTENCES[data]}"
+    assert table.data == f"Run on: {data}. {PROVENANCE[data]}"
     assert all(group.columns == ("ours", "paper (not comparable)") for group in table.groups[6:])
     assert values.filter(like="difference").isna().all(axis=None)
     assert values["auc published"].tolist() == [0.84]
 
 
 def test_with_several_kinds_of_data_each_experiment_is_named():
-    rows = {"a": row("archive", title="Real"), "b": row("phantom", title="Drawn")}
+    rows = {"a": row("full", title="Real"), "b": row("phantom", title="Drawn")}
     table, values = overview.overview_table(rows)
-    assert table.data == (
-        f"Run on: phantom (Drawn). {DATA_SENTENCES['phantom']} Run on: archive (Real). {DATA_SENTENCES['archive']}"
-    )
+    assert table.data == (f"Run on: phantom (Drawn). {PROVENANCE['phantom']} Run on: full (Real). {PROVENANCE['full']}")
     assert [row[1][-1].text for row in table.rows] == ["+0.001", "–"]
     assert [row[1][-2].text for row in table.rows] == ["0.065", "0.065†"]
     assert "† Not comparable: it does not measure the same as ours." in table.notes

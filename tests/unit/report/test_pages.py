@@ -9,7 +9,7 @@ from thorax import cli, config
 from thorax.report import pages as papers
 from thorax.report import published_numbers as reference
 from thorax.report import typeset
-from thorax.report.tables.results import DATA_SENTENCES
+from thorax.report.tables.results import PROVENANCE
 from thorax.storage import store
 
 from .test_overview import study
@@ -30,8 +30,10 @@ def section(folder: Path, name: str, body: str) -> dict[str, str]:
 
 def paper_page(folder: Path, *sections: dict[str, str], **studies: config.Study) -> config.PaperPage:
     studies = studies or {"one": study("phantom")}
-    data = {block.experiment.title: block.experiment.data for block in studies.values()}
-    return config.PaperPage(paper="liz2022", data=data, studies=studies, sections=list(sections), captions={"roc": CAPTION})
+    data = {block.experiment.title: block.experiment.provenance for block in studies.values()}
+    return config.PaperPage(
+        paper="liz2022", provenance=data, studies=studies, sections=list(sections), captions={"roc": CAPTION}
+    )
 
 
 def test_a_page_says_first_what_it_was_run_on_and_has_its_sections_in_order(tmp_path):
@@ -45,7 +47,7 @@ def test_a_page_says_first_what_it_was_run_on_and_has_its_sections_in_order(tmp_
     ]  # fmt: skip
     assert found[1][2] == "Curves &amp; areas, where defined."
     assert re.findall(r'<a href="#(\w+)">', text.partition("</nav>")[0]) == ["settings", "s1", "s2"]
-    assert text.index(DATA_SENTENCES["phantom"]) < text.index("Helena Liz") < text.index("zeta of the page")
+    assert text.index(PROVENANCE["phantom"]) < text.index("Helena Liz") < text.index("zeta of the page")
     assert text.index("zeta of the page") < text.index("alpha of the page")
     assert "src=" not in text  # nothing that lies elsewhere
 
@@ -68,7 +70,7 @@ def test_a_missing_or_foreign_page_is_one_sentence(tmp_path, capsys):
     def make(**changes) -> str:
         page = {
             "paper": "liz2022",
-            "data": {"One": "phantom"},
+            "provenance": {"One": "phantom"},
             "studies": {},
             "sections": [there | changes],
             "captions": {"roc": ""},

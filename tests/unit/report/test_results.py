@@ -170,7 +170,7 @@ def test_notes_name_what_is_undefined_and_who_beats_the_baseline(study):
 def test_global_table(study):
     labels, split, metrics, _ = study
     table, values = tables.global_table(
-        Results(metrics, MEMBERS, ENSEMBLES, tables.count_images(labels.merge(split)), data="sample")
+        Results(metrics, MEMBERS, ENSEMBLES, tables.count_images(labels.merge(split)), provenance="sample")
     )
     assert [name for name, _ in table.rows] == ["Hamming loss", "AUC", "F1-score"]
     assert values["metric"].tolist() == ["hamming", "auc", "f1"]
@@ -293,7 +293,7 @@ def test_votes_are_said_to_be_votes(study):
     assert said not in tables.global_table(Results(metrics, MEMBERS, ENSEMBLES, counts))[0].notes
 
 
-@pytest.mark.parametrize("name", ["ok", "row", "shard", "model", "class", "metric", "images", "data", "Global", "global"])
+@pytest.mark.parametrize("name", ["ok", "row", "shard", "model", "class", "metric", "images", "provenance", "Global", "global"])
 def test_a_class_of_any_name_has_its_own_row(study, name):
     labels, split, _, scores = study
     labels, scores = (frame.rename(columns={"normal": name}) for frame in (labels, scores["net_a"]))
@@ -322,8 +322,8 @@ def test_missing_models_and_unknown_data_are_refused(study):
     counts = tables.count_images(labels.merge(split))
     with pytest.raises(ThoraxError, match="no auc of model 'other' for 'normal'"):
         tables.per_class_table(Results(metrics, ["net_a", "other"], [], counts))
-    with pytest.raises(ThoraxError, match="data is 'real': choose one of phantom, sample, archive"):
-        tables.global_table(Results(metrics, MEMBERS, ENSEMBLES, counts, data="real"))
+    with pytest.raises(ThoraxError, match="provenance is 'real': choose one of phantom, sample, full"):
+        tables.global_table(Results(metrics, MEMBERS, ENSEMBLES, counts, provenance="real"))
 
 
 @pytest.fixture
@@ -364,7 +364,7 @@ def test_csv_numbers_are_the_metrics_numbers(folder):
         key = model if name == "Global" else f"{model} {metric}"
         expected = [row.value, row.low, row.high]
         assert list(record[[key, f"{key} low", f"{key} high"]]) == pytest.approx(expected, nan_ok=True, abs=1e-15)
-    assert set(per_class["data"]) == set(overall["data"]) == {"phantom"}
+    assert set(per_class["provenance"]) == set(overall["provenance"]) == {"phantom"}
 
 
 def numbers(text: str) -> list[str]:
@@ -411,7 +411,7 @@ def test_summary_counts_by_hand(tmp_path):
     paths = {"all": tmp_path / "all.parquet", "few_x": tmp_path / "few_x.parquet"}
     summary.make_summary(paths, dict.fromkeys(paths, tmp_path / "split.parquet"), tmp_path / "out", "phantom")
     assert (tmp_path / "out" / "summary.csv").read_text().splitlines() == [
-        "label_set,classes,samples,train,val,test,data",
+        "label_set,classes,samples,train,val,test,provenance",
         "all,2,4,2,1,1,phantom",
         "few_x,1,3,2,0,1,phantom",
     ]

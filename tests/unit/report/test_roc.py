@@ -72,7 +72,9 @@ def drawn(study, monkeypatch, tmp_path, **changes):
     real = roc.draw_curves
     monkeypatch.setattr(roc, "draw_curves", lambda *arguments: figures.append(real(*arguments)) or figures[-1])
     chosen = {"scores": study["ensemble"], "logits": False, **changes}
-    roc.roc_curves(study["labels"], study["split"], **chosen, model="CTP", title="title", data="phantom", out=tmp_path / "roc")
+    roc.roc_curves(
+        study["labels"], study["split"], **chosen, model="CTP", title="title", provenance="phantom", out=tmp_path / "roc"
+    )
     return figures[0]
 
 
@@ -93,7 +95,7 @@ def test_the_curves_are_those_of_the_test_images(study, monkeypatch, tmp_path):
     assert [text[0] for text in legend] == sorted(areas, key=lambda name: -areas[name])
     assert figure.get_suptitle().splitlines() == [
         "title",
-        tables.DATA_SENTENCES["phantom"],
+        tables.PROVENANCE["phantom"],
         f"CTP on 30 test images: mean AUC {np.mean(list(areas.values())):.3f} of 2 classes",
         "No curve, as the test images lack positives or negatives: c",
     ]
@@ -164,7 +166,7 @@ def test_the_workflow_draws_the_papers_model_and_optional_figures_where_wanted(t
 
 def verb(study, out: Path, *more: str) -> int:
     paths = ["--labels", str(study["labels"]), "--split", str(study["split"]), "--scores", str(study["member"])]
-    return main(["figure-roc", *paths, "--model", "m", "--title", "t", "--data", "sample", "--out", str(out), *more])
+    return main(["figure-roc", *paths, "--model", "m", "--title", "t", "--provenance", "sample", "--out", str(out), *more])
 
 
 def test_the_verb_is_stable_to_the_byte(study, tmp_path):

@@ -31,7 +31,7 @@ def test_counts_by_reason_and_only_the_page_names_files():
     row = frame.iloc[0].to_dict()
     assert (row["listed"], row["readable"], row["truncated"], row["missing"], row["empty"]) == (4, 2, 1, 1, 0)
     assert (row["in_colour"], row["lungs found by unet"], row["identical_pairs"]) == (1, 1, 0)
-    assert (shown.data, row["data"]) == ("A small sample of real radiographs.", "sample")
+    assert (shown.data, row["provenance"]) == ("A small sample of real radiographs.", "sample")
     assert [group.heading for group in shown.groups][-1] == "lungs found by unet"
     assert shown.notes == ("mine: 2 files were left out; results/ingested/mine.parquet says which, and why.",)
     assert on_page.notes == (*shown.notes, "mine, left out: image-a (truncated), image-b (missing).")
@@ -57,7 +57,7 @@ def test_copies_are_counted_by_patients_and_parts():
         "two": pd.Series({"a1": "train", "a2": "test", "b1": "left_out"}),  # others are in no label set of this split
     }
     found = screening.Screened(ingested(ids, {}), same, patients(ids), splits)
-    shown, on_page, frame = screening.screening_table({"mine": found}, "archive")
+    shown, on_page, frame = screening.screening_table({"mine": found}, "full")
     assert frame.iloc[0]["identical_pairs":"in_train_and_test"].tolist() == [2, 3, 4, 4, 2]
     assert shown.notes[1:] == (
         "mine: 5 pairs of images show the same; results/ingested/mine.duplicates.parquet names them.",

@@ -108,7 +108,7 @@ def files(tmp_path):
 
 def arguments(folder, *columns):
     tables = [f"{name}={folder / name}.parquet" for name in ("alone", "two")]
-    return ["side-by-side", "--title", "Views", "--data", "phantom", "--labels", str(folder / "labels.parquet"),
+    return ["side-by-side", "--title", "Views", "--provenance", "phantom", "--labels", str(folder / "labels.parquet"),
             "--split", str(folder / "split.parquet"), "--metrics", *tables, "--columns", *columns,
             "--out", str(folder / "out")]  # fmt: skip
 
@@ -121,7 +121,7 @@ def test_the_verb_writes_both_tables_in_all_forms(files):
     page = (files / "out" / "per_class.md").read_text()
     assert "Phantom radiographs" in page
     assert "| Normal | 2 | 1 | **0.800** | **0.600** | 0.750 | -0.050 | **0.600** | +0.000 |" in page
-    assert set(pd.read_csv(files / "out" / "global.csv")["data"]) == {"phantom"}
+    assert set(pd.read_csv(files / "out" / "global.csv")["provenance"]) == {"phantom"}
 
 
 @pytest.mark.parametrize(

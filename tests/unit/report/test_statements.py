@@ -121,6 +121,6 @@ def test_without_the_ensemble_a_sentence(metrics):
 def test_the_verb_writes_all_four_files(metrics, tmp_path):
     store.write_table(metrics, tmp_path / "m.parquet", schemas.METRICS)
     settings = '{"paper": "liz2022", "variant": "specific", "models": {"mine": "CTP"}}'
-    arguments = ["--settings", settings, "--title", "Study", "--data", "archive", "--metrics", str(tmp_path / "m.parquet")]
+    arguments = ["--settings", settings, "--title", "Study", "--provenance", "full", "--metrics", str(tmp_path / "m.parquet")]
     assert cli.main(["statements", *arguments, "--members", *NETWORKS, "--out", str(tmp_path / "out")]) == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"statements.{end}" for end in ("html", "md", "tex", "csv")}

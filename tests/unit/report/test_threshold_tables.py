@@ -201,13 +201,24 @@ def test_from_scores_to_files_on_the_command_line(tmp_path):
     models = ["--predictions", f"net={paths['net']}", "--ensembles", f"PTC={paths['PTC']}", "--exclusive", "a"]
     sizes = ["--replicates", "20", "--out", paths["metrics"], "--summary", summary]
     assert cli.main(["metrics", *data, *models, *common, *sizes]) == 0
-    shown = ["--title", "A study", "--data", "phantom", "--metrics", paths["metrics"], "--members", "net", "--ensembles", "PTC"]
+    shown = [
+        "--title",
+        "A study",
+        "--provenance",
+        "phantom",
+        "--metrics",
+        paths["metrics"],
+        "--members",
+        "net",
+        "--ensembles",
+        "PTC",
+    ]
     assert cli.main(["threshold-tables", *data, *shown, *common, "--exclusive", "a", "--out", str(tmp_path / "out")]) == 0
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {f"{name}.{suffix}" for name in ("thresholds", "rules") for suffix in ("html", "md", "tex", "csv")}
     table, values = threshold_tables.thresholds_table(results, RULES, limits)
     saved = pd.read_csv(tmp_path / "out" / "thresholds.csv")
-    pd.testing.assert_frame_equal(saved, values.assign(data="phantom"), atol=1e-7)
+    pd.testing.assert_frame_equal(saved, values.assign(provenance="phantom"), atol=1e-7)
     for suffix in ("html", "md", "tex"):
         text = (tmp_path / "out" / f"thresholds.{suffix}").read_text()
         assert all(cell in text for cell in texts(table)["A"])

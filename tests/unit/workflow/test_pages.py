@@ -137,7 +137,7 @@ def test_label_sets_that_no_paper_has_get_no_number(shipped):
 
 def test_the_page_beyond_the_papers_has_the_rules_of_every_experiment_and_names_them(shipped):
     page = page_of(shipped, "beyond")
-    assert set(page.data) == {shipped.experiments[name].title for name in shipped.run}
+    assert set(page.provenance) == {shipped.experiments[name].title for name in shipped.run}
     compared = [name for name in shipped.run if len(shipped.experiments[name].thresholds) > 1]
     expected = [f"results/tables/{name}/{table}.html" for name in compared for table in ("thresholds", "rules")]
     assert [section.page for section in page.sections if Path(section.page).stem in ("thresholds", "rules")] == expected

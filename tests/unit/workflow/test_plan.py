@@ -270,7 +270,7 @@ def test_tables_of_the_whole_run(plan):
     twice = written()["splits"]
     twice["other"] = {"label_sets": ["specific"]}
     experiments = written()["experiments"]
-    experiments["sample"] = {**experiments["flat"], "split": "other", "image_set": "whole", "data": "sample"}
+    experiments["sample"] = {**experiments["flat"], "split": "other", "image_set": "whole", "provenance": "sample"}
     both = planned(splits=twice, experiments=experiments, run=["flat", "sample"])
     assert both.summary_rows("splits") == {
         "specific/pa": "results/splits/pa.parquet", "general": "results/splits/pa.parquet",
@@ -278,7 +278,7 @@ def test_tables_of_the_whole_run(plan):
     }  # fmt: skip
     assert both.screened_splits() == {f"padchest/{name}": f"results/splits/{name}.parquet" for name in ("other", "pa")}
     assert plan.screened_lungs() == [("padchest/lungs", f"results/lungs/lungs/padchest.{n}.parquet") for n in (0, 1)]
-    assert (plan.measured_on(), both.measured_on(), planned(run=[]).measured_on()) == ("archive", "sample", "archive")
+    assert (plan.measured_on(), both.measured_on(), planned(run=[]).measured_on()) == ("full", "sample", "full")
 
 
 def test_the_audit_of_a_run_is_that_of_its_whole_archives(plan):

@@ -10,7 +10,7 @@ import pandas as pd
 from thorax.archives import ARCHIVES
 from thorax.report import cells
 from thorax.report.figures import style
-from thorax.report.tables.results import DATA_SENTENCES
+from thorax.report.tables.results import PROVENANCE
 from thorax.storage import store
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def draw_matrix(values: pd.DataFrame, archives: Mapping[str, str], title: str) -
     classes = str(values["classes"].iloc[0]).replace("|", ", ") if values["classes"].notna().all() else "no class"
     side = 1.5 * len(names)
     explained = f"Mean AUC over {classes}; framed: on the model's own archive"
-    heading = "\n".join([title, explained, DATA_SENTENCES[values["data"].iloc[0]]])
+    heading = "\n".join([title, explained, PROVENANCE[values["provenance"].iloc[0]]])
     with style.drawing(max(7.0, side + 3.2), side + 1.9, heading) as figure:
         axes = figure.subplots()
         shades = matplotlib.colormaps[style.SHADES].with_extremes(bad="0.9")

@@ -57,7 +57,9 @@ def roc_points(labels: np.ndarray, scores: np.ndarray) -> np.ndarray | None:
     return np.stack(roc_curve(labels[known], scores[known], drop_intermediate=False)[:2], axis=1)
 
 
-def roc_curves(labels: Path, split: Path, scores: Path, logits: bool, model: str, title: str, data: str, out: Path) -> None:
+def roc_curves(
+    labels: Path, split: Path, scores: Path, logits: bool, model: str, title: str, provenance: str, out: Path
+) -> None:
     """Draw the ROC curves of one model on the test images.
 
     Args:
@@ -67,7 +69,7 @@ def roc_curves(labels: Path, split: Path, scores: Path, logits: bool, model: str
         logits: Whether the scores are logits, as those of a network or the baseline.
         model: Its name.
         title: Heading.
-        data: A key of `results.DATA_SENTENCES`.
+        provenance: A key of `results.PROVENANCE`.
         out: Figure to write, without suffix.
 
     Raises:
@@ -83,7 +85,7 @@ def roc_curves(labels: Path, split: Path, scores: Path, logits: bool, model: str
             without.append(name)
         else:
             curves.append(Curve(name, int((right == 1).sum()), points, metrics.auc(right, said)))
-    heading = f"{title}\n{results.DATA_SENTENCES[data]}\n{model} on {test.sum():,} test images"
+    heading = f"{title}\n{results.PROVENANCE[provenance]}\n{model} on {test.sum():,} test images"
     style.save(draw_curves(curves, without, heading), out, title)
 
 

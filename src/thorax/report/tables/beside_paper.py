@@ -24,7 +24,7 @@ from thorax.report.tables.results import Results, measured_on, votes_note
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import store
 
-ARCHIVE = "archive"
+FULL = "full"
 SHARED = "Mean over shared classes"
 NOT_COMPARED = "The paper's numbers were measured on other images than ours: no difference is taken."
 _DIFFERENCE = (
@@ -54,7 +54,7 @@ class Compared:
         members: The single models.
         ensembles: The ensembles.
         title: Title of the experiment.
-        data: A key of `results.DATA_SENTENCES`.
+        provenance: A key of `results.PROVENANCE`.
         archive: A key of `archives.ARCHIVES`; None where it is not known.
         test_part: What `published_numbers.tested_on` says of the split; None where it is not known.
     """
@@ -64,28 +64,28 @@ class Compared:
     members: Sequence[str]
     ensembles: Sequence[str]
     title: str
-    data: str = ARCHIVE
+    provenance: str = FULL
     archive: str | None = None
     test_part: str | None = None
 
     @cached_property
     def why_not(self) -> str:
         """Why no difference is taken, in a sentence; blank where it is."""
-        return published_numbers.why_not(self.beside, self.archive, self.test_part) if self.data == ARCHIVE else NOT_COMPARED
+        return published_numbers.why_not(self.beside, self.archive, self.test_part) if self.provenance == FULL else NOT_COMPARED
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The headings of each metric's numbers."""
         if not self.why_not:
             return "ours", "paper", "difference"
-        return ("ours" if self.data == ARCHIVE else f"ours ({self.data})"), published_numbers.NOT_COMPARABLE
+        return ("ours" if self.provenance == FULL else f"ours ({self.provenance})"), published_numbers.NOT_COMPARABLE
 
     @cached_property
     def frame(self) -> pd.DataFrame:
         """What `published_numbers.compare` returns of the experiment's models, with the data that ours were run on."""
         frame = published_numbers.compare(self.metrics, self.beside, difference=not self.why_not)
         chosen = frame["model"].isin([*self.members, *self.ensembles])
-        return frame[chosen].assign(data=self.data).reset_index(drop=True)
+        return frame[chosen].assign(provenance=self.provenance).reset_index(drop=True)
 
     @cached_property
     def whole(self) -> pd.DataFrame:
@@ -240,8 +240,10 @@ def ablation_table(title: str, experiments: dict[str, Compared]) -> tuple[Table,
     """
     first = next(iter(experiments.values()))
     for name, compared in experiments.items():
-        if compared.data != first.data:
-            raise ThoraxError(f"{name!r} was run on {compared.data} and others on {first.data}: compare runs on the same data.")
+        if compared.provenance != first.provenance:
+            raise ThoraxError(
+                f"{name!r} was run on {compared.provenance} and others on {first.provenance}: compare runs on the same data."
+            )
     models = [model for model in (*first.members, *first.ensembles) if any(model in c.in_both for c in experiments.values())]
     metrics = [m for m in METRICS if any(m in c.metrics_of(models, of_classes=False) for c in experiments.values())]
     rows = [
@@ -288,7 +290,7 @@ def _table(
     return Table(
         title=title,
         caption=f"Our test results next to published ones. Paper: {'; '.join(sources)}.",
-        data=" ".join([measured_on(experiments[0].data), *said(lambda compared: [compared.why_not])]),
+        data=" ".join([measured_on(experiments[0].provenance), *said(lambda compared: [compared.why_not])]),
         groups=tuple(groups),
         name_heading=name_heading,
         rows=tuple(rows),
@@ -309,7 +311,7 @@ def _test_part(archive: str | None, split: Path | None, official_lists: bool) ->
 
 def make_beside(
     title: str,
-    data: str,
+    provenance: str,
     settings: Beside,
     metrics: Path,
     members: list[str],
@@ -323,7 +325,7 @@ def make_beside(
 
     Args:
         title: Title of the experiment.
-        data: "phantom", "sample" or "archive".
+        provenance: "phantom", "sample" or "full".
         settings: Which published numbers.
         metrics: `metrics/{experiment}.parquet`.
         members: The single models.
@@ -337,14 +339,14 @@ def make_beside(
         ThoraxError: As in `per_class_table`, or a missing table.
     """
     test_part = _test_part(archive, split, official_lists)
-    compared = Compared(store.read_table(metrics), settings, members, ensembles, title, data, archive, test_part)
+    compared = Compared(store.read_table(metrics), settings, members, ensembles, title, provenance, archive, test_part)
     write(*per_class_table(compared), out, "beside_per_class")
     write(*global_table(compared), out, "beside_global")
 
 
 def make_ablation(
     title: str,
-    data: str,
+    provenance: str,
     settings: AblationColumns,
     metrics: dict[str, Path],
     members: list[str],
@@ -359,7 +361,7 @@ def make_ablation(
     Args:
         settings: The published numbers of each experiment, in the order of the columns.
         metrics: `metrics/{experiment}.parquet` by experiment.
-        title, data, members, ensembles, out, archive, split, official_lists: As in `make_beside`, the same of all experiments.
+        title, provenance, members, ensembles, out, archive, split, official_lists: As in `make_beside`, the same of all experiments.
 
     Raises:
         ThoraxError: As in `ablation_table`, or an experiment without metrics.
@@ -368,7 +370,7 @@ def make_ablation(
         raise ThoraxError(f"Experiment {lacking[0]!r} has no metrics: name its table under --metrics.")
     test_part = _test_part(archive, split, official_lists)
     experiments = {
-        name: Compared(store.read_table(metrics[name]), beside, members, ensembles, title, data, archive, test_part)
+        name: Compared(store.read_table(metrics[name]), beside, members, ensembles, title, provenance, archive, test_part)
         for name, beside in settings.root.items()
     }
     write(*ablation_table(title, experiments), out, "ablation")

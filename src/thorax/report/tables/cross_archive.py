@@ -32,13 +32,13 @@ class Evaluated:
         settings: Title, experiments and the model of each.
         problems: By experiment, in the order of rows and columns.
         metrics: What `cross_metrics` returns.
-        data: A key of `results.DATA_SENTENCES`.
+        provenance: A key of `results.PROVENANCE`.
     """
 
     settings: CrossEvaluation
     problems: Mapping[str, Problem]
     metrics: pd.DataFrame
-    data: str
+    provenance: str
 
     @cached_property
     def numbers(self) -> dict[tuple[str, str, str], dict]:
@@ -61,7 +61,7 @@ class Evaluated:
     def values(self, of_classes: bool) -> pd.DataFrame:
         """The rows of single classes or of the means, with the model and the data it was run on."""
         frame = self.metrics[(self.metrics["class"] != GLOBAL) == of_classes]
-        frame = frame.assign(model=frame["trained_on"].map(self.settings.experiments), data=self.data)
+        frame = frame.assign(model=frame["trained_on"].map(self.settings.experiments), provenance=self.provenance)
         if of_classes:
             return frame.reset_index(drop=True)
         classes = "|".join(self.averaged)
@@ -100,7 +100,7 @@ def matrix_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
         title=f"{evaluated.settings.title}: mean AUC",
         caption=f"Mean AUC over the classes that all label sets share ({', '.join(averaged) or 'none with a defined AUC'}). "
         "Rows: trained on; columns: tested on.",
-        data=measured_on(evaluated.data),
+        data=measured_on(evaluated.provenance),
         groups=tuple(Group(problem.title) for problem in problems.values()),
         name_heading="Trained on",
         rows=tuple(rows),
@@ -133,7 +133,7 @@ def class_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
         title=f"{evaluated.settings.title}: AUC of each class",
         caption="AUC of every class that two of the label sets share, in one group of columns for each archive that was tested on, "
         "with a column for each that a model was trained on. Means are over the classes with a star, which all share.",
-        data=measured_on(evaluated.data),
+        data=measured_on(evaluated.provenance),
         groups=tuple(Group(f"tested on {problem.title}", columns, name) for name, problem in problems.items()),
         name_heading="Class",
         rows=tuple(rows),
@@ -149,7 +149,7 @@ def class_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
 
 def make_cross(
     settings: CrossEvaluation,
-    data: str,
+    provenance: str,
     archives: Mapping[str, str],
     labels: Mapping[str, Path],
     splits: Mapping[str, Path],
@@ -162,7 +162,7 @@ def make_cross(
 
     Args:
         settings: Title, experiments with the model of each, and seed of the intervals.
-        data: "phantom", "sample" or "archive".
+        provenance: "phantom", "sample" or "full".
         archives: By experiment a key of `archives.ARCHIVES`, in the order of rows and columns.
         labels, splits: By experiment its tables.
         predictions: By TRAINED@TESTED, two experiments: logits of the first's model for the second's test images.
@@ -191,6 +191,6 @@ def make_cross(
             classes, test = class_columns(problems[trained].labels), problems[tested].labels
             scores[trained, tested] = read_probabilities(path, test, "its label set", pair in predictions, classes)
     found = cross_metrics(problems, scores, replicates, settings.seed)
-    evaluated = Evaluated(settings, problems, found, data)
+    evaluated = Evaluated(settings, problems, found, provenance)
     write(*matrix_table(evaluated), out, "matrix")
     write(*class_table(evaluated), out, "classes")

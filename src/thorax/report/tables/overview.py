@@ -22,13 +22,13 @@ from thorax.evaluation.ensembles import LEARNING
 from thorax.evaluation.metrics import FIXED, GLOBAL, NO_THRESHOLD
 from thorax.report import cells, published_numbers
 from thorax.report.cells import F1_MEANINGS, METRICS, UNDEFINED, Estimate, printed
-from thorax.report.tables.results import DATA_SENTENCES, Results, images_by_part, votes_note
+from thorax.report.tables.results import PROVENANCE, Results, images_by_part, votes_note
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import joins, store
 from thorax.storage.schemas import class_columns
 
 SHOWN = ("auc", "f1", "f1_positive", "hamming")  # of F1 each experiment's own
-ARCHIVE = "archive"
+FULL = "full"
 NOT_RECORDED = "not recorded"
 _APART = "†"  # mark of published numbers that measure something else than ours, where others do not
 _NOT_COMPARABLE = f"{_APART} Not comparable: it does not measure the same as ours."
@@ -137,14 +137,14 @@ class Row:
     def why_not(self) -> str:
         """Why no difference to the paper is taken though ours are of an archive, in a sentence; blank elsewhere."""
         beside = self.study.experiment.beside
-        if beside is None or self.study.experiment.data != ARCHIVE:
+        if beside is None or self.study.experiment.provenance != FULL:
             return ""
         return published_numbers.why_not(beside, self.study.dataset.archive, self.test_part)
 
     @property
     def comparable(self) -> bool:
         """Whether ours and the paper's numbers measure the same."""
-        return self.study.experiment.data == ARCHIVE and not self.why_not
+        return self.study.experiment.provenance == FULL and not self.why_not
 
     @property
     def published_by(self) -> str:
@@ -200,7 +200,7 @@ def overview_table(rows: dict[str, Row], hours: dict[str, Cell] | None = None) -
     Raises:
         ThoraxError: The metrics lack a model or rule, or a paper's experiment is unknown.
     """
-    compared = any(row.study.experiment.data == ARCHIVE for row in rows.values())
+    compared = any(row.study.experiment.provenance == FULL for row in rows.values())
     metrics = [metric for metric in SHOWN if any(metric in row.metrics_shown for row in rows.values())]
     published = [row for row in rows.values() if row.published_model is not None]
     none_comparable = bool(published) and not any(row.comparable for row in published)
@@ -223,7 +223,7 @@ def overview_table(rows: dict[str, Row], hours: dict[str, Cell] | None = None) -
     table = Table(
         title="Overview of the experiments",
         caption="Every experiment of the run: what it was run on, its best model's results on the test images, and the published ones.",
-        data=run_on({row.study.experiment.title: row.study.experiment.data for row in rows.values()}),
+        data=run_on({row.study.experiment.title: row.study.experiment.provenance for row in rows.values()}),
         groups=(
             *(Group(heading, words=True) for heading in ("Run on", "Paper", "Data set")),
             Group("Images", ("train", "val.", "test")),
@@ -251,17 +251,17 @@ def overview_table(rows: dict[str, Row], hours: dict[str, Cell] | None = None) -
     return table, pd.DataFrame(records)
 
 
-def run_on(data: Mapping[str, str]) -> str:
+def run_on(provenance: Mapping[str, str]) -> str:
     """Say plainly what experiments were run on: all on the same, or which on what.
 
     Args:
-        data: A key of `DATA_SENTENCES` by the experiment's title.
+        provenance: A key of `PROVENANCE` by the experiment's title.
     """
-    used = [name for name in DATA_SENTENCES if name in data.values()]
+    used = [name for name in PROVENANCE if name in provenance.values()]
     if len(used) == 1:
-        return f"Run on: {used[0]}. {DATA_SENTENCES[used[0]]}"
-    titles = {name: "; ".join(title for title, its in data.items() if its == name) for name in used}
-    return " ".join(f"Run on: {name} ({titles[name]}). {DATA_SENTENCES[name]}" for name in used)
+        return f"Run on: {used[0]}. {PROVENANCE[used[0]]}"
+    titles = {name: "; ".join(title for title, its in provenance.items() if its == name) for name in used}
+    return " ".join(f"Run on: {name} ({titles[name]}). {PROVENANCE[name]}" for name in used)
 
 
 def _about(name: str, row: Row) -> tuple[dict[str, object], list[Cell]]:
@@ -269,14 +269,14 @@ def _about(name: str, row: Row) -> tuple[dict[str, object], list[Cell]]:
     experiment, archive = row.study.experiment, archives.ARCHIVES[row.study.dataset.archive].title
     dataset, images, classes = row.study.label_set.dataset, images_by_part(row.labels), len(class_columns(row.labels))
     record: dict[str, object] = {
-        "experiment": name, "data": experiment.data, "paper": experiment.paper, "dataset": dataset,
+        "experiment": name, "provenance": experiment.provenance, "paper": experiment.paper, "dataset": dataset,
         "archive": row.study.dataset.archive, **images, "classes": classes, "model": row.model,
         "published_model": row.published_model, "threshold_rule": row.study.rule,
     }  # fmt: skip
     return record, [
-        Cell(experiment.data, bold=experiment.data != ARCHIVE),
+        Cell(experiment.provenance, bold=experiment.provenance != FULL),
         Cell(published_numbers.citation(experiment.paper)[0] if experiment.paper else UNDEFINED),
-        Cell(dataset, detail=archive if experiment.data == ARCHIVE else f"in the form of {archive}"),
+        Cell(dataset, detail=archive if experiment.provenance == FULL else f"in the form of {archive}"),
         *(Cell(printed(count, 0)) for count in images.values()),
         Cell(str(classes)),
         Cell(row.model, detail="" if row.study.rule == FIXED else row.study.rule),

@@ -22,16 +22,16 @@ from thorax.storage.schemas import LEFT_OUT, SPLIT_NAMES, class_columns
 BASELINE = "baseline"  # the one model that takes no part in the comparison
 CHANCE_AUC = 0.5
 
-DATA_SENTENCES = {
+PROVENANCE = {
     "phantom": "Phantom radiographs: these numbers show that the pipeline works, not how well it reads radiographs.",
     "sample": "A small sample of real radiographs: these numbers show what the pipeline does with real images, "
     "but are too uncertain to compare with a paper.",
-    "archive": "All usable radiographs of the archive.",
+    "full": "All usable radiographs of the archive.",
 }
 COUNTED = {
     "phantom": "Synthetic radiographs.",
     "sample": "A small sample of real radiographs.",
-    "archive": "Radiographs of the archive.",
+    "full": "Radiographs of the archive.",
 }
 INTERVALS = "95% intervals (bootstrap over patients) are in the CSV file; in the HTML, hover over a number to see its interval."
 _MARKS = (
@@ -125,7 +125,7 @@ class Results:
         counts: What `count_images` returns for the same part.
         split: The part whose results are shown.
         title: Title of the experiment.
-        data: A key of `DATA_SENTENCES`.
+        provenance: A key of `PROVENANCE`.
         rule: The threshold rule of F1 and Hamming loss.
         f1_metric: Which F1 the tables print, a key of `F1_MEANINGS`.
     """
@@ -136,7 +136,7 @@ class Results:
     counts: pd.DataFrame
     split: str = "test"
     title: str = ""
-    data: str = "archive"
+    provenance: str = "full"
     rule: str = FIXED
     f1_metric: str = "f1"
 
@@ -245,9 +245,11 @@ def by_class(results: Results, columns: Columns, title: str, caption: str, notes
     for name, images, in_part in results.counts[["class", "images", "images_in_part"]].itertuples(index=False, name=None):
         cells, values = columns.row(name, metrics)
         rows.append((headings[name], (Cell(str(images)), Cell(str(in_part)), *cells)))
-        records.append({"class": name, "images": images, f"{results.split}_images": in_part, **values, "data": results.data})
+        records.append(
+            {"class": name, "images": images, f"{results.split}_images": in_part, **values, "provenance": results.provenance}
+        )
     groups = (Group("# Samples", ("all", results.split), "samples"), *columns.groups(columns.headings(metrics)))
-    table = Table(title, caption, measured_on(results.data), groups, "Class", tuple(rows), total=True, notes=tuple(notes))
+    table = Table(title, caption, measured_on(results.provenance), groups, "Class", tuple(rows), total=True, notes=tuple(notes))
     return table, pd.DataFrame(records)
 
 
@@ -259,9 +261,9 @@ def over_classes(
     for metric in results.metrics_shown:
         cells, values = columns.row(GLOBAL, (metric,), named=False)
         rows.append((short_heading(metric), tuple(cells)))
-        records.append({"metric": metric, **values, "data": results.data})
+        records.append({"metric": metric, **values, "provenance": results.provenance})
     groups = tuple(columns.groups(columns.headings(())))
-    table = Table(title, caption, measured_on(results.data), groups, "", tuple(rows), notes=tuple(notes))
+    table = Table(title, caption, measured_on(results.provenance), groups, "", tuple(rows), notes=tuple(notes))
     return table, pd.DataFrame(records)
 
 
@@ -308,20 +310,20 @@ def records_of(numbers: dict[str, Estimate]) -> dict[str, object]:
     return {name: value for key, number in numbers.items() for name, value in record(key, number).items()}
 
 
-def measured_on(data: str) -> str:
-    """Say what results were measured on: "phantom", "sample" or "archive"."""
-    return _sentence(DATA_SENTENCES, data)
+def measured_on(provenance: str) -> str:
+    """Say what results were measured on: "phantom", "sample" or "full"."""
+    return _sentence(PROVENANCE, provenance)
 
 
-def counted_on(data: str) -> str:
-    """Say what images were counted: "phantom", "sample" or "archive"."""
-    return _sentence(COUNTED, data)
+def counted_on(provenance: str) -> str:
+    """Say what images were counted: "phantom", "sample" or "full"."""
+    return _sentence(COUNTED, provenance)
 
 
-def _sentence(sentences: dict[str, str], data: str) -> str:
-    if data not in sentences:
-        raise ThoraxError(f"data is {data!r}: choose one of {', '.join(sentences)}.")
-    return sentences[data]
+def _sentence(sentences: dict[str, str], provenance: str) -> str:
+    if provenance not in sentences:
+        raise ThoraxError(f"provenance is {provenance!r}: choose one of {', '.join(sentences)}.")
+    return sentences[provenance]
 
 
 def row_headings(classes: Iterable[str]) -> dict[str, str]:
@@ -417,7 +419,7 @@ def _classes(classes: int) -> str:
 
 def make_tables(
     title: str,
-    data: str,
+    provenance: str,
     metrics: Path,
     labels: Path,
     split: Path,
@@ -431,7 +433,7 @@ def make_tables(
 
     Args:
         title: Title of the experiment.
-        data: "phantom", "sample" or "archive".
+        provenance: "phantom", "sample" or "full".
         metrics: `metrics/{experiment}.parquet`; the baseline is shown if it is in it.
         labels: `labels/{label_set}.parquet`.
         split: `splits/{split}.parquet`.
@@ -444,7 +446,7 @@ def make_tables(
     Raises:
         ThoraxError: A model, class or rule that the metrics lack, or a missing table.
     """
-    more = {"title": title, "data": data, "rule": rule, "f1_metric": f1_metric}
+    more = {"title": title, "provenance": provenance, "rule": rule, "f1_metric": f1_metric}
     results = read_results(metrics, labels, split, members, ensembles, **more)
     write(*per_class_table(results), out, "per_class")
     write(*global_table(results), out, "global")

@@ -45,12 +45,12 @@ class Screened:
         return len(apart), int((apart != "val").all(axis=1).sum())
 
 
-def screening_table(screened: Mapping[str, Screened], data: str) -> tuple[Table, Table, pd.DataFrame]:
+def screening_table(screened: Mapping[str, Screened], provenance: str) -> tuple[Table, Table, pd.DataFrame]:
     """Count listed, readable and left-out originals of each data set, copies, and the masks that were found credible.
 
     Args:
         screened: By data set.
-        data: "phantom", "sample" or "archive".
+        provenance: "phantom", "sample" or "full".
 
     Returns:
         The table without names of images, because git keeps it; the same with the first names for the page, which git ignores;
@@ -72,7 +72,7 @@ def screening_table(screened: Mapping[str, Screened], data: str) -> tuple[Table,
         for segmenter, lungs in found.lungs.items():
             record[f"lungs found by {segmenter}"] = int(lungs["credible"].sum())
         records.append(record)
-    frame = pd.DataFrame(records).assign(data=data)
+    frame = pd.DataFrame(records).assign(provenance=provenance)
     columns = list(frame.columns[1:-1])
     rows = tuple(
         (str(record["dataset"]), tuple(Cell(printed(record.get(key, float("nan")), 0, undefined="")) for key in columns))
@@ -83,7 +83,7 @@ def screening_table(screened: Mapping[str, Screened], data: str) -> tuple[Table,
         caption="Every original file is opened once. Files that cannot be used are left out of everything that follows. Images stored "
         "in colour become grey. Pairs of images show the same: identical pixels once ingested, or nearly the same picture by a "
         "perceptual hash; how many are in two parts is that of the split where most are. Where no credible pair of lungs was found, the whole image is used instead of the crop.",
-        data=counted_on(data),
+        data=counted_on(provenance),
         groups=tuple(Group(key.replace("_", " ")) for key in columns),
         name_heading="Data set",
         rows=rows,
@@ -136,7 +136,7 @@ def make_screening(
     splits: Mapping[str, Sequence[Path]],
     lungs: Mapping[str, Sequence[Path]],
     out: Path,
-    data: str,
+    provenance: str,
 ) -> None:
     """Write screening.html, .md, .tex and .csv into a folder.
 
@@ -147,7 +147,7 @@ def make_screening(
         splits: The table of each split, by "dataset/split".
         lungs: Tables of crop boxes, all shards, by "dataset/segmenter".
         out: The folder.
-        data: "phantom", "sample" or "archive".
+        provenance: "phantom", "sample" or "full".
     """
     parts = {key: store.read_table(path, ["image_id", "split"]) for key, (path,) in splits.items()}
     boxes = {key: pd.concat([store.read_table(path) for path in paths]) for key, paths in lungs.items()}
@@ -161,7 +161,7 @@ def make_screening(
         )
         for name in ingested
     }
-    table, on_page, values = screening_table(screened, data)
+    table, on_page, values = screening_table(screened, provenance)
     write(table, values, out, "screening", on_page)
 
 

@@ -150,7 +150,7 @@ def global_table(compared: SideBySide) -> tuple[Table, pd.DataFrame]:
 
 def make_side_by_side(
     title: str,
-    data: str,
+    provenance: str,
     labels: Path,
     split: Path,
     metrics: dict[str, Path],
@@ -163,7 +163,7 @@ def make_side_by_side(
 
     Args:
         title: Title of the tables.
-        data: "phantom", "sample" or "archive".
+        provenance: "phantom", "sample" or "full".
         labels, split: Those that all experiments share.
         metrics: `metrics/{experiment}.parquet` by experiment.
         columns: EXPERIMENT/MODEL, in the order of the columns; the others are compared with the first experiment.
@@ -175,7 +175,7 @@ def make_side_by_side(
         ThoraxError: As in the tables, a column that is not of this form or has no metrics, or a missing table.
     """
     counts = count_images(joins.read_labels(labels, split))
-    more = {"data": data, "rule": rule, "f1_metric": f1_metric}
+    more = {"provenance": provenance, "rule": rule, "f1_metric": f1_metric}
     found = {name: Results(store.read_table(path), (), (), counts, **more) for name, path in metrics.items()}
     chosen = []
     for text in columns:

@@ -166,7 +166,7 @@ def _areas(rows: pd.DataFrame, ensemble: str, members: Sequence[str]) -> tuple[p
 
 
 def statements_table(
-    metrics: pd.DataFrame, beside: Beside, members: Sequence[str], title: str, data: str
+    metrics: pd.DataFrame, beside: Beside, members: Sequence[str], title: str, provenance: str
 ) -> tuple[Table, pd.DataFrame]:
     """Arrange the text, the paper's cells and ours side by side, one row for each measure.
 
@@ -175,7 +175,7 @@ def statements_table(
         beside: The paper's experiment.
         members: The single models.
         title: Title of the experiment.
-        data: A key of `results.DATA_SENTENCES`.
+        provenance: A key of `results.PROVENANCE`.
 
     Returns:
         The table, and measure, text, published and ours, the last two as numbers.
@@ -195,11 +195,11 @@ def statements_table(
     table = Table(
         title=f"{title}: what the paper's text says",
         caption=f"Statements of sections 5.1 and 5.2, computed from the paper's table and from our test results. {published_numbers.describe(beside)[1]}.",
-        data=measured_on(data),
+        data=measured_on(provenance),
         groups=(
             Group("the text", words=True),
             Group("the paper's table"),
-            Group("ours" if data == "archive" else f"ours ({data})"),
+            Group("ours" if provenance == "full" else f"ours ({provenance})"),
         ),
         name_heading="Statement",
         rows=rows,
@@ -220,12 +220,12 @@ def statements_table(
     return table, values
 
 
-def make_statements(title: str, data: str, settings: Beside, metrics: Path, members: list[str], out: Path) -> None:
+def make_statements(title: str, provenance: str, settings: Beside, metrics: Path, members: list[str], out: Path) -> None:
     """Write statements.html, .md, .tex and .csv into a folder.
 
     Args:
         title: Title of the experiment.
-        data: "phantom", "sample" or "archive".
+        provenance: "phantom", "sample" or "full".
         settings: The paper's experiment.
         metrics: `metrics/{experiment}.parquet`.
         members: The single models.
@@ -234,4 +234,4 @@ def make_statements(title: str, data: str, settings: Beside, metrics: Path, memb
     Raises:
         ThoraxError: As in `statements_table`, or a missing table.
     """
-    write(*statements_table(store.read_table(metrics), settings, members, title, data), out, "statements")
+    write(*statements_table(store.read_table(metrics), settings, members, title, provenance), out, "statements")

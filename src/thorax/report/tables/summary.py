@@ -11,12 +11,12 @@ from thorax.storage import joins
 from thorax.storage.schemas import class_columns
 
 
-def summary_table(label_sets: dict[str, pd.DataFrame], data: str) -> tuple[Table, pd.DataFrame]:
+def summary_table(label_sets: dict[str, pd.DataFrame], provenance: str) -> tuple[Table, pd.DataFrame]:
     """Count the classes and images of each label set, in all and by part, as in Table 3.
 
     Args:
         label_sets: What `joins.read_labels` returns, by the name of the row.
-        data: A key of `COUNTED`.
+        provenance: A key of `COUNTED`.
 
     Returns:
         The table, and the same numbers as a frame.
@@ -25,12 +25,12 @@ def summary_table(label_sets: dict[str, pd.DataFrame], data: str) -> tuple[Table
     for name, labels in label_sets.items():
         sizes = images_by_part(labels)
         known = {"label_set": name, "classes": len(class_columns(labels)), "samples": sum(sizes.values())}
-        records.append(known | sizes | {"data": data})
+        records.append(known | sizes | {"provenance": provenance})
     frame = pd.DataFrame(records)
     table = Table(
         title="Label sets",
         caption="Number of classes and of images of each label set, and the images in each part of its split.",
-        data=counted_on(data),
+        data=counted_on(provenance),
         groups=tuple(map(Group, ("# classes", "# samples", "train size", "val. size", "test size"))),
         name_heading="Label set",
         rows=tuple(
@@ -40,14 +40,14 @@ def summary_table(label_sets: dict[str, pd.DataFrame], data: str) -> tuple[Table
     return table, frame
 
 
-def make_summary(labels: dict[str, Path], splits: dict[str, Path], out: Path, data: str) -> None:
+def make_summary(labels: dict[str, Path], splits: dict[str, Path], out: Path, provenance: str) -> None:
     """Write summary.html, .md, .tex and .csv into a folder.
 
     Args:
         labels: `labels/{label_set}.parquet` by the name of the row.
         splits: The split of each label set, by the same names.
         out: The folder.
-        data: "phantom", "sample" or "archive".
+        provenance: "phantom", "sample" or "full".
 
     Raises:
         ThoraxError: A label set without a split, or as in `joins.read_labels`.
@@ -55,4 +55,4 @@ def make_summary(labels: dict[str, Path], splits: dict[str, Path], out: Path, da
     if lacking := [name for name in labels if name not in splits]:
         raise ThoraxError(f"Label set {lacking[0]!r} has no split: name the split for each label set.")
     read = {name: joins.read_labels(path, splits[name]) for name, path in labels.items()}
-    write(*summary_table(read, data), out, "summary")
+    write(*summary_table(read, provenance), out, "summary")

@@ -86,14 +86,14 @@ def thresholds_table(
                 of_model += [printed(number[0]), printed(number[0] - base[0], sign=True)]
             cells += of_model if model in shown else []
         rows.append((headings[name], tuple(map(Cell, cells))))
-        records.append(values | {"data": results.data})
+        records.append(values | {"provenance": results.provenance})
     columns = [f"F1 at {_heading(first)}"]
     columns += [f"{_heading(rule)}: {of}" for rule in others for of in (("t", "F1", "±") if rule in tuned else ("F1", "±"))]
     table = Table(
         title=f"{results.title}: thresholds".removeprefix(": "),
         caption=f"F1-score ({F1_MEANINGS[metric]}) on the {results.split} images with the threshold "
         f"{_heading(first)} and by other rules. {_explained(tuned)}± is the difference from the threshold {_heading(first)}.",
-        data=measured_on(results.data),
+        data=measured_on(results.provenance),
         groups=tuple(Group(model, tuple(columns), results.section(model)) for model in shown),
         name_heading="Class",
         rows=tuple(rows),
@@ -135,7 +135,7 @@ def rules_table(
         for name in by_threshold:
             numbers |= {f"{rule} {name}": of_rule.number(model, GLOBAL, name) for rule, of_rule in by_rule.items()}
         rows.append((model, tuple(Cell(printed(value)) for value, _, _ in numbers.values())))
-        records.append({"model": model} | records_of(numbers) | {"data": results.data})
+        records.append({"model": model} | records_of(numbers) | {"provenance": results.provenance})
     columns = tuple(map(_heading, every))
     tuned = [rule for rule in rules if fixed_threshold(rule) is None]
     excludes = f"+: {exclusive} excludes the rest. " if exclusive is not None else ""
@@ -145,7 +145,7 @@ def rules_table(
         f"specificity; AUC of the yes/no decisions) and results of the whole label matrix (loss: "
         f"binary cross-entropy, not weighted; Hamming loss; accuracy, which is 1 - Hamming loss) on the {results.split} images, "
         f"by threshold. {_explained(tuned)}{excludes}",
-        data=measured_on(results.data),
+        data=measured_on(results.provenance),
         groups=(
             *(Group(short_heading(name), section=name) for name in once),
             *(Group(short_heading(name), columns, name) for name in by_threshold),
@@ -217,7 +217,7 @@ def _learned_note(learned: Sequence[str]) -> list[str]:
 
 def make_threshold_tables(
     title: str,
-    data: str,
+    provenance: str,
     metrics: Path,
     labels: Path,
     split: Path,
@@ -233,7 +233,7 @@ def make_threshold_tables(
     """Write thresholds and rules as .html, .md, .tex and .csv into a folder.
 
     Args:
-        title, data, metrics, labels, split, members, ensembles, out, f1_metric: As in `results.make_tables`.
+        title, provenance, metrics, labels, split, members, ensembles, out, f1_metric: As in `results.make_tables`.
         thresholds: `thresholds/{experiment}/{model}.parquet` by model; needed where a rule is tuned.
         rules: Names of threshold rules; the others are compared with the first.
         exclusive: The class that excludes the rest, where the metrics were made with one.
@@ -242,7 +242,7 @@ def make_threshold_tables(
     Raises:
         ThoraxError: As in `thresholds_table`, or a missing table.
     """
-    more = {"title": title, "data": data, "rule": rules[0], "f1_metric": f1_metric}
+    more = {"title": title, "provenance": provenance, "rule": rules[0], "f1_metric": f1_metric}
     results = read_results(metrics, labels, split, members, ensembles, **more)
     tables = {name: store.read_table(path, needs=tuple(THRESHOLDS.names)) for name, path in thresholds.items()}
     write(*thresholds_table(results, rules, tables, learned), out, "thresholds")
