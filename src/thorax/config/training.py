@@ -43,7 +43,7 @@ class Augmentation(Block):
 class Training(Block):
     """How one network is trained. The defaults are Table 2 of Liz et al. 2022."""
 
-    backbone: str = Field(description="architecture; the names are in src/thorax/models/backbones.py")
+    backbone: str = Field(description="architecture; the names are in src/thorax/models/architectures.py")
     weights: Literal["imagenet", "none"] = Field("imagenet", description="initial weights of the backbone; none: random")
     channels: Literal[1, 3] = Field(
         3,

@@ -293,7 +293,7 @@ def test_predictions_do_not_depend_on_the_size_of_batches(trained):
 
 
 def test_learning_rates_of_the_schedules_by_hand():
-    from thorax.models.early_stopping import learning_rate, should_stop
+    from thorax.models.schedule import learning_rate, should_stop
 
     constant = Training(**{**SETTINGS, "learning_rate": 0.2})
     cosine = Training(**{**SETTINGS, "learning_rate": 0.2, "schedule": "cosine", "epochs": 4})

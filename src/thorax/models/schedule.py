@@ -1,4 +1,4 @@
-"""What the validation losses decide: the learning rate of the next epoch, and whether there is one."""
+"""The learning-rate schedule and early stopping: both are decided by the epoch and the validation losses so far."""
 
 import math
 from collections.abc import Sequence
