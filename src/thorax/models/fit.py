@@ -19,9 +19,9 @@ from thorax.errors import ThoraxError
 from thorax.evaluation.metrics import auc, overall_by_threshold, sigmoid
 from thorax.models import backbones, losses, preflight, sampling
 from thorax.models.batches import LabelledImages, load_part, predict_logits, second_view, training_batches
-from thorax.models.schedule import learning_rate, should_stop
 from thorax.models.network import Network, build_model
 from thorax.models.resume import Progress, States, digest, restore, variables
+from thorax.models.schedule import learning_rate, should_stop
 from thorax.storage import progress as progress_bar
 from thorax.storage import store
 from thorax.storage.schemas import EPOCHS_COLUMNS, HISTORY_COLUMNS
