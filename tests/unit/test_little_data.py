@@ -71,7 +71,7 @@ def test_every_table_of_what_little_there_is(study, f1_metric):
               "dataset": {"archive": "own", "root": "data"}}  # fmt: skip
     studies = Studies.model_validate({"e": {"experiment": given, **blocks}})
     of_e = ({"e": paths[name]} for name in ("metrics", "labels", "split"))
-    overview.make_overview(studies, *of_e, folder / "benchmarks", folder / "logs", folder / "t")
+    overview.make_overview(studies, *of_e, folder / "t")
 
     per_class = pd.read_csv(folder / "t" / "per_class.csv").set_index("class")
     test = truth[store.read_table(paths["split"])["split"].eq("test").to_numpy()]
