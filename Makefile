@@ -83,7 +83,7 @@ test: $(BIN)/.ready ## all tests (about 25 minutes on 2 cores; those of the demo
 	pytest $(WORKERS) --durations=30
 
 test-fast: $(BIN)/.ready ## the tests that need no workflow (under 2 minutes)
-	pytest $(WORKERS) -m "not slow" tests/unit
+	pytest $(WORKERS) -m "not slow and not real" tests/unit
 
 lint: $(BIN)/.ready ## style, formats, spelling, types
 	ruff check .

@@ -234,6 +234,7 @@ def rows_of(findings: dict[str, str], parts: str) -> list[dict[str, str]]:
     ]
 
 
+@pytest.mark.slow
 def test_a_class_without_a_positive_test_image_has_no_auc_and_no_case(tmp_path):
     """One class, which 2 of 30 patients have, none of them in test."""
     found = {"03": {"labels": "Mass"}, "21": {"labels": "Mass"}}
@@ -258,6 +259,7 @@ def test_a_class_without_a_positive_test_image_has_no_auc_and_no_case(tmp_path):
 NAMES = ["ok", "row", "shard", "index", "low", "high", "value", "class", "level_0", "0 a", "image", "free"]
 
 
+@pytest.mark.slow
 def test_any_class_name_works_and_parts_may_lack_a_class(tmp_path):
     """Names of the tables' own columns; the first has no positive in val, the second only unknown labels in val and test; one test image."""
     random = np.random.default_rng(1)

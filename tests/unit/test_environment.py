@@ -176,6 +176,7 @@ def conda(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_jobs_run_in_the_conda_environment_with_this_checkouts_thorax(conda):
     run = conda / "run"
     run.mkdir()
@@ -222,6 +223,7 @@ def checkout(tmp_path):
 
 
 @pytest.mark.skipif("PIP_NO_INDEX" in os.environ, reason="the folder is filled from the network")
+@pytest.mark.slow
 def test_an_install_needs_a_folder_of_wheels_and_nothing_else(checkout):
     filled = make(checkout, "wheels")
     assert filled.returncode == 0, filled.stdout
