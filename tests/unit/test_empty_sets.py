@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+import pytest
 
 from thorax.cli import main
 from thorax.evaluation.metrics import GLOBAL
