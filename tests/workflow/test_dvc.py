@@ -142,8 +142,8 @@ def test_documented_commands_in_a_fresh_clone(tmp_path):
     clone = checkout(tmp_path / "thorax")
     run(clone, "git", "add", "--all")
     run(clone, "git", "commit", "--quiet", "--message", "A clone")
-    readme = (clone / "README.md").read_text()
-    (setting,) = re.findall(r"^dvc exp run -S '(.*)'$", readme, re.MULTILINE)
+    page = (clone / "docs" / "how-to" / "versions.md").read_text()
+    setting = re.findall(r"`dvc exp run -S '(.*?)'`", page)[0]
     assert "plan" in run(clone, "dvc", "exp", "run", "-S", setting, "plan")  # its other stages take a quarter of an hour
     plan = json.loads((clone / "results" / "plan.json").read_text())
     assert json.loads(plan["train-demo-liz2022-specific-Xception"]["settings"])["epochs"] == 8

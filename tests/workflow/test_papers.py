@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from thorax import config
+from thorax.report.typeset import content_of
 from thorax.storage import store
 
 from .conftest import ONE_THREAD, REPOSITORY, snakemake
@@ -202,7 +203,7 @@ def test_each_paper_has_a_page_with_all_of_its_tables_and_figures(papers_run, st
             *(papers_run / "results/figures" / name).glob("*.html"),
         ]:
             gathered = page if made.stem not in ("thresholds", "rules") else pages["beyond"]
-            assert made.read_text(encoding="utf-8").partition("</h1>\n")[2].partition("</body>")[0] in gathered, made
+            assert content_of(made) in gathered, made
     for page in pages.values():
         assert "Run on: phantom." in page
         assert set(re.findall(r'src="(.{11})', page)) == {"data:image/"}
