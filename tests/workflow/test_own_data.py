@@ -48,7 +48,7 @@ def make_archive(root) -> list[dict[str, str]]:
 
 def settings_of_the_guide() -> str:
     """The configuration that docs/how-to/data.md shows."""
-    section = (REPOSITORY / "docs" / "data.md").read_text().partition("## Your own radiographs")[2]
+    section = (REPOSITORY / "docs" / "how-to" / "data.md").read_text().partition("## Your own radiographs")[2]
     return section.partition("```yaml\n")[2].partition("```")[0]
 
 
