@@ -28,7 +28,7 @@ def finished_demo():
         (pytest.fail if os.environ.get("CI") else pytest.skip)("run `make demo` first")
 
 
-def test_the_mean_of_the_networks_reaches_0_8():
+def test_the_mean_of_the_networks_has_learnt():
     metrics = store.read_table(RESULTS / "metrics" / f"{EXPERIMENT}.parquet")
     rows = metrics[(metrics["class"] == "Global") & (metrics["metric"] == "auc") & (metrics["split"] == "test")]
     auc = rows.set_index("model")["value"]
