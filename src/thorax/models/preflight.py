@@ -69,7 +69,7 @@ def disk(model: "keras.Model", work: Path, out: Path) -> None:
         free = shutil.disk_usage(there).free
         if free < needed:
             raise ThoraxError(
-                f"{folder} needs {_size(needed)} for this training, and its disk has {_size(free)} free: make room, or run where there "
+                f"{folder} needs {_size(needed)} for this training, and its disk has {_size(free)} free: delete some files, or run where there "
                 "is more."
             )
 

@@ -93,10 +93,12 @@ def test_settings_have_words_of_their_own(block, setting, topic, words):
 def test_every_rule_loss_and_schedule_has_words():
     pair = ["DenseNet201", "Xception"]
     for rule in get_args(config.Ensemble.model_fields["rule"].annotation):
-        describe(study(ensembles={"both": {"rule": rule, "members": pair}}, beside=None))
+        assert all(describe(study(ensembles={"both": {"rule": rule, "members": pair}}, beside=None)).values())
     for name in ("loss", "schedule", "sampling", "head"):
         for value in get_args(config.Training.model_fields[name].annotation):
-            describe(study(members={"one": {"backbone": "cnn", name: value}}, ensembles={}, beside=None))
+            told = describe(study(members={"one": {"backbone": "cnn", name: value}}, ensembles={}, beside=None))
+            assert all(told.values())
+            assert "Further settings" not in told
 
 
 def test_phrases_name_fields_that_there_are():
