@@ -114,20 +114,8 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
     for name, rule in RULES.items():
         settings = json.dumps({"rule": rule, "members": list(MEMBERS)})
         run("ensemble", "--settings", settings, "--predictions", members, *parts, "--out", models[name])
-    for name, path in models.items():
-        run(
-            "thresholds",
-            *parts,
-            "--scores",
-            path,
-            *([] if name in RULES else ["--logits"]),
-            "--rules",
-            THRESHOLDS,
-            "--out",
-            folder / f"{name}.limits.parquet",
-        )
     named = {name: f"{name}={path}" for name, path in models.items()}
-    limits = ["--thresholds", [f"{name}={folder / name}.limits.parquet" for name in models]]
+    limits = ["--thresholds", folder / "thresholds.parquet"]
     run("metrics", *parts, "--predictions", [named[name] for name in (*MEMBERS, "baseline")], "--ensembles", [named[name] for name in RULES],
         "--rules", THRESHOLDS, *limits, "--replicates", 50, "--out", files["metrics"], "--summary", folder / "summary.json")  # fmt: skip
     heading = ["--title", "A study", "--provenance", "sample"]
