@@ -271,7 +271,7 @@ def test_any_class_name_works_and_parts_may_lack_a_class(tmp_path):
     metrics = store.read_table(files["metrics"])
     assert set(metrics["class"]) == {GLOBAL, *NAMES}
     assert metrics.loc[(metrics["metric"] == "auc") & (metrics["split"] == "test"), "value"].isna().all()
-    chosen = pd.read_parquet(tmp_path / "stacked.limits.parquet").set_index(["class", "rule"])
+    chosen = pd.read_parquet(tmp_path / "thresholds.parquet").query("model == 'stacked'").set_index(["class", "rule"])
     assert chosen.loc[[(NAMES[0], "f1"), (NAMES[1], "f1")], "defined"].tolist() == [False, False]
     assert chosen.loc[(NAMES[0], "f1"), "value"] == 0.5
     assert len(store.read_table(files["cases"])) == 1

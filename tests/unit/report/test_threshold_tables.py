@@ -41,7 +41,7 @@ def study(rules=RULES, exclusive=None, name="a"):
             model=name,
             split="test",
             thresholds={
-                rule: limits.query("model == @name and rule == @rule")["value"].to_numpy()
+                rule: limits["value"][(limits["model"] == name) & (limits["rule"] == rule)].to_numpy()
                 if rule in tuned
                 else fixed_threshold(rule)
                 for rule in rules
