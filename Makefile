@@ -23,8 +23,9 @@ SAMPLE ?= ../shared/data
 # Runs a command and prints, meanwhile, each epoch that a training has finished
 FOLLOW = python demo/follow.py logs/train logs/segmenter --
 
-# Two workers of pytest; a file's tests stay together, and tests/conftest.py says which files come first
-WORKERS = -n 2 --dist loadfile --no-loadscope-reorder
+# Workers of pytest: a third one uses the cores while tests of Slurm wait. A file's tests stay together, and tests/conftest.py says
+# which files come first
+WORKERS = -n 3 --dist loadfile --no-loadscope-reorder
 
 # Of the demo's trainings, so that no core waits for the last one
 LONGEST = $(patsubst %,results/models/demo-liz2022-specific/%.keras,DenseNet201 Xception InceptionV3)
