@@ -105,7 +105,7 @@ def drawings() -> dict[str, object]:
         "classes": overlays.classes_figure([case], TITLE),
         "attention": attention.draw_attention([NAMES[0]], [(case.original, case.box)], weights, TITLE),
         "cross": cross_matrix(),
-        "sentences": overlays.sheet(8.0, 0.0, "\n".join([TITLE, *NAMES]), 0.15)[0],
+        "sentences": overlays.sheet(8.0, 0.0, "\n".join([TITLE, *NAMES]), 0.15),
     }
 
 

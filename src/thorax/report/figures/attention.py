@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from thorax.errors import ThoraxError
 from thorax.explanation import overlays
@@ -12,9 +12,6 @@ from thorax.explanation.cases import load_originals
 from thorax.images import decoding
 from thorax.report.figures import heatmaps, style
 from thorax.storage import store
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 COLOUR = style.PURPLE
 GAP = 0.1  # inches between panels
@@ -29,20 +26,7 @@ def make_attention_figure(
     title: str,
     out: Path,
 ) -> None:
-    """Draw every network's attention for the chosen cases.
-
-    Args:
-        attention: Of each member, the attention weights that `predict` wrote.
-        cases: Table of image_id.
-        ingested: Table of the data set.
-        arrays: Ingested images, all shards in order.
-        lungs: Tables of crop boxes, one per shard; None if the networks saw the whole image.
-        title: Heading.
-        out: Figure to write, without suffix.
-
-    Raises:
-        ThoraxError: The weights are not those of these cases, or a case was not ingested.
-    """
+    """Draw the attention weights that `predict` wrote for the chosen cases, of every network."""
     ids = store.read_table(cases, ["image_id"])["image_id"]
     weights = {name: store.open_array(path) for name, path in attention.items()}
     for name, path in attention.items():
@@ -64,25 +48,22 @@ def emphasis(weights: np.ndarray) -> np.ndarray:
 
 
 def draw_attention(
-    ids: Sequence[str],
-    originals: Sequence[tuple[np.ndarray, decoding.Box]],
-    weights: dict[str, np.ndarray],
-    title: str,
-) -> "Figure":
+    ids: Sequence[str], originals: Sequence[tuple[np.ndarray, decoding.Box]], weights: dict[str, np.ndarray], title: str
+) -> Figure:
     """Draw one row per case: the original with the part that the networks saw, and the `emphasis` of each network's weights.
 
     Args:
         ids: n image identifiers.
         originals: For each, the radiograph (h, w) uint8 and that part.
         weights: By network, (n, h', w'); each map sums to 1.
-        title: Heading.
     """
     step, line = heatmaps.PANEL + GAP, heatmaps.LINE
     tall = [heatmaps.PANEL * original.shape[0] / original.shape[1] for original, _ in originals]
     width = max(step * (1 + len(weights)) + GAP, 6)
     with style.style():
         heading = title if originals else f"{title}\n{heatmaps.NO_CASE}"
-        figure, top = heatmaps.sheet(width, sum(tall) + len(tall) * 4 * line, heading, GAP)
+        top = sum(tall) + len(tall) * 4 * line
+        figure = heatmaps.sheet(width, top, heading, GAP)
         for row, (image_id, (original, box)) in enumerate(zip(ids, originals, strict=True)):
             top -= 3 * line
             above = (top + 2.2 * line) / figure.get_figheight()
