@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from bench.measure import median, peak, processes, timed
+from bench.measure import median, peak, processes, random_batch, timed
 from bench.planning import planning
 from thorax import config
 from thorax.models.batches import LabelledImages, training_batches
@@ -34,9 +35,8 @@ def radiographs(folder: Path, count: int) -> list[np.ndarray]:
 
 def small(images: list[np.ndarray]) -> list[np.ndarray]:
     """8 bits and SIZE x SIZE, as training images are."""
-    return [
-        (cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA) / image.max() * 255).astype(np.uint8) for image in images
-    ]
+    shrunk = ((image.max(), cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA)) for image in images)
+    return [(image / most * 255).astype(np.uint8) for most, image in shrunk]
 
 
 def packed(folder: Path, images: list[np.ndarray], count: int) -> LabelledImages:
@@ -91,11 +91,8 @@ def feed_ratio(folder: Path, quick: bool) -> dict:
     from keras import ops, optimizers
 
     names = FIVE if backend.gpus() else ("one convolution",) if quick else ("one convolution", "cnn")
-    images = small(radiographs(folder, 30 if quick else 120))
-    batch = 32
-    part = packed(folder, images, 32 if quick else 2048)
-    workers = 8 if backend.gpus() else 1
-    repeats = 1 if quick else 7
+    part = packed(folder, small(radiographs(folder, 30 if quick else 120)), 32 if quick else 2048)
+    batch, workers, repeats = 32, 8 if backend.gpus() else 1, 1 if quick else 7
     found = {}
     for name in names:
         settings = config.Training(backbone="cnn" if name == "one convolution" else name, weights="none", freeze=0.0)
@@ -113,15 +110,9 @@ def smallest_network() -> Any:
     """A network that trains so fast that a slow feed would hold it up."""
     from keras import Input, Sequential, layers
 
-    return Sequential(
-        [
-            Input((SIZE, SIZE, 1), dtype="uint8"),
-            layers.Rescaling(1 / 255),
-            layers.Conv2D(16, 7, strides=4, activation="relu"),
-            layers.GlobalAveragePooling2D(),
-            layers.Dense(2),
-        ]
-    )
+    inputs = [Input((SIZE, SIZE, 1), dtype="uint8"), layers.Rescaling(1 / 255)]
+    convolution = layers.Conv2D(16, 7, strides=4, activation="relu")
+    return Sequential([*inputs, convolution, layers.GlobalAveragePooling2D(), layers.Dense(2)])
 
 
 def feed(model: Any, part: LabelledImages, batch: int, resident: tuple, workers: int, repeats: int) -> tuple[list, list]:
@@ -146,12 +137,11 @@ def decode_ratio(folder: Path, quick: bool) -> dict:
     catalog = folder / "large.parquet"
     archives.make_catalog(block, catalog, folder / "boxes.parquet")
     cv2.setNumThreads(1)
+    decoded = lambda name: cv2.imread(str(root / name), cv2.IMREAD_UNCHANGED).mean()
     bare, ours = [], []
     with ThreadPoolExecutor(2) as pool:
         for _ in range(1 if quick else 7):
-            bare.append(
-                timed(lambda: list(pool.map(lambda name: cv2.imread(str(root / name), cv2.IMREAD_UNCHANGED).mean(), names)))
-            )
+            bare.append(timed(lambda: list(pool.map(decoded, names))))
             ours.append(timed(lambda: ingest.ingest_shard(block, catalog, 0, folder / "large.npy", folder / "l.parquet", 2)))
     ratio = median([one / other for one, other in zip(ours, bare, strict=True)])
     return {"ratio": ratio, "ours": len(names) / median(ours), "bare": len(names) / median(bare), "images": len(names)}
@@ -171,9 +161,7 @@ def resume_overhead(folder: Path, quick: bool) -> dict:
     model = fit.build_model(settings, SIZE, 35).model
     model.compile(optimizer=optimizers.Adam(1e-4), loss=losses.make_loss(settings, np.ones(35, np.float32)))
     batch = 32 if backend.gpus() else 8
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 255, (batch, SIZE, SIZE, 1)).astype(np.uint8)
-    labels = rng.integers(0, 2, (batch, 35)).astype(np.float32)
+    pixels, labels = random_batch(batch, SIZE, 35)
     model.train_on_batch(pixels, labels)
     step = median([timed(lambda: model.train_on_batch(pixels, labels)) for _ in range(1 if quick else 9)])
     states = States(folder / "states")
@@ -199,18 +187,20 @@ def size(folder: Path, quick: bool) -> dict:
     for index, image in enumerate(images):
         cv2.imwrite(str(originals / f"{index}.png"), image)
     rows = (100, 200) if quick else (12_500, 50_000, 200_000)
-    stages = (
-        ("ingest", one_ingest, (10, 20) if quick else (1_000, 4_000, 16_000)),
-        ("split", one_split, rows),
-        ("metrics", one_metrics, rows),
-    )
+    files = (10, 20) if quick else (1_000, 4_000, 16_000)
+    stages = (("ingest", one_ingest, files), ("split", one_split, rows), ("metrics", one_metrics, rows))
     found = {}
     with processes(None if quick else 1) as fresh:
         for stage, one, counts in stages:
-            measured = [{"count": count, **fresh.submit(one, folder, count).result()} for count in counts]
-            logs = np.log([[row["count"], row["seconds"]] for row in measured])
-            found[stage] = {"rows": measured, "exponent": float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])}
+            taken = [{"count": count, **fresh.submit(one, folder, count).result()} for count in counts]
+            logs = np.log([[row["count"], row["seconds"]] for row in taken])
+            found[stage] = {"rows": taken, "exponent": float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])}
     return found
+
+
+def measured(action: Callable[[], Any]) -> dict:
+    """What an action takes in a process that has done nothing else."""
+    return {"seconds": timed(action), "megabytes": peak()}
 
 
 def one_ingest(folder: Path, count: int) -> dict:
@@ -226,17 +216,16 @@ def one_ingest(folder: Path, count: int) -> dict:
         os.link(originals[index % len(originals)], root / name)
     block = own_data(root, names, folder)
     archives.make_catalog(block, folder / "c.parquet", folder / "b.parquet")
-    seconds = timed(lambda: ingest.ingest_shard(block, folder / "c.parquet", 0, folder / "i.npy", folder / "i.parquet", 2))
+    taken = measured(lambda: ingest.ingest_shard(block, folder / "c.parquet", 0, folder / "i.npy", folder / "i.parquet", 2))
     (folder / "i.npy").unlink()
-    return {"seconds": seconds, "megabytes": peak()}
+    return taken
 
 
 def one_split(folder: Path, count: int) -> dict:
     from thorax.labels.stratify import StratifiedGroupSplit
 
     labels, patients = synthetic(count)
-    seconds = timed(lambda: StratifiedGroupSplit(random_state=1).assign(labels, patients))
-    return {"seconds": seconds, "megabytes": peak()}
+    return measured(lambda: StratifiedGroupSplit(random_state=1).assign(labels, patients))
 
 
 def one_metrics(folder: Path, count: int) -> dict:
@@ -246,8 +235,7 @@ def one_metrics(folder: Path, count: int) -> dict:
     scores = np.random.default_rng(1).random(labels.shape)
     columns = [f"class {column}" for column in range(labels.shape[1])]
     frames = (pd.DataFrame(labels, columns=columns), pd.DataFrame(scores, columns=columns))
-    seconds = timed(lambda: metrics.evaluate(*frames, patients, model="m", split="test", replicates=100))
-    return {"seconds": seconds, "megabytes": peak()}
+    return measured(lambda: metrics.evaluate(*frames, patients, model="m", split="test", replicates=100))
 
 
 def synthetic(count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -106,33 +106,35 @@ def cavity(chest: Chest, scene: Scene) -> np.ndarray:
 
 def mediastinum(chest: Chest, scene: Scene) -> np.ndarray:
     """Water path of heart and great vessels in a frontal picture."""
-    width = 2 * chest.cardiothoracic * chest.half_width
+    width, bow = 2 * chest.cardiothoracic * chest.half_width, chest.unfolding
     low = chest.height + 0.25 * (chest.lift[0] + chest.lift[1]) * -1
     tall = np.clip(width / 12.5, 0.85, 1.25)
+    arch_x, arch_z = 2.0 + 0.35 * bow, 0.27 * chest.height - 0.5 * bow
+    spine = midline_at(chest, scene.z) + scene.pose.u(0, -5.5)
     parts = [
         scene.ellipsoid((0.20 * width, 3.5, low - 2.6), (0.54 * width, 6.3, 0.37 * width), chest.heart_lean),
         scene.ellipsoid((-0.08 * width, 3.0, low - 4.4), (0.26 * width, 5.8, 0.47 * width)),
         scene.ellipsoid((0.085 * width, 3.0, low - 8.6 * tall), (0.23 * width, 4.8, 6.4 * tall), -0.12),
+        scene.ellipsoid((arch_x, 0.0, arch_z), (chest.arch, 4.5, chest.arch * 1.15)),
     ]
-    arch_z = 0.27 * chest.height - 0.5 * chest.unfolding
-    arch_x = 2.0 + 0.35 * chest.unfolding
-    parts.append(scene.ellipsoid((arch_x, 0.0, arch_z), (chest.arch, 4.5, chest.arch * 1.15)))
-    if chest.unfolding:
-        parts.append(
-            scene.ellipsoid((-1.5 - 0.3 * chest.unfolding, 2.0, 0.42 * chest.height), (1.6 + 0.35 * chest.unfolding, 4.0, 5.5))
-        )
+    if bow:
+        parts.append(scene.ellipsoid((-1.5 - 0.3 * bow, 2.0, 0.42 * chest.height), (1.6 + 0.35 * bow, 4.0, 5.5)))
     parts.append(scene.ellipsoid((0.10 * width, 3.0, low + 0.6), (0.40 * width, 6.0, 2.6)))  # the heart's base on the diaphragm
     for side, height in zip(SIDES, (0.465, 0.435), strict=True):  # the hila
         parts.append(scene.ellipsoid((side * 2.9, 0.0, height * chest.height), (2.2, 1.05, 3.0)))
     parts.append(_great_vessels(chest, scene))
-    parts.append(_beside_the_spine(chest, scene))
+    parts.append(9 * np.exp(-(np.abs((scene.u - spine) / 2.3) ** 3)))  # vertebral bodies, oesophagus and fat next to them
     parts.append(_descending_aorta(chest, scene, arch_x))
-    fourth = np.zeros(scene.shape, np.float32)
+    return _together(scene, parts) * np.clip(1 - (scene.z - dome_at(chest, scene.u)) / 1.5, 0, 1)
+
+
+def _together(scene: Scene, parts: list[np.ndarray]) -> np.ndarray:
+    """One body of several that overlap, with soft edges between them: the fourth root of their fourth powers."""
+    total = np.zeros(scene.shape, np.float32)
     for part in parts:
         square = part * part
-        fourth += square * square
-    above = np.clip(1 - (scene.z - dome_at(chest, scene.u)) / 1.5, 0, 1)
-    return np.sqrt(np.sqrt(fourth)) * above
+        total += square * square
+    return np.sqrt(np.sqrt(total))
 
 
 def _great_vessels(chest: Chest, scene: Scene) -> np.ndarray:
@@ -145,12 +147,6 @@ def _great_vessels(chest: Chest, scene: Scene) -> np.ndarray:
     share = np.where(offset < 0, -offset / right, offset / left)
     fade = np.clip((chest.height - z) / 4, 0, 1)
     return 13 * np.sqrt(np.maximum(1 - np.abs(share) ** 3, 0)) * fade
-
-
-def _beside_the_spine(chest: Chest, scene: Scene) -> np.ndarray:
-    """Vertebral bodies, oesophagus and fat in front of and next to them."""
-    middle = midline_at(chest, scene.z) + scene.pose.u(0, -5.5)
-    return 9 * np.exp(-(np.abs((scene.u - middle) / 2.3) ** 3))
 
 
 def _descending_aorta(chest: Chest, scene: Scene, arch_x: float) -> np.ndarray:
@@ -189,11 +185,7 @@ def body(chest: Chest, scene: Scene, skin: float) -> np.ndarray:
     arm_middle = 17.2 + 0.4 * chest.wall + chest.arm * np.maximum(z - 3, 0)
     arm_half = 4.6 + 0.45 * chest.wall - skin
     arm = 2 * arm_half * np.sqrt(np.maximum(1 - ((u - arm_middle) / arm_half) ** 2, 0)) * np.clip((z - top) / 4, 0, 1)
-    total = np.zeros(scene.shape, np.float32)
-    for part in (trunk, shoulders, neck, arm):
-        square = part * part
-        total += square * square
-    return np.sqrt(np.sqrt(total))
+    return _together(scene, [trunk, shoulders, neck, arm])
 
 
 def shoulder_line(chest: Chest, u: np.ndarray) -> np.ndarray:

@@ -38,9 +38,9 @@ def rib_paths(chest: Chest, samples: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array(paths, np.float32), np.array(outwards, np.float32)
 
 
-def add_ribs(chest: Chest, scene: Scene, rng: np.random.Generator, around: int = 14) -> None:
+def add_ribs(chest: Chest, scene: Scene, rng: np.random.Generator) -> None:
     """Add the ribs: flattened tubes of cortical bone with a spongy filling."""
-    samples = int(np.clip(33 / scene.step, 60, 320))
+    samples, around = int(np.clip(33 / scene.step, 60, 320)), 14
     path, outward = rib_paths(chest, samples)
     along = np.gradient(path, axis=1)
     ds = np.linalg.norm(along, axis=-1, keepdims=True)
@@ -85,11 +85,7 @@ def add_clavicles(chest: Chest, scene: Scene) -> None:
 
 
 def add_shoulder_blades(chest: Chest, scene: Scene, inward: float = 0.0) -> None:
-    """Add scapulae and upper arms.
-
-    Args:
-        inward: Centimetres by which the blades overlie the lungs (a patient lying on the back).
-    """
+    """Add scapulae, which overlie the lungs by some centimetres if the patient lies on the back, and upper arms."""
     up = -0.8 * chest.shoulder
     for side in SIDES:
 

@@ -1,6 +1,5 @@
 """The phantom in CheXpert's form: JPEGs in a folder per study, labels of four states, a second table that radiologists labelled."""
 
-from dataclasses import replace
 from functools import lru_cache
 
 import cv2
@@ -10,7 +9,7 @@ from thorax import config
 from thorax.archives.chexpert import LABELS, METADATA, VALIDATION
 from thorax.phantom import patients, render
 from thorax.phantom.findings import chexpert_labels
-from thorax.phantom.forms import FRONTAL, Form, ages, some_patients, with_more_ap, with_pneumothorax
+from thorax.phantom.forms import FRONTAL, Form, ages, csv_text, elsewhere, some_patients
 from thorax.phantom.patients import Picture
 
 FIRST_PATIENT = config.FIRST_CHEXPERT_PHANTOM
@@ -45,31 +44,15 @@ REPORTED = {
 @lru_cache(maxsize=4)
 def pictures(settings: config.Phantom) -> tuple[Picture, ...]:
     """Every image, with its path below the archive's folder as its name."""
-    checked = validation_patients(settings)
+    checked = some_patients(settings, VALID, VALIDATION_SHARE)
     found = []
     for picture in patients.plan(settings):
-        patient = replace(picture.patient, patient_id=f"patient{FIRST_PATIENT + picture.patient.number:05d}")
-        study = f"{patient.patient_id}/study{picture.study + 1}"
+        patient = f"patient{FIRST_PATIENT + picture.patient.number:05d}"
+        study = f"{patient}/study{picture.study + 1}"
         part = "valid" if picture.patient.number in checked else "train"
-        side = "lateral" if picture.view == "L" else "frontal"
-        name = f"{part}/{study}/view{picture.image + 1}_{side}.jpg"
-        taken = with_pneumothorax(settings, with_more_ap(settings, picture, AP_SHARE))
-        found.append(replace(taken, patient=patient, image_id=name, study_id=study, folder="."))
+        name = f"{part}/{study}/view{picture.image + 1}_{'lateral' if picture.view == 'L' else 'frontal'}.jpg"
+        found.append(elsewhere(settings, picture, AP_SHARE, patient, image_id=name, study_id=study, folder="."))
     return tuple(found)
-
-
-def validation_patients(settings: config.Phantom) -> frozenset[int]:
-    """Numbers of the patients of the archive's own validation part."""
-    return some_patients(settings, VALID, VALIDATION_SHARE)
-
-
-def severities(picture: Picture) -> dict[str, float]:
-    """The labels that are there, each with the severity of its plainest finding."""
-    found: dict[str, float] = {}
-    for finding in picture.findings:
-        for label in chexpert_labels(finding):
-            found[label] = max(finding.severity, found.get(label, 0.0))
-    return found
 
 
 def states(settings: config.Phantom, picture: Picture) -> dict[str, str]:
@@ -77,7 +60,10 @@ def states(settings: config.Phantom, picture: Picture) -> dict[str, str]:
 
     The subtler a finding, the likelier it is uncertain. Radiologists, in the validation part, say yes or no to each.
     """
-    there = severities(picture)
+    there: dict[str, float] = {}  # each label with the severity of its plainest finding
+    for finding in picture.findings:
+        for label in chexpert_labels(finding):
+            there[label] = max(finding.severity, there.get(label, 0.0))
     ill = bool(there.keys() - {DEVICES})
     if picture.image_id.startswith("valid/"):
         return {NO_FINDING: "0.0" if ill else "1.0"} | {label: "1.0" if label in there else "0.0" for label in LABELS[1:]}
@@ -97,21 +83,14 @@ def states(settings: config.Phantom, picture: Picture) -> dict[str, str]:
 def table(settings: config.Phantom, part: str) -> str:
     """One of the two tables, `train` or `valid`: its header and a row for every image."""
     listed = pictures(settings)
-    lines = [",".join(["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS])]
+    rows = []
     for picture, age in zip(listed, ages(listed), strict=True):
-        if not picture.image_id.startswith(f"{part}/"):
-            continue
-        side, projection = ("Lateral", "") if picture.view == "L" else ("Frontal", picture.view)
-        said = states(settings, picture)
-        who = [
-            f"{FOLDER}/{picture.image_id}",
-            "Female" if picture.patient.female else "Male",
-            str(min(OLDEST, age)),
-            side,
-            projection,
-        ]
-        lines.append(",".join([*who, *(said[label] for label in LABELS)]))
-    return "\n".join(lines) + "\n"
+        if picture.image_id.startswith(f"{part}/"):
+            said = states(settings, picture)
+            who = f"{FOLDER}/{picture.image_id}", "Female" if picture.patient.female else "Male", min(OLDEST, age)
+            side = ("Lateral", "") if picture.view == "L" else ("Frontal", picture.view)
+            rows.append([*who, *side, *(said[label] for label in LABELS)])
+    return csv_text(",".join(["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS]), rows)
 
 
 def _encode(settings: config.Phantom, picture: Picture, drawn: np.ndarray) -> bytes:

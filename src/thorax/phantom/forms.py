@@ -1,7 +1,8 @@
 """What differs between the archives that a phantom can look like, and what their files have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,24 +36,30 @@ def png(image: np.ndarray) -> bytes:
     return cv2.imencode(".png", image, options)[1].tobytes()
 
 
-def with_more_ap(settings: config.Phantom, picture: Picture, share: float) -> Picture:
-    """A picture of a hospital where this share of the frontal studies is taken from the front, and lying is not noted."""
-    if picture.view == "AP_horizontal":
-        return replace(picture, view="AP")
-    rng = np.random.default_rng([settings.seed, VIEWS, picture.patient.number, picture.study])
-    return replace(picture, view="AP") if picture.view == "PA" and rng.uniform() < share else picture
+def csv_text(header: str, rows: Iterable[Sequence[Any]]) -> str:
+    """A table without quotes."""
+    return "\n".join([header, *(",".join(map(str, row)) for row in rows)]) + "\n"
 
 
-def with_pneumothorax(settings: config.Phantom, picture: Picture) -> Picture:
-    """A picture of a hospital where some studies show a pneumothorax, on a side without any other local finding."""
-    rng = np.random.default_rng([settings.seed, PNEUMOTHORAX, picture.patient.number, picture.study])
+def elsewhere(settings: config.Phantom, picture: Picture, ap_share: float, patient_id: str, **names: str) -> Picture:
+    """A picture of another hospital, with its names.
+
+    This share of the frontal studies is taken from the front there, and lying is not noted. Some studies show a pneumothorax, on a
+    side without any other local finding.
+    """
+    study = picture.patient.number, picture.study
+    views, rng = (np.random.default_rng([settings.seed, stream, *study]) for stream in (VIEWS, PNEUMOTHORAX))
+    view, findings = picture.view, picture.findings
+    if view == "AP_horizontal" or (view == "PA" and views.uniform() < ap_share):
+        view = "AP"
     chance, number, severity, left = rng.uniform(), int(rng.integers(2**31)), rng.uniform(), rng.uniform() < 0.5
-    beside = {finding.side for finding in picture.findings if finding.label in FOCAL}
+    beside = {finding.side for finding in findings if finding.label in FOCAL}
     free = [side for side in ((1, -1) if left else (-1, 1)) if side not in beside]
-    hidden = 0 in beside or any(finding.label in PLEURAL for finding in picture.findings)
-    if chance >= PNEUMOTHORACES or hidden or not free:
-        return picture
-    return replace(picture, findings=(*picture.findings, Finding("pneumothorax", number, float(severity), free[0], 0.0)))
+    hidden = 0 in beside or any(finding.label in PLEURAL for finding in findings)
+    if chance < PNEUMOTHORACES and free and not hidden:
+        findings = (*findings, Finding("pneumothorax", number, float(severity), free[0], 0.0))
+    patient = replace(picture.patient, patient_id=patient_id)
+    return replace(picture, patient=patient, view=view, findings=findings, **names)
 
 
 def ages(pictures: tuple[Picture, ...]) -> list[int]:

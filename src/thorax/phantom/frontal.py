@@ -10,14 +10,10 @@ from thorax.phantom.beam import Scene
 def frontal(
     chest: Chest, scene: Scene, patient: np.random.Generator, study: np.random.Generator, supine: bool = False
 ) -> np.ndarray:
-    """Attenuation of a frontal picture on the scene's grid, (rows, columns) float32.
+    """Attenuation of a frontal picture on the scene's grid, (rows, columns) float32, with what the scene already holds.
 
-    What the scene already holds (`tissue`, `extra`, deposited points) is part of the picture.
-
-    Args:
-        patient: Generator of what stays the same in all pictures of the patient: ribs and vessels.
-        study: Generator of what changes from study to study: bowel gas.
-        supine: The patient lies: shoulder blades over the lungs.
+    The patient's generator draws what stays the same in all pictures of the patient: ribs and vessels. The study's draws the bowel
+    gas. The shoulder blades of a supine patient lie over the lungs.
     """
     add_vessels(chest, scene, patient)
     add_airways(chest, scene)
@@ -41,14 +37,8 @@ def frontal(
     return np.maximum(total, 0)
 
 
-def hilum(chest: Chest, side: float) -> np.ndarray:
-    """Where the vessels of a lung come from (x, z); the left hilum is a little higher."""
-    return np.array([side * 3.8, (0.465 if side < 0 else 0.435) * chest.height])
-
-
-def lung_reach(chest: Chest, side: float, angles: np.ndarray) -> np.ndarray:
+def lung_reach(chest: Chest, side: float, origin: np.ndarray, angles: np.ndarray) -> np.ndarray:
     """Distance from a hilum to the lung's border in directions measured from outwards to downwards (radians)."""
-    origin = hilum(chest, side)
     steps = np.linspace(0.5, 24, 80)
     x = np.abs(origin[0]) + np.cos(angles)[:, None] * steps
     z = origin[1] + np.sin(angles)[:, None] * steps
@@ -64,10 +54,11 @@ def add_vessels(chest: Chest, scene: Scene, rng: np.random.Generator) -> None:
     """Add the pulmonary vessels: trees that branch from the hila to the lungs' borders."""
     angles = np.radians(np.linspace(-105, 120, 90))
     for side in SIDES:
-        reach = lung_reach(chest, side, angles)
+        hilum = np.array([side * 3.8, (0.465 if side < 0 else 0.435) * chest.height])  # the left one is a little higher
+        reach = lung_reach(chest, side, hilum, angles)
         reach = np.convolve(np.pad(reach, 4, "edge"), np.full(9, 1 / 9), "valid")
         for trunks in (9, 7):
-            vessel_tree(scene, rng, hilum(chest, side), side, (angles, reach), trunks, chest.vessels)
+            vessel_tree(scene, rng, hilum, side, (angles, reach), trunks, chest.vessels)
 
 
 def vessel_tree(
@@ -78,15 +69,13 @@ def vessel_tree(
     reach: tuple[np.ndarray, np.ndarray],
     trunks: int,
     calibre: float,
-    levels: int = 5,
 ) -> None:
-    """Add one tree, grown in polar coordinates: a direction, and the share of the way to the lung's border.
+    """Add a tree from a hilum (u, z), grown in polar coordinates: a direction, and the share of the way to the lung's border.
 
-    Args:
-        origin: (u, z) of the hilum.
-        side: +1 where the tree's directions run from right to downwards in the picture, -1 for its mirror image.
-        reach: Directions (radians, rising) and the border's distance in each (cm).
+    The directions (radians, rising; `reach` has them with the border's distance in each, cm) run from right to downwards in the
+    picture, or in its mirror image if the side is -1.
     """
+    levels = 5
     low, high = np.radians([-78, 92])
     direction = np.linspace(low, high, trunks) + rng.normal(0, 0.10, trunks)
     swing = np.zeros(trunks)
@@ -101,9 +90,8 @@ def vessel_tree(
         length = way * np.interp(angle, *reach)
         u = origin[0] + side * (length * np.cos(angle) - 1.1 * np.exp(-way / 0.12))
         z = origin[1] + 2.2 * np.sin(angle) * (1 - way) + length * np.sin(angle)
-        scene.flat_tube(
-            u, z, radius[:, None] * (1 - 0.2 * t) * (1.15 if level == 0 else 1.0), beam.WATER * (1 - anatomy.LUNG_DENSITY)
-        )
+        thick = radius[:, None] * (1 - 0.2 * t) * (1.15 if level == 0 else 1.0)
+        scene.flat_tube(u, z, thick, beam.WATER * (1 - anatomy.LUNG_DENSITY))
         spread = 0.36 * 0.8**level * rng.uniform(0.5, 1.4, (2, share.size))
         direction = np.tile(angle[:, -1], 2)
         swing = np.concatenate([-spread[0], spread[1]])
@@ -115,11 +103,8 @@ def add_airways(chest: Chest, scene: Scene) -> None:
     """Add the air of windpipe and main bronchi."""
     fork = 0.36 * chest.height
     z = np.linspace(-12, fork, 80)
-    x = (
-        0.5 * anatomy.midline_at(chest, z)
-        - 0.25 * np.clip(z / fork, 0, 1)
-        - 0.12 * chest.unfolding * np.exp(-(((z - 5) / 3) ** 2))
-    )
+    x = 0.5 * anatomy.midline_at(chest, z) - 0.25 * np.clip(z / fork, 0, 1)
+    x = x - 0.12 * chest.unfolding * np.exp(-(((z - 5) / 3) ** 2))
     windpipe = np.stack([x, 0 * z + 1, z], axis=-1).astype(np.float32)
     scene.tube(windpipe, 0.92, -beam.WATER)
     t = np.linspace(0, 1, 30)

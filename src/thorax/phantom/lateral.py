@@ -1,7 +1,5 @@
 """The lateral radiograph: a simpler picture of the same chest from its left side, the patient looking to the left."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from thorax.phantom import anatomy, beam, bones
@@ -18,7 +16,8 @@ def lateral(chest: Chest, scene: Scene, patient: np.random.Generator, findings: 
     _add_breastbone(chest, scene)
     _add_airway(chest, scene)
     _add_vessels(chest, scene, patient)
-    _add_shadows(chest, scene, findings)
+    for finding in findings:
+        _add_shadow(chest, scene, finding)
     room = _cavity(chest, scene)
     lung = np.maximum(room - _heart(chest, scene) - _abdomen(chest, scene, room) - scene.tissue, 0)
     lung *= 1 + 0.02 * scene.clouds(patient, 1.6)
@@ -150,73 +149,39 @@ def _add_vessels(chest: Chest, scene: Scene, rng: np.random.Generator) -> None:
         vessel_tree(scene, rng, origin, side, (angles, reach), 7, 0.8 * chest.vessels)
 
 
-def _add_shadows(chest: Chest, scene: Scene, findings: tuple[Finding, ...]) -> None:
-    """Findings as simple bodies; those that only change the anatomy are in it already."""
-    for finding in findings:
-        if finding.label in SHADOWS:
-            SHADOWS[finding.label](chest, scene, finding)
-
-
-def _place(chest: Chest, finding: Finding) -> tuple[float, float, float]:
-    return 0.0, float(finding.rng().uniform(-5, 3)), chest.height * (0.14 + 0.72 * finding.level)
-
-
-def _nodule(chest: Chest, scene: Scene, finding: Finding) -> None:
-    radius = 1.0 + 0.8 * finding.severity
-    scene.extra += np.float32(SOFT) * scene.ellipsoid(_place(chest, finding), (radius, radius, radius))
-
-
-def _calcified_granuloma(chest: Chest, scene: Scene, finding: Finding) -> None:
-    scene.extra += np.float32(beam.CALCIUM) * scene.ellipsoid(_place(chest, finding), (0.4, 0.4, 0.4))
-
-
-def _alveolar_pattern(chest: Chest, scene: Scene, finding: Finding) -> None:
-    cloud = scene.ellipsoid(_place(chest, finding), (4.0 + 3 * finding.severity, 3.6, 3.4))
-    cloud += 0.8 * scene.clouds(finding.rng(), 1.6, 2)
-    scene.tissue += np.where(cloud > 2, 0.8 * cloud, 0)
-
-
-def _interstitial_pattern(chest: Chest, scene: Scene, finding: Finding) -> None:
-    net = np.exp(-((scene.clouds(finding.rng(), 1.4, 1) / 0.22) ** 2))
-    lungs = np.minimum(_cavity(chest, scene) / 15, 1) * (scene.z < chest.height + 3)
-    scene.extra += np.float32(SOFT * (1 + finding.severity)) * net * lungs
-
-
-def _pleural_fluid(chest: Chest, scene: Scene, finding: Finding) -> None:
-    """Fluid gathers behind first, where the diaphragm is lowest."""
-    rise = 1.5 + 1.5 * finding.severity if finding.label == "costophrenic angle blunting" else 4 + 7 * finding.severity
-    level = chest.height + 1.25 * chest.dome_drop - rise * np.clip((scene.u + 4) / 12, 0.15, 1.2) ** 1.5
-    scene.tissue += (10 if finding.side else 18) * (1 - np.exp(-np.maximum(scene.z - level, 0)))
-
-
-def _hiatal_hernia(chest: Chest, scene: Scene, finding: Finding) -> None:
-    centre, tall = (0.0, -3.5, chest.height - 2.4), 2.4 + 1.2 * finding.severity
-    scene.tissue += scene.ellipsoid(centre, (3.4, tall + 0.4, tall + 0.4))
-    air = scene.ellipsoid(centre, (3.0, tall, tall)) * (scene.z < centre[2])
-    scene.extra -= np.float32(0.8 * beam.WATER) * air
-
-
-def _pacemaker(chest: Chest, scene: Scene, finding: Finding) -> None:
-    can = scene.ellipsoid((0, chest.half_depth - 1, 6), (2.0, 0.5, 2.2))
-    scene.extra += np.float32(1.5) * (can > 1)
-    t = np.linspace(0, 1, 80)
-    scene.flat_tube(-chest.half_depth + 1 + 6 * np.sin(np.pi * t) ** 0.8, 4 + (chest.height - 6) * t, 0.1, 0.5 * beam.METAL)
-
-
-def _sternotomy(chest: Chest, scene: Scene, finding: Finding) -> None:
-    for z in np.linspace(4.5, 15, 6):
-        u = float(_front_at(chest, z)) - 0.5 + np.linspace(-0.6, 0.6, 12)
-        scene.flat_tube(u, z + 0.25 * np.sin(np.linspace(0, 6, 12)), 0.1, beam.METAL)
-
-
-SHADOWS: dict[str, Callable[[Chest, Scene, Finding], None]] = {
-    "nodule": _nodule,
-    "calcified granuloma": _calcified_granuloma,
-    "alveolar pattern": _alveolar_pattern,
-    "interstitial pattern": _interstitial_pattern,
-    "pleural effusion": _pleural_fluid,
-    "costophrenic angle blunting": _pleural_fluid,
-    "hiatal hernia": _hiatal_hernia,
-    "pacemaker": _pacemaker,
-    "sternotomy": _sternotomy,
-}
+def _add_shadow(chest: Chest, scene: Scene, finding: Finding) -> None:
+    """Add a finding as a simple body. Those that only change the anatomy are in it already; a plate of atelectasis is not seen."""
+    severity, label = finding.severity, finding.label
+    if label in ("nodule", "calcified granuloma", "alveolar pattern"):
+        place = 0.0, float(finding.rng().uniform(-5, 3)), chest.height * (0.14 + 0.72 * finding.level)
+    match label:
+        case "nodule":
+            scene.extra += np.float32(SOFT) * scene.ellipsoid(place, (1.0 + 0.8 * severity,) * 3)
+        case "calcified granuloma":
+            scene.extra += np.float32(beam.CALCIUM) * scene.ellipsoid(place, (0.4, 0.4, 0.4))
+        case "alveolar pattern":
+            cloud = scene.ellipsoid(place, (4.0 + 3 * severity, 3.6, 3.4))
+            cloud += 0.8 * scene.clouds(finding.rng(), 1.6, 2)
+            scene.tissue += np.where(cloud > 2, 0.8 * cloud, 0)
+        case "interstitial pattern":
+            net = np.exp(-((scene.clouds(finding.rng(), 1.4, 1) / 0.22) ** 2))
+            lungs = np.minimum(_cavity(chest, scene) / 15, 1) * (scene.z < chest.height + 3)
+            scene.extra += np.float32(SOFT * (1 + severity)) * net * lungs
+        case "pleural effusion" | "costophrenic angle blunting":  # fluid gathers behind first, where the diaphragm is lowest
+            rise = 4 + 7 * severity if label == "pleural effusion" else 1.5 + 1.5 * severity
+            level = chest.height + 1.25 * chest.dome_drop - rise * np.clip((scene.u + 4) / 12, 0.15, 1.2) ** 1.5
+            scene.tissue += (10 if finding.side else 18) * (1 - np.exp(-np.maximum(scene.z - level, 0)))
+        case "hiatal hernia":
+            centre, tall = (0.0, -3.5, chest.height - 2.4), 2.4 + 1.2 * severity
+            scene.tissue += scene.ellipsoid(centre, (3.4, tall + 0.4, tall + 0.4))
+            air = scene.ellipsoid(centre, (3.0, tall, tall)) * (scene.z < centre[2])
+            scene.extra -= np.float32(0.8 * beam.WATER) * air
+        case "pacemaker":
+            scene.extra += np.float32(1.5) * (scene.ellipsoid((0, chest.half_depth - 1, 6), (2.0, 0.5, 2.2)) > 1)
+            t = np.linspace(0, 1, 80)
+            lead = -chest.half_depth + 1 + 6 * np.sin(np.pi * t) ** 0.8
+            scene.flat_tube(lead, 4 + (chest.height - 6) * t, 0.1, 0.5 * beam.METAL)
+        case "sternotomy":
+            for z in np.linspace(4.5, 15, 6):
+                u = float(_front_at(chest, z)) - 0.5 + np.linspace(-0.6, 0.6, 12)
+                scene.flat_tube(u, z + 0.25 * np.sin(np.linspace(0, 6, 12)), 0.1, beam.METAL)

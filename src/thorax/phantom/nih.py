@@ -1,6 +1,6 @@
 """The phantom in the form of NIH ChestX-ray14: square 8-bit PNGs in one folder, one table, two lists, boxes of some findings."""
 
-from dataclasses import replace
+from collections import Counter
 from functools import lru_cache
 
 import cv2
@@ -11,7 +11,7 @@ from thorax import config
 from thorax.archives.nih import BOXES, METADATA, OFFICIAL_LISTS
 from thorax.phantom import patients, render
 from thorax.phantom.findings import nih_labels
-from thorax.phantom.forms import FRONTAL, Form, ages, png, some_patients, with_more_ap, with_pneumothorax
+from thorax.phantom.forms import FRONTAL, Form, ages, csv_text, elsewhere, png, some_patients
 from thorax.phantom.patients import Picture
 
 NO_FINDING = "No Finding"
@@ -30,29 +30,22 @@ LISTS, FILES, DEVICE = range(30, 33)  # streams of random numbers
 @lru_cache(maxsize=4)
 def pictures(settings: config.Phantom) -> tuple[Picture, ...]:
     """Every image: the frontal ones, each with its follow-up number."""
-    follow_ups: dict[int, int] = {}
+    follow_ups: Counter[int] = Counter()
     found = []
     for picture in patients.plan(settings):
         if picture.view == "L":
             continue
-        patient = replace(picture.patient, patient_id=str(FIRST_PATIENT + picture.patient.number))
-        number = follow_ups.get(picture.patient.number, 0)
-        follow_ups[picture.patient.number] = number + 1
-        taken = with_pneumothorax(settings, with_more_ap(settings, picture, AP_SHARE))
-        name = f"{int(patient.patient_id):08d}_{number:03d}.png"
-        study = f"{patient.patient_id}_{number}"
-        found.append(replace(taken, patient=patient, image_id=name, study_id=study, folder="images"))
+        number = picture.patient.number
+        patient, follow_up = FIRST_PATIENT + number, follow_ups[number]
+        follow_ups[number] += 1
+        names = {"image_id": f"{patient:08d}_{follow_up:03d}.png", "study_id": f"{patient}_{follow_up}", "folder": "images"}
+        found.append(elsewhere(settings, picture, AP_SHARE, str(patient), **names))
     return tuple(found)
 
 
 def labels(picture: Picture) -> list[str]:
     """The image's labels in the archive's names and order."""
     return sorted({label for finding in picture.findings for label in nih_labels(finding)}) or [NO_FINDING]
-
-
-def tested_patients(settings: config.Phantom) -> frozenset[int]:
-    """Numbers of the patients of the archive's test list."""
-    return some_patients(settings, LISTS, TEST_SHARE)
 
 
 @lru_cache(maxsize=4)
@@ -63,43 +56,37 @@ def four_channel_images(settings: config.Phantom) -> frozenset[str]:
     return frozenset(chosen[: max(2, round(FOUR_CHANNELS * len(names)))].tolist())
 
 
-def table(settings: config.Phantom) -> str:
-    """The metadata file: its header and a row for every image."""
-    listed = pictures(settings)
-    rows = [
-        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
-        "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
-    ]
+def _tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, str]:
+    """The table of images, the archive's lists of its parts and, unless no image is drawn, the table of boxes."""
+    listed, tested = pictures(settings), some_patients(settings, LISTS, TEST_SHARE)
+    lists: dict[str, list[str]] = {"train": [], "test": []}
+    rows = []
     for picture, age in zip(listed, ages(listed), strict=True):
-        rng = np.random.default_rng([settings.seed, DEVICE, picture.patient.number, picture.study, picture.image])
+        patient = picture.patient
+        lists["test" if patient.number in tested else "train"].append(picture.image_id)
+        rng = np.random.default_rng([settings.seed, DEVICE, patient.number, picture.study, picture.image])
         spacing = float(rng.choice([0.139, 0.14300000000000002, 0.168]))  # millimetres
         pose = render.pose_of(settings, picture, render.chest_of(settings, picture))
         height, width = (round(10 * pose.pixel * side / spacing) for side in pose.shape)
         follow_up = picture.study_id.rpartition("_")[2]
-        who = f"{picture.patient.patient_id},{age},{'F' if picture.patient.female else 'M'},{picture.view}"
-        rows.append(f"{picture.image_id},{'|'.join(labels(picture))},{follow_up},{who},{width},{height},{spacing},{spacing}")
-    return "\n".join(rows) + "\n"
-
-
-def _tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, str]:
-    tested = tested_patients(settings)
-    lists: dict[str, list[str]] = {"train": [], "test": []}
-    for picture in pictures(settings):
-        lists["test" if picture.patient.number in tested else "train"].append(picture.image_id)
-    texts = {
-        METADATA[0]: table(settings),
-        **{files[0]: "\n".join(lists[part]) + "\n" for part, files in OFFICIAL_LISTS.items()},
-    }
-    return texts if boxes is None else texts | {BOXES[0]: _box_table(boxes[boxes["image_id"].isin(lists["test"])])}
-
-
-def _box_table(boxes: pd.DataFrame) -> str:
-    """The archive's table of boxes, in pixels of its images. Its header names more columns than its rows have."""
-    lines = ["Image Index,Finding Label,Bbox [x,y,w,h],,,"]
-    for box in boxes[boxes["label"].isin(list(BOXED))].itertuples():
-        pixels = (f"{BOX_PIXELS * value:.12f}" for value in (box.x, box.y, box.width, box.height))
-        lines.append(",".join([box.image_id, BOXED[box.label], *pixels]))
-    return "\n".join(lines) + "\n"
+        who = patient.patient_id, age, "F" if patient.female else "M"
+        rows.append(
+            [picture.image_id, "|".join(labels(picture)), follow_up, *who, picture.view, width, height, spacing, spacing]
+        )
+    header = (
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+        "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
+    )
+    texts = {METADATA[0]: csv_text(header, rows)}
+    texts |= {files[0]: "\n".join(lists[part]) + "\n" for part, files in OFFICIAL_LISTS.items()}
+    if boxes is not None:
+        shown = boxes[boxes["image_id"].isin(lists["test"]) & boxes["label"].isin(list(BOXED))]
+        rows = []
+        for box in shown.itertuples():
+            sides = (f"{BOX_PIXELS * side:.12f}" for side in (box.x, box.y, box.width, box.height))
+            rows.append([box.image_id, BOXED[box.label], *sides])
+        texts[BOXES[0]] = csv_text("Image Index,Finding Label,Bbox [x,y,w,h],,,", rows)  # more columns than the rows have
+    return texts
 
 
 def _shape(settings: config.Phantom, picture: Picture) -> tuple[int, int]:

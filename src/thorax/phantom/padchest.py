@@ -18,48 +18,22 @@ FIRST_DAY = datetime.date(2009, 1, 1)
 
 # Unified Medical Language System codes as PadChest's term tree gives them; some terms have none.
 LABEL_CODES = {
-    "COPD signs": "C0024117",
-    "scoliosis": "C0036439",
-    "cardiomegaly": "C0018800",
-    "hemidiaphragm elevation": "C2073707",
-    "nodule": "C0034079",
-    "calcified granuloma": "C0333404",
-    "alveolar pattern": "C1332240",
-    "interstitial pattern": "C2073538",
-    "pleural effusion": "C2073625",
-    "costophrenic angle blunting": "C0742855",
-    "hiatal hernia": "C3489393",
-    "pacemaker": "C0030163",
-    "sternotomy": "C0185792",
-    "chronic changes": "C0742362",
-}
+    "COPD signs": "C0024117", "scoliosis": "C0036439", "cardiomegaly": "C0018800", "hemidiaphragm elevation": "C2073707",
+    "nodule": "C0034079", "calcified granuloma": "C0333404", "alveolar pattern": "C1332240", "interstitial pattern": "C2073538",
+    "pleural effusion": "C2073625", "costophrenic angle blunting": "C0742855", "hiatal hernia": "C3489393",
+    "pacemaker": "C0030163", "sternotomy": "C0185792", "chronic changes": "C0742362",
+}  # fmt: skip
 PLACE_CODES = {
-    "loc cardiac": "C1522601",
-    "loc aortic": "C0003483",
-    "loc pleural": "C0032225",
-    "loc right": "C0444532",
-    "loc left": "C0443246",
-    "loc bilateral": "C0238767",
-    "loc basal": "C1282378",
-    "loc costophrenic angle": "C0230151",
-    "loc right upper lobe": "C1261074",
-    "loc left upper lobe": "C1261076",
-    "loc right lower lobe": "C1261075",
-    "loc left lower lobe": "C1261077",
-    "loc pectoral": "C0230111",
-    "loc diaphragm": "C0011980",
-}
+    "loc cardiac": "C1522601", "loc aortic": "C0003483", "loc pleural": "C0032225", "loc right": "C0444532",
+    "loc left": "C0443246", "loc bilateral": "C0238767", "loc basal": "C1282378", "loc costophrenic angle": "C0230151",
+    "loc right upper lobe": "C1261074", "loc left upper lobe": "C1261076", "loc right lower lobe": "C1261075",
+    "loc left lower lobe": "C1261077", "loc pectoral": "C0230111", "loc diaphragm": "C0011980",
+}  # fmt: skip
 PLACES = {
-    "cardiomegaly": ["loc cardiac"],
-    "aortic elongation": ["loc aortic"],
-    "interstitial pattern": ["loc basal bilateral"],
-    "hiatal hernia": ["loc retrocardiac"],
-    "pleural effusion": ["loc pleural"],
-    "costophrenic angle blunting": ["loc costophrenic angle"],
-    "laminar atelectasis": ["loc basal"],
-    "hemidiaphragm elevation": ["loc diaphragm"],
-    "pacemaker": ["loc pectoral"],
-}
+    "cardiomegaly": "loc cardiac", "aortic elongation": "loc aortic", "interstitial pattern": "loc basal bilateral",
+    "hiatal hernia": "loc retrocardiac", "pleural effusion": "loc pleural", "laminar atelectasis": "loc basal",
+    "costophrenic angle blunting": "loc costophrenic angle", "hemidiaphragm elevation": "loc diaphragm", "pacemaker": "loc pectoral",
+}  # fmt: skip
 LOBAR = ("nodule", "calcified granuloma", "alveolar pattern")
 VIEW_NAMES = {"PA": "POSTEROANTERIOR", "L": "LATERAL", "AP": "ANTEROPOSTERIOR", "AP_horizontal": "ANTEROPOSTERIOR"}
 
@@ -133,9 +107,9 @@ def places(finding: Finding) -> list[str]:
     side = {-1: "right", 0: "bilateral", 1: "left"}[finding.side]
     if finding.label in LOBAR and finding.side:
         return [f"loc {side} {'upper' if finding.level < 0.5 else 'lower'} lobe"]
-    words = PLACES.get(finding.label, [])
+    words = [PLACES[finding.label]] if finding.label in PLACES else []
     sided = finding.label in ("pleural effusion", "costophrenic angle blunting", *LOBAR) or (words and finding.side)
-    return [*words, f"loc {side}"] if sided else list(words)
+    return [*words, f"loc {side}"] if sided else words
 
 
 def _label_text(picture: Picture, by_hand: bool, rng: np.random.Generator) -> dict[str, str]:

@@ -49,6 +49,7 @@ ACUTE = {
     "costophrenic angle blunting": 0.24,
 }
 FOCAL = {"nodule", "calcified granuloma", "hemidiaphragm elevation", *ACUTE}  # findings that may hide one another
+BOTH_SIDES = {"pleural effusion": 0.22, "costophrenic angle blunting": 0.25, "alveolar pattern": 0.2}  # how often it is in both
 PLEURAL = {"pleural effusion", "costophrenic angle blunting"}  # one thing in two sizes: a study has one of them
 STUDIES = (0.48, 0.21, 0.15, 0.09, 0.05, 0.02)  # shares of patients with 1, 2, ... studies
 
@@ -86,9 +87,8 @@ class Picture:
 @lru_cache(maxsize=4)
 def plan(settings: config.Phantom) -> tuple[Picture, ...]:
     """Every image of the archive, sorted by patient, study and image."""
-    pictures = [
-        picture for number, course in enumerate(_courses(settings)) for picture in _pictures_of(settings, number, *course)
-    ]
+    courses = enumerate(_courses(settings))
+    pictures = [picture for number, course in courses for picture in _pictures_of(settings, number, *course)]
     order = np.random.default_rng([settings.seed, 2]).permutation(len(pictures))
     folders = max(2, len(pictures) // 250)
     return tuple(replace(picture, folder=str(order[row] % folders)) for row, picture in enumerate(pictures))
@@ -97,8 +97,8 @@ def plan(settings: config.Phantom) -> tuple[Picture, ...]:
 def _courses(settings: config.Phantom) -> list[tuple[str, int]]:
     """Each patient's main problem and number of studies.
 
-    Shares of problems are met to one patient, and within a problem the numbers of studies are spread evenly (golden
-    ratio), so that every class has its images whatever the seed.
+    Shares of problems are met to one patient, and within a problem the numbers of studies are spread evenly (golden ratio), so that
+    every class has its images whatever the seed.
     """
     names = [*CHRONIC, NORMAL, "acute"]
     rng = np.random.default_rng([settings.seed, 1])
@@ -124,7 +124,11 @@ def _pictures_of(settings: config.Phantom, number: int, main: str, studies: int)
     days = int(rng.integers(0, 2500))
     pictures = []
     for study in range(studies):
-        present = [_drift(rng, finding) for finding in chronic if onset.get(finding, 0) <= study]
+        present = [
+            replace(finding, severity=float(np.clip(finding.severity + rng.normal(0, 0.06), 0, 1)))  # a little better or worse
+            for finding in chronic
+            if onset.get(finding, 0) <= study
+        ]
         present += _acute_findings(rng, main, present)
         remarks = []
         if study and present and rng.uniform() < 0.04:
@@ -135,9 +139,8 @@ def _pictures_of(settings: config.Phantom, number: int, main: str, studies: int)
         for image, view in enumerate(_views(rng)):
             letters = "".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz0123456789"), 6))
             image_id = f"{study_id}_{letters}.png"
-            pictures.append(
-                Picture(patient, study, image, view, image_id, study_id, days, tuple(present), tuple(remarks), folder="0")
-            )
+            shown = tuple(present), tuple(remarks)
+            pictures.append(Picture(patient, study, image, view, image_id, study_id, days, *shown, folder="0"))
         days += int(rng.integers(20, 500))
     return pictures
 
@@ -152,9 +155,7 @@ def _views(rng: np.random.Generator) -> list[str]:
 
 def _chronic_findings(rng: np.random.Generator, main: str) -> list[Finding]:
     labels = [main] if main in CHRONIC else []
-    for label, share in COMPANIONS.get(main, {}).items():
-        if rng.uniform() < share:
-            labels.append(label)
+    labels += [label for label, share in COMPANIONS.get(main, {}).items() if rng.uniform() < share]
     findings: list[Finding] = []
     for label in labels:
         findings.append(_finding(rng, label, findings))
@@ -179,11 +180,9 @@ def _acute_findings(rng: np.random.Generator, main: str, present: list[Finding])
 
 def _finding(rng: np.random.Generator, label: str, beside: list[Finding]) -> Finding:
     """A finding on a side where no other one hides it, if there is one."""
+    both = rng.uniform() < BOTH_SIDES.get(label, 0)
+    left = rng.uniform() < (0.86 if label == "pacemaker" else 0.5)
     side = 0
-    both = rng.uniform() < {"pleural effusion": 0.22, "costophrenic angle blunting": 0.25, "alveolar pattern": 0.2}.get(
-        label, 0
-    )
-    left = rng.uniform() < {"pacemaker": 0.86}.get(label, 0.5)
     if label in FOCAL or label in ("scoliosis", "pacemaker"):
         side = 1 if left else -1
     if label in FOCAL:
@@ -193,8 +192,3 @@ def _finding(rng: np.random.Generator, label: str, beside: list[Finding]) -> Fin
         elif side in taken and -side not in taken:
             side = -side
     return Finding(label, int(rng.integers(2**31)), float(rng.uniform()), side, float(rng.uniform()))
-
-
-def _drift(rng: np.random.Generator, finding: Finding) -> Finding:
-    """A persisting finding, a little better or worse."""
-    return replace(finding, severity=float(np.clip(finding.severity + rng.normal(0, 0.06), 0, 1)))

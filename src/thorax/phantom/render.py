@@ -134,28 +134,22 @@ def technique_of(settings: config.Phantom, picture: Picture, chest: Chest) -> Te
     )
 
 
-def draw(settings: config.Phantom, picture: Picture, without: str | None = None) -> tuple[np.ndarray, list[dict]]:
-    """Make one picture.
+def draw(settings: config.Phantom, picture: Picture) -> tuple[np.ndarray, list[dict]]:
+    """The stored values of a picture, (rows, columns) uint16, and the boxes of the findings drawn in a frontal one.
 
-    Args:
-        without: Leave out the findings with this label; nothing else changes.
-
-    Returns:
-        The stored values, (rows, columns) uint16, and the box of every finding drawn in a frontal picture: label, x,
-        y, width and height as fractions of the picture.
+    A box has label, x, y, width and height as fractions of the picture.
     """
-    shown = tuple(finding for finding in picture.findings if finding.label != without)
     usual = chest_of(settings, picture)
-    chest = findings.reshape(usual, shown)
+    chest = findings.reshape(usual, picture.findings)
     pose = pose_of(settings, picture, usual)
     scene = Scene(pose)
     patient = _rng(settings, VESSELS, picture.patient.number)
     boxes: list[dict] = []
     if pose.plane == "lateral":
-        attenuation = lateral(chest, scene, patient, shown)
+        attenuation = lateral(chest, scene, patient, picture.findings)
     else:
-        for finding in shown:
-            for outline in findings.draw(scene, chest, finding):
+        for finding in picture.findings:
+            for outline in findings.DRAW[finding.label](scene, chest, finding):
                 boxes.append({"label": finding.label, **_box(pose, *outline)})
         gas = _rng(settings, GAS, picture.patient.number, picture.study)
         attenuation = frontal(chest, scene, patient, gas, supine=picture.view == SUPINE)
@@ -181,7 +175,7 @@ def _box(pose: Pose, u: np.ndarray, z: np.ndarray) -> dict[str, float]:
     """The upright box of an outline in the picture, cut at the picture's edges."""
     corners_u = np.array([u.min(), u.max(), u.min(), u.max()])
     corners_z = np.array([z.min(), z.min(), z.max(), z.max()])
-    column, row = pose.to_pixels(corners_u, corners_z)
+    column, row = (of_u * corners_u + of_z * corners_z + shift for of_u, of_z, shift in pose.matrix())
     left, right = np.clip([column.min() / pose.shape[1], column.max() / pose.shape[1]], 0, 1)
     top, bottom = np.clip([row.min() / pose.shape[0], row.max() / pose.shape[0]], 0, 1)
     return {"x": float(left), "y": float(top), "width": float(right - left), "height": float(bottom - top)}
