@@ -6,9 +6,10 @@ finding (`boxes.csv`) and the true lung masks of some patients (`lung_masks/`). 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
@@ -20,13 +21,33 @@ import pandas as pd
 from thorax import config
 from thorax.errors import ThoraxError
 from thorax.phantom import chexpert, nih, padchest, render
-from thorax.phantom.forms import Form, csv_text, png
-from thorax.phantom.patients import Picture
+from thorax.phantom.findings import labels_of
+from thorax.phantom.forms import csv_text, png
+from thorax.phantom.patients import Picture, plan
+from thorax.phantom.render import drawn_shape
 from thorax.storage import store
 from thorax.storage.parallel import one_opencv_thread
 from thorax.storage.progress import progress
 
-FORMS: dict[str, Form] = {"padchest": padchest.FORM, "nih": nih.FORM, "chexpert": chexpert.FORM}
+
+@dataclass(frozen=True)
+class Form:
+    """One archive's names, files and tables."""
+
+    pictures: Callable[[config.Phantom], tuple[Picture, ...]]  # every image; folder and image_id say where it lies
+    tables: Callable[[config.Phantom, pd.DataFrame | None], dict[str, str]]  # texts by name; boxes: None, or as in boxes.csv
+    encode: Callable[[config.Phantom, Picture, np.ndarray], bytes]  # the file of a drawn picture, (rows, columns) uint16
+    shape: Callable[[config.Phantom, Picture], tuple[int, int]]  # rows and columns of the file
+    table_names: tuple[str, ...]  # the metadata file first
+    explained_views: tuple[str, ...]  # of the images that have boxes, and may have a lung mask
+
+
+FRONTAL = ("PA", "AP")
+FORMS = {
+    "padchest": Form(plan, padchest.tables, padchest.encode, drawn_shape, padchest.TABLES, ("PA",)),
+    "nih": Form(nih.pictures, nih.tables, nih.encode, nih.shape, nih.TABLES, FRONTAL),
+    "chexpert": Form(chexpert.pictures, chexpert.tables, chexpert.encode, drawn_shape, chexpert.TABLES, FRONTAL),
+}
 BOXES, PAIRS = "boxes.csv", "lung_masks/pairs.csv"
 SETTINGS = "phantom.json"
 MASKED_PATIENTS = 120
@@ -167,7 +188,7 @@ def _write_picture(settings: config.Phantom, root: Path, archive: str, job: tupl
         _write_bytes(png(np.where(lungs >= 0.5, 255, 0).astype(np.uint8)), masks / "masks" / name)
     if picture.view not in form.explained_views:
         return []
-    names = {finding.label: form.labels(finding) for finding in picture.findings}
+    names = {finding.label: labels_of(finding, archive) for finding in picture.findings}
     return [{"image_id": picture.image_id, **box, "label": name} for box in boxes for name in names[box["label"]]]
 
 

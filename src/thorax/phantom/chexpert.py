@@ -4,12 +4,13 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from thorax import config
 from thorax.archives.chexpert import LABELS, METADATA, VALIDATION
 from thorax.phantom import patients, render
-from thorax.phantom.findings import chexpert_labels
-from thorax.phantom.forms import FRONTAL, Form, ages, csv_text, elsewhere, some_patients
+from thorax.phantom.findings import labels_of
+from thorax.phantom.forms import ages, csv_text, elsewhere, some_patients
 from thorax.phantom.patients import Picture
 
 FIRST_PATIENT = config.FIRST_CHEXPERT_PHANTOM
@@ -18,6 +19,7 @@ VALIDATION_SHARE = 0.06  # of the patients; at least one. The archive has 200 of
 FOLDER = "CheXpert-v1.0-small"  # what the paths in the tables begin with
 JPEG_QUALITY = 90
 OLDEST = 90  # ages above are given as this
+TABLES = (METADATA[0], VALIDATION[0])
 VALID, REPORTS = range(40, 42)  # streams of random numbers
 NO_FINDING, DEVICES = "No Finding", "Support Devices"
 STATED_WITHOUT = 0.02  # share of the findings that are not there and are called possible all the same
@@ -25,20 +27,11 @@ STATED_WITHOUT = 0.02  # share of the findings that are not there and are called
 # How reports speak of a finding, as counted in the archive's training table: the share of uncertain mentions among the
 # positive and uncertain ones, and the share of stated absences where it is neither
 REPORTED = {
-    "Enlarged Cardiomediastinum": (0.53, 0.11),
-    "Cardiomegaly": (0.23, 0.06),
-    "Lung Opacity": (0.05, 0.06),
-    "Lung Lesion": (0.14, 0.006),
-    "Edema": (0.20, 0.13),
-    "Consolidation": (0.65, 0.16),
-    "Pneumonia": (0.76, 0.014),
-    "Atelectasis": (0.50, 0.008),
-    "Pneumothorax": (0.14, 0.28),
-    "Pleural Effusion": (0.12, 0.28),
-    "Pleural Other": (0.43, 0.001),
-    "Fracture": (0.07, 0.012),
-    "Support Devices": (0.01, 0.058),
-}
+    "Enlarged Cardiomediastinum": (0.53, 0.11), "Cardiomegaly": (0.23, 0.06), "Lung Opacity": (0.05, 0.06),
+    "Lung Lesion": (0.14, 0.006), "Edema": (0.20, 0.13), "Consolidation": (0.65, 0.16), "Pneumonia": (0.76, 0.014),
+    "Atelectasis": (0.50, 0.008), "Pneumothorax": (0.14, 0.28), "Pleural Effusion": (0.12, 0.28), "Pleural Other": (0.43, 0.001),
+    "Fracture": (0.07, 0.012), "Support Devices": (0.01, 0.058),
+}  # fmt: skip
 
 
 @lru_cache(maxsize=4)
@@ -62,7 +55,7 @@ def states(settings: config.Phantom, picture: Picture) -> dict[str, str]:
     """
     there: dict[str, float] = {}  # each label with the severity of its plainest finding
     for finding in picture.findings:
-        for label in chexpert_labels(finding):
+        for label in labels_of(finding, "chexpert"):
             there[label] = max(finding.severity, there.get(label, 0.0))
     ill = bool(there.keys() - {DEVICES})
     if picture.image_id.startswith("valid/"):
@@ -80,30 +73,19 @@ def states(settings: config.Phantom, picture: Picture) -> dict[str, str]:
     return said
 
 
-def table(settings: config.Phantom, part: str) -> str:
-    """One of the two tables, `train` or `valid`: its header and a row for every image."""
-    listed = pictures(settings)
-    rows = []
+def tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, str]:
+    """The tables of the training and the validation part."""
+    listed, rows = pictures(settings), {"train": [], "valid": []}
     for picture, age in zip(listed, ages(listed), strict=True):
-        if picture.image_id.startswith(f"{part}/"):
-            said = states(settings, picture)
-            who = f"{FOLDER}/{picture.image_id}", "Female" if picture.patient.female else "Male", min(OLDEST, age)
-            side = ("Lateral", "") if picture.view == "L" else ("Frontal", picture.view)
-            rows.append([*who, *side, *(said[label] for label in LABELS)])
-    return csv_text(",".join(["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS]), rows)
+        said = states(settings, picture)
+        who = f"{FOLDER}/{picture.image_id}", "Female" if picture.patient.female else "Male", min(OLDEST, age)
+        side = ("Lateral", "") if picture.view == "L" else ("Frontal", picture.view)
+        rows[picture.image_id.partition("/")[0]].append([*who, *side, *(said[label] for label in LABELS)])
+    header = ",".join(["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS])
+    return {name: csv_text(header, rows[part]) for name, part in zip(TABLES, ("train", "valid"), strict=True)}
 
 
-def _encode(settings: config.Phantom, picture: Picture, drawn: np.ndarray) -> bytes:
+def encode(settings: config.Phantom, picture: Picture, drawn: np.ndarray) -> bytes:
+    """The file of a picture."""
     grey = np.rint(render.in_eight_bits(settings, picture, drawn)).astype(np.uint8)
     return cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
-
-
-FORM = Form(
-    pictures=pictures,
-    tables=lambda settings, boxes: {METADATA[0]: table(settings, "train"), VALIDATION[0]: table(settings, "valid")},
-    labels=chexpert_labels,
-    encode=_encode,
-    shape=render.drawn_shape,
-    table_names=(METADATA[0], VALIDATION[0]),
-    explained_views=FRONTAL,
-)

@@ -344,18 +344,11 @@ OTHER_NAMES: tuple[tuple[str, float, float, tuple[str, ...], tuple[str, ...]], .
 )
 
 
-def nih_labels(finding: Finding) -> tuple[str, ...]:
-    """What NIH ChestX-ray14 calls a finding; nothing where it has no name for it."""
-    return _other_names(finding)[0]
-
-
-def chexpert_labels(finding: Finding) -> tuple[str, ...]:
-    """What CheXpert calls a finding; nothing where it has no name for it."""
-    return _other_names(finding)[1]
-
-
-def _other_names(finding: Finding) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def labels_of(finding: Finding, archive: str) -> tuple[str, ...]:
+    """What an archive calls a finding; nothing where it has no name for it."""
+    if archive == "padchest":
+        return (finding.label,)
     for label, low, high, nih, chexpert in OTHER_NAMES:
         if label == finding.label and low <= min(finding.severity, 0.999) < high:
-            return nih, chexpert
-    return (), ()
+            return nih if archive == "nih" else chexpert
+    return ()

@@ -1,12 +1,11 @@
-"""What differs between the archives that a phantom can look like, and what their files have in common."""
+"""What the forms of several archives have in common."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
-import pandas as pd
 
 from thorax import config
 from thorax.phantom.findings import Finding
@@ -14,20 +13,6 @@ from thorax.phantom.patients import FOCAL, PLEURAL, Picture
 
 VIEWS, PNEUMOTHORAX = range(21, 23)  # streams of random numbers
 PNEUMOTHORACES = 0.08  # share of the studies that have one, before those where something else would hide it
-FRONTAL = ("PA", "AP")
-
-
-@dataclass(frozen=True)
-class Form:
-    """One archive's names, files and tables."""
-
-    pictures: Callable[[config.Phantom], tuple[Picture, ...]]  # every image; folder and image_id say where it lies
-    tables: Callable[[config.Phantom, pd.DataFrame | None], dict[str, str]]  # texts by name; boxes: None, or as in boxes.csv
-    labels: Callable[[Finding], tuple[str, ...]]  # what the archive calls a finding
-    encode: Callable[[config.Phantom, Picture, np.ndarray], bytes]  # the file of a drawn picture, (rows, columns) uint16
-    shape: Callable[[config.Phantom, Picture], tuple[int, int]]  # rows and columns of the file
-    table_names: tuple[str, ...]  # the metadata file first
-    explained_views: tuple[str, ...]  # of the images that have boxes, and may have a lung mask
 
 
 def png(image: np.ndarray) -> bytes:

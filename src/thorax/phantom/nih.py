@@ -10,8 +10,8 @@ import pandas as pd
 from thorax import config
 from thorax.archives.nih import BOXES, METADATA, OFFICIAL_LISTS
 from thorax.phantom import patients, render
-from thorax.phantom.findings import nih_labels
-from thorax.phantom.forms import FRONTAL, Form, ages, csv_text, elsewhere, png, some_patients
+from thorax.phantom.findings import labels_of
+from thorax.phantom.forms import ages, csv_text, elsewhere, png, some_patients
 from thorax.phantom.patients import Picture
 
 NO_FINDING = "No Finding"
@@ -24,6 +24,7 @@ BOX_PIXELS = 1024
 BOXED = {name: name for name in ("Atelectasis", "Cardiomegaly", "Effusion", "Mass", "Nodule", "Pneumonia", "Pneumothorax")} | {
     "Infiltration": "Infiltrate"
 }
+TABLES = (METADATA[0], *(files[0] for files in OFFICIAL_LISTS.values()), BOXES[0])
 LISTS, FILES, DEVICE = range(30, 33)  # streams of random numbers
 
 
@@ -45,7 +46,7 @@ def pictures(settings: config.Phantom) -> tuple[Picture, ...]:
 
 def labels(picture: Picture) -> list[str]:
     """The image's labels in the archive's names and order."""
-    return sorted({label for finding in picture.findings for label in nih_labels(finding)}) or [NO_FINDING]
+    return sorted({label for finding in picture.findings for label in labels_of(finding, "nih")}) or [NO_FINDING]
 
 
 @lru_cache(maxsize=4)
@@ -56,7 +57,7 @@ def four_channel_images(settings: config.Phantom) -> frozenset[str]:
     return frozenset(chosen[: max(2, round(FOUR_CHANNELS * len(names)))].tolist())
 
 
-def _tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, str]:
+def tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, str]:
     """The table of images, the archive's lists of its parts and, unless no image is drawn, the table of boxes."""
     listed, tested = pictures(settings), some_patients(settings, LISTS, TEST_SHARE)
     lists: dict[str, list[str]] = {"train": [], "test": []}
@@ -89,25 +90,15 @@ def _tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, s
     return texts
 
 
-def _shape(settings: config.Phantom, picture: Picture) -> tuple[int, int]:
+def shape(settings: config.Phantom, picture: Picture) -> tuple[int, int]:
+    """Rows and columns of every file."""
     return settings.height, settings.height
 
 
-def _encode(settings: config.Phantom, picture: Picture, drawn: np.ndarray) -> bytes:
+def encode(settings: config.Phantom, picture: Picture, drawn: np.ndarray) -> bytes:
     """Squashed to a square, as the archive's images are."""
-    grey = cv2.resize(render.in_eight_bits(settings, picture, drawn), _shape(settings, picture), interpolation=cv2.INTER_AREA)
+    grey = cv2.resize(render.in_eight_bits(settings, picture, drawn), shape(settings, picture), interpolation=cv2.INTER_AREA)
     stored = np.rint(grey).astype(np.uint8)
     if picture.image_id in four_channel_images(settings):
         stored = np.dstack([stored, stored, stored, np.full_like(stored, 255)])
     return png(stored)
-
-
-FORM = Form(
-    pictures=pictures,
-    tables=_tables,
-    labels=nih_labels,
-    encode=_encode,
-    shape=_shape,
-    table_names=(METADATA[0], *(files[0] for files in OFFICIAL_LISTS.values()), BOXES[0]),
-    explained_views=FRONTAL,
-)

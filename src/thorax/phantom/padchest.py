@@ -8,11 +8,12 @@ import pandas as pd
 from thorax import config
 from thorax.archives.padchest import METADATA
 from thorax.phantom.findings import Finding
-from thorax.phantom.forms import Form, png
+from thorax.phantom.forms import png
 from thorax.phantom.patients import NORMAL, Picture, plan
 from thorax.phantom.render import bits_of, drawn_shape
 
 UNLABELLED = 0.003  # share of the images whose labels are the text "nan"; the real table has a few of them
+TABLES = (METADATA[0],)
 DIRT = 20  # stream of random numbers
 FIRST_DAY = datetime.date(2009, 1, 1)
 
@@ -36,6 +37,16 @@ PLACES = {
 }  # fmt: skip
 LOBAR = ("nodule", "calcified granuloma", "alveolar pattern")
 VIEW_NAMES = {"PA": "POSTEROANTERIOR", "L": "LATERAL", "AP": "ANTEROPOSTERIOR", "AP_horizontal": "ANTEROPOSTERIOR"}
+
+
+def tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, str]:
+    """The metadata file."""
+    return {TABLES[0]: table(settings).to_csv(lineterminator="\n")}
+
+
+def encode(settings: config.Phantom, picture: Picture, drawn: np.ndarray) -> bytes:
+    """The file of a picture."""
+    return png(drawn)
 
 
 def table(settings: config.Phantom) -> pd.DataFrame:
@@ -142,14 +153,3 @@ def _codes(terms: list[str], codes: dict[str, str]) -> str:
     """Codes as the real table writes them: quoted, separated by spaces, in brackets."""
     found = [codes[term.strip()] for term in terms if term.strip() in codes]
     return "[" + " ".join(f"'{code}'" for code in found) + "]"
-
-
-FORM = Form(
-    pictures=plan,
-    tables=lambda settings, boxes: {METADATA[0]: table(settings).to_csv(lineterminator="\n")},
-    labels=lambda finding: (finding.label,),
-    encode=lambda settings, picture, drawn: png(drawn),
-    shape=drawn_shape,
-    table_names=(METADATA[0],),
-    explained_views=("PA",),
-)

@@ -15,18 +15,10 @@ NORMAL = "normal"
 
 # Share of the patients whose main problem is this one. The rest come for an acute illness or are healthy.
 CHRONIC = {
-    "COPD signs": 0.095,
-    "cardiomegaly": 0.042,
-    "aortic elongation": 0.048,
-    "scoliosis": 0.064,
-    "calcified granuloma": 0.060,
-    "nodule": 0.062,
-    "interstitial pattern": 0.060,
-    "hiatal hernia": 0.062,
-    "hemidiaphragm elevation": 0.062,
-    "sternotomy": 0.050,
-    "pacemaker": 0.050,
-}
+    "COPD signs": 0.095, "cardiomegaly": 0.042, "aortic elongation": 0.048, "scoliosis": 0.064, "calcified granuloma": 0.060,
+    "nodule": 0.062, "interstitial pattern": 0.060, "hiatal hernia": 0.062, "hemidiaphragm elevation": 0.062,
+    "sternotomy": 0.050, "pacemaker": 0.050,
+}  # fmt: skip
 HEALTHY = 0.300
 
 # How often one problem brings another with it.
@@ -42,12 +34,7 @@ COMPANIONS = {
 }
 
 # Acute findings, and their shares among all.
-ACUTE = {
-    "pleural effusion": 0.26,
-    "alveolar pattern": 0.25,
-    "laminar atelectasis": 0.25,
-    "costophrenic angle blunting": 0.24,
-}
+ACUTE = {"pleural effusion": 0.26, "alveolar pattern": 0.25, "laminar atelectasis": 0.25, "costophrenic angle blunting": 0.24}
 FOCAL = {"nodule", "calcified granuloma", "hemidiaphragm elevation", *ACUTE}  # findings that may hide one another
 BOTH_SIDES = {"pleural effusion": 0.22, "costophrenic angle blunting": 0.25, "alveolar pattern": 0.2}  # how often it is in both
 PLEURAL = {"pleural effusion", "costophrenic angle blunting"}  # one thing in two sizes: a study has one of them

@@ -20,7 +20,7 @@ from thorax.errors import ThoraxError
 from thorax.images import decoding
 from thorax.phantom import chexpert, nih, render
 from thorax.phantom import padchest as padchest_form
-from thorax.phantom.findings import DRAW, OTHER_NAMES, Finding, chexpert_labels, nih_labels
+from thorax.phantom.findings import DRAW, OTHER_NAMES, Finding, labels_of
 from thorax.phantom.patients import Picture, plan
 from thorax.storage import schemas as catalogs
 from thorax.storage import store
@@ -467,8 +467,8 @@ def finding(label: str, severity: float) -> Finding:
 def test_findings_have_the_names_of_each_archive(
     label: str, severity: float, in_nih: tuple[str, ...], in_chexpert: tuple[str, ...]
 ) -> None:
-    assert nih_labels(finding(label, severity)) == in_nih
-    assert chexpert_labels(finding(label, severity)) == in_chexpert
+    assert labels_of(finding(label, severity), "nih") == in_nih
+    assert labels_of(finding(label, severity), "chexpert") == in_chexpert
 
 
 def test_severities_are_named_without_gap_or_overlap_and_only_as_the_archives_do() -> None:
@@ -490,7 +490,7 @@ def test_nih_labels_are_those_of_the_plan(roots: dict[str, Path], tmp_path: Path
     catalog, _ = catalog_of(roots["nih"], "nih", tmp_path)
     planned = {picture.image_id: picture for picture in nih.pictures(SMALL)}
     for row in catalog.itertuples():
-        names = {name for finding in planned[row.image_id].findings for name in nih_labels(finding)}
+        names = {name for finding in planned[row.image_id].findings for name in labels_of(finding, "nih")}
         assert set(row.positive) == (names or {"No Finding"})
     assert catalog["positive"].map(len).max() > 1
     counts = Counter(name for picture in nih.pictures(LARGE) for name in nih.labels(picture))
@@ -538,7 +538,7 @@ def test_nih_boxes_are_of_some_findings_of_test_images_and_lie_inside(roots: dic
     assert (boxes["width"] * boxes["height"] > 1e-4).all()
     known = boxes[boxes["image_id"] == boxes["image_id"].iloc[0]]
     drawn = next(picture for picture in nih.pictures(SMALL) if picture.image_id == boxes["image_id"].iloc[0])
-    named = {finding.label: nih_labels(finding) for finding in drawn.findings}
+    named = {finding.label: labels_of(finding, "nih") for finding in drawn.findings}
     expected = [(box["x"], name) for box in render.draw(SMALL, drawn)[1] for name in named[box["label"]] if name in nih.BOXED]
     assert sorted(known["x"]) == pytest.approx(sorted(x for x, _ in expected), abs=1e-5)
 
@@ -548,7 +548,7 @@ def test_chexpert_labels_are_those_of_the_plan(roots: dict[str, Path], tmp_path:
     catalog, _ = catalog_of(roots["chexpert"], "chexpert", tmp_path)
     planned = {picture.image_id: picture for picture in chexpert.pictures(SMALL)}
     for row in catalog.itertuples():
-        there = {name for finding in planned[row.image_id].findings for name in chexpert_labels(finding)}
+        there = {name for finding in planned[row.image_id].findings for name in labels_of(finding, "chexpert")}
         ill = there - {"Support Devices"}
         present, absent, uncertain = set(row.positive), set(row.negative), set(row.uncertain)
         assert ("No Finding" in present) == (not ill)
