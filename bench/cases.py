@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 
-from bench.measure import median, peak, processes, random_batch, timed
+from bench.measure import peak, processes, random_batch, timed
 from bench.planning import planning
 from thorax import config
 from thorax.models.batches import LabelledImages, training_batches

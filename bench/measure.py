@@ -4,7 +4,6 @@ import os
 import platform
 import re
 import resource
-import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -13,10 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-
-def median(values: list[float]) -> float:
-    return float(statistics.median(values))
 
 
 def timed(action: Callable[[], Any]) -> float:

@@ -7,8 +7,8 @@ import sys
 import time
 from contextlib import chdir
 from pathlib import Path
+from statistics import median
 
-from bench.measure import median
 from thorax import cli
 from thorax.workflow import jobs
 
@@ -20,9 +20,8 @@ REPEATS = 5
 
 def planning(folder: Path, quick: bool) -> dict:
     """Jobs of each run, seconds of a dry run when it is finished, and those of Snakemake on one rule without work."""
-    if quick:
-        return {"demo": _planning(folder / "demo", ALONE, 1)}
-    return {name: _planning(folder / name, arguments, REPEATS) for name, arguments in RUNS.items()}
+    runs, repeats = ({"demo": ALONE}, 1) if quick else (RUNS, REPEATS)
+    return {name: _planning(folder / name, arguments, repeats) for name, arguments in runs.items()}
 
 
 def _planning(folder: Path, arguments: list[str], repeats: int) -> dict[str, float]:
@@ -44,20 +43,17 @@ def _planning(folder: Path, arguments: list[str], repeats: int) -> dict[str, flo
                 else:
                     output.touch()
         _snakemake(*arguments, "--touch", "--forceall", "--no-hooks")
-        planned = [_snakemake(*arguments, "--dry-run") for _ in range(repeats)]
-        if unfinished := [said for _, said in planned if "Nothing to be done" not in said]:
-            raise RuntimeError(f"the made-up run is not finished:\n{unfinished[0][-2000:]}")
+        planned = [_snakemake(*arguments, "--dry-run", says="Nothing to be done") for _ in range(repeats)]
         own = planned if arguments == ALONE else [_snakemake(*ALONE, "--dry-run") for _ in range(repeats)]
-    whole, alone = (median([seconds for seconds, _ in runs]) for runs in (planned, own))
-    return {"jobs": len(dag.jobs), "seconds": whole, "alone": alone}
+    return {"jobs": len(dag.jobs), "seconds": median(planned), "alone": median(own)}
 
 
-def _snakemake(*arguments: str) -> tuple[float, str]:
-    """Seconds of a whole process, and what it said."""
+def _snakemake(*arguments: str, says: str = "") -> float:
+    """Seconds of a whole process, which must succeed and say this."""
     begun = time.monotonic()
     command = [sys.executable, "-m", "snakemake", *arguments]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=environment)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}")
-    return time.monotonic() - begun, done.stdout
+    if done.returncode or says not in done.stdout:
+        raise RuntimeError(f"{' '.join(command)} failed, or did not say {says!r}:\n{done.stdout[-2000:]}")
+    return time.monotonic() - begun

@@ -9,12 +9,13 @@ import json
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 
 from bench.cases import large_radiographs
-from bench.measure import cpu_seconds, machine, median, processes, random_batch, timed
+from bench.measure import cpu_seconds, machine, processes, random_batch, timed
 from thorax.workflow.cost import RATES
 
 NETWORKS = (

@@ -18,7 +18,6 @@ SIDES = (-1.0, 1.0)  # the patient's right and left
 class Chest:
     """One patient's anatomy as it is in one study. Lengths in cm."""
 
-    female: bool
     age: float
     half_width: float  # of the lungs at their widest
     half_depth: float  # of the lungs, front to back
@@ -177,7 +176,8 @@ def body(chest: Chest, scene: Scene, skin: float) -> np.ndarray:
     trunk_depth = 2 * (chest.half_depth + 1.3 + 0.7 * chest.wall - skin)
     share = np.minimum(u / trunk_half, 1)
     trunk = trunk_depth * np.sqrt(np.maximum(1 - share**3.2, 0)) * (1 / (1 + np.exp((2.0 - z) / 1.5)))
-    top = shoulder_line(chest, u) + skin
+    line = np.interp(u, [0, 5, 7, 11, 16, 19, 21.5, 26], [-9, -6.2, -4.4, -2.6, -1.2, 0.4, 4.0, 16.0])  # upper contour
+    top = (line - chest.shoulder * np.clip(u / 14, 0, 1)).astype(np.float32) + skin
     shoulders = 2 * np.sqrt(2 * 5.0 * np.maximum(z - top, 0))
     shoulders = np.minimum(shoulders, 15 - 0.33 * np.maximum(u - 6, 0)) * np.clip((9 - 0.05 * u - z) / 5, 0, 1)
     neck_half = 5.3 + 0.5 * chest.wall - skin + 0.12 * np.maximum(z + 8, 0)
@@ -186,12 +186,6 @@ def body(chest: Chest, scene: Scene, skin: float) -> np.ndarray:
     arm_half = 4.6 + 0.45 * chest.wall - skin
     arm = 2 * arm_half * np.sqrt(np.maximum(1 - ((u - arm_middle) / arm_half) ** 2, 0)) * np.clip((z - top) / 4, 0, 1)
     return _together(scene, [trunk, shoulders, neck, arm])
-
-
-def shoulder_line(chest: Chest, u: np.ndarray) -> np.ndarray:
-    """z of the shoulders' upper contour at the distance |u| from the midline."""
-    line = np.interp(u, [0, 5, 7, 11, 16, 19, 21.5, 26], [-9, -6.2, -4.4, -2.6, -1.2, 0.4, 4.0, 16.0])
-    return (line - chest.shoulder * np.clip(u / 14, 0, 1)).astype(np.float32)
 
 
 def breasts(chest: Chest, scene: Scene) -> np.ndarray:

@@ -95,7 +95,7 @@ def make_archive(settings: config.Phantom, root: Path, threads: int = 1, archive
         for more in progress(mapper(write, jobs), "phantom", len(jobs), "image"):
             found += more
     boxes = pd.DataFrame(found, columns=["image_id", "label", "x", "y", "width", "height"]).round(5)
-    pairs = [(_mask_name(picture), picture.patient.patient_id, picture.view) for picture in masked]
+    pairs = [(_mask_name(picture), picture.patient_id, picture.view) for picture in masked]
     texts = {PAIRS: csv_text("image,patient_id,view", pairs), **form.tables(settings, boxes)}
     for name, text in (texts | {BOXES: boxes.to_csv(index=False, lineterminator="\n")}).items():
         store.write_text(text, root / name)
@@ -145,7 +145,7 @@ def _masked(form: Form, pictures: tuple[Picture, ...]) -> list[Picture]:
     first: dict[int, Picture] = {}
     for picture in pictures:
         if picture.view in form.explained_views:
-            first.setdefault(picture.patient.number, picture)
+            first.setdefault(picture.patient, picture)
     candidates = list(first.values())
     count = min(MASKED_PATIENTS, len(candidates))
     return [candidates[index * len(candidates) // count] for index in range(count)]

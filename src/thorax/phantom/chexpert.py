@@ -40,11 +40,12 @@ def pictures(settings: config.Phantom) -> tuple[Picture, ...]:
     checked = some_patients(settings, VALID, VALIDATION_SHARE)
     found = []
     for picture in patients.plan(settings):
-        patient = f"patient{FIRST_PATIENT + picture.patient.number:05d}"
+        patient = f"patient{FIRST_PATIENT + picture.patient:05d}"
         study = f"{patient}/study{picture.study + 1}"
-        part = "valid" if picture.patient.number in checked else "train"
+        part = "valid" if picture.patient in checked else "train"
         name = f"{part}/{study}/view{picture.image + 1}_{'lateral' if picture.view == 'L' else 'frontal'}.jpg"
-        found.append(elsewhere(settings, picture, AP_SHARE, patient, image_id=name, study_id=study, folder="."))
+        names = {"patient_id": patient, "image_id": name, "study_id": study, "folder": "."}
+        found.append(elsewhere(settings, picture, AP_SHARE, **names))
     return tuple(found)
 
 
@@ -60,7 +61,7 @@ def states(settings: config.Phantom, picture: Picture) -> dict[str, str]:
     ill = bool(there.keys() - {DEVICES})
     if picture.image_id.startswith("valid/"):
         return {NO_FINDING: "0.0" if ill else "1.0"} | {label: "1.0" if label in there else "0.0" for label in LABELS[1:]}
-    rng = np.random.default_rng([settings.seed, REPORTS, picture.patient.number, picture.study])
+    rng = np.random.default_rng([settings.seed, REPORTS, picture.patient, picture.study])
     said = {NO_FINDING: "" if ill else "1.0"}
     for label in LABELS[1:]:
         chance, (doubt, denial) = rng.uniform(), REPORTED[label]
@@ -78,7 +79,7 @@ def tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, st
     listed, rows = pictures(settings), {"train": [], "valid": []}
     for picture, age in zip(listed, ages(listed), strict=True):
         said = states(settings, picture)
-        who = f"{FOLDER}/{picture.image_id}", "Female" if picture.patient.female else "Male", min(OLDEST, age)
+        who = f"{FOLDER}/{picture.image_id}", "Female" if picture.female else "Male", min(OLDEST, age)
         side = ("Lateral", "") if picture.view == "L" else ("Frontal", picture.view)
         rows[picture.image_id.partition("/")[0]].append([*who, *side, *(said[label] for label in LABELS)])
     header = ",".join(["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS])

@@ -301,11 +301,7 @@ def _sternotomy(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
 
 # Adds a finding's own shadow to a frontal scene, and returns its outlines, one per place that it is in
 DRAW: dict[str, Callable[[Scene, Chest, Finding], list[Outline]]] = {
-    "COPD signs": _outline,
-    "scoliosis": _outline,
-    "cardiomegaly": _outline,
-    "aortic elongation": _outline,
-    "hemidiaphragm elevation": _outline,
+    **dict.fromkeys(("COPD signs", "scoliosis", "cardiomegaly", "aortic elongation", "hemidiaphragm elevation"), _outline),
     "nodule": _nodule,
     "calcified granuloma": _calcified_granuloma,
     "alveolar pattern": _alveolar_pattern,

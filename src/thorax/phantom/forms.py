@@ -26,13 +26,13 @@ def csv_text(header: str, rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join([header, *(",".join(map(str, row)) for row in rows)]) + "\n"
 
 
-def elsewhere(settings: config.Phantom, picture: Picture, ap_share: float, patient_id: str, **names: str) -> Picture:
+def elsewhere(settings: config.Phantom, picture: Picture, ap_share: float, **names: str) -> Picture:
     """A picture of another hospital, with its names.
 
     This share of the frontal studies is taken from the front there, and lying is not noted. Some studies show a pneumothorax, on a
     side without any other local finding.
     """
-    study = picture.patient.number, picture.study
+    study = picture.patient, picture.study
     views, rng = (np.random.default_rng([settings.seed, stream, *study]) for stream in (VIEWS, PNEUMOTHORAX))
     view, findings = picture.view, picture.findings
     if view == "AP_horizontal" or (view == "PA" and views.uniform() < ap_share):
@@ -43,16 +43,15 @@ def elsewhere(settings: config.Phantom, picture: Picture, ap_share: float, patie
     hidden = 0 in beside or any(finding.label in PLEURAL for finding in findings)
     if chance < PNEUMOTHORACES and free and not hidden:
         findings = (*findings, Finding("pneumothorax", number, float(severity), free[0], 0.0))
-    patient = replace(picture.patient, patient_id=patient_id)
-    return replace(picture, patient=patient, view=view, findings=findings, **names)
+    return replace(picture, view=view, findings=findings, **names)
 
 
 def ages(pictures: tuple[Picture, ...]) -> list[int]:
     """Each picture's age of its patient in whole years, which grows from the patient's first study on."""
     first: dict[int, int] = {}
     for picture in pictures:
-        first[picture.patient.number] = min(picture.days, first.get(picture.patient.number, picture.days))
-    return [int(one.patient.age + (one.days - first[one.patient.number]) / 365) for one in pictures]
+        first[picture.patient] = min(picture.days, first.get(picture.patient, picture.days))
+    return [int(one.age + (one.days - first[one.patient]) / 365) for one in pictures]
 
 
 def some_patients(settings: config.Phantom, stream: int, share: float) -> frozenset[int]:

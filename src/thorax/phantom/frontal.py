@@ -37,28 +37,27 @@ def frontal(
     return np.maximum(total, 0)
 
 
-def lung_reach(chest: Chest, side: float, origin: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """Distance from a hilum to the lung's border in directions measured from outwards to downwards (radians)."""
-    steps = np.linspace(0.5, 24, 80)
-    x = np.abs(origin[0]) + np.cos(angles)[:, None] * steps
-    z = origin[1] + np.sin(angles)[:, None] * steps
-    dome = anatomy.dome_at(chest, (side * x).ravel()).reshape(x.shape)
-    top = 0.36 * chest.half_width  # under the apex
-    inside = (x < anatomy.half_width_at(chest, z)) & (x > 1.3) & (z < dome + 1) & (z > 0.6 + 0.25 * np.abs(x - top))
-    if chest.collapse[int(side > 0)]:
-        inside &= x < anatomy.collapsed_edge_at(chest, side, z)
-    return steps[np.maximum(np.cumprod(inside, axis=1).sum(axis=1) - 1, 0)]
-
-
 def add_vessels(chest: Chest, scene: Scene, rng: np.random.Generator) -> None:
     """Add the pulmonary vessels: trees that branch from the hila to the lungs' borders."""
-    angles = np.radians(np.linspace(-105, 120, 90))
+    angles, steps = np.radians(np.linspace(-105, 120, 90)), np.linspace(0.5, 24, 80)
     for side in SIDES:
         hilum = np.array([side * 3.8, (0.465 if side < 0 else 0.435) * chest.height])  # the left one is a little higher
-        reach = lung_reach(chest, side, hilum, angles)
+        x = np.abs(hilum[0]) + np.cos(angles)[:, None] * steps
+        z = hilum[1] + np.sin(angles)[:, None] * steps
+        dome = anatomy.dome_at(chest, (side * x).ravel()).reshape(x.shape)
+        top = 0.36 * chest.half_width  # under the apex
+        inside = (x < anatomy.half_width_at(chest, z)) & (x > 1.3) & (z < dome + 1) & (z > 0.6 + 0.25 * np.abs(x - top))
+        if chest.collapse[int(side > 0)]:
+            inside &= x < anatomy.collapsed_edge_at(chest, side, z)
+        reach = way_inside(inside, steps)
         reach = np.convolve(np.pad(reach, 4, "edge"), np.full(9, 1 / 9), "valid")
         for trunks in (9, 7):
             vessel_tree(scene, rng, hilum, side, (angles, reach), trunks, chest.vessels)
+
+
+def way_inside(inside: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """How far each ray (rays, steps) goes before it first leaves the lung."""
+    return steps[np.maximum(np.cumprod(inside, axis=1).sum(axis=1) - 1, 0)]
 
 
 def vessel_tree(

@@ -6,7 +6,7 @@ from thorax.phantom import anatomy, beam, bones
 from thorax.phantom.anatomy import SIDES, Chest
 from thorax.phantom.beam import Scene
 from thorax.phantom.findings import SOFT, Finding
-from thorax.phantom.frontal import vessel_tree
+from thorax.phantom.frontal import vessel_tree, way_inside
 
 
 def lateral(chest: Chest, scene: Scene, patient: np.random.Generator, findings: tuple[Finding, ...]) -> np.ndarray:
@@ -145,8 +145,7 @@ def _add_vessels(chest: Chest, scene: Scene, rng: np.random.Generator) -> None:
         z = origin[1] + np.sin(angles)[:, None] * steps
         inside = (u < _back_at(chest, z) + 2.0) & (u > _front_at(chest, z) + 0.5) & (z > 2.5)
         inside &= z < _dome(chest, u, 0.0, max(chest.lift)) + 0.5
-        reach = steps[np.maximum(np.cumprod(inside, axis=1).sum(axis=1) - 1, 0)]
-        vessel_tree(scene, rng, origin, side, (angles, reach), 7, 0.8 * chest.vessels)
+        vessel_tree(scene, rng, origin, side, (angles, way_inside(inside, steps)), 7, 0.8 * chest.vessels)
 
 
 def _add_shadow(chest: Chest, scene: Scene, finding: Finding) -> None:

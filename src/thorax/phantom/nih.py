@@ -36,11 +36,10 @@ def pictures(settings: config.Phantom) -> tuple[Picture, ...]:
     for picture in patients.plan(settings):
         if picture.view == "L":
             continue
-        number = picture.patient.number
-        patient, follow_up = FIRST_PATIENT + number, follow_ups[number]
-        follow_ups[number] += 1
-        names = {"image_id": f"{patient:08d}_{follow_up:03d}.png", "study_id": f"{patient}_{follow_up}", "folder": "images"}
-        found.append(elsewhere(settings, picture, AP_SHARE, str(patient), **names))
+        patient, follow_up = FIRST_PATIENT + picture.patient, follow_ups[picture.patient]
+        follow_ups[picture.patient] += 1
+        names = {"image_id": f"{patient:08d}_{follow_up:03d}.png", "study_id": f"{patient}_{follow_up}"}
+        found.append(elsewhere(settings, picture, AP_SHARE, patient_id=str(patient), **names, folder="images"))
     return tuple(found)
 
 
@@ -63,14 +62,13 @@ def tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, st
     lists: dict[str, list[str]] = {"train": [], "test": []}
     rows = []
     for picture, age in zip(listed, ages(listed), strict=True):
-        patient = picture.patient
-        lists["test" if patient.number in tested else "train"].append(picture.image_id)
-        rng = np.random.default_rng([settings.seed, DEVICE, patient.number, picture.study, picture.image])
+        lists["test" if picture.patient in tested else "train"].append(picture.image_id)
+        rng = np.random.default_rng([settings.seed, DEVICE, picture.patient, picture.study, picture.image])
         spacing = float(rng.choice([0.139, 0.14300000000000002, 0.168]))  # millimetres
         pose = render.pose_of(settings, picture, render.chest_of(settings, picture))
         height, width = (round(10 * pose.pixel * side / spacing) for side in pose.shape)
         follow_up = picture.study_id.rpartition("_")[2]
-        who = patient.patient_id, age, "F" if patient.female else "M"
+        who = picture.patient_id, age, "F" if picture.female else "M"
         rows.append(
             [picture.image_id, "|".join(labels(picture)), follow_up, *who, picture.view, width, height, spacing, spacing]
         )

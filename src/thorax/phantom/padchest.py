@@ -59,23 +59,23 @@ def table(settings: config.Phantom) -> pd.DataFrame:
 
 
 def _row(settings: config.Phantom, picture: Picture, unlabelled: bool) -> dict[str, str]:
-    rng = np.random.default_rng([settings.seed, DIRT, picture.patient.number, picture.study])
+    rng = np.random.default_rng([settings.seed, DIRT, picture.patient, picture.study])
     day = FIRST_DAY + datetime.timedelta(days=picture.days)
     by_hand = rng.uniform() < 0.25
     text = _label_text(picture, by_hand, rng)
     if unlabelled:
         text = dict.fromkeys(text, "nan") | {"labelCUIS": "", "LocalizationsCUIS": ""}
     report = "" if rng.uniform() < 0.5 else ", ".join(picture.labels()) + "."
-    birth = f"{day.year - int(picture.patient.age + (picture.days % 365) / 365)}.0"
-    no_birth = np.random.default_rng([settings.seed, DIRT, picture.patient.number]).uniform() < 0.03
+    birth = f"{day.year - int(picture.age + (picture.days % 365) / 365)}.0"
+    no_birth = np.random.default_rng([settings.seed, DIRT, picture.patient]).uniform() < 0.03
     return {
         "ImageID": picture.image_id,
         "ImageDir": picture.folder,
         "StudyDate_DICOM": day.strftime("%Y%m%d"),
         "StudyID": picture.study_id,
-        "PatientID": picture.patient.patient_id,
+        "PatientID": picture.patient_id,
         "PatientBirth": "" if no_birth else birth,
-        "PatientSex_DICOM": "F" if picture.patient.female else "M",
+        "PatientSex_DICOM": "F" if picture.female else "M",
         "ViewPosition_DICOM": "nan" if rng.uniform() < 0.4 else VIEW_NAMES[picture.view],
         "Projection": picture.view,
         "MethodProjection": "Manual review of DICOM fields",

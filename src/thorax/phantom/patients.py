@@ -42,20 +42,13 @@ STUDIES = (0.48, 0.21, 0.15, 0.09, 0.05, 0.02)  # shares of patients with 1, 2, 
 
 
 @dataclass(frozen=True)
-class Patient:
-    """One person of the archive."""
-
-    number: int
-    patient_id: str
-    female: bool
-    age: float  # at the first study
-
-
-@dataclass(frozen=True)
 class Picture:
     """One image of the archive and all that is on it."""
 
-    patient: Patient
+    patient: int  # number of the person
+    patient_id: str
+    female: bool
+    age: float  # at the first study
     study: int  # counted from 0 for each patient
     image: int  # counted from 0 for each study
     view: str  # PA, L, AP, AP_horizontal
@@ -105,7 +98,7 @@ def _pictures_of(settings: config.Phantom, number: int, main: str, studies: int)
     rng = np.random.default_rng([settings.seed, 3, number])
     ill = main in CHRONIC
     age = float(np.clip(rng.normal(66 if ill else 52, 12 if ill else 17), 18, 95))
-    patient = Patient(number, _digits(rng), bool(rng.uniform() < 0.5), age)
+    patient = number, _digits(rng), bool(rng.uniform() < 0.5), age
     chronic = _chronic_findings(rng, main)
     onset = {finding: int(rng.integers(0, studies)) if rng.uniform() < 0.12 else 0 for finding in chronic[1:]}
     days = int(rng.integers(0, 2500))
@@ -127,7 +120,7 @@ def _pictures_of(settings: config.Phantom, number: int, main: str, studies: int)
             letters = "".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz0123456789"), 6))
             image_id = f"{study_id}_{letters}.png"
             shown = tuple(present), tuple(remarks)
-            pictures.append(Picture(patient, study, image, view, image_id, study_id, days, *shown, folder="0"))
+            pictures.append(Picture(*patient, study, image, view, image_id, study_id, days, *shown, folder="0"))
         days += int(rng.integers(20, 500))
     return pictures
 

@@ -41,13 +41,17 @@ def heatmap_figure(case: Case, number: int = 1) -> Figure:
     true = [name for name, value in zip(case.classes, case.truth, strict=True) if value == 1]
     lines = [f"Case {number}: {case.image_id}, chosen for {case.chosen_for}"]
     lines.append(" ".join([f"Labels: {', '.join(true) or 'none'}.", *case.hidden()]))
-    width = 27 * max(3, 1 + len(shown))  # characters that fit
-    heading = "\n".join(part for line in lines for part in style.wrapped(line, width))
+    columns = max(3, 1 + len(shown))
+    heading = "\n".join(part for line in lines for part in style.wrapped(line, 27 * columns))  # as many characters as fit
     with style.style():
-        figure = Figure()
-        grid = _panels(figure, max(3, 1 + len(shown)), case.original.shape, heading.count("\n") + 1, len(shown))
-        left, top = grid[0, 0].get_position().x0, 1 - 0.05 / figure.get_figheight()
-        figure.suptitle(heading, x=left, y=top, ha="left", va="top", fontsize=9)
+        step, tall = PANEL + 0.1, PANEL * case.original.shape[0] / case.original.shape[1]
+        below = (len(shown) + 1) * LINE  # for the legend
+        height = (heading.count("\n") + 5) * LINE + tall + 2 * LINE + tall + below
+        figure = Figure(figsize=(columns * step, height))
+        tops = below + tall + 2 * LINE + tall, below + tall
+        grid = np.array([[panel(figure, 0.05 + column * step, top, PANEL, tall) for column in range(columns)] for top in tops])
+        left = grid[0, 0].get_position().x0
+        figure.suptitle(heading, x=left, y=1 - 0.05 / height, ha="left", va="top", fontsize=9)
         draw_seen(grid[0, 0], case.original, case.box)
         _draw_truth_boxes(grid[0, 0], case, None)
         means = []
@@ -63,21 +67,6 @@ def heatmap_figure(case: Case, number: int = 1) -> Figure:
         _draw_all_classes(grid[1, 0], case, means, [style.shortened(case.classes[index], LONGEST_NAME) for index in shown])
         grid[1, 0].set_title("all classes", fontsize=8)
     return figure
-
-
-def _panels(figure: Figure, columns: int, shape: tuple[int, ...], heading_lines: int, legend_lines: int) -> np.ndarray:
-    """Size the figure for two rows of panels that fit an image of `shape` exactly, with their titles and the legend."""
-    panel = PANEL * shape[0] / shape[1]
-    above, between, below = (heading_lines + 4) * LINE, 2 * LINE, (legend_lines + 1) * LINE
-    height = above + between + below + 2 * panel
-    width = columns * (PANEL + 0.1)
-    figure.set_size_inches(width, height)
-    edges = {"left": 0.05 / width, "right": 1 - 0.05 / width, "top": 1 - above / height, "bottom": below / height}
-    figure.subplots_adjust(**edges, wspace=0.1 / PANEL, hspace=between / panel)
-    grid = figure.subplots(2, columns)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    return grid
 
 
 def _said(case: Case, index: int) -> str:

@@ -74,15 +74,16 @@ def count_section(tree: TermTree, positive: pd.Series, term: str, source: str) -
     outside = {name: tuple(parent for parent in tree.parents[name] if parent not in terms) for name in terms}
     parents[term] = outside[term] = ()
     above = {name: [upper for upper in terms if name in below[upper]] for name in terms}
-    mentions = positive.reset_index(drop=True).explode().rename("term").rename_axis("image").reset_index()
-    mentions = mentions[mentions["term"].isin(terms)].drop_duplicates()
-    if mentions.empty:
+    own: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    for labels in positive:
+        present = above.keys() & set(labels)
+        own.update(present)
+        total.update({upper for name in present for upper in above[name]})
+    if not own:
         frequent = ", ".join(map(repr, _frequent(tree, positive)))
         raise ThoraxError(f"{source}: no image has {term!r} or a term below it; choose for example {frequent}.")
-    own = mentions["term"].value_counts()
-    total = mentions.assign(term=mentions["term"].map(above)).explode("term").drop_duplicates()["term"].value_counts()
-    counts = [{name: int(found.get(name, 0)) for name in terms} for found in (own, total)]
-    return Section(terms, parents, outside, *counts)
+    return Section(terms, parents, outside, {name: own[name] for name in terms}, {name: total[name] for name in terms})
 
 
 def _below(tree: TermTree, term: str) -> tuple[str, ...]:
@@ -120,7 +121,11 @@ def arrange(section: Section, tree: TermTree) -> tuple[dict[str, Box], dict[str,
     first of these in the tree.
     """
     terms = section.terms
-    depth = {name: _depth(section, name) for name in terms}
+
+    def column(name: str) -> int:
+        return max((1 + column(parent) for parent in section.parents[name]), default=0)
+
+    depth = {name: column(name) for name in terms}
     beside = {name: max(parents, key=depth.__getitem__) for name, parents in section.parents.items() if parents}
     children = {name: [child for child in terms if beside.get(child) == name] for name in terms}
     lines = {name: _lines(section, tree, name) for name in terms}
@@ -149,14 +154,8 @@ def arrange(section: Section, tree: TermTree) -> tuple[dict[str, Box], dict[str,
         middle[name] = min(max((ends[0] + ends[-1]) / 2, top + height[name] / 2), top + free - height[name] / 2)
 
     place(terms[0], 0.0)
-    boxes = {
-        name: Box(float(left[depth[name]]), middle[name], widths[depth[name]], height[name], lines[name]) for name in terms
-    }
-    return boxes, beside
-
-
-def _depth(section: Section, name: str) -> int:
-    return max((1 + _depth(section, parent) for parent in section.parents[name]), default=0)
+    places = {name: (float(left[depth[name]]), middle[name], widths[depth[name]], height[name]) for name in terms}
+    return {name: Box(*places[name], lines[name]) for name in terms}, beside
 
 
 def _lines(section: Section, tree: TermTree, name: str) -> tuple[str, ...]:
