@@ -14,8 +14,10 @@ from thorax.images import decoding
 from thorax.storage import joins, store
 from thorax.storage.schemas import class_columns
 
+Paths = Sequence[Path]  # files of a data set, one per shard, in the order of the shards
 THRESHOLD = 0.5  # a model votes for a class above this probability, as in the metrics and ensembles
 MOST_PREDICTED, MOST_SHOWN = 4, 5  # classes drawn per case: predicted ones, and those with the true ones that were missed
+Original = tuple[np.ndarray, decoding.Box]  # a radiograph (h, w) uint8 in its true aspect, and the part that the networks saw
 
 
 @dataclass(frozen=True)
@@ -69,14 +71,13 @@ def load_cases(
     labels: Path,
     boxes: Path,
     ingested: Path,
-    arrays: Sequence[Path],
-    lungs: Sequence[Path] | None,
+    arrays: Paths,
+    lungs: Paths | None,
 ) -> list[Case]:
     """Collect everything that is drawn for the chosen cases, and refuse files of different members, cases or classes.
 
     Each member has heatmaps (cases, classes, h, w) float32 in the order of `cases`, and a table of logits. `ensemble` is the table
-    of their mean probabilities (CTP); None computes it. `lungs` are tables of crop boxes, one per shard; None if the networks saw
-    the whole image.
+    of their mean probabilities (CTP); None computes it. `lungs` are tables of crop boxes; None if the networks saw the whole image.
     """
     chosen = store.read_table(cases)
     ids = chosen["image_id"]
@@ -120,10 +121,8 @@ def load_cases(
     ]
 
 
-def load_originals(
-    ids: pd.Series, ingested: Path, arrays: Sequence[Path], lungs: Sequence[Path] | None
-) -> list[tuple[np.ndarray, decoding.Box]]:
-    """Radiographs, (h, w) uint8 in their true aspect, and the part of each that the networks saw; see `load_cases`."""
+def load_originals(ids: pd.Series, ingested: Path, arrays: Paths, lungs: Paths | None) -> list[Original]:
+    """Radiographs and the part of each that the networks saw; see `load_cases`."""
     packed = store.PackedImages(arrays)
     sizes = joins.rows_of(store.read_table(ingested), ids, ingested, "the cases")
     originals = [decoding.restore_aspect(packed[size.shard, size.row], size.rows, size.columns) for size in sizes.itertuples()]

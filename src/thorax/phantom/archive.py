@@ -22,9 +22,8 @@ from thorax import config
 from thorax.errors import ThoraxError
 from thorax.phantom import chexpert, nih, padchest, render
 from thorax.phantom.findings import labels_of
-from thorax.phantom.forms import csv_text, png
 from thorax.phantom.patients import Picture, plan
-from thorax.phantom.render import drawn_shape
+from thorax.phantom.render import drawn_shape, png
 from thorax.storage import store
 from thorax.storage.parallel import one_opencv_thread
 from thorax.storage.progress import progress
@@ -95,9 +94,10 @@ def make_archive(settings: config.Phantom, root: Path, threads: int = 1, archive
         for more in progress(mapper(write, jobs), "phantom", len(jobs), "image"):
             found += more
     boxes = pd.DataFrame(found, columns=["image_id", "label", "x", "y", "width", "height"]).round(5)
-    pairs = [(_mask_name(picture), picture.patient_id, picture.view) for picture in masked]
-    texts = {PAIRS: csv_text("image,patient_id,view", pairs), **form.tables(settings, boxes)}
-    for name, text in (texts | {BOXES: boxes.to_csv(index=False, lineterminator="\n")}).items():
+    listed = [(_mask_name(picture), picture.patient_id, picture.view) for picture in masked]
+    pairs = pd.DataFrame(listed, columns=["image", "patient_id", "view"]).to_csv(index=False, lineterminator="\n")
+    texts = {PAIRS: pairs, **form.tables(settings, boxes), BOXES: boxes.to_csv(index=False, lineterminator="\n")}
+    for name, text in texts.items():
         store.write_text(text, root / name)
 
 
@@ -177,21 +177,18 @@ def _write_picture(settings: config.Phantom, root: Path, archive: str, job: tupl
     form = FORMS[archive]
     drawn, boxes = render.draw(settings, picture)
     content = form.encode(settings, picture, drawn)
-    _write_bytes(content[: len(content) // 2] if damaged else content, root / picture.folder / picture.image_id)
+    files = {root / picture.folder / picture.image_id: content[: len(content) // 2] if damaged else content}
     if with_mask:
         factor = MASK_SIDE / max(drawn.shape)
         size = (round(drawn.shape[1] * factor), round(drawn.shape[0] * factor))
         small = cv2.resize(render.in_eight_bits(settings, picture, drawn), size, interpolation=cv2.INTER_AREA)
         lungs = cv2.resize(render.lung_mask(settings, picture).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        masks, name = root / "lung_masks", _mask_name(picture)
-        _write_bytes(png(np.rint(small).astype(np.uint8)), masks / "images" / name)
-        _write_bytes(png(np.where(lungs >= 0.5, 255, 0).astype(np.uint8)), masks / "masks" / name)
+        files[root / "lung_masks" / "images" / _mask_name(picture)] = png(np.rint(small).astype(np.uint8))
+        files[root / "lung_masks" / "masks" / _mask_name(picture)] = png(np.where(lungs >= 0.5, 255, 0).astype(np.uint8))
+    for path, bytes_of_file in files.items():
+        with store.atomic(path) as temporary:
+            temporary.write_bytes(bytes_of_file)
     if picture.view not in form.explained_views:
         return []
     names = {finding.label: labels_of(finding, archive) for finding in picture.findings}
     return [{"image_id": picture.image_id, **box, "label": name} for box in boxes for name in names[box["label"]]]
-
-
-def _write_bytes(content: bytes, path: Path) -> None:
-    with store.atomic(path) as temporary:
-        temporary.write_bytes(content)

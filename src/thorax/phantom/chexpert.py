@@ -8,10 +8,9 @@ import pandas as pd
 
 from thorax import config
 from thorax.archives.chexpert import LABELS, METADATA, VALIDATION
-from thorax.phantom import patients, render
+from thorax.phantom import render
 from thorax.phantom.findings import labels_of
-from thorax.phantom.forms import ages, csv_text, elsewhere, some_patients
-from thorax.phantom.patients import Picture
+from thorax.phantom.patients import Picture, ages, elsewhere, plan, some_patients
 
 FIRST_PATIENT = config.FIRST_CHEXPERT_PHANTOM
 AP_SHARE = 0.85  # of the frontal images, as in the archive
@@ -39,7 +38,7 @@ def pictures(settings: config.Phantom) -> tuple[Picture, ...]:
     """Every image, with its path below the archive's folder as its name."""
     checked = some_patients(settings, VALID, VALIDATION_SHARE)
     found = []
-    for picture in patients.plan(settings):
+    for picture in plan(settings):
         patient = f"patient{FIRST_PATIENT + picture.patient:05d}"
         study = f"{patient}/study{picture.study + 1}"
         part = "valid" if picture.patient in checked else "train"
@@ -82,8 +81,8 @@ def tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, st
         who = f"{FOLDER}/{picture.image_id}", "Female" if picture.female else "Male", min(OLDEST, age)
         side = ("Lateral", "") if picture.view == "L" else ("Frontal", picture.view)
         rows[picture.image_id.partition("/")[0]].append([*who, *side, *(said[label] for label in LABELS)])
-    header = ",".join(["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS])
-    return {name: csv_text(header, rows[part]) for name, part in zip(TABLES, ("train", "valid"), strict=True)}
+    frames = (pd.DataFrame(rows[part], columns=["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS]) for part in rows)
+    return {name: frame.to_csv(index=False, lineterminator="\n") for name, frame in zip(TABLES, frames, strict=True)}
 
 
 def encode(settings: config.Phantom, picture: Picture, drawn: np.ndarray) -> bytes:

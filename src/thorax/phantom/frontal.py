@@ -1,15 +1,16 @@
 """The frontal radiograph: every organ's shadow put together."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.random import Generator
 
 from thorax.phantom import anatomy, beam, bones
 from thorax.phantom.anatomy import SIDES, Chest
 from thorax.phantom.beam import Scene
 
 
-def frontal(
-    chest: Chest, scene: Scene, patient: np.random.Generator, study: np.random.Generator, supine: bool = False
-) -> np.ndarray:
+def frontal(chest: Chest, scene: Scene, patient: Generator, study: Generator, supine: bool) -> np.ndarray:
     """Attenuation of a frontal picture on the scene's grid, (rows, columns) float32, with what the scene already holds.
 
     The patient's generator draws what stays the same in all pictures of the patient: ribs and vessels. The study's draws the bowel
@@ -37,7 +38,7 @@ def frontal(
     return np.maximum(total, 0)
 
 
-def add_vessels(chest: Chest, scene: Scene, rng: np.random.Generator) -> None:
+def add_vessels(chest: Chest, scene: Scene, rng: Generator) -> None:
     """Add the pulmonary vessels: trees that branch from the hila to the lungs' borders."""
     angles, steps = np.radians(np.linspace(-105, 120, 90)), np.linspace(0.5, 24, 80)
     for side in SIDES:
@@ -61,13 +62,7 @@ def way_inside(inside: np.ndarray, steps: np.ndarray) -> np.ndarray:
 
 
 def vessel_tree(
-    scene: Scene,
-    rng: np.random.Generator,
-    origin: np.ndarray,
-    side: float,
-    reach: tuple[np.ndarray, np.ndarray],
-    trunks: int,
-    calibre: float,
+    scene: Scene, rng: Generator, origin: np.ndarray, side: float, reach: Sequence[np.ndarray], trunks: int, calibre: float
 ) -> None:
     """Add a tree from a hilum (u, z), grown in polar coordinates: a direction, and the share of the way to the lung's border.
 
@@ -112,7 +107,7 @@ def add_airways(chest: Chest, scene: Scene) -> None:
         scene.tube(bronchus, 0.65 - 0.15 * t, -0.75 * beam.WATER)
 
 
-def add_cartilage(chest: Chest, scene: Scene, rng: np.random.Generator) -> None:
+def add_cartilage(chest: Chest, scene: Scene, rng: Generator) -> None:
     """Add lime in the costal cartilages of the old, in beads from the ribs' front ends to the breastbone."""
     amount = np.clip((chest.age - 45) / 35, 0, 1) * rng.uniform(0, 1)
     path, _ = bones.rib_paths(chest, 12)
@@ -130,7 +125,7 @@ def add_cartilage(chest: Chest, scene: Scene, rng: np.random.Generator) -> None:
         scene.deposit(u.astype(np.float32), z.astype(np.float32), mass.astype(np.float32))
 
 
-def bowel_gas(chest: Chest, scene: Scene, rng: np.random.Generator) -> np.ndarray:
+def bowel_gas(chest: Chest, scene: Scene, rng: Generator) -> np.ndarray:
     """Depth of the gas in stomach and colon; the stomach's bubble ends at a level of fluid."""
     place = float(rng.uniform(4.0, 7.5))
     size = rng.uniform(1.2, 3.0)

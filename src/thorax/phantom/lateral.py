@@ -14,7 +14,9 @@ def lateral(chest: Chest, scene: Scene, patient: np.random.Generator, findings: 
     bones.add_ribs(chest, scene, patient)
     _add_spine(chest, scene)
     _add_breastbone(chest, scene)
-    _add_airway(chest, scene)
+    airway = np.linspace(-10, 0.42 * chest.height, 80)
+    scene.flat_tube(0.6 + 0.16 * np.maximum(airway, -3), airway, 0.95, -0.9 * beam.WATER)
+    scene.extra -= np.float32(0.8 * beam.WATER) * scene.ellipsoid((0, -2.2, 0.43 * chest.height), (1.0, 0.6, 0.6))
     _add_vessels(chest, scene, patient)
     for finding in findings:
         _add_shadow(chest, scene, finding)
@@ -128,12 +130,6 @@ def _add_breastbone(chest: Chest, scene: Scene) -> None:
         z = np.linspace(2, 13, 40)
         u = chest.half_depth - 1.0 + 0.9 * side + 0.12 * (z - 2)
         scene.flat_tube(u, z, 0.3, 0.7 * beam.CORTICAL_BONE * chest.bone)
-
-
-def _add_airway(chest: Chest, scene: Scene) -> None:
-    z = np.linspace(-10, 0.42 * chest.height, 80)
-    scene.flat_tube(0.6 + 0.16 * np.maximum(z, -3), z, 0.95, -0.9 * beam.WATER)
-    scene.extra -= np.float32(0.8 * beam.WATER) * scene.ellipsoid((0, -2.2, 0.43 * chest.height), (1.0, 0.6, 0.6))
 
 
 def _add_vessels(chest: Chest, scene: Scene, rng: np.random.Generator) -> None:

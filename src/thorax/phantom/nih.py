@@ -9,10 +9,9 @@ import pandas as pd
 
 from thorax import config
 from thorax.archives.nih import BOXES, METADATA, OFFICIAL_LISTS
-from thorax.phantom import patients, render
+from thorax.phantom import render
 from thorax.phantom.findings import labels_of
-from thorax.phantom.forms import ages, csv_text, elsewhere, png, some_patients
-from thorax.phantom.patients import Picture
+from thorax.phantom.patients import Picture, ages, elsewhere, plan, some_patients
 
 NO_FINDING = "No Finding"
 FIRST_PATIENT = 90_001  # the archive's last one is 30,805
@@ -33,7 +32,7 @@ def pictures(settings: config.Phantom) -> tuple[Picture, ...]:
     """Every image: the frontal ones, each with its follow-up number."""
     follow_ups: Counter[int] = Counter()
     found = []
-    for picture in patients.plan(settings):
+    for picture in plan(settings):
         if picture.view == "L":
             continue
         patient, follow_up = FIRST_PATIENT + picture.patient, follow_ups[picture.patient]
@@ -60,7 +59,8 @@ def tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, st
     """The table of images, the archive's lists of its parts and, unless no image is drawn, the table of boxes."""
     listed, tested = pictures(settings), some_patients(settings, LISTS, TEST_SHARE)
     lists: dict[str, list[str]] = {"train": [], "test": []}
-    rows = []
+    header = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+    lines = [header + "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"]
     for picture, age in zip(listed, ages(listed), strict=True):
         lists["test" if picture.patient in tested else "train"].append(picture.image_id)
         rng = np.random.default_rng([settings.seed, DEVICE, picture.patient, picture.study, picture.image])
@@ -68,24 +68,15 @@ def tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, st
         pose = render.pose_of(settings, picture, render.chest_of(settings, picture))
         height, width = (round(10 * pose.pixel * side / spacing) for side in pose.shape)
         follow_up = picture.study_id.rpartition("_")[2]
-        who = picture.patient_id, age, "F" if picture.female else "M"
-        rows.append(
-            [picture.image_id, "|".join(labels(picture)), follow_up, *who, picture.view, width, height, spacing, spacing]
-        )
-    header = (
-        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
-        "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
-    )
-    texts = {METADATA[0]: csv_text(header, rows)}
-    texts |= {files[0]: "\n".join(lists[part]) + "\n" for part, files in OFFICIAL_LISTS.items()}
+        who = f"{picture.patient_id},{age},{'F' if picture.female else 'M'},{picture.view}"
+        lines.append(f"{picture.image_id},{'|'.join(labels(picture))},{follow_up},{who},{width},{height},{spacing},{spacing}")
+    found = {METADATA[0]: lines, **{files[0]: lists[part] for part, files in OFFICIAL_LISTS.items()}}
     if boxes is not None:
-        shown = boxes[boxes["image_id"].isin(lists["test"]) & boxes["label"].isin(list(BOXED))]
-        rows = []
-        for box in shown.itertuples():
+        found[BOXES[0]] = ["Image Index,Finding Label,Bbox [x,y,w,h],,,"]  # more columns than the rows have
+        for box in boxes[boxes["image_id"].isin(lists["test"]) & boxes["label"].isin(list(BOXED))].itertuples():
             sides = (f"{BOX_PIXELS * side:.12f}" for side in (box.x, box.y, box.width, box.height))
-            rows.append([box.image_id, BOXED[box.label], *sides])
-        texts[BOXES[0]] = csv_text("Image Index,Finding Label,Bbox [x,y,w,h],,,", rows)  # more columns than the rows have
-    return texts
+            found[BOXES[0]].append(",".join([box.image_id, BOXED[box.label], *sides]))
+    return {name: "\n".join(lines) + "\n" for name, lines in found.items()}
 
 
 def shape(settings: config.Phantom, picture: Picture) -> tuple[int, int]:
@@ -99,4 +90,4 @@ def encode(settings: config.Phantom, picture: Picture, drawn: np.ndarray) -> byt
     stored = np.rint(grey).astype(np.uint8)
     if picture.image_id in four_channel_images(settings):
         stored = np.dstack([stored, stored, stored, np.full_like(stored, 255)])
-    return png(stored)
+    return render.png(stored)

@@ -8,9 +8,8 @@ import pandas as pd
 from thorax import config
 from thorax.archives.padchest import METADATA
 from thorax.phantom.findings import Finding
-from thorax.phantom.forms import png
 from thorax.phantom.patients import NORMAL, Picture, plan
-from thorax.phantom.render import bits_of, drawn_shape
+from thorax.phantom.render import bits_of, drawn_shape, png
 
 UNLABELLED = 0.003  # share of the images whose labels are the text "nan"; the real table has a few of them
 TABLES = (METADATA[0],)

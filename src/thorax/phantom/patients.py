@@ -1,4 +1,4 @@
-"""The phantom's patients, their studies and findings, before any picture is drawn.
+"""The phantom's patients, their studies and findings, before any picture is drawn: PadChest's, and those of other hospitals.
 
 Sampling is separate from rendering, so an archive's prevalences are known at once.
 """
@@ -38,6 +38,7 @@ ACUTE = {"pleural effusion": 0.26, "alveolar pattern": 0.25, "laminar atelectasi
 FOCAL = {"nodule", "calcified granuloma", "hemidiaphragm elevation", *ACUTE}  # findings that may hide one another
 BOTH_SIDES = {"pleural effusion": 0.22, "costophrenic angle blunting": 0.25, "alveolar pattern": 0.2}  # how often it is in both
 PLEURAL = {"pleural effusion", "costophrenic angle blunting"}  # one thing in two sizes: a study has one of them
+PNEUMOTHORACES = 0.08  # share of the studies elsewhere that have one, before those where something else would hide it
 STUDIES = (0.48, 0.21, 0.15, 0.09, 0.05, 0.02)  # shares of patients with 1, 2, ... studies
 
 
@@ -172,3 +173,37 @@ def _finding(rng: np.random.Generator, label: str, beside: list[Finding]) -> Fin
         elif side in taken and -side not in taken:
             side = -side
     return Finding(label, int(rng.integers(2**31)), float(rng.uniform()), side, float(rng.uniform()))
+
+
+def elsewhere(settings: config.Phantom, picture: Picture, ap_share: float, **names: str) -> Picture:
+    """A picture of another hospital, with its names.
+
+    This share of the frontal studies is taken from the front there, and lying is not noted. Some studies show a pneumothorax, on a
+    side without any other local finding.
+    """
+    study = picture.patient, picture.study
+    views, rng = (np.random.default_rng([settings.seed, stream, *study]) for stream in (21, 22))
+    view, findings = picture.view, picture.findings
+    if view == "AP_horizontal" or (view == "PA" and views.uniform() < ap_share):
+        view = "AP"
+    chance, number, severity, left = rng.uniform(), int(rng.integers(2**31)), rng.uniform(), rng.uniform() < 0.5
+    beside = {finding.side for finding in findings if finding.label in FOCAL}
+    free = [side for side in ((1, -1) if left else (-1, 1)) if side not in beside]
+    hidden = 0 in beside or any(finding.label in PLEURAL for finding in findings)
+    if chance < PNEUMOTHORACES and free and not hidden:
+        findings = (*findings, Finding("pneumothorax", number, float(severity), free[0], 0.0))
+    return replace(picture, view=view, findings=findings, **names)
+
+
+def ages(pictures: tuple[Picture, ...]) -> list[int]:
+    """Each picture's age of its patient in whole years, which grows from the patient's first study on."""
+    first: dict[int, int] = {}
+    for picture in pictures:
+        first[picture.patient] = min(picture.days, first.get(picture.patient, picture.days))
+    return [int(one.age + (one.days - first[one.patient]) / 365) for one in pictures]
+
+
+def some_patients(settings: config.Phantom, stream: int, share: float) -> frozenset[int]:
+    """Numbers of a random share of the patients, at least one."""
+    order = np.random.default_rng([settings.seed, stream]).permutation(settings.patients)
+    return frozenset(order[: max(1, round(share * settings.patients))].tolist())

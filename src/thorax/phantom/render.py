@@ -3,6 +3,7 @@
 Everything follows from the seed, the patient, the study and the image, so any picture or its lungs can be drawn again.
 """
 
+import cv2
 import numpy as np
 
 from thorax import config
@@ -171,3 +172,9 @@ def _box(pose: Pose, u: np.ndarray, z: np.ndarray) -> dict[str, float]:
     left, right = np.clip([column.min() / pose.shape[1], column.max() / pose.shape[1]], 0, 1)
     top, bottom = np.clip([row.min() / pose.shape[0], row.max() / pose.shape[0]], 0, 1)
     return {"x": float(left), "y": float(top), "width": float(right - left), "height": float(bottom - top)}
+
+
+def png(image: np.ndarray) -> bytes:
+    """Run-length coding after PNG's filters: a fifth larger than the best deflate, several times faster."""
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    return cv2.imencode(".png", image, options)[1].tobytes()

@@ -15,8 +15,9 @@ from matplotlib.image import imsave
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from thorax.explanation.cases import THRESHOLD, Case, load_cases
-from thorax.explanation.overlays import tint
+from thorax.errors import ThoraxError
+from thorax.explanation.cases import THRESHOLD, Case, Original, Paths, load_cases, load_originals
+from thorax.explanation.overlays import tint, to_original
 from thorax.images import decoding
 from thorax.report import typeset
 from thorax.report.figures import style
@@ -28,6 +29,7 @@ VERDICTS = {1: ("true", style.GREEN), 0: ("not in the labels", style.VERMILION),
 HEAT_COLOUR, DEVIATION_COLOUR = "#1f6fff", style.ORANGE
 PANEL = 2.2  # width in inches
 LONGEST_NAME = 34  # characters of a class that fit over a panel
+GAP = 0.1  # between panels, in inches
 LINE = 0.17  # height of a line of text in inches
 CONTACT_DPI = 110
 NO_CASE = "No test image has a class, so there is no case to show."
@@ -44,26 +46,29 @@ def heatmap_figure(case: Case, number: int = 1) -> Figure:
     columns = max(3, 1 + len(shown))
     heading = "\n".join(part for line in lines for part in style.wrapped(line, 27 * columns))  # as many characters as fit
     with style.style():
-        step, tall = PANEL + 0.1, PANEL * case.original.shape[0] / case.original.shape[1]
-        below = (len(shown) + 1) * LINE  # for the legend
-        height = (heading.count("\n") + 5) * LINE + tall + 2 * LINE + tall + below
-        figure = Figure(figsize=(columns * step, height))
-        tops = below + tall + 2 * LINE + tall, below + tall
-        grid = np.array([[panel(figure, 0.05 + column * step, top, PANEL, tall) for column in range(columns)] for top in tops])
-        left = grid[0, 0].get_position().x0
-        figure.suptitle(heading, x=left, y=1 - 0.05 / height, ha="left", va="top", fontsize=9)
+        tall = PANEL * case.original.shape[0] / case.original.shape[1]
+        above, between, below = (heading.count("\n") + 5) * LINE, 2 * LINE, (len(shown) + 1) * LINE  # below is the legend
+        height, width = above + between + below + 2 * tall, columns * (PANEL + GAP)
+        figure = Figure(figsize=(width, height))
+        edges = {"left": 0.05 / width, "right": 1 - 0.05 / width, "top": 1 - above / height, "bottom": below / height}
+        figure.subplots_adjust(**edges, wspace=0.1 / PANEL, hspace=between / tall)
+        grid = figure.subplots(2, columns)
+        for axes in grid.flat:
+            axes.set_axis_off()
+        left, top = grid[0, 0].get_position().x0, 1 - 0.05 / height
+        figure.suptitle(heading, x=left, y=top, ha="left", va="top", fontsize=9)
         draw_seen(grid[0, 0], case.original, case.box)
         _draw_truth_boxes(grid[0, 0], case, None)
         means = []
-        for (above, below), index in zip(grid.T[1:], shown, strict=False):
+        for (map_axes, deviation_axes), index in zip(grid.T[1:], shown, strict=False):
             mean, deviation = case.heat(index)
             means.append(mean)
             verdict, colour = VERDICTS[int(case.truth[index])]
-            above.imshow(tint(case.original, mean, HEAT_COLOUR))
-            above.set_title(f"{_said(case, index)}\n{verdict}", fontsize=8, color=colour)
-            _draw_truth_boxes(above, case, case.classes[index])
-            below.imshow(tint(case.original, deviation / LARGEST_DEVIATION, DEVIATION_COLOUR))
-            below.set_title("disagreement (SD)", fontsize=8)
+            map_axes.imshow(tint(case.original, mean, HEAT_COLOUR))
+            map_axes.set_title(f"{_said(case, index)}\n{verdict}", fontsize=8, color=colour)
+            _draw_truth_boxes(map_axes, case, case.classes[index])
+            deviation_axes.imshow(tint(case.original, deviation / LARGEST_DEVIATION, DEVIATION_COLOUR))
+            deviation_axes.set_title("disagreement (SD)", fontsize=8)
         _draw_all_classes(grid[1, 0], case, means, [style.shortened(case.classes[index], LONGEST_NAME) for index in shown])
         grid[1, 0].set_title("all classes", fontsize=8)
     return figure
@@ -118,8 +123,8 @@ def make_classes_figure(
     labels: Path,
     boxes: Path,
     ingested: Path,
-    arrays: Sequence[Path],
-    lungs: Sequence[Path] | None,
+    arrays: Paths,
+    lungs: Paths | None,
     title: str,
     out: Path,
 ) -> None:
@@ -152,7 +157,11 @@ def classes_figure(cases: Sequence[Case], title: str) -> Figure:
             for column, (case, lines) in enumerate(row):
                 axes = panel(figure, CELL_GAP + column * (CELL + CELL_GAP), top - above, CELL, _height(case))
                 axes.set_title("\n".join(lines), fontsize=8)
-                _draw_cell(axes, case)
+                shown = case.shown()
+                names = [f"{_said(case, index)}, {VERDICTS[int(case.truth[index])][0]}" for index in shown]
+                _draw_all_classes(axes, case, [case.heat(index)[0] for index in shown], names)
+                for colour, index in zip(CLASS_COLOURS, shown, strict=False):
+                    _draw_truth_boxes(axes, case, case.classes[index], colour, linestyle="--")
             top -= above + under
     return figure
 
@@ -180,14 +189,6 @@ def _height(case: Case) -> float:
     return CELL * case.original.shape[0] / case.original.shape[1]
 
 
-def _draw_cell(axes: Axes, case: Case) -> None:
-    shown = case.shown()
-    names = [f"{_said(case, index)}, {VERDICTS[int(case.truth[index])][0]}" for index in shown]
-    _draw_all_classes(axes, case, [case.heat(index)[0] for index in shown], names)
-    for colour, index in zip(CLASS_COLOURS, shown, strict=False):
-        _draw_truth_boxes(axes, case, case.classes[index], colour, linestyle="--")
-
-
 def write_contact_sheet(drawn: Sequence[Figure], out: Path, title: str, said: Sequence[str] = ()) -> None:
     """Write the figures of all cases below each other as one PNG, on white, and as a page of the same name with the suffix .html.
 
@@ -203,3 +204,57 @@ def write_contact_sheet(drawn: Sequence[Figure], out: Path, title: str, said: Se
         imsave(temporary, np.vstack(padded), format="png", metadata={"Software": "thorax"})
     shown = [picture for figure in drawn for picture in style.webp_pictures(figure, photos=True)]
     store.write_text(typeset.picture_page(title, shown, said), out.with_suffix(".html"))
+
+
+def make_attention_figure(
+    attention: dict[str, Path], cases: Path, ingested: Path, arrays: Paths, lungs: Paths | None, title: str, out: Path
+) -> None:
+    """Draw where networks with the attention head look: each position's weight over the radiograph.
+
+    This is the view of Kejriwal et al., section III B. `attention` has the weights that `predict` wrote, by network.
+    """
+    ids = store.read_table(cases, ["image_id"])["image_id"]
+    weights = {name: store.open_array(path) for name, path in attention.items()}
+    for name, path in attention.items():
+        if len(weights[name]) != len(ids) or weights[name].shape[1] == 0:
+            raise ThoraxError(
+                f"{path} has the shape {weights[name].shape}, not ({len(ids)} cases, h, w): predict again with a network that "
+                "was trained with head: attention, or leave this one out."
+            )
+    originals = load_originals(ids, ingested, arrays, lungs)
+    style.save(draw_attention(list(ids), originals, weights, title), out, title, photos=True)
+
+
+def emphasis(weights: np.ndarray) -> np.ndarray:
+    """How far weights (h, w), which sum to 1, exceed those of a plain mean: 0 up to there, 1/2 at twice as much, then towards 1.
+
+    Unlike a share of the largest weight, this leaves nearly even weights uncoloured, and the scale is the same for all maps.
+    """
+    return 1 - 1 / np.maximum(weights * weights.size, 1)
+
+
+def draw_attention(ids: Sequence[str], originals: Sequence[Original], weights: dict[str, np.ndarray], title: str) -> Figure:
+    """Draw one row per case: the original with the part that the networks saw, and the `emphasis` of each network's weights.
+
+    The weights of each network are (images, h', w'); each map sums to 1.
+    """
+    step = PANEL + GAP
+    tall = [PANEL * original.shape[0] / original.shape[1] for original, _ in originals]
+    width = max(step * (1 + len(weights)) + GAP, 6)
+    with style.style():
+        heading = title if originals else f"{title}\n{NO_CASE}"
+        top = sum(tall) + len(tall) * 4 * LINE
+        figure = sheet(width, top, heading, GAP)
+        for row, (image_id, (original, box)) in enumerate(zip(ids, originals, strict=True)):
+            top -= 3 * LINE
+            above = (top + 2.2 * LINE) / figure.get_figheight()
+            figure.text(GAP / width, above, f"Case {row + 1}: {image_id}", fontsize=8, va="bottom")
+            draw_seen(panel(figure, GAP, top, PANEL, tall[row]), original, box)
+            for column, (name, of_network) in enumerate(weights.items(), start=1):
+                axes = panel(figure, GAP + column * step, top, PANEL, tall[row])
+                heat = to_original(emphasis(of_network[row]), box, *original.shape)
+                axes.imshow(tint(original, heat, style.PURPLE))
+                most, even = of_network[row].max(), 1 / of_network[row].size
+                axes.set_title(f"{name}\nat most {most:.3f}, even {even:.3f}", fontsize=7.5)
+            top -= tall[row] + LINE
+    return figure

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from thorax.errors import ThoraxError
+from thorax.explanation.cases import Paths
 from thorax.images import decoding
 from thorax.report.figures import style
 from thorax.report.figures.style import ORANGE, SKY, VERMILION
@@ -19,14 +20,7 @@ COUNT = 6  # images
 
 
 def make_lungs_figure(
-    catalog: Path,
-    ingested: Path,
-    arrays: Sequence[Path],
-    lungs: Sequence[Path],
-    masks: Sequence[Path],
-    images: Sequence[Path],
-    seed: int,
-    out: Path,
+    catalog: Path, ingested: Path, arrays: Paths, lungs: Paths, masks: Paths, images: Paths, seed: int, out: Path
 ) -> None:
     """Draw Figure 3 of Liz et al. 2022 for several random images: original, lung mask, crop with mask, network input.
 
@@ -59,8 +53,8 @@ def draw_lungs(cases: pd.DataFrame, arrays: Sequence[tuple[np.ndarray, np.ndarra
 
     Args:
         cases: Columns image_id, view, rows, columns (the original's size), x0, y0, x1, y1, credible, flag.
-        arrays: For each case the ingested image (512 x 512 uint8), the lung mask (any size, above 0 = lung) and the
-            network's input (uint8, or uint16 if it holds stored values).
+        arrays: For each case the ingested image (512 x 512 uint8), the lung mask (any size, above 0 = lung) and the network's
+            input (uint8, or uint16 if it holds stored values).
     """
     height = 0.4 + 2.25 * len(cases)  # inches: the names of the columns, then a line of text and a square panel per case
     with style.style():
@@ -72,11 +66,11 @@ def draw_lungs(cases: pd.DataFrame, arrays: Sequence[tuple[np.ndarray, np.ndarra
         for axes, name in zip(grid[0], names, strict=True):
             figure.text(axes.get_position().x0, 1 - 0.1 / height, name, va="top", fontsize=10)
         for axes, case, panels in zip(grid, cases.itertuples(), arrays, strict=True):
-            _draw_lungs_case(axes, case, *panels)
+            _draw_case(axes, case, *panels)
     return figure
 
 
-def _draw_lungs_case(axes: np.ndarray, case: Any, squashed: np.ndarray, mask: np.ndarray, network_input: np.ndarray) -> None:
+def _draw_case(axes: np.ndarray, case: Any, squashed: np.ndarray, mask: np.ndarray, network_input: np.ndarray) -> None:
     box = (case.x0, case.y0, case.x1, case.y1)
     original = decoding.restore_aspect(squashed, case.rows, case.columns)
     outline = decoding.resize((mask > 0).astype(np.float32), *original.shape)

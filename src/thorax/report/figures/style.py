@@ -40,20 +40,11 @@ PHOTO_QUALITY = 90  # of 100, for radiographs in pages
 LARGEST_SIDE = 16383  # pixels of a WebP picture
 
 STYLE: dict[str, Any] = {
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.edgecolor": GREY,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "xtick.labelcolor": "black",
-    "ytick.labelcolor": "black",
-    "legend.frameon": False,
-    "svg.hashsalt": "thorax",
-    "text.parse_math": False,  # a $ in a title or name is a dollar
-}
+    "font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "legend.frameon": False,
+    "axes.edgecolor": GREY, "axes.spines.top": False, "axes.spines.right": False,
+    "xtick.color": GREY, "ytick.color": GREY, "xtick.labelcolor": "black", "ytick.labelcolor": "black",
+    "svg.hashsalt": "thorax", "text.parse_math": False,  # a $ in a title or name is a dollar
+}  # fmt: skip
 
 
 @contextmanager
