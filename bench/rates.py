@@ -34,15 +34,10 @@ WHAT = {
 
 def time_ingest(quick: bool) -> float:
     """Seconds of a core per megapixel."""
-    from thorax import archives
-    from thorax.images import ingest
-
-    with tempfile.TemporaryDirectory() as name:
-        folder, count = Path(name), 2 if quick else 16
-        block, _ = large_radiographs(folder, count)
-        archives.make_catalog(block, folder / "catalog.parquet", folder / "boxes.parquet")
-        files = folder / "catalog.parquet", 0, folder / "large.npy", folder / "large.parquet"
-        return cpu_seconds(lambda: ingest.ingest_shard(block, *files, 2)) / (4 * count)
+    count = 2 if quick else 16
+    with tempfile.TemporaryDirectory() as folder:
+        ingest_all, _ = large_radiographs(Path(folder), count)
+        return cpu_seconds(ingest_all) / (4 * count)
 
 
 def time_network(name: str, quick: bool) -> dict[str, Any]:

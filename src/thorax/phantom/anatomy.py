@@ -159,15 +159,6 @@ def _descending_aorta(chest: Chest, scene: Scene, arch_x: float) -> np.ndarray:
     return 2 * radius * np.sqrt(inside) * ((z > start) & (z < end + 6))
 
 
-def under_diaphragm(chest: Chest, scene: Scene, room: np.ndarray) -> np.ndarray:
-    """Water path of the abdomen under the domes; lung before and behind a dome remains in the ray.
-
-    A dome is a sphere of about 7 cm radius: h cm under its edge a ray crosses 2 sqrt(2 R h) of it.
-    """
-    below = np.maximum(scene.z - dome_at(chest, scene.u), 0)
-    return np.minimum(2 * np.sqrt(2 * 7.0 * below) + below, room)
-
-
 def body(chest: Chest, scene: Scene, skin: float) -> np.ndarray:
     """Depth of the body in a frontal picture, `skin` cm under its surface."""
     u, z = np.abs(scene.u), scene.z

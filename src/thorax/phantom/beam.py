@@ -162,8 +162,6 @@ class Scene:
     def points(self) -> np.ndarray:
         """The attenuation of all deposited points on the grid."""
         rows, columns = self.shape
-        if not self._points:
-            return np.zeros(self.shape, np.float32)
         u, z, mass = (np.concatenate(values) for values in zip(*self._points, strict=True))
         column = ((u - self.origin[0]) * (2 / self.step) + 1).astype(np.int32)
         row = ((z - self.origin[1]) * (2 / self.step) + 1).astype(np.int32)
@@ -223,19 +221,17 @@ def expose(attenuation: np.ndarray, technique: Technique, rng: np.random.Generat
     intensity *= (1 + technique.heel[0] * across) * (1 + technique.heel[1] * down)
     if technique.collimation is not None:
         left, top, right, bottom = technique.collimation
-        open_field = np.full((rows, columns), 0.004, np.float32)
-        open_field[round(top * rows) : round(bottom * rows), round(left * columns) : round(right * columns)] = 1
-        open_field = cv2.GaussianBlur(open_field, (0, 0), 0.003 * rows)
+        sharp = np.full((rows, columns), 0.004, np.float32)
+        sharp[round(top * rows) : round(bottom * rows), round(left * columns) : round(right * columns)] = 1
+        open_field = cv2.GaussianBlur(sharp, (0, 0), 0.003 * rows)
         intensity *= open_field
     intensity += technique.scatter * _wide_blur(np.minimum(intensity, 0.35), 0.07 * rows)
     noise = rng.standard_normal(intensity.shape, dtype=np.float32)
     intensity += technique.noise * cv2.GaussianBlur(noise, (0, 0), 0.6) * np.sqrt(intensity)
     density = -np.log(np.maximum(intensity, 1e-4, out=intensity))
-    if technique.equalise:
-        density -= technique.equalise * (_wide_blur(density, 0.09 * rows) - (technique.dark + technique.bright) / 2)
-    if technique.sharpen:
-        density += technique.sharpen * (density - cv2.GaussianBlur(density, (0, 0), 0.0045 * rows))
     middle, width = (technique.dark + technique.bright) / 2, technique.bright - technique.dark
+    density -= technique.equalise * (_wide_blur(density, 0.09 * rows) - middle)
+    density += technique.sharpen * (density - cv2.GaussianBlur(density, (0, 0), 0.0045 * rows))
     shown = (density - np.float32(middle)) * np.float32(2.2 / width)
     grey = np.float32(0.5) + np.float32(0.5 / np.tanh(1.5)) * np.tanh(shown, out=shown)
     np.clip(grey, 0, 1, out=grey)

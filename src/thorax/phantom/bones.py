@@ -122,8 +122,6 @@ def add_spine(chest: Chest, scene: Scene) -> None:
     z = scene.z
     middle = midline_at(chest, z) + scene.pose.u(0, -5.5)
     columns = np.flatnonzero(np.abs(scene.u[0] - np.median(middle)) < 5.5)
-    if not columns.size:
-        return
     window = slice(columns[0], columns[-1] + 1)
     u = scene.u[:, window] - middle
     phase = (z + 1.6) / vertebra_step(chest)

@@ -1,6 +1,7 @@
 """The phantom in CheXpert's form: JPEGs in a folder per study, labels of four states, a second table that radiologists labelled."""
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -75,7 +76,8 @@ def states(settings: config.Phantom, picture: Picture) -> dict[str, str]:
 
 def tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, str]:
     """The tables of the training and the validation part."""
-    listed, rows = pictures(settings), {"train": [], "valid": []}
+    listed = pictures(settings)
+    rows: dict[str, list[list[Any]]] = {"train": [], "valid": []}
     for picture, age in zip(listed, ages(listed), strict=True):
         said = states(settings, picture)
         who = f"{FOLDER}/{picture.image_id}", "Female" if picture.female else "Male", min(OLDEST, age)

@@ -90,9 +90,9 @@ def _outline(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
             u = np.array([-3.4 - 0.5 * chest.unfolding, max(left, bow)])
             z = np.array([0.27 * chest.height - 0.5 * chest.unfolding - 1.2 * chest.arch, 0.8 * chest.height])
         case _:  # an elevated hemidiaphragm
-            line = finding.side * np.linspace(2.0, chest.half_width, 40).astype(np.float32)
+            across = finding.side * np.linspace(2.0, chest.half_width, 40).astype(np.float32)
             lower = chest.dome_step if finding.side > 0 else 0.0
-            u, z = line[[0, -1]], np.array([anatomy.dome_at(chest, line).min(), chest.height + lower + 2.5])
+            u, z = across[[0, -1]].astype(float), np.array([anatomy.dome_at(chest, across).min(), chest.height + lower + 2.5])
     return [(u, z)]
 
 

@@ -26,7 +26,10 @@ def frontal(chest: Chest, scene: Scene, patient: Generator, study: Generator, su
     add_cartilage(chest, scene, patient)
     gas = bowel_gas(chest, scene, study)
     room = anatomy.cavity(chest, scene)
-    tissue = anatomy.mediastinum(chest, scene) + anatomy.under_diaphragm(chest, scene, room) + scene.tissue
+    # A dome is a sphere of about 7 cm radius: h cm under its edge a ray crosses 2 sqrt(2 R h) of it, and lung before and behind it
+    below = np.maximum(scene.z - anatomy.dome_at(chest, scene.u), 0)
+    abdomen = np.minimum(2 * np.sqrt(2 * 7.0 * below) + below, room)
+    tissue = anatomy.mediastinum(chest, scene) + abdomen + scene.tissue
     lung = np.maximum(room - tissue, 0)
     lung *= 1 + 0.02 * scene.clouds(patient, 1.6)
     outer, inner = anatomy.body(chest, scene, 0.0), anatomy.body(chest, scene, chest.fat)
@@ -81,7 +84,7 @@ def vessel_tree(
         bend = rng.normal(0, 0.06, share.size)
         angle = direction[:, None] + swing[:, None] * t**0.8 + bend[:, None] * t**2
         way = share[:, None] + ahead[:, None] * t
-        length = way * np.interp(angle, *reach)
+        length = way * np.interp(angle, reach[0], reach[1])
         u = origin[0] + side * (length * np.cos(angle) - 1.1 * np.exp(-way / 0.12))
         z = origin[1] + 2.2 * np.sin(angle) * (1 - way) + length * np.sin(angle)
         thick = radius[:, None] * (1 - 0.2 * t) * (1.15 if level == 0 else 1.0)

@@ -21,7 +21,11 @@ def lateral(chest: Chest, scene: Scene, patient: np.random.Generator, findings: 
     for finding in findings:
         _add_shadow(chest, scene, finding)
     room = _cavity(chest, scene)
-    lung = np.maximum(room - _heart(chest, scene) - _abdomen(chest, scene, room) - scene.tissue, 0)
+    abdomen = np.zeros(scene.shape, np.float32)
+    for lift, lower in zip(chest.lift, (0.0, chest.dome_step), strict=True):
+        below = np.maximum(scene.z - _dome(chest, scene.u, lower, lift), 0)
+        abdomen += np.minimum(2 * np.sqrt(2 * 7.0 * below) + 2 * below, room / 2)
+    lung = np.maximum(room - _heart(chest, scene) - abdomen - scene.tissue, 0)
     lung *= 1 + 0.02 * scene.clouds(patient, 1.6)
     density = anatomy.LUNG_DENSITY / chest.aeration
     total = beam.WATER * _body(chest, scene) - beam.WATER * (1 - density) * lung
@@ -76,14 +80,6 @@ def _dome(chest: Chest, u: np.ndarray, lower: float, lift: float) -> np.ndarray:
     ahead = np.clip((top - u) / (top - front), 0, 1)
     drop = chest.dome_drop + lift
     return chest.height + lower - lift + 1.25 * drop * behind**2.0 + 0.45 * drop * ahead**2
-
-
-def _abdomen(chest: Chest, scene: Scene, room: np.ndarray) -> np.ndarray:
-    total = np.zeros(scene.shape, np.float32)
-    for lift, lower in zip(chest.lift, (0.0, chest.dome_step), strict=True):
-        below = np.maximum(scene.z - _dome(chest, scene.u, lower, lift), 0)
-        total += np.minimum(2 * np.sqrt(2 * 7.0 * below) + 2 * below, room / 2)
-    return total
 
 
 def _body(chest: Chest, scene: Scene) -> np.ndarray:

@@ -5,6 +5,7 @@ Sampling is separate from rendering, so an archive's prevalences are known at on
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -100,7 +101,11 @@ def _pictures_of(settings: config.Phantom, number: int, main: str, studies: int)
     ill = main in CHRONIC
     age = float(np.clip(rng.normal(66 if ill else 52, 12 if ill else 17), 18, 95))
     patient = number, _digits(rng), bool(rng.uniform() < 0.5), age
-    chronic = _chronic_findings(rng, main)
+    labels = [main] if main in CHRONIC else []
+    labels += [label for label, share in COMPANIONS.get(main, {}).items() if rng.uniform() < share]
+    chronic: list[Finding] = []
+    for label in labels:
+        chronic.append(_finding(rng, label, chronic))
     onset = {finding: int(rng.integers(0, studies)) if rng.uniform() < 0.12 else 0 for finding in chronic[1:]}
     days = int(rng.integers(0, 2500))
     pictures = []
@@ -132,15 +137,6 @@ def _views(rng: np.random.Generator) -> list[str]:
         return [str(rng.choice(["AP", "AP_horizontal"], p=[0.4, 0.6]))]
     views = ["PA"] + ["PA"] * int(rng.uniform() < 0.06)
     return views + ["L"] * int(rng.uniform() < 0.45)
-
-
-def _chronic_findings(rng: np.random.Generator, main: str) -> list[Finding]:
-    labels = [main] if main in CHRONIC else []
-    labels += [label for label, share in COMPANIONS.get(main, {}).items() if rng.uniform() < share]
-    findings: list[Finding] = []
-    for label in labels:
-        findings.append(_finding(rng, label, findings))
-    return findings
 
 
 def _acute_findings(rng: np.random.Generator, main: str, present: list[Finding]) -> list[Finding]:
@@ -175,7 +171,7 @@ def _finding(rng: np.random.Generator, label: str, beside: list[Finding]) -> Fin
     return Finding(label, int(rng.integers(2**31)), float(rng.uniform()), side, float(rng.uniform()))
 
 
-def elsewhere(settings: config.Phantom, picture: Picture, ap_share: float, **names: str) -> Picture:
+def elsewhere(settings: config.Phantom, picture: Picture, ap_share: float, **names: Any) -> Picture:
     """A picture of another hospital, with its names.
 
     This share of the frontal studies is taken from the front there, and lying is not noted. Some studies show a pneumothorax, on a

@@ -15,11 +15,7 @@ _MOST_NAMED = 10  # letters in a message
 
 
 def refuse_unreadable(texts: Mapping[str, str]) -> None:
-    """Refuse letters that no font on this machine has, since figures would show boxes instead.
-
-    Args:
-        texts: Texts that figures show, by the place where each is written.
-    """
+    """Refuse letters that no font on this machine has: figures would show boxes. The texts are by the place where each is written."""
     for place, text in texts.items():
         _, absent = _families(frozenset(text))
         if absent:
