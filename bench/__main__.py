@@ -16,15 +16,11 @@ ROOT = Path(__file__).parents[1]
 def main(arguments: list[str]) -> None:
     if arguments[:1] == ["rates"]:
         return rates.main(arguments[1:])
-    parser = argparse.ArgumentParser(
-        prog="python -m bench",
-        description=__doc__,
-        epilog="python -m bench rates --help: measure the rates behind `thorax cost`.",
-    )
+    epilog = "python -m bench rates --help: measure the rates behind `thorax cost`."
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, epilog=epilog)
     parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES), help="run these only")
-    parser.add_argument(
-        "--quick", action="store_true", help="small sizes, in one process, to see that it works: the figures mean nothing"
-    )
+    small = "small sizes, in one process, to see that it works: the figures mean nothing"
+    parser.add_argument("--quick", action="store_true", help=small)
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results.json", help="figures to write")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "reference" / "benchmarks.md", help="page to write")
     given = parser.parse_args(arguments)

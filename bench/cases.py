@@ -1,30 +1,41 @@
 """The measurements. Each returns its figures, medians of several repeats, and what was measured."""
 
 import os
+import shlex
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import chdir
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 
-from bench.measure import median, peak, processes, timed
-from bench.planning import planning
-from thorax import config
+from bench.measure import peak, processes, random_batch, timed
+from thorax import archives, cli, config, phantom
+from thorax.evaluation import metrics
+from thorax.images import ingest
+from thorax.labels.stratify import StratifiedGroupSplit
 from thorax.models.batches import LabelledImages, training_batches
 from thorax.storage import store
+from thorax.workflow import jobs
 
 SIZE = 224  # pixels on a side, as in Liz et al. 2022
 EPOCH = 59_753  # training images of Liz et al. 2022, specific labels
 FIVE = ("DenseNet201", "EfficientNetB0", "InceptionV3", "InceptionResNetV2", "Xception")
+CHECKOUT = Path(__file__).parents[1]
+RUNS = {"demo": ["--profile", "demo"], "papers": ["--cores", "8"]}
+ALONE = ["--snakefile", "alone.smk", "--workflow-profile", "none", "--cores", "1"]  # a rule without work
+REPEATS = 5
 
 
 def radiographs(folder: Path, count: int) -> list[np.ndarray]:
     """Synthetic radiographs, 16 bits, about 448 rows."""
-    from thorax import phantom
-
     root = folder / "phantom"
     if not root.exists():
         phantom.make_archive(config.Phantom(patients=max(count // 3, 4), height=448, seed=1), root, threads=2)
@@ -34,9 +45,8 @@ def radiographs(folder: Path, count: int) -> list[np.ndarray]:
 
 def small(images: list[np.ndarray]) -> list[np.ndarray]:
     """8 bits and SIZE x SIZE, as training images are."""
-    return [
-        (cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA) / image.max() * 255).astype(np.uint8) for image in images
-    ]
+    shrunk = ((image.max(), cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA)) for image in images)
+    return [(image / most * 255).astype(np.uint8) for most, image in shrunk]
 
 
 def packed(folder: Path, images: list[np.ndarray], count: int) -> LabelledImages:
@@ -91,11 +101,8 @@ def feed_ratio(folder: Path, quick: bool) -> dict:
     from keras import ops, optimizers
 
     names = FIVE if backend.gpus() else ("one convolution",) if quick else ("one convolution", "cnn")
-    images = small(radiographs(folder, 30 if quick else 120))
-    batch = 32
-    part = packed(folder, images, 32 if quick else 2048)
-    workers = 8 if backend.gpus() else 1
-    repeats = 1 if quick else 7
+    part = packed(folder, small(radiographs(folder, 30 if quick else 120)), 32 if quick else 2048)
+    batch, workers, repeats = 32, 8 if backend.gpus() else 1, 1 if quick else 7
     found = {}
     for name in names:
         settings = config.Training(backbone="cnn" if name == "one convolution" else name, weights="none", freeze=0.0)
@@ -113,15 +120,9 @@ def smallest_network() -> Any:
     """A network that trains so fast that a slow feed would hold it up."""
     from keras import Input, Sequential, layers
 
-    return Sequential(
-        [
-            Input((SIZE, SIZE, 1), dtype="uint8"),
-            layers.Rescaling(1 / 255),
-            layers.Conv2D(16, 7, strides=4, activation="relu"),
-            layers.GlobalAveragePooling2D(),
-            layers.Dense(2),
-        ]
-    )
+    inputs = [Input((SIZE, SIZE, 1), dtype="uint8"), layers.Rescaling(1 / 255)]
+    convolution = layers.Conv2D(16, 7, strides=4, activation="relu")
+    return Sequential([*inputs, convolution, layers.GlobalAveragePooling2D(), layers.Dense(2)])
 
 
 def feed(model: Any, part: LabelledImages, batch: int, resident: tuple, workers: int, repeats: int) -> tuple[list, list]:
@@ -138,21 +139,15 @@ def feed(model: Any, part: LabelledImages, batch: int, resident: tuple, workers:
 
 def decode_ratio(folder: Path, quick: bool) -> dict:
     """Time of ingest over the bare decoding of the same 16-bit PNGs, both with 2 threads."""
-    from thorax import archives
-    from thorax.images import ingest
-
-    block, root = large_radiographs(folder, 4 if quick else 32)
+    ingest_all, root = large_radiographs(folder, 4 if quick else 32)
     names = sorted(path.name for path in root.glob("*.png"))
-    catalog = folder / "large.parquet"
-    archives.make_catalog(block, catalog, folder / "boxes.parquet")
     cv2.setNumThreads(1)
+    decoded = lambda name: cv2.imread(str(root / name), cv2.IMREAD_UNCHANGED).mean()
     bare, ours = [], []
     with ThreadPoolExecutor(2) as pool:
         for _ in range(1 if quick else 7):
-            bare.append(
-                timed(lambda: list(pool.map(lambda name: cv2.imread(str(root / name), cv2.IMREAD_UNCHANGED).mean(), names)))
-            )
-            ours.append(timed(lambda: ingest.ingest_shard(block, catalog, 0, folder / "large.npy", folder / "l.parquet", 2)))
+            bare.append(timed(lambda: list(pool.map(decoded, names))))
+            ours.append(timed(ingest_all))
     ratio = median([one / other for one, other in zip(ours, bare, strict=True)])
     return {"ratio": ratio, "ours": len(names) / median(ours), "bare": len(names) / median(bare), "images": len(names)}
 
@@ -171,9 +166,7 @@ def resume_overhead(folder: Path, quick: bool) -> dict:
     model = fit.build_model(settings, SIZE, 35).model
     model.compile(optimizer=optimizers.Adam(1e-4), loss=losses.make_loss(settings, np.ones(35, np.float32)))
     batch = 32 if backend.gpus() else 8
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 255, (batch, SIZE, SIZE, 1)).astype(np.uint8)
-    labels = rng.integers(0, 2, (batch, 35)).astype(np.float32)
+    pixels, labels = random_batch(batch, SIZE, 35)
     model.train_on_batch(pixels, labels)
     step = median([timed(lambda: model.train_on_batch(pixels, labels)) for _ in range(1 if quick else 9)])
     states = States(folder / "states")
@@ -199,55 +192,46 @@ def size(folder: Path, quick: bool) -> dict:
     for index, image in enumerate(images):
         cv2.imwrite(str(originals / f"{index}.png"), image)
     rows = (100, 200) if quick else (12_500, 50_000, 200_000)
-    stages = (
-        ("ingest", one_ingest, (10, 20) if quick else (1_000, 4_000, 16_000)),
-        ("split", one_split, rows),
-        ("metrics", one_metrics, rows),
-    )
+    files = (10, 20) if quick else (1_000, 4_000, 16_000)
+    stages = (("ingest", one_ingest, files), ("split", one_split, rows), ("metrics", one_metrics, rows))
     found = {}
     with processes(None if quick else 1) as fresh:
         for stage, one, counts in stages:
-            measured = [{"count": count, **fresh.submit(one, folder, count).result()} for count in counts]
-            logs = np.log([[row["count"], row["seconds"]] for row in measured])
-            found[stage] = {"rows": measured, "exponent": float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])}
+            taken = [{"count": count, **fresh.submit(one, folder, count).result()} for count in counts]
+            logs = np.log([[row["count"], row["seconds"]] for row in taken])
+            found[stage] = {"rows": taken, "exponent": float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])}
     return found
+
+
+def measured(action: Callable[[], Any]) -> dict:
+    """What an action takes in a process that has done nothing else."""
+    return {"seconds": timed(action), "megabytes": peak()}
 
 
 def one_ingest(folder: Path, count: int) -> dict:
     """Ingest hard-linked copies of the originals."""
-    from thorax import archives
-    from thorax.images import ingest
-
     originals = sorted((folder / "originals").iterdir())
     root = folder / f"copies-{count}"
     root.mkdir(exist_ok=True)
     names = [f"{index:06d}.png" for index in range(count)]
     for index, name in enumerate(names):
         os.link(originals[index % len(originals)], root / name)
-    block = own_data(root, names, folder)
-    archives.make_catalog(block, folder / "c.parquet", folder / "b.parquet")
-    seconds = timed(lambda: ingest.ingest_shard(block, folder / "c.parquet", 0, folder / "i.npy", folder / "i.parquet", 2))
-    (folder / "i.npy").unlink()
-    return {"seconds": seconds, "megabytes": peak()}
+    taken = measured(ingest_of(root, names, folder))
+    (folder / "packed.npy").unlink()
+    return taken
 
 
 def one_split(folder: Path, count: int) -> dict:
-    from thorax.labels.stratify import StratifiedGroupSplit
-
     labels, patients = synthetic(count)
-    seconds = timed(lambda: StratifiedGroupSplit(random_state=1).assign(labels, patients))
-    return {"seconds": seconds, "megabytes": peak()}
+    return measured(lambda: StratifiedGroupSplit(random_state=1).assign(labels, patients))
 
 
 def one_metrics(folder: Path, count: int) -> dict:
-    from thorax.evaluation import metrics
-
     labels, patients = synthetic(count)
     scores = np.random.default_rng(1).random(labels.shape)
     columns = [f"class {column}" for column in range(labels.shape[1])]
     frames = (pd.DataFrame(labels, columns=columns), pd.DataFrame(scores, columns=columns))
-    seconds = timed(lambda: metrics.evaluate(*frames, patients, model="m", split="test", replicates=100))
-    return {"seconds": seconds, "megabytes": peak()}
+    return measured(lambda: metrics.evaluate(*frames, patients, model="m", split="test", replicates=100))
 
 
 def synthetic(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -259,8 +243,8 @@ def synthetic(count: int) -> tuple[np.ndarray, np.ndarray]:
     return (ill[patients] & (rng.random((count, 14)) < 0.8)).astype(np.int8), patients
 
 
-def large_radiographs(folder: Path, count: int) -> tuple[config.Dataset, Path]:
-    """A data set of noisy 16-bit PNGs of 2,000 x 2,000, as PadChest's are, and their folder."""
+def large_radiographs(folder: Path, count: int) -> tuple[Callable[[], None], Path]:
+    """The ingest of noisy 16-bit PNGs of 2,000 x 2,000, as PadChest's are, and their folder."""
     root = folder / "large"
     root.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
@@ -270,13 +254,57 @@ def large_radiographs(folder: Path, count: int) -> tuple[config.Dataset, Path]:
         large = cv2.resize(image, (2000, 2000), interpolation=cv2.INTER_CUBIC).astype(np.int32)
         noisy = np.clip(large + rng.normal(0, 8, large.shape).astype(np.int32), 0, 4095)
         cv2.imwrite(str(root / name), noisy.astype(np.uint16))
-    return own_data(root, names, folder), root
+    return ingest_of(root, names, folder), root
 
 
-def own_data(root: Path, names: list[str], folder: Path) -> config.Dataset:
-    """Make a folder of images a data set of its own."""
+def ingest_of(root: Path, names: list[str], folder: Path) -> Callable[[], None]:
+    """Make a folder of images a data set with a catalog; return its ingest by two threads."""
     pd.DataFrame({"path": names, "patient_id": names, "labels": "x"}).to_csv(root / "images.csv", index=False)
-    return config.Dataset(archive="own", root=str(root), views=["frontal"], shards=1)
+    block = config.Dataset(archive="own", root=str(root), views=["frontal"], shards=1)
+    catalog = folder / "catalog.parquet"
+    archives.make_catalog(block, catalog, folder / "boxes.parquet")
+    return lambda: ingest.ingest_shard(block, catalog, 0, folder / "packed.npy", folder / "packed.parquet", 2)
+
+
+def planning(folder: Path, quick: bool) -> dict:
+    """Jobs of each run, seconds of a dry run when it is finished, and those of Snakemake on one rule without work."""
+    runs, repeats = ({"demo": ALONE}, 1) if quick else (RUNS, REPEATS)
+    return {name: _planning(folder / name, arguments, repeats) for name, arguments in runs.items()}
+
+
+def _planning(folder: Path, arguments: list[str], repeats: int) -> dict[str, float]:
+    """Make up a finished run: every output is an empty file, and --touch puts it on record."""
+    folder.mkdir()
+    for path in CHECKOUT.iterdir():
+        if path.name in ("Snakefile", "config.yaml", "workflow", "demo", "profiles", "notebooks", "src", "envs"):
+            (folder / path.name).symlink_to(path)
+    (folder / "alone.smk").write_text("rule all:\n    output:\n        'alone',\n    shell:\n        'touch {output}'\n")
+    (folder / "alone").touch()
+    with chdir(folder):
+        dag = jobs.load(arguments)
+        for job in dag.jobs:
+            for output in map(Path, job.outputs):
+                output.parent.mkdir(parents=True, exist_ok=True)
+                if job.rule in ("manifest", "pairs_manifest") and Path(job.params["root"]).is_dir():
+                    where = ["--root", job.params["root"], "--memory", job.params["memory"], "--out", str(output)]
+                    cli.main(["manifest", *where, *shlex.split(job.params["settings"])])
+                else:
+                    output.touch()
+        _snakemake(*arguments, "--touch", "--forceall", "--no-hooks")
+        planned = [_snakemake(*arguments, "--dry-run", says="Nothing to be done") for _ in range(repeats)]
+        own = planned if arguments == ALONE else [_snakemake(*ALONE, "--dry-run") for _ in range(repeats)]
+    return {"jobs": len(dag.jobs), "seconds": median(planned), "alone": median(own)}
+
+
+def _snakemake(*arguments: str, says: str = "") -> float:
+    """Seconds of a whole process, which must succeed and say this."""
+    begun = time.monotonic()
+    command = [sys.executable, "-m", "snakemake", *arguments]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=environment)
+    if done.returncode or says not in done.stdout:
+        raise RuntimeError(f"{' '.join(command)} failed, or did not say {says!r}:\n{done.stdout[-2000:]}")
+    return time.monotonic() - begun
 
 
 CASES = {case.__name__: case for case in (augment_ratio, feed_ratio, decode_ratio, resume_overhead, size, planning)}

@@ -2,8 +2,8 @@
 
 import os
 import platform
+import re
 import resource
-import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -11,9 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-
-def median(values: list[float]) -> float:
-    return float(statistics.median(values))
+import numpy as np
 
 
 def timed(action: Callable[[], Any]) -> float:
@@ -40,19 +38,20 @@ def processes(tasks: int | None = 1) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=tasks)
 
 
+def random_batch(count: int, side: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images (count, side, side, 1) uint8 and labels (count, classes) float32."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (count, side, side, 1)).astype(np.uint8)
+    return pixels, rng.integers(0, 2, (count, classes)).astype(np.float32)
+
+
 def machine() -> dict[str, str]:
     """What the figures are measured on."""
-    cpu = _line("/proc/cpuinfo", "model name").partition(":")[2].strip() or platform.processor()
-    memory = int((_line("/proc/meminfo", "MemTotal").split() or ["", "0"])[1]) / 2**20
+    described = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    cpu = re.search(r"^model name\s*: (.+)$", described, re.MULTILINE)
     return {
-        "cpu": cpu,
+        "cpu": cpu[1].strip() if cpu else platform.processor(),
         "cores": str(len(os.sched_getaffinity(0))),
-        "memory": f"{memory:.0f} GB",
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GB",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     }
-
-
-def _line(path: str, begins: str) -> str:
-    """The first line of a file that begins in this way; empty if there is none."""
-    lines = Path(path).read_text().splitlines() if Path(path).exists() else []
-    return next((line for line in lines if line.startswith(begins)), "")

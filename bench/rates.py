@@ -9,12 +9,13 @@ import json
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 
 from bench.cases import large_radiographs
-from bench.measure import cpu_seconds, machine, median, processes, timed
+from bench.measure import cpu_seconds, machine, processes, random_batch, timed
 from thorax.workflow.cost import RATES
 
 NETWORKS = (
@@ -33,15 +34,10 @@ WHAT = {
 
 def time_ingest(quick: bool) -> float:
     """Seconds of a core per megapixel."""
-    from thorax import archives
-    from thorax.images import ingest
-
-    with tempfile.TemporaryDirectory() as name:
-        folder, count = Path(name), 2 if quick else 16
-        block, _ = large_radiographs(folder, count)
-        archives.make_catalog(block, folder / "catalog.parquet", folder / "boxes.parquet")
-        files = folder / "catalog.parquet", 0, folder / "large.npy", folder / "large.parquet"
-        return cpu_seconds(lambda: ingest.ingest_shard(block, *files, 2)) / (4 * count)
+    count = 2 if quick else 16
+    with tempfile.TemporaryDirectory() as folder:
+        ingest_all, _ = large_radiographs(Path(folder), count)
+        return cpu_seconds(ingest_all) / (4 * count)
 
 
 def time_network(name: str, quick: bool) -> dict[str, Any]:
@@ -58,9 +54,7 @@ def time_network(name: str, quick: bool) -> dict[str, Any]:
     size = 96 if quick else SIZE
     settings = config.Training(backbone=name, weights="none")
     model = fit.build_model(settings, size, CLASSES).model
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 255, (BATCH, size, size, 1)).astype(np.uint8)
-    labels = rng.integers(0, 2, (BATCH, CLASSES)).astype(np.float32)
+    pixels, labels = random_batch(BATCH, size, CLASSES)
     np.asarray(model.predict_on_batch(pixels))
     predict_start = time.perf_counter() - began
     model.compile(optimizer=optimizers.Adam(1e-4), loss=losses.make_loss(settings, np.ones(CLASSES, np.float32)))
@@ -82,9 +76,8 @@ def time_network(name: str, quick: bool) -> dict[str, Any]:
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench rates", description="Measure the rates behind `thorax cost`.")
-    parser.add_argument(
-        "--out", type=Path, default=RATES, help="file to write; it keeps what it has of the same machine and other networks"
-    )
+    keeps = "file to write; it keeps what it has of the same machine and other networks"
+    parser.add_argument("--out", type=Path, default=RATES, help=keeps)
     parser.add_argument("--networks", nargs="*", default=NETWORKS, metavar="NAME", help=f"default: {' '.join(NETWORKS)}")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works: the figures mean nothing")
     given = parser.parse_args(arguments)

@@ -20,18 +20,10 @@ dependencies:
 """
 
 
-def pins(requirements: str) -> list[str]:
-    """The lines of a pinned requirements file, such as "numpy==2.4.6 ; python_full_version < '3.12'", without hashes."""
-    lines = re.sub(r"\\\n\s*", " ", requirements).splitlines()
-    return [line.split(" --hash=")[0].strip() for line in lines if line and not line.startswith("#")]
-
-
-def environment(name: str) -> str:
-    """The text of a conda environment that holds the pins of one requirements file."""
+for name in ("cpu", "gpu"):
     requirements = (HERE / f"{name}.txt").read_text(encoding="utf-8")
-    return HEADING.format(name=name) + "".join(f"      - {pin}\n" for pin in pins(requirements))
-
-
-if __name__ == "__main__":
-    for name in ("cpu", "gpu"):
-        (HERE / f"{name}.yaml").write_text(environment(name), encoding="utf-8")
+    lines = re.sub(r"\\\n\s*", " ", requirements).splitlines()
+    # a pin is such as "numpy==2.4.6 ; python_full_version < '3.12'"
+    pins = [line.split(" --hash=")[0].strip() for line in lines if line and not line.startswith("#")]
+    text = HEADING.format(name=name) + "".join(f"      - {pin}\n" for pin in pins)
+    (HERE / f"{name}.yaml").write_text(text, encoding="utf-8")

@@ -431,7 +431,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _path("boxes", "table of annotated boxes"), *explained, title, stem,
         ),
         _verb(
-            "figure-attention", "report.figures.attention:make_attention_figure",
+            "figure-attention", "report.figures.heatmaps:make_attention_figure",
             "draw where networks with the attention head look",
             _mapping("attention", "attention weights of each network"), *explained, title, stem,
         ),

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from thorax import phantom
+from tests.phantom_truth import true_lung_mask
 from thorax.config import Phantom, parse
 from thorax.models.backbones import BACKBONES
 from thorax.storage import store
@@ -45,7 +45,7 @@ def test_lung_masks_of_test_patients_agree_with_the_truth():
     masks = [store.open_array(RESULTS / f"lungs/phantom-lungs/phantom.{shard}.npy") for shard in (0, 1)]
     overlaps = []
     for row in test.itertuples():
-        truth = phantom.true_lung_mask(settings, row.image_id).astype(np.uint8)
+        truth = true_lung_mask(settings, row.image_id).astype(np.uint8)
         truth = cv2.resize(truth, (256, 256), interpolation=cv2.INTER_AREA) > 0
         mask = masks[row.shard][row.row] > 0
         overlaps.append((mask & truth).sum() / (mask | truth).sum())

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from sklearn.metrics import f1_score, roc_auc_score
 
+from tests.phantom_truth import true_lung_mask
 from thorax.archives import padchest
 from thorax.evaluation.metrics import sigmoid
 from thorax.images.mask_pairs import FRONTAL_VIEWS
@@ -101,7 +102,6 @@ def test_patients_are_in_one_part_only_and_the_segmenter_saw_training_patients_o
 
 
 def test_masks_agree_with_the_phantom_truth(tiny_run):
-    from thorax import phantom
     from thorax.config import load
 
     settings = load(CONFIG).datasets["tiny"].phantom
@@ -115,7 +115,7 @@ def test_masks_agree_with_the_phantom_truth(tiny_run):
         if not lungs.loc[row.image_id, "credible"]:
             continue
         mask = store.open_array(tiny_run / f"results/lungs/tiny-lungs/tiny.{row.shard}.npy")[row.row] > 0
-        truth = phantom.true_lung_mask(settings, row.image_id).astype(np.uint8)
+        truth = true_lung_mask(settings, row.image_id).astype(np.uint8)
         truth = cv2.resize(truth, (256, 256), interpolation=cv2.INTER_AREA) > 0
         ious.append((mask & truth).sum() / (mask | truth).sum())
     assert len(ious) >= 0.7 * len(test)

@@ -14,42 +14,32 @@ from thorax.images import decoding
 from thorax.storage import joins, store
 from thorax.storage.schemas import class_columns
 
+Paths = Sequence[Path]  # files of a data set, one per shard, in the order of the shards
 THRESHOLD = 0.5  # a model votes for a class above this probability, as in the metrics and ensembles
 MOST_PREDICTED, MOST_SHOWN = 4, 5  # classes drawn per case: predicted ones, and those with the true ones that were missed
+Original = tuple[np.ndarray, decoding.Box]  # a radiograph (h, w) uint8 in its true aspect, and the part that the networks saw
 
 
 @dataclass(frozen=True)
 class Case:
-    """One radiograph and what the models say about it.
-
-    Attributes:
-        image_id, chosen_for: Identifier, and the class that it was chosen for.
-        original: (h, w) uint8, in its true aspect.
-        box: The part that the networks saw.
-        classes: k names.
-        maps: Of each member, (k, h', w') Grad-CAM, not negative.
-        votes: (members, k) bool.
-        probabilities: (k,) of the ensemble.
-        truth: (k,) 1, 0 or -1 (not judged).
-        truth_boxes: label, x, y, width, height as fractions of the original.
-    """
+    """One radiograph and what the models say about it."""
 
     image_id: str
-    chosen_for: str
-    original: np.ndarray
-    box: decoding.Box
-    classes: Sequence[str]
-    maps: Sequence[np.ndarray]
-    votes: np.ndarray
-    probabilities: np.ndarray
-    truth: np.ndarray
-    truth_boxes: pd.DataFrame
+    chosen_for: str  # the class
+    original: np.ndarray  # (h, w) uint8, in its true aspect
+    box: decoding.Box  # the part that the networks saw
+    classes: Sequence[str]  # k names
+    maps: Sequence[np.ndarray]  # of each member, (k, h', w') Grad-CAM, not negative
+    votes: np.ndarray  # (members, k) bool
+    probabilities: np.ndarray  # (k,) of the ensemble
+    truth: np.ndarray  # (k,) 1, 0 or -1 (not judged)
+    truth_boxes: pd.DataFrame  # label, x, y, width, height as fractions of the original
 
     def shown(self) -> list[int]:
         """The classes to draw, most probable first.
 
-        Up to four that the ensemble predicts, or the most probable one if it predicts none, and true ones that it missed,
-        up to five in all.
+        Up to four that the ensemble predicts, or the most probable one if it predicts none, and true ones that it missed, up to
+        five in all.
         """
         order = np.argsort(-self.probabilities, kind="stable").tolist()
         predicted = [index for index in order if self.probabilities[index] > THRESHOLD][:MOST_PREDICTED] or order[:1]
@@ -81,38 +71,26 @@ def load_cases(
     labels: Path,
     boxes: Path,
     ingested: Path,
-    arrays: Sequence[Path],
-    lungs: Sequence[Path] | None,
+    arrays: Paths,
+    lungs: Paths | None,
 ) -> list[Case]:
-    """Collect everything that is drawn for the chosen cases.
+    """Collect everything that is drawn for the chosen cases, and refuse files of different members, cases or classes.
 
-    Args:
-        cases: Table of image_id and chosen_for.
-        heatmaps: By member, (cases, classes, h, w) float32 in the order of `cases`.
-        predictions: By member, tables of logits.
-        ensemble: Table of their mean probabilities (CTP); None to compute it.
-        labels: The label set's table.
-        boxes: Table of truth boxes, empty if the archive has none.
-        ingested, arrays: Table and packed images of the data set; arrays in the order of the shards.
-        lungs: Tables of crop boxes, one per shard; None if the networks saw the whole image.
-
-    Raises:
-        ThoraxError: The files are of different members, cases or classes.
+    Each member has heatmaps (cases, classes, h, w) float32 in the order of `cases`, and a table of logits. `ensemble` is the table
+    of their mean probabilities (CTP); None computes it. `lungs` are tables of crop boxes; None if the networks saw the whole image.
     """
     chosen = store.read_table(cases)
     ids = chosen["image_id"]
     truth = joins.rows_of(store.read_table(labels), ids, labels, cases)
     classes = class_columns(truth)
     if list(heatmaps) != list(predictions):
-        raise ThoraxError(
-            f"Heatmaps are of {', '.join(heatmaps)}, predictions of {', '.join(predictions)}: name the same members."
-        )
-    maps = [store.open_array(path) for path in heatmaps.values()]
-    for path, array in zip(heatmaps.values(), maps, strict=True):
+        names = f"Heatmaps are of {', '.join(heatmaps)}, predictions of {', '.join(predictions)}"
+        raise ThoraxError(f"{names}: name the same members.")
+    maps = {name: store.open_array(path) for name, path in heatmaps.items()}
+    for name, array in maps.items():
         if array.ndim != 4 or array.shape[:2] != (len(ids), len(classes)):
-            raise ThoraxError(
-                f"{path} has the shape {array.shape}, not ({len(ids)} cases, {len(classes)} classes, h, w): delete and remake it."
-            )
+            shape = f"({len(ids)} cases, {len(classes)} classes, h, w)"
+            raise ThoraxError(f"{heatmaps[name]} has the shape {array.shape}, not {shape}: delete and remake it.")
 
     def scores(path: Path) -> np.ndarray:
         return joins.rows_of(store.read_table(path), ids, path, cases)[classes].to_numpy()
@@ -133,7 +111,7 @@ def load_cases(
             original=original,
             box=box,
             classes=classes,
-            maps=[member[index] for member in maps],
+            maps=[member[index] for member in maps.values()],
             votes=each[:, index] > THRESHOLD,
             probabilities=probabilities[index],
             truth=truth[classes].to_numpy()[index],
@@ -143,10 +121,8 @@ def load_cases(
     ]
 
 
-def load_originals(
-    ids: pd.Series, ingested: Path, arrays: Sequence[Path], lungs: Sequence[Path] | None
-) -> list[tuple[np.ndarray, decoding.Box]]:
-    """Radiographs, (h, w) uint8 in their true aspect, and the part of each that the networks saw; see `load_cases`."""
+def load_originals(ids: pd.Series, ingested: Path, arrays: Paths, lungs: Paths | None) -> list[Original]:
+    """Radiographs and the part of each that the networks saw; see `load_cases`."""
     packed = store.PackedImages(arrays)
     sizes = joins.rows_of(store.read_table(ingested), ids, ingested, "the cases")
     originals = [decoding.restore_aspect(packed[size.shard, size.row], size.rows, size.columns) for size in sizes.itertuples()]
@@ -158,13 +134,9 @@ def load_originals(
 
 
 def remarks(cases: Sequence[Case], members: Sequence[str], ensemble: str | None, wanted: Sequence[str]) -> list[str]:
-    """Sentences above the heatmaps of a page: which networks these are, and which classes no test image has.
+    """Sentences above the heatmaps of a page: which networks these are, and which of the wanted classes no test image has.
 
-    Args:
-        cases: All that are shown.
-        members: Whose maps and votes they are.
-        ensemble: Name of the members' mean whose probabilities are shown; None if the experiment has no such ensemble.
-        wanted: Classes that the cases were to have.
+    `ensemble` names the members' mean whose probabilities are shown; None if the experiment has no such ensemble.
     """
     mean = f"{ensemble}, the mean of " if ensemble else "the mean of " if len(members) > 1 else ""
     said = [f"Maps, probabilities and agreement are those of {mean}{', '.join(members)}."] if cases else []

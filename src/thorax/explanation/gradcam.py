@@ -16,13 +16,8 @@ def grad_cam_weights(
     the gradient at position p is a_p g[k, c] + a_p w_k g[:, c] . (F_p - v). Summed over positions the first term is g[k, c],
     as the weights add up to 1, and the second vanishes, as sum_p a_p F_p is v.
 
-    Args:
-        pooled: (n, k) pooled features.
-        logit_kernel: W2 (j, c), or (k, c) without a hidden layer.
-        hidden: W1 (k, j) and the bias (j,) of the hidden layer, if there is one.
-
-    Returns:
-        (n, k, c) float32.
+    The pooled features are (n, k), the kernel W2 (j, c), or (k, c) without a hidden layer, whose W1 is (k, j) and whose bias (j,).
+    The result is (n, k, c) float32.
     """
     if hidden is None:
         return np.broadcast_to(logit_kernel.astype(np.float32), (len(pooled), *logit_kernel.shape))
@@ -32,14 +27,9 @@ def grad_cam_weights(
 
 
 def grad_cam(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Class activation maps: ReLU of the weighted sum of the features (Selvaraju et al. 2017, equation 2).
+    """Class activation maps (n, c, h, w) float32: ReLU of the weighted sum of the features (Selvaraju et al. 2017, equation 2).
 
-    Args:
-        features: (n, h, w, k).
-        weights: (n, k, c) gradient sums; divided here by the number of positions.
-
-    Returns:
-        (n, c, h, w) float32.
+    The features are (n, h, w, k), the weights (n, k, c) gradient sums, which are divided here by the number of positions.
     """
     positions = features.shape[1] * features.shape[2]
     return np.maximum(np.einsum("nhwk,nkc->nchw", features, weights / positions, optimize=True), 0).astype(np.float32)

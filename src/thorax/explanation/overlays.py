@@ -1,6 +1,7 @@
 """Scale heatmaps and lay them over the original radiograph (Liz et al. 2022, section 3.5)."""
 
 import numpy as np
+from matplotlib.colors import to_rgb
 
 from thorax.images import decoding
 
@@ -22,15 +23,7 @@ def to_original(heat: np.ndarray, box: decoding.Box, rows: int, columns: int) ->
 
 
 def tint(grey: np.ndarray, heat: np.ndarray, colour: str) -> np.ndarray:
-    """Blend a colour into a grey image, as opaque as it is hot: (h, w, 3) floats from 0 to 1.
-
-    Args:
-        grey: (h, w) uint8.
-        heat: (h, w) from 0 to 1.
-        colour: a matplotlib colour.
-    """
-    from matplotlib.colors import to_rgb
-
+    """Blend a colour into a grey image (h, w) uint8, as opaque as it is hot (0 to 1): (h, w, 3) floats from 0 to 1."""
     opacity = OPACITY * np.clip(heat, 0, 1)[..., None]
     blended = (1 - opacity) * (grey[..., None] / 255) + opacity * np.array(to_rgb(colour))
     return blended.clip(0, 1)

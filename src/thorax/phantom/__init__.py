@@ -1,5 +1,5 @@
 """Synthetic chest radiographs in an archive's own on-disk form: `archive` writes them, the other modules draw and list them."""
 
-from thorax.phantom.archive import find_form, make_archive, refuse_foreign_files, shapes, true_lung_mask, write_tables
+from thorax.phantom.archive import find_form, make_archive, refuse_foreign_files, shapes, write_tables
 
-__all__ = ["find_form", "make_archive", "refuse_foreign_files", "shapes", "true_lung_mask", "write_tables"]
+__all__ = ["find_form", "make_archive", "refuse_foreign_files", "shapes", "write_tables"]

@@ -18,7 +18,6 @@ SIDES = (-1.0, 1.0)  # the patient's right and left
 class Chest:
     """One patient's anatomy as it is in one study. Lengths in cm."""
 
-    female: bool
     age: float
     half_width: float  # of the lungs at their widest
     half_depth: float  # of the lungs, front to back
@@ -106,33 +105,35 @@ def cavity(chest: Chest, scene: Scene) -> np.ndarray:
 
 def mediastinum(chest: Chest, scene: Scene) -> np.ndarray:
     """Water path of heart and great vessels in a frontal picture."""
-    width = 2 * chest.cardiothoracic * chest.half_width
+    width, bow = 2 * chest.cardiothoracic * chest.half_width, chest.unfolding
     low = chest.height + 0.25 * (chest.lift[0] + chest.lift[1]) * -1
     tall = np.clip(width / 12.5, 0.85, 1.25)
+    arch_x, arch_z = 2.0 + 0.35 * bow, 0.27 * chest.height - 0.5 * bow
+    spine = midline_at(chest, scene.z) + scene.pose.u(0, -5.5)
     parts = [
         scene.ellipsoid((0.20 * width, 3.5, low - 2.6), (0.54 * width, 6.3, 0.37 * width), chest.heart_lean),
         scene.ellipsoid((-0.08 * width, 3.0, low - 4.4), (0.26 * width, 5.8, 0.47 * width)),
         scene.ellipsoid((0.085 * width, 3.0, low - 8.6 * tall), (0.23 * width, 4.8, 6.4 * tall), -0.12),
+        scene.ellipsoid((arch_x, 0.0, arch_z), (chest.arch, 4.5, chest.arch * 1.15)),
     ]
-    arch_z = 0.27 * chest.height - 0.5 * chest.unfolding
-    arch_x = 2.0 + 0.35 * chest.unfolding
-    parts.append(scene.ellipsoid((arch_x, 0.0, arch_z), (chest.arch, 4.5, chest.arch * 1.15)))
-    if chest.unfolding:
-        parts.append(
-            scene.ellipsoid((-1.5 - 0.3 * chest.unfolding, 2.0, 0.42 * chest.height), (1.6 + 0.35 * chest.unfolding, 4.0, 5.5))
-        )
+    if bow:
+        parts.append(scene.ellipsoid((-1.5 - 0.3 * bow, 2.0, 0.42 * chest.height), (1.6 + 0.35 * bow, 4.0, 5.5)))
     parts.append(scene.ellipsoid((0.10 * width, 3.0, low + 0.6), (0.40 * width, 6.0, 2.6)))  # the heart's base on the diaphragm
     for side, height in zip(SIDES, (0.465, 0.435), strict=True):  # the hila
         parts.append(scene.ellipsoid((side * 2.9, 0.0, height * chest.height), (2.2, 1.05, 3.0)))
     parts.append(_great_vessels(chest, scene))
-    parts.append(_beside_the_spine(chest, scene))
+    parts.append(9 * np.exp(-(np.abs((scene.u - spine) / 2.3) ** 3)))  # vertebral bodies, oesophagus and fat next to them
     parts.append(_descending_aorta(chest, scene, arch_x))
-    fourth = np.zeros(scene.shape, np.float32)
+    return _together(scene, parts) * np.clip(1 - (scene.z - dome_at(chest, scene.u)) / 1.5, 0, 1)
+
+
+def _together(scene: Scene, parts: list[np.ndarray]) -> np.ndarray:
+    """One body of several that overlap, with soft edges between them: the fourth root of their fourth powers."""
+    total = np.zeros(scene.shape, np.float32)
     for part in parts:
         square = part * part
-        fourth += square * square
-    above = np.clip(1 - (scene.z - dome_at(chest, scene.u)) / 1.5, 0, 1)
-    return np.sqrt(np.sqrt(fourth)) * above
+        total += square * square
+    return np.sqrt(np.sqrt(total))
 
 
 def _great_vessels(chest: Chest, scene: Scene) -> np.ndarray:
@@ -147,12 +148,6 @@ def _great_vessels(chest: Chest, scene: Scene) -> np.ndarray:
     return 13 * np.sqrt(np.maximum(1 - np.abs(share) ** 3, 0)) * fade
 
 
-def _beside_the_spine(chest: Chest, scene: Scene) -> np.ndarray:
-    """Vertebral bodies, oesophagus and fat in front of and next to them."""
-    middle = midline_at(chest, scene.z) + scene.pose.u(0, -5.5)
-    return 9 * np.exp(-(np.abs((scene.u - middle) / 2.3) ** 3))
-
-
 def _descending_aorta(chest: Chest, scene: Scene, arch_x: float) -> np.ndarray:
     z = scene.z
     start, end = 0.3 * chest.height, chest.height + 3
@@ -164,15 +159,6 @@ def _descending_aorta(chest: Chest, scene: Scene, arch_x: float) -> np.ndarray:
     return 2 * radius * np.sqrt(inside) * ((z > start) & (z < end + 6))
 
 
-def under_diaphragm(chest: Chest, scene: Scene, room: np.ndarray) -> np.ndarray:
-    """Water path of the abdomen under the domes; lung before and behind a dome remains in the ray.
-
-    A dome is a sphere of about 7 cm radius: h cm under its edge a ray crosses 2 sqrt(2 R h) of it.
-    """
-    below = np.maximum(scene.z - dome_at(chest, scene.u), 0)
-    return np.minimum(2 * np.sqrt(2 * 7.0 * below) + below, room)
-
-
 def body(chest: Chest, scene: Scene, skin: float) -> np.ndarray:
     """Depth of the body in a frontal picture, `skin` cm under its surface."""
     u, z = np.abs(scene.u), scene.z
@@ -181,7 +167,8 @@ def body(chest: Chest, scene: Scene, skin: float) -> np.ndarray:
     trunk_depth = 2 * (chest.half_depth + 1.3 + 0.7 * chest.wall - skin)
     share = np.minimum(u / trunk_half, 1)
     trunk = trunk_depth * np.sqrt(np.maximum(1 - share**3.2, 0)) * (1 / (1 + np.exp((2.0 - z) / 1.5)))
-    top = shoulder_line(chest, u) + skin
+    line = np.interp(u, [0, 5, 7, 11, 16, 19, 21.5, 26], [-9, -6.2, -4.4, -2.6, -1.2, 0.4, 4.0, 16.0])  # upper contour
+    top = (line - chest.shoulder * np.clip(u / 14, 0, 1)).astype(np.float32) + skin
     shoulders = 2 * np.sqrt(2 * 5.0 * np.maximum(z - top, 0))
     shoulders = np.minimum(shoulders, 15 - 0.33 * np.maximum(u - 6, 0)) * np.clip((9 - 0.05 * u - z) / 5, 0, 1)
     neck_half = 5.3 + 0.5 * chest.wall - skin + 0.12 * np.maximum(z + 8, 0)
@@ -189,17 +176,7 @@ def body(chest: Chest, scene: Scene, skin: float) -> np.ndarray:
     arm_middle = 17.2 + 0.4 * chest.wall + chest.arm * np.maximum(z - 3, 0)
     arm_half = 4.6 + 0.45 * chest.wall - skin
     arm = 2 * arm_half * np.sqrt(np.maximum(1 - ((u - arm_middle) / arm_half) ** 2, 0)) * np.clip((z - top) / 4, 0, 1)
-    total = np.zeros(scene.shape, np.float32)
-    for part in (trunk, shoulders, neck, arm):
-        square = part * part
-        total += square * square
-    return np.sqrt(np.sqrt(total))
-
-
-def shoulder_line(chest: Chest, u: np.ndarray) -> np.ndarray:
-    """z of the shoulders' upper contour at the distance |u| from the midline."""
-    line = np.interp(u, [0, 5, 7, 11, 16, 19, 21.5, 26], [-9, -6.2, -4.4, -2.6, -1.2, 0.4, 4.0, 16.0])
-    return (line - chest.shoulder * np.clip(u / 14, 0, 1)).astype(np.float32)
+    return _together(scene, [trunk, shoulders, neck, arm])
 
 
 def breasts(chest: Chest, scene: Scene) -> np.ndarray:

@@ -6,9 +6,10 @@ finding (`boxes.csv`) and the true lung masks of some patients (`lung_masks/`). 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
@@ -20,13 +21,32 @@ import pandas as pd
 from thorax import config
 from thorax.errors import ThoraxError
 from thorax.phantom import chexpert, nih, padchest, render
-from thorax.phantom.forms import Form, png
-from thorax.phantom.patients import Picture
+from thorax.phantom.findings import labels_of
+from thorax.phantom.patients import Picture, plan
+from thorax.phantom.render import drawn_shape, png
 from thorax.storage import store
 from thorax.storage.parallel import one_opencv_thread
 from thorax.storage.progress import progress
 
-FORMS: dict[str, Form] = {"padchest": padchest.FORM, "nih": nih.FORM, "chexpert": chexpert.FORM}
+
+@dataclass(frozen=True)
+class Form:
+    """One archive's names, files and tables."""
+
+    pictures: Callable[[config.Phantom], tuple[Picture, ...]]  # every image; folder and image_id say where it lies
+    tables: Callable[[config.Phantom, pd.DataFrame | None], dict[str, str]]  # texts by name; boxes: None, or as in boxes.csv
+    encode: Callable[[config.Phantom, Picture, np.ndarray], bytes]  # the file of a drawn picture, (rows, columns) uint16
+    shape: Callable[[config.Phantom, Picture], tuple[int, int]]  # rows and columns of the file
+    table_names: tuple[str, ...]  # the metadata file first
+    explained_views: tuple[str, ...]  # of the images that have boxes, and may have a lung mask
+
+
+FRONTAL = ("PA", "AP")
+FORMS = {
+    "padchest": Form(plan, padchest.tables, padchest.encode, drawn_shape, padchest.TABLES, ("PA",)),
+    "nih": Form(nih.pictures, nih.tables, nih.encode, nih.shape, nih.TABLES, FRONTAL),
+    "chexpert": Form(chexpert.pictures, chexpert.tables, chexpert.encode, drawn_shape, chexpert.TABLES, FRONTAL),
+}
 BOXES, PAIRS = "boxes.csv", "lung_masks/pairs.csv"
 SETTINGS = "phantom.json"
 MASKED_PATIENTS = 120
@@ -40,32 +60,28 @@ class _Note(config.Phantom):
 
 
 def find_form(archive: str) -> Form:
-    """The form of an archive.
-
-    Raises:
-        ThoraxError: Phantoms have no such form.
-    """
+    """The form of an archive; phantoms do not have every form."""
     if archive not in FORMS:
         raise ThoraxError(f"A phantom has the form of {', '.join(FORMS)}, not of {archive!r}: choose one of these.")
     return FORMS[archive]
 
 
 def make_archive(settings: config.Phantom, root: Path, threads: int = 1, archive: str = "padchest") -> None:
-    """Write the archive under `root`, replacing an earlier phantom there.
+    """Write an archive in this form under `root`, replacing an earlier phantom there; its bytes do not depend on the threads.
 
-    The table of boxes is written last, so its presence means that the archive is whole.
-
-    Args:
-        threads: Number of processes; the bytes do not depend on their number.
-        archive: Whose form it has.
-
-    Raises:
-        ThoraxError: `root` holds files but no note of an earlier phantom, a damaged note, or cannot be written; or phantoms
-            have no such form.
+    A note of the settings is written before anything else. Files of an earlier phantom are removed if they follow from its note, so
+    no other radiograph is lost and an interrupted run can be resumed. The table of boxes is written last, so its presence means that
+    the archive is whole.
     """
-    root = Path(root)
     form = find_form(archive)
-    _make_room(settings, root, archive)
+    refuse_foreign_files(root)
+    note = root / SETTINGS
+    if note.exists():
+        for old in _noted_files(note):
+            old.unlink(missing_ok=True)
+    noted = settings.model_dump(exclude=None if settings.damaged else {"damaged"})
+    noted |= {} if archive == "padchest" else {"archive": archive}
+    store.write_text(json.dumps(noted, indent=1, sort_keys=True), note)
     pictures = form.pictures(settings)
     masked = _masked(form, pictures)
     names = {picture.image_id for picture in masked}
@@ -78,15 +94,17 @@ def make_archive(settings: config.Phantom, root: Path, threads: int = 1, archive
         for more in progress(mapper(write, jobs), "phantom", len(jobs), "image"):
             found += more
     boxes = pd.DataFrame(found, columns=["image_id", "label", "x", "y", "width", "height"]).round(5)
-    pairs = [(_mask_name(picture), picture.patient.patient_id, picture.view) for picture in masked]
-    store.write_text(_csv(pd.DataFrame(pairs, columns=["image", "patient_id", "view"])), root / PAIRS)
-    _write_texts(form.tables(settings, boxes), root)
-    store.write_text(_csv(boxes), root / BOXES)
+    listed = [(_mask_name(picture), picture.patient_id, picture.view) for picture in masked]
+    pairs = pd.DataFrame(listed, columns=["image", "patient_id", "view"]).to_csv(index=False, lineterminator="\n")
+    texts = {PAIRS: pairs, **form.tables(settings, boxes), BOXES: boxes.to_csv(index=False, lineterminator="\n")}
+    for name, text in texts.items():
+        store.write_text(text, root / name)
 
 
 def write_tables(settings: config.Phantom, root: Path, archive: str = "padchest") -> None:
     """Write the tables that the archive's catalog is made from, and nothing else: no picture is drawn, so there are no boxes."""
-    _write_texts(find_form(archive).tables(settings, None), Path(root))
+    for name, text in find_form(archive).tables(settings, None).items():
+        store.write_text(text, root / name)
 
 
 def shapes(settings: config.Phantom, archive: str = "padchest") -> pd.DataFrame:
@@ -96,31 +114,8 @@ def shapes(settings: config.Phantom, archive: str = "padchest") -> pd.DataFrame:
     return pd.DataFrame(listed, columns=["view", "rows", "columns"])
 
 
-def true_lung_mask(settings: config.Phantom, image_id: str, archive: str = "padchest") -> np.ndarray:
-    """The true lungs of a frontal image at its stored size, (rows, columns) bool.
-
-    Raises:
-        ThoraxError: The archive has no frontal image of this name.
-    """
-    form = find_form(archive)
-    for picture in form.pictures(settings):
-        if picture.image_id == image_id and picture.view != "L":
-            rows, columns = form.shape(settings, picture)
-            lungs = render.lung_mask(settings, picture)
-            if lungs.shape == (rows, columns):
-                return lungs
-            return cv2.resize(lungs.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA) >= 0.5
-    raise ThoraxError(
-        f"The phantom with seed {settings.seed} has no frontal image {image_id!r}: check its name and the settings."
-    )
-
-
 def refuse_foreign_files(root: Path) -> None:
-    """Make sure that a folder is a phantom's or has no file.
-
-    Raises:
-        ThoraxError: It has files, but not the note that every phantom has.
-    """
+    """Refuse a folder that has files, but not the note that every phantom has."""
     if (root / SETTINGS).exists():
         return
     held = (path for path in root.rglob("*") if path.is_symlink() or not path.is_dir())  # Snakemake makes empty folders
@@ -130,31 +125,14 @@ def refuse_foreign_files(root: Path) -> None:
         )
 
 
-def _make_room(settings: config.Phantom, root: Path, archive: str) -> None:
-    """Remove the files of an earlier phantom and note the new one's settings, before anything else is written.
-
-    Only files that follow from the noted settings are removed, so no other radiograph is lost. An interrupted run leaves its note,
-    so it can be resumed.
-    """
-    refuse_foreign_files(root)
-    note = root / SETTINGS
-    if note.exists():
-        for old in _noted_files(note):
-            old.unlink(missing_ok=True)
-    noted = settings.model_dump(exclude=None if settings.damaged else {"damaged"})
-    noted |= {} if archive == "padchest" else {"archive": archive}
-    store.write_text(json.dumps(noted, indent=1, sort_keys=True), note)
-
-
 def _noted_files(note: Path) -> list[Path]:
     """Every file of the archive that a note describes, without the note; the table that is written last comes first."""
     try:
         noted = config.parse_text(_Note, note.read_text(encoding="utf-8"), str(note))
         form = find_form(noted.archive)
     except (OSError, UnicodeDecodeError, ThoraxError) as error:
-        raise ThoraxError(
-            f"{note} does not hold a phantom's settings: delete its folder, or choose another one for the synthetic archive."
-        ) from error
+        advice = "delete its folder, or choose another one for the synthetic archive"
+        raise ThoraxError(f"{note} does not hold a phantom's settings: {advice}.") from error
     settings = config.Phantom(**noted.model_dump(exclude={"archive"}))
     pictures, root = form.pictures(settings), note.parent
     masks = [root / "lung_masks" / kind / _mask_name(one) for one in _masked(form, pictures) for kind in ("images", "masks")]
@@ -167,7 +145,7 @@ def _masked(form: Form, pictures: tuple[Picture, ...]) -> list[Picture]:
     first: dict[int, Picture] = {}
     for picture in pictures:
         if picture.view in form.explained_views:
-            first.setdefault(picture.patient.number, picture)
+            first.setdefault(picture.patient, picture)
     candidates = list(first.values())
     count = min(MASKED_PATIENTS, len(candidates))
     return [candidates[index * len(candidates) // count] for index in range(count)]
@@ -199,30 +177,18 @@ def _write_picture(settings: config.Phantom, root: Path, archive: str, job: tupl
     form = FORMS[archive]
     drawn, boxes = render.draw(settings, picture)
     content = form.encode(settings, picture, drawn)
-    _write_bytes(content[: len(content) // 2] if damaged else content, root / picture.folder / picture.image_id)
+    files = {root / picture.folder / picture.image_id: content[: len(content) // 2] if damaged else content}
     if with_mask:
         factor = MASK_SIDE / max(drawn.shape)
         size = (round(drawn.shape[1] * factor), round(drawn.shape[0] * factor))
         small = cv2.resize(render.in_eight_bits(settings, picture, drawn), size, interpolation=cv2.INTER_AREA)
         lungs = cv2.resize(render.lung_mask(settings, picture).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        masks, name = root / "lung_masks", _mask_name(picture)
-        _write_bytes(png(np.rint(small).astype(np.uint8)), masks / "images" / name)
-        _write_bytes(png(np.where(lungs >= 0.5, 255, 0).astype(np.uint8)), masks / "masks" / name)
+        files[root / "lung_masks" / "images" / _mask_name(picture)] = png(np.rint(small).astype(np.uint8))
+        files[root / "lung_masks" / "masks" / _mask_name(picture)] = png(np.where(lungs >= 0.5, 255, 0).astype(np.uint8))
+    for path, bytes_of_file in files.items():
+        with store.atomic(path) as temporary:
+            temporary.write_bytes(bytes_of_file)
     if picture.view not in form.explained_views:
         return []
-    names = {finding.label: form.labels(finding) for finding in picture.findings}
+    names = {finding.label: labels_of(finding, archive) for finding in picture.findings}
     return [{"image_id": picture.image_id, **box, "label": name} for box in boxes for name in names[box["label"]]]
-
-
-def _write_bytes(content: bytes, path: Path) -> None:
-    with store.atomic(path) as temporary:
-        temporary.write_bytes(content)
-
-
-def _write_texts(texts: dict[str, str], root: Path) -> None:
-    for name, text in texts.items():
-        store.write_text(text, root / name)
-
-
-def _csv(frame: pd.DataFrame) -> str:
-    return frame.to_csv(index=False, lineterminator="\n")

@@ -41,11 +41,6 @@ class Pose:
         """u of one point."""
         return float(self.project(np.array(x), np.array(y)))
 
-    def to_pixels(self, u: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Column and row (fractional) of points of the plane."""
-        matrix = self.matrix()
-        return matrix[0, 0] * u + matrix[0, 1] * z + matrix[0, 2], matrix[1, 0] * u + matrix[1, 1] * z + matrix[1, 2]
-
     def matrix(self) -> np.ndarray:
         """The (2, 3) map from (u, z) in cm to (column, row)."""
         cosine, sine = np.cos(self.roll) / self.pixel, np.sin(self.roll) / self.pixel
@@ -55,13 +50,7 @@ class Pose:
 
 
 class Scene:
-    """Attenuation on a regular grid that covers what the detector sees; bodies are added one by one.
-
-    Attributes:
-        u, z: Coordinates of the grid, (1, columns) and (rows, 1) float32.
-        tissue: Centimetres of water that takes the place of lung.
-        extra: Attenuation that is added, whatever is there.
-    """
+    """Attenuation on a regular grid that covers what the detector sees; bodies are added one by one."""
 
     COARSENESS = 1.5  # detector pixels per step of the grid
 
@@ -74,22 +63,26 @@ class Scene:
         half_z = pose.pixel * (rows + columns * turn) / 2 + 2 * self.step
         self.origin = (pose.centre[0] - half_u, pose.centre[1] - half_z)
         self.shape = (int(2 * half_z / self.step) + 2, int(2 * half_u / self.step) + 2)
-        self.u = (self.origin[0] + self.step * np.arange(self.shape[1], dtype=np.float32))[None, :]
-        self.z = (self.origin[1] + self.step * np.arange(self.shape[0], dtype=np.float32))[:, None]
-        self.tissue = np.zeros(self.shape, np.float32)
-        self.extra = np.zeros(self.shape, np.float32)
+        self.u = (self.origin[0] + self.step * np.arange(self.shape[1], dtype=np.float32))[None, :]  # (1, columns)
+        self.z = (self.origin[1] + self.step * np.arange(self.shape[0], dtype=np.float32))[:, None]  # (rows, 1)
+        self.tissue = np.zeros(self.shape, np.float32)  # centimetres of water that takes the place of lung
+        self.extra = np.zeros(self.shape, np.float32)  # attenuation that is added, whatever is there
         self._points: list[tuple[np.ndarray, ...]] = []
 
     def ellipsoid(self, centre: Sequence[float], radii: Sequence[float], tilt: float = 0.0) -> np.ndarray:
         """Path through an ellipsoid at (x, y, z) with radii along x, y, z, as (rows, columns) cm.
 
-        Args:
-            tilt: Rotation in the plane of projection, radians, clockwise as seen.
+        The tilt is a rotation in the plane of projection, radians, clockwise as seen.
         """
         across, along = (radii[0], radii[1]) if self.pose.plane == "frontal" else (radii[1], radii[0])
         middle = self.pose.u(centre[0], centre[1]), float(centre[2])
         reach = (across, radii[2]) if not tilt else (max(across, radii[2]),) * 2
-        rows, columns = self._window(middle, reach)
+        window = []  # the columns and rows of the grid that it lies in
+        for axis, size in enumerate(self.shape[::-1]):
+            first = int((middle[axis] - reach[axis] - self.origin[axis]) / self.step)
+            last = int((middle[axis] + reach[axis] - self.origin[axis]) / self.step) + 2
+            window.append(slice(min(max(first, 0), size), min(max(last, 0), size)))
+        columns, rows = window
         path = np.zeros(self.shape, np.float32)
         du, dz = self.u[:, columns] - np.float32(middle[0]), self.z[rows] - np.float32(middle[1])
         if tilt:
@@ -99,15 +92,6 @@ class Scene:
         path[rows, columns] = np.float32(2 * along) * np.sqrt(np.maximum(square, 0))
         return path
 
-    def _window(self, middle: tuple[float, float], reach: tuple[float, float]) -> tuple[slice, slice]:
-        """Rows and columns of the grid within reach of a point (u, z)."""
-        edges = []
-        for axis, size in ((1, self.shape[0]), (0, self.shape[1])):
-            first = int((middle[axis] - reach[axis] - self.origin[axis]) / self.step)
-            last = int((middle[axis] + reach[axis] - self.origin[axis]) / self.step) + 2
-            edges.append(slice(min(max(first, 0), size), min(max(last, 0), size)))
-        return edges[0], edges[1]
-
     def deposit(self, u: np.ndarray, z: np.ndarray, mass: np.ndarray) -> None:
         """Add points that each attenuate by mass (attenuation times cm2), each on the half-step of the grid that it falls on."""
         mass = np.broadcast_to(mass, u.shape)
@@ -116,13 +100,9 @@ class Scene:
     def tube(
         self, path: np.ndarray, radius: np.ndarray | float, attenuation: float, shell: float | np.ndarray | None = None
     ) -> None:
-        """Add a round tube along a line.
+        """Add a round tube along a line (n, 3) of points x, y, z, or along (k, n, 3) k lines at once.
 
-        Args:
-            path: (n, 3) points x, y, z, or (k, n, 3) for k lines at once.
-            radius: One for all, or one per point.
-            attenuation: Per cm.
-            shell: Thickness of the wall, one for all or one per point; without it the tube is solid.
+        Its radius and the thickness of its wall (`shell`) are one for all, or one per point. Without a wall it is solid.
         """
         long = np.sqrt(np.sum(np.diff(path, axis=-2) ** 2, axis=-1)).sum(axis=-1).max()
         count = int(long / (0.75 * self.step)) + 2
@@ -163,12 +143,9 @@ class Scene:
         soft = filled.astype(np.float32) / 255
         return cv2.GaussianBlur(soft, (0, 0), blur / self.step) if blur > 0.3 * self.step else soft
 
-    def clouds(self, rng: np.random.Generator, cell: float, octaves: int = 3, reach: float = 52.0) -> np.ndarray:
-        """Smooth random clouds of unit variance whose largest lumps measure about `cell` cm.
-
-        The pattern is fixed to the plane, so it does not depend on the grid.
-        """
-        total = np.zeros(self.shape, np.float32)
+    def clouds(self, rng: np.random.Generator, cell: float, octaves: int = 3) -> np.ndarray:
+        """Smooth random clouds of unit variance whose largest lumps measure about `cell` cm, fixed to the plane, not to the grid."""
+        total, reach = np.zeros(self.shape, np.float32), 52.0
         for octave in range(octaves):
             size = cell / 2**octave
             count = int(np.ceil(2 * reach / size)) + 4
@@ -178,32 +155,27 @@ class Scene:
             scale = size / self.step
             shift = [(-reach - origin) / self.step for origin in self.origin]
             matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]], np.float64)
-            size_uv = (self.shape[1], self.shape[0])
-            lumps = cv2.warpAffine(values, matrix, size_uv, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+            lumps = cv2.warpAffine(values, matrix, self.shape[::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
             total += np.asarray(lumps, np.float32) / np.float32(1.6**octave)
         return total * np.float32(0.85)
 
     def points(self) -> np.ndarray:
         """The attenuation of all deposited points on the grid."""
         rows, columns = self.shape
-        if not self._points:
-            return np.zeros(self.shape, np.float32)
         u, z, mass = (np.concatenate(values) for values in zip(*self._points, strict=True))
         column = ((u - self.origin[0]) * (2 / self.step) + 1).astype(np.int32)
         row = ((z - self.origin[1]) * (2 / self.step) + 1).astype(np.int32)
         inside = (column >= 0) & (column < 2 * columns) & (row >= 0) & (row < 2 * rows)
         index = np.where(inside, row * (2 * columns) + column, 4 * rows * columns)
         fine = np.bincount(index, mass, 4 * rows * columns + 1)[:-1]
-        total = cv2.resize(
-            fine.reshape(2 * rows, 2 * columns).astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA
-        )
+        fine = fine.reshape(2 * rows, 2 * columns).astype(np.float32)
+        total = cv2.resize(fine, (columns, rows), interpolation=cv2.INTER_AREA)
         return cv2.GaussianBlur(total * np.float32(4 / self.step**2), (0, 0), 0.7)
 
     def to_detector(self, values: np.ndarray) -> np.ndarray:
         """Resample a field of the grid to the detector's pixels."""
         grid = np.array([[self.step, 0, self.origin[0]], [0, self.step, self.origin[1]], [0, 0, 1]])
-        matrix = self.pose.matrix() @ grid
-        size = (self.pose.shape[1], self.pose.shape[0])
+        matrix, size = self.pose.matrix() @ grid, self.pose.shape[::-1]
         return cv2.warpAffine(values, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
@@ -238,31 +210,43 @@ class Technique:
 
 
 def expose(attenuation: np.ndarray, technique: Technique, rng: np.random.Generator) -> np.ndarray:
-    """Turn summed attenuation into a stored picture: Beer-Lambert, scatter, noise, logarithm, film curve.
+    """Turn summed attenuation (rows, columns) float32 into a stored picture (rows, columns) uint16, MONOCHROME2: air is dark.
 
-    Args:
-        attenuation: (rows, columns) float32.
-
-    Returns:
-        (rows, columns) uint16, MONOCHROME2: air is dark.
+    The steps are Beer-Lambert, scatter, noise, logarithm, and the film's S-shaped curve with the marker's letter.
     """
     rows, columns = attenuation.shape
     intensity = np.exp(-attenuation)
     across = np.linspace(-0.5, 0.5, columns, dtype=np.float32)[None, :]
     down = np.linspace(-0.5, 0.5, rows, dtype=np.float32)[:, None]
     intensity *= (1 + technique.heel[0] * across) * (1 + technique.heel[1] * down)
-    open_field = _open_field(technique, rows, columns)
-    if open_field is not None:
+    if technique.collimation is not None:
+        left, top, right, bottom = technique.collimation
+        sharp = np.full((rows, columns), 0.004, np.float32)
+        sharp[round(top * rows) : round(bottom * rows), round(left * columns) : round(right * columns)] = 1
+        open_field = cv2.GaussianBlur(sharp, (0, 0), 0.003 * rows)
         intensity *= open_field
     intensity += technique.scatter * _wide_blur(np.minimum(intensity, 0.35), 0.07 * rows)
     noise = rng.standard_normal(intensity.shape, dtype=np.float32)
     intensity += technique.noise * cv2.GaussianBlur(noise, (0, 0), 0.6) * np.sqrt(intensity)
     density = -np.log(np.maximum(intensity, 1e-4, out=intensity))
-    if technique.equalise:
-        density -= technique.equalise * (_wide_blur(density, 0.09 * rows) - (technique.dark + technique.bright) / 2)
-    if technique.sharpen:
-        density += technique.sharpen * (density - cv2.GaussianBlur(density, (0, 0), 0.0045 * rows))
-    return _develop(density, technique, open_field)
+    middle, width = (technique.dark + technique.bright) / 2, technique.bright - technique.dark
+    density -= technique.equalise * (_wide_blur(density, 0.09 * rows) - middle)
+    density += technique.sharpen * (density - cv2.GaussianBlur(density, (0, 0), 0.0045 * rows))
+    shown = (density - np.float32(middle)) * np.float32(2.2 / width)
+    grey = np.float32(0.5) + np.float32(0.5 / np.tanh(1.5)) * np.tanh(shown, out=shown)
+    np.clip(grey, 0, 1, out=grey)
+    grey **= np.float32(technique.gamma)
+    if technique.collimation is not None and technique.shutter:
+        grey *= np.clip((open_field - 0.5) * 2, 0, 1)
+    if technique.marker is not None:
+        letter, column, row = technique.marker
+        place, size, thick = (round(column * columns), round(row * rows)), rows / 560, max(round(rows / 260), 1)
+        stamp = cv2.putText(
+            np.zeros_like(grey, np.uint8), letter, place, cv2.FONT_HERSHEY_SIMPLEX, size, 255, thick, cv2.LINE_AA
+        )
+        np.maximum(grey, stamp.astype(np.float32) * np.float32(0.97 / 255), out=grey)
+    white = 2**technique.bits - 1
+    return np.clip(np.rint(grey * white), 0, white).astype(np.uint16)
 
 
 def _wide_blur(values: np.ndarray, sigma: float) -> np.ndarray:
@@ -271,36 +255,3 @@ def _wide_blur(values: np.ndarray, sigma: float) -> np.ndarray:
     factor = max(int(sigma / 3), 1)
     small = cv2.resize(values, (max(columns // factor, 8), max(rows // factor, 8)), interpolation=cv2.INTER_AREA)
     return cv2.resize(cv2.GaussianBlur(small, (0, 0), sigma / factor), (columns, rows), interpolation=cv2.INTER_LINEAR)
-
-
-def _open_field(technique: Technique, rows: int, columns: int) -> np.ndarray | None:
-    if technique.collimation is None:
-        return None
-    left, top, right, bottom = technique.collimation
-    field = np.full((rows, columns), 0.004, np.float32)
-    field[round(top * rows) : round(bottom * rows), round(left * columns) : round(right * columns)] = 1
-    return cv2.GaussianBlur(field, (0, 0), 0.003 * rows)
-
-
-def _develop(density: np.ndarray, technique: Technique, open_field: np.ndarray | None) -> np.ndarray:
-    """The film's S-shaped curve, the marker's letter, and rounding to the stored bits."""
-    middle, width = (technique.dark + technique.bright) / 2, technique.bright - technique.dark
-    shown = (density - np.float32(middle)) * np.float32(2.2 / width)
-    grey = np.float32(0.5) + np.float32(0.5 / np.tanh(1.5)) * np.tanh(shown, out=shown)
-    np.clip(grey, 0, 1, out=grey)
-    if technique.gamma != 1:
-        grey **= np.float32(technique.gamma)
-    if open_field is not None and technique.shutter:
-        grey *= np.clip((open_field - 0.5) * 2, 0, 1)
-    if technique.marker is not None:
-        _stamp(grey, *technique.marker)
-    top = 2**technique.bits - 1
-    return np.clip(np.rint(grey * top), 0, top).astype(np.uint16)
-
-
-def _stamp(grey: np.ndarray, letter: str, column: float, row: float) -> None:
-    rows, columns = grey.shape
-    stamp = np.zeros(grey.shape, np.uint8)
-    place = (round(column * columns), round(row * rows))
-    cv2.putText(stamp, letter, place, cv2.FONT_HERSHEY_SIMPLEX, rows / 560, 255, max(round(rows / 260), 1), cv2.LINE_AA)
-    np.maximum(grey, stamp.astype(np.float32) * np.float32(0.97 / 255), out=grey)

@@ -38,9 +38,9 @@ def rib_paths(chest: Chest, samples: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array(paths, np.float32), np.array(outwards, np.float32)
 
 
-def add_ribs(chest: Chest, scene: Scene, rng: np.random.Generator, around: int = 14) -> None:
+def add_ribs(chest: Chest, scene: Scene, rng: np.random.Generator) -> None:
     """Add the ribs: flattened tubes of cortical bone with a spongy filling."""
-    samples = int(np.clip(33 / scene.step, 60, 320))
+    samples, around = int(np.clip(33 / scene.step, 60, 320)), 14
     path, outward = rib_paths(chest, samples)
     along = np.gradient(path, axis=1)
     ds = np.linalg.norm(along, axis=-1, keepdims=True)
@@ -85,11 +85,7 @@ def add_clavicles(chest: Chest, scene: Scene) -> None:
 
 
 def add_shoulder_blades(chest: Chest, scene: Scene, inward: float = 0.0) -> None:
-    """Add scapulae and upper arms.
-
-    Args:
-        inward: Centimetres by which the blades overlie the lungs (a patient lying on the back).
-    """
+    """Add scapulae, which overlie the lungs by some centimetres if the patient lies on the back, and upper arms."""
     up = -0.8 * chest.shoulder
     for side in SIDES:
 
@@ -102,28 +98,23 @@ def add_shoulder_blades(chest: Chest, scene: Scene, inward: float = 0.0) -> None
 
         dense = beam.CORTICAL_BONE * chest.bone
         border = line([(12.6, 1.4), (12.4, 4), (12.9, 8), (14.0, 12.5), (14.7, 13.6)])
-        outer = line([(14.7, 13.6), (15.2, 11), (15.9, 8), (16.5, 5.4)])
+        edge = line([(14.7, 13.6), (15.2, 11), (15.9, 8), (16.5, 5.4)])
         spine = line([(12.5, 3.6), (14.2, 2.0), (16.4, 0.4), (18.2, -0.6)])
         scene.tube(border, 0.18, dense)
-        scene.tube(outer, 0.42, dense, shell=0.16)
+        scene.tube(edge, 0.42, dense, shell=0.16)
         scene.tube(spine, np.linspace(0.25, 0.75, 50), dense, shell=0.12)
-        outline = np.concatenate([border, outer, line([(16.5, 5.4), (16.2, 2.8), (14.2, 1.6), (12.6, 1.4)])])
+        outline = np.concatenate([border, edge, line([(16.5, 5.4), (16.2, 2.8), (14.2, 1.6), (12.6, 1.4)])])
         plate = scene.polygon(scene.pose.project(outline[:, 0], outline[:, 1]), outline[:, 2], blur=0.15)
         scene.extra += np.float32(0.34 * dense) * plate
         coracoid = line([(15.6, 2.8), (15.0, 1.6), (15.6, 1.1)], 30)
         scene.tube(coracoid, 0.55, dense, shell=0.1)
-        _add_humerus(chest, scene, side, inward, up)
-
-
-def _add_humerus(chest: Chest, scene: Scene, side: float, inward: float, up: float) -> None:
-    head = (side * (18.6 - inward), -1.0, 3.8 + up)
-    outer, inner = (scene.ellipsoid(head, (radius, radius, radius)) for radius in (2.4, 2.24))
-    scene.extra += np.float32(beam.CORTICAL_BONE * chest.bone) * (outer - inner)
-    scene.extra += np.float32(0.8 * beam.SPONGY_BONE * chest.bone) * inner
-    t = np.linspace(0, 1, 60)
-    x = side * (19.0 - inward + (4.5 + 20 * chest.arm) * t)
-    path = np.stack([x, 0 * t - 1, 4.8 + up + 22 * t], axis=-1).astype(np.float32)
-    scene.tube(path, 1.25 + 0.9 * np.exp(-t / 0.06), beam.CORTICAL_BONE * chest.bone, shell=0.3)
+        outer, inner = (scene.ellipsoid((side * (18.6 - inward), -1.0, 3.8 + up), (radius,) * 3) for radius in (2.4, 2.24))
+        scene.extra += np.float32(dense) * (outer - inner)  # the upper arm's head
+        scene.extra += np.float32(0.8 * beam.SPONGY_BONE * chest.bone) * inner
+        t = np.linspace(0, 1, 60)
+        x = side * (19.0 - inward + (4.5 + 20 * chest.arm) * t)
+        arm = np.stack([x, 0 * t - 1, 4.8 + up + 22 * t], axis=-1).astype(np.float32)
+        scene.tube(arm, 1.25 + 0.9 * np.exp(-t / 0.06), dense, shell=0.3)
 
 
 def add_spine(chest: Chest, scene: Scene) -> None:
@@ -131,8 +122,6 @@ def add_spine(chest: Chest, scene: Scene) -> None:
     z = scene.z
     middle = midline_at(chest, z) + scene.pose.u(0, -5.5)
     columns = np.flatnonzero(np.abs(scene.u[0] - np.median(middle)) < 5.5)
-    if not columns.size:
-        return
     window = slice(columns[0], columns[-1] + 1)
     u = scene.u[:, window] - middle
     phase = (z + 1.6) / vertebra_step(chest)

@@ -1,17 +1,17 @@
 """The phantom in CheXpert's form: JPEGs in a folder per study, labels of four states, a second table that radiologists labelled."""
 
-from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from thorax import config
 from thorax.archives.chexpert import LABELS, METADATA, VALIDATION
-from thorax.phantom import patients, render
-from thorax.phantom.findings import chexpert_labels
-from thorax.phantom.forms import FRONTAL, Form, ages, some_patients, with_more_ap, with_pneumothorax
-from thorax.phantom.patients import Picture
+from thorax.phantom import render
+from thorax.phantom.findings import labels_of
+from thorax.phantom.patients import Picture, ages, elsewhere, plan, some_patients
 
 FIRST_PATIENT = config.FIRST_CHEXPERT_PHANTOM
 AP_SHARE = 0.85  # of the frontal images, as in the archive
@@ -19,6 +19,7 @@ VALIDATION_SHARE = 0.06  # of the patients; at least one. The archive has 200 of
 FOLDER = "CheXpert-v1.0-small"  # what the paths in the tables begin with
 JPEG_QUALITY = 90
 OLDEST = 90  # ages above are given as this
+TABLES = (METADATA[0], VALIDATION[0])
 VALID, REPORTS = range(40, 42)  # streams of random numbers
 NO_FINDING, DEVICES = "No Finding", "Support Devices"
 STATED_WITHOUT = 0.02  # share of the findings that are not there and are called possible all the same
@@ -26,50 +27,26 @@ STATED_WITHOUT = 0.02  # share of the findings that are not there and are called
 # How reports speak of a finding, as counted in the archive's training table: the share of uncertain mentions among the
 # positive and uncertain ones, and the share of stated absences where it is neither
 REPORTED = {
-    "Enlarged Cardiomediastinum": (0.53, 0.11),
-    "Cardiomegaly": (0.23, 0.06),
-    "Lung Opacity": (0.05, 0.06),
-    "Lung Lesion": (0.14, 0.006),
-    "Edema": (0.20, 0.13),
-    "Consolidation": (0.65, 0.16),
-    "Pneumonia": (0.76, 0.014),
-    "Atelectasis": (0.50, 0.008),
-    "Pneumothorax": (0.14, 0.28),
-    "Pleural Effusion": (0.12, 0.28),
-    "Pleural Other": (0.43, 0.001),
-    "Fracture": (0.07, 0.012),
-    "Support Devices": (0.01, 0.058),
-}
+    "Enlarged Cardiomediastinum": (0.53, 0.11), "Cardiomegaly": (0.23, 0.06), "Lung Opacity": (0.05, 0.06),
+    "Lung Lesion": (0.14, 0.006), "Edema": (0.20, 0.13), "Consolidation": (0.65, 0.16), "Pneumonia": (0.76, 0.014),
+    "Atelectasis": (0.50, 0.008), "Pneumothorax": (0.14, 0.28), "Pleural Effusion": (0.12, 0.28), "Pleural Other": (0.43, 0.001),
+    "Fracture": (0.07, 0.012), "Support Devices": (0.01, 0.058),
+}  # fmt: skip
 
 
 @lru_cache(maxsize=4)
 def pictures(settings: config.Phantom) -> tuple[Picture, ...]:
     """Every image, with its path below the archive's folder as its name."""
-    checked = validation_patients(settings)
+    checked = some_patients(settings, VALID, VALIDATION_SHARE)
     found = []
-    for picture in patients.plan(settings):
-        patient = replace(picture.patient, patient_id=f"patient{FIRST_PATIENT + picture.patient.number:05d}")
-        study = f"{patient.patient_id}/study{picture.study + 1}"
-        part = "valid" if picture.patient.number in checked else "train"
-        side = "lateral" if picture.view == "L" else "frontal"
-        name = f"{part}/{study}/view{picture.image + 1}_{side}.jpg"
-        taken = with_pneumothorax(settings, with_more_ap(settings, picture, AP_SHARE))
-        found.append(replace(taken, patient=patient, image_id=name, study_id=study, folder="."))
+    for picture in plan(settings):
+        patient = f"patient{FIRST_PATIENT + picture.patient:05d}"
+        study = f"{patient}/study{picture.study + 1}"
+        part = "valid" if picture.patient in checked else "train"
+        name = f"{part}/{study}/view{picture.image + 1}_{'lateral' if picture.view == 'L' else 'frontal'}.jpg"
+        names = {"patient_id": patient, "image_id": name, "study_id": study, "folder": "."}
+        found.append(elsewhere(settings, picture, AP_SHARE, **names))
     return tuple(found)
-
-
-def validation_patients(settings: config.Phantom) -> frozenset[int]:
-    """Numbers of the patients of the archive's own validation part."""
-    return some_patients(settings, VALID, VALIDATION_SHARE)
-
-
-def severities(picture: Picture) -> dict[str, float]:
-    """The labels that are there, each with the severity of its plainest finding."""
-    found: dict[str, float] = {}
-    for finding in picture.findings:
-        for label in chexpert_labels(finding):
-            found[label] = max(finding.severity, found.get(label, 0.0))
-    return found
 
 
 def states(settings: config.Phantom, picture: Picture) -> dict[str, str]:
@@ -77,11 +54,14 @@ def states(settings: config.Phantom, picture: Picture) -> dict[str, str]:
 
     The subtler a finding, the likelier it is uncertain. Radiologists, in the validation part, say yes or no to each.
     """
-    there = severities(picture)
+    there: dict[str, float] = {}  # each label with the severity of its plainest finding
+    for finding in picture.findings:
+        for label in labels_of(finding, "chexpert"):
+            there[label] = max(finding.severity, there.get(label, 0.0))
     ill = bool(there.keys() - {DEVICES})
     if picture.image_id.startswith("valid/"):
         return {NO_FINDING: "0.0" if ill else "1.0"} | {label: "1.0" if label in there else "0.0" for label in LABELS[1:]}
-    rng = np.random.default_rng([settings.seed, REPORTS, picture.patient.number, picture.study])
+    rng = np.random.default_rng([settings.seed, REPORTS, picture.patient, picture.study])
     said = {NO_FINDING: "" if ill else "1.0"}
     for label in LABELS[1:]:
         chance, (doubt, denial) = rng.uniform(), REPORTED[label]
@@ -94,37 +74,20 @@ def states(settings: config.Phantom, picture: Picture) -> dict[str, str]:
     return said
 
 
-def table(settings: config.Phantom, part: str) -> str:
-    """One of the two tables, `train` or `valid`: its header and a row for every image."""
+def tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, str]:
+    """The tables of the training and the validation part."""
     listed = pictures(settings)
-    lines = [",".join(["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS])]
+    rows: dict[str, list[list[Any]]] = {"train": [], "valid": []}
     for picture, age in zip(listed, ages(listed), strict=True):
-        if not picture.image_id.startswith(f"{part}/"):
-            continue
-        side, projection = ("Lateral", "") if picture.view == "L" else ("Frontal", picture.view)
         said = states(settings, picture)
-        who = [
-            f"{FOLDER}/{picture.image_id}",
-            "Female" if picture.patient.female else "Male",
-            str(min(OLDEST, age)),
-            side,
-            projection,
-        ]
-        lines.append(",".join([*who, *(said[label] for label in LABELS)]))
-    return "\n".join(lines) + "\n"
+        who = f"{FOLDER}/{picture.image_id}", "Female" if picture.female else "Male", min(OLDEST, age)
+        side = ("Lateral", "") if picture.view == "L" else ("Frontal", picture.view)
+        rows[picture.image_id.partition("/")[0]].append([*who, *side, *(said[label] for label in LABELS)])
+    frames = (pd.DataFrame(rows[part], columns=["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS]) for part in rows)
+    return {name: frame.to_csv(index=False, lineterminator="\n") for name, frame in zip(TABLES, frames, strict=True)}
 
 
-def _encode(settings: config.Phantom, picture: Picture, drawn: np.ndarray) -> bytes:
+def encode(settings: config.Phantom, picture: Picture, drawn: np.ndarray) -> bytes:
+    """The file of a picture."""
     grey = np.rint(render.in_eight_bits(settings, picture, drawn)).astype(np.uint8)
     return cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
-
-
-FORM = Form(
-    pictures=pictures,
-    tables=lambda settings, boxes: {METADATA[0]: table(settings, "train"), VALIDATION[0]: table(settings, "valid")},
-    labels=chexpert_labels,
-    encode=_encode,
-    shape=render.drawn_shape,
-    table_names=(METADATA[0], VALIDATION[0]),
-    explained_views=FRONTAL,
-)

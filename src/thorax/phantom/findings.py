@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -35,81 +36,64 @@ class Finding:
 def reshape(chest: Chest, findings: tuple[Finding, ...]) -> Chest:
     """The anatomy with all findings that change it."""
     for finding in findings:
-        if finding.label in RESHAPE:
-            chest = RESHAPE[finding.label](chest, finding)
+        chest = replace(chest, **_changes(chest, finding))
     return chest
 
 
-def draw(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
-    """Add a finding's own shadow to a frontal scene and return its outlines, one per place that it is in."""
-    return DRAW[finding.label](scene, chest, finding)
+def _changes(chest: Chest, finding: Finding) -> dict[str, Any]:
+    """The measures of the chest that a finding changes."""
+    severity = finding.severity
+    match finding.label:
+        case "cardiomegaly":
+            return {"cardiothoracic": 0.515 + 0.12 * severity, "heart_lean": chest.heart_lean - 0.12 * severity}
+        case "COPD signs":
+            much = 0.4 + 0.6 * severity
+            return {
+                "height": chest.height + 3.6 * much,
+                "dome_drop": chest.dome_drop - 2.8 * much,
+                "half_width": chest.half_width + 0.5 * much,
+                "half_depth": chest.half_depth + 0.9 * much,
+                "cardiothoracic": chest.cardiothoracic - 0.05 * much,
+                "heart_lean": chest.heart_lean + 0.2 * much,
+                "rib_slope": chest.rib_slope * (1 - 0.2 * much),
+                "aeration": chest.aeration * (1 + 0.7 * much),
+                "vessels": chest.vessels * (1 - 0.3 * much),
+            }
+        case "scoliosis":
+            return {"spine_bow": finding.side * (1.1 + 2.2 * severity), "spine_centre": 8 + 9 * finding.level}
+        case "aortic elongation":
+            return {"unfolding": 0.6 + 1.2 * severity, "arch": chest.arch + 0.25 + 0.6 * severity}
+        case "hemidiaphragm elevation":
+            raised = 2.4 + 3.6 * severity
+            return {"lift": (raised, 0.0) if finding.side < 0 else (0.0, raised + 0.6)}
+        case "pneumothorax":
+            share = 0.25 + 0.35 * severity
+            return {"collapse": (share, 0.0) if finding.side < 0 else (0.0, share)}
+    return {}
 
 
-def _cardiomegaly(chest: Chest, finding: Finding) -> Chest:
-    return replace(chest, cardiothoracic=0.515 + 0.12 * finding.severity, heart_lean=chest.heart_lean - 0.12 * finding.severity)
-
-
-def _copd(chest: Chest, finding: Finding) -> Chest:
-    much = 0.4 + 0.6 * finding.severity
-    return replace(
-        chest,
-        height=chest.height + 3.6 * much,
-        dome_drop=chest.dome_drop - 2.8 * much,
-        half_width=chest.half_width + 0.5 * much,
-        half_depth=chest.half_depth + 0.9 * much,
-        cardiothoracic=chest.cardiothoracic - 0.05 * much,
-        heart_lean=chest.heart_lean + 0.2 * much,
-        rib_slope=chest.rib_slope * (1 - 0.2 * much),
-        aeration=chest.aeration * (1 + 0.7 * much),
-        vessels=chest.vessels * (1 - 0.3 * much),
-    )
-
-
-def _scoliosis(chest: Chest, finding: Finding) -> Chest:
-    return replace(chest, spine_bow=finding.side * (1.1 + 2.2 * finding.severity), spine_centre=8 + 9 * finding.level)
-
-
-def _aortic_elongation(chest: Chest, finding: Finding) -> Chest:
-    return replace(chest, unfolding=0.6 + 1.2 * finding.severity, arch=chest.arch + 0.25 + 0.6 * finding.severity)
-
-
-def _hemidiaphragm_elevation(chest: Chest, finding: Finding) -> Chest:
-    raised = 2.4 + 3.6 * finding.severity
-    return replace(chest, lift=(raised, 0.0) if finding.side < 0 else (0.0, raised + 0.6))
-
-
-def _collapse(chest: Chest, finding: Finding) -> Chest:
-    share = 0.25 + 0.35 * finding.severity
-    return replace(chest, collapse=(share, 0.0) if finding.side < 0 else (0.0, share))
-
-
-def _heart_outline(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
-    width = 2 * chest.cardiothoracic * chest.half_width
-    return [(np.array([-0.34, 0.68]) * width, np.array([chest.height - 0.75 * width, chest.height + 1.5]))]
-
-
-def _lungs_outline(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
-    z = np.array([0, chest.height + chest.dome_step + chest.dome_drop])
-    return [(np.array([-1, 1]) * chest.half_width, z)]
-
-
-def _spine_outline(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
-    z = np.linspace(chest.spine_centre - 13, chest.spine_centre + 20, 40)
-    middle = anatomy.midline_at(chest, z) + scene.pose.u(0, -5.5)
-    return [(np.concatenate([middle - 2.4, middle + 2.4]), np.concatenate([z, z]))]
-
-
-def _aorta_outline(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
-    arch = 0.27 * chest.height - 0.5 * chest.unfolding
-    left = 2.0 + 0.35 * chest.unfolding + chest.arch
-    bow = 2.6 + 1.5 * chest.unfolding
-    return [(np.array([-3.4 - 0.5 * chest.unfolding, max(left, bow)]), np.array([arch - 1.2 * chest.arch, 0.8 * chest.height]))]
-
-
-def _dome_outline(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
-    u = finding.side * np.linspace(2.0, chest.half_width, 40).astype(np.float32)
-    lower = chest.dome_step if finding.side > 0 else 0.0
-    return [(u[[0, -1]], np.array([anatomy.dome_at(chest, u).min(), chest.height + lower + 2.5]))]
+def _outline(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
+    """Where a finding is that casts no shadow of its own, as it only changes the anatomy."""
+    match finding.label:
+        case "COPD signs":
+            u = np.array([-1, 1]) * chest.half_width
+            z = np.array([0, chest.height + chest.dome_step + chest.dome_drop])
+        case "scoliosis":
+            line = np.linspace(chest.spine_centre - 13, chest.spine_centre + 20, 40)
+            middle = anatomy.midline_at(chest, line) + scene.pose.u(0, -5.5)
+            u, z = np.concatenate([middle - 2.4, middle + 2.4]), np.concatenate([line, line])
+        case "cardiomegaly":
+            width = 2 * chest.cardiothoracic * chest.half_width
+            u, z = np.array([-0.34, 0.68]) * width, np.array([chest.height - 0.75 * width, chest.height + 1.5])
+        case "aortic elongation":
+            left, bow = 2.0 + 0.35 * chest.unfolding + chest.arch, 2.6 + 1.5 * chest.unfolding
+            u = np.array([-3.4 - 0.5 * chest.unfolding, max(left, bow)])
+            z = np.array([0.27 * chest.height - 0.5 * chest.unfolding - 1.2 * chest.arch, 0.8 * chest.height])
+        case _:  # an elevated hemidiaphragm
+            across = finding.side * np.linspace(2.0, chest.half_width, 40).astype(np.float32)
+            lower = chest.dome_step if finding.side > 0 else 0.0
+            u, z = across[[0, -1]].astype(float), np.array([anatomy.dome_at(chest, across).min(), chest.height + lower + 2.5])
+    return [(u, z)]
 
 
 def _place(chest: Chest, finding: Finding, rng: np.random.Generator, side: int) -> tuple[float, float, float]:
@@ -161,22 +145,13 @@ def _alveolar_pattern(scene: Scene, chest: Chest, finding: Finding) -> list[Outl
         cloud *= np.minimum(1, np.maximum(scene.u * side, 0) / 1.5)
         depth = 4.5 + 4.0 * finding.severity
         scene.tissue += np.float32(depth) * cloud * np.maximum(0.8 + 0.25 * scene.clouds(rng, 1.4, 2), 0.1)
-        _air_bronchogram(scene, chest, rng, side, (x, z), radius_u)
+        start, t = np.array([side * 4.0, 0.47 * chest.height]), np.linspace(0.35, 1, 20)
+        for _ in range(3):  # air in the bronchi
+            run = np.array([x, z]) + rng.normal(0, 0.45 * radius_u, 2) - start
+            bend = rng.normal(0, 0.8) * np.sin(np.pi * t)
+            scene.flat_tube(start[0] + run[0] * t, start[1] + run[1] * t + bend, 0.24 - 0.1 * t, -0.7 * beam.WATER)
         outlines.append((np.array([x - radius_u, x + radius_u]), np.array([z - radius_z, z + radius_z])))
     return outlines
-
-
-def _air_bronchogram(
-    scene: Scene, chest: Chest, rng: np.random.Generator, side: int, centre: tuple[float, float], reach: float
-) -> None:
-    start = np.array([side * 4.0, 0.47 * chest.height])
-    t = np.linspace(0.35, 1, 20)
-    for _ in range(3):
-        end = np.array(centre) + rng.normal(0, 0.45 * reach, 2)
-        bend = rng.normal(0, 0.8) * np.sin(np.pi * t)
-        scene.flat_tube(
-            start[0] + (end[0] - start[0]) * t, start[1] + (end[1] - start[1]) * t + bend, 0.24 - 0.1 * t, -0.7 * beam.WATER
-        )
 
 
 def _interstitial_pattern(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
@@ -216,15 +191,12 @@ def _fluid(scene: Scene, chest: Chest, side: int, rise: float, bend: float, flat
     return edges, np.array([corner - rise, corner])
 
 
-def _pleural_effusion(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
+def _pleural_fluid(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
+    if finding.label == "costophrenic angle blunting":
+        return [_fluid(scene, chest, side, 3.0 + 1.8 * finding.severity, 3.0, 0.1) for side in finding.sides()]
     rng = finding.rng()
     rise = 5.2 + 7.0 * finding.severity
     return [_fluid(scene, chest, side, rise * rng.uniform(0.8, 1.1), 2.4, 0.55) for side in finding.sides()]
-
-
-def _costophrenic_angle_blunting(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
-    rise = 3.0 + 1.8 * finding.severity
-    return [_fluid(scene, chest, side, rise, 3.0, 0.1) for side in finding.sides()]
 
 
 def _laminar_atelectasis(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
@@ -290,7 +262,8 @@ def _pacemaker(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
     x, z = side * rng.uniform(8.2, 10.2), rng.uniform(5.0, 7.5)
     width, height, tilt = rng.uniform(1.9, 2.5), rng.uniform(1.7, 2.2), rng.normal(0, 0.3)
     angle = np.linspace(0, 2 * np.pi, 60)
-    box = np.array([width * _rounded(np.cos(angle)), height * _rounded(np.sin(angle))])
+    circle = np.array([np.cos(angle), np.sin(angle)])
+    box = np.array([[width], [height]]) * (np.sign(circle) * np.abs(circle) ** 0.55)
     turn = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])
     u_shift = scene.pose.u(x, 9)
     can = turn @ box + [[u_shift], [z]]
@@ -301,19 +274,12 @@ def _pacemaker(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
     vein = [(x, 9, z - 1.2 * height), (0.62 * x, 7, 2.6), (side * 2.6, 4, 3.4), (-1.9, 2, 6.5), (-2.2, 1, 0.46 * low)]
     ventricle = _curve([*vein, (-2.0, 2, low - 3.2), (1.5, 4, low - 1.2), (4.6, 6, low - 1.0 - rng.uniform(0, 1))])
     scene.tube(ventricle, 0.10, 0.5 * beam.METAL)
-    lines = [ventricle]
     if rng.uniform() < 0.65:
-        atrium = _curve(
-            [*[(a, b, c + 0.3) for a, b, c in vein], (-2.6, 3, low - 5.5), (-1.2, 5, low - 5.0), (-1.0, 6, low - 7.2)]
-        )
+        above = [(a, b, c + 0.3) for a, b, c in vein]
+        atrium = _curve([*above, (-2.6, 3, low - 5.5), (-1.2, 5, low - 5.0), (-1.0, 6, low - 7.2)])
         scene.tube(atrium, 0.09, 0.5 * beam.METAL)
-    lead = np.concatenate(lines)
-    u = scene.pose.project(lead[:, 0], lead[:, 1])
-    return [(np.append(u, can[0]), np.append(lead[:, 2], can[1]))]
-
-
-def _rounded(values: np.ndarray) -> np.ndarray:
-    return np.sign(values) * np.abs(values) ** 0.55
+    u = scene.pose.project(ventricle[:, 0], ventricle[:, 1])
+    return [(np.append(u, can[0]), np.append(ventricle[:, 2], can[1]))]
 
 
 def _sternotomy(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
@@ -333,27 +299,15 @@ def _sternotomy(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
     return [(np.array([u - 1.5, u + 1.5]), np.array([heights[0] - 1, heights[-1] + 0.9]))]
 
 
-RESHAPE: dict[str, Callable[[Chest, Finding], Chest]] = {
-    "COPD signs": _copd,
-    "scoliosis": _scoliosis,
-    "cardiomegaly": _cardiomegaly,
-    "aortic elongation": _aortic_elongation,
-    "hemidiaphragm elevation": _hemidiaphragm_elevation,
-    "pneumothorax": _collapse,
-}
-
+# Adds a finding's own shadow to a frontal scene, and returns its outlines, one per place that it is in
 DRAW: dict[str, Callable[[Scene, Chest, Finding], list[Outline]]] = {
-    "COPD signs": _lungs_outline,
-    "scoliosis": _spine_outline,
-    "cardiomegaly": _heart_outline,
-    "aortic elongation": _aorta_outline,
-    "hemidiaphragm elevation": _dome_outline,
+    **dict.fromkeys(("COPD signs", "scoliosis", "cardiomegaly", "aortic elongation", "hemidiaphragm elevation"), _outline),
     "nodule": _nodule,
     "calcified granuloma": _calcified_granuloma,
     "alveolar pattern": _alveolar_pattern,
     "interstitial pattern": _interstitial_pattern,
-    "pleural effusion": _pleural_effusion,
-    "costophrenic angle blunting": _costophrenic_angle_blunting,
+    "pleural effusion": _pleural_fluid,
+    "costophrenic angle blunting": _pleural_fluid,
     "laminar atelectasis": _laminar_atelectasis,
     "pneumothorax": _pneumothorax,
     "hiatal hernia": _hiatal_hernia,
@@ -386,19 +340,11 @@ OTHER_NAMES: tuple[tuple[str, float, float, tuple[str, ...], tuple[str, ...]], .
 )
 
 
-def nih_labels(finding: Finding) -> tuple[str, ...]:
-    """What NIH ChestX-ray14 calls a finding; nothing where it has no name for it."""
-    return next((nih for nih, _ in _other_names(finding)), ())
-
-
-def chexpert_labels(finding: Finding) -> tuple[str, ...]:
-    """What CheXpert calls a finding; nothing where it has no name for it."""
-    return next((chexpert for _, chexpert in _other_names(finding)), ())
-
-
-def _other_names(finding: Finding) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-    return [
-        (nih, chexpert)
-        for label, low, high, nih, chexpert in OTHER_NAMES
-        if label == finding.label and low <= min(finding.severity, 0.999) < high
-    ]
+def labels_of(finding: Finding, archive: str) -> tuple[str, ...]:
+    """What an archive calls a finding; nothing where it has no name for it."""
+    if archive == "padchest":
+        return (finding.label,)
+    for label, low, high, nih, chexpert in OTHER_NAMES:
+        if label == finding.label and low <= min(finding.severity, 0.999) < high:
+            return nih if archive == "nih" else chexpert
+    return ()

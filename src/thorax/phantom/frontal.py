@@ -1,23 +1,20 @@
 """The frontal radiograph: every organ's shadow put together."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.random import Generator
 
 from thorax.phantom import anatomy, beam, bones
 from thorax.phantom.anatomy import SIDES, Chest
 from thorax.phantom.beam import Scene
 
 
-def frontal(
-    chest: Chest, scene: Scene, patient: np.random.Generator, study: np.random.Generator, supine: bool = False
-) -> np.ndarray:
-    """Attenuation of a frontal picture on the scene's grid, (rows, columns) float32.
+def frontal(chest: Chest, scene: Scene, patient: Generator, study: Generator, supine: bool) -> np.ndarray:
+    """Attenuation of a frontal picture on the scene's grid, (rows, columns) float32, with what the scene already holds.
 
-    What the scene already holds (`tissue`, `extra`, deposited points) is part of the picture.
-
-    Args:
-        patient: Generator of what stays the same in all pictures of the patient: ribs and vessels.
-        study: Generator of what changes from study to study: bowel gas.
-        supine: The patient lies: shoulder blades over the lungs.
+    The patient's generator draws what stays the same in all pictures of the patient: ribs and vessels. The study's draws the bowel
+    gas. The shoulder blades of a supine patient lie over the lungs.
     """
     add_vessels(chest, scene, patient)
     add_airways(chest, scene)
@@ -29,7 +26,10 @@ def frontal(
     add_cartilage(chest, scene, patient)
     gas = bowel_gas(chest, scene, study)
     room = anatomy.cavity(chest, scene)
-    tissue = anatomy.mediastinum(chest, scene) + anatomy.under_diaphragm(chest, scene, room) + scene.tissue
+    # A dome is a sphere of about 7 cm radius: h cm under its edge a ray crosses 2 sqrt(2 R h) of it, and lung before and behind it
+    below = np.maximum(scene.z - anatomy.dome_at(chest, scene.u), 0)
+    abdomen = np.minimum(2 * np.sqrt(2 * 7.0 * below) + below, room)
+    tissue = anatomy.mediastinum(chest, scene) + abdomen + scene.tissue
     lung = np.maximum(room - tissue, 0)
     lung *= 1 + 0.02 * scene.clouds(patient, 1.6)
     outer, inner = anatomy.body(chest, scene, 0.0), anatomy.body(chest, scene, chest.fat)
@@ -41,52 +41,38 @@ def frontal(
     return np.maximum(total, 0)
 
 
-def hilum(chest: Chest, side: float) -> np.ndarray:
-    """Where the vessels of a lung come from (x, z); the left hilum is a little higher."""
-    return np.array([side * 3.8, (0.465 if side < 0 else 0.435) * chest.height])
+def add_vessels(chest: Chest, scene: Scene, rng: Generator) -> None:
+    """Add the pulmonary vessels: trees that branch from the hila to the lungs' borders."""
+    angles, steps = np.radians(np.linspace(-105, 120, 90)), np.linspace(0.5, 24, 80)
+    for side in SIDES:
+        hilum = np.array([side * 3.8, (0.465 if side < 0 else 0.435) * chest.height])  # the left one is a little higher
+        x = np.abs(hilum[0]) + np.cos(angles)[:, None] * steps
+        z = hilum[1] + np.sin(angles)[:, None] * steps
+        dome = anatomy.dome_at(chest, (side * x).ravel()).reshape(x.shape)
+        top = 0.36 * chest.half_width  # under the apex
+        inside = (x < anatomy.half_width_at(chest, z)) & (x > 1.3) & (z < dome + 1) & (z > 0.6 + 0.25 * np.abs(x - top))
+        if chest.collapse[int(side > 0)]:
+            inside &= x < anatomy.collapsed_edge_at(chest, side, z)
+        reach = way_inside(inside, steps)
+        reach = np.convolve(np.pad(reach, 4, "edge"), np.full(9, 1 / 9), "valid")
+        for trunks in (9, 7):
+            vessel_tree(scene, rng, hilum, side, (angles, reach), trunks, chest.vessels)
 
 
-def lung_reach(chest: Chest, side: float, angles: np.ndarray) -> np.ndarray:
-    """Distance from a hilum to the lung's border in directions measured from outwards to downwards (radians)."""
-    origin = hilum(chest, side)
-    steps = np.linspace(0.5, 24, 80)
-    x = np.abs(origin[0]) + np.cos(angles)[:, None] * steps
-    z = origin[1] + np.sin(angles)[:, None] * steps
-    dome = anatomy.dome_at(chest, (side * x).ravel()).reshape(x.shape)
-    top = 0.36 * chest.half_width  # under the apex
-    inside = (x < anatomy.half_width_at(chest, z)) & (x > 1.3) & (z < dome + 1) & (z > 0.6 + 0.25 * np.abs(x - top))
-    if chest.collapse[int(side > 0)]:
-        inside &= x < anatomy.collapsed_edge_at(chest, side, z)
+def way_inside(inside: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """How far each ray (rays, steps) goes before it first leaves the lung."""
     return steps[np.maximum(np.cumprod(inside, axis=1).sum(axis=1) - 1, 0)]
 
 
-def add_vessels(chest: Chest, scene: Scene, rng: np.random.Generator) -> None:
-    """Add the pulmonary vessels: trees that branch from the hila to the lungs' borders."""
-    angles = np.radians(np.linspace(-105, 120, 90))
-    for side in SIDES:
-        reach = lung_reach(chest, side, angles)
-        reach = np.convolve(np.pad(reach, 4, "edge"), np.full(9, 1 / 9), "valid")
-        for trunks in (9, 7):
-            vessel_tree(scene, rng, hilum(chest, side), side, (angles, reach), trunks, chest.vessels)
-
-
 def vessel_tree(
-    scene: Scene,
-    rng: np.random.Generator,
-    origin: np.ndarray,
-    side: float,
-    reach: tuple[np.ndarray, np.ndarray],
-    trunks: int,
-    calibre: float,
-    levels: int = 5,
+    scene: Scene, rng: Generator, origin: np.ndarray, side: float, reach: Sequence[np.ndarray], trunks: int, calibre: float
 ) -> None:
-    """Add one tree, grown in polar coordinates: a direction, and the share of the way to the lung's border.
+    """Add a tree from a hilum (u, z), grown in polar coordinates: a direction, and the share of the way to the lung's border.
 
-    Args:
-        origin: (u, z) of the hilum.
-        side: +1 where the tree's directions run from right to downwards in the picture, -1 for its mirror image.
-        reach: Directions (radians, rising) and the border's distance in each (cm).
+    The directions (radians, rising; `reach` has them with the border's distance in each, cm) run from right to downwards in the
+    picture, or in its mirror image if the side is -1.
     """
+    levels = 5
     low, high = np.radians([-78, 92])
     direction = np.linspace(low, high, trunks) + rng.normal(0, 0.10, trunks)
     swing = np.zeros(trunks)
@@ -98,12 +84,11 @@ def vessel_tree(
         bend = rng.normal(0, 0.06, share.size)
         angle = direction[:, None] + swing[:, None] * t**0.8 + bend[:, None] * t**2
         way = share[:, None] + ahead[:, None] * t
-        length = way * np.interp(angle, *reach)
+        length = way * np.interp(angle, reach[0], reach[1])
         u = origin[0] + side * (length * np.cos(angle) - 1.1 * np.exp(-way / 0.12))
         z = origin[1] + 2.2 * np.sin(angle) * (1 - way) + length * np.sin(angle)
-        scene.flat_tube(
-            u, z, radius[:, None] * (1 - 0.2 * t) * (1.15 if level == 0 else 1.0), beam.WATER * (1 - anatomy.LUNG_DENSITY)
-        )
+        thick = radius[:, None] * (1 - 0.2 * t) * (1.15 if level == 0 else 1.0)
+        scene.flat_tube(u, z, thick, beam.WATER * (1 - anatomy.LUNG_DENSITY))
         spread = 0.36 * 0.8**level * rng.uniform(0.5, 1.4, (2, share.size))
         direction = np.tile(angle[:, -1], 2)
         swing = np.concatenate([-spread[0], spread[1]])
@@ -115,11 +100,8 @@ def add_airways(chest: Chest, scene: Scene) -> None:
     """Add the air of windpipe and main bronchi."""
     fork = 0.36 * chest.height
     z = np.linspace(-12, fork, 80)
-    x = (
-        0.5 * anatomy.midline_at(chest, z)
-        - 0.25 * np.clip(z / fork, 0, 1)
-        - 0.12 * chest.unfolding * np.exp(-(((z - 5) / 3) ** 2))
-    )
+    x = 0.5 * anatomy.midline_at(chest, z) - 0.25 * np.clip(z / fork, 0, 1)
+    x = x - 0.12 * chest.unfolding * np.exp(-(((z - 5) / 3) ** 2))
     windpipe = np.stack([x, 0 * z + 1, z], axis=-1).astype(np.float32)
     scene.tube(windpipe, 0.92, -beam.WATER)
     t = np.linspace(0, 1, 30)
@@ -128,7 +110,7 @@ def add_airways(chest: Chest, scene: Scene) -> None:
         scene.tube(bronchus, 0.65 - 0.15 * t, -0.75 * beam.WATER)
 
 
-def add_cartilage(chest: Chest, scene: Scene, rng: np.random.Generator) -> None:
+def add_cartilage(chest: Chest, scene: Scene, rng: Generator) -> None:
     """Add lime in the costal cartilages of the old, in beads from the ribs' front ends to the breastbone."""
     amount = np.clip((chest.age - 45) / 35, 0, 1) * rng.uniform(0, 1)
     path, _ = bones.rib_paths(chest, 12)
@@ -146,7 +128,7 @@ def add_cartilage(chest: Chest, scene: Scene, rng: np.random.Generator) -> None:
         scene.deposit(u.astype(np.float32), z.astype(np.float32), mass.astype(np.float32))
 
 
-def bowel_gas(chest: Chest, scene: Scene, rng: np.random.Generator) -> np.ndarray:
+def bowel_gas(chest: Chest, scene: Scene, rng: Generator) -> np.ndarray:
     """Depth of the gas in stomach and colon; the stomach's bubble ends at a level of fluid."""
     place = float(rng.uniform(4.0, 7.5))
     size = rng.uniform(1.2, 3.0)

@@ -1,14 +1,12 @@
 """The lateral radiograph: a simpler picture of the same chest from its left side, the patient looking to the left."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from thorax.phantom import anatomy, beam, bones
 from thorax.phantom.anatomy import SIDES, Chest
 from thorax.phantom.beam import Scene
 from thorax.phantom.findings import SOFT, Finding
-from thorax.phantom.frontal import vessel_tree
+from thorax.phantom.frontal import vessel_tree, way_inside
 
 
 def lateral(chest: Chest, scene: Scene, patient: np.random.Generator, findings: tuple[Finding, ...]) -> np.ndarray:
@@ -16,11 +14,18 @@ def lateral(chest: Chest, scene: Scene, patient: np.random.Generator, findings: 
     bones.add_ribs(chest, scene, patient)
     _add_spine(chest, scene)
     _add_breastbone(chest, scene)
-    _add_airway(chest, scene)
+    airway = np.linspace(-10, 0.42 * chest.height, 80)
+    scene.flat_tube(0.6 + 0.16 * np.maximum(airway, -3), airway, 0.95, -0.9 * beam.WATER)
+    scene.extra -= np.float32(0.8 * beam.WATER) * scene.ellipsoid((0, -2.2, 0.43 * chest.height), (1.0, 0.6, 0.6))
     _add_vessels(chest, scene, patient)
-    _add_shadows(chest, scene, findings)
+    for finding in findings:
+        _add_shadow(chest, scene, finding)
     room = _cavity(chest, scene)
-    lung = np.maximum(room - _heart(chest, scene) - _abdomen(chest, scene, room) - scene.tissue, 0)
+    abdomen = np.zeros(scene.shape, np.float32)
+    for lift, lower in zip(chest.lift, (0.0, chest.dome_step), strict=True):
+        below = np.maximum(scene.z - _dome(chest, scene.u, lower, lift), 0)
+        abdomen += np.minimum(2 * np.sqrt(2 * 7.0 * below) + 2 * below, room / 2)
+    lung = np.maximum(room - _heart(chest, scene) - abdomen - scene.tissue, 0)
     lung *= 1 + 0.02 * scene.clouds(patient, 1.6)
     density = anatomy.LUNG_DENSITY / chest.aeration
     total = beam.WATER * _body(chest, scene) - beam.WATER * (1 - density) * lung
@@ -77,14 +82,6 @@ def _dome(chest: Chest, u: np.ndarray, lower: float, lift: float) -> np.ndarray:
     return chest.height + lower - lift + 1.25 * drop * behind**2.0 + 0.45 * drop * ahead**2
 
 
-def _abdomen(chest: Chest, scene: Scene, room: np.ndarray) -> np.ndarray:
-    total = np.zeros(scene.shape, np.float32)
-    for lift, lower in zip(chest.lift, (0.0, chest.dome_step), strict=True):
-        below = np.maximum(scene.z - _dome(chest, scene.u, lower, lift), 0)
-        total += np.minimum(2 * np.sqrt(2 * 7.0 * below) + 2 * below, room / 2)
-    return total
-
-
 def _body(chest: Chest, scene: Scene) -> np.ndarray:
     """Width of the body along each ray; the raised arms lie over its top."""
     z = scene.z
@@ -131,12 +128,6 @@ def _add_breastbone(chest: Chest, scene: Scene) -> None:
         scene.flat_tube(u, z, 0.3, 0.7 * beam.CORTICAL_BONE * chest.bone)
 
 
-def _add_airway(chest: Chest, scene: Scene) -> None:
-    z = np.linspace(-10, 0.42 * chest.height, 80)
-    scene.flat_tube(0.6 + 0.16 * np.maximum(z, -3), z, 0.95, -0.9 * beam.WATER)
-    scene.extra -= np.float32(0.8 * beam.WATER) * scene.ellipsoid((0, -2.2, 0.43 * chest.height), (1.0, 0.6, 0.6))
-
-
 def _add_vessels(chest: Chest, scene: Scene, rng: np.random.Generator) -> None:
     origin = np.array([1.0, 0.46 * chest.height])
     angles = np.radians(np.linspace(-105, 120, 60))
@@ -146,77 +137,42 @@ def _add_vessels(chest: Chest, scene: Scene, rng: np.random.Generator) -> None:
         z = origin[1] + np.sin(angles)[:, None] * steps
         inside = (u < _back_at(chest, z) + 2.0) & (u > _front_at(chest, z) + 0.5) & (z > 2.5)
         inside &= z < _dome(chest, u, 0.0, max(chest.lift)) + 0.5
-        reach = steps[np.maximum(np.cumprod(inside, axis=1).sum(axis=1) - 1, 0)]
-        vessel_tree(scene, rng, origin, side, (angles, reach), 7, 0.8 * chest.vessels)
+        vessel_tree(scene, rng, origin, side, (angles, way_inside(inside, steps)), 7, 0.8 * chest.vessels)
 
 
-def _add_shadows(chest: Chest, scene: Scene, findings: tuple[Finding, ...]) -> None:
-    """Findings as simple bodies; those that only change the anatomy are in it already."""
-    for finding in findings:
-        if finding.label in SHADOWS:
-            SHADOWS[finding.label](chest, scene, finding)
-
-
-def _place(chest: Chest, finding: Finding) -> tuple[float, float, float]:
-    return 0.0, float(finding.rng().uniform(-5, 3)), chest.height * (0.14 + 0.72 * finding.level)
-
-
-def _nodule(chest: Chest, scene: Scene, finding: Finding) -> None:
-    radius = 1.0 + 0.8 * finding.severity
-    scene.extra += np.float32(SOFT) * scene.ellipsoid(_place(chest, finding), (radius, radius, radius))
-
-
-def _calcified_granuloma(chest: Chest, scene: Scene, finding: Finding) -> None:
-    scene.extra += np.float32(beam.CALCIUM) * scene.ellipsoid(_place(chest, finding), (0.4, 0.4, 0.4))
-
-
-def _alveolar_pattern(chest: Chest, scene: Scene, finding: Finding) -> None:
-    cloud = scene.ellipsoid(_place(chest, finding), (4.0 + 3 * finding.severity, 3.6, 3.4))
-    cloud += 0.8 * scene.clouds(finding.rng(), 1.6, 2)
-    scene.tissue += np.where(cloud > 2, 0.8 * cloud, 0)
-
-
-def _interstitial_pattern(chest: Chest, scene: Scene, finding: Finding) -> None:
-    net = np.exp(-((scene.clouds(finding.rng(), 1.4, 1) / 0.22) ** 2))
-    lungs = np.minimum(_cavity(chest, scene) / 15, 1) * (scene.z < chest.height + 3)
-    scene.extra += np.float32(SOFT * (1 + finding.severity)) * net * lungs
-
-
-def _pleural_fluid(chest: Chest, scene: Scene, finding: Finding) -> None:
-    """Fluid gathers behind first, where the diaphragm is lowest."""
-    rise = 1.5 + 1.5 * finding.severity if finding.label == "costophrenic angle blunting" else 4 + 7 * finding.severity
-    level = chest.height + 1.25 * chest.dome_drop - rise * np.clip((scene.u + 4) / 12, 0.15, 1.2) ** 1.5
-    scene.tissue += (10 if finding.side else 18) * (1 - np.exp(-np.maximum(scene.z - level, 0)))
-
-
-def _hiatal_hernia(chest: Chest, scene: Scene, finding: Finding) -> None:
-    centre, tall = (0.0, -3.5, chest.height - 2.4), 2.4 + 1.2 * finding.severity
-    scene.tissue += scene.ellipsoid(centre, (3.4, tall + 0.4, tall + 0.4))
-    air = scene.ellipsoid(centre, (3.0, tall, tall)) * (scene.z < centre[2])
-    scene.extra -= np.float32(0.8 * beam.WATER) * air
-
-
-def _pacemaker(chest: Chest, scene: Scene, finding: Finding) -> None:
-    can = scene.ellipsoid((0, chest.half_depth - 1, 6), (2.0, 0.5, 2.2))
-    scene.extra += np.float32(1.5) * (can > 1)
-    t = np.linspace(0, 1, 80)
-    scene.flat_tube(-chest.half_depth + 1 + 6 * np.sin(np.pi * t) ** 0.8, 4 + (chest.height - 6) * t, 0.1, 0.5 * beam.METAL)
-
-
-def _sternotomy(chest: Chest, scene: Scene, finding: Finding) -> None:
-    for z in np.linspace(4.5, 15, 6):
-        u = float(_front_at(chest, z)) - 0.5 + np.linspace(-0.6, 0.6, 12)
-        scene.flat_tube(u, z + 0.25 * np.sin(np.linspace(0, 6, 12)), 0.1, beam.METAL)
-
-
-SHADOWS: dict[str, Callable[[Chest, Scene, Finding], None]] = {
-    "nodule": _nodule,
-    "calcified granuloma": _calcified_granuloma,
-    "alveolar pattern": _alveolar_pattern,
-    "interstitial pattern": _interstitial_pattern,
-    "pleural effusion": _pleural_fluid,
-    "costophrenic angle blunting": _pleural_fluid,
-    "hiatal hernia": _hiatal_hernia,
-    "pacemaker": _pacemaker,
-    "sternotomy": _sternotomy,
-}
+def _add_shadow(chest: Chest, scene: Scene, finding: Finding) -> None:
+    """Add a finding as a simple body. Those that only change the anatomy are in it already; a plate of atelectasis is not seen."""
+    severity, label = finding.severity, finding.label
+    if label in ("nodule", "calcified granuloma", "alveolar pattern"):
+        place = 0.0, float(finding.rng().uniform(-5, 3)), chest.height * (0.14 + 0.72 * finding.level)
+    match label:
+        case "nodule":
+            scene.extra += np.float32(SOFT) * scene.ellipsoid(place, (1.0 + 0.8 * severity,) * 3)
+        case "calcified granuloma":
+            scene.extra += np.float32(beam.CALCIUM) * scene.ellipsoid(place, (0.4, 0.4, 0.4))
+        case "alveolar pattern":
+            cloud = scene.ellipsoid(place, (4.0 + 3 * severity, 3.6, 3.4))
+            cloud += 0.8 * scene.clouds(finding.rng(), 1.6, 2)
+            scene.tissue += np.where(cloud > 2, 0.8 * cloud, 0)
+        case "interstitial pattern":
+            net = np.exp(-((scene.clouds(finding.rng(), 1.4, 1) / 0.22) ** 2))
+            lungs = np.minimum(_cavity(chest, scene) / 15, 1) * (scene.z < chest.height + 3)
+            scene.extra += np.float32(SOFT * (1 + severity)) * net * lungs
+        case "pleural effusion" | "costophrenic angle blunting":  # fluid gathers behind first, where the diaphragm is lowest
+            rise = 4 + 7 * severity if label == "pleural effusion" else 1.5 + 1.5 * severity
+            level = chest.height + 1.25 * chest.dome_drop - rise * np.clip((scene.u + 4) / 12, 0.15, 1.2) ** 1.5
+            scene.tissue += (10 if finding.side else 18) * (1 - np.exp(-np.maximum(scene.z - level, 0)))
+        case "hiatal hernia":
+            centre, tall = (0.0, -3.5, chest.height - 2.4), 2.4 + 1.2 * severity
+            scene.tissue += scene.ellipsoid(centre, (3.4, tall + 0.4, tall + 0.4))
+            air = scene.ellipsoid(centre, (3.0, tall, tall)) * (scene.z < centre[2])
+            scene.extra -= np.float32(0.8 * beam.WATER) * air
+        case "pacemaker":
+            scene.extra += np.float32(1.5) * (scene.ellipsoid((0, chest.half_depth - 1, 6), (2.0, 0.5, 2.2)) > 1)
+            t = np.linspace(0, 1, 80)
+            lead = -chest.half_depth + 1 + 6 * np.sin(np.pi * t) ** 0.8
+            scene.flat_tube(lead, 4 + (chest.height - 6) * t, 0.1, 0.5 * beam.METAL)
+        case "sternotomy":
+            for z in np.linspace(4.5, 15, 6):
+                u = float(_front_at(chest, z)) - 0.5 + np.linspace(-0.6, 0.6, 12)
+                scene.flat_tube(u, z + 0.25 * np.sin(np.linspace(0, 6, 12)), 0.1, beam.METAL)

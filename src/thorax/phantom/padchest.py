@@ -8,60 +8,44 @@ import pandas as pd
 from thorax import config
 from thorax.archives.padchest import METADATA
 from thorax.phantom.findings import Finding
-from thorax.phantom.forms import Form, png
 from thorax.phantom.patients import NORMAL, Picture, plan
-from thorax.phantom.render import bits_of, drawn_shape
+from thorax.phantom.render import bits_of, drawn_shape, png
 
 UNLABELLED = 0.003  # share of the images whose labels are the text "nan"; the real table has a few of them
+TABLES = (METADATA[0],)
 DIRT = 20  # stream of random numbers
 FIRST_DAY = datetime.date(2009, 1, 1)
 
 # Unified Medical Language System codes as PadChest's term tree gives them; some terms have none.
 LABEL_CODES = {
-    "COPD signs": "C0024117",
-    "scoliosis": "C0036439",
-    "cardiomegaly": "C0018800",
-    "hemidiaphragm elevation": "C2073707",
-    "nodule": "C0034079",
-    "calcified granuloma": "C0333404",
-    "alveolar pattern": "C1332240",
-    "interstitial pattern": "C2073538",
-    "pleural effusion": "C2073625",
-    "costophrenic angle blunting": "C0742855",
-    "hiatal hernia": "C3489393",
-    "pacemaker": "C0030163",
-    "sternotomy": "C0185792",
-    "chronic changes": "C0742362",
-}
+    "COPD signs": "C0024117", "scoliosis": "C0036439", "cardiomegaly": "C0018800", "hemidiaphragm elevation": "C2073707",
+    "nodule": "C0034079", "calcified granuloma": "C0333404", "alveolar pattern": "C1332240", "interstitial pattern": "C2073538",
+    "pleural effusion": "C2073625", "costophrenic angle blunting": "C0742855", "hiatal hernia": "C3489393",
+    "pacemaker": "C0030163", "sternotomy": "C0185792", "chronic changes": "C0742362",
+}  # fmt: skip
 PLACE_CODES = {
-    "loc cardiac": "C1522601",
-    "loc aortic": "C0003483",
-    "loc pleural": "C0032225",
-    "loc right": "C0444532",
-    "loc left": "C0443246",
-    "loc bilateral": "C0238767",
-    "loc basal": "C1282378",
-    "loc costophrenic angle": "C0230151",
-    "loc right upper lobe": "C1261074",
-    "loc left upper lobe": "C1261076",
-    "loc right lower lobe": "C1261075",
-    "loc left lower lobe": "C1261077",
-    "loc pectoral": "C0230111",
-    "loc diaphragm": "C0011980",
-}
+    "loc cardiac": "C1522601", "loc aortic": "C0003483", "loc pleural": "C0032225", "loc right": "C0444532",
+    "loc left": "C0443246", "loc bilateral": "C0238767", "loc basal": "C1282378", "loc costophrenic angle": "C0230151",
+    "loc right upper lobe": "C1261074", "loc left upper lobe": "C1261076", "loc right lower lobe": "C1261075",
+    "loc left lower lobe": "C1261077", "loc pectoral": "C0230111", "loc diaphragm": "C0011980",
+}  # fmt: skip
 PLACES = {
-    "cardiomegaly": ["loc cardiac"],
-    "aortic elongation": ["loc aortic"],
-    "interstitial pattern": ["loc basal bilateral"],
-    "hiatal hernia": ["loc retrocardiac"],
-    "pleural effusion": ["loc pleural"],
-    "costophrenic angle blunting": ["loc costophrenic angle"],
-    "laminar atelectasis": ["loc basal"],
-    "hemidiaphragm elevation": ["loc diaphragm"],
-    "pacemaker": ["loc pectoral"],
-}
+    "cardiomegaly": "loc cardiac", "aortic elongation": "loc aortic", "interstitial pattern": "loc basal bilateral",
+    "hiatal hernia": "loc retrocardiac", "pleural effusion": "loc pleural", "laminar atelectasis": "loc basal",
+    "costophrenic angle blunting": "loc costophrenic angle", "hemidiaphragm elevation": "loc diaphragm", "pacemaker": "loc pectoral",
+}  # fmt: skip
 LOBAR = ("nodule", "calcified granuloma", "alveolar pattern")
 VIEW_NAMES = {"PA": "POSTEROANTERIOR", "L": "LATERAL", "AP": "ANTEROPOSTERIOR", "AP_horizontal": "ANTEROPOSTERIOR"}
+
+
+def tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, str]:
+    """The metadata file."""
+    return {TABLES[0]: table(settings).to_csv(lineterminator="\n")}
+
+
+def encode(settings: config.Phantom, picture: Picture, drawn: np.ndarray) -> bytes:
+    """The file of a picture."""
+    return png(drawn)
 
 
 def table(settings: config.Phantom) -> pd.DataFrame:
@@ -74,23 +58,23 @@ def table(settings: config.Phantom) -> pd.DataFrame:
 
 
 def _row(settings: config.Phantom, picture: Picture, unlabelled: bool) -> dict[str, str]:
-    rng = np.random.default_rng([settings.seed, DIRT, picture.patient.number, picture.study])
+    rng = np.random.default_rng([settings.seed, DIRT, picture.patient, picture.study])
     day = FIRST_DAY + datetime.timedelta(days=picture.days)
     by_hand = rng.uniform() < 0.25
     text = _label_text(picture, by_hand, rng)
     if unlabelled:
         text = dict.fromkeys(text, "nan") | {"labelCUIS": "", "LocalizationsCUIS": ""}
     report = "" if rng.uniform() < 0.5 else ", ".join(picture.labels()) + "."
-    birth = f"{day.year - int(picture.patient.age + (picture.days % 365) / 365)}.0"
-    no_birth = np.random.default_rng([settings.seed, DIRT, picture.patient.number]).uniform() < 0.03
+    birth = f"{day.year - int(picture.age + (picture.days % 365) / 365)}.0"
+    no_birth = np.random.default_rng([settings.seed, DIRT, picture.patient]).uniform() < 0.03
     return {
         "ImageID": picture.image_id,
         "ImageDir": picture.folder,
         "StudyDate_DICOM": day.strftime("%Y%m%d"),
         "StudyID": picture.study_id,
-        "PatientID": picture.patient.patient_id,
+        "PatientID": picture.patient_id,
         "PatientBirth": "" if no_birth else birth,
-        "PatientSex_DICOM": "F" if picture.patient.female else "M",
+        "PatientSex_DICOM": "F" if picture.female else "M",
         "ViewPosition_DICOM": "nan" if rng.uniform() < 0.4 else VIEW_NAMES[picture.view],
         "Projection": picture.view,
         "MethodProjection": "Manual review of DICOM fields",
@@ -133,9 +117,9 @@ def places(finding: Finding) -> list[str]:
     side = {-1: "right", 0: "bilateral", 1: "left"}[finding.side]
     if finding.label in LOBAR and finding.side:
         return [f"loc {side} {'upper' if finding.level < 0.5 else 'lower'} lobe"]
-    words = PLACES.get(finding.label, [])
+    words = [PLACES[finding.label]] if finding.label in PLACES else []
     sided = finding.label in ("pleural effusion", "costophrenic angle blunting", *LOBAR) or (words and finding.side)
-    return [*words, f"loc {side}"] if sided else list(words)
+    return [*words, f"loc {side}"] if sided else words
 
 
 def _label_text(picture: Picture, by_hand: bool, rng: np.random.Generator) -> dict[str, str]:
@@ -168,14 +152,3 @@ def _codes(terms: list[str], codes: dict[str, str]) -> str:
     """Codes as the real table writes them: quoted, separated by spaces, in brackets."""
     found = [codes[term.strip()] for term in terms if term.strip() in codes]
     return "[" + " ".join(f"'{code}'" for code in found) + "]"
-
-
-FORM = Form(
-    pictures=plan,
-    tables=lambda settings, boxes: {METADATA[0]: table(settings).to_csv(lineterminator="\n")},
-    labels=lambda finding: (finding.label,),
-    encode=lambda settings, picture, drawn: png(drawn),
-    shape=drawn_shape,
-    table_names=(METADATA[0],),
-    explained_views=("PA",),
-)

@@ -1,10 +1,11 @@
-"""The phantom's patients, their studies and findings, before any picture is drawn.
+"""The phantom's patients, their studies and findings, before any picture is drawn: PadChest's, and those of other hospitals.
 
 Sampling is separate from rendering, so an archive's prevalences are known at once.
 """
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -15,18 +16,10 @@ NORMAL = "normal"
 
 # Share of the patients whose main problem is this one. The rest come for an acute illness or are healthy.
 CHRONIC = {
-    "COPD signs": 0.095,
-    "cardiomegaly": 0.042,
-    "aortic elongation": 0.048,
-    "scoliosis": 0.064,
-    "calcified granuloma": 0.060,
-    "nodule": 0.062,
-    "interstitial pattern": 0.060,
-    "hiatal hernia": 0.062,
-    "hemidiaphragm elevation": 0.062,
-    "sternotomy": 0.050,
-    "pacemaker": 0.050,
-}
+    "COPD signs": 0.095, "cardiomegaly": 0.042, "aortic elongation": 0.048, "scoliosis": 0.064, "calcified granuloma": 0.060,
+    "nodule": 0.062, "interstitial pattern": 0.060, "hiatal hernia": 0.062, "hemidiaphragm elevation": 0.062,
+    "sternotomy": 0.050, "pacemaker": 0.050,
+}  # fmt: skip
 HEALTHY = 0.300
 
 # How often one problem brings another with it.
@@ -42,32 +35,22 @@ COMPANIONS = {
 }
 
 # Acute findings, and their shares among all.
-ACUTE = {
-    "pleural effusion": 0.26,
-    "alveolar pattern": 0.25,
-    "laminar atelectasis": 0.25,
-    "costophrenic angle blunting": 0.24,
-}
+ACUTE = {"pleural effusion": 0.26, "alveolar pattern": 0.25, "laminar atelectasis": 0.25, "costophrenic angle blunting": 0.24}
 FOCAL = {"nodule", "calcified granuloma", "hemidiaphragm elevation", *ACUTE}  # findings that may hide one another
+BOTH_SIDES = {"pleural effusion": 0.22, "costophrenic angle blunting": 0.25, "alveolar pattern": 0.2}  # how often it is in both
 PLEURAL = {"pleural effusion", "costophrenic angle blunting"}  # one thing in two sizes: a study has one of them
+PNEUMOTHORACES = 0.08  # share of the studies elsewhere that have one, before those where something else would hide it
 STUDIES = (0.48, 0.21, 0.15, 0.09, 0.05, 0.02)  # shares of patients with 1, 2, ... studies
-
-
-@dataclass(frozen=True)
-class Patient:
-    """One person of the archive."""
-
-    number: int
-    patient_id: str
-    female: bool
-    age: float  # at the first study
 
 
 @dataclass(frozen=True)
 class Picture:
     """One image of the archive and all that is on it."""
 
-    patient: Patient
+    patient: int  # number of the person
+    patient_id: str
+    female: bool
+    age: float  # at the first study
     study: int  # counted from 0 for each patient
     image: int  # counted from 0 for each study
     view: str  # PA, L, AP, AP_horizontal
@@ -86,9 +69,8 @@ class Picture:
 @lru_cache(maxsize=4)
 def plan(settings: config.Phantom) -> tuple[Picture, ...]:
     """Every image of the archive, sorted by patient, study and image."""
-    pictures = [
-        picture for number, course in enumerate(_courses(settings)) for picture in _pictures_of(settings, number, *course)
-    ]
+    courses = enumerate(_courses(settings))
+    pictures = [picture for number, course in courses for picture in _pictures_of(settings, number, *course)]
     order = np.random.default_rng([settings.seed, 2]).permutation(len(pictures))
     folders = max(2, len(pictures) // 250)
     return tuple(replace(picture, folder=str(order[row] % folders)) for row, picture in enumerate(pictures))
@@ -97,8 +79,8 @@ def plan(settings: config.Phantom) -> tuple[Picture, ...]:
 def _courses(settings: config.Phantom) -> list[tuple[str, int]]:
     """Each patient's main problem and number of studies.
 
-    Shares of problems are met to one patient, and within a problem the numbers of studies are spread evenly (golden
-    ratio), so that every class has its images whatever the seed.
+    Shares of problems are met to one patient, and within a problem the numbers of studies are spread evenly (golden ratio), so that
+    every class has its images whatever the seed.
     """
     names = [*CHRONIC, NORMAL, "acute"]
     rng = np.random.default_rng([settings.seed, 1])
@@ -118,13 +100,21 @@ def _pictures_of(settings: config.Phantom, number: int, main: str, studies: int)
     rng = np.random.default_rng([settings.seed, 3, number])
     ill = main in CHRONIC
     age = float(np.clip(rng.normal(66 if ill else 52, 12 if ill else 17), 18, 95))
-    patient = Patient(number, _digits(rng), bool(rng.uniform() < 0.5), age)
-    chronic = _chronic_findings(rng, main)
+    patient = number, _digits(rng), bool(rng.uniform() < 0.5), age
+    labels = [main] if main in CHRONIC else []
+    labels += [label for label, share in COMPANIONS.get(main, {}).items() if rng.uniform() < share]
+    chronic: list[Finding] = []
+    for label in labels:
+        chronic.append(_finding(rng, label, chronic))
     onset = {finding: int(rng.integers(0, studies)) if rng.uniform() < 0.12 else 0 for finding in chronic[1:]}
     days = int(rng.integers(0, 2500))
     pictures = []
     for study in range(studies):
-        present = [_drift(rng, finding) for finding in chronic if onset.get(finding, 0) <= study]
+        present = [
+            replace(finding, severity=float(np.clip(finding.severity + rng.normal(0, 0.06), 0, 1)))  # a little better or worse
+            for finding in chronic
+            if onset.get(finding, 0) <= study
+        ]
         present += _acute_findings(rng, main, present)
         remarks = []
         if study and present and rng.uniform() < 0.04:
@@ -135,9 +125,8 @@ def _pictures_of(settings: config.Phantom, number: int, main: str, studies: int)
         for image, view in enumerate(_views(rng)):
             letters = "".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz0123456789"), 6))
             image_id = f"{study_id}_{letters}.png"
-            pictures.append(
-                Picture(patient, study, image, view, image_id, study_id, days, tuple(present), tuple(remarks), folder="0")
-            )
+            shown = tuple(present), tuple(remarks)
+            pictures.append(Picture(*patient, study, image, view, image_id, study_id, days, *shown, folder="0"))
         days += int(rng.integers(20, 500))
     return pictures
 
@@ -148,17 +137,6 @@ def _views(rng: np.random.Generator) -> list[str]:
         return [str(rng.choice(["AP", "AP_horizontal"], p=[0.4, 0.6]))]
     views = ["PA"] + ["PA"] * int(rng.uniform() < 0.06)
     return views + ["L"] * int(rng.uniform() < 0.45)
-
-
-def _chronic_findings(rng: np.random.Generator, main: str) -> list[Finding]:
-    labels = [main] if main in CHRONIC else []
-    for label, share in COMPANIONS.get(main, {}).items():
-        if rng.uniform() < share:
-            labels.append(label)
-    findings: list[Finding] = []
-    for label in labels:
-        findings.append(_finding(rng, label, findings))
-    return findings
 
 
 def _acute_findings(rng: np.random.Generator, main: str, present: list[Finding]) -> list[Finding]:
@@ -179,11 +157,9 @@ def _acute_findings(rng: np.random.Generator, main: str, present: list[Finding])
 
 def _finding(rng: np.random.Generator, label: str, beside: list[Finding]) -> Finding:
     """A finding on a side where no other one hides it, if there is one."""
+    both = rng.uniform() < BOTH_SIDES.get(label, 0)
+    left = rng.uniform() < (0.86 if label == "pacemaker" else 0.5)
     side = 0
-    both = rng.uniform() < {"pleural effusion": 0.22, "costophrenic angle blunting": 0.25, "alveolar pattern": 0.2}.get(
-        label, 0
-    )
-    left = rng.uniform() < {"pacemaker": 0.86}.get(label, 0.5)
     if label in FOCAL or label in ("scoliosis", "pacemaker"):
         side = 1 if left else -1
     if label in FOCAL:
@@ -195,6 +171,35 @@ def _finding(rng: np.random.Generator, label: str, beside: list[Finding]) -> Fin
     return Finding(label, int(rng.integers(2**31)), float(rng.uniform()), side, float(rng.uniform()))
 
 
-def _drift(rng: np.random.Generator, finding: Finding) -> Finding:
-    """A persisting finding, a little better or worse."""
-    return replace(finding, severity=float(np.clip(finding.severity + rng.normal(0, 0.06), 0, 1)))
+def elsewhere(settings: config.Phantom, picture: Picture, ap_share: float, **names: Any) -> Picture:
+    """A picture of another hospital, with its names.
+
+    This share of the frontal studies is taken from the front there, and lying is not noted. Some studies show a pneumothorax, on a
+    side without any other local finding.
+    """
+    study = picture.patient, picture.study
+    views, rng = (np.random.default_rng([settings.seed, stream, *study]) for stream in (21, 22))
+    view, findings = picture.view, picture.findings
+    if view == "AP_horizontal" or (view == "PA" and views.uniform() < ap_share):
+        view = "AP"
+    chance, number, severity, left = rng.uniform(), int(rng.integers(2**31)), rng.uniform(), rng.uniform() < 0.5
+    beside = {finding.side for finding in findings if finding.label in FOCAL}
+    free = [side for side in ((1, -1) if left else (-1, 1)) if side not in beside]
+    hidden = 0 in beside or any(finding.label in PLEURAL for finding in findings)
+    if chance < PNEUMOTHORACES and free and not hidden:
+        findings = (*findings, Finding("pneumothorax", number, float(severity), free[0], 0.0))
+    return replace(picture, view=view, findings=findings, **names)
+
+
+def ages(pictures: tuple[Picture, ...]) -> list[int]:
+    """Each picture's age of its patient in whole years, which grows from the patient's first study on."""
+    first: dict[int, int] = {}
+    for picture in pictures:
+        first[picture.patient] = min(picture.days, first.get(picture.patient, picture.days))
+    return [int(one.age + (one.days - first[one.patient]) / 365) for one in pictures]
+
+
+def some_patients(settings: config.Phantom, stream: int, share: float) -> frozenset[int]:
+    """Numbers of a random share of the patients, at least one."""
+    order = np.random.default_rng([settings.seed, stream]).permutation(settings.patients)
+    return frozenset(order[: max(1, round(share * settings.patients))].tolist())

@@ -8,22 +8,22 @@ from thorax.cli import main
 from thorax.errors import ThoraxError
 from thorax.images import decoding
 from thorax.labels.cases import CASES
-from thorax.report.figures import attention
+from thorax.report.figures import heatmaps
 from thorax.report.figures import style as figures
 from thorax.storage import schemas, store
 
 
 def test_emphasis_by_hand():
-    np.testing.assert_allclose(attention.emphasis(np.array([[0.5, 0.25], [0.2, 0.05]])), [[0.5, 0], [0, 0]])
-    np.testing.assert_allclose(attention.emphasis(np.array([[1.0, 0.0], [0.0, 0.0]])), [[0.75, 0], [0, 0]])
-    assert attention.emphasis(np.full((3, 3), 1 / 9)).max() < 1e-12
+    np.testing.assert_allclose(heatmaps.emphasis(np.array([[0.5, 0.25], [0.2, 0.05]])), [[0.5, 0], [0, 0]])
+    np.testing.assert_allclose(heatmaps.emphasis(np.array([[1.0, 0.0], [0.0, 0.0]])), [[0.75, 0], [0, 0]])
+    assert heatmaps.emphasis(np.full((3, 3), 1 / 9)).max() < 1e-12
 
 
 def test_weights_are_drawn_where_the_network_saw_them():
     weights = np.full((2, 4, 4), 0.02, np.float32)
     weights[0, 3, 0] = weights[1, 0, 3] = 0.7  # lower left, then upper right
     original, box = np.full((80, 100), 100, np.uint8), (0.2, 0.0, 1.0, 1.0)
-    figure = attention.draw_attention(
+    figure = heatmaps.draw_attention(
         ["x", "y"], [(original, box)] * 2, {"one": weights, "two": weights.mean(0)[None].repeat(2, 0)}, "t"
     )
     panels = np.reshape(figure.axes, (2, 3))
@@ -47,7 +47,7 @@ def test_weights_are_drawn_where_the_network_saw_them():
 def test_titles_do_not_run_into_each_other():
     shapes = ((60, 120), (120, 60))
     weights = {"InceptionResNetV2-attention": np.full((2, 2, 2), 0.25, np.float32)}
-    figure = attention.draw_attention(
+    figure = heatmaps.draw_attention(
         ["x" * 60] * 2, [(np.zeros(shape, np.uint8), (0.0, 0.0, 1.0, 1.0)) for shape in shapes], weights, "t"
     )
     figures.pixels(figure)
@@ -73,8 +73,8 @@ def test_the_verb_draws_the_cases_and_is_stable_to_the_byte(tmp_path, monkeypatc
     written = rng.dirichlet(np.ones(9), 2).reshape(2, 3, 3).astype(np.float32)
     store.write_array(written, tmp_path / "weights.npy")
     drawn = []
-    real = attention.draw_attention
-    monkeypatch.setattr(attention, "draw_attention", lambda *arguments: drawn.append(arguments) or real(*arguments))
+    real = heatmaps.draw_attention
+    monkeypatch.setattr(heatmaps, "draw_attention", lambda *arguments: drawn.append(arguments) or real(*arguments))
     words = ["figure-attention", "--attention", f"one={tmp_path / 'weights.npy'}", "--title", "t"]
     words += ["--cases", str(tmp_path / "cases.parquet"), "--ingested", str(tmp_path / "ingested.parquet")]
     words += ["--arrays", str(tmp_path / "0.npy"), str(tmp_path / "1.npy")]
@@ -94,6 +94,6 @@ def test_weights_of_other_networks_are_refused(tmp_path):
     for shape in ((2, 0, 0), (3, 4, 4)):
         store.write_array(np.zeros(shape, np.float32), tmp_path / "w.npy")
         with pytest.raises(ThoraxError, match=r"w\.npy has the shape .*, not \(2 cases, h, w\): predict again"):
-            attention.make_attention_figure(
+            heatmaps.make_attention_figure(
                 {"one": tmp_path / "w.npy"}, tmp_path / "cases.parquet", tmp_path / "i", [], None, "t", tmp_path / "out"
             )

@@ -10,7 +10,7 @@ from matplotlib.text import Text
 from thorax.archives import own
 from thorax.errors import ThoraxError
 from thorax.explanation.cases import Case
-from thorax.report.figures import attention, cross_archive, fonts, lungs, roc, training
+from thorax.report.figures import cross_archive, fonts, lungs, roc, training
 from thorax.report.figures import heatmaps as overlays
 from thorax.report.figures import labels as label_figures
 from thorax.report.figures import style as figures
@@ -103,9 +103,9 @@ def drawings() -> dict[str, object]:
         "roc, each": roc.draw_curves(curves * 2, [], TITLE),
         "heatmap": overlays.heatmap_figure(case),
         "classes": overlays.classes_figure([case], TITLE),
-        "attention": attention.draw_attention([NAMES[0]], [(case.original, case.box)], weights, TITLE),
+        "attention": overlays.draw_attention([NAMES[0]], [(case.original, case.box)], weights, TITLE),
         "cross": cross_matrix(),
-        "sentences": overlays.sheet(8.0, 0.0, "\n".join([TITLE, *NAMES]), 0.15)[0],
+        "sentences": overlays.sheet(8.0, 0.0, "\n".join([TITLE, *NAMES]), 0.15),
     }
 
 

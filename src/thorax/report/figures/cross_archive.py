@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from thorax.archives import ARCHIVES
 from thorax.report import cells
@@ -13,29 +14,17 @@ from thorax.report.figures import style
 from thorax.report.tables.results import PROVENANCE
 from thorax.storage import store
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 _CHANCE = 0.5  # the palest shade
 _DARK = 0.8  # an AUC above it is written in white
 
 
 def make_cross_figure(matrix: Path, archives: Mapping[str, str], title: str, out: Path) -> None:
-    """Draw the matrix that `make_cross` wrote.
-
-    Args:
-        matrix: Its matrix.csv.
-        archives: A key of `ARCHIVES` by experiment.
-        title: Heading.
-        out: Figure to write, without suffix.
-    """
+    """Draw the matrix.csv that `make_cross` wrote; `archives` has a key of `ARCHIVES` by experiment."""
     style.save(draw_matrix(store.read_csv(matrix), archives, title), out, title)
 
 
-def draw_matrix(values: pd.DataFrame, archives: Mapping[str, str], title: str) -> "Figure":
+def draw_matrix(values: pd.DataFrame, archives: Mapping[str, str], title: str) -> Figure:
     """Draw mean AUCs as cells, with their intervals; the diagonal is framed. `values` has the columns of matrix.csv."""
-    import matplotlib
-
     names = list(dict.fromkeys(values["trained_on"]))
     area, low, high = (
         values.pivot(index="trained_on", columns="tested_on", values=key).loc[names, names].to_numpy(float)

@@ -1,7 +1,7 @@
 """Letters that figures can show: those of matplotlib's own font and, for what it lacks, those of any font on this machine."""
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -9,22 +9,13 @@ from thorax.errors import ThoraxError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from matplotlib.text import Text
 
 OWN = "DejaVu Sans"  # comes with matplotlib, and has Latin, Greek, Cyrillic, Arabic and Hebrew letters
-_DRAWN_AS_SPACE = "\n"
 _MOST_NAMED = 10  # letters in a message
 
 
 def refuse_unreadable(texts: Mapping[str, str]) -> None:
-    """Refuse letters that no font on this machine has, since figures would show boxes instead.
-
-    Args:
-        texts: Texts that figures show, by the place where each is written.
-
-    Raises:
-        ThoraxError: With the first such text, its letters and what to install.
-    """
+    """Refuse letters that no font on this machine has: figures would show boxes. The texts are by the place where each is written."""
     for place, text in texts.items():
         _, absent = _families(frozenset(text))
         if absent:
@@ -39,29 +30,27 @@ def refuse_unreadable(texts: Mapping[str, str]) -> None:
 
 def cover(figure: "Figure") -> None:
     """Give every text of a figure the fonts that have its letters, if it needs others than `OWN`."""
-    for text in _texts(figure):
-        families, _ = _families(frozenset(text.get_text()))
-        if families:
-            text.set_fontfamily([OWN, *families])
-
-
-def _texts(figure: "Figure") -> Iterable["Text"]:
     from matplotlib.text import Text
 
     for axes in figure.axes:
         axes.get_xticklabels()  # creates them, as drawing would
         axes.get_yticklabels()
-    return figure.findobj(Text)
+    for text in figure.findobj(Text):
+        families, _ = _families(frozenset(text.get_text()))
+        if families:
+            text.set_fontfamily([OWN, *families])
 
 
 @cache
 def _families(letters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
     """Further fonts for the letters that `OWN` lacks, the one with most of them first, and the letters that no font has."""
-    absent = frozenset() if "".join(letters).isascii() else _lacking(letters, _own_letters())
-    absent |= frozenset(letter for letter in letters if letter < " ") - set(_DRAWN_AS_SPACE)
-    families = []
+    absent = frozenset(letter for letter in letters if letter < " ")
+    if not "".join(letters).isascii():
+        absent |= letters - _own()
+    absent -= {"\n"}
+    families: list[str] = []
     while absent:
-        found = {name: absent - _lacking(absent, has) for name, has in _others().items()}
+        found = {name: absent & has for name, has in _others().items()}
         best = min(found, key=lambda name: (-len(found[name]), "Sans" not in name, name), default=None)
         if best is None or not found[best]:
             break
@@ -70,30 +59,26 @@ def _families(letters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]
     return tuple(families), absent
 
 
-def _lacking(letters: Iterable[str], charmap: frozenset[int]) -> frozenset[str]:
-    return frozenset(letter for letter in letters if ord(letter) not in charmap and letter not in _DRAWN_AS_SPACE)
-
-
 @cache
-def _own_letters() -> frozenset[int]:
+def _own() -> frozenset[str]:
     from matplotlib import font_manager, ft2font
 
-    return frozenset(ft2font.FT2Font(font_manager.findfont(OWN)).get_charmap())
+    return frozenset(map(chr, ft2font.FT2Font(font_manager.findfont(OWN)).get_charmap()))
 
 
 @cache
-def _others() -> dict[str, frozenset[int]]:
+def _others() -> dict[str, frozenset[str]]:
     """Letters of every font on this machine that matplotlib can draw, by family. Its own list may be out of date."""
     from matplotlib import font_manager, ft2font
 
-    found: dict[str, frozenset[int]] = {}
+    found: dict[str, frozenset[str]] = {}
     for path in sorted(font_manager.findSystemFonts()):
         try:
             font = ft2font.FT2Font(path)
             drawable = ft2font.FaceFlags.SCALABLE in font.face_flags and ft2font.FaceFlags.COLOR not in font.face_flags
             if drawable and font.family_name not in found:
                 font_manager.fontManager.addfont(path)
-                found[font.family_name] = frozenset(font.get_charmap())
+                found[font.family_name] = frozenset(map(chr, font.get_charmap()))
         except (RuntimeError, OSError):  # not a font, or in a format that matplotlib does not read
             continue
     found.pop(OWN, None)

@@ -6,20 +6,22 @@ and averaged over the networks. Their standard deviation, the paper's future wor
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
-from thorax.explanation.cases import THRESHOLD, Case, load_cases
-from thorax.explanation.overlays import tint
+from thorax.errors import ThoraxError
+from thorax.explanation.cases import THRESHOLD, Case, Original, Paths, load_cases, load_originals
+from thorax.explanation.overlays import tint, to_original
 from thorax.images import decoding
 from thorax.report import typeset
 from thorax.report.figures import style
 from thorax.storage import store
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 LARGEST_DEVIATION = 0.5  # of values between 0 and 1
 CLASS_COLOURS = (style.ORANGE, style.SKY, style.GREEN, style.PURPLE, style.YELLOW)
@@ -27,6 +29,7 @@ VERDICTS = {1: ("true", style.GREEN), 0: ("not in the labels", style.VERMILION),
 HEAT_COLOUR, DEVIATION_COLOUR = "#1f6fff", style.ORANGE
 PANEL = 2.2  # width in inches
 LONGEST_NAME = 34  # characters of a class that fit over a panel
+GAP = 0.1  # between panels, in inches
 LINE = 0.17  # height of a line of text in inches
 CONTACT_DPI = 110
 NO_CASE = "No test image has a class, so there is no case to show."
@@ -34,72 +37,50 @@ CELL, CELLS_PER_ROW, CELL_GAP = 3.0, 3, 0.15  # of the figure with all classes; 
 LEGEND_ENTRY = 0.285  # height of two small lines in inches
 
 
-def heatmap_figure(case: Case, number: int = 1) -> "Figure":
-    """Draw one case: the original and one heatmap per class; below, all classes at once and the members' disagreement.
-
-    Args:
-        case: What to draw.
-        number: Of the case, for its heading.
-    """
-    from matplotlib.figure import Figure
-
+def heatmap_figure(case: Case, number: int = 1) -> Figure:
+    """Draw one case: the original and one heatmap per class; below, all classes at once and the members' disagreement."""
     shown = case.shown()
-    heading = _heading(case, number, len(shown))
+    true = [name for name, value in zip(case.classes, case.truth, strict=True) if value == 1]
+    lines = [f"Case {number}: {case.image_id}, chosen for {case.chosen_for}"]
+    lines.append(" ".join([f"Labels: {', '.join(true) or 'none'}.", *case.hidden()]))
+    columns = max(3, 1 + len(shown))
+    heading = "\n".join(part for line in lines for part in style.wrapped(line, 27 * columns))  # as many characters as fit
     with style.style():
-        figure = Figure()
-        grid = _panels(figure, max(3, 1 + len(shown)), case.original.shape, heading.count("\n") + 1, len(shown))
-        figure.suptitle(
-            heading, x=grid[0, 0].get_position().x0, y=1 - 0.05 / figure.get_figheight(), ha="left", va="top", fontsize=9
-        )
+        tall = PANEL * case.original.shape[0] / case.original.shape[1]
+        above, between, below = (heading.count("\n") + 5) * LINE, 2 * LINE, (len(shown) + 1) * LINE  # below is the legend
+        height, width = above + between + below + 2 * tall, columns * (PANEL + GAP)
+        figure = Figure(figsize=(width, height))
+        edges = {"left": 0.05 / width, "right": 1 - 0.05 / width, "top": 1 - above / height, "bottom": below / height}
+        figure.subplots_adjust(**edges, wspace=0.1 / PANEL, hspace=between / tall)
+        grid = figure.subplots(2, columns)
+        for axes in grid.flat:
+            axes.set_axis_off()
+        left, top = grid[0, 0].get_position().x0, 1 - 0.05 / height
+        figure.suptitle(heading, x=left, y=top, ha="left", va="top", fontsize=9)
         draw_seen(grid[0, 0], case.original, case.box)
         _draw_truth_boxes(grid[0, 0], case, None)
         means = []
-        for (above, below), index in zip(grid.T[1:], shown, strict=False):
+        for (map_axes, deviation_axes), index in zip(grid.T[1:], shown, strict=False):
             mean, deviation = case.heat(index)
             means.append(mean)
             verdict, colour = VERDICTS[int(case.truth[index])]
-            above.imshow(tint(case.original, mean, HEAT_COLOUR))
-            above.set_title(f"{_name(case, index)}\n{_agreement(case, index)}\n{verdict}", fontsize=8, color=colour)
-            _draw_truth_boxes(above, case, case.classes[index])
-            below.imshow(tint(case.original, deviation / LARGEST_DEVIATION, DEVIATION_COLOUR))
-            below.set_title("disagreement (SD)", fontsize=8)
-        _draw_all_classes(grid[1, 0], case, means, [_name(case, index) for index in shown])
+            map_axes.imshow(tint(case.original, mean, HEAT_COLOUR))
+            map_axes.set_title(f"{_said(case, index)}\n{verdict}", fontsize=8, color=colour)
+            _draw_truth_boxes(map_axes, case, case.classes[index])
+            deviation_axes.imshow(tint(case.original, deviation / LARGEST_DEVIATION, DEVIATION_COLOUR))
+            deviation_axes.set_title("disagreement (SD)", fontsize=8)
+        _draw_all_classes(grid[1, 0], case, means, [style.shortened(case.classes[index], LONGEST_NAME) for index in shown])
         grid[1, 0].set_title("all classes", fontsize=8)
     return figure
 
 
-def _panels(figure: "Figure", columns: int, shape: tuple[int, ...], heading_lines: int, legend_lines: int) -> np.ndarray:
-    """Size the figure for two rows of panels that fit an image of `shape` exactly, with their titles and the legend."""
-    panel = PANEL * shape[0] / shape[1]
-    above, between, below = (heading_lines + 4) * LINE, 2 * LINE, (legend_lines + 1) * LINE
-    height = above + between + below + 2 * panel
-    width = columns * (PANEL + 0.1)
-    figure.set_size_inches(width, height)
-    edges = {"left": 0.05 / width, "right": 1 - 0.05 / width, "top": 1 - above / height, "bottom": below / height}
-    figure.subplots_adjust(**edges, wspace=0.1 / PANEL, hspace=between / panel)
-    grid = figure.subplots(2, columns)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    return grid
+def _said(case: Case, index: int) -> str:
+    """A class, its probability, and how many models vote for it."""
+    name, votes = style.shortened(case.classes[index], LONGEST_NAME), case.votes[:, index]
+    return f"{name}\n{case.probabilities[index]:.3f}, {votes.sum()}/{len(votes)} models"
 
 
-def _heading(case: Case, number: int, shown: int) -> str:
-    true = [name for name, value in zip(case.classes, case.truth, strict=True) if value == 1]
-    lines = [f"Case {number}: {case.image_id}, chosen for {case.chosen_for}"]
-    lines.append(" ".join([f"Labels: {', '.join(true) or 'none'}.", *case.hidden()]))
-    width = 27 * max(3, 1 + shown)  # characters that fit
-    return "\n".join(part for line in lines for part in style.wrapped(line, width))
-
-
-def _name(case: Case, index: int) -> str:
-    return style.shortened(case.classes[index], LONGEST_NAME)
-
-
-def _agreement(case: Case, index: int) -> str:
-    return f"{case.probabilities[index]:.3f}, {int(case.votes[:, index].sum())}/{len(case.votes)} models"
-
-
-def draw_seen(axes: "Axes", original: np.ndarray, box: decoding.Box) -> None:
+def draw_seen(axes: Axes, original: np.ndarray, box: decoding.Box) -> None:
     """Draw a radiograph and the box that the networks saw, unless that is all of it."""
     axes.imshow(original, cmap="gray", vmin=0, vmax=255)
     axes.set_title("original", fontsize=8)
@@ -108,10 +89,8 @@ def draw_seen(axes: "Axes", original: np.ndarray, box: decoding.Box) -> None:
         axes.add_patch(style.rectangle(left, top, right, bottom, style.ORANGE, linestyle="--"))
 
 
-def _draw_truth_boxes(axes: "Axes", case: Case, label: str | None, colour: str = style.YELLOW, **line: Any) -> None:
+def _draw_truth_boxes(axes: Axes, case: Case, label: str | None, colour: str = style.YELLOW, **line: Any) -> None:
     """Boxes of one label, or of all labels with their names."""
-    from matplotlib.patheffects import withStroke
-
     shadow = [withStroke(linewidth=1.5, foreground="black")]
     rows, columns = case.original.shape
     for box in case.truth_boxes.itertuples():
@@ -123,10 +102,8 @@ def _draw_truth_boxes(axes: "Axes", case: Case, label: str | None, colour: str =
                 axes.annotate(box.label, **place, color=colour, fontsize=6, path_effects=shadow)
 
 
-def _draw_all_classes(axes: "Axes", case: Case, means: list[np.ndarray], names: list[str]) -> None:
+def _draw_all_classes(axes: Axes, case: Case, means: list[np.ndarray], names: list[str]) -> None:
     """Every class in its own colour: a line around the hotter half of its values; below, a legend with these names."""
-    from matplotlib.lines import Line2D
-
     axes.imshow(case.original, cmap="gray", vmin=0, vmax=255)
     handles = []
     for colour, mean in zip(CLASS_COLOURS, means, strict=False):
@@ -146,26 +123,22 @@ def make_classes_figure(
     labels: Path,
     boxes: Path,
     ingested: Path,
-    arrays: Sequence[Path],
-    lungs: Sequence[Path] | None,
+    arrays: Paths,
+    lungs: Paths | None,
     title: str,
     out: Path,
 ) -> None:
-    """Write `classes_figure` of the chosen cases to `out`, without suffix; the other arguments as in `load_cases`."""
+    """Write `classes_figure` of the chosen cases; the other arguments as in `load_cases`."""
     loaded = load_cases(cases, heatmaps, predictions, ensemble, labels, boxes, ingested, arrays, lungs)
     style.save(classes_figure(loaded, title), out, title, photos=True)
 
 
-def classes_figure(cases: Sequence[Case], title: str) -> "Figure":
+def classes_figure(cases: Sequence[Case], title: str) -> Figure:
     """Draw each case with two or more predicted or true classes as one picture, with every class in its own colour.
 
-    The introduction of Liz et al. 2022 asks for this view. Next to its colour are the class, the ensemble's
-    probability, how many models agree, and whether the class is in the labels. Experts' boxes are dashed in the colour of
-    their class. The classes, and the numbers of the cases, are those of `heatmap_figure`.
-
-    Args:
-        cases: All chosen cases, in their order.
-        title: Heading.
+    The introduction of Liz et al. 2022 asks for this view. Next to its colour are the class, the ensemble's probability, how many
+    models agree, and whether the class is in the labels. Experts' boxes are dashed in the colour of their class. The classes, and
+    the numbers of the cases, are those of `heatmap_figure`; so `cases` are all chosen ones, in their order.
     """
     several = [
         (case, style.wrapped(f"Case {number}: {case.image_id}", 42) + case.hidden())
@@ -178,30 +151,33 @@ def classes_figure(cases: Sequence[Case], title: str) -> "Figure":
     below = [max(_height(case) + len(case.shown()) * LEGEND_ENTRY for case, _ in row) + 2 * LINE for row in rows]
     width = CELLS_PER_ROW * (CELL + CELL_GAP) + CELL_GAP
     with style.style():
-        figure, top = sheet(width, sum(headings) + sum(below), f"{title}\n{found}", CELL_GAP)
+        top = sum(headings) + sum(below)
+        figure = sheet(width, top, f"{title}\n{found}", CELL_GAP)
         for row, above, under in zip(rows, headings, below, strict=True):
             for column, (case, lines) in enumerate(row):
                 axes = panel(figure, CELL_GAP + column * (CELL + CELL_GAP), top - above, CELL, _height(case))
                 axes.set_title("\n".join(lines), fontsize=8)
-                _draw_cell(axes, case)
+                shown = case.shown()
+                names = [f"{_said(case, index)}, {VERDICTS[int(case.truth[index])][0]}" for index in shown]
+                _draw_all_classes(axes, case, [case.heat(index)[0] for index in shown], names)
+                for colour, index in zip(CLASS_COLOURS, shown, strict=False):
+                    _draw_truth_boxes(axes, case, case.classes[index], colour, linestyle="--")
             top -= above + under
     return figure
 
 
-def sheet(width: float, height: float, heading: str, margin: float) -> tuple["Figure", float]:
-    """A figure for panels that are placed by the inch: `height` inches below a heading, and where that ends."""
-    from matplotlib.figure import Figure
-
+def sheet(width: float, height: float, heading: str, margin: float) -> Figure:
+    """A figure for panels that are placed by the inch: `height` inches below a heading."""
     heading = style.fit(heading, width, style.SMALL_HEADING)
     whole = height + 0.18 + 0.16 * (1 + heading.count("\n"))
     place = {"x": margin / width, "y": 1 - 0.08 / whole, "ha": "left", "va": "top"}
     with style.style():
         figure = Figure(figsize=(width, whole))
         figure.suptitle(heading, **place, fontsize=style.SMALL_HEADING)
-    return figure, height
+    return figure
 
 
-def panel(figure: "Figure", left: float, top: float, width: float, height: float) -> "Axes":
+def panel(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
     """Axes without ticks at a place in inches from the figure's lower left corner."""
     across, up = figure.get_size_inches()
     axes = figure.add_axes((left / across, (top - height) / up, width / across, height / up))
@@ -213,29 +189,14 @@ def _height(case: Case) -> float:
     return CELL * case.original.shape[0] / case.original.shape[1]
 
 
-def _draw_cell(axes: "Axes", case: Case) -> None:
-    shown = case.shown()
-    verdicts = [VERDICTS[int(case.truth[index])][0] for index in shown]
-    names = [f"{_name(case, i)}\n{_agreement(case, i)}, {verdict}" for i, verdict in zip(shown, verdicts, strict=True)]
-    _draw_all_classes(axes, case, [case.heat(index)[0] for index in shown], names)
-    for colour, index in zip(CLASS_COLOURS, shown, strict=False):
-        _draw_truth_boxes(axes, case, case.classes[index], colour, linestyle="--")
+def write_contact_sheet(drawn: Sequence[Figure], out: Path, title: str, said: Sequence[str] = ()) -> None:
+    """Write the figures of all cases below each other as one PNG, on white, and as a page of the same name with the suffix .html.
 
-
-def write_contact_sheet(drawn: Sequence["Figure"], out: Path, title: str, said: Sequence[str] = ()) -> None:
-    """Write figures below each other as one PNG, on white, and as a page of the same name with the suffix .html.
-
-    Args:
-        drawn: One figure per case. Without any, sheet and page say so.
-        out: PNG to write.
-        title: Heading of the page.
-        said: Sentences above the pictures of the page.
+    The page has `title` as its heading and the sentences `said` above the pictures. Without any figure, sheet and page say so.
     """
-    from matplotlib.image import imsave
-
     if not drawn:
         said = [*said, NO_CASE]
-    figures = drawn or [sheet(8.0, 0.0, "\n".join([title, *said]), 0.15)[0]]
+    figures = drawn or [sheet(8.0, 0.0, "\n".join([title, *said]), 0.15)]
     pictures = [style.pixels(figure, CONTACT_DPI) for figure in figures]
     width = max(picture.shape[1] for picture in pictures)
     padded = [np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255) for picture in pictures]
@@ -243,3 +204,57 @@ def write_contact_sheet(drawn: Sequence["Figure"], out: Path, title: str, said: 
         imsave(temporary, np.vstack(padded), format="png", metadata={"Software": "thorax"})
     shown = [picture for figure in drawn for picture in style.webp_pictures(figure, photos=True)]
     store.write_text(typeset.picture_page(title, shown, said), out.with_suffix(".html"))
+
+
+def make_attention_figure(
+    attention: dict[str, Path], cases: Path, ingested: Path, arrays: Paths, lungs: Paths | None, title: str, out: Path
+) -> None:
+    """Draw where networks with the attention head look: each position's weight over the radiograph.
+
+    This is the view of Kejriwal et al., section III B. `attention` has the weights that `predict` wrote, by network.
+    """
+    ids = store.read_table(cases, ["image_id"])["image_id"]
+    weights = {name: store.open_array(path) for name, path in attention.items()}
+    for name, path in attention.items():
+        if len(weights[name]) != len(ids) or weights[name].shape[1] == 0:
+            raise ThoraxError(
+                f"{path} has the shape {weights[name].shape}, not ({len(ids)} cases, h, w): predict again with a network that "
+                "was trained with head: attention, or leave this one out."
+            )
+    originals = load_originals(ids, ingested, arrays, lungs)
+    style.save(draw_attention(list(ids), originals, weights, title), out, title, photos=True)
+
+
+def emphasis(weights: np.ndarray) -> np.ndarray:
+    """How far weights (h, w), which sum to 1, exceed those of a plain mean: 0 up to there, 1/2 at twice as much, then towards 1.
+
+    Unlike a share of the largest weight, this leaves nearly even weights uncoloured, and the scale is the same for all maps.
+    """
+    return 1 - 1 / np.maximum(weights * weights.size, 1)
+
+
+def draw_attention(ids: Sequence[str], originals: Sequence[Original], weights: dict[str, np.ndarray], title: str) -> Figure:
+    """Draw one row per case: the original with the part that the networks saw, and the `emphasis` of each network's weights.
+
+    The weights of each network are (images, h', w'); each map sums to 1.
+    """
+    step = PANEL + GAP
+    tall = [PANEL * original.shape[0] / original.shape[1] for original, _ in originals]
+    width = max(step * (1 + len(weights)) + GAP, 6)
+    with style.style():
+        heading = title if originals else f"{title}\n{NO_CASE}"
+        top = sum(tall) + len(tall) * 4 * LINE
+        figure = sheet(width, top, heading, GAP)
+        for row, (image_id, (original, box)) in enumerate(zip(ids, originals, strict=True)):
+            top -= 3 * LINE
+            above = (top + 2.2 * LINE) / figure.get_figheight()
+            figure.text(GAP / width, above, f"Case {row + 1}: {image_id}", fontsize=8, va="bottom")
+            draw_seen(panel(figure, GAP, top, PANEL, tall[row]), original, box)
+            for column, (name, of_network) in enumerate(weights.items(), start=1):
+                axes = panel(figure, GAP + column * step, top, PANEL, tall[row])
+                heat = to_original(emphasis(of_network[row]), box, *original.shape)
+                axes.imshow(tint(original, heat, style.PURPLE))
+                most, even = of_network[row].max(), 1 / of_network[row].size
+                axes.set_title(f"{name}\nat most {most:.3f}, even {even:.3f}", fontsize=7.5)
+            top -= tall[row] + LINE
+    return figure

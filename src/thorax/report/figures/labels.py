@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
 
 from thorax.errors import refuse_unknown
 from thorax.report import published_numbers
@@ -14,10 +18,6 @@ from thorax.report.figures import style
 from thorax.report.figures.style import BLUE, GREY, SHADES, SPLIT_COLOURS, VERMILION
 from thorax.storage import joins, store
 from thorax.storage.schemas import IGNORED, LEFT_OUT, SPLIT_NAMES, class_columns
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 NUMBERED_CLASSES = 20  # with more classes, cells are too small for a number in each
 FREQUENT = 0.1  # share from which a cell has a number all the same
@@ -27,17 +27,7 @@ NO_CLASS = "none of these"  # counts as the one label of an image without any cl
 
 
 def label_distribution(labels: Path, split: Path, title: str, out: Path) -> None:
-    """Figures 5 and 6 of Liz et al. 2022: images by number of labels, and the share of each class.
-
-    Args:
-        labels: A label set's table.
-        split: Table with the part of every image: train, val, test or left_out.
-        title: Heading.
-        out: Figure to write, without suffix.
-
-    Raises:
-        ThoraxError: An image of the label set is not in the split.
-    """
+    """Figures 5 and 6 of Liz et al. 2022: images by number of labels, and the share of each class."""
     positive, parts = _read_positive(labels, split)
     style.save(draw_label_distribution(positive[parts != LEFT_OUT], parts[parts != LEFT_OUT], title), out, title)
 
@@ -48,14 +38,8 @@ def _read_positive(labels: Path, split: Path) -> tuple[pd.DataFrame, np.ndarray]
     return table[class_columns(table)] == 1, table["split"].to_numpy()
 
 
-def draw_label_distribution(positive: pd.DataFrame, parts: np.ndarray, title: str) -> "Figure":
-    """Draw the two panels of `label_distribution`.
-
-    Args:
-        positive: (images, classes) bool.
-        parts: (images,) train, val or test.
-        title: Heading.
-    """
+def draw_label_distribution(positive: pd.DataFrame, parts: np.ndarray, title: str) -> Figure:
+    """Draw `label_distribution` of positive (images, classes) bool and parts (images,) of train, val and test."""
     counts = positive.sum()
     order = sorted(positive.columns, key=lambda name: (-counts[name], name))
     above, below = 2.3, max(0.9 + 0.19 * len(order), 1.7)  # at least the height of the legend
@@ -67,7 +51,7 @@ def draw_label_distribution(positive: pd.DataFrame, parts: np.ndarray, title: st
     return figure
 
 
-def _draw_label_counts(axes: "Axes", labels_per_image: np.ndarray) -> None:
+def _draw_label_counts(axes: Axes, labels_per_image: np.ndarray) -> None:
     counts = np.bincount(labels_per_image)
     first = 0 if counts[0] else 1
     bars = axes.bar(np.arange(first, len(counts)), counts[first:], color=BLUE)
@@ -78,12 +62,11 @@ def _draw_label_counts(axes: "Axes", labels_per_image: np.ndarray) -> None:
         axes.set_ylim(0.5, 4 * shown.max())
     else:
         axes.margins(y=0.15)
-    axes.set(
-        title="(a) Images by number of labels", xlabel="labels of an image", ylabel="images", xticks=range(first, len(counts))
-    )
+    axes.set(title="(a) Images by number of labels", xlabel="labels of an image", ylabel="images")
+    axes.set_xticks(range(first, len(counts)))
 
 
-def _draw_class_shares(axes: "Axes", positive: pd.DataFrame, parts: np.ndarray) -> None:
+def _draw_class_shares(axes: Axes, positive: pd.DataFrame, parts: np.ndarray) -> None:
     """One bar per class, divided into the parts of the split; `positive` has its columns in the order to draw."""
     names, left = list(positive.columns), np.zeros(positive.shape[1])
     for part in SPLIT_NAMES:
@@ -102,12 +85,8 @@ def _draw_class_shares(axes: "Axes", positive: pd.DataFrame, parts: np.ndarray) 
 def label_shares(labels: Path, split: Path, paper: str | None, title: str, out: Path) -> None:
     """Figure 1 of Dunn Beltran and Alsaghier 2022: the share of each class among all labels, as bars instead of a pie.
 
-    As there, an image without any class counts as one more label. If the split leaves images out, a second panel has the shares
-    without them.
-
-    Args:
-        labels, split, title, out: As in `label_distribution`.
-        paper: Paper whose published shares are marked next to those of all images; None for none.
+    As there, an image without any class counts as one more label. The paper's shares, if any, are marked next to those of all
+    images. If the split leaves images out, a second panel has the shares without them.
     """
     positive, parts = _read_positive(labels, split)
     published = published_numbers.label_shares(paper) if paper else {}
@@ -128,14 +107,10 @@ def count_labels(positive: pd.DataFrame) -> pd.Series:
     return pd.concat([counts, pd.Series({name: without})]) if without else counts
 
 
-def draw_label_shares(positive: pd.DataFrame, parts: np.ndarray, published: dict[str, float], title: str) -> "Figure":
-    """Draw the panels of `label_shares`.
+def draw_label_shares(positive: pd.DataFrame, parts: np.ndarray, published: dict[str, float], title: str) -> Figure:
+    """Draw `label_shares` of positive (images, classes) bool and parts (images,) of train, val, test and left_out.
 
-    Args:
-        positive: (images, classes) bool.
-        parts: (images,) train, val, test or left_out.
-        published: Shares of labels in a paper, from 0 to 1, by class.
-        title: Heading.
+    `published` has the shares of labels in a paper, from 0 to 1, by class.
     """
     panels = {"all images": positive}
     if (left_out := parts == LEFT_OUT).any():
@@ -162,41 +137,21 @@ def draw_label_shares(positive: pd.DataFrame, parts: np.ndarray, published: dict
 
 @dataclass(frozen=True)
 class Cooccurrence:
-    """Which classes occur together. A pair is counted over the images for which both classes are known.
+    """Which classes occur together, counted for each pair over the images for which both classes are known; NaN without any."""
 
-    Attributes:
-        classes: By number of images, the largest first; ties by name.
-        images: (classes,) images of each class.
-        together: (classes, classes) images that have both classes.
-        share: (classes, classes) fraction of the row class's images that also have the column class; NaN without any.
-        expected: (classes, classes) images that would have both if the two were independent; NaN where unknown.
-        multiple: (classes,) fraction of each class's images that also have another of these classes, counted over those
-            for which this is known; NaN without any.
-        size: Images and classes of the whole label set.
-    """
-
-    classes: tuple[str, ...]
-    images: np.ndarray
-    together: np.ndarray
-    share: np.ndarray
-    expected: np.ndarray
-    multiple: np.ndarray
-    size: tuple[int, int]
+    classes: tuple[str, ...]  # by number of images, the largest first; ties by name
+    images: np.ndarray  # (classes,) images of each class
+    together: np.ndarray  # (classes, classes) images that have both classes
+    share: np.ndarray  # (classes, classes) fraction of the row class's images that also have the column class
+    expected: np.ndarray  # (classes, classes) images that would have both if the two were independent
+    multiple: np.ndarray  # (classes,) fraction of the class's images that also have another one, where this is known
+    size: tuple[int, int]  # images and classes of the whole label set
 
 
 def cooccurrence(labels: Path, title: str, out: Path, classes: Sequence[str] = ()) -> None:
     """Draw the co-occurrence of labels as a matrix, and the pairs that occur together more often than by chance.
 
     It includes what Figure 2 of Kejriwal et al. shows: the images of each class that have another class as well.
-
-    Args:
-        labels: A label set's table.
-        title: Heading.
-        out: Figure to write, without suffix.
-        classes: Show these only; none for all.
-
-    Raises:
-        ThoraxError: The label set does not have one of these classes.
     """
     table = store.read_table(labels)
     matrix = table[class_columns(table)]
@@ -234,7 +189,7 @@ def overrepresented(pairs: Cooccurrence) -> pd.DataFrame:
     return frame.sort_values(["ratio", "first", "second"], ascending=[False, True, True], ignore_index=True).head(RANKED_PAIRS)
 
 
-def draw_cooccurrence(pairs: Cooccurrence, title: str) -> "Figure":
+def draw_cooccurrence(pairs: Cooccurrence, title: str) -> Figure:
     """Draw the matrix of `cooccurrence` and, below it, the bars of `overrepresented`, if there are any."""
     number, (images, in_all) = len(pairs.classes), pairs.size
     ranked = overrepresented(pairs)
@@ -248,14 +203,15 @@ def draw_cooccurrence(pairs: Cooccurrence, title: str) -> "Figure":
         _draw_matrix(panels[0], pairs)
         if len(ranked):
             panels[0].set_title("(a) Co-occurrence")
-            _draw_ranked_pairs(panels[1], ranked)
+            pairs_of, ratios = list(ranked["first"] + " + " + ranked["second"]), ranked["ratio"]
+            texts = [f"{row.ratio:.1f} times, {row.together:,} images" for row in ranked.itertuples()]
+            style.bars(panels[1], ratios, pairs_of, texts, color=BLUE)
+            panels[1].set(title="(b) Pairs most above chance", xlim=(0, 1.35 * ratios.max()))
+            panels[1].set_xlabel("images with both / images expected if the two were independent")
     return figure
 
 
-def _draw_matrix(axes: "Axes", pairs: Cooccurrence) -> None:
-    import matplotlib
-    from matplotlib.colors import PowerNorm
-
+def _draw_matrix(axes: Axes, pairs: Cooccurrence) -> None:
     number = len(pairs.classes)
     percent = np.where(np.eye(number, dtype=bool), np.nan, 100 * pairs.share)
     percent = np.column_stack([percent, np.full(number, np.nan)])  # the last column is for `multiple`, without a colour
@@ -275,7 +231,7 @@ def _draw_matrix(axes: "Axes", pairs: Cooccurrence) -> None:
     bar.outline.set_visible(False)
 
 
-def _write_cells(axes: "Axes", pairs: Cooccurrence, percent: np.ndarray, dark: float) -> None:
+def _write_cells(axes: Axes, pairs: Cooccurrence, percent: np.ndarray, dark: float) -> None:
     """Numbers in the cells, white above `dark` per cent; images on the diagonal or, if it is too narrow, on the left."""
     number = len(pairs.classes)
     roomy = number <= NUMBERED_CLASSES
@@ -297,10 +253,3 @@ def _write_cells(axes: "Axes", pairs: Cooccurrence, percent: np.ndarray, dark: f
 def _whole(percent: float) -> str:
     """A percentage without decimals, so that it fits into a cell."""
     return "<1" if 0 < percent < 0.95 else f"{percent:.0f}"
-
-
-def _draw_ranked_pairs(axes: "Axes", ranked: pd.DataFrame) -> None:
-    texts = [f"{row.ratio:.1f} times, {row.together:,} images" for row in ranked.itertuples()]
-    style.bars(axes, ranked["ratio"], list(ranked["first"] + " + " + ranked["second"]), texts, color=BLUE)
-    axes.set(title="(b) Pairs most above chance", xlabel="images with both / images expected if the two were independent")
-    axes.set_xlim(0, 1.35 * ranked["ratio"].max())

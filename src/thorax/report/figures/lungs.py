@@ -2,53 +2,34 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from thorax.errors import ThoraxError
+from thorax.explanation.cases import Paths
 from thorax.images import decoding
 from thorax.report.figures import style
 from thorax.report.figures.style import ORANGE, SKY, VERMILION
 from thorax.storage import store
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 COUNT = 6  # images
 
 
 def make_lungs_figure(
-    catalog: Path,
-    ingested: Path,
-    arrays: Sequence[Path],
-    lungs: Sequence[Path],
-    masks: Sequence[Path],
-    images: Sequence[Path],
-    seed: int,
-    out: Path,
+    catalog: Path, ingested: Path, arrays: Paths, lungs: Paths, masks: Paths, images: Paths, seed: int, out: Path
 ) -> None:
     """Draw Figure 3 of Liz et al. 2022 for several random images: original, lung mask, crop with mask, network input.
 
     If there are flagged images, at least one is shown, so that the figure has what goes wrong as well.
-
-    Args:
-        catalog, ingested: Tables of the data set.
-        arrays, lungs, masks, images: Ingested arrays, tables of crop boxes, masks and training images, one file per shard, in
-            the order of the shards.
-        seed: Random seed for the choice.
-        out: Figure to write, without suffix.
-
-    Raises:
-        ThoraxError: The lungs are not those of the ingested images.
     """
     boxes = pd.concat([store.read_table(path) for path in lungs], ignore_index=True)
     sizes = store.read_table(ingested, ["image_id", "rows", "columns", "shard", "row"])
-    cases = boxes.merge(sizes[sizes["row"] >= 0], on="image_id").merge(
-        store.read_table(catalog, ["image_id", "view"]), on="image_id"
-    )
+    views = store.read_table(catalog, ["image_id", "view"])
+    cases = boxes.merge(sizes[sizes["row"] >= 0], on="image_id").merge(views, on="image_id")
     if not len(cases) == len(boxes) > 0:
         raise ThoraxError(f"{lungs[0]} and the tables next to it do not belong to {ingested}: delete and remake them.")
     cases = cases.set_index("image_id").loc[choose_lung_cases(boxes, COUNT, seed)].reset_index()
@@ -67,16 +48,12 @@ def choose_lung_cases(lungs: pd.DataFrame, count: int, seed: int) -> list[str]:
     return chosen + [flagged[index] for index in generator.permutation(len(flagged))[:number]]
 
 
-def draw_lungs(cases: pd.DataFrame, arrays: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> "Figure":
-    """Draw one row of four panels per case.
+def draw_lungs(cases: pd.DataFrame, arrays: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
+    """Draw one row of four panels per case: image_id, view, rows, columns (the original's size), x0, y0, x1, y1, credible, flag.
 
-    Args:
-        cases: Columns image_id, view, rows, columns (the original's size), x0, y0, x1, y1, credible, flag.
-        arrays: For each case the ingested image (512 x 512 uint8), the lung mask (any size, above 0 = lung) and the
-            network's input (uint8, or uint16 if it holds stored values).
+    Each has three arrays: the ingested image (512 x 512 uint8), the lung mask (any size, above 0 = lung) and the network's input
+    (uint8, or uint16 if it holds stored values).
     """
-    from matplotlib.figure import Figure
-
     height = 0.4 + 2.25 * len(cases)  # inches: the names of the columns, then a line of text and a square panel per case
     with style.style():
         figure = Figure(figsize=(8, height))
@@ -87,11 +64,11 @@ def draw_lungs(cases: pd.DataFrame, arrays: Sequence[tuple[np.ndarray, np.ndarra
         for axes, name in zip(grid[0], names, strict=True):
             figure.text(axes.get_position().x0, 1 - 0.1 / height, name, va="top", fontsize=10)
         for axes, case, panels in zip(grid, cases.itertuples(), arrays, strict=True):
-            _draw_lungs_case(axes, case, *panels)
+            _draw_case(axes, case, *panels)
     return figure
 
 
-def _draw_lungs_case(axes: np.ndarray, case: Any, squashed: np.ndarray, mask: np.ndarray, network_input: np.ndarray) -> None:
+def _draw_case(axes: np.ndarray, case: Any, squashed: np.ndarray, mask: np.ndarray, network_input: np.ndarray) -> None:
     box = (case.x0, case.y0, case.x1, case.y1)
     original = decoding.restore_aspect(squashed, case.rows, case.columns)
     outline = decoding.resize((mask > 0).astype(np.float32), *original.shape)
@@ -106,7 +83,7 @@ def _draw_lungs_case(axes: np.ndarray, case: Any, squashed: np.ndarray, mask: np
     _draw_mask(axes[2], decoding.crop(outline, box), SKY)
 
 
-def _draw_mask(axes: "Axes", mask: np.ndarray, colour: str) -> None:
+def _draw_mask(axes: Axes, mask: np.ndarray, colour: str) -> None:
     """Outline and light fill of a mask of floats; nothing where it is empty."""
     if mask.max() > 0.5 > mask.min():
         axes.contourf(mask, levels=[0.5, 2], colors=[colour], alpha=0.25)

@@ -4,19 +4,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_curve
 
 from thorax.evaluation import metrics
 from thorax.report.figures import style
 from thorax.report.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from thorax.report.tables import results
 from thorax.storage.schemas import IGNORED
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 LINES = [(colour, "-") for colour in (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, "black")] + [(GREY, "--")]
 PANELS_PER_ROW = 6  # where there are more classes than lines can be told apart
@@ -26,31 +24,19 @@ ALARMS, FOUND = "false positive rate", "true positive rate"
 
 @dataclass(frozen=True)
 class Curve:
-    """The curve of one class.
+    """The curve of one class: points (p, 2) of false and true positive rate, from (0, 0) to (1, 1).
 
-    Attributes:
-        name: The class.
-        positives: Images that have it.
-        points: (p, 2) false and true positive rate, from (0, 0) to (1, 1): one point for each distinct score, so that equal
-            scores are one slanted step.
-        area: AUC.
+    There is one point for each distinct score, so that equal scores are one slanted step.
     """
 
     name: str
-    positives: int
+    positives: int  # images that have the class
     points: np.ndarray
     area: float
 
 
 def roc_points(labels: np.ndarray, scores: np.ndarray) -> np.ndarray | None:
-    """The points of `Curve`, or None without positives or without negatives.
-
-    Args:
-        labels: (n,) of 1, 0 and -1 (ignored).
-        scores: (n,), larger where more likely positive.
-    """
-    from sklearn.metrics import roc_curve
-
+    """The points of `Curve` for labels (n,) of 1, 0 and -1 (ignored); None without positives or without negatives."""
     known = labels != IGNORED
     if len(set(labels[known])) < 2:
         return None
@@ -60,21 +46,7 @@ def roc_points(labels: np.ndarray, scores: np.ndarray) -> np.ndarray | None:
 def roc_curves(
     labels: Path, split: Path, scores: Path, logits: bool, model: str, title: str, provenance: str, out: Path
 ) -> None:
-    """Draw the ROC curves of one model on the test images.
-
-    Args:
-        labels: A label set's table.
-        split: Table with the part of each image.
-        scores: The model's predictions, or an ensemble's probabilities or votes.
-        logits: Whether the scores are logits, as those of a network or the baseline.
-        model: Its name.
-        title: Heading.
-        provenance: A key of `results.PROVENANCE`.
-        out: Figure to write, without suffix.
-
-    Raises:
-        ThoraxError: As in `metrics.read_scores`.
-    """
+    """Draw the ROC curves of one model on the test images."""
     truth, table = metrics.read_scores(labels, split, scores, logits)
     test = (truth["split"] == "test").to_numpy()
     curves, without = [], []
@@ -89,19 +61,19 @@ def roc_curves(
     style.save(draw_curves(curves, without, heading), out, title)
 
 
-def draw_curves(curves: Sequence[Curve], without: Sequence[str], title: str) -> "Figure":
+def draw_curves(curves: Sequence[Curve], without: Sequence[str], title: str) -> Figure:
     """Draw curves, the largest area first: in one panel, or in one each if there are more than eight.
 
-    Args:
-        curves: What to draw.
-        without: Names of classes that have no curve.
-        title: Heading.
+    `without` names the classes that have no curve.
     """
     ranked = sorted(curves, key=lambda curve: (-curve.area, curve.name))
     together = len(ranked) <= len(LINES)
     across, down = (1, 1) if together else (PANELS_PER_ROW, math.ceil(len(ranked) / PANELS_PER_ROW))
     width, height = (7.5, 4.2 if ranked else 0.3) if together else (1.6 * across + 0.5, 1.95 * down + 0.3)
-    heading = f"{title}: {_summary(ranked)}"
+    heading = f"{title}: no class has an AUC"
+    if ranked:
+        mean = np.mean([curve.area for curve in ranked])
+        heading = f"{title}: mean AUC {mean:.3f} of {len(ranked)} {'class' if len(ranked) == 1 else 'classes'}"
     if without:
         heading += f"\nNo curve, as the test images lack positives or negatives: {', '.join(without)}"
     lines = 1 + style.fit(heading, width, style.SMALL_HEADING).count("\n")
@@ -115,21 +87,14 @@ def draw_curves(curves: Sequence[Curve], without: Sequence[str], title: str) -> 
     return figure
 
 
-def _summary(curves: Sequence[Curve]) -> str:
-    if not curves:
-        return "no class has an AUC"
-    mean = np.mean([curve.area for curve in curves])
-    return f"mean AUC {mean:.3f} of {len(curves)} {'class' if len(curves) == 1 else 'classes'}"
-
-
-def _draw_together(axes: "Axes", curves: Sequence[Curve]) -> None:
+def _draw_together(axes: Axes, curves: Sequence[Curve]) -> None:
     lines = [
         axes.plot(*curve.points.T, color=colour, linestyle=dashes, linewidth=1.4)[0]
         for curve, (colour, dashes) in zip(curves, LINES, strict=False)
     ]
     _draw_frame(axes)
     axes.set(xlabel=ALARMS, ylabel=FOUND)
-    names = [f"{_name(curve, LEGEND_LINE)}\n{_area(curve)}" for curve in curves]
+    names = [_label(curve, LEGEND_LINE) for curve in curves]
     # not as the lines' own labels, since those that begin with _ would get no entry
     axes.legend(lines, names, loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=8, borderaxespad=0)
 
@@ -142,21 +107,20 @@ def _draw_each(grid: np.ndarray, curves: Sequence[Curve]) -> None:
         curve = curves[number]
         axes.plot(*curve.points.T, color=BLUE, linewidth=1.2)
         _draw_frame(axes)
-        axes.set_title(f"{_name(curve, NAME_LINE)}\n{_area(curve)}", fontsize=7.5)
+        axes.set_title(_label(curve, NAME_LINE), fontsize=7.5)
         lowest = number + grid.shape[1] >= len(curves)
         axes.tick_params(labelsize=7, labelbottom=lowest, labelleft=number % grid.shape[1] == 0)
 
 
-def _draw_frame(axes: "Axes") -> None:
+def _draw_frame(axes: Axes) -> None:
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")  # chance
     axes.set(aspect="equal", anchor="W", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
 
 
-def _name(curve: Curve, width: int) -> str:
-    """The class in at most two lines."""
+def _label(curve: Curve, width: int) -> str:
+    """The class in at most two lines, its AUC and its images."""
     first, *others = style.wrapped(curve.name, width)
-    return "\n".join([first, *([style.shortened(" ".join(others), width)] if others else [])])
-
-
-def _area(curve: Curve) -> str:
-    return f"AUC {curve.area:.3f}, {curve.positives:,} positive{'' if curve.positives == 1 else 's'}"
+    second = [style.shortened(" ".join(others), width)] if others else []
+    return "\n".join(
+        [first, *second, f"AUC {curve.area:.3f}, {curve.positives:,} positive{'' if curve.positives == 1 else 's'}"]
+    )

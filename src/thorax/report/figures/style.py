@@ -4,26 +4,26 @@ The same inputs give the same bytes: no dates, a fixed hash salt, and matplotlib
 matplotlibrc. Figures are built without pyplot, so no global state remains.
 """
 
-import re
 import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
+import matplotlib.style
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from thorax.report import typeset
 from thorax.report.figures import fonts
 from thorax.storage import store
 from thorax.storage.schemas import SPLIT_NAMES
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
 
 # The palette of Okabe and Ito, which people with any kind of colour blindness can tell apart
 BLUE, SKY, GREEN, YELLOW = "#0072B2", "#56B4E9", "#009E73", "#F0E442"
@@ -40,56 +40,36 @@ PHOTO_QUALITY = 90  # of 100, for radiographs in pages
 LARGEST_SIDE = 16383  # pixels of a WebP picture
 
 STYLE: dict[str, Any] = {
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.edgecolor": GREY,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "xtick.labelcolor": "black",
-    "ytick.labelcolor": "black",
-    "legend.frameon": False,
-    "svg.hashsalt": "thorax",
-    "text.parse_math": False,  # a $ in a title or name is a dollar
-}
+    "font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "legend.frameon": False,
+    "axes.edgecolor": GREY, "axes.spines.top": False, "axes.spines.right": False,
+    "xtick.color": GREY, "ytick.color": GREY, "xtick.labelcolor": "black", "ytick.labelcolor": "black",
+    "svg.hashsalt": "thorax", "text.parse_math": False,  # a $ in a title or name is a dollar
+}  # fmt: skip
 
 
 @contextmanager
 def style() -> Iterator[None]:
     """The project's look, on top of matplotlib's defaults."""
-    import matplotlib.style
-
     with matplotlib.style.context(["default", STYLE]):
         yield
 
 
 @contextmanager
-def drawing(width: float, height: float, heading: str, size: float = HEADING_SIZE) -> Iterator["Figure"]:
-    """Yield a figure of this size in inches, in the project's look, with a heading and a layout that makes room for it.
+def drawing(width: float, height: float, heading: str, size: float = HEADING_SIZE) -> Iterator[Figure]:
+    """Yield a figure of this width and height in inches, with the project's look and a layout that makes room for the heading.
 
-    Args:
-        width, height: Inches; the heading needs about 0.16 a line.
-        heading: Lines, broken where they do not fit.
-        size: Of the heading's letters, in points.
+    The heading's letters have `size` points. Its lines, of about 0.16 inches each, are broken where they do not fit.
     """
-    from matplotlib.figure import Figure
-
     with style():
         figure = Figure(figsize=(width, height), layout="constrained")
         figure.suptitle(fit(heading, width, size), x=0.01, ha="left", fontsize=size)
         yield figure
 
 
-def save(figure: "Figure", out: Path, title: str, photos: bool = False) -> None:
-    """Write `out` + .png and .svg, and .html, a page with the same picture for the report.
+def save(figure: Figure, out: Path, title: str, photos: bool = False) -> None:
+    """Write `out` + .png and .svg, and .html, a page under this title with the same picture for the report.
 
-    Args:
-        figure: What to write.
-        out: Path without suffix.
-        title: Heading of the page.
-        photos: Whether the figure shows radiographs; see `webp_pictures`.
+    `photos` says whether the figure shows radiographs; see `webp_pictures`.
     """
     store_as = {".png": {"Software": None}, ".svg": {"Date": None}}
     with style():
@@ -100,7 +80,7 @@ def save(figure: "Figure", out: Path, title: str, photos: bool = False) -> None:
     store.write_text(typeset.picture_page(title, webp_pictures(figure, photos)), out.with_name(out.name + ".html"))
 
 
-def webp_pictures(figure: "Figure", photos: bool = False) -> list[bytes]:
+def webp_pictures(figure: Figure, photos: bool = False) -> list[bytes]:
     """The figure as WebP, a fraction of a PNG's size: one picture, or several strips if it is too tall for the format.
 
     Radiographs (`photos`) are stored with a small loss, drawings exactly.
@@ -111,10 +91,8 @@ def webp_pictures(figure: "Figure", photos: bool = False) -> list[bytes]:
     return [cv2.imencode(".webp", strip, quality)[1].tobytes() for strip in strips]
 
 
-def pixels(figure: "Figure", dpi: int = DPI) -> np.ndarray:
+def pixels(figure: Figure, dpi: int = DPI) -> np.ndarray:
     """The figure as (h, w, 3) uint8."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     with style():
         fonts.cover(figure)
         figure.set_dpi(dpi)
@@ -123,7 +101,7 @@ def pixels(figure: "Figure", dpi: int = DPI) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
-def png_bytes(figure: "Figure") -> bytes:
+def png_bytes(figure: Figure) -> bytes:
     """The figure as the bytes of a PNG, for a notebook to show."""
     return cv2.imencode(".png", cv2.cvtColor(pixels(figure), cv2.COLOR_RGB2BGR))[1].tobytes()
 
@@ -137,11 +115,9 @@ def fit(text: str, inches: float, size: float = HEADING_SIZE) -> str:
 def wrapped(text: str, width: int) -> list[str]:
     """Lines of a text that are at most `width` letters wide; Chinese, Japanese and Korean letters count twice."""
     pad = "\ue000"  # after each wide letter; for private use, so that no text has it
-    return [line.replace(pad, "") for line in textwrap.wrap(re.sub(r"\S", lambda found: _padded(found[0], pad), text), width)]
-
-
-def _padded(letter: str, pad: str) -> str:
-    return letter + pad if unicodedata.east_asian_width(letter) in "WF" else letter
+    wide = (letter for letter in set(text) if unicodedata.east_asian_width(letter) in "WF" and not letter.isspace())
+    padded = text.translate({ord(letter): letter + pad for letter in wide})
+    return [line.replace(pad, "") for line in textwrap.wrap(padded, width)]
 
 
 def shortened(text: str, width: int) -> str:
@@ -149,31 +125,27 @@ def shortened(text: str, width: int) -> str:
     return text if len(wrapped(text, width)) < 2 else f"{wrapped(text, width - 3)[0]}..."
 
 
-def log_scale(axes: "Axes") -> None:
+def log_scale(axes: Axes) -> None:
     """Make the vertical axis logarithmic, with plain numbers."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def rectangle(left: float, top: float, right: float, bottom: float, colour: str, **line: Any) -> "Rectangle":
+def rectangle(left: float, top: float, right: float, bottom: float, colour: str, **line: Any) -> Rectangle:
     """The outline of a box whose edges are in pixels, for an image drawn by imshow."""
-    from matplotlib.patches import Rectangle
-
     # pixel centres have whole coordinates, so a pixel's edge lies half a pixel before it
     return Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=1, **line)
 
 
-def bars(axes: "Axes", widths: Any, names: Sequence[str], texts: Sequence[str], gap: int = 3, **look: Any) -> None:
+def bars(axes: Axes, widths: Any, names: Sequence[str], texts: Sequence[str], gap: int = 3, **look: Any) -> None:
     """Draw horizontal bars of these `widths` (n,) from top to bottom, each with its name on the left and a text at its end."""
     place = np.arange(len(widths))
     axes.barh(place, widths, height=0.75, **look)
     name_bars(axes, widths, names, texts, gap)
 
 
-def name_bars(axes: "Axes", ends: Any, names: Sequence[str], texts: Sequence[str], gap: int = 3) -> None:
+def name_bars(axes: Axes, ends: Any, names: Sequence[str], texts: Sequence[str], gap: int = 3) -> None:
     """Name horizontal bars on the left, and write a text `gap` points behind the end (n,) of each."""
     for row, (end, text) in enumerate(zip(ends, texts, strict=True)):
         axes.annotate(text, (end, row), (gap, 0), textcoords="offset points", va="center", fontsize=8)

@@ -4,10 +4,13 @@ import difflib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
 
 from thorax.config import LabelSet
 from thorax.errors import ThoraxError
@@ -17,10 +20,6 @@ from thorax.report.figures import style
 from thorax.report.figures.style import BLUE, GREY
 from thorax.storage import store
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 PAPER_TERM = "fracture"  # whose section is Figure 4 of Liz et al. 2022
 LINE, PADDING, BOX_GAP, COLUMN_GAP = 0.17, 0.09, 0.16, 0.5  # inches
 HEADING, KEY, MARGIN = 0.5, 0.3, 0.12  # inches: of the lines above and below the boxes, and around all
@@ -29,39 +28,20 @@ TERM_SIZE, SMALL_SIZE = 9.0, 8.0  # points
 
 @dataclass(frozen=True)
 class Section:
-    """A term, the terms below it, and the images that have them.
+    """A term, the terms below it, and the images that have them."""
 
-    Attributes:
-        terms: The term, then those below it, each once, depth-first in the tree's own order.
-        parents: Parents of each term within the section; none for the first.
-        outside: Parents of each term but the first that are not in the section.
-        own: Images that have the term itself.
-        total: Images that have the term or one below it.
-    """
-
-    terms: tuple[str, ...]
-    parents: dict[str, tuple[str, ...]]
-    outside: dict[str, tuple[str, ...]]
-    own: dict[str, int]
-    total: dict[str, int]
+    terms: tuple[str, ...]  # the term, then those below it, each once, depth-first in the tree's own order
+    parents: dict[str, tuple[str, ...]]  # of each term within the section; none for the first
+    outside: dict[str, tuple[str, ...]]  # parents that are not in the section; none for the first
+    own: dict[str, int]  # images that have the term itself
+    total: dict[str, int]  # images that have the term or one below it
 
 
 def term_section(catalog: Path, settings: LabelSet, archive: str, title: str, out: Path, term: str | None = None) -> None:
     """Draw Figure 4 of Liz et al. 2022: a general term, the terms below it, and how many images have each.
 
-    Images count if the catalog has them in a view of the label set. `settings.two_parents` says whether a term with two parents
-    counts below both or only the first, `settings.padded_labels` how labels stored with a blank are read.
-
-    Args:
-        catalog: Table of the data set.
-        settings: Of the label set; its views, two_parents and padded labels are used.
-        archive: A key of `labels.TERM_TABLES`.
-        title: Heading.
-        out: Figure to write, without suffix.
-        term: The topmost term; None for the paper's or, if no image has it, the general term with most terms in the data.
-
-    Raises:
-        ThoraxError: The archive has no term tree, the tree has no such term, or no image has the term or one below it.
+    Images count if the catalog has them in a view of the label set. Its two_parents say whether a term with two parents counts
+    below both or only the first, its padded_labels how labels stored with a blank are read.
     """
     tree = TermTree.of_archive(archive, "archive", "choose one of these").climbed(settings.two_parents)
     if settings.padded_labels == "ignore":
@@ -75,11 +55,7 @@ def term_section(catalog: Path, settings: LabelSet, archive: str, title: str, ou
 
 
 def choose_term(tree: TermTree, positive: pd.Series, source: str) -> str:
-    """The paper's term or, if no image has it or one below it, the general term with most terms in the data.
-
-    Raises:
-        ThoraxError: No image has a term of the tree.
-    """
+    """The paper's term or, if no image has it or one below it, the general term with most terms in the data."""
     labels = Counter(label for labels in positive for label in labels if label in tree)
     terms: Counter[str] = Counter(general for label in labels for general in tree.general(label))
     if not terms:
@@ -88,17 +64,7 @@ def choose_term(tree: TermTree, positive: pd.Series, source: str) -> str:
 
 
 def count_section(tree: TermTree, positive: pd.Series, term: str, source: str) -> Section:
-    """The section of a tree below a term, with its images.
-
-    Args:
-        tree: The archive's.
-        positive: (images,) lists of labels.
-        term: The topmost one.
-        source: What is counted, for errors.
-
-    Raises:
-        ThoraxError: The tree has no such term, or no image has it or one below it.
-    """
+    """The section of a tree below a term, with the images that have it: (images,) lists of labels, from `source`."""
     if term not in tree:
         near = difflib.get_close_matches(term, tree.parents, n=3, cutoff=0.5) or _frequent(tree, positive)
         raise ThoraxError(f"term {term!r} is not in the term tree: choose for example {', '.join(map(repr, near))}.")
@@ -108,15 +74,16 @@ def count_section(tree: TermTree, positive: pd.Series, term: str, source: str) -
     outside = {name: tuple(parent for parent in tree.parents[name] if parent not in terms) for name in terms}
     parents[term] = outside[term] = ()
     above = {name: [upper for upper in terms if name in below[upper]] for name in terms}
-    mentions = positive.reset_index(drop=True).explode().rename("term").rename_axis("image").reset_index()
-    mentions = mentions[mentions["term"].isin(terms)].drop_duplicates()
-    if mentions.empty:
+    own: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    for labels in positive:
+        present = above.keys() & set(labels)
+        own.update(present)
+        total.update({upper for name in present for upper in above[name]})
+    if not own:
         frequent = ", ".join(map(repr, _frequent(tree, positive)))
         raise ThoraxError(f"{source}: no image has {term!r} or a term below it; choose for example {frequent}.")
-    own = mentions["term"].value_counts()
-    total = mentions.assign(term=mentions["term"].map(above)).explode("term").drop_duplicates()["term"].value_counts()
-    counts = [{name: int(found.get(name, 0)) for name in terms} for found in (own, total)]
-    return Section(terms, parents, outside, *counts)
+    return Section(terms, parents, outside, {name: own[name] for name in terms}, {name: total[name] for name in terms})
 
 
 def _below(tree: TermTree, term: str) -> tuple[str, ...]:
@@ -150,12 +117,15 @@ class Box:
 def arrange(section: Section, tree: TermTree) -> tuple[dict[str, Box], dict[str, str]]:
     """Lay a section out from left to right: a term is to the right of all its parents, level with its children's middle.
 
-    Returns:
-        The terms' boxes, and for each term but the first the parent that it is placed next to: the rightmost one, or the first
-        of these in the tree.
+    Returns the terms' boxes, and for each term but the first the parent that it is placed next to: the rightmost one, or the
+    first of these in the tree.
     """
     terms = section.terms
-    depth = {name: _depth(section, name) for name in terms}
+
+    def column(name: str) -> int:
+        return max((1 + column(parent) for parent in section.parents[name]), default=0)
+
+    depth = {name: column(name) for name in terms}
     beside = {name: max(parents, key=depth.__getitem__) for name, parents in section.parents.items() if parents}
     children = {name: [child for child in terms if beside.get(child) == name] for name in terms}
     lines = {name: _lines(section, tree, name) for name in terms}
@@ -184,14 +154,8 @@ def arrange(section: Section, tree: TermTree) -> tuple[dict[str, Box], dict[str,
         middle[name] = min(max((ends[0] + ends[-1]) / 2, top + height[name] / 2), top + free - height[name] / 2)
 
     place(terms[0], 0.0)
-    boxes = {
-        name: Box(float(left[depth[name]]), middle[name], widths[depth[name]], height[name], lines[name]) for name in terms
-    }
-    return boxes, beside
-
-
-def _depth(section: Section, name: str) -> int:
-    return max((1 + _depth(section, parent) for parent in section.parents[name]), default=0)
+    places = {name: (float(left[depth[name]]), middle[name], widths[depth[name]], height[name]) for name in terms}
+    return {name: Box(*places[name], lines[name]) for name in terms}, beside
 
 
 def _lines(section: Section, tree: TermTree, name: str) -> tuple[str, ...]:
@@ -210,22 +174,11 @@ def _is_general(tree: TermTree, name: str) -> bool:
 
 def _text_width(text: str, size: float) -> float:
     """Inches, and a little more: letters in a PNG start at whole pixels, which makes text wider than its outline."""
-    from matplotlib.textpath import TextPath
-
     return 1.03 * TextPath((0, 0), text, size=size).get_extents().width / 72
 
 
-def draw_section(section: Section, tree: TermTree, images: int, title: str) -> "Figure":
-    """Draw `term_section`: one box per term, general classes in blue, terms without any image in grey.
-
-    Args:
-        section: What to draw.
-        tree: Says which terms are general.
-        images: Number of images in the label set's views.
-        title: Heading.
-    """
-    from matplotlib.figure import Figure
-
+def draw_section(section: Section, tree: TermTree, images: int, title: str) -> Figure:
+    """Draw `term_section`, with the number of images in all: a box per term, general ones in blue, those without images in grey."""
     first = section.terms[0]
     with style.style():
         boxes, beside = arrange(section, tree)
@@ -247,7 +200,10 @@ def draw_section(section: Section, tree: TermTree, images: int, title: str) -> "
         axes.text(0, top + MARGIN, heading, va="top", fontsize=style.HEADING_SIZE)
         axes.text(0, bottom - MARGIN, key, va="bottom", fontsize=SMALL_SIZE, color=GREY)
         for name, upper in beside.items():
-            _draw_edge(axes, boxes[upper], boxes[name])
+            start, end = boxes[upper].left + boxes[upper].width, boxes[name].left
+            middles = boxes[upper].middle, boxes[name].middle
+            turn = start + COLUMN_GAP / 2
+            axes.plot((start, turn, turn, end), np.repeat(middles, 2), color=GREY, linewidth=1, zorder=0)
         for upper, name in second:
             _draw_second_edge(axes, boxes[upper], boxes[name])
         for name, box in boxes.items():
@@ -255,14 +211,7 @@ def draw_section(section: Section, tree: TermTree, images: int, title: str) -> "
     return figure
 
 
-def _draw_edge(axes: "Axes", upper: Box, lower: Box) -> None:
-    start = upper.left + upper.width
-    turn = start + COLUMN_GAP / 2
-    across, down = (start, turn, turn, lower.left), (upper.middle, upper.middle, lower.middle, lower.middle)
-    axes.plot(across, down, color=GREY, linewidth=1, zorder=0)
-
-
-def _draw_second_edge(axes: "Axes", upper: Box, lower: Box) -> None:
+def _draw_second_edge(axes: Axes, upper: Box, lower: Box) -> None:
     """A dashed line that avoids the first parents' lines and the boxes in columns that it crosses."""
     start = upper.left + upper.width
     first_turn, last_turn = start + 0.75 * COLUMN_GAP, lower.left - 0.25 * COLUMN_GAP
@@ -273,9 +222,7 @@ def _draw_second_edge(axes: "Axes", upper: Box, lower: Box) -> None:
     axes.plot(across, down, color=GREY, linewidth=1, zorder=0, linestyle=(0, (4, 2)))
 
 
-def _draw_box(axes: "Axes", box: Box, general: bool, empty: bool) -> None:
-    from matplotlib.patches import Rectangle
-
+def _draw_box(axes: Axes, box: Box, general: bool, empty: bool) -> None:
     edge = "0.7" if empty else BLUE if general else "black"
     term, small = ("0.5", "0.5") if empty else ("black", "0.3")
     top = box.middle - box.height / 2

@@ -3,20 +3,19 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from thorax.errors import ThoraxError
 from thorax.report.figures import style
 from thorax.report.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from thorax.storage import store
 from thorax.storage.schemas import EPOCHS_COLUMNS, HISTORY_COLUMNS
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 CURVES_PER_ROW = 5
 THRESHOLD_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
@@ -26,16 +25,7 @@ CIRCLE: dict[str, Any] = {"marker": "o", "markersize": 8, "markerfacecolor": "no
 
 
 def training_curves(histories: dict[str, Path], title: str, out: Path) -> None:
-    """Draw losses and validation AUC by epoch, one column per member.
-
-    Args:
-        histories: CSV files with `schemas.HISTORY_COLUMNS`, by member.
-        title: Heading.
-        out: Figure to write, without suffix.
-
-    Raises:
-        ThoraxError: A history is missing, lacks a column or has no epoch.
-    """
+    """Draw losses and validation AUC by epoch, one column per member, from CSV files with `schemas.HISTORY_COLUMNS`."""
     read = {name: _read_history(path, HISTORY_COLUMNS) for name, path in histories.items()}
     style.save(draw_training_curves(read, title), out, title)
 
@@ -49,7 +39,7 @@ def _read_history(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return history
 
 
-def draw_training_curves(histories: dict[str, pd.DataFrame], title: str) -> "Figure":
+def draw_training_curves(histories: dict[str, pd.DataFrame], title: str) -> Figure:
     """Draw `training_curves`: losses above, validation AUC below; the epoch with the smallest val_loss is marked."""
     across = min(len(histories), CURVES_PER_ROW)
     blocks = math.ceil(len(histories) / across)
@@ -62,9 +52,13 @@ def draw_training_curves(histories: dict[str, pd.DataFrame], title: str) -> "Fig
             below = figure.add_subplot(grid[2 * block + 1, column], sharey=first[1], sharex=above)
             first = [first[0] or above, first[1] or below]
             above.set_title(name, fontsize=9)
-            _draw_losses(above, history)
+            above.plot(history["epoch"], history["loss"], color=BLUE, label="training", **LINE)
+            above.plot(history["epoch"], history["val_loss"], color=VERMILION, label="validation", **LINE)
+            if history["val_loss"].notna().any():
+                best = history.loc[history["val_loss"].idxmin()]
+                above.plot(best["epoch"], best["val_loss"], color="black", label="epoch that is kept", **CIRCLE)
             below.plot(history["epoch"], history["val_auc"], color=VERMILION, **LINE)
-            _finish(below, 4)
+            _finish(below, 4, chance=below)
             for axes, label in ((above, "loss"), (below, "validation AUC")):
                 axes.set_ylabel(label if column == 0 else "")
                 axes.tick_params(labelleft=column == 0, labelbottom=axes is below)
@@ -76,19 +70,9 @@ def draw_training_curves(histories: dict[str, pd.DataFrame], title: str) -> "Fig
     return figure
 
 
-def _draw_losses(axes: "Axes", history: pd.DataFrame) -> None:
-    axes.plot(history["epoch"], history["loss"], color=BLUE, label="training", **LINE)
-    axes.plot(history["epoch"], history["val_loss"], color=VERMILION, label="validation", **LINE)
-    if history["val_loss"].notna().any():
-        best = history.loc[history["val_loss"].idxmin()]
-        axes.plot(best["epoch"], best["val_loss"], color="black", label="epoch that is kept", **CIRCLE)
-
-
-def _finish(axes: "Axes", ticks: int, chance: "Axes | None" = None) -> None:
+def _finish(axes: Axes, ticks: int, chance: Axes) -> None:
     """Name the axis of epochs, with up to `ticks` whole numbers, and draw a line at an AUC of 0.5."""
-    from matplotlib.ticker import MaxNLocator
-
-    (chance or axes).axhline(0.5, color=GREY, linewidth=0.8, linestyle=":")
+    chance.axhline(0.5, color=GREY, linewidth=0.8, linestyle=":")
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=ticks))
 
@@ -96,20 +80,13 @@ def _finish(axes: "Axes", ticks: int, chance: "Axes | None" = None) -> None:
 def epoch_curves(epochs: dict[str, Path], title: str, out: Path, f1_metric: str = "f1") -> None:
     """Draw Figure 2 of Dunn Beltran and Alsaghier 2022: AUC and F1 of the test images by epoch, one line per threshold.
 
-    Args:
-        epochs: CSV files with `schemas.EPOCHS_COLUMNS`, by member.
-        title: Heading.
-        out: Figure to write, without suffix.
-        f1_metric: Which F1 to draw, f1 (mean of both sides) or f1_positive.
-
-    Raises:
-        ThoraxError: A file is missing, lacks a column or has no epoch.
+    Each member's epochs are a CSV file with `schemas.EPOCHS_COLUMNS`.
     """
     read = {name: _read_history(path, EPOCHS_COLUMNS) for name, path in epochs.items()}
     style.save(draw_epoch_curves(read, title, f1_metric), out, title)
 
 
-def draw_epoch_curves(epochs: dict[str, pd.DataFrame], title: str, f1_metric: str = "f1") -> "Figure":
+def draw_epoch_curves(epochs: dict[str, pd.DataFrame], title: str, f1_metric: str = "f1") -> Figure:
     """Draw `epoch_curves`, one column per member: AUC of decisions and of probabilities above, F1 below."""
     thresholds = sorted({limit for frame in epochs.values() for limit in frame["threshold"].dropna()})
     colours = {limit: THRESHOLD_COLOURS[place % len(THRESHOLD_COLOURS)] for place, limit in enumerate(thresholds)}
