@@ -31,6 +31,10 @@ rule all:
         everything(pages.wanted(plan.config, plan.audit.splits)),
 
 
+# Logs, benchmarks, the conda environment and the digest of the code, which every rule has
+complete(workflow.rules, ENVIRONMENT)
+
+
 onstart:
     refusals.before_run(workflow, plan.config)
 

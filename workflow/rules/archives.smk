@@ -8,10 +8,6 @@ rule download_archive:
         files="results/raw/{dataset}.files.csv",
     log:
         "logs/download_archive/{dataset}.log",
-    benchmark:
-        "benchmarks/download_archive/{dataset}.tsv"
-    conda:
-        ENVIRONMENT
     params:
         archive=plan.archive,
         root=plan.field("dataset", "root"),
@@ -26,8 +22,6 @@ use rule download_archive as download_pairs with:
         files="results/raw/{segmenter}.pairs.csv",
     log:
         "logs/download_pairs/{segmenter}.log",
-    benchmark:
-        "benchmarks/download_pairs/{segmenter}.tsv"
     params:
         archive=plan.field("segmenter", "download"),
         root=plan.field("segmenter", "pairs"),
@@ -41,13 +35,8 @@ rule phantom:
         pairs="{phantom_root}/lung_masks/pairs.csv",
     log:
         "logs/phantom/{phantom_root}.log",
-    benchmark:
-        "benchmarks/phantom/{phantom_root}.tsv"
-    conda:
-        ENVIRONMENT
     threads: 8
     params:
-        code=code("phantom"),
         archive=plan.field("phantom_root", "archive"),
         settings=plan.phantom_settings,
     message:
@@ -64,12 +53,7 @@ rule manifest:
         manifest="results/raw/{dataset}.manifest.parquet",
     log:
         "logs/manifest/{dataset}.log",
-    benchmark:
-        "benchmarks/manifest/{dataset}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("manifest"),
         root=plan.field("dataset", "root"),
         settings=plan.manifest_options,
         memory="work/manifests/{dataset}.files.parquet",
@@ -86,8 +70,6 @@ use rule manifest as pairs_manifest with:
         manifest="results/raw/pairs/{segmenter}.manifest.parquet",
     log:
         "logs/manifest/pairs/{segmenter}.log",
-    benchmark:
-        "benchmarks/manifest/pairs/{segmenter}.tsv"
     params:
         root=plan.field("segmenter", "pairs"),
         memory="work/manifests/pairs/{segmenter}.files.parquet",
@@ -103,12 +85,7 @@ rule catalog:
         boxes="results/boxes/{dataset}.parquet",
     log:
         "logs/catalog/{dataset}.log",
-    benchmark:
-        "benchmarks/catalog/{dataset}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("catalog"),
         settings=plan.settings("dataset", "archive", "root"),
     message:
         "Reading the metadata of {wildcards.dataset}"

@@ -6,8 +6,6 @@ use rule catalog as audit_catalog with:
         boxes="results/audit/boxes/{dataset}.parquet",
     log:
         "logs/audit/catalog/{dataset}.log",
-    benchmark:
-        "benchmarks/audit/catalog/{dataset}.tsv"
     params:
         settings=plan.audit.catalog_settings,
 
@@ -20,8 +18,6 @@ use rule labels as audit_labels with:
         report="results/audit/labels/{label_set}.classes.csv",
     log:
         "logs/audit/labels/{label_set}.log",
-    benchmark:
-        "benchmarks/audit/labels/{label_set}.tsv"
     params:
         named="",
     message:
@@ -37,8 +33,6 @@ use rule split as audit_split with:
         quality="results/audit/splits/{split}.quality.csv",
     log:
         "logs/audit/split/{split}.log",
-    benchmark:
-        "benchmarks/audit/split/{split}.tsv"
 
 
 rule audit_counts:
@@ -47,16 +41,10 @@ rule audit_counts:
         labels=rules.audit_labels.output.labels,
         split=plan.audit.split,
     output:
-        html=page("audit_counts"),
-        others=table("audit_counts"),
+        **tables("audit_counts"),
     log:
         "logs/audit/counts/{label_set}.log",
-    benchmark:
-        "benchmarks/audit/counts/{label_set}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("audit"),
         settings=plan.settings("label_set"),
         archive=plan.archive,
         folder=folder,
@@ -73,16 +61,10 @@ rule audit_overview:
         audited=expand("results/audit/counts/{label_set}.csv", label_set=plan.audit.label_sets),
         qualities=expand("results/audit/splits/{split}.quality.csv", split=plan.audit.splits),
     output:
-        html=[page("audit_datasets"), page("audit_label_sets")],
-        others=table("audit_datasets", "audit_label_sets"),
+        **tables("audit_datasets", "audit_label_sets"),
     log:
         "logs/audit/overview.log",
-    benchmark:
-        "benchmarks/audit/overview.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("audit-overview"),
         catalogs=named(expand("results/audit/catalog/{dataset}.parquet", dataset=plan.audit.datasets)),
         qualities=[f"{name}=results/audit/splits/{name}.quality.csv" for name in plan.audit.splits],
         absent=plan.audit.absent_and_divided(),
@@ -96,16 +78,10 @@ rule audit_overview:
 
 rule audit_weights:
     output:
-        html=page("audit_weights"),
-        others=table("audit_weights"),
+        **tables("audit_weights"),
     log:
         "logs/audit/pos_weights.log",
-    benchmark:
-        "benchmarks/audit/pos_weights.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("audit-weights"),
         folder=folder,
     message:
         "Computing the F1 and Hamming loss that weights of the positives can give"
@@ -115,28 +91,19 @@ rule audit_weights:
 
 use rule systems as audit_systems with:
     output:
-        html=page("audit_systems", "results/audit/systems/{archive}/{table}.html"),
-        others=expand("results/audit/systems/{{archive}}/{{table}}.{suffix}", suffix=["csv", "md", "tex"]),
+        **tables("audit_systems", path="results/audit/systems/{archive}/{table}.html"),
     log:
         "logs/audit/systems/{archive}/{table}.log",
-    benchmark:
-        "benchmarks/audit/systems/{archive}/{table}.tsv"
 
 
 rule compare_splitters:
     input:
         labels=rules.audit_labels.output.labels,
     output:
-        html=page("audit_splitters"),
-        others=table("audit_splitters"),
+        **tables("audit_splitters"),
     log:
         "logs/audit/splitters/{label_set}.log",
-    benchmark:
-        "benchmarks/audit/splitters/{label_set}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("compare-splitters"),
         settings=plan.audit.compared_shares,
         folder=folder,
     message:

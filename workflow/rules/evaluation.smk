@@ -9,12 +9,7 @@ rule ensemble:
         ensemble="results/ensembles/{experiment}/{ensemble}.parquet",
     log:
         "logs/ensemble/{experiment}/{ensemble}.log",
-    benchmark:
-        "benchmarks/ensemble/{experiment}/{ensemble}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("ensemble"),
         settings=plan.settings("ensemble"),
         labelled=options("labels", "split"),
     message:
@@ -34,8 +29,6 @@ use rule ensemble as ensemble_elsewhere with:
         ensemble="results/ensembles/{experiment}/{ensemble}@{other}.parquet",
     log:
         "logs/ensemble_elsewhere/{experiment}/{ensemble}/{other}.log",
-    benchmark:
-        "benchmarks/ensemble_elsewhere/{experiment}/{ensemble}/{other}.tsv"
     message:
         "Combining members of {wildcards.experiment} on the test images of {wildcards.other}: {wildcards.ensemble}"
 
@@ -49,12 +42,7 @@ rule cascade:
         scores="results/cascades/{cascade}/{model}.parquet",
     log:
         "logs/cascade/{cascade}/{model}.log",
-    benchmark:
-        "benchmarks/cascade/{cascade}/{model}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("cascade"),
         settings=plan.inside_settings,
         archive=plan.archive,
         logits=plan.logits,
@@ -74,12 +62,7 @@ rule thresholds:
         thresholds="results/thresholds/{experiment}/{model}.parquet",
     log:
         "logs/thresholds/{experiment}/{model}.log",
-    benchmark:
-        "benchmarks/thresholds/{experiment}/{model}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("thresholds"),
         rules=plan.field("experiment", "tuned"),
         logits=plan.logits,
     message:
@@ -97,8 +80,6 @@ use rule thresholds as cascade_thresholds with:
         thresholds="results/thresholds/{cascade}/{model}.parquet",
     log:
         "logs/cascade_thresholds/{cascade}/{model}.log",
-    benchmark:
-        "benchmarks/cascade_thresholds/{cascade}/{model}.tsv"
     params:
         rules=plan.leading("thresholds"),
         logits="",
@@ -117,12 +98,7 @@ rule metrics:
         summary="results/metrics/{experiment}.json",
     log:
         "logs/metrics/{experiment}.log",
-    benchmark:
-        "benchmarks/metrics/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("metrics"),
         predictions=named(plan.predictions),
         ensembles=named(plan.ensembles),
         thresholds=named(plan.thresholds),
@@ -147,8 +123,6 @@ use rule metrics as cascade_metrics with:
         summary="results/metrics/{cascade}.json",
     log:
         "logs/cascade_metrics/{cascade}.log",
-    benchmark:
-        "benchmarks/cascade_metrics/{cascade}.tsv"
     params:
         predictions=[],
         ensembles=named(plan.cascade_files("cascades")),

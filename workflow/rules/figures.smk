@@ -3,16 +3,10 @@ rule figure_labels:
         labels="results/labels/{label_set}.parquet",
         split="results/splits/{split}.parquet",
     output:
-        html=page("labels"),
-        pictures=figure("labels"),
+        **figure("labels"),
     log:
         "logs/figure_labels/{split}/{label_set}.log",
-    benchmark:
-        "benchmarks/figure_labels/{split}/{label_set}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("figure-labels"),
         stem=stem,
     message:
         "Drawing the label distribution of {wildcards.label_set}"
@@ -25,16 +19,10 @@ rule figure_cooccurrence:
     input:
         labels="results/labels/{label_set}.parquet",
     output:
-        html=page("cooccurrence"),
-        pictures=figure("cooccurrence"),
+        **figure("cooccurrence"),
     log:
         "logs/figure_cooccurrence/{label_set}.log",
-    benchmark:
-        "benchmarks/figure_cooccurrence/{label_set}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("figure-cooccurrence"),
         classes="",
         title="{label_set}",
         stem=stem,
@@ -49,12 +37,9 @@ use rule figure_cooccurrence as figure_cooccurrence_of_paper with:
     input:
         labels=plan.labels,
     output:
-        html=page("cooccurrence_named"),
-        pictures=figure("cooccurrence_named"),
+        **figure("cooccurrence_named"),
     log:
         "logs/figure_cooccurrence_of_paper/{experiment}.log",
-    benchmark:
-        "benchmarks/figure_cooccurrence_of_paper/{experiment}.tsv"
     params:
         classes=plan.cooccurring_classes,
         title=plan.field("experiment", "title"),
@@ -66,16 +51,10 @@ rule figure_terms:
     input:
         catalog=plan.catalog,
     output:
-        html=page("terms"),
-        pictures=figure("terms"),
+        **figure("terms"),
     log:
         "logs/figure_terms/{label_set}.log",
-    benchmark:
-        "benchmarks/figure_terms/{label_set}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("figure-terms"),
         settings=plan.settings("label_set", "dataset", "views", "two_parents", "padded_labels", "padded_kept"),
         archive=plan.archive,
         stem=stem,
@@ -90,16 +69,10 @@ rule figure_lungs:
     input:
         unpack(plan.lungs_figure),
     output:
-        html=page("lungs"),
-        pictures=figure("lungs"),
+        **figure("lungs"),
     log:
         "logs/figure_lungs/{image_set}.log",
-    benchmark:
-        "benchmarks/figure_lungs/{image_set}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("figure-lungs"),
         stem=stem,
     message:
         "Drawing original, lung mask, crop and network input of {wildcards.image_set}"
@@ -112,16 +85,10 @@ rule figure_shares:
     input:
         unpack(plan.truth),
     output:
-        html=page("shares"),
-        pictures=figure("shares"),
+        **figure("shares"),
     log:
         "logs/figure_shares/{experiment}.log",
-    benchmark:
-        "benchmarks/figure_shares/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("figure-shares"),
         title=plan.field("experiment", "title"),
         paper=plan.paper,
         stem=stem,
@@ -136,16 +103,10 @@ rule figure_training:
     input:
         histories=plan.histories,
     output:
-        html=page("training"),
-        pictures=figure("training"),
+        **figure("training"),
     log:
         "logs/figure_training/{experiment}.log",
-    benchmark:
-        "benchmarks/figure_training/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("figure-training"),
         histories=named(plan.histories),
         title=plan.field("experiment", "title"),
         stem=stem,
@@ -159,16 +120,10 @@ rule figure_epochs:
     input:
         epochs=plan.epochs,
     output:
-        html=page("epochs"),
-        pictures=figure("epochs"),
+        **figure("epochs"),
     log:
         "logs/figure_epochs/{experiment}.log",
-    benchmark:
-        "benchmarks/figure_epochs/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("figure-epochs"),
         epochs=named(plan.epochs),
         title=plan.field("experiment", "title"),
         f1_metric=plan.field("experiment", "f1_metric"),
@@ -185,16 +140,10 @@ rule figure_roc:
         unpack(plan.truth),
         scores=plan.scores,
     output:
-        html=page("roc"),
-        pictures=figure("roc"),
+        **figure("roc"),
     log:
         "logs/figure_roc/{experiment}.log",
-    benchmark:
-        "benchmarks/figure_roc/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("figure-roc"),
         model=plan.curves_model,
         logits=plan.logits,
         title=plan.field("experiment", "title"),
@@ -211,16 +160,10 @@ rule figure_cross:
     input:
         matrix="results/tables/cross/{cross}/matrix.csv",
     output:
-        html=page("cross_figure"),
-        pictures=figure("cross_figure"),
+        **figure("cross_figure"),
     log:
         "logs/figure_cross/{cross}.log",
-    benchmark:
-        "benchmarks/figure_cross/{cross}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("figure-cross"),
         archives=named(plan.cross_archives),
         title=plan.field("cross", "title"),
         stem=stem,

@@ -7,13 +7,8 @@ rule ingest:
         table="results/ingested/{dataset}.{shard}.parquet",
     log:
         "logs/ingest/{dataset}.{shard}.log",
-    benchmark:
-        "benchmarks/ingest/{dataset}.{shard}.tsv"
-    conda:
-        ENVIRONMENT
     threads: 4
     params:
-        code=code("ingest"),
         settings=plan.settings("dataset", "archive", "root", "views", "shards", "max_pixels"),
     message:
         "Reading the radiographs of {wildcards.dataset}, shard {wildcards.shard}"
@@ -30,12 +25,7 @@ rule merge_ingested:
         duplicates="results/ingested/{dataset}.duplicates.parquet",
     log:
         "logs/merge_ingested/{dataset}.log",
-    benchmark:
-        "benchmarks/merge_ingested/{dataset}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("merge-ingested"),
         settings=plan.settings("dataset", "archive", "root", "views", "shards", "max_bad_share"),
     message:
         "Counting the readable radiographs of {wildcards.dataset} and finding duplicates"
@@ -53,13 +43,8 @@ rule segmenter:
         history="results/segmenters/{segmenter}.csv",
     log:
         "logs/segmenter/{segmenter}.log",
-    benchmark:
-        "benchmarks/segmenter/{segmenter}.tsv"
-    conda:
-        ENVIRONMENT
     threads: 8
     params:
-        code=code("segmenter"),
         settings=plan.settings("segmenter"),
         split=options("split"),
     message:
@@ -80,13 +65,8 @@ rule lungs:
         masks="results/lungs/{segmenter}/{dataset}.{shard}.npy",
     log:
         "logs/lungs/{segmenter}/{dataset}.{shard}.log",
-    benchmark:
-        "benchmarks/lungs/{segmenter}/{dataset}.{shard}.tsv"
-    conda:
-        ENVIRONMENT
     threads: 4
     params:
-        code=code("lungs"),
         settings=plan.settings("segmenter"),
     message:
         "Segmenting the lungs of {wildcards.dataset}, shard {wildcards.shard}"
@@ -105,12 +85,7 @@ rule images:
         images="results/images/{image_set}/{dataset}.{shard}.npy",
     log:
         "logs/images/{image_set}/{dataset}.{shard}.log",
-    benchmark:
-        "benchmarks/images/{image_set}/{dataset}.{shard}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("images"),
         settings=plan.settings("image_set"),
         lungs=options("lungs"),
     message:

@@ -9,12 +9,7 @@ rule labels:
         report="results/labels/{label_set}.classes.csv",
     log:
         "logs/labels/{label_set}.log",
-    benchmark:
-        "benchmarks/labels/{label_set}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("labels"),
         settings=plan.settings("label_set"),
         archive=plan.archive,
         second_views=plan.second_views,
@@ -38,12 +33,7 @@ rule pairs:
         pairs="results/pairs/{label_set}.parquet",
     log:
         "logs/pairs/{label_set}.log",
-    benchmark:
-        "benchmarks/pairs/{label_set}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("pairs"),
         second_views=plan.second_views,
     message:
         "Pairing the two views of the studies of {wildcards.label_set}"
@@ -62,12 +52,7 @@ rule split:
         quality="results/splits/{split}.quality.csv",
     log:
         "logs/split/{split}.log",
-    benchmark:
-        "benchmarks/split/{split}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("split"),
         settings=plan.settings("split"),
         duplicates=options("duplicates"),
     message:
@@ -84,12 +69,7 @@ rule cases:
         cases="results/cases/{experiment}.parquet",
     log:
         "logs/cases/{experiment}.log",
-    benchmark:
-        "benchmarks/cases/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("cases"),
         number=plan.field("experiment", "cases"),
         seed=plan.field("experiment", "seed"),
         classes=plan.field("experiment", "case_classes"),

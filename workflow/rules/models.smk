@@ -7,8 +7,6 @@ rule weights:
         "resources/weights/{backbone}.h5",
     log:
         "logs/weights/{backbone}.log",
-    conda:
-        ENVIRONMENT
     message:
         "Downloading the ImageNet weights of {wildcards.backbone}"
     shell:
@@ -27,16 +25,11 @@ rule train:
         record="results/history/{experiment}/{member}.json",
     log:
         "logs/train/{experiment}/{member}.log",
-    benchmark:
-        "benchmarks/train/{experiment}/{member}.tsv"
-    conda:
-        ENVIRONMENT
     threads: 8
     resources:
         gpu=1,
         mem_mb=memory(plan.training_memory),
     params:
-        code=code("train"),
         settings=plan.settings("member"),
         work="work/{experiment}",
         second=options("pairs", "second_ingested", "second_images"),
@@ -62,16 +55,11 @@ rule predict:
         attention="results/attention/{experiment}/{member}.npy",
     log:
         "logs/predict/{experiment}/{member}.log",
-    benchmark:
-        "benchmarks/predict/{experiment}/{member}.tsv"
-    conda:
-        ENVIRONMENT
     threads: 8
     resources:
         gpu=1,
         mem_mb=memory(1800),
     params:
-        code=code("predict"),
         given=options("pairs", "second_ingested", "second_images", "classes", "cases"),
         explanations=output_options("heatmaps", "attention"),
     message:
@@ -91,8 +79,6 @@ use rule predict as predict_elsewhere with:
         predictions="results/predictions/{experiment}/{member}@{other}.parquet",
     log:
         "logs/predict_elsewhere/{experiment}/{member}/{other}.log",
-    benchmark:
-        "benchmarks/predict_elsewhere/{experiment}/{member}/{other}.tsv"
     message:
         "Predicting the test images of {wildcards.other} with {wildcards.member} of {wildcards.experiment}"
 
@@ -104,12 +90,6 @@ rule baseline:
         predictions="results/predictions/{experiment}/baseline.parquet",
     log:
         "logs/baseline/{experiment}.log",
-    benchmark:
-        "benchmarks/baseline/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        code=code("baseline"),
     message:
         "Fitting the baseline of {wildcards.experiment}: logistic regression on 32 x 32 pixels"
     shell:

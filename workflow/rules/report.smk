@@ -6,16 +6,10 @@ rule screening:
         splits=plan.screened_splits().values(),
         lungs=[path for _, path in plan.screened_lungs()],
     output:
-        html=page("screening"),
-        others=table("screening"),
+        **tables("screening"),
     log:
         "logs/screening.log",
-    benchmark:
-        "benchmarks/screening.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("screening"),
         ingested=named(plan.of_datasets("results/ingested/*.parquet")),
         duplicates=named(plan.of_datasets("results/ingested/*.duplicates.parquet")),
         catalogs=named(plan.of_datasets("results/catalog/*.parquet")),
@@ -35,16 +29,10 @@ rule summary:
         labels=plan.summary_rows("labels").values(),
         splits=plan.summary_rows("splits").values(),
     output:
-        html=page("summary"),
-        others=table("summary"),
+        **tables("summary"),
     log:
         "logs/summary.log",
-    benchmark:
-        "benchmarks/summary.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("summary"),
         labels=named(plan.summary_rows("labels")),
         splits=named(plan.summary_rows("splits")),
         provenance=plan.measured_on(),
@@ -62,12 +50,7 @@ rule classes_page:
         html=page("classes"),
     log:
         "logs/classes_page/{label_set}.log",
-    benchmark:
-        "benchmarks/classes_page/{label_set}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("csv-page"),
         title="Classes kept and dropped: {label_set}",
         caption="Every label of the data set, with its images and patients.",
     message:
@@ -83,8 +66,6 @@ use rule classes_page as quality_page with:
         html=page("quality"),
     log:
         "logs/quality_page/{split}.log",
-    benchmark:
-        "benchmarks/quality_page/{split}.tsv"
     params:
         title="Split balance: {split}",
         caption="Images of every class in every part, and their difference from the exact share.",
@@ -97,16 +78,10 @@ rule tables:
         unpack(plan.truth),
         metrics=rules.metrics.output.metrics,
     output:
-        html=[page("per_class"), page("global")],
-        others=table("per_class", "global"),
+        **tables("per_class", "global"),
     log:
         "logs/tables/{experiment}.log",
-    benchmark:
-        "benchmarks/tables/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("tables"),
         title=plan.field("experiment", "title"),
         provenance=plan.field("experiment", "provenance"),
         members=plan.field("experiment", "members"),
@@ -128,16 +103,10 @@ rule threshold_tables:
         metrics=rules.metrics.output.metrics,
         thresholds=plan.thresholds,
     output:
-        html=[page("thresholds"), page("rules")],
-        others=table("thresholds", "rules"),
+        **tables("thresholds", "rules"),
     log:
         "logs/threshold_tables/{experiment}.log",
-    benchmark:
-        "benchmarks/threshold_tables/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("threshold-tables"),
         title=plan.field("experiment", "title"),
         provenance=plan.field("experiment", "provenance"),
         members=plan.field("experiment", "members"),
@@ -162,16 +131,10 @@ rule beside:
         metrics=rules.metrics.output.metrics,
         split=plan.split,
     output:
-        html=[page("beside_per_class"), page("beside_global")],
-        others=table("beside_per_class", "beside_global"),
+        **tables("beside_per_class", "beside_global"),
     log:
         "logs/beside/{experiment}.log",
-    benchmark:
-        "benchmarks/beside/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("beside"),
         settings=plan.published,
         title=plan.field("experiment", "title"),
         provenance=plan.field("experiment", "provenance"),
@@ -191,16 +154,10 @@ rule statements:
     input:
         metrics=rules.metrics.output.metrics,
     output:
-        html=page("statements"),
-        others=table("statements"),
+        **tables("statements"),
     log:
         "logs/statements/{experiment}.log",
-    benchmark:
-        "benchmarks/statements/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("statements"),
         settings=plan.published,
         title=plan.field("experiment", "title"),
         provenance=plan.field("experiment", "provenance"),
@@ -218,16 +175,10 @@ rule ablation:
         split=plan.split,
         metrics=plan.metrics,
     output:
-        html=page("ablation"),
-        others=table("ablation"),
+        **tables("ablation"),
     log:
         "logs/ablation/{ablation}.log",
-    benchmark:
-        "benchmarks/ablation/{ablation}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("ablation"),
         settings=plan.published,
         title=plan.field("ablation", "title"),
         provenance=plan.leading("provenance"),
@@ -249,16 +200,10 @@ rule side_by_side:
         unpack(plan.truth),
         metrics=plan.metrics,
     output:
-        html=[page("comparison_per_class"), page("comparison")],
-        others=table("comparison_per_class", "comparison"),
+        **tables("comparison_per_class", "comparison"),
     log:
         "logs/side_by_side/{comparison}.log",
-    benchmark:
-        "benchmarks/side_by_side/{comparison}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("side-by-side"),
         title=plan.field("comparison", "title"),
         provenance=plan.leading("provenance"),
         metrics=named(plan.metrics),
@@ -276,12 +221,9 @@ rule side_by_side:
 
 use rule side_by_side as cascade_tables with:
     output:
-        html=[page("cascade_per_class"), page("cascade")],
-        others=table("cascade_per_class", "cascade"),
+        **tables("cascade_per_class", "cascade"),
     log:
         "logs/cascade_tables/{cascade}/{threshold_rule}.log",
-    benchmark:
-        "benchmarks/cascade_tables/{cascade}/{threshold_rule}.tsv"
     params:
         title=plan.field("cascade", "title"),
         metrics=named(plan.cascade_metrics),
@@ -295,16 +237,10 @@ rule cross_table:
     input:
         unpack(plan.cross_files),
     output:
-        html=[page("cross_matrix"), page("cross_classes")],
-        others=table("cross_matrix", "cross_classes"),
+        **tables("cross_matrix", "cross_classes"),
     log:
         "logs/cross_table/{cross}.log",
-    benchmark:
-        "benchmarks/cross_table/{cross}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("cross-table"),
         settings=plan.settings("cross"),
         provenance=plan.leading("provenance"),
         archives=named(plan.cross_archives),
@@ -323,19 +259,13 @@ rule cross_table:
 
 rule systems:
     output:
-        html=page("systems", "results/tables/systems/{archive}/{table}.html"),
-        others=expand("results/tables/systems/{{archive}}/{{table}}.{suffix}", suffix=["csv", "md", "tex"]),
+        **tables("systems", path="results/tables/systems/{archive}/{table}.html"),
     log:
         "logs/systems/{archive}/{table}.log",
-    benchmark:
-        "benchmarks/systems/{archive}/{table}.tsv"
     wildcard_constraints:
         archive=any_of(pages.SYSTEMS),
         table=any_of(["systems", "classes"]),
-    conda:
-        ENVIRONMENT
     params:
-        code=code("systems"),
         folder=folder,
     message:
         "Writing the results of other published systems on {wildcards.archive} ({wildcards.table})"
@@ -350,16 +280,10 @@ rule overview:
         splits=plan.of_experiments("split").values(),
         records=plan.records(),
     output:
-        html=page("overview"),
-        others=table("overview"),
+        **tables("overview"),
     log:
         "logs/overview.log",
-    benchmark:
-        "benchmarks/overview.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("overview"),
         settings=lambda wildcards: json.dumps(pages.studies(plan.config, plan.run)),
         metrics=named(expand("results/metrics/{experiment}.parquet", experiment=plan.run)),
         labels=named(plan.of_experiments("labels")),
@@ -380,14 +304,9 @@ rule paper_page:
         html=page("paper"),
     log:
         "logs/paper_page/{paper}.log",
-    benchmark:
-        "benchmarks/paper_page/{paper}.tsv"
     wildcard_constraints:
         paper=any_of(pages.papers(plan.config)),
-    conda:
-        ENVIRONMENT
     params:
-        code=code("paper-page"),
         settings=lambda wildcards: pages.settings(plan.config, wildcards.paper),
     message:
         "Writing the page of {wildcards.paper}"

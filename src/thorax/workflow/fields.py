@@ -1,19 +1,46 @@
 """What fields of rules have in common: functions of a job's wildcards, inputs and outputs, and files of the catalogue of pages."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
 from thorax.workflow.blocks import Wildcards
-from thorax.workflow.pages import CATALOGUE
+from thorax.workflow.code import digest
+from thorax.workflow.pages import CATALOGUE, page
 
+VERB = re.compile(r"(?:exec )?thorax ([\w-]+)")  # what a rule's command begins with
 SPARED = ("results/ingested/*.npy", "results/lungs/*/*.npy", "resources/weights/*.h5")
 
 
 def any_of(names: Iterable[str]) -> str:
     """A regular expression that matches exactly these names."""
     return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+def complete(rules: Iterable[Any], environment: str) -> None:
+    """Give every rule with a command what all of them have: a log, a benchmark, the conda environment, the digest of its verb's code.
+
+    The log of a job is logs/RULE/WILDCARDS.log, with the wildcards of its first output. The digest is a parameter, so that changed
+    code reruns what it feeds and an edited comment does not. Downloads have none: what they fetch has checksums.
+    """
+    from snakemake.io import strip_wildcard_constraints
+
+    for rule in rules:
+        if rule.shellcmd:
+            wildcards = re.search(r"{.*}", strip_wildcard_constraints(str(rule.output[0])))
+            place = f"{rule.name}/{wildcards[0]}" if wildcards else rule.name
+            rule.log_modifier = rule.benchmark_modifier = rule.output_modifier
+            rule.set_log(f"logs/{place}.log")
+            rule.benchmark = f"benchmarks/{place}.tsv"
+            rule.conda_env = environment
+            verb = VERB.match(rule.shellcmd)
+            if verb and verb[1] != "download":
+                rule.set_params(code=_code(verb[1]))
+
+
+def _code(verb: str) -> Callable[[Wildcards], str]:
+    return lambda wildcards: digest(verb)
 
 
 def named(paths: Any) -> Any:
@@ -31,7 +58,6 @@ def named(paths: Any) -> Any:
 
 def options(*names: str) -> Callable[[Wildcards, Any], str]:
     """A rule's parameter: `--NAME FILES` for each of its inputs of these names that the job has."""
-
     return lambda wildcards, input: _options(names, input)
 
 
@@ -40,12 +66,13 @@ def output_options(*names: str) -> Callable[[Wildcards, Any], str]:
     return lambda wildcards, output: _options(names, output)
 
 
-def _options(names: Sequence[str], files: Any) -> str:
-    words: list[str] = []
-    for name in names:
-        if found := files.get(name):
-            words += [f"--{name.replace('_', '-')}", *([found] if isinstance(found, str) else found)]
-    return " ".join(words)
+def _options(names: Iterable[str], files: Any) -> str:
+    given = {name: files.get(name) for name in names}
+    return " ".join(
+        f"--{name.replace('_', '-')} {found if isinstance(found, str) else ' '.join(found)}"
+        for name, found in given.items()
+        if found
+    )
 
 
 def memory(mb: int | Callable[[Wildcards], int]) -> Callable[[Wildcards, int], int]:
@@ -63,14 +90,16 @@ def stem(wildcards: Wildcards, output: Any) -> Path:
     return Path(output[0]).with_suffix("")
 
 
-def table(*names: str) -> list[str]:
-    """A rule's output: the other forms of tables of the catalogue of pages."""
-    return [CATALOGUE[name].path.removesuffix("html") + suffix for name in names for suffix in ("csv", "md", "tex")]
+def tables(*names: str, path: str | None = None) -> dict[str, list[str]]:
+    """A rule's outputs: tables of the catalogue of pages in all their forms, or with `path` the tables of one page."""
+    bases = [path or CATALOGUE[name].path for name in names]
+    others = [base.removesuffix("html") + suffix for base in bases for suffix in ("csv", "md", "tex")]
+    return {"html": [page(name, path) for name in names], "others": others}
 
 
-def figure(name: str) -> list[str]:
-    """A rule's output: the other forms of a figure of the catalogue of pages."""
-    return [CATALOGUE[name].path.removesuffix("html") + suffix for suffix in ("png", "svg")]
+def figure(name: str) -> dict[str, list[str]]:
+    """A rule's outputs: a figure of the catalogue of pages in all its forms."""
+    return {"html": [page(name)], "pictures": [CATALOGUE[name].path.removesuffix("html") + suffix for suffix in ("png", "svg")]}
 
 
 def is_spared(path: str) -> bool:

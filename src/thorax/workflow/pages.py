@@ -38,11 +38,6 @@ class Page(Block):
     beyond: bool = False
 
     @property
-    def labels(self) -> dict[str, str]:
-        """The columns of Snakemake's report."""
-        return {"content": self.content}
-
-    @property
     def is_figure(self) -> bool:
         return self.path.startswith("results/figures/")
 
@@ -72,18 +67,13 @@ class Made(NamedTuple):
     path: str
 
 
-def shown(name: str, path: str | None = None) -> Any:
-    """An output that Snakemake's report shows as the catalogue says, for the `output` of a rule.
-
-    Args:
-        name: Of the page in the catalogue.
-        path: Path of a rule that makes several pages of one caption; None: the page's own.
-    """
+def page(name: str, path: str | None = None) -> Any:
+    """A rule's output: a page that Snakemake's report shows as the catalogue says, at its own path or at that of a rule of several pages."""
     from snakemake.io import report
 
-    page = CATALOGUE[name]
-    caption = str(_caption_file(page.caption))
-    return report(path or page.path, caption=caption, category=page.category, subcategory=page.subcategory, labels=page.labels)
+    entry = CATALOGUE[name]
+    caption, labels = str(_caption_file(entry.caption)), {"content": entry.content}
+    return report(path or entry.path, caption=caption, category=entry.category, subcategory=entry.subcategory, labels=labels)
 
 
 @cache

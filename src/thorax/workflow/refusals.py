@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import re
 import shlex
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -16,7 +15,7 @@ from thorax.archives import own
 from thorax.config import Config, strict_yaml
 from thorax.errors import ThoraxError
 from thorax.report.figures import fonts
-from thorax.workflow import preflight, slurm
+from thorax.workflow import fields, preflight, slurm
 from thorax.workflow.blocks import Blocks
 
 RUN_LOCK = Path(".snakemake/thorax.lock")
@@ -59,7 +58,7 @@ def before_run(workflow: Any, config: Config) -> None:
         workflow: Snakemake's workflow, with its DAG.
         config: The whole configuration.
     """
-    commands = [re.match(r"(?:exec )?thorax ([\w-]+)", rule.shellcmd or "") for rule in workflow.rules]
+    commands = [fields.VERB.match(rule.shellcmd or "") for rule in workflow.rules]
     planned = {job.wildcards.label_set for job in workflow.dag.needrun_jobs() if job.rule.name == "labels"}
     with said_by_snakemake():
         if slurm.run_name(workflow):

@@ -10,7 +10,7 @@ import yaml
 from thorax.archives import manifest
 from thorax.config import Config, parse
 from thorax.errors import ThoraxError
-from thorax.workflow import fields
+from thorax.workflow import code, fields
 from thorax.workflow.plan import Plan
 
 CONFIG = """
@@ -309,10 +309,45 @@ def test_fields_of_rules():
     assert fields.memory(lambda wildcards: 5)(None, 2) == 10
     assert str(fields.folder(None, ["results/tables/a/b.html"])) == "results/tables/a"
     assert str(fields.stem(None, ["results/figures/a.b/roc.html"])) == "results/figures/a.b/roc"
-    assert fields.figure("roc") == ["results/figures/{experiment}/roc.png", "results/figures/{experiment}/roc.svg"]
-    assert fields.table("summary") == [f"results/tables/summary.{suffix}" for suffix in ("csv", "md", "tex")]
+    assert fields.figure("roc")["pictures"] == [f"results/figures/{{experiment}}/roc.{suffix}" for suffix in ("png", "svg")]
+    both = fields.tables("summary", "per_class")
+    assert both["html"] == ["results/tables/summary.html", "results/tables/{experiment}/per_class.html"]
+    assert both["others"][:3] == [f"results/tables/summary.{suffix}" for suffix in ("csv", "md", "tex")]
+    assert fields.tables("systems", path="results/of/{archive}.html")["others"][2] == "results/of/{archive}.tex"
     assert fields.is_spared("results/ingested/padchest.0.npy")
     assert not fields.is_spared("results/ingested/padchest.parquet")
+
+
+class Rule:
+    """A rule as Snakemake has read it, without what all rules have."""
+
+    output_modifier = None
+
+    def __init__(self, name: str, output: str, shellcmd: str | None):
+        self.name, self.output, self.shellcmd, self.log, self.params = name, [output], shellcmd, None, {}
+
+    def set_log(self, path):
+        self.log = path
+
+    def set_params(self, **params):
+        self.params |= params
+
+
+def test_what_every_rule_with_a_command_has():
+    """A download has no digest: what it fetches has checksums, and is not fetched again because our code changed."""
+    train = Rule("train", "results/models/{experiment,flat|again}/{member}.keras", "exec thorax train --out {output.model}")
+    fetch = Rule("weights", "resources/weights/{backbone}.h5", "thorax download weights/{wildcards.backbone}")
+    table = Rule("summary", "results/tables/summary.html", "thorax summary --out {params.folder}")
+    target = Rule("all", "", None)
+    fields.complete([train, fetch, table, target], "envs/cpu.yaml")
+    assert (train.log, train.benchmark) == (
+        "logs/train/{experiment}/{member}.log",
+        "benchmarks/train/{experiment}/{member}.tsv",
+    )
+    assert (table.log, table.benchmark, target.log) == ("logs/summary.log", "benchmarks/summary.tsv", None)
+    assert {rule.conda_env for rule in (train, fetch, table)} == {"envs/cpu.yaml"}
+    assert (train.params["code"](None), table.params["code"](None)) == (code.digest("train"), code.digest("summary"))
+    assert (fetch.params, target.params) == ({}, {})
 
 
 def fields_of(**files):
