@@ -19,17 +19,7 @@ if TYPE_CHECKING:
     import keras
 
 # What Keras raises for files that are cut, altered, or not networks: it checks little before it reads
-_DAMAGED = (
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    EOFError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_DAMAGED = (OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def prepare(seed: int, threads: int, precision: str = "float32") -> None:

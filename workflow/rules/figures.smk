@@ -124,9 +124,8 @@ rule figure_epochs:
     log:
         "logs/figure_epochs/{experiment}.log",
     params:
+        **plan.fields("experiment", "title", "f1_metric"),
         epochs=named(plan.epochs),
-        title=plan.field("experiment", "title"),
-        f1_metric=plan.field("experiment", "f1_metric"),
         stem=stem,
     message:
         "Drawing the test results of {wildcards.experiment} by epoch"
@@ -144,10 +143,9 @@ rule figure_roc:
     log:
         "logs/figure_roc/{experiment}.log",
     params:
+        **plan.fields("experiment", "title", "provenance"),
         model=plan.curves_model,
         logits=plan.logits,
-        title=plan.field("experiment", "title"),
-        provenance=plan.field("experiment", "provenance"),
         stem=stem,
     message:
         "Drawing the ROC curves of {params.model} of {wildcards.experiment}"

@@ -82,12 +82,8 @@ rule tables:
     log:
         "logs/tables/{experiment}.log",
     params:
-        title=plan.field("experiment", "title"),
-        provenance=plan.field("experiment", "provenance"),
-        members=plan.field("experiment", "members"),
-        ensembles=plan.field("experiment", "ensembles"),
+        **plan.fields("experiment", "title", "provenance", "members", "ensembles", "f1_metric"),
         rule=plan.first_threshold_rule,
-        f1_metric=plan.field("experiment", "f1_metric"),
         folder=folder,
     message:
         "Writing the tables of {wildcards.experiment}"
@@ -107,14 +103,10 @@ rule threshold_tables:
     log:
         "logs/threshold_tables/{experiment}.log",
     params:
-        title=plan.field("experiment", "title"),
-        provenance=plan.field("experiment", "provenance"),
-        members=plan.field("experiment", "members"),
-        ensembles=plan.field("experiment", "ensembles"),
+        **plan.fields("experiment", "title", "provenance", "members", "ensembles", "f1_metric"),
         rules=plan.field("experiment", "thresholds"),
         thresholds=named(plan.thresholds),
         learned=plan.learning_ensembles,
-        f1_metric=plan.field("experiment", "f1_metric"),
         exclusive=plan.exclusive,
         folder=folder,
     message:
@@ -135,11 +127,8 @@ rule beside:
     log:
         "logs/beside/{experiment}.log",
     params:
+        **plan.fields("experiment", "title", "provenance", "members", "ensembles"),
         settings=plan.published,
-        title=plan.field("experiment", "title"),
-        provenance=plan.field("experiment", "provenance"),
-        members=plan.field("experiment", "members"),
-        ensembles=plan.field("experiment", "ensembles"),
         tested=plan.tested_on,
         folder=folder,
     message:
@@ -158,10 +147,8 @@ rule statements:
     log:
         "logs/statements/{experiment}.log",
     params:
+        **plan.fields("experiment", "title", "provenance", "members"),
         settings=plan.published,
-        title=plan.field("experiment", "title"),
-        provenance=plan.field("experiment", "provenance"),
-        members=plan.field("experiment", "members"),
         folder=folder,
     message:
         "Checking what the paper's text says against {wildcards.experiment}"

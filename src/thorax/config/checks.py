@@ -277,11 +277,7 @@ def phantom_has_its_own_folder(config: "Config", name: str, dataset: Dataset) ->
 
 
 CHECKS: dict[str, tuple[Callable[["Config", str, Any], None], ...]] = {
-    "label_sets": (
-        label_set_has_its_views,
-        second_views_are_of_the_same_studies,
-        inside_has_the_images_of_its_general_set,
-    ),
+    "label_sets": (label_set_has_its_views, second_views_are_of_the_same_studies, inside_has_the_images_of_its_general_set),
     "splits": (split_has_one_dataset, archive_has_the_test_part),
     "segmenters": (segmenter_fits_its_size,),
     "image_sets": (image_set_has_its_sources,),

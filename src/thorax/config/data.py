@@ -67,8 +67,7 @@ class Segmenter(Block):
         [], description="published radiographs with masks to download into this folder before the first run"
     )
     train_patients_of: Name | None = Field(
-        None,
-        description="learn only from training patients of this split; needed if the masks are of patients of the archive",
+        None, description="learn only from training patients of this split; needed if the masks are of patients of the archive"
     )
     size: int = Field(96, ge=32, multiple_of=16, description="width and height of the network's input in pixels")
     filters: list[Annotated[int, Field(ge=1)]] = Field(

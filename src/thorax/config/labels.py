@@ -100,8 +100,7 @@ class Split(Block):
         "never in train or val",
     )
     also_for: Annotated[list[Name], AfterValidator(without_repeats)] = Field(
-        [],
-        description="other label sets of the same images, or fewer, that may use this split; their classes do not change it",
+        [], description="other label sets of the same images, or fewer, that may use this split; their classes do not change it"
     )
     draw_down: DrawDown | None = Field(
         None, description="keep fewer images that have no class of any of the label sets; null: keep all"
