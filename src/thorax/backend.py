@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import keras
 
 # What Keras raises for files that are cut, altered, or not networks: it checks little before it reads
-_DAMAGED = (OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, RuntimeError)
+_DAMAGED = (*_UNREADABLE, zipfile.BadZipFile, zlib.error)
 
 
 def prepare(seed: int, threads: int, precision: str = "float32") -> None:
@@ -28,10 +29,8 @@ def prepare(seed: int, threads: int, precision: str = "float32") -> None:
     On a CPU, results are deterministic: the same seed and number of threads give the same bytes. On a GPU they are not:
     some reductions have no fixed order, and the deterministic ones are slower.
 
-    Args:
-        seed: Random seed for weights, dropout and shuffling.
-        threads: CPU threads that the backend may use.
-        precision: "float32"; "mixed", which computes in half precision with float32 weights; "auto", mixed on a GPU only.
+    `threads` are CPU threads. `precision` is "float32"; "mixed", which computes in half precision with float32 weights; or "auto",
+    mixed on a GPU only.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -96,11 +95,8 @@ def gpus() -> int:
 class Replicas:
     """Copies of a network on several devices of one machine; each gets its part of every batch.
 
-    TensorFlow's MirroredStrategy does the work; a single device needs none. The loss is the mean of the devices' means. It differs
-    from the mean over the batch if ignored labels are spread unevenly.
-
-    Args:
-        devices: TensorFlow's names of the devices, e.g. GPU:0.
+    TensorFlow's MirroredStrategy does the work on devices such as GPU:0; a single one needs none. The loss is the mean of the devices'
+    means. It differs from the mean over the batch if ignored labels are spread unevenly.
     """
 
     def __init__(self, devices: Sequence[str]) -> None:
@@ -128,17 +124,12 @@ class Replicas:
 
     def _dealt(self, values: np.ndarray) -> Any:
         parts = np.split(values, self.count)
-        return self.strategy.experimental_distribute_values_from_function(
-            lambda context: parts[context.replica_id_in_sync_group]
-        )
+        part_of = lambda context: parts[context.replica_id_in_sync_group]
+        return self.strategy.experimental_distribute_values_from_function(part_of)
 
 
 def replicas(batch_size: int, accumulate: int = 1) -> Replicas:
-    """Replicas on all GPUs that this process may use.
-
-    Args:
-        batch_size: Images per batch.
-        accumulate: Batches per update of the weights.
+    """Replicas on all GPUs that this process may use, for batches of `batch_size` images and one update per `accumulate` batches.
 
     Raises:
         ThoraxError: There are several GPUs, and the backend, the batch size or the accumulation does not allow their use together.
@@ -167,16 +158,11 @@ def versions() -> list[str]:
 
 
 class StopRequest:
-    """Whether the process was asked to stop.
-
-    Attributes:
-        signal: Number of the signal; 0 for none.
-    """
+    """Whether the process was asked to stop: the number of the signal, or 0."""
 
     signal: int = 0
 
     def note(self, number: int) -> None:
-        """Remember a signal."""
         self.signal = number
 
     def stop(self, note: str) -> BaseException:
@@ -195,12 +181,7 @@ def asked_to_stop() -> Iterator[StopRequest]:
 
 
 def show(name: str, values: dict[str, float]) -> None:
-    """Write an epoch's values for TensorBoard, if THORAX_TENSORBOARD names a folder.
-
-    Args:
-        name: Name of the training.
-        values: Values by name; one is `epoch`.
-    """
+    """Write an epoch's values of the training `name` for TensorBoard, if THORAX_TENSORBOARD names a folder. One value is `epoch`."""
     folder = os.environ.get("THORAX_TENSORBOARD")
     if folder:
         import tensorflow as tf
@@ -215,11 +196,7 @@ def show(name: str, values: dict[str, float]) -> None:
 
 
 def load_network(path: Path | str) -> "keras.Model":
-    """Open a saved network in Keras's safe mode, without compiling it.
-
-    Raises:
-        ThoraxError: The file is missing, damaged, or not a network.
-    """
+    """Open a saved network in Keras's safe mode, without compiling it; refuse a file that is missing, damaged, or not a network."""
     import keras
 
     if not Path(path).is_file():
