@@ -38,21 +38,15 @@ class Dataset(Block):
     phantom: Phantom | None = Field(None, description="make a synthetic archive in root; null: root holds a real one")
 
     @model_validator(mode="after")
-    def _download_is_possible(self) -> "Dataset":
+    def _is_downloaded_or_made(self) -> "Dataset":
         if self.download and self.archive != "nih":
             raise ValueError(f"download: true is for archive nih only; `thorax download {self.archive}` says how to get yours")
         if self.download and self.phantom is not None:
             raise ValueError("download: true and phantom exclude each other")
-        return self
-
-    @model_validator(mode="after")
-    def _phantom_is_possible(self) -> "Dataset":
-        if self.phantom is None:
-            return self
-        if self.archive == "own":
+        if self.phantom and self.archive == "own":
             raise ValueError("a phantom has the form of archive padchest, nih or chexpert, not of own")
         most = 100_000 - FIRST_CHEXPERT_PHANTOM
-        if self.archive == "chexpert" and self.phantom.patients > most:
+        if self.phantom and self.archive == "chexpert" and self.phantom.patients > most:
             raise ValueError(f"a phantom in CheXpert's form has at most {most} patients, as its numbers have five digits")
         return self
 
@@ -99,13 +93,9 @@ class ImageSet(Block):
     )
 
     @model_validator(mode="after")
-    def _crop_needs_segmenter(self) -> "ImageSet":
+    def _settings_fit_together(self) -> "ImageSet":
         if (self.crop == "lungs") != (self.segmenter is not None):
             raise ValueError("crop: lungs and segmenter go together")
-        return self
-
-    @model_validator(mode="after")
-    def _stored_values_stay(self) -> "ImageSet":
         if self.intensity == "stored" and self.contrast != "none":
             raise ValueError("contrast changes the values that intensity: stored keeps: use contrast: none.")
         return self

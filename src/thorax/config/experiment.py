@@ -118,19 +118,18 @@ class Experiment(Block):
                 self.member(name)
             except ValidationError as error:
                 raise self._where_written(name, error) from error
+        models = (*self.members, *self.ensembles)
         for name, ensemble in self.ensembles.items():
-            for member in ensemble.members:
-                if member not in self.members:
-                    known = f"{', '.join(self.members)}{did_you_mean(member, self.members)}"
-                    raise refusal(f"{member!r} is not a member: {known}", "ensembles", name, "members")
+            if unknown := [member for member in ensemble.members if member not in self.members]:
+                known = f"{', '.join(self.members)}{did_you_mean(unknown[0], self.members)}"
+                raise refusal(f"{unknown[0]!r} is not a member: {known}", "ensembles", name, "members")
             if name in self.members or name == "baseline":
                 raise refusal("an ensemble needs a name that no member has", "ensembles", name)
         if self.beside and self.beside.threshold_rule not in self.thresholds:
             problem = f"{self.beside.threshold_rule!r} is not among the thresholds: {', '.join(self.thresholds)}"
             raise refusal(problem, "beside", "threshold_rule")
-        for name in self.beside.models if self.beside else ():
-            if name not in (*self.members, *self.ensembles):
-                raise refusal(f"{name!r} is neither a member nor an ensemble", "beside", "models")
+        if self.beside and (unknown := [name for name in self.beside.models if name not in models]):
+            raise refusal(f"{unknown[0]!r} is neither a member nor an ensemble", "beside", "models")
         if len(self.case_classes) > self.cases:
             raise refusal(f"{len(self.case_classes)} classes need as many cases, but there are {self.cases}", "case_classes")
         if "baseline" in self.members:

@@ -59,13 +59,9 @@ class LabelSet(Block):
     )
 
     @model_validator(mode="after")
-    def _exceptions_need_a_rule(self) -> "LabelSet":
+    def _settings_fit_together(self) -> "LabelSet":
         if self.padded_kept and self.padded_labels == "count":
             raise ValueError("padded_kept is for padded_labels: ignore: add that, or remove padded_kept.")
-        return self
-
-    @model_validator(mode="after")
-    def _inside_takes_images_as_they_are(self) -> "LabelSet":
         if self.inside is not None and (self.grouping != "specific" or self.without_class != "drop" or self.second):
             raise ValueError(
                 "inside is for grouping: specific and takes the images of that set: remove grouping, without_class and second."
