@@ -52,12 +52,7 @@ def configuration(workflow: Any) -> str:
 
 
 def before_run(workflow: Any, config: Config) -> None:
-    """All refusals, the quick ones first, and what a run on Slurm needs before its first job.
-
-    Args:
-        workflow: Snakemake's workflow, with its DAG.
-        config: The whole configuration.
-    """
+    """All refusals, the quick ones first, and what a run on Slurm needs before its first job."""
     commands = [fields.VERB.match(rule.shellcmd or "") for rule in workflow.rules]
     planned = {job.wildcards.label_set for job in workflow.dag.needrun_jobs() if job.rule.name == "labels"}
     with said_by_snakemake():
@@ -75,13 +70,12 @@ def before_run(workflow: Any, config: Config) -> None:
 def refuse_unusable_folders() -> None:
     """Refuse folders in which Snakemake would end in a traceback."""
     for folder in map(Path, (".snakemake", "results", "logs", "benchmarks")):
+        instead = "or run in another folder (--directory)"
         if os.path.lexists(folder) and not folder.is_dir():
-            raise ThoraxError(f"{folder.absolute()} is not a folder: move it away, or run in another folder (--directory).")
+            raise ThoraxError(f"{folder.absolute()} is not a folder: move it away, {instead}.")
         place = folder if folder.is_dir() else Path.cwd()
         if not os.access(place, os.W_OK | os.X_OK):
-            raise ThoraxError(
-                f"{place.absolute()} cannot be written: make it writable, or run in another folder (--directory)."
-            )
+            raise ThoraxError(f"{place.absolute()} cannot be written: make it writable, {instead}.")
 
 
 def refuse_archives_among_results(config: Config) -> None:
@@ -102,13 +96,8 @@ def refuse_archives_among_results(config: Config) -> None:
 def refuse_second_run(needed: bool = True) -> None:
     """Keep all other runs out of this folder until this process ends, however it ends.
 
-    Snakemake's own lock outlives a run that is killed and must then be removed by hand.
-
-    Args:
-        needed: Whether a file system without locks is refused too; False where Snakemake's own lock is in use.
-
-    Raises:
-        ThoraxError: Another process runs here, or the file system has no locks.
+    Snakemake's own lock outlives a run that is killed and must then be removed by hand. Where it is not in use, a lock is `needed`:
+    a file system without locks is refused too.
     """
     RUN_LOCK.parent.mkdir(exist_ok=True)
     lock = RUN_LOCK.open("a+")
@@ -134,11 +123,7 @@ def refuse_second_run(needed: bool = True) -> None:
 
 
 def refuse_orphans(verbs: Collection[str]) -> None:
-    """Refuse to run next to jobs of a Snakemake that was killed: they go on, and Snakemake would not record what they write.
-
-    Args:
-        verbs: What jobs run as `thorax VERB`.
-    """
+    """Refuse to run next to jobs, `thorax VERB`, of a Snakemake that was killed: they continue, and nothing would record what they write."""
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or is another user's
             words = _words(process)
@@ -161,9 +146,8 @@ def refuse_missing_archives(config: Config) -> None:
             phantom.refuse_foreign_files(Path(dataset.root))
             last, table = Path(dataset.root, "boxes.csv"), archives.metadata_file(dataset)
             if last.is_file() and not table.is_file():
-                raise ThoraxError(
-                    f"The synthetic archive in {dataset.root} lacks {table.name}: remove {last} too, to make it again."
-                )
+                lacks = f"The synthetic archive in {dataset.root} lacks {table.name}"
+                raise ThoraxError(f"{lacks}: remove {last} too, to make it again.")
     missing = {name: _absences(config, name) for name in config.run}
     if any(missing.values()):
         sentences = list(dict.fromkeys(sentence for found in missing.values() for sentence in found))
@@ -186,10 +170,7 @@ def refuse_unreadable_text(config: Config) -> None:
 def refuse_wrong_classes(config: Config, planned: Collection[str]) -> None:
     """Refuse settings that name a class which its label set does not have.
 
-    Args:
-        config: The whole configuration.
-        planned: Label sets that are to be made; their classes are counted from metadata, if that is here. Of the others the counts
-            of earlier runs are read.
+    Classes of the label sets that are planned are counted from metadata, if that is here; of the others an earlier run's counts are read.
     """
     from snakemake.logging import logger
 
