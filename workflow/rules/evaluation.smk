@@ -103,7 +103,7 @@ rule metrics:
         ensembles=named(plan.ensembles),
         thresholds=named(plan.thresholds),
         rules=plan.field("experiment", "thresholds"),
-        exclusive=plan.exclusive,
+        exclusive=plan.option("exclusive"),
         seed=plan.field("experiment", "seed"),
     message:
         "Measuring AUC, F1 and Hamming loss of {wildcards.experiment}"

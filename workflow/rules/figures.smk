@@ -90,7 +90,7 @@ rule figure_shares:
         "logs/figure_shares/{experiment}.log",
     params:
         title=plan.field("experiment", "title"),
-        paper=plan.paper,
+        paper=plan.option("paper"),
         stem=stem,
     message:
         "Drawing the share of each class of {wildcards.experiment}"

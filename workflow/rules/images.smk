@@ -37,7 +37,7 @@ rule merge_ingested:
 rule segmenter:
     input:
         manifest="results/raw/pairs/{segmenter}.manifest.parquet",
-        split=plan.segmenter_split,
+        split=plan.file("segmenter", "train_patients_of", "results/splits/*.parquet"),
     output:
         model="results/segmenters/{segmenter}.keras",
         history="results/segmenters/{segmenter}.csv",

@@ -2,8 +2,8 @@ rule labels:
     input:
         catalog=plan.catalog,
         ingested=plan.ingested,
-        second_ingested=plan.second_ingested,
-        general=plan.label_set_around,
+        second_ingested=plan.file("label_set", "second", "results/ingested/*.parquet"),
+        general=plan.file("label_set", "inside", "results/labels/*.parquet"),
     output:
         labels="results/labels/{label_set}.parquet",
         report="results/labels/{label_set}.classes.csv",
@@ -28,7 +28,7 @@ rule pairs:
     input:
         labels="results/labels/{label_set}.parquet",
         catalog=plan.catalog,
-        ingested=plan.second_ingested,
+        ingested=plan.file("label_set", "second", "results/ingested/*.parquet"),
     output:
         pairs="results/pairs/{label_set}.parquet",
     log:

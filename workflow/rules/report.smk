@@ -107,7 +107,7 @@ rule threshold_tables:
         rules=plan.field("experiment", "thresholds"),
         thresholds=named(plan.thresholds),
         learned=plan.learning_ensembles,
-        exclusive=plan.exclusive,
+        exclusive=plan.option("exclusive"),
         folder=folder,
     message:
         "Writing the results of {wildcards.experiment} at other thresholds"

@@ -76,9 +76,14 @@ class Plan(Blocks):
 
     # Images
 
-    def segmenter_split(self, wildcards: Wildcards) -> str | list[str]:
-        split = self.block("segmenter", wildcards).train_patients_of
-        return f"results/splits/{split}.parquet" if split else []
+    def file(self, kind: str, field: str, pattern: str) -> Callable[[Wildcards], str | list[str]]:
+        """A rule's input: `pattern` with the value of a block's field in place of `*`; nothing if the field is null."""
+
+        def path(wildcards: Wildcards) -> str | list[str]:
+            name = self.field(kind, field)(wildcards)
+            return pattern.replace("*", name) if name else []
+
+        return path
 
     def lungs_of_shard(self, wildcards: Wildcards) -> str | list[str]:
         """The crop boxes of a shard of an image set; nothing for images that are not cropped."""
@@ -104,20 +109,10 @@ class Plan(Blocks):
 
     # Labels and splits
 
-    def second_ingested(self, wildcards: Wildcards) -> str | list[str]:
-        """The other views of a label set's studies, as ingested; nothing for a label set of single images."""
-        second = self.block("label_set", wildcards).second
-        return f"results/ingested/{second}.parquet" if second else []
-
     def second_views(self, wildcards: Wildcards) -> list[str]:
         """The views among which the second image of a label set's studies is sought; none for a label set of single images."""
         second = self.block("label_set", wildcards).second
         return self.config.datasets[second].views if second else []
-
-    def label_set_around(self, wildcards: Wildcards) -> str | list[str]:
-        """The general classes that a label set lies inside; nothing for one that stands alone."""
-        general = self.block("label_set", wildcards).inside
-        return f"results/labels/{general}.parquet" if general else []
 
     def named_classes(self, label_set: str) -> str:
         """KEY=CLASS of the run's settings that name a class of a label set, for the shell."""
@@ -240,13 +235,14 @@ class Plan(Blocks):
         """The option that names an experiment's classes of the co-occurrence figure."""
         return shlex.join(["--classes", *self.block("experiment", wildcards).cooccurrence])
 
-    def exclusive(self, wildcards: Wildcards) -> str:
-        name = self.leading_experiment(wildcards).exclusive
-        return f"--exclusive {shlex.quote(name)}" if name else ""
+    def option(self, name: str) -> Callable[[Wildcards], str]:
+        """A rule's parameter: the option of this name with the field of the leading experiment; nothing if that is null."""
 
-    def paper(self, wildcards: Wildcards) -> str:
-        name = self.leading_experiment(wildcards).paper
-        return f"--paper {shlex.quote(name)}" if name else ""
+        def text(wildcards: Wildcards) -> str:
+            value = self.leading(name)(wildcards)
+            return f"--{name} {shlex.quote(value)}" if value else ""
+
+        return text
 
     def tested_on(self, wildcards: Wildcards) -> str:
         """Whose radiographs an experiment is tested on, and whether by the archive's own lists."""
@@ -355,9 +351,9 @@ class Plan(Blocks):
 
     def cross_files(self, wildcards: Wildcards) -> Files:
         """The files of `cross_truth` and `cross_scores`, under the names of their options."""
-        truth = {"labels": self.cross_truth("labels"), "splits": self.cross_truth("split")}
-        scores = {kind: self.cross_scores(kind) for kind in ("predictions", "ensembles")}
-        return {name: list(found(wildcards).values()) for name, found in {**truth, **scores}.items()}
+        found = {"labels": self.cross_truth("labels"), "splits": self.cross_truth("split")}
+        found |= {kind: self.cross_scores(kind) for kind in ("predictions", "ensembles")}
+        return {name: list(files(wildcards).values()) for name, files in found.items()}
 
     def cross_archives(self, wildcards: Wildcards) -> dict[str, str]:
         """By experiment, its archive."""
@@ -365,10 +361,8 @@ class Plan(Blocks):
 
     def cross_truth(self, kind: str) -> Callable[[Wildcards], dict[str, str]]:
         """Every experiment's `labels` or `split`."""
-        experiments = self.config.experiments
-        return lambda wildcards: {
-            name: self._truth(experiments[name])[kind] for name in self.block("cross", wildcards).experiments
-        }
+        truth = lambda name: self._truth(self.config.experiments[name])[kind]
+        return lambda wildcards: {name: truth(name) for name in self.block("cross", wildcards).experiments}
 
     def cross_scores(self, kind: str) -> Callable[[Wildcards], dict[str, str]]:
         """By TRAINED@TESTED, the scores of models that are members (kind `predictions`) or `ensembles`, on every archive."""

@@ -159,10 +159,10 @@ def test_the_options_of_a_manifest_carry_a_stamp_after_a_change(monkeypatch):
 
 
 def test_files_of_labels_and_splits(plan):
-    assert plan.label_set_around(Wildcards(label_set="inside")) == "results/labels/general.parquet"
-    assert plan.label_set_around(Wildcards(label_set="general")) == []
-    assert plan.second_ingested(Wildcards(label_set="studies")) == "results/ingested/lateral.parquet"
-    assert (plan.second_ingested(Wildcards(label_set="nih")), plan.second_views(Wildcards(label_set="nih"))) == ([], [])
+    around = plan.file("label_set", "inside", "results/labels/*.parquet")
+    assert around(Wildcards(label_set="inside")) == "results/labels/general.parquet"
+    assert around(Wildcards(label_set="general")) == []
+    assert plan.second_views(Wildcards(label_set="nih")) == []
     assert plan.second_views(Wildcards(label_set="studies")) == ["Lateral"]
     assert plan.duplicates(Wildcards(split="pa")) == []
     assert plan.duplicates(Wildcards(split="studies")) == "results/ingested/padchest.duplicates.parquet"
@@ -176,8 +176,6 @@ def test_files_of_images(plan):
     shard = Wildcards(dataset="padchest", shard="1", image_set="crops")
     assert plan.lungs_of_shard(shard) == "results/lungs/lungs/padchest.1.parquet"
     assert plan.lungs_of_shard(Wildcards(dataset="padchest", shard="1", image_set="whole")) == []
-    assert plan.segmenter_split(Wildcards(segmenter="lungs")) == "results/splits/pa.parquet"
-    assert plan.segmenter_split(Wildcards(segmenter="made")) == []
     assert plan.training_data(FLAT) == {
         "labels": "results/labels/specific.parquet",
         "split": "results/splits/pa.parquet",
@@ -222,8 +220,8 @@ def test_files_of_metrics(plan):
     both = Wildcards(comparison="both")
     assert plan.metrics(both) == ["results/metrics/flat.parquet", "results/metrics/again.parquet"]
     assert plan.columns(both) == ["flat/one", "flat/CTP", "again/two"]
-    assert (plan.exclusive(FLAT), plan.exclusive(NIH)) == ("--exclusive normal", "")
-    assert (plan.paper(FLAT), plan.paper(STUDIES)) == ("--paper liz2022", "")
+    assert tuple(map(plan.option("exclusive"), (FLAT, NIH))) == ("--exclusive normal", "")
+    assert tuple(map(plan.option("paper"), (FLAT, STUDIES))) == ("--paper liz2022", "")
     assert (plan.tested_on(FLAT), plan.tested_on(NIH)) == ("--archive padchest", "--archive nih --official-lists")
     assert plan.cooccurring_classes(FLAT) == "--classes normal 'pleural effusion'"
 
