@@ -81,7 +81,7 @@ use rule thresholds as cascade_thresholds with:
     log:
         "logs/cascade_thresholds/{cascade}/{model}.log",
     params:
-        rules=plan.leading("thresholds"),
+        rules=plan.field("leading", "thresholds"),
         logits="",
     message:
         "Tuning the thresholds of {wildcards.model} of {wildcards.cascade}"
@@ -127,8 +127,8 @@ use rule metrics as cascade_metrics with:
         predictions=[],
         ensembles=named(plan.cascade_files("cascades")),
         thresholds=named(plan.cascade_files("thresholds")),
-        rules=plan.leading("thresholds"),
+        rules=plan.field("leading", "thresholds"),
         exclusive="",
-        seed=plan.leading("seed"),
+        seed=plan.field("leading", "seed"),
     message:
         "Measuring AUC, F1 and Hamming loss of {wildcards.cascade}"

@@ -166,12 +166,10 @@ rule ablation:
     log:
         "logs/ablation/{ablation}.log",
     params:
+        **plan.fields("leading", "provenance", "members", "ensembles"),
         settings=plan.published,
         title=plan.field("ablation", "title"),
-        provenance=plan.leading("provenance"),
         metrics=named(plan.metrics),
-        members=plan.leading("members"),
-        ensembles=plan.leading("ensembles"),
         tested=plan.tested_on,
         folder=folder,
     message:
@@ -191,12 +189,11 @@ rule side_by_side:
     log:
         "logs/side_by_side/{comparison}.log",
     params:
+        **plan.fields("leading", "provenance", "f1_metric"),
         title=plan.field("comparison", "title"),
-        provenance=plan.leading("provenance"),
         metrics=named(plan.metrics),
         columns=plan.columns,
         rule=plan.first_threshold_rule,
-        f1_metric=plan.leading("f1_metric"),
         folder=folder,
     message:
         "Comparing experiments: {wildcards.comparison}"
@@ -229,7 +226,7 @@ rule cross_table:
         "logs/cross_table/{cross}.log",
     params:
         settings=plan.settings("cross"),
-        provenance=plan.leading("provenance"),
+        provenance=plan.field("leading", "provenance"),
         archives=named(plan.cross_archives),
         labels=named(plan.cross_truth("labels")),
         splits=named(plan.cross_truth("split")),

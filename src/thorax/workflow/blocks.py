@@ -43,7 +43,9 @@ class Blocks:
         self.phantom_roots = list(dict.fromkeys(block.root for block in config.datasets.values() if block.phantom))
 
     def block(self, kind: str, wildcards: Wildcards) -> Any:
-        """The block that a wildcard names; of a phantom's folder, the data set that is made there."""
+        """The block that a wildcard names; of a phantom's folder, the data set that is made there; `leading`: `leading_experiment`."""
+        if kind == "leading":
+            return self.leading_experiment(wildcards)
         if kind == "phantom_root":
             root = wildcards.phantom_root  # data sets that share it agree on archive and settings
             return next(block for block in self.config.datasets.values() if block.phantom and block.root == root)
@@ -63,10 +65,6 @@ class Blocks:
     def settings(self, kind: str, *fields: str) -> Callable[[Wildcards], str]:
         """A rule's parameter: the block that a wildcard names, or the named fields of it, as text for --settings."""
         return lambda wildcards: as_text(self.block(kind, wildcards), *fields)
-
-    def leading(self, name: str) -> Callable[[Wildcards], Any]:
-        """A rule's parameter: a field of the experiment of `leading_experiment`; of a mapping its keys."""
-        return lambda wildcards: _plain(getattr(self.leading_experiment(wildcards), name))
 
     def leading_experiment(self, wildcards: Wildcards) -> Experiment:
         """The experiment that a wildcard names; of several in one table the one that stands for all.

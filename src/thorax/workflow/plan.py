@@ -239,7 +239,7 @@ class Plan(Blocks):
         """A rule's parameter: the option of this name with the field of the leading experiment; nothing if that is null."""
 
         def text(wildcards: Wildcards) -> str:
-            value = self.leading(name)(wildcards)
+            value = self.field("leading", name)(wildcards)
             return f"--{name} {shlex.quote(value)}" if value else ""
 
         return text

@@ -113,10 +113,10 @@ def test_a_field_of_a_block_and_its_text(plan):
 
 
 def test_the_experiment_that_stands_for_several(plan):
-    assert plan.leading("title")(FLAT) == "Flat"
-    assert plan.leading("title")(CASCADE) == "Flat"
-    assert plan.leading("title")(Wildcards(comparison="both")) == "Flat"
-    assert plan.leading("members")(Wildcards(cross="archives")) == ["one", "two"]
+    assert plan.field("leading", "title")(FLAT) == "Flat"
+    assert plan.field("leading", "title")(CASCADE) == "Flat"
+    assert plan.field("leading", "title")(Wildcards(comparison="both")) == "Flat"
+    assert plan.field("leading", "members")(Wildcards(cross="archives")) == ["one", "two"]
     assert plan.truth(CASCADE) == {"labels": "results/labels/specific.parquet", "split": "results/splits/pa.parquet"}
 
 
