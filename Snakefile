@@ -31,7 +31,7 @@ rule all:
         everything(pages.wanted(plan.config, plan.audit.splits)),
 
 
-# Logs, benchmarks, the conda environment and the digest of the code, which every rule has
+# What all rules have: logs, benchmarks, the conda environment, the digest of the verb's code, params.folder and params.stem
 complete(workflow.rules, ENVIRONMENT)
 
 

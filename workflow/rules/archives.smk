@@ -6,8 +6,6 @@ localrules:
 rule download_archive:
     output:
         files="results/raw/{dataset}.files.csv",
-    log:
-        "logs/download_archive/{dataset}.log",
     params:
         archive=plan.archive,
         root=plan.field("dataset", "root"),
@@ -20,8 +18,6 @@ rule download_archive:
 use rule download_archive as download_pairs with:
     output:
         files="results/raw/{segmenter}.pairs.csv",
-    log:
-        "logs/download_pairs/{segmenter}.log",
     params:
         archive=plan.field("segmenter", "download"),
         root=plan.field("segmenter", "pairs"),
@@ -33,8 +29,6 @@ rule phantom:
     output:
         boxes="{phantom_root}/boxes.csv",
         pairs="{phantom_root}/lung_masks/pairs.csv",
-    log:
-        "logs/phantom/{phantom_root}.log",
     threads: 8
     params:
         archive=plan.field("phantom_root", "archive"),
@@ -51,8 +45,6 @@ rule manifest:
         plan.made_before,
     output:
         manifest="results/raw/{dataset}.manifest.parquet",
-    log:
-        "logs/manifest/{dataset}.log",
     params:
         root=plan.field("dataset", "root"),
         settings=plan.manifest_options,
@@ -68,8 +60,6 @@ use rule manifest as pairs_manifest with:
         plan.made_before,
     output:
         manifest="results/raw/pairs/{segmenter}.manifest.parquet",
-    log:
-        "logs/manifest/pairs/{segmenter}.log",
     params:
         root=plan.field("segmenter", "pairs"),
         memory="work/manifests/pairs/{segmenter}.files.parquet",
@@ -83,8 +73,6 @@ rule catalog:
     output:
         catalog="results/catalog/{dataset}.parquet",
         boxes="results/boxes/{dataset}.parquet",
-    log:
-        "logs/catalog/{dataset}.log",
     params:
         settings=plan.settings("dataset", "archive", "root"),
     message:

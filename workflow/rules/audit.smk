@@ -4,8 +4,6 @@ use rule catalog as audit_catalog with:
     output:
         catalog="results/audit/catalog/{dataset}.parquet",
         boxes="results/audit/boxes/{dataset}.parquet",
-    log:
-        "logs/audit/catalog/{dataset}.log",
     params:
         settings=plan.audit.catalog_settings,
 
@@ -16,8 +14,6 @@ use rule labels as audit_labels with:
     output:
         labels="results/audit/labels/{label_set}.parquet",
         report="results/audit/labels/{label_set}.classes.csv",
-    log:
-        "logs/audit/labels/{label_set}.log",
     params:
         named="",
     message:
@@ -31,8 +27,6 @@ use rule split as audit_split with:
     output:
         split="results/audit/splits/{split}.parquet",
         quality="results/audit/splits/{split}.quality.csv",
-    log:
-        "logs/audit/split/{split}.log",
 
 
 rule audit_counts:
@@ -42,12 +36,9 @@ rule audit_counts:
         split=plan.audit.split,
     output:
         **tables("audit_counts"),
-    log:
-        "logs/audit/counts/{label_set}.log",
     params:
         settings=plan.settings("label_set"),
         archive=plan.archive,
-        folder=folder,
     message:
         "Comparing the counts of {wildcards.label_set} with the published ones"
     shell:
@@ -62,13 +53,10 @@ rule audit_overview:
         qualities=expand("results/audit/splits/{split}.quality.csv", split=plan.audit.splits),
     output:
         **tables("audit_datasets", "audit_label_sets"),
-    log:
-        "logs/audit/overview.log",
     params:
         catalogs=named(expand("results/audit/catalog/{dataset}.parquet", dataset=plan.audit.datasets)),
         qualities=[f"{name}=results/audit/splits/{name}.quality.csv" for name in plan.audit.splits],
         absent=plan.audit.absent_and_divided(),
-        folder=folder,
     message:
         "Comparing archives, label sets and splits with the published numbers"
     shell:
@@ -79,10 +67,6 @@ rule audit_overview:
 rule audit_weights:
     output:
         **tables("audit_weights"),
-    log:
-        "logs/audit/pos_weights.log",
-    params:
-        folder=folder,
     message:
         "Computing the F1 and Hamming loss that weights of the positives can give"
     shell:
@@ -92,8 +76,6 @@ rule audit_weights:
 use rule systems as audit_systems with:
     output:
         **tables("audit_systems", path="results/audit/systems/{archive}/{table}.html"),
-    log:
-        "logs/audit/systems/{archive}/{table}.log",
 
 
 rule compare_splitters:
@@ -101,11 +83,8 @@ rule compare_splitters:
         labels=rules.audit_labels.output.labels,
     output:
         **tables("audit_splitters"),
-    log:
-        "logs/audit/splitters/{label_set}.log",
     params:
         settings=plan.audit.compared_shares,
-        folder=folder,
     message:
         "Comparing our split of {wildcards.label_set} with those of other libraries"
     shell:

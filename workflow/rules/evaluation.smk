@@ -7,8 +7,6 @@ rule ensemble:
         ),
     output:
         ensemble="results/ensembles/{experiment}/{ensemble}.parquet",
-    log:
-        "logs/ensemble/{experiment}/{ensemble}.log",
     params:
         settings=plan.settings("ensemble"),
         labelled=options("labels", "split"),
@@ -27,8 +25,6 @@ use rule ensemble as ensemble_elsewhere with:
         ),
     output:
         ensemble="results/ensembles/{experiment}/{ensemble}@{other}.parquet",
-    log:
-        "logs/ensemble_elsewhere/{experiment}/{ensemble}/{other}.log",
     message:
         "Combining members of {wildcards.experiment} on the test images of {wildcards.other}: {wildcards.ensemble}"
 
@@ -40,8 +36,6 @@ rule cascade:
         classes=expand("results/labels/{label_set}.classes.csv", label_set=plan.inside_label_set),
     output:
         scores="results/cascades/{cascade}/{model}.parquet",
-    log:
-        "logs/cascade/{cascade}/{model}.log",
     params:
         settings=plan.inside_settings,
         archive=plan.archive,
@@ -60,8 +54,6 @@ rule thresholds:
         scores=plan.scores,
     output:
         thresholds="results/thresholds/{experiment}/{model}.parquet",
-    log:
-        "logs/thresholds/{experiment}/{model}.log",
     params:
         rules=plan.field("experiment", "tuned"),
         logits=plan.logits,
@@ -78,8 +70,6 @@ use rule thresholds as cascade_thresholds with:
         scores=rules.cascade.output.scores,
     output:
         thresholds="results/thresholds/{cascade}/{model}.parquet",
-    log:
-        "logs/cascade_thresholds/{cascade}/{model}.log",
     params:
         rules=plan.field("leading", "thresholds"),
         logits="",
@@ -96,8 +86,6 @@ rule metrics:
     output:
         metrics="results/metrics/{experiment}.parquet",
         summary="results/metrics/{experiment}.json",
-    log:
-        "logs/metrics/{experiment}.log",
     params:
         predictions=named(plan.predictions),
         ensembles=named(plan.ensembles),
@@ -121,8 +109,6 @@ use rule metrics as cascade_metrics with:
     output:
         metrics="results/metrics/{cascade}.parquet",
         summary="results/metrics/{cascade}.json",
-    log:
-        "logs/cascade_metrics/{cascade}.log",
     params:
         predictions=[],
         ensembles=named(plan.cascade_files("cascades")),

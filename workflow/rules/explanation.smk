@@ -7,8 +7,6 @@ rule heatmaps:
         html=page("heatmaps"),
         png="results/figures/{experiment}/heatmaps.png",
         notebook="results/notebooks/{experiment}/heatmaps.ipynb",
-    log:
-        "logs/heatmaps/{experiment}.log",
     params:
         code=lambda wildcards, input: notebook_digest(input.notebook),
         parameters=plan.heatmap_parameters,
@@ -24,15 +22,12 @@ rule figure_classes:
         cases=rules.cases.output.cases,
     output:
         **figure("several_classes"),
-    log:
-        "logs/figure_classes/{experiment}.log",
     params:
         heatmaps=lambda wildcards, input: named(input.heatmaps),
         predictions=lambda wildcards, input: named(input.predictions),
         ensemble=options("ensemble"),
         lungs=options("lungs"),
         title=plan.field("experiment", "title"),
-        stem=stem,
     message:
         "Drawing radiographs with several classes of {wildcards.experiment}"
     shell:
@@ -47,13 +42,10 @@ rule figure_attention:
         cases=rules.cases.output.cases,
     output:
         **figure("attention"),
-    log:
-        "logs/figure_attention/{experiment}.log",
     params:
         attention=lambda wildcards, input: named(input.attention),
         lungs=options("lungs"),
         title=plan.field("experiment", "title"),
-        stem=stem,
     message:
         "Drawing the attention of networks of {wildcards.experiment}"
     shell:

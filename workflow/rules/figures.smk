@@ -4,10 +4,6 @@ rule figure_labels:
         split="results/splits/{split}.parquet",
     output:
         **figure("labels"),
-    log:
-        "logs/figure_labels/{split}/{label_set}.log",
-    params:
-        stem=stem,
     message:
         "Drawing the label distribution of {wildcards.label_set}"
     shell:
@@ -20,12 +16,9 @@ rule figure_cooccurrence:
         labels="results/labels/{label_set}.parquet",
     output:
         **figure("cooccurrence"),
-    log:
-        "logs/figure_cooccurrence/{label_set}.log",
     params:
         classes="",
         title="{label_set}",
-        stem=stem,
     message:
         "Drawing the co-occurrence of the classes of {wildcards.label_set}"
     shell:
@@ -38,8 +31,6 @@ use rule figure_cooccurrence as figure_cooccurrence_of_paper with:
         labels=plan.labels,
     output:
         **figure("cooccurrence_named"),
-    log:
-        "logs/figure_cooccurrence_of_paper/{experiment}.log",
     params:
         classes=plan.cooccurring_classes,
         title=plan.field("experiment", "title"),
@@ -52,12 +43,9 @@ rule figure_terms:
         catalog=plan.catalog,
     output:
         **figure("terms"),
-    log:
-        "logs/figure_terms/{label_set}.log",
     params:
         settings=plan.settings("label_set", "dataset", "views", "two_parents", "padded_labels", "padded_kept"),
         archive=plan.archive,
-        stem=stem,
     message:
         "Drawing a section of the term tree with the images of {wildcards.label_set}"
     shell:
@@ -70,10 +58,6 @@ rule figure_lungs:
         unpack(plan.lungs_figure),
     output:
         **figure("lungs"),
-    log:
-        "logs/figure_lungs/{image_set}.log",
-    params:
-        stem=stem,
     message:
         "Drawing original, lung mask, crop and network input of {wildcards.image_set}"
     shell:
@@ -86,12 +70,9 @@ rule figure_shares:
         unpack(plan.truth),
     output:
         **figure("shares"),
-    log:
-        "logs/figure_shares/{experiment}.log",
     params:
         title=plan.field("experiment", "title"),
         paper=plan.option("paper"),
-        stem=stem,
     message:
         "Drawing the share of each class of {wildcards.experiment}"
     shell:
@@ -104,12 +85,9 @@ rule figure_training:
         histories=plan.histories,
     output:
         **figure("training"),
-    log:
-        "logs/figure_training/{experiment}.log",
     params:
         histories=named(plan.histories),
         title=plan.field("experiment", "title"),
-        stem=stem,
     message:
         "Drawing the losses of {wildcards.experiment}"
     shell:
@@ -121,12 +99,9 @@ rule figure_epochs:
         epochs=plan.epochs,
     output:
         **figure("epochs"),
-    log:
-        "logs/figure_epochs/{experiment}.log",
     params:
         **plan.fields("experiment", "title", "f1_metric"),
         epochs=named(plan.epochs),
-        stem=stem,
     message:
         "Drawing the test results of {wildcards.experiment} by epoch"
     shell:
@@ -140,13 +115,10 @@ rule figure_roc:
         scores=plan.scores,
     output:
         **figure("roc"),
-    log:
-        "logs/figure_roc/{experiment}.log",
     params:
         **plan.fields("experiment", "title", "provenance"),
         model=plan.curves_model,
         logits=plan.logits,
-        stem=stem,
     message:
         "Drawing the ROC curves of {params.model} of {wildcards.experiment}"
     shell:
@@ -159,12 +131,9 @@ rule figure_cross:
         matrix="results/tables/cross/{cross}/matrix.csv",
     output:
         **figure("cross_figure"),
-    log:
-        "logs/figure_cross/{cross}.log",
     params:
         archives=named(plan.cross_archives),
         title=plan.field("cross", "title"),
-        stem=stem,
     message:
         "Drawing the matrix of {wildcards.cross}"
     shell:

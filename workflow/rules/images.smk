@@ -5,8 +5,6 @@ rule ingest:
     output:
         array="results/ingested/{dataset}.{shard}.npy",
         table="results/ingested/{dataset}.{shard}.parquet",
-    log:
-        "logs/ingest/{dataset}.{shard}.log",
     threads: 4
     params:
         settings=plan.settings("dataset", "archive", "root", "views", "shards", "max_pixels"),
@@ -23,8 +21,6 @@ rule merge_ingested:
     output:
         table="results/ingested/{dataset}.parquet",
         duplicates="results/ingested/{dataset}.duplicates.parquet",
-    log:
-        "logs/merge_ingested/{dataset}.log",
     params:
         settings=plan.settings("dataset", "archive", "root", "views", "shards", "max_bad_share"),
     message:
@@ -41,8 +37,6 @@ rule segmenter:
     output:
         model="results/segmenters/{segmenter}.keras",
         history="results/segmenters/{segmenter}.csv",
-    log:
-        "logs/segmenter/{segmenter}.log",
     threads: 8
     params:
         settings=plan.settings("segmenter"),
@@ -63,8 +57,6 @@ rule lungs:
     output:
         table="results/lungs/{segmenter}/{dataset}.{shard}.parquet",
         masks="results/lungs/{segmenter}/{dataset}.{shard}.npy",
-    log:
-        "logs/lungs/{segmenter}/{dataset}.{shard}.log",
     threads: 4
     params:
         settings=plan.settings("segmenter"),
@@ -83,8 +75,6 @@ rule images:
         lungs=plan.lungs_of_shard,
     output:
         images="results/images/{image_set}/{dataset}.{shard}.npy",
-    log:
-        "logs/images/{image_set}/{dataset}.{shard}.log",
     params:
         settings=plan.settings("image_set"),
         lungs=options("lungs"),

@@ -7,8 +7,6 @@ rule labels:
     output:
         labels="results/labels/{label_set}.parquet",
         report="results/labels/{label_set}.classes.csv",
-    log:
-        "logs/labels/{label_set}.log",
     params:
         settings=plan.settings("label_set"),
         archive=plan.archive,
@@ -31,8 +29,6 @@ rule pairs:
         ingested=plan.file("label_set", "second", "results/ingested/*.parquet"),
     output:
         pairs="results/pairs/{label_set}.parquet",
-    log:
-        "logs/pairs/{label_set}.log",
     params:
         second_views=plan.second_views,
     message:
@@ -50,8 +46,6 @@ rule split:
     output:
         split="results/splits/{split}.parquet",
         quality="results/splits/{split}.quality.csv",
-    log:
-        "logs/split/{split}.log",
     params:
         settings=plan.settings("split"),
         duplicates=options("duplicates"),
@@ -67,8 +61,6 @@ rule cases:
         unpack(plan.truth),
     output:
         cases="results/cases/{experiment}.parquet",
-    log:
-        "logs/cases/{experiment}.log",
     params:
         number=plan.field("experiment", "cases"),
         seed=plan.field("experiment", "seed"),

@@ -5,8 +5,6 @@ localrules:
 rule weights:
     output:
         "resources/weights/{backbone}.h5",
-    log:
-        "logs/weights/{backbone}.log",
     message:
         "Downloading the ImageNet weights of {wildcards.backbone}"
     shell:
@@ -23,8 +21,6 @@ rule train:
         history="results/history/{experiment}/{member}.csv",
         epochs="results/epochs/{experiment}/{member}.csv",
         record="results/history/{experiment}/{member}.json",
-    log:
-        "logs/train/{experiment}/{member}.log",
     threads: 8
     resources:
         gpu=1,
@@ -53,8 +49,6 @@ rule predict:
         predictions="results/predictions/{experiment}/{member}.parquet",
         heatmaps="results/heatmaps/{experiment}/{member}.npy",
         attention="results/attention/{experiment}/{member}.npy",
-    log:
-        "logs/predict/{experiment}/{member}.log",
     threads: 8
     resources:
         gpu=1,
@@ -77,8 +71,6 @@ use rule predict as predict_elsewhere with:
         classes=plan.labels,
     output:
         predictions="results/predictions/{experiment}/{member}@{other}.parquet",
-    log:
-        "logs/predict_elsewhere/{experiment}/{member}/{other}.log",
     message:
         "Predicting the test images of {wildcards.other} with {wildcards.member} of {wildcards.experiment}"
 
@@ -88,8 +80,6 @@ rule baseline:
         unpack(plan.training_data),
     output:
         predictions="results/predictions/{experiment}/baseline.parquet",
-    log:
-        "logs/baseline/{experiment}.log",
     message:
         "Fitting the baseline of {wildcards.experiment}: logistic regression on 32 x 32 pixels"
     shell:

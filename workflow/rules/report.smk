@@ -7,8 +7,6 @@ rule screening:
         lungs=[path for _, path in plan.screened_lungs()],
     output:
         **tables("screening"),
-    log:
-        "logs/screening.log",
     params:
         ingested=named(plan.of_datasets("results/ingested/*.parquet")),
         duplicates=named(plan.of_datasets("results/ingested/*.duplicates.parquet")),
@@ -16,7 +14,6 @@ rule screening:
         splits=named(plan.screened_splits()),
         lungs=[f"{name}={path}" for name, path in plan.screened_lungs()],
         provenance=plan.measured_on(),
-        folder=folder,
     message:
         "Counting rejected images and duplicates"
     shell:
@@ -30,13 +27,10 @@ rule summary:
         splits=plan.summary_rows("splits").values(),
     output:
         **tables("summary"),
-    log:
-        "logs/summary.log",
     params:
         labels=named(plan.summary_rows("labels")),
         splits=named(plan.summary_rows("splits")),
         provenance=plan.measured_on(),
-        folder=folder,
     message:
         "Counting classes, images and parts of the label sets"
     shell:
@@ -48,8 +42,6 @@ rule classes_page:
         csv="results/labels/{label_set}.classes.csv",
     output:
         html=page("classes"),
-    log:
-        "logs/classes_page/{label_set}.log",
     params:
         title="Classes kept and dropped: {label_set}",
         caption="Every label of the data set, with its images and patients.",
@@ -64,8 +56,6 @@ use rule classes_page as quality_page with:
         csv="results/splits/{split}.quality.csv",
     output:
         html=page("quality"),
-    log:
-        "logs/quality_page/{split}.log",
     params:
         title="Split balance: {split}",
         caption="Images of every class in every part, and their difference from the exact share.",
@@ -79,12 +69,9 @@ rule tables:
         metrics=rules.metrics.output.metrics,
     output:
         **tables("per_class", "global"),
-    log:
-        "logs/tables/{experiment}.log",
     params:
         **plan.fields("experiment", "title", "provenance", "members", "ensembles", "f1_metric"),
         rule=plan.first_threshold_rule,
-        folder=folder,
     message:
         "Writing the tables of {wildcards.experiment}"
     shell:
@@ -100,15 +87,12 @@ rule threshold_tables:
         thresholds=plan.thresholds,
     output:
         **tables("thresholds", "rules"),
-    log:
-        "logs/threshold_tables/{experiment}.log",
     params:
         **plan.fields("experiment", "title", "provenance", "members", "ensembles", "f1_metric"),
         rules=plan.field("experiment", "thresholds"),
         thresholds=named(plan.thresholds),
         learned=plan.learning_ensembles,
         exclusive=plan.option("exclusive"),
-        folder=folder,
     message:
         "Writing the results of {wildcards.experiment} at other thresholds"
     shell:
@@ -124,13 +108,10 @@ rule beside:
         split=plan.split,
     output:
         **tables("beside_per_class", "beside_global"),
-    log:
-        "logs/beside/{experiment}.log",
     params:
         **plan.fields("experiment", "title", "provenance", "members", "ensembles"),
         settings=plan.published,
         tested=plan.tested_on,
-        folder=folder,
     message:
         "Writing the results of {wildcards.experiment} next to the paper's"
     shell:
@@ -144,12 +125,9 @@ rule statements:
         metrics=rules.metrics.output.metrics,
     output:
         **tables("statements"),
-    log:
-        "logs/statements/{experiment}.log",
     params:
         **plan.fields("experiment", "title", "provenance", "members"),
         settings=plan.published,
-        folder=folder,
     message:
         "Checking what the paper's text says against {wildcards.experiment}"
     shell:
@@ -163,15 +141,12 @@ rule ablation:
         metrics=plan.metrics,
     output:
         **tables("ablation"),
-    log:
-        "logs/ablation/{ablation}.log",
     params:
         **plan.fields("leading", "provenance", "members", "ensembles"),
         settings=plan.published,
         title=plan.field("ablation", "title"),
         metrics=named(plan.metrics),
         tested=plan.tested_on,
-        folder=folder,
     message:
         "Writing the variants of {wildcards.ablation} side by side"
     shell:
@@ -186,15 +161,12 @@ rule side_by_side:
         metrics=plan.metrics,
     output:
         **tables("comparison_per_class", "comparison"),
-    log:
-        "logs/side_by_side/{comparison}.log",
     params:
         **plan.fields("leading", "provenance", "f1_metric"),
         title=plan.field("comparison", "title"),
         metrics=named(plan.metrics),
         columns=plan.columns,
         rule=plan.first_threshold_rule,
-        folder=folder,
     message:
         "Comparing experiments: {wildcards.comparison}"
     shell:
@@ -206,8 +178,6 @@ rule side_by_side:
 use rule side_by_side as cascade_tables with:
     output:
         **tables("cascade_per_class", "cascade"),
-    log:
-        "logs/cascade_tables/{cascade}/{threshold_rule}.log",
     params:
         title=plan.field("cascade", "title"),
         metrics=named(plan.cascade_metrics),
@@ -222,8 +192,6 @@ rule cross_table:
         unpack(plan.cross_files),
     output:
         **tables("cross_matrix", "cross_classes"),
-    log:
-        "logs/cross_table/{cross}.log",
     params:
         settings=plan.settings("cross"),
         provenance=plan.field("leading", "provenance"),
@@ -232,7 +200,6 @@ rule cross_table:
         splits=named(plan.cross_truth("split")),
         predictions=named(plan.cross_scores("predictions")),
         ensembles=named(plan.cross_scores("ensembles")),
-        folder=folder,
     message:
         "Testing the models of {wildcards.cross} on each other's archives"
     shell:
@@ -244,13 +211,9 @@ rule cross_table:
 rule systems:
     output:
         **tables("systems", path="results/tables/systems/{archive}/{table}.html"),
-    log:
-        "logs/systems/{archive}/{table}.log",
     wildcard_constraints:
         archive=any_of(pages.SYSTEMS),
         table=any_of(["systems", "classes"]),
-    params:
-        folder=folder,
     message:
         "Writing the results of other published systems on {wildcards.archive} ({wildcards.table})"
     shell:
@@ -265,15 +228,12 @@ rule overview:
         records=plan.records(),
     output:
         **tables("overview"),
-    log:
-        "logs/overview.log",
     params:
         settings=lambda wildcards: json.dumps(pages.studies(plan.config, plan.run)),
         metrics=named(expand("results/metrics/{experiment}.parquet", experiment=plan.run)),
         labels=named(plan.of_experiments("labels")),
         splits=named(plan.of_experiments("split")),
         records=options("records"),
-        folder=folder,
     message:
         "Summarizing all experiments"
     shell:
@@ -286,8 +246,6 @@ rule paper_page:
         pages=lambda wildcards: [shown.path for shown in pages.sections(plan.config, wildcards.paper)],
     output:
         html=page("paper"),
-    log:
-        "logs/paper_page/{paper}.log",
     wildcard_constraints:
         paper=any_of(pages.papers(plan.config)),
     params:

@@ -22,7 +22,8 @@ def complete(rules: Iterable[Any], environment: str) -> None:
     """Give every rule with a command what all of them have: a log, a benchmark, the conda environment, the digest of its verb's code.
 
     The log of a job is logs/RULE/WILDCARDS.log, with the wildcards of its first output. The digest is a parameter, so that changed
-    code reruns what it feeds and an edited comment does not. Downloads have none: what they fetch has checksums.
+    code reruns what it feeds and an edited comment does not. Downloads have none: what they fetch has checksums. Where the command
+    names them, `params.folder` is the folder of the first output, and `params.stem` its path without the suffix.
     """
     from snakemake.io import strip_wildcard_constraints
 
@@ -37,6 +38,16 @@ def complete(rules: Iterable[Any], environment: str) -> None:
             verb = VERB.match(rule.shellcmd)
             if verb and verb[1] != "download":
                 rule.set_params(code=_code(verb[1]))
+            places = {"folder": _folder, "stem": _stem}
+            rule.set_params(**{name: place for name, place in places.items() if f"{{params.{name}}}" in rule.shellcmd})
+
+
+def _folder(wildcards: Wildcards, output: Any) -> Path:
+    return Path(output[0]).parent
+
+
+def _stem(wildcards: Wildcards, output: Any) -> Path:
+    return Path(output[0]).with_suffix("")
 
 
 def _code(verb: str) -> Callable[[Wildcards], str]:
@@ -78,16 +89,6 @@ def _options(names: Iterable[str], files: Any) -> str:
 def memory(mb: int | Callable[[Wildcards], int]) -> Callable[[Wildcards, int], int]:
     """A rule's resource mem_mb: the request grows linearly with each retry (profiles set `retries`)."""
     return lambda wildcards, attempt: attempt * (mb(wildcards) if callable(mb) else mb)
-
-
-def folder(wildcards: Wildcards, output: Any) -> Path:
-    """A rule's parameter: the folder of its first output."""
-    return Path(output[0]).parent
-
-
-def stem(wildcards: Wildcards, output: Any) -> Path:
-    """A rule's parameter: its first output without the suffix."""
-    return Path(output[0]).with_suffix("")
 
 
 def tables(*names: str, path: str | None = None) -> dict[str, list[str]]:

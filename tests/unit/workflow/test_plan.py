@@ -305,8 +305,6 @@ def test_fields_of_rules():
     assert text(None, fields_of()) == ""
     assert fields.memory(700)(None, 3) == 2100
     assert fields.memory(lambda wildcards: 5)(None, 2) == 10
-    assert str(fields.folder(None, ["results/tables/a/b.html"])) == "results/tables/a"
-    assert str(fields.stem(None, ["results/figures/a.b/roc.html"])) == "results/figures/a.b/roc"
     assert fields.figure("roc")["pictures"] == [f"results/figures/{{experiment}}/roc.{suffix}" for suffix in ("png", "svg")]
     both = fields.tables("summary", "per_class")
     assert both["html"] == ["results/tables/summary.html", "results/tables/{experiment}/per_class.html"]
@@ -336,8 +334,9 @@ def test_what_every_rule_with_a_command_has():
     train = Rule("train", "results/models/{experiment,flat|again}/{member}.keras", "exec thorax train --out {output.model}")
     fetch = Rule("weights", "resources/weights/{backbone}.h5", "thorax download weights/{wildcards.backbone}")
     table = Rule("summary", "results/tables/summary.html", "thorax summary --out {params.folder}")
+    figure = Rule("figure_roc", "results/figures/{experiment}/roc.html", "thorax figure-roc --out {params.stem}")
     target = Rule("all", "", None)
-    fields.complete([train, fetch, table, target], "envs/cpu.yaml")
+    fields.complete([train, fetch, table, figure, target], "envs/cpu.yaml")
     assert (train.log, train.benchmark) == (
         "logs/train/{experiment}/{member}.log",
         "benchmarks/train/{experiment}/{member}.tsv",
@@ -346,6 +345,9 @@ def test_what_every_rule_with_a_command_has():
     assert {rule.conda_env for rule in (train, fetch, table)} == {"envs/cpu.yaml"}
     assert (train.params["code"](None), table.params["code"](None)) == (code.digest("train"), code.digest("summary"))
     assert (fetch.params, target.params) == ({}, {})
+    assert (set(train.params), set(table.params), set(figure.params)) == ({"code"}, {"code", "folder"}, {"code", "stem"})
+    assert str(table.params["folder"](None, ["results/tables/a/b.html"])) == "results/tables/a"
+    assert str(figure.params["stem"](None, ["results/figures/a.b/roc.html"])) == "results/figures/a.b/roc"
 
 
 def fields_of(**files):
