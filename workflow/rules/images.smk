@@ -72,7 +72,7 @@ rule images:
     input:
         array="results/ingested/{dataset}.{shard}.npy",
         ingested="results/ingested/{dataset}.parquet",
-        lungs=plan.lungs_of_shard,
+        lungs=plan.file("image_set", "segmenter", "results/lungs/*/{dataset}.{shard}.parquet"),
     output:
         images="results/images/{image_set}/{dataset}.{shard}.npy",
     params:

@@ -6,9 +6,9 @@ below the block. `CHECKS` lists them in the order of the data; the first problem
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from thorax.config import strict_yaml
 from thorax.config.block import Block, parse, refusal
@@ -17,7 +17,7 @@ from thorax.config.data import Dataset, ImageSet, Segmenter
 from thorax.config.experiment import Experiment
 from thorax.config.labels import LabelSet, Split
 from thorax.config.training import Training
-from thorax.config.values import DatasetName, Name, without_repeats
+from thorax.config.values import DatasetName, Distinct, Name
 from thorax.errors import did_you_mean
 
 
@@ -285,9 +285,7 @@ class Config(Block):
     cross: dict[Name, CrossEvaluation] = Field({}, description="models of several archives, each tested on all of them")
     audit: Audit = Field(Audit(), description="published counts next to ours")
     device: Literal["cpu", "gpu"] = Field("cpu", description="conda environment of the jobs, with --sdm conda")
-    run: Annotated[list[Name], AfterValidator(without_repeats)] = Field(
-        description="experiments to run; an empty list if you only want the audit"
-    )
+    run: Distinct[Name] = Field(description="experiments to run; an empty list if you only want the audit")
 
     @model_validator(mode="after")
     def _blocks_fit_together(self) -> "Config":

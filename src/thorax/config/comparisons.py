@@ -2,17 +2,17 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from thorax.config.block import Block
-from thorax.config.values import Folder, Name, Seed, without_repeats
+from thorax.config.values import Distinct, Folder, Name, Seed
 
 
 class Ablation(Block):
     """Experiments of one problem side by side in one table, each next to its published numbers."""
 
     title: str = Field(description="title of the table")
-    experiments: Annotated[list[Name], AfterValidator(without_repeats)] = Field(
+    experiments: Distinct[Name] = Field(
         min_length=2, description="experiments in the order of the columns; all of one label set and split, each with `beside`"
     )
 
@@ -26,7 +26,7 @@ class Cascade(Block):
         description="experiment that gives P(class | one of its general classes); its label set is `inside` that of the general one"
     )
     flat: Name = Field(description="experiment that the cascade is compared with; the cascade has its classes")
-    models: Annotated[list[str], AfterValidator(without_repeats)] = Field(
+    models: Distinct[str] = Field(
         min_length=1, description="members or ensembles that all three experiments have; each makes a cascade"
     )
 
@@ -35,7 +35,7 @@ class Comparison(Block):
     """Models of several experiments side by side in one table, measured on the same test images."""
 
     title: str = Field(description="title of the tables")
-    experiments: dict[Name, Annotated[list[Name], Field(min_length=1), AfterValidator(without_repeats)]] = Field(
+    experiments: dict[Name, Annotated[Distinct[Name], Field(min_length=1)]] = Field(
         min_length=2,
         description="experiments in the order of the columns, with the models of each; all of one label set and split. Differences are to the model "
         "of the same name in the first experiment, or to its first model",

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from thorax.config.block import Block
-from thorax.config.values import Folder, Fraction, Name, Seed, without_repeats
+from thorax.config.values import Distinct, Folder, Fraction, Name, Seed
 
 FIRST_CHEXPERT_PHANTOM = 70_001  # number of a phantom's first patient; CheXpert's have five digits and end at 65,240
 
@@ -57,7 +57,7 @@ class Segmenter(Block):
     pairs: Folder = Field(
         description="folder with pairs.csv, images/ and masks/ (0 outside the lungs, one other value inside); expanded like root"
     )
-    download: Annotated[list[Literal["montgomery", "shenzhen"]], AfterValidator(without_repeats)] = Field(
+    download: Distinct[Literal["montgomery", "shenzhen"]] = Field(
         [], description="published radiographs with masks to download into this folder before the first run"
     )
     train_patients_of: Name | None = Field(

@@ -7,7 +7,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from thorax.config.block import Block, refusal
 from thorax.config.training import Training
-from thorax.config.values import Name, Seed, ThresholdRule, fixed_rule_first, fixed_threshold, without_repeats
+from thorax.config.values import Distinct, Name, Seed, ThresholdRule, fixed_rule_first, fixed_threshold, without_repeats
 from thorax.errors import did_you_mean
 
 
@@ -24,9 +24,7 @@ class Ensemble(Block):
     C: float = Field(
         1.0, gt=0, description="stacked: inverse strength of the L2 penalty on the members' coefficients, as in scikit-learn"
     )
-    members: Annotated[list[str], AfterValidator(without_repeats)] = Field(
-        min_length=2, description="members to combine, each once"
-    )
+    members: Distinct[str] = Field(min_length=2, description="members to combine, each once")
 
 
 class Beside(Block):
@@ -82,11 +80,11 @@ class Experiment(Block):
         description="class that excludes all others, such as No Finding. Every rule is then reported without and with this logic: if it and "
         "others are positive, the others become negative if none has a higher score; otherwise it becomes negative",
     )
-    cooccurrence: Annotated[list[str], AfterValidator(without_repeats)] = Field(
+    cooccurrence: Distinct[str] = Field(
         [], description="classes of an additional figure of label co-occurrence; an empty list: no such figure"
     )
     cases: int = Field(12, ge=1, description="number of test images with heatmaps")
-    case_classes: Annotated[list[str], AfterValidator(without_repeats)] = Field(
+    case_classes: Distinct[str] = Field(
         [],
         description="classes that come first among the cases, with one random test image each; then come the other classes, the rarest first",
     )

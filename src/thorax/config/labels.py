@@ -1,11 +1,11 @@
 """Blocks of labels and splits."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from thorax.config.block import Block
-from thorax.config.values import Fraction, Name, Seed, without_repeats
+from thorax.config.values import Distinct, Fraction, Name, Seed
 
 
 class LabelSet(Block):
@@ -79,7 +79,7 @@ class DrawDown(Block):
 class Split(Block):
     """An assignment of a data set's patients to train, val and test, shared by several label sets."""
 
-    label_sets: Annotated[list[Name], AfterValidator(without_repeats)] = Field(
+    label_sets: Distinct[Name] = Field(
         min_length=1, description="label sets to stratify over: all their classes, and their numbers of images"
     )
     train: Fraction = Field(0.7, description="share of the images in train")
@@ -95,7 +95,7 @@ class Split(Block):
         "patients are divided into train and val in the ratio train : val; without this file, as shares. The images of valid.csv are "
         "never in train or val",
     )
-    also_for: Annotated[list[Name], AfterValidator(without_repeats)] = Field(
+    also_for: Distinct[Name] = Field(
         [], description="other label sets of the same images, or fewer, that may use this split; their classes do not change it"
     )
     draw_down: DrawDown | None = Field(

@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field
 
-Listed = TypeVar("Listed", str, float)
+Listed = TypeVar("Listed")
 TUNED_RULES = ("f1", "f1_positive", "youden")  # one threshold per class, chosen on validation images
 FIXED = "fixed-"  # and a number: the same threshold for all classes
 
@@ -77,6 +77,7 @@ def fixed_rule_first(rules: list[str]) -> list[str]:
     return rules
 
 
+Distinct = Annotated[list[Listed], AfterValidator(without_repeats)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Folder = Annotated[str, AfterValidator(tidy_folder)]  # relative to the working directory

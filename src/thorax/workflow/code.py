@@ -25,18 +25,6 @@ _DEFINITIONS = (*_FUNCTIONS, ast.ClassDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
-@cache
-def digest(verb: str) -> str:
-    """The digest of what `thorax VERB` runs: 16 hexadecimal digits."""
-    return _THIS.of_verb(verb)
-
-
-@cache
-def notebook_digest(notebook: Path | str) -> str:
-    """The digest of a notebook's code cells and of what they reach in the package: 16 hexadecimal digits."""
-    return _THIS.of_notebook(notebook)
-
-
 @dataclass
 class _Module:
     """What the statements of a module bind."""
@@ -58,7 +46,7 @@ class Code:
         self._data_files = sorted(data, key=lambda path: path.name)
 
     def of_verb(self, verb: str) -> str:
-        """The digest of a verb's function and of the models that parse its settings."""
+        """The digest of what `thorax VERB` runs, and of the models that parse its settings: 16 hexadecimal digits."""
         if verb not in VERBS:
             raise ThoraxError(f"thorax has no verb {verb!r}{did_you_mean(verb, VERBS)}: choose one of {', '.join(VERBS)}.")
         module, _, function = VERBS[verb].function.partition(":")
@@ -66,7 +54,7 @@ class Code:
         return self.of([(module, function), *models])
 
     def of_notebook(self, notebook: Path | str) -> str:
-        """The digest of a notebook's code cells and of what they reach."""
+        """The digest of a notebook's code cells and of what they reach in the package: 16 hexadecimal digits."""
         try:
             cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
             source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
@@ -262,3 +250,4 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 _THIS = Code(PACKAGE)
+digest, notebook_digest = cache(_THIS.of_verb), cache(_THIS.of_notebook)

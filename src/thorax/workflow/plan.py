@@ -77,18 +77,16 @@ class Plan(Blocks):
     # Images
 
     def file(self, kind: str, field: str, pattern: str) -> Callable[[Wildcards], str | list[str]]:
-        """A rule's input: `pattern` with the value of a block's field in place of `*`; nothing if the field is null."""
+        """A rule's input: `pattern` with the value of a block's field in place of `*`; nothing if the field is null.
+
+        Snakemake fills in wildcards of the pattern.
+        """
 
         def path(wildcards: Wildcards) -> str | list[str]:
             name = self.field(kind, field)(wildcards)
             return pattern.replace("*", name) if name else []
 
         return path
-
-    def lungs_of_shard(self, wildcards: Wildcards) -> str | list[str]:
-        """The crop boxes of a shard of an image set; nothing for images that are not cropped."""
-        segmenter = self.block("image_set", wildcards).segmenter
-        return f"results/lungs/{segmenter}/{wildcards.dataset}.{wildcards.shard}.parquet" if segmenter else []
 
     def images(self, image_set: str) -> list[str]:
         """The packed images of an image set."""

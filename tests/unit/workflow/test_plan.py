@@ -173,9 +173,9 @@ def test_files_of_labels_and_splits(plan):
 
 
 def test_files_of_images(plan):
-    shard = Wildcards(dataset="padchest", shard="1", image_set="crops")
-    assert plan.lungs_of_shard(shard) == "results/lungs/lungs/padchest.1.parquet"
-    assert plan.lungs_of_shard(Wildcards(dataset="padchest", shard="1", image_set="whole")) == []
+    lungs = plan.file("image_set", "segmenter", "results/lungs/*/{dataset}.{shard}.parquet")
+    assert lungs(Wildcards(image_set="crops")) == "results/lungs/lungs/{dataset}.{shard}.parquet"
+    assert lungs(Wildcards(image_set="whole")) == []
     assert plan.training_data(FLAT) == {
         "labels": "results/labels/specific.parquet",
         "split": "results/splits/pa.parquet",
