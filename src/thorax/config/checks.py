@@ -189,12 +189,23 @@ def cascade_is_fair(config: "Config", name: str, cascade: Cascade) -> None:
             kind, article = ("member", "a") if model in flat.members else ("ensemble", "an")
             if model not in getattr(experiment, f"{kind}s"):
                 raise Problem(f"{model!r} is not {article} {kind} of experiment {experiment_name!r}", "models")
-    general, inside = (config.experiments[step].label_set for step in (cascade.general, cascade.inside))
-    if config.label_sets[inside].inside != general:
-        raise Problem(f"label set {inside!r} of this experiment is not inside {general!r}", "inside")
-    classes = config.label_sets[flat.label_set]
-    if classes.grouping != "specific" or classes.inside is not None:
+    general, inside_name = (config.experiments[step].label_set for step in (cascade.general, cascade.inside))
+    inside, whole = config.label_sets[inside_name], config.label_sets[flat.label_set]
+    if inside.inside != general:
+        raise Problem(f"label set {inside_name!r} of this experiment is not inside {general!r}", "inside")
+    if whole.grouping != "specific" or whole.inside is not None:
         raise Problem(f"label set {flat.label_set!r} of this experiment is not one of all specific classes", "flat")
+    # Every class of the flat network must be one of the inside network too, unless nearly all images there have it
+    for field in ("views", "drop_channels", "uncertain"):
+        if getattr(inside, field) != getattr(whole, field):
+            raise Problem(f"label sets {inside_name!r} and {flat.label_set!r} differ in {field}: give both the same.")
+    for field in ("min_images", "min_patients"):
+        if getattr(inside, field) > getattr(whole, field):
+            problem = f"label set {inside_name!r} leaves out classes of {flat.label_set!r}"
+            raise Problem(f"{problem}: lower its {field} to {getattr(whole, field)}.")
+    if lacking := [label for label in inside.exclude if label not in whole.exclude]:
+        problem = f"label set {inside_name!r} excludes {lacking[0]!r}, and {flat.label_set!r} does not"
+        raise Problem(f"{problem}: do the same in both.")
 
 
 def comparison_is_fair(config: "Config", name: str, comparison: Comparison) -> None:

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from thorax.config.block import Block
-from thorax.config.values import Distinct, Folder, Name, Seed
+from thorax.config.values import Distinct, Folder, Name, Seed, without_repeats
 
 
 class Ablation(Block):
@@ -35,7 +35,7 @@ class Comparison(Block):
     """Models of several experiments side by side in one table, measured on the same test images."""
 
     title: str = Field(description="title of the tables")
-    experiments: dict[Name, Annotated[Distinct[Name], Field(min_length=1)]] = Field(
+    experiments: dict[Name, Annotated[list[Name], Field(min_length=1), AfterValidator(without_repeats)]] = Field(
         min_length=2,
         description="experiments in the order of the columns, with the models of each; all of one label set and split. Differences are to the model "
         "of the same name in the first experiment, or to its first model",

@@ -168,25 +168,6 @@ def _check_cross(config: Config, name: str) -> None:
         )
 
 
-def _check_cascade(config: Config, name: str) -> None:
-    """Check that every class of the flat network is one of the inside network too, unless nearly all images there have it."""
-    cascade = config.cascades[name]
-    inside_name, flat_name = (config.experiments[part].label_set for part in (cascade.inside, cascade.flat))
-    inside, flat = config.label_sets[inside_name], config.label_sets[flat_name]
-    for field in ("views", "drop_channels", "uncertain"):
-        if getattr(inside, field) != getattr(flat, field):
-            both = f"label sets {inside_name!r} and {flat_name!r}"
-            raise ThoraxError(f"cascades.{name}: {both} differ in {field}: give both the same.")
-    for field in ("min_images", "min_patients"):
-        if getattr(inside, field) > getattr(flat, field):
-            problem = f"label set {inside_name!r} leaves out classes of {flat_name!r}"
-            raise ThoraxError(f"cascades.{name}: {problem}: lower its {field} to {getattr(flat, field)}.")
-    if lacking := [label for label in inside.exclude if label not in flat.exclude]:
-        raise ThoraxError(
-            f"cascades.{name}: label set {inside_name!r} excludes {lacking[0]!r}, and {flat_name!r} does not: do the same in both."
-        )
-
-
 CHECKS: dict[str, Callable[[Config, str], None]] = {
-    "label_sets": _check_label_set, "experiments": _check_experiment, "cross": _check_cross, "cascades": _check_cascade
+    "label_sets": _check_label_set, "experiments": _check_experiment, "cross": _check_cross
 }  # fmt: skip
