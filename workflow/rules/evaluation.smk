@@ -1,10 +1,7 @@
 rule ensemble:
     input:
         unpack(plan.truth_to_learn),
-        predictions=expand(
-            "results/predictions/{{experiment}}/{member}.parquet",
-            member=plan.field("ensemble", "members"),
-        ),
+        predictions=expand("results/predictions/{{experiment}}/{member}.parquet", member=plan.field("ensemble", "members")),
     output:
         ensemble="results/ensembles/{experiment}/{ensemble}.parquet",
     params:
@@ -20,8 +17,7 @@ rule ensemble:
 use rule ensemble as ensemble_elsewhere with:
     input:
         predictions=expand(
-            "results/predictions/{{experiment}}/{member}@{{other}}.parquet",
-            member=plan.field("ensemble", "members"),
+            "results/predictions/{{experiment}}/{member}@{{other}}.parquet", member=plan.field("ensemble", "members")
         ),
     output:
         ensemble="results/ensembles/{experiment}/{ensemble}@{other}.parquet",

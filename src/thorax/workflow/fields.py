@@ -39,7 +39,7 @@ def complete(rules: Iterable[Any], environment: str) -> None:
             if verb and verb[1] != "download":
                 rule.set_params(code=_code(verb[1]))
             places = {"folder": _folder, "stem": _stem}
-            rule.set_params(**{name: place for name, place in places.items() if f"{{params.{name}}}" in rule.shellcmd})
+            rule.set_params(**{name: found for name, found in places.items() if f"{{params.{name}}}" in rule.shellcmd})
 
 
 def _folder(wildcards: Wildcards, output: Any) -> Path:
@@ -55,12 +55,7 @@ def _code(verb: str) -> Callable[[Wildcards], str]:
 
 
 def named(paths: Any) -> Any:
-    """NAME=PATH for every path, as command lines take them.
-
-    Args:
-        paths: By name, or a list whose names are those of the files; or a function of wildcards that gives one of these, whose
-            NAME=PATH are then a function of wildcards, too.
-    """
+    """NAME=PATH for every path of a mapping, or of a list, whose names are those of the files; of a function of wildcards, a function."""
     if callable(paths):
         return lambda wildcards: named(paths(wildcards))
     pairs = paths.items() if isinstance(paths, Mapping) else ((Path(path).stem, path) for path in paths)
@@ -78,12 +73,11 @@ def output_options(*names: str) -> Callable[[Wildcards, Any], str]:
 
 
 def _options(names: Iterable[str], files: Any) -> str:
-    given = {name: files.get(name) for name in names}
-    return " ".join(
-        f"--{name.replace('_', '-')} {found if isinstance(found, str) else ' '.join(found)}"
-        for name, found in given.items()
-        if found
-    )
+    words: list[str] = []
+    for name in names:
+        if found := files.get(name):
+            words += [f"--{name.replace('_', '-')}", *([found] if isinstance(found, str) else found)]
+    return " ".join(words)
 
 
 def memory(mb: int | Callable[[Wildcards], int]) -> Callable[[Wildcards, int], int]:

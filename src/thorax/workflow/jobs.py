@@ -28,7 +28,6 @@ class Job:
     message: str
     threads: int
     resources: Mapping[str, Any]
-    local: bool  # never sent to a cluster
     reason: str  # why Snakemake would run it now; empty if it would not
 
     @property
@@ -130,7 +129,6 @@ def _job(dag: Any, job: Any) -> Job:
         message=job.message or "",
         threads=job.threads,
         resources=MappingProxyType({name: value for name, value in job.resources.items() if not name.startswith("_")}),
-        local=dag.workflow.is_local(job.rule),
         reason=str(dag.reason(job)) if dag.needrun(job) else "",
     )
 
