@@ -28,8 +28,8 @@ def prepare(seed: int, threads: int, precision: str = "float32") -> None:
     On a CPU, results are deterministic: the same seed and number of threads give the same bytes. On a GPU they are not:
     some reductions have no fixed order, and the deterministic ones are slower.
 
-    `threads` are CPU threads. `precision` is "float32"; "mixed", which computes in half precision with float32 weights; or "auto",
-    mixed on a GPU only.
+    `threads` are CPU threads. `precision` is "float32"; "mixed", which computes in half precision with float32 weights; or
+    "auto", mixed on a GPU only.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the only one that is pinned
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -83,8 +83,8 @@ def gpus() -> int:
 class Replicas:
     """Copies of a network on several devices of one machine; each gets its part of every batch.
 
-    TensorFlow's MirroredStrategy does the work on devices such as GPU:0; a single one needs none. The loss is the mean of the devices'
-    means. It differs from the mean over the batch if ignored labels are spread unevenly.
+    TensorFlow's MirroredStrategy does the work on devices such as GPU:0; a single one needs none. The loss is the mean of the
+    devices' means. It differs from the mean over the batch if ignored labels are spread unevenly.
     """
 
     def __init__(self, devices: Sequence[str]) -> None:
@@ -117,7 +117,7 @@ class Replicas:
 
 
 def replicas(batch_size: int, accumulate: int = 1) -> Replicas:
-    """Replicas on all GPUs that this process may use, for batches of `batch_size` images and one update per `accumulate` batches.
+    """Replicas on all GPUs that this process may use, for one update per `accumulate` batches of `batch_size` images.
 
     Raises:
         ThoraxError: There are several GPUs, and the batch size or the accumulation does not allow their use together.
@@ -165,7 +165,7 @@ def asked_to_stop() -> Iterator[StopRequest]:
 
 
 def show(name: str, values: dict[str, float]) -> None:
-    """Write an epoch's values of the training `name` for TensorBoard, if THORAX_TENSORBOARD names a folder. One value is `epoch`."""
+    """Write an epoch's values, `epoch` among them, of a training for TensorBoard, if THORAX_TENSORBOARD names a folder."""
     folder = os.environ.get("THORAX_TENSORBOARD")
     if folder:
         import tensorflow as tf
@@ -180,7 +180,7 @@ def show(name: str, values: dict[str, float]) -> None:
 
 
 def load_network(path: Path | str) -> "keras.Model":
-    """Open a saved network in Keras's safe mode, without compiling it; refuse a file that is missing, damaged, or not a network."""
+    """Open a saved network in Keras's safe mode, uncompiled; refuse a file that is missing, damaged, or not a network."""
     import keras
 
     if not Path(path).is_file():

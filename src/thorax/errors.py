@@ -53,7 +53,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def refuse_unknown(key: str, name: str, known: Collection[str], what: str, why: str = "") -> None:
     """Refuse the value of a setting that is not among the known names.
 
-    `what` says what it should be, as "a class of label set 'nih-14'"; `why` follows in place of a suggestion, and begins with a blank.
+    `what` says what it should be, as "a class of label set 'nih-14'"; `why` follows in place of a suggestion, and begins with a
+    blank.
     """
     if name not in known:
         raise ThoraxError(f"{key}: {name!r} is not {what}{why or did_you_mean(name, known)}: choose one of {', '.join(known)}.")

@@ -13,8 +13,8 @@ ARCHIVES = ("padchest", "nih", "chexpert", "own")
 PROVENANCE = ("full", "sample", "phantom")
 F1_METRICS = ("f1", "f1_positive")
 
-# What a value is. path: with ~ expanded; rule: a threshold rule; settings: YAML; mapping: a value for each name, as in NAME=PATH;
-# groups: a list of values for each name; pairs: all names with their values, in order
+# What a value is. path: with ~ expanded; rule: a threshold rule; settings: YAML; mapping: a value for each name, as in
+# NAME=PATH; groups: a list of values for each name; pairs: all names with their values, in order
 Kind = Literal["text", "path", "whole", "rule", "flag", "settings", "mapping", "groups", "pairs"]
 
 
@@ -22,8 +22,8 @@ Kind = Literal["text", "path", "whole", "rule", "flag", "settings", "mapping", "
 class Option:
     """An option of a verb.
 
-    `name` is the parameter that receives the value. The flag has hyphens for its underscores; an underscore at its end, which keeps
-    the name apart from a builtin, is dropped.
+    `name` is the parameter that receives the value. The flag has hyphens for its underscores; an underscore at its end, which
+    keeps the name apart from a builtin, is dropped.
     """
 
     name: str

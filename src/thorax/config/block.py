@@ -14,7 +14,7 @@ BlockType = TypeVar("BlockType", bound=BaseModel)
 
 
 def refusal(text: str, *key: str, kind: LiteralString = REFUSED) -> ValidationError:
-    """An error at a key below the block that is being checked; a text that ends with a full stop also says what to write instead."""
+    """An error at a key below the block that is checked; a text that ends with a full stop also says what to write instead."""
     details = InitErrorDetails(type=PydanticCustomError(kind, "{text}", {"text": text}), loc=key, input=None)
     return ValidationError.from_exception_data("refusal", [details])
 
@@ -44,7 +44,7 @@ class Block(BaseModel):
 
 
 def parse(model: type[BlockType], values: Any, source: str) -> BlockType:
-    """Validate values against a model; a ThoraxError names the source, the first wrong key, its fault and what to write instead."""
+    """Validate values against a model; a ThoraxError names the source, the first wrong key, its fault and the remedy."""
     try:
         return model.model_validate(values)
     except ValidationError as error:

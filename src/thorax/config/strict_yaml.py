@@ -35,10 +35,10 @@ def read(path: Path | str) -> dict[Any, Any]:
 
 
 def parse(text: str, source: str) -> dict[Any, Any]:
-    """The keys and values of YAML or JSON text: one document with keys at its top level. Anchors, aliases and `<<` work as usual.
+    """The keys and values of YAML or JSON text, one document with keys at its top level. Anchors, aliases and `<<` are allowed.
 
-    Refused, with `source` and the line: text that is empty, invalid or not a mapping, a key that is twice in one block, and a number
-    that is not decimal.
+    Refused, with `source` and the line: text that is empty, invalid or not a mapping, a key that is twice in one block, and a
+    number that is not decimal.
     """
     try:
         loader = yaml.SafeLoader(text)
@@ -103,10 +103,10 @@ def _configfiles(profile: Path) -> list[Path]:
 
 
 def _refuse_ambiguous(loader: yaml.SafeLoader, node: yaml.Node, source: str, path: tuple[str, ...], seen: set[int]) -> None:
-    """Refuse a key that is written twice in one block, and a number in base 8, 60 or another that is not 10, at a node or below it.
+    """Refuse, at a node or below it, a key that is twice in one block, and a number in base 8, 60 or another that is not 10.
 
-    Merge keys are not resolved yet: what a block inherits it may set again. The loader resolves keys, since `yes` and `true` are one
-    key; `path` are the keys that lead to the node; an alias leads to a node that was `seen`.
+    Merge keys are not resolved yet: what a block inherits it may set again. The loader resolves keys, since `yes` and `true`
+    are one key; `path` are the keys that lead to the node; an alias leads to a node that was `seen`.
     """
     if id(node) in seen:
         return

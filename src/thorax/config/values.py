@@ -16,8 +16,8 @@ FIXED = "fixed-"  # and a number: the same threshold for all classes
 def tidy_folder(path: str) -> str:
     """A folder as Snakemake writes it: without // and / at the end, with ~, $NAME and ${NAME} expanded.
 
-    Refused: an empty path, braces (Snakemake would read a wildcard), an unknown user or variable, and what is not expanded here: an
-    address, a command, a Windows variable.
+    Refused: an empty path, braces (Snakemake would read a wildcard), an unknown user or variable, and what is not expanded
+    here: an address, a command, a Windows variable.
     """
     if empty := next((name for name in re.findall(r"\$\{?(\w+)", path) if os.environ.get(name) == ""), None):
         raise ValueError(f"the environment variable {empty} is empty: set it, or write the folder itself.")

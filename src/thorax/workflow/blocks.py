@@ -43,7 +43,7 @@ class Blocks:
         self.phantom_roots = list(dict.fromkeys(block.root for block in config.datasets.values() if block.phantom))
 
     def block(self, kind: str, wildcards: Wildcards) -> Any:
-        """The block that a wildcard names; of a phantom's folder, the data set that is made there; `leading`: `leading_experiment`."""
+        """The block that a wildcard names; for `leading`, `leading_experiment`; of a phantom's folder, its data set."""
         if kind == "leading":
             return self.leading_experiment(wildcards)
         if kind == "phantom_root":
@@ -124,7 +124,7 @@ class Blocks:
         return [pattern.replace("*", str(shard)) for shard in range(self.config.datasets[dataset].shards)]
 
     def made_before(self, wildcards: Wildcards) -> str | list[str]:
-        """What the workflow makes before it can list the files of an archive or of a segmenter's pairs; nothing if they are simply there.
+        """What the workflow makes before it can list an archive's or a segmenter's files; nothing if they are simply there.
 
         Of a phantom it is the table of boxes: phantoms of every archive have it, and it is written last.
         """

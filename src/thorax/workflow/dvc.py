@@ -155,7 +155,8 @@ def _tracked_inputs(job: Job) -> tuple[str, ...]:
     root = job.params["root"]
     if Path.cwd().is_relative_to(Path(root).resolve()):
         raise ThoraxError(
-            f"DVC cannot version results inside the archive that they are made from ({root}): move the archive to a folder of its own."
+            f"DVC cannot version results inside the archive that they are made from ({root}): move the archive to a folder of its "
+            "own."
         )
     return (*job.inputs, str(PurePosixPath(root)))
 

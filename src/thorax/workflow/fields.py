@@ -19,11 +19,11 @@ def any_of(names: Iterable[str]) -> str:
 
 
 def complete(rules: Iterable[Any], environment: str) -> None:
-    """Give every rule with a command what all of them have: a log, a benchmark, the conda environment, the digest of its verb's code.
+    """Give every rule with a command what all have: a log, a benchmark, the conda environment, the digest of its verb's code.
 
-    The log of a job is logs/RULE/WILDCARDS.log, with the wildcards of its first output. The digest is a parameter, so that changed
-    code reruns what it feeds and an edited comment does not. Downloads have none: what they fetch has checksums. Where the command
-    names them, `params.folder` is the folder of the first output, and `params.stem` its path without the suffix.
+    The log of a job is logs/RULE/WILDCARDS.log, with the wildcards of its first output. The digest is a parameter, so that
+    changed code reruns what it feeds and an edited comment does not. Downloads have none: what they fetch has checksums. Where
+    the command names them, `params.folder` is the folder of the first output, and `params.stem` its path without the suffix.
     """
     from snakemake.io import strip_wildcard_constraints
 
@@ -55,7 +55,7 @@ def _code(verb: str) -> Callable[[Wildcards], str]:
 
 
 def named(paths: Any) -> Any:
-    """NAME=PATH for every path of a mapping, or of a list, whose names are those of the files; of a function of wildcards, a function."""
+    """NAME=PATH for every path of a mapping, of a list (by the files' names), or of what a function of wildcards returns."""
     if callable(paths):
         return lambda wildcards: named(paths(wildcards))
     pairs = paths.items() if isinstance(paths, Mapping) else ((Path(path).stem, path) for path in paths)

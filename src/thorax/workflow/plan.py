@@ -31,7 +31,7 @@ def in_results(kind: str, owner: str, names: Iterable[str], suffix: str = "parqu
 
 
 class Plan(Blocks):
-    """What the rules compute from a checked configuration. `tell` gets a sentence on every archive that changed since it was listed."""
+    """What the rules compute from a checked configuration. `tell` gets a sentence on every archive that has changed."""
 
     def __init__(self, config: Config, tell: Callable[[str], object] = print) -> None:
         super().__init__(config)

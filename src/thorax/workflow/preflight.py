@@ -30,7 +30,8 @@ FIXED_LABELS = {"nih": nih.LABELS, "chexpert": chexpert.LABELS}  # archives with
 def read(values: Any, source: str, thorough: bool = True) -> Config:
     """Validate a whole configuration, including names that other files define (classes, published numbers).
 
-    `source` is its name in error messages. The process of a job is not `thorough`: the names were checked when the run was planned.
+    `source` is its name in error messages. The process of a job is not `thorough`: the names were checked when the run was
+    planned.
     """
     config = parse(Config, values, source)
     if not thorough:
@@ -75,8 +76,8 @@ def label_tables(config: Config, catalog: Callable[[str], Any]) -> Callable[[str
 def check_label_sets(config: Config, names: Iterable[str]) -> None:
     """Count the classes of label sets from metadata alone and refuse settings that name a class which is not among them.
 
-    A class that is kept here may still have too few images later, when images cannot be read. Label sets of synthetic archives, and
-    of archives whose metadata is not here, are skipped.
+    A class that is kept here may still have too few images later, when images cannot be read. Label sets of synthetic archives,
+    and of archives whose metadata is not here, are skipped.
     """
     catalogs: dict[tuple[str, str], pd.DataFrame] = {}
 

@@ -96,8 +96,8 @@ def refuse_archives_among_results(config: Config) -> None:
 def refuse_second_run(needed: bool = True) -> None:
     """Keep all other runs out of this folder until this process ends, however it ends.
 
-    Snakemake's own lock outlives a run that is killed and must then be removed by hand. Where it is not in use, a lock is `needed`:
-    a file system without locks is refused too.
+    Snakemake's own lock outlives a run that is killed and must then be removed by hand. Where it is not in use, a lock is
+    `needed`: a file system without locks is refused too.
     """
     RUN_LOCK.parent.mkdir(exist_ok=True)
     lock = RUN_LOCK.open("a+")
@@ -123,7 +123,7 @@ def refuse_second_run(needed: bool = True) -> None:
 
 
 def refuse_orphans(verbs: Collection[str]) -> None:
-    """Refuse to run next to jobs, `thorax VERB`, of a Snakemake that was killed: they continue, and nothing would record what they write."""
+    """Refuse to run next to jobs of a killed Snakemake (`thorax VERB`): they continue, and their results are not recorded."""
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or is another user's
             words = _words(process)
@@ -170,7 +170,8 @@ def refuse_unreadable_text(config: Config) -> None:
 def refuse_wrong_classes(config: Config, planned: Collection[str]) -> None:
     """Refuse settings that name a class which its label set does not have.
 
-    Classes of the label sets that are planned are counted from metadata, if that is here; of the others an earlier run's counts are read.
+    Classes of the label sets that are planned are counted from metadata, if that is here; of the others an earlier run's counts
+    are read.
     """
     from snakemake.logging import logger
 
