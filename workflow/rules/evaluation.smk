@@ -76,16 +76,16 @@ use rule thresholds as cascade_thresholds with:
 rule metrics:
     input:
         unpack(plan.truth),
-        predictions=plan.predictions,
-        ensembles=plan.ensembles,
-        thresholds=plan.thresholds,
+        predictions=plan.of_models("predictions"),
+        ensembles=plan.of_models("ensembles"),
+        thresholds=plan.of_models("thresholds"),
     output:
         metrics="results/metrics/{experiment}.parquet",
         summary="results/metrics/{experiment}.json",
     params:
-        predictions=named(plan.predictions),
-        ensembles=named(plan.ensembles),
-        thresholds=named(plan.thresholds),
+        predictions=named(plan.of_models("predictions")),
+        ensembles=named(plan.of_models("ensembles")),
+        thresholds=named(plan.of_models("thresholds")),
         rules=plan.field("experiment", "thresholds"),
         exclusive=plan.option("exclusive"),
         seed=plan.field("experiment", "seed"),

@@ -82,11 +82,11 @@ rule figure_shares:
 
 rule figure_training:
     input:
-        histories=plan.histories,
+        histories=plan.of_models("history"),
     output:
         **figure("training"),
     params:
-        histories=named(plan.histories),
+        histories=named(plan.of_models("history")),
         title=plan.field("experiment", "title"),
     message:
         "Drawing the losses of {wildcards.experiment}"
@@ -96,12 +96,12 @@ rule figure_training:
 
 rule figure_epochs:
     input:
-        epochs=plan.epochs,
+        epochs=plan.of_models("epochs"),
     output:
         **figure("epochs"),
     params:
         **plan.fields("experiment", "title", "f1_metric"),
-        epochs=named(plan.epochs),
+        epochs=named(plan.of_models("epochs")),
     message:
         "Drawing the test results of {wildcards.experiment} by epoch"
     shell:

@@ -84,13 +84,13 @@ rule threshold_tables:
     input:
         unpack(plan.truth),
         metrics=rules.metrics.output.metrics,
-        thresholds=plan.thresholds,
+        thresholds=plan.of_models("thresholds"),
     output:
         **tables("thresholds", "rules"),
     params:
         **plan.fields("experiment", "title", "provenance", "members", "ensembles", "f1_metric"),
         rules=plan.field("experiment", "thresholds"),
-        thresholds=named(plan.thresholds),
+        thresholds=named(plan.of_models("thresholds")),
         learned=plan.learning_ensembles,
         exclusive=plan.option("exclusive"),
     message:

@@ -24,6 +24,15 @@ from thorax.workflow.fields import any_of
 Files = dict[str, str | list[str]]  # input files by their name in the rule
 TRUST = ("phantom", "sample", "full")  # what numbers are measured on, the least trustworthy first
 
+# By folder of results/: the models of an experiment that have a file in it, and its suffix
+FILES: dict[str, tuple[Callable[[Experiment], Iterable[str]], str]] = {
+    "history": (lambda block: block.members, "csv"),
+    "epochs": (pages.tested_members, "csv"),
+    "predictions": (lambda block: [*block.members, "baseline"], "parquet"),
+    "ensembles": (lambda block: block.ensembles, "parquet"),
+    "thresholds": (lambda block: [*block.members, *block.ensembles, "baseline"] if block.tuned else [], "parquet"),
+}
+
 
 def in_results(kind: str, owner: str, names: Iterable[str], suffix: str = "parquet") -> list[str]:
     """A file of each name, such as results/history/EXPERIMENT/MEMBER.csv."""
@@ -169,13 +178,6 @@ class Plan(Blocks):
         views = 2 if self.block("experiment", wildcards).second_image_set else 1
         return BACKBONES[self.block("member", wildcards).backbone].memory * views
 
-    def histories(self, wildcards: Wildcards) -> list[str]:
-        return in_results("history", wildcards.experiment, self.block("experiment", wildcards).members, "csv")
-
-    def epochs(self, wildcards: Wildcards) -> list[str]:
-        """Of the members whose test images are evaluated after every epoch."""
-        return in_results("epochs", wildcards.experiment, pages.tested_members(self.block("experiment", wildcards)), "csv")
-
     def records(self) -> list[str]:
         """What the trainings of the run recorded: device, time and versions."""
         experiments = self.config.experiments
@@ -216,18 +218,10 @@ class Plan(Blocks):
         ensembles = self.block("experiment", wildcards).ensembles
         return [name for name, ensemble in ensembles.items() if ensemble.rule in LEARNING]
 
-    def predictions(self, wildcards: Wildcards) -> list[str]:
-        """Of all members and the baseline."""
-        return in_results("predictions", wildcards.experiment, [*self.block("experiment", wildcards).members, "baseline"])
-
-    def ensembles(self, wildcards: Wildcards) -> list[str]:
-        return in_results("ensembles", wildcards.experiment, self.block("experiment", wildcards).ensembles)
-
-    def thresholds(self, wildcards: Wildcards) -> list[str]:
-        """The thresholds of all models, where the experiment has a rule that tunes some."""
-        block = self.block("experiment", wildcards)
-        models = [*block.members, *block.ensembles, "baseline"] if block.tuned else []
-        return in_results("thresholds", wildcards.experiment, models)
+    def of_models(self, kind: str) -> Callable[[Wildcards], list[str]]:
+        """A rule's input: the files in results/KIND of the models of an experiment that have one (`FILES`)."""
+        models, suffix = FILES[kind]
+        return lambda wildcards: in_results(kind, wildcards.experiment, models(self.block("experiment", wildcards)), suffix)
 
     def cooccurring_classes(self, wildcards: Wildcards) -> str:
         """The option that names an experiment's classes of the co-occurrence figure."""

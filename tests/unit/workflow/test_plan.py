@@ -195,7 +195,7 @@ def test_what_a_training_needs(plan):
     one, two = (Wildcards(experiment="flat", member=name) for name in ("one", "two"))
     assert (plan.weights(one), plan.weights(two)) == ([], "resources/weights/DenseNet121.h5")
     assert plan.training_memory(Wildcards(experiment="studies", member="two")) == 2 * plan.training_memory(two)
-    assert plan.epochs(FLAT) == ["results/epochs/flat/two.csv"]
+    assert plan.of_models("epochs")(FLAT) == ["results/epochs/flat/two.csv"]
 
 
 def test_scores_and_their_options(plan):
@@ -212,11 +212,11 @@ def test_scores_and_their_options(plan):
 
 
 def test_files_of_metrics(plan):
-    assert fields.named(plan.predictions(FLAT)) == [
+    assert fields.named(plan.of_models("predictions")(FLAT)) == [
         f"{name}=results/predictions/flat/{name}.parquet" for name in ("one", "two", "baseline")
     ]
-    assert len(plan.thresholds(FLAT)) == 5
-    assert plan.thresholds(Wildcards(experiment="general")) == []  # fixed thresholds are not tuned
+    assert len(plan.of_models("thresholds")(FLAT)) == 5
+    assert plan.of_models("thresholds")(Wildcards(experiment="general")) == []  # fixed thresholds are not tuned
     both = Wildcards(comparison="both")
     assert plan.metrics(both) == ["results/metrics/flat.parquet", "results/metrics/again.parquet"]
     assert plan.columns(both) == ["flat/one", "flat/CTP", "again/two"]
