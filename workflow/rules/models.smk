@@ -13,7 +13,7 @@ rule weights:
 
 rule train:
     input:
-        unpack(plan.training_data),
+        unpack(plan.data("experiment")),
         unpack(plan.second_images),
         weights=plan.weights,
     output:
@@ -41,7 +41,7 @@ rule train:
 
 rule predict:
     input:
-        unpack(plan.training_data),
+        unpack(plan.data("experiment")),
         unpack(plan.second_images),
         model=rules.train.output.model,
         cases=rules.cases.output.cases,
@@ -66,7 +66,7 @@ rule predict:
 
 use rule predict as predict_elsewhere with:
     input:
-        unpack(plan.other_data),
+        unpack(plan.data("other")),
         model=rules.train.output.model,
         classes=plan.labels,
     output:
@@ -77,7 +77,7 @@ use rule predict as predict_elsewhere with:
 
 rule baseline:
     input:
-        unpack(plan.training_data),
+        unpack(plan.data("experiment")),
     output:
         predictions="results/predictions/{experiment}/baseline.parquet",
     message:

@@ -103,9 +103,6 @@ class Blocks:
         second = self.config.label_sets[self.config.experiments[experiment].label_set].second
         return [self.dataset_of(experiment), *([second] if second else [])]
 
-    def archive_of(self, experiment: str) -> str:
-        return self.config.datasets[self.dataset_of(experiment)].archive
-
     def archive(self, wildcards: Wildcards) -> str:
         """The archive of the data set that a job works on."""
         return self.config.datasets[self.dataset(wildcards)].archive

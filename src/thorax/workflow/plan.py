@@ -144,19 +144,16 @@ class Plan(Blocks):
 
     # Networks
 
-    def data_of(self, experiment: str) -> Files:
-        """Labels, split and packed images of an experiment."""
-        block = self.config.experiments[experiment]
-        ingested = f"results/ingested/{self.dataset_of(experiment)}.parquet"
-        return {**self._truth(block), "ingested": ingested, "images": self.images(block.image_set)}
+    def data(self, wildcard: str) -> Callable[[Wildcards], Files]:
+        """A rule's input: labels, split and packed images of the experiment that a wildcard (`experiment` or `other`) names."""
 
-    def training_data(self, wildcards: Wildcards) -> Files:
-        """What every network of an experiment reads: labels, split, packed images."""
-        return self.data_of(wildcards.experiment)
+        def files(wildcards: Wildcards) -> Files:
+            name = getattr(wildcards, wildcard)
+            block = self.config.experiments[name]
+            ingested = f"results/ingested/{self.dataset_of(name)}.parquet"
+            return {**self._truth(block), "ingested": ingested, "images": self.images(block.image_set)}
 
-    def other_data(self, wildcards: Wildcards) -> Files:
-        """The same of the `other` experiment, whose test images a network of this one predicts."""
-        return self.data_of(wildcards.other)
+        return files
 
     def second_images(self, wildcards: Wildcards) -> Files:
         """What networks of two views read in addition; nothing for networks of one view."""
@@ -349,7 +346,9 @@ class Plan(Blocks):
 
     def cross_archives(self, wildcards: Wildcards) -> dict[str, str]:
         """By experiment, its archive."""
-        return {name: self.archive_of(name) for name in self.block("cross", wildcards).experiments}
+        return {
+            name: self.config.datasets[self.dataset_of(name)].archive for name in self.block("cross", wildcards).experiments
+        }
 
     def cross_truth(self, kind: str) -> Callable[[Wildcards], dict[str, str]]:
         """Every experiment's `labels` or `split`."""

@@ -176,7 +176,7 @@ def test_files_of_images(plan):
     lungs = plan.file("image_set", "segmenter", "results/lungs/*/{dataset}.{shard}.parquet")
     assert lungs(Wildcards(image_set="crops")) == "results/lungs/lungs/{dataset}.{shard}.parquet"
     assert lungs(Wildcards(image_set="whole")) == []
-    assert plan.training_data(FLAT) == {
+    assert plan.data("experiment")(FLAT) == {
         "labels": "results/labels/specific.parquet",
         "split": "results/splits/pa.parquet",
         "ingested": "results/ingested/padchest.parquet",
