@@ -44,48 +44,18 @@ rule cascade:
         " --out {output.scores} > {log} 2>&1"
 
 
-rule thresholds:
-    input:
-        unpack(plan.truth),
-        scores=plan.scores,
-    output:
-        thresholds="results/thresholds/{experiment}/{model}.parquet",
-    params:
-        rules=plan.field("experiment", "tuned"),
-        logits=plan.logits,
-    message:
-        "Tuning the thresholds of {wildcards.model} of {wildcards.experiment} on validation images"
-    shell:
-        "thorax thresholds --labels {input.labels} --split {input.split} --scores {input.scores} {params.logits}"
-        " --rules {params.rules} --out {output.thresholds} > {log} 2>&1"
-
-
-use rule thresholds as cascade_thresholds with:
-    input:
-        unpack(plan.truth),
-        scores=rules.cascade.output.scores,
-    output:
-        thresholds="results/thresholds/{cascade}/{model}.parquet",
-    params:
-        rules=plan.field("leading", "thresholds"),
-        logits="",
-    message:
-        "Tuning the thresholds of {wildcards.model} of {wildcards.cascade}"
-
-
 rule metrics:
     input:
         unpack(plan.truth),
         predictions=plan.of_models("predictions"),
         ensembles=plan.of_models("ensembles"),
-        thresholds=plan.of_models("thresholds"),
     output:
         metrics="results/metrics/{experiment}.parquet",
         summary="results/metrics/{experiment}.json",
+        thresholds="results/thresholds/{experiment}.parquet",
     params:
         predictions=named(plan.of_models("predictions")),
         ensembles=named(plan.of_models("ensembles")),
-        thresholds=named(plan.of_models("thresholds")),
         rules=plan.field("experiment", "thresholds"),
         exclusive=plan.option("exclusive"),
         seed=plan.field("experiment", "seed"),
@@ -93,22 +63,21 @@ rule metrics:
         "Measuring AUC, F1 and Hamming loss of {wildcards.experiment}"
     shell:
         "thorax metrics --labels {input.labels} --split {input.split} --predictions {params.predictions}"
-        " --ensembles {params.ensembles} --rules {params.rules} --thresholds {params.thresholds} {params.exclusive}"
-        " --seed {params.seed} --out {output.metrics} --summary {output.summary} > {log} 2>&1"
+        " --ensembles {params.ensembles} --rules {params.rules} {params.exclusive} --seed {params.seed} --out {output.metrics}"
+        " --summary {output.summary} --thresholds {output.thresholds} > {log} 2>&1"
 
 
 use rule metrics as cascade_metrics with:
     input:
         unpack(plan.truth),
-        scores=plan.cascade_files("cascades"),
-        thresholds=plan.cascade_files("thresholds"),
+        scores=plan.cascade_scores,
     output:
         metrics="results/metrics/{cascade}.parquet",
         summary="results/metrics/{cascade}.json",
+        thresholds="results/thresholds/{cascade}.parquet",
     params:
         predictions=[],
-        ensembles=named(plan.cascade_files("cascades")),
-        thresholds=named(plan.cascade_files("thresholds")),
+        ensembles=named(plan.cascade_scores),
         rules=plan.field("leading", "thresholds"),
         exclusive="",
         seed=plan.field("leading", "seed"),

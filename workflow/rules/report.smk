@@ -84,13 +84,12 @@ rule threshold_tables:
     input:
         unpack(plan.truth),
         metrics=rules.metrics.output.metrics,
-        thresholds=plan.of_models("thresholds"),
+        thresholds=rules.metrics.output.thresholds,
     output:
         **tables("thresholds", "rules"),
     params:
         **plan.fields("experiment", "title", "provenance", "members", "ensembles", "f1_metric"),
         rules=plan.field("experiment", "thresholds"),
-        thresholds=named(plan.of_models("thresholds")),
         learned=plan.learning_ensembles,
         exclusive=plan.option("exclusive"),
     message:
@@ -98,7 +97,7 @@ rule threshold_tables:
     shell:
         "thorax threshold-tables --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics} --labels {input.labels}"
         " --split {input.split} --members {params.members} --ensembles {params.ensembles} --rules {params.rules}"
-        " --thresholds {params.thresholds} --learned {params.learned} --f1-metric {params.f1_metric} {params.exclusive}"
+        " --thresholds {input.thresholds} --learned {params.learned} --f1-metric {params.f1_metric} {params.exclusive}"
         " --out {params.folder} > {log} 2>&1"
 
 

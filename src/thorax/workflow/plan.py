@@ -30,7 +30,6 @@ FILES: dict[str, tuple[Callable[[Experiment], Iterable[str]], str]] = {
     "epochs": (pages.tested_members, "csv"),
     "predictions": (lambda block: [*block.members, "baseline"], "parquet"),
     "ensembles": (lambda block: block.ensembles, "parquet"),
-    "thresholds": (lambda block: [*block.members, *block.ensembles, "baseline"] if block.tuned else [], "parquet"),
 }
 
 
@@ -274,9 +273,8 @@ class Plan(Blocks):
     def inside_settings(self, wildcards: Wildcards) -> str:
         return as_text(self.config.label_sets[self.inside_label_set(wildcards)])
 
-    def cascade_files(self, kind: str) -> Callable[[Wildcards], list[str]]:
-        """A rule's input: a file of every model of a cascade, in results/KIND."""
-        return lambda wildcards: in_results(kind, wildcards.cascade, self.block("cascade", wildcards).models)
+    def cascade_scores(self, wildcards: Wildcards) -> list[str]:
+        return in_results("cascades", wildcards.cascade, self.block("cascade", wildcards).models)
 
     def cascade_metrics(self, wildcards: Wildcards) -> dict[str, str]:
         flat = self.block("cascade", wildcards).flat
