@@ -31,6 +31,10 @@ rule all:
         everything(pages.wanted(plan.config, plan.audit.splits)),
 
 
+# What all rules have: logs, benchmarks, the conda environment, the digest of the verb's code, params.folder and params.stem
+complete(workflow.rules, ENVIRONMENT)
+
+
 onstart:
     refusals.before_run(workflow, plan.config)
 

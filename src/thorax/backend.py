@@ -1,6 +1,5 @@
 """The deep-learning backend: threads, seeds, determinism, devices, requests to stop, saved networks."""
 
-import importlib
 import os
 import signal
 import sys
@@ -19,17 +18,8 @@ if TYPE_CHECKING:
     import keras
 
 # What Keras raises for files that are cut, altered, or not networks: it checks little before it reads
-_DAMAGED = (
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    EOFError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_UNREADABLE = (OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, RuntimeError)
+_DAMAGED = (*_UNREADABLE, zipfile.BadZipFile, zlib.error)
 
 
 def prepare(seed: int, threads: int, precision: str = "float32") -> None:
@@ -38,32 +28,29 @@ def prepare(seed: int, threads: int, precision: str = "float32") -> None:
     On a CPU, results are deterministic: the same seed and number of threads give the same bytes. On a GPU they are not:
     some reductions have no fixed order, and the deterministic ones are slower.
 
-    Args:
-        seed: Random seed for weights, dropout and shuffling.
-        threads: CPU threads that the backend may use.
-        precision: "float32"; "mixed", which computes in half precision with float32 weights; "auto", mixed on a GPU only.
+    `threads` are CPU threads. `precision` is "float32"; "mixed", which computes in half precision with float32 weights; or
+    "auto", mixed on a GPU only.
     """
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # the only one that is pinned
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     with _without("sklearn", "matplotlib"):  # Keras imports them where they are installed, for parts that we do not use
         import keras
 
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
+    import tensorflow as tf
 
-        devices = tf.config.list_physical_devices("GPU")
-        for gpu in devices:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        try:
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
-            tf.config.threading.set_inter_op_parallelism_threads(1)
-        except RuntimeError:  # a network has run in this process, and its threads cannot be changed
-            if tf.config.threading.get_intra_op_parallelism_threads() not in (0, threads):
-                raise
-        if not devices:
-            tf.config.experimental.enable_op_determinism()
-    mixed = precision == "mixed" or (precision == "auto" and gpus() > 0)
+    devices = tf.config.list_physical_devices("GPU")
+    for gpu in devices:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:  # a network has run in this process, and its threads cannot be changed
+        if tf.config.threading.get_intra_op_parallelism_threads() not in (0, threads):
+            raise
+    if not devices:
+        tf.config.experimental.enable_op_determinism()
+    mixed = precision == "mixed" or (precision == "auto" and devices)
     keras.mixed_precision.set_dtype_policy("mixed_float16" if mixed else "float32")
     keras.utils.set_random_seed(seed)
 
@@ -87,30 +74,17 @@ def device() -> str:
 
 
 def gpus() -> int:
-    """The number of GPUs that the backend can use."""
-    import keras
+    """The number of GPUs that TensorFlow can use."""
+    import tensorflow as tf
 
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        return len(tf.config.list_physical_devices("GPU"))
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return sum(device.platform == "gpu" for device in jax.devices())
-    import torch
-
-    return torch.cuda.device_count()
+    return len(tf.config.list_physical_devices("GPU"))
 
 
 class Replicas:
     """Copies of a network on several devices of one machine; each gets its part of every batch.
 
-    TensorFlow's MirroredStrategy does the work; a single device needs none. The loss is the mean of the devices' means. It differs
-    from the mean over the batch if ignored labels are spread unevenly.
-
-    Args:
-        devices: TensorFlow's names of the devices, e.g. GPU:0.
+    TensorFlow's MirroredStrategy does the work on devices such as GPU:0; a single one needs none. The loss is the mean of the
+    devices' means. It differs from the mean over the batch if ignored labels are spread unevenly.
     """
 
     def __init__(self, devices: Sequence[str]) -> None:
@@ -138,26 +112,17 @@ class Replicas:
 
     def _dealt(self, values: np.ndarray) -> Any:
         parts = np.split(values, self.count)
-        return self.strategy.experimental_distribute_values_from_function(
-            lambda context: parts[context.replica_id_in_sync_group]
-        )
+        part_of = lambda context: parts[context.replica_id_in_sync_group]
+        return self.strategy.experimental_distribute_values_from_function(part_of)
 
 
 def replicas(batch_size: int, accumulate: int = 1) -> Replicas:
-    """Replicas on all GPUs that this process may use.
-
-    Args:
-        batch_size: Images per batch.
-        accumulate: Batches per update of the weights.
+    """Replicas on all GPUs that this process may use, for one update per `accumulate` batches of `batch_size` images.
 
     Raises:
-        ThoraxError: There are several GPUs, and the backend, the batch size or the accumulation does not allow their use together.
+        ThoraxError: There are several GPUs, and the batch size or the accumulation does not allow their use together.
     """
-    import keras
-
     count = gpus()
-    if count > 1 and keras.backend.backend() != "tensorflow":
-        raise ThoraxError(f"{count} GPUs can be used together with TensorFlow only: set CUDA_VISIBLE_DEVICES to one of them.")
     if count > 1 and batch_size % count:
         raise ThoraxError(f"batch_size {batch_size} cannot be divided among {count} GPUs: choose a multiple of {count}.")
     if count > 1 and accumulate > 1:  # Keras's accumulation does not work inside a MirroredStrategy
@@ -171,22 +136,17 @@ def replicas(batch_size: int, accumulate: int = 1) -> Replicas:
 def versions() -> list[str]:
     """Versions of Keras and its backend, and the device: with others, results differ in their last bits."""
     import keras
+    import tensorflow as tf
 
-    backend = keras.backend.backend()
-    return [f"keras {keras.__version__}", f"{backend} {importlib.import_module(backend).__version__}", device()]
+    return [f"keras {keras.__version__}", f"tensorflow {tf.__version__}", device()]
 
 
 class StopRequest:
-    """Whether the process was asked to stop.
-
-    Attributes:
-        signal: Number of the signal; 0 for none.
-    """
+    """Whether the process was asked to stop: the number of the signal, or 0."""
 
     signal: int = 0
 
     def note(self, number: int) -> None:
-        """Remember a signal."""
         self.signal = number
 
     def stop(self, note: str) -> BaseException:
@@ -205,12 +165,7 @@ def asked_to_stop() -> Iterator[StopRequest]:
 
 
 def show(name: str, values: dict[str, float]) -> None:
-    """Write an epoch's values for TensorBoard, if THORAX_TENSORBOARD names a folder.
-
-    Args:
-        name: Name of the training.
-        values: Values by name; one is `epoch`.
-    """
+    """Write an epoch's values, `epoch` among them, of a training for TensorBoard, if THORAX_TENSORBOARD names a folder."""
     folder = os.environ.get("THORAX_TENSORBOARD")
     if folder:
         import tensorflow as tf
@@ -225,11 +180,7 @@ def show(name: str, values: dict[str, float]) -> None:
 
 
 def load_network(path: Path | str) -> "keras.Model":
-    """Open a saved network in Keras's safe mode, without compiling it.
-
-    Raises:
-        ThoraxError: The file is missing, damaged, or not a network.
-    """
+    """Open a saved network in Keras's safe mode, uncompiled; refuse a file that is missing, damaged, or not a network."""
     import keras
 
     if not Path(path).is_file():

@@ -39,11 +39,9 @@ def main(argv: list[str] | None = None) -> int:
             if isinstance(said, str):
                 print(said)
     except Terminated as stop:
-        print(f"thorax: terminated; {_what_stays(stop)}.", file=sys.stderr)
-        return TERMINATED
+        return _stopped("terminated", stop, TERMINATED)
     except KeyboardInterrupt as stop:
-        print(f"thorax: interrupted; {_what_stays(stop)}.", file=sys.stderr)
-        return 130
+        return _stopped("interrupted", stop, 130)
     except ThoraxError as error:
         if debug:
             raise
@@ -55,20 +53,14 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:  # a defect of ours, reported in one line
         if debug:
             raise
-        print(
-            f"thorax: unexpected {type(error).__name__}: {error} (this is a bug; run the command with --debug to see where).",
-            file=sys.stderr,
-        )
+        problem = f"{type(error).__name__}: {error}"
+        print(f"thorax: unexpected {problem} (this is a bug; run the command with --debug to see where).", file=sys.stderr)
         return 1
     return 0
 
 
 def show(table: Sequence[Path]) -> str:
-    """The text of several files.
-
-    Raises:
-        ThoraxError: A file is missing.
-    """
+    """The text of several files."""
     for path in table:
         if not path.is_file():
             raise ThoraxError(f"{path} is not there: run the step that makes it first.")
@@ -154,8 +146,6 @@ def _add(sub: argparse.ArgumentParser, option: Option) -> None:
         details["help"] += f" (default: {shown})"
     if option.many:
         details["nargs"] = "+" if option.default is None else "*"
-    elif option.may_be_empty:
-        details["nargs"] = "?"
     if option.positional:
         sub.add_argument(option.name, **details)
     else:
@@ -182,7 +172,6 @@ def _whole(lowest: int) -> Callable[[str], int]:
 
 
 def _rule(text: str) -> str:
-    """The name of a threshold rule."""
     from thorax import config
 
     try:
@@ -202,19 +191,13 @@ def _value(option: Option, given: Any) -> Any:
     if option.kind not in ("mapping", "groups", "pairs"):
         return given
     named = [_named(option, text) for text in given]
-    if option.kind == "pairs":
-        return named
     if option.kind == "groups":
         return {name: [value for other, value in named if other == name] for name, _ in named}
-    return dict(named)
+    return named if option.kind == "pairs" else dict(named)
 
 
 def _named(option: Option, text: str) -> tuple[str, Any]:
-    """A name and its value.
-
-    Raises:
-        ThoraxError: The text does not have the form of the option, such as NAME=PATH or DATASET/SPLIT=PATH.
-    """
+    """A name and its value, in the form of the option, such as NAME=PATH or DATASET/SPLIT=PATH."""
     name, _, value = text.partition("=")
     form, _, kind = str(option.metavar).partition("=")
     parts = [re.split("[/@]", words) for words in (name, form)] if re.search("[/@]", form) else [[name], [form]]
@@ -223,9 +206,11 @@ def _named(option: Option, text: str) -> tuple[str, Any]:
     return name, Path(value) if kind == "PATH" else value
 
 
-def _what_stays(stop: BaseException) -> str:
-    """What an interrupted verb leaves; most leave nothing, the others say so in a note."""
-    return "; ".join(getattr(stop, "__notes__", [])) or "nothing half-written was kept"
+def _stopped(how: str, stop: BaseException, status: int) -> int:
+    """Say what a stopped verb leaves: most leave nothing, the others say so in a note."""
+    left = "; ".join(getattr(stop, "__notes__", [])) or "nothing half-written was kept"
+    print(f"thorax: {how}; {left}.", file=sys.stderr)
+    return status
 
 
 def _terminate(_: int) -> NoReturn:

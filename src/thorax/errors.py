@@ -8,9 +8,8 @@ from difflib import get_close_matches
 
 
 class ThoraxError(Exception):
-    """A problem that the user can solve.
+    """A problem that the user can solve: one sentence that names the file and the row or key, and says what to do.
 
-    Its text is one sentence that names the file and the row or key, and says what to do.
     The command line prints it without a traceback and exits with status 1.
     """
 
@@ -44,9 +43,7 @@ def on_first_signal(handle: Callable[[int], None], *signals: int) -> Iterator[No
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A suggestion to put after a wrong name, such as " (did you mean 'epochs'?)"; empty if no known name is similar.
 
-    Args:
-        name: What the user wrote.
-        known: The right names. Capital letters and anything before a slash are ignored.
+    Capital letters, and of known names anything before a slash, are ignored.
     """
     spelt = {spelling.casefold(): right for right in known for spelling in (right.rpartition("/")[2], right)}
     close = get_close_matches(name.casefold(), spelt, 1)
@@ -54,17 +51,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def refuse_unknown(key: str, name: str, known: Collection[str], what: str, why: str = "") -> None:
-    """Refuse a name that a setting must not have.
+    """Refuse the value of a setting that is not among the known names.
 
-    Args:
-        key: The setting.
-        name: Its value.
-        known: The values that it may have.
-        what: What the name should be, such as "a class of label set 'nih-14'".
-        why: The reason, in brackets after a blank; without one, a similar name is suggested.
-
-    Raises:
-        ThoraxError: The name is not known.
+    `what` says what it should be, as "a class of label set 'nih-14'"; `why` follows in place of a suggestion, and begins with a
+    blank.
     """
     if name not in known:
         raise ThoraxError(f"{key}: {name!r} is not {what}{why or did_you_mean(name, known)}: choose one of {', '.join(known)}.")

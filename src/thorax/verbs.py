@@ -13,6 +13,8 @@ ARCHIVES = ("padchest", "nih", "chexpert", "own")
 PROVENANCE = ("full", "sample", "phantom")
 F1_METRICS = ("f1", "f1_positive")
 
+# What a value is. path: with ~ expanded; rule: a threshold rule; settings: YAML; mapping: a value for each name, as in
+# NAME=PATH; groups: a list of values for each name; pairs: all names with their values, in order
 Kind = Literal["text", "path", "whole", "rule", "flag", "settings", "mapping", "groups", "pairs"]
 
 
@@ -20,36 +22,21 @@ Kind = Literal["text", "path", "whole", "rule", "flag", "settings", "mapping", "
 class Option:
     """An option of a verb.
 
-    Attributes:
-        name: Parameter that receives the value. The flag has hyphens for its underscores; an underscore at its end, which keeps
-            the name apart from a builtin, is dropped.
-        kind: What the value is. text: as typed. path: a path, with ~ expanded. whole: a whole number. rule: a threshold rule.
-            flag: true where the flag is given. settings: YAML, parsed by `model`. mapping: a value for each name, as in NAME=PATH.
-            groups: a list of values for each name. pairs: all names with their values, in order.
-        help: What the value is for.
-        required: Whether the verb needs it; a default makes it optional.
-        many: Whether it takes several values.
-        default: Value where the option is not given.
-        metavar: What the usage calls the value. Of mappings, groups and pairs also their form.
-        choices: The values that it may have; empty for any.
-        lowest: Smallest whole number.
-        model: Name of the block in `thorax.config` that parses the settings.
-        may_be_empty: Whether the flag may come without a value, as from a rule without this input.
-        positional: Whether the value comes without a flag.
+    `name` is the parameter that receives the value. The flag has hyphens for its underscores; an underscore at its end, which
+    keeps the name apart from a builtin, is dropped.
     """
 
     name: str
     help: str
     kind: Kind = "text"
-    required: bool = True
-    many: bool = False
+    required: bool = True  # a default makes it optional
+    many: bool = False  # it takes several values
     default: Any = None
-    metavar: str | None = None
+    metavar: str | None = None  # what the usage calls the value; of mappings, groups and pairs also their form
     choices: tuple[str, ...] | None = None
-    lowest: int = 0
-    model: str = ""
-    may_be_empty: bool = False
-    positional: bool = False
+    lowest: int = 0  # smallest whole number
+    model: str = ""  # block in `thorax.config` that parses the settings
+    positional: bool = False  # it comes without a flag
 
     @property
     def is_required(self) -> bool:
@@ -148,315 +135,224 @@ explained = (
 
 GROUPS: dict[str, tuple[Verb, ...]] = {
     "by hand": (
-        _verb(
-            "download", "archives.download.registry:fetch_or_describe",
+        _verb("download", "archives.download.registry:fetch_or_describe",
             "download, check and unpack public archives and weights, and explain how to get the others",
             _texts("group", "nih, montgomery, shenzhen, padchest, chexpert, or weights/ and a backbone, as in weights/Xception", metavar="GROUP", positional=True),
             _path("root", "folder for the files (default: under data/, or resources/weights/)", required=False),
             _flag("list_", "list the files with their size, checksum, terms and page, without downloading"),
-            _path("out", "CSV of files, sizes and checksums to write", required=False),
-        ),
-        _verb(
-            "cost", "workflow.cost:show",
+            _path("out", "CSV of files, sizes and checksums to write", required=False)),
+        _verb("cost", "workflow.cost:show",
             "estimate a run before it starts: jobs, GPU-hours, storage, and hours on 1, 8 and 64 GPUs",
             _path("rates", "rates measured by `python -m bench rates` (default: those of a machine without a GPU)", required=False),
-            _whole("cores_per_gpu", "CPU cores for each GPU", lowest=1, default=8),
-            _flag("json_", "print JSON"),
-            replace(snakemake, help="arguments of snakemake, after -- (default: --cores 8)"),
-        ),
+            _whole("cores_per_gpu", "CPU cores for each GPU", lowest=1, default=8), _flag("json_", "print JSON"),
+            replace(snakemake, help="arguments of snakemake, after -- (default: --cores 8)")),
         _verb("show", "cli:show", "print tables in the terminal", _paths("table", "Markdown or text files")),
-        _verb(
-            "dvc", "workflow.dvc:write",
-            "write dvc.yaml, with a stage for each job of the Snakefile",
+        _verb("dvc", "workflow.dvc:write", "write dvc.yaml, with a stage for each job of the Snakefile",
             _flag("check", "write nothing, and fail if dvc.yaml differs from the Snakefile"),
-            replace(snakemake, help="arguments of snakemake, after --, as in: thorax dvc -- --profile demo"),
-        ),
+            replace(snakemake, help="arguments of snakemake, after --, as in: thorax dvc -- --profile demo")),
         _verb("record", "workflow.dvc:record", "after snakemake: record all results with DVC, so that both are up to date"),
         _verb("sync", "workflow.dvc:sync", "after dvc pull, checkout or repro: tell Snakemake that all results are up to date"),
-        _verb(
-            "cross-validate-lungs", "images.segmenter:make_cross_validation",
+        _verb("cross-validate-lungs", "images.segmenter:make_cross_validation",
             "measure the Dice of the lung U-Net on held-out patients",
             _settings(model="Segmenter"), _whole("folds", "number of folds, split by patient", lowest=2, default=5),
-            _path("out", "CSV with the Dice of each image to write"), threads,
-        ),
-        _verb(
-            "audit-weights", "audit.pos_weights:make_weight_audit",
-            "compute which weights of the positives are consistent with the published F1 and Hamming loss", folder,
-        ),
-        _verb("config-reference", "config.reference:write_reference", "write docs/reference/configuration.md and its JSON schema", folder),
-        _verb(
-            "completion", "cli:completion", "print a script that completes verbs and options in your shell",
-            _text("shell", "your shell", choices=("bash", "zsh"), positional=True),
-        ),
+            _path("out", "CSV with the Dice of each image to write"), threads),
+        _verb("audit-weights", "audit.pos_weights:make_weight_audit",
+            "compute which weights of the positives are consistent with the published F1 and Hamming loss", folder),
+        _verb("config-reference", "config.reference:write_reference",
+            "write docs/reference/configuration.md and its JSON schema", folder),
+        _verb("completion", "cli:completion", "print a script that completes verbs and options in your shell",
+            _text("shell", "your shell", choices=("bash", "zsh"), positional=True)),
     ),
     "archives": (
-        _verb(
-            "phantom", "phantom:make_archive", "create an archive of synthetic radiographs",
+        _verb("phantom", "phantom:make_archive", "create an archive of synthetic radiographs",
             _settings(model="Phantom"), _path("root", "folder to create"), threads,
-            _text("archive", "archive whose file layout it has", choices=ARCHIVES, default="padchest"),
-        ),
-        _verb(
-            "manifest", "archives:write_manifest", "list the files that are read from an archive's folder, each with a digest",
+            _text("archive", "archive whose file layout it has", choices=ARCHIVES, default="padchest")),
+        _verb("manifest", "archives:write_manifest",
+            "list the files that are read from an archive's folder, each with a digest",
             _path("root", "folder of the archive"), _path("out", "manifest to write"),
             _path("memory", "table of files seen earlier, so that unchanged files are not read again; read and written"),
             replace(_settings(model="Dataset"), required=False, help="the data set; without it, the folder holds lung masks"),
-            _text("stamp", "kept in the manifest: the change of the folder that it is made after", default=""),
-        ),
-        _verb(
-            "catalog", "archives:make_catalog", "read an archive's metadata into one table",
-            _settings(model="Dataset"), _path("out", "catalog to write"), _path("boxes", "table of boxes to write"),
-        ),
+            _text("stamp", "kept in the manifest: the change of the folder that it is made after", default="")),
+        _verb("catalog", "archives:make_catalog", "read an archive's metadata into one table",
+            _settings(model="Dataset"), _path("out", "catalog to write"), _path("boxes", "table of boxes to write")),
     ),
     "images": (
-        _verb(
-            "ingest", "images.ingest:ingest_shard", "read each original image once and pack it as 512 x 512 grey pixels",
-            _settings(model="Dataset"), catalog, shard, _path("array", "packed images to write"), _path("table", "table to write"), threads,
-        ),
-        _verb(
-            "merge-ingested", "images.ingest:merge_ingested",
+        _verb("ingest", "images.ingest:ingest_shard", "read each original image once and pack it as 512 x 512 grey pixels",
+            _settings(model="Dataset"), catalog, shard, _path("array", "packed images to write"),
+            _path("table", "table to write"), threads),
+        _verb("merge-ingested", "images.ingest:merge_ingested",
             "join the tables of all shards, check the share of unreadable images, and find duplicates",
             _settings(model="Dataset"), _paths("tables", "tables of the shards"), _path("out", "table to write"),
-            _path("duplicates", "table of images that show the same to write"),
-        ),
-        _verb(
-            "segmenter", "images.segmenter:train_segmenter", "train the lung U-Net",
-            _settings(model="Segmenter"), _path("split", "split: only the masks of its training patients are used", required=False),
-            _path("out", "network to write"), _path("history", "CSV of losses to write"), threads,
-        ),
-        _verb(
-            "lungs", "images.segmenter:segment_shard", "segment the lungs of one shard and find the crop boxes",
+            _path("duplicates", "table of images that show the same to write")),
+        _verb("segmenter", "images.segmenter:train_segmenter", "train the lung U-Net",
+            _settings(model="Segmenter"),
+            _path("split", "split: only the masks of its training patients are used", required=False),
+            _path("out", "network to write"), _path("history", "CSV of losses to write"), threads),
+        _verb("lungs", "images.segmenter:segment_shard", "segment the lungs of one shard and find the crop boxes",
             _settings(model="Segmenter"), _path("model", "lung U-Net"), catalog, ingested, array, shard,
-            _path("table", "table to write"), _path("masks", "masks to write"), threads,
-        ),
-        _verb(
-            "images", "images.crops:make_images", "crop and resize one shard to training images",
-            _settings(model="ImageSet"), array, ingested, shard, _path("lungs", "the shard's table of crop boxes", required=False),
-            _path("out", "training images to write"),
-        ),
+            _path("table", "table to write"), _path("masks", "masks to write"), threads),
+        _verb("images", "images.crops:make_images", "crop and resize one shard to training images",
+            _settings(model="ImageSet"), array, ingested, shard,
+            _path("lungs", "the shard's table of crop boxes", required=False), _path("out", "training images to write")),
     ),
     "labels": (
-        _verb(
-            "labels", "labels.label_sets:make_label_set", "group, count and select the classes of a label set",
+        _verb("labels", "labels.label_sets:make_label_set", "group, count and select the classes of a label set",
             _settings(model="LabelSet"), archive, catalog,
             _path("ingested", "table of ingested images; without it, every image counts", required=False),
             replace(second_views, help="views of the second images, for label sets of studies", default=()),
-            replace(second_ingested, help="table of the images of these views; without it, every image counts",
-                    may_be_empty=True, required=False),
+            replace(second_ingested, help="table of the images of these views; without it, every image counts", required=False),
             _path("general", "label set named by `inside`", required=False),
             _texts("named", "settings that name a class; the label set must have it", kind="pairs", metavar="KEY=CLASS", default=()),
-            _path("out", "label set to write"), _path("report", "CSV of classes kept and dropped to write"),
-        ),
-        _verb(
-            "pairs", "labels.two_views:make_two_views", "find the second image of each labelled image, for networks of two views",
-            labels, catalog, second_views, second_ingested, _path("out", "table to write"),
-        ),
-        _verb(
-            "split", "labels.splits:make_split", "assign patients to train, val and test, stratified over all classes",
+            _path("out", "label set to write"), _path("report", "CSV of classes kept and dropped to write")),
+        _verb("pairs", "labels.two_views:make_two_views",
+            "find the second image of each labelled image, for networks of two views",
+            labels, catalog, second_views, second_ingested, _path("out", "table to write")),
+        _verb("split", "labels.splits:make_split", "assign patients to train, val and test, stratified over all classes",
             _settings(model="Split"), _paths("labels", "label sets that share the split"),
             _path("catalog", "catalog, for the archive's own lists and annotators; needed for official: true", required=False),
             _path("duplicates", "table of images that show the same; their patients stay together", required=False),
-            _path("out", "split to write"), _path("quality", "CSV of counts and quotas to write"),
-        ),
-        _verb(
-            "cases", "labels.cases:choose_cases", "choose test images to explain",
+            _path("out", "split to write"), _path("quality", "CSV of counts and quotas to write")),
+        _verb("cases", "labels.cases:choose_cases", "choose test images to explain",
             labels, split, _whole("count", "number of images", lowest=1), seed,
-            _texts("classes", "classes that come first", metavar="CLASS", default=()), _path("out", "table to write"),
-        ),
+            _texts("classes", "classes that come first", metavar="CLASS", default=()), _path("out", "table to write")),
     ),
     "models": (
-        _verb(
-            "train", "models.fit:train", "train one network",
+        _verb("train", "models.fit:train", "train one network",
             _settings(model="Training"), labels, split, ingested, images, *second_view,
             _path("weights", "file of ImageNet weights", required=False), _path("out", "network to write"),
             _path("history", "CSV of losses to write"),
             _path("epochs", "CSV of test results after each epoch to write; needed for test_every_epoch", required=False),
             _path("record", "JSON to write: device, seconds, epochs, images per second, versions", required=False),
-            _path("work", "folder of resume states", default=Path("work")), threads,
-        ),
-        _verb(
-            "predict", "models.predict:predict",
+            _path("work", "folder of resume states", default=Path("work")), threads),
+        _verb("predict", "models.predict:predict",
             "predict the logits of validation and test images, or of another archive's test images; explain the cases",
             _path("model", "network"), labels, split, ingested, images, *second_view,
             _path("classes", "label set that the network was trained on, if --labels is another one", required=False),
             _path("cases", "table of cases", required=False), _path("out", "predictions to write"),
             _path("heatmaps", "heatmaps of the cases to write", required=False),
-            _path("attention", "attention weights of the cases to write", required=False), threads,
-        ),
-        _verb(
-            "baseline", "models.baseline:make_baseline", "fit a logistic regression on principal components of 32 x 32 pixels",
-            images, ingested, labels, split, _path("out", "predictions to write"),
-        ),
+            _path("attention", "attention weights of the cases to write", required=False), threads),
+        _verb("baseline", "models.baseline:make_baseline",
+            "fit a logistic regression on principal components of 32 x 32 pixels",
+            images, ingested, labels, split, _path("out", "predictions to write")),
     ),
     "evaluation": (
-        _verb(
-            "ensemble", "evaluation.ensembles:make_ensemble", "combine the predictions of several networks",
+        _verb("ensemble", "evaluation.ensembles:make_ensemble", "combine the predictions of several networks",
             _settings(model="Ensemble"), _paths("predictions", "predictions of the members"),
             _path("labels", "label set; for rules that learn from validation images", required=False),
-            _path("split", "split; for rules that learn from validation images", required=False), _path("out", "table to write"),
-        ),
-        _verb(
-            "cascade", "evaluation.cascades:make_cascade",
+            _path("split", "split; for rules that learn from validation images", required=False),
+            _path("out", "table to write")),
+        _verb("cascade", "evaluation.cascades:make_cascade",
             "multiply the probabilities of general classes by those of the specific classes inside them",
             _settings(model="LabelSet"), archive, _path("general", "predictions or ensemble of the general classes"),
             _path("inside", "predictions or ensemble of the classes inside them"),
             _flag("logits", "both are logits, as a network's predictions are"),
-            _path("classes", "CSV of the classes kept and dropped inside"), labels, split, _path("out", "table to write"),
-        ),
-        _verb(
-            "metrics", "evaluation.metrics:make_metrics",
+            _path("classes", "CSV of the classes kept and dropped inside"), labels, split, _path("out", "table to write")),
+        _verb("metrics", "evaluation.metrics:make_metrics",
             "compute AUC, F1, precision, sensitivity, specificity, Hamming loss, accuracy and loss, with intervals",
             labels, split, _mapping("predictions", "predictions of each network", default=()),
             _mapping("ensembles", "scores of each ensemble", default=()), rules, exclusive, replicates, seed,
             _path("out", "table to write"), _path("summary", "JSON of the metrics over all classes to write"),
-            _path("thresholds", "table to write: thresholds that the rules f1, f1_positive and youden choose on the validation images"),
-        ),
+            _path("thresholds", "table to write: thresholds that the rules f1, f1_positive and youden choose on the validation images")),
     ),
     "report: tables": (
-        _verb(
-            "tables", "report.tables.results:make_tables", "write the paper's tables per class and over all classes",
-            title, provenance, metrics, labels, split, members, ensembles, rule, f1_metric, folder,
-        ),
-        _verb(
-            "threshold-tables", "report.tables.thresholds:make_threshold_tables",
+        _verb("tables", "report.tables.results:make_tables", "write the paper's tables per class and over all classes",
+            title, provenance, metrics, labels, split, members, ensembles, rule, f1_metric, folder),
+        _verb("threshold-tables", "report.tables.thresholds:make_threshold_tables",
             "compare the results by each threshold rule with those by the first",
-            title, provenance, metrics, labels, split, members, ensembles, _path("thresholds", "thresholds of all models"), rules, exclusive,
-            f1_metric,
-            _texts("learned", "ensembles that learn from validation images", metavar="ENSEMBLE", default=()), folder,
-        ),
-        _verb(
-            "beside", "report.tables.beside_paper:make_beside", "compare our results with the published ones, per class and over all",
-            _settings(model="Beside"), title, provenance, metrics, members, ensembles, *tested, folder,
-        ),
-        _verb(
-            "ablation", "report.tables.beside_paper:make_ablation",
+            title, provenance, metrics, labels, split, members, ensembles, _path("thresholds", "thresholds of all models"),
+            rules, exclusive, f1_metric,
+            _texts("learned", "ensembles that learn from validation images", metavar="ENSEMBLE", default=()), folder),
+        _verb("beside", "report.tables.beside_paper:make_beside",
+            "compare our results with the published ones, per class and over all",
+            _settings(model="Beside"), title, provenance, metrics, members, ensembles, *tested, folder),
+        _verb("ablation", "report.tables.beside_paper:make_ablation",
             "compare variants of one experiment with each other and with the paper (Tables 5, 7 and 9)",
-            _settings(model="AblationColumns"), title, provenance, metrics_by_name, members, ensembles, *tested, folder,
-        ),
-        _verb(
-            "statements", "report.tables.statements:make_statements",
+            _settings(model="AblationColumns"), title, provenance, metrics_by_name, members, ensembles, *tested, folder),
+        _verb("statements", "report.tables.statements:make_statements",
             "compare what the text of Liz et al. 2022 says about its results with its tables and with ours",
-            _settings(model="Beside"), title, provenance, metrics, members, folder,
-        ),
-        _verb(
-            "systems", "report.tables.systems:make_systems",
+            _settings(model="Beside"), title, provenance, metrics, members, folder),
+        _verb("systems", "report.tables.systems:make_systems",
             "list other published systems for an archive with their data and splits (Table 12 of Liz et al. 2022)",
-            archive, _text("table", "list the systems, or their AUCs by class", choices=("systems", "classes")), folder,
-        ),
-        _verb(
-            "side-by-side", "report.tables.side_by_side:make_side_by_side",
+            archive, _text("table", "list the systems, or their AUCs by class", choices=("systems", "classes")), folder),
+        _verb("side-by-side", "report.tables.side_by_side:make_side_by_side",
             "compare models of several experiments with the same label set and split",
             title, provenance, labels, split, metrics_by_name,
             _texts("columns", "columns in order; the others are compared with those of the first experiment", metavar="EXPERIMENT/MODEL"),
-            rule, f1_metric, folder,
-        ),
-        _verb(
-            "cross-table", "report.tables.cross_archive:make_cross",
+            rule, f1_metric, folder),
+        _verb("cross-table", "report.tables.cross_archive:make_cross",
             "test models on the images of each other's archives, for the classes that both have",
             _settings(model="CrossEvaluation"), provenance, archives, labels_by_name, splits_by_name,
             _mapping("predictions", "predictions of networks", metavar="TRAINED@TESTED=PATH", default=()),
-            _mapping("ensembles", "scores of ensembles", metavar="TRAINED@TESTED=PATH", default=()), replicates, folder,
-        ),
-        _verb(
-            "summary", "report.tables.summary:make_summary",
+            _mapping("ensembles", "scores of ensembles", metavar="TRAINED@TESTED=PATH", default=()), replicates, folder),
+        _verb("summary", "report.tables.summary:make_summary",
             "count the classes and images of each label set and the sizes of its parts (Table 3)",
-            replace(labels_by_name, help="label sets"), replace(splits_by_name, help="split of each label set"), provenance, folder,
-        ),
-        _verb(
-            "screening", "report.tables.screening:make_screening",
+            replace(labels_by_name, help="label sets"), replace(splits_by_name, help="split of each label set"), provenance,
+            folder),
+        _verb("screening", "report.tables.screening:make_screening",
             "count which images of each data set were left out and why, and which are duplicates",
             _mapping("ingested", "merged table of ingested images of each data set"),
             _mapping("duplicates", "duplicates of each data set"), _mapping("catalogs", "catalog of each data set"),
             _groups("splits", "splits of the data sets", metavar="DATASET/SPLIT=PATH"),
-            _groups("lungs", "tables of crop boxes, all shards", metavar="DATASET/SEGMENTER=PATH"),
-            provenance, folder,
-        ),
-        _verb(
-            "overview", "report.tables.overview:make_overview",
+            _groups("lungs", "tables of crop boxes, all shards", metavar="DATASET/SEGMENTER=PATH"), provenance, folder),
+        _verb("overview", "report.tables.overview:make_overview",
             "list all experiments of a run with their data, best model, results, published numbers and hours",
             _settings(model="Studies"), metrics_by_name, labels_by_name, splits_by_name,
-            _paths("records", "records of the trainings", default=()), folder,
-        ),
-        _verb(
-            "paper-page", "report.pages:make_page", "put a paper's tables and figures on one page, in the paper's order",
-            _settings(model="PaperPage"), _path("out", "page to write"),
-        ),
-        _verb(
-            "csv-page", "report.typeset:csv_page", "show a CSV file as a page of the report",
-            _path("csv", "file to show"), title, _text("caption", "caption"), _path("out", "page to write"),
-        ),
+            _paths("records", "records of the trainings", default=()), folder),
+        _verb("paper-page", "report.pages:make_page", "put a paper's tables and figures on one page, in the paper's order",
+            _settings(model="PaperPage"), _path("out", "page to write")),
+        _verb("csv-page", "report.typeset:csv_page", "show a CSV file as a page of the report",
+            _path("csv", "file to show"), title, _text("caption", "caption"), _path("out", "page to write")),
     ),
     "report: figures": (
-        _verb(
-            "figure-labels", "report.figures.labels:label_distribution", "draw the label distribution (Figures 5 and 6)",
-            labels, split, title, stem,
-        ),
-        _verb(
-            "figure-shares", "report.figures.labels:label_shares",
+        _verb("figure-labels", "report.figures.labels:label_distribution", "draw the label distribution (Figures 5 and 6)",
+            labels, split, title, stem),
+        _verb("figure-shares", "report.figures.labels:label_shares",
             "draw each class's share of all labels before and after a split is drawn down",
-            labels, split, _text("paper", "paper whose shares are marked, e.g. beltran2022", required=False), title, stem,
-        ),
-        _verb(
-            "figure-cooccurrence", "report.figures.labels:cooccurrence", "draw the co-occurrence of labels",
-            labels, _texts("classes", "classes to show (default: all)", metavar="CLASS", default=()), title, stem,
-        ),
-        _verb(
-            "figure-terms", "report.figures.terms:term_section", "draw a section of the archive's term tree with its images (Figure 4)",
+            labels, split, _text("paper", "paper whose shares are marked, e.g. beltran2022", required=False), title, stem),
+        _verb("figure-cooccurrence", "report.figures.labels:cooccurrence", "draw the co-occurrence of labels",
+            labels, _texts("classes", "classes to show (default: all)", metavar="CLASS", default=()), title, stem),
+        _verb("figure-terms", "report.figures.terms:term_section",
+            "draw a section of the archive's term tree with its images (Figure 4)",
             catalog, _settings(model="LabelSet"), archive,
             _text("term", "topmost term (default: fracture or, if no image has it, the term with the most terms in the data)", required=False),
-            title, stem,
-        ),
-        _verb(
-            "figure-training", "report.figures.training:training_curves", "draw losses by epoch",
-            _mapping("histories", "history of each network"), title, stem,
-        ),
-        _verb(
-            "figure-epochs", "report.figures.training:epoch_curves", "draw AUC and F1 of the test images by epoch, at each threshold",
-            _mapping("epochs", "test results of each network after every epoch"), title, f1_metric, stem,
-        ),
-        _verb(
-            "figure-lungs", "report.figures.lungs:make_lungs_figure",
+            title, stem),
+        _verb("figure-training", "report.figures.training:training_curves", "draw losses by epoch",
+            _mapping("histories", "history of each network"), title, stem),
+        _verb("figure-epochs", "report.figures.training:epoch_curves",
+            "draw AUC and F1 of the test images by epoch, at each threshold",
+            _mapping("epochs", "test results of each network after every epoch"), title, f1_metric, stem),
+        _verb("figure-lungs", "report.figures.lungs:make_lungs_figure",
             "draw original, mask, crop and network input of several images (Figure 3)",
             catalog, ingested, _paths("arrays", "packed images, all shards in order"), _paths("lungs", "tables of crop boxes"),
-            _paths("masks", "lung masks"), images, seed, stem,
-        ),
-        _verb(
-            "figure-roc", "report.figures.roc:roc_curves", "draw the ROC curves of one model by class",
-            labels, split, *scores, _text("model", "name of the model"), title, provenance, stem,
-        ),
-        _verb(
-            "figure-classes", "report.figures.heatmaps:make_classes_figure",
+            _paths("masks", "lung masks"), images, seed, stem),
+        _verb("figure-roc", "report.figures.roc:roc_curves", "draw the ROC curves of one model by class",
+            labels, split, *scores, _text("model", "name of the model"), title, provenance, stem),
+        _verb("figure-classes", "report.figures.heatmaps:make_classes_figure",
             "draw radiographs with the heatmaps of several classes, each in its own colour",
             _mapping("heatmaps", "heatmaps of each network"), _mapping("predictions", "logits of each network"),
             _path("ensemble", "table of mean probabilities (default: the mean of the networks)", required=False), labels,
-            _path("boxes", "table of annotated boxes"), *explained, title, stem,
-        ),
-        _verb(
-            "figure-attention", "report.figures.heatmaps:make_attention_figure",
+            _path("boxes", "table of annotated boxes"), *explained, title, stem),
+        _verb("figure-attention", "report.figures.heatmaps:make_attention_figure",
             "draw where networks with the attention head look",
-            _mapping("attention", "attention weights of each network"), *explained, title, stem,
-        ),
-        _verb(
-            "figure-cross", "report.figures.cross_archive:make_cross_figure",
+            _mapping("attention", "attention weights of each network"), *explained, title, stem),
+        _verb("figure-cross", "report.figures.cross_archive:make_cross_figure",
             "draw the results of models by the archive that they are tested on",
-            _path("matrix", "matrix.csv of cross-table"), archives, title, stem,
-        ),
+            _path("matrix", "matrix.csv of cross-table"), archives, title, stem),
     ),
     "audit": (
-        _verb(
-            "audit", "audit.counts:make_label_set_audit", "compare a label set's counts with those in papers, from metadata alone",
-            _settings(model="LabelSet"), archive, catalog, labels, split, folder,
-        ),
-        _verb(
-            "audit-overview", "audit.counts:make_overview", "compare archives, label sets and splits with the published numbers",
+        _verb("audit", "audit.counts:make_label_set_audit",
+            "compare a label set's counts with those in papers, from metadata alone",
+            _settings(model="LabelSet"), archive, catalog, labels, split, folder),
+        _verb("audit-overview", "audit.counts:make_overview",
+            "compare archives, label sets and splits with the published numbers",
             _mapping("catalogs", "catalog of each data set"), _paths("audited", "CSV of each label set's audit"),
             _mapping("qualities", "CSV of counts and quotas of each split"),
-            _texts("absent", "data sets whose metadata is missing", metavar="DATASET", default=()), folder,
-        ),
-        _verb(
-            "compare-splitters", "audit.splitters:make_comparison", "compare our split of a label set with those of other libraries",
-            _settings(model="Split"), labels, folder,
-        ),
+            _texts("absent", "data sets whose metadata is missing", metavar="DATASET", default=()), folder),
+        _verb("compare-splitters", "audit.splitters:make_comparison",
+            "compare our split of a label set with those of other libraries", _settings(model="Split"), labels, folder),
     ),
-    "versions": (_verb("plan", "workflow.dvc:write_plan", "write the parameters of all jobs for DVC", _path("out", "JSON to write")),),
+    "versions": (
+        _verb("plan", "workflow.dvc:write_plan", "write the parameters of all jobs for DVC", _path("out", "JSON to write")),
+    ),
 }  # fmt: skip
 VERBS = {verb.name: verb for verbs in GROUPS.values() for verb in verbs}

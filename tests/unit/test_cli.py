@@ -249,7 +249,7 @@ def test_values_reach_the_function_as_it_needs_them(monkeypatch):
     assert seen[0]["lungs"] == {"d/s": [Path("1"), Path("2")], "e/s": [Path("3")]}
     assert seen[0]["splits"] == {}
     needed = ["--settings", "{dataset: d}", "--archive", "nih", "--catalog", "c", "--out", "o", "--report", "r"]
-    assert main(["labels", *needed, "--second-ingested", "--named", "a=Mass", "a=Nodule"]) == 0
+    assert main(["labels", *needed, "--named", "a=Mass", "a=Nodule"]) == 0
     assert seen[1]["named"] == [("a", "Mass"), ("a", "Nodule")]
     assert seen[1]["settings"] == config.LabelSet(dataset="d")
     assert (seen[1]["second_ingested"], seen[1]["second_views"], seen[1]["general"]) == (None, [], None)

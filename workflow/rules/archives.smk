@@ -6,12 +6,6 @@ localrules:
 rule download_archive:
     output:
         files="results/raw/{dataset}.files.csv",
-    log:
-        "logs/download_archive/{dataset}.log",
-    benchmark:
-        "benchmarks/download_archive/{dataset}.tsv"
-    conda:
-        ENVIRONMENT
     params:
         archive=plan.archive,
         root=plan.field("dataset", "root"),
@@ -24,10 +18,6 @@ rule download_archive:
 use rule download_archive as download_pairs with:
     output:
         files="results/raw/{segmenter}.pairs.csv",
-    log:
-        "logs/download_pairs/{segmenter}.log",
-    benchmark:
-        "benchmarks/download_pairs/{segmenter}.tsv"
     params:
         archive=plan.field("segmenter", "download"),
         root=plan.field("segmenter", "pairs"),
@@ -39,15 +29,8 @@ rule phantom:
     output:
         boxes="{phantom_root}/boxes.csv",
         pairs="{phantom_root}/lung_masks/pairs.csv",
-    log:
-        "logs/phantom/{phantom_root}.log",
-    benchmark:
-        "benchmarks/phantom/{phantom_root}.tsv"
-    conda:
-        ENVIRONMENT
     threads: 8
     params:
-        code=code("phantom"),
         archive=plan.field("phantom_root", "archive"),
         settings=plan.phantom_settings,
     message:
@@ -62,14 +45,7 @@ rule manifest:
         plan.made_before,
     output:
         manifest="results/raw/{dataset}.manifest.parquet",
-    log:
-        "logs/manifest/{dataset}.log",
-    benchmark:
-        "benchmarks/manifest/{dataset}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("manifest"),
         root=plan.field("dataset", "root"),
         settings=plan.manifest_options,
         memory="work/manifests/{dataset}.files.parquet",
@@ -84,10 +60,6 @@ use rule manifest as pairs_manifest with:
         plan.made_before,
     output:
         manifest="results/raw/pairs/{segmenter}.manifest.parquet",
-    log:
-        "logs/manifest/pairs/{segmenter}.log",
-    benchmark:
-        "benchmarks/manifest/pairs/{segmenter}.tsv"
     params:
         root=plan.field("segmenter", "pairs"),
         memory="work/manifests/pairs/{segmenter}.files.parquet",
@@ -101,14 +73,7 @@ rule catalog:
     output:
         catalog="results/catalog/{dataset}.parquet",
         boxes="results/boxes/{dataset}.parquet",
-    log:
-        "logs/catalog/{dataset}.log",
-    benchmark:
-        "benchmarks/catalog/{dataset}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("catalog"),
         settings=plan.settings("dataset", "archive", "root"),
     message:
         "Reading the metadata of {wildcards.dataset}"

@@ -4,10 +4,6 @@ use rule catalog as audit_catalog with:
     output:
         catalog="results/audit/catalog/{dataset}.parquet",
         boxes="results/audit/boxes/{dataset}.parquet",
-    log:
-        "logs/audit/catalog/{dataset}.log",
-    benchmark:
-        "benchmarks/audit/catalog/{dataset}.tsv"
     params:
         settings=plan.audit.catalog_settings,
 
@@ -18,10 +14,6 @@ use rule labels as audit_labels with:
     output:
         labels="results/audit/labels/{label_set}.parquet",
         report="results/audit/labels/{label_set}.classes.csv",
-    log:
-        "logs/audit/labels/{label_set}.log",
-    benchmark:
-        "benchmarks/audit/labels/{label_set}.tsv"
     params:
         named="",
     message:
@@ -35,10 +27,6 @@ use rule split as audit_split with:
     output:
         split="results/audit/splits/{split}.parquet",
         quality="results/audit/splits/{split}.quality.csv",
-    log:
-        "logs/audit/split/{split}.log",
-    benchmark:
-        "benchmarks/audit/split/{split}.tsv"
 
 
 rule audit_counts:
@@ -47,19 +35,10 @@ rule audit_counts:
         labels=rules.audit_labels.output.labels,
         split=plan.audit.split,
     output:
-        html=page("audit_counts"),
-        others=table("audit_counts"),
-    log:
-        "logs/audit/counts/{label_set}.log",
-    benchmark:
-        "benchmarks/audit/counts/{label_set}.tsv"
-    conda:
-        ENVIRONMENT
+        **tables("audit_counts"),
     params:
-        code=code("audit"),
         settings=plan.settings("label_set"),
         archive=plan.archive,
-        folder=folder,
     message:
         "Comparing the counts of {wildcards.label_set} with the published ones"
     shell:
@@ -73,20 +52,11 @@ rule audit_overview:
         audited=expand("results/audit/counts/{label_set}.csv", label_set=plan.audit.label_sets),
         qualities=expand("results/audit/splits/{split}.quality.csv", split=plan.audit.splits),
     output:
-        html=[page("audit_datasets"), page("audit_label_sets")],
-        others=table("audit_datasets", "audit_label_sets"),
-    log:
-        "logs/audit/overview.log",
-    benchmark:
-        "benchmarks/audit/overview.tsv"
-    conda:
-        ENVIRONMENT
+        **tables("audit_datasets", "audit_label_sets"),
     params:
-        code=code("audit-overview"),
         catalogs=named(expand("results/audit/catalog/{dataset}.parquet", dataset=plan.audit.datasets)),
         qualities=[f"{name}=results/audit/splits/{name}.quality.csv" for name in plan.audit.splits],
         absent=plan.audit.absent_and_divided(),
-        folder=folder,
     message:
         "Comparing archives, label sets and splits with the published numbers"
     shell:
@@ -96,17 +66,7 @@ rule audit_overview:
 
 rule audit_weights:
     output:
-        html=page("audit_weights"),
-        others=table("audit_weights"),
-    log:
-        "logs/audit/pos_weights.log",
-    benchmark:
-        "benchmarks/audit/pos_weights.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        code=code("audit-weights"),
-        folder=folder,
+        **tables("audit_weights"),
     message:
         "Computing the F1 and Hamming loss that weights of the positives can give"
     shell:
@@ -115,30 +75,16 @@ rule audit_weights:
 
 use rule systems as audit_systems with:
     output:
-        html=page("audit_systems", "results/audit/systems/{archive}/{table}.html"),
-        others=expand("results/audit/systems/{{archive}}/{{table}}.{suffix}", suffix=["csv", "md", "tex"]),
-    log:
-        "logs/audit/systems/{archive}/{table}.log",
-    benchmark:
-        "benchmarks/audit/systems/{archive}/{table}.tsv"
+        **tables("audit_systems", path="results/audit/systems/{archive}/{table}.html"),
 
 
 rule compare_splitters:
     input:
         labels=rules.audit_labels.output.labels,
     output:
-        html=page("audit_splitters"),
-        others=table("audit_splitters"),
-    log:
-        "logs/audit/splitters/{label_set}.log",
-    benchmark:
-        "benchmarks/audit/splitters/{label_set}.tsv"
-    conda:
-        ENVIRONMENT
+        **tables("audit_splitters"),
     params:
-        code=code("compare-splitters"),
         settings=plan.audit.compared_shares,
-        folder=folder,
     message:
         "Comparing our split of {wildcards.label_set} with those of other libraries"
     shell:

@@ -6,10 +6,10 @@ from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
 from thorax.workflow import pages, preflight, refusals
-from thorax.workflow.code import digest, notebook_digest
-from thorax.workflow.fields import any_of, figure, folder, is_spared, memory, named, options, output_options, stem, table
+from thorax.workflow.code import notebook_digest
+from thorax.workflow.fields import any_of, complete, figure, is_spared, memory, named, options, output_options, tables
 from thorax.workflow.jobs import outputs_behind
-from thorax.workflow.pages import shown as page
+from thorax.workflow.pages import page
 from thorax.workflow.plan import Plan
 
 # The same bytes on every run, however it was started: no dates in figures, one order of sets
@@ -38,11 +38,6 @@ if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
 
 wildcard_constraints:
     **plan.wildcards(),
-
-
-def code(verb):
-    """The digest of a verb's code as a parameter, so that changed code reruns what it feeds and an edited comment does not."""
-    return lambda wildcards: digest(verb)
 
 
 def everything(targets):

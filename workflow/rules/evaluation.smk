@@ -1,20 +1,10 @@
 rule ensemble:
     input:
         unpack(plan.truth_to_learn),
-        predictions=expand(
-            "results/predictions/{{experiment}}/{member}.parquet",
-            member=plan.field("ensemble", "members"),
-        ),
+        predictions=expand("results/predictions/{{experiment}}/{member}.parquet", member=plan.field("ensemble", "members")),
     output:
         ensemble="results/ensembles/{experiment}/{ensemble}.parquet",
-    log:
-        "logs/ensemble/{experiment}/{ensemble}.log",
-    benchmark:
-        "benchmarks/ensemble/{experiment}/{ensemble}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("ensemble"),
         settings=plan.settings("ensemble"),
         labelled=options("labels", "split"),
     message:
@@ -27,15 +17,10 @@ rule ensemble:
 use rule ensemble as ensemble_elsewhere with:
     input:
         predictions=expand(
-            "results/predictions/{{experiment}}/{member}@{{other}}.parquet",
-            member=plan.field("ensemble", "members"),
+            "results/predictions/{{experiment}}/{member}@{{other}}.parquet", member=plan.field("ensemble", "members")
         ),
     output:
         ensemble="results/ensembles/{experiment}/{ensemble}@{other}.parquet",
-    log:
-        "logs/ensemble_elsewhere/{experiment}/{ensemble}/{other}.log",
-    benchmark:
-        "benchmarks/ensemble_elsewhere/{experiment}/{ensemble}/{other}.tsv"
     message:
         "Combining members of {wildcards.experiment} on the test images of {wildcards.other}: {wildcards.ensemble}"
 
@@ -47,14 +32,7 @@ rule cascade:
         classes=expand("results/labels/{label_set}.classes.csv", label_set=plan.inside_label_set),
     output:
         scores="results/cascades/{cascade}/{model}.parquet",
-    log:
-        "logs/cascade/{cascade}/{model}.log",
-    benchmark:
-        "benchmarks/cascade/{cascade}/{model}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("cascade"),
         settings=plan.inside_settings,
         archive=plan.archive,
         logits=plan.logits,
@@ -69,24 +47,17 @@ rule cascade:
 rule metrics:
     input:
         unpack(plan.truth),
-        predictions=plan.predictions,
-        ensembles=plan.ensembles,
+        predictions=plan.of_models("predictions"),
+        ensembles=plan.of_models("ensembles"),
     output:
         metrics="results/metrics/{experiment}.parquet",
         summary="results/metrics/{experiment}.json",
         thresholds="results/thresholds/{experiment}.parquet",
-    log:
-        "logs/metrics/{experiment}.log",
-    benchmark:
-        "benchmarks/metrics/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("metrics"),
-        predictions=named(plan.predictions),
-        ensembles=named(plan.ensembles),
+        predictions=named(plan.of_models("predictions")),
+        ensembles=named(plan.of_models("ensembles")),
         rules=plan.field("experiment", "thresholds"),
-        exclusive=plan.exclusive,
+        exclusive=plan.option("exclusive"),
         seed=plan.field("experiment", "seed"),
     message:
         "Measuring AUC, F1 and Hamming loss of {wildcards.experiment}"
@@ -99,20 +70,16 @@ rule metrics:
 use rule metrics as cascade_metrics with:
     input:
         unpack(plan.truth),
-        scores=plan.cascade_files("cascades"),
+        scores=plan.cascade_scores,
     output:
         metrics="results/metrics/{cascade}.parquet",
         summary="results/metrics/{cascade}.json",
         thresholds="results/thresholds/{cascade}.parquet",
-    log:
-        "logs/cascade_metrics/{cascade}.log",
-    benchmark:
-        "benchmarks/cascade_metrics/{cascade}.tsv"
     params:
         predictions=[],
-        ensembles=named(plan.cascade_files("cascades")),
-        rules=plan.leading("thresholds"),
+        ensembles=named(plan.cascade_scores),
+        rules=plan.field("leading", "thresholds"),
         exclusive="",
-        seed=plan.leading("seed"),
+        seed=plan.field("leading", "seed"),
     message:
         "Measuring AUC, F1 and Hamming loss of {wildcards.cascade}"

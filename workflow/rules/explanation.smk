@@ -7,12 +7,6 @@ rule heatmaps:
         html=page("heatmaps"),
         png="results/figures/{experiment}/heatmaps.png",
         notebook="results/notebooks/{experiment}/heatmaps.ipynb",
-    log:
-        "logs/heatmaps/{experiment}.log",
-    benchmark:
-        "benchmarks/heatmaps/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
     params:
         code=lambda wildcards, input: notebook_digest(input.notebook),
         parameters=plan.heatmap_parameters,
@@ -27,22 +21,13 @@ rule figure_classes:
         unpack(plan.heatmaps),
         cases=rules.cases.output.cases,
     output:
-        html=page("several_classes"),
-        pictures=figure("several_classes"),
-    log:
-        "logs/figure_classes/{experiment}.log",
-    benchmark:
-        "benchmarks/figure_classes/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
+        **figure("several_classes"),
     params:
-        code=code("figure-classes"),
         heatmaps=lambda wildcards, input: named(input.heatmaps),
         predictions=lambda wildcards, input: named(input.predictions),
         ensemble=options("ensemble"),
         lungs=options("lungs"),
         title=plan.field("experiment", "title"),
-        stem=stem,
     message:
         "Drawing radiographs with several classes of {wildcards.experiment}"
     shell:
@@ -56,20 +41,11 @@ rule figure_attention:
         unpack(plan.attention),
         cases=rules.cases.output.cases,
     output:
-        html=page("attention"),
-        pictures=figure("attention"),
-    log:
-        "logs/figure_attention/{experiment}.log",
-    benchmark:
-        "benchmarks/figure_attention/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
+        **figure("attention"),
     params:
-        code=code("figure-attention"),
         attention=lambda wildcards, input: named(input.attention),
         lungs=options("lungs"),
         title=plan.field("experiment", "title"),
-        stem=stem,
     message:
         "Drawing the attention of networks of {wildcards.experiment}"
     shell:

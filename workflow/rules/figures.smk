@@ -3,17 +3,7 @@ rule figure_labels:
         labels="results/labels/{label_set}.parquet",
         split="results/splits/{split}.parquet",
     output:
-        html=page("labels"),
-        pictures=figure("labels"),
-    log:
-        "logs/figure_labels/{split}/{label_set}.log",
-    benchmark:
-        "benchmarks/figure_labels/{split}/{label_set}.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        code=code("figure-labels"),
-        stem=stem,
+        **figure("labels"),
     message:
         "Drawing the label distribution of {wildcards.label_set}"
     shell:
@@ -25,19 +15,10 @@ rule figure_cooccurrence:
     input:
         labels="results/labels/{label_set}.parquet",
     output:
-        html=page("cooccurrence"),
-        pictures=figure("cooccurrence"),
-    log:
-        "logs/figure_cooccurrence/{label_set}.log",
-    benchmark:
-        "benchmarks/figure_cooccurrence/{label_set}.tsv"
-    conda:
-        ENVIRONMENT
+        **figure("cooccurrence"),
     params:
-        code=code("figure-cooccurrence"),
         classes="",
         title="{label_set}",
-        stem=stem,
     message:
         "Drawing the co-occurrence of the classes of {wildcards.label_set}"
     shell:
@@ -49,12 +30,7 @@ use rule figure_cooccurrence as figure_cooccurrence_of_paper with:
     input:
         labels=plan.labels,
     output:
-        html=page("cooccurrence_named"),
-        pictures=figure("cooccurrence_named"),
-    log:
-        "logs/figure_cooccurrence_of_paper/{experiment}.log",
-    benchmark:
-        "benchmarks/figure_cooccurrence_of_paper/{experiment}.tsv"
+        **figure("cooccurrence_named"),
     params:
         classes=plan.cooccurring_classes,
         title=plan.field("experiment", "title"),
@@ -66,19 +42,10 @@ rule figure_terms:
     input:
         catalog=plan.catalog,
     output:
-        html=page("terms"),
-        pictures=figure("terms"),
-    log:
-        "logs/figure_terms/{label_set}.log",
-    benchmark:
-        "benchmarks/figure_terms/{label_set}.tsv"
-    conda:
-        ENVIRONMENT
+        **figure("terms"),
     params:
-        code=code("figure-terms"),
         settings=plan.settings("label_set", "dataset", "views", "two_parents", "padded_labels", "padded_kept"),
         archive=plan.archive,
-        stem=stem,
     message:
         "Drawing a section of the term tree with the images of {wildcards.label_set}"
     shell:
@@ -90,17 +57,7 @@ rule figure_lungs:
     input:
         unpack(plan.lungs_figure),
     output:
-        html=page("lungs"),
-        pictures=figure("lungs"),
-    log:
-        "logs/figure_lungs/{image_set}.log",
-    benchmark:
-        "benchmarks/figure_lungs/{image_set}.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        code=code("figure-lungs"),
-        stem=stem,
+        **figure("lungs"),
     message:
         "Drawing original, lung mask, crop and network input of {wildcards.image_set}"
     shell:
@@ -112,19 +69,10 @@ rule figure_shares:
     input:
         unpack(plan.truth),
     output:
-        html=page("shares"),
-        pictures=figure("shares"),
-    log:
-        "logs/figure_shares/{experiment}.log",
-    benchmark:
-        "benchmarks/figure_shares/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
+        **figure("shares"),
     params:
-        code=code("figure-shares"),
         title=plan.field("experiment", "title"),
-        paper=plan.paper,
-        stem=stem,
+        paper=plan.option("paper"),
     message:
         "Drawing the share of each class of {wildcards.experiment}"
     shell:
@@ -134,21 +82,12 @@ rule figure_shares:
 
 rule figure_training:
     input:
-        histories=plan.histories,
+        histories=plan.of_models("history"),
     output:
-        html=page("training"),
-        pictures=figure("training"),
-    log:
-        "logs/figure_training/{experiment}.log",
-    benchmark:
-        "benchmarks/figure_training/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
+        **figure("training"),
     params:
-        code=code("figure-training"),
-        histories=named(plan.histories),
+        histories=named(plan.of_models("history")),
         title=plan.field("experiment", "title"),
-        stem=stem,
     message:
         "Drawing the losses of {wildcards.experiment}"
     shell:
@@ -157,22 +96,12 @@ rule figure_training:
 
 rule figure_epochs:
     input:
-        epochs=plan.epochs,
+        epochs=plan.of_models("epochs"),
     output:
-        html=page("epochs"),
-        pictures=figure("epochs"),
-    log:
-        "logs/figure_epochs/{experiment}.log",
-    benchmark:
-        "benchmarks/figure_epochs/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
+        **figure("epochs"),
     params:
-        code=code("figure-epochs"),
-        epochs=named(plan.epochs),
-        title=plan.field("experiment", "title"),
-        f1_metric=plan.field("experiment", "f1_metric"),
-        stem=stem,
+        **plan.fields("experiment", "title", "f1_metric"),
+        epochs=named(plan.of_models("epochs")),
     message:
         "Drawing the test results of {wildcards.experiment} by epoch"
     shell:
@@ -185,21 +114,11 @@ rule figure_roc:
         unpack(plan.truth),
         scores=plan.scores,
     output:
-        html=page("roc"),
-        pictures=figure("roc"),
-    log:
-        "logs/figure_roc/{experiment}.log",
-    benchmark:
-        "benchmarks/figure_roc/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
+        **figure("roc"),
     params:
-        code=code("figure-roc"),
+        **plan.fields("experiment", "title", "provenance"),
         model=plan.curves_model,
         logits=plan.logits,
-        title=plan.field("experiment", "title"),
-        provenance=plan.field("experiment", "provenance"),
-        stem=stem,
     message:
         "Drawing the ROC curves of {params.model} of {wildcards.experiment}"
     shell:
@@ -211,19 +130,10 @@ rule figure_cross:
     input:
         matrix="results/tables/cross/{cross}/matrix.csv",
     output:
-        html=page("cross_figure"),
-        pictures=figure("cross_figure"),
-    log:
-        "logs/figure_cross/{cross}.log",
-    benchmark:
-        "benchmarks/figure_cross/{cross}.tsv"
-    conda:
-        ENVIRONMENT
+        **figure("cross_figure"),
     params:
-        code=code("figure-cross"),
         archives=named(plan.cross_archives),
         title=plan.field("cross", "title"),
-        stem=stem,
     message:
         "Drawing the matrix of {wildcards.cross}"
     shell:

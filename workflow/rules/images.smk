@@ -5,15 +5,8 @@ rule ingest:
     output:
         array="results/ingested/{dataset}.{shard}.npy",
         table="results/ingested/{dataset}.{shard}.parquet",
-    log:
-        "logs/ingest/{dataset}.{shard}.log",
-    benchmark:
-        "benchmarks/ingest/{dataset}.{shard}.tsv"
-    conda:
-        ENVIRONMENT
     threads: 4
     params:
-        code=code("ingest"),
         settings=plan.settings("dataset", "archive", "root", "views", "shards", "max_pixels"),
     message:
         "Reading the radiographs of {wildcards.dataset}, shard {wildcards.shard}"
@@ -28,14 +21,7 @@ rule merge_ingested:
     output:
         table="results/ingested/{dataset}.parquet",
         duplicates="results/ingested/{dataset}.duplicates.parquet",
-    log:
-        "logs/merge_ingested/{dataset}.log",
-    benchmark:
-        "benchmarks/merge_ingested/{dataset}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("merge-ingested"),
         settings=plan.settings("dataset", "archive", "root", "views", "shards", "max_bad_share"),
     message:
         "Counting the readable radiographs of {wildcards.dataset} and finding duplicates"
@@ -47,19 +33,12 @@ rule merge_ingested:
 rule segmenter:
     input:
         manifest="results/raw/pairs/{segmenter}.manifest.parquet",
-        split=plan.segmenter_split,
+        split=plan.file("segmenter", "train_patients_of", "results/splits/*.parquet"),
     output:
         model="results/segmenters/{segmenter}.keras",
         history="results/segmenters/{segmenter}.csv",
-    log:
-        "logs/segmenter/{segmenter}.log",
-    benchmark:
-        "benchmarks/segmenter/{segmenter}.tsv"
-    conda:
-        ENVIRONMENT
     threads: 8
     params:
-        code=code("segmenter"),
         settings=plan.settings("segmenter"),
         split=options("split"),
     message:
@@ -78,15 +57,8 @@ rule lungs:
     output:
         table="results/lungs/{segmenter}/{dataset}.{shard}.parquet",
         masks="results/lungs/{segmenter}/{dataset}.{shard}.npy",
-    log:
-        "logs/lungs/{segmenter}/{dataset}.{shard}.log",
-    benchmark:
-        "benchmarks/lungs/{segmenter}/{dataset}.{shard}.tsv"
-    conda:
-        ENVIRONMENT
     threads: 4
     params:
-        code=code("lungs"),
         settings=plan.settings("segmenter"),
     message:
         "Segmenting the lungs of {wildcards.dataset}, shard {wildcards.shard}"
@@ -100,17 +72,10 @@ rule images:
     input:
         array="results/ingested/{dataset}.{shard}.npy",
         ingested="results/ingested/{dataset}.parquet",
-        lungs=plan.lungs_of_shard,
+        lungs=plan.file("image_set", "segmenter", "results/lungs/*/{dataset}.{shard}.parquet"),
     output:
         images="results/images/{image_set}/{dataset}.{shard}.npy",
-    log:
-        "logs/images/{image_set}/{dataset}.{shard}.log",
-    benchmark:
-        "benchmarks/images/{image_set}/{dataset}.{shard}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("images"),
         settings=plan.settings("image_set"),
         lungs=options("lungs"),
     message:

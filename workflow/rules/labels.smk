@@ -2,19 +2,12 @@ rule labels:
     input:
         catalog=plan.catalog,
         ingested=plan.ingested,
-        second_ingested=plan.second_ingested,
-        general=plan.label_set_around,
+        second_ingested=plan.file("label_set", "second", "results/ingested/*.parquet"),
+        general=plan.file("label_set", "inside", "results/labels/*.parquet"),
     output:
         labels="results/labels/{label_set}.parquet",
         report="results/labels/{label_set}.classes.csv",
-    log:
-        "logs/labels/{label_set}.log",
-    benchmark:
-        "benchmarks/labels/{label_set}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("labels"),
         settings=plan.settings("label_set"),
         archive=plan.archive,
         second_views=plan.second_views,
@@ -33,17 +26,10 @@ rule pairs:
     input:
         labels="results/labels/{label_set}.parquet",
         catalog=plan.catalog,
-        ingested=plan.second_ingested,
+        ingested=plan.file("label_set", "second", "results/ingested/*.parquet"),
     output:
         pairs="results/pairs/{label_set}.parquet",
-    log:
-        "logs/pairs/{label_set}.log",
-    benchmark:
-        "benchmarks/pairs/{label_set}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("pairs"),
         second_views=plan.second_views,
     message:
         "Pairing the two views of the studies of {wildcards.label_set}"
@@ -60,14 +46,7 @@ rule split:
     output:
         split="results/splits/{split}.parquet",
         quality="results/splits/{split}.quality.csv",
-    log:
-        "logs/split/{split}.log",
-    benchmark:
-        "benchmarks/split/{split}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("split"),
         settings=plan.settings("split"),
         duplicates=options("duplicates"),
     message:
@@ -82,14 +61,7 @@ rule cases:
         unpack(plan.truth),
     output:
         cases="results/cases/{experiment}.parquet",
-    log:
-        "logs/cases/{experiment}.log",
-    benchmark:
-        "benchmarks/cases/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("cases"),
         number=plan.field("experiment", "cases"),
         seed=plan.field("experiment", "seed"),
         classes=plan.field("experiment", "case_classes"),

@@ -5,10 +5,6 @@ localrules:
 rule weights:
     output:
         "resources/weights/{backbone}.h5",
-    log:
-        "logs/weights/{backbone}.log",
-    conda:
-        ENVIRONMENT
     message:
         "Downloading the ImageNet weights of {wildcards.backbone}"
     shell:
@@ -17,7 +13,7 @@ rule weights:
 
 rule train:
     input:
-        unpack(plan.training_data),
+        unpack(plan.data("experiment")),
         unpack(plan.second_images),
         weights=plan.weights,
     output:
@@ -25,18 +21,11 @@ rule train:
         history="results/history/{experiment}/{member}.csv",
         epochs="results/epochs/{experiment}/{member}.csv",
         record="results/history/{experiment}/{member}.json",
-    log:
-        "logs/train/{experiment}/{member}.log",
-    benchmark:
-        "benchmarks/train/{experiment}/{member}.tsv"
-    conda:
-        ENVIRONMENT
     threads: 8
     resources:
         gpu=1,
         mem_mb=memory(plan.training_memory),
     params:
-        code=code("train"),
         settings=plan.settings("member"),
         work="work/{experiment}",
         second=options("pairs", "second_ingested", "second_images"),
@@ -52,7 +41,7 @@ rule train:
 
 rule predict:
     input:
-        unpack(plan.training_data),
+        unpack(plan.data("experiment")),
         unpack(plan.second_images),
         model=rules.train.output.model,
         cases=rules.cases.output.cases,
@@ -60,18 +49,11 @@ rule predict:
         predictions="results/predictions/{experiment}/{member}.parquet",
         heatmaps="results/heatmaps/{experiment}/{member}.npy",
         attention="results/attention/{experiment}/{member}.npy",
-    log:
-        "logs/predict/{experiment}/{member}.log",
-    benchmark:
-        "benchmarks/predict/{experiment}/{member}.tsv"
-    conda:
-        ENVIRONMENT
     threads: 8
     resources:
         gpu=1,
         mem_mb=memory(1800),
     params:
-        code=code("predict"),
         given=options("pairs", "second_ingested", "second_images", "classes", "cases"),
         explanations=output_options("heatmaps", "attention"),
     message:
@@ -84,32 +66,20 @@ rule predict:
 
 use rule predict as predict_elsewhere with:
     input:
-        unpack(plan.other_data),
+        unpack(plan.data("other")),
         model=rules.train.output.model,
         classes=plan.labels,
     output:
         predictions="results/predictions/{experiment}/{member}@{other}.parquet",
-    log:
-        "logs/predict_elsewhere/{experiment}/{member}/{other}.log",
-    benchmark:
-        "benchmarks/predict_elsewhere/{experiment}/{member}/{other}.tsv"
     message:
         "Predicting the test images of {wildcards.other} with {wildcards.member} of {wildcards.experiment}"
 
 
 rule baseline:
     input:
-        unpack(plan.training_data),
+        unpack(plan.data("experiment")),
     output:
         predictions="results/predictions/{experiment}/baseline.parquet",
-    log:
-        "logs/baseline/{experiment}.log",
-    benchmark:
-        "benchmarks/baseline/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        code=code("baseline"),
     message:
         "Fitting the baseline of {wildcards.experiment}: logistic regression on 32 x 32 pixels"
     shell:

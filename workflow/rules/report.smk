@@ -6,23 +6,14 @@ rule screening:
         splits=plan.screened_splits().values(),
         lungs=[path for _, path in plan.screened_lungs()],
     output:
-        html=page("screening"),
-        others=table("screening"),
-    log:
-        "logs/screening.log",
-    benchmark:
-        "benchmarks/screening.tsv"
-    conda:
-        ENVIRONMENT
+        **tables("screening"),
     params:
-        code=code("screening"),
         ingested=named(plan.of_datasets("results/ingested/*.parquet")),
         duplicates=named(plan.of_datasets("results/ingested/*.duplicates.parquet")),
         catalogs=named(plan.of_datasets("results/catalog/*.parquet")),
         splits=named(plan.screened_splits()),
         lungs=[f"{name}={path}" for name, path in plan.screened_lungs()],
         provenance=plan.measured_on(),
-        folder=folder,
     message:
         "Counting rejected images and duplicates"
     shell:
@@ -35,20 +26,11 @@ rule summary:
         labels=plan.summary_rows("labels").values(),
         splits=plan.summary_rows("splits").values(),
     output:
-        html=page("summary"),
-        others=table("summary"),
-    log:
-        "logs/summary.log",
-    benchmark:
-        "benchmarks/summary.tsv"
-    conda:
-        ENVIRONMENT
+        **tables("summary"),
     params:
-        code=code("summary"),
         labels=named(plan.summary_rows("labels")),
         splits=named(plan.summary_rows("splits")),
         provenance=plan.measured_on(),
-        folder=folder,
     message:
         "Counting classes, images and parts of the label sets"
     shell:
@@ -60,14 +42,7 @@ rule classes_page:
         csv="results/labels/{label_set}.classes.csv",
     output:
         html=page("classes"),
-    log:
-        "logs/classes_page/{label_set}.log",
-    benchmark:
-        "benchmarks/classes_page/{label_set}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        code=code("csv-page"),
         title="Classes kept and dropped: {label_set}",
         caption="Every label of the data set, with its images and patients.",
     message:
@@ -81,10 +56,6 @@ use rule classes_page as quality_page with:
         csv="results/splits/{split}.quality.csv",
     output:
         html=page("quality"),
-    log:
-        "logs/quality_page/{split}.log",
-    benchmark:
-        "benchmarks/quality_page/{split}.tsv"
     params:
         title="Split balance: {split}",
         caption="Images of every class in every part, and their difference from the exact share.",
@@ -97,23 +68,10 @@ rule tables:
         unpack(plan.truth),
         metrics=rules.metrics.output.metrics,
     output:
-        html=[page("per_class"), page("global")],
-        others=table("per_class", "global"),
-    log:
-        "logs/tables/{experiment}.log",
-    benchmark:
-        "benchmarks/tables/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
+        **tables("per_class", "global"),
     params:
-        code=code("tables"),
-        title=plan.field("experiment", "title"),
-        provenance=plan.field("experiment", "provenance"),
-        members=plan.field("experiment", "members"),
-        ensembles=plan.field("experiment", "ensembles"),
+        **plan.fields("experiment", "title", "provenance", "members", "ensembles", "f1_metric"),
         rule=plan.first_threshold_rule,
-        f1_metric=plan.field("experiment", "f1_metric"),
-        folder=folder,
     message:
         "Writing the tables of {wildcards.experiment}"
     shell:
@@ -128,25 +86,12 @@ rule threshold_tables:
         metrics=rules.metrics.output.metrics,
         thresholds=rules.metrics.output.thresholds,
     output:
-        html=[page("thresholds"), page("rules")],
-        others=table("thresholds", "rules"),
-    log:
-        "logs/threshold_tables/{experiment}.log",
-    benchmark:
-        "benchmarks/threshold_tables/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
+        **tables("thresholds", "rules"),
     params:
-        code=code("threshold-tables"),
-        title=plan.field("experiment", "title"),
-        provenance=plan.field("experiment", "provenance"),
-        members=plan.field("experiment", "members"),
-        ensembles=plan.field("experiment", "ensembles"),
+        **plan.fields("experiment", "title", "provenance", "members", "ensembles", "f1_metric"),
         rules=plan.field("experiment", "thresholds"),
         learned=plan.learning_ensembles,
-        f1_metric=plan.field("experiment", "f1_metric"),
-        exclusive=plan.exclusive,
-        folder=folder,
+        exclusive=plan.option("exclusive"),
     message:
         "Writing the results of {wildcards.experiment} at other thresholds"
     shell:
@@ -161,23 +106,11 @@ rule beside:
         metrics=rules.metrics.output.metrics,
         split=plan.split,
     output:
-        html=[page("beside_per_class"), page("beside_global")],
-        others=table("beside_per_class", "beside_global"),
-    log:
-        "logs/beside/{experiment}.log",
-    benchmark:
-        "benchmarks/beside/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
+        **tables("beside_per_class", "beside_global"),
     params:
-        code=code("beside"),
+        **plan.fields("experiment", "title", "provenance", "members", "ensembles"),
         settings=plan.published,
-        title=plan.field("experiment", "title"),
-        provenance=plan.field("experiment", "provenance"),
-        members=plan.field("experiment", "members"),
-        ensembles=plan.field("experiment", "ensembles"),
         tested=plan.tested_on,
-        folder=folder,
     message:
         "Writing the results of {wildcards.experiment} next to the paper's"
     shell:
@@ -190,21 +123,10 @@ rule statements:
     input:
         metrics=rules.metrics.output.metrics,
     output:
-        html=page("statements"),
-        others=table("statements"),
-    log:
-        "logs/statements/{experiment}.log",
-    benchmark:
-        "benchmarks/statements/{experiment}.tsv"
-    conda:
-        ENVIRONMENT
+        **tables("statements"),
     params:
-        code=code("statements"),
+        **plan.fields("experiment", "title", "provenance", "members"),
         settings=plan.published,
-        title=plan.field("experiment", "title"),
-        provenance=plan.field("experiment", "provenance"),
-        members=plan.field("experiment", "members"),
-        folder=folder,
     message:
         "Checking what the paper's text says against {wildcards.experiment}"
     shell:
@@ -217,24 +139,13 @@ rule ablation:
         split=plan.split,
         metrics=plan.metrics,
     output:
-        html=page("ablation"),
-        others=table("ablation"),
-    log:
-        "logs/ablation/{ablation}.log",
-    benchmark:
-        "benchmarks/ablation/{ablation}.tsv"
-    conda:
-        ENVIRONMENT
+        **tables("ablation"),
     params:
-        code=code("ablation"),
+        **plan.fields("leading", "provenance", "members", "ensembles"),
         settings=plan.published,
         title=plan.field("ablation", "title"),
-        provenance=plan.leading("provenance"),
         metrics=named(plan.metrics),
-        members=plan.leading("members"),
-        ensembles=plan.leading("ensembles"),
         tested=plan.tested_on,
-        folder=folder,
     message:
         "Writing the variants of {wildcards.ablation} side by side"
     shell:
@@ -248,23 +159,13 @@ rule side_by_side:
         unpack(plan.truth),
         metrics=plan.metrics,
     output:
-        html=[page("comparison_per_class"), page("comparison")],
-        others=table("comparison_per_class", "comparison"),
-    log:
-        "logs/side_by_side/{comparison}.log",
-    benchmark:
-        "benchmarks/side_by_side/{comparison}.tsv"
-    conda:
-        ENVIRONMENT
+        **tables("comparison_per_class", "comparison"),
     params:
-        code=code("side-by-side"),
+        **plan.fields("leading", "provenance", "f1_metric"),
         title=plan.field("comparison", "title"),
-        provenance=plan.leading("provenance"),
         metrics=named(plan.metrics),
         columns=plan.columns,
         rule=plan.first_threshold_rule,
-        f1_metric=plan.leading("f1_metric"),
-        folder=folder,
     message:
         "Comparing experiments: {wildcards.comparison}"
     shell:
@@ -275,12 +176,7 @@ rule side_by_side:
 
 use rule side_by_side as cascade_tables with:
     output:
-        html=[page("cascade_per_class"), page("cascade")],
-        others=table("cascade_per_class", "cascade"),
-    log:
-        "logs/cascade_tables/{cascade}/{threshold_rule}.log",
-    benchmark:
-        "benchmarks/cascade_tables/{cascade}/{threshold_rule}.tsv"
+        **tables("cascade_per_class", "cascade"),
     params:
         title=plan.field("cascade", "title"),
         metrics=named(plan.cascade_metrics),
@@ -294,24 +190,15 @@ rule cross_table:
     input:
         unpack(plan.cross_files),
     output:
-        html=[page("cross_matrix"), page("cross_classes")],
-        others=table("cross_matrix", "cross_classes"),
-    log:
-        "logs/cross_table/{cross}.log",
-    benchmark:
-        "benchmarks/cross_table/{cross}.tsv"
-    conda:
-        ENVIRONMENT
+        **tables("cross_matrix", "cross_classes"),
     params:
-        code=code("cross-table"),
         settings=plan.settings("cross"),
-        provenance=plan.leading("provenance"),
+        provenance=plan.field("leading", "provenance"),
         archives=named(plan.cross_archives),
         labels=named(plan.cross_truth("labels")),
         splits=named(plan.cross_truth("split")),
         predictions=named(plan.cross_scores("predictions")),
         ensembles=named(plan.cross_scores("ensembles")),
-        folder=folder,
     message:
         "Testing the models of {wildcards.cross} on each other's archives"
     shell:
@@ -322,20 +209,10 @@ rule cross_table:
 
 rule systems:
     output:
-        html=page("systems", "results/tables/systems/{archive}/{table}.html"),
-        others=expand("results/tables/systems/{{archive}}/{{table}}.{suffix}", suffix=["csv", "md", "tex"]),
-    log:
-        "logs/systems/{archive}/{table}.log",
-    benchmark:
-        "benchmarks/systems/{archive}/{table}.tsv"
+        **tables("systems", path="results/tables/systems/{archive}/{table}.html"),
     wildcard_constraints:
         archive=any_of(pages.SYSTEMS),
         table=any_of(["systems", "classes"]),
-    conda:
-        ENVIRONMENT
-    params:
-        code=code("systems"),
-        folder=folder,
     message:
         "Writing the results of other published systems on {wildcards.archive} ({wildcards.table})"
     shell:
@@ -349,22 +226,13 @@ rule overview:
         splits=plan.of_experiments("split").values(),
         records=plan.records(),
     output:
-        html=page("overview"),
-        others=table("overview"),
-    log:
-        "logs/overview.log",
-    benchmark:
-        "benchmarks/overview.tsv"
-    conda:
-        ENVIRONMENT
+        **tables("overview"),
     params:
-        code=code("overview"),
         settings=lambda wildcards: json.dumps(pages.studies(plan.config, plan.run)),
         metrics=named(expand("results/metrics/{experiment}.parquet", experiment=plan.run)),
         labels=named(plan.of_experiments("labels")),
         splits=named(plan.of_experiments("split")),
         records=options("records"),
-        folder=folder,
     message:
         "Summarizing all experiments"
     shell:
@@ -377,16 +245,9 @@ rule paper_page:
         pages=lambda wildcards: [shown.path for shown in pages.sections(plan.config, wildcards.paper)],
     output:
         html=page("paper"),
-    log:
-        "logs/paper_page/{paper}.log",
-    benchmark:
-        "benchmarks/paper_page/{paper}.tsv"
     wildcard_constraints:
         paper=any_of(pages.papers(plan.config)),
-    conda:
-        ENVIRONMENT
     params:
-        code=code("paper-page"),
         settings=lambda wildcards: pages.settings(plan.config, wildcards.paper),
     message:
         "Writing the page of {wildcards.paper}"

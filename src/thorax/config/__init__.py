@@ -4,6 +4,8 @@ Every block that two experiments may share has its own name, so that its results
 Verbs receive only the block that they need, as YAML or JSON text (`--settings`).
 """
 
+# ruff: noqa: F401  # the names of the package
+
 from thorax.config.block import Block, parse, parse_text
 from thorax.config.checks import Config, load
 from thorax.config.comparisons import Ablation, Audit, Cascade, Comparison, CrossEvaluation
@@ -24,44 +26,3 @@ from thorax.config.values import (
     fixed_threshold,
     threshold_rule,
 )
-
-__all__ = [
-    "FIRST_CHEXPERT_PHANTOM",
-    "TUNED_RULES",
-    "Ablation",
-    "AblationColumns",
-    "Audit",
-    "Augmentation",
-    "Beside",
-    "Block",
-    "Cascade",
-    "Comparison",
-    "Config",
-    "CrossEvaluation",
-    "Dataset",
-    "DatasetName",
-    "DrawDown",
-    "Ensemble",
-    "Experiment",
-    "FactorRange",
-    "Folder",
-    "Fraction",
-    "ImageSet",
-    "LabelSet",
-    "Name",
-    "PaperPage",
-    "Phantom",
-    "Section",
-    "Seed",
-    "Segmenter",
-    "Split",
-    "Studies",
-    "Study",
-    "ThresholdRule",
-    "Training",
-    "fixed_threshold",
-    "load",
-    "parse",
-    "parse_text",
-    "threshold_rule",
-]

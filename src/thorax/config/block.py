@@ -14,12 +14,7 @@ BlockType = TypeVar("BlockType", bound=BaseModel)
 
 
 def refusal(text: str, *key: str, kind: LiteralString = REFUSED) -> ValidationError:
-    """An error at a key.
-
-    Args:
-        text: What is wrong, and what to write instead if it ends with a full stop.
-        key: Path to the key from the block that is being checked.
-    """
+    """An error at a key below the block that is checked; a text that ends with a full stop also says what to write instead."""
     details = InitErrorDetails(type=PydanticCustomError(kind, "{text}", {"text": text}), loc=key, input=None)
     return ValidationError.from_exception_data("refusal", [details])
 
@@ -37,7 +32,7 @@ class Block(BaseModel):
         given = values if isinstance(values, dict) else {}
         for key in given:
             if key in cls.renamed:
-                raise refusal(cls.renamed[key], str(key))
+                raise refusal(cls.renamed[key], key)
             if key not in cls.model_fields:
                 raise refusal(did_you_mean(str(key), cls.model_fields) or "; remove it", str(key), kind=UNKNOWN_KEY)
         for key, value in given.items():
@@ -49,11 +44,7 @@ class Block(BaseModel):
 
 
 def parse(model: type[BlockType], values: Any, source: str) -> BlockType:
-    """Validate values against a model.
-
-    Raises:
-        ThoraxError: One sentence with the source, the first wrong key, what is wrong with it and what to write instead.
-    """
+    """Validate values against a model; a ThoraxError names the source, the first wrong key, its fault and the remedy."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -61,7 +52,7 @@ def parse(model: type[BlockType], values: Any, source: str) -> BlockType:
 
 
 def parse_text(model: type[BlockType], text: str, source: str) -> BlockType:
-    """Validate YAML or JSON text against a model. Errors as in `parse` and `strict_yaml.parse`."""
+    """Validate YAML or JSON text against a model."""
     return parse(model, strict_yaml.parse(text, source), source)
 
 

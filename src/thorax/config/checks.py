@@ -6,9 +6,9 @@ below the block. `CHECKS` lists them in the order of the data; the first problem
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from thorax.config import strict_yaml
 from thorax.config.block import Block, parse, refusal
@@ -17,7 +17,7 @@ from thorax.config.data import Dataset, ImageSet, Segmenter
 from thorax.config.experiment import Experiment
 from thorax.config.labels import LabelSet, Split
 from thorax.config.training import Training
-from thorax.config.values import DatasetName, Name, without_repeats
+from thorax.config.values import DatasetName, Distinct, Name
 from thorax.errors import did_you_mean
 
 
@@ -40,10 +40,6 @@ def must_exist(config: "Config", kind: str, name: str | None, *keys: str) -> Non
         raise Problem(f"{name!r} is not in {kind}: {', '.join(blocks) or 'none'}{did_you_mean(name, blocks)}", *keys)
 
 
-def dataset_of(config: "Config", experiment: Experiment) -> Dataset:
-    return config.datasets[config.label_sets[experiment.label_set].dataset]
-
-
 def label_set_has_its_views(config: "Config", name: str, label_set: LabelSet) -> None:
     must_exist(config, "datasets", label_set.dataset, "dataset")
     missing = set(label_set.views) - set(config.datasets[label_set.dataset].views)
@@ -52,16 +48,15 @@ def label_set_has_its_views(config: "Config", name: str, label_set: LabelSet) ->
 
 
 def second_views_are_of_the_same_studies(config: "Config", name: str, label_set: LabelSet) -> None:
-    must_exist(config, "datasets", label_set.second, "second")
-    if label_set.second is None:
+    own, other = label_set.dataset, label_set.second
+    must_exist(config, "datasets", other, "second")
+    if other is None:
         return
-    first, second = config.datasets[label_set.dataset], config.datasets[label_set.second]
+    first, second = config.datasets[own], config.datasets[other]
     if (first.archive, first.root) != (second.archive, second.root):
-        raise Problem(
-            f"{label_set.second!r} is of another archive or root than {label_set.dataset!r}, so they share no study", "second"
-        )
+        raise Problem(f"{other!r} is of another archive or root than {own!r}, so they share no study", "second")
     if shared := set(second.views) & set(label_set.views):
-        raise Problem(f"{label_set.second!r} has view {sorted(shared)[0]}, which is one of the label set's own", "second")
+        raise Problem(f"{other!r} has view {sorted(shared)[0]}, which is one of the label set's own", "second")
 
 
 def inside_has_the_images_of_its_general_set(config: "Config", name: str, label_set: LabelSet) -> None:
@@ -142,22 +137,17 @@ def intensity_problem(image_set: ImageSet, member: Training) -> str | None:
 
 
 def second_view_fits_the_first(config: "Config", name: str, experiment: Experiment) -> None:
-    if experiment.second_image_set is None:
+    label_set, own, named = experiment.label_set, experiment.image_set, experiment.second_image_set
+    if named is None:
         return
-    first, second = config.image_sets[experiment.image_set], config.image_sets[experiment.second_image_set]
-    label_set, wanted = experiment.label_set, config.label_sets[experiment.label_set].second
+    first, second, wanted = config.image_sets[own], config.image_sets[named], config.label_sets[label_set].second
     key = "second_image_set"
     if wanted is None:
         raise Problem(f"label set {label_set!r} has one view per study: name a data set of other views as its `second`.", key)
     if second.dataset != wanted:
-        raise Problem(
-            f"{experiment.second_image_set!r} is not of data set {wanted!r}, the `second` of label set {label_set!r}", key
-        )
+        raise Problem(f"{named!r} is not of data set {wanted!r}, the `second` of label set {label_set!r}", key)
     if (first.size, first.intensity) != (second.size, second.intensity):
-        text = (
-            f"{experiment.second_image_set!r} has another size or intensity than {experiment.image_set!r}: give both the same."
-        )
-        raise Problem(text, key)
+        raise Problem(f"{named!r} has another size or intensity than {own!r}: give both the same.", key)
 
 
 def segmenter_learnt_from_no_test_patient(config: "Config", name: str, experiment: Experiment) -> None:
@@ -166,27 +156,25 @@ def segmenter_learnt_from_no_test_patient(config: "Config", name: str, experimen
         segmenter = config.image_sets[image_set].segmenter if image_set else None
         taught_by = config.segmenters[segmenter].train_patients_of if segmenter else None
         if taught_by not in (None, experiment.split):
-            raise Problem(
-                f"its segmenter {segmenter!r} learns from training patients of split {taught_by!r}, who may be test patients of "
-                f"{experiment.split!r}: use a segmenter with train_patients_of: {experiment.split}.",
-                key,
-            )
+            learns = f"its segmenter {segmenter!r} learns from training patients of split {taught_by!r}"
+            use = f"use a segmenter with train_patients_of: {experiment.split}"
+            raise Problem(f"{learns}, who may be test patients of {experiment.split!r}: {use}.", key)
 
 
 def ablation_is_fair(config: "Config", name: str, ablation: Ablation) -> None:
     """The same classes and patients throughout, and published numbers for each experiment."""
+    first_name = ablation.experiments[0]
     for other_name in ablation.experiments:
         must_exist(config, "experiments", other_name, "experiments")
-        first, other = (config.experiments[experiment] for experiment in (ablation.experiments[0], other_name))
+        first, other = config.experiments[first_name], config.experiments[other_name]
         if other.beside is None:
             raise Problem(f"{other_name!r} has no published numbers: give it `beside`.", "experiments")
         if any(getattr(first, key) != getattr(other, key) for key in ("label_set", "split", "provenance")):
-            raise Problem(
-                f"{other_name!r} is of another label set, split or provenance than {ablation.experiments[0]!r}", "experiments"
-            )
+            raise Problem(f"{other_name!r} is of another label set, split or provenance than {first_name!r}", "experiments")
 
 
-def cascade_has_the_same_patients_and_models(config: "Config", name: str, cascade: Cascade) -> None:
+def cascade_is_fair(config: "Config", name: str, cascade: Cascade) -> None:
+    """The same patients and models in all three experiments, from general classes to the specific ones inside them."""
     if name in config.experiments:
         raise Problem("a cascade needs a name that no experiment has")
     steps = {"general": cascade.general, "inside": cascade.inside, "flat": cascade.flat}
@@ -201,14 +189,23 @@ def cascade_has_the_same_patients_and_models(config: "Config", name: str, cascad
             kind, article = ("member", "a") if model in flat.members else ("ensemble", "an")
             if model not in getattr(experiment, f"{kind}s"):
                 raise Problem(f"{model!r} is not {article} {kind} of experiment {experiment_name!r}", "models")
-
-
-def cascade_goes_from_general_to_specific(config: "Config", name: str, cascade: Cascade) -> None:
-    general, inside, flat = (config.experiments[step].label_set for step in (cascade.general, cascade.inside, cascade.flat))
-    if config.label_sets[inside].inside != general:
-        raise Problem(f"label set {inside!r} of this experiment is not inside {general!r}", "inside")
-    if config.label_sets[flat].grouping != "specific" or config.label_sets[flat].inside is not None:
-        raise Problem(f"label set {flat!r} of this experiment is not one of all specific classes", "flat")
+    general, inside_name = (config.experiments[step].label_set for step in (cascade.general, cascade.inside))
+    inside, whole = config.label_sets[inside_name], config.label_sets[flat.label_set]
+    if inside.inside != general:
+        raise Problem(f"label set {inside_name!r} of this experiment is not inside {general!r}", "inside")
+    if whole.grouping != "specific" or whole.inside is not None:
+        raise Problem(f"label set {flat.label_set!r} of this experiment is not one of all specific classes", "flat")
+    # Every class of the flat network must be one of the inside network too, unless nearly all images there have it
+    for field in ("views", "drop_channels", "uncertain"):
+        if getattr(inside, field) != getattr(whole, field):
+            raise Problem(f"label sets {inside_name!r} and {flat.label_set!r} differ in {field}: give both the same.")
+    for field in ("min_images", "min_patients"):
+        if getattr(inside, field) > getattr(whole, field):
+            problem = f"label set {inside_name!r} leaves out classes of {flat.label_set!r}"
+            raise Problem(f"{problem}: lower its {field} to {getattr(whole, field)}.")
+    if lacking := [label for label in inside.exclude if label not in whole.exclude]:
+        problem = f"label set {inside_name!r} excludes {lacking[0]!r}, and {flat.label_set!r} does not"
+        raise Problem(f"{problem}: do the same in both.")
 
 
 def comparison_is_fair(config: "Config", name: str, comparison: Comparison) -> None:
@@ -222,42 +219,31 @@ def comparison_is_fair(config: "Config", name: str, comparison: Comparison) -> N
                 text = f"{other_name!r} has another {key.replace('_', ' ')} than {first_name!r}: only equal ones are compared"
                 raise Problem(text, "experiments")
         if other.thresholds[0] != first.thresholds[0]:
-            raise Problem(
-                f"{other_name!r} has another first threshold rule than {first_name!r}: give both the same.", "experiments"
-            )
+            text = f"{other_name!r} has another first threshold rule than {first_name!r}: give both the same."
+            raise Problem(text, "experiments")
         known = [*other.members, *other.ensembles, "baseline"]
         if unknown := [model for model in models if model not in known]:
             raise Problem(f"{unknown[0]!r} is not a model of {other_name!r}: {', '.join(known)}", "experiments", other_name)
 
 
-def cross_models_give_probabilities(config: "Config", name: str, cross: CrossEvaluation) -> None:
-    for experiment_name, model in cross.experiments.items():
-        must_exist(config, "experiments", experiment_name, "experiments")
-        experiment, keys = config.experiments[experiment_name], ("experiments", experiment_name)
-        if model not in (*experiment.members, *experiment.ensembles):
-            raise Problem(f"{model!r} is neither a member nor an ensemble of {experiment_name}", *keys)
-        if model in experiment.ensembles and experiment.ensembles[model].rule != "ctp":
-            rule = experiment.ensembles[model].rule
+def cross_is_fair(config: "Config", name: str, cross: CrossEvaluation) -> None:
+    """Probabilities of models of different archives, on images that are made alike."""
+    first_name, tested = next(iter(cross.experiments)), dict[str, str]()
+    for other_name, model in cross.experiments.items():
+        must_exist(config, "experiments", other_name, "experiments")
+        first, other, keys = config.experiments[first_name], config.experiments[other_name], ("experiments", other_name)
+        if model not in (*other.members, *other.ensembles):
+            raise Problem(f"{model!r} is neither a member nor an ensemble of {other_name}", *keys)
+        if model in other.ensembles and other.ensembles[model].rule != "ctp":
+            rule = other.ensembles[model].rule
             raise Problem(f"{model!r} is an ensemble of rule {rule}: name a member or an ensemble of rule ctp.", *keys)
-
-
-def cross_archives_differ(config: "Config", name: str, cross: CrossEvaluation) -> None:
-    tested: dict[str, str] = {}
-    for experiment_name in cross.experiments:
-        archive, keys = dataset_of(config, config.experiments[experiment_name]).archive, ("experiments", experiment_name)
+        archive = config.datasets[config.label_sets[other.label_set].dataset].archive
         if archive == "own":
             raise Problem("it is of an archive of your own, whose labels have no known names in the others", *keys)
         if archive in tested:
             text = f"it is of archive {archive}, as {tested[archive]!r} is, and may test on patients that one learnt from"
             raise Problem(text, *keys)
-        tested[archive] = experiment_name
-
-
-def cross_images_are_made_alike(config: "Config", name: str, cross: CrossEvaluation) -> None:
-    first_name = next(iter(cross.experiments))
-    first = config.experiments[first_name]
-    for other_name in cross.experiments:
-        other, keys = config.experiments[other_name], ("experiments", other_name)
+        tested[archive] = other_name
         if other.provenance != first.provenance:
             raise Problem(f"it has another provenance than {first_name!r}", *keys)
         for key in ("size", "crop", "intensity", "contrast"):
@@ -277,11 +263,7 @@ def phantom_has_its_own_folder(config: "Config", name: str, dataset: Dataset) ->
 
 
 CHECKS: dict[str, tuple[Callable[["Config", str, Any], None], ...]] = {
-    "label_sets": (
-        label_set_has_its_views,
-        second_views_are_of_the_same_studies,
-        inside_has_the_images_of_its_general_set,
-    ),
+    "label_sets": (label_set_has_its_views, second_views_are_of_the_same_studies, inside_has_the_images_of_its_general_set),
     "splits": (split_has_one_dataset, archive_has_the_test_part),
     "segmenters": (segmenter_fits_its_size,),
     "image_sets": (image_set_has_its_sources,),
@@ -292,9 +274,9 @@ CHECKS: dict[str, tuple[Callable[["Config", str, Any], None], ...]] = {
         segmenter_learnt_from_no_test_patient,
     ),
     "ablations": (ablation_is_fair,),
-    "cascades": (cascade_has_the_same_patients_and_models, cascade_goes_from_general_to_specific),
+    "cascades": (cascade_is_fair,),
     "comparisons": (comparison_is_fair,),
-    "cross": (cross_models_give_probabilities, cross_archives_differ, cross_images_are_made_alike),
+    "cross": (cross_is_fair,),
     "datasets": (phantom_has_its_own_folder,),
 }
 
@@ -314,9 +296,7 @@ class Config(Block):
     cross: dict[Name, CrossEvaluation] = Field({}, description="models of several archives, each tested on all of them")
     audit: Audit = Field(Audit(), description="published counts next to ours")
     device: Literal["cpu", "gpu"] = Field("cpu", description="conda environment of the jobs, with --sdm conda")
-    run: Annotated[list[Name], AfterValidator(without_repeats)] = Field(
-        description="experiments to run; an empty list if you only want the audit"
-    )
+    run: Distinct[Name] = Field(description="experiments to run; an empty list if you only want the audit")
 
     @model_validator(mode="after")
     def _blocks_fit_together(self) -> "Config":

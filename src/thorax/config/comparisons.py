@@ -5,14 +5,14 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from thorax.config.block import Block
-from thorax.config.values import Folder, Name, Seed, without_repeats
+from thorax.config.values import Distinct, Folder, Name, Seed, without_repeats
 
 
 class Ablation(Block):
     """Experiments of one problem side by side in one table, each next to its published numbers."""
 
     title: str = Field(description="title of the table")
-    experiments: Annotated[list[Name], AfterValidator(without_repeats)] = Field(
+    experiments: Distinct[Name] = Field(
         min_length=2, description="experiments in the order of the columns; all of one label set and split, each with `beside`"
     )
 
@@ -26,7 +26,7 @@ class Cascade(Block):
         description="experiment that gives P(class | one of its general classes); its label set is `inside` that of the general one"
     )
     flat: Name = Field(description="experiment that the cascade is compared with; the cascade has its classes")
-    models: Annotated[list[str], AfterValidator(without_repeats)] = Field(
+    models: Distinct[str] = Field(
         min_length=1, description="members or ensembles that all three experiments have; each makes a cascade"
     )
 

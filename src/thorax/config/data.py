@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from thorax.config.block import Block
-from thorax.config.values import Folder, Fraction, Name, Seed, without_repeats
+from thorax.config.values import Distinct, Folder, Fraction, Name, Seed
 
 FIRST_CHEXPERT_PHANTOM = 70_001  # number of a phantom's first patient; CheXpert's have five digits and end at 65,240
 
@@ -38,21 +38,15 @@ class Dataset(Block):
     phantom: Phantom | None = Field(None, description="make a synthetic archive in root; null: root holds a real one")
 
     @model_validator(mode="after")
-    def _download_is_possible(self) -> "Dataset":
+    def _is_downloaded_or_made(self) -> "Dataset":
         if self.download and self.archive != "nih":
             raise ValueError(f"download: true is for archive nih only; `thorax download {self.archive}` says how to get yours")
         if self.download and self.phantom is not None:
             raise ValueError("download: true and phantom exclude each other")
-        return self
-
-    @model_validator(mode="after")
-    def _phantom_is_possible(self) -> "Dataset":
-        if self.phantom is None:
-            return self
-        if self.archive == "own":
+        if self.phantom and self.archive == "own":
             raise ValueError("a phantom has the form of archive padchest, nih or chexpert, not of own")
         most = 100_000 - FIRST_CHEXPERT_PHANTOM
-        if self.archive == "chexpert" and self.phantom.patients > most:
+        if self.phantom and self.archive == "chexpert" and self.phantom.patients > most:
             raise ValueError(f"a phantom in CheXpert's form has at most {most} patients, as its numbers have five digits")
         return self
 
@@ -63,12 +57,11 @@ class Segmenter(Block):
     pairs: Folder = Field(
         description="folder with pairs.csv, images/ and masks/ (0 outside the lungs, one other value inside); expanded like root"
     )
-    download: Annotated[list[Literal["montgomery", "shenzhen"]], AfterValidator(without_repeats)] = Field(
+    download: Distinct[Literal["montgomery", "shenzhen"]] = Field(
         [], description="published radiographs with masks to download into this folder before the first run"
     )
     train_patients_of: Name | None = Field(
-        None,
-        description="learn only from training patients of this split; needed if the masks are of patients of the archive",
+        None, description="learn only from training patients of this split; needed if the masks are of patients of the archive"
     )
     size: int = Field(96, ge=32, multiple_of=16, description="width and height of the network's input in pixels")
     filters: list[Annotated[int, Field(ge=1)]] = Field(
@@ -100,13 +93,9 @@ class ImageSet(Block):
     )
 
     @model_validator(mode="after")
-    def _crop_needs_segmenter(self) -> "ImageSet":
+    def _settings_fit_together(self) -> "ImageSet":
         if (self.crop == "lungs") != (self.segmenter is not None):
             raise ValueError("crop: lungs and segmenter go together")
-        return self
-
-    @model_validator(mode="after")
-    def _stored_values_stay(self) -> "ImageSet":
         if self.intensity == "stored" and self.contrast != "none":
             raise ValueError("contrast changes the values that intensity: stored keeps: use contrast: none.")
         return self

@@ -7,7 +7,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from thorax.config.block import Block, refusal
 from thorax.config.training import Training
-from thorax.config.values import Name, Seed, ThresholdRule, fixed_rule_first, without_repeats
+from thorax.config.values import Distinct, Name, Seed, ThresholdRule, fixed_rule_first, without_repeats
 from thorax.errors import did_you_mean
 
 
@@ -24,9 +24,7 @@ class Ensemble(Block):
     C: float = Field(
         1.0, gt=0, description="stacked: inverse strength of the L2 penalty on the members' coefficients, as in scikit-learn"
     )
-    members: Annotated[list[str], AfterValidator(without_repeats)] = Field(
-        min_length=2, description="members to combine, each once"
-    )
+    members: Distinct[str] = Field(min_length=2, description="members to combine, each once")
 
 
 class Beside(Block):
@@ -82,11 +80,11 @@ class Experiment(Block):
         description="class that excludes all others, such as No Finding. Every rule is then reported without and with this logic: if it and "
         "others are positive, the others become negative if none has a higher score; otherwise it becomes negative",
     )
-    cooccurrence: Annotated[list[str], AfterValidator(without_repeats)] = Field(
+    cooccurrence: Distinct[str] = Field(
         [], description="classes of an additional figure of label co-occurrence; an empty list: no such figure"
     )
     cases: int = Field(12, ge=1, description="number of test images with heatmaps")
-    case_classes: Annotated[list[str], AfterValidator(without_repeats)] = Field(
+    case_classes: Distinct[str] = Field(
         [],
         description="classes that come first among the cases, with one random test image each; then come the other classes, the rarest first",
     )
@@ -113,19 +111,18 @@ class Experiment(Block):
                 self.member(name)
             except ValidationError as error:
                 raise self._where_written(name, error) from error
+        models = (*self.members, *self.ensembles)
         for name, ensemble in self.ensembles.items():
-            for member in ensemble.members:
-                if member not in self.members:
-                    known = f"{', '.join(self.members)}{did_you_mean(member, self.members)}"
-                    raise refusal(f"{member!r} is not a member: {known}", "ensembles", name, "members")
+            if unknown := [member for member in ensemble.members if member not in self.members]:
+                known = f"{', '.join(self.members)}{did_you_mean(unknown[0], self.members)}"
+                raise refusal(f"{unknown[0]!r} is not a member: {known}", "ensembles", name, "members")
             if name in self.members or name == "baseline":
                 raise refusal("an ensemble needs a name that no member has", "ensembles", name)
         if self.beside and self.beside.threshold_rule not in self.thresholds:
             problem = f"{self.beside.threshold_rule!r} is not among the thresholds: {', '.join(self.thresholds)}"
             raise refusal(problem, "beside", "threshold_rule")
-        for name in self.beside.models if self.beside else ():
-            if name not in (*self.members, *self.ensembles):
-                raise refusal(f"{name!r} is neither a member nor an ensemble", "beside", "models")
+        if self.beside and (unknown := [name for name in self.beside.models if name not in models]):
+            raise refusal(f"{unknown[0]!r} is neither a member nor an ensemble", "beside", "models")
         if len(self.case_classes) > self.cases:
             raise refusal(f"{len(self.case_classes)} classes need as many cases, but there are {self.cases}", "case_classes")
         if "baseline" in self.members:

@@ -1,11 +1,11 @@
 """Blocks of labels and splits."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from thorax.config.block import Block
-from thorax.config.values import Fraction, Name, Seed, without_repeats
+from thorax.config.values import Distinct, Fraction, Name, Seed
 
 
 class LabelSet(Block):
@@ -59,13 +59,9 @@ class LabelSet(Block):
     )
 
     @model_validator(mode="after")
-    def _exceptions_need_a_rule(self) -> "LabelSet":
+    def _settings_fit_together(self) -> "LabelSet":
         if self.padded_kept and self.padded_labels == "count":
             raise ValueError("padded_kept is for padded_labels: ignore: add that, or remove padded_kept.")
-        return self
-
-    @model_validator(mode="after")
-    def _inside_takes_images_as_they_are(self) -> "LabelSet":
         if self.inside is not None and (self.grouping != "specific" or self.without_class != "drop" or self.second):
             raise ValueError(
                 "inside is for grouping: specific and takes the images of that set: remove grouping, without_class and second."
@@ -83,7 +79,7 @@ class DrawDown(Block):
 class Split(Block):
     """An assignment of a data set's patients to train, val and test, shared by several label sets."""
 
-    label_sets: Annotated[list[Name], AfterValidator(without_repeats)] = Field(
+    label_sets: Distinct[Name] = Field(
         min_length=1, description="label sets to stratify over: all their classes, and their numbers of images"
     )
     train: Fraction = Field(0.7, description="share of the images in train")
@@ -99,9 +95,8 @@ class Split(Block):
         "patients are divided into train and val in the ratio train : val; without this file, as shares. The images of valid.csv are "
         "never in train or val",
     )
-    also_for: Annotated[list[Name], AfterValidator(without_repeats)] = Field(
-        [],
-        description="other label sets of the same images, or fewer, that may use this split; their classes do not change it",
+    also_for: Distinct[Name] = Field(
+        [], description="other label sets of the same images, or fewer, that may use this split; their classes do not change it"
     )
     draw_down: DrawDown | None = Field(
         None, description="keep fewer images that have no class of any of the label sets; null: keep all"

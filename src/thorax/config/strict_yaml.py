@@ -20,14 +20,7 @@ _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 
 
 def read(path: Path | str) -> dict[Any, Any]:
-    """The keys and values of a YAML file.
-
-    Args:
-        path: File to read, UTF-8. JSON is valid too.
-
-    Raises:
-        ThoraxError: The file cannot be read, is not UTF-8, or has a fault that `parse` names.
-    """
+    """The keys and values of a YAML or JSON file in UTF-8. A fault is a ThoraxError with the file and the line."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -42,14 +35,10 @@ def read(path: Path | str) -> dict[Any, Any]:
 
 
 def parse(text: str, source: str) -> dict[Any, Any]:
-    """The keys and values of YAML or JSON text.
+    """The keys and values of YAML or JSON text, one document with keys at its top level. Anchors, aliases and `<<` are allowed.
 
-    Args:
-        text: One YAML document with keys at its top level. Anchors, aliases and merge keys (`<<`) work as usual.
-        source: Name of the text in error messages.
-
-    Raises:
-        ThoraxError: The text is empty, not valid YAML, not a mapping, has a key twice in one block, or a number that is not decimal.
+    Refused, with `source` and the line: text that is empty, invalid or not a mapping, a key that is twice in one block, and a
+    number that is not decimal.
     """
     try:
         loader = yaml.SafeLoader(text)
@@ -114,19 +103,10 @@ def _configfiles(profile: Path) -> list[Path]:
 
 
 def _refuse_ambiguous(loader: yaml.SafeLoader, node: yaml.Node, source: str, path: tuple[str, ...], seen: set[int]) -> None:
-    """Check a node and all below it for what PyYAML would read otherwise than a person.
+    """Refuse, at a node or below it, a key that is twice in one block, and a number in base 8, 60 or another that is not 10.
 
-    Merge keys are not resolved yet: what a block inherits it may set again.
-
-    Args:
-        loader: Resolves keys, since `yes` and `true` are one key.
-        node: Node to check.
-        source: Name of the text in error messages.
-        path: Keys that lead to the node.
-        seen: Nodes that were checked; an alias leads to one of them.
-
-    Raises:
-        ThoraxError: The first key that is written twice in one block, or number in base 8, 60 or another that is not 10.
+    Merge keys are not resolved yet: what a block inherits it may set again. The loader resolves keys, since `yes` and `true`
+    are one key; `path` are the keys that lead to the node; an alias leads to a node that was `seen`.
     """
     if id(node) in seen:
         return

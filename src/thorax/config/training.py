@@ -1,11 +1,11 @@
 """Blocks of a training."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from thorax.config.block import Block
-from thorax.config.values import FactorRange, Fraction, Seed, without_repeats
+from thorax.config.values import Distinct, FactorRange, Fraction, Seed
 
 
 class Augmentation(Block):
@@ -103,7 +103,7 @@ class Training(Block):
     epochs: int = Field(350, ge=1, description="largest number of epochs")
     patience: int = Field(25, ge=1, description="number of epochs without improvement of val_loss after which training stops")
     min_delta: float = Field(1e-3, ge=0, description="smallest decrease of val_loss that is an improvement")
-    test_every_epoch: Annotated[list[Fraction], AfterValidator(without_repeats)] = Field(
+    test_every_epoch: Distinct[Fraction] = Field(
         [],
         description="thresholds, e.g. [0.4, 0.5, 0.6], at which test images are evaluated after every epoch, for a figure only: no decision "
         "depends on it; an empty list: never",

@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field
 
-Listed = TypeVar("Listed", str, float)
+Listed = TypeVar("Listed")
 TUNED_RULES = ("f1", "f1_positive", "youden")  # one threshold per class, chosen on validation images
 FIXED = "fixed-"  # and a number: the same threshold for all classes
 
@@ -16,9 +16,8 @@ FIXED = "fixed-"  # and a number: the same threshold for all classes
 def tidy_folder(path: str) -> str:
     """A folder as Snakemake writes it: without // and / at the end, with ~, $NAME and ${NAME} expanded.
 
-    Raises:
-        ValueError: The path is empty, has braces (Snakemake would read a wildcard), an unknown user or variable, or is something
-            that is not expanded here: an address, a command, a Windows variable.
+    Refused: an empty path, braces (Snakemake would read a wildcard), an unknown user or variable, and what is not expanded
+    here: an address, a command, a Windows variable.
     """
     if empty := next((name for name in re.findall(r"\$\{?(\w+)", path) if os.environ.get(name) == ""), None):
         raise ValueError(f"the environment variable {empty} is empty: set it, or write the folder itself.")
@@ -43,23 +42,14 @@ def tidy_folder(path: str) -> str:
 
 
 def without_repeats(names: list[Listed]) -> list[Listed]:
-    """Return a list in which nothing is named twice.
-
-    Raises:
-        ValueError: Something is.
-    """
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
+    """Return a list in which nothing is named twice; refuse any other."""
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(f"{repeated[0]!r} is named more than once")
     return names
 
 
 def rising(limits: tuple[float, float]) -> tuple[float, float]:
-    """Return a range of factors.
-
-    Raises:
-        ValueError: It falls, or begins below 0.
-    """
+    """Return a range of factors that begins at 0 or above and does not fall; refuse any other."""
     if not 0 <= limits[0] <= limits[1]:
         raise ValueError(f"a range of factors is [low, high] with 0 <= low <= high, not {list(limits)}")
     return limits
@@ -71,11 +61,7 @@ def fixed_threshold(rule: str) -> float | None:
 
 
 def threshold_rule(rule: str) -> str:
-    """Return the name of a threshold rule.
-
-    Raises:
-        ValueError: It is neither a tuned rule nor a fixed threshold from 0 to 1 in its shortest form.
-    """
+    """Return the name of a threshold rule: a tuned one, or a fixed threshold from 0 to 1 in its shortest form."""
     number = rule.removeprefix(FIXED)
     fixed = rule.startswith(FIXED) and re.fullmatch(r"0|1|0\.\d*[1-9]", number) and f"{float(number):g}" == number
     if not fixed and rule not in TUNED_RULES:
@@ -84,18 +70,14 @@ def threshold_rule(rule: str) -> str:
 
 
 def fixed_rule_first(rules: list[str]) -> list[str]:
-    """Return threshold rules.
-
-    Raises:
-        ValueError: The first one is tuned.
-    """
+    """Return threshold rules of which the first is fixed; refuse any other."""
     if fixed_threshold(rules[0]) is None:
-        raise ValueError(
-            f"the first rule is the one of the paper's tables and must be fixed, such as fixed-0.5, not {rules[0]!r}"
-        )
+        must = "is the one of the paper's tables and must be fixed, such as fixed-0.5"
+        raise ValueError(f"the first rule {must}, not {rules[0]!r}")
     return rules
 
 
+Distinct = Annotated[list[Listed], AfterValidator(without_repeats)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Folder = Annotated[str, AfterValidator(tidy_folder)]  # relative to the working directory

@@ -35,11 +35,7 @@ def _plain(value: Any) -> Any:
 
 
 class Blocks:
-    """The configuration by wildcards.
-
-    Args:
-        config: The whole configuration, checked.
-    """
+    """The checked configuration by wildcards."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -47,7 +43,9 @@ class Blocks:
         self.phantom_roots = list(dict.fromkeys(block.root for block in config.datasets.values() if block.phantom))
 
     def block(self, kind: str, wildcards: Wildcards) -> Any:
-        """The block that a wildcard names; of a phantom's folder, the data set that is made there."""
+        """The block that a wildcard names; for `leading`, `leading_experiment`; of a phantom's folder, its data set."""
+        if kind == "leading":
+            return self.leading_experiment(wildcards)
         if kind == "phantom_root":
             root = wildcards.phantom_root  # data sets that share it agree on archive and settings
             return next(block for block in self.config.datasets.values() if block.phantom and block.root == root)
@@ -60,13 +58,13 @@ class Blocks:
         """A rule's parameter: a field of the block that a wildcard names; of a mapping its keys."""
         return lambda wildcards: _plain(getattr(self.block(kind, wildcards), name))
 
+    def fields(self, kind: str, *names: str) -> dict[str, Callable[[Wildcards], Any]]:
+        """A rule's parameters: several fields of one block, each under its own name."""
+        return {name: self.field(kind, name) for name in names}
+
     def settings(self, kind: str, *fields: str) -> Callable[[Wildcards], str]:
         """A rule's parameter: the block that a wildcard names, or the named fields of it, as text for --settings."""
         return lambda wildcards: as_text(self.block(kind, wildcards), *fields)
-
-    def leading(self, name: str) -> Callable[[Wildcards], Any]:
-        """A rule's parameter: a field of the experiment of `leading_experiment`; of a mapping its keys."""
-        return lambda wildcards: _plain(getattr(self.leading_experiment(wildcards), name))
 
     def leading_experiment(self, wildcards: Wildcards) -> Experiment:
         """The experiment that a wildcard names; of several in one table the one that stands for all.
@@ -105,9 +103,6 @@ class Blocks:
         second = self.config.label_sets[self.config.experiments[experiment].label_set].second
         return [self.dataset_of(experiment), *([second] if second else [])]
 
-    def archive_of(self, experiment: str) -> str:
-        return self.config.datasets[self.dataset_of(experiment)].archive
-
     def archive(self, wildcards: Wildcards) -> str:
         """The archive of the data set that a job works on."""
         return self.config.datasets[self.dataset(wildcards)].archive
@@ -125,30 +120,22 @@ class Blocks:
         """One path for each shard of a data set: `pattern` with the shard's number in place of `*`."""
         return [pattern.replace("*", str(shard)) for shard in range(self.config.datasets[dataset].shards)]
 
-    def made_here(self, path: str | Path) -> bool:
-        """Whether a path lies in a phantom, which the workflow makes itself."""
-        return any(Path(root) in Path(path).parents for root in self.phantom_roots)
-
     def made_before(self, wildcards: Wildcards) -> str | list[str]:
-        """What the workflow makes before it can list the files of a data set or of a segmenter's pairs."""
-        if hasattr(wildcards, "segmenter"):
-            return self.made_before_pairs(wildcards.segmenter)
-        return self.made_before_dataset(wildcards.dataset)
-
-    def made_before_dataset(self, dataset: str) -> str | list[str]:
-        """What the workflow makes before it can list an archive's files; nothing for an archive that is simply there.
+        """What the workflow makes before it can list an archive's or a segmenter's files; nothing if they are simply there.
 
         Of a phantom it is the table of boxes: phantoms of every archive have it, and it is written last.
         """
-        block = self.config.datasets[dataset]
+        if hasattr(wildcards, "segmenter"):
+            return self.made_before_pairs(wildcards.segmenter)
+        block = self.config.datasets[wildcards.dataset]
         if block.download:
-            return f"results/raw/{dataset}.files.csv"
+            return f"results/raw/{wildcards.dataset}.files.csv"
         return f"{block.root}/boxes.csv" if block.phantom else []
 
     def made_before_pairs(self, segmenter: str) -> str | list[str]:
-        """What the workflow makes before it can list a segmenter's pairs; nothing for pairs that are simply there."""
+        """The same of a segmenter's pairs alone."""
         block = self.config.segmenters[segmenter]
         if block.download:
             return f"results/raw/{segmenter}.pairs.csv"
-        pairs = f"{block.pairs}/pairs.csv"
-        return pairs if self.made_here(pairs) else []
+        in_phantom = any(Path(block.pairs).is_relative_to(root) for root in self.phantom_roots)
+        return f"{block.pairs}/pairs.csv" if in_phantom else []

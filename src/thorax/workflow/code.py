@@ -25,47 +25,17 @@ _DEFINITIONS = (*_FUNCTIONS, ast.ClassDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
-@cache
-def digest(verb: str) -> str:
-    """The digest of what `thorax VERB` runs: 16 hexadecimal digits.
-
-    Raises:
-        ThoraxError: There is no such verb.
-    """
-    return _THIS.of_verb(verb)
-
-
-@cache
-def notebook_digest(notebook: Path | str) -> str:
-    """The digest of a notebook's code cells and of what they reach in the package: 16 hexadecimal digits.
-
-    Raises:
-        ThoraxError: The file is not a readable notebook.
-    """
-    return _THIS.of_notebook(notebook)
-
-
 @dataclass
 class _Module:
-    """What the statements of a module bind.
+    """What the statements of a module bind."""
 
-    Attributes:
-        defined: The statements that define each name.
-        imported: What each imported name stands for, where it is of the package.
-        loose: Statements that bind no name: they run at every import.
-    """
-
-    defined: dict[str, list[ast.stmt]] = field(default_factory=dict)
-    imported: dict[str, Target] = field(default_factory=dict)
-    loose: list[ast.stmt] = field(default_factory=list)
+    defined: dict[str, list[ast.stmt]] = field(default_factory=dict)  # the statements that define each name
+    imported: dict[str, Target] = field(default_factory=dict)  # what each imported name stands for, where it is of the package
+    loose: list[ast.stmt] = field(default_factory=list)  # statements that bind no name: they run at every import
 
 
 class Code:
-    """The source of the package, read as it is needed.
-
-    Args:
-        folder: Folder of the package.
-    """
+    """The source of the package in a folder, read as it is needed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -76,7 +46,7 @@ class Code:
         self._data_files = sorted(data, key=lambda path: path.name)
 
     def of_verb(self, verb: str) -> str:
-        """The digest of a verb's function and of the models that parse its settings; raises as `digest`."""
+        """The digest of what `thorax VERB` runs, and of the models that parse its settings: 16 hexadecimal digits."""
         if verb not in VERBS:
             raise ThoraxError(f"thorax has no verb {verb!r}{did_you_mean(verb, VERBS)}: choose one of {', '.join(VERBS)}.")
         module, _, function = VERBS[verb].function.partition(":")
@@ -84,7 +54,7 @@ class Code:
         return self.of([(module, function), *models])
 
     def of_notebook(self, notebook: Path | str) -> str:
-        """The digest of a notebook; raises as `notebook_digest`."""
+        """The digest of a notebook's code cells and of what they reach in the package: 16 hexadecimal digits."""
         try:
             cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
             source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
@@ -150,12 +120,14 @@ class Code:
                     value = value[1:]
                 if value in (None, []):
                     continue
-                items = [
-                    item for item in (value if isinstance(value, list) else [value]) if not self._imports_the_package(item)
-                ]
+                items = value if isinstance(value, list) else [value]
                 seen = inner if name == "body" else visible
-                written = [text(item, seen) if isinstance(item, ast.AST) else repr(item) for item in items]
-                parts.append(f"{name}={written[0] if not isinstance(value, list) else '[' + ','.join(written) + ']'}")
+                written = [
+                    text(item, seen) if isinstance(item, ast.AST) else repr(item)
+                    for item in items
+                    if not self._imports_the_package(item)
+                ]
+                parts.append(f"{name}=[{','.join(written)}]" if isinstance(value, list) else f"{name}={written[0]}")
             return f"{type(part).__name__}({','.join(parts)})"
 
         imports = [child for child in ast.walk(node) if isinstance(child, (ast.Import, ast.ImportFrom))]
@@ -278,3 +250,4 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 _THIS = Code(PACKAGE)
+digest, notebook_digest = cache(_THIS.of_verb), cache(_THIS.of_notebook)

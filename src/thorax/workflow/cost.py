@@ -18,13 +18,12 @@ from thorax import archives, phantom
 from thorax.archives.chexpert import VALIDATION_IMAGES
 from thorax.config import Config, Dataset, Experiment, parse
 from thorax.errors import ThoraxError
-from thorax.labels import label_sets, two_views
-from thorax.labels.label_sets import LabelTable
 from thorax.phantom.chexpert import VALIDATION_SHARE
 from thorax.report import published_numbers
 from thorax.resources import resource
 from thorax.storage import store
 from thorax.storage.schemas import RADIOLOGISTS, SPLIT_NAMES, class_columns
+from thorax.workflow import preflight
 from thorax.workflow.jobs import Job, load
 
 RATES = resource("rates.json")
@@ -43,18 +42,12 @@ NOT_COUNTED = (
 
 @dataclass(frozen=True)
 class Count:
-    """Images of a data set (those of its views) or of a label set.
-
-    Attributes:
-        source: Where the numbers are from.
-        classes: Of a label set.
-        megapixels: Mean of one image of a data set, before ingest; None if unknown.
-    """
+    """Images of a data set (those of its views) or of a label set, and where the numbers are from."""
 
     images: float
     source: str
-    classes: int = 0
-    megapixels: float | None = None
+    classes: int = 0  # of a label set
+    megapixels: float | None = None  # mean of one image of a data set, before ingest; None if unknown
 
 
 class Counts:
@@ -68,6 +61,7 @@ class Counts:
     def __init__(self, settings: Config) -> None:
         self.settings = settings
         self.catalog, self.dataset, self.label_set = cache(self._catalog), cache(self._dataset), cache(self._label_set)
+        self.label_table = preflight.label_tables(settings, self.catalog)
 
     def parts(self, experiment: Experiment) -> dict[str, float]:
         """Images of train, val and test, before any sampling."""
@@ -117,8 +111,8 @@ class Counts:
         settings = self.settings.label_sets[name]
         dataset = self.settings.datasets[settings.dataset]
         if self.catalog(settings.dataset) is not None:
-            built = self._build(name)
-            return Count(len(built.frame), "metadata", len(built.classes))
+            table = self.label_table(name)
+            return Count(len(table.frame), "metadata", len(table.classes))
         published = _published(name)
         images = published.loc[(published["row"] == "(images)") & (published["counts"] == "all"), "published"]
         if len(images):
@@ -133,14 +127,6 @@ class Counts:
             most = min(most, self.dataset(settings.second).images)
         labels = _views(dataset, ["(labels)"])["images"].sum()
         return Count(most, "at most, from published counts", int(labels))
-
-    def _build(self, name: str) -> LabelTable:
-        settings = self.settings.label_sets[name]
-        archive, catalog = self.settings.datasets[settings.dataset].archive, self.catalog(settings.dataset)
-        if settings.inside:
-            return label_sets.build_inside(settings, archive, catalog, self._build(settings.inside).frame, name=name)
-        second = two_views.Partners(self.settings.datasets[settings.second].views) if settings.second else None
-        return label_sets.build(settings, archive, catalog, name=name, second=second)
 
     def _catalog(self, name: str) -> pd.DataFrame | None:
         for folder in ("results/catalog", "results/audit/catalog"):
@@ -179,13 +165,7 @@ class Priced:
 
 
 def show(snakemake: Sequence[str], rates: Path | None = None, cores_per_gpu: int = 8, json_: bool = False) -> str:
-    """Estimate what `snakemake ...` takes, as text or as JSON.
-
-    Args:
-        snakemake: Its arguments; `--cores 8` if empty.
-        rates: File made by `python -m bench rates`; None: the rates of this repository.
-        cores_per_gpu: CPU cores that come with each GPU.
-        json_: The same figures for programs.
+    """Estimate what `snakemake ...` takes, as text or as JSON for programs. Without rates, those of this repository are used.
 
     Raises:
         ThoraxError: The workflow cannot be read, a rate is missing, or the size of a data set is unknown.
@@ -193,8 +173,9 @@ def show(snakemake: Sequence[str], rates: Path | None = None, cores_per_gpu: int
     measured, dag = read_rates(rates or RATES), load(snakemake or ARGUMENTS)
     counts = Counts(parse(Config, dag.settings, " with ".join(dag.configfiles)))
     jobs = price(dag.jobs, counts, measured, cores_per_gpu)
+    device = ", ".join(sorted({network["device"] for network in measured["networks"].values()}))
     summary = {
-        "rates": {"machine": measured["machine"], "device": _devices(measured), "what": measured.get("what")},
+        "rates": {"machine": measured["machine"], "device": device, "what": measured.get("what")},
         "sizes": sizes(dag.jobs, counts),
         "all": summarise(jobs, cores_per_gpu),
         "left": summarise([priced for priced in jobs if priced.job.reason], cores_per_gpu),
@@ -204,11 +185,7 @@ def show(snakemake: Sequence[str], rates: Path | None = None, cores_per_gpu: int
 
 
 def read_rates(path: Path) -> dict[str, Any]:
-    """Read a file made by `python -m bench rates`.
-
-    Raises:
-        ThoraxError: It is missing or has another form.
-    """
+    """Read a file made by `python -m bench rates`."""
     try:
         rates = json.loads(path.read_text(encoding="utf-8"))
         float(rates["ingest"]), rates["machine"]["cpu"], rates["networks"].keys()
@@ -218,7 +195,7 @@ def read_rates(path: Path) -> dict[str, Any]:
 
 
 def price(jobs: Sequence[Job], counts: Counts, rates: dict[str, Any], cores_per_gpu: int) -> list[Priced]:
-    """Time and storage of each job. Errors as in `show`."""
+    """Time and storage of each job."""
     return [_price(job, counts, rates, min(job.threads, cores_per_gpu)) for job in jobs]
 
 
@@ -265,8 +242,7 @@ def _price_network(job: Job, counts: Counts, networks: dict[str, Any]) -> Priced
 def summarise(jobs: Sequence[Priced], cores_per_gpu: int) -> dict[str, Any]:
     """Sums over some jobs of a DAG, in its order; jobs that are not among them count as done.
 
-    Returns:
-        Numbers of jobs, hours and bytes: in all, by phase, by folder of results/, and for each number of GPUs (`GPUS`).
+    They are numbers of jobs, hours and bytes: in all, by phase, by folder of results/, and for each number of GPUs (`GPUS`).
     """
     phases = {}
     for phase in (*dict.fromkeys(PHASES.values()), OTHER, "all"):
@@ -288,11 +264,7 @@ def summarise(jobs: Sequence[Priced], cores_per_gpu: int) -> dict[str, Any]:
 
 
 def critical_path(jobs: Sequence[Priced]) -> list[Priced]:
-    """The timed jobs of the chain that takes longest: no number of machines is faster.
-
-    Args:
-        jobs: Each after those that it needs.
-    """
+    """The timed jobs of the chain that takes longest: no number of machines is faster. Each job follows those that it needs."""
     maker = {path: priced.job.name for priced in jobs for path in priced.job.outputs}
     duration = lambda chain: sum(priced.seconds for priced in chain)
     chains: dict[str, list[Priced]] = {}
@@ -334,24 +306,14 @@ def text(summary: dict[str, Any], cores_per_gpu: int) -> str:
 
 
 def _tables(found: dict[str, Any], cores_per_gpu: int) -> list[str]:
-    results = found["result_bytes"]
-    return [
-        _row("", "jobs", "GPU-hours", "core-hours"),
-        *(
-            _row(
-                phase,
-                str(row["jobs"]),
-                *("not counted" if phase == OTHER else f"{row[unit]:,.2f}" for unit in ("gpu_hours", "core_hours")),
-            )
-            for phase, row in found["phases"].items()
-        ),
-        "",
-        _row(f"GPUs ({cores_per_gpu} cores each)", "hours", "work/ at the peak"),
-        *(_row(n, f"{row['hours']:,.2f}", _gigabytes(row["work_bytes"])) for n, row in found["gpus"].items()),
-        "",
-        *(_row(f"results/{folder}", _gigabytes(size)) for folder, size in results.items()),
-        _row("all arrays and networks", _gigabytes(sum(results.values()))),
-    ]
+    results, lines = found["result_bytes"], [_row("", "jobs", "GPU-hours", "core-hours")]
+    for phase, row in found["phases"].items():
+        hours = ["not counted" if phase == OTHER else f"{row[unit]:,.2f}" for unit in ("gpu_hours", "core_hours")]
+        lines.append(_row(phase, str(row["jobs"]), *hours))
+    lines += ["", _row(f"GPUs ({cores_per_gpu} cores each)", "hours", "work/ at the peak")]
+    lines += [_row(n, f"{row['hours']:,.2f}", _gigabytes(row["work_bytes"])) for n, row in found["gpus"].items()]
+    lines += ["", *(_row(f"results/{folder}", _gigabytes(size)) for folder, size in results.items())]
+    return [*lines, _row("all arrays and networks", _gigabytes(sum(results.values())))]
 
 
 def _row(name: str, *cells: str, width: int = 24) -> str:
@@ -360,10 +322,6 @@ def _row(name: str, *cells: str, width: int = 24) -> str:
 
 def _gigabytes(size: float) -> str:
     return f"{size / 1e9:,.2f} GB"
-
-
-def _devices(rates: dict[str, Any]) -> str:
-    return ", ".join(sorted({network["device"] for network in rates["networks"].values()}))
 
 
 def _megapixels(images: pd.DataFrame) -> float:

@@ -30,11 +30,7 @@ _MANIFESTS = ("manifest", "pairs_manifest")  # rules that look through a whole f
 
 
 def write(snakemake: Sequence[str], check: bool = False) -> None:
-    """Write dvc.yaml for what `snakemake ARGUMENTS` makes or, with `check`, only compare it.
-
-    Raises:
-        ThoraxError: The workflow cannot be read, or as in `checked`.
-    """
+    """Write dvc.yaml for what `snakemake ARGUMENTS` makes or, with `check`, only compare it."""
     if check:
         checked()
     else:
@@ -42,11 +38,7 @@ def write(snakemake: Sequence[str], check: bool = False) -> None:
 
 
 def checked() -> list[Job]:
-    """Compare dvc.yaml with the Snakefile and return the DAG's jobs.
-
-    Raises:
-        ThoraxError: They differ (the difference is printed), or one cannot be read.
-    """
+    """Compare dvc.yaml with the Snakefile and return the DAG's jobs; a difference is printed and refused."""
     arguments = snakemake_arguments()
     dag = load(arguments)
     found, expected = FILE.read_text(encoding="utf-8"), _text(dag, arguments)
@@ -57,11 +49,7 @@ def checked() -> list[Job]:
 
 
 def snakemake_arguments() -> list[str]:
-    """The arguments of snakemake that dvc.yaml was made for.
-
-    Raises:
-        ThoraxError: There is no dvc.yaml of ours.
-    """
+    """The arguments of snakemake that dvc.yaml was made for."""
     try:
         return shlex.split(yaml.safe_load(FILE.read_text(encoding="utf-8"))["vars"][0]["snakemake"])
     except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
@@ -69,11 +57,7 @@ def snakemake_arguments() -> list[str]:
 
 
 def write_plan(out: Path) -> None:
-    """Write what decides the result of every job besides its input files, after checking that dvc.yaml has just these jobs.
-
-    Raises:
-        ThoraxError: As in `checked`.
-    """
+    """Write what decides the result of every job besides its input files, after checking that dvc.yaml has just these jobs."""
     plan = {job.name: {**job.params, "shell": job.shell} for job in checked()}
     store.write_text(json.dumps(plan, indent=1, sort_keys=True, default=str), out)
 
@@ -81,10 +65,7 @@ def write_plan(out: Path) -> None:
 def record() -> str:
     """Version everything that the last run of snakemake made; return a sentence about it.
 
-    `dvc commit` takes the files as they are, so results that are out of date are refused first.
-
-    Raises:
-        ThoraxError: Results are missing or out of date, dvc.yaml is not the DAG, or DVC fails.
+    `dvc commit` takes the files as they are, so results that are missing or out of date are refused first.
     """
     jobs = _jobs_in_repository()
     if stale := _stale(jobs):
@@ -95,11 +76,7 @@ def record() -> str:
 
 
 def sync() -> str:
-    """Make Snakemake accept DVC's results as its own; return a sentence about it.
-
-    Raises:
-        ThoraxError: The results are not those of dvc.lock, dvc.yaml is not the DAG, or a tool fails.
-    """
+    """Make Snakemake accept DVC's results as its own, if they are those of dvc.lock; return a sentence about it."""
     jobs = _jobs_in_repository()
     changed = json.loads(_run("dvc", "status", "--json"))
     if changed:
@@ -142,51 +119,46 @@ def _text(dag: Dag, arguments: Sequence[str]) -> str:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ThoraxError(f"two jobs have the name {twice}: give their data sets, members or ensembles names of other letters.")
-    content = {
-        "vars": [{"snakemake": shlex.join(arguments)}],
-        "stages": {"plan": _plan_stage(dag), **{job.name: _stage(job) for job in dag.jobs}},
-        "plots": _plots(dag.jobs),
-    }
-    return _HEADER + yaml.safe_dump(content, sort_keys=False, width=10_000)
-
-
-def _plan_stage(dag: Dag) -> dict[str, Any]:
-    return {
+    plan_stage = {
         "cmd": f"thorax plan --out {PLAN}",
         "deps": ["Snakefile", "notebooks", "src/thorax", "workflow"],
         "params": [{path: None} for path in dag.configfiles],
         "outs": [PLAN],
     }
+    content = {
+        "vars": [{"snakemake": shlex.join(arguments)}],
+        "stages": {"plan": plan_stage, **{job.name: _stage(job) for job in dag.jobs}},
+        "plots": _plots(dag.jobs),
+    }
+    return _HEADER + yaml.safe_dump(content, sort_keys=False, width=10_000)
 
 
 def _stage(job: Job) -> dict[str, Any]:
-    outs = sorted(_tracked_outputs(job))
+    # The whole archive, of which Snakemake knows two files
+    outs = (job.wildcards["phantom_root"],) if job.rule == "phantom" else job.outputs
+    target = shlex.join(job.outputs[:1])
     stage: dict[str, Any] = {
         "desc": job.message,
-        "cmd": f"snakemake ${{snakemake}} --quiet progress rules --allowed-rules {job.rule} --force -- {shlex.join(job.outputs[:1])}",
+        "cmd": f"snakemake ${{snakemake}} --quiet progress rules --allowed-rules {job.rule} --force -- {target}",
         "deps": sorted(_tracked_inputs(job)),
         "params": [{PLAN: [job.name]}],
-        "outs": [{path: {"cache": False}} if _in_git(path) else path for path in outs if not _is_metric(path)],
-        "metrics": [{path: {"cache": False}} for path in outs if _is_metric(path)],
+        "outs": [{path: {"cache": False}} if _in_git(path) else path for path in sorted(outs) if not _is_metric(path)],
+        "metrics": [{path: {"cache": False}} for path in sorted(outs) if _is_metric(path)],
     }
     return {key: value for key, value in stage.items() if value}
-
-
-def _tracked_outputs(job: Job) -> tuple[str, ...]:
-    """What DVC versions: the outputs; of the phantom, of which Snakemake knows two files, the whole archive."""
-    return (job.wildcards["phantom_root"],) if job.rule == "phantom" else job.outputs
 
 
 def _tracked_inputs(job: Job) -> tuple[str, ...]:
     """What DVC compares: the inputs; for a manifest the whole folder as well, file by file."""
     if job.rule not in _MANIFESTS:
         return job.inputs
-    if Path.cwd().is_relative_to(Path(job.params["root"]).resolve()):
+    root = job.params["root"]
+    if Path.cwd().is_relative_to(Path(root).resolve()):
         raise ThoraxError(
-            f"DVC cannot version results inside the archive that they are made from ({job.params['root']}): move the archive to a "
-            "folder of its own."
+            f"DVC cannot version results inside the archive that they are made from ({root}): move the archive to a folder of its "
+            "own."
         )
-    return (*job.inputs, str(PurePosixPath(job.params["root"])))
+    return (*job.inputs, str(PurePosixPath(root)))
 
 
 def _in_git(path: str) -> bool:

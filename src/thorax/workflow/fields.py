@@ -1,13 +1,15 @@
 """What fields of rules have in common: functions of a job's wildcards, inputs and outputs, and files of the catalogue of pages."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
 from thorax.workflow.blocks import Wildcards
-from thorax.workflow.pages import CATALOGUE
+from thorax.workflow.code import digest
+from thorax.workflow.pages import CATALOGUE, page
 
+VERB = re.compile(r"(?:exec )?thorax ([\w-]+)")  # what a rule's command begins with
 SPARED = ("results/ingested/*.npy", "results/lungs/*/*.npy", "resources/weights/*.h5")
 
 
@@ -16,13 +18,44 @@ def any_of(names: Iterable[str]) -> str:
     return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
-def named(paths: Any) -> Any:
-    """NAME=PATH for every path, as command lines take them.
+def complete(rules: Iterable[Any], environment: str) -> None:
+    """Give every rule with a command what all have: a log, a benchmark, the conda environment, the digest of its verb's code.
 
-    Args:
-        paths: By name, or a list whose names are those of the files; or a function of wildcards that gives one of these, whose
-            NAME=PATH are then a function of wildcards, too.
+    The log of a job is logs/RULE/WILDCARDS.log, with the wildcards of its first output. The digest is a parameter, so that
+    changed code reruns what it feeds and an edited comment does not. Downloads have none: what they fetch has checksums. Where
+    the command names them, `params.folder` is the folder of the first output, and `params.stem` its path without the suffix.
     """
+    from snakemake.io import strip_wildcard_constraints
+
+    for rule in rules:
+        if rule.shellcmd:
+            wildcards = re.search(r"{.*}", strip_wildcard_constraints(str(rule.output[0])))
+            place = f"{rule.name}/{wildcards[0]}" if wildcards else rule.name
+            rule.log_modifier = rule.benchmark_modifier = rule.output_modifier
+            rule.set_log(f"logs/{place}.log")
+            rule.benchmark = f"benchmarks/{place}.tsv"
+            rule.conda_env = environment
+            verb = VERB.match(rule.shellcmd)
+            if verb and verb[1] != "download":
+                rule.set_params(code=_code(verb[1]))
+            places = {"folder": _folder, "stem": _stem}
+            rule.set_params(**{name: found for name, found in places.items() if f"{{params.{name}}}" in rule.shellcmd})
+
+
+def _folder(wildcards: Wildcards, output: Any) -> Path:
+    return Path(output[0]).parent
+
+
+def _stem(wildcards: Wildcards, output: Any) -> Path:
+    return Path(output[0]).with_suffix("")
+
+
+def _code(verb: str) -> Callable[[Wildcards], str]:
+    return lambda wildcards: digest(verb)
+
+
+def named(paths: Any) -> Any:
+    """NAME=PATH for every path of a mapping, of a list (by the files' names), or of what a function of wildcards returns."""
     if callable(paths):
         return lambda wildcards: named(paths(wildcards))
     pairs = paths.items() if isinstance(paths, Mapping) else ((Path(path).stem, path) for path in paths)
@@ -31,7 +64,6 @@ def named(paths: Any) -> Any:
 
 def options(*names: str) -> Callable[[Wildcards, Any], str]:
     """A rule's parameter: `--NAME FILES` for each of its inputs of these names that the job has."""
-
     return lambda wildcards, input: _options(names, input)
 
 
@@ -40,7 +72,7 @@ def output_options(*names: str) -> Callable[[Wildcards, Any], str]:
     return lambda wildcards, output: _options(names, output)
 
 
-def _options(names: Sequence[str], files: Any) -> str:
+def _options(names: Iterable[str], files: Any) -> str:
     words: list[str] = []
     for name in names:
         if found := files.get(name):
@@ -53,24 +85,16 @@ def memory(mb: int | Callable[[Wildcards], int]) -> Callable[[Wildcards, int], i
     return lambda wildcards, attempt: attempt * (mb(wildcards) if callable(mb) else mb)
 
 
-def folder(wildcards: Wildcards, output: Any) -> Path:
-    """A rule's parameter: the folder of its first output."""
-    return Path(output[0]).parent
+def tables(*names: str, path: str | None = None) -> dict[str, list[str]]:
+    """A rule's outputs: tables of the catalogue of pages in all their forms, or with `path` the tables of one page."""
+    bases = [path or CATALOGUE[name].path for name in names]
+    others = [base.removesuffix("html") + suffix for base in bases for suffix in ("csv", "md", "tex")]
+    return {"html": [page(name, path) for name in names], "others": others}
 
 
-def stem(wildcards: Wildcards, output: Any) -> Path:
-    """A rule's parameter: its first output without the suffix."""
-    return Path(output[0]).with_suffix("")
-
-
-def table(*names: str) -> list[str]:
-    """A rule's output: the other forms of tables of the catalogue of pages."""
-    return [CATALOGUE[name].path.removesuffix("html") + suffix for name in names for suffix in ("csv", "md", "tex")]
-
-
-def figure(name: str) -> list[str]:
-    """A rule's output: the other forms of a figure of the catalogue of pages."""
-    return [CATALOGUE[name].path.removesuffix("html") + suffix for suffix in ("png", "svg")]
+def figure(name: str) -> dict[str, list[str]]:
+    """A rule's outputs: a figure of the catalogue of pages in all its forms."""
+    return {"html": [page(name)], "pictures": [CATALOGUE[name].path.removesuffix("html") + suffix for suffix in ("png", "svg")]}
 
 
 def is_spared(path: str) -> bool:

@@ -28,13 +28,12 @@ class Job:
     message: str
     threads: int
     resources: Mapping[str, Any]
-    local: bool  # never sent to a cluster
     reason: str  # why Snakemake would run it now; empty if it would not
 
     @property
     def name(self) -> str:
         """Rule and wildcards as one word of letters, digits and dashes."""
-        words = [self.rule, *(value for value in self.wildcards.values())]
+        words = [self.rule, *self.wildcards.values()]
         return "-".join("".join(letter if letter.isalnum() else "-" for letter in word).strip("-") for word in words)
 
 
@@ -48,10 +47,9 @@ class Dag:
 
 
 def load(arguments: Sequence[str]) -> Dag:
-    """Return the jobs of `snakemake ARGUMENTS`, without running any. No archive is needed.
+    """The jobs of `snakemake ARGUMENTS`, without running any. No archive is needed.
 
-    Raises:
-        ThoraxError: Snakemake refuses the arguments, the configuration or the workflow; with the last line of what it said.
+    What Snakemake refuses (arguments, configuration, workflow) is a ThoraxError with the last line of what it said.
     """
     from snakemake import cli, workflow
 
@@ -83,29 +81,23 @@ def load(arguments: Sequence[str]) -> Dag:
 
 
 def outputs_behind(rules: Iterable[Any], targets: Iterable[str]) -> list[str]:
-    """Return every output of the jobs that make the targets and of all jobs before them, sorted.
-
-    Args:
-        rules: Rules of a Snakemake workflow.
-        targets: Files that these rules make.
-    """
+    """Every output of the jobs of a workflow's rules that make the targets, and of all jobs before them, sorted."""
     from snakemake.output_index import OutputIndex
 
     index = OutputIndex(list(rules))
     found: set[str] = set()
     seen: set[str] = set()
-    waiting = list(targets)
+    waiting = set(targets)
     while waiting:
         path = waiting.pop()
-        if path in seen:
-            continue
         seen.add(path)
         for rule in index.match_producers(path):
             wildcards = rule.get_wildcards(path)
             made = set(map(str, rule.expand_output(wildcards)[0]))
             found |= made
             seen |= made
-            waiting += map(str, rule.expand_input(wildcards)[0])
+            waiting |= set(map(str, rule.expand_input(wildcards)[0]))
+        waiting -= seen
     return sorted(found)
 
 
@@ -137,7 +129,6 @@ def _job(dag: Any, job: Any) -> Job:
         message=job.message or "",
         threads=job.threads,
         resources=MappingProxyType({name: value for name, value in job.resources.items() if not name.startswith("_")}),
-        local=dag.workflow.is_local(job.rule),
         reason=str(dag.reason(job)) if dag.needrun(job) else "",
     )
 

@@ -16,6 +16,9 @@ import yaml
 from thorax.config import Block, Config, Experiment
 from thorax.resources import resource
 
+TITLED = {
+    "experiment": "experiments", "ablation": "ablations", "cascade": "cascades", "comparison": "comparisons", "cross": "cross"
+}  # fmt: skip
 BEYOND = "beyond"  # the page for what no paper shows, and for experiments without a paper
 # Archives with other published systems on record, and the tables of these
 SYSTEMS = {"padchest": ["systems", "classes"], "nih": ["systems"], "chexpert": ["systems", "classes"]}
@@ -37,15 +40,6 @@ class Page(Block):
     where: str | None = None
     beyond: bool = False
 
-    @property
-    def labels(self) -> dict[str, str]:
-        """The columns of Snakemake's report."""
-        return {"content": self.content}
-
-    @property
-    def is_figure(self) -> bool:
-        return self.path.startswith("results/figures/")
-
 
 class Catalogue(Block):
     """All pages by name, and each paper's order: lines of pages that are shown together, with the paper's numbers."""
@@ -54,36 +48,31 @@ class Catalogue(Block):
     papers: dict[str, list[dict[str, Numbers]]]
 
 
+@cache
 def read() -> Catalogue:
     """The catalogue of `resources/pages.yaml`."""
     text = resource("pages.yaml").read_text(encoding="utf-8")
     return Catalogue.model_validate(yaml.load(text, yaml.CSafeLoader))  # the fast loader: every Snakemake process reads it
 
 
-_READ = read()
-CATALOGUE, ORDERS = _READ.pages, _READ.papers
+CATALOGUE, ORDERS = read().pages, read().papers
 
 
 class Made(NamedTuple):
-    """A page of a run."""
+    """A page of a run: its name in the catalogue, the wildcards of its path, its path."""
 
-    name: str  # in the catalogue
-    wildcards: Wildcards  # of its path
+    name: str
+    wildcards: Wildcards
     path: str
 
 
-def shown(name: str, path: str | None = None) -> Any:
-    """An output that Snakemake's report shows as the catalogue says, for the `output` of a rule.
-
-    Args:
-        name: Of the page in the catalogue.
-        path: Path of a rule that makes several pages of one caption; None: the page's own.
-    """
+def page(name: str, path: str | None = None) -> Any:
+    """A rule's output that Snakemake's report shows as the catalogue says; `path` is that of a rule of several pages."""
     from snakemake.io import report
 
-    page = CATALOGUE[name]
-    caption = str(_caption_file(page.caption))
-    return report(path or page.path, caption=caption, category=page.category, subcategory=page.subcategory, labels=page.labels)
+    entry = CATALOGUE[name]
+    listed = {"category": entry.category, "subcategory": entry.subcategory, "labels": {"content": entry.content}}
+    return report(path or entry.path, caption=_caption_file(name), **listed)
 
 
 @cache
@@ -92,25 +81,20 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 
 @cache
-def _caption_file(text: str) -> Path:
-    """A file with a caption, which Snakemake's report wants in one; it is deleted when the process ends."""
-    file = Path(_folder().name, f"{len(list(Path(_folder().name).iterdir()))}.rst")
-    file.write_text(text, encoding="utf-8")
-    return file
+def _caption_file(name: str) -> str:
+    """A file with a page's caption, which Snakemake's report wants in one; it is deleted when the process ends."""
+    file = Path(_folder().name, f"{name}.rst")
+    file.write_text(CATALOGUE[name].caption, encoding="utf-8")
+    return str(file)
 
 
 def wanted(plan: Config, audited: Sequence[str] = ()) -> list[str]:
-    """The paths of all pages of a run, without repetitions.
-
-    Args:
-        plan: The configuration.
-        audited: The splits whose archives are audited.
-    """
+    """The paths of all pages of a run, without repetitions; `audited` are the splits whose archives are audited."""
     return list(dict.fromkeys(page.path for name in CATALOGUE for page in _made(plan, name, audited)))
 
 
 def audit(plan: Config, audited: Sequence[str]) -> list[str]:
-    """The paths of the audit's pages; `audited` as in `wanted`."""
+    """The paths of the audit's pages."""
     return [path for path in wanted(plan, audited) if path.startswith("results/audit/")]
 
 
@@ -161,28 +145,20 @@ def heading(plan: Config, paper: str, page: Made) -> str:
 
 def settings(plan: Config, paper: str) -> str:
     """What `thorax paper-page` needs, as text for --settings; the page beyond the papers tells the data of every experiment."""
-    own = papers(plan)[paper]
-    made = sections(plan, paper)
-    figures = {page.name for page in made if CATALOGUE[page.name].is_figure}
-    return json.dumps(
-        {
-            "paper": None if paper == BEYOND else paper,
-            "provenance": {
-                plan.experiments[name].title: plan.experiments[name].provenance
-                for name in (plan.run if paper == BEYOND else own)
-            },
-            "studies": studies(plan, own),
-            "sections": [
-                {
-                    "heading": heading(plan, paper, page),
-                    "page": page.path,
-                    "caption": page.name if page.name in figures else None,
-                }
-                for page in made
-            ],
-            "captions": {name: " ".join(CATALOGUE[name].caption.split()) for name in sorted(figures)},
-        }
-    )
+    own, made = papers(plan)[paper], sections(plan, paper)
+    told = [plan.experiments[name] for name in (plan.run if paper == BEYOND else own)]
+    figures = {page.name for page in made if CATALOGUE[page.name].path.startswith("results/figures/")}
+    content = {
+        "paper": None if paper == BEYOND else paper,
+        "provenance": {experiment.title: experiment.provenance for experiment in told},
+        "studies": studies(plan, own),
+        "sections": [
+            {"heading": heading(plan, paper, page), "page": page.path, "caption": page.name if page.name in figures else None}
+            for page in made
+        ],
+        "captions": {name: " ".join(CATALOGUE[name].caption.split()) for name in sorted(figures)},
+    }
+    return json.dumps(content)
 
 
 def studies(plan: Config, experiments: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -203,7 +179,7 @@ def studies(plan: Config, experiments: Iterable[str]) -> dict[str, dict[str, Any
 
 def label_sets_of(plan: Config, split: str) -> list[str]:
     """The label sets that a split divides, and those of the run's experiments on it."""
-    learnt = [experiment.label_set for experiment in map(plan.experiments.__getitem__, plan.run) if experiment.split == split]
+    learnt = [plan.experiments[name].label_set for name in plan.run if plan.experiments[name].split == split]
     return list(dict.fromkeys([*plan.splits[split].label_sets, *learnt]))
 
 
@@ -233,11 +209,16 @@ def _run_label_sets(plan: Config, _: Sequence[str]) -> list[Wildcards]:
     return [{"split": split, "label_set": label_set} for split in splits for label_set in label_sets_of(plan, split)]
 
 
+def _archives(plan: Config, label_sets: Iterable[str]) -> list[Wildcards]:
+    """The archives of label sets that have other published systems on record."""
+    there = {_dataset(plan, label_set).archive for label_set in label_sets}
+    return [{"archive": archive} for archive in SYSTEMS if archive in there]
+
+
 def _run_archives(plan: Config, _: Sequence[str]) -> list[Wildcards]:
     """The archives of the run's papers."""
-    of_papers = [experiment for experiment in map(plan.experiments.__getitem__, plan.run) if experiment.paper]
-    there = {_dataset(plan, experiment.label_set).archive for experiment in of_papers}
-    return [{"archive": archive} for archive in SYSTEMS if archive in there]
+    experiments = [plan.experiments[name] for name in plan.run]
+    return _archives(plan, [experiment.label_set for experiment in experiments if experiment.paper])
 
 
 def _cascades(plan: Config, _: Sequence[str]) -> list[Wildcards]:
@@ -255,8 +236,7 @@ def _audited_label_sets(plan: Config, audited: Sequence[str]) -> list[Wildcards]
 
 
 def _audited_archives(plan: Config, audited: Sequence[str]) -> list[Wildcards]:
-    there = {_dataset(plan, plan.splits[split].label_sets[0]).archive for split in audited}
-    return [{"archive": archive} for archive in SYSTEMS if archive in there]
+    return _archives(plan, [plan.splits[split].label_sets[0] for split in audited])
 
 
 # What a page can be wanted for: the wildcards of its path, in the order of the report. Arguments as in `wanted`
@@ -364,16 +344,9 @@ def _belongs(plan: Config, page: Made, paper: str, experiments: Sequence[str]) -
 
 def _subjects(plan: Config, wildcards: Wildcards) -> list[str]:
     """What a page is of, in words; a split is named only where the label set is in several."""
-    titled: dict[str, Any] = {
-        "experiment": plan.experiments,
-        "ablation": plan.ablations,
-        "cascade": plan.cascades,
-        "comparison": plan.comparisons,
-        "cross": plan.cross,
-    }
     splits = [split for split in plan.splits.values() if wildcards.get("label_set") in (*split.label_sets, *split.also_for)]
     return [
-        titled[name][value].title if name in titled else value
+        getattr(plan, TITLED[name])[value].title if name in TITLED else value
         for name, value in wildcards.items()
         if name != "split" or len(splits) != 1
     ]

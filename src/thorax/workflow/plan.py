@@ -6,7 +6,7 @@ for those of `audit`. Paths are relative to the folder that is run in.
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,22 @@ from thorax.workflow.fields import any_of
 Files = dict[str, str | list[str]]  # input files by their name in the rule
 TRUST = ("phantom", "sample", "full")  # what numbers are measured on, the least trustworthy first
 
+# By folder of results/: the models of an experiment that have a file in it, and its suffix
+FILES: dict[str, tuple[Callable[[Experiment], Iterable[str]], str]] = {
+    "history": (lambda block: block.members, "csv"),
+    "epochs": (pages.tested_members, "csv"),
+    "predictions": (lambda block: [*block.members, "baseline"], "parquet"),
+    "ensembles": (lambda block: block.ensembles, "parquet"),
+}
+
+
+def in_results(kind: str, owner: str, names: Iterable[str], suffix: str = "parquet") -> list[str]:
+    """A file of each name, such as results/history/EXPERIMENT/MEMBER.csv."""
+    return [f"results/{kind}/{owner}/{name}.{suffix}" for name in names]
+
 
 class Plan(Blocks):
-    """What the rules compute from the configuration.
-
-    Args:
-        config: The whole configuration, checked.
-        tell: Called with a sentence on every archive that has changed since its files were listed.
-
-    Attributes:
-        audit: What the rules of the audit compute.
-    """
+    """What the rules compute from a checked configuration. `tell` gets a sentence on every archive that has changed."""
 
     def __init__(self, config: Config, tell: Callable[[str], object] = print) -> None:
         super().__init__(config)
@@ -44,13 +49,12 @@ class Plan(Blocks):
 
     def wildcards(self) -> dict[str, str]:
         """A regular expression for each wildcard."""
-        experiments = self.config.experiments.values()
-        members, ensembles = (
-            [name for block in experiments for name in getattr(block, kind)] for kind in ("members", "ensembles")
-        )
+        blocks = self.config.experiments.values()
+        members = [name for block in blocks for name in block.members]
+        ensembles = [name for block in blocks for name in block.ensembles]
         names = {kind: list(getattr(self.config, blocks)) for kind, blocks in BLOCKS.items()}
-        names |= {"phantom_root": self.phantom_roots, "member": members, "ensemble": ensembles, "other": names["experiment"]}
-        names |= {"model": ["baseline", *members, *ensembles]}
+        names |= {"phantom_root": self.phantom_roots, "member": members, "ensemble": ensembles}
+        names |= {"other": names["experiment"], "model": ["baseline", *members, *ensembles]}
         return {**{kind: any_of(found) for kind, found in names.items()}, "backbone": r"\w+", "shard": r"\d+"}
 
     # Archives
@@ -80,14 +84,17 @@ class Plan(Blocks):
 
     # Images
 
-    def segmenter_split(self, wildcards: Wildcards) -> str | list[str]:
-        split = self.block("segmenter", wildcards).train_patients_of
-        return f"results/splits/{split}.parquet" if split else []
+    def file(self, kind: str, field: str, pattern: str) -> Callable[[Wildcards], str | list[str]]:
+        """A rule's input: `pattern` with the value of a block's field in place of `*`; nothing if the field is null.
 
-    def lungs_of_shard(self, wildcards: Wildcards) -> str | list[str]:
-        """The crop boxes of a shard of an image set; nothing for images that are not cropped."""
-        segmenter = self.block("image_set", wildcards).segmenter
-        return f"results/lungs/{segmenter}/{wildcards.dataset}.{wildcards.shard}.parquet" if segmenter else []
+        Snakemake fills in wildcards of the pattern.
+        """
+
+        def path(wildcards: Wildcards) -> str | list[str]:
+            name = self.field(kind, field)(wildcards)
+            return pattern.replace("*", name) if name else []
+
+        return path
 
     def images(self, image_set: str) -> list[str]:
         """The packed images of an image set."""
@@ -108,25 +115,14 @@ class Plan(Blocks):
 
     # Labels and splits
 
-    def second_ingested(self, wildcards: Wildcards) -> str | list[str]:
-        """The second views of a label set's studies, as ingested; nothing for a label set of single images."""
-        second = self.block("label_set", wildcards).second
-        return f"results/ingested/{second}.parquet" if second else []
-
     def second_views(self, wildcards: Wildcards) -> list[str]:
         """The views among which the second image of a label set's studies is sought; none for a label set of single images."""
         second = self.block("label_set", wildcards).second
         return self.config.datasets[second].views if second else []
 
-    def label_set_around(self, wildcards: Wildcards) -> str | list[str]:
-        """The general classes that a label set lies inside; nothing for one that stands alone."""
-        general = self.block("label_set", wildcards).inside
-        return f"results/labels/{general}.parquet" if general else []
-
     def named_classes(self, label_set: str) -> str:
         """KEY=CLASS of the run's settings that name a class of a label set, for the shell."""
-        found = preflight.named_classes(self.config, label_set, self.run)
-        return shlex.join(f"{key}={wanted}" for key, wanted in found)
+        return shlex.join(f"{key}={wanted}" for key, wanted in preflight.named_classes(self.config, label_set, self.run))
 
     def duplicates(self, wildcards: Wildcards) -> str | list[str]:
         """Which images of a split's data set show the same, where their patients are to stay together."""
@@ -147,19 +143,16 @@ class Plan(Blocks):
 
     # Networks
 
-    def data_of(self, experiment: str) -> Files:
-        """Labels, split and packed images of an experiment."""
-        block = self.config.experiments[experiment]
-        ingested = f"results/ingested/{self.dataset_of(experiment)}.parquet"
-        return {**self._truth(block), "ingested": ingested, "images": self.images(block.image_set)}
+    def data(self, wildcard: str) -> Callable[[Wildcards], Files]:
+        """A rule's input: labels, split and packed images of the experiment that a wildcard (`experiment` or `other`) names."""
 
-    def training_data(self, wildcards: Wildcards) -> Files:
-        """What every network of an experiment reads: labels, split, packed images."""
-        return self.data_of(wildcards.experiment)
+        def files(wildcards: Wildcards) -> Files:
+            name = getattr(wildcards, wildcard)
+            block = self.config.experiments[name]
+            ingested = f"results/ingested/{self.dataset_of(name)}.parquet"
+            return {**self._truth(block), "ingested": ingested, "images": self.images(block.image_set)}
 
-    def other_data(self, wildcards: Wildcards) -> Files:
-        """What a network of one experiment reads to predict the test images of the `other` one."""
-        return self.data_of(wildcards.other)
+        return files
 
     def second_images(self, wildcards: Wildcards) -> Files:
         """What networks of two views read in addition; nothing for networks of one view."""
@@ -181,13 +174,10 @@ class Plan(Blocks):
         views = 2 if self.block("experiment", wildcards).second_image_set else 1
         return BACKBONES[self.block("member", wildcards).backbone].memory * views
 
-    def histories(self, wildcards: Wildcards) -> list[str]:
-        return [f"results/history/{wildcards.experiment}/{name}.csv" for name in self.block("experiment", wildcards).members]
-
-    def epochs(self, wildcards: Wildcards) -> list[str]:
-        """Of the members whose test images are evaluated after every epoch."""
-        members = pages.tested_members(self.block("experiment", wildcards))
-        return [f"results/epochs/{wildcards.experiment}/{name}.csv" for name in members]
+    def records(self) -> list[str]:
+        """What the trainings of the run recorded: device, time and versions."""
+        experiments = self.config.experiments
+        return [path for name in self.run for path in in_results("history", name, experiments[name].members, "json")]
 
     # Scores and results
 
@@ -211,11 +201,9 @@ class Plan(Blocks):
         first member.
         """
         block = self.block("experiment", wildcards)
-        of_kind = {
-            kind: [name for name, ensemble in block.ensembles.items() if ensemble.rule == kind]
-            for kind in ("weighted_average", "ctp")
-        }
-        return [*of_kind["weighted_average"], *of_kind["ctp"], *block.members][0]
+        rules = ("weighted_average", "ctp")
+        combined = [name for rule in rules for name, ensemble in block.ensembles.items() if ensemble.rule == rule]
+        return [*combined, *block.members][0]
 
     def truth_to_learn(self, wildcards: Wildcards) -> dict[str, str]:
         """Labels and split, for ensemble rules that learn from validation images."""
@@ -226,32 +214,29 @@ class Plan(Blocks):
         ensembles = self.block("experiment", wildcards).ensembles
         return [name for name, ensemble in ensembles.items() if ensemble.rule in LEARNING]
 
-    def predictions(self, wildcards: Wildcards) -> list[str]:
-        """Of all members and the baseline."""
-        names = [*self.block("experiment", wildcards).members, "baseline"]
-        return [f"results/predictions/{wildcards.experiment}/{name}.parquet" for name in names]
-
-    def ensembles(self, wildcards: Wildcards) -> list[str]:
-        names = self.block("experiment", wildcards).ensembles
-        return [f"results/ensembles/{wildcards.experiment}/{name}.parquet" for name in names]
+    def of_models(self, kind: str) -> Callable[[Wildcards], list[str]]:
+        """A rule's input: the files in results/KIND of the models of an experiment that have one (`FILES`)."""
+        models, suffix = FILES[kind]
+        return lambda wildcards: in_results(kind, wildcards.experiment, models(self.block("experiment", wildcards)), suffix)
 
     def cooccurring_classes(self, wildcards: Wildcards) -> str:
         """The option that names an experiment's classes of the co-occurrence figure."""
         return shlex.join(["--classes", *self.block("experiment", wildcards).cooccurrence])
 
-    def exclusive(self, wildcards: Wildcards) -> str:
-        name = self.leading_experiment(wildcards).exclusive
-        return f"--exclusive {shlex.quote(name)}" if name else ""
+    def option(self, name: str) -> Callable[[Wildcards], str]:
+        """A rule's parameter: the option of this name with the field of the leading experiment; nothing if that is null."""
 
-    def paper(self, wildcards: Wildcards) -> str:
-        name = self.leading_experiment(wildcards).paper
-        return f"--paper {shlex.quote(name)}" if name else ""
+        def text(wildcards: Wildcards) -> str:
+            value = self.field("leading", name)(wildcards)
+            return f"--{name} {shlex.quote(value)}" if value else ""
+
+        return text
 
     def tested_on(self, wildcards: Wildcards) -> str:
         """Whose radiographs an experiment is tested on, and whether by the archive's own lists."""
         block = self.leading_experiment(wildcards)
-        archive = self.config.datasets[self.config.label_sets[block.label_set].dataset].archive
-        return f"--archive {archive}" + (" --official-lists" if self.config.splits[block.split].official else "")
+        dataset = self.config.datasets[self.config.label_sets[block.label_set].dataset]
+        return f"--archive {dataset.archive}" + (" --official-lists" if self.config.splits[block.split].official else "")
 
     def published(self, wildcards: Wildcards) -> str:
         """An experiment's block `beside` as text for --settings; of an ablation those of all its experiments, by name."""
@@ -288,11 +273,8 @@ class Plan(Blocks):
     def inside_settings(self, wildcards: Wildcards) -> str:
         return as_text(self.config.label_sets[self.inside_label_set(wildcards)])
 
-    def cascade_files(self, kind: str) -> Callable[[Wildcards], list[str]]:
-        """A rule's input: a file of every model of a cascade, in results/KIND."""
-        return lambda wildcards: [
-            f"results/{kind}/{wildcards.cascade}/{model}.parquet" for model in self.block("cascade", wildcards).models
-        ]
+    def cascade_scores(self, wildcards: Wildcards) -> list[str]:
+        return in_results("cascades", wildcards.cascade, self.block("cascade", wildcards).models)
 
     def cascade_metrics(self, wildcards: Wildcards) -> dict[str, str]:
         flat = self.block("cascade", wildcards).flat
@@ -308,36 +290,29 @@ class Plan(Blocks):
         """What figures of an experiment's heatmaps show."""
         name, block = wildcards.experiment, self.block("experiment", wildcards)
         return {
-            "heatmaps": [f"results/heatmaps/{name}/{member}.npy" for member in block.explained],
-            "predictions": [f"results/predictions/{name}/{member}.parquet" for member in block.explained],
+            "heatmaps": in_results("heatmaps", name, block.explained, "npy"),
+            "predictions": in_results("predictions", name, block.explained),
             "ensemble": f"results/ensembles/{name}/{block.mean}.parquet" if block.mean else [],
             "labels": f"results/labels/{block.label_set}.parquet",
             "boxes": f"results/boxes/{self.dataset_of(name)}.parquet",
             **self.originals(wildcards),
         }
 
-    def records(self) -> list[str]:
-        """What the trainings of the run recorded: device, time and versions."""
-        members = {name: self.config.experiments[name].members for name in self.run}
-        return [f"results/history/{name}/{member}.json" for name in members for member in members[name]]
-
     def attention(self, wildcards: Wildcards) -> Files:
         """What figures of an experiment's attention show."""
-        name, block = wildcards.experiment, self.block("experiment", wildcards)
-        weights = [f"results/attention/{name}/{member}.npy" for member in pages.attending(block)]
-        return {"attention": weights, **self.originals(wildcards)}
+        members = pages.attending(self.block("experiment", wildcards))
+        return {"attention": in_results("attention", wildcards.experiment, members, "npy"), **self.originals(wildcards)}
 
     def originals(self, wildcards: Wildcards) -> Files:
         """The originals of an experiment's images, with the crop boxes where the images are crops."""
         block, dataset = self.block("experiment", wildcards), self.dataset_of(wildcards.experiment)
         segmenter = self.config.image_sets[block.image_set].segmenter
-        files: Files = {
+        lungs = self.by_shard(f"results/lungs/{segmenter}/{dataset}.*.parquet", dataset)
+        return {
             "ingested": f"results/ingested/{dataset}.parquet",
             "arrays": self.by_shard(f"results/ingested/{dataset}.*.npy", dataset),
+            **({"lungs": lungs} if segmenter else {}),
         }
-        if segmenter:
-            files["lungs"] = self.by_shard(f"results/lungs/{segmenter}/{dataset}.*.parquet", dataset)
-        return files
 
     def heatmap_parameters(self, wildcards: Wildcards, input: Any, output: Any) -> str:
         """The parameters of the heatmap notebook as text for papermill."""
@@ -363,24 +338,20 @@ class Plan(Blocks):
 
     def cross_files(self, wildcards: Wildcards) -> Files:
         """The files of `cross_truth` and `cross_scores`, under the names of their options."""
-        files = {
-            "labels": self.cross_truth("labels"),
-            "splits": self.cross_truth("split"),
-            "predictions": self.cross_scores("predictions"),
-            "ensembles": self.cross_scores("ensembles"),
-        }
-        return {name: list(found(wildcards).values()) for name, found in files.items()}
+        found = {"labels": self.cross_truth("labels"), "splits": self.cross_truth("split")}
+        found |= {kind: self.cross_scores(kind) for kind in ("predictions", "ensembles")}
+        return {name: list(files(wildcards).values()) for name, files in found.items()}
 
     def cross_archives(self, wildcards: Wildcards) -> dict[str, str]:
         """By experiment, its archive."""
-        return {name: self.archive_of(name) for name in self.block("cross", wildcards).experiments}
+        return {
+            name: self.config.datasets[self.dataset_of(name)].archive for name in self.block("cross", wildcards).experiments
+        }
 
     def cross_truth(self, kind: str) -> Callable[[Wildcards], dict[str, str]]:
         """Every experiment's `labels` or `split`."""
-        experiments = self.config.experiments
-        return lambda wildcards: {
-            name: self._truth(experiments[name])[kind] for name in self.block("cross", wildcards).experiments
-        }
+        truth = lambda name: self._truth(self.config.experiments[name])[kind]
+        return lambda wildcards: {name: truth(name) for name in self.block("cross", wildcards).experiments}
 
     def cross_scores(self, kind: str) -> Callable[[Wildcards], dict[str, str]]:
         """By TRAINED@TESTED, the scores of models that are members (kind `predictions`) or `ensembles`, on every archive."""
@@ -404,9 +375,6 @@ class Plan(Blocks):
     def run_datasets(self) -> list[str]:
         return sorted({dataset for name in self.run for dataset in self.datasets_of(name)})
 
-    def run_splits(self) -> list[str]:
-        return sorted({block.split for block in self.experiments_of_run()})
-
     def of_experiments(self, kind: str) -> dict[str, str]:
         """By experiment of the run, its `labels` or `split`."""
         return {name: self._truth(self.config.experiments[name])[kind] for name in self.run}
@@ -417,7 +385,8 @@ class Plan(Blocks):
 
     def screened_splits(self) -> dict[str, str]:
         """By DATASET/SPLIT, the run's splits."""
-        return {f"{self.dataset_of_split(name)}/{name}": f"results/splits/{name}.parquet" for name in self.run_splits()}
+        splits = sorted({block.split for block in self.experiments_of_run()})
+        return {f"{self.dataset_of_split(name)}/{name}": f"results/splits/{name}.parquet" for name in splits}
 
     def screened_lungs(self) -> list[tuple[str, str]]:
         """(DATASET/SEGMENTER, crop boxes of a shard) of every cropped image set of the run."""

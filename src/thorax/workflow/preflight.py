@@ -4,7 +4,8 @@
 reads the counts of an earlier run. For other archives the job that counts the labels checks the classes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 
 from thorax import archives
 from thorax.archives import chexpert, nih
-from thorax.config import Config, Experiment, LabelSet, parse
+from thorax.config import Beside, Config, Experiment, LabelSet, parse
 from thorax.errors import ThoraxError, refuse_unknown
 from thorax.labels import label_sets
 from thorax.labels.term_tree import TermTree
@@ -29,27 +30,17 @@ FIXED_LABELS = {"nih": nih.LABELS, "chexpert": chexpert.LABELS}  # archives with
 def read(values: Any, source: str, thorough: bool = True) -> Config:
     """Validate a whole configuration, including names that other files define (classes, published numbers).
 
-    Args:
-        values: The configuration as read from YAML.
-        source: Name of the file in error messages.
-        thorough: False in the process of a job: the names were checked when the run was planned.
-
-    Raises:
-        ThoraxError: With the file, the first wrong key, and what is wrong with it.
+    `source` is its name in error messages. The process of a job is not `thorough`: the names were checked when the run was
+    planned.
     """
     config = parse(Config, values, source)
     if not thorough:
         return config
     backbones.check(config, source)
     try:
-        for name in config.label_sets:
-            _check_label_set(config, name)
-        for name in config.experiments:
-            _check_experiment(config, name)
-        for name in config.cross:
-            _check_cross(config, name)
-        for name in config.cascades:
-            _check_cascade(config, name)
+        for kind, check in CHECKS.items():
+            for name in getattr(config, kind):
+                check(config, name)
     except ThoraxError as error:
         raise ThoraxError(f"{source}: {error}") from error
     return config
@@ -67,36 +58,37 @@ def named_classes(config: Config, label_set: str, experiments: Iterable[str]) ->
     return found
 
 
-def check_label_sets(config: Config, names: Iterable[str]) -> None:
-    """Count the classes of label sets from metadata alone and compare them with the classes that settings name.
+def label_tables(config: Config, catalog: Callable[[str], Any]) -> Callable[[str], label_sets.LabelTable]:
+    """A function that counts a label set, each one once, in what `catalog` returns for the name of its data set."""
 
-    A class that is kept here may still have too few images later, when images cannot be read.
-
-    Args:
-        config: The configuration.
-        names: Label sets. Those of synthetic archives, and of archives whose metadata is not here, are skipped.
-
-    Raises:
-        ThoraxError: A metadata file is wrong; as in `label_sets.build`; or a setting names a class that the label set does not keep.
-    """
-    catalogs: dict[tuple[str, str], pd.DataFrame] = {}
-    tables: dict[str, label_sets.LabelTable] = {}
-
+    @cache
     def table(name: str) -> label_sets.LabelTable:
         settings = config.label_sets[name]
-        dataset = config.datasets[settings.dataset]
+        archive, listed = config.datasets[settings.dataset].archive, catalog(settings.dataset)
+        if settings.inside:
+            return label_sets.build_inside(settings, archive, listed, table(settings.inside).frame, name=name)
+        second = Partners(config.datasets[settings.second].views) if settings.second else None
+        return label_sets.build(settings, archive, listed, name=name, second=second)
+
+    return table
+
+
+def check_label_sets(config: Config, names: Iterable[str]) -> None:
+    """Count the classes of label sets from metadata alone and refuse settings that name a class which is not among them.
+
+    A class that is kept here may still have too few images later, when images cannot be read. Label sets of synthetic archives,
+    and of archives whose metadata is not here, are skipped.
+    """
+    catalogs: dict[tuple[str, str], pd.DataFrame] = {}
+
+    def catalog(name: str) -> pd.DataFrame:
+        dataset = config.datasets[name]
         archive = (dataset.archive, dataset.root)  # data sets of one archive share its catalog
         if archive not in catalogs:
             catalogs[archive] = archives.read_catalog(dataset)
-        catalog = catalogs[archive]
-        if name not in tables and settings.inside:
-            general = table(settings.inside).frame
-            tables[name] = label_sets.build_inside(settings, dataset.archive, catalog, general, name=name)
-        elif name not in tables:
-            second = Partners(config.datasets[settings.second].views) if settings.second else None
-            tables[name] = label_sets.build(settings, dataset.archive, catalog, name=name, second=second)
-        return tables[name]
+        return catalogs[archive]
 
+    table = label_tables(config, catalog)
     for name in names:
         dataset = config.datasets[config.label_sets[name].dataset]
         if dataset.phantom is None and archives.metadata_file(dataset).is_file():
@@ -104,16 +96,7 @@ def check_label_sets(config: Config, names: Iterable[str]) -> None:
 
 
 def check_made(config: Config, name: str, report: Path) -> None:
-    """Compare a label set of an earlier run with the classes that settings name.
-
-    Args:
-        config: The configuration.
-        name: Name of the label set.
-        report: Its table of classes.
-
-    Raises:
-        ThoraxError: A setting names a class that the label set does not keep, or the table is damaged.
-    """
+    """Refuse settings that name a class which a label set of an earlier run does not keep; `report` is its table of classes."""
     classes = store.read_csv(report, dtype=str, keep_default_na=False)  # a class may be named NA
     label_sets.refuse_unknown_classes(named_classes(config, name, config.run), classes, name)
 
@@ -152,13 +135,11 @@ def _check_experiment(config: Config, name: str) -> None:
             problem = f"backbone {training.backbone} has no ImageNet weights: set weights: none."
             raise ThoraxError(f"experiments.{name}.members.{member}: {problem}")
     if experiment.beside is not None:
-        _check_beside(experiment, f"experiments.{name}.beside")
+        _check_beside(experiment, experiment.beside, f"experiments.{name}.beside")
 
 
-def _check_beside(experiment: Experiment, key: str) -> None:
+def _check_beside(experiment: Experiment, beside: Beside, key: str) -> None:
     """Check that there are published numbers for at least one model."""
-    beside = experiment.beside
-    assert beside is not None
     try:
         theirs = set(published_numbers.published(beside)["model"])
         published_numbers.describe(beside)
@@ -188,23 +169,6 @@ def _check_cross(config: Config, name: str) -> None:
         )
 
 
-def _check_cascade(config: Config, name: str) -> None:
-    """Check that every class of the flat network is one of the inside network too, unless nearly all images there have it."""
-    cascade = config.cascades[name]
-    inside_name, flat_name = (config.experiments[part].label_set for part in (cascade.inside, cascade.flat))
-    inside, flat = config.label_sets[inside_name], config.label_sets[flat_name]
-    for field in ("views", "drop_channels", "uncertain"):
-        if getattr(inside, field) != getattr(flat, field):
-            raise ThoraxError(
-                f"cascades.{name}: label sets {inside_name!r} and {flat_name!r} differ in {field}: give both the same."
-            )
-    for field in ("min_images", "min_patients"):
-        if getattr(inside, field) > getattr(flat, field):
-            raise ThoraxError(
-                f"cascades.{name}: label set {inside_name!r} leaves out classes of {flat_name!r}: lower its {field} to "
-                f"{getattr(flat, field)}."
-            )
-    if lacking := [label for label in inside.exclude if label not in flat.exclude]:
-        raise ThoraxError(
-            f"cascades.{name}: label set {inside_name!r} excludes {lacking[0]!r}, and {flat_name!r} does not: do the same in both."
-        )
+CHECKS: dict[str, Callable[[Config, str], None]] = {
+    "label_sets": _check_label_set, "experiments": _check_experiment, "cross": _check_cross
+}  # fmt: skip

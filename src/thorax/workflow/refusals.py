@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import re
 import shlex
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -16,7 +15,7 @@ from thorax.archives import own
 from thorax.config import Config, strict_yaml
 from thorax.errors import ThoraxError
 from thorax.report.figures import fonts
-from thorax.workflow import preflight, slurm
+from thorax.workflow import fields, preflight, slurm
 from thorax.workflow.blocks import Blocks
 
 RUN_LOCK = Path(".snakemake/thorax.lock")
@@ -53,13 +52,8 @@ def configuration(workflow: Any) -> str:
 
 
 def before_run(workflow: Any, config: Config) -> None:
-    """All refusals, the quick ones first, and what a run on Slurm needs before its first job.
-
-    Args:
-        workflow: Snakemake's workflow, with its DAG.
-        config: The whole configuration.
-    """
-    commands = [re.match(r"(?:exec )?thorax ([\w-]+)", rule.shellcmd or "") for rule in workflow.rules]
+    """All refusals, the quick ones first, and what a run on Slurm needs before its first job."""
+    commands = [fields.VERB.match(rule.shellcmd or "") for rule in workflow.rules]
     planned = {job.wildcards.label_set for job in workflow.dag.needrun_jobs() if job.rule.name == "labels"}
     with said_by_snakemake():
         if slurm.run_name(workflow):
@@ -76,13 +70,12 @@ def before_run(workflow: Any, config: Config) -> None:
 def refuse_unusable_folders() -> None:
     """Refuse folders in which Snakemake would end in a traceback."""
     for folder in map(Path, (".snakemake", "results", "logs", "benchmarks")):
+        instead = "or run in another folder (--directory)"
         if os.path.lexists(folder) and not folder.is_dir():
-            raise ThoraxError(f"{folder.absolute()} is not a folder: move it away, or run in another folder (--directory).")
+            raise ThoraxError(f"{folder.absolute()} is not a folder: move it away, {instead}.")
         place = folder if folder.is_dir() else Path.cwd()
         if not os.access(place, os.W_OK | os.X_OK):
-            raise ThoraxError(
-                f"{place.absolute()} cannot be written: make it writable, or run in another folder (--directory)."
-            )
+            raise ThoraxError(f"{place.absolute()} cannot be written: make it writable, {instead}.")
 
 
 def refuse_archives_among_results(config: Config) -> None:
@@ -103,13 +96,8 @@ def refuse_archives_among_results(config: Config) -> None:
 def refuse_second_run(needed: bool = True) -> None:
     """Keep all other runs out of this folder until this process ends, however it ends.
 
-    Snakemake's own lock outlives a run that is killed and must then be removed by hand.
-
-    Args:
-        needed: Whether a file system without locks is refused too; False where Snakemake's own lock is in use.
-
-    Raises:
-        ThoraxError: Another process runs here, or the file system has no locks.
+    Snakemake's own lock outlives a run that is killed and must then be removed by hand. Where it is not in use, a lock is
+    `needed`: a file system without locks is refused too.
     """
     RUN_LOCK.parent.mkdir(exist_ok=True)
     lock = RUN_LOCK.open("a+")
@@ -135,11 +123,7 @@ def refuse_second_run(needed: bool = True) -> None:
 
 
 def refuse_orphans(verbs: Collection[str]) -> None:
-    """Refuse to run next to jobs of a Snakemake that was killed: they go on, and Snakemake would not record what they write.
-
-    Args:
-        verbs: What jobs run as `thorax VERB`.
-    """
+    """Refuse to run next to jobs of a killed Snakemake (`thorax VERB`): they continue, and their results are not recorded."""
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or is another user's
             words = _words(process)
@@ -162,9 +146,8 @@ def refuse_missing_archives(config: Config) -> None:
             phantom.refuse_foreign_files(Path(dataset.root))
             last, table = Path(dataset.root, "boxes.csv"), archives.metadata_file(dataset)
             if last.is_file() and not table.is_file():
-                raise ThoraxError(
-                    f"The synthetic archive in {dataset.root} lacks {table.name}: remove {last} too, to make it again."
-                )
+                lacks = f"The synthetic archive in {dataset.root} lacks {table.name}"
+                raise ThoraxError(f"{lacks}: remove {last} too, to make it again.")
     missing = {name: _absences(config, name) for name in config.run}
     if any(missing.values()):
         sentences = list(dict.fromkeys(sentence for found in missing.values() for sentence in found))
@@ -187,10 +170,8 @@ def refuse_unreadable_text(config: Config) -> None:
 def refuse_wrong_classes(config: Config, planned: Collection[str]) -> None:
     """Refuse settings that name a class which its label set does not have.
 
-    Args:
-        config: The whole configuration.
-        planned: Label sets that are to be made; their classes are counted from metadata, if that is here. Of the others the counts
-            of earlier runs are read.
+    Classes of the label sets that are planned are counted from metadata, if that is here; of the others an earlier run's counts
+    are read.
     """
     from snakemake.logging import logger
 

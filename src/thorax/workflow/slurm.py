@@ -29,11 +29,7 @@ def run_name(workflow: Any) -> str | None:
 
 
 def refuse_without_slurm() -> None:
-    """Check that Slurm's commands work, before anything is downloaded and before a note is left for the next run.
-
-    Raises:
-        ThoraxError: A command is missing, fails, or does not answer.
-    """
+    """Check that Slurm's commands work, before anything is downloaded and before a note is left for the next run."""
     for command in (("sbatch", "--version"), ("squeue", "--me", "--noheader")):
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWERS_WITHIN, check=False)
@@ -51,11 +47,7 @@ def refuse_without_slurm() -> None:
 
 
 def take_over(workflow: Any) -> None:
-    """Cancel the jobs of a killed run, put on record what they made, and leave the notes of this run.
-
-    Raises:
-        ThoraxError: Slurm does not answer, jobs do not end, or results were made with other settings.
-    """
+    """Cancel the jobs of a killed run, put on record what they made, and leave the notes of this run."""
     if RUN_NAMES.is_file():
         cancel(RUN_NAMES.read_text().split())
         _record_unwatched(workflow, json.loads(DIGESTS.read_text()))
@@ -72,16 +64,10 @@ def forget() -> None:
 
 
 def cancel(names: Sequence[str]) -> None:
-    """Cancel the jobs of these names and wait until they have ended, so that no two jobs write one file.
-
-    Raises:
-        ThoraxError: Slurm does not answer, or the jobs do not end.
-    """
+    """Cancel the jobs of these names and wait until they have ended, so that no two jobs write one file."""
     if left := _in_queue(names):
-        print(
-            f"Cancelling {len(left)} jobs that an earlier run of this folder left in the queue: {' '.join(left)}",
-            file=sys.stderr,
-        )
+        jobs = f"{len(left)} jobs that an earlier run of this folder left in the queue: {' '.join(left)}"
+        print(f"Cancelling {jobs}", file=sys.stderr)
         _ask("scancel", *left)
     give_up = time.monotonic() + ENDED_WITHIN
     while left := _in_queue(names):
@@ -102,13 +88,9 @@ def _in_queue(names: Sequence[str]) -> list[str]:
 
 
 def _record_unwatched(workflow: Any, digests: Mapping[str, str]) -> None:
-    """Record the jobs that ended while no Snakemake was watching.
+    """Record the jobs that ended while no Snakemake was watching; without, it would never rerun them when a setting changes.
 
-    Without a record Snakemake would never rerun them when a setting changes.
-
-    Args:
-        workflow: Snakemake's workflow, with its DAG.
-        digests: By file, what the killed run was to make it from.
+    `digests` says of each file what the killed run was to make it from.
     """
     changed: list[str] = []
     for job in workflow.dag.jobs:

@@ -259,9 +259,7 @@ def test_a_broken_link_is_named_if_it_is_read(archive):
 
 def test_dvc_refuses_an_archive_that_holds_the_results(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    job = Job(
-        "manifest", {"dataset": "mine"}, (), ("results/raw/mine.manifest.parquet",), {"root": "."}, "", "", 1, {}, False, ""
-    )
+    job = Job("manifest", {"dataset": "mine"}, (), ("results/raw/mine.manifest.parquet",), {"root": "."}, "", "", 1, {}, "")
     with pytest.raises(ThoraxError, match=r"DVC cannot version results inside the archive that they are made from \(\.\)"):
         dvc._text(Dag([job], []), [])
     elsewhere = Dag([replace(job, params={"root": "data/mine"})], [])

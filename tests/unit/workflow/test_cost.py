@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[3]
 
 def job(rule: str, name: str, inputs: Sequence[str] = (), **wildcards: str) -> Job:
     """A job that makes one file of its name."""
-    return Job(rule, {"name": name, **wildcards}, tuple(inputs), (name,), {}, "", "", 1, {}, False, "")
+    return Job(rule, {"name": name, **wildcards}, tuple(inputs), (name,), {}, "", "", 1, {}, "")
 
 
 @st.composite

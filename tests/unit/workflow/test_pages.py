@@ -66,7 +66,7 @@ def test_every_page_has_a_rule_that_names_it():
     rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow/rules").glob("*.smk"))
     for name, page in CATALOGUE.items():
         together = re.sub(r"/(systems|classes)\.html$", "/{table}.html", page.path)
-        assert re.search(rf'(page|shown)\("{name}"[,)]', rules) or page.path in rules or together in rules, name
+        assert re.search(rf'(page|figure|tables)\([^)]*"{name}"[,)]', rules) or page.path in rules or together in rules, name
 
 
 def test_captions_are_plain_text_because_pages_show_them_as_they_are():
@@ -165,10 +165,10 @@ def test_an_experiment_without_a_paper_is_on_the_page_beyond_the_papers():
 
 
 def test_the_report_finds_a_caption_in_a_file():
-    flagged = pages.shown("roc")
+    flagged = pages.page("roc")
     assert flagged == CATALOGUE["roc"].path
     entry = flagged.flags["report"]
     assert Path(entry.caption).read_text(encoding="utf-8") == CATALOGUE["roc"].caption
-    assert entry.caption == pages.shown("roc").flags["report"].caption != pages.shown("lungs").flags["report"].caption
+    assert entry.caption == pages.page("roc").flags["report"].caption != pages.page("lungs").flags["report"].caption
     assert (entry.category, entry.subcategory, entry.labels) == ("2. Results", "{experiment}", {"content": "ROC curves"})
-    assert pages.shown("systems", "results/tables/systems/{archive}/{table}.html").endswith("{table}.html")
+    assert pages.page("systems", "results/tables/systems/{archive}/{table}.html").endswith("{table}.html")

@@ -10,7 +10,7 @@ import yaml
 from thorax.archives import manifest
 from thorax.config import Config, parse
 from thorax.errors import ThoraxError
-from thorax.workflow import fields
+from thorax.workflow import code, fields
 from thorax.workflow.plan import Plan
 
 CONFIG = """
@@ -113,10 +113,10 @@ def test_a_field_of_a_block_and_its_text(plan):
 
 
 def test_the_experiment_that_stands_for_several(plan):
-    assert plan.leading("title")(FLAT) == "Flat"
-    assert plan.leading("title")(CASCADE) == "Flat"
-    assert plan.leading("title")(Wildcards(comparison="both")) == "Flat"
-    assert plan.leading("members")(Wildcards(cross="archives")) == ["one", "two"]
+    assert plan.field("leading", "title")(FLAT) == "Flat"
+    assert plan.field("leading", "title")(CASCADE) == "Flat"
+    assert plan.field("leading", "title")(Wildcards(comparison="both")) == "Flat"
+    assert plan.field("leading", "members")(Wildcards(cross="archives")) == ["one", "two"]
     assert plan.truth(CASCADE) == {"labels": "results/labels/specific.parquet", "split": "results/splits/pa.parquet"}
 
 
@@ -159,10 +159,10 @@ def test_the_options_of_a_manifest_carry_a_stamp_after_a_change(monkeypatch):
 
 
 def test_files_of_labels_and_splits(plan):
-    assert plan.label_set_around(Wildcards(label_set="inside")) == "results/labels/general.parquet"
-    assert plan.label_set_around(Wildcards(label_set="general")) == []
-    assert plan.second_ingested(Wildcards(label_set="studies")) == "results/ingested/lateral.parquet"
-    assert (plan.second_ingested(Wildcards(label_set="nih")), plan.second_views(Wildcards(label_set="nih"))) == ([], [])
+    around = plan.file("label_set", "inside", "results/labels/*.parquet")
+    assert around(Wildcards(label_set="inside")) == "results/labels/general.parquet"
+    assert around(Wildcards(label_set="general")) == []
+    assert plan.second_views(Wildcards(label_set="nih")) == []
     assert plan.second_views(Wildcards(label_set="studies")) == ["Lateral"]
     assert plan.duplicates(Wildcards(split="pa")) == []
     assert plan.duplicates(Wildcards(split="studies")) == "results/ingested/padchest.duplicates.parquet"
@@ -173,12 +173,10 @@ def test_files_of_labels_and_splits(plan):
 
 
 def test_files_of_images(plan):
-    shard = Wildcards(dataset="padchest", shard="1", image_set="crops")
-    assert plan.lungs_of_shard(shard) == "results/lungs/lungs/padchest.1.parquet"
-    assert plan.lungs_of_shard(Wildcards(dataset="padchest", shard="1", image_set="whole")) == []
-    assert plan.segmenter_split(Wildcards(segmenter="lungs")) == "results/splits/pa.parquet"
-    assert plan.segmenter_split(Wildcards(segmenter="made")) == []
-    assert plan.training_data(FLAT) == {
+    lungs = plan.file("image_set", "segmenter", "results/lungs/*/{dataset}.{shard}.parquet")
+    assert lungs(Wildcards(image_set="crops")) == "results/lungs/lungs/{dataset}.{shard}.parquet"
+    assert lungs(Wildcards(image_set="whole")) == []
+    assert plan.data("experiment")(FLAT) == {
         "labels": "results/labels/specific.parquet",
         "split": "results/splits/pa.parquet",
         "ingested": "results/ingested/padchest.parquet",
@@ -197,7 +195,7 @@ def test_what_a_training_needs(plan):
     one, two = (Wildcards(experiment="flat", member=name) for name in ("one", "two"))
     assert (plan.weights(one), plan.weights(two)) == ([], "resources/weights/DenseNet121.h5")
     assert plan.training_memory(Wildcards(experiment="studies", member="two")) == 2 * plan.training_memory(two)
-    assert plan.epochs(FLAT) == ["results/epochs/flat/two.csv"]
+    assert plan.of_models("epochs")(FLAT) == ["results/epochs/flat/two.csv"]
 
 
 def test_scores_and_their_options(plan):
@@ -214,14 +212,14 @@ def test_scores_and_their_options(plan):
 
 
 def test_files_of_metrics(plan):
-    assert fields.named(plan.predictions(FLAT)) == [
+    assert fields.named(plan.of_models("predictions")(FLAT)) == [
         f"{name}=results/predictions/flat/{name}.parquet" for name in ("one", "two", "baseline")
     ]
     both = Wildcards(comparison="both")
     assert plan.metrics(both) == ["results/metrics/flat.parquet", "results/metrics/again.parquet"]
     assert plan.columns(both) == ["flat/one", "flat/CTP", "again/two"]
-    assert (plan.exclusive(FLAT), plan.exclusive(NIH)) == ("--exclusive normal", "")
-    assert (plan.paper(FLAT), plan.paper(STUDIES)) == ("--paper liz2022", "")
+    assert tuple(map(plan.option("exclusive"), (FLAT, NIH))) == ("--exclusive normal", "")
+    assert tuple(map(plan.option("paper"), (FLAT, STUDIES))) == ("--paper liz2022", "")
     assert (plan.tested_on(FLAT), plan.tested_on(NIH)) == ("--archive padchest", "--archive nih --official-lists")
     assert plan.cooccurring_classes(FLAT) == "--classes normal 'pleural effusion'"
 
@@ -305,12 +303,49 @@ def test_fields_of_rules():
     assert text(None, fields_of()) == ""
     assert fields.memory(700)(None, 3) == 2100
     assert fields.memory(lambda wildcards: 5)(None, 2) == 10
-    assert str(fields.folder(None, ["results/tables/a/b.html"])) == "results/tables/a"
-    assert str(fields.stem(None, ["results/figures/a.b/roc.html"])) == "results/figures/a.b/roc"
-    assert fields.figure("roc") == ["results/figures/{experiment}/roc.png", "results/figures/{experiment}/roc.svg"]
-    assert fields.table("summary") == [f"results/tables/summary.{suffix}" for suffix in ("csv", "md", "tex")]
+    assert fields.figure("roc")["pictures"] == [f"results/figures/{{experiment}}/roc.{suffix}" for suffix in ("png", "svg")]
+    both = fields.tables("summary", "per_class")
+    assert both["html"] == ["results/tables/summary.html", "results/tables/{experiment}/per_class.html"]
+    assert both["others"][:3] == [f"results/tables/summary.{suffix}" for suffix in ("csv", "md", "tex")]
+    assert fields.tables("systems", path="results/of/{archive}.html")["others"][2] == "results/of/{archive}.tex"
     assert fields.is_spared("results/ingested/padchest.0.npy")
     assert not fields.is_spared("results/ingested/padchest.parquet")
+
+
+class Rule:
+    """A rule as Snakemake has read it, without what all rules have."""
+
+    output_modifier = None
+
+    def __init__(self, name: str, output: str, shellcmd: str | None):
+        self.name, self.output, self.shellcmd, self.log, self.params = name, [output], shellcmd, None, {}
+
+    def set_log(self, path):
+        self.log = path
+
+    def set_params(self, **params):
+        self.params |= params
+
+
+def test_what_every_rule_with_a_command_has():
+    """A download has no digest: what it fetches has checksums, and is not fetched again because our code changed."""
+    train = Rule("train", "results/models/{experiment,flat|again}/{member}.keras", "exec thorax train --out {output.model}")
+    fetch = Rule("weights", "resources/weights/{backbone}.h5", "thorax download weights/{wildcards.backbone}")
+    table = Rule("summary", "results/tables/summary.html", "thorax summary --out {params.folder}")
+    figure = Rule("figure_roc", "results/figures/{experiment}/roc.html", "thorax figure-roc --out {params.stem}")
+    target = Rule("all", "", None)
+    fields.complete([train, fetch, table, figure, target], "envs/cpu.yaml")
+    assert (train.log, train.benchmark) == (
+        "logs/train/{experiment}/{member}.log",
+        "benchmarks/train/{experiment}/{member}.tsv",
+    )
+    assert (table.log, table.benchmark, target.log) == ("logs/summary.log", "benchmarks/summary.tsv", None)
+    assert {rule.conda_env for rule in (train, fetch, table)} == {"envs/cpu.yaml"}
+    assert (train.params["code"](None), table.params["code"](None)) == (code.digest("train"), code.digest("summary"))
+    assert (fetch.params, target.params) == ({}, {})
+    assert (set(train.params), set(table.params), set(figure.params)) == ({"code"}, {"code", "folder"}, {"code", "stem"})
+    assert str(table.params["folder"](None, ["results/tables/a/b.html"])) == "results/tables/a"
+    assert str(figure.params["stem"](None, ["results/figures/a.b/roc.html"])) == "results/figures/a.b/roc"
 
 
 def fields_of(**files):
