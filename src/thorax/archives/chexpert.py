@@ -12,12 +12,10 @@ attempt to identify a patient).
 """
 
 import re
-from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 
-from thorax.errors import ThoraxError
 from thorax.storage import strict_csv
 from thorax.storage.csv_file import cell_error
 from thorax.storage.schemas import RADIOLOGISTS
@@ -59,15 +57,11 @@ _STATES = {"1.0": "positive", "0.0": "negative", "-1.0": "uncertain", "": None} 
 
 
 def read_catalog(root: Path) -> pd.DataFrame:
-    """The archive's catalog, in the order of the metadata files: training images first.
+    """The archive's catalog (`schemas.CATALOG`), in the order of the metadata files: training images first.
 
-    Returns:
-        The columns of `schemas.CATALOG`. `image_id` is the path below the folder that the archive names, such as
-        train/patient00001/study1/view1_frontal.jpg; a label that is not mentioned is in none of the three lists. Frontal images
-        have the view AP, PA, LL or RL, the others Lateral. Ages 0 and 90 are capped by the publishers and stay as they are.
-
-    Raises:
-        ThoraxError: The first problem, with file, row and column.
+    `image_id` is the path below the folder that the archive names, such as train/patient00001/study1/view1_frontal.jpg; a label that
+    is not mentioned is in none of the three lists. Frontal images have the view AP, PA, LL or RL, the others Lateral. Ages 0 and 90
+    are capped by the publishers and stay as they are.
     """
     train = strict_csv.first_existing(root, METADATA)
     valid = strict_csv.first_existing(train.parent, VALIDATION)
@@ -122,11 +116,8 @@ def _split_paths(table: pd.DataFrame, path: Path, part: str) -> list[tuple[str, 
     matches = [form.fullmatch(text) for text in table["Path"]]
     if None in matches:
         index = matches.index(None)
-        shown = table["Path"].iloc[index][:120]
-        problem = (
-            f"{shown!r} is not a path like FOLDER/{part}/patient00001/study1/view1_frontal.jpg; use the archive's own file"
-        )
-        raise cell_error(path, index, "Path", problem)
+        problem = f"is not a path like FOLDER/{part}/patient00001/study1/view1_frontal.jpg; use the archive's own file"
+        raise cell_error(path, index, "Path", f"{table['Path'].iloc[index][:120]!r} {problem}")
     groups = [match.groups() for match in matches if match is not None]
     return list(zip(*groups, strict=True)) or [()] * 4
 
@@ -150,23 +141,18 @@ def _labels(table: pd.DataFrame, path: Path) -> dict[str, list[list[str]]]:
     """The three lists of every row. The 14 cells take few combinations: each is converted once."""
     rows = list(zip(*(table[label] for label in LABELS), strict=True))
     distinct = dict.fromkeys(rows)
-    if not set(chain.from_iterable(distinct)) <= _STATES.keys():
-        raise _label_error(table, path)
+    for cells in distinct:
+        for label, cell in sorted(zip(LABELS, cells, strict=True)):
+            if cell not in _STATES:
+                problem = "is not a label; use 1.0 (positive), 0.0 (negative), -1.0 (uncertain) or a blank (not mentioned)"
+                raise cell_error(path, rows.index(cells), label, f"{cell!r} {problem}")
     lists = {}
     for state in ("positive", "negative", "uncertain"):
         found = {
-            cells: [label for label, cell in zip(LABELS, cells, strict=True) if _STATES[cell] == state] for cells in distinct
+            cells: [name for name, cell in zip(LABELS, cells, strict=True) if _STATES[cell] == state] for cells in distinct
         }
         lists[state] = [list(found[cells]) for cells in rows]  # no two rows share a list
     return lists
-
-
-def _label_error(table: pd.DataFrame, path: Path) -> ThoraxError:
-    index, label = min(
-        (int(wrong.argmax()), label) for label in LABELS if (wrong := ~table[label].isin(list(_STATES)).to_numpy()).any()
-    )
-    problem = "is not a label; use 1.0 (positive), 0.0 (negative), -1.0 (uncertain) or a blank (not mentioned)"
-    return cell_error(path, index, label, f"{table[label].iloc[index]!r} {problem}")
 
 
 def _paths(root: Path, tables: Path, catalog: pd.DataFrame) -> list[str]:

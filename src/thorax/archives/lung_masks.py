@@ -27,11 +27,7 @@ _AGAIN = "delete it and run the same command again"
 
 
 def add_montgomery(root: Path) -> None:
-    """Add the pairs of root/montgomery; a pair's mask is the union of its two lungs.
-
-    Raises:
-        ThoraxError: An image or a mask is missing or damaged.
-    """
+    """Add the pairs of root/montgomery; a pair's mask is the union of its two lungs. A missing or damaged file is refused."""
     folder = root / "montgomery" / "MontgomerySet"
     radiographs = sorted((folder / "CXR_png").glob("MCUCXR_*.png"))
     sides = [folder / "ManualMask" / side for side in ("leftMask", "rightMask")]

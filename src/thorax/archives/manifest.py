@@ -34,48 +34,33 @@ OUR_FOLDERS = ("results", "work", "logs", "benchmarks", "resources", ".snakemake
 
 @dataclass(frozen=True)
 class Selection:
-    """Which files of a folder are read.
+    """Which files of a folder are read; paths are relative to it."""
 
-    Attributes:
-        name: Differs where the same folder is read in another way.
-        tables: Paths relative to the folder, of tables that are there.
-        named: Computes the paths of the files that the tables name, there or not. What it finds may depend on the tables'
-            contents and on the paths of all files, not on other contents.
-    """
-
-    name: str
-    tables: list[str]
-    named: Callable[[], Iterable[str]]
+    name: str  # differs where the same folder is read in another way
+    tables: list[str]  # those that are there
+    named: Callable[
+        [], Iterable[str]
+    ]  # files, there or not, by the tables' contents and all files' paths, not by other contents
 
 
 def make_manifest(root: Path, out: Path, memory: Path, select: Callable[[], Selection], stamp: str = "") -> None:
     """Write the manifest of the folder `root`: the columns of `MANIFEST`, in the order of paths.
 
-    Args:
-        root: The archive.
-        out: The manifest.
-        memory: The table of files seen earlier, brought up to date; it may be missing, and costs only time then.
-        select: Says which files are read. Where the tables are wrong, all files count: the step that reads them says what is.
-        stamp: Kept in the manifest's metadata, for `changes`.
-
-    Raises:
-        ThoraxError: The folder is missing, or a file cannot be read.
+    `memory`, the table of files seen earlier, is brought up to date; if it is missing, that costs only time. `select` says which
+    files are read. Where the tables are wrong, all files count: the step that reads them says what is. The manifest's metadata keeps
+    the `stamp`, for `changes`.
     """
     store.write_table(_look(Path(root), Path(memory), select), out, _stamped(MANIFEST, stamp))
 
 
 def changes(root: Path, manifest: Path, memory: Path, select: Callable[[], Selection]) -> tuple[str, str]:
-    """Compare a folder with its manifest, which is left as it is.
+    """Compare a folder with its manifest, which is left as it is; return a stamp and a sentence on what has changed.
 
-    Returns:
-        A stamp and a sentence on what has changed. Where nothing has, they are the stamp that the manifest was made with, and "";
-        so a job with the stamp as a parameter runs again after every change, and after no other event. Where there is no archive
-        or no manifest, nothing has changed.
-
-    Raises:
-        ThoraxError: The manifest is damaged, or a file cannot be read.
+    Where nothing has, they are the stamp that the manifest was made with, and ""; so a job with the stamp as a parameter runs again
+    after every change, and after no other event. Where there is no archive or no manifest, nothing has changed.
     """
-    stamp = _stamp(manifest if manifest.is_file() else memory)  # a job's process may ask after the manifest was deleted
+    stamped = manifest if manifest.is_file() else memory  # a job's process may ask after the manifest was deleted
+    stamp = store.read_metadata(stamped).get("stamp", "") if stamped.is_file() else ""
     if not (manifest.is_file() and root.is_dir()):
         return stamp, ""
     before = store.read_table(manifest, MANIFEST.names)
@@ -95,11 +80,6 @@ def _stamped(schema: pa.Schema, stamp: str) -> pa.Schema:
     return schema.with_metadata({"stamp": stamp}) if stamp else schema
 
 
-def _stamp(path: Path) -> str:
-    """The stamp of a table; "" of one without, and where there is no table."""
-    return (store.read_metadata(path) if path.is_file() else {}).get("stamp", "")
-
-
 def _look(root: Path, memory: Path, select: Callable[[], Selection]) -> pd.DataFrame:
     """The columns of MANIFEST of the files that are read, by path; the memory is brought up to date."""
     if not root.is_dir():
@@ -112,12 +92,11 @@ def _look(root: Path, memory: Path, select: Callable[[], Selection]) -> pd.DataF
     is_table = now["path"].isin(selection.tables)
     seen = [selection.name] == list(known["selection"].unique()) and list(known["path"]) == list(now["path"])
     if seen and now.loc[is_table, "digest"].notna().all():  # the tables, and where files lie, are what they were
-        now["read"] = known["read"].to_numpy(bool)
-        now["selection"] = selection.name
+        now["read"], now["selection"] = known["read"].to_numpy(bool), selection.name
+    elif (named := _named(root, now["path"], selection)) is None:
+        now["read"], now["selection"] = now["bytes"] != _NOT_READABLE, _UNKNOWN
     else:
-        named = _named(root, now["path"], selection)
-        now["read"] = now["bytes"] != _NOT_READABLE if named is None else is_table | now["path"].isin(named)
-        now["selection"] = _UNKNOWN if named is None else selection.name
+        now["read"], now["selection"] = is_table | now["path"].isin(named), selection.name
     new = now.index[now["read"] & now["digest"].isna()]
     if len(new):
         with ThreadPoolExecutor(_THREADS) as threads:
@@ -129,11 +108,7 @@ def _look(root: Path, memory: Path, select: Callable[[], Selection]) -> pd.DataF
 
 
 def _named(root: Path, paths: pd.Series, selection: Selection) -> set[str] | None:
-    """The files that the tables name; None where the tables cannot be read.
-
-    Raises:
-        ThoraxError: A named file is in a folder that cannot be read, or in one of the run itself.
-    """
+    """The files that the tables name, none of them in a folder of the run; None where the tables cannot be read."""
     try:
         named = set(selection.named())
     except ThoraxError:  # the step that reads the table comes next and reports it

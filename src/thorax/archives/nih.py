@@ -53,14 +53,10 @@ _BOX_LABELS = {"Infiltrate": "Infiltration"}  # the table of boxes has another n
 
 
 def read_catalog(root: Path) -> pd.DataFrame:
-    """The archive's catalog, in the order of the metadata file.
+    """The archive's catalog (`schemas.CATALOG`), in the order of the metadata file.
 
-    Returns:
-        The columns of `schemas.CATALOG`. A label that is not mentioned is not stated to be absent, so `negative` stays empty;
-        No Finding is a label of its own. An image that is in none of the archive's folders gets the path images/NAME.
-
-    Raises:
-        ThoraxError: The first problem, with file, row and column.
+    A label that is not mentioned is not stated to be absent, so `negative` stays empty; No Finding is a label of its own. An image
+    that is in none of the archive's folders gets the path images/NAME.
     """
     path = strict_csv.first_existing(root, METADATA)
     header = csv_file.read_header(path)
@@ -79,7 +75,7 @@ def read_catalog(root: Path) -> pd.DataFrame:
             "view": strict_csv.known(table["View Position"]),
             "sex": table[sex].where(table[sex].isin(["M", "F"]), None),
             "age": strict_csv.numbers(table, path, "Patient Age").astype("float32"),
-            "positive": strict_csv.label_lists(table, path, "Finding Labels", _parse_labels, _complaint),
+            "positive": strict_csv.label_lists(table, path, "Finding Labels", _parse_labels),
             "negative": [[] for _ in range(len(table))],
             "uncertain": [[] for _ in range(len(table))],
             "label_source": "text-mined",
@@ -90,11 +86,7 @@ def read_catalog(root: Path) -> pd.DataFrame:
 
 
 def read_boxes(root: Path) -> pd.DataFrame | None:
-    """The hand-drawn boxes as fractions of the image, cut where rounding put them outside it; None without the table.
-
-    Raises:
-        ThoraxError: The first problem, with file, row and column.
-    """
+    """The hand-drawn boxes as fractions of the image, cut where rounding put them outside it; None without the table."""
     path = _beside(root, BOXES)
     if not path.is_file():
         return None
@@ -122,11 +114,7 @@ def has_images(root: Path) -> bool:
 
 
 def absent_images(root: Path) -> int | None:
-    """The number of images that the metadata file lists and no folder of the archive has; None without that file.
-
-    Raises:
-        ThoraxError: The metadata file cannot be read.
-    """
+    """The number of images that the metadata file lists and no folder of the archive has; None without that file."""
     path = strict_csv.first_existing(root, METADATA)
     if not path.is_file():
         return None
@@ -188,18 +176,15 @@ def _years(text: str) -> str:
     return f"{int(number) / _AGE_UNITS[unit]:.4g}" if number.isdecimal() and unit in _AGE_UNITS else text
 
 
-def _complaint(text: str) -> str | None:
-    unknown = next((label for label in _parse_labels(text) if label not in LABELS), None)
-    if unknown is None:
-        return None
-    known = f"{unknown!r} is not a finding of this archive{did_you_mean(unknown, LABELS)}"
-    problem = known if all(_parse_labels(text)) else f"{text!r} is not a list of findings"
-    return f"{problem}; write findings like Effusion|Mass, or No Finding"
-
-
 def _parse_labels(text: str) -> list[str]:
-    labels = (label.strip() for label in text.split("|"))
-    return list(dict.fromkeys("" if strict_csv.is_unknown(label) else label for label in labels))
+    entries = (label.strip() for label in text.split("|"))
+    labels = list(dict.fromkeys("" if strict_csv.is_unknown(label) else label for label in entries))
+    unknown = next((label for label in labels if label not in LABELS), None)
+    if unknown is None:
+        return labels
+    known = f"{unknown!r} is not a finding of this archive{did_you_mean(unknown, LABELS)}"
+    problem = known if all(labels) else f"{text!r} is not a list of findings"
+    raise ValueError(f"{problem}; write findings like Effusion|Mass, or No Finding")
 
 
 def _official_split(root: Path, names: pd.Series) -> pd.Series:

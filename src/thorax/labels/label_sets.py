@@ -22,7 +22,7 @@ WITHOUT_LABELS = "(without any label)"
 NO_CLASS_LEFT = "(without a positive class)"
 OUTSIDE = "(without a general class)"
 LABEL_SET = "(label set)"
-KEPT = "kept"
+KEPT, NEGATIVE = "kept", "kept as negative"
 WHOLE = "nothing else inside"  # status of a class that all, or nearly all, images of its general classes have
 
 
@@ -30,7 +30,7 @@ WHOLE = "nothing else inside"  # status of a class that all, or nearly all, imag
 class LabelTable:
     """A label set and how it came about.
 
-    Args:
+    Attributes:
         frame: image_id, patient_id and one int8 column per class (1, 0, -1 = ignored), sorted by image_id.
         classes: Class names by number of images, the largest first; ties by name.
         report: `REPORT_COLUMNS`, one row per class of the data: its positive images and their patients, the images where it is
@@ -69,11 +69,7 @@ def build(
         catalog: The columns of `schemas.CATALOG`; `padded` only where `settings.padded_labels` is ignore.
         ingested: The columns of `schemas.INGESTED`.
         name: Name of the label set, for errors.
-        second: Where to look for the second views, for a label set of studies.
-
-    Raises:
-        ThoraxError: `second` is given where the settings name none, or missing where they do; the archive has no tree for the
-            grouping, an excluded class is not in the data, no image counts, or too few classes are left.
+        second: Where to look for the second views, for a label set of studies (`settings.second`).
     """
     if (settings.second is None) != (second is None):
         raise ThoraxError(
@@ -86,8 +82,9 @@ def build(
     catalog = catalog.assign(labelled=stated > 0)  # also by labels that do not count
     if settings.padded_labels == "ignore":
         catalog = without_padded(catalog, settings, name)
-    groups = _groups(catalog, tree.climbed(settings.two_parents) if tree and settings.grouping == "general" else None)
-    _check_exclusions(settings, groups, name)
+    groups = _groups(
+        settings, catalog, tree.climbed(settings.two_parents) if tree and settings.grouping == "general" else None, name
+    )
     images = _countable(settings, catalog, ingested, name)
     if second is not None:
         images = _studies(images, second, catalog, name)
@@ -97,7 +94,12 @@ def build(
         positive = pd.concat([positive, uncertain]).drop_duplicates() if settings.uncertain == "ones" else positive
         uncertain = uncertain[:0]
     report = _count(positive, uncertain, images["patient_id"])
-    report["status"] = _status(report, settings)
+    reasons = {
+        "excluded": report["class"].isin(settings.exclude),
+        "too few images": report["images"] < settings.min_images,
+        "too few patients": report["patients"] < settings.min_patients,
+    }
+    report["status"] = np.select(list(reasons.values()), list(reasons), default=KEPT)
     report["in_tree"] = None if tree is None else [term in tree for term in report["class"]]
     classes = report.loc[report["status"] == KEPT, "class"].tolist()
     _check_classes(report, settings, name)
@@ -112,16 +114,11 @@ def build(
     report = _with_totals(
         report,
         (CONSIDERED, patients, ""),
-        (WITHOUT_LABELS, patients[~labelled], "kept as negative" if settings.without_class == "keep" else "dropped"),
-        (
-            NO_CLASS_LEFT,
-            patients[labelled & ~with_class],
-            "dropped" if settings.without_class == "drop" else "kept as negative",
-        ),
-        (LABEL_SET, patients[keep], "kept"),
+        (WITHOUT_LABELS, patients[~labelled], NEGATIVE if settings.without_class == "keep" else "dropped"),
+        (NO_CLASS_LEFT, patients[labelled & ~with_class], "dropped" if settings.without_class == "drop" else NEGATIVE),
+        (LABEL_SET, patients[keep], KEPT),
     )
-    mentioned = set(chain.from_iterable(images["positive"])) | set(chain.from_iterable(images["uncertain"]))
-    unknown = () if tree is None else tuple(sorted(label for label in mentioned if label not in tree))
+    unknown = () if tree is None else tuple(label for label in _mentioned(images) if label not in tree)
     return LabelTable(frame.reset_index(drop=True), tuple(classes), report, unknown)
 
 
@@ -135,21 +132,10 @@ def build_inside(
 ) -> LabelTable:
     """Make the label set of specific classes inside their general classes, for P(class | one of its general classes).
 
-    The images are those of the general label set. A class is ignored (-1) where none of its general classes is positive; of a
-    term with two parents, either counts. If all these images have the class, or all but those of fewer than `min_patients`
-    patients, there is nothing to tell apart (such as normal, its own general class): it is left out with the status `WHOLE`.
-
-    Args:
-        settings: With `inside`, else as in `build`.
-        archive, catalog, ingested, name: As in `build`.
-        general: The columns of `schemas.labels_schema`, of the label set that `settings.inside` names.
-
-    Returns:
-        As in `build`; the report has another row, for the images outside the general label set.
-
-    Raises:
-        ThoraxError: As in `build`; or the archive has no term tree, a class has no general class in the general label set, no class
-            leaves anything to tell apart, or the labels contradict the general ones.
+    The images are those of the `general` label set (`schemas.labels_schema`), which `settings.inside` names; the report counts those
+    outside it. A class is ignored (-1) where none of its general classes is positive; of a term with two parents, either counts. If
+    all these images have the class, or all but those of fewer than `min_patients` patients, there is nothing to tell apart (such as
+    normal, its own general class): it is left out with the status `WHOLE`. Other arguments as in `build`.
     """
     tree = TermTree.of_archive(archive, f"label_sets.{name}.inside", "remove it").climbed(settings.two_parents)
     known = catalogs.class_columns(general)
@@ -176,28 +162,17 @@ def build_inside(
             frame[specific] = frame[specific].where(inside, catalogs.IGNORED).astype(np.int8)
     classes = catalogs.class_columns(frame)
     if not classes:
-        raise ThoraxError(
-            f"label_sets.{name}: no class leaves anything to tell apart inside its general classes: lower min_images or min_patients."
-        )
-    outside = ~table.frame["image_id"].isin(frame["image_id"])
+        problem = "no class leaves anything to tell apart inside its general classes"
+        raise ThoraxError(f"label_sets.{name}: {problem}: lower min_images or min_patients.")
     patients = table.frame["patient_id"]
-    report = _with_totals(
-        report, (CONSIDERED, patients, ""), (OUTSIDE, patients[outside], "dropped"), (LABEL_SET, frame["patient_id"], "kept")
-    )
+    outside = patients[~table.frame["image_id"].isin(frame["image_id"])]
+    totals = (CONSIDERED, patients, ""), (OUTSIDE, outside, "dropped"), (LABEL_SET, frame["patient_id"], KEPT)
+    report = _with_totals(report, *totals)
     return LabelTable(frame, tuple(classes), report, table.unknown)
 
 
 def refuse_unknown_classes(named: Iterable[tuple[str, str]], report: pd.DataFrame, name: str) -> None:
-    """Compare a label set with the settings that name classes of it.
-
-    Args:
-        named: (key of the setting, class).
-        report: The label set's table of classes.
-        name: Its name, for errors.
-
-    Raises:
-        ThoraxError: A setting names a class that the label set does not keep.
-    """
+    """Refuse settings, as (key, class), that name a class that the label set `name` does not keep, as its `report` says."""
     status = dict(zip(report["class"], report["status"], strict=True))
     kept = [label for label, text in status.items() if text == KEPT and label != LABEL_SET]
     for key, wanted in named:
@@ -217,23 +192,9 @@ def make_label_set(
     general: Path | str | None = None,
     named: Iterable[tuple[str, str]] = (),
 ) -> None:
-    """Write a label set (`schemas.labels_schema`) and its report (CSV) from the tables on disk.
+    """Write a label set (`schemas.labels_schema`) and its report (CSV with `REPORT_COLUMNS`) from the tables on disk.
 
-    Args:
-        settings: The label set; its name, for errors, is that of `out`.
-        archive: A key of `archives.ARCHIVES`.
-        catalog: The data set's catalog.
-        ingested: The data set's table of ingested images, or None to count from metadata alone.
-        out: Parquet file to write.
-        report: CSV file to write, with the columns `REPORT_COLUMNS`.
-        second_views: The views of the second images, for a label set of studies.
-        second_ingested: Table of these images, or None to count from metadata alone.
-        general: The label set that `settings.inside` names; None without one.
-        named: As in `refuse_unknown_classes`.
-
-    Raises:
-        ThoraxError: As in `build`, `build_inside` and `refuse_unknown_classes`, or only one of `general` and `settings.inside` is
-            given.
+    Without `ingested` and `second_ingested`, images count from metadata alone. The name of `out` is the label set's, for errors.
     """
     name = Path(out).stem
     if (settings.inside is None) != (general is None):
@@ -261,10 +222,8 @@ def make_label_set(
 def without_padded(catalog: pd.DataFrame, settings: LabelSet, name: str) -> pd.DataFrame:
     """The catalog without the positive labels that are stored only with a surrounding blank."""
     if catalog["padded"].isna().all():
-        raise ThoraxError(
-            f"label_sets.{name}.padded_labels: data set {settings.dataset!r} does not say which labels are stored with a blank: remove "
-            "padded_labels, which is for PadChest."
-        )
+        problem = f"data set {settings.dataset!r} does not say which labels are stored with a blank"
+        raise ThoraxError(f"label_sets.{name}.padded_labels: {problem}: remove padded_labels, which is for PadChest.")
     kept = set(settings.padded_kept)
     lists = [
         [label for label in positive if label in kept or label not in set(padded)] if len(padded) else list(positive)
@@ -280,13 +239,14 @@ def _with_totals(report: pd.DataFrame, *totals: tuple[str, pd.Series, str]) -> p
     return report.astype({"images": "int64", "patients": "int64", "uncertain": "Int64"})
 
 
-def _groups(catalog: pd.DataFrame, tree: TermTree | None) -> dict[str, tuple[str, ...]]:
-    """The classes that each label of the data belongs to."""
-    labels = set(chain.from_iterable(catalog["positive"])) | set(chain.from_iterable(catalog["uncertain"]))
-    return {label: (label,) if tree is None else tree.general(label) for label in sorted(labels)}
+def _mentioned(images: pd.DataFrame) -> list[str]:
+    """All labels of the images, sorted."""
+    return sorted({*chain.from_iterable(images["positive"]), *chain.from_iterable(images["uncertain"])})
 
 
-def _check_exclusions(settings: LabelSet, groups: dict[str, tuple[str, ...]], name: str) -> None:
+def _groups(settings: LabelSet, catalog: pd.DataFrame, tree: TermTree | None, name: str) -> dict[str, tuple[str, ...]]:
+    """The classes that each label of the data belongs to; among them must be those that are excluded."""
+    groups = {label: (label,) if tree is None else tree.general(label) for label in _mentioned(catalog)}
     classes = set(chain.from_iterable(groups.values()))
     for excluded in settings.exclude:
         if excluded not in classes:
@@ -294,9 +254,11 @@ def _check_exclusions(settings: LabelSet, groups: dict[str, tuple[str, ...]], na
                 f"label_sets.{name}.exclude: {excluded!r} is not a {settings.grouping} class of data set {settings.dataset!r}"
                 f"{did_you_mean(excluded, classes)}: correct its name or remove it."
             )
+    return groups
 
 
 def _countable(settings: LabelSet, catalog: pd.DataFrame, ingested: pd.DataFrame | None, name: str) -> pd.DataFrame:
+    """The images that count, sorted by image_id."""
     images = catalog[catalog["view"].isin(settings.views)]
     if images.empty:
         found = ", ".join(sorted(catalog["view"].dropna().unique())) or "none"
@@ -309,10 +271,9 @@ def _countable(settings: LabelSet, catalog: pd.DataFrame, ingested: pd.DataFrame
         facts = rows_of(ingested, images["image_id"], *sources)
         images = images[facts["ok"].astype(bool) & ~facts["channels"].isin(settings.drop_channels)]
         if images.empty:
-            raise ThoraxError(
-                f"label_sets.{name}: no image of data set {settings.dataset!r} in the views {', '.join(settings.views)} is both readable "
-                "and allowed by drop_channels; look up the reasons in its table of ingested images."
-            )
+            problem = f"no image of data set {settings.dataset!r} in the views {', '.join(settings.views)} is both readable"
+            advice = "look up the reasons in its table of ingested images"
+            raise ThoraxError(f"label_sets.{name}: {problem} and allowed by drop_channels; {advice}.")
     return images.sort_values("image_id", ignore_index=True)
 
 
@@ -320,10 +281,8 @@ def _studies(images: pd.DataFrame, second: Partners, catalog: pd.DataFrame, name
     """One image of each study that has a second view."""
     studies = first_of_studies(images[second.beside(images, catalog).notna()])
     if studies.empty:
-        raise ThoraxError(
-            f"label_sets.{name}.second: no study has both a readable image of its views and one of {', '.join(second.views)}: choose "
-            "other views."
-        )
+        problem = f"no study has both a readable image of its views and one of {', '.join(second.views)}"
+        raise ThoraxError(f"label_sets.{name}.second: {problem}: choose other views.")
     return studies.reset_index(drop=True)
 
 
@@ -343,15 +302,6 @@ def _count(positive: pd.DataFrame, uncertain: pd.DataFrame, patients: pd.Series)
     report = report.join(only_uncertain.groupby("class").size().rename("uncertain"), how="outer").fillna(0).astype("int64")
     report = report.rename_axis("class").reset_index()
     return report.sort_values(["images", "class"], ascending=[False, True], ignore_index=True)
-
-
-def _status(report: pd.DataFrame, settings: LabelSet) -> np.ndarray:
-    conditions = {
-        "excluded": report["class"].isin(settings.exclude),
-        "too few images": report["images"] < settings.min_images,
-        "too few patients": report["patients"] < settings.min_patients,
-    }
-    return np.select(list(conditions.values()), list(conditions), default=KEPT)
 
 
 def _check_classes(report: pd.DataFrame, settings: LabelSet, name: str) -> None:

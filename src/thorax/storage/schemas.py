@@ -147,32 +147,25 @@ def class_columns(frame: pd.DataFrame) -> list[str]:
 def validate(catalog: pd.DataFrame, source: str) -> pd.DataFrame:
     """Check a catalog and return it sorted by image_id, so that nothing later depends on the source's row order.
 
-    Args:
-        catalog: The columns of `CATALOG`; `padded` may be absent.
-        source: The metadata file, named in errors.
-
-    Raises:
-        ThoraxError: A duplicated image, a missing patient, or a path that leaves the archive's folder.
+    Refused are duplicated images, missing identifiers, and paths that leave the archive's folder. The column `padded` may be absent;
+    errors name the metadata file, `source`.
     """
     if catalog.empty:
         raise ThoraxError(f"{source} lists no image: check that it is the archive's full metadata file.")
-    duplicated = catalog["image_id"].duplicated()
-    if duplicated.any():
-        raise ThoraxError(
-            f"{source}, row {_row(duplicated)}: image {catalog['image_id'][duplicated].iloc[0]!r} is listed twice; "
-            "remove one of the two rows."
-        )
+
+    def refuse(wrong: pd.Series, column: str, problem: str) -> None:
+        if wrong.any():
+            index = int(wrong.to_numpy().argmax())
+            cell = repr(catalog[column].iloc[index])
+            raise ThoraxError(f"{source}, row {index + 2}: {problem.replace('{cell}', cell)}.")
+
+    refuse(catalog["image_id"].duplicated(), "image_id", "image {cell} is listed twice; remove one of the two rows")
     for column in ("image_id", "patient_id"):
         blank = catalog[column].isna() | (catalog[column].astype("string").str.strip() == "").fillna(True)
-        if blank.any():
-            raise ThoraxError(f"{source}, row {_row(blank)}: the {column} is empty; fill it in or remove the row.")
+        refuse(blank, column, f"the {column} is empty; fill it in or remove the row")
     for column in ("image_id", "path"):
         outside = ~catalog[column].map(stays_inside).astype(bool)
-        if outside.any():
-            raise ThoraxError(
-                f"{source}, row {_row(outside)}: {column} {catalog[column][outside].iloc[0]!r} leaves the archive's folder; "
-                "use a relative path without '..'."
-            )
+        refuse(outside, column, f"{column} {{cell}} leaves the archive's folder; use a relative path without '..'")
     if "padded" not in catalog:
         catalog = catalog.assign(padded=None)
     return catalog.sort_values("image_id", ignore_index=True)
@@ -182,8 +175,3 @@ def stays_inside(path: str) -> bool:
     """Whether a relative path, with / or \\, stays below its folder."""
     parts = PurePosixPath(path.replace("\\", "/"))
     return not parts.is_absolute() and ".." not in parts.parts and ":" not in path
-
-
-def _row(bad: pd.Series) -> int:
-    """The first bad row's number in the file, where the header is row 1."""
-    return int(bad.to_numpy().argmax()) + 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from thorax.archives.download.unpack import Limits, Member, unpack
+from thorax.archives.download.unpack import Limits, unpack
 from thorax.errors import ThoraxError
 
 LIMITS = Limits(2**20)
@@ -53,7 +53,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
 def test_every_member_is_written_and_reported(good, tmp_path):
     members = unpack(good, tmp_path / "out", LIMITS)
     assert files_below(tmp_path / "out") == FILES
-    assert members == [Member(name, len(data)) for name, data in FILES.items()]
+    assert members == [(name, len(data)) for name, data in FILES.items()]
 
 
 def test_what_is_there_with_the_right_size_is_not_written_again(good, tmp_path):

@@ -1,35 +1,26 @@
 """Archives that need an agreement: what you must request, and what of it is already there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from thorax.archives import chexpert, padchest
 from thorax.storage import csv_file, strict_csv
 
+_PADCHEST_PAGE = "https://bimcv.cipf.es/bimcv-projects/padchest/"
+_CHEXPERT_PAGE = "https://stanfordmlgroup.github.io/competitions/chexpert/"
 _PADCHEST_FOLDERS = [str(number) for number in (*range(51), 54)]
 _SHOWN = 6  # names in a sentence
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """An archive that cannot be fetched without a signature.
-
-    Attributes:
-        title: Its name.
-        page: Where to ask for it.
-        archives: Finds, from the root, the zip files that the user has put there.
-        missing: Finds, from the root, the next steps in order; none if the archive is complete.
-    """
+    """An archive that cannot be fetched without a signature."""
 
     title: str
-    page: str
-    archives: Callable[[Path], list[Path]]
-    missing: Callable[[Path], list[str]]
-
-
-def _padchest_archives(root: Path) -> list[Path]:
-    return [path for name in _PADCHEST_FOLDERS if (path := root / f"{name}.zip").is_file()]
+    page: str  # where to ask for it
+    zips: Sequence[str]  # patterns of the zip files that the user has put into the root
+    missing: Callable[[Path], list[str]]  # from the root: the next steps in order; none if the archive is complete
 
 
 def _padchest_missing(root: Path) -> list[str]:
@@ -45,32 +36,26 @@ def _padchest_missing(root: Path) -> list[str]:
     zips = [f"{name}.zip" for name in sorted(folders, key=lambda name: (len(name), name))]
     wanted = f"{', '.join(zips[:_SHOWN])}{f' and {len(zips) - _SHOWN} more' if len(zips) > _SHOWN else ''}"
     return [
-        f"Ask for PadChest at {PADCHEST.page} and accept BIMCV's data use agreement; a link to the files comes by e-mail.",
+        f"Ask for PadChest at {_PADCHEST_PAGE} and accept BIMCV's data use agreement; a link to the files comes by e-mail.",
         *([] if table.is_file() else [f"Put {padchest.METADATA[0]} (or .csv.gz) into {root}."]),
         f"Put {wanted} into {root}: their images are not there, or not all of them.",
         "Run the same command again: it unpacks the zip files and checks that every image of the table is there.",
     ]
 
 
-def _chexpert_archives(root: Path) -> list[Path]:
-    return sorted(root.glob("CheXpert-v1.0*.zip"))
-
-
 def _chexpert_missing(root: Path) -> list[str]:
     has_table = strict_csv.first_existing(root, chexpert.METADATA).is_file()
     has_images = root.is_dir() and chexpert.has_images(root)
-    if has_table and has_images:
-        return []
     lacking = " and ".join(name for name, there in (("train.csv", has_table), ("the images", has_images)) if not there)
-    return [
-        f"Ask for CheXpert at {CHEXPERT.page} and accept Stanford's research use agreement; a link to the files comes then.",
+    steps = [
+        f"Ask for CheXpert at {_CHEXPERT_PAGE} and accept Stanford's research use agreement; a link to the files comes then.",
         f"Put CheXpert-v1.0-small.zip, or the zip files of CheXpert-v1.0, into {root}: {lacking} cannot be found there.",
         "Run the same command again: it unpacks them.",
     ]
+    return steps if lacking else []
 
 
-PADCHEST = Agreement("PadChest", "https://bimcv.cipf.es/bimcv-projects/padchest/", _padchest_archives, _padchest_missing)
-CHEXPERT = Agreement(
-    "CheXpert", "https://stanfordmlgroup.github.io/competitions/chexpert/", _chexpert_archives, _chexpert_missing
-)
-AGREEMENTS = {"padchest": PADCHEST, "chexpert": CHEXPERT}
+AGREEMENTS = {
+    "padchest": Agreement("PadChest", _PADCHEST_PAGE, [f"{name}.zip" for name in _PADCHEST_FOLDERS], _padchest_missing),
+    "chexpert": Agreement("CheXpert", _CHEXPERT_PAGE, ["CheXpert-v1.0*.zip"], _chexpert_missing),
+}

@@ -17,14 +17,14 @@ from thorax.archives import lung_masks, nih
 from thorax.archives.download import transfer
 from thorax.archives.download.agreements import AGREEMENTS
 from thorax.archives.download.transfer import PATIENCE, Patience, Source
-from thorax.archives.download.unpack import SUFFIXES, Limits, Member, unpack
+from thorax.archives.download.unpack import SUFFIXES, Limits, unpack
 from thorax.errors import ThoraxError, did_you_mean
 from thorax.resources import resource
 from thorax.storage import store
 from thorax.storage.strict_csv import first_existing
 
-ROOTS = {"nih": "data/nih", "montgomery": "data/lung_masks", "shenzhen": "data/lung_masks"}
-WEIGHTS_ROOT = "resources/weights"
+_ROOTS = {"montgomery": "data/lung_masks", "shenzhen": "data/lung_masks"}  # of others data/GROUP
+_WEIGHTS_ROOT = "resources/weights"
 _RATIO = 4  # an archive of radiographs does not grow more than this
 _FLOOR = 2**24  # bytes to which even the smallest archive may grow
 _ABSENT: dict[str, Callable[[Path], int | None]] = {"nih": nih.absent_images}  # without an absent image no archive is needed
@@ -44,12 +44,11 @@ class Published:
 
     @property
     def is_archive(self) -> bool:
-        """Whether it is unpacked."""
         return self.file.endswith(SUFFIXES)
 
 
 @dataclass(frozen=True)
-class Found:
+class _Found:
     """A file that is there and right: its path, length and SHA-256."""
 
     path: Path
@@ -59,17 +58,17 @@ class Found:
 
 def published_files() -> list[Published]:
     """The list of files."""
-    rows = csv.DictReader(io.StringIO(resource("downloads.csv").read_text(encoding="utf-8")))
-    return [
-        Published(
-            row["group"],
-            row["file"],
-            Source(row["address"], row["page"], int(row["bytes"] or 0) or None, row["checksum"]),
-            int(row["unpacked_bytes"] or 0) or None,
-            row["licence"],
-        )
-        for row in rows
-    ]
+    with resource("downloads.csv").open(encoding="utf-8", newline="") as file:
+        return [
+            Published(
+                row["group"],
+                row["file"],
+                Source(row["address"], row["page"], int(row["bytes"] or 0) or None, row["checksum"]),
+                int(row["unpacked_bytes"] or 0) or None,
+                row["licence"],
+            )
+            for row in csv.DictReader(file)
+        ]
 
 
 def groups() -> list[str]:
@@ -77,41 +76,21 @@ def groups() -> list[str]:
     return [*dict.fromkeys(row.group for row in published_files()), *AGREEMENTS]
 
 
-def default_root(group: str) -> Path:
-    """The folder of a group if no other is named."""
-    return Path(WEIGHTS_ROOT if group.startswith("weights/") else ROOTS.get(group, f"data/{group}"))
-
-
 def fetch_or_describe(group: Sequence[str], root: Path | None, list_: bool, out: Path | None) -> str | None:
-    """Download groups of files or, with `list_`, return the list of their files instead.
-
-    Raises:
-        ThoraxError: As `download`.
-    """
-    if list_:
-        return describe(group, root)
-    download(group, root, out)
-    return None
-
-
-def describe(names: Sequence[str], root: Path | None) -> str:
-    """One line per file of the groups: its length, terms, page, and whether it is there.
-
-    Raises:
-        ThoraxError: A name is unknown.
-    """
-    _refuse_unknown_groups(names)
+    """Download groups of files or, with `list_`, return one line per file: length, terms, page, and whether it is there."""
+    if not list_:
+        download(group, root, out)
+        return None
+    _refuse_unknown_groups(group)
     lines = []
     for row in published_files():
-        if row.group in names:
-            path = (root or default_root(row.group)) / row.file
+        if row.group in group:
+            path = _folder(row.group, root) / row.file
             size = f"{row.source.bytes / 1e6:,.1f} MB" if row.source.bytes else "length unknown"
             state = "there" if path.exists() else "unpacked" if _receipt(path).exists() else "missing"
-            lines.append(
-                f"{path}: {state}; {size}; {row.source.checksum or 'no published checksum'}; {row.licence}; {row.source.page}"
-            )
-    lines += [f"{name}: needs an agreement; {AGREEMENTS[name].page}" for name in names if name in AGREEMENTS]
-    return "\n".join(lines)
+            checksum = row.source.checksum or "no published checksum"
+            lines.append(f"{path}: {state}; {size}; {checksum}; {row.licence}; {row.source.page}")
+    return "\n".join(lines + [f"{name}: needs an agreement; {AGREEMENTS[name].page}" for name in group if name in AGREEMENTS])
 
 
 def download(
@@ -123,27 +102,33 @@ def download(
 ) -> None:
     """Make sure that the groups' files are there, right and unpacked; what is there is not fetched again.
 
+    What must be fetched by hand is an error that says how, and comes before anything large is fetched in vain.
+
     Args:
         names: Names from `groups()`.
-        root: The folder to put them in; None for `default_root`.
+        root: The folder to put them in; None for each group's own.
         out: CSV file to write: file, bytes and sha256 of each, in the order of the list.
         rows: The list of files; None for the published one.
         patience: When to try again, for every transfer.
-
-    Raises:
-        ThoraxError: A name is unknown, the disk is too small, a transfer or an archive fails (see `transfer.fetch` and
-            `unpack.unpack`), or something is missing that must be fetched by hand: the message says how.
     """
     listed = list(rows) if rows is not None else published_files()
     _refuse_unknown_groups(names)
-    found: list[Found] = []
+    found: list[_Found] = []
     for name in names:
-        folder = root or default_root(name)
+        folder = _folder(name, root)
         if name in AGREEMENTS:
             found += _unpack_by_hand(name, folder)
             continue
         mine = [row for row in listed if row.group == name]
-        _refuse_what_is_missing(name, mine, folder)
+        for row in mine:
+            target = folder / row.file
+            if not row.source.address and not target.exists() and _read_receipt(target) is None:
+                raise ThoraxError(
+                    f"{name} needs a file that cannot be fetched without your account. What to do:\n"
+                    f"  1. Open {row.source.page} and download it ({row.licence}).\n"
+                    f"  2. Put it at {target}.\n"
+                    "  3. Run the same command again: it fetches and unpacks the rest."
+                )
         try:
             found += _obtain_all(name, mine, folder, patience)
             if name in _AFTER:
@@ -153,7 +138,11 @@ def download(
             stop.add_note(f"what has arrived in {folder} stays, and the same command continues from there")
             raise
     if out is not None:
-        write_found(found, out)
+        _write_found(found, out)
+
+
+def _folder(group: str, root: Path | None) -> Path:
+    return root or Path(_WEIGHTS_ROOT if group.startswith("weights/") else _ROOTS.get(group, f"data/{group}"))
 
 
 def _refuse_unknown_groups(names: Iterable[str]) -> None:
@@ -163,7 +152,7 @@ def _refuse_unknown_groups(names: Iterable[str]) -> None:
             raise ThoraxError(f"{name!r} is not a group of files{did_you_mean(name, known)}: choose one of {', '.join(known)}.")
 
 
-def write_found(found: Sequence[Found], out: Path) -> None:
+def _write_found(found: Sequence[_Found], out: Path) -> None:
     """Write the CSV of files; an unchanged table keeps its bytes."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -173,11 +162,7 @@ def write_found(found: Sequence[Found], out: Path) -> None:
 
 
 def refuse_small_disk(rows: Sequence[Published], root: Path) -> None:
-    """Check before anything is fetched that the missing files will fit on the disk, unpacked as well.
-
-    Raises:
-        ThoraxError: They will not; the message has the space needed and the space free.
-    """
+    """Check before anything is fetched that the missing files will fit on the disk, unpacked as well."""
     needed = 0
     for row in rows:
         target = root / row.file
@@ -192,13 +177,11 @@ def refuse_small_disk(rows: Sequence[Published], root: Path) -> None:
     folder = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise ThoraxError(
-            f"{root} needs {needed / 1e9:,.1f} GB more, and its disk has {free / 1e9:,.1f} GB free: free some disk space, or name a folder on "
-            "another disk with --root."
-        )
+        problem = f"{root} needs {needed / 1e9:,.1f} GB more, and its disk has {free / 1e9:,.1f} GB free"
+        raise ThoraxError(f"{problem}: free some disk space, or name a folder on another disk with --root.")
 
 
-def _obtain_all(name: str, rows: Sequence[Published], folder: Path, patience: Patience) -> list[Found]:
+def _obtain_all(name: str, rows: Sequence[Published], folder: Path, patience: Patience) -> list[_Found]:
     """The files of a group in the order of the list: first the tables, then the archives, where they are needed."""
     tables, archives = ([row for row in rows if row.is_archive == kind] for kind in (False, True))
     refuse_small_disk(tables, folder)
@@ -213,38 +196,33 @@ def _obtain_all(name: str, rows: Sequence[Published], folder: Path, patience: Pa
     return found + [_obtain(row, folder / row.file, patience) for row in archives]
 
 
-def _owned(name: str, row: Published, folder: Path) -> Found | None:
+def _owned(name: str, row: Published, folder: Path) -> _Found | None:
     """An older, compressed or renamed copy of a published table, if it exists and the published one does not."""
     names = next((names for names in _SAME.get(name, ()) if row.file in names), (row.file,))
     path = first_existing(folder, names)
-    return Found(path, path.stat().st_size, _sum_of(path)) if path.is_file() and path != folder / row.file else None
+    return _Found(path, path.stat().st_size, _sum_of(path)) if path.is_file() and path != folder / row.file else None
 
 
-def _obtain(row: Published, target: Path, patience: Patience) -> Found:
+def _obtain(row: Published, target: Path, patience: Patience) -> _Found:
     """One file of the list: fetched, checked, and unpacked if it is an archive."""
     unpacked = _read_receipt(target) if row.is_archive else None
     if unpacked and not target.exists():  # it was deleted to free disk space
         return unpacked
     sha256 = transfer.fetch(row.source, target, patience) if row.source.address else _sum_of(target)
-    found = Found(target, target.stat().st_size, sha256)
+    found = _Found(target, target.stat().st_size, sha256)
     if row.is_archive and unpacked != found:
         _unpack_here(found, target.parent, row.unpacked_bytes)
     return found
 
 
-def _unpack_by_hand(name: str, root: Path) -> list[Found]:
-    """Unpack the zip files that the user put there, each X.zip into X/, and check that the archive is complete.
-
-    Raises:
-        ThoraxError: Something is missing; the message lists the next steps.
-    """
+def _unpack_by_hand(name: str, root: Path) -> list[_Found]:
+    """Unpack the zip files that the user put there, each X.zip into X/, and check that the archive is complete."""
     found = []
-    for archive in AGREEMENTS[name].archives(root):
-        unpacked = _read_receipt(archive)
-        if unpacked is None or unpacked.bytes != archive.stat().st_size:
-            size = archive.stat().st_size
+    for archive in (path for pattern in AGREEMENTS[name].zips for path in sorted(root.glob(pattern))):
+        unpacked, size = _read_receipt(archive), archive.stat().st_size
+        if unpacked is None or unpacked.bytes != size:
             refuse_small_disk([Published(name, archive.name, Source("", "", size), None, "")], root)
-            unpacked = Found(archive, size, _sum_of(archive))
+            unpacked = _Found(archive, size, _sum_of(archive))
             _unpack_here(unpacked, root / archive.stem, leading=archive.stem)
         found.append(unpacked)
     if steps := AGREEMENTS[name].missing(root):
@@ -254,41 +232,24 @@ def _unpack_by_hand(name: str, root: Path) -> list[Found]:
     return found
 
 
-def _refuse_what_is_missing(name: str, rows: Sequence[Published], root: Path) -> None:
-    """Say what must be fetched by hand before anything large is fetched in vain."""
-    for row in rows:
-        target = root / row.file
-        if not row.source.address and not target.exists() and _read_receipt(target) is None:
-            raise ThoraxError(
-                f"{name} needs a file that cannot be fetched without your account. What to do:\n"
-                f"  1. Open {row.source.page} and download it ({row.licence}).\n"
-                f"  2. Put it at {target}.\n"
-                "  3. Run the same command again: it fetches and unpacks the rest."
-            )
-
-
-def _unpack_here(archive: Found, folder: Path, expected: int | None = None, leading: str = "") -> None:
+def _unpack_here(archive: _Found, folder: Path, expected: int | None = None, leading: str = "") -> None:
     """Unpack an archive, then write its receipt: the archive itself, and every file in it."""
     with store.only_one(archive.path):
         members = unpack(archive.path, folder, Limits(expected or max(_RATIO * archive.bytes, _FLOOR)), leading)
         place = Path(os.path.relpath(folder, archive.path.parent))
-        entries = [Found(place / member.path, member.bytes, "") for member in members]
-        write_found([Found(Path(archive.path.name), archive.bytes, archive.sha256), *entries], _receipt(archive.path))
+        entries = [_Found(place / path, size, "") for path, size in members]
+        _write_found([_Found(Path(archive.path.name), archive.bytes, archive.sha256), *entries], _receipt(archive.path))
 
 
-def _read_receipt(archive: Path) -> Found | None:
+def _read_receipt(archive: Path) -> _Found | None:
     """The archive as it was unpacked; None if it was not, or if a file is now missing or has another length."""
     try:
-        text = _receipt(archive).read_text(encoding="utf-8")
-        first, *rest = [Member(row["file"], int(row["bytes"])) for row in csv.DictReader(io.StringIO(text))]
-        sha256 = next(csv.DictReader(io.StringIO(text)))["sha256"]
-    except (OSError, ValueError, KeyError, TypeError, StopIteration):
+        rows = csv.DictReader(io.StringIO(_receipt(archive).read_text(encoding="utf-8")))
+        first, *rest = [_Found(archive.parent / row["file"], int(row["bytes"]), row["sha256"]) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    for member in rest:
-        path = archive.parent / member.path
-        if not path.exists() or path.stat().st_size != member.bytes:
-            return None
-    return Found(archive, first.bytes, sha256)
+    whole = all(member.path.exists() and member.path.stat().st_size == member.bytes for member in rest)
+    return first if whole else None
 
 
 def _receipt(archive: Path) -> Path:

@@ -28,25 +28,11 @@ _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.Bad
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that an archive may contain; the defaults fit archives of radiographs, which hardly compress.
+    """The most that an archive may contain; the defaults fit archives of radiographs, which hardly compress."""
 
-    Attributes:
-        bytes: Of all members together.
-        member_bytes: Of one member.
-        members: Number of files and folders.
-    """
-
-    bytes: int
+    bytes: int  # of all members together
     member_bytes: int = 2**29
-    members: int = 500_000
-
-
-@dataclass(frozen=True)
-class Member:
-    """A file of an archive: its path below the folder, and its length."""
-
-    path: str
-    bytes: int
+    members: int = 500_000  # files and folders
 
 
 @dataclass(frozen=True)
@@ -59,24 +45,15 @@ class _Entry:
     open: Callable[[], IO[bytes] | None]
 
 
-def unpack(archive: Path, folder: Path, limits: Limits, leading: str = "") -> list[Member]:
-    """Unpack a .zip or .tar.gz file into a folder.
+def unpack(archive: Path, folder: Path, limits: Limits, leading: str = "") -> list[tuple[str, int]]:
+    """Unpack a .zip or .tar.gz file into a folder, and return the path and length of all its files, also of those that existed.
 
-    Args:
-        archive: The file.
-        folder: Created if it does not exist.
-        limits: The most that the archive may contain.
-        leading: A folder that some archives put around everything; it is removed from the path of members that have it.
-
-    Returns:
-        All files of the archive, including those that existed already.
-
-    Raises:
-        ThoraxError: The archive is damaged, a member has an absolute path, a path that leaves the folder, or the name of another
-            one, is a link or a device, or is too large, or the disk is full. Whole members before it stay.
+    A folder `leading`, which some archives put around everything, is removed from the paths that have it. The archive is refused if
+    it is damaged, or a member has an absolute path, a path that leaves the folder, or the name of another one, is a link or a device,
+    or is too large. Whole members before it stay.
     """
     entries = _zip_entries if archive.suffix == ".zip" else _tar_entries
-    members: list[Member] = []
+    members: list[tuple[str, int]] = []
     seen: set[str] = set()
     count = total = 0
     try:
@@ -95,21 +72,18 @@ def unpack(archive: Path, folder: Path, limits: Limits, leading: str = "") -> li
                     raise _refused(archive, entry.name, "has the name of another member")
                 seen.add(key)
                 _write(entry, archive, folder / path)
-                members.append(Member(path.as_posix(), entry.size))
+                members.append((path.as_posix(), entry.size))
     except _DAMAGED as error:
         raise ThoraxError(f"{archive} is damaged ({error}): delete it and fetch it again.") from error
     except OSError as error:
-        raise ThoraxError(
-            f"{archive} cannot be unpacked ({error.strerror or error}): free some disk space, or make {folder} writable, and run the same "
-            "command again, which continues from there."
-        ) from error
+        advice = f"free some disk space, or make {folder} writable, and run the same command again, which continues from there"
+        raise ThoraxError(f"{archive} cannot be unpacked ({error.strerror or error}): {advice}.") from error
     return members
 
 
 def _refused(archive: Path, name: str, why: str) -> ThoraxError:
-    return ThoraxError(
-        f"{archive}: member {name[:200]!r} {why}; this is not the published archive, so delete it and fetch it again."
-    )
+    advice = "this is not the published archive, so delete it and fetch it again"
+    return ThoraxError(f"{archive}: member {name[:200]!r} {why}; {advice}.")
 
 
 def _below(archive: Path, name: str, leading: str) -> PurePosixPath:
