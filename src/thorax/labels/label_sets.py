@@ -75,16 +75,14 @@ def build(
         raise ThoraxError(
             f"label_sets.{name}.second is {settings.second or 'null'}: give --second-views exactly where it names a data set."
         )
-    tree = TermTree.find(archive)
+    tree, climbed = TermTree.find(archive), None
     if settings.grouping == "general":
-        tree = TermTree.of_archive(archive, f"label_sets.{name}.grouping", "write specific")
+        climbed = TermTree.of_archive(archive, f"label_sets.{name}.grouping", "write specific").climbed(settings.two_parents)
     stated = catalog["positive"].map(len) + catalog["negative"].map(len) + catalog["uncertain"].map(len)
     catalog = catalog.assign(labelled=stated > 0)  # also by labels that do not count
     if settings.padded_labels == "ignore":
         catalog = without_padded(catalog, settings, name)
-    groups = _groups(
-        settings, catalog, tree.climbed(settings.two_parents) if tree and settings.grouping == "general" else None, name
-    )
+    groups = _groups(settings, catalog, climbed, name)
     images = _countable(settings, catalog, ingested, name)
     if second is not None:
         images = _studies(images, second, catalog, name)

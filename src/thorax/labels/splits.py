@@ -40,7 +40,7 @@ def split_label_sets(
             patients follow the lists: a patient with a test image is a test patient, any other with a val image a validation
             patient. Without a list for val, it is cut from train, stratified, as `settings.train : settings.val`.
         duplicates: The columns of `schemas.DUPLICATES`. Patients who share an image (see `settings.same_image`) go to the same
-            part, unless a list dictates another. None: there are no duplicates.
+            part, unless a list dictates another.
         by_radiologists: Identifiers of these images; without any, `settings.test_on` has no effect.
 
     Returns:
@@ -48,14 +48,14 @@ def split_label_sets(
         positive images by label set, class and part, the quota, the deviation, and the largest share of these images that comes
         from one patient. A part that a list dictates has its own count as quota; images left out lower count and quota alike. A
         class with too few patients for every part is not an error: it has rows with 0 images.
-
-    Raises:
-        ThoraxError: A label set has no images or fewer than three patients or groups of patients who share images, or an image has
-            two patients. With `settings.official`: no list names an image, or there is no test image. With
-            `settings.draw_down`: a part has fewer images without a class than should stay.
     """
     for name, frame in frames.items():
-        _check_patients(name, frame)
+        patients = frame["patient_id"].nunique()
+        if patients < len(SPLIT_NAMES):
+            raise ThoraxError(
+                f"Label set {name!r} has images of {patients} patient(s), which cannot be split into train, val and test: "
+                "use more data or lower its minimum counts."
+            )
     images = pd.concat([frame[["image_id", "patient_id"]] for frame in frames.values()]).drop_duplicates()
     images = images.sort_values("image_id", ignore_index=True)
     repeated = images["image_id"].duplicated()
@@ -68,8 +68,8 @@ def split_label_sets(
     shares = dict(zip(SPLIT_NAMES, (settings.train, settings.val, settings.test), strict=True))
     images["split"] = _official_parts(images, official) if settings.official else None
     if settings.official:
-        left = {"train": settings.train, "val": settings.val} if not (images["split"] == "val").any() else {"train": 1.0}
-        shares = {part: share / sum(left.values()) for part, share in left.items()}
+        left = ["train"] if (images["split"] == "val").any() else ["train", "val"]
+        shares = {part: shares[part] / sum(shares[other] for other in left) for part in left}
     elif by_radiologists:
         images["split"] = _radiologists_parts(images, by_radiologists, settings.test_on)
         if (images["split"] == "test").any():
@@ -146,10 +146,8 @@ def _official_parts(images: pd.DataFrame, official: pd.Series | None) -> pd.Seri
             "metadata file and read the catalog again, or set official: false."
         )
     if listed.isna().any():
-        raise ThoraxError(
-            f"Image {images['image_id'][listed.isna()].iloc[0]!r} is in none of the archive's official lists: complete them, or "
-            "set official: false."
-        )
+        image = images["image_id"][listed.isna()].iloc[0]
+        raise ThoraxError(f"Image {image!r} is in none of the archive's official lists: complete them, or set official: false.")
     of_patient = pd.Series("train", index=images["patient_id"].unique(), dtype=object)
     for part in ("val", "test"):
         of_patient[images.loc[listed == part, "patient_id"].unique()] = part
@@ -179,23 +177,13 @@ def _radiologists_parts(images: pd.DataFrame, by_radiologists: Collection[str], 
     return parts
 
 
-def _check_patients(name: str, frame: pd.DataFrame) -> None:
-    patients = frame["patient_id"].nunique()
-    if patients < len(SPLIT_NAMES):
-        raise ThoraxError(
-            f"Label set {name!r} has images of {patients} patient(s), which cannot be split into train, val and test: "
-            "use more data or lower its minimum counts."
-        )
-
-
 def _columns(image_ids: pd.Series, frame: pd.DataFrame, with_total: bool) -> np.ndarray:
     """(images, columns) of 0 and 1: which images a label set has, and which are positive for each class."""
     classes = sorted(class_columns(frame))
     aligned = frame.set_index("image_id")[classes].reindex(image_ids)
     positive = (aligned == 1).to_numpy(np.int8)
-    if not with_total:  # the splitter counts all images anyway
-        return positive
-    return np.column_stack([image_ids.isin(frame["image_id"]).to_numpy(np.int8), positive])
+    # The splitter counts all images anyway
+    return np.column_stack([image_ids.isin(frame["image_id"]).to_numpy(np.int8), positive]) if with_total else positive
 
 
 def _quality(
@@ -225,19 +213,11 @@ def make_split(
     quality: Path,
     duplicates: Path | None = None,
 ) -> None:
-    """Split the patients of label sets, write the assignment and its quality, and print counts that are off by over one image.
+    """Split the patients of label sets, write the assignment (`schemas.SPLITS`) and its quality (CSV with `QUALITY_COLUMNS`), and
+    print counts that are off by over one image.
 
-    Args:
-        settings: The split; its `label_sets` are the files' names.
-        labels: One `labels/{label_set}.parquet` for each label set, in any order.
-        catalog: The data set's catalog, for the archive's official lists and for who labelled an image. Needed with
-            `settings.official`; without it no image counts as labelled by radiologists.
-        out: Table of `schemas.SPLITS` to write.
-        quality: CSV file to write, with the columns `QUALITY_COLUMNS`.
-        duplicates: Table of `schemas.DUPLICATES`, if the data set's images were opened.
-
-    Raises:
-        ThoraxError: `labels` are not the label sets that the settings name, or as in `split_label_sets`.
+    `labels` are the tables of `settings.label_sets`, in any order. Without `catalog`, which `settings.official` needs, no image
+    counts as labelled by radiologists; without `duplicates` no two images are the same.
     """
     paths = {Path(path).stem: path for path in labels}
     if sorted(paths) != sorted(settings.label_sets) or len(paths) != len(labels):

@@ -9,22 +9,15 @@ from pathlib import Path
 from thorax.errors import ThoraxError
 from thorax.resources import resource
 
-TERM_TABLES = {  # archives whose labels form a tree
-    "padchest": resource("padchest_terms.csv"),
-    "chexpert": resource("chexpert_terms.csv"),
-}
+TERM_TABLES = {name: resource(f"{name}_terms.csv") for name in ("padchest", "chexpert")}  # archives whose labels form a tree
 UMBRELLAS = ("radiological finding", "differential diagnosis", "localization")  # roots that only group other terms
 
 
 @dataclass(frozen=True)
 class TermTree:
-    """An archive's terms and their parents: a directed acyclic graph, since some terms have two parents.
+    """An archive's terms and their parents: a directed acyclic graph, since some terms have two parents."""
 
-    Args:
-        parents: The parents of each term, in the source's order; empty for a root.
-    """
-
-    parents: dict[str, tuple[str, ...]]
+    parents: dict[str, tuple[str, ...]]  # of each term, in the source's order; empty for a root
 
     @classmethod
     def load(cls, path: Path | str = TERM_TABLES["padchest"]) -> "TermTree":
@@ -47,16 +40,7 @@ class TermTree:
 
     @classmethod
     def of_archive(cls, archive: str, key: str, advice: str) -> "TermTree":
-        """The tree of an archive that must have one.
-
-        Args:
-            archive: A key of `archives.ARCHIVES`.
-            key: The setting that needs the tree, for the error.
-            advice: What to write if there is none.
-
-        Raises:
-            ThoraxError: The archive has no tree.
-        """
+        """The tree of an archive that must have one, because of the setting `key`; `advice` says what to write if there is none."""
         tree = cls.find(archive)
         if tree is None:
             have = " and ".join(TERM_TABLES)
@@ -78,16 +62,13 @@ class TermTree:
     def climbed(self, two_parents: str) -> "TermTree":
         """The tree without the edges that `config.LabelSet.two_parents` does not climb.
 
-        Args:
-            two_parents: "all" keeps every edge, "first" each term's first one, "umbrella" the first one of terms whose first
-                parent is an umbrella root, and all edges of the others.
+        "all" keeps every edge, "first" each term's first one, "umbrella" the first one of terms whose first parent is an umbrella
+        root, and all edges of the others.
         """
-        first = {
-            "all": lambda parents: False,
-            "first": lambda parents: True,
-            "umbrella": lambda parents: bool(parents) and parents[0] in UMBRELLAS,
-        }[two_parents]
-        return TermTree({term: parents[:1] if first(parents) else parents for term, parents in self.parents.items()})
+        if two_parents == "all":
+            return self
+        cut = {term for term, above in self.parents.items() if two_parents == "first" or (above and above[0] in UMBRELLAS)}
+        return TermTree({term: above[:1] if term in cut else above for term, above in self.parents.items()})
 
     def general(self, term: str) -> tuple[str, ...]:
         """The term's topmost ancestors below the umbrella roots, sorted; several where the term has several parents.
