@@ -83,15 +83,9 @@ def build(
     if settings.padded_labels == "ignore":
         catalog = without_padded(catalog, settings, name)
     groups = _groups(settings, catalog, climbed, name)
-    images = _countable(settings, catalog, ingested, name)
-    if second is not None:
-        images = _studies(images, second, catalog, name)
-    positive = _mentions(images["positive"], groups)
-    uncertain = _mentions(images["uncertain"], groups)
-    if settings.uncertain != "ignore":
-        positive = pd.concat([positive, uncertain]).drop_duplicates() if settings.uncertain == "ones" else positive
-        uncertain = uncertain[:0]
-    report = _count(positive, uncertain, images["patient_id"])
+    images = _countable(settings, catalog, ingested, second, name)
+    matrix = _matrix(images, groups, {"ignore": catalogs.IGNORED, "zeros": 0, "ones": 1}[settings.uncertain])
+    report = _count(matrix, images["patient_id"])
     reasons = {
         "excluded": report["class"].isin(settings.exclude),
         "too few images": report["images"] < settings.min_images,
@@ -102,12 +96,12 @@ def build(
     classes = report.loc[report["status"] == KEPT, "class"].tolist()
     _check_classes(report, settings, name)
 
-    matrix = _matrix(positive, uncertain, len(images), classes)
+    matrix = matrix[classes]
     labelled = images["labelled"].to_numpy()
-    with_class = (matrix == 1).any(axis=1)
+    with_class = (matrix == 1).any(axis=1).to_numpy()
     every = np.ones(len(images), bool)
     keep = {"drop": with_class, "keep_labelled": with_class | labelled, "keep": every}[settings.without_class]
-    frame = pd.concat([images[["image_id", "patient_id"]], pd.DataFrame(matrix, columns=classes)], axis=1)[keep]
+    frame = pd.concat([images[["image_id", "patient_id"]], matrix], axis=1)[keep]
     patients = images["patient_id"]
     report = _with_totals(
         report,
@@ -255,8 +249,10 @@ def _groups(settings: LabelSet, catalog: pd.DataFrame, tree: TermTree | None, na
     return groups
 
 
-def _countable(settings: LabelSet, catalog: pd.DataFrame, ingested: pd.DataFrame | None, name: str) -> pd.DataFrame:
-    """The images that count, sorted by image_id."""
+def _countable(
+    settings: LabelSet, catalog: pd.DataFrame, ingested: pd.DataFrame | None, second: Partners | None, name: str
+) -> pd.DataFrame:
+    """The images that count, one of each study where second views are wanted, sorted by image_id."""
     images = catalog[catalog["view"].isin(settings.views)]
     if images.empty:
         found = ", ".join(sorted(catalog["view"].dropna().unique())) or "none"
@@ -272,33 +268,33 @@ def _countable(settings: LabelSet, catalog: pd.DataFrame, ingested: pd.DataFrame
             problem = f"no image of data set {settings.dataset!r} in the views {', '.join(settings.views)} is both readable"
             advice = "look up the reasons in its table of ingested images"
             raise ThoraxError(f"label_sets.{name}: {problem} and allowed by drop_channels; {advice}.")
+    if second is not None:
+        images = first_of_studies(images[second.beside(images, catalog).notna()])
+        if images.empty:
+            problem = f"no study has both a readable image of its views and one of {', '.join(second.views)}"
+            raise ThoraxError(f"label_sets.{name}.second: {problem}: choose other views.")
     return images.sort_values("image_id", ignore_index=True)
 
 
-def _studies(images: pd.DataFrame, second: Partners, catalog: pd.DataFrame, name: str) -> pd.DataFrame:
-    """One image of each study that has a second view."""
-    studies = first_of_studies(images[second.beside(images, catalog).notna()])
-    if studies.empty:
-        problem = f"no study has both a readable image of its views and one of {', '.join(second.views)}"
-        raise ThoraxError(f"label_sets.{name}.second: {problem}: choose other views.")
-    return studies.reset_index(drop=True)
+def _matrix(images: pd.DataFrame, groups: dict[str, tuple[str, ...]], uncertain: int) -> pd.DataFrame:
+    """(images, all classes) int8: 1 where a label of the class is positive, else `uncertain` where one is uncertain, else 0."""
+    classes = sorted(set(chain.from_iterable(groups.values())))
+    matrix = np.zeros((len(images), len(classes)), np.int8)
+    for column, value in (("uncertain", uncertain), ("positive", 1)):
+        mentions = images[column].explode().dropna().map(groups).explode()
+        matrix[mentions.index, pd.Index(classes).get_indexer(mentions)] = value
+    return pd.DataFrame(matrix, columns=classes)
 
 
-def _mentions(lists: Iterable[Sequence[str]], groups: dict[str, tuple[str, ...]]) -> pd.DataFrame:
-    """One row (image, class) for each class of an image, once; `image` is the position in `lists`."""
-    lists = list(lists)
-    labels = pd.Series(list(chain.from_iterable(lists)), dtype=object)
-    images = np.repeat(np.arange(len(lists)), [len(entries) for entries in lists])
-    exploded = pd.DataFrame({"image": images, "class": labels.map(groups)}).explode("class", ignore_index=True)
-    return exploded.drop_duplicates(ignore_index=True)
-
-
-def _count(positive: pd.DataFrame, uncertain: pd.DataFrame, patients: pd.Series) -> pd.DataFrame:
-    counted = positive.assign(patient=patients.to_numpy()[positive["image"].to_numpy(np.int64)]).groupby("class")
-    report = pd.DataFrame({"images": counted.size(), "patients": counted["patient"].nunique()})
-    only_uncertain = uncertain.merge(positive, how="left", indicator=True).query("_merge == 'left_only'")
-    report = report.join(only_uncertain.groupby("class").size().rename("uncertain"), how="outer").fillna(0).astype("int64")
-    report = report.rename_axis("class").reset_index()
+def _count(matrix: pd.DataFrame, patients: pd.Series) -> pd.DataFrame:
+    """The first columns of the report, of the classes that an image has, the most frequent first."""
+    counts = {
+        "class": matrix.columns.astype(object),
+        "images": (matrix == 1).sum().to_numpy(),
+        "patients": [patients[matrix[name] == 1].nunique() for name in matrix],
+        "uncertain": (matrix == catalogs.IGNORED).sum().to_numpy(),
+    }
+    report = pd.DataFrame(counts).query("images + uncertain > 0")
     return report.sort_values(["images", "class"], ascending=[False, True], ignore_index=True)
 
 
@@ -319,13 +315,3 @@ def _check_classes(report: pd.DataFrame, settings: LabelSet, name: str) -> None:
             f"lower {key} ({getattr(settings, key)})"
         )
     raise ThoraxError(f"label_sets.{name} keeps {kept} of the {needed} classes that it needs at least: {advice}.")
-
-
-def _matrix(positive: pd.DataFrame, uncertain: pd.DataFrame, images: int, classes: list[str]) -> np.ndarray:
-    """(images, classes) int8: 1 where positive, else -1 where uncertain, else 0."""
-    column = {name: index for index, name in enumerate(classes)}
-    matrix = np.zeros((images, len(classes)), np.int8)
-    for mentions, value in ((uncertain, catalogs.IGNORED), (positive, 1)):
-        kept = mentions[mentions["class"].isin(classes)]
-        matrix[kept["image"].to_numpy(np.int64), kept["class"].map(column).to_numpy(np.int64)] = value
-    return matrix
