@@ -12,8 +12,7 @@ from thorax.archives import chexpert, nih, own, padchest
 from thorax.archives.manifest import Selection, make_manifest
 from thorax.config import Dataset
 from thorax.errors import ThoraxError
-from thorax.storage import csv_file, store
-from thorax.storage import schemas as catalogs
+from thorax.storage import csv_file, schemas, store
 from thorax.storage.strict_csv import first_existing
 
 
@@ -68,13 +67,10 @@ def selection(settings: Dataset) -> Selection:
 
 def selection_of_mask_pairs(folder: Path) -> Selection:
     """What a segmenter reads from a folder of radiographs with lung masks: the table, and the images and masks that it lists."""
-    table = folder / catalogs.MASK_PAIRS
-
-    def named() -> list[str]:
-        names = csv_file.read_columns(table, ["image"])["image"]
-        return [f"{kind}/{name}" for kind in ("images", "masks") for name in names]
-
-    return Selection("pairs", [catalogs.MASK_PAIRS] if table.is_file() else [], named)
+    table = folder / schemas.MASK_PAIRS
+    images = lambda: csv_file.read_columns(table, ["image"])["image"]
+    named = lambda: [f"{kind}/{name}" for kind in ("images", "masks") for name in images()]
+    return Selection("pairs", [schemas.MASK_PAIRS] if table.is_file() else [], named)
 
 
 def write_manifest(root: Path, out: Path, memory: Path, settings: Dataset | None, stamp: str = "") -> None:
@@ -104,7 +100,7 @@ def read_catalog(settings: Dataset) -> pd.DataFrame:
     collected = gc.isenabled()
     gc.disable()  # there are no reference cycles among millions of strings and lists, and the search takes 2/3 of the time
     try:
-        return catalogs.validate(ARCHIVES[settings.archive].read_catalog(Path(settings.root)), str(source))
+        return schemas.validate(ARCHIVES[settings.archive].read_catalog(Path(settings.root)), str(source))
     finally:
         if collected:
             gc.enable()
@@ -118,10 +114,10 @@ def make_catalog(settings: Dataset, out: Path | str, boxes: Path | str) -> None:
     catalog = read_catalog(settings)
     drawn = ARCHIVES[settings.archive].read_boxes(Path(settings.root))
     if drawn is None:
-        drawn = pd.DataFrame(columns=catalogs.BOXES.names)
-    drawn = drawn[drawn["image_id"].isin(catalog["image_id"])].sort_values(catalogs.BOXES.names, ignore_index=True)
-    store.write_table(catalog, out, catalogs.CATALOG)
-    store.write_table(drawn, boxes, catalogs.BOXES)
+        drawn = pd.DataFrame(columns=schemas.BOXES.names)
+    drawn = drawn[drawn["image_id"].isin(catalog["image_id"])].sort_values(schemas.BOXES.names, ignore_index=True)
+    store.write_table(catalog, out, schemas.CATALOG)
+    store.write_table(drawn, boxes, schemas.BOXES)
 
 
 def _request(settings: Dataset, missing: str) -> str:

@@ -21,9 +21,7 @@ from thorax.storage.progress import progress
 from thorax.storage.schemas import MANIFEST
 
 # One row per file in the folder, with its time in nanoseconds since 1970, whether it is read, and by which selection
-MEMORY = pa.schema(
-    [*MANIFEST, pa.field("modified", pa.int64()), pa.field("read", pa.bool_()), pa.field("selection", pa.string())]
-)
+MEMORY = pa.schema([*MANIFEST, ("modified", pa.int64()), ("read", pa.bool_()), ("selection", pa.string())])
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
 END = 64 * 2**10  # bytes; when pixels differ, so do the ends of PNG, DICOM and JPEG files: checksums and streams end there
 _THREADS = 8  # they wait for the disk
@@ -38,9 +36,7 @@ class Selection:
 
     name: str  # differs where the same folder is read in another way
     tables: list[str]  # those that are there
-    named: Callable[
-        [], Iterable[str]
-    ]  # files, there or not, by the tables' contents and all files' paths, not by other contents
+    named: Callable[[], Iterable[str]]  # the files of the tables, there or not; may depend on tables and paths, nothing else
 
 
 def make_manifest(root: Path, out: Path, memory: Path, select: Callable[[], Selection], stamp: str = "") -> None:
@@ -50,7 +46,8 @@ def make_manifest(root: Path, out: Path, memory: Path, select: Callable[[], Sele
     files are read. Where the tables are wrong, all files count: the step that reads them says what is. The manifest's metadata keeps
     the `stamp`, for `changes`.
     """
-    store.write_table(_look(Path(root), Path(memory), select), out, _stamped(MANIFEST, stamp))
+    schema = MANIFEST.with_metadata({"stamp": stamp}) if stamp else MANIFEST
+    store.write_table(_look(Path(root), Path(memory), select), out, schema)
 
 
 def changes(root: Path, manifest: Path, memory: Path, select: Callable[[], Selection]) -> tuple[str, str]:
@@ -68,16 +65,12 @@ def changes(root: Path, manifest: Path, memory: Path, select: Callable[[], Selec
     if before.equals(now[MANIFEST.names]):
         return stamp, ""
     stamp = hashlib.blake2b((stamp + now.to_csv(index=False)).encode(), digest_size=8).hexdigest()
-    store.write_table(store.read_table(memory), memory, _stamped(MEMORY, stamp))
+    store.write_table(store.read_table(memory), memory, MEMORY.with_metadata({"stamp": stamp}))
     both = before.merge(now, on="path", how="outer", suffixes=("_before", "_now"), indicator="where")
     count = both["where"].value_counts()
     replaced = int(((both["where"] == "both") & (both["digest_before"] != both["digest_now"])).sum())
     found = f"{replaced} files replaced, {count['right_only']} added, {count['left_only']} removed"
     return stamp, f"{root} has changed since it was last used: {found}."
-
-
-def _stamped(schema: pa.Schema, stamp: str) -> pa.Schema:
-    return schema.with_metadata({"stamp": stamp}) if stamp else schema
 
 
 def _look(root: Path, memory: Path, select: Callable[[], Selection]) -> pd.DataFrame:
@@ -86,8 +79,7 @@ def _look(root: Path, memory: Path, select: Callable[[], Selection]) -> pd.DataF
         raise ThoraxError(f"{root} is not there: put the archive there, or name its folder in the configuration.")
     now = pd.DataFrame(sorted(_files(root)), columns=["path", "bytes", "modified"])
     known = store.read_table(memory, MEMORY.names) if memory.is_file() else MEMORY.empty_table().to_pandas()
-    digests = known[["path", "bytes", "modified", "digest"]]
-    now = now.merge(digests, on=["path", "bytes", "modified"], how="left")
+    now = now.merge(known[["path", "bytes", "modified", "digest"]], on=["path", "bytes", "modified"], how="left")
     selection = select()
     is_table = now["path"].isin(selection.tables)
     seen = [selection.name] == list(known["selection"].unique()) and list(known["path"]) == list(now["path"])
@@ -152,16 +144,12 @@ def _files(folder: Path | str, below: str = "", above: tuple[Path | str, ...] = 
 
 
 def _digest(path: Path, length: int) -> str:
-    text = hashlib.blake2b(digest_size=16)
     try:
         with path.open("rb") as file:
-            if path.suffix.lower() in IMAGE_SUFFIXES and length > 2 * END:
-                text.update(file.read(END))
-                file.seek(-END, os.SEEK_END)
-                text.update(file.read(END))
-            else:
-                while block := file.read(2**20):
-                    text.update(block)
+            if path.suffix.lower() not in IMAGE_SUFFIXES or length <= 2 * END:
+                return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+            start = file.read(END)
+            file.seek(-END, os.SEEK_END)
+            return hashlib.blake2b(start + file.read(END), digest_size=16).hexdigest()
     except OSError as error:
         raise ThoraxError(f"{path} cannot be read ({error.strerror}): repair or remove it.") from error
-    return text.hexdigest()

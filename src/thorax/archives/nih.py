@@ -61,7 +61,7 @@ def read_catalog(root: Path) -> pd.DataFrame:
     path = strict_csv.first_existing(root, METADATA)
     header = csv_file.read_header(path)
     sex = next((name for name in _SEX if name in header), _SEX[0])
-    table = _read(path, (*_COLUMNS, sex))
+    table = strict_csv.read_table(path, (*_COLUMNS, sex))
     table["Patient Age"] = each_unique(table["Patient Age"], _years)
     strict_csv.require(table, path, ["Image Index", "Patient ID", "Follow-up #"])
     strict_csv.require_unique(table, path, "Image Index")
@@ -90,7 +90,7 @@ def read_boxes(root: Path) -> pd.DataFrame | None:
     path = _beside(root, BOXES)
     if not path.is_file():
         return None
-    table = strict_csv.read_table(path, _BOX_COLUMNS, fewest_fields=len(_BOX_COLUMNS))
+    table = strict_csv.read_table(path, _BOX_COLUMNS)
     strict_csv.require(table, path, _BOX_COLUMNS)
     left, top, width, height = (strict_csv.numbers(table, path, column) / _BOX_PIXELS for column in _BOX_COLUMNS[2:])
     for column, values in zip(_BOX_COLUMNS[2:], (left, top, width, height), strict=True):
@@ -119,13 +119,7 @@ def absent_images(root: Path) -> int | None:
     if not path.is_file():
         return None
     present = {name.lower() for _, name in _files(root)}
-    return len({name.lower() for name in _read(path, ["Image Index"])["Image Index"]} - present)
-
-
-def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Columns of the metadata file. The older release ends its header, and not always its rows, with a comma."""
-    header = csv_file.read_header(path)
-    return strict_csv.read_table(path, columns, fewest_fields=len(header) - (header[-1:] == [""]))
+    return len({name.lower() for name in strict_csv.read_table(path, ["Image Index"])["Image Index"]} - present)
 
 
 def _beside(root: Path, names: Sequence[str]) -> Path:
@@ -134,8 +128,8 @@ def _beside(root: Path, names: Sequence[str]) -> Path:
     return next((path for folder in places if (path := strict_csv.first_existing(folder, names)).is_file()), root / names[0])
 
 
-def _folders(root: Path) -> list[str]:
-    """Folders that may hold images, relative to the root, in the order in which a name is looked up.
+def _files(root: Path) -> Iterator[tuple[str, str]]:
+    """(folder, name) of everything in the folders that may hold images, in the order in which a name is looked up.
 
     NIH's archives unpack to `images`; Kaggle's to `images_001/images` and so on, its sample to `sample/images`, and a copy of
     smaller images to `images-224/images-224`. People put these into other folders, which are recognised by their names: a folder
@@ -152,12 +146,8 @@ def _folders(root: Path) -> list[str]:
         wrapped = any(match[1] for match in matches if match)
         return name != "images", wrapped, name == ".", -name.count("/"), name
 
-    return sorted((folder.relative_to(root).as_posix() for folder in found), key=rank)
-
-
-def _files(root: Path) -> Iterator[tuple[str, str]]:
-    """(folder, name) of everything in the archive's folders."""
-    return ((folder, name) for folder in _folders(root) for name in sorted(path.name for path in (root / folder).iterdir()))
+    for folder in sorted((folder.relative_to(root).as_posix() for folder in found), key=rank):
+        yield from ((folder, name) for name in sorted(path.name for path in (root / folder).iterdir()))
 
 
 def _paths(root: Path, names: pd.Series) -> list[str]:
@@ -195,8 +185,7 @@ def _official_split(root: Path, names: pd.Series) -> pd.Series:
             continue
         for line, name in enumerate(csv_file.read_lines(path), start=1):
             if split_of.setdefault(name.rpartition("/")[2].lower(), split) != split:
-                raise ThoraxError(
-                    f"{path}, row {line}: {name} is in {_beside(root, OFFICIAL_LISTS['train']).name} too; remove it from one list."
-                )
+                other = _beside(root, OFFICIAL_LISTS["train"]).name
+                raise ThoraxError(f"{path}, row {line}: {name} is in {other} too; remove it from one list.")
     small = names.str.lower()
     return small.map(split_of).astype(object).where(small.isin(split_of), None)

@@ -11,8 +11,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from thorax.errors import ThoraxError
-from thorax.storage import csv_file, strict_csv
-from thorax.storage import schemas as catalogs
+from thorax.storage import csv_file, schemas, strict_csv
 from thorax.storage.csv_file import FIRST_ROW, cell_error
 from thorax.storage.strict_csv import damage, each_unique, is_unknown
 
@@ -27,7 +26,7 @@ PRIVATE = "x_"  # columns whose names begin with it are yours and are not read
 DEFAULT_VIEW = "frontal"
 
 _LISTS = {"labels": "positive", "negative": "negative", "uncertain": "uncertain"}  # column: column of the catalog
-_SPLITS = {name: name for name in catalogs.SPLIT_NAMES} | {"": None}
+_SPLITS = {name: name for name in schemas.SPLIT_NAMES} | {"": None}
 _PHOTOMETRIC = {"MONOCHROME1": "MONOCHROME1", "MONOCHROME2": "MONOCHROME2", "": "MONOCHROME2"}
 _AMBIGUOUS = ("none", "nil", "nothing", "no")  # nothing was found, or nobody looked
 _SEPARATORS = {  # of other programs' lists of labels
@@ -45,7 +44,7 @@ _QUOTES = "\"'“”‘’"
 # May join two labels, or be part of a name
 _AND = re.compile(r"\s*(?:(?:[^\w\s'’()]|_)+|\b(?:and|or|with|und|oder|mit|et|ou|y|e)\b)\s*|\s{2,}", re.IGNORECASE)
 # Columns of label sets and predictions, and the row of all images in their tables: any other name works.
-_RESERVED = {*catalogs.SPLITS.names, "all images"}
+_RESERVED = {*schemas.SPLITS.names, "all images"}
 
 
 def parse_labels(text: str) -> list[str]:
@@ -56,9 +55,8 @@ def parse_labels(text: str) -> list[str]:
     text = text.strip()
     shown = repr(text[:80])
     if text.lower() in _AMBIGUOUS:
-        raise ValueError(
-            f"{shown} may mean that nothing was found or that nobody looked; write No Finding, or leave the cell blank"
-        )
+        advice = "write No Finding, or leave the cell blank"
+        raise ValueError(f"{shown} may mean that nothing was found or that nobody looked; {advice}")
     if is_unknown(text):
         return []
     if _LISTED.match(text):
@@ -90,8 +88,7 @@ def read_catalog(root: Path) -> pd.DataFrame:
     path = strict_csv.first_existing(root, METADATA)
     table = _read_table(path)
     lists = {column: strict_csv.label_lists(table, path, column, parse_labels) for column in _LISTS}
-    _refuse_joined_and_respelt(lists, path)
-    _refuse_contradictions(lists, path)
+    _refuse_inconsistent(lists, path)
     return pd.DataFrame(
         {
             "image_id": table["image_id"],
@@ -137,7 +134,15 @@ def shown_text(root: Path) -> dict[str, str]:
 def _read_table(path: Path) -> pd.DataFrame:
     """All columns as text; absent ones have their defaults."""
     header = csv_file.read_header(path, REQUIRED)
-    _check_header(header, path)
+    for name in header:
+        if name not in (*REQUIRED, *OPTIONAL) and not name.startswith(PRIVATE):
+            problem = f"this column is not known; the columns are {', '.join((*REQUIRED, *OPTIONAL))}, "
+            raise cell_error(path, -1, name, f"{problem}and the names of your own begin with {PRIVATE}")
+        if header.count(name) > 1:
+            raise cell_error(path, -1, name, "the header names it twice; remove or rename one of the two")
+    if lacking := [name for name in REQUIRED if name not in header]:
+        problem = f"this column is missing; add it ({', '.join(REQUIRED)} are required)"
+        raise cell_error(path, -1, lacking[0], problem)
     table = strict_csv.read_table(path, [*REQUIRED, *(name for name in OPTIONAL if name in header)], verbatim=_LISTS)
     strict_csv.require(table, path, [name for name in ("path", "patient_id", "image_id", "view") if name in table])
     strict_csv.refuse_rounded(table, path, ["image_id"] if "image_id" in table else [])
@@ -154,25 +159,13 @@ def _read_table(path: Path) -> pd.DataFrame:
     return table
 
 
-def _check_header(header: list[str], path: Path) -> None:
-    for name in header:
-        if name not in (*REQUIRED, *OPTIONAL) and not name.startswith(PRIVATE):
-            problem = f"this column is not known; the columns are {', '.join((*REQUIRED, *OPTIONAL))}, "
-            raise cell_error(path, -1, name, f"{problem}and the names of your own begin with {PRIVATE}")
-        if header.count(name) > 1:
-            raise cell_error(path, -1, name, "the header names it twice; remove or rename one of the two")
-    for name in REQUIRED:
-        if name not in header:
-            raise cell_error(path, -1, name, f"this column is missing; add it ({', '.join(REQUIRED)} are required)")
-
-
 def _plain(label: str) -> str:
     """A label without what may differ between its spellings: capitals, blanks, quotes, and how letters with accents are stored."""
     return strict_csv.plain_text(label).casefold().strip(_QUOTES)
 
 
-def _refuse_joined_and_respelt(lists: dict[str, list[list[str]]], path: Path) -> None:
-    """Refuse what would silently become another class: two labels joined by a word, or a label in another spelling."""
+def _refuse_inconsistent(lists: dict[str, list[list[str]]], path: Path) -> None:
+    """Refuse what would silently become another class, two labels joined by a word or another spelling, and contradictions of a row."""
     first: dict[str, tuple[int, str]] = {}
     for column, rows in lists.items():
         for index, row in enumerate(rows):
@@ -191,9 +184,6 @@ def _refuse_joined_and_respelt(lists: dict[str, list[list[str]]], path: Path) ->
             several = "|".join(alone[_plain(part)] for part in parts)
             problem = f"{label!r} joins labels that this table also has alone; write {several}, or give it another name"
             raise cell_error(path, index, column, problem)
-
-
-def _refuse_contradictions(lists: dict[str, list[list[str]]], path: Path) -> None:
     for index, row in enumerate(zip(*lists.values(), strict=True)):
         seen: dict[str, str] = {}
         for column, labels in zip(lists, row, strict=True):

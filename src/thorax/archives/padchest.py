@@ -104,15 +104,9 @@ def _entries(text: str) -> list[str]:
     try:
         if not _LIST.fullmatch(text):
             raise ValueError
-        entries = [_unquote(item) for item in re.findall(_ITEM, text)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # an unknown escape is only a warning in Python
+            entries = [ast.literal_eval(item) if "\\" in item else item[1:-1] for item in re.findall(_ITEM, text)]
     except (SyntaxError, ValueError, Warning):
         raise ValueError(f"{text[:80]!r} is not a list of strings; write it like ['normal'] or nan") from None
     return ["" if is_unknown(entry) else entry for entry in entries]
-
-
-def _unquote(item: str) -> str:
-    if "\\" not in item:
-        return item[1:-1]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # an unknown escape is only a warning in Python
-        return ast.literal_eval(item)

@@ -12,8 +12,7 @@ from thorax.config import LabelSet
 from thorax.errors import ThoraxError, did_you_mean, refuse_unknown
 from thorax.labels.term_tree import TermTree
 from thorax.labels.two_views import Partners, first_of_studies
-from thorax.storage import schemas as catalogs
-from thorax.storage import store
+from thorax.storage import schemas, store
 from thorax.storage.joins import rows_of
 
 REPORT_COLUMNS = ("class", "images", "patients", "uncertain", "status", "in_tree")
@@ -30,20 +29,15 @@ WHOLE = "nothing else inside"  # status of a class that all, or nearly all, imag
 class LabelTable:
     """A label set and how it came about.
 
-    Attributes:
-        frame: image_id, patient_id and one int8 column per class (1, 0, -1 = ignored), sorted by image_id.
-        classes: Class names by number of images, the largest first; ties by name.
-        report: `REPORT_COLUMNS`, one row per class of the data: its positive images and their patients, the images where it is
-            ignored as uncertain, its status (kept, excluded, too few images, too few patients, nothing else inside) and whether
-            the archive's term tree has it (null without a tree). Then come the rows in parentheses, which count the images that
-            were considered, dropped and kept.
-        unknown: Labels of the data that are not in the tree; each becomes a class.
+    The report has one row per class of the data: its positive images and their patients, the images where it is ignored as uncertain,
+    its status (kept, excluded, too few images, too few patients, nothing else inside) and whether the archive's term tree has it (null
+    without a tree). Then come the rows in parentheses, which count the images that were considered, dropped and kept.
     """
 
-    frame: pd.DataFrame
-    classes: tuple[str, ...]
-    report: pd.DataFrame
-    unknown: tuple[str, ...]
+    frame: pd.DataFrame  # image_id, patient_id and one int8 column per class (1, 0, -1 = ignored), sorted by image_id
+    classes: tuple[str, ...]  # by number of images, the largest first; ties by name
+    report: pd.DataFrame  # the columns `REPORT_COLUMNS`
+    unknown: tuple[str, ...]  # labels of the data that are not in the tree; each becomes a class
 
 
 def build(
@@ -61,20 +55,15 @@ def build(
     dropped (Liz et al. 2022, section 3.1) or kept as all-negative rows (`without_class`). A label that is uncertain and not also
     stated as present is ignored (-1), negative or positive, as `settings.uncertain` says. A general class is positive where one of
     its labels is, else uncertain where one of them is, and else negative. Labels that are not mentioned are negative.
-    With `second`, only the first image (by identifier) of each study counts, and only of studies that have a second view.
+    With `second`, which says where to look for the second views of `settings.second`, only the first image (by identifier) of each
+    study counts, and only of studies that have a second view.
 
-    Args:
-        settings: Grouping, minimum counts, exclusions.
-        archive: A key of `archives.ARCHIVES`; its term tree, if it has one, gives the general terms.
-        catalog: The columns of `schemas.CATALOG`; `padded` only where `settings.padded_labels` is ignore.
-        ingested: The columns of `schemas.INGESTED`.
-        name: Name of the label set, for errors.
-        second: Where to look for the second views, for a label set of studies (`settings.second`).
+    The term tree of the archive, if it has one, gives the general terms. The catalog (`schemas.CATALOG`) needs `padded` only where
+    `settings.padded_labels` is ignore; `ingested` has the columns of `schemas.INGESTED`; `name` is the label set's, for errors.
     """
     if (settings.second is None) != (second is None):
-        raise ThoraxError(
-            f"label_sets.{name}.second is {settings.second or 'null'}: give --second-views exactly where it names a data set."
-        )
+        advice = "give --second-views exactly where it names a data set"
+        raise ThoraxError(f"label_sets.{name}.second is {settings.second or 'null'}: {advice}.")
     tree, climbed = TermTree.find(archive), None
     if settings.grouping == "general":
         climbed = TermTree.of_archive(archive, f"label_sets.{name}.grouping", "write specific").climbed(settings.two_parents)
@@ -84,7 +73,7 @@ def build(
         catalog = without_padded(catalog, settings, name)
     groups = _groups(settings, catalog, climbed, name)
     images = _countable(settings, catalog, ingested, second, name)
-    matrix = _matrix(images, groups, {"ignore": catalogs.IGNORED, "zeros": 0, "ones": 1}[settings.uncertain])
+    matrix = _matrix(images, groups, {"ignore": schemas.IGNORED, "zeros": 0, "ones": 1}[settings.uncertain])
     report = _count(matrix, images["patient_id"])
     reasons = {
         "excluded": report["class"].isin(settings.exclude),
@@ -99,7 +88,7 @@ def build(
     matrix = matrix[classes]
     labelled = images["labelled"].to_numpy()
     with_class = (matrix == 1).any(axis=1).to_numpy()
-    every = np.ones(len(images), bool)
+    every = np.full(len(images), True)
     keep = {"drop": with_class, "keep_labelled": with_class | labelled, "keep": every}[settings.without_class]
     frame = pd.concat([images[["image_id", "patient_id"]], matrix], axis=1)[keep]
     patients = images["patient_id"]
@@ -130,29 +119,26 @@ def build_inside(
     normal, its own general class): it is left out with the status `WHOLE`. Other arguments as in `build`.
     """
     tree = TermTree.of_archive(archive, f"label_sets.{name}.inside", "remove it").climbed(settings.two_parents)
-    known = catalogs.class_columns(general)
+    known = schemas.class_columns(general)
     table = build(settings.model_copy(update={"without_class": "keep"}), archive, catalog, ingested, name)
     frame = general[["image_id", "patient_id"]].merge(table.frame.drop(columns="patient_id"), on="image_id", how="left")
     report = table.report[~table.report["class"].str.startswith("(")].copy()
     for specific in table.classes:
         parents = tree.general_among(specific, known)
         if not parents:
-            raise ThoraxError(
-                f"label_sets.{name}: {settings.inside!r} has no general class of {specific!r} "
-                f"({', '.join(tree.general(specific))}): lower its minimum counts, or exclude the class here."
-            )
+            problem = f"{settings.inside!r} has no general class of {specific!r} ({', '.join(tree.general(specific))})"
+            raise ThoraxError(f"label_sets.{name}: {problem}: lower its minimum counts, or exclude the class here.")
         inside = (general[parents] == 1).any(axis=1).to_numpy()
         if frame[specific].isna().any() or ((frame[specific] == 1).to_numpy() & ~inside).any():
-            raise ThoraxError(
-                f"label_sets.{name}: the labels of {settings.inside!r} were made from another catalog: remake them, then these."
-            )
+            problem = f"the labels of {settings.inside!r} were made from another catalog"
+            raise ThoraxError(f"label_sets.{name}: {problem}: remake them, then these.")
         without = frame["patient_id"][inside & (frame[specific] == 0).to_numpy()].nunique()
         if without < settings.min_patients:
             frame = frame.drop(columns=specific)
             report.loc[report["class"] == specific, "status"] = WHOLE
         else:
-            frame[specific] = frame[specific].where(inside, catalogs.IGNORED).astype(np.int8)
-    classes = catalogs.class_columns(frame)
+            frame[specific] = frame[specific].where(inside, schemas.IGNORED).astype(np.int8)
+    classes = schemas.class_columns(frame)
     if not classes:
         problem = "no class leaves anything to tell apart inside its general classes"
         raise ThoraxError(f"label_sets.{name}: {problem}: lower min_images or min_patients.")
@@ -175,13 +161,13 @@ def refuse_unknown_classes(named: Iterable[tuple[str, str]], report: pd.DataFram
 def make_label_set(
     settings: LabelSet,
     archive: str,
-    catalog: Path | str,
-    ingested: Path | str | None,
-    out: Path | str,
-    report: Path | str,
+    catalog: Path,
+    ingested: Path | None,
+    out: Path,
+    report: Path,
     second_views: Sequence[str] = (),
-    second_ingested: Path | str | None = None,
-    general: Path | str | None = None,
+    second_ingested: Path | None = None,
+    general: Path | None = None,
     named: Iterable[tuple[str, str]] = (),
 ) -> None:
     """Write a label set (`schemas.labels_schema`) and its report (CSV with `REPORT_COLUMNS`) from the tables on disk.
@@ -191,14 +177,13 @@ def make_label_set(
     name = Path(out).stem
     if (settings.inside is None) != (general is None):
         raise ThoraxError(f"label_sets.{name}: inside and the labels of the general label set (--general) go together.")
-    columns = ["image_id", "patient_id", *(["study_id"] if second_views else []), "view", "positive", "negative", "uncertain"]
+    columns = ["image_id", "patient_id", "view", "positive", "negative", "uncertain"]
+    columns += ["study_id"] if second_views else []
     columns += ["padded"] if settings.padded_labels == "ignore" else []
     known = None if ingested is None else store.read_table(ingested, ["image_id", "ok", "channels"])
     frame = store.read_table(catalog, columns)
-    second = None
-    if second_views:
-        readable = None if second_ingested is None else store.read_table(second_ingested, ["image_id", "ok"])
-        second = Partners(second_views, readable)
+    readable = None if second_ingested is None else store.read_table(second_ingested, ["image_id", "ok"])
+    second = Partners(second_views, readable) if second_views else None
     if general is None:
         table = build(settings, archive, frame, known, name, second)
     else:
@@ -207,7 +192,7 @@ def make_label_set(
     if table.unknown:
         print(f"In the data but not in the term tree, so each became a class: {', '.join(table.unknown)}.")
     with store.atomic(out) as new_labels, store.atomic(report) as new_report:  # both or neither
-        store.write_table(table.frame, new_labels, catalogs.labels_schema(list(table.classes)))
+        store.write_table(table.frame, new_labels, schemas.labels_schema(list(table.classes)))
         store.write_text(table.report.to_csv(index=False, lineterminator="\n"), new_report)
 
 
@@ -242,10 +227,9 @@ def _groups(settings: LabelSet, catalog: pd.DataFrame, tree: TermTree | None, na
     classes = set(chain.from_iterable(groups.values()))
     for excluded in settings.exclude:
         if excluded not in classes:
-            raise ThoraxError(
-                f"label_sets.{name}.exclude: {excluded!r} is not a {settings.grouping} class of data set {settings.dataset!r}"
-                f"{did_you_mean(excluded, classes)}: correct its name or remove it."
-            )
+            problem = f"{excluded!r} is not a {settings.grouping} class of data set {settings.dataset!r}"
+            advice = f"{did_you_mean(excluded, classes)}: correct its name or remove it"
+            raise ThoraxError(f"label_sets.{name}.exclude: {problem}{advice}.")
     return groups
 
 
@@ -256,10 +240,8 @@ def _countable(
     images = catalog[catalog["view"].isin(settings.views)]
     if images.empty:
         found = ", ".join(sorted(catalog["view"].dropna().unique())) or "none"
-        raise ThoraxError(
-            f"label_sets.{name}.views: no image of data set {settings.dataset!r} has one of the views "
-            f"{', '.join(settings.views)}; choose from those it has ({found})."
-        )
+        problem = f"no image of data set {settings.dataset!r} has one of the views {', '.join(settings.views)}"
+        raise ThoraxError(f"label_sets.{name}.views: {problem}; choose from those it has ({found}).")
     if ingested is not None:
         sources = f"the ingested table of {settings.dataset!r}", f"its catalog, for label_sets.{name}"
         facts = rows_of(ingested, images["image_id"], *sources)
@@ -292,7 +274,7 @@ def _count(matrix: pd.DataFrame, patients: pd.Series) -> pd.DataFrame:
         "class": matrix.columns.astype(object),
         "images": (matrix == 1).sum().to_numpy(),
         "patients": [patients[matrix[name] == 1].nunique() for name in matrix],
-        "uncertain": (matrix == catalogs.IGNORED).sum().to_numpy(),
+        "uncertain": (matrix == schemas.IGNORED).sum().to_numpy(),
     }
     report = pd.DataFrame(counts).query("images + uncertain > 0")
     return report.sort_values(["images", "class"], ascending=[False, True], ignore_index=True)
@@ -304,14 +286,11 @@ def _check_classes(report: pd.DataFrame, settings: LabelSet, name: str) -> None:
     kept = int((report["status"] == KEPT).sum())
     if kept >= needed:
         return
-    dropped = report[report["status"].str.startswith("too few")]
-    if dropped.empty:
-        advice = "the images counted have no more classes; shorten exclude or choose other views"
-    else:
-        next_class = dropped.iloc[0]
-        key = "min_images" if next_class["status"] == "too few images" else "min_patients"
-        advice = (
-            f"the next, {next_class['class']!r}, has {next_class['images']} images of {next_class['patients']} patients; "
-            f"lower {key} ({getattr(settings, key)})"
-        )
+    advice = "the images counted have no more classes; shorten exclude or choose other views"
+    rarer_classes = report[report["status"].str.startswith("too few")]
+    if len(rarer_classes):
+        rarer = rarer_classes.iloc[0]
+        key = "min_images" if rarer["status"] == "too few images" else "min_patients"
+        found = f"the next, {rarer['class']!r}, has {rarer['images']} images of {rarer['patients']} patients"
+        advice = f"{found}; lower {key} ({getattr(settings, key)})"
     raise ThoraxError(f"label_sets.{name} keeps {kept} of the {needed} classes that it needs at least: {advice}.")

@@ -11,6 +11,7 @@ from itertools import combinations, permutations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from thorax.errors import ThoraxError
 
@@ -47,30 +48,26 @@ class StratifiedGroupSplit:
         self.random_state = random_state
         above_zero = sum(share > 0 for share in self.shares.values())
         if min(self.shares.values()) < 0 or above_zero < 2 or abs(sum(self.shares.values()) - 1) > 1e-6:
-            raise ThoraxError(
-                f"train, val and test are {train:g}, {val:g} and {test:g}: choose shares that sum to 1, at least two above 0."
-            )
+            advice = "choose shares that sum to 1, at least two above 0"
+            raise ThoraxError(f"train, val and test are {train:g}, {val:g} and {test:g}: {advice}.")
 
-    def split(
-        self, X: object, y: np.typing.ArrayLike, groups: np.typing.ArrayLike
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def split(self, X: object, y: ArrayLike, groups: ArrayLike) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield once the ascending row indices (train, val, test); X is ignored, as in scikit-learn, and the others as in `assign`."""
         parts = self.assign(y, groups)
         train, val, test = (np.flatnonzero(parts == name) for name in self.shares)
         yield train, val, test
 
-    def assign(self, y: np.typing.ArrayLike, groups: np.typing.ArrayLike) -> np.ndarray:
+    def assign(self, y: ArrayLike, groups: ArrayLike) -> np.ndarray:
         """Return the part of each row: (n,) of "train", "val" and "test".
 
-        Args:
-            y: (n, k) or (n,) of 0, 1 and -1 (unknown: counts as not positive).
-            groups: (n,) identifiers that can be sorted, e.g. of patients; at least as many as parts.
+        `y` is (n, k) or (n,) of 0, 1 and -1 (unknown: counts as not positive); `groups` are (n,) identifiers that can be sorted, such
+        as those of patients, and at least as many as parts.
         """
         names, shares = zip(*((name, share) for name, share in self.shares.items() if share > 0), strict=True)
         return np.array(names)[_assign_rows(y, groups, np.array(shares), self.random_state)]
 
 
-def group_folds(y: np.typing.ArrayLike, groups: np.typing.ArrayLike, folds: int, random_state: int = 0) -> np.ndarray:
+def group_folds(y: ArrayLike, groups: ArrayLike, folds: int, random_state: int = 0) -> np.ndarray:
     """Deal whole groups into folds of equal size, stratified over every label, as `StratifiedGroupSplit` deals its parts.
 
     `y` and `groups` are as in `StratifiedGroupSplit.assign`. Returns (n,) from 0 to folds - 1: the same seed gives the same folds, in
@@ -79,7 +76,7 @@ def group_folds(y: np.typing.ArrayLike, groups: np.typing.ArrayLike, folds: int,
     return _assign_rows(y, groups, np.full(folds, 1 / folds), random_state)
 
 
-def _assign_rows(y: np.typing.ArrayLike, groups: np.typing.ArrayLike, shares: np.ndarray, random_state: int) -> np.ndarray:
+def _assign_rows(y: ArrayLike, groups: ArrayLike, shares: np.ndarray, random_state: int) -> np.ndarray:
     """Return the part of each row, (n,) from 0 to the number of shares - 1."""
     labels = np.asarray(y)
     labels = labels[:, None] if labels.ndim == 1 else labels
@@ -96,12 +93,8 @@ def _assign_rows(y: np.typing.ArrayLike, groups: np.typing.ArrayLike, shares: np
     columns = np.column_stack([np.ones(rows, np.int64), labels == 1])
     counts = np.zeros((len(ids), columns.shape[1]), np.int64)
     np.add.at(counts, group_of_row, columns)
-    return _assign_groups(counts, shares, np.random.default_rng(random_state))[group_of_row]
-
-
-def _assign_groups(counts: np.ndarray, shares: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return each group's part, 0 to parts - 1, given its (groups, columns) counts and the (parts,) shares above 0."""
-    parts = len(shares)
+    # Groups with equal counts are of one kind
+    random = np.random.default_rng(random_state)
     kinds, kind_of_group = np.unique(counts, axis=0, return_inverse=True)
     kind_of_group = kind_of_group.ravel()
     start = np.concatenate([np.arange(parts), random.choice(parts, size=len(counts) - parts, p=shares / shares.sum())])
@@ -112,17 +105,13 @@ def _assign_groups(counts: np.ndarray, shares: np.ndarray, random: np.random.Gen
     of_kind = shuffled[np.argsort(kind_of_group[shuffled], kind="stable")]  # groups by kind, at random within each
     part = np.empty(len(counts), np.int64)
     part[of_kind] = np.repeat(np.tile(np.arange(parts), len(kinds)), dealt.ravel())
-    return part
+    return part[group_of_row]
 
 
 class _Search:
-    """Local search over how many groups of each kind each part has. Groups with equal counts are of one kind.
+    """Local search over how many groups of each kind each part has: `dealt`, (kinds, parts).
 
-    Args:
-        kinds: (kinds, columns) counts of one group of each kind.
-        dealt: (kinds, parts) groups of each kind in each part, to start from.
-        shares: (parts,) of the images.
-        random: Source of candidates and kicks.
+    `kinds` are the (kinds, columns) counts of one group of each kind, `shares` those of the parts in the images.
     """
 
     def __init__(self, kinds: np.ndarray, dealt: np.ndarray, shares: np.ndarray, random: np.random.Generator) -> None:
@@ -155,7 +144,10 @@ class _Search:
             if number <= _KICKED:
                 self.dealt, self.deviation = dealt.copy(), deviation.copy()
             if number < _KICKED:
-                self._kick()
+                for _ in range(_KICK):
+                    source, target = self.random.permutation(self.dealt.shape[1])[:2]
+                    if self.dealt[:, source].sum() > 1:
+                        self._move(self.random.choice(np.flatnonzero(self.dealt[:, source])), source, target)
             else:
                 self._weigh(self.weights + (np.abs(self.deviation) > _IMAGE).any(axis=0))
         return dealt
@@ -201,12 +193,6 @@ class _Search:
     def _candidates(self, part: int) -> np.ndarray:
         present = np.flatnonzero(self.dealt[:, part])
         return present if len(present) <= _CANDIDATES else self.random.choice(present, _CANDIDATES, replace=False)
-
-    def _kick(self) -> None:
-        for _ in range(_KICK):
-            source, target = self.random.permutation(self.dealt.shape[1])[:2]
-            if self.dealt[:, source].sum() > 1:
-                self._move(self.random.choice(np.flatnonzero(self.dealt[:, source])), source, target)
 
     def _move(self, kind: int, source: int, target: int) -> None:
         self.dealt[kind, source] -= 1

@@ -1,10 +1,11 @@
 """The trees of an archive's terms, and the general terms at their top."""
 
-import csv
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+import pandas as pd
 
 from thorax.errors import ThoraxError
 from thorax.resources import resource
@@ -26,12 +27,8 @@ class TermTree:
         The default is PadChest's tree as its authors publish it (https://github.com/auriml/Rx-thorax-automatic-captioning);
         Bustos et al. 2020, section 4. CheXpert's is the hierarchy of Irvin et al. 2019, Figure 1.
         """
-        parents: dict[str, tuple[str, ...]] = {}
-        with Path(path).open(encoding="utf-8", newline="") as file:
-            for edge in csv.DictReader(file):
-                known = parents.get(edge["term"], ())
-                parents[edge["term"]] = (*known, edge["parent"]) if edge["parent"] else known
-        return cls(parents)
+        edges = pd.read_csv(path, dtype=str, keep_default_na=False)
+        return cls({term: tuple(filter(None, parents)) for term, parents in edges.groupby("term", sort=False)["parent"]})
 
     @classmethod
     def find(cls, archive: str) -> "TermTree | None":
@@ -43,8 +40,8 @@ class TermTree:
         """The tree of an archive that must have one, because of the setting `key`; `advice` says what to write if there is none."""
         tree = cls.find(archive)
         if tree is None:
-            have = " and ".join(TERM_TABLES)
-            raise ThoraxError(f"{key}: archive {archive!r} has no term tree, only {have} have one: {advice}.")
+            problem = f"archive {archive!r} has no term tree, only {' and '.join(TERM_TABLES)} have one"
+            raise ThoraxError(f"{key}: {problem}: {advice}.")
         return tree
 
     @cached_property

@@ -45,8 +45,7 @@ def make_two_views(labels: Path, catalog: Path, second_views: Sequence[str], sec
     images = rows_of(known, labelled, catalog, labels)
     seconds = Partners(second_views, store.read_table(second_ingested, ["image_id", "ok"])).beside(images, known)
     if seconds.isna().any():
-        raise ThoraxError(
-            f"The study of image {images['image_id'][seconds.isna()].iloc[0]!r} in {labels} has no readable image of "
-            f"{', '.join(second_views)} in {second_ingested}: make the label set again."
-        )
+        problem = f"has no readable image of {', '.join(second_views)} in {second_ingested}"
+        image = images["image_id"][seconds.isna()].iloc[0]
+        raise ThoraxError(f"The study of image {image!r} in {labels} {problem}: make the label set again.")
     store.write_table(images.assign(second_id=seconds), out, TWO_VIEWS)

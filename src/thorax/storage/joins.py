@@ -29,15 +29,10 @@ def rows_of(table: pd.DataFrame, image_ids: pd.Series, source: Source, wanted_by
 
 
 def read_labels(labels: Path, split: Path, parts: Collection[str] | None = None) -> pd.DataFrame:
-    """Read a label set together with the part of each image.
+    """Read a label set together with the part of each image, or only the images of some `parts`, of which there must be some.
 
-    Args:
-        labels: `labels/{label_set}.parquet`.
-        split: `splits/{split}.parquet`; it may have images of other label sets.
-        parts: Return only the images of these parts, of which there must be some; None for all images.
-
-    Returns:
-        image_id, patient_id, split and one column per class (1, 0, -1 = ignored), sorted by image_id.
+    Returns image_id, patient_id, split and one column per class (1, 0, -1 = ignored), sorted by image_id. The split may have images of
+    other label sets as well.
     """
     table = store.read_table(labels, needs=("image_id", "patient_id")).sort_values("image_id", ignore_index=True)
     table = rows_of(table, table["image_id"], labels, labels)  # each image once
@@ -67,25 +62,17 @@ def read_places(images: pd.DataFrame, ingested: pd.DataFrame, source: Source, wa
 def read_scores(
     path: Path, images: pd.DataFrame, wanted_by: Source, classes: Collection[str] | None = None, further: bool = False
 ) -> pd.DataFrame:
-    """Read predictions or an ensemble's scores for given images.
+    """Read predictions or an ensemble's scores (`schemas.scores_schema`) for given images, which have image_id and split.
 
-    Args:
-        path: A table of `schemas.scores_schema`. Rows of parts that no image is in are skipped.
-        images: image_id and split of each image.
-        wanted_by: Where `images` come from.
-        classes: The classes that the table must have, and no others; None for those that it has.
-        further: Whether the table may have other images of these parts as well.
-
-    Returns:
-        (n, k) scores as stored, in the order of `images` and `classes`, with the index of `images`.
+    The table must have these `classes` and no others (if None, it may have any), and only with `further` other images of the parts
+    that the given images are in. Returns (n, k) scores as stored, in the order of `images` and `classes`, with the index of `images`.
     """
     table = store.read_table(path, needs=("image_id", "split"))
     found = class_columns(table)
     classes = found if classes is None else list(classes)
     if different := set(found) ^ set(classes):
-        raise ThoraxError(
-            f"{path} and {wanted_by} do not have the same classes ({min(different)!r} is in one only): predict again."
-        )
+        problem = f"do not have the same classes ({min(different)!r} is in one only)"
+        raise ThoraxError(f"{path} and {wanted_by} {problem}: predict again.")
     table = table[table["split"].isin(images["split"].unique())]
     unknown = ~table["image_id"].isin(images["image_id"])
     if unknown.any() and not further:
@@ -95,8 +82,6 @@ def read_scores(
     moved = rows["split"].to_numpy() != images["split"].to_numpy()
     if moved.any():
         place = int(np.argmax(moved))
-        theirs, ours = rows["split"].iloc[place], images["split"].iloc[place]
-        raise ThoraxError(
-            f"{path} has image {rows['image_id'].iloc[place]!r} in {theirs}, but {wanted_by} has it in {ours}: predict again."
-        )
+        image, theirs, ours = rows["image_id"].iloc[place], rows["split"].iloc[place], images["split"].iloc[place]
+        raise ThoraxError(f"{path} has image {image!r} in {theirs}, but {wanted_by} has it in {ours}: predict again.")
     return rows[classes]

@@ -14,13 +14,9 @@ LONGEST = 60.0  # seconds without a line; before, there is one at every tenth
 
 
 class Progress:
-    """Count what is done and show it on standard error.
+    """Count what is done, `unit` by unit (B for bytes), and show it on standard error, after the `name` of the step.
 
-    Args:
-        name: What is being done, at the start of each line.
-        total: How much there is to do; None where that is not known. A log then shows nothing.
-        unit: What is counted; B for bytes.
-        done: How much was done earlier.
+    `total` is how much there is to do; where it is None, a log shows nothing. `done` was done earlier.
     """
 
     def __init__(self, name: str, total: int | None, unit: str = "it", done: int = 0) -> None:

@@ -40,24 +40,19 @@ def atomic(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     if path in _targets:
-        try:
+        with _writing(_targets[path]):
             yield path
-        except OSError as error:
-            raise _unwritten(_targets[path], error) from error
         return
-    try:
+    with _writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
         descriptor, temporary = _temporary(path)
-    except OSError as error:
-        raise _unwritten(path.parent, error) from error
     _targets[temporary] = path
     try:
-        yield temporary
-        temporary.chmod(0o666 & ~_UMASK)
-        temporary.replace(path)
-    except OSError as error:
-        raise _unwritten(path, error) from error
+        with _writing(path):
+            yield temporary
+            temporary.chmod(0o666 & ~_UMASK)
+            temporary.replace(path)
     finally:
         del _targets[temporary]
         temporary.unlink(missing_ok=True)
@@ -96,12 +91,16 @@ def _sweep(folder: Path) -> None:
                     os.close(descriptor)
 
 
-def _unwritten(path: Path, error: OSError) -> ThoraxError:
-    """The error for a file or folder that cannot be written."""
-    number = error.errno or next((full for full in _FULL if os.strerror(full) in str(error)), None)  # HDF5 has it in words
-    reason = os.strerror(number) if number else str(error)
-    what_to_do = "free some disk space" if number in _FULL else "make it writable or choose another folder"
-    return ThoraxError(f"{path} cannot be written ({reason}): {what_to_do}, then run the same command again.")
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what the system says of a file or folder that cannot be written into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        number = error.errno or next((full for full in _FULL if os.strerror(full) in str(error)), None)  # HDF5 has it in words
+        reason = os.strerror(number) if number else str(error)
+        what_to_do = "free some disk space" if number in _FULL else "make it writable or choose another folder"
+        raise ThoraxError(f"{path} cannot be written ({reason}): {what_to_do}, then run the same command again.") from error
 
 
 @contextmanager
@@ -109,11 +108,9 @@ def only_one(target: Path) -> Iterator[None]:
     """Hold NAME.lock while the block runs, or refuse to. The system releases it when the process dies, by whatever signal."""
     lock = target.with_name(f"{target.name}.lock")
     while True:
-        try:
+        with _writing(lock.parent):
             target.parent.mkdir(parents=True, exist_ok=True)
             file = lock.open("a")
-        except OSError as error:
-            raise ThoraxError(f"{lock.parent} cannot be written ({error.strerror}): make it writable.") from error
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -149,8 +146,8 @@ def read_table(path: Path | str, columns: Sequence[str] | None = None, needs: Se
         for name in (*(columns or ()), *needs):
             if name not in present:
                 raise ThoraxError(f"{path} lacks the column {name}: name the right table, or delete and remake it.")
-        chosen = None if columns is None else list(columns)
-        return pq.read_table(path, columns=chosen, partitioning=None, page_checksum_verification=True).to_pandas()
+        columns = None if columns is None else list(columns)
+        return pq.read_table(path, columns=columns, partitioning=None, page_checksum_verification=True).to_pandas()
 
 
 @contextmanager
@@ -231,19 +228,13 @@ def ingested_rows(table: pd.DataFrame, shard: int, array: np.ndarray, path: Path
     rows = table[table["ok"] & (table["shard"] == shard)].sort_values("row", ignore_index=True)
     if array.ndim != 3 or not np.array_equal(rows["row"], np.arange(len(array))):
         shape = " x ".join(map(str, array.shape))
-        raise ThoraxError(
-            f"{path} has the shape {shape}, but {len(rows)} images of shard {shard} were ingested: "
-            "name the shards' arrays of this data set in order, or remake them."
-        )
+        problem = f"has the shape {shape}, but {len(rows)} images of shard {shard} were ingested"
+        raise ThoraxError(f"{path} {problem}: name the shards' arrays of this data set in order, or remake them.")
     return rows
 
 
 class PackedImages:
-    """Rows of several packed arrays (one per shard), addressed by shard and row.
-
-    Args:
-        paths: The shards' `.npy` files in shard order, each (n, height, width) of one type.
-    """
+    """Rows of a data set's packed arrays (the shards' `.npy` files in order, each (n, height, width)), addressed by shard and row."""
 
     def __init__(self, paths: Sequence[Path | str]) -> None:
         self.arrays = [open_array(path) for path in paths]
@@ -264,10 +255,8 @@ def open_packed(table: pd.DataFrame, paths: Sequence[Path | str]) -> PackedImage
     """Open a data set's packed arrays, and refuse what are not all shards, in order, of one ingested table (see `ingested_rows`)."""
     shards = int(table.loc[table["ok"], "shard"].max()) + 1 if table["ok"].any() else 0
     if len(paths) < shards:
-        raise ThoraxError(
-            f"{', '.join(map(str, paths)) or 'no array'}: {len(paths)} of the {shards} shards that were ingested; "
-            "name the arrays of all shards in order."
-        )
+        problem = f"{len(paths)} of the {shards} shards that were ingested; name the arrays of all shards in order"
+        raise ThoraxError(f"{', '.join(map(str, paths)) or 'no array'}: {problem}.")
     packed = PackedImages(paths)
     for shard, (array, path) in enumerate(zip(packed.arrays, paths, strict=True)):
         ingested_rows(table, shard, array, path)

@@ -39,14 +39,12 @@ def first_existing(root: Path, names: Sequence[str]) -> Path:
     return next((root / name for name in names if (root / name).is_file()), root / names[0])
 
 
-def read_table(
-    path: Path, columns: Sequence[str], verbatim: Collection[str] = (), fewest_fields: int | None = None
-) -> pd.DataFrame:
+def read_table(path: Path, columns: Sequence[str], verbatim: Collection[str] = ()) -> pd.DataFrame:
     """Read columns as `read_columns` does, with every spelling of an unknown value (`UNKNOWN`) as a blank, and no damaged cell.
 
     Those in `verbatim` stay as they are: the caller decides what is unknown there, and which characters are allowed.
     """
-    frame = read_columns(path, columns, fewest_fields)
+    frame = read_columns(path, columns)
     for column in columns:
         if column in verbatim:
             continue
@@ -54,7 +52,7 @@ def read_table(
             if found := damage(text):
                 problem = f"{text[:80]!r} has {found}; type the cell again without it"
                 raise cell_error(path, _first(frame[column] == text), column, problem)
-        frame[column] = frame[column].where(~_unknown(frame[column]), "")
+        frame[column] = frame[column].where(~frame[column].str.casefold().isin(UNKNOWN), "")
     return frame
 
 
@@ -85,7 +83,7 @@ def require(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> None:
     """Raise an error for the first cell of these columns that is blank or says that its value is not known."""
     for column in columns:
         problem = "it is blank, or says that the value is not known; fill it in or remove the row"
-        refuse_cells(_unknown(frame[column]), frame, path, column, problem)
+        refuse_cells(frame[column].str.casefold().isin(UNKNOWN), frame, path, column, problem)
 
 
 def require_unique(frame: pd.DataFrame, path: Path, column: str) -> None:
@@ -97,16 +95,28 @@ def require_unique(frame: pd.DataFrame, path: Path, column: str) -> None:
 
 
 def check_identifiers(frame: pd.DataFrame, path: Path, patient: str, others: Sequence[str] = ()) -> None:
-    """Check the columns of patients and, if the table has them, of studies: neither rounded, nor negative, nor spelled in two ways."""
+    """Check the columns of patients and, if the table has them, of studies: neither rounded nor negative.
+
+    A patient must not be written in two ways either, such as 7, 007 and 7.0, and would count as several. Identifiers are equal too if
+    they differ only in blanks or in the kind of their characters (`plain_text`).
+    """
     columns = [patient, *(name for name in others if name in frame)]
     refuse_rounded(frame, path, columns)
     for column in columns:
-        problem = (
-            "{cell} is a negative number, as programs write a value that is not known; write the identifier, leave the cell blank "
-            "where it may be, or remove the row"
-        )
-        refuse_cells(frame[column].str.fullmatch(_NEGATIVE), frame, path, column, problem)
-    _refuse_two_spellings(frame, path, patient)
+        problem = "{cell} is a negative number, as programs write a value that is not known"
+        advice = "write the identifier, leave the cell blank where it may be, or remove the row"
+        refuse_cells(frame[column].str.fullmatch(_NEGATIVE), frame, path, column, f"{problem}; {advice}")
+    first: dict[int | str, str] = {}
+    for text in frame[patient].unique():
+        plain = plain_text(text)
+        match = _WHOLE.fullmatch(plain)
+        other = first.setdefault(int(match[1]) if match else plain, text)
+        if other != text:
+            index, row = (_first(frame[patient] == value) for value in (text, other))
+            shown, earlier = told_apart(text, other)
+            what = "number" if match else "name in other characters"
+            problem = f"{shown} and {earlier} in row {row + FIRST_ROW} are the same {what}; write it in one way only"
+            raise cell_error(path, index, patient, problem)
 
 
 def refuse_rounded(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> None:
@@ -124,29 +134,8 @@ def refuse_rounded(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> N
                 beyond = {text: match[1][kept:] for text, match in matches.items() if match and len(match[1]) >= least}
                 if sum(map(len, beyond.values())) >= 3 and not any(digits.strip("0") for digits in beyond.values()):
                     rounded = rounded | frame[column].isin(list(beyond)).to_numpy(bool)
-        problem = (
-            "{cell} was rounded by a spreadsheet program; use the original file, or format this column as text before you enter or "
-            "import the identifiers"
-        )
-        refuse_cells(rounded, frame, path, column, problem)
-
-
-def _refuse_two_spellings(frame: pd.DataFrame, path: Path, column: str) -> None:
-    """Raise an error for an identifier that is written in two ways, such as 7, 007 and 7.0: one patient would count as several.
-
-    Identifiers also count as equal if they differ only in blanks or in the kind of their characters (`plain_text`).
-    """
-    first: dict[int | str, str] = {}
-    for text in frame[column].unique():
-        plain = plain_text(text)
-        match = _WHOLE.fullmatch(plain)
-        other = first.setdefault(int(match[1]) if match else plain, text)
-        if other != text:
-            index, row = (_first(frame[column] == value) for value in (text, other))
-            shown, earlier = told_apart(text, other)
-            what = "number" if match else "name in other characters"
-            problem = f"{shown} and {earlier} in row {row + FIRST_ROW} are the same {what}; write it in one way only"
-            raise cell_error(path, index, column, problem)
+        advice = "use the original file, or format this column as text before you enter or import the identifiers"
+        refuse_cells(rounded, frame, path, column, f"{{cell}} was rounded by a spreadsheet program; {advice}")
 
 
 def plain_text(text: str) -> str:
@@ -162,10 +151,15 @@ def told_apart(text: str, other: str) -> tuple[str, str]:
 
 def numbers(frame: pd.DataFrame, path: Path, column: str) -> pd.Series:
     """A column as float64, NaN where it is not known; an error for the first cell that is neither a finite number nor unknown."""
-    converted = {text: _number(text) for text in frame[column].unique()}
-    wrong = frame[column].isin([text for text, value in converted.items() if value is None])
-    refuse_cells(wrong, frame, path, column, "{cell} is not a number; correct it or leave it blank")
-    return frame[column].map(converted).astype("float64")
+    found = {}
+    for text in frame[column].unique():
+        try:
+            found[text] = math.nan if is_unknown(text) else float(text)
+        except ValueError:
+            found[text] = math.inf
+    wrong = [text for text, value in found.items() if not math.isfinite(value) and not is_unknown(text)]
+    refuse_cells(frame[column].isin(wrong), frame, path, column, "{cell} is not a number; correct it or leave it blank")
+    return frame[column].map(found).astype("float64")
 
 
 def translate(frame: pd.DataFrame, path: Path, column: str, meanings: Mapping[str, str | None]) -> pd.Series:
@@ -214,20 +208,6 @@ def known(column: pd.Series) -> pd.Series:
     return column.astype(object).where(column != "", None)
 
 
-def _unknown(column: pd.Series) -> pd.Series:
-    return column.str.casefold().isin(UNKNOWN)
-
-
 def _first(rows: npt.ArrayLike) -> int:
     """The position of the first row that is true."""
     return int(np.asarray(rows, bool).argmax())
-
-
-def _number(text: str) -> float | None:
-    if is_unknown(text):
-        return math.nan
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

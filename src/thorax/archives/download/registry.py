@@ -5,7 +5,6 @@ and the page where people find it. A file without an address must be put there b
 """
 
 import csv
-import io
 import os
 import shutil
 import sys
@@ -13,23 +12,27 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from thorax.archives import lung_masks, nih
+import pandas as pd
+
+from thorax.archives import chexpert, lung_masks, nih, padchest
 from thorax.archives.download import transfer
-from thorax.archives.download.agreements import AGREEMENTS
 from thorax.archives.download.transfer import PATIENCE, Patience, Source
-from thorax.archives.download.unpack import SUFFIXES, Limits, unpack
+from thorax.archives.download.unpack import SUFFIXES, unpack
 from thorax.errors import ThoraxError, did_you_mean
 from thorax.resources import resource
-from thorax.storage import store
+from thorax.storage import csv_file, store
 from thorax.storage.strict_csv import first_existing
 
 _ROOTS = {"montgomery": "data/lung_masks", "shenzhen": "data/lung_masks"}  # of others data/GROUP
-_WEIGHTS_ROOT = "resources/weights"
 _RATIO = 4  # an archive of radiographs does not grow more than this
 _FLOOR = 2**24  # bytes to which even the smallest archive may grow
 _ABSENT: dict[str, Callable[[Path], int | None]] = {"nih": nih.absent_images}  # without an absent image no archive is needed
 _SAME = {"nih": (nih.METADATA, nih.BOXES, *nih.OFFICIAL_LISTS.values())}  # one of each tuple is enough
 _AFTER: dict[str, Callable[[Path], None]] = {"montgomery": lung_masks.add_montgomery, "shenzhen": lung_masks.add_shenzhen}
+_PADCHEST_PAGE = "https://bimcv.cipf.es/bimcv-projects/padchest/"
+_CHEXPERT_PAGE = "https://stanfordmlgroup.github.io/competitions/chexpert/"
+_PADCHEST_FOLDERS = [str(number) for number in (*range(51), 54)]
+_SHOWN = 6  # names in a sentence
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,16 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """An archive that cannot be fetched without a signature."""
+
+    title: str
+    page: str  # where to ask for it
+    zips: Sequence[str]  # patterns of the zip files that the user has put into the root
+    missing: Callable[[Path], list[str]]  # from the root: the next steps in order; none if the archive is complete
+
+
+@dataclass(frozen=True)
 class _Found:
     """A file that is there and right: its path, length and SHA-256."""
 
@@ -56,19 +69,53 @@ class _Found:
     sha256: str
 
 
+def _padchest_missing(root: Path) -> list[str]:
+    table = first_existing(root, padchest.METADATA)
+    folders = set(_PADCHEST_FOLDERS)
+    if table.is_file():
+        images = csv_file.read_columns(table, ["ImageDir", "ImageID"])
+        there = {name: {path.name for path in (root / name).iterdir()} for name in folders if (root / name).is_dir()}
+        pairs = zip(images["ImageDir"], images["ImageID"], strict=True)
+        folders = {folder for folder, image in pairs if image not in there.get(folder, ())}
+        if not folders:
+            return []
+    zips = [f"{name}.zip" for name in sorted(folders, key=lambda name: (len(name), name))]
+    wanted = f"{', '.join(zips[:_SHOWN])}{f' and {len(zips) - _SHOWN} more' if len(zips) > _SHOWN else ''}"
+    return [
+        f"Ask for PadChest at {_PADCHEST_PAGE} and accept BIMCV's data use agreement; a link to the files comes by e-mail.",
+        *([] if table.is_file() else [f"Put {padchest.METADATA[0]} (or .csv.gz) into {root}."]),
+        f"Put {wanted} into {root}: their images are not there, or not all of them.",
+        "Run the same command again: it unpacks the zip files and checks that every image of the table is there.",
+    ]
+
+
+def _chexpert_missing(root: Path) -> list[str]:
+    has_images = root.is_dir() and chexpert.has_images(root)
+    there = {"train.csv": first_existing(root, chexpert.METADATA).is_file(), "the images": has_images}
+    lacking = " and ".join(name for name, found in there.items() if not found)
+    steps = [
+        f"Ask for CheXpert at {_CHEXPERT_PAGE} and accept Stanford's research use agreement; a link to the files comes then.",
+        f"Put CheXpert-v1.0-small.zip, or the zip files of CheXpert-v1.0, into {root}: {lacking} cannot be found there.",
+        "Run the same command again: it unpacks them.",
+    ]
+    return steps if lacking else []
+
+
+AGREEMENTS = {
+    "padchest": Agreement("PadChest", _PADCHEST_PAGE, [f"{name}.zip" for name in _PADCHEST_FOLDERS], _padchest_missing),
+    "chexpert": Agreement("CheXpert", _CHEXPERT_PAGE, ["CheXpert-v1.0*.zip"], _chexpert_missing),
+}
+
+
 def published_files() -> list[Published]:
     """The list of files."""
+    published = []
     with resource("downloads.csv").open(encoding="utf-8", newline="") as file:
-        return [
-            Published(
-                row["group"],
-                row["file"],
-                Source(row["address"], row["page"], int(row["bytes"] or 0) or None, row["checksum"]),
-                int(row["unpacked_bytes"] or 0) or None,
-                row["licence"],
-            )
-            for row in csv.DictReader(file)
-        ]
+        for row in csv.DictReader(file):
+            size, unpacked = (int(row[name] or 0) or None for name in ("bytes", "unpacked_bytes"))
+            source = Source(row["address"], row["page"], size, row["checksum"])
+            published.append(Published(row["group"], row["file"], source, unpacked, row["licence"]))
+    return published
 
 
 def groups() -> list[str]:
@@ -78,10 +125,13 @@ def groups() -> list[str]:
 
 def fetch_or_describe(group: Sequence[str], root: Path | None, list_: bool, out: Path | None) -> str | None:
     """Download groups of files or, with `list_`, return one line per file: length, terms, page, and whether it is there."""
+    known = groups()
+    for name in group:
+        if name not in known:
+            raise ThoraxError(f"{name!r} is not a group of files{did_you_mean(name, known)}: choose one of {', '.join(known)}.")
     if not list_:
         download(group, root, out)
         return None
-    _refuse_unknown_groups(group)
     lines = []
     for row in published_files():
         if row.group in group:
@@ -102,17 +152,10 @@ def download(
 ) -> None:
     """Make sure that the groups' files are there, right and unpacked; what is there is not fetched again.
 
-    What must be fetched by hand is an error that says how, and comes before anything large is fetched in vain.
-
-    Args:
-        names: Names from `groups()`.
-        root: The folder to put them in; None for each group's own.
-        out: CSV file to write: file, bytes and sha256 of each, in the order of the list.
-        rows: The list of files; None for the published one.
-        patience: When to try again, for every transfer.
+    What must be fetched by hand is an error that says how, and comes before anything large is fetched in vain. The CSV `out` has file,
+    bytes and sha256 of each, in the order of the list; `rows` are the list, if it is not the published one.
     """
     listed = list(rows) if rows is not None else published_files()
-    _refuse_unknown_groups(names)
     found: list[_Found] = []
     for name in names:
         folder = _folder(name, root)
@@ -142,23 +185,13 @@ def download(
 
 
 def _folder(group: str, root: Path | None) -> Path:
-    return root or Path(_WEIGHTS_ROOT if group.startswith("weights/") else _ROOTS.get(group, f"data/{group}"))
-
-
-def _refuse_unknown_groups(names: Iterable[str]) -> None:
-    known = groups()
-    for name in names:
-        if name not in known:
-            raise ThoraxError(f"{name!r} is not a group of files{did_you_mean(name, known)}: choose one of {', '.join(known)}.")
+    return root or Path("resources/weights" if group.startswith("weights/") else _ROOTS.get(group, f"data/{group}"))
 
 
 def _write_found(found: Sequence[_Found], out: Path) -> None:
     """Write the CSV of files; an unchanged table keeps its bytes."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("file", "bytes", "sha256"))
-    writer.writerows((entry.path.as_posix(), entry.bytes, entry.sha256) for entry in found)
-    store.write_text(text.getvalue(), out)
+    rows = [(entry.path.as_posix(), entry.bytes, entry.sha256) for entry in found]
+    store.write_text(pd.DataFrame(rows, columns=["file", "bytes", "sha256"]).to_csv(index=False), out)
 
 
 def refuse_small_disk(rows: Sequence[Published], root: Path) -> None:
@@ -200,7 +233,12 @@ def _owned(name: str, row: Published, folder: Path) -> _Found | None:
     """An older, compressed or renamed copy of a published table, if it exists and the published one does not."""
     names = next((names for names in _SAME.get(name, ()) if row.file in names), (row.file,))
     path = first_existing(folder, names)
-    return _Found(path, path.stat().st_size, _sum_of(path)) if path.is_file() and path != folder / row.file else None
+    return _found(path) if path.is_file() and path != folder / row.file else None
+
+
+def _found(path: Path, sha256: str = "") -> _Found:
+    """A file as it is; without its SHA-256, it is read."""
+    return _Found(path, path.stat().st_size, sha256 or transfer.digests(path, {"sha256"})["sha256"])
 
 
 def _obtain(row: Published, target: Path, patience: Patience) -> _Found:
@@ -208,8 +246,7 @@ def _obtain(row: Published, target: Path, patience: Patience) -> _Found:
     unpacked = _read_receipt(target) if row.is_archive else None
     if unpacked and not target.exists():  # it was deleted to free disk space
         return unpacked
-    sha256 = transfer.fetch(row.source, target, patience) if row.source.address else _sum_of(target)
-    found = _Found(target, target.stat().st_size, sha256)
+    found = _found(target, transfer.fetch(row.source, target, patience) if row.source.address else "")
     if row.is_archive and unpacked != found:
         _unpack_here(found, target.parent, row.unpacked_bytes)
     return found
@@ -222,7 +259,7 @@ def _unpack_by_hand(name: str, root: Path) -> list[_Found]:
         unpacked, size = _read_receipt(archive), archive.stat().st_size
         if unpacked is None or unpacked.bytes != size:
             refuse_small_disk([Published(name, archive.name, Source("", "", size), None, "")], root)
-            unpacked = _Found(archive, size, _sum_of(archive))
+            unpacked = _found(archive)
             _unpack_here(unpacked, root / archive.stem, leading=archive.stem)
         found.append(unpacked)
     if steps := AGREEMENTS[name].missing(root):
@@ -235,7 +272,7 @@ def _unpack_by_hand(name: str, root: Path) -> list[_Found]:
 def _unpack_here(archive: _Found, folder: Path, expected: int | None = None, leading: str = "") -> None:
     """Unpack an archive, then write its receipt: the archive itself, and every file in it."""
     with store.only_one(archive.path):
-        members = unpack(archive.path, folder, Limits(expected or max(_RATIO * archive.bytes, _FLOOR)), leading)
+        members = unpack(archive.path, folder, expected or max(_RATIO * archive.bytes, _FLOOR), leading)
         place = Path(os.path.relpath(folder, archive.path.parent))
         entries = [_Found(place / path, size, "") for path, size in members]
         _write_found([_Found(Path(archive.path.name), archive.bytes, archive.sha256), *entries], _receipt(archive.path))
@@ -244,9 +281,9 @@ def _unpack_here(archive: _Found, folder: Path, expected: int | None = None, lea
 def _read_receipt(archive: Path) -> _Found | None:
     """The archive as it was unpacked; None if it was not, or if a file is now missing or has another length."""
     try:
-        rows = csv.DictReader(io.StringIO(_receipt(archive).read_text(encoding="utf-8")))
-        first, *rest = [_Found(archive.parent / row["file"], int(row["bytes"]), row["sha256"]) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError):
+        rows = store.read_csv(_receipt(archive), dtype=str, keep_default_na=False).itertuples()
+        first, *rest = [_Found(archive.parent / row.file, int(row.bytes), row.sha256) for row in rows]
+    except (ThoraxError, ValueError, AttributeError):
         return None
     whole = all(member.path.exists() and member.path.stat().st_size == member.bytes for member in rest)
     return first if whole else None
@@ -254,7 +291,3 @@ def _read_receipt(archive: Path) -> _Found | None:
 
 def _receipt(archive: Path) -> Path:
     return archive.with_name(f"{archive.name}.unpacked.csv")
-
-
-def _sum_of(path: Path) -> str:
-    return transfer.digests(path, {"sha256"}, path.name)["sha256"]

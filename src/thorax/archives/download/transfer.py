@@ -6,7 +6,6 @@ the date, that the server gave (If-Range, RFC 9110, section 13.1.5). The target'
 are right.
 """
 
-import email.utils
 import hashlib
 import os
 import sys
@@ -15,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
+from requests.exceptions import InvalidSchema, InvalidURL, SSLError, TooManyRedirects
 from urllib3.exceptions import HTTPError
+from urllib3.util import Retry
 
 import thorax
 from thorax.errors import ThoraxError
@@ -23,12 +24,7 @@ from thorax.storage import store
 from thorax.storage.progress import Progress
 
 _TEMPORARY_STATUS = {408, 425, 429, 500, 502, 503, 504}
-_FOR_GOOD = (
-    requests.TooManyRedirects,
-    requests.exceptions.SSLError,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.InvalidURL,
-)
+_FOR_GOOD = (TooManyRedirects, SSLError, InvalidSchema, InvalidURL)
 _CONNECT = 30  # seconds
 _RECEIVED, _HASHED = 2**16, 2**22  # bytes at once
 
@@ -103,11 +99,11 @@ def partial(target: Path) -> Path:
     return target.with_name(f"{target.name}.part")
 
 
-def digests(path: Path, algorithms: set[str], name: str) -> dict[str, str]:
-    """Compute checksums of a file, which is read once; `name` is shown in the progress bar."""
+def digests(path: Path, algorithms: set[str], name: str = "") -> dict[str, str]:
+    """Compute checksums of a file, which is read once; the progress bar shows `name`, or the file's own."""
     hashes = {algorithm: hashlib.new(algorithm, usedforsecurity=False) for algorithm in algorithms}
     try:
-        with path.open("rb") as file, Progress(f"checking {name}", path.stat().st_size, "B") as progress:
+        with path.open("rb") as file, Progress(f"checking {name or path.name}", path.stat().st_size, "B") as progress:
             while block := file.read(_HASHED):
                 for value in hashes.values():
                     value.update(block)
@@ -128,11 +124,9 @@ def _transfer(source: Source, part: Path, patience: Patience, target: Path) -> N
             furthest = max(furthest, _size(part))
             failures, wait = (1, patience.wait) if moved else (failures + 1, wait)
             if failures >= patience.tries:
-                again = f"run the same command again, which continues after {_size(part):,} bytes"
-                raise ThoraxError(
-                    f"{source.address} was tried {failures} times without success ({problem}): check the network and {again}; or see "
-                    f"{source.page} and put the file at {target} by hand."
-                ) from None
+                again = f"check the network and run the same command again, which continues after {_size(part):,} bytes"
+                tried = f"{source.address} was tried {failures} times without success ({problem})"
+                raise ThoraxError(f"{tried}: {again}; or see {source.page} and put the file at {target} by hand.") from None
             pause = min(max(wait, problem.wait), patience.longest_wait)
             print(f"{target.name}: {problem}; trying again in {pause:g} s", file=sys.stderr, flush=True)
             time.sleep(pause)
@@ -162,7 +156,7 @@ def _request(source: Source, part: Path, patience: Patience, target: Path) -> No
                     raise _Passing("the file has changed, or its server cannot resume a transfer")
                 problem = f"the server answered {reply.status_code}"
                 if reply.status_code in _TEMPORARY_STATUS:
-                    raise _Passing(problem, _asked_wait(reply.headers.get("Retry-After", "")))
+                    raise _Passing(problem, Retry().get_retry_after(reply.raw) or 0.0)
                 if reply.status_code != (206 if offset else 200):
                     raise ThoraxError(f"{source.address} cannot be fetched ({problem}): {by_hand}.")
                 _receive(reply, source, part, offset)
@@ -195,16 +189,6 @@ def _refuse_length(source: Source, reply: requests.Response, received: int) -> N
     if source.bytes is not None and (stated != source.bytes or received > source.bytes):
         found = f"{stated:,}" if stated != source.bytes else "more"
         raise _Wrong(f"it has {found} bytes instead of {source.bytes:,}")
-
-
-def _asked_wait(text: str) -> float:
-    """Seconds that a Retry-After header asks for, as a number or a date; 0 where it has neither."""
-    if text.isdecimal():
-        return float(text)
-    try:
-        return email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-    except (ValueError, TypeError):
-        return 0.0
 
 
 def _check(path: Path, source: Source, name: str) -> str:

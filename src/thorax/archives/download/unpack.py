@@ -19,20 +19,13 @@ from thorax.errors import ThoraxError
 from thorax.storage.progress import Progress
 
 SUFFIXES = (".tar.gz", ".tgz", ".zip")
+MOST_OF_ONE = 2**29  # bytes of a member
+MOST_MEMBERS = 500_000  # files and folders
 _BLOCK = 2**20
 _AHEAD = 2**16  # bytes that are read ahead
 _BETWEEN = 2**18  # bytes that a tar file may have between two members, headers and what is read ahead included
 _BEHIND = 2**24  # bytes of padding behind the last member
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile, NotImplementedError, RuntimeError)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The most that an archive may contain; the defaults fit archives of radiographs, which hardly compress."""
-
-    bytes: int  # of all members together
-    member_bytes: int = 2**29
-    members: int = 500_000  # files and folders
 
 
 @dataclass(frozen=True)
@@ -45,10 +38,10 @@ class _Entry:
     open: Callable[[], IO[bytes] | None]
 
 
-def unpack(archive: Path, folder: Path, limits: Limits, leading: str = "") -> list[tuple[str, int]]:
+def unpack(archive: Path, folder: Path, most: int, leading: str = "") -> list[tuple[str, int]]:
     """Unpack a .zip or .tar.gz file into a folder, and return the path and length of all its files, also of those that existed.
 
-    A folder `leading`, which some archives put around everything, is removed from the paths that have it. The archive is refused if
+    All members together may have `most` bytes, and each only what an archive of radiographs may have. A folder `leading`, which some archives put around everything, is removed from the paths that have it. The archive is refused if
     it is damaged, or a member has an absolute path, a path that leaves the folder, or the name of another one, is a link or a device,
     or is too large. Whole members before it stay.
     """
@@ -58,11 +51,11 @@ def unpack(archive: Path, folder: Path, limits: Limits, leading: str = "") -> li
     count = total = 0
     try:
         with Progress(f"unpacking {archive.name}", archive.stat().st_size, "B") as progress:
-            for entry in entries(archive, limits, progress):
+            for entry in entries(archive, progress):
                 count, total = count + 1, total + entry.size
-                if count > limits.members:
-                    raise _refused(archive, entry.name, f"is member {count:,}; at most {limits.members:,} are expected")
-                if entry.size > limits.member_bytes or total > limits.bytes:
+                if count > MOST_MEMBERS:
+                    raise _refused(archive, entry.name, f"is member {count:,}; at most {MOST_MEMBERS:,} are expected")
+                if entry.size > MOST_OF_ONE or total > most:
                     raise _refused(archive, entry.name, f"would unpack to {entry.size:,} bytes, {total:,} in all")
                 path = _below(archive, entry.name, leading)
                 if entry.is_folder:
@@ -123,7 +116,7 @@ def _write(entry: _Entry, archive: Path, target: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _zip_entries(archive: Path, limits: Limits, progress: Progress) -> Iterator[_Entry]:
+def _zip_entries(archive: Path, progress: Progress) -> Iterator[_Entry]:
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
@@ -135,7 +128,7 @@ def _zip_entries(archive: Path, limits: Limits, progress: Progress) -> Iterator[
             progress.add(info.compress_size)
 
 
-def _tar_entries(archive: Path, limits: Limits, progress: Progress) -> Iterator[_Entry]:
+def _tar_entries(archive: Path, progress: Progress) -> Iterator[_Entry]:
     """The members as they come: a second pass over an archive of gigabytes would take as long as the first."""
     with archive.open("rb") as packed, gzip.GzipFile(fileobj=packed) as plain:
         stream = _Metered(plain, archive)
@@ -144,7 +137,7 @@ def _tar_entries(archive: Path, limits: Limits, progress: Progress) -> Iterator[
             while (info := opened.next()) is not None:
                 if not (info.isreg() or info.isdir()) or info.issparse():
                     raise _refused(archive, info.name, "is a link or a device")
-                stream.allowance = min(info.size, limits.member_bytes) + _BETWEEN
+                stream.allowance = min(info.size, MOST_OF_ONE) + _BETWEEN
                 yield _Entry(info.name, info.size, info.isdir(), partial(opened.extractfile, info))
                 opened.members = []  # else it remembers every header
                 progress.add(packed.tell() - read)
