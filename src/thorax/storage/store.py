@@ -252,7 +252,7 @@ class PackedImages:
 
 
 def open_packed(table: pd.DataFrame, paths: Sequence[Path | str]) -> PackedImages:
-    """Open a data set's packed arrays, and refuse what are not all shards, in order, of one ingested table (see `ingested_rows`)."""
+    """Open a data set's packed arrays; refuse those that are not all shards of one ingested table, in order (see `ingested_rows`)."""
     shards = int(table.loc[table["ok"], "shard"].max()) + 1 if table["ok"].any() else 0
     if len(paths) < shards:
         problem = f"{len(paths)} of the {shards} shards that were ingested; name the arrays of all shards in order"

@@ -97,7 +97,7 @@ def require_unique(frame: pd.DataFrame, path: Path, column: str) -> None:
 def check_identifiers(frame: pd.DataFrame, path: Path, patient: str, others: Sequence[str] = ()) -> None:
     """Check the columns of patients and, if the table has them, of studies: neither rounded nor negative.
 
-    A patient must not be written in two ways either, such as 7, 007 and 7.0, and would count as several. Identifiers are equal too if
+    A patient must not be written in two ways either, such as 7, 007 and 7.0, which would count as several. Identifiers are equal too if
     they differ only in blanks or in the kind of their characters (`plain_text`).
     """
     columns = [patient, *(name for name in others if name in frame)]

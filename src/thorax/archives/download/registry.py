@@ -237,7 +237,7 @@ def _owned(name: str, row: Published, folder: Path) -> _Found | None:
 
 
 def _found(path: Path, sha256: str = "") -> _Found:
-    """A file as it is; without its SHA-256, it is read."""
+    """A file as it is. Its SHA-256 is computed where it is not given."""
     return _Found(path, path.stat().st_size, sha256 or transfer.digests(path, {"sha256"})["sha256"])
 
 

@@ -41,9 +41,9 @@ class _Entry:
 def unpack(archive: Path, folder: Path, most: int, leading: str = "") -> list[tuple[str, int]]:
     """Unpack a .zip or .tar.gz file into a folder, and return the path and length of all its files, also of those that existed.
 
-    All members together may have `most` bytes, and each only what an archive of radiographs may have. A folder `leading`, which some archives put around everything, is removed from the paths that have it. The archive is refused if
-    it is damaged, or a member has an absolute path, a path that leaves the folder, or the name of another one, is a link or a device,
-    or is too large. Whole members before it stay.
+    A folder `leading`, which some archives put around everything, is removed from the paths that have it. The archive is refused if
+    it is damaged, its members have more than `most` bytes together, or a member has an absolute path, a path that leaves the folder,
+    or the name of another one, is a link or a device, or is too large. Whole members before it stay.
     """
     entries = _zip_entries if archive.suffix == ".zip" else _tar_entries
     members: list[tuple[str, int]] = []
