@@ -92,20 +92,14 @@ def read_boxes(root: Path) -> pd.DataFrame | None:
         return None
     table = strict_csv.read_table(path, _BOX_COLUMNS)
     strict_csv.require(table, path, _BOX_COLUMNS)
-    left, top, width, height = (strict_csv.numbers(table, path, column) / _BOX_PIXELS for column in _BOX_COLUMNS[2:])
-    for column, values in zip(_BOX_COLUMNS[2:], (left, top, width, height), strict=True):
+    boxes = pd.DataFrame({"image_id": table["Image Index"], "label": table["Finding Label"].replace(_BOX_LABELS)})
+    for name, column in zip(("x", "y", "width", "height"), _BOX_COLUMNS[2:], strict=True):
+        boxes[name] = strict_csv.numbers(table, path, column) / _BOX_PIXELS
         problem = f"{{cell}} is outside an image of {_BOX_PIXELS} x {_BOX_PIXELS} pixels; correct it"
-        strict_csv.refuse_cells(~values.between(0, 1), table, path, column, problem)
-    return pd.DataFrame(
-        {
-            "image_id": table["Image Index"],
-            "label": table["Finding Label"].replace(_BOX_LABELS),
-            "x": left,
-            "y": top,
-            "width": width.clip(upper=1 - left),
-            "height": height.clip(upper=1 - top),
-        }
-    )
+        strict_csv.refuse_cells(~boxes[name].between(0, 1), table, path, column, problem)
+    for start, length in (("x", "width"), ("y", "height")):
+        boxes[length] = boxes[length].clip(upper=1 - boxes[start])
+    return boxes
 
 
 def has_images(root: Path) -> bool:
