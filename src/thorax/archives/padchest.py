@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from thorax.storage import strict_csv
-from thorax.storage.strict_csv import each_unique, is_unknown
+from thorax.storage.strict_csv import is_unknown
 
 METADATA = (
     "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv",
@@ -79,7 +79,7 @@ def read_catalog(root: Path) -> pd.DataFrame:
             "positive": strict_csv.label_lists(table, path, "Labels", parse_labels),
             "negative": [[] for _ in range(len(table))],
             "uncertain": [[] for _ in range(len(table))],
-            "padded": [list(labels) for labels in each_unique(table["Labels"], padded_labels)],
+            "padded": strict_csv.label_lists(table, path, "Labels", padded_labels),
             "label_source": strict_csv.known(table["MethodLabel"]),
             "official_split": pd.Series([None] * len(table), dtype=object),
             "photometric": strict_csv.known(table["PhotometricInterpretation_DICOM"]),
