@@ -184,9 +184,9 @@ def _refuse_inconsistent(lists: dict[str, list[list[str]]], path: Path) -> None:
             several = "|".join(alone[_plain(part)] for part in parts)
             problem = f"{label!r} joins labels that this table also has alone; write {several}, or give it another name"
             raise cell_error(path, index, column, problem)
-    for index, row in enumerate(zip(*lists.values(), strict=True)):
+    for index, all_labels in enumerate(zip(*lists.values(), strict=True)):
         seen: dict[str, str] = {}
-        for column, labels in zip(lists, row, strict=True):
+        for column, labels in zip(lists, all_labels, strict=True):
             for label in labels:
                 other = seen.setdefault(label, column)
                 if other != column:
