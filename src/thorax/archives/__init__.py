@@ -1,8 +1,7 @@
 """Archives of radiographs: each module reads one archive's own files and yields one catalog."""
 
 import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -13,8 +12,7 @@ from thorax.archives import chexpert, nih, own, padchest
 from thorax.archives.manifest import Selection, make_manifest
 from thorax.config import Dataset
 from thorax.errors import ThoraxError
-from thorax.storage import csv_file, store
-from thorax.storage import schemas as catalogs
+from thorax.storage import csv_file, schemas, store
 from thorax.storage.strict_csv import first_existing
 
 
@@ -32,9 +30,8 @@ class Archive:
 
 
 def _archive(title: str, module: ModuleType) -> Archive:
-    return Archive(
-        title, module.METADATA, module.BESIDE, module.read_catalog, module.read_boxes, module.has_images, module.HOW_TO_GET
-    )
+    names, functions = (module.METADATA, module.BESIDE), (module.read_catalog, module.read_boxes, module.has_images)
+    return Archive(title, *names, *functions, module.HOW_TO_GET)
 
 
 ARCHIVES: dict[str, Archive] = {
@@ -70,17 +67,14 @@ def selection(settings: Dataset) -> Selection:
 
 def selection_of_mask_pairs(folder: Path) -> Selection:
     """What a segmenter reads from a folder of radiographs with lung masks: the table, and the images and masks that it lists."""
-    table = folder / catalogs.MASK_PAIRS
-
-    def named() -> list[str]:
-        names = csv_file.read_columns(table, ["image"])["image"]
-        return [f"{kind}/{name}" for kind in ("images", "masks") for name in names]
-
-    return Selection("pairs", [catalogs.MASK_PAIRS] if table.is_file() else [], named)
+    table = folder / schemas.MASK_PAIRS
+    images = lambda: csv_file.read_columns(table, ["image"])["image"]
+    named = lambda: [f"{kind}/{name}" for kind in ("images", "masks") for name in images()]
+    return Selection("pairs", [schemas.MASK_PAIRS] if table.is_file() else [], named)
 
 
 def write_manifest(root: Path, out: Path, memory: Path, settings: Dataset | None, stamp: str = "") -> None:
-    """Write what is read of a data set's folder or, without settings, of a folder of lung masks; see `make_manifest`."""
+    """Write the manifest of a data set's folder or, without settings, of a folder of lung masks; see `make_manifest`."""
     make_manifest(root, out, memory, lambda: selection(settings) if settings else selection_of_mask_pairs(root), stamp)
 
 
@@ -99,52 +93,34 @@ def absence(settings: Dataset) -> str | None:
 
 
 def read_catalog(settings: Dataset) -> pd.DataFrame:
-    """The catalog of an archive, the columns of `schemas.CATALOG`, sorted by image_id.
-
-    Raises:
-        ThoraxError: The metadata file is missing, or the first problem in it with its row and column.
-    """
+    """The catalog of an archive, the columns of `schemas.CATALOG`, sorted by image_id. The first problem is an error with its row."""
     source = metadata_file(settings)
     if not source.is_file():
         raise ThoraxError(_request(settings, f"{source.name} is missing"))
-    with _without_cycle_search():
-        return catalogs.validate(ARCHIVES[settings.archive].read_catalog(Path(settings.root)), str(source))
+    collected = gc.isenabled()
+    gc.disable()  # there are no reference cycles among millions of strings and lists, and the search takes 2/3 of the time
+    try:
+        return schemas.validate(ARCHIVES[settings.archive].read_catalog(Path(settings.root)), str(source))
+    finally:
+        if collected:
+            gc.enable()
 
 
 def make_catalog(settings: Dataset, out: Path | str, boxes: Path | str) -> None:
-    """Write the catalog of an archive and the table of its boxes (empty if it has none).
+    """Write the catalog of an archive and the table of its boxes (empty if it has none), from its tables alone.
 
-    Only the metadata file is needed, so labels can be counted without the images. Boxes of images that the metadata file does
-    not list are left out: a part of an archive often comes with the whole table of boxes.
-
-    Raises:
-        ThoraxError: The metadata file is missing, or the first problem in it with its row and column.
+    Boxes of images that the metadata file does not list are left out: a part of an archive often comes with the whole table.
     """
     catalog = read_catalog(settings)
     drawn = ARCHIVES[settings.archive].read_boxes(Path(settings.root))
     if drawn is None:
-        drawn = pd.DataFrame(columns=catalogs.BOXES.names)
-    drawn = drawn[drawn["image_id"].isin(catalog["image_id"])]
-    drawn = drawn.sort_values(catalogs.BOXES.names, ignore_index=True)
-    store.write_table(catalog, out, catalogs.CATALOG)
-    store.write_table(drawn, boxes, catalogs.BOXES)
-
-
-@contextmanager
-def _without_cycle_search() -> Iterator[None]:
-    """Turn off Python's search for reference cycles: there are none among millions of strings and lists, and it takes 2/3 of the time."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
+        drawn = pd.DataFrame(columns=schemas.BOXES.names)
+    drawn = drawn[drawn["image_id"].isin(catalog["image_id"])].sort_values(schemas.BOXES.names, ignore_index=True)
+    store.write_table(catalog, out, schemas.CATALOG)
+    store.write_table(drawn, boxes, schemas.BOXES)
 
 
 def _request(settings: Dataset, missing: str) -> str:
     archive = ARCHIVES[settings.archive]
-    return (
-        f"{archive.title} is not in {settings.root} ({missing}): {archive.how_to_get}, or run `make demo` for a run that needs "
-        "no archive."
-    )
+    where = f"{archive.title} is not in {settings.root} ({missing})"
+    return f"{where}: {archive.how_to_get}, or run `make demo` for a run that needs no archive."

@@ -12,22 +12,17 @@ attempt to identify a patient).
 """
 
 import re
-from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from thorax.errors import ThoraxError
 from thorax.storage import strict_csv
-from thorax.storage.csv_file import cell_error
 from thorax.storage.schemas import RADIOLOGISTS
 
-BATCHES = (  # the release of 2021 as it is unpacked: patients of three parts, and the validation part with both tables
-    "CheXpert-v1.0 batch 1 (validate & csv)",
-    "CheXpert-v1.0 batch 2 (train 1)",
-    "CheXpert-v1.0 batch 3 (train 2)",
-    "CheXpert-v1.0 batch 4 (train 3)",
-)
+# The release of 2021 as it is unpacked: the validation part with both tables, and patients of three parts
+_BATCHES = ("1 (validate & csv)", "2 (train 1)", "3 (train 2)", "4 (train 3)")
+BATCHES = tuple(f"CheXpert-v1.0 batch {batch}" for batch in _BATCHES)
 METADATA = (
     "train.csv",
     "train.csv.gz",
@@ -52,22 +47,18 @@ HOW_TO_GET = (
 )
 
 _COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS)
-_FORM = r"[^/]+/({part}/(patient\d{{5}})/(study\d+)/view\d+_(frontal|lateral)\.jpg)"
+_FORM = r"\A[^/]+/(?P<image>PART/(?P<patient>patient\d{5})/(?P<study>study\d+)/view\d+_(?P<side>frontal|lateral)\.jpg)\Z"
 _PROJECTIONS = ("AP", "PA", "LL", "RL")  # LL and RL: 17 images that are called frontal all the same
 _SEXES = {"Male": "M", "Female": "F", "": None}
-_STATES = {"1.0": "positive", "0.0": "negative", "-1.0": "uncertain", "": None}  # a blank: not mentioned
+_STATES = {"positive": "1.0", "negative": "0.0", "uncertain": "-1.0"}  # a blank: not mentioned
 
 
 def read_catalog(root: Path) -> pd.DataFrame:
-    """The archive's catalog, in the order of the metadata files: training images first.
+    """The archive's catalog (`schemas.CATALOG`), in the order of the metadata files: training images first.
 
-    Returns:
-        The columns of `schemas.CATALOG`. `image_id` is the path below the folder that the archive names, such as
-        train/patient00001/study1/view1_frontal.jpg; a label that is not mentioned is in none of the three lists. Frontal images
-        have the view AP, PA, LL or RL, the others Lateral. Ages 0 and 90 are capped by the publishers and stay as they are.
-
-    Raises:
-        ThoraxError: The first problem, with file, row and column.
+    `image_id` is the path below the folder that the archive names, such as train/patient00001/study1/view1_frontal.jpg; a label that
+    is not mentioned is in none of the three lists. Frontal images have the view AP, PA, LL or RL, the others Lateral. Ages 0 and 90
+    are capped by the publishers and stay as they are.
     """
     train = strict_csv.first_existing(root, METADATA)
     valid = strict_csv.first_existing(train.parent, VALIDATION)
@@ -97,76 +88,35 @@ def has_images(root: Path) -> bool:
 def _read_part(path: Path, part: str) -> pd.DataFrame:
     """One of the two tables: the columns of the catalog, without the path and what differs between the tables."""
     table = strict_csv.read_table(path, _COLUMNS, verbatim=LABELS)
-    for label in LABELS:  # not "?" and "unknown": these may mean an uncertain label
-        table[label] = table[label].where(~table[label].str.casefold().isin(strict_csv.NO_VALUE), "")
     strict_csv.require(table, path, ["Path"])
-    image, patient, study, side = _split_paths(table, path, part)
-    strict_csv.require_unique(pd.DataFrame({"Path": image}), path, "Path")
+    named = table["Path"].str.extract(_FORM.replace("PART", part), flags=re.ASCII)
+    problem = f"{{cell}} is not a path like FOLDER/{part}/patient00001/study1/view1_frontal.jpg; use the archive's own file"
+    strict_csv.refuse_cells(named["image"].isna(), table, path, "Path", problem)
+    strict_csv.require_unique(named.rename(columns={"image": "Path"}), path, "Path")
+    wrong = table["Frontal/Lateral"] != named["side"].str.capitalize()
+    if wrong.any():
+        problem = f"{{cell}} contradicts the file name, which says {named['side'][wrong].iloc[0]}; correct it or remove the row"
+        strict_csv.refuse_cells(wrong, table, path, "Frontal/Lateral", problem)
+    frontal = named["side"] == "frontal"
+    problem = f"{{cell}} is none of {', '.join(_PROJECTIONS)}; correct it"
+    strict_csv.refuse_cells(frontal & ~table["AP/PA"].isin(_PROJECTIONS), table, path, "AP/PA", problem)
+    for label in LABELS:  # "?" and "unknown" may mean an uncertain label, so they are not blanks
+        table[label] = table[label].where(~table[label].str.casefold().isin(strict_csv.NO_VALUE), "")
+        problem = "{cell} is not a label; use 1.0 (positive), 0.0 (negative), -1.0 (uncertain) or a blank (not mentioned)"
+        strict_csv.refuse_cells(~table[label].isin(["", *_STATES.values()]), table, path, label, problem)
+    labels, cells = np.array(LABELS, object), table[list(LABELS)].to_numpy()
     return pd.DataFrame(
         {
-            "image_id": image,
-            "patient_id": patient,
-            "study_id": [f"{person}/{number}" for person, number in zip(patient, study, strict=True)],
-            "view": _views(table, path, side),
+            "image_id": named["image"],
+            "patient_id": named["patient"],
+            "study_id": named["patient"] + "/" + named["study"],
+            "view": table["AP/PA"].where(frontal, "Lateral"),
             "sex": strict_csv.translate(table, path, "Sex", _SEXES),
             "age": strict_csv.numbers(table, path, "Age").astype("float32"),
-            **_labels(table, path),
+            **{state: [labels[row].tolist() for row in cells == value] for state, value in _STATES.items()},
             "photometric": "MONOCHROME2",
         }
     )
-
-
-def _split_paths(table: pd.DataFrame, path: Path, part: str) -> list[tuple[str, ...]]:
-    """Image, patient, study and side (frontal or lateral) of every row."""
-    form = re.compile(_FORM.format(part=part), re.ASCII)
-    matches = [form.fullmatch(text) for text in table["Path"]]
-    if None in matches:
-        index = matches.index(None)
-        shown = table["Path"].iloc[index][:120]
-        problem = (
-            f"{shown!r} is not a path like FOLDER/{part}/patient00001/study1/view1_frontal.jpg; use the archive's own file"
-        )
-        raise cell_error(path, index, "Path", problem)
-    groups = [match.groups() for match in matches if match is not None]
-    return list(zip(*groups, strict=True)) or [()] * 4
-
-
-def _views(table: pd.DataFrame, path: Path, sides: tuple[str, ...]) -> list[str]:
-    views = []
-    for index, (side, stated, projection) in enumerate(zip(sides, table["Frontal/Lateral"], table["AP/PA"], strict=True)):
-        if stated != side.capitalize():
-            problem = f"{stated!r} contradicts the file name, which says {side}; correct it or remove the row"
-            raise cell_error(path, index, "Frontal/Lateral", problem)
-        if side == "lateral":
-            views.append("Lateral")
-            continue
-        if projection not in _PROJECTIONS:
-            raise cell_error(path, index, "AP/PA", f"{projection!r} is none of {', '.join(_PROJECTIONS)}; correct it")
-        views.append(projection)
-    return views
-
-
-def _labels(table: pd.DataFrame, path: Path) -> dict[str, list[list[str]]]:
-    """The three lists of every row. The 14 cells take few combinations: each is converted once."""
-    rows = list(zip(*(table[label] for label in LABELS), strict=True))
-    distinct = dict.fromkeys(rows)
-    if not set(chain.from_iterable(distinct)) <= _STATES.keys():
-        raise _label_error(table, path)
-    lists = {}
-    for state in ("positive", "negative", "uncertain"):
-        found = {
-            cells: [label for label, cell in zip(LABELS, cells, strict=True) if _STATES[cell] == state] for cells in distinct
-        }
-        lists[state] = [list(found[cells]) for cells in rows]  # no two rows share a list
-    return lists
-
-
-def _label_error(table: pd.DataFrame, path: Path) -> ThoraxError:
-    index, label = min(
-        (int(wrong.argmax()), label) for label in LABELS if (wrong := ~table[label].isin(list(_STATES)).to_numpy()).any()
-    )
-    problem = "is not a label; use 1.0 (positive), 0.0 (negative), -1.0 (uncertain) or a blank (not mentioned)"
-    return cell_error(path, index, label, f"{table[label].iloc[index]!r} {problem}")
 
 
 def _paths(root: Path, tables: Path, catalog: pd.DataFrame) -> list[str]:

@@ -22,16 +22,9 @@ from thorax.images.mask_pairs import read_mask
 from thorax.storage import csv_file, store
 from thorax.storage.schemas import MASK_PAIRS
 
-_VIEW = "PA"
-_AGAIN = "delete it and run the same command again"
-
 
 def add_montgomery(root: Path) -> None:
-    """Add the pairs of root/montgomery; a pair's mask is the union of its two lungs.
-
-    Raises:
-        ThoraxError: An image or a mask is missing or damaged.
-    """
+    """Add the pairs of root/montgomery; a pair's mask is the union of its two lungs. A missing or damaged file is refused."""
     folder = root / "montgomery" / "MontgomerySet"
     radiographs = sorted((folder / "CXR_png").glob("MCUCXR_*.png"))
     sides = [folder / "ManualMask" / side for side in ("leftMask", "rightMask")]
@@ -47,13 +40,26 @@ def add_shenzhen(root: Path) -> None:
 
 
 def _add_pairs(root: Path, source: Path, pairs: Iterable[tuple[Path, list[Path]]]) -> None:
-    """Put images and masks under equal names and their rows into pairs.csv; rows of other images stay."""
+    """Put images and masks (the union of their parts, 255 = lung) under equal names, and their rows into pairs.csv with the others."""
     rows = []
     for image, parts in pairs:
-        if not (root / "masks" / image.name).is_file():
-            _write_mask(parts, root / "masks" / image.name)
-        _place(image, root / "images" / image.name)
-        rows.append({"image": image.name, "patient_id": image.stem.rpartition("_")[0], "view": _VIEW})
+        mask = root / "masks" / image.name
+        if not mask.is_file():
+            lungs = [read_mask(path, "delete it and run the same command again") for path in parts]
+            if len({lung.shape for lung in lungs}) > 1:
+                raise ThoraxError(f"{parts[0]} and {parts[1]} differ in size: delete them and run the same command again.")
+            with store.atomic(mask) as temporary:
+                if not cv2.imwrite(str(temporary), np.any(lungs, axis=0).astype(np.uint8) * 255):
+                    raise ThoraxError(f"{mask} cannot be written: free some disk space.")
+        target = root / "images" / image.name
+        if not target.is_file() or target.stat().st_size != image.stat().st_size:
+            with store.atomic(target) as temporary:
+                temporary.unlink()
+                try:
+                    os.link(image, temporary)
+                except OSError:  # the file system has no links
+                    shutil.copyfile(image, temporary)
+        rows.append({"image": image.name, "patient_id": image.stem.rpartition("_")[0], "view": "PA"})
     if not rows:
         raise ThoraxError(f"{source} has no radiograph with a mask: delete this folder and run the same command again.")
     table = pd.DataFrame(rows)
@@ -63,25 +69,3 @@ def _add_pairs(root: Path, source: Path, pairs: Iterable[tuple[Path, list[Path]]
         table = pd.concat([others[~others["image"].isin(table["image"])], table], ignore_index=True).fillna("")
     store.write_text(table.sort_values("image").to_csv(index=False), path)
     print(f"{path}: {len(rows)} pairs of {source.name}, {len(table)} in all", file=sys.stderr, flush=True)
-
-
-def _write_mask(paths: list[Path], target: Path) -> None:
-    """The union of the masks, 255 = lung."""
-    parts = [read_mask(path, _AGAIN) for path in paths]
-    if len({part.shape for part in parts}) > 1:
-        raise ThoraxError(f"{paths[0]} and {paths[1]} differ in size: delete them and run the same command again.")
-    with store.atomic(target) as temporary:
-        if not cv2.imwrite(str(temporary), np.any(parts, axis=0).astype(np.uint8) * 255):
-            raise ThoraxError(f"{target} cannot be written: free some disk space.")
-
-
-def _place(image: Path, target: Path) -> None:
-    """Link the file under another name, or copy it where the file system has no links."""
-    if target.is_file() and target.stat().st_size == image.stat().st_size:
-        return
-    with store.atomic(target) as temporary:
-        temporary.unlink()
-        try:
-            os.link(image, temporary)
-        except OSError:
-            shutil.copyfile(image, temporary)

@@ -21,9 +21,7 @@ from thorax.storage.progress import progress
 from thorax.storage.schemas import MANIFEST
 
 # One row per file in the folder, with its time in nanoseconds since 1970, whether it is read, and by which selection
-MEMORY = pa.schema(
-    [*MANIFEST, pa.field("modified", pa.int64()), pa.field("read", pa.bool_()), pa.field("selection", pa.string())]
-)
+MEMORY = pa.schema([*MANIFEST, ("modified", pa.int64()), ("read", pa.bool_()), ("selection", pa.string())])
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
 END = 64 * 2**10  # bytes; when pixels differ, so do the ends of PNG, DICOM and JPEG files: checksums and streams end there
 _THREADS = 8  # they wait for the disk
@@ -34,48 +32,32 @@ OUR_FOLDERS = ("results", "work", "logs", "benchmarks", "resources", ".snakemake
 
 @dataclass(frozen=True)
 class Selection:
-    """Which files of a folder are read.
+    """Which files of a folder are read; paths are relative to it."""
 
-    Attributes:
-        name: Differs where the same folder is read in another way.
-        tables: Paths relative to the folder, of tables that are there.
-        named: Computes the paths of the files that the tables name, there or not. What it finds may depend on the tables'
-            contents and on the paths of all files, not on other contents.
-    """
-
-    name: str
-    tables: list[str]
-    named: Callable[[], Iterable[str]]
+    name: str  # differs where the same folder is read in another way
+    tables: list[str]  # those that are there
+    named: Callable[[], Iterable[str]]  # the files of the tables, there or not; may depend on tables and paths, nothing else
 
 
 def make_manifest(root: Path, out: Path, memory: Path, select: Callable[[], Selection], stamp: str = "") -> None:
     """Write the manifest of the folder `root`: the columns of `MANIFEST`, in the order of paths.
 
-    Args:
-        root: The archive.
-        out: The manifest.
-        memory: The table of files seen earlier, brought up to date; it may be missing, and costs only time then.
-        select: Says which files are read. Where the tables are wrong, all files count: the step that reads them says what is.
-        stamp: Kept in the manifest's metadata, for `changes`.
-
-    Raises:
-        ThoraxError: The folder is missing, or a file cannot be read.
+    `memory`, the table of files seen earlier, is brought up to date; if it is missing, that costs only time. `select` says which
+    files are read. Where the tables are wrong, all files count: the step that reads them says what is. The manifest's metadata keeps
+    the `stamp`, for `changes`.
     """
-    store.write_table(_look(Path(root), Path(memory), select), out, _stamped(MANIFEST, stamp))
+    schema = MANIFEST.with_metadata({"stamp": stamp}) if stamp else MANIFEST
+    store.write_table(_look(Path(root), Path(memory), select), out, schema)
 
 
 def changes(root: Path, manifest: Path, memory: Path, select: Callable[[], Selection]) -> tuple[str, str]:
-    """Compare a folder with its manifest, which is left as it is.
+    """Compare a folder with its manifest, which is left as it is; return a stamp and a sentence on what has changed.
 
-    Returns:
-        A stamp and a sentence on what has changed. Where nothing has, they are the stamp that the manifest was made with, and "";
-        so a job with the stamp as a parameter runs again after every change, and after no other event. Where there is no archive
-        or no manifest, nothing has changed.
-
-    Raises:
-        ThoraxError: The manifest is damaged, or a file cannot be read.
+    Where nothing has, they are the stamp that the manifest was made with, and ""; so a job with the stamp as a parameter runs again
+    after every change, and after no other event. Where there is no archive or no manifest, nothing has changed.
     """
-    stamp = _stamp(manifest if manifest.is_file() else memory)  # a job's process may ask after the manifest was deleted
+    stamped = manifest if manifest.is_file() else memory  # a job's process may ask after the manifest was deleted
+    stamp = store.read_metadata(stamped).get("stamp", "") if stamped.is_file() else ""
     if not (manifest.is_file() and root.is_dir()):
         return stamp, ""
     before = store.read_table(manifest, MANIFEST.names)
@@ -83,21 +65,12 @@ def changes(root: Path, manifest: Path, memory: Path, select: Callable[[], Selec
     if before.equals(now[MANIFEST.names]):
         return stamp, ""
     stamp = hashlib.blake2b((stamp + now.to_csv(index=False)).encode(), digest_size=8).hexdigest()
-    store.write_table(store.read_table(memory), memory, _stamped(MEMORY, stamp))
+    store.write_table(store.read_table(memory), memory, MEMORY.with_metadata({"stamp": stamp}))
     both = before.merge(now, on="path", how="outer", suffixes=("_before", "_now"), indicator="where")
     count = both["where"].value_counts()
     replaced = int(((both["where"] == "both") & (both["digest_before"] != both["digest_now"])).sum())
     found = f"{replaced} files replaced, {count['right_only']} added, {count['left_only']} removed"
     return stamp, f"{root} has changed since it was last used: {found}."
-
-
-def _stamped(schema: pa.Schema, stamp: str) -> pa.Schema:
-    return schema.with_metadata({"stamp": stamp}) if stamp else schema
-
-
-def _stamp(path: Path) -> str:
-    """The stamp of a table; "" of one without, and where there is no table."""
-    return (store.read_metadata(path) if path.is_file() else {}).get("stamp", "")
 
 
 def _look(root: Path, memory: Path, select: Callable[[], Selection]) -> pd.DataFrame:
@@ -106,18 +79,16 @@ def _look(root: Path, memory: Path, select: Callable[[], Selection]) -> pd.DataF
         raise ThoraxError(f"{root} is not there: put the archive there, or name its folder in the configuration.")
     now = pd.DataFrame(sorted(_files(root)), columns=["path", "bytes", "modified"])
     known = store.read_table(memory, MEMORY.names) if memory.is_file() else MEMORY.empty_table().to_pandas()
-    digests = known[["path", "bytes", "modified", "digest"]]
-    now = now.merge(digests, on=["path", "bytes", "modified"], how="left")
+    now = now.merge(known[["path", "bytes", "modified", "digest"]], on=["path", "bytes", "modified"], how="left")
     selection = select()
     is_table = now["path"].isin(selection.tables)
     seen = [selection.name] == list(known["selection"].unique()) and list(known["path"]) == list(now["path"])
     if seen and now.loc[is_table, "digest"].notna().all():  # the tables, and where files lie, are what they were
-        now["read"] = known["read"].to_numpy(bool)
-        now["selection"] = selection.name
+        now["read"], now["selection"] = known["read"].to_numpy(bool), selection.name
+    elif (named := _named(root, now["path"], selection)) is None:
+        now["read"], now["selection"] = now["bytes"] != _NOT_READABLE, _UNKNOWN
     else:
-        named = _named(root, now["path"], selection)
-        now["read"] = now["bytes"] != _NOT_READABLE if named is None else is_table | now["path"].isin(named)
-        now["selection"] = _UNKNOWN if named is None else selection.name
+        now["read"], now["selection"] = is_table | now["path"].isin(named), selection.name
     new = now.index[now["read"] & now["digest"].isna()]
     if len(new):
         with ThreadPoolExecutor(_THREADS) as threads:
@@ -129,11 +100,7 @@ def _look(root: Path, memory: Path, select: Callable[[], Selection]) -> pd.DataF
 
 
 def _named(root: Path, paths: pd.Series, selection: Selection) -> set[str] | None:
-    """The files that the tables name; None where the tables cannot be read.
-
-    Raises:
-        ThoraxError: A named file is in a folder that cannot be read, or in one of the run itself.
-    """
+    """The files that the tables name, none of them in a folder of the run; None where the tables cannot be read."""
     try:
         named = set(selection.named())
     except ThoraxError:  # the step that reads the table comes next and reports it
@@ -177,16 +144,12 @@ def _files(folder: Path | str, below: str = "", above: tuple[Path | str, ...] = 
 
 
 def _digest(path: Path, length: int) -> str:
-    text = hashlib.blake2b(digest_size=16)
     try:
         with path.open("rb") as file:
-            if path.suffix.lower() in IMAGE_SUFFIXES and length > 2 * END:
-                text.update(file.read(END))
-                file.seek(-END, os.SEEK_END)
-                text.update(file.read(END))
-            else:
-                while block := file.read(2**20):
-                    text.update(block)
+            if path.suffix.lower() not in IMAGE_SUFFIXES or length <= 2 * END:
+                return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+            start = file.read(END)
+            file.seek(-END, os.SEEK_END)
+            return hashlib.blake2b(start + file.read(END), digest_size=16).hexdigest()
     except OSError as error:
         raise ThoraxError(f"{path} cannot be read ({error.strerror}): repair or remove it.") from error
-    return text.hexdigest()

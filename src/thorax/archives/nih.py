@@ -53,19 +53,15 @@ _BOX_LABELS = {"Infiltrate": "Infiltration"}  # the table of boxes has another n
 
 
 def read_catalog(root: Path) -> pd.DataFrame:
-    """The archive's catalog, in the order of the metadata file.
+    """The archive's catalog (`schemas.CATALOG`), in the order of the metadata file.
 
-    Returns:
-        The columns of `schemas.CATALOG`. A label that is not mentioned is not stated to be absent, so `negative` stays empty;
-        No Finding is a label of its own. An image that is in none of the archive's folders gets the path images/NAME.
-
-    Raises:
-        ThoraxError: The first problem, with file, row and column.
+    A label that is not mentioned is not stated to be absent, so `negative` stays empty; No Finding is a label of its own. An image
+    that is in none of the archive's folders gets the path images/NAME.
     """
     path = strict_csv.first_existing(root, METADATA)
     header = csv_file.read_header(path)
     sex = next((name for name in _SEX if name in header), _SEX[0])
-    table = _read(path, (*_COLUMNS, sex))
+    table = strict_csv.read_table(path, (*_COLUMNS, sex))
     table["Patient Age"] = each_unique(table["Patient Age"], _years)
     strict_csv.require(table, path, ["Image Index", "Patient ID", "Follow-up #"])
     strict_csv.require_unique(table, path, "Image Index")
@@ -79,7 +75,7 @@ def read_catalog(root: Path) -> pd.DataFrame:
             "view": strict_csv.known(table["View Position"]),
             "sex": table[sex].where(table[sex].isin(["M", "F"]), None),
             "age": strict_csv.numbers(table, path, "Patient Age").astype("float32"),
-            "positive": strict_csv.label_lists(table, path, "Finding Labels", _parse_labels, _complaint),
+            "positive": strict_csv.label_lists(table, path, "Finding Labels", _parse_labels),
             "negative": [[] for _ in range(len(table))],
             "uncertain": [[] for _ in range(len(table))],
             "label_source": "text-mined",
@@ -90,30 +86,20 @@ def read_catalog(root: Path) -> pd.DataFrame:
 
 
 def read_boxes(root: Path) -> pd.DataFrame | None:
-    """The hand-drawn boxes as fractions of the image, cut where rounding put them outside it; None without the table.
-
-    Raises:
-        ThoraxError: The first problem, with file, row and column.
-    """
+    """The hand-drawn boxes as fractions of the image, cut where rounding put them outside it; None without the table."""
     path = _beside(root, BOXES)
     if not path.is_file():
         return None
-    table = strict_csv.read_table(path, _BOX_COLUMNS, fewest_fields=len(_BOX_COLUMNS))
+    table = strict_csv.read_table(path, _BOX_COLUMNS)
     strict_csv.require(table, path, _BOX_COLUMNS)
-    left, top, width, height = (strict_csv.numbers(table, path, column) / _BOX_PIXELS for column in _BOX_COLUMNS[2:])
-    for column, values in zip(_BOX_COLUMNS[2:], (left, top, width, height), strict=True):
+    boxes = pd.DataFrame({"image_id": table["Image Index"], "label": table["Finding Label"].replace(_BOX_LABELS)})
+    for name, column in zip(("x", "y", "width", "height"), _BOX_COLUMNS[2:], strict=True):
+        boxes[name] = strict_csv.numbers(table, path, column) / _BOX_PIXELS
         problem = f"{{cell}} is outside an image of {_BOX_PIXELS} x {_BOX_PIXELS} pixels; correct it"
-        strict_csv.refuse_cells(~values.between(0, 1), table, path, column, problem)
-    return pd.DataFrame(
-        {
-            "image_id": table["Image Index"],
-            "label": table["Finding Label"].replace(_BOX_LABELS),
-            "x": left,
-            "y": top,
-            "width": width.clip(upper=1 - left),
-            "height": height.clip(upper=1 - top),
-        }
-    )
+        strict_csv.refuse_cells(~boxes[name].between(0, 1), table, path, column, problem)
+    for start, length in (("x", "width"), ("y", "height")):
+        boxes[length] = boxes[length].clip(upper=1 - boxes[start])
+    return boxes
 
 
 def has_images(root: Path) -> bool:
@@ -122,22 +108,12 @@ def has_images(root: Path) -> bool:
 
 
 def absent_images(root: Path) -> int | None:
-    """The number of images that the metadata file lists and no folder of the archive has; None without that file.
-
-    Raises:
-        ThoraxError: The metadata file cannot be read.
-    """
+    """The number of images that the metadata file lists and no folder of the archive has; None without that file."""
     path = strict_csv.first_existing(root, METADATA)
     if not path.is_file():
         return None
     present = {name.lower() for _, name in _files(root)}
-    return len({name.lower() for name in _read(path, ["Image Index"])["Image Index"]} - present)
-
-
-def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Columns of the metadata file. The older release ends its header, and not always its rows, with a comma."""
-    header = csv_file.read_header(path)
-    return strict_csv.read_table(path, columns, fewest_fields=len(header) - (header[-1:] == [""]))
+    return len({name.lower() for name in strict_csv.read_table(path, ["Image Index"])["Image Index"]} - present)
 
 
 def _beside(root: Path, names: Sequence[str]) -> Path:
@@ -146,8 +122,8 @@ def _beside(root: Path, names: Sequence[str]) -> Path:
     return next((path for folder in places if (path := strict_csv.first_existing(folder, names)).is_file()), root / names[0])
 
 
-def _folders(root: Path) -> list[str]:
-    """Folders that may hold images, relative to the root, in the order in which a name is looked up.
+def _files(root: Path) -> Iterator[tuple[str, str]]:
+    """(folder, name) of everything in the folders that may hold images, in the order in which a name is looked up.
 
     NIH's archives unpack to `images`; Kaggle's to `images_001/images` and so on, its sample to `sample/images`, and a copy of
     smaller images to `images-224/images-224`. People put these into other folders, which are recognised by their names: a folder
@@ -164,12 +140,8 @@ def _folders(root: Path) -> list[str]:
         wrapped = any(match[1] for match in matches if match)
         return name != "images", wrapped, name == ".", -name.count("/"), name
 
-    return sorted((folder.relative_to(root).as_posix() for folder in found), key=rank)
-
-
-def _files(root: Path) -> Iterator[tuple[str, str]]:
-    """(folder, name) of everything in the archive's folders."""
-    return ((folder, name) for folder in _folders(root) for name in sorted(path.name for path in (root / folder).iterdir()))
+    for folder in sorted((folder.relative_to(root).as_posix() for folder in found), key=rank):
+        yield from ((folder, name) for name in sorted(path.name for path in (root / folder).iterdir()))
 
 
 def _paths(root: Path, names: pd.Series) -> list[str]:
@@ -188,18 +160,15 @@ def _years(text: str) -> str:
     return f"{int(number) / _AGE_UNITS[unit]:.4g}" if number.isdecimal() and unit in _AGE_UNITS else text
 
 
-def _complaint(text: str) -> str | None:
-    unknown = next((label for label in _parse_labels(text) if label not in LABELS), None)
-    if unknown is None:
-        return None
-    known = f"{unknown!r} is not a finding of this archive{did_you_mean(unknown, LABELS)}"
-    problem = known if all(_parse_labels(text)) else f"{text!r} is not a list of findings"
-    return f"{problem}; write findings like Effusion|Mass, or No Finding"
-
-
 def _parse_labels(text: str) -> list[str]:
-    labels = (label.strip() for label in text.split("|"))
-    return list(dict.fromkeys("" if strict_csv.is_unknown(label) else label for label in labels))
+    entries = (label.strip() for label in text.split("|"))
+    labels = list(dict.fromkeys("" if strict_csv.is_unknown(label) else label for label in entries))
+    unknown = next((label for label in labels if label not in LABELS), None)
+    if unknown is None:
+        return labels
+    known = f"{unknown!r} is not a finding of this archive{did_you_mean(unknown, LABELS)}"
+    problem = known if all(labels) else f"{text!r} is not a list of findings"
+    raise ValueError(f"{problem}; write findings like Effusion|Mass, or No Finding")
 
 
 def _official_split(root: Path, names: pd.Series) -> pd.Series:
@@ -210,8 +179,7 @@ def _official_split(root: Path, names: pd.Series) -> pd.Series:
             continue
         for line, name in enumerate(csv_file.read_lines(path), start=1):
             if split_of.setdefault(name.rpartition("/")[2].lower(), split) != split:
-                raise ThoraxError(
-                    f"{path}, row {line}: {name} is in {_beside(root, OFFICIAL_LISTS['train']).name} too; remove it from one list."
-                )
+                other = _beside(root, OFFICIAL_LISTS["train"]).name
+                raise ThoraxError(f"{path}, row {line}: {name} is in {other} too; remove it from one list.")
     small = names.str.lower()
     return small.map(split_of).astype(object).where(small.isin(split_of), None)

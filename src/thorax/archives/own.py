@@ -6,14 +6,12 @@ Citation and licence are those of your data.
 import html
 import re
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from thorax.errors import ThoraxError
-from thorax.storage import csv_file, strict_csv
-from thorax.storage import schemas as catalogs
+from thorax.storage import csv_file, schemas, strict_csv
 from thorax.storage.csv_file import FIRST_ROW, cell_error
 from thorax.storage.strict_csv import damage, each_unique, is_unknown
 
@@ -28,7 +26,7 @@ PRIVATE = "x_"  # columns whose names begin with it are yours and are not read
 DEFAULT_VIEW = "frontal"
 
 _LISTS = {"labels": "positive", "negative": "negative", "uncertain": "uncertain"}  # column: column of the catalog
-_SPLITS = {name: name for name in catalogs.SPLIT_NAMES} | {"": None}
+_SPLITS = {name: name for name in schemas.SPLIT_NAMES} | {"": None}
 _PHOTOMETRIC = {"MONOCHROME1": "MONOCHROME1", "MONOCHROME2": "MONOCHROME2", "": "MONOCHROME2"}
 _AMBIGUOUS = ("none", "nil", "nothing", "no")  # nothing was found, or nobody looked
 _SEPARATORS = {  # of other programs' lists of labels
@@ -41,75 +39,56 @@ _SEPARATORS = {  # of other programs' lists of labels
 _SPLIT = re.compile(f"[{re.escape(''.join(_SEPARATORS))}]")
 _LISTED = re.compile(r"\[|[({]\s*['\"‘“]")  # how lists begin in other programs; a name may be (left) Mass
 _ENTITY = re.compile(r"&#?\w+;")  # of HTML, such as &amp;
+_WRITE = "write labels like Effusion|Mass"
 _QUOTES = "\"'“”‘’"
 # May join two labels, or be part of a name
 _AND = re.compile(r"\s*(?:(?:[^\w\s'’()]|_)+|\b(?:and|or|with|und|oder|mit|et|ou|y|e)\b)\s*|\s{2,}", re.IGNORECASE)
 # Columns of label sets and predictions, and the row of all images in their tables: any other name works.
-_RESERVED = {*catalogs.SPLITS.names, "all images"}
+_RESERVED = {*schemas.SPLITS.names, "all images"}
 
 
-def parse_labels(text: str) -> list[str] | None:
+def parse_labels(text: str) -> list[str]:
     """The labels in one cell, such as `Effusion|Mass`; a blank or unknown cell means that no labels are known.
 
-    Entries are stripped and repetitions dropped; the order stays.
-
-    Returns:
-        The labels, or None where the text is not such a list (`_complaint` says why).
+    Entries are stripped and repetitions dropped; the order stays. A ValueError says what is wrong with a text and what to do.
     """
-    if _complaint(text) is not None:
-        return None
-    return list(dict.fromkeys(label.strip() for label in text.split("|"))) if not _says_nothing(text) else []
-
-
-def _says_nothing(text: str) -> bool:
-    return is_unknown(text) and text.strip().lower() not in _AMBIGUOUS
-
-
-def _complaint(text: str) -> str | None:
-    """What is wrong with a cell of labels and what to write instead; None if nothing is."""
     text = text.strip()
-    if _says_nothing(text):
-        return None
     shown = repr(text[:80])
     if text.lower() in _AMBIGUOUS:
-        return f"{shown} may mean that nothing was found or that nobody looked; write No Finding, or leave the cell blank"
+        advice = "write No Finding, or leave the cell blank"
+        raise ValueError(f"{shown} may mean that nothing was found or that nobody looked; {advice}")
+    if is_unknown(text):
+        return []
     if _LISTED.match(text):
-        return f"{shown} is another program's list; write labels like Effusion|Mass, or leave the cell blank"
+        raise ValueError(f"{shown} is another program's list; {_WRITE}, or leave the cell blank")
     if entity := next((name for name in _ENTITY.findall(text) if html.unescape(name) != name), None):
-        return f"{shown} has {entity}, HTML's name of a character; write {html.unescape(text)[:80]}"
-    for label in map(str.strip, text.split("|")):
+        raise ValueError(f"{shown} has {entity}, HTML's name of a character; write {html.unescape(text)[:80]}")
+    labels = [label.strip() for label in text.split("|")]
+    for label in labels:
         if is_unknown(label) or label.lower() in _AMBIGUOUS:
-            return f"{shown} has an entry without a name; write labels like Effusion|Mass, or leave the cell blank"
+            raise ValueError(f"{shown} has an entry without a name; {_WRITE}, or leave the cell blank")
         found = next((word for character, word in _SEPARATORS.items() if character in label), damage(label))
         if found is not None:
             parts = [part for word in _SPLIT.split(label) if (part := " ".join(word.split()).strip(_QUOTES))]
             parts = label.split() if len(parts) < 2 and not label.isprintable() else parts
-            several = (
-                f"write {'|'.join(parts)[:80]} for several labels" if len(parts) > 1 else "write labels like Effusion|Mass"
-            )
-            return f"{label[:80]!r} has {found}; {several}, or a name without it for one label"
+            several = f"write {'|'.join(parts)[:80]} for several labels" if len(parts) > 1 else _WRITE
+            raise ValueError(f"{label[:80]!r} has {found}; {several}, or a name without it for one label")
         if not any(map(str.isalpha, label)):
-            return f"{label[:80]!r} has no letter; write the label's name, or leave the cell blank"
+            raise ValueError(f"{label[:80]!r} has no letter; write the label's name, or leave the cell blank")
         if label in _RESERVED:
-            return f"{label!r} is a column or row of the result tables; give this label another name"
-    return None
+            raise ValueError(f"{label!r} is a column or row of the result tables; give this label another name")
+    return list(dict.fromkeys(labels))
 
 
 def read_catalog(root: Path) -> pd.DataFrame:
-    """The catalog of the listed images, in the order of images.csv.
+    """The catalog (`schemas.CATALOG`) of the listed images, in the order of images.csv.
 
-    Returns:
-        The columns of `schemas.CATALOG`. Without a column image_id the path names the image; without a column view every image
-        is `frontal`.
-
-    Raises:
-        ThoraxError: An unknown column, or the first problem with file, row and column.
+    Without a column image_id the path names the image; without a column view every image is `frontal`.
     """
     path = strict_csv.first_existing(root, METADATA)
     table = _read_table(path)
-    lists = {column: _labels(table, path, column) for column in _LISTS}
-    _refuse_joined_and_respelt(lists, path)
-    _refuse_contradictions(lists, path)
+    lists = {column: strict_csv.label_lists(table, path, column, parse_labels) for column in _LISTS}
+    _refuse_inconsistent(lists, path)
     return pd.DataFrame(
         {
             "image_id": table["image_id"],
@@ -128,14 +107,10 @@ def read_catalog(root: Path) -> pd.DataFrame:
 
 
 def read_boxes(root: Path) -> pd.DataFrame | None:
-    """The boxes of boxes.csv (fractions of the image); None without this file.
-
-    Raises:
-        ThoraxError: The first problem, with file, row and column.
-    """
+    """The boxes of boxes.csv (fractions of the image); None without this file."""
     boxes = strict_csv.read_fraction_boxes(root / BOXES)
     if boxes is not None:
-        _labels(boxes, root / BOXES, "label")
+        strict_csv.label_lists(boxes, root / BOXES, "label", parse_labels)
     return boxes
 
 
@@ -148,11 +123,7 @@ def has_images(root: Path) -> bool:
 
 
 def shown_text(root: Path) -> dict[str, str]:
-    """The characters that tables and figures show, by column: of labels, views and the images' names.
-
-    Raises:
-        ThoraxError: The table cannot be read.
-    """
+    """The characters that tables and figures show, by column: of labels, views and the images' names."""
     path = strict_csv.first_existing(root, METADATA)
     header = csv_file.read_header(path)
     names = ["image_id" if "image_id" in header else "path", *(name for name in (*_LISTS, "view") if name in header)]
@@ -163,7 +134,15 @@ def shown_text(root: Path) -> dict[str, str]:
 def _read_table(path: Path) -> pd.DataFrame:
     """All columns as text; absent ones have their defaults."""
     header = csv_file.read_header(path, REQUIRED)
-    _check_header(header, path)
+    for name in header:
+        if name not in (*REQUIRED, *OPTIONAL) and not name.startswith(PRIVATE):
+            problem = f"this column is not known; the columns are {', '.join((*REQUIRED, *OPTIONAL))}, "
+            raise cell_error(path, -1, name, f"{problem}and the names of your own begin with {PRIVATE}")
+        if header.count(name) > 1:
+            raise cell_error(path, -1, name, "the header names it twice; remove or rename one of the two")
+    if lacking := [name for name in REQUIRED if name not in header]:
+        problem = f"this column is missing; add it ({', '.join(REQUIRED)} are required)"
+        raise cell_error(path, -1, lacking[0], problem)
     table = strict_csv.read_table(path, [*REQUIRED, *(name for name in OPTIONAL if name in header)], verbatim=_LISTS)
     strict_csv.require(table, path, [name for name in ("path", "patient_id", "image_id", "view") if name in table])
     strict_csv.refuse_rounded(table, path, ["image_id"] if "image_id" in table else [])
@@ -180,33 +159,13 @@ def _read_table(path: Path) -> pd.DataFrame:
     return table
 
 
-def _check_header(header: list[str], path: Path) -> None:
-    for name in header:
-        if name not in (*REQUIRED, *OPTIONAL) and not name.startswith(PRIVATE):
-            raise ThoraxError(
-                f"{path}, row 1, column {name!r}: this column is not known; the columns are {', '.join((*REQUIRED, *OPTIONAL))}, "
-                f"and the names of your own begin with {PRIVATE}."
-            )
-        if header.count(name) > 1:
-            raise ThoraxError(f"{path}, row 1, column {name!r}: the header names it twice; remove or rename one of the two.")
-    for name in REQUIRED:
-        if name not in header:
-            raise ThoraxError(
-                f"{path}, row 1, column {name!r}: this column is missing; add it ({', '.join(REQUIRED)} are required)."
-            )
-
-
-def _labels(table: pd.DataFrame, path: Path, column: str) -> list[list[str]]:
-    return strict_csv.label_lists(table, path, column, parse_labels, _complaint)
-
-
 def _plain(label: str) -> str:
     """A label without what may differ between its spellings: capitals, blanks, quotes, and how letters with accents are stored."""
     return strict_csv.plain_text(label).casefold().strip(_QUOTES)
 
 
-def _refuse_joined_and_respelt(lists: dict[str, list[list[str]]], path: Path) -> None:
-    """Refuse what would silently become another class: two labels joined by a word, or a label in another spelling."""
+def _refuse_inconsistent(lists: dict[str, list[list[str]]], path: Path) -> None:
+    """Refuse what would silently become another class, two labels joined by a word or another spelling, and contradictions of a row."""
     first: dict[str, tuple[int, str]] = {}
     for column, rows in lists.items():
         for index, row in enumerate(rows):
@@ -225,14 +184,9 @@ def _refuse_joined_and_respelt(lists: dict[str, list[list[str]]], path: Path) ->
             several = "|".join(alone[_plain(part)] for part in parts)
             problem = f"{label!r} joins labels that this table also has alone; write {several}, or give it another name"
             raise cell_error(path, index, column, problem)
-
-
-def _refuse_contradictions(lists: dict[str, list[list[str]]], path: Path) -> None:
-    for index, row in enumerate(zip(*lists.values(), strict=True)):
-        if sum(map(len, row)) == len(set(chain.from_iterable(row))):
-            continue
+    for index, all_labels in enumerate(zip(*lists.values(), strict=True)):
         seen: dict[str, str] = {}
-        for column, labels in zip(lists, row, strict=True):
+        for column, labels in zip(lists, all_labels, strict=True):
             for label in labels:
                 other = seen.setdefault(label, column)
                 if other != column:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from thorax.storage import strict_csv
-from thorax.storage.strict_csv import each_unique, is_unknown
+from thorax.storage.strict_csv import is_unknown
 
 METADATA = (
     "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv",
@@ -28,59 +28,45 @@ HOW_TO_GET = (
 )
 
 _COLUMNS = (
-    "ImageID",
-    "ImageDir",
-    "StudyDate_DICOM",
-    "StudyID",
-    "PatientID",
-    "PatientBirth",
-    "PatientSex_DICOM",
-    "Projection",
-    "PhotometricInterpretation_DICOM",
-    "MethodLabel",
-    "Labels",
+    "ImageID ImageDir StudyDate_DICOM StudyID PatientID PatientBirth PatientSex_DICOM Projection "
+    "PhotometricInterpretation_DICOM MethodLabel Labels"
 )
 _ITEM = r"(?:'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\")"
 _LIST = re.compile(rf"\[\s*(?:{_ITEM}(?:\s*,\s*{_ITEM})*\s*(?:,\s*)?)?\]")
 
 
-def parse_labels(text: str) -> list[str] | None:
+def parse_labels(text: str) -> list[str]:
     """The labels in one cell of the column Labels, a Python list literal such as `['normal', ' kyphosis', '']`.
 
     Entries are stripped; empty, unknown (`strict_csv.UNKNOWN`) and repeated ones are dropped. The order stays. An unknown or blank
     cell means no labels. Items must be separated by commas: Python itself would join `['a' 'b']`, the form of the CUI columns, into
-    one label.
-
-    Returns:
-        The labels, or None where the text is not a list of strings.
+    one label. Raises ValueError where the text is not a list of strings.
     """
-    entries = _entries(text)
-    return None if entries is None else list(dict.fromkeys(label for entry in entries if (label := entry.strip())))
+    return list(dict.fromkeys(label for entry in _entries(text) if (label := entry.strip())))
 
 
 def padded_labels(text: str) -> list[str]:
     """The labels, stripped, that a cell has only with a blank before or after them, such as ` kyphosis`."""
-    entries = _entries(text) or []
+    entries = _entries(text)
     return [label for label in dict.fromkeys(entry.strip() for entry in entries) if label and label not in entries]
 
 
 def read_catalog(root: Path) -> pd.DataFrame:
-    """The archive's catalog, in the order of the metadata file.
+    """The archive's catalog (`schemas.CATALOG`), in the order of the metadata file.
 
-    Returns:
-        The columns of `schemas.CATALOG`. PadChest states findings only: `negative` and `uncertain` are empty. `padded` lists the
-        labels that the file has only with a surrounding blank; `positive` has them stripped. The age is the study's year minus the
-        year of birth, since no full birth date is published. Sex other than M and F is null.
-
-    Raises:
-        ThoraxError: The first problem, with file, row and column.
+    PadChest states findings only: `negative` and `uncertain` are empty. `padded` lists the labels that the file has only with a
+    surrounding blank; `positive` has them stripped. The age is the study's year minus the year of birth, since no full birth date is
+    published. Sex other than M and F is null.
     """
     path = strict_csv.first_existing(root, METADATA)
-    table = strict_csv.read_table(path, _COLUMNS, verbatim=["Labels"])
+    table = strict_csv.read_table(path, _COLUMNS.split(), verbatim=["Labels"])
     strict_csv.require(table, path, ["ImageID", "ImageDir", "PatientID"])
     strict_csv.require_unique(table, path, "ImageID")
     strict_csv.check_identifiers(table, path, "PatientID", ["StudyID"])
-    age = _study_year(table, path) - strict_csv.numbers(table, path, "PatientBirth")
+    date = table["StudyDate_DICOM"]
+    wrong = (date != "") & ~date.str.fullmatch(r"\d{8}").astype(bool)
+    strict_csv.refuse_cells(wrong, table, path, "StudyDate_DICOM", "{cell} is not a date like 20140915; correct it")
+    age = strict_csv.numbers(date.str[:4].to_frame(), path, "StudyDate_DICOM") - strict_csv.numbers(table, path, "PatientBirth")
     return pd.DataFrame(
         {
             "image_id": table["ImageID"],
@@ -90,10 +76,10 @@ def read_catalog(root: Path) -> pd.DataFrame:
             "view": strict_csv.known(table["Projection"]),
             "sex": table["PatientSex_DICOM"].where(table["PatientSex_DICOM"].isin(["M", "F"]), None),
             "age": age.astype("float32"),
-            "positive": strict_csv.label_lists(table, path, "Labels", parse_labels, _complaint),
+            "positive": strict_csv.label_lists(table, path, "Labels", parse_labels),
             "negative": [[] for _ in range(len(table))],
             "uncertain": [[] for _ in range(len(table))],
-            "padded": [list(labels) for labels in each_unique(table["Labels"], padded_labels)],
+            "padded": strict_csv.label_lists(table, path, "Labels", padded_labels),
             "label_source": strict_csv.known(table["MethodLabel"]),
             "official_split": pd.Series([None] * len(table), dtype=object),
             "photometric": strict_csv.known(table["PhotometricInterpretation_DICOM"]),
@@ -102,11 +88,7 @@ def read_catalog(root: Path) -> pd.DataFrame:
 
 
 def read_boxes(root: Path) -> pd.DataFrame | None:
-    """The boxes of a phantom archive (fractions of the image); None for the published one, which has none.
-
-    Raises:
-        ThoraxError: The first problem, with file, row and column.
-    """
+    """The boxes of a phantom archive (fractions of the image); None for the published one, which has none."""
     return strict_csv.read_fraction_boxes(root / BOXES)
 
 
@@ -115,35 +97,16 @@ def has_images(root: Path) -> bool:
     return any(child.is_dir() for child in root.iterdir())
 
 
-def _entries(text: str) -> list[str] | None:
+def _entries(text: str) -> list[str]:
     text = text.strip()
     if is_unknown(text):
         return []
-    if not _LIST.fullmatch(text):
-        return None
-    entries = [_unquote(item) for item in re.findall(_ITEM, text)]
-    return None if None in entries else ["" if is_unknown(entry or "") else entry or "" for entry in entries]
-
-
-def _unquote(item: str) -> str | None:
-    if "\\" not in item:
-        return item[1:-1]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # an unknown escape is only a warning in Python
-        try:
-            return ast.literal_eval(item)
-        except (SyntaxError, ValueError, Warning):
-            return None
-
-
-def _complaint(text: str) -> str | None:
-    return (
-        None if parse_labels(text) is not None else f"{text[:80]!r} is not a list of strings; write it like ['normal'] or nan"
-    )
-
-
-def _study_year(table: pd.DataFrame, path: Path) -> pd.Series:
-    column = table["StudyDate_DICOM"]
-    wrong = (column != "") & ~column.str.fullmatch(r"\d{8}").astype(bool)
-    strict_csv.refuse_cells(wrong, table, path, "StudyDate_DICOM", "{cell} is not a date like 20140915; correct it")
-    return strict_csv.numbers(pd.DataFrame({"year": column.str[:4]}), path, "year")
+    try:
+        if not _LIST.fullmatch(text):
+            raise ValueError
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # an unknown escape is only a warning in Python
+            entries = [ast.literal_eval(item) if "\\" in item else item[1:-1] for item in re.findall(_ITEM, text)]
+    except (SyntaxError, ValueError, Warning):
+        raise ValueError(f"{text[:80]!r} is not a list of strings; write it like ['normal'] or nan") from None
+    return ["" if is_unknown(entry) else entry for entry in entries]

@@ -18,17 +18,8 @@ def choose_cases(labels: Path, split: Path, count: int, seed: int, out: Path, cl
     """Choose test images to explain, before any network has seen them.
 
     First one random image for each wanted class, in their order; then one for each other class, rarest class first. Where `count`
-    exceeds the number of classes, further rounds over all classes follow. No image is chosen twice.
-
-    Args:
-        labels, split: The label set and its split.
-        count: Number of cases; fewer where the test part has fewer images.
-        seed: Random seed for the choice.
-        out: The table to write (`CASES`): image_id, and the class that the image was chosen for.
-        classes: Classes that come first; those without a test image are skipped.
-
-    Raises:
-        ThoraxError: The label set does not have a wanted class, or the split lacks an image.
+    exceeds the number of classes, further rounds over all classes follow. No image is chosen twice, and a class without a test image
+    is skipped. The table (`CASES`) has fewer cases where the test part has fewer images.
     """
     table = joins.read_labels(labels, split)
     test = table[table["split"] == "test"].sample(frac=1, random_state=seed)

@@ -12,8 +12,7 @@ from thorax.config import LabelSet
 from thorax.errors import ThoraxError, did_you_mean, refuse_unknown
 from thorax.labels.term_tree import TermTree
 from thorax.labels.two_views import Partners, first_of_studies
-from thorax.storage import schemas as catalogs
-from thorax.storage import store
+from thorax.storage import schemas, store
 from thorax.storage.joins import rows_of
 
 REPORT_COLUMNS = ("class", "images", "patients", "uncertain", "status", "in_tree")
@@ -22,7 +21,7 @@ WITHOUT_LABELS = "(without any label)"
 NO_CLASS_LEFT = "(without a positive class)"
 OUTSIDE = "(without a general class)"
 LABEL_SET = "(label set)"
-KEPT = "kept"
+KEPT, NEGATIVE = "kept", "kept as negative"
 WHOLE = "nothing else inside"  # status of a class that all, or nearly all, images of its general classes have
 
 
@@ -30,20 +29,15 @@ WHOLE = "nothing else inside"  # status of a class that all, or nearly all, imag
 class LabelTable:
     """A label set and how it came about.
 
-    Args:
-        frame: image_id, patient_id and one int8 column per class (1, 0, -1 = ignored), sorted by image_id.
-        classes: Class names by number of images, the largest first; ties by name.
-        report: `REPORT_COLUMNS`, one row per class of the data: its positive images and their patients, the images where it is
-            ignored as uncertain, its status (kept, excluded, too few images, too few patients, nothing else inside) and whether
-            the archive's term tree has it (null without a tree). Then come the rows in parentheses, which count the images that
-            were considered, dropped and kept.
-        unknown: Labels of the data that are not in the tree; each becomes a class.
+    The report has one row per class of the data: its positive images and their patients, the images where it is ignored as uncertain,
+    its status (kept, excluded, too few images, too few patients, nothing else inside) and whether the archive's term tree has it (null
+    without a tree). Then come the rows in parentheses, which count the images that were considered, dropped and kept.
     """
 
-    frame: pd.DataFrame
-    classes: tuple[str, ...]
-    report: pd.DataFrame
-    unknown: tuple[str, ...]
+    frame: pd.DataFrame  # image_id, patient_id and one int8 column per class (1, 0, -1 = ignored), sorted by image_id
+    classes: tuple[str, ...]  # by number of images, the largest first; ties by name
+    report: pd.DataFrame  # the columns `REPORT_COLUMNS`
+    unknown: tuple[str, ...]  # labels of the data that are not in the tree; each becomes a class
 
 
 def build(
@@ -61,67 +55,51 @@ def build(
     dropped (Liz et al. 2022, section 3.1) or kept as all-negative rows (`without_class`). A label that is uncertain and not also
     stated as present is ignored (-1), negative or positive, as `settings.uncertain` says. A general class is positive where one of
     its labels is, else uncertain where one of them is, and else negative. Labels that are not mentioned are negative.
-    With `second`, only the first image (by identifier) of each study counts, and only of studies that have a second view.
+    With `second`, which says where to look for the second views of `settings.second`, only the first image (by identifier) of each
+    study counts, and only of studies that have a second view.
 
-    Args:
-        settings: Grouping, minimum counts, exclusions.
-        archive: A key of `archives.ARCHIVES`; its term tree, if it has one, gives the general terms.
-        catalog: The columns of `schemas.CATALOG`; `padded` only where `settings.padded_labels` is ignore.
-        ingested: The columns of `schemas.INGESTED`.
-        name: Name of the label set, for errors.
-        second: Where to look for the second views, for a label set of studies.
-
-    Raises:
-        ThoraxError: `second` is given where the settings name none, or missing where they do; the archive has no tree for the
-            grouping, an excluded class is not in the data, no image counts, or too few classes are left.
+    The term tree of the archive, if it has one, gives the general terms. The catalog (`schemas.CATALOG`) needs `padded` only where
+    `settings.padded_labels` is ignore; `ingested` has the columns of `schemas.INGESTED`; `name` is the label set's, for errors.
     """
     if (settings.second is None) != (second is None):
-        raise ThoraxError(
-            f"label_sets.{name}.second is {settings.second or 'null'}: give --second-views exactly where it names a data set."
-        )
-    tree = TermTree.find(archive)
+        advice = "give --second-views exactly where it names a data set"
+        raise ThoraxError(f"label_sets.{name}.second is {settings.second or 'null'}: {advice}.")
+    tree, climbed = TermTree.find(archive), None
     if settings.grouping == "general":
-        tree = TermTree.of_archive(archive, f"label_sets.{name}.grouping", "write specific")
+        climbed = TermTree.of_archive(archive, f"label_sets.{name}.grouping", "write specific").climbed(settings.two_parents)
     stated = catalog["positive"].map(len) + catalog["negative"].map(len) + catalog["uncertain"].map(len)
     catalog = catalog.assign(labelled=stated > 0)  # also by labels that do not count
     if settings.padded_labels == "ignore":
         catalog = without_padded(catalog, settings, name)
-    groups = _groups(catalog, tree.climbed(settings.two_parents) if tree and settings.grouping == "general" else None)
-    _check_exclusions(settings, groups, name)
-    images = _countable(settings, catalog, ingested, name)
-    if second is not None:
-        images = _studies(images, second, catalog, name)
-    positive = _mentions(images["positive"], groups)
-    uncertain = _mentions(images["uncertain"], groups)
-    if settings.uncertain != "ignore":
-        positive = pd.concat([positive, uncertain]).drop_duplicates() if settings.uncertain == "ones" else positive
-        uncertain = uncertain[:0]
-    report = _count(positive, uncertain, images["patient_id"])
-    report["status"] = _status(report, settings)
+    groups = _groups(settings, catalog, climbed, name)
+    images = _countable(settings, catalog, ingested, second, name)
+    matrix = _matrix(images, groups, {"ignore": schemas.IGNORED, "zeros": 0, "ones": 1}[settings.uncertain])
+    report = _count(matrix, images["patient_id"])
+    reasons = {
+        "excluded": report["class"].isin(settings.exclude),
+        "too few images": report["images"] < settings.min_images,
+        "too few patients": report["patients"] < settings.min_patients,
+    }
+    report["status"] = np.select(list(reasons.values()), list(reasons), default=KEPT)
     report["in_tree"] = None if tree is None else [term in tree for term in report["class"]]
     classes = report.loc[report["status"] == KEPT, "class"].tolist()
     _check_classes(report, settings, name)
 
-    matrix = _matrix(positive, uncertain, len(images), classes)
+    matrix = matrix[classes]
     labelled = images["labelled"].to_numpy()
-    with_class = (matrix == 1).any(axis=1)
-    every = np.ones(len(images), bool)
+    with_class = (matrix == 1).any(axis=1).to_numpy()
+    every = np.full(len(images), True)
     keep = {"drop": with_class, "keep_labelled": with_class | labelled, "keep": every}[settings.without_class]
-    frame = pd.concat([images[["image_id", "patient_id"]], pd.DataFrame(matrix, columns=classes)], axis=1)[keep]
+    frame = pd.concat([images[["image_id", "patient_id"]], matrix], axis=1)[keep]
     patients = images["patient_id"]
     report = _with_totals(
         report,
         (CONSIDERED, patients, ""),
-        (WITHOUT_LABELS, patients[~labelled], "kept as negative" if settings.without_class == "keep" else "dropped"),
-        (
-            NO_CLASS_LEFT,
-            patients[labelled & ~with_class],
-            "dropped" if settings.without_class == "drop" else "kept as negative",
-        ),
-        (LABEL_SET, patients[keep], "kept"),
+        (WITHOUT_LABELS, patients[~labelled], NEGATIVE if settings.without_class == "keep" else "dropped"),
+        (NO_CLASS_LEFT, patients[labelled & ~with_class], "dropped" if settings.without_class == "drop" else NEGATIVE),
+        (LABEL_SET, patients[keep], KEPT),
     )
-    mentioned = set(chain.from_iterable(images["positive"])) | set(chain.from_iterable(images["uncertain"]))
-    unknown = () if tree is None else tuple(sorted(label for label in mentioned if label not in tree))
+    unknown = () if tree is None else tuple(label for label in _mentioned(images) if label not in tree)
     return LabelTable(frame.reset_index(drop=True), tuple(classes), report, unknown)
 
 
@@ -135,69 +113,44 @@ def build_inside(
 ) -> LabelTable:
     """Make the label set of specific classes inside their general classes, for P(class | one of its general classes).
 
-    The images are those of the general label set. A class is ignored (-1) where none of its general classes is positive; of a
-    term with two parents, either counts. If all these images have the class, or all but those of fewer than `min_patients`
-    patients, there is nothing to tell apart (such as normal, its own general class): it is left out with the status `WHOLE`.
-
-    Args:
-        settings: With `inside`, else as in `build`.
-        archive, catalog, ingested, name: As in `build`.
-        general: The columns of `schemas.labels_schema`, of the label set that `settings.inside` names.
-
-    Returns:
-        As in `build`; the report has another row, for the images outside the general label set.
-
-    Raises:
-        ThoraxError: As in `build`; or the archive has no term tree, a class has no general class in the general label set, no class
-            leaves anything to tell apart, or the labels contradict the general ones.
+    The images are those of the `general` label set (`schemas.labels_schema`), which `settings.inside` names; the report counts those
+    outside it. A class is ignored (-1) where none of its general classes is positive; of a term with two parents, either counts. If
+    all these images have the class, or all but those of fewer than `min_patients` patients, there is nothing to tell apart (such as
+    normal, its own general class): it is left out with the status `WHOLE`. Other arguments as in `build`.
     """
     tree = TermTree.of_archive(archive, f"label_sets.{name}.inside", "remove it").climbed(settings.two_parents)
-    known = catalogs.class_columns(general)
+    known = schemas.class_columns(general)
     table = build(settings.model_copy(update={"without_class": "keep"}), archive, catalog, ingested, name)
     frame = general[["image_id", "patient_id"]].merge(table.frame.drop(columns="patient_id"), on="image_id", how="left")
     report = table.report[~table.report["class"].str.startswith("(")].copy()
     for specific in table.classes:
         parents = tree.general_among(specific, known)
         if not parents:
-            raise ThoraxError(
-                f"label_sets.{name}: {settings.inside!r} has no general class of {specific!r} "
-                f"({', '.join(tree.general(specific))}): lower its minimum counts, or exclude the class here."
-            )
+            problem = f"{settings.inside!r} has no general class of {specific!r} ({', '.join(tree.general(specific))})"
+            raise ThoraxError(f"label_sets.{name}: {problem}: lower its minimum counts, or exclude the class here.")
         inside = (general[parents] == 1).any(axis=1).to_numpy()
         if frame[specific].isna().any() or ((frame[specific] == 1).to_numpy() & ~inside).any():
-            raise ThoraxError(
-                f"label_sets.{name}: the labels of {settings.inside!r} were made from another catalog: remake them, then these."
-            )
+            problem = f"the labels of {settings.inside!r} were made from another catalog"
+            raise ThoraxError(f"label_sets.{name}: {problem}: remake them, then these.")
         without = frame["patient_id"][inside & (frame[specific] == 0).to_numpy()].nunique()
         if without < settings.min_patients:
             frame = frame.drop(columns=specific)
             report.loc[report["class"] == specific, "status"] = WHOLE
         else:
-            frame[specific] = frame[specific].where(inside, catalogs.IGNORED).astype(np.int8)
-    classes = catalogs.class_columns(frame)
+            frame[specific] = frame[specific].where(inside, schemas.IGNORED).astype(np.int8)
+    classes = schemas.class_columns(frame)
     if not classes:
-        raise ThoraxError(
-            f"label_sets.{name}: no class leaves anything to tell apart inside its general classes: lower min_images or min_patients."
-        )
-    outside = ~table.frame["image_id"].isin(frame["image_id"])
+        problem = "no class leaves anything to tell apart inside its general classes"
+        raise ThoraxError(f"label_sets.{name}: {problem}: lower min_images or min_patients.")
     patients = table.frame["patient_id"]
-    report = _with_totals(
-        report, (CONSIDERED, patients, ""), (OUTSIDE, patients[outside], "dropped"), (LABEL_SET, frame["patient_id"], "kept")
-    )
+    outside = patients[~table.frame["image_id"].isin(frame["image_id"])]
+    totals = (CONSIDERED, patients, ""), (OUTSIDE, outside, "dropped"), (LABEL_SET, frame["patient_id"], KEPT)
+    report = _with_totals(report, *totals)
     return LabelTable(frame, tuple(classes), report, table.unknown)
 
 
 def refuse_unknown_classes(named: Iterable[tuple[str, str]], report: pd.DataFrame, name: str) -> None:
-    """Compare a label set with the settings that name classes of it.
-
-    Args:
-        named: (key of the setting, class).
-        report: The label set's table of classes.
-        name: Its name, for errors.
-
-    Raises:
-        ThoraxError: A setting names a class that the label set does not keep.
-    """
+    """Refuse settings, as (key, class), that name a class that the label set `name` does not keep, as its `report` says."""
     status = dict(zip(report["class"], report["status"], strict=True))
     kept = [label for label, text in status.items() if text == KEPT and label != LABEL_SET]
     for key, wanted in named:
@@ -208,44 +161,29 @@ def refuse_unknown_classes(named: Iterable[tuple[str, str]], report: pd.DataFram
 def make_label_set(
     settings: LabelSet,
     archive: str,
-    catalog: Path | str,
-    ingested: Path | str | None,
-    out: Path | str,
-    report: Path | str,
+    catalog: Path,
+    ingested: Path | None,
+    out: Path,
+    report: Path,
     second_views: Sequence[str] = (),
-    second_ingested: Path | str | None = None,
-    general: Path | str | None = None,
+    second_ingested: Path | None = None,
+    general: Path | None = None,
     named: Iterable[tuple[str, str]] = (),
 ) -> None:
-    """Write a label set (`schemas.labels_schema`) and its report (CSV) from the tables on disk.
+    """Write a label set (`schemas.labels_schema`) and its report (CSV with `REPORT_COLUMNS`) from the tables on disk.
 
-    Args:
-        settings: The label set; its name, for errors, is that of `out`.
-        archive: A key of `archives.ARCHIVES`.
-        catalog: The data set's catalog.
-        ingested: The data set's table of ingested images, or None to count from metadata alone.
-        out: Parquet file to write.
-        report: CSV file to write, with the columns `REPORT_COLUMNS`.
-        second_views: The views of the second images, for a label set of studies.
-        second_ingested: Table of these images, or None to count from metadata alone.
-        general: The label set that `settings.inside` names; None without one.
-        named: As in `refuse_unknown_classes`.
-
-    Raises:
-        ThoraxError: As in `build`, `build_inside` and `refuse_unknown_classes`, or only one of `general` and `settings.inside` is
-            given.
+    Without `ingested` and `second_ingested`, images count from metadata alone. The name of `out` is the label set's, for errors.
     """
     name = Path(out).stem
     if (settings.inside is None) != (general is None):
         raise ThoraxError(f"label_sets.{name}: inside and the labels of the general label set (--general) go together.")
-    columns = ["image_id", "patient_id", *(["study_id"] if second_views else []), "view", "positive", "negative", "uncertain"]
+    columns = ["image_id", "patient_id", "view", "positive", "negative", "uncertain"]
+    columns += ["study_id"] if second_views else []
     columns += ["padded"] if settings.padded_labels == "ignore" else []
     known = None if ingested is None else store.read_table(ingested, ["image_id", "ok", "channels"])
     frame = store.read_table(catalog, columns)
-    second = None
-    if second_views:
-        readable = None if second_ingested is None else store.read_table(second_ingested, ["image_id", "ok"])
-        second = Partners(second_views, readable)
+    readable = None if second_ingested is None else store.read_table(second_ingested, ["image_id", "ok"])
+    second = Partners(second_views, readable) if second_views else None
     if general is None:
         table = build(settings, archive, frame, known, name, second)
     else:
@@ -254,17 +192,15 @@ def make_label_set(
     if table.unknown:
         print(f"In the data but not in the term tree, so each became a class: {', '.join(table.unknown)}.")
     with store.atomic(out) as new_labels, store.atomic(report) as new_report:  # both or neither
-        store.write_table(table.frame, new_labels, catalogs.labels_schema(list(table.classes)))
+        store.write_table(table.frame, new_labels, schemas.labels_schema(list(table.classes)))
         store.write_text(table.report.to_csv(index=False, lineterminator="\n"), new_report)
 
 
 def without_padded(catalog: pd.DataFrame, settings: LabelSet, name: str) -> pd.DataFrame:
     """The catalog without the positive labels that are stored only with a surrounding blank."""
     if catalog["padded"].isna().all():
-        raise ThoraxError(
-            f"label_sets.{name}.padded_labels: data set {settings.dataset!r} does not say which labels are stored with a blank: remove "
-            "padded_labels, which is for PadChest."
-        )
+        problem = f"data set {settings.dataset!r} does not say which labels are stored with a blank"
+        raise ThoraxError(f"label_sets.{name}.padded_labels: {problem}: remove padded_labels, which is for PadChest.")
     kept = set(settings.padded_kept)
     lists = [
         [label for label in positive if label in kept or label not in set(padded)] if len(padded) else list(positive)
@@ -280,78 +216,68 @@ def _with_totals(report: pd.DataFrame, *totals: tuple[str, pd.Series, str]) -> p
     return report.astype({"images": "int64", "patients": "int64", "uncertain": "Int64"})
 
 
-def _groups(catalog: pd.DataFrame, tree: TermTree | None) -> dict[str, tuple[str, ...]]:
-    """The classes that each label of the data belongs to."""
-    labels = set(chain.from_iterable(catalog["positive"])) | set(chain.from_iterable(catalog["uncertain"]))
-    return {label: (label,) if tree is None else tree.general(label) for label in sorted(labels)}
+def _mentioned(images: pd.DataFrame) -> list[str]:
+    """All labels of the images, sorted."""
+    return sorted({*chain.from_iterable(images["positive"]), *chain.from_iterable(images["uncertain"])})
 
 
-def _check_exclusions(settings: LabelSet, groups: dict[str, tuple[str, ...]], name: str) -> None:
+def _groups(settings: LabelSet, catalog: pd.DataFrame, tree: TermTree | None, name: str) -> dict[str, tuple[str, ...]]:
+    """The classes that each label of the data belongs to; among them must be those that are excluded."""
+    groups = {label: (label,) if tree is None else tree.general(label) for label in _mentioned(catalog)}
     classes = set(chain.from_iterable(groups.values()))
     for excluded in settings.exclude:
         if excluded not in classes:
-            raise ThoraxError(
-                f"label_sets.{name}.exclude: {excluded!r} is not a {settings.grouping} class of data set {settings.dataset!r}"
-                f"{did_you_mean(excluded, classes)}: correct its name or remove it."
-            )
+            problem = f"{excluded!r} is not a {settings.grouping} class of data set {settings.dataset!r}"
+            advice = f"{did_you_mean(excluded, classes)}: correct its name or remove it"
+            raise ThoraxError(f"label_sets.{name}.exclude: {problem}{advice}.")
+    return groups
 
 
-def _countable(settings: LabelSet, catalog: pd.DataFrame, ingested: pd.DataFrame | None, name: str) -> pd.DataFrame:
+def _countable(
+    settings: LabelSet, catalog: pd.DataFrame, ingested: pd.DataFrame | None, second: Partners | None, name: str
+) -> pd.DataFrame:
+    """The images that count, one of each study where second views are wanted, sorted by image_id."""
     images = catalog[catalog["view"].isin(settings.views)]
     if images.empty:
         found = ", ".join(sorted(catalog["view"].dropna().unique())) or "none"
-        raise ThoraxError(
-            f"label_sets.{name}.views: no image of data set {settings.dataset!r} has one of the views "
-            f"{', '.join(settings.views)}; choose from those it has ({found})."
-        )
+        problem = f"no image of data set {settings.dataset!r} has one of the views {', '.join(settings.views)}"
+        raise ThoraxError(f"label_sets.{name}.views: {problem}; choose from those it has ({found}).")
     if ingested is not None:
         sources = f"the ingested table of {settings.dataset!r}", f"its catalog, for label_sets.{name}"
         facts = rows_of(ingested, images["image_id"], *sources)
         images = images[facts["ok"].astype(bool) & ~facts["channels"].isin(settings.drop_channels)]
         if images.empty:
-            raise ThoraxError(
-                f"label_sets.{name}: no image of data set {settings.dataset!r} in the views {', '.join(settings.views)} is both readable "
-                "and allowed by drop_channels; look up the reasons in its table of ingested images."
-            )
+            problem = f"no image of data set {settings.dataset!r} in the views {', '.join(settings.views)} is both readable"
+            advice = "look up the reasons in its table of ingested images"
+            raise ThoraxError(f"label_sets.{name}: {problem} and allowed by drop_channels; {advice}.")
+    if second is not None:
+        images = first_of_studies(images[second.beside(images, catalog).notna()])
+        if images.empty:
+            problem = f"no study has both a readable image of its views and one of {', '.join(second.views)}"
+            raise ThoraxError(f"label_sets.{name}.second: {problem}: choose other views.")
     return images.sort_values("image_id", ignore_index=True)
 
 
-def _studies(images: pd.DataFrame, second: Partners, catalog: pd.DataFrame, name: str) -> pd.DataFrame:
-    """One image of each study that has a second view."""
-    studies = first_of_studies(images[second.beside(images, catalog).notna()])
-    if studies.empty:
-        raise ThoraxError(
-            f"label_sets.{name}.second: no study has both a readable image of its views and one of {', '.join(second.views)}: choose "
-            "other views."
-        )
-    return studies.reset_index(drop=True)
+def _matrix(images: pd.DataFrame, groups: dict[str, tuple[str, ...]], uncertain: int) -> pd.DataFrame:
+    """(images, all classes) int8: 1 where a label of the class is positive, else `uncertain` where one is uncertain, else 0."""
+    classes = sorted(set(chain.from_iterable(groups.values())))
+    matrix = np.zeros((len(images), len(classes)), np.int8)
+    for column, value in (("uncertain", uncertain), ("positive", 1)):
+        mentions = images[column].explode().dropna().map(groups).explode()
+        matrix[mentions.index, pd.Index(classes).get_indexer(mentions)] = value
+    return pd.DataFrame(matrix, columns=classes)
 
 
-def _mentions(lists: Iterable[Sequence[str]], groups: dict[str, tuple[str, ...]]) -> pd.DataFrame:
-    """One row (image, class) for each class of an image, once; `image` is the position in `lists`."""
-    lists = list(lists)
-    labels = pd.Series(list(chain.from_iterable(lists)), dtype=object)
-    images = np.repeat(np.arange(len(lists)), [len(entries) for entries in lists])
-    exploded = pd.DataFrame({"image": images, "class": labels.map(groups)}).explode("class", ignore_index=True)
-    return exploded.drop_duplicates(ignore_index=True)
-
-
-def _count(positive: pd.DataFrame, uncertain: pd.DataFrame, patients: pd.Series) -> pd.DataFrame:
-    counted = positive.assign(patient=patients.to_numpy()[positive["image"].to_numpy(np.int64)]).groupby("class")
-    report = pd.DataFrame({"images": counted.size(), "patients": counted["patient"].nunique()})
-    only_uncertain = uncertain.merge(positive, how="left", indicator=True).query("_merge == 'left_only'")
-    report = report.join(only_uncertain.groupby("class").size().rename("uncertain"), how="outer").fillna(0).astype("int64")
-    report = report.rename_axis("class").reset_index()
-    return report.sort_values(["images", "class"], ascending=[False, True], ignore_index=True)
-
-
-def _status(report: pd.DataFrame, settings: LabelSet) -> np.ndarray:
-    conditions = {
-        "excluded": report["class"].isin(settings.exclude),
-        "too few images": report["images"] < settings.min_images,
-        "too few patients": report["patients"] < settings.min_patients,
+def _count(matrix: pd.DataFrame, patients: pd.Series) -> pd.DataFrame:
+    """The first columns of the report, of the classes that an image has, the most frequent first."""
+    counts = {
+        "class": matrix.columns.astype(object),
+        "images": (matrix == 1).sum().to_numpy(),
+        "patients": [patients[matrix[name] == 1].nunique() for name in matrix],
+        "uncertain": (matrix == schemas.IGNORED).sum().to_numpy(),
     }
-    return np.select(list(conditions.values()), list(conditions), default=KEPT)
+    report = pd.DataFrame(counts).query("images + uncertain > 0")
+    return report.sort_values(["images", "class"], ascending=[False, True], ignore_index=True)
 
 
 def _check_classes(report: pd.DataFrame, settings: LabelSet, name: str) -> None:
@@ -360,24 +286,11 @@ def _check_classes(report: pd.DataFrame, settings: LabelSet, name: str) -> None:
     kept = int((report["status"] == KEPT).sum())
     if kept >= needed:
         return
-    dropped = report[report["status"].str.startswith("too few")]
-    if dropped.empty:
-        advice = "the images counted have no more classes; shorten exclude or choose other views"
-    else:
-        next_class = dropped.iloc[0]
-        key = "min_images" if next_class["status"] == "too few images" else "min_patients"
-        advice = (
-            f"the next, {next_class['class']!r}, has {next_class['images']} images of {next_class['patients']} patients; "
-            f"lower {key} ({getattr(settings, key)})"
-        )
+    advice = "the images counted have no more classes; shorten exclude or choose other views"
+    rarer_classes = report[report["status"].str.startswith("too few")]
+    if len(rarer_classes):
+        rarer = rarer_classes.iloc[0]
+        key = "min_images" if rarer["status"] == "too few images" else "min_patients"
+        found = f"the next, {rarer['class']!r}, has {rarer['images']} images of {rarer['patients']} patients"
+        advice = f"{found}; lower {key} ({getattr(settings, key)})"
     raise ThoraxError(f"label_sets.{name} keeps {kept} of the {needed} classes that it needs at least: {advice}.")
-
-
-def _matrix(positive: pd.DataFrame, uncertain: pd.DataFrame, images: int, classes: list[str]) -> np.ndarray:
-    """(images, classes) int8: 1 where positive, else -1 where uncertain, else 0."""
-    column = {name: index for index, name in enumerate(classes)}
-    matrix = np.zeros((images, len(classes)), np.int8)
-    for mentions, value in ((uncertain, catalogs.IGNORED), (positive, 1)):
-        kept = mentions[mentions["class"].isin(classes)]
-        matrix[kept["image"].to_numpy(np.int64), kept["class"].map(column).to_numpy(np.int64)] = value
-    return matrix

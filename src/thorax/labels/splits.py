@@ -34,13 +34,12 @@ def split_label_sets(
     number that it gives, val keeps the same share as train, and the others are left out.
 
     Args:
-        settings: Shares, seed and what is drawn down.
         frames: The columns of `schemas.labels_schema`, by label set.
         official: The archive's own part (train, val, test) of each image, by image_id; needed with `settings.official`. Whole
             patients follow the lists: a patient with a test image is a test patient, any other with a val image a validation
             patient. Without a list for val, it is cut from train, stratified, as `settings.train : settings.val`.
-        duplicates: The columns of `schemas.DUPLICATES`. Patients who share an image (see `settings.same_image`) go to the same
-            part, unless a list dictates another. None: there are no duplicates.
+        duplicates: `schemas.DUPLICATES`. Patients who share an image (see `settings.same_image`) go to the same part, unless a list
+            dictates another.
         by_radiologists: Identifiers of these images; without any, `settings.test_on` has no effect.
 
     Returns:
@@ -48,28 +47,24 @@ def split_label_sets(
         positive images by label set, class and part, the quota, the deviation, and the largest share of these images that comes
         from one patient. A part that a list dictates has its own count as quota; images left out lower count and quota alike. A
         class with too few patients for every part is not an error: it has rows with 0 images.
-
-    Raises:
-        ThoraxError: A label set has no images or fewer than three patients or groups of patients who share images, or an image has
-            two patients. With `settings.official`: no list names an image, or there is no test image. With
-            `settings.draw_down`: a part has fewer images without a class than should stay.
     """
     for name, frame in frames.items():
-        _check_patients(name, frame)
+        patients = frame["patient_id"].nunique()
+        if patients < len(SPLIT_NAMES):
+            problem = f"Label set {name!r} has images of {patients} patient(s), which cannot be split into train, val and test"
+            raise ThoraxError(f"{problem}: use more data or lower its minimum counts.")
     images = pd.concat([frame[["image_id", "patient_id"]] for frame in frames.values()]).drop_duplicates()
     images = images.sort_values("image_id", ignore_index=True)
     repeated = images["image_id"].duplicated()
     if repeated.any():
-        raise ThoraxError(
-            f"Image {images['image_id'][repeated].iloc[0]!r} has different patients in {', '.join(sorted(frames))}: "
-            "remake the label sets from one catalog."
-        )
+        problem = f"Image {images['image_id'][repeated].iloc[0]!r} has different patients in {', '.join(sorted(frames))}"
+        raise ThoraxError(f"{problem}: remake the label sets from one catalog.")
     groups = _together(settings, images, duplicates, frames)
     shares = dict(zip(SPLIT_NAMES, (settings.train, settings.val, settings.test), strict=True))
     images["split"] = _official_parts(images, official) if settings.official else None
     if settings.official:
-        left = {"train": settings.train, "val": settings.val} if not (images["split"] == "val").any() else {"train": 1.0}
-        shares = {part: share / sum(left.values()) for part, share in left.items()}
+        left = ["train"] if (images["split"] == "val").any() else ["train", "val"]
+        shares = {part: shares[part] / sum(shares[other] for other in left) for part in left}
     elif by_radiologists:
         images["split"] = _radiologists_parts(images, by_radiologists, settings.test_on)
         if (images["split"] == "test").any():
@@ -100,18 +95,15 @@ def _together(
     if not moved.any():
         return patients
     joined = groups.isin(groups[moved])
-    largest = int(patients[joined].groupby(groups[joined]).nunique().max())
-    print(
-        f"{patients[joined].nunique():,} patients share images with others and stay together, in {groups[joined].nunique():,} groups, "
-        f"the largest of {largest:,}."
-    )
+    largest = patients[joined].groupby(groups[joined]).nunique().max()
+    found = f"in {groups[joined].nunique():,} groups, the largest of {largest:,}"
+    print(f"{patients[joined].nunique():,} patients share images with others and stay together, {found}.")
     for name, frame in frames.items():
         count = groups[images["image_id"].isin(frame["image_id"])].nunique()
         if count < len(SPLIT_NAMES):
-            raise ThoraxError(
-                f"The patients of label set {name!r} share images, so that only {count} groups of them are left, which cannot be "
-                f"split into train, val and test: remove the copies, or set same_image: ignore in the split."
-            )
+            problem = f"only {count} groups of them are left, which cannot be split into train, val and test"
+            advice = "remove the copies, or set same_image: ignore in the split"
+            raise ThoraxError(f"The patients of label set {name!r} share images, so that {problem}: {advice}.")
     return groups
 
 
@@ -126,9 +118,8 @@ def _drawn_down(settings: config.Split, images: pd.DataFrame, frames: dict[str, 
     stay = settings.draw_down.model_dump()
     for part, count in stay.items():
         if len(places[part]) < count:
-            raise ThoraxError(
-                f"draw_down.{part} is {count:,}, but only {len(places[part]):,} images without a class are in {part}: lower it."
-            )
+            problem = f"only {len(places[part]):,} images without a class are in {part}"
+            raise ThoraxError(f"draw_down.{part} is {count:,}, but {problem}: lower it.")
     stay["val"] = round(len(places["val"]) * stay["train"] / max(len(places["train"]), 1))
     for number, part in enumerate(SPLIT_NAMES):
         drawn = np.random.default_rng([settings.seed, number]).permutation(places[part])
@@ -141,26 +132,19 @@ def _official_parts(images: pd.DataFrame, official: pd.Series | None) -> pd.Seri
     """The part of each image by the archive's lists; null where its patient is free for train."""
     listed = images["image_id"].map({} if official is None else official)
     if not (listed == "test").any():
-        raise ThoraxError(
-            "The split asks for the archive's official lists, but no image is in a test list: put the lists next to the "
-            "metadata file and read the catalog again, or set official: false."
-        )
+        advice = "put the lists next to the metadata file and read the catalog again, or set official: false"
+        raise ThoraxError(f"The split asks for the archive's official lists, but no image is in a test list: {advice}.")
     if listed.isna().any():
-        raise ThoraxError(
-            f"Image {images['image_id'][listed.isna()].iloc[0]!r} is in none of the archive's official lists: complete them, or "
-            "set official: false."
-        )
+        image = images["image_id"][listed.isna()].iloc[0]
+        raise ThoraxError(f"Image {image!r} is in none of the archive's official lists: complete them, or set official: false.")
     of_patient = pd.Series("train", index=images["patient_id"].unique(), dtype=object)
     for part in ("val", "test"):
         of_patient[images.loc[listed == part, "patient_id"].unique()] = part
     parts = images["patient_id"].map(of_patient)
     moved = (parts != listed).to_numpy()
     if moved.any():
-        patients = images["patient_id"][moved].nunique()
-        print(
-            f"{moved.sum()} images of {patients} patients, e.g. {images['image_id'][moved].iloc[0]}, follow other images of their "
-            "patient into test or val, against the archive's list."
-        )
+        found = f"{moved.sum()} images of {images['patient_id'][moved].nunique()} patients, e.g. {images['image_id'][moved].iloc[0]}"
+        print(f"{found}, follow other images of their patient into test or val, against the archive's list.")
     return parts.where(parts != "train", None)
 
 
@@ -171,21 +155,10 @@ def _radiologists_parts(images: pd.DataFrame, by_radiologists: Collection[str], 
     parts[images["patient_id"].isin(images.loc[checked, "patient_id"])] = LEFT_OUT
     if test_on == RADIOLOGISTS:
         parts[checked] = "test"
-    counts = parts.value_counts()
-    print(
-        f"{counts.get('test', 0):,} images labelled by radiologists are test; {counts.get(LEFT_OUT, 0):,} images, these or others of "
-        "their patients, are left out."
-    )
+    test, left = (parts == "test").sum(), (parts == LEFT_OUT).sum()
+    rest = f"{left:,} images, these or others of their patients, are left out"
+    print(f"{test:,} images labelled by radiologists are test; {rest}.")
     return parts
-
-
-def _check_patients(name: str, frame: pd.DataFrame) -> None:
-    patients = frame["patient_id"].nunique()
-    if patients < len(SPLIT_NAMES):
-        raise ThoraxError(
-            f"Label set {name!r} has images of {patients} patient(s), which cannot be split into train, val and test: "
-            "use more data or lower its minimum counts."
-        )
 
 
 def _columns(image_ids: pd.Series, frame: pd.DataFrame, with_total: bool) -> np.ndarray:
@@ -193,9 +166,8 @@ def _columns(image_ids: pd.Series, frame: pd.DataFrame, with_total: bool) -> np.
     classes = sorted(class_columns(frame))
     aligned = frame.set_index("image_id")[classes].reindex(image_ids)
     positive = (aligned == 1).to_numpy(np.int8)
-    if not with_total:  # the splitter counts all images anyway
-        return positive
-    return np.column_stack([image_ids.isin(frame["image_id"]).to_numpy(np.int8), positive])
+    # The splitter counts all images anyway
+    return np.column_stack([image_ids.isin(frame["image_id"]).to_numpy(np.int8), positive]) if with_total else positive
 
 
 def _quality(
@@ -218,33 +190,19 @@ def _quality(
 
 
 def make_split(
-    settings: config.Split,
-    labels: list[Path],
-    catalog: Path | None,
-    out: Path,
-    quality: Path,
-    duplicates: Path | None = None,
+    settings: config.Split, labels: list[Path], catalog: Path | None, out: Path, quality: Path, duplicates: Path | None = None
 ) -> None:
-    """Split the patients of label sets, write the assignment and its quality, and print counts that are off by over one image.
+    """Split the patients of label sets, write the assignment (`schemas.SPLITS`) and its quality (CSV with `QUALITY_COLUMNS`), and
+    print counts that are off by over one image.
 
-    Args:
-        settings: The split; its `label_sets` are the files' names.
-        labels: One `labels/{label_set}.parquet` for each label set, in any order.
-        catalog: The data set's catalog, for the archive's official lists and for who labelled an image. Needed with
-            `settings.official`; without it no image counts as labelled by radiologists.
-        out: Table of `schemas.SPLITS` to write.
-        quality: CSV file to write, with the columns `QUALITY_COLUMNS`.
-        duplicates: Table of `schemas.DUPLICATES`, if the data set's images were opened.
-
-    Raises:
-        ThoraxError: `labels` are not the label sets that the settings name, or as in `split_label_sets`.
+    `labels` are the tables of `settings.label_sets`, in any order. Without `catalog`, which `settings.official` needs, no image
+    counts as labelled by radiologists; without `duplicates` no two images are the same.
     """
     paths = {Path(path).stem: path for path in labels}
     if sorted(paths) != sorted(settings.label_sets) or len(paths) != len(labels):
-        raise ThoraxError(
-            f"The split is over label_sets {', '.join(sorted(settings.label_sets))}, but was given the tables of "
-            f"{', '.join(sorted(paths)) or 'none'}: give one table for each."
-        )
+        wanted, given = ", ".join(sorted(settings.label_sets)), ", ".join(sorted(paths)) or "none"
+        problem = f"The split is over label_sets {wanted}, but was given the tables of {given}"
+        raise ThoraxError(f"{problem}: give one table for each.")
     frames = {name: store.read_table(paths[name], needs=("image_id", "patient_id")) for name in settings.label_sets}
     official, by_radiologists = None, pd.Series(dtype=object)
     if catalog is not None:
@@ -256,10 +214,8 @@ def make_split(
     same = store.read_table(duplicates, ["image_id", "other_id", "identical"]) if duplicates else None
     images, report = split_label_sets(settings, frames, official, same, frozenset(by_radiologists))
     for row in report[report["deviation"].abs() > 1 + 1e-6].itertuples():
-        print(
-            f"{row.label_set}, {row[2]}: {row.images} images in {row.split} instead of {row.quota:.1f}; "
-            f"its largest patient has {row.largest_patient_share:.0%} of them."
-        )
+        found = f"{row.images} images in {row.split} instead of {row.quota:.1f}"
+        print(f"{row.label_set}, {row[2]}: {found}; its largest patient has {row.largest_patient_share:.0%} of them.")
     with store.atomic(out) as new_split, store.atomic(quality) as new_quality:  # both or neither
         store.write_table(images, new_split, SPLITS)
         store.write_text(report.round(6).to_csv(index=False), new_quality)

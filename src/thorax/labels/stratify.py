@@ -11,6 +11,7 @@ from itertools import combinations, permutations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from thorax.errors import ThoraxError
 
@@ -38,16 +39,8 @@ class StratifiedGroupSplit:
     rows permutes the result) and not on global random state. Counts of all labels, and of all samples, come within one
     sample of `share * count` wherever the groups allow it; a group is never divided to get there, so a label that
     belongs to very few groups, or mostly to one large group, can stay further away. Each part with a share has at least
-    one group, but a label with fewer groups than parts is absent from some part.
-
-    Args:
-        train: Share of the samples for training.
-        val: Share for validation.
-        test: Share for testing. The three sum to 1, and one of them may be 0: that part stays empty.
-        random_state: seed; the same seed gives the same split.
-
-    Raises:
-        ThoraxError: Shares that are negative or do not sum to 1, or fewer than two above 0.
+    one group, but a label with fewer groups than parts is absent from some part. The shares sum to 1, and one of them may
+    be 0: that part stays empty.
     """
 
     def __init__(self, train: float = 0.7, val: float = 0.1, test: float = 0.2, random_state: int = 0) -> None:
@@ -55,93 +48,53 @@ class StratifiedGroupSplit:
         self.random_state = random_state
         above_zero = sum(share > 0 for share in self.shares.values())
         if min(self.shares.values()) < 0 or above_zero < 2 or abs(sum(self.shares.values()) - 1) > 1e-6:
-            raise ThoraxError(
-                f"train, val and test are {train:g}, {val:g} and {test:g}: choose shares that sum to 1, at least two above 0."
-            )
+            advice = "choose shares that sum to 1, at least two above 0"
+            raise ThoraxError(f"train, val and test are {train:g}, {val:g} and {test:g}: {advice}.")
 
-    def get_n_splits(self, X: object = None, y: object = None, groups: object = None) -> int:
-        """Return 1: there is one split, not a series of folds."""
-        return 1
-
-    def split(
-        self, X: object, y: np.typing.ArrayLike, groups: np.typing.ArrayLike
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield once the ascending row indices (train, val, test).
-
-        Args:
-            X: ignored, as in scikit-learn.
-            y: (n, k) or (n,) of 0, 1 and -1 (unknown: counts as not positive).
-            groups: (n,) identifiers that can be sorted, e.g. of patients.
-
-        Raises:
-            ThoraxError: As in `assign`.
-        """
+    def split(self, X: object, y: ArrayLike, groups: ArrayLike) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield once the ascending row indices (train, val, test); X is ignored, as in scikit-learn, and the others as in `assign`."""
         parts = self.assign(y, groups)
         train, val, test = (np.flatnonzero(parts == name) for name in self.shares)
         yield train, val, test
 
-    def assign(self, y: np.typing.ArrayLike, groups: np.typing.ArrayLike) -> np.ndarray:
-        """Return the part of each row: (n,) of "train", "val" and "test"; arguments as in `split`.
+    def assign(self, y: ArrayLike, groups: ArrayLike) -> np.ndarray:
+        """Return the part of each row: (n,) of "train", "val" and "test".
 
-        Raises:
-            ThoraxError: `y` has other values, lengths differ, a group is missing, or there are fewer groups than parts.
+        `y` is (n, k) or (n,) of 0, 1 and -1 (unknown: counts as not positive); `groups` are (n,) identifiers that can be sorted, such
+        as those of patients, and at least as many as parts.
         """
-        labels = _label_matrix(y)
         names, shares = zip(*((name, share) for name, share in self.shares.items() if share > 0), strict=True)
-        return np.array(names)[_assign_rows(labels, groups, np.array(shares), self.random_state)]
+        return np.array(names)[_assign_rows(y, groups, np.array(shares), self.random_state)]
 
 
-def group_folds(y: np.typing.ArrayLike, groups: np.typing.ArrayLike, folds: int, random_state: int = 0) -> np.ndarray:
+def group_folds(y: ArrayLike, groups: ArrayLike, folds: int, random_state: int = 0) -> np.ndarray:
     """Deal whole groups into folds of equal size, stratified over every label, as `StratifiedGroupSplit` deals its parts.
 
-    Args:
-        y: (n, k) or (n,) of 0, 1 and -1 (unknown: counts as not positive).
-        groups: (n,) identifiers that can be sorted, e.g. of patients.
-        folds: At least 1.
-        random_state: seed; the same seed gives the same folds, in any order of the rows.
-
-    Returns:
-        (n,) from 0 to folds - 1.
-
-    Raises:
-        ThoraxError: As in `StratifiedGroupSplit.assign`.
+    `y` and `groups` are as in `StratifiedGroupSplit.assign`. Returns (n,) from 0 to folds - 1: the same seed gives the same folds, in
+    any order of the rows.
     """
-    return _assign_rows(_label_matrix(y), groups, np.full(folds, 1 / folds), random_state)
+    return _assign_rows(y, groups, np.full(folds, 1 / folds), random_state)
 
 
-def _assign_rows(labels: np.ndarray, groups: np.typing.ArrayLike, shares: np.ndarray, random_state: int) -> np.ndarray:
-    """Return the part of each row of (n, k) labels, (n,) from 0 to the number of shares - 1."""
-    ids, group_of_row = _group_index(groups, len(labels), len(shares))
-    columns = np.column_stack([np.ones(len(labels), np.int64), labels == 1])
-    counts = np.zeros((len(ids), columns.shape[1]), np.int64)
-    np.add.at(counts, group_of_row, columns)
-    return _assign_groups(counts, shares, np.random.default_rng(random_state))[group_of_row]
-
-
-def _label_matrix(y: np.typing.ArrayLike) -> np.ndarray:
+def _assign_rows(y: ArrayLike, groups: ArrayLike, shares: np.ndarray, random_state: int) -> np.ndarray:
+    """Return the part of each row, (n,) from 0 to the number of shares - 1."""
     labels = np.asarray(y)
     labels = labels[:, None] if labels.ndim == 1 else labels
     if labels.ndim != 2 or not np.isin(labels, (-1, 0, 1)).all():
         raise ThoraxError("The labels of a split are not a matrix of 0, 1 and -1: convert them first.")
-    return labels
-
-
-def _group_index(groups: np.typing.ArrayLike, rows: int, parts: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sorted unique groups and each row's index into them."""
-    array = np.asarray(groups)
+    rows, parts, array = len(labels), len(shares), np.asarray(groups)
     if array.shape != (rows,):
         raise ThoraxError(f"A split of {rows} rows needs {rows} groups, but their shape is {array.shape}: give one per row.")
     if pd.isna(array).any():
         raise ThoraxError(f"Row {int(pd.isna(array).argmax())} of a split has no group: fill it in or leave the row out.")
-    ids, index = np.unique(array, return_inverse=True)
+    ids, group_of_row = np.unique(array, return_inverse=True)
     if len(ids) < parts:
         raise ThoraxError(f"{len(ids)} patient(s) cannot be split into {parts} parts: use a data set with more patients.")
-    return ids, index
-
-
-def _assign_groups(counts: np.ndarray, shares: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return each group's part, 0 to parts - 1, given its (groups, columns) counts and the (parts,) shares above 0."""
-    parts = len(shares)
+    columns = np.column_stack([np.ones(rows, np.int64), labels == 1])
+    counts = np.zeros((len(ids), columns.shape[1]), np.int64)
+    np.add.at(counts, group_of_row, columns)
+    # Groups with equal counts are of one kind
+    random = np.random.default_rng(random_state)
     kinds, kind_of_group = np.unique(counts, axis=0, return_inverse=True)
     kind_of_group = kind_of_group.ravel()
     start = np.concatenate([np.arange(parts), random.choice(parts, size=len(counts) - parts, p=shares / shares.sum())])
@@ -152,17 +105,13 @@ def _assign_groups(counts: np.ndarray, shares: np.ndarray, random: np.random.Gen
     of_kind = shuffled[np.argsort(kind_of_group[shuffled], kind="stable")]  # groups by kind, at random within each
     part = np.empty(len(counts), np.int64)
     part[of_kind] = np.repeat(np.tile(np.arange(parts), len(kinds)), dealt.ravel())
-    return part
+    return part[group_of_row]
 
 
 class _Search:
-    """Local search over how many groups of each kind each part has. Groups with equal counts are of one kind.
+    """Local search over how many groups of each kind each part has: `dealt`, (kinds, parts).
 
-    Args:
-        kinds: (kinds, columns) counts of one group of each kind.
-        dealt: (kinds, parts) groups of each kind in each part, to start from.
-        shares: (parts,) of the images.
-        random: Source of candidates and kicks.
+    `kinds` are the (kinds, columns) counts of one group of each kind, `shares` those of the parts in the images.
     """
 
     def __init__(self, kinds: np.ndarray, dealt: np.ndarray, shares: np.ndarray, random: np.random.Generator) -> None:
@@ -185,7 +134,8 @@ class _Search:
         """
         best = (np.inf, np.inf)
         for number in range(_ROUNDS):
-            self._descend()
+            while self._move_one() or self._swap_two():
+                pass
             score = (int((np.abs(self.deviation) > _IMAGE).sum()), float((self.deviation**2).sum()))
             if score < best:
                 best, dealt, deviation = score, self.dealt.copy(), self.deviation.copy()
@@ -194,7 +144,10 @@ class _Search:
             if number <= _KICKED:
                 self.dealt, self.deviation = dealt.copy(), deviation.copy()
             if number < _KICKED:
-                self._kick()
+                for _ in range(_KICK):
+                    source, target = self.random.permutation(self.dealt.shape[1])[:2]
+                    if self.dealt[:, source].sum() > 1:
+                        self._move(self.random.choice(np.flatnonzero(self.dealt[:, source])), source, target)
             else:
                 self._weigh(self.weights + (np.abs(self.deviation) > _IMAGE).any(axis=0))
         return dealt
@@ -204,10 +157,6 @@ class _Search:
         self.weights = weights
         self.weighted = self.kinds * weights
         self.norms = _IMAGE * (self.kinds * self.weighted).sum(axis=1)
-
-    def _descend(self) -> None:
-        while self._move_one() or self._swap_two():
-            pass
 
     def _move_one(self) -> bool:
         """Make the single move that lowers the sum of squares most; return False if none does."""
@@ -244,12 +193,6 @@ class _Search:
     def _candidates(self, part: int) -> np.ndarray:
         present = np.flatnonzero(self.dealt[:, part])
         return present if len(present) <= _CANDIDATES else self.random.choice(present, _CANDIDATES, replace=False)
-
-    def _kick(self) -> None:
-        for _ in range(_KICK):
-            source, target = self.random.permutation(self.dealt.shape[1])[:2]
-            if self.dealt[:, source].sum() > 1:
-                self._move(self.random.choice(np.flatnonzero(self.dealt[:, source])), source, target)
 
     def _move(self, kind: int, source: int, target: int) -> None:
         self.dealt[kind, source] -= 1

@@ -1,30 +1,24 @@
 """The trees of an archive's terms, and the general terms at their top."""
 
-import csv
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import pandas as pd
+
 from thorax.errors import ThoraxError
 from thorax.resources import resource
 
-TERM_TABLES = {  # archives whose labels form a tree
-    "padchest": resource("padchest_terms.csv"),
-    "chexpert": resource("chexpert_terms.csv"),
-}
+TERM_TABLES = {name: resource(f"{name}_terms.csv") for name in ("padchest", "chexpert")}  # archives whose labels form a tree
 UMBRELLAS = ("radiological finding", "differential diagnosis", "localization")  # roots that only group other terms
 
 
 @dataclass(frozen=True)
 class TermTree:
-    """An archive's terms and their parents: a directed acyclic graph, since some terms have two parents.
+    """An archive's terms and their parents: a directed acyclic graph, since some terms have two parents."""
 
-    Args:
-        parents: The parents of each term, in the source's order; empty for a root.
-    """
-
-    parents: dict[str, tuple[str, ...]]
+    parents: dict[str, tuple[str, ...]]  # of each term, in the source's order; empty for a root
 
     @classmethod
     def load(cls, path: Path | str = TERM_TABLES["padchest"]) -> "TermTree":
@@ -33,12 +27,8 @@ class TermTree:
         The default is PadChest's tree as its authors publish it (https://github.com/auriml/Rx-thorax-automatic-captioning);
         Bustos et al. 2020, section 4. CheXpert's is the hierarchy of Irvin et al. 2019, Figure 1.
         """
-        parents: dict[str, tuple[str, ...]] = {}
-        with Path(path).open(encoding="utf-8", newline="") as file:
-            for edge in csv.DictReader(file):
-                known = parents.get(edge["term"], ())
-                parents[edge["term"]] = (*known, edge["parent"]) if edge["parent"] else known
-        return cls(parents)
+        edges = pd.read_csv(path, dtype=str, keep_default_na=False)
+        return cls({term: tuple(filter(None, parents)) for term, parents in edges.groupby("term", sort=False)["parent"]})
 
     @classmethod
     def find(cls, archive: str) -> "TermTree | None":
@@ -47,20 +37,11 @@ class TermTree:
 
     @classmethod
     def of_archive(cls, archive: str, key: str, advice: str) -> "TermTree":
-        """The tree of an archive that must have one.
-
-        Args:
-            archive: A key of `archives.ARCHIVES`.
-            key: The setting that needs the tree, for the error.
-            advice: What to write if there is none.
-
-        Raises:
-            ThoraxError: The archive has no tree.
-        """
+        """The tree of an archive that must have one, because of the setting `key`; `advice` says what to write if there is none."""
         tree = cls.find(archive)
         if tree is None:
-            have = " and ".join(TERM_TABLES)
-            raise ThoraxError(f"{key}: archive {archive!r} has no term tree, only {have} have one: {advice}.")
+            problem = f"archive {archive!r} has no term tree, only {' and '.join(TERM_TABLES)} have one"
+            raise ThoraxError(f"{key}: {problem}: {advice}.")
         return tree
 
     @cached_property
@@ -78,16 +59,13 @@ class TermTree:
     def climbed(self, two_parents: str) -> "TermTree":
         """The tree without the edges that `config.LabelSet.two_parents` does not climb.
 
-        Args:
-            two_parents: "all" keeps every edge, "first" each term's first one, "umbrella" the first one of terms whose first
-                parent is an umbrella root, and all edges of the others.
+        "all" keeps every edge, "first" each term's first one, "umbrella" the first one of terms whose first parent is an umbrella
+        root, and all edges of the others.
         """
-        first = {
-            "all": lambda parents: False,
-            "first": lambda parents: True,
-            "umbrella": lambda parents: bool(parents) and parents[0] in UMBRELLAS,
-        }[two_parents]
-        return TermTree({term: parents[:1] if first(parents) else parents for term, parents in self.parents.items()})
+        if two_parents == "all":
+            return self
+        cut = {term for term, above in self.parents.items() if two_parents == "first" or (above and above[0] in UMBRELLAS)}
+        return TermTree({term: above[:1] if term in cut else above for term, above in self.parents.items()})
 
     def general(self, term: str) -> tuple[str, ...]:
         """The term's topmost ancestors below the umbrella roots, sorted; several where the term has several parents.

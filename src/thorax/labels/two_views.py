@@ -19,23 +19,13 @@ STUDY = ["patient_id", "study_id"]
 
 @dataclass(frozen=True)
 class Partners:
-    """The images that can be the second one of a study.
-
-    Args:
-        views: Their views.
-        ingested: The columns of `schemas.INGESTED`; only readable images count. None where only metadata is there.
-    """
+    """The images that can be the second one of a study."""
 
     views: Sequence[str]
-    ingested: pd.DataFrame | None = None
+    ingested: pd.DataFrame | None = None  # `schemas.INGESTED`: only readable images count; None where only metadata is there
 
     def beside(self, images: pd.DataFrame, catalog: pd.DataFrame) -> pd.Series:
-        """The second image of each image's study, the first by identifier; null where there is none.
-
-        Args:
-            images: The columns `STUDY`.
-            catalog: image_id, view and the columns `STUDY`.
-        """
+        """The second image of each image's study, the first by identifier in the catalog; null where there is none."""
         found = catalog[catalog["view"].isin(self.views)]
         if self.ingested is not None:
             found = found[found["image_id"].isin(self.ingested.loc[self.ingested["ok"], "image_id"])]
@@ -44,34 +34,18 @@ class Partners:
 
 
 def first_of_studies(images: pd.DataFrame) -> pd.DataFrame:
-    """One image of each study, the first by identifier; images without a study are left out.
-
-    Args:
-        images: At least image_id and the columns `STUDY`.
-    """
+    """One image of each study, the first by identifier; images without a study are left out."""
     return images.dropna(subset=STUDY).sort_values("image_id").drop_duplicates(STUDY)
 
 
 def make_two_views(labels: Path, catalog: Path, second_views: Sequence[str], second_ingested: Path, out: Path) -> None:
-    """Write the second image of each labelled image.
-
-    Args:
-        labels: A label set of studies.
-        catalog: The archive's catalog.
-        second_views: The views of the second images.
-        second_ingested: Table of the images of these views.
-        out: Table of `schemas.TWO_VIEWS` to write, sorted by image_id.
-
-    Raises:
-        ThoraxError: The study of a labelled image has no readable image of these views.
-    """
+    """Write the second image of each image of a label set of studies: `schemas.TWO_VIEWS`, sorted by image_id."""
     known = store.read_table(catalog, ["image_id", "view", *STUDY])
     labelled = store.read_table(labels, ["image_id"])["image_id"].sort_values()
     images = rows_of(known, labelled, catalog, labels)
     seconds = Partners(second_views, store.read_table(second_ingested, ["image_id", "ok"])).beside(images, known)
     if seconds.isna().any():
-        raise ThoraxError(
-            f"The study of image {images['image_id'][seconds.isna()].iloc[0]!r} in {labels} has no readable image of "
-            f"{', '.join(second_views)} in {second_ingested}: make the label set again."
-        )
+        problem = f"has no readable image of {', '.join(second_views)} in {second_ingested}"
+        image = images["image_id"][seconds.isna()].iloc[0]
+        raise ThoraxError(f"The study of image {image!r} in {labels} {problem}: make the label set again.")
     store.write_table(images.assign(second_id=seconds), out, TWO_VIEWS)

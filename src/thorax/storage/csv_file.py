@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
-from operator import itemgetter
 from pathlib import Path
 from typing import TextIO
 
@@ -16,63 +15,71 @@ import pandas as pd
 from thorax.errors import ThoraxError
 
 FIRST_ROW = 2  # of the data, as people count: the header is row 1
+_IN_EXCEL = "in Excel as 'CSV UTF-8 (Comma delimited)'"
+_WORKBOOK = "an Excel workbook, not a CSV file: save it as 'CSV UTF-8 (Comma delimited)'"
 _SIGNATURES = {  # first bytes of files that are not CSV, and what to do
-    b"PK\x03\x04": "an Excel workbook, not a CSV file: save it as 'CSV UTF-8 (Comma delimited)'",
-    b"\xd0\xcf\x11\xe0": "an Excel workbook, not a CSV file: save it as 'CSV UTF-8 (Comma delimited)'",
+    b"PK\x03\x04": _WORKBOOK,
+    b"\xd0\xcf\x11\xe0": _WORKBOOK,
     b"\x1f\x8b": "a gzip-compressed file: let its name end in .gz, or unpack it",
-    b"\xff\xfe\x00\x00": "UTF-32 text: save it as UTF-8, in Excel as 'CSV UTF-8 (Comma delimited)'",
-    b"\xff\xfe": "UTF-16 text: save it as UTF-8, in Excel as 'CSV UTF-8 (Comma delimited)'",
-    b"\xfe\xff": "UTF-16 text: save it as UTF-8, in Excel as 'CSV UTF-8 (Comma delimited)'",
+    b"\xff\xfe\x00\x00": f"UTF-32 text: save it as UTF-8, {_IN_EXCEL}",
+    b"\xff\xfe": f"UTF-16 text: save it as UTF-8, {_IN_EXCEL}",
+    b"\xfe\xff": f"UTF-16 text: save it as UTF-8, {_IN_EXCEL}",
 }
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-_SAVE_WITH_COMMAS = "save it with commas, in Excel as 'CSV UTF-8 (Comma delimited)'"
+_SAVE_WITH_COMMAS = f"save it with commas, {_IN_EXCEL}"
 
 
 def cell_error(path: Path, index: int, column: str, problem: str) -> ThoraxError:
-    """The error for one cell.
-
-    Args:
-        path: The table.
-        index: 0 for the first row below the header.
-        column: The column's name in the file.
-        problem: What is wrong and what to do, without the final full stop.
-    """
+    """The error for one cell: what is wrong and what to do, without the final full stop; index 0 is the row below the header."""
     return ThoraxError(f"{path}, row {index + FIRST_ROW}, column {column!r}: {problem}.")
 
 
-def read_columns(path: Path, columns: Sequence[str], fewest_fields: int | None = None) -> pd.DataFrame:
+def read_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Read the named columns of a CSV file (plain or .gz) as stripped text; row i of the frame is row i + 2 of the file.
 
-    Args:
-        path: The file; UTF-8, with or without a byte order mark.
-        columns: Names that the header must have.
-        fewest_fields: The fewest fields of a row; by default as many as the header has.
-
-    Raises:
-        ThoraxError: The file is missing, not a UTF-8 CSV file with commas, damaged or cut, lacks a column, or has a row with too few
-            or too many fields.
+    The file must be UTF-8, with or without a byte order mark, and have commas, these columns, and in every row as many fields as the
+    header. Cells below blank names at the end of the header, as in NIH's tables, may be absent.
     """
+    header = read_header(path, columns)
+    if lacking := [name for name in columns if name not in header]:
+        problem = f"there is no column {lacking[0]!r}; use the archive's own file, with its header unchanged"
+        raise ThoraxError(f"{path}, row 1: {problem}.")
+    places = [header.index(name) for name in columns]
+    fewest = 1 + max(place for place, name in enumerate(header) if name)
+    rows: list[list[str]] = []
+    blank_lines = 0  # allowed at the end only: in between they would shift the row numbers
     with _open(path) as file:
+        reader = csv.reader(file, strict=True)
+        next(reader)
         try:
-            rows = _rows(file, path, columns, fewest_fields)
-        except UnicodeDecodeError:
-            raise _encoding_error(path) from None
-    series = zip(*rows, strict=True) if rows else ([] for _ in columns)
-    return pd.DataFrame({name: list(map(str.strip, cells)) for name, cells in zip(columns, series, strict=True)}, dtype=object)
+            for fields in reader:
+                if not fields:
+                    blank_lines += 1
+                    continue
+                if blank_lines or not fewest <= len(fields) <= len(header):
+                    for delimiter, word in _DELIMITERS.items():  # before its first comma the row has (nearly) all its cells
+                        if fields[0].count(delimiter) + 1 >= max(len(header) - 1, 2):
+                            problem = f"its cells are separated by {word}, and the header's by commas; {_SAVE_WITH_COMMAS}"
+                            raise ThoraxError(f"{path}, row {len(rows) + blank_lines + FIRST_ROW}: {problem}.")
+                    found = 0 if blank_lines else len(fields)
+                    cause = "it is cut or damaged here, or a cell with a comma lacks its quotes"
+                    problem = f"the row has {found} fields instead of {len(header)}; {cause}: download or save the file again"
+                    raise cell_error(path, len(rows), header[min(found, len(header) - 1)], problem)
+                rows.append([fields[place].strip() for place in places])
+        except csv.Error as error:
+            problem = "the row is cut or its quotes do not match; download the file again"
+            raise ThoraxError(f"{path}, row {len(rows) + FIRST_ROW}: {problem}.") from error
+    return pd.DataFrame(rows, columns=list(columns), dtype=object)
 
 
 def read_header(path: Path, columns: Sequence[str] = ()) -> list[str]:
     """The names in the first row of a CSV file (plain or .gz), stripped. Errors as in `read_columns`.
 
-    Args:
-        path: The file.
-        columns: Names that it should have. Where it has them only with another delimiter, that is the error.
+    Where the file has the `columns` only with another delimiter, that is the error.
     """
     with _open(path) as file:
         try:
             header = [name.strip() for name in next(csv.reader(file, strict=True), [])]
-        except UnicodeDecodeError:
-            raise _encoding_error(path) from None
         except csv.Error as error:
             _refuse_other_delimiter(path, columns)
             raise ThoraxError(f"{path}, row 1: the row is cut or its quotes do not match; correct it.") from error
@@ -84,39 +91,33 @@ def read_header(path: Path, columns: Sequence[str] = ()) -> list[str]:
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file, stripped and without empty ones. Errors as in `read_columns`."""
     with _open(path) as file:
-        try:
-            return [line.strip() for line in file if line.strip()]
-        except UnicodeDecodeError as error:
-            raise ThoraxError(f"{path} is not UTF-8 text: download it again.") from error
+        return [line.strip() for line in file if line.strip()]
 
 
 @contextmanager
 def _open(path: Path, errors: str = "strict") -> Iterator[TextIO]:
+    """Open a (compressed) text file, unless its first bytes say that it is something else."""
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rb") as raw:
-            _refuse_other_kind(path, raw.read(1024))
+            start = raw.read(1024)
+        if problem := next((problem for signature, problem in _SIGNATURES.items() if start.startswith(signature)), None):
+            raise ThoraxError(f"{path} is {problem}.")
+        if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+            problem = "a web page, not a CSV file: download the file again, logged in if its site asks for that"
+            raise ThoraxError(f"{path} is {problem}.")
+        if b"\0" in start:
+            found = "UTF-16 text" if start.count(b"\0") > len(start) // 3 else "not a text file"
+            raise ThoraxError(f"{path} is {found}: save it as UTF-8, {_IN_EXCEL}.")
         with opened(path, "rt", encoding="utf-8-sig", errors=errors, newline="") as file:
             yield file
+    except UnicodeDecodeError:
+        raise _encoding_error(path) from None
     except FileNotFoundError as error:
         raise ThoraxError(f"{path} does not exist: put it there or correct the data set's root.") from error
     except (EOFError, zlib.error, OSError) as error:
         reason = getattr(error, "strerror", None) or "the compressed file is damaged or cut"
         raise ThoraxError(f"{path} cannot be read ({reason}): make it readable or download it again.") from error
-
-
-def _refuse_other_kind(path: Path, start: bytes) -> None:
-    """Refuse what is not text in an encoding of single bytes, by the first bytes of the (unpacked) file."""
-    for signature, problem in _SIGNATURES.items():
-        if start.startswith(signature):
-            raise ThoraxError(f"{path} is {problem}.")
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        raise ThoraxError(
-            f"{path} is a web page, not a CSV file: download the file again, logged in if its site asks for that."
-        )
-    if b"\0" in start:
-        found = "UTF-16 text" if start.count(b"\0") > len(start) // 3 else "not a text file"
-        raise ThoraxError(f"{path} is {found}: save it as UTF-8, in Excel as 'CSV UTF-8 (Comma delimited)'.")
 
 
 def _refuse_other_delimiter(path: Path, columns: Sequence[str]) -> None:
@@ -125,66 +126,13 @@ def _refuse_other_delimiter(path: Path, columns: Sequence[str]) -> None:
         line = file.readline().strip()
     if re.fullmatch(r"\"?sep=.?\"?[,;]*", line, re.IGNORECASE):
         raise ThoraxError(f"{path}, row 1: {line!r} is a line for Excel only; delete this line, and {_SAVE_WITH_COMMAS}.")
-    wanted = set(columns)
 
-    def names(delimiter: str) -> set[str]:
-        return {name.strip().strip('"').strip() for name in line.split(delimiter)}
+    def found(delimiter: str) -> int:
+        return len({name.strip().strip('"').strip() for name in line.split(delimiter)}.intersection(columns))
 
     for delimiter, word in _DELIMITERS.items():
-        if len(names(delimiter) & wanted) > len(names(",") & wanted) or (delimiter in line and "," not in line):
+        if found(delimiter) > found(",") or (delimiter in line and "," not in line):
             raise ThoraxError(f"{path}, row 1: the columns are separated by {word}; {_SAVE_WITH_COMMAS}.")
-
-
-def _refuse_other_delimiter_below(path: Path, index: int, start: str, names: int) -> None:
-    """Refuse a row with another delimiter than the header's: the text before its first comma, `start`, has (nearly) as many cells as that."""
-    for delimiter, word in _DELIMITERS.items():
-        if start.count(delimiter) + 1 >= max(names - 1, 2):
-            found = f"its cells are separated by {word}, and the header's by commas"
-            raise ThoraxError(f"{path}, row {index + FIRST_ROW}: {found}; {_SAVE_WITH_COMMAS}.")
-
-
-def _rows(file: TextIO, path: Path, columns: Sequence[str], fewest_fields: int | None) -> list[tuple[str, ...]]:
-    reader = csv.reader(file, strict=True)
-    rows: list[tuple[str, ...]] = []
-    blank_lines = 0  # allowed at the end only: in between they would shift the row numbers
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        if not set(columns) <= set(header):
-            _refuse_other_delimiter(path, columns)
-        pick = itemgetter(*_positions(header, path, columns))
-        fewest = len(header) if fewest_fields is None else fewest_fields
-        for fields in reader:
-            if not fields:
-                blank_lines += 1
-                continue
-            if blank_lines or not fewest <= len(fields) <= len(header):
-                _refuse_other_delimiter_below(path, len(rows) + blank_lines, fields[0], len(header))
-                found = 0 if blank_lines else len(fields)
-                place = min(found, len(header) - 1)
-                raise cell_error(
-                    path,
-                    len(rows),
-                    header[place],
-                    f"the row has {found} fields instead of {len(header)}; it is cut or damaged here, or a cell with a comma lacks "
-                    "its quotes: download or save the file again",
-                )
-            rows.append(pick(fields) if len(columns) > 1 else (pick(fields),))
-    except csv.Error as error:
-        if not rows:
-            _refuse_other_delimiter(path, columns)
-        raise ThoraxError(
-            f"{path}, row {len(rows) + FIRST_ROW}: the row is cut or its quotes do not match; download the file again."
-        ) from error
-    return rows
-
-
-def _positions(header: list[str], path: Path, columns: Sequence[str]) -> list[int]:
-    for column in columns:
-        if column not in header:
-            raise ThoraxError(
-                f"{path}, row 1: there is no column {column!r}; use the archive's own file, with its header unchanged."
-            )
-    return [header.index(column) for column in columns]
 
 
 def _encoding_error(path: Path) -> ThoraxError:
@@ -195,17 +143,13 @@ def _encoding_error(path: Path) -> ThoraxError:
         for index, fields in enumerate(chain([header], reader)):
             for position, cell in enumerate(fields):
                 wrong = [character for character in cell if "\udc80" <= character <= "\udcff"]
-                if wrong:
-                    column = header[position] if index and position < len(header) else str(position + 1)
-                    return cell_error(path, index - 1, column, _what_encoding(cell, wrong))
+                if not wrong:
+                    continue
+                column = header[position] if index and position < len(header) else str(position + 1)
+                problem = "it is not UTF-8 text; save the file as UTF-8 or download it again"
+                with suppress(UnicodeDecodeError):  # in the encoding that spreadsheet programs use
+                    text = cell.encode("utf-8", "surrogateescape").decode("cp1252").strip()
+                    found = "Windows-1252" if min(wrong) <= "\udc9f" else "Latin-1 (or Windows-1252)"
+                    problem = f"it is not UTF-8 but probably {found}, where it reads {text[:80]!r}; save the file as UTF-8, {_IN_EXCEL}"
+                return cell_error(path, index - 1, column, problem)
     return ThoraxError(f"{path} is not UTF-8 text: save it as UTF-8 or download it again.")
-
-
-def _what_encoding(cell: str, wrong: Sequence[str]) -> str:
-    """What a cell with undecodable bytes (lone surrogates) says in the encoding that spreadsheet programs use."""
-    found = "Windows-1252" if any(character <= "\udc9f" for character in wrong) else "Latin-1 (or Windows-1252)"
-    try:
-        text = cell.encode("utf-8", "surrogateescape").decode("cp1252").strip()
-    except UnicodeDecodeError:
-        return "it is not UTF-8 text; save the file as UTF-8 or download it again"
-    return f"it is not UTF-8 but probably {found}, where it reads {text[:80]!r}; save the file as UTF-8, in Excel as 'CSV UTF-8 (Comma delimited)'"

@@ -1,4 +1,7 @@
-"""Tables joined by image: labels with the parts of a split, and scores with the images that they are about."""
+"""Tables joined by image: labels with the parts of a split, and scores with the images that they are about.
+
+`source` and `wanted_by` are the files, or words for them, that errors name. What does not fit is an error for the user.
+"""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -10,24 +13,11 @@ from thorax.errors import ThoraxError
 from thorax.storage import store
 from thorax.storage.schemas import class_columns
 
-Source = Path | str  # a table's file, or words for it in errors
+Source = Path | str
 
 
 def rows_of(table: pd.DataFrame, image_ids: pd.Series, source: Source, wanted_by: Source) -> pd.DataFrame:
-    """Look up one row per image.
-
-    Args:
-        table: Any table with the column image_id.
-        image_ids: The images that are wanted.
-        source: Where `table` comes from, for errors.
-        wanted_by: Where `image_ids` come from, for errors.
-
-    Returns:
-        The table's rows in the order of `image_ids` and with their index.
-
-    Raises:
-        ThoraxError: The table lacks an image or names one twice.
-    """
+    """The row of each image, in the order of `image_ids` and with their index; each must be in the table, and none twice."""
     places = pd.Index(table["image_id"])
     if not places.is_unique:
         raise ThoraxError(f"{source} names image {places[places.duplicated()][0]!r} twice: delete and remake it.")
@@ -38,40 +28,16 @@ def rows_of(table: pd.DataFrame, image_ids: pd.Series, source: Source, wanted_by
     return table.iloc[found].set_axis(image_ids.index)
 
 
-def parts_of(images: pd.DataFrame, split: pd.DataFrame, source: Source, wanted_by: Source) -> pd.Series:
-    """Look up the part of each image: train, val, test or left_out.
-
-    Args:
-        images: A table with the column image_id.
-        split: image_id and split; it may have images of other label sets.
-        source, wanted_by: Where `split` and `images` come from, for errors.
-
-    Returns:
-        The parts, with the index of `images`.
-
-    Raises:
-        ThoraxError: The split lacks an image or names one twice.
-    """
-    return rows_of(split, images["image_id"], source, wanted_by)["split"]
-
-
 def read_labels(labels: Path, split: Path, parts: Collection[str] | None = None) -> pd.DataFrame:
-    """Read a label set together with the part of each image.
+    """Read a label set together with the part of each image, or only the images of some `parts`, of which there must be some.
 
-    Args:
-        labels: `labels/{label_set}.parquet`.
-        split: `splits/{split}.parquet`.
-        parts: Return only the images of these parts; None for all images.
-
-    Returns:
-        image_id, patient_id, split and one column per class (1, 0, -1 = ignored), sorted by image_id.
-
-    Raises:
-        ThoraxError: The split lacks an image, a table names one twice, or these parts are empty.
+    Returns image_id, patient_id, split and one column per class (1, 0, -1 = ignored), sorted by image_id. The split may have images of
+    other label sets as well.
     """
     table = store.read_table(labels, needs=("image_id", "patient_id")).sort_values("image_id", ignore_index=True)
     table = rows_of(table, table["image_id"], labels, labels)  # each image once
-    table.insert(2, "split", parts_of(table, store.read_table(split, ["image_id", "split"]), split, labels))
+    assigned = store.read_table(split, ["image_id", "split"])
+    table.insert(2, "split", rows_of(assigned, table["image_id"], split, labels)["split"])
     if parts is None:
         return table
     chosen = table[table["split"].isin(parts)]
@@ -81,18 +47,9 @@ def read_labels(labels: Path, split: Path, parts: Collection[str] | None = None)
 
 
 def read_places(images: pd.DataFrame, ingested: pd.DataFrame, source: Source, wanted_by: Source) -> pd.DataFrame:
-    """Look up where each image is in the packed arrays.
+    """Where each image is in the packed arrays: shard and row (int64), with the index of `images`, all of which must be ok.
 
-    Args:
-        images: A table with the column image_id.
-        ingested: image_id, ok, shard and row of `schemas.INGESTED`.
-        source, wanted_by: Where `ingested` and `images` come from, for errors.
-
-    Returns:
-        The columns shard and row (int64), with the index of `images`.
-
-    Raises:
-        ThoraxError: An image is not in `ingested`, is there twice, or could not be ingested.
+    `images` has the column image_id; `ingested` has image_id, ok, shard and row of `schemas.INGESTED`.
     """
     rows = rows_of(ingested, images["image_id"], source, wanted_by)
     unusable = ~rows["ok"].to_numpy(bool)
@@ -105,28 +62,17 @@ def read_places(images: pd.DataFrame, ingested: pd.DataFrame, source: Source, wa
 def read_scores(
     path: Path, images: pd.DataFrame, wanted_by: Source, classes: Collection[str] | None = None, further: bool = False
 ) -> pd.DataFrame:
-    """Read predictions or an ensemble's scores for given images.
+    """Read predictions or an ensemble's scores (`schemas.scores_schema`) for given images, which have image_id and split.
 
-    Args:
-        path: A table of `schemas.scores_schema`. Rows of parts that no image is in are skipped.
-        images: image_id and split of each image.
-        wanted_by: Where `images` come from, for errors.
-        classes: The classes that the table must have; None for those that it has.
-        further: Whether the table may have other images of these parts as well.
-
-    Returns:
-        (n, k) scores as stored, in the order of `images` and `classes`, with the index of `images`.
-
-    Raises:
-        ThoraxError: The table has other classes or images, or has an image in another part.
+    The table must have these `classes` and no others (if None, it may have any), and only with `further` other images of the parts
+    that the given images are in. Returns (n, k) scores as stored, in the order of `images` and `classes`, with the index of `images`.
     """
     table = store.read_table(path, needs=("image_id", "split"))
     found = class_columns(table)
     classes = found if classes is None else list(classes)
     if different := set(found) ^ set(classes):
-        raise ThoraxError(
-            f"{path} and {wanted_by} do not have the same classes ({min(different)!r} is in one only): predict again."
-        )
+        problem = f"do not have the same classes ({min(different)!r} is in one only)"
+        raise ThoraxError(f"{path} and {wanted_by} {problem}: predict again.")
     table = table[table["split"].isin(images["split"].unique())]
     unknown = ~table["image_id"].isin(images["image_id"])
     if unknown.any() and not further:
@@ -136,8 +82,6 @@ def read_scores(
     moved = rows["split"].to_numpy() != images["split"].to_numpy()
     if moved.any():
         place = int(np.argmax(moved))
-        theirs, ours = rows["split"].iloc[place], images["split"].iloc[place]
-        raise ThoraxError(
-            f"{path} has image {rows['image_id'].iloc[place]!r} in {theirs}, but {wanted_by} has it in {ours}: predict again."
-        )
+        image, theirs, ours = rows["image_id"].iloc[place], rows["split"].iloc[place], images["split"].iloc[place]
+        raise ThoraxError(f"{path} has image {image!r} in {theirs}, but {wanted_by} has it in {ours}: predict again.")
     return rows[classes]

@@ -13,16 +13,11 @@ Result = TypeVar("Result")
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int, ahead: int) -> Iterator[Result]:
-    """Yield the result of each item in order, computed by threads before they are asked for.
+    """Yield the result of each item in order, computed by `workers` threads before they are asked for.
 
-    When the consumer stops early or an item fails, items not begun are dropped, and those begun are waited for. OpenCV's own
-    threads are off meanwhile: `workers` are all that the caller was granted.
-
-    Args:
-        function: Called with one item at a time by each thread.
-        items: What to work on; read only as far as needed.
-        workers: Number of threads, at least 1.
-        ahead: Results that may wait to be asked for, including those being computed. It bounds the memory.
+    Up to `ahead` results wait to be asked for, including those being computed, which bounds the memory; items are read only as far
+    as needed. When the consumer stops early or an item fails, items not begun are dropped, and those begun are waited for. OpenCV's
+    own threads are off meanwhile: `workers` are all that the caller was granted.
     """
     pool, waiting = ThreadPoolExecutor(max(workers, 1), thread_name_prefix="in_order"), deque[Future[Result]]()
     with one_opencv_thread():

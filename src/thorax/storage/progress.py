@@ -14,13 +14,9 @@ LONGEST = 60.0  # seconds without a line; before, there is one at every tenth
 
 
 class Progress:
-    """Count what is done and show it on standard error.
+    """Count what is done, `unit` by unit (B for bytes), and show it on standard error, after the `name` of the step.
 
-    Args:
-        name: What is being done, at the start of each line.
-        total: How much there is to do; None where that is not known. A log then shows nothing.
-        unit: What is counted; B for bytes.
-        done: How much was done earlier.
+    `total` is how much there is to do; where it is None, a log shows nothing. `done` was done earlier.
     """
 
     def __init__(self, name: str, total: int | None, unit: str = "it", done: int = 0) -> None:
@@ -46,24 +42,20 @@ class Progress:
         if now - self.last >= (SECONDS if tenth else LONGEST) or (self.written and self.done >= self.total):
             self.last, self.written = now, True
             rate = (self.done - self.before) / (now - self.started)
+            amount, speed = f"{self.done:,} of {self.total:,}", f"{rate:,.1f} {self.unit}/s"
+            if self.unit == "B":
+                amount, speed = f"{self.done / 1e6:,.1f} of {self.total / 1e6:,.1f} MB", f"{rate / 1e6:,.1f} MB/s"
             left = f", {duration((self.total - self.done) / rate)} left" if rate > 0 and self.done < self.total else ""
-            text = f"{self.name}: {self._amount()} ({self.done * 100 // self.total}%), {self._rate(rate)}{left}"
+            text = f"{self.name}: {amount} ({self.done * 100 // self.total}%), {speed}{left}"
             print(text + (f", {note}" if note else ""), file=sys.stderr, flush=True)
-
-    def _amount(self) -> str:
-        done, total = self.done, self.total or 0
-        return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB" if self.unit == "B" else f"{done:,} of {total:,}"
-
-    def _rate(self, rate: float) -> str:
-        return f"{rate / 1e6:,.1f} MB/s" if self.unit == "B" else f"{rate:,.1f} {self.unit}/s"
 
 
 def duration(seconds: float) -> str:
     """Seconds in the unit that a person would use: 40 s, 12 min, 3 h 20 min."""
     minutes = round(seconds / 60)
-    return (
-        f"{seconds:.0f} s" if seconds < 90 else f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
-    )
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def progress(items: Iterable[Item], name: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:

@@ -24,9 +24,7 @@ CATALOG = pa.schema(
         "view": pa.string(),  # PA, AP, L, ... as the archive names it
         "sex": pa.string(),  # M, F or null
         "age": pa.float32(),  # years, or null
-        "positive": pa.list_(pa.string()),
-        "negative": pa.list_(pa.string()),
-        "uncertain": pa.list_(pa.string()),
+        **dict.fromkeys(("positive", "negative", "uncertain"), pa.list_(pa.string())),  # labels
         "padded": pa.list_(pa.string()),  # labels of `positive` stored only with a surrounding blank; null where not checked
         "label_source": pa.string(),  # Physician, RNN_model, text-mined, ...
         "official_split": pa.string(),  # train, val, test or null
@@ -38,10 +36,7 @@ BOXES = pa.schema(
     {
         "image_id": pa.string(),
         "label": pa.string(),
-        "x": pa.float32(),  # left edge; all four are fractions of the image's width or height
-        "y": pa.float32(),
-        "width": pa.float32(),
-        "height": pa.float32(),
+        **dict.fromkeys(("x", "y", "width", "height"), pa.float32()),  # from the upper left, as fractions of the image
     }
 )
 
@@ -81,10 +76,8 @@ DUPLICATES = pa.schema(
 LUNGS = pa.schema(
     {
         "image_id": pa.string(),
-        "x0": pa.float32(),  # the crop box, fractions of the ingested image; the whole image where not credible
-        "y0": pa.float32(),
-        "x1": pa.float32(),
-        "y1": pa.float32(),
+        # The crop box, fractions of the ingested image; the whole image where not credible
+        **dict.fromkeys(("x0", "y0", "x1", "y1"), pa.float32()),
         "components": pa.int8(),  # lungs that are left after post-processing
         "area": pa.float32(),  # of the mask, as a fraction of the image
         "credible": pa.bool_(),
@@ -146,34 +139,18 @@ def class_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def validate(catalog: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Check a catalog and return it sorted by image_id, so that nothing later depends on the source's row order.
+    """Return a catalog sorted by image_id, so that nothing later depends on the source's row order.
 
-    Args:
-        catalog: The columns of `CATALOG`; `padded` may be absent.
-        source: The metadata file, named in errors.
-
-    Raises:
-        ThoraxError: A duplicated image, a missing patient, or a path that leaves the archive's folder.
+    Refused are one without images, as the metadata file `source`, and paths that leave the archive's folder. `padded` may be absent.
     """
     if catalog.empty:
         raise ThoraxError(f"{source} lists no image: check that it is the archive's full metadata file.")
-    duplicated = catalog["image_id"].duplicated()
-    if duplicated.any():
-        raise ThoraxError(
-            f"{source}, row {_row(duplicated)}: image {catalog['image_id'][duplicated].iloc[0]!r} is listed twice; "
-            "remove one of the two rows."
-        )
-    for column in ("image_id", "patient_id"):
-        blank = catalog[column].isna() | (catalog[column].astype("string").str.strip() == "").fillna(True)
-        if blank.any():
-            raise ThoraxError(f"{source}, row {_row(blank)}: the {column} is empty; fill it in or remove the row.")
     for column in ("image_id", "path"):
-        outside = ~catalog[column].map(stays_inside).astype(bool)
+        outside = ~catalog[column].map(stays_inside).to_numpy(bool)
         if outside.any():
-            raise ThoraxError(
-                f"{source}, row {_row(outside)}: {column} {catalog[column][outside].iloc[0]!r} leaves the archive's folder; "
-                "use a relative path without '..'."
-            )
+            index = int(outside.argmax())
+            problem = f"{column} {catalog[column].iloc[index]!r} leaves the archive's folder; use a relative path without '..'"
+            raise ThoraxError(f"{source}, row {index + 2}: {problem}.")
     if "padded" not in catalog:
         catalog = catalog.assign(padded=None)
     return catalog.sort_values("image_id", ignore_index=True)
@@ -183,8 +160,3 @@ def stays_inside(path: str) -> bool:
     """Whether a relative path, with / or \\, stays below its folder."""
     parts = PurePosixPath(path.replace("\\", "/"))
     return not parts.is_absolute() and ".." not in parts.parts and ":" not in path
-
-
-def _row(bad: pd.Series) -> int:
-    """The first bad row's number in the file, where the header is row 1."""
-    return int(bad.to_numpy().argmax()) + 2

@@ -24,6 +24,8 @@ from thorax.errors import ThoraxError
 
 _TEMPORARY = re.compile(r"\..+\.part-[a-z0-9_]{8}(\.[^.]*)*")
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_UMASK = os.umask(0o077)  # it cannot be read without being set
+os.umask(_UMASK)
 
 _targets: dict[Path, Path] = {}  # the final path of each temporary file of this process
 _swept: set[Path] = set()  # folders from which this process has removed abandoned files
@@ -33,31 +35,24 @@ _swept: set[Path] = set()  # folders from which this process has removed abandon
 def atomic(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path next to `path` (same suffix) and rename it to `path` when the block succeeds.
 
-    If `path` is such a temporary path itself, it is yielded unchanged: the outer block renames it.
-
-    Raises:
-        ThoraxError: The folder cannot be written, or its disk is full.
+    If `path` is such a temporary path itself, it is yielded unchanged: the outer block renames it. A folder that cannot be written
+    and a full disk are errors for the user.
     """
     path = Path(path)
     if path in _targets:
-        try:
+        with _writing(_targets[path]):
             yield path
-        except OSError as error:
-            raise _unwritten(_targets[path], error) from error
         return
-    try:
+    with _writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
         descriptor, temporary = _temporary(path)
-    except OSError as error:
-        raise _unwritten(path.parent, error) from error
     _targets[temporary] = path
     try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        raise _unwritten(path, error) from error
+        with _writing(path):
+            yield temporary
+            temporary.chmod(0o666 & ~_UMASK)
+            temporary.replace(path)
     finally:
         del _targets[temporary]
         temporary.unlink(missing_ok=True)
@@ -96,55 +91,41 @@ def _sweep(folder: Path) -> None:
                     os.close(descriptor)
 
 
-def _unwritten(path: Path, error: OSError) -> ThoraxError:
-    """The error for a file or folder that cannot be written."""
-    number = error.errno or next(
-        (number for number in _FULL if os.strerror(number) in str(error)), None
-    )  # HDF5 has it in words
-    reason = os.strerror(number) if number else str(error)
-    what_to_do = "free some disk space" if number in _FULL else "make it writable or choose another folder"
-    return ThoraxError(f"{path} cannot be written ({reason}): {what_to_do}, then run the same command again.")
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what the system says of a file or folder that cannot be written into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        number = error.errno or next((full for full in _FULL if os.strerror(full) in str(error)), None)  # HDF5 has it in words
+        reason = os.strerror(number) if number else str(error)
+        what_to_do = "free some disk space" if number in _FULL else "make it writable or choose another folder"
+        raise ThoraxError(f"{path} cannot be written ({reason}): {what_to_do}, then run the same command again.") from error
 
 
 @contextmanager
 def only_one(target: Path) -> Iterator[None]:
-    """Hold NAME.lock while the block runs. The system releases it when the process dies, by whatever signal.
-
-    Raises:
-        ThoraxError: Another process holds it, or the folder cannot be written.
-    """
+    """Hold NAME.lock while the block runs, or refuse to. The system releases it when the process dies, by whatever signal."""
     lock = target.with_name(f"{target.name}.lock")
     while True:
-        try:
+        with _writing(lock.parent):
             target.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise ThoraxError(f"{lock.parent} cannot be written ({error.strerror}): make it writable.") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = lock.exists() and os.path.samestat(lock.stat(), os.fstat(descriptor))
-        except BlockingIOError as error:
-            os.close(descriptor)
-            raise ThoraxError(f"{target} is being made by another process: wait until it has finished.") from error
-        except OSError as error:
-            os.close(descriptor)
-            raise ThoraxError(
-                f"{lock} cannot be locked ({error.strerror}), so two processes could write one file: use another file system."
-            ) from error
-        if held:  # else its holder removed it between the two calls
-            break
-        os.close(descriptor)
-    try:
-        yield
-    finally:
-        lock.unlink(missing_ok=True)
-        os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+            file = lock.open("a")
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held = lock.exists() and os.path.samestat(lock.stat(), os.fstat(file.fileno()))
+            except BlockingIOError as error:
+                raise ThoraxError(f"{target} is being made by another process: wait until it has finished.") from error
+            except OSError as error:
+                problem = f"{lock} cannot be locked ({error.strerror}), so two processes could write one file"
+                raise ThoraxError(f"{problem}: use another file system.") from error
+            if held:  # else its holder removed it between the two calls
+                try:
+                    yield
+                finally:
+                    lock.unlink(missing_ok=True)
+                return
 
 
 def write_table(frame: pd.DataFrame, path: Path | str, schema: pa.Schema) -> None:
@@ -156,23 +137,17 @@ def write_table(frame: pd.DataFrame, path: Path | str, schema: pa.Schema) -> Non
 
 
 def read_table(path: Path | str, columns: Sequence[str] | None = None, needs: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a Parquet table, or the named columns of it.
+    """Read the named columns of a Parquet table (all, if None); those that it `needs` must exist as well.
 
-    Args:
-        path: The file.
-        columns: Columns to read; None for all.
-        needs: Columns that must exist as well.
-
-    Raises:
-        ThoraxError: The file is missing, damaged, or lacks a column.
+    A file that is missing or damaged, or lacks a column, is an error for the user.
     """
     with _reading(path, "a readable Parquet table"):
         present = pq.read_schema(path).names
         for name in (*(columns or ()), *needs):
             if name not in present:
                 raise ThoraxError(f"{path} lacks the column {name}: name the right table, or delete and remake it.")
-        chosen = list(columns) if columns is not None else None
-        return pq.read_table(path, columns=chosen, partitioning=None, page_checksum_verification=True).to_pandas()
+        columns = None if columns is None else list(columns)
+        return pq.read_table(path, columns=columns, partitioning=None, page_checksum_verification=True).to_pandas()
 
 
 @contextmanager
@@ -188,16 +163,12 @@ def _reading(path: Path | str, what: str) -> Iterator[None]:
 
 def read_metadata(path: Path | str) -> dict[str, str]:
     """The metadata of a Parquet table's schema. Errors as in `read_table`."""
-    read_table(path, [])
-    return {key.decode(): value.decode() for key, value in (pq.read_schema(path).metadata or {}).items()}
+    with _reading(path, "a readable Parquet table"):
+        return {key.decode(): value.decode() for key, value in (pq.read_schema(path).metadata or {}).items()}
 
 
 def read_csv(path: Path | str, **options: Any) -> pd.DataFrame:
-    """Read a CSV file that `write_text` wrote; `options` are those of pandas.
-
-    Raises:
-        ThoraxError: The file is missing or damaged, or its last line is incomplete.
-    """
+    """Read a whole CSV file that `write_text` wrote; `options` are those of pandas."""
     with _reading(path, "a whole CSV table"):
         text = Path(path).read_text(encoding="utf-8")
         if not text.endswith("\n"):
@@ -237,11 +208,7 @@ def write_array(array: np.ndarray, path: Path | str) -> None:
 
 
 def open_array(path: Path | str) -> np.ndarray:
-    """Open a `.npy` array read-only and memory-mapped.
-
-    Raises:
-        ThoraxError: The file is missing or damaged.
-    """
+    """Open a `.npy` array read-only and memory-mapped; a missing or damaged file is an error for the user."""
     with _reading(path, "a readable .npy array"):
         try:
             return np.load(path, mmap_mode="r")
@@ -255,55 +222,19 @@ def open_array(path: Path | str) -> np.ndarray:
 def ingested_rows(table: pd.DataFrame, shard: int, array: np.ndarray, path: Path | str) -> pd.DataFrame:
     """The rows of an ingested table that are in one shard's packed array, in the array's order.
 
-    Args:
-        table: At least ok, shard and row of `schemas.INGESTED`, for the shard or the whole data set.
-        shard: The shard's number.
-        array: (n, height, width), the shard's packed images.
-        path: The array's file, for the error.
-
-    Raises:
-        ThoraxError: The array is not a stack of images, or has other rows than the table.
+    `table` has at least ok, shard and row of `schemas.INGESTED`, and more shards or not. An `array` that is not (n, height, width)
+    with one image for each of these rows is an error that names its `path`.
     """
     rows = table[table["ok"] & (table["shard"] == shard)].sort_values("row", ignore_index=True)
     if array.ndim != 3 or not np.array_equal(rows["row"], np.arange(len(array))):
         shape = " x ".join(map(str, array.shape))
-        raise ThoraxError(
-            f"{path} has the shape {shape}, but {len(rows)} images of shard {shard} were ingested: "
-            "name the shards' arrays of this data set in order, or remake them."
-        )
+        problem = f"has the shape {shape}, but {len(rows)} images of shard {shard} were ingested"
+        raise ThoraxError(f"{path} {problem}: name the shards' arrays of this data set in order, or remake them.")
     return rows
 
 
-def open_packed(table: pd.DataFrame, paths: Sequence[Path | str]) -> "PackedImages":
-    """Open a data set's packed arrays and check that they are all shards of one ingested table.
-
-    Args:
-        table: At least ok, shard and row of `schemas.INGESTED`, of the whole data set.
-        paths: The shards' arrays in shard order.
-
-    Raises:
-        ThoraxError: An array is missing or damaged, or does not fit the table or the other arrays.
-    """
-    shards = int(table.loc[table["ok"], "shard"].max()) + 1 if table["ok"].any() else 0
-    if len(paths) < shards:
-        raise ThoraxError(
-            f"{', '.join(map(str, paths)) or 'no array'}: {len(paths)} of the {shards} shards that were ingested; "
-            "name the arrays of all shards in order."
-        )
-    packed = PackedImages(paths)
-    for shard, (array, path) in enumerate(zip(packed.arrays, paths, strict=True)):
-        ingested_rows(table, shard, array, path)
-        if array.shape[1:] != packed.arrays[0].shape[1:] or array.dtype != packed.arrays[0].dtype:
-            raise ThoraxError(f"{path} has images of another size or type than {paths[0]}: remake both.")
-    return packed
-
-
 class PackedImages:
-    """Rows of several packed arrays (one per shard), addressed by shard and row.
-
-    Args:
-        paths: The shards' `.npy` files in shard order, each (n, height, width) uint8.
-    """
+    """Rows of a data set's packed arrays (the shards' `.npy` files in order, each (n, height, width)), addressed by shard and row."""
 
     def __init__(self, paths: Sequence[Path | str]) -> None:
         self.arrays = [open_array(path) for path in paths]
@@ -318,3 +249,17 @@ class PackedImages:
         for index, (shard, row) in enumerate(zip(shards, rows, strict=True)):
             out[index] = self.arrays[shard][row]
         return out
+
+
+def open_packed(table: pd.DataFrame, paths: Sequence[Path | str]) -> PackedImages:
+    """Open a data set's packed arrays; refuse those that are not all shards of one ingested table, in order (see `ingested_rows`)."""
+    shards = int(table.loc[table["ok"], "shard"].max()) + 1 if table["ok"].any() else 0
+    if len(paths) < shards:
+        problem = f"{len(paths)} of the {shards} shards that were ingested; name the arrays of all shards in order"
+        raise ThoraxError(f"{', '.join(map(str, paths)) or 'no array'}: {problem}.")
+    packed = PackedImages(paths)
+    for shard, (array, path) in enumerate(zip(packed.arrays, paths, strict=True)):
+        ingested_rows(table, shard, array, path)
+        if array.shape[1:] != packed.arrays[0].shape[1:] or array.dtype != packed.arrays[0].dtype:
+            raise ThoraxError(f"{path} has images of another size or type than {paths[0]}: remake both.")
+    return packed

@@ -1,4 +1,7 @@
-"""Strict reading of an archive's metadata CSV: every cell is text, and every problem names file, row and column."""
+"""Strict reading of an archive's metadata CSV: every cell is text, and every problem names file, row and column.
+
+`frame` is a table's columns, `path` its file, for errors.
+"""
 
 import math
 import re
@@ -21,12 +24,8 @@ _WORDS = "unknown undefined unspecified unlabeled unlabelled"
 _NOT = "known available applicable specified reported recorded labeled labelled"
 UNKNOWN = {*NO_VALUE, *_UNKNOWN.split(), *_WORDS.split(), *(f"not {word}" for word in _NOT.split())}
 
-_HIDDEN = {
-    "\n": "a line break",
-    "\r": "a line break",
-    "\t": "a tab",
-    "\ufffd": "a letter that another program could not read (U+FFFD)",
-}
+_BREAK, _LOST = "a line break", "a letter that another program could not read (U+FFFD)"
+_HIDDEN = {"\n": _BREAK, "\r": _BREAK, "\t": "a tab", "\ufffd": _LOST}
 _FORMULA_ERROR = re.compile(r"#(\S*[!?]|#+)|err:\d{3}", re.IGNORECASE)  # in any language: #REF!, #WERT!, #¿NOMBRE?
 _JOINERS = "\u200c\u200d"  # invisible, but part of words in several scripts
 _ROUNDED = re.compile(r"[+-]?\d+([.,]\d+[Ee][+-]?|[Ee]\+)\d+")  # 5e3 is not: it can be an identifier of hexadecimal digits
@@ -40,23 +39,20 @@ def first_existing(root: Path, names: Sequence[str]) -> Path:
     return next((root / name for name in names if (root / name).is_file()), root / names[0])
 
 
-def read_table(
-    path: Path, columns: Sequence[str], verbatim: Collection[str] = (), fewest_fields: int | None = None
-) -> pd.DataFrame:
-    """Read columns as `read_columns` does, with every spelling of an unknown value (`UNKNOWN`) as a blank.
+def read_table(path: Path, columns: Sequence[str], verbatim: Collection[str] = ()) -> pd.DataFrame:
+    """Read columns as `read_columns` does, with every spelling of an unknown value (`UNKNOWN`) as a blank, and no damaged cell.
 
-    Args:
-        path, columns, fewest_fields: As for `read_columns`.
-        verbatim: Columns whose cells stay as they are: the caller decides what is unknown there, and which characters are allowed.
-
-    Raises:
-        ThoraxError: As in `read_columns`, or a cell is damaged (`damage`).
+    Those in `verbatim` stay as they are: the caller decides what is unknown there, and which characters are allowed.
     """
-    frame = read_columns(path, columns, fewest_fields)
+    frame = read_columns(path, columns)
     for column in columns:
-        if column not in verbatim:
-            _refuse_damage(frame, path, column)
-            frame[column] = frame[column].where(~_unknown(frame[column]), "")
+        if column in verbatim:
+            continue
+        for text in frame[column].unique():
+            if found := damage(text):
+                problem = f"{text[:80]!r} has {found}; type the cell again without it"
+                raise cell_error(path, _first(frame[column] == text), column, problem)
+        frame[column] = frame[column].where(~frame[column].str.casefold().isin(UNKNOWN), "")
     return frame
 
 
@@ -77,20 +73,9 @@ def damage(text: str) -> str | None:
 
 
 def refuse_cells(wrong: npt.ArrayLike, frame: pd.DataFrame, path: Path, column: str, problem: str) -> None:
-    """Raise the error for the first cell of a column that is wrong.
-
-    Args:
-        wrong: (rows,) bool.
-        frame, path: The table and its file.
-        column: Its name in the file and in `frame`.
-        problem: What is wrong and what to do; {cell} is replaced by the cell's text.
-
-    Raises:
-        ThoraxError: A cell is wrong.
-    """
-    rows = np.asarray(wrong, bool)
-    if rows.any():
-        index = int(rows.argmax())
+    """Raise the error for the first cell of a column that is `wrong`, (rows,) bool; {cell} in `problem` becomes the cell's text."""
+    if np.any(wrong):
+        index = _first(wrong)
         raise cell_error(path, index, column, problem.replace("{cell}", repr(frame[column].iloc[index])))
 
 
@@ -98,29 +83,40 @@ def require(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> None:
     """Raise an error for the first cell of these columns that is blank or says that its value is not known."""
     for column in columns:
         problem = "it is blank, or says that the value is not known; fill it in or remove the row"
-        refuse_cells(_unknown(frame[column]), frame, path, column, problem)
+        refuse_cells(frame[column].str.casefold().isin(UNKNOWN), frame, path, column, problem)
 
 
 def require_unique(frame: pd.DataFrame, path: Path, column: str) -> None:
     """Raise an error for the first value of a column that an earlier row already has."""
-    repeated = frame[column].duplicated().to_numpy()
+    repeated = frame[column].duplicated()
     if repeated.any():
-        value = frame[column].iloc[int(repeated.argmax())]
-        first = int((frame[column] == value).to_numpy().argmax()) + FIRST_ROW
-        refuse_cells(repeated, frame, path, column, f"{{cell}} is in row {first} already; remove one of the two rows")
+        earlier = _first(frame[column] == frame[column][repeated].iloc[0]) + FIRST_ROW
+        refuse_cells(repeated, frame, path, column, f"{{cell}} is in row {earlier} already; remove one of the two rows")
 
 
 def check_identifiers(frame: pd.DataFrame, path: Path, patient: str, others: Sequence[str] = ()) -> None:
-    """Check the columns of patients and, if the table has them, of studies: neither rounded, nor negative, nor spelled in two ways."""
+    """Check the columns of patients and, if the table has them, of studies: neither rounded nor negative.
+
+    A patient must not be written in two ways either, such as 7, 007 and 7.0, which would count as several. Identifiers are equal too if
+    they differ only in blanks or in the kind of their characters (`plain_text`).
+    """
     columns = [patient, *(name for name in others if name in frame)]
     refuse_rounded(frame, path, columns)
     for column in columns:
-        problem = (
-            "{cell} is a negative number, as programs write a value that is not known; write the identifier, leave the cell blank "
-            "where it may be, or remove the row"
-        )
-        refuse_cells(frame[column].str.fullmatch(_NEGATIVE), frame, path, column, problem)
-    _refuse_two_spellings(frame, path, patient)
+        problem = "{cell} is a negative number, as programs write a value that is not known"
+        advice = "write the identifier, leave the cell blank where it may be, or remove the row"
+        refuse_cells(frame[column].str.fullmatch(_NEGATIVE), frame, path, column, f"{problem}; {advice}")
+    first: dict[int | str, str] = {}
+    for text in frame[patient].unique():
+        plain = plain_text(text)
+        match = _WHOLE.fullmatch(plain)
+        other = first.setdefault(int(match[1]) if match else plain, text)
+        if other != text:
+            index, row = (_first(frame[patient] == value) for value in (text, other))
+            shown, earlier = told_apart(text, other)
+            what = "number" if match else "name in other characters"
+            problem = f"{shown} and {earlier} in row {row + FIRST_ROW} are the same {what}; write it in one way only"
+            raise cell_error(path, index, patient, problem)
 
 
 def refuse_rounded(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> None:
@@ -138,29 +134,8 @@ def refuse_rounded(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> N
                 beyond = {text: match[1][kept:] for text, match in matches.items() if match and len(match[1]) >= least}
                 if sum(map(len, beyond.values())) >= 3 and not any(digits.strip("0") for digits in beyond.values()):
                     rounded = rounded | frame[column].isin(list(beyond)).to_numpy(bool)
-        problem = (
-            "{cell} was rounded by a spreadsheet program; use the original file, or format this column as text before you enter or "
-            "import the identifiers"
-        )
-        refuse_cells(rounded, frame, path, column, problem)
-
-
-def _refuse_two_spellings(frame: pd.DataFrame, path: Path, column: str) -> None:
-    """Raise an error for an identifier that is written in two ways, such as 7, 007 and 7.0: one patient would count as several.
-
-    Identifiers also count as equal if they differ only in blanks or in the kind of their characters (`plain_text`).
-    """
-    first: dict[int | str, str] = {}
-    for text in frame[column].unique():
-        plain = plain_text(text)
-        match = _WHOLE.fullmatch(plain)
-        other = first.setdefault(int(match[1]) if match else plain, text)
-        if other != text:
-            index, row = (int((frame[column] == value).to_numpy(bool).argmax()) for value in (text, other))
-            shown, earlier = told_apart(text, other)
-            what = "number" if match else "name in other characters"
-            problem = f"{shown} and {earlier} in row {row + FIRST_ROW} are the same {what}; write it in one way only"
-            raise cell_error(path, index, column, problem)
+        advice = "use the original file, or format this column as text before you enter or import the identifiers"
+        refuse_cells(rounded, frame, path, column, f"{{cell}} was rounded by a spreadsheet program; {advice}")
 
 
 def plain_text(text: str) -> str:
@@ -176,10 +151,15 @@ def told_apart(text: str, other: str) -> tuple[str, str]:
 
 def numbers(frame: pd.DataFrame, path: Path, column: str) -> pd.Series:
     """A column as float64, NaN where it is not known; an error for the first cell that is neither a finite number nor unknown."""
-    converted = {text: _number(text) for text in frame[column].unique()}
-    wrong = frame[column].isin([text for text, value in converted.items() if value is None])
-    refuse_cells(wrong, frame, path, column, "{cell} is not a number; correct it or leave it blank")
-    return frame[column].map(converted).astype("float64")
+    found = {}
+    for text in frame[column].unique():
+        try:
+            found[text] = math.nan if is_unknown(text) else float(text)
+        except ValueError:
+            found[text] = math.inf
+    wrong = [text for text, value in found.items() if not math.isfinite(value) and not is_unknown(text)]
+    refuse_cells(frame[column].isin(wrong), frame, path, column, "{cell} is not a number; correct it or leave it blank")
+    return frame[column].map(found).astype("float64")
 
 
 def translate(frame: pd.DataFrame, path: Path, column: str, meanings: Mapping[str, str | None]) -> pd.Series:
@@ -190,11 +170,7 @@ def translate(frame: pd.DataFrame, path: Path, column: str, meanings: Mapping[st
 
 
 def read_fraction_boxes(path: Path) -> pd.DataFrame | None:
-    """The columns of `schemas.BOXES` from a CSV file with the same columns; None without this file.
-
-    Raises:
-        ThoraxError: The first problem, with file, row and column.
-    """
+    """The columns of `schemas.BOXES` from a CSV file with the same columns; None without this file."""
     if not path.is_file():
         return None
     table = read_table(path, ("image_id", "label", "x", "y", "width", "height"))
@@ -213,30 +189,18 @@ def each_unique(values: pd.Series, convert: Callable[[str], object]) -> list:
     return values.map({value: convert(value) for value in values.unique()}).tolist()
 
 
-def label_lists(
-    frame: pd.DataFrame,
-    path: Path,
-    column: str,
-    parse: Callable[[str], Sequence[str] | None],
-    complaint: Callable[[str], str | None],
-) -> list[list[str]]:
-    """The labels of every row.
+def label_lists(frame: pd.DataFrame, path: Path, column: str, parse: Callable[[str], list[str]]) -> list[list[str]]:
+    """The labels of every row: a list for each that no other row shares.
 
-    Args:
-        frame, path, column: The column with one text per row, and its file.
-        parse: Returns the labels in a text.
-        complaint: Returns what is wrong with a text and what to do; None if nothing is.
-
-    Returns:
-        A list for each row that no other row shares.
-
-    Raises:
-        ThoraxError: The first cell with a complaint.
+    `parse` returns the labels in a text, or raises a ValueError that says what is wrong with it and what to do.
     """
-    wrong = {text: problem for text in frame[column].unique() if (problem := complaint(text)) is not None}
-    for text, problem in list(wrong.items())[:1]:
-        refuse_cells(frame[column] == text, frame, path, column, problem)
-    return [list(labels) for labels in each_unique(frame[column], parse)]
+    found = {}
+    for text in frame[column].unique():
+        try:
+            found[text] = parse(text)
+        except ValueError as problem:
+            raise cell_error(path, _first(frame[column] == text), column, str(problem)) from None
+    return [list(found[text]) for text in frame[column]]
 
 
 def known(column: pd.Series) -> pd.Series:
@@ -244,22 +208,6 @@ def known(column: pd.Series) -> pd.Series:
     return column.astype(object).where(column != "", None)
 
 
-def _unknown(column: pd.Series) -> pd.Series:
-    return column.str.casefold().isin(UNKNOWN)
-
-
-def _refuse_damage(frame: pd.DataFrame, path: Path, column: str) -> None:
-    text = next((text for text in frame[column].unique() if damage(text) is not None), None)
-    if text is not None:
-        index = int((frame[column] == text).to_numpy().argmax())
-        raise cell_error(path, index, column, f"{text[:80]!r} has {damage(text)}; type the cell again without it")
-
-
-def _number(text: str) -> float | None:
-    if is_unknown(text):
-        return math.nan
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+def _first(rows: npt.ArrayLike) -> int:
+    """The position of the first row that is true."""
+    return int(np.asarray(rows, bool).argmax())

@@ -6,7 +6,6 @@ the date, that the server gave (If-Range, RFC 9110, section 13.1.5). The target'
 are right.
 """
 
-import email.utils
 import hashlib
 import os
 import sys
@@ -15,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
+from requests.exceptions import InvalidSchema, InvalidURL, SSLError, TooManyRedirects
 from urllib3.exceptions import HTTPError
+from urllib3.util import Retry
 
 import thorax
 from thorax.errors import ThoraxError
@@ -23,26 +24,14 @@ from thorax.storage import store
 from thorax.storage.progress import Progress
 
 _TEMPORARY_STATUS = {408, 425, 429, 500, 502, 503, 504}
-_FOR_GOOD = (
-    requests.TooManyRedirects,
-    requests.exceptions.SSLError,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.InvalidURL,
-)
+_FOR_GOOD = (TooManyRedirects, SSLError, InvalidSchema, InvalidURL)
 _CONNECT = 30  # seconds
 _RECEIVED, _HASHED = 2**16, 2**22  # bytes at once
 
 
 @dataclass(frozen=True)
 class Source:
-    """A published file.
-
-    Attributes:
-        address: Its address.
-        page: The page where people find it.
-        bytes: Its length; None where no source states it.
-        checksum: Such as md5:9e107d9d... or sha256:...; empty where no source states it.
-    """
+    """A published file: its address, the page where people find it, its length and its checksum (md5:... or sha256:...), if known."""
 
     address: str
     page: str
@@ -52,19 +41,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Patience:
-    """When to try again, and when to give up.
+    """When to try again, and when to give up; times in seconds."""
 
-    Attributes:
-        tries: Failures in a row without a new byte.
-        wait: Seconds before the second try; doubled each time.
-        longest_wait: Seconds; also the longest wait that a server may ask for.
-        stalled: Seconds without a byte after which a connection counts as broken.
-    """
-
-    tries: int = 8
-    wait: float = 1.0
-    longest_wait: float = 300.0
-    stalled: int = 60
+    tries: int = 8  # failures in a row without a new byte
+    wait: float = 1.0  # before the second try; doubled each time
+    longest_wait: float = 300.0  # also the longest that a server may ask for
+    stalled: int = 60  # without a byte, after which a connection counts as broken
 
 
 PATIENCE = Patience()
@@ -83,14 +65,10 @@ class _Passing(Exception):
 
 
 def fetch(source: Source, target: Path, patience: Patience = PATIENCE) -> str:
-    """Make sure that `target` is the published file; one that is there and right is not fetched again.
+    """Make sure that `target` is the published file, and return its SHA-256; one that is there and right is not fetched again.
 
-    Returns:
-        The file's SHA-256, in hexadecimal digits.
-
-    Raises:
-        ThoraxError: `target` is another file, the address fails for good or too often, what it sends is twice not the published
-            file, the folder cannot be written, or another process fetches the same file.
+    It is an error if `target` is another file, if the address fails for good or too often, if what it sends is twice not the published
+    file, or if another process fetches the same file.
     """
     with store.only_one(target):
         if target.exists():
@@ -112,10 +90,8 @@ def fetch(source: Source, target: Path, patience: Patience = PATIENCE) -> str:
             part.replace(target)
             _version(part).unlink(missing_ok=True)
             return digest
-        raise ThoraxError(
-            f"{source.address} does not send the published file: {problem}. Nothing was kept; see {source.page}, "
-            f"or put the right file at {target} by hand."
-        )
+        by_hand = f"see {source.page}, or put the right file at {target} by hand"
+        raise ThoraxError(f"{source.address} does not send the published file: {problem}. Nothing was kept; {by_hand}.")
 
 
 def partial(target: Path) -> Path:
@@ -123,15 +99,11 @@ def partial(target: Path) -> Path:
     return target.with_name(f"{target.name}.part")
 
 
-def digests(path: Path, algorithms: set[str], name: str) -> dict[str, str]:
-    """Compute checksums of a file, which is read once; `name` is shown in the progress bar.
-
-    Raises:
-        ThoraxError: The file cannot be read.
-    """
+def digests(path: Path, algorithms: set[str], name: str = "") -> dict[str, str]:
+    """Compute checksums of a file, which is read once; the progress bar shows `name`, or the file's own."""
     hashes = {algorithm: hashlib.new(algorithm, usedforsecurity=False) for algorithm in algorithms}
     try:
-        with path.open("rb") as file, Progress(f"checking {name}", path.stat().st_size, "B") as progress:
+        with path.open("rb") as file, Progress(f"checking {name or path.name}", path.stat().st_size, "B") as progress:
             while block := file.read(_HASHED):
                 for value in hashes.values():
                     value.update(block)
@@ -152,11 +124,9 @@ def _transfer(source: Source, part: Path, patience: Patience, target: Path) -> N
             furthest = max(furthest, _size(part))
             failures, wait = (1, patience.wait) if moved else (failures + 1, wait)
             if failures >= patience.tries:
-                raise ThoraxError(
-                    f"{source.address} was tried {failures} times without success ({problem}): check the network and run the same "
-                    f"command again, which continues after {_size(part):,} bytes; or see {source.page} and put the file at "
-                    f"{target} by hand."
-                ) from None
+                again = f"check the network and run the same command again, which continues after {_size(part):,} bytes"
+                tried = f"{source.address} was tried {failures} times without success ({problem})"
+                raise ThoraxError(f"{tried}: {again}; or see {source.page} and put the file at {target} by hand.") from None
             pause = min(max(wait, problem.wait), patience.longest_wait)
             print(f"{target.name}: {problem}; trying again in {pause:g} s", file=sys.stderr, flush=True)
             time.sleep(pause)
@@ -164,13 +134,7 @@ def _transfer(source: Source, part: Path, patience: Patience, target: Path) -> N
 
 
 def _request(source: Source, part: Path, patience: Patience, target: Path) -> None:
-    """Append to `part` what one request brings.
-
-    Raises:
-        _Passing: The request failed, and another one may succeed.
-        _Wrong: The server states or sends another length than the published one.
-        ThoraxError: The address fails for good, or `part` cannot be written.
-    """
+    """Append to `part` what one request brings. A failure that may pass is `_Passing`, another length than the published one `_Wrong`."""
     version = _version(part).read_text(encoding="utf-8") if _version(part).is_file() else ""
     if not version and not source.checksum:  # nothing would reveal that two versions were joined
         _discard(part)
@@ -192,7 +156,7 @@ def _request(source: Source, part: Path, patience: Patience, target: Path) -> No
                     raise _Passing("the file has changed, or its server cannot resume a transfer")
                 problem = f"the server answered {reply.status_code}"
                 if reply.status_code in _TEMPORARY_STATUS:
-                    raise _Passing(problem, _asked_wait(reply.headers.get("Retry-After", "")))
+                    raise _Passing(problem, Retry().get_retry_after(reply.raw) or 0.0)
                 if reply.status_code != (206 if offset else 200):
                     raise ThoraxError(f"{source.address} cannot be fetched ({problem}): {by_hand}.")
                 _receive(reply, source, part, offset)
@@ -201,10 +165,8 @@ def _request(source: Source, part: Path, patience: Patience, target: Path) -> No
     except (requests.RequestException, HTTPError) as error:
         raise _Passing(str(error)) from error
     except OSError as error:
-        raise ThoraxError(
-            f"{part} cannot be written ({error.strerror}): free some disk space or make it writable, and run the same command again, which "
-            "continues from there."
-        ) from error
+        advice = "free some disk space or make it writable, and run the same command again, which continues from there"
+        raise ThoraxError(f"{part} cannot be written ({error.strerror}): {advice}.") from error
 
 
 def _receive(reply: requests.Response, source: Source, part: Path, offset: int) -> None:
@@ -227,16 +189,6 @@ def _refuse_length(source: Source, reply: requests.Response, received: int) -> N
     if source.bytes is not None and (stated != source.bytes or received > source.bytes):
         found = f"{stated:,}" if stated != source.bytes else "more"
         raise _Wrong(f"it has {found} bytes instead of {source.bytes:,}")
-
-
-def _asked_wait(text: str) -> float:
-    """Seconds that a Retry-After header asks for, as a number or a date; 0 where it has neither."""
-    if text.isdecimal():
-        return float(text)
-    try:
-        return email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-    except (ValueError, TypeError):
-        return 0.0
 
 
 def _check(path: Path, source: Source, name: str) -> str:

@@ -19,34 +19,13 @@ from thorax.errors import ThoraxError
 from thorax.storage.progress import Progress
 
 SUFFIXES = (".tar.gz", ".tgz", ".zip")
+MOST_OF_ONE = 2**29  # bytes of a member
+MOST_MEMBERS = 500_000  # files and folders
 _BLOCK = 2**20
 _AHEAD = 2**16  # bytes that are read ahead
 _BETWEEN = 2**18  # bytes that a tar file may have between two members, headers and what is read ahead included
 _BEHIND = 2**24  # bytes of padding behind the last member
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile, NotImplementedError, RuntimeError)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The most that an archive may contain; the defaults fit archives of radiographs, which hardly compress.
-
-    Attributes:
-        bytes: Of all members together.
-        member_bytes: Of one member.
-        members: Number of files and folders.
-    """
-
-    bytes: int
-    member_bytes: int = 2**29
-    members: int = 500_000
-
-
-@dataclass(frozen=True)
-class Member:
-    """A file of an archive: its path below the folder, and its length."""
-
-    path: str
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -59,33 +38,24 @@ class _Entry:
     open: Callable[[], IO[bytes] | None]
 
 
-def unpack(archive: Path, folder: Path, limits: Limits, leading: str = "") -> list[Member]:
-    """Unpack a .zip or .tar.gz file into a folder.
+def unpack(archive: Path, folder: Path, most: int, leading: str = "") -> list[tuple[str, int]]:
+    """Unpack a .zip or .tar.gz file into a folder, and return the path and length of all its files, also of those that existed.
 
-    Args:
-        archive: The file.
-        folder: Created if it does not exist.
-        limits: The most that the archive may contain.
-        leading: A folder that some archives put around everything; it is removed from the path of members that have it.
-
-    Returns:
-        All files of the archive, including those that existed already.
-
-    Raises:
-        ThoraxError: The archive is damaged, a member has an absolute path, a path that leaves the folder, or the name of another
-            one, is a link or a device, or is too large, or the disk is full. Whole members before it stay.
+    A folder `leading`, which some archives put around everything, is removed from the paths that have it. The archive is refused if
+    it is damaged, its members have more than `most` bytes together, or a member has an absolute path, a path that leaves the folder,
+    or the name of another one, is a link or a device, or is too large. Whole members before it stay.
     """
     entries = _zip_entries if archive.suffix == ".zip" else _tar_entries
-    members: list[Member] = []
+    members: list[tuple[str, int]] = []
     seen: set[str] = set()
     count = total = 0
     try:
         with Progress(f"unpacking {archive.name}", archive.stat().st_size, "B") as progress:
-            for entry in entries(archive, limits, progress):
+            for entry in entries(archive, progress):
                 count, total = count + 1, total + entry.size
-                if count > limits.members:
-                    raise _refused(archive, entry.name, f"is member {count:,}; at most {limits.members:,} are expected")
-                if entry.size > limits.member_bytes or total > limits.bytes:
+                if count > MOST_MEMBERS:
+                    raise _refused(archive, entry.name, f"is member {count:,}; at most {MOST_MEMBERS:,} are expected")
+                if entry.size > MOST_OF_ONE or total > most:
                     raise _refused(archive, entry.name, f"would unpack to {entry.size:,} bytes, {total:,} in all")
                 path = _below(archive, entry.name, leading)
                 if entry.is_folder:
@@ -95,21 +65,18 @@ def unpack(archive: Path, folder: Path, limits: Limits, leading: str = "") -> li
                     raise _refused(archive, entry.name, "has the name of another member")
                 seen.add(key)
                 _write(entry, archive, folder / path)
-                members.append(Member(path.as_posix(), entry.size))
+                members.append((path.as_posix(), entry.size))
     except _DAMAGED as error:
         raise ThoraxError(f"{archive} is damaged ({error}): delete it and fetch it again.") from error
     except OSError as error:
-        raise ThoraxError(
-            f"{archive} cannot be unpacked ({error.strerror or error}): free some disk space, or make {folder} writable, and run the same "
-            "command again, which continues from there."
-        ) from error
+        advice = f"free some disk space, or make {folder} writable, and run the same command again, which continues from there"
+        raise ThoraxError(f"{archive} cannot be unpacked ({error.strerror or error}): {advice}.") from error
     return members
 
 
 def _refused(archive: Path, name: str, why: str) -> ThoraxError:
-    return ThoraxError(
-        f"{archive}: member {name[:200]!r} {why}; this is not the published archive, so delete it and fetch it again."
-    )
+    advice = "this is not the published archive, so delete it and fetch it again"
+    return ThoraxError(f"{archive}: member {name[:200]!r} {why}; {advice}.")
 
 
 def _below(archive: Path, name: str, leading: str) -> PurePosixPath:
@@ -149,7 +116,7 @@ def _write(entry: _Entry, archive: Path, target: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _zip_entries(archive: Path, limits: Limits, progress: Progress) -> Iterator[_Entry]:
+def _zip_entries(archive: Path, progress: Progress) -> Iterator[_Entry]:
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
@@ -161,7 +128,7 @@ def _zip_entries(archive: Path, limits: Limits, progress: Progress) -> Iterator[
             progress.add(info.compress_size)
 
 
-def _tar_entries(archive: Path, limits: Limits, progress: Progress) -> Iterator[_Entry]:
+def _tar_entries(archive: Path, progress: Progress) -> Iterator[_Entry]:
     """The members as they come: a second pass over an archive of gigabytes would take as long as the first."""
     with archive.open("rb") as packed, gzip.GzipFile(fileobj=packed) as plain:
         stream = _Metered(plain, archive)
@@ -170,7 +137,7 @@ def _tar_entries(archive: Path, limits: Limits, progress: Progress) -> Iterator[
             while (info := opened.next()) is not None:
                 if not (info.isreg() or info.isdir()) or info.issparse():
                     raise _refused(archive, info.name, "is a link or a device")
-                stream.allowance = min(info.size, limits.member_bytes) + _BETWEEN
+                stream.allowance = min(info.size, MOST_OF_ONE) + _BETWEEN
                 yield _Entry(info.name, info.size, info.isdir(), partial(opened.extractfile, info))
                 opened.members = []  # else it remembers every header
                 progress.add(packed.tell() - read)
