@@ -1,5 +1,6 @@
 """The deep-learning backend: threads, seeds, determinism, devices, requests to stop, saved networks."""
 
+import importlib
 import os
 import signal
 import sys
@@ -31,26 +32,26 @@ def prepare(seed: int, threads: int, precision: str = "float32") -> None:
     `threads` are CPU threads. `precision` is "float32"; "mixed", which computes in half precision with float32 weights; or
     "auto", mixed on a GPU only.
     """
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # the only one that is pinned
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # the only one that is pinned; JAX and PyTorch work as well
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     with _without("sklearn", "matplotlib"):  # Keras imports them where they are installed, for parts that we do not use
         import keras
 
-    import tensorflow as tf
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
 
-    devices = tf.config.list_physical_devices("GPU")
-    for gpu in devices:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-    except RuntimeError:  # a network has run in this process, and its threads cannot be changed
-        if tf.config.threading.get_intra_op_parallelism_threads() not in (0, threads):
-            raise
-    if not devices:
-        tf.config.experimental.enable_op_determinism()
-    mixed = precision == "mixed" or (precision == "auto" and devices)
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        except RuntimeError:  # a network has run in this process, and its threads cannot be changed
+            if tf.config.threading.get_intra_op_parallelism_threads() not in (0, threads):
+                raise
+        if not gpus():
+            tf.config.experimental.enable_op_determinism()
+    mixed = precision == "mixed" or (precision == "auto" and gpus() > 0)
     keras.mixed_precision.set_dtype_policy("mixed_float16" if mixed else "float32")
     keras.utils.set_random_seed(seed)
 
@@ -74,10 +75,20 @@ def device() -> str:
 
 
 def gpus() -> int:
-    """The number of GPUs that TensorFlow can use."""
-    import tensorflow as tf
+    """The number of GPUs that the backend can use."""
+    import keras
 
-    return len(tf.config.list_physical_devices("GPU"))
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return len(tf.config.list_physical_devices("GPU"))
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return sum(device.platform == "gpu" for device in jax.devices())
+    import torch
+
+    return torch.cuda.device_count()
 
 
 class Replicas:
@@ -120,9 +131,13 @@ def replicas(batch_size: int, accumulate: int = 1) -> Replicas:
     """Replicas on all GPUs that this process may use, for one update per `accumulate` batches of `batch_size` images.
 
     Raises:
-        ThoraxError: There are several GPUs, and the batch size or the accumulation does not allow their use together.
+        ThoraxError: There are several GPUs, and the backend, the batch size or the accumulation does not allow their use together.
     """
+    import keras
+
     count = gpus()
+    if count > 1 and keras.backend.backend() != "tensorflow":
+        raise ThoraxError(f"{count} GPUs can be used together with TensorFlow only: set CUDA_VISIBLE_DEVICES to one of them.")
     if count > 1 and batch_size % count:
         raise ThoraxError(f"batch_size {batch_size} cannot be divided among {count} GPUs: choose a multiple of {count}.")
     if count > 1 and accumulate > 1:  # Keras's accumulation does not work inside a MirroredStrategy
@@ -136,9 +151,9 @@ def replicas(batch_size: int, accumulate: int = 1) -> Replicas:
 def versions() -> list[str]:
     """Versions of Keras and its backend, and the device: with others, results differ in their last bits."""
     import keras
-    import tensorflow as tf
 
-    return [f"keras {keras.__version__}", f"tensorflow {tf.__version__}", device()]
+    backend = keras.backend.backend()
+    return [f"keras {keras.__version__}", f"{backend} {importlib.import_module(backend).__version__}", device()]
 
 
 class StopRequest:

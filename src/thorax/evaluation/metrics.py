@@ -9,6 +9,7 @@ tie is a no everywhere.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -361,8 +362,8 @@ def make_metrics(
         scores = read_probabilities(path, truth, labels, name in predictions, classes)
         _check_scores(truth[classes], scores, name)
         chosen_limits.append(decisions.thresholds(truth.loc[validation, classes], scores[validation], tuned).assign(model=name))
-        by_rule = {rule: of_rule["value"].to_numpy() for rule, of_rule in chosen_limits[-1].groupby("rule")}
-        limits = {rule: by_rule.get(rule, fixed_threshold(rule)) for rule in rules}
+        values = {rule: of_rule["value"].to_numpy() for rule, of_rule in chosen_limits[-1].groupby("rule")}
+        limits: dict[str, Any] = {rule: values[rule] if rule in tuned else fixed_threshold(rule) for rule in rules}
         for part in EVALUATED_SPLITS:
             chosen = (truth["split"] == part).to_numpy()
             results.append(
