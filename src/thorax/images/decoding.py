@@ -3,7 +3,6 @@
 import logging
 import threading
 from dataclasses import replace
-from functools import cache
 
 import cv2
 import numpy as np
@@ -26,12 +25,8 @@ def decode(data: bytes, max_pixels: int) -> tuple[np.ndarray, Header]:
     only prints a warning; simplejpeg raises it. libpng warns of surplus data; imagecodecs logs it. Damage that causes neither a
     warning nor a wrong checksum cannot be found, such as a flipped bit in a JPEG that is still a valid code.
 
-    Returns:
-        The image, (rows, columns) or (rows, columns, channels): grey and alpha, or red, green, blue and perhaps alpha; uint8 or
-        uint16; and its header, with the rows and columns of the upright picture.
-
-    Raises:
-        UnusableImage: As in `formats.read_header`; too_large; truncated (the file ends early or is damaged).
+    Returns the image, (rows, columns) or (rows, columns, channels): grey and alpha, or red, green, blue and perhaps alpha; uint8 or
+    uint16; and its header, with the rows and columns of the upright picture. Raises UnusableImage with the reason.
     """
     header = formats.read_header(data)
     pixels = header.rows * header.columns
@@ -66,36 +61,32 @@ def _decode_jpeg(data: bytes, header: Header) -> np.ndarray:
 
 
 def _decode_png(data: bytes) -> np.ndarray:
-    complaints = _complaints()
-    complaints.of_thread.texts = []
     import imagecodecs
 
+    _complaints.texts.clear()
     try:
         image = imagecodecs.png_decode(data)
     except (RuntimeError, ValueError) as error:  # ValueError: a message of libpng that is not text
         raise UnusableImage("truncated") from error
-    if any("IDAT" in text for text in complaints.of_thread.texts):
+    if any("IDAT" in text for text in _complaints.texts):
         raise UnusableImage("truncated")
     return image
 
 
-class _Complaints(logging.Handler):
-    """Keeps the warnings that a decoder logs, for the thread that decodes."""
+class _Complaints(threading.local):
+    """The warnings that the PNG decoder logs, for the thread that decodes."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.of_thread = threading.local()
+        self.texts: list[str] = []
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self.of_thread.texts.append(record.getMessage())
+    def note(self, record: logging.LogRecord) -> bool:
+        """A filter of the log that keeps the text and lets no record through."""
+        self.texts.append(record.getMessage())
+        return False
 
 
-@cache
-def _complaints() -> _Complaints:
-    logger, handler = logging.getLogger("imagecodecs"), _Complaints()
-    logger.addHandler(handler)
-    logger.propagate = False
-    return handler
+_complaints = _Complaints()
+logging.getLogger("imagecodecs").addFilter(_complaints.note)
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:

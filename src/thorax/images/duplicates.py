@@ -67,8 +67,7 @@ def similar_pairs(hashes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray
     are compared (Norouzi et al. 2012). Neighbouring frequencies, which are correlated, go to different bands. `most` is at least 4,
     so that a band has fewer than 63 bits.
 
-    Returns:
-        Places of the first and the second of each pair, (k,) int, sorted, and how many bits differ, (k,) int.
+    Returns the places of the first and the second of each pair, sorted, and how many bits differ, (k,) int each.
     """
     bits = np.unpackbits(hashes, axis=1)
     words = np.ascontiguousarray(hashes).view(np.uint64)
@@ -91,14 +90,8 @@ def similar_pairs(hashes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray
 def patient_groups(patients: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     """Group patients whose images show the same, and who must stay in one part.
 
-    Args:
-        patients: Columns image_id and patient_id.
-        pairs: Columns image_id and other_id; images of none of these patients link those of others (`find` pairs copies with
-            the first of them only).
-
-    Returns:
-        The group of each image, in `patients`' order: the first patient, by identifier, of those that pairs link; the patient itself
-        without a link.
+    An image (image_id and patient_id of `patients`) has the group of the first patient, by identifier, of those that `pairs`
+    (image_id and other_id) link. Images of none of these patients link those of others: `find` pairs copies with the first only.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

@@ -23,6 +23,7 @@ from thorax.storage.progress import progress
 
 SIDE = 512  # pixels of an ingested image, both ways
 METADATA_BYTES = 2**24  # by which a file may exceed its pixels at 16 bits and four channels
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # opening a pipe must not block
 
 
 def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Path, table: Path, threads: int) -> None:
@@ -66,10 +67,6 @@ def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, dupl
     """Concatenate the shards' tables, sorted by image_id, unless too many images are unusable, and find duplicates.
 
     `out` gets the columns of `schemas.INGESTED`, `duplicates` the pairs of `schemas.DUPLICATES`.
-
-    Raises:
-        ThoraxError: More than `settings.max_bad_share` of the images cannot be used, none can, or an image is in two shards;
-            nothing is written then.
     """
     merged = pd.concat([store.read_table(path) for path in tables], ignore_index=True)
     merged = merged.sort_values("image_id", ignore_index=True)
@@ -101,13 +98,8 @@ def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, dupl
 def screen(
     root: Path, image_id: str, path: str, photometric: str | None, max_pixels: int
 ) -> tuple[dict[str, Any], np.ndarray | None]:
-    """Read one original file once; return its entries in the ingested table, and its packed image if it can be used.
-
-    Raises:
-        ThoraxError: The file exists but cannot be read.
-    """
-    entries: dict[str, Any] = {"image_id": image_id, "ok": False, "reason": None, "low": 0, "high": 0}
-    entries |= {"digest": None, "phash": None}
+    """Read one original file once; return its entries in the ingested table, and its packed image if it can be used."""
+    entries = {"image_id": image_id, "ok": False, "reason": None, "low": 0, "high": 0, "digest": None, "phash": None}
     image = None
     try:
         pixels, header = decoding.decode(read_once(root / path, max_pixels), max_pixels)
@@ -130,22 +122,19 @@ def screen(
 def read_once(path: Path, max_pixels: int) -> bytes:
     """The bytes of a file that is opened once.
 
-    Raises:
-        decoding.UnusableImage: missing; not_image (a folder or device); too_large (longer than any image of `max_pixels`).
-        ThoraxError: The file may not be read, or its disk fails. Counting such images as bad would lose them silently.
+    Raises UnusableImage: missing; not_image (a folder or device); too_large (longer than any image of `max_pixels`); or ThoraxError
+    if the file may not be read, or its disk fails: counting such images as bad would lose them silently.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe must not block
-        try:
-            status = os.fstat(descriptor)
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _AT_ONCE)) as file:
+            status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise decoding.UnusableImage("not_image")
             if status.st_size > 8 * max_pixels + METADATA_BYTES:
                 raise decoding.UnusableImage("too_large")
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                return file.read()
-        finally:
-            os.close(descriptor)
+            return file.read()
+    except IsADirectoryError as error:
+        raise decoding.UnusableImage("not_image") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise decoding.UnusableImage("missing") from error
     except OSError as error:

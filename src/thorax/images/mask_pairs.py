@@ -37,10 +37,6 @@ def read_mask_pairs(folder: Path, patients: set[str] | None = None) -> MaskPairs
     """Read frontal radiographs and their masks (0 and one other value for lung), and print their number to standard error.
 
     Files of other patients than `patients`, if these are given, are not opened.
-
-    Raises:
-        ThoraxError: A file is missing or unusable, an image's name leaves the folder, image and mask differ in size, a mask is
-            empty, full or has more than two values, or no pair is left.
     """
     listed = _read_table(folder / MASK_PAIRS)
     table = listed[listed["view"].isin(FRONTAL_VIEWS)]
@@ -61,11 +57,7 @@ def read_mask_pairs(folder: Path, patients: set[str] | None = None) -> MaskPairs
 
 
 def read_mask(path: Path, advice: str) -> np.ndarray:
-    """Read where the lung is from a mask with 0 outside and one other value inside, (rows, columns) bool.
-
-    Raises:
-        ThoraxError: The file is missing or damaged (then do as `advice` says), or does not show two lungs.
-    """
+    """Read where the lung is, (rows, columns) bool, from a mask; `advice` is for a file that is missing or damaged."""
     try:
         values, _ = decoding.decode(ingest.read_once(path, _MAX_PIXELS), _MAX_PIXELS)
         return masks.from_picture(decoding.to_grey(values))

@@ -38,9 +38,8 @@ def from_picture(values: np.ndarray) -> np.ndarray:
     It may be saved with any two values. Values between them come from compression or resizing, at the lungs' edges. Many of them
     mean something else: a mask with a number per lung, or a radiograph. So do two values near 0.
 
-    Raises:
-        ValueError: What is wrong: no or hardly any lung (less than `MIN_LUNG` of the image in one piece), nothing but lung, lung
-            dark on white or as an outline, or more than two values.
+    Raises ValueError with what is wrong: no or hardly any lung (less than `MIN_LUNG` of the image in one piece), nothing but lung,
+    lung dark on white or as an outline, or more than two values.
     """
     highest = int(values.max())
     if highest == 0:

@@ -13,8 +13,9 @@ import pandas as pd
 
 from thorax import backend, config
 from thorax.errors import ThoraxError
-from thorax.images import decoding, masks
+from thorax.images import decoding
 from thorax.images.mask_pairs import FRONTAL_VIEWS, MASK_SIZE, MaskPairs, read_mask_pairs
+from thorax.images.masks import components, crop_box, dice, judge, postprocess
 from thorax.storage import joins, schemas, store
 from thorax.storage.progress import progress
 
@@ -54,9 +55,8 @@ def cross_validate(settings: config.Segmenter, folds: int, threads: int = 1) -> 
 
     A patient's pairs share a fold, which `settings.seed` decides, and folds differ by at most one patient.
 
-    Returns:
-        One row per pair: image, patient_id, fold, dice (of the post-processed 256 x 256 mask), flag (see
-        `masks.judge`), in the order of the images' names.
+    Returns one row per pair, in the order of the images' names: image, patient_id, fold, dice (of the post-processed 256 x 256
+    mask), flag (see `masks.judge`).
     """
     pairs = read_mask_pairs(Path(settings.pairs))
     patients = np.unique(pairs.patients)
@@ -72,7 +72,7 @@ def cross_validate(settings: config.Segmenter, folds: int, threads: int = 1) -> 
         test = pairs[fold == held_out]
         predicted = predict_masks(model, test.images)
         for name, patient, truth, mask in zip(test.names, test.patients, test.masks, predicted, strict=True):
-            rows.append((name, patient, held_out, masks.dice(mask, truth), masks.judge(mask)))
+            rows.append((name, patient, held_out, dice(mask, truth), judge(mask)))
     scores = pd.DataFrame(rows, columns=["image", "patient_id", "fold", "dice", "flag"])
     return scores.sort_values("image", ignore_index=True)
 
@@ -113,18 +113,12 @@ def segment_shard(
         for start in progress(range(0, len(frontal), _PREDICTED_AT_ONCE), "lungs", unit="batch"):
             batch = frontal[start : start + _PREDICTED_AT_ONCE]
             for row, mask in zip(batch, predict_masks(network, packed[batch]), strict=True):
-                kept[row] = mask
-                found[row] = _lungs_row(mask)
+                kept[row], flag = mask, judge(mask)
+                box = crop_box(mask) if flag is None else decoding.WHOLE
+                found[row] = (*box, len(components(mask)[1]), float(mask.mean()), flag is None, flag)
         frame = pd.DataFrame(found, columns=schemas.LUNGS.names[1:])
         frame.insert(0, "image_id", rows["image_id"])
         store.write_table(frame, new_table, schemas.LUNGS)
-
-
-def _lungs_row(mask: np.ndarray) -> tuple:
-    """A row of the table of lungs, without the image's identifier."""
-    flag = masks.judge(mask)
-    box = masks.crop_box(mask) if flag is None else decoding.WHOLE
-    return (*box, len(masks.components(mask)[1]), float(mask.mean()), flag is None, flag)
 
 
 def build_unet(settings: config.Segmenter) -> "keras.Model":
@@ -191,11 +185,8 @@ def soft_dice(truth, logits):
 def fit(settings: config.Segmenter, pairs: MaskPairs) -> tuple["keras.Model", pd.DataFrame]:
     """Train a new U-Net: Adam with a learning rate that falls to zero along a cosine, BCE + Dice.
 
-    Every batch is full: where the batch size does not divide the number of pairs, an epoch ends with pairs from its start.
-
-    Returns:
-        The network, not compiled, so that it is saved without optimiser slots, and the history: epoch, loss, dice (means over the
-        epoch's steps).
+    Every batch is full: where the batch size does not divide the number of pairs, an epoch ends with pairs from its start. The
+    network is not compiled, so that it is saved without optimiser slots. The history has means over the epoch's steps.
     """
     import keras
 
@@ -279,5 +270,5 @@ def predict_masks(model: "keras.Model", packed: np.ndarray) -> np.ndarray:
         mirrored = model.predict_on_batch(batch[:, :, ::-1].copy())[:, :, ::-1]
         logits = (model.predict_on_batch(batch) + mirrored)[..., 0] / 2
         for place in range(len(some)):
-            out[start + place] = masks.postprocess(decoding.resize(logits[place], MASK_SIZE, MASK_SIZE) > 0)
+            out[start + place] = postprocess(decoding.resize(logits[place], MASK_SIZE, MASK_SIZE) > 0)
     return out

@@ -39,9 +39,6 @@ class Draw:
     elastic: float = 0.0  # longest displacement of any image in pixels; 0 for none
     deviation: float = 1.0  # standard deviation in pixels of the Gaussian that smooths displacements
 
-    def __len__(self) -> int:
-        return len(self.rotation)
-
     def __getitem__(self, chosen: np.ndarray | slice) -> "Draw":
         """The parameters of some of the images."""
         arrays: dict[str, Any] = {name: value[chosen] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
@@ -138,14 +135,20 @@ def elastic_map(matrix: np.ndarray, size: int, longest: float, deviation: float,
 
 def augment(images: Sequence[np.ndarray], change: Draw, out: np.ndarray) -> None:
     """Augment n images of (size, size) uint8, for example rows of a memory-mapped array, into `out`, (n, size, size) uint8."""
-    matrices = affine_matrices(change, out.shape[-1])
+    size, edge = out.shape[-1], cv2.BORDER_REPLICATE
+    matrices = affine_matrices(change, size)
     source = np.empty(out.shape[1:], np.uint8)
     for first in range(0, len(out), CHUNK):
         chunk = slice(first, first + CHUNK)
         warped, changes = out[chunk], change[chunk]
         for image, matrix, seed, target in zip(images[chunk], matrices[chunk], changes.fields.tolist(), warped, strict=True):
             np.copyto(source, image)  # copy and warp are faster than a warp that reads uncached memory at a slant
-            _warp(source, matrix, seed, change, target)
+            if change.elastic:
+                places = elastic_map(matrix, size, change.elastic, change.deviation, seed)
+                cv2.remap(source, places, None, cv2.INTER_LINEAR, dst=target, borderMode=edge)  # type: ignore[call-overload]
+            else:
+                flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+                cv2.warpAffine(source, matrix, (size, size), dst=target, flags=flags, borderMode=edge)
         low, high = np.array([cv2.minMaxLoc(image)[:2] for image in warped]).T
         stretches = bool((changes.contrast != 1).any())
         mean = np.array([cv2.mean(image)[0] for image in warped]) if stretches else low  # not used where nothing is stretched
@@ -153,25 +156,11 @@ def augment(images: Sequence[np.ndarray], change: Draw, out: np.ndarray) -> None
             cv2.LUT(image, table, dst=image)
 
 
-def _warp(image: np.ndarray, matrix: np.ndarray, seed: int, change: Draw, out: np.ndarray) -> None:
-    size = len(image)
-    if change.elastic:
-        places = elastic_map(matrix, size, change.elastic, change.deviation, seed)
-        linear, repeated = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
-        cv2.remap(image, places, None, linear, dst=out, borderMode=repeated)  # type: ignore[call-overload]  # takes None
-    else:
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        cv2.warpAffine(image, matrix, (size, size), dst=out, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-
-
 def draw_mix(alpha: float, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw which images of an epoch mixup mixes, and how: Zhang, Cisse, Dauphin and Lopez-Paz 2018, section 2.
+    """Draw the partner mixed into each image of an epoch, (n,) int64 positions, and the image's own weight, (n,) float64.
 
-    `alpha`, above 0, is both parameters of the Beta distribution. The smaller, the closer the weights are to 0 or 1.
-
-    Returns:
-        (n,) int64 position of the partner mixed into each image, and (n,) float64 in [0, 1], the weight of the image itself; its
-        partner has the rest. Every image is the partner of exactly one.
+    Mixup: Zhang, Cisse, Dauphin and Lopez-Paz 2018, section 2. The partner has the rest of the weight, and every image is the
+    partner of exactly one. The smaller `alpha`, both parameters of the Beta distribution, the closer the weights are to 0 or 1.
     """
     return rng.permutation(count), rng.beta(alpha, alpha, count)
 

@@ -54,11 +54,8 @@ def build_features(settings: Training, size: int, weights: str | None) -> tuple[
     """Build a network that takes packed images as they are, with ImageNet weights from a file or random ones.
 
     With one channel and ImageNet weights, the features are those of the three-channel network for the same grey image (see
-    `pretrained.sum_channels` for the exception at zero-padded borders).
-
-    Returns:
-        The input (batch, size, size, 1) of type `input_dtype`, the features (batch, h, w, k), and the backbone's layers in the
-        order of computation, with nested blocks expanded.
+    `pretrained.sum_channels` for the exception at zero-padded borders). Returns the input (batch, size, size, 1) of type
+    `input_dtype`, the features (batch, h, w, k), and the backbone's layers in the order of computation, nested blocks expanded.
     """
     import keras
 
@@ -89,7 +86,11 @@ def _assemble(backbone: Architecture, size: int, channels: int, input_scaling: s
         grey = keras.layers.Concatenate(name="three_channels")([grey, grey, grey])
     scaled = _scale(grey, backbone, input_scaling)
     if backbone.constructor is None:
-        model = keras.Model(inputs, _tiny(scaled))
+        for filters in (16, 32, 64):
+            scaled = keras.layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False, name=f"conv_{filters}")(scaled)
+            scaled = keras.layers.BatchNormalization(name=f"norm_{filters}")(scaled)
+            scaled = keras.layers.ReLU(name=f"relu_{filters}")(scaled)
+        model = keras.Model(inputs, scaled)
     else:
         # built-in scaling layers expect three channels; for one channel `_scale` replaces them
         options = {"include_preprocessing": False} if channels == 1 and backbone.own_scaling == "optional" else {}
@@ -145,13 +146,3 @@ def _scale(unit: Any, backbone: Architecture, wanted: str) -> Any:
     if backbone.own_scaling == "fixed":  # it divides by 255 first
         slope, offset = 255 * slope, 255 * offset
     return keras.layers.Rescaling(slope.tolist(), offset.tolist(), name="backbone_range")(unit)
-
-
-def _tiny(x: Any) -> Any:
-    import keras
-
-    for filters in (16, 32, 64):
-        x = keras.layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False, name=f"conv_{filters}")(x)
-        x = keras.layers.BatchNormalization(name=f"norm_{filters}")(x)
-        x = keras.layers.ReLU(name=f"relu_{filters}")(x)
-    return x

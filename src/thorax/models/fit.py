@@ -21,7 +21,7 @@ from thorax.models import backbones, losses, preflight, sampling
 from thorax.models.batches import LabelledImages, load_part, predict_logits, second_view, training_batches
 from thorax.models.network import Network, build_model
 from thorax.models.resume import Progress, States, digest, restore, variables
-from thorax.models.schedule import learning_rate, should_stop
+from thorax.models.schedule import learning_rate, stalls
 from thorax.storage import progress as progress_bar
 from thorax.storage import store
 from thorax.storage.schemas import EPOCHS_COLUMNS, HISTORY_COLUMNS
@@ -54,14 +54,10 @@ def train(
 
     After every epoch, and on SIGTERM or SIGINT, the whole state is saved under `work`. The same call resumes from there. It ends
     with the same history and weights as an uninterrupted training: bit for bit where the device is deterministic (a CPU, with
-    the same number of threads).
+    the same number of threads). Raises Terminated or KeyboardInterrupt when asked to stop.
 
-    `history` has one row per epoch, `epochs` the results of the test images after each: one row without a threshold with the AUC of
-    the probabilities, then one per threshold of `settings.test_every_epoch`; without thresholds it has no rows. Nothing is chosen
-    by it.
-
-    Raises:
-        Terminated, KeyboardInterrupt: It was asked to stop, and the state is saved.
+    `epochs` has the results of the test images after each epoch: one row without a threshold with the AUC of the probabilities,
+    then one per threshold of `settings.test_every_epoch`; without thresholds it has no rows. Nothing is chosen by it.
     """
     started = time.monotonic()
     if settings.test_every_epoch and epochs is None:
@@ -135,7 +131,7 @@ class Fit:
         if saved is not None:
             restore(model, saved[1])
             _log(f"resuming after epoch {progress.epoch}, batch {progress.step} ({self.states.folder})")
-        while progress.epoch < settings.epochs and not should_stop(settings, self._val_losses()):
+        while progress.epoch < settings.epochs and not stalls(self._val_losses(), settings.patience, settings.min_delta):
             self._epoch()
         if progress.epoch < settings.epochs:
             _log(f"stopped: val_loss has not fallen by more than {settings.min_delta:g} for {settings.patience} epochs")

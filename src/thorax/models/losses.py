@@ -55,16 +55,10 @@ _NUMPY = SimpleNamespace(
 
 
 def make_loss(settings: Training, pos_weight: np.ndarray) -> Callable[[Any, Any], Any]:
-    """The training loss, averaged over the labels that are not ignored.
+    """The training loss, averaged over the labels that are not ignored; only "weighted_bce" reads the (k,) `pos_weights`.
 
-    Args:
-        settings: loss, focal_gamma and focal_alpha.
-        pos_weight: (k,) weights of the positives (see `pos_weights`); only "weighted_bce" reads them.
-
-    Returns:
-        A function of labels (n, k), which are 1, 0, -1 (ignored) or, for mixed images, fractions, and logits (n, k). It returns
-        (n,), whose mean is that over the batch's known labels. It and its gradient are finite in float32 for logits up to 100 and
-        more.
+    It is a function of labels (n, k), which are 1, 0, -1 (ignored) or, for mixed images, fractions, and logits (n, k). It returns
+    (n,), whose mean is that over the batch's known labels. It and its gradient are finite in float32 for logits up to 100 and more.
     """
     from keras import ops
 

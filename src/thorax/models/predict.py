@@ -56,7 +56,11 @@ def predict(
     test = parts["test"]
     names = class_columns(store.read_table(classes, needs=("image_id", "patient_id"))) if classes else test.classes
     _check_fit(network, test, names, model, classes or labels, images)
-    chosen = _places(cases, test, labels, split) if cases else np.zeros(0, int)
+    chosen = store.read_table(cases, ["image_id"])["image_id"] if cases else []
+    if unknown := set(chosen) - set(test.image_ids):
+        raise ThoraxError(
+            f"{cases} names {min(unknown)!r}, which is not a test image of {labels} and {split}: choose the cases again."
+        )
     counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     print(f"{network.name}: {counts} images, on {backend.device()}", file=sys.stderr, flush=True)
     with ExitStack() as stack:  # all files or none
@@ -69,7 +73,8 @@ def predict(
         predictions = pd.concat(frames, ignore_index=True).sort_values("image_id", ignore_index=True)
         store.write_table(predictions, new_predictions, scores_schema(names))
         if new_maps or new_attention:
-            for array, path in zip(explain(network, test.take(chosen)), (new_maps, new_attention), strict=True):
+            pixels = test.take(pd.Index(test.image_ids).get_indexer(chosen))
+            for array, path in zip(explain(network, pixels), (new_maps, new_attention), strict=True):
                 if path:
                     store.write_array(array, path)
 
@@ -98,16 +103,6 @@ def explain(network: "keras.Model", pixels: np.ndarray) -> tuple[np.ndarray, np.
         maps.append(gradcam.grad_cam(features, gradients))
         attention += [values[..., 0] for values in weights]
     return np.concatenate(maps), np.concatenate(attention)
-
-
-def _places(cases: Path, test: LabelledImages, labels: Path, split: Path) -> np.ndarray:
-    """(n,) positions of the cases among the test images."""
-    ids = store.read_table(cases, ["image_id"])["image_id"]
-    if unknown := set(ids) - set(test.image_ids):
-        raise ThoraxError(
-            f"{cases} names {min(unknown)!r}, which is not a test image of {labels} and {split}: choose the cases again."
-        )
-    return pd.Index(test.image_ids).get_indexer(ids)
 
 
 def _check_fit(

@@ -23,11 +23,6 @@ def stalls(losses: Sequence[float], patience: int, min_delta: float) -> int:
     return found
 
 
-def should_stop(settings: Training, val_losses: Sequence[float]) -> bool:
-    """Whether training ends early after the epochs with these validation losses (Liz et al. 2022, section 3.3)."""
-    return stalls(val_losses, settings.patience, settings.min_delta) > 0
-
-
 def learning_rate(settings: Training, epoch: int, val_losses: Sequence[float] = ()) -> float:
     """The learning rate of an epoch, counted from 0, after the epochs with these validation losses.
 
