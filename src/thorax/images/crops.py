@@ -23,7 +23,7 @@ CONTRASTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def make_images(settings: config.ImageSet, array: Path, ingested: Path, shard: int, lungs: Path | None, out: Path) -> None:
-    """Make one shard's training images, (n, size, size) uint8 or, with intensity "stored", uint16; rows as in the ingested array.
+    """Make one shard's training images, (n, size, size) uint8 or, with intensity "stored", uint16; rows as in `array`.
 
     As in Liz et al. 2022, section 3.2, intensities were scaled to the whole image's range before the lungs were segmented. The crop
     keeps that scale, so a value means the same inside and outside it. `contrast` spreads the crop's own values, all at once
@@ -46,7 +46,7 @@ def make_images(settings: config.ImageSet, array: Path, ingested: Path, shard: i
 
 
 def restore(image: np.ndarray, low: int, high: int) -> np.ndarray:
-    """Undo `decoding.normalize`: map uint8 0..255 back to the file's grey values low..high (at most 65,535), rounded, as uint16."""
+    """Undo `decoding.normalize`: map uint8 0..255 back to grey values low..high (at most 65,535), rounded, as uint16."""
     steps = np.arange(256, dtype=np.int64)
     table = (low + (2 * (high - low) * steps + 255) // (2 * 255)).astype(np.uint16)
     return table[image]

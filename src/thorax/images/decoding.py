@@ -25,8 +25,8 @@ def decode(data: bytes, max_pixels: int) -> tuple[np.ndarray, Header]:
     only prints a warning; simplejpeg raises it. libpng warns of surplus data; imagecodecs logs it. Damage that causes neither a
     warning nor a wrong checksum cannot be found, such as a flipped bit in a JPEG that is still a valid code.
 
-    Returns the image, (rows, columns) or (rows, columns, channels): grey and alpha, or red, green, blue and perhaps alpha; uint8 or
-    uint16; and its header, with the rows and columns of the upright picture. Raises UnusableImage with the reason.
+    Returns the image, (rows, columns) or (rows, columns, channels): grey and alpha, or red, green, blue and perhaps alpha;
+    uint8 or uint16; and its header, with the rows and columns of the upright picture. Raises UnusableImage with the reason.
     """
     header = formats.read_header(data)
     pixels = header.rows * header.columns

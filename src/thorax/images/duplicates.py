@@ -63,9 +63,9 @@ def _repeats(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 def similar_pairs(hashes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All pairs of different hashes, (n, 32) uint8, that differ in at most `most` bits.
 
-    The bits are divided into one more band than bits may differ, so such a pair is equal in at least one band, and only those pairs
-    are compared (Norouzi et al. 2012). Neighbouring frequencies, which are correlated, go to different bands. `most` is at least 4,
-    so that a band has fewer than 63 bits.
+    The bits are divided into one more band than bits may differ, so such a pair is equal in at least one band, and only those
+    pairs are compared (Norouzi et al. 2012). Neighbouring frequencies, which are correlated, go to different bands. `most` is
+    at least 4, so that a band has fewer than 63 bits.
 
     Returns the places of the first and the second of each pair, sorted, and how many bits differ, (k,) int each.
     """
@@ -91,7 +91,8 @@ def patient_groups(patients: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     """Group patients whose images show the same, and who must stay in one part.
 
     An image (image_id and patient_id of `patients`) has the group of the first patient, by identifier, of those that `pairs`
-    (image_id and other_id) link. Images of none of these patients link those of others: `find` pairs copies with the first only.
+    (image_id and other_id) link. Images of none of these patients link those of others: `find` pairs copies with the first
+    only.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

@@ -69,8 +69,8 @@ class UnusableImage(Exception):
 def read_header(data: bytes) -> Header:
     """Read the size of a PNG or JPEG from its first bytes, without decoding it.
 
-    Raises UnusableImage: empty (no bytes), not_image (another format, or an image without pixels), truncated (the file ends inside
-    its header or the header is damaged).
+    Raises UnusableImage: empty (no bytes), not_image (another format, or an image without pixels), truncated (the file ends
+    inside its header or the header is damaged).
     """
     if not data:
         raise UnusableImage("empty")
@@ -90,8 +90,8 @@ def read_orientation(data: bytes) -> int:
     """Walk through a whole PNG or JPEG that `read_header` could read; return EXIF's orientation, or 1 where the file has none.
 
     A PNG's chunks must reach its IEND with valid checksums; those of the pixels are left to the decoder, which verifies them
-    anyway. A JPEG's segments must reach its end-of-image marker, and its scans must hold every bit of every component.
-    Bytes after the end do not matter. Raises UnusableImage: truncated (the file ends early or is damaged), not_image (a JPEG of a
+    anyway. A JPEG's segments must reach its end-of-image marker, and its scans must hold every bit of every component. Bytes
+    after the end do not matter. Raises UnusableImage: truncated (the file ends early or is damaged), not_image (a JPEG of a
     kind that is not read).
     """
     return _walk_png(data) if data.startswith(PNG_SIGNATURE) else _walk_jpeg(data)

@@ -29,9 +29,9 @@ _AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # opening a pipe must not block
 def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Path, table: Path, threads: int) -> None:
     """Screen and pack one shard of a data set's images.
 
-    The images of the data set's views, in the order of their identifiers, are cut into `settings.shards` equal parts.
-    `table` gets a row of `schemas.SCREENED` for every image of the shard, with the reason where it cannot be used; `array` gets
-    the others, (n, 512, 512) uint8 in the table's order. Neither the order nor a byte of the result depends on `threads`, each of
+    The images of the data set's views, in the order of their identifiers, are cut into `settings.shards` equal parts. `table`
+    gets a row of `schemas.SCREENED` for every image of the shard, with the reason where it cannot be used; `array` gets the
+    others, (n, 512, 512) uint8 in the table's order. Neither the order nor a byte of the result depends on `threads`, each of
     which holds one decoded original.
     """
     root = Path(settings.root)
@@ -122,8 +122,8 @@ def screen(
 def read_once(path: Path, max_pixels: int) -> bytes:
     """The bytes of a file that is opened once.
 
-    Raises UnusableImage: missing; not_image (a folder or device); too_large (longer than any image of `max_pixels`); or ThoraxError
-    if the file may not be read, or its disk fails: counting such images as bad would lose them silently.
+    Raises UnusableImage: missing; not_image (a folder or device); too_large (longer than any image of `max_pixels`); or
+    ThoraxError if the file may not be read, or its disk fails: counting such images as bad would lose them silently.
     """
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _AT_ONCE)) as file:

@@ -35,11 +35,11 @@ _CORNERS_TOUCH = 8
 def from_picture(values: np.ndarray) -> np.ndarray:
     """Where a picture of a mask, (h, w) unsigned integers, has lung: above half of its largest value; (h, w) bool.
 
-    It may be saved with any two values. Values between them come from compression or resizing, at the lungs' edges. Many of them
-    mean something else: a mask with a number per lung, or a radiograph. So do two values near 0.
+    It may be saved with any two values. Values between them come from compression or resizing, at the lungs' edges. Many of
+    them mean something else: a mask with a number per lung, or a radiograph. So do two values near 0.
 
-    Raises ValueError with what is wrong: no or hardly any lung (less than `MIN_LUNG` of the image in one piece), nothing but lung,
-    lung dark on white or as an outline, or more than two values.
+    Raises ValueError with what is wrong: no or hardly any lung (less than `MIN_LUNG` of the image in one piece), nothing but
+    lung, lung dark on white or as an outline, or more than two values.
     """
     highest = int(values.max())
     if highest == 0:

@@ -97,9 +97,9 @@ def segment_shard(
 ) -> None:
     """Segment one shard's frontal images and find their crop boxes.
 
-    `table` gets a row of `schemas.LUNGS` for each packed image, in the same order, and `masks` (n, 256, 256) uint8, 1 where there
-    is lung. An image without a credible mask keeps its whole frame, and `flag` says why; its mask is stored as predicted. Images
-    of other views are not segmented: their masks are empty.
+    `table` gets a row of `schemas.LUNGS` for each packed image, in the same order, and `masks` (n, 256, 256) uint8, 1 where
+    there is lung. An image without a credible mask keeps its whole frame, and `flag` says why; its mask is stored as predicted.
+    Images of other views are not segmented: their masks are empty.
     """
     packed = store.open_array(array)
     rows = store.ingested_rows(store.read_table(ingested, ["image_id", "ok", "shard", "row"]), shard, packed, array)
@@ -220,8 +220,8 @@ def augment(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tu
     """Flip, rotate, zoom, stretch, shift, and change the brightness by a gamma.
 
     Pixels from outside the image repeat its border, so that lungs at the edge are learnt as well, or are black or white, as
-    beyond a collimator. The image is (size, size) uint8, and float32 in [0, 255] afterwards; the mask is (size, size) float32 in
-    [0, 1].
+    beyond a collimator. The image is (size, size) uint8, and float32 in [0, 255] afterwards; the mask is (size, size) float32
+    in [0, 1].
     """
     size = image.shape[0]
     angle = np.deg2rad(rng.uniform(-_ROTATION, _ROTATION))

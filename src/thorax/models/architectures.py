@@ -10,10 +10,10 @@ class Architecture:
 
     constructor: str | None  # name in keras.applications; None for the tiny network that this package builds itself
     smallest: int  # smallest input that it accepts, in pixels on a side
-    # Scaling of the images that its ImageNet weights were trained on. unit: [0, 1]; symmetric: [-1, 1]; standardised: ImageNet's
+    # Scaling of the images that its ImageNet weights are for. unit: [0, 1]; symmetric: [-1, 1]; standardised: ImageNet's
     # mean and standard deviation per channel; caffe: [0, 255] minus ImageNet's mean per channel, in the order blue, green, red
     published_scaling: Literal["unit", "symmetric", "standardised", "caffe"]
-    # Whether its first layers scale the input. none: no; fixed: always, so it takes [0, 255]; optional: yes, or they are left out
+    # Whether its first layers scale the input. none: no; fixed: always, so it takes [0, 255]; optional: yes or left out
     own_scaling: Literal["none", "fixed", "optional"]
     memory: int  # host memory in MB that a training needs at small image sizes; most of it holds the graph of the layers
     reference: str  # the paper

@@ -115,9 +115,9 @@ def elastic_map(matrix: np.ndarray, size: int, longest: float, deviation: float,
 
     Displacements as in Simard, Steinkraus and Platt 2003 (ICDAR, section 2): uniform noise for each axis, smoothed by a
     Gaussian and normalised. They are drawn on a grid whose cells are a third of the deviation wide, and all coordinates are
-    interpolated linearly from it, which is exact for the affine part. The longest displacement at a node is `longest` pixels, and
-    interpolation lengthens none. The matrix, (2, 3), is from output (x, y) to input (x, y). Returns (size, size, 2) float32 of x
-    and y, for `cv2.remap`.
+    interpolated linearly from it, which is exact for the affine part. The longest displacement at a node is `longest` pixels,
+    and interpolation lengthens none. The matrix, (2, 3), is from output (x, y) to input (x, y). Returns (size, size, 2) float32
+    of x and y, for `cv2.remap`.
     """
     cell = max(1, round(deviation / CELLS_PER_DEVIATION))
     nodes = math.ceil(size / cell) + 1  # so that the outermost are on or outside the image's border

@@ -41,7 +41,7 @@ def find(name: str, size: int) -> Architecture:
 
 
 def check(study: Config, source: str) -> None:
-    """Check that every member's backbone exists and accepts images of its image set's size; errors name `source` and the key."""
+    """Check that every member's backbone exists and accepts images of its image set's size; errors begin with `source`."""
     for name, experiment in study.experiments.items():
         for member in experiment.members:
             try:

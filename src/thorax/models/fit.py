@@ -249,8 +249,8 @@ def apply_rest(optimizer: "keras.optimizers.Optimizer") -> None:
 
     Keras counts batches across epochs and applies nothing before the count is full. Without this, an epoch of few batches would
     change no weight, and the rest of an epoch would be applied at the next epoch's learning rate, or lost where fine-tuning
-    begins with a new optimiser. After this call, the next batch begins a new accumulation. An optimiser that accumulates nothing,
-    or has nothing accumulated, is left unchanged.
+    begins with a new optimiser. After this call, the next batch begins a new accumulation. An optimiser that accumulates
+    nothing, or has nothing accumulated, is left unchanged.
     """
     from keras import ops
 

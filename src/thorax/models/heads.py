@@ -14,9 +14,9 @@ FIRST, SECOND = "_first", "_second"  # suffixes of the layers of each view, if t
 def build_head(features: Any, classes: int, settings: Training) -> Any:
     """Pool the feature map, then two dense layers (Liz et al. 2022, Table 2): ReLU with dropout, and one logit per class.
 
-    `features` is (batch, h, w, k), or a list of two such maps, one per view: these are pooled separately, and the mean of both goes
-    into the dense layers. With dense_units 0 the logits follow the pooling, without dropout. The logits, (batch, classes), are
-    float32 even if the rest computes in half precision.
+    `features` is (batch, h, w, k), or a list of two such maps, one per view: these are pooled separately, and the mean of both
+    goes into the dense layers. With dense_units 0 the logits follow the pooling, without dropout. The logits, (batch, classes),
+    are float32 even if the rest computes in half precision.
     """
     import keras
 

@@ -57,8 +57,9 @@ _NUMPY = SimpleNamespace(
 def make_loss(settings: Training, pos_weight: np.ndarray) -> Callable[[Any, Any], Any]:
     """The training loss, averaged over the labels that are not ignored; only "weighted_bce" reads the (k,) `pos_weights`.
 
-    It is a function of labels (n, k), which are 1, 0, -1 (ignored) or, for mixed images, fractions, and logits (n, k). It returns
-    (n,), whose mean is that over the batch's known labels. It and its gradient are finite in float32 for logits up to 100 and more.
+    It is a function of labels (n, k), which are 1, 0, -1 (ignored) or, for mixed images, fractions, and logits (n, k). It
+    returns (n,), whose mean is that over the batch's known labels. It and its gradient are finite in float32 for logits up to
+    100 and more.
     """
     from keras import ops
 

@@ -23,8 +23,8 @@ class Network:
 def build_model(settings: Training, size: int, classes: int, weights: str | None = None, views: int = 1) -> Network:
     """Build a network from packed images, (batch, size, size, views), to logits, (batch, classes).
 
-    With two views, each has a backbone with its own weights, and the same share of each is frozen. `weights` is the file with the
-    backbone's ImageNet weights, if settings.weights asks for them.
+    With two views, each has a backbone with its own weights, and the same share of each is frozen. `weights` is the file with
+    the backbone's ImageNet weights, if settings.weights asks for them.
     """
     import keras
 

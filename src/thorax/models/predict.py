@@ -42,9 +42,10 @@ def predict(
 ) -> None:
     """Write one float32 logit per image and class; with cases, their Grad-CAM maps and attention weights as well.
 
-    If the network was trained on another label set, `classes`, only the test images are predicted, and of `labels` only the images
-    are used. Heatmaps are (cases, classes, h, w) float32 in the order of `cases`; attention is (cases, h, w) float32, the weight of
-    each position, summing to 1, or (cases, 0, 0) if the network has no attention head. Both are those of the first view.
+    If the network was trained on another label set, `classes`, only the test images are predicted, and of `labels` only the
+    images are used. Heatmaps are (cases, classes, h, w) float32 in the order of `cases`; attention is (cases, h, w) float32,
+    the weight of each position, summing to 1, or (cases, 0, 0) if the network has no attention head. Both are those of the
+    first view.
     """
     if cases is None and (heatmaps or attention):
         raise ThoraxError("heatmaps and attention are those of chosen cases, and none are named: give --cases.")

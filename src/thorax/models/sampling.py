@@ -25,8 +25,8 @@ def choose(labels: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarra
 def repeat_factors(labels: np.ndarray) -> np.ndarray:
     """How often each image is repeated on average, (n,) float64 of at least 1.
 
-    Gupta, Dollár and Girshick 2019 (LVIS, arXiv:1908.03195v2, appendix B.2): a class of frequency f has the factor
-    max(1, sqrt(t / f)), where t is the median frequency. An image has the largest factor of its positive classes, or 1 without any.
+    Gupta, Dollár and Girshick 2019 (LVIS, arXiv:1908.03195v2, appendix B.2): a class of frequency f has the factor max(1,
+    sqrt(t / f)), where t is the median frequency. An image has the largest factor of its positive classes, or 1 without any.
     """
     positive = labels == 1
     return np.where(positive, np.sqrt(_rarity(positive.sum(axis=0))), 1).max(axis=1, initial=1)
