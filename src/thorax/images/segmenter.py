@@ -107,7 +107,7 @@ def segment_shard(
     frontal = np.flatnonzero(views.isin(FRONTAL_VIEWS))
     backend.prepare(settings.seed, threads)
     network = load_segmenter(model, settings) if frontal.size else None
-    found = [(*decoding.WHOLE, 0, 0.0, False, "not frontal")] * len(rows)
+    found: list[tuple] = [(*decoding.WHOLE, 0, 0.0, False, "not frontal")] * len(rows)
     shape = (len(rows), MASK_SIZE, MASK_SIZE)
     with store.new_array(masks, shape, np.uint8) as kept, store.atomic(table) as new_table:  # both or neither
         for start in progress(range(0, len(frontal), _PREDICTED_AT_ONCE), "lungs", unit="batch"):
