@@ -35,14 +35,14 @@ _TUNED = {  # the tuned rules: how a column is headed, and what the rule does
 
 
 def thresholds_table(
-    results: Results, rules: Sequence[str], thresholds: dict[str, pd.DataFrame], learned: Sequence[str] = ()
+    results: Results, rules: Sequence[str], thresholds: pd.DataFrame, learned: Sequence[str] = ()
 ) -> tuple[Table, pd.DataFrame]:
     """Compare each class's F1 by the first rule with its F1 by every other rule.
 
     Args:
         results: The metrics of all models.
         rules: Names of threshold rules; the others are compared with the first.
-        thresholds: By model the rows of `schemas.THRESHOLDS`; needed where a rule is tuned.
+        thresholds: The rows of `schemas.THRESHOLDS` of all models.
         learned: The ensembles that learn from validation images.
 
     Returns:
@@ -163,18 +163,15 @@ def rules_table(
     return table, pd.DataFrame(records)
 
 
-def _limits(thresholds: dict[str, pd.DataFrame], model: str, rule: str) -> pd.DataFrame:
+def _limits(thresholds: pd.DataFrame, model: str, rule: str) -> pd.DataFrame:
     """Return a model's thresholds by a tuned rule; the index has the classes as the metrics name them."""
-    if model not in thresholds:
-        raise ThoraxError(f"Rule {rule!r} is tuned, and model {model!r} has no thresholds: give --thresholds {model}=PATH.")
-    table = thresholds[model]
-    table = table[table["rule"] == rule]
+    table = thresholds[(thresholds["model"] == model) & (thresholds["rule"] == rule)]
     return table.set_index(table["class"].map(row_name))
 
 
 def _class_value(limits: pd.DataFrame, name: str, model: str, rule: str) -> float:
     if name not in limits.index:
-        raise ThoraxError(f"The thresholds of model {model!r} by rule {rule!r} lack {name!r}: choose the thresholds again.")
+        raise ThoraxError(f"The thresholds of model {model!r} by rule {rule!r} lack {name!r}: measure the experiment again.")
     return float(limits.loc[name, "value"])
 
 
@@ -223,7 +220,7 @@ def make_threshold_tables(
     split: Path,
     members: list[str],
     ensembles: list[str],
-    thresholds: dict[str, Path],
+    thresholds: Path,
     rules: Sequence[str],
     out: Path,
     exclusive: str | None = None,
@@ -234,7 +231,7 @@ def make_threshold_tables(
 
     Args:
         title, provenance, metrics, labels, split, members, ensembles, out, f1_metric: As in `results.make_tables`.
-        thresholds: `thresholds/{experiment}/{model}.parquet` by model; needed where a rule is tuned.
+        thresholds: `thresholds/{experiment}.parquet`.
         rules: Names of threshold rules; the others are compared with the first.
         exclusive: The class that excludes the rest, where the metrics were made with one.
         learned: The ensembles that learn from validation images.
@@ -244,6 +241,6 @@ def make_threshold_tables(
     """
     more = {"title": title, "provenance": provenance, "rule": rules[0], "f1_metric": f1_metric}
     results = read_results(metrics, labels, split, members, ensembles, **more)
-    tables = {name: store.read_table(path, needs=tuple(THRESHOLDS.names)) for name, path in thresholds.items()}
-    write(*thresholds_table(results, rules, tables, learned), out, "thresholds")
+    chosen = store.read_table(thresholds, needs=tuple(THRESHOLDS.names))
+    write(*thresholds_table(results, rules, chosen, learned), out, "thresholds")
     write(*rules_table(results, rules, exclusive, learned), out, "rules")
