@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 
@@ -12,15 +13,17 @@ from thorax.images import decoding
 from thorax.storage import store
 from thorax.storage.progress import progress
 
+# Of a uint8 crop. CLAHE: limited contrast by tiles (Zuiderveld 1994, Graphics Gems IV, VIII.5), the limit in multiples of a
+# tile's mean bin, as in OpenCV's tutorial.
 CONTRASTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "none": lambda image: image,
-    "equalize": decoding.equalize,
-    "clahe": decoding.equalize_tiles,
+    "equalize": cv2.equalizeHist,
+    "clahe": lambda image: cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(image),
 }
 
 
 def make_images(settings: config.ImageSet, array: Path, ingested: Path, shard: int, lungs: Path | None, out: Path) -> None:
-    """Make one shard's training images; row i of the result is row i of the ingested array.
+    """Make one shard's training images, (n, size, size) uint8 or, with intensity "stored", uint16; rows as in `array`.
 
     As in Liz et al. 2022, section 3.2, intensities were scaled to the whole image's range before the lungs were segmented. The crop
     keeps that scale, so a value means the same inside and outside it. `contrast` spreads the crop's own values, all at once
@@ -30,47 +33,23 @@ def make_images(settings: config.ImageSet, array: Path, ingested: Path, shard: i
     Ingest kept 256 levels of each image, so a value of an 8-bit file is exact before it is resized, and one of a 16-bit file is
     off by at most half a level, (high - low) / 510, and half a unit. Bones stay bright: an image that was stored inverted keeps
     its range.
-
-    Args:
-        settings: The image set.
-        array: (n, 512, 512) uint8, the shard's ingested images.
-        ingested: Table with the schema `schemas.INGESTED`: of the shard, or of the whole data set.
-        shard: The shard's number.
-        lungs: Table with the schema `schemas.LUNGS`; needed where `settings.crop` is "lungs", not read otherwise.
-        out: (n, size, size) uint8 to write, or uint16 with intensity "stored".
-
-    Raises:
-        ThoraxError: The tables and the array are not of the same shard, or a crop box is empty or leaves the image.
     """
     source = store.open_array(array)
     places = store.read_table(ingested, ["image_id", "ok", "shard", "row", "low", "high"])
     rows = store.ingested_rows(places, shard, source, array)
     boxes = _boxes(settings, rows["image_id"], lungs)
-    stored = settings.intensity == "stored"
-    with store.new_array(out, (len(source), settings.size, settings.size), np.uint16 if stored else np.uint8) as packed:
+    stored, size = settings.intensity == "stored", settings.size
+    with store.new_array(out, (len(source), size, size), np.uint16 if stored else np.uint8) as packed:
         for row, box in enumerate(progress(boxes, f"images {out.stem}", unit="image")):
             image = restore(source[row], int(rows["low"][row]), int(rows["high"][row])) if stored else source[row]
-            packed[row] = prepare(image, box, settings.size, settings.contrast)
+            packed[row] = CONTRASTS[settings.contrast](decoding.resize(decoding.crop(image, box), size, size))
 
 
 def restore(image: np.ndarray, low: int, high: int) -> np.ndarray:
-    """Undo `decoding.normalize`: map 0..255 back to low..high, rounded.
-
-    Args:
-        image: uint8.
-        low, high: The smallest and largest grey value of the file, at most 65,535.
-
-    Returns:
-        uint16 of the same shape.
-    """
+    """Undo `decoding.normalize`: map uint8 0..255 back to grey values low..high (at most 65,535), rounded, as uint16."""
     steps = np.arange(256, dtype=np.int64)
     table = (low + (2 * (high - low) * steps + 255) // (2 * 255)).astype(np.uint16)
     return table[image]
-
-
-def prepare(image: np.ndarray, box: decoding.Box, size: int, contrast: str) -> np.ndarray:
-    """One network input: (size, size) from a (512, 512) image of the same type, cropped to `box`, resized, then in contrast."""
-    return CONTRASTS[contrast](decoding.resize(decoding.crop(image, box), size, size))
 
 
 def _boxes(settings: config.ImageSet, image_ids: pd.Series, lungs: Path | None) -> list[decoding.Box]:
@@ -78,9 +57,8 @@ def _boxes(settings: config.ImageSet, image_ids: pd.Series, lungs: Path | None) 
         return [decoding.WHOLE] * len(image_ids)
     if lungs is None:
         raise ThoraxError("crop: lungs needs the table of lungs of the same shard: give --lungs.")
-    table = store.read_table(lungs, ["image_id", "x0", "y0", "x1", "y1"])
-    boxes = table.set_index("image_id").reindex(image_ids)
-    x0, y0, x1, y1 = (boxes[name].to_numpy(float) for name in ("x0", "y0", "x1", "y1"))
+    table = store.read_table(lungs, ["image_id", "x0", "y0", "x1", "y1"]).set_index("image_id")
+    x0, y0, x1, y1 = table.reindex(image_ids).to_numpy(float).T
     whole = (x0 >= 0) & (y0 >= 0) & (x0 < x1) & (y0 < y1) & (x1 <= 1) & (y1 <= 1)  # false for an absent image's NaN as well
     if not whole.all():
         raise ThoraxError(

@@ -3,7 +3,6 @@
 import logging
 import threading
 from dataclasses import replace
-from functools import cache
 
 import cv2
 import numpy as np
@@ -13,15 +12,10 @@ from thorax.images.formats import Header, UnusableImage
 
 MAX_SIDE = 1_000_000  # libpng refuses longer sides
 MAX_DECODED = 2**30  # pixels; a limit of OpenCV
-
 _COLOURS = {1: "GRAY", 3: "RGB", 4: "CMYK"}  # of a JPEG, by its number of components
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 as fractions of the width and height
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
-
-# Contrast-limited adaptive histogram equalisation (Zuiderveld 1994, Graphics Gems IV, VIII.5) as in OpenCV's tutorial.
-CLAHE_LIMIT = 2.0  # of a tile's histogram, in multiples of its mean bin
-CLAHE_TILES = (8, 8)
 
 
 def decode(data: bytes, max_pixels: int) -> tuple[np.ndarray, Header]:
@@ -31,15 +25,8 @@ def decode(data: bytes, max_pixels: int) -> tuple[np.ndarray, Header]:
     only prints a warning; simplejpeg raises it. libpng warns of surplus data; imagecodecs logs it. Damage that causes neither a
     warning nor a wrong checksum cannot be found, such as a flipped bit in a JPEG that is still a valid code.
 
-    Args:
-        data: The bytes of a file.
-
-    Returns:
-        The image, (rows, columns) or (rows, columns, channels): grey and alpha, or red, green, blue and perhaps alpha; uint8 or
-        uint16; and its header, with the rows and columns of the upright picture.
-
-    Raises:
-        UnusableImage: As in `formats.read_header`; too_large; truncated (the file ends early or is damaged).
+    Returns the image, (rows, columns) or (rows, columns, channels): grey and alpha, or red, green, blue and perhaps alpha;
+    uint8 or uint16; and its header, with the rows and columns of the upright picture. Raises UnusableImage with the reason.
     """
     header = formats.read_header(data)
     pixels = header.rows * header.columns
@@ -52,7 +39,7 @@ def decode(data: bytes, max_pixels: int) -> tuple[np.ndarray, Header]:
         raise UnusableImage(unusable.reason, header) from unusable
     if image.shape[:2] != (header.rows, header.columns):
         raise UnusableImage("truncated", header)
-    image = formats.turn(image, orientation)
+    image = np.ascontiguousarray(formats.TURNS[orientation](image))
     return image, replace(header, rows=image.shape[0], columns=image.shape[1])
 
 
@@ -74,46 +61,38 @@ def _decode_jpeg(data: bytes, header: Header) -> np.ndarray:
 
 
 def _decode_png(data: bytes) -> np.ndarray:
-    complaints = _complaints()
-    complaints.of_thread.texts = []
     import imagecodecs
 
+    _complaints.texts.clear()
     try:
         image = imagecodecs.png_decode(data)
     except (RuntimeError, ValueError) as error:  # ValueError: a message of libpng that is not text
         raise UnusableImage("truncated") from error
-    if any("IDAT" in text for text in complaints.of_thread.texts):
+    if any("IDAT" in text for text in _complaints.texts):
         raise UnusableImage("truncated")
     return image
 
 
-class _Complaints(logging.Handler):
-    """Keeps the warnings that a decoder logs, for the thread that decodes."""
+class _Complaints(threading.local):
+    """The warnings that the PNG decoder logs, for the thread that decodes."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.of_thread = threading.local()
+        self.texts: list[str] = []
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self.of_thread.texts.append(record.getMessage())
+    def note(self, record: logging.LogRecord) -> bool:
+        """A filter of the log that keeps the text and lets no record through."""
+        self.texts.append(record.getMessage())
+        return False
 
 
-@cache
-def _complaints() -> _Complaints:
-    logger, handler = logging.getLogger("imagecodecs"), _Complaints()
-    logger.addHandler(handler)
-    logger.propagate = False
-    return handler
+_complaints = _Complaints()
+logging.getLogger("imagecodecs").addFilter(_complaints.note)
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
-    """One channel: colours by luminance (0.299 red, 0.587 green, 0.114 blue; ITU-R BT.601), alpha is ignored.
+    """One channel (rows, columns) of the same type from an image of `decode`: colours by luminance, alpha is ignored.
 
-    Args:
-        image: As `decode` returns it.
-
-    Returns:
-        (rows, columns) of the same type; equal channels keep their exact value.
+    Luminance is 0.299 red, 0.587 green, 0.114 blue (ITU-R BT.601); equal channels keep their exact value.
     """
     if image.ndim == 2:
         return image
@@ -133,11 +112,9 @@ def resize(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 def normalize(image: np.ndarray, low: int, high: int) -> np.ndarray:
-    """Map grey values low..high to 0..255, rounded, as uint8: the "between 0 and 1" of Liz et al. 2022, section 3.2.
+    """Map an image's unsigned integers, from its smallest, low, to its largest, high (above low), to uint8 0..255, rounded.
 
-    Args:
-        image: Unsigned integers within low..high.
-        low, high: The image's smallest and largest grey value, high above low.
+    This is the "between 0 and 1" of Liz et al. 2022, section 3.2.
     """
     steps = np.arange(high - low + 1, dtype=np.int64)
     table = ((2 * 255 * steps + (high - low)) // (2 * (high - low))).astype(np.uint8)
@@ -162,23 +139,7 @@ def crop(image: np.ndarray, box: Box) -> np.ndarray:
     return image[top:bottom, left:right]
 
 
-def equalize(image: np.ndarray) -> np.ndarray:
-    """Histogram equalisation of a uint8 image."""
-    return cv2.equalizeHist(image)
-
-
-def equalize_tiles(image: np.ndarray) -> np.ndarray:
-    """Histogram equalisation of a uint8 image by tiles, with limited contrast (CLAHE)."""
-    return cv2.createCLAHE(CLAHE_LIMIT, CLAHE_TILES).apply(image)
-
-
 def restore_aspect(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Undo the squashing of an ingested image: its longer side stays, the other one shrinks to the original aspect.
-
-    Args:
-        image: A square image.
-        rows, columns: The original's size, pixels.
-    """
-    longest = max(rows, columns)
-    side = image.shape[0]
+    """Undo the squashing of an ingested square image, whose original had these rows and columns: its longer side stays."""
+    longest, side = max(rows, columns), image.shape[0]
     return resize(image, max(1, round(side * rows / longest)), max(1, round(side * columns / longest)))

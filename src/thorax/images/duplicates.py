@@ -24,11 +24,7 @@ _BITS = _SIDE * _SIDE
 
 
 def fingerprints(packed: np.ndarray) -> tuple[str, str]:
-    """Digest of an ingested image's pixels and its perceptual hash, as hexadecimal numbers.
-
-    Args:
-        packed: (512, 512) uint8, with bright bones.
-    """
+    """Hexadecimal digest of an ingested image's pixels, (512, 512) uint8 with bright bones, and its perceptual hash."""
     import imagehash
     from PIL import Image
 
@@ -38,38 +34,40 @@ def fingerprints(packed: np.ndarray) -> tuple[str, str]:
 
 
 def find(screened: pd.DataFrame) -> pd.DataFrame:
-    """Find images that show the same.
+    """Find images that show the same in a table of `schemas.SCREENED`; return the columns of `schemas.DUPLICATES`, sorted.
 
-    Args:
-        screened: Columns image_id, ok, digest and phash of `schemas.SCREENED`.
-
-    Returns:
-        The columns of `schemas.DUPLICATES`, sorted. An image that is identical to others, or has their hash, is paired with the
-        first of them by image_id; of images with different hashes, every similar pair is listed.
+    An image that is identical to others, or has their hash, is paired with the first of them by image_id; of images with
+    different hashes, every similar pair is listed.
     """
     rows = screened[screened["ok"]].sort_values("image_id", ignore_index=True)
-    repeats = [_repeats(rows, "digest").assign(identical=True, bits=0)]
     unlike = rows.drop_duplicates("digest", ignore_index=True)
-    repeats.append(_repeats(unlike, "phash").assign(identical=False, bits=0))
     hashes = unlike.drop_duplicates("phash", ignore_index=True)
-    first, second, bits = similar_pairs(_as_bytes(hashes["phash"]), SIMILAR)
+    packed = np.frombuffer(bytes.fromhex("".join(hashes["phash"])), np.uint8).reshape(-1, _BITS // 8)
+    first, second, bits = similar_pairs(packed, SIMILAR)
     names = hashes["image_id"].to_numpy(object)
-    repeats.append(pd.DataFrame({"image_id": names[first], "other_id": names[second], "identical": False, "bits": bits}))
-    return pd.concat(repeats, ignore_index=True).sort_values(["image_id", "other_id"], ignore_index=True)
+    found = [
+        _repeats(rows, "digest").assign(identical=True, bits=0),
+        _repeats(unlike, "phash").assign(identical=False, bits=0),
+        pd.DataFrame({"image_id": names[first], "other_id": names[second], "identical": False, "bits": bits}),
+    ]
+    return pd.concat(found, ignore_index=True).sort_values(["image_id", "other_id"], ignore_index=True)
+
+
+def _repeats(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Every row whose value occurs in an earlier row, with the first such row."""
+    first = rows.groupby(column)["image_id"].transform("first")
+    again = first != rows["image_id"]
+    return pd.DataFrame({"image_id": first[again], "other_id": rows.loc[again, "image_id"]})
 
 
 def similar_pairs(hashes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All pairs of hashes that differ in at most `most` bits.
+    """All pairs of different hashes, (n, 32) uint8, that differ in at most `most` bits.
 
-    The bits are divided into one more band than bits may differ, so such a pair is equal in at least one band, and only those pairs
-    are compared (Norouzi et al. 2012). Neighbouring frequencies, which are correlated, go to different bands.
+    The bits are divided into one more band than bits may differ, so such a pair is equal in at least one band, and only those
+    pairs are compared (Norouzi et al. 2012). Neighbouring frequencies, which are correlated, go to different bands. `most` is
+    at least 4, so that a band has fewer than 63 bits.
 
-    Args:
-        hashes: (n, 32) uint8, all different.
-        most: At least 4, so that a band has fewer than 63 bits.
-
-    Returns:
-        Places of the first and the second of each pair, (k,) int, sorted, and how many bits differ, (k,) int.
+    Returns the places of the first and the second of each pair, sorted, and how many bits differ, (k,) int each.
     """
     bits = np.unpackbits(hashes, axis=1)
     words = np.ascontiguousarray(hashes).view(np.uint64)
@@ -92,14 +90,9 @@ def similar_pairs(hashes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray
 def patient_groups(patients: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     """Group patients whose images show the same, and who must stay in one part.
 
-    Args:
-        patients: Columns image_id and patient_id.
-        pairs: Columns image_id and other_id; images of none of these patients link those of others (`find` pairs copies with
-            the first of them only).
-
-    Returns:
-        The group of each image, in `patients`' order: the first patient, by identifier, of those that pairs link; the patient itself
-        without a link.
+    An image (image_id and patient_id of `patients`) has the group of the first patient, by identifier, of those that `pairs`
+    (image_id and other_id) link. Images of none of these patients link those of others: `find` pairs copies with the first
+    only.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -117,14 +110,9 @@ def patient_groups(patients: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
 
 
 def among(pairs: pd.DataFrame, images: Collection[str]) -> pd.DataFrame:
-    """The pairs among some images, as if only they had been compared; the first copy among them replaces one that is not.
+    """The pairs of `schemas.DUPLICATES` among some images, as if only they had been compared.
 
-    Args:
-        pairs: The columns of `schemas.DUPLICATES`.
-        images: Their identifiers.
-
-    Returns:
-        The same columns.
+    The first copy among them replaces one that is not.
     """
     for _ in range(2):  # identical images have their first, and firsts with one hash have theirs
         lost = pairs[(pairs["bits"] == 0) & pairs["other_id"].isin(images) & ~pairs["image_id"].isin(images)]
@@ -133,15 +121,3 @@ def among(pairs: pd.DataFrame, images: Collection[str]) -> pd.DataFrame:
         pairs = pairs.assign(**renamed)
     found = pairs[pairs["image_id"].isin(images) & pairs["other_id"].isin(images)]
     return found[found["image_id"] != found["other_id"]]
-
-
-def _repeats(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Every row whose value occurs in an earlier row, with the first such row."""
-    first = rows.groupby(column)["image_id"].transform("first")
-    again = first != rows["image_id"]
-    return pd.DataFrame({"image_id": first[again], "other_id": rows.loc[again, "image_id"]})
-
-
-def _as_bytes(hashes: pd.Series) -> np.ndarray:
-    text = "".join(hashes)
-    return np.frombuffer(bytes.fromhex(text), np.uint8).reshape(-1, _BITS // 8)

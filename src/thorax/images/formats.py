@@ -9,14 +9,13 @@ import io
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
-UPRIGHT = 1  # EXIF's orientation of a picture that is stored as it is seen
 
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type; a palette holds colours
 _PNG_PIXELS, _PNG_END = b"IDAT", b"IEND"
@@ -25,17 +24,19 @@ _PNG_ORIENTED = (b"Raw profile type exif", b"Raw profile type APP1", b"XML:com.a
 _HEX_EXIF = b"Exif\0\0".hex()
 
 _START_OF_SCAN, _END_OF_IMAGE, _EXIF_OR_XMP = 0xDA, 0xD9, 0xE1
-_JPEG_SEQUENTIAL = {0xC0, 0xC1, 0xC3, 0xC9}  # start-of-frame markers; 0xC3 is lossless, 0xC9 arithmetic
+_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers that start a frame
+_JPEG_SEQUENTIAL = {0xC0, 0xC1, 0xC3, 0xC9}  # 0xC3 is lossless, 0xC9 arithmetic
 _JPEG_PROGRESSIVE = {0xC2, 0xCA}
-_JPEG_NO_FRAME = {0xC4, 0xC8, 0xCC}  # the three markers between SOF0 and SOF15 that start no frame
 _JPEG_BARE = {0x01, 0xD8, *range(0xD0, 0xD8)}  # markers without a segment, which have no place between segments
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # a marker that is neither a stuffed byte nor a restart
 _COEFFICIENTS = 64  # of a block
 _XMP_ORIENTATION = re.compile(rb"\bOrientation\s*(?:=\s*[\"']|>\s*)([1-8])\b")  # more forms than Pillow reads
 _ONE_PIXEL = b"\0\1\0\1"  # height and width for Pillow, which refuses large pictures and is to see no pixel
 
-# How a stored picture is turned to be seen upright, by EXIF's orientation (EXIF 2.32, 4.6.4, tag 0x0112).
-_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+UPRIGHT = 1
+# How a stored picture is turned to be seen upright, by EXIF's orientation (EXIF 2.32, 4.6.4, tag 0x0112)
+TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    UPRIGHT: lambda image: image,
     2: np.fliplr,
     3: lambda image: np.rot90(image, 2),
     4: np.flipud,
@@ -68,9 +69,8 @@ class UnusableImage(Exception):
 def read_header(data: bytes) -> Header:
     """Read the size of a PNG or JPEG from its first bytes, without decoding it.
 
-    Raises:
-        UnusableImage: empty (no bytes), not_image (another format, or an image without pixels), truncated (the file
-            ends inside its header or the header is damaged).
+    Raises UnusableImage: empty (no bytes), not_image (another format, or an image without pixels), truncated (the file ends
+    inside its header or the header is damaged).
     """
     if not data:
         raise UnusableImage("empty")
@@ -87,24 +87,14 @@ def read_header(data: bytes) -> Header:
 
 
 def read_orientation(data: bytes) -> int:
-    """Walk through a whole PNG or JPEG and return EXIF's orientation of its picture, 1 to 8; 1 where the file has none.
+    """Walk through a whole PNG or JPEG that `read_header` could read; return EXIF's orientation, or 1 where the file has none.
 
     A PNG's chunks must reach its IEND with valid checksums; those of the pixels are left to the decoder, which verifies them
-    anyway. A JPEG's segments must reach its end-of-image marker, and its scans must hold every bit of every component.
-    Bytes after the end do not matter.
-
-    Args:
-        data: A file whose header `read_header` could read.
-
-    Raises:
-        UnusableImage: truncated (the file ends early or is damaged), not_image (a JPEG of a kind that is not read).
+    anyway. A JPEG's segments must reach its end-of-image marker, and its scans must hold every bit of every component. Bytes
+    after the end do not matter. Raises UnusableImage: truncated (the file ends early or is damaged), not_image (a JPEG of a
+    kind that is not read).
     """
     return _walk_png(data) if data.startswith(PNG_SIGNATURE) else _walk_jpeg(data)
-
-
-def turn(image: np.ndarray, orientation: int) -> np.ndarray:
-    """A stored picture, (rows, columns, ...), as it is to be seen."""
-    return np.ascontiguousarray(_TURNS[orientation](image)) if orientation != UPRIGHT else image
 
 
 def _png_header(data: bytes) -> Header:
@@ -145,62 +135,57 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def _jpeg_header(data: bytes) -> Header:
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of each segment, until what follows is not one; the last end may be beyond the file's."""
     position = 2
-    while position + 4 <= len(data):
-        if data[position] != 0xFF:
-            break
+    while position + 2 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
         if marker == 0xFF:  # a fill byte
             position += 1
             continue
-        if 0xC0 <= marker <= 0xCF and marker not in _JPEG_NO_FRAME:
-            if position + 10 > len(data):
-                break
-            precision, rows, columns, channels = struct.unpack(">BHHB", data[position + 4 : position + 10])
+        end = position + 2 + int.from_bytes(data[position + 2 : position + 4])
+        yield marker, position, end
+        position = end
+        if marker == _START_OF_SCAN:
+            found = _AFTER_SCAN.search(data, end)
+            if not found:
+                return
+            position = found.start()
+
+
+def _jpeg_header(data: bytes) -> Header:
+    for marker, start, _ in _jpeg_segments(data):
+        if marker in _JPEG_FRAMES and start + 10 <= len(data):
+            precision, rows, columns, channels = struct.unpack_from(">BHHB", data, start + 4)
             return Header(rows, columns, channels, 16 if precision > 8 else 8)
-        position += 2 + struct.unpack(">H", data[position + 2 : position + 4])[0]
     raise UnusableImage("truncated")
 
 
 def _walk_jpeg(data: bytes) -> int:
-    position, head, oriented = 2, [b"\xff\xd8"], False
-    progressive, final = False, dict[int, set[int]]()
-    while position + 4 <= len(data) or data[position : position + 2] == b"\xff\xd9":
-        marker = data[position + 1]
-        if data[position] != 0xFF or marker in _JPEG_BARE:
-            break
-        if marker == 0xFF:  # a fill byte
-            position += 1
-            continue
+    head, oriented, progressive, final = [b"\xff\xd8"], False, False, dict[int, set[int]]()
+    for marker, start, end in _jpeg_segments(data):
+        segment = data[start + 4 : end]
         if marker == _END_OF_IMAGE:
             if not final or any(len(done) < _COEFFICIENTS for done in final.values()):
                 break
             return _orientation(b"".join(head)) if oriented else UPRIGHT
-        end = position + 2 + struct.unpack_from(">H", data, position + 2)[0]
-        segment = data[position + 4 : end]
-        if end > len(data) or end < position + 4:
+        if marker in _JPEG_BARE or not start + 4 <= end <= len(data):
             break
-        if 0xC0 <= marker <= 0xCF and marker not in _JPEG_NO_FRAME:
+        if marker in _JPEG_FRAMES:
             if len(segment) < 6 or len(segment) != 6 + 3 * segment[5]:
                 break
             if marker not in _JPEG_SEQUENTIAL | _JPEG_PROGRESSIVE or segment[0] != 8:
                 raise UnusableImage("not_image")
             progressive = marker in _JPEG_PROGRESSIVE
             final = {component: set() for component in segment[6 : 6 + 3 * segment[5] : 3]}
-            head.append(data[position : position + 5] + _ONE_PIXEL + data[position + 9 : end])
+            head.append(data[start : start + 5] + _ONE_PIXEL + data[start + 9 : end])
         elif marker == _EXIF_OR_XMP and segment.startswith((b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0")):
             oriented = True
-            head.append(data[position:end])
+            head.append(data[start:end])
         elif marker == _START_OF_SCAN:
             if not _note_scan(segment, progressive, final):
                 break
-            head += [data[position:end]] if len(head) < 2 or head[-1][1] != _START_OF_SCAN else []
-            found = _AFTER_SCAN.search(data, end)
-            if not found:
-                break
-            end = found.start()
-        position = end
+            head += [data[start:end]] if len(head) < 2 or head[-1][1] != _START_OF_SCAN else []
     raise UnusableImage("truncated")
 
 
@@ -235,4 +220,4 @@ def _orientation(file: bytes) -> int:
                 orientation = int(stated[1])
     except (OSError, SyntaxError, ValueError, struct.error, EOFError) as error:  # what Pillow raises at damaged EXIF
         raise UnusableImage("truncated") from error
-    return orientation if orientation in _TURNS else UPRIGHT
+    return orientation if orientation in TURNS else UPRIGHT

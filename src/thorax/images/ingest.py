@@ -6,7 +6,6 @@ section 3.2). Bones are bright in every packed image: MONOCHROME1 is inverted, s
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -24,33 +23,16 @@ from thorax.storage.progress import progress
 
 SIDE = 512  # pixels of an ingested image, both ways
 METADATA_BYTES = 2**24  # by which a file may exceed its pixels at 16 bits and four channels
-
-
-@dataclass(frozen=True)
-class Screened:
-    """One original file: its entries in the ingested table, and its packed image if it is ok."""
-
-    entries: dict[str, Any]
-    image: np.ndarray | None
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # opening a pipe must not block
 
 
 def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Path, table: Path, threads: int) -> None:
     """Screen and pack one shard of a data set's images.
 
-    The images of the data set's views, in the order of their identifiers, are cut into `settings.shards` equal parts.
-    Neither the order nor a byte of the result depends on `threads`.
-
-    Args:
-        settings: The data set; `root` is the archive's folder.
-        catalog: Table with the schema `schemas.CATALOG`.
-        shard: Which part, from 0.
-        array: (n, 512, 512) uint8 to write: the images that are ok, in the table's order.
-        table: Table of `schemas.SCREENED` to write: every image of the shard.
-        threads: Number of threads; each holds one decoded original.
-
-    Raises:
-        ThoraxError: The archive's folder is missing, a path leaves it, a file may not be read, or no image has one of
-            the views. An image that cannot be used is not an error: the table has the reason.
+    The images of the data set's views, in the order of their identifiers, are cut into `settings.shards` equal parts. `table`
+    gets a row of `schemas.SCREENED` for every image of the shard, with the reason where it cannot be used; `array` gets the
+    others, (n, 512, 512) uint8 in the table's order. Neither the order nor a byte of the result depends on `threads`, each of
+    which holds one decoded original.
     """
     root = Path(settings.root)
     if not root.is_dir():
@@ -58,34 +40,36 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
             f"{root} is not a folder: put the archive there or correct datasets.{catalog.stem}.root in the configuration."
         )
     rows = _shard_rows(settings, catalog, shard)
-    entries = []
+    jobs = list(zip(rows["image_id"], rows["path"], rows["photometric"], strict=True))
+    entries, packed = [], 0
     with store.atomic(array) as temporary, temporary.open("wb") as file:
-        packed = _GrowingArray(file)
-        jobs = list(zip(rows["image_id"], rows["path"], rows["photometric"], strict=True))
+        _write_header(file, 0)
         screened = in_order(lambda job: screen(root, *job, settings.max_pixels), jobs, threads, 4 * threads)
-        for result in progress(screened, f"ingest {catalog.stem}.{shard}", len(jobs), "image"):
-            row = -1 if result.image is None else packed.append(result.image)
-            entries.append({**result.entries, "shard": shard if row >= 0 else -1, "row": row})
-        packed.finish()
+        for entry, image in progress(screened, f"ingest {catalog.stem}.{shard}", len(jobs), "image"):
+            place = {"shard": -1, "row": -1}
+            if image is not None:
+                file.write(np.ascontiguousarray(image).data)
+                place = {"shard": shard, "row": packed}
+                packed += 1
+            entries.append(entry | place)
+        file.seek(0)
+        _write_header(file, packed)
     store.write_table(pd.DataFrame(entries, columns=schemas.SCREENED.names), table, schemas.SCREENED)
+
+
+def _write_header(file: BinaryIO, rows: int) -> None:
+    """The header of a `.npy` file of packed images; numpy pads it, so that its length is the same for any number of rows."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (rows, SIDE, SIDE)}
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, duplicates: Path) -> None:
     """Concatenate the shards' tables, sorted by image_id, unless too many images are unusable, and find duplicates.
 
-    Args:
-        settings: The data set.
-        tables: One for each shard, schema `schemas.SCREENED`.
-        out: Table of `schemas.INGESTED` to write.
-        duplicates: Table of `schemas.DUPLICATES` to write.
-
-    Raises:
-        ThoraxError: More than `settings.max_bad_share` of the images cannot be used, none can, or an image is in two shards;
-            nothing is written then.
+    `out` gets the columns of `schemas.INGESTED`, `duplicates` the pairs of `schemas.DUPLICATES`.
     """
-    merged = pd.concat([store.read_table(path) for path in tables], ignore_index=True).sort_values(
-        "image_id", ignore_index=True
-    )
+    merged = pd.concat([store.read_table(path) for path in tables], ignore_index=True)
+    merged = merged.sort_values("image_id", ignore_index=True)
     twice = merged["image_id"].duplicated()
     if twice.any():
         raise ThoraxError(
@@ -111,55 +95,46 @@ def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, dupl
         store.write_table(pairs, new_duplicates, schemas.DUPLICATES)
 
 
-def screen(root: Path, image_id: str, path: str, photometric: str | None, max_pixels: int) -> Screened:
-    """Read one original file once and pack it, or say why it cannot be used.
-
-    Raises:
-        ThoraxError: The file exists but cannot be read.
-    """
-    entries: dict[str, Any] = {"image_id": image_id, "ok": False, "reason": None, "low": 0, "high": 0}
-    entries |= {"digest": None, "phash": None}
+def screen(
+    root: Path, image_id: str, path: str, photometric: str | None, max_pixels: int
+) -> tuple[dict[str, Any], np.ndarray | None]:
+    """Read one original file once; return its entries in the ingested table, and its packed image if it can be used."""
+    entries = {"image_id": image_id, "ok": False, "reason": None, "low": 0, "high": 0, "digest": None, "phash": None}
     image = None
     try:
         pixels, header = decoding.decode(read_once(root / path, max_pixels), max_pixels)
         grey = decoding.to_grey(pixels)
-        entries["low"], entries["high"] = int(grey.min()), int(grey.max())
-        if entries["low"] == entries["high"]:
+        low, high = int(grey.min()), int(grey.max())
+        entries |= {"low": low, "high": high}
+        if low == high:
             raise decoding.UnusableImage("constant", header)
-        image = pack(grey, entries["low"], entries["high"], inverted=photometric == "MONOCHROME1")
+        image = decoding.normalize(decoding.resize(grey, SIDE, SIDE), low, high)
+        if photometric == "MONOCHROME1":
+            image = 255 - image
         entries["digest"], entries["phash"] = fingerprints(image)
         entries["ok"] = True
     except decoding.UnusableImage as unusable:
         entries["reason"], header = unusable.reason, unusable.header
     entries |= {"rows": header.rows, "columns": header.columns, "channels": header.channels, "bits": header.bits}
-    return Screened(entries, image)
-
-
-def pack(grey: np.ndarray, low: int, high: int, inverted: bool) -> np.ndarray:
-    """Squash a grey image to 512 x 512 and map low..high to 0..255, or to 255..0 where it is stored inverted."""
-    packed = decoding.normalize(decoding.resize(grey, SIDE, SIDE), low, high)
-    return 255 - packed if inverted else packed
+    return entries, image
 
 
 def read_once(path: Path, max_pixels: int) -> bytes:
     """The bytes of a file that is opened once.
 
-    Raises:
-        decoding.UnusableImage: missing; not_image (a folder or device); too_large (longer than any image of `max_pixels`).
-        ThoraxError: The file may not be read, or its disk fails. Counting such images as bad would lose them silently.
+    Raises UnusableImage: missing; not_image (a folder or device); too_large (longer than any image of `max_pixels`); or
+    ThoraxError if the file may not be read, or its disk fails: counting such images as bad would lose them silently.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe must not block
-        try:
-            status = os.fstat(descriptor)
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _AT_ONCE)) as file:
+            status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise decoding.UnusableImage("not_image")
             if status.st_size > 8 * max_pixels + METADATA_BYTES:
                 raise decoding.UnusableImage("too_large")
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                return file.read()
-        finally:
-            os.close(descriptor)
+            return file.read()
+    except IsADirectoryError as error:
+        raise decoding.UnusableImage("not_image") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise decoding.UnusableImage("missing") from error
     except OSError as error:
@@ -190,30 +165,3 @@ def _shard_rows(settings: config.Dataset, catalog: Path, shard: int) -> pd.DataF
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             raise ThoraxError(f"{catalog}, image {image_id!r}: path {path!r} leaves {settings.root}; remake the catalog.")
     return rows.astype(object).where(rows.notna(), None)
-
-
-class _GrowingArray:
-    """A `.npy` file of (n, 512, 512) uint8 that is appended to while n is unknown.
-
-    numpy pads the header so that the first axis can grow without changing the header's length.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.rows = 0
-        self._write_header()
-
-    def append(self, image: np.ndarray) -> int:
-        """Add one image and return its row."""
-        self.file.write(np.ascontiguousarray(image).data)
-        self.rows += 1
-        return self.rows - 1
-
-    def finish(self) -> None:
-        """Write the final number of rows into the header."""
-        self.file.seek(0)
-        self._write_header()
-
-    def _write_header(self) -> None:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (self.rows, SIDE, SIDE)}
-        np.lib.format.write_array_header_1_0(self.file, header)

@@ -19,19 +19,12 @@ _MAX_PIXELS = 50_000_000
 
 @dataclass(frozen=True)
 class MaskPairs:
-    """Radiographs with their masks, sorted by file name.
+    """Radiographs with their masks, sorted by file name."""
 
-    Attributes:
-        names: (n,) file names.
-        patients: (n,) patient identifiers.
-        images: (n, 512, 512) uint8, as ingested.
-        masks: (n, 256, 256) bool.
-    """
-
-    names: np.ndarray
-    patients: np.ndarray
-    images: np.ndarray
-    masks: np.ndarray
+    names: np.ndarray  # (n,) of the files
+    patients: np.ndarray  # (n,) identifiers
+    images: np.ndarray  # (n, 512, 512) uint8, as ingested
+    masks: np.ndarray  # (n, 256, 256) bool
 
     def __len__(self) -> int:
         return len(self.names)
@@ -41,15 +34,9 @@ class MaskPairs:
 
 
 def read_mask_pairs(folder: Path, patients: set[str] | None = None) -> MaskPairs:
-    """Read frontal radiographs and their masks, and print their number to standard error.
+    """Read frontal radiographs and their masks (0 and one other value for lung), and print their number to standard error.
 
-    Args:
-        folder: Has pairs.csv, images/ and masks/ (0 and one other value for lung) with equal file names.
-        patients: Read only these patients' files; None for all.
-
-    Raises:
-        ThoraxError: A file is missing or unusable, an image's name leaves the folder, image and mask differ in size, a mask is
-            empty, full or has more than two values, or no pair is left.
+    Files of other patients than `patients`, if these are given, are not opened.
     """
     listed = _read_table(folder / MASK_PAIRS)
     table = listed[listed["view"].isin(FRONTAL_VIEWS)]
@@ -70,15 +57,7 @@ def read_mask_pairs(folder: Path, patients: set[str] | None = None) -> MaskPairs
 
 
 def read_mask(path: Path, advice: str) -> np.ndarray:
-    """Read where the lung is from a mask with 0 outside and one other value inside, (rows, columns) bool.
-
-    Args:
-        path: The file.
-        advice: What to do where it cannot be used.
-
-    Raises:
-        ThoraxError: The file is missing or damaged, or does not show two lungs.
-    """
+    """Read where the lung is, (rows, columns) bool, from a mask; `advice` is for a file that is missing or damaged."""
     try:
         values, _ = decoding.decode(ingest.read_once(path, _MAX_PIXELS), _MAX_PIXELS)
         return masks.from_picture(decoding.to_grey(values))
@@ -102,13 +81,12 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 def _read_pair(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """One radiograph as it would be ingested, (512, 512) uint8, and its mask, (256, 256) bool."""
-    radiograph, advice = ingest.screen(folder / "images", name, name, None, _MAX_PIXELS), "replace it or remove its row"
-    if radiograph.image is None:
-        reason = radiograph.entries["reason"]
+    entries, image = ingest.screen(folder / "images", name, name, None, _MAX_PIXELS)
+    path, advice = folder / "masks" / name, "replace it or remove its row"
+    if image is None:
+        reason = entries["reason"]
         raise ThoraxError(f"{folder / 'images' / name}, named in {MASK_PAIRS}, cannot be used ({reason}): {advice}.")
-    path = folder / "masks" / name
-    lung = read_mask(path, f"{advice} in {MASK_PAIRS}")
-    size = (radiograph.entries["rows"], radiograph.entries["columns"])
+    lung, size = read_mask(path, f"{advice} in {MASK_PAIRS}"), (entries["rows"], entries["columns"])
     if lung.shape != size:
         raise ThoraxError(
             f"{path} has {lung.shape[0]} x {lung.shape[1]} pixels, but its radiograph {size[0]} x {size[1]}: replace one."
@@ -116,4 +94,4 @@ def _read_pair(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     mask = decoding.resize(lung.astype(np.float32), MASK_SIZE, MASK_SIZE) >= 0.5
     if not mask.any():
         raise ThoraxError(f"{path} is not a mask of both lungs: only {int(lung.sum())} of its pixels are lung; draw it again.")
-    return radiograph.image, mask
+    return image, mask

@@ -13,15 +13,14 @@ import pandas as pd
 
 from thorax import backend, config
 from thorax.errors import ThoraxError
-from thorax.images import decoding, masks
+from thorax.images import decoding
 from thorax.images.mask_pairs import FRONTAL_VIEWS, MASK_SIZE, MaskPairs, read_mask_pairs
+from thorax.images.masks import components, crop_box, dice, judge, postprocess
 from thorax.storage import joins, schemas, store
 from thorax.storage.progress import progress
 
 if TYPE_CHECKING:
     import keras
-
-NOT_FRONTAL = "not frontal"
 
 _PREDICTED_AT_ONCE = 32  # always filled up, so that a mask does not depend on the other images of its batch
 
@@ -37,15 +36,7 @@ _LOG_GAMMA = 0.3
 def train_segmenter(settings: config.Segmenter, split: Path | None, out: Path, history: Path, threads: int = 1) -> None:
     """Train a U-Net on all pairs, or on those of a split's training patients, and save it without optimiser slots.
 
-    Args:
-        settings: The segmenter; `pairs` is a folder with pairs.csv (image, patient_id, view), images/ and masks/.
-        split: Table of `schemas.SPLITS`; only pairs of its training patients are read. None: all pairs.
-        out: The .keras file to write.
-        history: CSV file to write, one row per epoch: epoch, loss, dice (both on augmented training images).
-        threads: Number of CPU threads.
-
-    Raises:
-        ThoraxError: As in `read_mask_pairs` and `fit`, or an output cannot be written.
+    `history` gets one row per epoch: epoch, loss, dice (both on augmented training images).
     """
     patients = None
     if split is not None:
@@ -60,41 +51,34 @@ def train_segmenter(settings: config.Segmenter, split: Path | None, out: Path, h
 
 
 def cross_validate(settings: config.Segmenter, folds: int, threads: int = 1) -> pd.DataFrame:
-    """Measure the recipe on held-out patients.
+    """Measure the recipe on held-out patients: each fold is predicted by a network trained on the others.
 
-    Args:
-        settings: The segmenter; `seed` also decides which patients share a fold.
-        folds: Number of folds. Each is predicted by a network trained on the others.
-        threads: Number of CPU threads.
+    A patient's pairs share a fold, which `settings.seed` decides, and folds differ by at most one patient.
 
-    Returns:
-        One row per pair: image, patient_id, fold, dice (of the post-processed 256 x 256 mask), flag (see
-        `masks.judge`), in the order of the images' names.
-
-    Raises:
-        ThoraxError: As in `train_segmenter`, or there are fewer patients than folds.
+    Returns one row per pair, in the order of the images' names: image, patient_id, fold, dice (of the post-processed 256 x 256
+    mask), flag (see `masks.judge`).
     """
     pairs = read_mask_pairs(Path(settings.pairs))
-    fold = _folds(pairs.patients, folds, settings.seed)
+    patients = np.unique(pairs.patients)
+    if not 2 <= folds <= len(patients):
+        raise ThoraxError(f"{folds} folds of {len(patients)} patients: choose 2 to {len(patients)} folds.")
+    shuffled = np.random.default_rng(settings.seed).permutation(patients)
+    fold_of = {patient: place % folds for place, patient in enumerate(shuffled)}
+    fold = np.array([fold_of[patient] for patient in pairs.patients])
     rows = []
     for held_out in range(folds):
         backend.prepare(settings.seed, threads)
         model, _ = fit(settings, pairs[fold != held_out])
         test = pairs[fold == held_out]
-        for name, patient, truth, mask in zip(
-            test.names, test.patients, test.masks, predict_masks(model, test.images), strict=True
-        ):
-            rows.append((name, patient, held_out, masks.dice(mask, truth), masks.judge(mask)))
+        predicted = predict_masks(model, test.images)
+        for name, patient, truth, mask in zip(test.names, test.patients, test.masks, predicted, strict=True):
+            rows.append((name, patient, held_out, dice(mask, truth), judge(mask)))
     scores = pd.DataFrame(rows, columns=["image", "patient_id", "fold", "dice", "flag"])
     return scores.sort_values("image", ignore_index=True)
 
 
 def make_cross_validation(settings: config.Segmenter, folds: int, out: Path, threads: int) -> str:
-    """Write the columns of `cross_validate` as CSV; return a sentence with the mean Dice.
-
-    Raises:
-        ThoraxError: As `cross_validate`.
-    """
+    """Write the columns of `cross_validate` as CSV; return a sentence with the mean Dice."""
     scores = cross_validate(settings, folds, threads)
     store.write_text(scores.to_csv(index=False, float_format="%.4f"), out)
     return f"Mean Dice of {len(scores)} images of held-out patients: {scores['dice'].mean():.3f}"
@@ -113,22 +97,9 @@ def segment_shard(
 ) -> None:
     """Segment one shard's frontal images and find their crop boxes.
 
-    An image without a credible mask keeps its whole frame, and `flag` says why; its mask is stored as predicted. Images of other
-    views are not segmented: their masks are empty.
-
-    Args:
-        settings: The segmenter; its size must be the network's.
-        model: The .keras file of `train_segmenter`.
-        catalog: Table of `schemas.CATALOG`, for the views.
-        ingested: Table of `schemas.INGESTED`, all shards.
-        array: (n, 512, 512) uint8, the shard's packed images.
-        shard: The shard's number.
-        table: Table of `schemas.LUNGS` to write, one row per packed image, in the same order.
-        masks: (n, 256, 256) uint8 to write, 1 where there is lung.
-        threads: Number of CPU threads.
-
-    Raises:
-        ThoraxError: A file is missing, or tables, array and network do not belong together.
+    `table` gets a row of `schemas.LUNGS` for each packed image, in the same order, and `masks` (n, 256, 256) uint8, 1 where
+    there is lung. An image without a credible mask keeps its whole frame, and `flag` says why; its mask is stored as predicted.
+    Images of other views are not segmented: their masks are empty.
     """
     packed = store.open_array(array)
     rows = store.ingested_rows(store.read_table(ingested, ["image_id", "ok", "shard", "row"]), shard, packed, array)
@@ -136,14 +107,15 @@ def segment_shard(
     frontal = np.flatnonzero(views.isin(FRONTAL_VIEWS))
     backend.prepare(settings.seed, threads)
     network = load_segmenter(model, settings) if frontal.size else None
-    found = [(*decoding.WHOLE, 0, 0.0, False, NOT_FRONTAL)] * len(rows)
+    found: list[tuple] = [(*decoding.WHOLE, 0, 0.0, False, "not frontal")] * len(rows)
     shape = (len(rows), MASK_SIZE, MASK_SIZE)
     with store.new_array(masks, shape, np.uint8) as kept, store.atomic(table) as new_table:  # both or neither
         for start in progress(range(0, len(frontal), _PREDICTED_AT_ONCE), "lungs", unit="batch"):
             batch = frontal[start : start + _PREDICTED_AT_ONCE]
             for row, mask in zip(batch, predict_masks(network, packed[batch]), strict=True):
-                kept[row] = mask
-                found[row] = _lungs_row(mask)
+                kept[row], flag = mask, judge(mask)
+                box = crop_box(mask) if flag is None else decoding.WHOLE
+                found[row] = (*box, len(components(mask)[1]), float(mask.mean()), flag is None, flag)
         frame = pd.DataFrame(found, columns=schemas.LUNGS.names[1:])
         frame.insert(0, "image_id", rows["image_id"])
         store.write_table(frame, new_table, schemas.LUNGS)
@@ -152,11 +124,8 @@ def segment_shard(
 def build_unet(settings: config.Segmenter) -> "keras.Model":
     """A U-Net from grey images of any intensity range to lung logits, (n, size, size, 1) float32 both.
 
-    The first layer standardises each image. Every resolution has two 3 x 3 convolutions, each with batch normalisation
-    (momentum 0.9, because a training has few steps) and ReLU.
-
-    Raises:
-        ThoraxError: `size` cannot be halved once per additional entry of `filters`.
+    The first layer standardises each image. Every resolution has two 3 x 3 convolutions, each with He initialisation from a
+    seed of its own, batch normalisation (momentum 0.9, because a training has few steps) and ReLU.
     """
     import keras
     from keras import layers
@@ -168,19 +137,31 @@ def build_unet(settings: config.Segmenter) -> "keras.Model":
             f"need; choose a multiple of {2**halvings}."
         )
     seeds = iter(np.random.default_rng(settings.seed).integers(2**31, size=4 * len(settings.filters)))
+
+    def initializer():
+        return keras.initializers.HeNormal(seed=int(next(seeds)))
+
+    def two_convolutions(features, filters: int, name: str):
+        for number in (1, 2):
+            options = {"padding": "same", "use_bias": False, "kernel_initializer": initializer()}
+            features = layers.Conv2D(filters, 3, **options, name=f"{name}_conv{number}")(features)
+            features = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm{number}")(features)
+            features = layers.ReLU(name=f"{name}_relu{number}")(features)
+        return features
+
     inputs = keras.Input((settings.size, settings.size, 1), name="image")
     features = layers.GroupNormalization(groups=1, center=False, scale=False, name="standardise")(inputs)
     skips = []
     for level, filters in enumerate(settings.filters[:-1]):
-        features = _two_convolutions(features, filters, seeds, f"down{level}")
+        features = two_convolutions(features, filters, f"down{level}")
         skips.append(features)
         features = layers.MaxPooling2D(name=f"down{level}_pool")(features)
-    features = _two_convolutions(features, settings.filters[-1], seeds, "bottom")
+    features = two_convolutions(features, settings.filters[-1], "bottom")
     for level in reversed(range(halvings)):
         features = layers.UpSampling2D(name=f"up{level}_upsample")(features)
         features = layers.Concatenate(name=f"up{level}_skip")([features, skips[level]])
-        features = _two_convolutions(features, settings.filters[level], seeds, f"up{level}")
-    logits = layers.Conv2D(1, 1, dtype="float32", kernel_initializer=_initializer(seeds), name="logits")(features)
+        features = two_convolutions(features, settings.filters[level], f"up{level}")
+    logits = layers.Conv2D(1, 1, dtype="float32", kernel_initializer=initializer(), name="logits")(features)
     return keras.Model(inputs, logits, name="unet")
 
 
@@ -204,14 +185,8 @@ def soft_dice(truth, logits):
 def fit(settings: config.Segmenter, pairs: MaskPairs) -> tuple["keras.Model", pd.DataFrame]:
     """Train a new U-Net: Adam with a learning rate that falls to zero along a cosine, BCE + Dice.
 
-    Every batch is full: where the batch size does not divide the number of pairs, an epoch ends with pairs from its start.
-
-    Returns:
-        The network, not compiled, so that it is saved without optimiser slots, and the history: epoch, loss, dice (means over the
-        epoch's steps).
-
-    Raises:
-        ThoraxError: The loss is no longer a number.
+    Every batch is full: where the batch size does not divide the number of pairs, an epoch ends with pairs from its start. The
+    network is not compiled, so that it is saved without optimiser slots. The history has means over the epoch's steps.
     """
     import keras
 
@@ -245,14 +220,8 @@ def augment(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tu
     """Flip, rotate, zoom, stretch, shift, and change the brightness by a gamma.
 
     Pixels from outside the image repeat its border, so that lungs at the edge are learnt as well, or are black or white, as
-    beyond a collimator.
-
-    Args:
-        image: (size, size) uint8.
-        mask: (size, size) float32 in [0, 1].
-
-    Returns:
-        Image and mask, (size, size) float32, the image in [0, 255].
+    beyond a collimator. The image is (size, size) uint8, and float32 in [0, 255] afterwards; the mask is (size, size) float32
+    in [0, 1].
     """
     size = image.shape[0]
     angle = np.deg2rad(rng.uniform(-_ROTATION, _ROTATION))
@@ -271,11 +240,7 @@ def augment(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tu
 
 
 def load_segmenter(path: Path, settings: config.Segmenter) -> "keras.Model":
-    """Load a network of `train_segmenter`.
-
-    Raises:
-        ThoraxError: The file is missing or damaged, or has another kind of network or one for another image size.
-    """
+    """Load a network of `train_segmenter`, unless it is of another kind or for another image size."""
     model = backend.load_network(path)
     if model.output_shape != model.input_shape:
         raise ThoraxError(
@@ -291,14 +256,9 @@ def load_segmenter(path: Path, settings: config.Segmenter) -> "keras.Model":
 
 
 def predict_masks(model: "keras.Model", packed: np.ndarray) -> np.ndarray:
-    """Predict post-processed masks: the mean logit of an image and its mirror image, enlarged, cut at 0, and repaired.
+    """Predict the post-processed masks, (n, 256, 256) bool, of images (n, height, width) uint8.
 
-    Args:
-        model: A network of `build_unet`.
-        packed: (n, height, width) uint8.
-
-    Returns:
-        (n, 256, 256) bool. An image's mask does not depend on the other images.
+    The mean logit of an image and its mirror image is enlarged, cut at 0, and repaired. No mask depends on the other images.
     """
     size = model.input_shape[1]
     out = np.zeros((len(packed), MASK_SIZE, MASK_SIZE), bool)
@@ -310,46 +270,5 @@ def predict_masks(model: "keras.Model", packed: np.ndarray) -> np.ndarray:
         mirrored = model.predict_on_batch(batch[:, :, ::-1].copy())[:, :, ::-1]
         logits = (model.predict_on_batch(batch) + mirrored)[..., 0] / 2
         for place in range(len(some)):
-            out[start + place] = masks.postprocess(decoding.resize(logits[place], MASK_SIZE, MASK_SIZE) > 0)
+            out[start + place] = postprocess(decoding.resize(logits[place], MASK_SIZE, MASK_SIZE) > 0)
     return out
-
-
-def _folds(patients: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """The fold of each pair. A patient's pairs share a fold, and folds differ by at most one patient."""
-    unique = np.unique(patients)
-    if not 2 <= folds <= len(unique):
-        raise ThoraxError(f"{folds} folds of {len(unique)} patients: choose 2 to {len(unique)} folds.")
-    shuffled = np.random.default_rng(seed).permutation(unique)
-    fold_of = {patient: place % folds for place, patient in enumerate(shuffled)}
-    return np.array([fold_of[patient] for patient in patients])
-
-
-def _lungs_row(mask: np.ndarray) -> tuple:
-    """A row of the table of lungs, without the image's identifier."""
-    flag = masks.judge(mask)
-    box = masks.crop_box(mask) if flag is None else decoding.WHOLE
-    return (*box, masks.count_components(mask), float(mask.mean()), flag is None, flag)
-
-
-def _two_convolutions(features, filters: int, seeds, name: str):
-    from keras import layers
-
-    for number in (1, 2):
-        features = layers.Conv2D(
-            filters,
-            3,
-            padding="same",
-            use_bias=False,
-            kernel_initializer=_initializer(seeds),
-            name=f"{name}_conv{number}",
-        )(features)
-        features = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm{number}")(features)
-        features = layers.ReLU(name=f"{name}_relu{number}")(features)
-    return features
-
-
-def _initializer(seeds):
-    """He initialisation with another seed for every layer."""
-    import keras
-
-    return keras.initializers.HeNormal(seed=int(next(seeds)))

@@ -23,37 +23,21 @@ CELLS_PER_DEVIATION = 3  # cells of the displacement grid per deviation; linear 
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """The parameters of n images' augmentation, as (n,) arrays; equal parameters give equal images.
+    """The parameters of n images' augmentation, as (n,) arrays; equal parameters give equal images."""
 
-    Attributes:
-        rotation, shear: Degrees.
-        shift_x, shift_y: Pixels.
-        zoom_x, zoom_y: Factors applied to coordinates; above 1 shows more than the image.
-        flip: Mirror left and right, after the warp; bool.
-        channel_shift: Grey levels out of 255.
-        brightness: Factors.
-        contrast: Factors of each grey value's distance to the image's mean.
-        fields: Random seeds for the elastic displacements, int64.
-        elastic: Longest displacement of any image in pixels; 0 for none.
-        deviation: Standard deviation in pixels of the Gaussian that smooths displacements.
-    """
-
-    rotation: np.ndarray
-    shift_x: np.ndarray
+    rotation: np.ndarray  # degrees
+    shift_x: np.ndarray  # pixels
     shift_y: np.ndarray
-    shear: np.ndarray
-    zoom_x: np.ndarray
+    shear: np.ndarray  # degrees
+    zoom_x: np.ndarray  # factors applied to coordinates; above 1 shows more than the image
     zoom_y: np.ndarray
-    flip: np.ndarray
-    channel_shift: np.ndarray
-    brightness: np.ndarray
-    fields: np.ndarray
-    contrast: np.ndarray
-    elastic: float = 0.0
-    deviation: float = 1.0
-
-    def __len__(self) -> int:
-        return len(self.rotation)
+    flip: np.ndarray  # mirror left and right, after the warp; bool
+    channel_shift: np.ndarray  # grey levels out of 255
+    brightness: np.ndarray  # factors
+    fields: np.ndarray  # random seeds for the elastic displacements, int64
+    contrast: np.ndarray  # factors of each grey value's distance to the image's mean
+    elastic: float = 0.0  # longest displacement of any image in pixels; 0 for none
+    deviation: float = 1.0  # standard deviation in pixels of the Gaussian that smooths displacements
 
     def __getitem__(self, chosen: np.ndarray | slice) -> "Draw":
         """The parameters of some of the images."""
@@ -114,9 +98,7 @@ def _matrices(*entries: np.ndarray | float) -> np.ndarray:
 def grey_tables(change: Draw, low: np.ndarray, high: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Lookup tables (n, 256) uint8 for contrast, then channel shift, clipped to each image's own range, then brightness.
 
-    Args:
-        change: Of n images.
-        low, high, mean: (n,) smallest, largest and mean grey value of each warped image.
+    `low`, `high` and `mean` are the (n,) smallest, largest and mean grey values of the warped images.
     """
 
     def contrasted(grey: np.ndarray) -> np.ndarray:
@@ -133,18 +115,9 @@ def elastic_map(matrix: np.ndarray, size: int, longest: float, deviation: float,
 
     Displacements as in Simard, Steinkraus and Platt 2003 (ICDAR, section 2): uniform noise for each axis, smoothed by a
     Gaussian and normalised. They are drawn on a grid whose cells are a third of the deviation wide, and all coordinates are
-    interpolated linearly from it, which is exact for the affine part. The longest displacement at a node is `longest`, and
-    interpolation lengthens none.
-
-    Args:
-        matrix: (2, 3), from output (x, y) to input (x, y).
-        size: Pixels on a side.
-        longest: Pixels.
-        deviation: Standard deviation of the Gaussian in pixels.
-        seed: Random seed for the noise.
-
-    Returns:
-        (size, size, 2) float32 of x and y, for `cv2.remap`.
+    interpolated linearly from it, which is exact for the affine part. The longest displacement at a node is `longest` pixels,
+    and interpolation lengthens none. The matrix, (2, 3), is from output (x, y) to input (x, y). Returns (size, size, 2) float32
+    of x and y, for `cv2.remap`.
     """
     cell = max(1, round(deviation / CELLS_PER_DEVIATION))
     nodes = math.ceil(size / cell) + 1  # so that the outermost are on or outside the image's border
@@ -161,21 +134,21 @@ def elastic_map(matrix: np.ndarray, size: int, longest: float, deviation: float,
 
 
 def augment(images: Sequence[np.ndarray], change: Draw, out: np.ndarray) -> None:
-    """Augment images.
-
-    Args:
-        images: n of (size, size) uint8, for example rows of a memory-mapped array.
-        change: Parameters of the n images.
-        out: Where to write, (n, size, size) uint8, contiguous.
-    """
-    matrices = affine_matrices(change, out.shape[-1])
+    """Augment n images of (size, size) uint8, for example rows of a memory-mapped array, into `out`, (n, size, size) uint8."""
+    size, edge = out.shape[-1], cv2.BORDER_REPLICATE
+    matrices = affine_matrices(change, size)
     source = np.empty(out.shape[1:], np.uint8)
     for first in range(0, len(out), CHUNK):
         chunk = slice(first, first + CHUNK)
         warped, changes = out[chunk], change[chunk]
         for image, matrix, seed, target in zip(images[chunk], matrices[chunk], changes.fields.tolist(), warped, strict=True):
             np.copyto(source, image)  # copy and warp are faster than a warp that reads uncached memory at a slant
-            _warp(source, matrix, seed, change, target)
+            if change.elastic:
+                places = elastic_map(matrix, size, change.elastic, change.deviation, seed)
+                cv2.remap(source, places, None, cv2.INTER_LINEAR, dst=target, borderMode=edge)  # type: ignore[call-overload]
+            else:
+                flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+                cv2.warpAffine(source, matrix, (size, size), dst=target, flags=flags, borderMode=edge)
         low, high = np.array([cv2.minMaxLoc(image)[:2] for image in warped]).T
         stretches = bool((changes.contrast != 1).any())
         mean = np.array([cv2.mean(image)[0] for image in warped]) if stretches else low  # not used where nothing is stretched
@@ -183,39 +156,13 @@ def augment(images: Sequence[np.ndarray], change: Draw, out: np.ndarray) -> None
             cv2.LUT(image, table, dst=image)
 
 
-def _warp(image: np.ndarray, matrix: np.ndarray, seed: int, change: Draw, out: np.ndarray) -> None:
-    size = len(image)
-    if change.elastic:
-        places = elastic_map(matrix, size, change.elastic, change.deviation, seed)
-        linear, repeated = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
-        cv2.remap(image, places, None, linear, dst=out, borderMode=repeated)  # type: ignore[call-overload]  # takes None
-    else:
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        cv2.warpAffine(image, matrix, (size, size), dst=out, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+def draw_mix(alpha: float, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the partner mixed into each image of an epoch, (n,) int64 positions, and the image's own weight, (n,) float64.
 
-
-@dataclass(frozen=True, eq=False)
-class Mix:
-    """Which images of an epoch are mixed, and how.
-
-    Attributes:
-        partners: (n,) int64 position of the image mixed into each; every image is the partner of exactly one.
-        weights: (n,) float64 in [0, 1], the weight of the image itself; its partner has the rest.
+    Mixup: Zhang, Cisse, Dauphin and Lopez-Paz 2018, section 2. The partner has the rest of the weight, and every image is the
+    partner of exactly one. The smaller `alpha`, both parameters of the Beta distribution, the closer the weights are to 0 or 1.
     """
-
-    partners: np.ndarray
-    weights: np.ndarray
-
-
-def draw_mix(alpha: float, count: int, rng: np.random.Generator) -> Mix:
-    """Draw partners and weights of mixup: Zhang, Cisse, Dauphin and Lopez-Paz 2018, section 2, with a weight per image.
-
-    Args:
-        alpha: Both parameters of the Beta distribution, above 0. The smaller, the closer the weights are to 0 or 1.
-        count: Images in the epoch.
-        rng: Random number generator.
-    """
-    return Mix(partners=rng.permutation(count), weights=rng.beta(alpha, alpha, count))
+    return rng.permutation(count), rng.beta(alpha, alpha, count)
 
 
 def mix_images(images: np.ndarray, others: np.ndarray, weights: np.ndarray) -> None:

@@ -27,11 +27,7 @@ SCALINGS: dict[str, tuple[np.ndarray, np.ndarray]] = {
 
 
 def find(name: str, size: int) -> Architecture:
-    """Look an architecture up.
-
-    Raises:
-        ThoraxError: The name is unknown, or `size` is below the architecture's smallest input.
-    """
+    """Look an architecture up; refuse an unknown name, or a size below its smallest input."""
     if name not in BACKBONES:
         raise ThoraxError(
             f"backbone {name!r} is not known{did_you_mean(name, BACKBONES)}: choose one of {', '.join(BACKBONES)}."
@@ -45,15 +41,7 @@ def find(name: str, size: int) -> Architecture:
 
 
 def check(study: Config, source: str) -> None:
-    """Check that every member's backbone exists and accepts images of its image set's size.
-
-    Args:
-        study: The whole configuration.
-        source: Its name in error messages.
-
-    Raises:
-        ThoraxError: As in `find`, with the member's key.
-    """
+    """Check that every member's backbone exists and accepts images of its image set's size; errors begin with `source`."""
     for name, experiment in study.experiments.items():
         for member in experiment.members:
             try:
@@ -63,22 +51,11 @@ def check(study: Config, source: str) -> None:
 
 
 def build_features(settings: Training, size: int, weights: str | None) -> tuple["keras.KerasTensor", "keras.KerasTensor", list]:
-    """Build the input, the feature map and the backbone's layers of a network that takes packed images as they are.
+    """Build a network that takes packed images as they are, with ImageNet weights from a file or random ones.
 
     With one channel and ImageNet weights, the features are those of the three-channel network for the same grey image (see
-    `pretrained.sum_channels` for the exception at zero-padded borders).
-
-    Args:
-        settings: The training's settings.
-        size: Pixels on a side.
-        weights: File with the backbone's ImageNet weights; None to start from random ones.
-
-    Returns:
-        The input (batch, size, size, 1) of type `input_dtype`, the features (batch, h, w, k), and the backbone's layers in the
-        order of computation, with nested blocks expanded.
-
-    Raises:
-        ThoraxError: As in `find` and `pretrained.load`, or this backbone has no ImageNet weights.
+    `pretrained.sum_channels` for the exception at zero-padded borders). Returns the input (batch, size, size, 1) of type
+    `input_dtype`, the features (batch, h, w, k), and the backbone's layers in the order of computation, nested blocks expanded.
     """
     import keras
 
@@ -98,25 +75,6 @@ def build_features(settings: Training, size: int, weights: str | None) -> tuple[
     return model.inputs[0], model.output, layers
 
 
-def build_branches(
-    settings: Training, size: int, weights: str | None
-) -> tuple["keras.KerasTensor", list["keras.KerasTensor"], list[list]]:
-    """The same for two views of a study: two backbones side by side, each with its own weights.
-
-    Returns:
-        The input (batch, size, size, 2) with one view per channel, the features of each view, and each backbone's layers.
-    """
-    import keras
-
-    inputs = keras.Input((size, size, 2), dtype=input_dtype(settings.input_scaling), name="images")
-    features, branches = [], []
-    for view, image in zip(("first", "second"), keras.ops.split(inputs, 2, axis=-1), strict=True):
-        seen, maps, layers = build_features(settings, size, weights)
-        features.append(keras.Model(seen, maps, name=f"{view}_view")(image))
-        branches.append(layers)
-    return inputs, features, branches
-
-
 def _assemble(backbone: Architecture, size: int, channels: int, input_scaling: str) -> tuple["keras.Model", list]:
     """Build a network with random weights from packed images to features; also return its layers after the input scaling."""
     import keras
@@ -128,7 +86,11 @@ def _assemble(backbone: Architecture, size: int, channels: int, input_scaling: s
         grey = keras.layers.Concatenate(name="three_channels")([grey, grey, grey])
     scaled = _scale(grey, backbone, input_scaling)
     if backbone.constructor is None:
-        model = keras.Model(inputs, _tiny(scaled))
+        for filters in (16, 32, 64):
+            scaled = keras.layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False, name=f"conv_{filters}")(scaled)
+            scaled = keras.layers.BatchNormalization(name=f"norm_{filters}")(scaled)
+            scaled = keras.layers.ReLU(name=f"relu_{filters}")(scaled)
+        model = keras.Model(inputs, scaled)
     else:
         # built-in scaling layers expect three channels; for one channel `_scale` replaces them
         options = {"include_preprocessing": False} if channels == 1 and backbone.own_scaling == "optional" else {}
@@ -146,14 +108,7 @@ def freeze(layers: list, share: float) -> int:
     """Freeze the first `share` (0 to 1) of the convolutional layers, and every layer between them.
 
     Liz et al. 2022, section 3.3. The last frozen layer is a convolution. If all convolutions are frozen, so is the rest of the
-    backbone.
-
-    Args:
-        layers: As `build_features` returns them.
-        share: From 0 to 1.
-
-    Returns:
-        The number of frozen convolutional layers.
+    backbone. Returns the number of frozen convolutional layers.
     """
     positions = [index for index, layer in enumerate(layers) if is_convolution(layer)]
     count = round(share * len(positions))
@@ -164,10 +119,7 @@ def freeze(layers: list, share: float) -> int:
 
 
 def is_convolution(layer: Any) -> bool:
-    """Whether a layer counts as convolutional: plain, depthwise or separable.
-
-    ConvNeXt's pointwise convolutions are dense layers in Keras and do not count.
-    """
+    """Whether a layer counts as convolutional: plain, depthwise or separable; ConvNeXt's dense pointwise ones do not."""
     import keras
 
     return isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.SeparableConv2D)
@@ -194,13 +146,3 @@ def _scale(unit: Any, backbone: Architecture, wanted: str) -> Any:
     if backbone.own_scaling == "fixed":  # it divides by 255 first
         slope, offset = 255 * slope, 255 * offset
     return keras.layers.Rescaling(slope.tolist(), offset.tolist(), name="backbone_range")(unit)
-
-
-def _tiny(x: Any) -> Any:
-    import keras
-
-    for filters in (16, 32, 64):
-        x = keras.layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False, name=f"conv_{filters}")(x)
-        x = keras.layers.BatchNormalization(name=f"norm_{filters}")(x)
-        x = keras.layers.ReLU(name=f"relu_{filters}")(x)
-    return x

@@ -19,25 +19,15 @@ from thorax.storage.schemas import IGNORED, class_columns
 
 @dataclass(frozen=True)
 class SecondView:
-    """The files of the second view, for networks that see two views of a study.
+    """The files of the second view, for networks that see two views of a study."""
 
-    Attributes:
-        pairs: Table with the schema `schemas.TWO_VIEWS`: the second image of each image.
-        ingested: Table of the second images.
-        images: Their packed training images, all shards in order.
-    """
-
-    pairs: Path
-    ingested: Path
-    images: Sequence[Path]
+    pairs: Path  # table of `schemas.TWO_VIEWS`: the second image of each image
+    ingested: Path  # table of the second images
+    images: Sequence[Path]  # their packed training images, all shards in order
 
 
 def second_view(pairs: Path | None, ingested: Path | None, images: Sequence[Path] | None) -> SecondView | None:
-    """The files of the second view; None for networks of one view, of which none are given.
-
-    Raises:
-        ThoraxError: Some are given and others not.
-    """
+    """The files of the second view; None for networks of one view, of which none are given."""
     if pairs and ingested and images:
         return SecondView(pairs, ingested, images)
     if pairs or ingested or images:
@@ -47,33 +37,21 @@ def second_view(pairs: Path | None, ingested: Path | None, images: Sequence[Path
 
 @dataclass(frozen=True)
 class PlacedImages:
-    """Packed images, and where n of them are.
+    """Packed images, and where n of them are."""
 
-    Attributes:
-        images: Packed (n, size, size) shards, uint8, or uint16 if they hold stored values.
-        shards, rows: (n,) place of each image.
-    """
-
-    images: store.PackedImages
-    shards: np.ndarray
+    images: store.PackedImages  # shards of (m, size, size) uint8, or uint16 if they hold stored values
+    shards: np.ndarray  # (n,), as rows: the place of each image
     rows: np.ndarray
 
 
 @dataclass(frozen=True)
 class LabelledImages(PlacedImages):
-    """n images with their labels.
+    """n images with their labels."""
 
-    Attributes:
-        image_ids: (n,) identifiers.
-        labels: (n, k) float32 of 1, 0 and -1 (ignored).
-        classes: k names.
-        second: With two views, the second image of each study, of the same size and type as the first.
-    """
-
-    image_ids: np.ndarray
-    labels: np.ndarray
-    classes: list[str]
-    second: PlacedImages | None = None
+    image_ids: np.ndarray  # (n,)
+    labels: np.ndarray  # (n, k) float32 of 1, 0 and -1 (ignored)
+    classes: list[str]  # k names
+    second: PlacedImages | None = None  # with two views, the second image of each study, of the same size and type as the first
 
     @property
     def views(self) -> list[PlacedImages]:
@@ -104,14 +82,7 @@ class LabelledImages(PlacedImages):
 
 
 def read_labelled(labels: Path, split: Path, ingested: Path, images: Sequence[Path]) -> tuple[LabelledImages, np.ndarray]:
-    """Join labels, split and packed images.
-
-    Returns:
-        All labelled images, sorted by identifier, and the part (n,) of each.
-
-    Raises:
-        ThoraxError: A labelled image has no part or was not ingested, or the arrays do not match the ingested table.
-    """
+    """Join labels, split and packed images: all labelled images, sorted by identifier, and the part (n,) of each."""
     labelled = joins.read_labels(labels, split)
     ingests = store.read_table(ingested, ["image_id", "ok", "shard", "row"])
     places = joins.read_places(labelled, ingests, ingested, labels)
@@ -130,20 +101,9 @@ def load_part(
     second: SecondView | None = None,
     with_known_label: bool = False,
 ) -> LabelledImages:
-    """The labelled images of one part (train, val or test), with the second view of each.
+    """The labelled images of one part (train, val or test), with the second view of each, if there is one.
 
-    Args:
-        labels: `labels/{label_set}.parquet`.
-        split: `splits/{split}.parquet`.
-        ingested: `ingested/{dataset}.parquet`.
-        images: Packed training images, all shards in order.
-        part: Its name.
-        second: The second view of each image, or None.
-        with_known_label: Leave out images whose labels are all ignored, since no loss learns from them.
-
-    Raises:
-        ThoraxError: As in `read_labelled`; the part is empty or, with `with_known_label`, has no known label; an image has no
-            second one, or the views differ in size or type.
+    `with_known_label` leaves out images whose labels are all ignored, since no loss learns from them.
     """
     everything, parts = read_labelled(labels, split, ingested, images)
     found = everything.select(parts == part)
@@ -187,16 +147,12 @@ def training_batches(
     where it starts. All batches are full, so that networks are compiled for one shape. The few images that do not fill the
     last batch are left out, different ones in every epoch. A part with fewer images than `batch_size` is one batch.
 
-    Args:
-        part: The images.
-        batch_size: Images per batch.
-        seed, epoch: Seeds for order and augmentation.
-        augmentation: The augmentation of uint8 images, or None. Each view has its own. With mixup, labels are fractions and each
-            image costs two warps. The views of a study are mixed with those of the same other study in the same shares.
-        workers: Threads; each prepares a whole batch.
-        order: (m,) positions in the part, some repeated or left out, as `sampling.choose` returns them; shuffled here. None:
-            each once.
-        start: Number of the first batch, to resume within an epoch.
+    Each view has its own augmentation, of uint8 images only. With mixup, labels are fractions and each image costs two warps.
+    The views of a study are mixed with those of the same other study in the same shares.
+
+    `order` has (m,) positions in the part, some repeated or left out, as `sampling.choose` returns them; they are shuffled
+    here. None: each once. `start` is the number of the first batch, to resume within an epoch. Each worker is a thread that
+    prepares a whole batch.
     """
     shuffled = np.random.default_rng([seed, epoch, 0]).permutation(len(part) if order is None else len(order))
     if order is not None:
@@ -204,12 +160,12 @@ def training_batches(
     batch_size = min(batch_size, len(shuffled))
     if not batch_size:
         return
-    changes, mix = [], None
+    changes, mixed = [], None
     if augmentation is not None:  # stream 2 is that of `sampling.choose` in the training
         streams = [np.random.default_rng([seed, epoch, number]) for number in (1, 4)[: len(part.views)]]
         changes = [augment.draw(augmentation, part.size, len(shuffled), stream) for stream in streams]
         if augmentation.mixup:
-            mix = augment.draw_mix(augmentation.mixup, len(shuffled), np.random.default_rng([seed, epoch, 3]))
+            mixed = augment.draw_mix(augmentation.mixup, len(shuffled), np.random.default_rng([seed, epoch, 3]))
     # indexing a memmap takes ten times as long as indexing its array
     arrays = [[np.asarray(array) for array in view.images.arrays] for view in part.views]
 
@@ -227,8 +183,8 @@ def training_batches(
         if not changes:
             return part.take(shuffled[places]), labels
         pixels = [changed(number, places) for number in range(len(part.views))]
-        if mix is not None:
-            partners, weights = mix.partners[places], mix.weights[places]
+        if mixed is not None:
+            partners, weights = (values[places] for values in mixed)
             for number, images in enumerate(pixels):
                 augment.mix_images(images, changed(number, partners), weights)
             labels = augment.mix_labels(labels, part.labels[shuffled[partners]], weights)
@@ -252,9 +208,9 @@ def predict_logits(model: Any, part: LabelledImages, batch_size: int, workers: i
     return np.concatenate([np.asarray(model.predict_on_batch(pixels)) for pixels in batches])[: len(part)]
 
 
-def part_frame(part: LabelledImages, name: str, values: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
-    """Values (n, k) per image and class as a table with the columns of `schemas.scores_schema`."""
-    frame = pd.DataFrame(values.astype(np.float32), columns=list(classes))
-    frame.insert(0, "image_id", part.image_ids)
-    frame.insert(1, "split", name)
+def scores_frame(image_ids: np.ndarray, parts: np.ndarray | str, scores: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
+    """Scores (n, k) per image and class as a table with the columns of `schemas.scores_schema`."""
+    frame = pd.DataFrame(scores, columns=list(classes))
+    frame.insert(0, "image_id", image_ids)
+    frame.insert(1, "split", parts)
     return frame

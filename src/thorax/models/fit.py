@@ -21,7 +21,7 @@ from thorax.models import backbones, losses, preflight, sampling
 from thorax.models.batches import LabelledImages, load_part, predict_logits, second_view, training_batches
 from thorax.models.network import Network, build_model
 from thorax.models.resume import Progress, States, digest, restore, variables
-from thorax.models.schedule import learning_rate, should_stop
+from thorax.models.schedule import learning_rate, stalls
 from thorax.storage import progress as progress_bar
 from thorax.storage import store
 from thorax.storage.schemas import EPOCHS_COLUMNS, HISTORY_COLUMNS
@@ -54,27 +54,10 @@ def train(
 
     After every epoch, and on SIGTERM or SIGINT, the whole state is saved under `work`. The same call resumes from there. It ends
     with the same history and weights as an uninterrupted training: bit for bit where the device is deterministic (a CPU, with
-    the same number of threads).
+    the same number of threads). Raises Terminated or KeyboardInterrupt when asked to stop.
 
-    Args:
-        settings: The member's settings.
-        labels, split, ingested, images: Tables and packed training images, as in `batches.load_part`.
-        weights: File with ImageNet weights, or None.
-        out: The .keras file to write.
-        history: CSV with one row per epoch: epoch, loss, val_loss, learning_rate, val_auc.
-        work: Folder for resume states.
-        threads: CPU threads.
-        pairs, second_ingested, second_images: As in `batches.second_view`.
-        epochs: CSV with results of the test images after each epoch (`schemas.EPOCHS_COLUMNS`): one row without a threshold
-            with the AUC of the probabilities, then one per threshold of `settings.test_every_epoch`. Without thresholds it has
-            no rows. Nothing is chosen by it. Required if the settings have thresholds.
-        record: JSON with what the training took: device, seconds (of all attempts), epochs, images_per_second, backend,
-            precision, versions.
-
-    Raises:
-        ThoraxError: As in `batches.load_part` and `preflight`; a class has no positive or no negative training image; an output
-            or a state cannot be written, or is not named; or the loss is no longer a number.
-        Terminated, KeyboardInterrupt: It was asked to stop, and the state is saved.
+    `epochs` has the results of the test images after each epoch: one row without a threshold with the AUC of the probabilities,
+    then one per threshold of `settings.test_every_epoch`; without thresholds it has no rows. Nothing is chosen by it.
     """
     started = time.monotonic()
     if settings.test_every_epoch and epochs is None:
@@ -83,22 +66,24 @@ def train(
     backend.prepare(settings.seed, threads, settings.precision)
     preflight.device(settings.precision)
     preflight.workers(threads)
-
     read = ("train", "val", "test") if settings.test_every_epoch else ("train", "val")
     parts = {part: load_part(labels, split, ingested, images, part, second, with_known_label=part != "test") for part in read}
     train, views = parts["train"], len(parts["train"].views)
     _check_intensity(settings, train, images)
     losses.check_classes(train.labels, train.classes)
-
     replicas = backend.replicas(min(settings.batch_size, len(train)), settings.accumulate)
     with replicas.scope():
         network = build_model(settings, train.size, len(train.classes), str(weights) if weights else None, views)
     preflight.memory(settings.backbone, views)
     preflight.disk(network.model, work, out)
-
     inputs = [labels, split, ingested, *images, *([weights] if weights else [])]
     inputs += [second.pairs, second.ingested, *second.images] if second else []
-    states = States(work / f"{out.stem}-{_digest(settings, inputs)}")
+    unused = set() if settings.test_every_epoch else {"test_every_epoch"}  # so that older states are still found
+    decides = {
+        "settings": settings.model_dump(mode="json", exclude=unused),
+        "program": [thorax.__version__, *backend.versions()],  # and the device
+    }
+    states = States(work / f"{out.stem}-{digest(decides, inputs)}")
     with ExitStack() as stack:  # all outputs or none, and known to be writable before the work begins
         new_model, new_history = (stack.enter_context(store.atomic(path)) for path in (out, history))
         new_epochs, new_record = (path and stack.enter_context(store.atomic(path)) for path in (epochs, record))
@@ -107,10 +92,8 @@ def train(
         fit = Fit(settings, network, parts, states, asked, replicas, threads, started)
         progress = fit.run()
         fit.bare.save(new_model)  # without the optimiser's state, which would triple the file's size
-        for path, rows, columns in (
-            (new_history, progress.rows, HISTORY_COLUMNS),
-            (new_epochs, progress.tested, EPOCHS_COLUMNS),
-        ):
+        tables = ((new_history, progress.rows, HISTORY_COLUMNS), (new_epochs, progress.tested, EPOCHS_COLUMNS))
+        for path, rows, columns in tables:
             if path:
                 frame = pd.DataFrame(rows, columns=list(columns))
                 store.write_text(frame.to_csv(index=False, float_format="%.6g"), path)
@@ -148,7 +131,7 @@ class Fit:
         if saved is not None:
             restore(model, saved[1])
             _log(f"resuming after epoch {progress.epoch}, batch {progress.step} ({self.states.folder})")
-        while progress.epoch < settings.epochs and not should_stop(settings, self._val_losses()):
+        while progress.epoch < settings.epochs and not stalls(self._val_losses(), settings.patience, settings.min_delta):
             self._epoch()
         if progress.epoch < settings.epochs:
             _log(f"stopped: val_loss has not fallen by more than {settings.min_delta:g} for {settings.patience} epochs")
@@ -172,7 +155,10 @@ class Fit:
         row = dict(zip(HISTORY_COLUMNS, values, strict=True))
         backend.show(self.states.folder.name, row)
         progress.rows.append(row)
-        progress.tested += self._test(number)
+        if settings.test_every_epoch:  # as in Figure 2 of Dunn Beltran and Alsaghier 2022
+            probabilities = sigmoid(self._logits("test"))
+            overall = overall_by_threshold(self.parts["test"].labels, probabilities, settings.test_every_epoch)
+            progress.tested += [dict(zip(EPOCHS_COLUMNS, (number, *tested), strict=True)) for tested in overall]
         progress.epoch, progress.step, progress.losses = number, 0, []
         if val_loss < min(before, default=np.inf):
             progress.best_epoch = number
@@ -190,14 +176,11 @@ class Fit:
     def _train(self) -> tuple[int, float]:
         """Train on the remaining batches of the epoch; return the number of images and the seconds."""
         settings, progress, model, train = self.settings, self.progress, self.network.model, self.parts["train"]
-        rng = np.random.default_rng([settings.seed, progress.epoch, 2])
-        order = sampling.choose(train.labels, settings.sampling, rng)
-        size = min(settings.batch_size, len(order))
-        steps = max(len(order) // size, 1)
         epoch = (settings.seed, progress.epoch)
-        batches = training_batches(
-            train, settings.batch_size, *epoch, settings.augmentation, self.threads, order=order, start=progress.step
-        )
+        order = sampling.choose(train.labels, settings.sampling, np.random.default_rng([*epoch, 2]))
+        size = min(settings.batch_size, len(order))
+        steps = len(order) // size
+        batches = training_batches(train, size, *epoch, settings.augmentation, self.threads, order=order, start=progress.step)
         name = f"{model.name}: epoch {progress.epoch + 1} of {settings.epochs}"
         started, before = time.monotonic(), progress.images
         with (
@@ -219,14 +202,6 @@ class Fit:
         seconds = time.monotonic() - started
         progress.training_seconds += seconds
         return progress.images - before, seconds
-
-    def _test(self, epoch: int) -> list[dict[str, float]]:
-        """Rows of `EPOCHS_COLUMNS` for an epoch (from 1), as in Figure 2 of Dunn Beltran and Alsaghier 2022."""
-        if not self.settings.test_every_epoch:
-            return []
-        probabilities = sigmoid(self._logits("test"))
-        overall = overall_by_threshold(self.parts["test"].labels, probabilities, self.settings.test_every_epoch)
-        return [dict(zip(EPOCHS_COLUMNS, (epoch, *row), strict=True)) for row in overall]
 
     def _compile(self, frozen: bool) -> None:
         """Set the optimiser up for a stage: with the whole backbone frozen, or fine-tuned."""
@@ -274,10 +249,8 @@ def apply_rest(optimizer: "keras.optimizers.Optimizer") -> None:
 
     Keras counts batches across epochs and applies nothing before the count is full. Without this, an epoch of few batches would
     change no weight, and the rest of an epoch would be applied at the next epoch's learning rate, or lost where fine-tuning
-    begins with a new optimiser. After this call, the next batch begins a new accumulation.
-
-    Args:
-        optimizer: Built. One that accumulates nothing, or has nothing accumulated, is left unchanged.
+    begins with a new optimiser. After this call, the next batch begins a new accumulation. An optimiser that accumulates
+    nothing, or has nothing accumulated, is left unchanged.
     """
     from keras import ops
 
@@ -297,16 +270,6 @@ def mean_auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Mean AUC over the classes for which it is defined; (n, k) labels of 1, 0, -1 and (n, k) scores. NaN if there are none."""
     values = np.array([auc(labels[:, k], scores[:, k]) for k in range(labels.shape[1])])
     return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else float("nan")
-
-
-def _digest(settings: Training, inputs: Sequence[Path]) -> str:
-    """Digest of everything that decides the result: settings, program versions, device and input files."""
-    unused = set() if settings.test_every_epoch else {"test_every_epoch"}  # so that older states are still found
-    decides = {
-        "settings": settings.model_dump(mode="json", exclude=unused),
-        "program": [thorax.__version__, *backend.versions()],
-    }
-    return digest(decides, inputs)
 
 
 def _record(progress: Progress) -> dict[str, object]:

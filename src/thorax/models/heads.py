@@ -14,31 +14,22 @@ FIRST, SECOND = "_first", "_second"  # suffixes of the layers of each view, if t
 def build_head(features: Any, classes: int, settings: Training) -> Any:
     """Pool the feature map, then two dense layers (Liz et al. 2022, Table 2): ReLU with dropout, and one logit per class.
 
-    The feature maps of two views are pooled separately, and the mean of both goes into the dense layers.
-
-    Args:
-        features: (batch, h, w, k), or a list of two such maps, one per view.
-        classes: Number of logits.
-        settings: head, dense_units and dropout. With dense_units 0 the logits follow the pooling, without dropout.
-
-    Returns:
-        Logits (batch, classes), float32 even if the rest computes in half precision.
+    `features` is (batch, h, w, k), or a list of two such maps, one per view: these are pooled separately, and the mean of both
+    goes into the dense layers. With dense_units 0 the logits follow the pooling, without dropout. The logits, (batch, classes),
+    are float32 even if the rest computes in half precision.
     """
     import keras
 
     views = {FIRST: features[0], SECOND: features[1]} if isinstance(features, list) else {"": features}
-    pooled = [HEADS[settings.head](_named(maps, view), view) for view, maps in views.items()]
+    pooled = []
+    for view, maps in views.items():
+        named = keras.layers.Activation("linear", name=f"features{view}")(maps)
+        pooled.append(HEADS[settings.head](named, view))
     x = pooled[0] if len(pooled) == 1 else keras.layers.Average(name="pooled")(pooled)
     if settings.dense_units:
         x = keras.layers.Dense(settings.dense_units, activation="relu", name="hidden")(x)
         x = keras.layers.Dropout(settings.dropout, name="dropout")(x)
     return keras.layers.Dense(classes, dtype="float32", name="logits")(x)
-
-
-def _named(features: Any, view: str) -> Any:
-    import keras
-
-    return keras.layers.Activation("linear", name=f"features{view}")(features)
 
 
 def average(features: Any, view: str = "") -> Any:

@@ -16,12 +16,8 @@ Terms = Callable[[Any, Any, Any], Any]
 def cross_entropy(positive: Any = 1.0, negative: float = 1.0, gamma: float = 0.0) -> Terms:
     """-(u y (1 - p)^g log p + v (1 - y) p^g log(1 - p)) for the label y and p = sigmoid(logit).
 
-    With g = 0 this is the (weighted) cross-entropy, otherwise the focal loss (Lin et al. 2017, arXiv:1708.02002, equation 5).
-
-    Args:
-        positive: u, the weight of positive labels; a number, or (k,) float32.
-        negative: v, the weight of negative labels.
-        gamma: g, how strongly well-classified labels are played down.
+    u (`positive`, a number or (k,) float32) and v (`negative`) are weights. With g = 0 (`gamma`) this is the (weighted)
+    cross-entropy, otherwise the focal loss (Lin et al. 2017, arXiv:1708.02002, equation 5).
     """
 
     def terms(y: Any, x: Any, ops: Any) -> Any:
@@ -32,14 +28,14 @@ def cross_entropy(positive: Any = 1.0, negative: float = 1.0, gamma: float = 0.0
     return terms
 
 
-def absolute_error() -> Terms:
+def absolute_error(y: Any, x: Any, ops: Any) -> Any:
     """|y - p| for the label y and p = sigmoid(logit)."""
-    return lambda y, x, ops: ops.absolute(y - ops.sigmoid(x))
+    return ops.absolute(y - ops.sigmoid(x))
 
 
 def _focal(settings: Training, _: np.ndarray) -> Terms:
-    alpha = settings.focal_alpha
-    return cross_entropy(*((1.0, 1.0) if alpha is None else (alpha, 1 - alpha)), settings.focal_gamma)
+    positive, negative = (1.0, 1.0) if settings.focal_alpha is None else (settings.focal_alpha, 1 - settings.focal_alpha)
+    return cross_entropy(positive, negative, settings.focal_gamma)
 
 
 # Each takes the settings and the weights of the positives, (k,) float32
@@ -47,7 +43,7 @@ LOSSES: dict[str, Callable[[Training, np.ndarray], Terms]] = {
     "bce": lambda settings, pos_weight: cross_entropy(),
     "weighted_bce": lambda settings, pos_weight: cross_entropy(positive=np.asarray(pos_weight, np.float32)),
     "focal": _focal,
-    "mae": lambda settings, pos_weight: absolute_error(),
+    "mae": lambda settings, pos_weight: absolute_error,
 }
 
 _NUMPY = SimpleNamespace(
@@ -59,16 +55,11 @@ _NUMPY = SimpleNamespace(
 
 
 def make_loss(settings: Training, pos_weight: np.ndarray) -> Callable[[Any, Any], Any]:
-    """The training loss, averaged over the labels that are not ignored.
+    """The training loss, averaged over the labels that are not ignored; only "weighted_bce" reads the (k,) `pos_weights`.
 
-    Args:
-        settings: loss, focal_gamma and focal_alpha.
-        pos_weight: (k,) weights of the positives (see `pos_weights`); only "weighted_bce" reads them.
-
-    Returns:
-        A function of labels (n, k) and logits (n, k) that returns (n,). Its mean is the mean over the batch's known labels.
-        Labels are 1, 0, -1 (ignored) or, for mixed images, fractions. The function and its gradient are finite in float32 for
-        logits up to 100 and more.
+    It is a function of labels (n, k), which are 1, 0, -1 (ignored) or, for mixed images, fractions, and logits (n, k). It
+    returns (n,), whose mean is that over the batch's known labels. It and its gradient are finite in float32 for logits up to
+    100 and more.
     """
     from keras import ops
 
@@ -84,27 +75,13 @@ def make_loss(settings: Training, pos_weight: np.ndarray) -> Callable[[Any, Any]
 
 
 def loss_numpy(settings: Training, labels: np.ndarray, logits: np.ndarray, pos_weight: np.ndarray) -> float:
-    """The same loss over a whole label matrix, in float64: the mean over the known labels.
-
-    Args:
-        settings, pos_weight: As in `make_loss`.
-        labels: (n, k) of 1, 0, -1 (ignored) and fractions. At least one is known.
-        logits: (n, k).
-    """
+    """The same loss over a whole label matrix, in float64: the mean over the known labels, of which there is at least one."""
     terms = LOSSES[settings.loss](settings, pos_weight)(labels.astype(np.float64), logits.astype(np.float64), _NUMPY)
     return float(terms[labels >= 0].mean())
 
 
 def check_classes(labels: np.ndarray, classes: list[str]) -> None:
-    """Check that every class can be learned.
-
-    Args:
-        labels: (n, k) of 1, 0 and -1 (ignored), of the training images before any mixing.
-        classes: k names.
-
-    Raises:
-        ThoraxError: A class has no positive or no negative image.
-    """
+    """Refuse a class without a positive or without a negative among the training images' labels, (n, k) before any mixing."""
     for value, kind in ((1, "positive"), (0, "negative")):
         lacking = ~(labels == value).any(axis=0)
         if lacking.any():
@@ -115,12 +92,10 @@ def check_classes(labels: np.ndarray, classes: list[str]) -> None:
 
 
 def pos_weights(labels: np.ndarray, exponent: float = 1.0, cap: float | None = None) -> np.ndarray:
-    """Weight of the positives of each class: (negatives / positives) ** exponent among the training images, (k,) float32.
+    """Weight of the positives of each class: (negatives / positives) ** exponent, at most `cap`, (k,) float32.
 
-    Args:
-        labels: (n, k) of 1, 0 and -1 (ignored). Every class has positives (see `check_classes`).
-        exponent: From 0 (no weights) to 1 (the ratio itself).
-        cap: Largest weight, or None.
+    They are counted in the training images' labels, (n, k) of 1, 0 and -1 (ignored), where every class has positives (see
+    `check_classes`). The exponent is from 0 (no weights) to 1 (the ratio itself).
     """
     weights = ((labels == 0).sum(axis=0) / (labels == 1).sum(axis=0)) ** exponent
     return np.minimum(weights, np.inf if cap is None else cap).astype(np.float32)

@@ -13,33 +13,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Network:
-    """A network that can be trained in two stages.
+    """A network that can be trained in two stages."""
 
-    Attributes:
-        model: From packed images to logits.
-        backbones: For each view, the layers before the head, in order.
-        fixed: Number of convolutional layers that never change.
-    """
-
-    model: "keras.Model"
-    backbones: list[list]
-    fixed: int
+    model: "keras.Model"  # from packed images to logits
+    backbones: list[list]  # for each view, the layers before the head, in order
+    fixed: int  # number of convolutional layers that never change
 
 
 def build_model(settings: Training, size: int, classes: int, weights: str | None = None, views: int = 1) -> Network:
-    """Build a network from packed images to logits.
+    """Build a network from packed images, (batch, size, size, views), to logits, (batch, classes).
 
-    With two views, each has a backbone with its own weights, and the same share of each is frozen.
-
-    Args:
-        settings: The member's settings.
-        size: Pixels on a side.
-        classes: Number of logits.
-        weights: File with the backbone's ImageNet weights. Required if settings.weights is "imagenet", otherwise None.
-        views: 1 or 2. The network takes images of (batch, size, size, views).
-
-    Raises:
-        ThoraxError: As in `backbones.build_features`, or `weights` contradicts the settings.
+    With two views, each has a backbone with its own weights, and the same share of each is frozen. `weights` is the file with
+    the backbone's ImageNet weights, if settings.weights asks for them.
     """
     import keras
 
@@ -51,7 +36,12 @@ def build_model(settings: Training, size: int, classes: int, weights: str | None
         inputs, features, layers = backbones.build_features(settings, size, weights)
         branches = [layers]
     else:
-        inputs, features, branches = backbones.build_branches(settings, size, weights)
+        inputs = keras.Input((size, size, 2), dtype=backbones.input_dtype(settings.input_scaling), name="images")
+        features, branches = [], []
+        for view, image in zip(("first", "second"), keras.ops.split(inputs, 2, axis=-1), strict=True):
+            seen, maps, layers = backbones.build_features(settings, size, weights)
+            features.append(keras.Model(seen, maps, name=f"{view}_view")(image))
+            branches.append(layers)
     fixed = sum(backbones.freeze(layers, settings.freeze) for layers in branches)
     model = keras.Model(inputs, heads.build_head(features, classes, settings), name=settings.backbone)
     return Network(model, branches, fixed)

@@ -13,7 +13,7 @@ from thorax import backend
 from thorax.errors import ThoraxError
 from thorax.explanation import gradcam
 from thorax.models import heads
-from thorax.models.batches import LabelledImages, load_part, part_frame, predict_logits, second_view
+from thorax.models.batches import LabelledImages, load_part, predict_logits, scores_frame, second_view
 from thorax.storage import store
 from thorax.storage.schemas import class_columns, scores_schema
 
@@ -42,65 +42,49 @@ def predict(
 ) -> None:
     """Write one float32 logit per image and class; with cases, their Grad-CAM maps and attention weights as well.
 
-    For a network of two views, maps and attention are those of the first view.
-
-    Args:
-        model: The member's .keras file.
-        labels, split, ingested, images: As for training, or those of another archive.
-        out: Predictions to write: image_id, split, and one column per class.
-        classes: The label set that the network was trained on, if `labels` is another one. Only the test images are then
-            predicted, and of `labels` only the images are used.
-        cases: Table of the test images to explain.
-        heatmaps: (cases, classes, h, w) float32, rows in the order of `cases`.
-        attention: (cases, h, w) float32 in the same order: the weight of each position, summing to 1. Of shape
-            (cases, 0, 0) if the network has no attention head.
-        threads: CPU threads.
-        pairs, second_ingested, second_images: As in `batches.second_view`.
-
-    Raises:
-        ThoraxError: As in `batches.load_part`; the network is missing, damaged, or made for other images or classes; a case
-            is not a labelled test image; maps are to be written and no cases are named.
+    If the network was trained on another label set, `classes`, only the test images are predicted, and of `labels` only the
+    images are used. Heatmaps are (cases, classes, h, w) float32 in the order of `cases`; attention is (cases, h, w) float32,
+    the weight of each position, summing to 1, or (cases, 0, 0) if the network has no attention head. Both are those of the
+    first view.
     """
     if cases is None and (heatmaps or attention):
         raise ThoraxError("heatmaps and attention are those of chosen cases, and none are named: give --cases.")
     second = second_view(pairs, second_ingested, second_images)
     backend.prepare(0, threads)
     network = backend.load_network(model)
-    parts = {
-        name: load_part(labels, split, ingested, images, name, second) for name in (["test"] if classes else ["val", "test"])
-    }
+    wanted = ("test",) if classes else ("val", "test")
+    parts = {name: load_part(labels, split, ingested, images, name, second) for name in wanted}
     test = parts["test"]
     names = class_columns(store.read_table(classes, needs=("image_id", "patient_id"))) if classes else test.classes
     _check_fit(network, test, names, model, classes or labels, images)
-    chosen = _places(cases, test, labels, split) if cases else np.zeros(0, int)
+    chosen = store.read_table(cases, ["image_id"])["image_id"] if cases else []
+    if unknown := set(chosen) - set(test.image_ids):
+        raise ThoraxError(
+            f"{cases} names {min(unknown)!r}, which is not a test image of {labels} and {split}: choose the cases again."
+        )
     counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     print(f"{network.name}: {counts} images, on {backend.device()}", file=sys.stderr, flush=True)
     with ExitStack() as stack:  # all files or none
         new_predictions = stack.enter_context(store.atomic(out))
         new_maps, new_attention = (path and stack.enter_context(store.atomic(path)) for path in (heatmaps, attention))
-        frames = [
-            part_frame(part, name, predict_logits(network, part, BATCH, threads, f"{network.name}: {name}"), names)
-            for name, part in parts.items()
-        ]
+        frames = []
+        for name, part in parts.items():
+            logits = predict_logits(network, part, BATCH, threads, f"{network.name}: {name}")
+            frames.append(scores_frame(part.image_ids, name, logits, names))
         predictions = pd.concat(frames, ignore_index=True).sort_values("image_id", ignore_index=True)
         store.write_table(predictions, new_predictions, scores_schema(names))
         if new_maps or new_attention:
-            for array, path in zip(explain(network, test.take(chosen)), (new_maps, new_attention), strict=True):
+            pixels = test.take(pd.Index(test.image_ids).get_indexer(chosen))
+            for array, path in zip(explain(network, pixels), (new_maps, new_attention), strict=True):
                 if path:
                     store.write_array(array, path)
 
 
 def explain(network: "keras.Model", pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Grad-CAM maps of every class and the weights of the attention head, both for the (first) view.
+    """Grad-CAM maps of every class and the weights of the attention head, both for the (first) view of n images.
 
-    The dense layers see the mean of both views, so each view's features count half.
-
-    Args:
-        network: With the layers that `heads.build_head` names.
-        pixels: (n, size, size, views) as the network takes them.
-
-    Returns:
-        (n, classes, h, w) and (n, h, w) float32; the latter is (n, 0, 0) without an attention head.
+    The dense layers see the mean of both views, so each view's features count half. Returns (n, classes, h, w) and (n, h, w)
+    float32; the latter is (n, 0, 0) without an attention head.
     """
     import keras
 
@@ -120,17 +104,6 @@ def explain(network: "keras.Model", pixels: np.ndarray) -> tuple[np.ndarray, np.
         maps.append(gradcam.grad_cam(features, gradients))
         attention += [values[..., 0] for values in weights]
     return np.concatenate(maps), np.concatenate(attention)
-
-
-def _places(cases: Path, test: LabelledImages, labels: Path, split: Path) -> np.ndarray:
-    """(n,) positions of the cases among the test images."""
-    ids = store.read_table(cases, ["image_id"])["image_id"]
-    unknown = sorted(set(ids) - set(test.image_ids))
-    if unknown:
-        raise ThoraxError(
-            f"{cases} names {unknown[0]!r}, which is not a test image of {labels} and {split}: choose the cases again."
-        )
-    return pd.Index(test.image_ids).get_indexer(ids)
 
 
 def _check_fit(

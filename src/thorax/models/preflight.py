@@ -21,11 +21,7 @@ _STATES = 3  # the newest two, and the one being written
 
 
 def device(precision: str) -> None:
-    """Check that an assigned GPU is usable, and that half precision is asked for on a GPU only.
-
-    Raises:
-        ThoraxError: A GPU is assigned but the backend sees none, or precision is mixed without a GPU.
-    """
+    """Check that an assigned GPU is usable, and that half precision is asked for on a GPU only."""
     assigned = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip()
     if assigned not in ("", "-1", "NoDevFiles") and not backend.gpus() and os.environ.get(ON_CPU) != "1":
         raise ThoraxError(
@@ -44,11 +40,7 @@ def workers(threads: int) -> None:
 
 
 def memory(backbone: str, views: int = 1) -> None:
-    """Check that a training fits into the memory of the machine or job; each view has a backbone.
-
-    Raises:
-        ThoraxError: With what it needs and what is available.
-    """
+    """Check that a training fits into the memory of the machine or job; each view has a backbone."""
     needed, limit = BACKBONES[backbone].memory * views, _memory_limit()
     if limit and needed > limit:
         raise ThoraxError(
@@ -58,19 +50,15 @@ def memory(backbone: str, views: int = 1) -> None:
 
 
 def disk(model: "keras.Model", work: Path, out: Path) -> None:
-    """Check that there is space for the resume states, the best epochs and the network itself.
-
-    Raises:
-        ThoraxError: With the folder, what it needs and what is free.
-    """
+    """Check that there is space for the resume states, the best epochs and the network itself."""
     size = 4 * sum(math.prod(variable.shape) for variable in model.variables)
     for folder, needed in ((work, size * (_SLOTS * _STATES + _STATES)), (out.parent, size)):
         there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
         free = shutil.disk_usage(there).free
         if free < needed:
             raise ThoraxError(
-                f"{folder} needs {_size(needed)} for this training, and its disk has {_size(free)} free: delete some files, or run where there "
-                "is more."
+                f"{folder} needs {_size(needed)} for this training, and its disk has {_size(free)} free: delete some files, or "
+                "run where there is more."
             )
 
 

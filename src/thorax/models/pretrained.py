@@ -13,15 +13,10 @@ if TYPE_CHECKING:
 
 
 def load(model: "keras.Model", path: str, name: str) -> None:
-    """Give a three-channel network the ImageNet weights that Keras publishes for it.
+    """Give a three-channel network without its classifier the ImageNet weights that Keras publishes for this architecture.
 
-    Args:
-        model: The architecture without its classifier. Layers before it may scale its input but have no weights.
-        path: The published file (HDF5 as Keras 2 wrote it, one group per layer, matched by order).
-        name: The architecture.
-
-    Raises:
-        ThoraxError: The file is missing or does not hold this architecture's weights.
+    The published file is HDF5 as Keras 2 wrote it, one group per layer, matched by order. Layers that scale the input have no
+    weights.
     """
     import keras
 
@@ -44,7 +39,7 @@ def load(model: "keras.Model", path: str, name: str) -> None:
 
 
 def sum_channels(published: "keras.Model", single: "keras.Model") -> None:
-    """Give a one-channel network the weights of a three-channel one, so that both compute the same for a grey image.
+    """Give a one-channel network the weights of the same three-channel one, so that both compute the same for a grey image.
 
     The inputs of both are scaled: for the grey value u, channel c of the published network gets a_c u + b_c, and the
     one-channel network a u + b. So its kernel is the sum over the channels of a_c / a times theirs. What b_c adds
@@ -53,17 +48,13 @@ def sum_channels(published: "keras.Model", single: "keras.Model") -> None:
     There is one exception. If the scaling differs between the channels and the first convolution pads its input with zeros,
     these zeros represent a different grey value in each channel, which one channel cannot express. The outermost responses of
     the first convolution then deviate a little.
-
-    Args:
-        published: Grey image (n, h, w, 1) uint8 to features, with a three-channel first convolution.
-        single: The same architecture with a one-channel one, for images of any size.
-
-    Raises:
-        TypeError: The first convolution has neither a bias nor a batch normalisation after it.
     """
     import keras
 
-    (first, *rest), (own_first, own_next, *own_rest) = _weighted_layers(published), _weighted_layers(single)
+    (first, *rest), (own_first, own_next, *own_rest) = (  # the layers that have weights, from the first convolution on
+        [layer for layer in leaves(model.layers) if layer.weights and not isinstance(layer, keras.layers.Normalization)]
+        for model in (published, single)
+    )
     for source, target in zip(rest, [own_next, *own_rest], strict=True):
         target.set_weights(source.get_weights())
     slope, offset = _scaling(published, first)
@@ -73,8 +64,6 @@ def sum_channels(published: "keras.Model", single: "keras.Model") -> None:
     surplus = np.einsum("hwcf,c->f", kernel, offset) - np.einsum("hwcf,c->f", summed, own_offset)
     own_first.set_weights([summed, *(values + surplus for values in bias)])
     if not bias:
-        if not isinstance(own_next, keras.layers.BatchNormalization):
-            raise TypeError(f"{own_first.name} has neither a bias nor a batch normalisation after it")
         own_next.moving_mean.assign(keras.ops.convert_to_numpy(own_next.moving_mean) - surplus)
 
 
@@ -83,13 +72,6 @@ def leaves(layers: Iterable[Any]) -> list:
     import keras
 
     return [leaf for layer in layers for leaf in (leaves(layer.layers) if isinstance(layer, keras.Model) else [layer])]
-
-
-def _weighted_layers(model: "keras.Model") -> list:
-    """The layers that have weights, from the first convolution on."""
-    import keras
-
-    return [layer for layer in leaves(model.layers) if layer.weights and not isinstance(layer, keras.layers.Normalization)]
 
 
 def _scaling(model: "keras.Model", first: Any) -> tuple[np.ndarray, np.ndarray]:

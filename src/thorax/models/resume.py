@@ -8,7 +8,6 @@ setting never finds it.
 
 import hashlib
 import json
-import re
 import shutil
 import sys
 import zipfile
@@ -21,43 +20,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thorax.errors import ThoraxError
 from thorax.storage import store
 
 if TYPE_CHECKING:
     import keras
 
 KEPT = 2  # the newest state, and the one before it in case the newest is damaged
-_STATE = re.compile(r"state-(\d{5})-(\d{8})\.npz")
-_BEST = re.compile(r"best-(\d{5})\.npz")
 _PROGRESS = "progress.json"
 _DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, ValueError, KeyError, TypeError, EOFError)
 
 
 @dataclass
 class Progress:
-    """How far a training is.
+    """How far a training is."""
 
-    Attributes:
-        epoch: Finished epochs.
-        step: Trained batches of the current epoch.
-        losses: Loss of each of these batches.
-        rows: The history, one row per finished epoch.
-        tested: Metrics of the test images after each epoch, where they are wanted.
-        best_epoch: Number, from 1, of the epoch with the smallest validation loss; 0 before the first epoch ends.
-        seconds: Wall time of all attempts, up to the newest state of each.
-        images, training_seconds: Images trained on, and the wall time of that alone.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    losses: list[float] = field(default_factory=list)
-    rows: list[dict[str, float]] = field(default_factory=list)
-    tested: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = 0
-    seconds: float = 0.0
-    images: int = 0
-    training_seconds: float = 0.0
+    epoch: int = 0  # finished epochs
+    step: int = 0  # trained batches of the current epoch
+    losses: list[float] = field(default_factory=list)  # of each of these batches
+    rows: list[dict[str, float]] = field(default_factory=list)  # the history, one row per finished epoch
+    tested: list[dict[str, float]] = field(default_factory=list)  # metrics of the test images, where they are wanted
+    best_epoch: int = 0  # number, from 1, of the epoch with the smallest validation loss; 0 before the first epoch ends
+    seconds: float = 0.0  # wall time of all attempts, up to the newest state of each
+    images: int = 0  # trained on
+    training_seconds: float = 0.0  # wall time of that alone
 
 
 def digest(settings: dict[str, Any], files: Sequence[Path]) -> str:
@@ -79,16 +64,8 @@ def variables(model: "keras.Model") -> Iterator[np.ndarray]:
 
 
 def restore(model: "keras.Model", arrays: Iterator[np.ndarray]) -> None:
-    """Give a compiled model the variables that `variables` returned for an equal one.
-
-    Raises:
-        ThoraxError: They belong to a different model.
-    """
+    """Give a compiled model the variables that `variables` returned for an equal one, which the folder's digest ensures."""
     for variable, array in zip(_all_variables(model), arrays, strict=True):
-        if tuple(variable.shape) != array.shape:
-            raise ThoraxError(
-                f"The resume state holds {array.shape} where {variable.path} has {tuple(variable.shape)}: delete the folder work/."
-            )
         variable.assign(array)
 
 
@@ -99,17 +76,13 @@ def _all_variables(model: "keras.Model") -> list:
 
 
 class States:
-    """The states of one training.
-
-    Args:
-        folder: Created when the first state is saved.
-    """
+    """The states of one training, in a folder that is created when the first one is saved."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def save_best(self, epoch: int, weights: Iterable[np.ndarray]) -> None:
-        """Write the weights of the best epoch so far. Errors as in `save`."""
+        """Write the weights of the best epoch so far."""
         _write(self._best(epoch), weights)
 
     def best(self, epoch: int) -> Iterator[np.ndarray]:
@@ -117,11 +90,7 @@ class States:
         return _read(self._best(epoch))
 
     def save(self, progress: Progress, arrays: Iterable[np.ndarray]) -> None:
-        """Write a state, then delete what the newest two do not need.
-
-        Raises:
-            ThoraxError: The folder cannot be written or is full. Earlier states stay.
-        """
+        """Write a state, then delete what the newest two do not need. Earlier states stay if the disk is full."""
         _write(self.folder / f"state-{progress.epoch:05d}-{progress.step:08d}.npz", arrays, json.dumps(asdict(progress)))
         self._prune()
 
@@ -130,7 +99,7 @@ class States:
 
         A damaged state, or one whose best weights are missing or damaged, is reported and deleted, and the one before it used.
         """
-        for path in self._states()[::-1]:
+        for path in sorted(self.folder.glob("state-*.npz"), reverse=True):
             try:
                 _check(path)
                 progress = _progress(path)
@@ -149,11 +118,8 @@ class States:
     def _best(self, epoch: int) -> Path:
         return self.folder / f"best-{epoch:05d}.npz"
 
-    def _states(self) -> list[Path]:
-        return sorted(path for path in self.folder.glob("state-*.npz") if _STATE.fullmatch(path.name))
-
     def _prune(self) -> None:
-        states = self._states()
+        states = sorted(self.folder.glob("state-*.npz"))
         for path in states[:-KEPT]:
             path.unlink(missing_ok=True)
         try:
@@ -161,7 +127,7 @@ class States:
         except _DAMAGED:  # reported when it is read; until then, delete nothing that it may need
             return
         for path in self.folder.glob("best-*.npz"):
-            if _BEST.fullmatch(path.name) and path not in needed:
+            if path not in needed:
                 path.unlink(missing_ok=True)
 
 
@@ -171,10 +137,9 @@ def _progress(state: Path) -> Progress:
 
 
 def _read(path: Path) -> Iterator[np.ndarray]:
-    with zipfile.ZipFile(path) as archive:
-        for name in sorted(set(archive.namelist()) - {_PROGRESS}):
-            with archive.open(name) as member:
-                yield np.lib.format.read_array(member, allow_pickle=False)
+    with np.load(path) as archive:
+        for name in sorted(set(archive.files) - {_PROGRESS}):
+            yield archive[name]
 
 
 def _write(path: Path, arrays: Iterable[np.ndarray], progress: str | None = None) -> None:

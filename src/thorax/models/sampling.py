@@ -6,48 +6,27 @@ frequent.
 
 import numpy as np
 
-from thorax.errors import ThoraxError
-
 
 def choose(labels: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarray:
-    """Choose an epoch's images.
+    """Choose an epoch's images by their labels, (n, k) of 1, 0 and -1 (ignored).
 
     none: every image once. over: repeat-factor sampling, every image at least once (see `repeat_factors`). under: every
     image at most once (see `keep_shares`). Random numbers are drawn row by row, so permuting rows changes what is drawn but
-    not the probabilities.
-
-    Args:
-        labels: (n, k) of 1, 0 and -1 (ignored).
-        kind: none, over or under.
-        rng: Random number generator; not used for none.
-
-    Returns:
-        (m,) int64 positions in ascending order, repeated ones next to each other: shuffle them.
-
-    Raises:
-        ThoraxError: Another kind.
+    not the probabilities. Returns (m,) int64 positions in ascending order, repeated ones next to each other: shuffle them.
     """
     count = len(labels)
-    if kind == "none":
-        return np.arange(count)
     if kind == "over":
         return np.repeat(np.arange(count), np.floor(repeat_factors(labels) + rng.random(count)).astype(np.int64))
     if kind == "under":
         return np.flatnonzero(rng.random(count) < keep_shares(labels))
-    raise ThoraxError(f"sampling: {kind} is not known: set it to none, over or under.")
+    return np.arange(count)
 
 
 def repeat_factors(labels: np.ndarray) -> np.ndarray:
-    """How often each image is repeated on average: Gupta, Dollár and Girshick 2019 (LVIS, arXiv:1908.03195v2, appendix B.2).
+    """How often each image is repeated on average, (n,) float64 of at least 1.
 
-    A class of frequency f has the factor max(1, sqrt(t / f)), where t is the median frequency. An image has the largest
-    factor of its positive classes, or 1 without any.
-
-    Args:
-        labels: (n, k) of 1, 0 and -1 (ignored).
-
-    Returns:
-        (n,) float64 of at least 1.
+    Gupta, Dollár and Girshick 2019 (LVIS, arXiv:1908.03195v2, appendix B.2): a class of frequency f has the factor max(1,
+    sqrt(t / f)), where t is the median frequency. An image has the largest factor of its positive classes, or 1 without any.
     """
     positive = labels == 1
     return np.where(positive, np.sqrt(_rarity(positive.sum(axis=0))), 1).max(axis=1, initial=1)
@@ -57,13 +36,7 @@ def keep_shares(labels: np.ndarray) -> np.ndarray:
     """The probability of keeping each image: the largest min(1, t / f) of its positive classes, t the median frequency.
 
     Images without a positive label are treated as a class that does not enter the median: they are kept with probability
-    min(1, t / their share). If there is no positive label at all, every image is kept.
-
-    Args:
-        labels: (n, k) of 1, 0 and -1 (ignored).
-
-    Returns:
-        (n,) float64 in (0, 1].
+    min(1, t / their share). If there is no positive label at all, every image is kept. (n,) float64 in (0, 1].
     """
     positive = labels == 1
     without = ~positive.any(axis=1, keepdims=True)

@@ -23,21 +23,11 @@ def stalls(losses: Sequence[float], patience: int, min_delta: float) -> int:
     return found
 
 
-def should_stop(settings: Training, val_losses: Sequence[float]) -> bool:
-    """Whether training ends early after the epochs with these validation losses (Liz et al. 2022, section 3.3)."""
-    return stalls(val_losses, settings.patience, settings.min_delta) > 0
-
-
 def learning_rate(settings: Training, epoch: int, val_losses: Sequence[float] = ()) -> float:
-    """The learning rate of an epoch.
+    """The learning rate of an epoch, counted from 0, after the epochs with these validation losses.
 
     Constant; cosine: rate * (1 + cos(pi * epoch / epochs)) / 2; or plateau: multiplied by `plateau_factor` each time the
     validation loss has not fallen for `plateau_patience` epochs.
-
-    Args:
-        settings: The schedule and its values.
-        epoch: Counted from 0.
-        val_losses: Validation losses of the epochs before it.
     """
     rate = settings.learning_rate
     if settings.fine_tune_rate is not None and epoch >= settings.frozen_epochs:

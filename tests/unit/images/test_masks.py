@@ -58,7 +58,7 @@ any_mask = st.one_of(noise, blobs())
 @given(any_mask)
 @settings(max_examples=80, deadline=None)
 def test_postprocessed_mask_has_at_most_two_components_no_hole_and_nothing_new(mask):
-    result = masks.postprocess(mask, min_area=0.01)
+    result = masks.postprocess(mask)
     assert result.dtype == bool
     assert components(result) <= 2
     assert holes(result) == 0
@@ -121,11 +121,6 @@ def test_crop_box_in_numbers():
     assert masks.crop_box(mask, margin=0) == pytest.approx((0.25, 0.30, 0.75, 1))
     assert masks.crop_box(mask, margin=0.02) == pytest.approx((0.23, 0.28, 0.77, 1))
     assert masks.crop_box(mask, margin=0.5) == pytest.approx((0, 0, 1, 1))
-
-
-def test_empty_mask_has_no_crop_box():
-    with pytest.raises(ValueError, match="empty"):
-        masks.crop_box(np.zeros((8, 8), bool))
 
 
 def test_hole_is_filled_and_bay_at_the_border_is_not():

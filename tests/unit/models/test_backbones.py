@@ -14,19 +14,19 @@ from thorax.models import architectures, backbones, heads, losses, pretrained
 PUBLISHED = [name for name, backbone in architectures.BACKBONES.items() if backbone.constructor]
 MEAN_SLOPE = np.mean(1 / np.array(backbones.IMAGENET_DEVIATION))
 PADDED_UNEQUALLY = ("EfficientNetB0", "DenseNet121", "DenseNet201", "ResNet50", "VGG19", "EfficientNetV2B0")
-CONVOLUTIONS = {  # all of them, and the fixed tenth
-    "EfficientNetB0": (81, 8),
-    "DenseNet121": (120, 12),
-    "DenseNet201": (200, 20),
-    "InceptionV3": (94, 9),
-    "InceptionResNetV2": (244, 24),
-    "Xception": (40, 4),
-    "ResNet50": (53, 5),
-    "VGG19": (16, 2),
-    "MobileNet": (27, 3),
-    "ConvNeXtTiny": (22, 2),
-    "EfficientNetV2B0": (91, 9),
-    "cnn": (3, 0),
+CONVOLUTIONS = {  # all of them, the fixed tenth, and the start of the name of the last layer
+    "EfficientNetB0": (81, 8, "top_activation"),
+    "DenseNet121": (120, 12, "relu"),
+    "DenseNet201": (200, 20, "relu"),
+    "InceptionV3": (94, 9, "mixed10"),
+    "InceptionResNetV2": (244, 24, "conv_7b_ac"),
+    "Xception": (40, 4, "block14_sepconv2_act"),
+    "ResNet50": (53, 5, "conv5_block3_out"),
+    "VGG19": (16, 2, "block5_pool"),
+    "MobileNet": (27, 3, "conv_pw_13_relu"),
+    "ConvNeXtTiny": (22, 2, "layer_normalization"),
+    "EfficientNetV2B0": (91, 9, "top_activation"),
+    "cnn": (3, 0, "relu_64"),
 }
 
 
@@ -263,9 +263,10 @@ def test_every_architecture_takes_a_step(name, head):
     fixed = backbones.freeze(layers, smallest.freeze)
     size = architectures.BACKBONES[name].smallest
     settings = Training(backbone=name, weights="none", head=head, dense_units=64)
-    assert layers[-1].name.startswith(architectures.BACKBONES[name].last_layer)
     convolutions = [layer for layer in layers if backbones.is_convolution(layer)]
-    assert (len(convolutions), fixed) == CONVOLUTIONS[name]
+    count, tenth, last_layer = CONVOLUTIONS[name]
+    assert (len(convolutions), fixed) == (count, tenth)
+    assert layers[-1].name.startswith(last_layer)
     assert [layer.trainable for layer in convolutions] == [False] * fixed + [True] * (len(convolutions) - fixed)
     model = keras.Model(inputs, heads.build_head(features, 3, settings))
     before = [np.array(layer.get_weights()[0]) for layer in convolutions]

@@ -293,7 +293,7 @@ def test_predictions_do_not_depend_on_the_size_of_batches(trained):
 
 
 def test_learning_rates_of_the_schedules_by_hand():
-    from thorax.models.schedule import learning_rate, should_stop
+    from thorax.models.schedule import learning_rate, stalls
 
     constant = Training(**{**SETTINGS, "learning_rate": 0.2})
     cosine = Training(**{**SETTINGS, "learning_rate": 0.2, "schedule": "cosine", "epochs": 4})
@@ -303,7 +303,7 @@ def test_learning_rates_of_the_schedules_by_hand():
     plateau = Training(**{**SETTINGS, **changes, "patience": 3})
     losses = [1.0, 0.9, 0.895, 0.891, 0.88, 0.9, 0.9, 0.9]  # two epochs without progress, a better one, three without
     assert [learning_rate(plateau, epoch, losses) for epoch in range(9)] == [0.2] * 4 + [0.1] * 3 + [0.05] * 2
-    assert [should_stop(plateau, losses[:epoch]) for epoch in range(9)] == [False] * 8 + [True]
+    assert [stalls(losses[:epoch], plateau.patience, plateau.min_delta) for epoch in range(9)] == [0] * 8 + [1]  # it stops
 
 
 def test_what_does_not_belong_together_is_refused(trained, tmp_path):

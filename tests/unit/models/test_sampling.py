@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from thorax.errors import ThoraxError
 from thorax.models.sampling import choose, keep_shares, repeat_factors
 
 LABELS = st.tuples(st.integers(1, 40), st.integers(1, 5)).flatmap(
@@ -51,11 +50,6 @@ def test_classes_that_do_not_occur_and_labels_without_any_change_nothing():
     for kind in ("over", "under"):
         for labels in (np.zeros((5, 2), np.float32), -np.ones((5, 2), np.float32)):
             np.testing.assert_array_equal(choose(labels, kind, np.random.default_rng(0)), np.arange(5))
-
-
-def test_another_kind_is_refused():
-    with pytest.raises(ThoraxError, match="sampling: smote is not known: set it to none, over or under"):
-        choose(COMMON, "smote", np.random.default_rng(0))
 
 
 @given(LABELS, SEEDS)
