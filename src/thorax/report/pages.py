@@ -27,9 +27,6 @@ def make_page(settings: PaperPage, out: Path) -> None:
 def compose(page: PaperPage) -> str:
     """The page as HTML that needs no other file.
 
-    Args:
-        page: Its experiments, its tables and figures in order, and captions.
-
     Raises:
         ThoraxError: A section's page is missing or not one of ours, or a section has a caption that is not given.
     """
@@ -38,21 +35,11 @@ def compose(page: PaperPage) -> str:
     for section in page.sections:
         if section.caption and section.caption not in page.captions:
             raise ThoraxError(f"The section {section.heading!r} has no caption {section.caption!r}: add it under captions.")
-        sections.append(
-            {
-                "heading": section.heading.replace(f": {name}: ", ": "),  # the page is of this paper
-                "caption": page.captions[section.caption] if section.caption else "",
-                "body": typeset.content_of(Path(section.page)),
-            }
-        )
-    return typeset.page(
-        "paper.html",
-        name,
-        run_on=overview.run_on(page.provenance),
-        citation=cited,
-        settings=_settings(page.studies),
-        sections=sections,
-    )
+        heading = section.heading.replace(f": {name}: ", ": ")  # the page is of this paper
+        caption = page.captions[section.caption] if section.caption else ""
+        sections.append({"heading": heading, "caption": caption, "body": typeset.content_of(Path(section.page))})
+    run_on, settings = overview.run_on(page.provenance), _settings(page.studies)
+    return typeset.page("paper.html", name, run_on=run_on, citation=cited, settings=settings, sections=sections)
 
 
 def _settings(studies: dict[str, Study]) -> list[tuple[str, dict[str, str]]]:

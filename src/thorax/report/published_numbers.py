@@ -57,12 +57,8 @@ def _all() -> pd.DataFrame:
 
 
 def load(paper: str | None = None, table: str | None = None, variant: str | None = None) -> pd.DataFrame:
-    """Return published numbers with the columns `COLUMNS`, in the order of the papers.
-
-    Args:
-        paper: Only those of this paper, e.g. liz2022.
-        table: Only those of this table, e.g. "8".
-        variant: Only those of this experiment, e.g. specific-noaug.
+    """Return published numbers with the columns `COLUMNS`, of a paper (liz2022), table ("8") and variant (specific-noaug), or
+    all.
 
     Raises:
         ThoraxError: There are none; the sentence names those that there are.
@@ -89,11 +85,7 @@ def _variant(beside: Beside) -> pd.Series:
 
 
 def describe(beside: Beside) -> tuple[str, str]:
-    """Return the heading of a paper's experiment, and what it is, with the tables that show it.
-
-    Raises:
-        ThoraxError: An experiment without a description.
-    """
+    """Return the heading of a paper's experiment, and what it is, with the tables that show it; a ThoraxError without any."""
     variant = _variant(beside)
     return variant["heading"], variant["description"]
 
@@ -104,13 +96,7 @@ def note(beside: Beside) -> str:
 
 
 def tested_on(archive: str, official: bool, split: pd.DataFrame) -> str:
-    """Return what the test part of a split is, a key of `TEST_PARTS`.
-
-    Args:
-        archive: A key of `archives.ARCHIVES`.
-        official: Whether the split follows the archive's own lists.
-        split: image_id and split.
-    """
+    """Return what the test part of a split is, a key of `TEST_PARTS`; `official`: the split follows the archive's own lists."""
     test = split.loc[split["split"] == "test", "image_id"]
     if archive == "chexpert" and len(test) and test.map(chexpert.by_radiologists).all():
         return RADIOLOGISTS
@@ -120,18 +106,10 @@ def tested_on(archive: str, official: bool, split: pd.DataFrame) -> str:
 
 
 def why_not(beside: Beside, archive: str | None = None, test_part: str | None = None) -> str:
-    """Say why no difference may be taken between ours and a paper's numbers of our archive; blank where one may.
+    """Say in one sentence why no difference may be taken between ours and a paper's numbers; blank where one may.
 
-    Args:
-        beside: Which published numbers.
-        archive: The archive of ours; None where it is not known.
-        test_part: What `tested_on` says of ours; None where it is not known.
-
-    Returns:
-        One sentence. Numbers of CheXpert's radiologists are compared only with numbers that are known to be of the same images.
-
-    Raises:
-        ThoraxError: As in `describe`.
+    The archive and `test_part`, what `tested_on` says of ours, are None where they are not known. Numbers of CheXpert's
+    radiologists are compared only with numbers that are known to be of the same images. Errors as in `describe`.
     """
     variant = _variant(beside)
     if variant["no_difference"]:
@@ -188,19 +166,11 @@ def label_shares(paper: str) -> dict[str, float]:
 
 
 def same_classes(ours: pd.DataFrame, theirs: pd.DataFrame, model: str, metric: str) -> bool:
-    """Return whether our mean over all classes and a paper's are over the same classes.
+    """Return whether our mean over all classes and a paper's are over the same classes; true also where the paper shows none.
 
-    Ours is over the classes that have a value; metrics of the whole matrix, such as the Hamming loss, are over all classes of the
-    model. The paper's is over the classes that its tables show of the metric or, where they show none of it, of the model.
-
-    Args:
-        ours: The rows of `schemas.METRICS` of one part.
-        theirs: The columns of `published`.
-        model: Our name of the model.
-        metric: As in `metrics.evaluate`.
-
-    Returns:
-        True also where the paper shows no class at all.
+    Ours (rows of `schemas.METRICS` of one part) is over the classes that have a value; metrics of the whole matrix, such as the
+    Hamming loss, are over all classes of the model. The paper's (columns of `published`) is over the classes that its tables
+    show of the metric or, where they show none of it, of the model.
     """
     our_classes, their_classes = (_classes_of(rows, model, metric) for rows in (ours, theirs))
     return not their_classes or our_classes == their_classes
@@ -214,18 +184,12 @@ def _classes_of(rows: pd.DataFrame, model: str, metric: str) -> set[str]:
 
 
 def compare(metrics: pd.DataFrame, beside: Beside, split: str = "test", difference: bool = True) -> pd.DataFrame:
-    """Compare ours with the paper's number of each class, model and metric; the difference is ours less the paper's.
-
-    Args:
-        metrics: The rows of `schemas.METRICS`.
-        beside: Which published numbers.
-        split: The part whose results are compared.
-        difference: Whether differences are taken; not for numbers that were measured on something else.
+    """Compare ours (rows of `schemas.METRICS`) with the paper's number of each class, model and metric.
 
     Returns:
         The columns `COMPARED`, a row for each number that either has: first ours in the order of the metrics, then what only the
-        paper has. Undefined and missing numbers are nan, a missing doubt is "". Means over different classes (`same_classes`) have
-        no difference.
+        paper has. Undefined and missing numbers are nan, a missing doubt is "". The difference is ours less the paper's; means
+        over different classes (`same_classes`) have none.
 
     Raises:
         ThoraxError: As in `published`, or the metrics lack the part, the rule or a model of `beside.models`.

@@ -9,16 +9,10 @@ import pandas as pd
 
 from thorax.config import CrossEvaluation
 from thorax.errors import ThoraxError
-from thorax.evaluation.cross_archives import (
-    CLASSES,
-    Problem,
-    common_classes,
-    cross_metrics,
-    shared_table,
-)
+from thorax.evaluation.cross_archives import CLASSES, Problem, common_classes, cross_metrics, shared_table
 from thorax.evaluation.metrics import GLOBAL, read_probabilities
 from thorax.report.cells import UNDEFINED, Mark, cell
-from thorax.report.tables.results import INTERVALS, measured_on
+from thorax.report.tables.results import INTERVALS, PROVENANCE
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import joins
 from thorax.storage.schemas import class_columns
@@ -26,14 +20,7 @@ from thorax.storage.schemas import class_columns
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The input of the tables.
-
-    Args:
-        settings: Title, experiments and the model of each.
-        problems: By experiment, in the order of rows and columns.
-        metrics: What `cross_metrics` returns.
-        provenance: A key of `results.PROVENANCE`.
-    """
+    """The input of the tables: experiments in the order of rows and columns, and their numbers from `cross_metrics`."""
 
     settings: CrossEvaluation
     problems: Mapping[str, Problem]
@@ -84,11 +71,7 @@ class Evaluated:
 
 
 def matrix_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
-    """Arrange the mean AUC of every model (rows) on every test part (columns).
-
-    Returns:
-        The table, and the same numbers unrounded and with their 95% intervals, one row per cell.
-    """
+    """Arrange the mean AUC of every model (rows) on every test part (columns); the frame has a row per cell, with intervals."""
     problems = evaluated.problems
     rows = [
         (model.title, tuple(evaluated.cell(trained, tested, GLOBAL, detail=True) for tested in problems))
@@ -100,7 +83,7 @@ def matrix_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
         title=f"{evaluated.settings.title}: mean AUC",
         caption=f"Mean AUC over the classes that all label sets share ({', '.join(averaged) or 'none with a defined AUC'}). "
         "Rows: trained on; columns: tested on.",
-        data=measured_on(evaluated.provenance),
+        data=PROVENANCE[evaluated.provenance],
         groups=tuple(Group(problem.title) for problem in problems.values()),
         name_heading="Trained on",
         rows=tuple(rows),
@@ -113,8 +96,7 @@ def matrix_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
 def class_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
     """Arrange the AUC of every class that two of the label sets share, one group of columns per test part.
 
-    Returns:
-        The table, and the same numbers unrounded and with their 95% intervals, one row per model, test part and class.
+    The frame has the same numbers unrounded and with their 95% intervals, one row per model, test part and class.
     """
     problems = evaluated.problems
     rows = []
@@ -133,7 +115,7 @@ def class_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
         title=f"{evaluated.settings.title}: AUC of each class",
         caption="AUC of every class that two of the label sets share, in one group of columns for each archive that was tested on, "
         "with a column for each that a model was trained on. Means are over the classes with a star, which all share.",
-        data=measured_on(evaluated.provenance),
+        data=PROVENANCE[evaluated.provenance],
         groups=tuple(Group(f"tested on {problem.title}", columns, name) for name, problem in problems.items()),
         name_heading="Class",
         rows=tuple(rows),
@@ -148,27 +130,13 @@ def class_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
 
 
 def make_cross(
-    settings: CrossEvaluation,
-    provenance: str,
-    archives: Mapping[str, str],
-    labels: Mapping[str, Path],
-    splits: Mapping[str, Path],
-    predictions: Mapping[str, Path],
-    ensembles: Mapping[str, Path],
-    out: Path,
+    settings: CrossEvaluation, provenance: str, archives: Mapping[str, str], labels: Mapping[str, Path],
+    splits: Mapping[str, Path], predictions: Mapping[str, Path], ensembles: Mapping[str, Path], out: Path,
     replicates: int = 1000,
-) -> None:
-    """Write matrix and classes as .html, .md, .tex and .csv into a folder.
+) -> None:  # fmt: skip
+    """Write matrix and classes as .html, .md, .tex and .csv into a folder; `archives` has the order of rows and columns.
 
-    Args:
-        settings: Title, experiments with the model of each, and seed of the intervals.
-        provenance: "phantom", "sample" or "full".
-        archives: By experiment a key of `archives.ARCHIVES`, in the order of rows and columns.
-        labels, splits: By experiment its tables.
-        predictions: By TRAINED@TESTED, two experiments: logits of the first's model for the second's test images.
-        ensembles: The same where the model is an ensemble: probabilities.
-        out: The folder.
-        replicates: Replicates of the bootstrap.
+    Predictions and ensembles are by TRAINED@TESTED: logits or probabilities of the first's model for the second's test images.
 
     Raises:
         ThoraxError: A table or an archive is missing, or as in `cross_metrics`.

@@ -9,7 +9,7 @@ import pandas as pd
 
 from thorax.images import duplicates
 from thorax.report.cells import printed
-from thorax.report.tables.results import counted_on
+from thorax.report.tables.results import COUNTED
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import store
 from thorax.storage.schemas import SPLIT_NAMES
@@ -48,10 +48,6 @@ class Screened:
 def screening_table(screened: Mapping[str, Screened], provenance: str) -> tuple[Table, Table, pd.DataFrame]:
     """Count listed, readable and left-out originals of each data set, copies, and the masks that were found credible.
 
-    Args:
-        screened: By data set.
-        provenance: "phantom", "sample" or "full".
-
     Returns:
         The table without names of images, because git keeps it; the same with the first names for the page, which git ignores;
         and the same numbers as a frame.
@@ -83,7 +79,7 @@ def screening_table(screened: Mapping[str, Screened], provenance: str) -> tuple[
         caption="Every original file is opened once. Files that cannot be used are left out of everything that follows. Images stored "
         "in colour become grey. Pairs of images show the same: identical pixels once ingested, or nearly the same picture by a "
         "perceptual hash; how many are in two parts is that of the split where most are. Where no credible pair of lungs was found, the whole image is used instead of the crop.",
-        data=counted_on(provenance),
+        data=COUNTED[provenance],
         groups=tuple(Group(key.replace("_", " ")) for key in columns),
         name_heading="Data set",
         rows=rows,
@@ -130,25 +126,10 @@ def _named(name: str, found: Screened) -> list[str]:
 
 
 def make_screening(
-    ingested: Mapping[str, Path],
-    duplicates: Mapping[str, Path],
-    catalogs: Mapping[str, Path],
-    splits: Mapping[str, Sequence[Path]],
-    lungs: Mapping[str, Sequence[Path]],
-    out: Path,
-    provenance: str,
-) -> None:
-    """Write screening.html, .md, .tex and .csv into a folder.
-
-    Args:
-        ingested: The merged table of each data set.
-        duplicates: Each data set's table of images that show the same.
-        catalogs: Each data set's catalog.
-        splits: The table of each split, by "dataset/split".
-        lungs: Tables of crop boxes, all shards, by "dataset/segmenter".
-        out: The folder.
-        provenance: "phantom", "sample" or "full".
-    """
+    ingested: Mapping[str, Path], duplicates: Mapping[str, Path], catalogs: Mapping[str, Path],
+    splits: Mapping[str, Sequence[Path]], lungs: Mapping[str, Sequence[Path]], out: Path, provenance: str,
+) -> None:  # fmt: skip
+    """Write screening.html, .md, .tex and .csv into a folder; splits and tables of crop boxes are by DATASET/NAME."""
     parts = {key: store.read_table(path, ["image_id", "split"]) for key, (path,) in splits.items()}
     boxes = {key: pd.concat([store.read_table(path) for path in paths]) for key, paths in lungs.items()}
     screened = {

@@ -29,13 +29,7 @@ _NOTES = (
 
 @dataclass(frozen=True)
 class Column:
-    """One model of one experiment.
-
-    Args:
-        experiment: Name of the experiment.
-        model: A member, an ensemble or the baseline.
-        results: The experiment's results.
-    """
+    """One model of one experiment: a member, an ensemble or the baseline."""
 
     experiment: str
     model: str
@@ -53,12 +47,7 @@ class Column:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """The columns of the tables; all experiments have the same counts, threshold rule and kind of data.
-
-    Args:
-        columns: In their order, at least two.
-        title: Title of the tables.
-    """
+    """At least two columns, in their order; all experiments have the same counts, threshold rule and kind of data."""
 
     columns: Sequence[Column]
     title: str
@@ -78,12 +67,9 @@ class SideBySide:
         others = [column for column in self.columns if column.experiment != self.columns[0].experiment]
         return {column.heading: first.get(column.model, self.columns[0]) for column in others}
 
-    def headings(self, metrics: Sequence[str]) -> tuple[str, ...]:
-        """Return the headings of a column's numbers, without differences."""
-        return tuple(map(short_heading, metrics)) or ("value",)
-
-    def groups(self, headings: tuple[str, ...]) -> list[Group]:
+    def groups(self, metrics: Sequence[str]) -> list[Group]:
         """Return one group of columns per model: its numbers, each with its difference where there is one."""
+        headings = tuple(map(short_heading, metrics)) or ("value",)
         compared = tuple(text for name in headings for text in (name, f"{name} difference".removeprefix("value ")))
         return [
             Group(column.heading, compared if column.heading in self.references else headings, column.experiment)
@@ -120,12 +106,11 @@ class SideBySide:
     @property
     def notes(self) -> tuple[str, ...]:
         """The notes under the tables."""
-        against = dict.fromkeys(reference.heading for reference in self.references.values())
-        pairs = [
-            f"{' and '.join(other for other, reference in self.references.items() if reference.heading == heading)} less {heading}"
-            for heading in against
-        ]
-        return (f"Difference: {'; '.join(pairs)}, of the numbers as printed.", *_NOTES)
+        against: dict[str, list[str]] = {}
+        for other, reference in self.references.items():
+            against.setdefault(reference.heading, []).append(other)
+        pairs = "; ".join(f"{' and '.join(others)} less {heading}" for heading, others in against.items())
+        return (f"Difference: {pairs}, of the numbers as printed.", *_NOTES)
 
 
 def per_class_table(compared: SideBySide) -> tuple[Table, pd.DataFrame]:
@@ -149,30 +134,13 @@ def global_table(compared: SideBySide) -> tuple[Table, pd.DataFrame]:
 
 
 def make_side_by_side(
-    title: str,
-    provenance: str,
-    labels: Path,
-    split: Path,
-    metrics: dict[str, Path],
-    columns: Sequence[str],
-    out: Path,
-    rule: str = FIXED,
-    f1_metric: str = "f1",
-) -> None:
+    title: str, provenance: str, labels: Path, split: Path, metrics: dict[str, Path], columns: Sequence[str], out: Path,
+    rule: str = FIXED, f1_metric: str = "f1",
+) -> None:  # fmt: skip
     """Write per_class and global as .html, .md, .tex and .csv into a folder.
 
-    Args:
-        title: Title of the tables.
-        provenance: "phantom", "sample" or "full".
-        labels, split: Those that all experiments share.
-        metrics: `metrics/{experiment}.parquet` by experiment.
-        columns: EXPERIMENT/MODEL, in the order of the columns; the others are compared with the first experiment.
-        out: The folder.
-        rule: The threshold rule of F1 and Hamming loss.
-        f1_metric: Which F1 is printed, a key of `F1_MEANINGS`.
-
     Raises:
-        ThoraxError: As in the tables, a column that is not of this form or has no metrics, or a missing table.
+        ThoraxError: As in `Results.number`, or a column that is not of the form EXPERIMENT/MODEL or has no metrics.
     """
     counts = count_images(joins.read_labels(labels, split))
     more = {"provenance": provenance, "rule": rule, "f1_metric": f1_metric}

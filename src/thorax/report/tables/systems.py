@@ -26,14 +26,11 @@ _MISSING = f"{UNDEFINED}: not given."
 
 
 def load(archive: str) -> pd.DataFrame:
-    """Return the systems that were measured on an archive, one row each.
+    """Return the systems that were measured on an archive (a key of `archives.ARCHIVES`), one row each.
 
-    Args:
-        archive: A key of `archives.ARCHIVES`.
-
-    Returns:
-        system, data, classes, split, source, auc and accuracy (NaN where not given), mean_of (classes that the AUC is our mean
-        of; 0 where it is the published one), doubt; and numbers, a frame of class, auc, for those with numbers by class.
+    The columns are system, data, classes, split, source, auc and accuracy (NaN where not given), mean_of (classes that the AUC
+    is our mean of; 0 where it is the published one), doubt, and numbers: a frame of class, value, doubt; empty without numbers
+    by class.
 
     Raises:
         ThoraxError: No system of this archive is on record, or one has no numbers.
@@ -71,20 +68,11 @@ def _system(entry: dict[str, str], rows: pd.DataFrame) -> dict[str, object]:
 def systems_table(archive: str) -> tuple[Table, pd.DataFrame]:
     """Return the systems of an archive: what they were measured on, and their mean AUC. Errors as in `load`."""
     systems = load(archive)
-    rows = tuple(
-        (
-            row.system,
-            (
-                Cell(row.data),
-                Cell(row.classes),
-                Cell(row.split),
-                _area(row.auc, row.doubt, f"our mean of {row.mean_of} classes" if row.mean_of else ""),
-                Cell(printed(row.accuracy, 2)),
-                Cell(row.source),
-            ),
-        )
-        for row in systems.itertuples()
-    )
+    rows = []
+    for row in systems.itertuples():
+        area = _area(row.auc, row.doubt, f"our mean of {row.mean_of} classes" if row.mean_of else "")
+        about = (Cell(row.data), Cell(row.classes), Cell(row.split))
+        rows.append((row.system, (*about, area, Cell(printed(row.accuracy, 2)), Cell(row.source))))
     headings = {"data": True, "classes": False, "split": True, "AUC": False, "accuracy": False, "source": True}
     table = Table(
         title="Other published systems",
@@ -92,7 +80,7 @@ def systems_table(archive: str) -> tuple[Table, pd.DataFrame]:
         data=_APART,
         groups=tuple(Group(heading, words=words) for heading, words in headings.items()),
         name_heading="System",
-        rows=rows,
+        rows=tuple(rows),
         notes=_notes(systems),
     )
     return table, systems.drop(columns="numbers")
@@ -137,16 +125,7 @@ def _notes(systems: pd.DataFrame) -> tuple[str, ...]:
 
 
 def make_systems(archive: str, table: str, out: Path) -> None:
-    """Write {table}.html, .md, .tex and .csv into a folder.
-
-    Args:
-        archive: A key of `archives.ARCHIVES`.
-        table: One of `TABLES`.
-        out: The folder.
-
-    Raises:
-        ThoraxError: As in `systems_table` and `classes_table`.
-    """
+    """Write {table}.html, .md, .tex and .csv into a folder; `table` is a key of `TABLES`, whose functions say the errors."""
     write(*TABLES[table](archive), out, table)
 
 
