@@ -27,14 +27,10 @@ COLUMNS = {  # heading and decimals of each column
 
 
 def compare_splitters(labels: pd.DataFrame, settings: config.Split) -> pd.DataFrame:
-    """Compare our split of one label set with those of common libraries.
+    """Compare our split of one label set (`schemas.labels_schema`) with those of common libraries.
 
     All of them keep patients together. Those of scikit-learn and iterative-stratification make two parts, so they are
     applied twice: test first, then val from the rest.
-
-    Args:
-        labels: The columns of `schemas.labels_schema`.
-        settings: Shares and seed.
 
     Returns:
         `COLUMNS`: the largest and the mean deviation over all classes, totals and parts, in percent of the quota, the largest in
@@ -67,11 +63,7 @@ def compare_splitters(labels: pd.DataFrame, settings: config.Split) -> pd.DataFr
 
 
 def _twice(
-    one_part: Callable[[np.ndarray, np.ndarray, float, int], np.ndarray],
-    matrix: np.ndarray,
-    patients: np.ndarray,
-    shares: dict[str, float],
-    seed: int,
+    one_part: Callable[..., np.ndarray], matrix: np.ndarray, patients: np.ndarray, shares: dict[str, float], seed: int
 ) -> np.ndarray:
     """Cut test, then val from the rest; `one_part` returns the rows of a part of the given share."""
     parts = np.full(len(matrix), "train", dtype=object)

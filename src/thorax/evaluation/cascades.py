@@ -25,22 +25,13 @@ from thorax.storage.schemas import class_columns, scores_schema
 
 
 def combine(general: pd.DataFrame, inside: pd.DataFrame, parents: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Multiply the probabilities of both steps.
-
-    Args:
-        general: (n, g) in [0, 1], a column per general class.
-        inside: (n, i) in [0, 1], a column per class that is not alone in its general classes; same rows.
-        parents: The general classes, at least one, of each class of the result.
+    """Multiply the probabilities of both steps, (n, general classes) and (n, classes inside), all in [0, 1].
 
     Returns:
-        (n, k) float64 in [0, 1], the columns those of `parents`; none exceeds the largest of its general classes.
+        (n, k) float64 in [0, 1], a column for each class with its parents; none exceeds the largest of its general classes.
     """
-    return pd.DataFrame(
-        {
-            name: general[list(above)].max(axis=1) * (inside[name] if name in inside.columns else 1.0)
-            for name, above in parents.items()
-        }
-    )
+    either = {name: general[list(above)].max(axis=1) for name, above in parents.items()}
+    return pd.DataFrame({name: likely * inside.get(name, 1.0) for name, likely in either.items()})
 
 
 def make_cascade(
@@ -54,18 +45,9 @@ def make_cascade(
     split: Path,
     out: Path,
 ) -> None:
-    """Write the cascade's probabilities of the validation and test images of a flat label set.
+    """Write the cascade's probabilities of the validation and test images of the flat label set `labels`.
 
-    Args:
-        settings: The label set inside the general one; its `two_parents` is that of both.
-        archive: The archive whose term tree says which general classes a class has.
-        general: Predictions or ensemble of the first step.
-        inside: The same of the second step.
-        logits: Whether both are logits, as those of a network; else probabilities or votes.
-        classes: The report (CSV) of the label set inside, which says why a class is not in it.
-        labels: The flat label set, whose classes and images the result has.
-        split: The split of all three.
-        out: The table of `schemas.scores_schema` to write.
+    The settings are those of the label set inside the general one. Its report, `classes`, says why a class is not in it.
 
     Raises:
         ThoraxError: A class that neither step gives, an image that one of them lacks or has in another part, or a score that

@@ -28,11 +28,7 @@ def shared_table() -> pd.DataFrame:
 
 
 def shared_classes(archive: str) -> dict[str, tuple[str, ...]]:
-    """Return the labels of one archive that each shared class unites, in the file's order, without classes that it has no label for.
-
-    Raises:
-        ThoraxError: The file has no column for this archive.
-    """
+    """Return the labels of one archive that each shared class unites, in the file's order, without classes that have none."""
     table = shared_table()
     if archive not in table.columns[1:-1]:
         raise ThoraxError(f"{CLASSES} has no column for archive {archive!r}: add one, or test on other archives.")
@@ -47,14 +43,9 @@ def mapped(archive: str, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def unite_labels(labels: pd.DataFrame, united: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Return the truth of shared classes: positive where any of their labels is, else ignored where any is, else negative.
+    """Return the truth of shared classes, (n, classes) int8 of 1, 0 and -1 (ignored), from (n, k) labels of the same values.
 
-    Args:
-        labels: (n, k) of 1, 0 and -1 (ignored).
-        united: The labels of each class.
-
-    Returns:
-        (n, classes) int8 of 1, 0 and -1.
+    A class is positive where any of its labels is, else ignored where any is, else negative.
     """
     truth = {}
     for name, columns in united.items():
@@ -71,12 +62,7 @@ def unite_scores(probabilities: pd.DataFrame, united: Mapping[str, Sequence[str]
 
 @dataclass(frozen=True)
 class Problem:
-    """One experiment: the classes of its model, and the images that others are tested on.
-
-    Args:
-        archive: A key of `archives.ARCHIVES`.
-        labels: Its test images: image_id, patient_id, split, one column per class (1, 0, -1 = ignored), sorted by image_id.
-    """
+    """One experiment: its archive, and the labels (`joins.read_labels`) of the images that others are tested on."""
 
     archive: str
     labels: pd.DataFrame
@@ -114,24 +100,19 @@ def common_classes(problems: Mapping[str, Problem]) -> dict[str, bool]:
 
 
 def cross_metrics(
-    problems: Mapping[str, Problem],
-    scores: Mapping[tuple[str, str], pd.DataFrame],
-    replicates: int = 1000,
-    seed: int = 0,
+    problems: Mapping[str, Problem], scores: Mapping[tuple[str, str], pd.DataFrame], replicates: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """Measure every model on every test part.
+    """Measure every model on every test part, with intervals of a bootstrap over patients (`metrics.evaluate`).
 
     Args:
         problems: By experiment.
         scores: By (trained on, tested on): (n, k) probabilities of the first's classes for the second's test images, in their
-            order.
-        replicates: Replicates of the bootstrap over patients (`metrics.evaluate`).
-        seed: Random seed of the bootstrap.
+        order.
 
     Returns:
         The columns `COLUMNS`: a row for each class that model and test part both have, then one, "Global", with the mean AUC
-        over the `common_classes` that have one everywhere (nan without any). Undefined AUCs are nan. images are those that are not ignored; labels are
-        those that the truth unites.
+        over the `common_classes` that have one everywhere (nan without any). Undefined AUCs are nan. images are those that are
+        not ignored; labels are those that the truth unites.
 
     Raises:
         ThoraxError: As in `common_classes`, or a score that is not a number.
@@ -147,14 +128,9 @@ def cross_metrics(
         for names in (averaged, [name for name in both if name not in averaged]):  # the mean of the first stays
             if not names:
                 continue
+            name = f"{trained} on {tested}"
             values = evaluate(
-                test.truth[names],
-                united[names],
-                patients,
-                model=f"{trained} on {tested}",
-                split="test",
-                replicates=replicates,
-                seed=seed,
+                test.truth[names], united[names], patients, model=name, split="test", replicates=replicates, seed=seed
             )
             areas = values[values["metric"] == "auc"].set_index("class")[["value", "low", "high"]]
             found = {**{name: tuple(areas.loc[name]) for name in areas.index}, **found}

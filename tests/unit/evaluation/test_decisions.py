@@ -193,7 +193,6 @@ def test_with_one_threshold_it_is_the_papers_constraint(seed, limit):
 
 
 def test_the_exclusive_class_must_be_in_the_label_set():
-    assert decisions.exclusive_column(["a", "b"], None) is None
     assert decisions.exclusive_column(["a", "b"], "b") == 1
     with pytest.raises(ThoraxError, match=r"^exclusive: 'No Finding' is not a class of the label set: choose one of a, b"):
         decisions.exclusive_column(["a", "b"], "No Finding")
