@@ -30,21 +30,19 @@ _FROM_METADATA = "From metadata alone: no image was opened, so unreadable files 
 def audit_label_set(
     name: str, labels: pd.DataFrame, catalog: pd.DataFrame, published: pd.DataFrame, stripped: pd.Series | None = None
 ) -> pd.DataFrame:
-    """Count one label set as the papers do, from its labels (`joins.read_labels`), the catalog, `published_counts` and
-    `count_stripped`.
+    """Count one label set as the papers do, from what `joins.read_labels`, `published_counts` and `count_stripped` return.
 
-    Returns:
-        `VALUE_COLUMNS`: a row for each published count of this label set, and one for each class and total that no paper
-        counts; `published` and `difference` are NaN there. all, train, val and test count our images. With `stripped` a column
-        of that name has its counts.
+    Returns `VALUE_COLUMNS`: a row for each published count of this label set, and one for each class and total that no paper
+    counts; `published` and `difference` are NaN there. all, train, val and test count our images, stripped is as given.
     """
     classes = class_columns(labels)
-    positive = labels[classes] == 1
-    ours = {IMAGES: _by_part(np.ones(len(labels), bool), labels["split"]), CLASSES: {"classes": float(len(classes))}}
-    ours |= {label: _by_part(positive[label].to_numpy(), labels["split"]) for label in classes}
-    mentions = positive.sum()
+    positive = (labels[classes] == 1).assign(**{IMAGES: True})
+    by_part = positive.groupby(labels["split"]).sum().reindex(list(SPLIT_NAMES), fill_value=0).astype(float)
+    mentions = positive.sum().astype(float)
+    ours = {label: {"all": mentions[label], **by_part[label]} for label in positive}
     for label in classes:
-        ours[label]["% of labels"] = 100 * mentions[label] / mentions.sum()
+        ours[label]["% of labels"] = 100 * mentions[label] / mentions[classes].sum()
+    ours[CLASSES] = {"classes": float(len(classes))}
     studies = catalog[catalog["image_id"].isin(labels["image_id"])]
     ours[STUDIES] = {"studies": float(studies["study_id"].nunique())}
     for column, counts in (("positive", "studies"), ("uncertain", "uncertain studies")):
@@ -66,10 +64,6 @@ def count_stripped(settings: LabelSet, archive: str, catalog: pd.DataFrame, name
     every = {"padded_labels": "count", "padded_kept": [], "min_images": 1, "min_patients": 1, "exclude": []}
     report = build(settings.model_copy(update=every), archive, catalog, None, name).report
     return report[~report["class"].str.startswith("(")].set_index("class")["images"]
-
-
-def _by_part(positive: np.ndarray, parts: pd.Series) -> dict[str, float]:
-    return {"all": float(positive.sum())} | {part: float((positive & (parts == part)).sum()) for part in SPLIT_NAMES}
 
 
 def _row(entry: dict, ours: dict[str, dict[str, float]]) -> dict[str, Any]:

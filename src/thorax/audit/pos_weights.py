@@ -56,8 +56,7 @@ def implied_weights(prevalence: np.ndarray, area: np.ndarray, f1: np.ndarray) ->
     """Return the weight of the positives that a class's votes imply: from their AUC and F1, with the model's densities.
 
     The AUC of votes is (1 + sensitivity - false positive rate) / 2. With it F1 (the mean of both sides) gives both rates, these
-    give d and the limit, and the limit gives w. All are (k,) float64; the weight is nan where the votes are all the same (AUC
-    0.5).
+    give d and the limit, and the limit gives w. All are (k,) float64; the weight is nan where all votes are the same.
     """
     weights = np.full(len(area), np.nan)
     for k, (share, excess, wanted) in enumerate(zip(prevalence, 2 * area - 1, f1, strict=True)):

@@ -27,24 +27,16 @@ from thorax.storage.schemas import class_columns, scores_schema
 def combine(general: pd.DataFrame, inside: pd.DataFrame, parents: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """Multiply the probabilities of both steps, (n, general classes) and (n, classes inside), all in [0, 1].
 
-    Returns:
-        (n, k) float64 in [0, 1], a column for each class with its parents; none exceeds the largest of its general classes.
+    Returns (n, k) float64, a column for each class of `parents`; none exceeds the largest of its general classes.
     """
     either = {name: general[list(above)].max(axis=1) for name, above in parents.items()}
     return pd.DataFrame({name: likely * inside.get(name, 1.0) for name, likely in either.items()})
 
 
 def make_cascade(
-    settings: LabelSet,
-    archive: str,
-    general: Path,
-    inside: Path,
-    logits: bool,
-    classes: Path,
-    labels: Path,
-    split: Path,
+    settings: LabelSet, archive: str, general: Path, inside: Path, logits: bool, classes: Path, labels: Path, split: Path,
     out: Path,
-) -> None:
+) -> None:  # fmt: skip
     """Write the cascade's probabilities of the validation and test images of the flat label set `labels`.
 
     The settings are those of the label set inside the general one. Its report, `classes`, says why a class is not in it.
@@ -54,7 +46,13 @@ def make_cascade(
             is not a number from 0 to 1.
     """
     truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
-    first, second = (_probabilities(path, truth, labels, logits) for path in (general, inside))
+    steps = []
+    for path in (general, inside):
+        scores = read_probabilities(path, truth, labels, logits, further=True).astype(np.float64)
+        if not ((scores >= 0) & (scores <= 1)).to_numpy().all():
+            raise ThoraxError(f"{path} has scores that are not numbers from 0 to 1: give --logits for a network's predictions.")
+        steps.append(scores)
+    first, second = steps
     why_not = store.read_csv(classes, keep_default_na=False).set_index("class")["status"]
     tree = TermTree.of_archive(archive, labels.stem, "train one network of all classes").climbed(settings.two_parents)
     parents = {}
@@ -70,11 +68,3 @@ def make_cascade(
             )
     scores = combine(first, second, parents)
     store.write_table(pd.concat([truth[["image_id", "split"]], scores], axis=1), out, scores_schema(list(parents)))
-
-
-def _probabilities(path: Path, truth: pd.DataFrame, labels: Path, logits: bool) -> pd.DataFrame:
-    """Read one step's (n, k) float64 in the order of the labels' images."""
-    scores = read_probabilities(path, truth, labels, logits, further=True).astype(np.float64)
-    if not ((scores >= 0) & (scores <= 1)).to_numpy().all():
-        raise ThoraxError(f"{path} has scores that are not numbers from 0 to 1: give --logits for a network's predictions.")
-    return scores

@@ -27,19 +27,19 @@ def shared_table() -> pd.DataFrame:
     return store.read_csv(CLASSES, dtype=str, keep_default_na=False)
 
 
-def shared_classes(archive: str) -> dict[str, tuple[str, ...]]:
-    """Return the labels of one archive that each shared class unites, in the file's order, without classes that have none."""
+def mapped(archive: str, classes: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
+    """Return the labels of one archive that each shared class unites, in the file's order, without classes that have none.
+
+    `classes` are those of a label set, to which the labels are limited.
+    """
     table = shared_table()
     if archive not in table.columns[1:-1]:
         raise ThoraxError(f"{CLASSES} has no column for archive {archive!r}: add one, or test on other archives.")
-    rows = zip(table["class"], table[archive], strict=True)
-    return {name: tuple(labels.split("|")) for name, labels in rows if labels}
-
-
-def mapped(archive: str, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return each shared class's labels that a label set of this archive has, without classes that have none. Errors as above."""
-    found = {name: tuple(label for label in labels if label in classes) for name, labels in shared_classes(archive).items()}
-    return {name: labels for name, labels in found.items() if labels}
+    found = {}
+    for name, labels in zip(table["class"], table[archive].str.split("|"), strict=True):
+        known = tuple(label for label in labels if label and (classes is None or label in classes))
+        found |= {name: known} if known else {}
+    return found
 
 
 def unite_labels(labels: pd.DataFrame, united: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -87,9 +87,6 @@ def common_classes(problems: Mapping[str, Problem]) -> dict[str, bool]:
     """Return the classes that all label sets share, and whether every test part has positives and negatives of each.
 
     Means are over the latter, so that every cell is a mean over the same classes.
-
-    Raises:
-        ThoraxError: The label sets share no class.
     """
     common = [name for name in shared_table()["class"] if all(name in problem.united for problem in problems.values())]
     if not common:
@@ -104,18 +101,10 @@ def cross_metrics(
 ) -> pd.DataFrame:
     """Measure every model on every test part, with intervals of a bootstrap over patients (`metrics.evaluate`).
 
-    Args:
-        problems: By experiment.
-        scores: By (trained on, tested on): (n, k) probabilities of the first's classes for the second's test images, in their
-        order.
-
-    Returns:
-        The columns `COLUMNS`: a row for each class that model and test part both have, then one, "Global", with the mean AUC
-        over the `common_classes` that have one everywhere (nan without any). Undefined AUCs are nan. images are those that are
-        not ignored; labels are those that the truth unites.
-
-    Raises:
-        ThoraxError: As in `common_classes`, or a score that is not a number.
+    Scores are by (trained on, tested on): (n, k) probabilities of the first's classes for the second's test images, in their
+    order. Returns the columns `COLUMNS`: a row for each class that model and test part both have, then one, "Global", with the
+    mean AUC over the `common_classes` that have one everywhere (nan without any). Undefined AUCs are nan. images are those that
+    are not ignored; labels are those that the truth unites.
     """
     averaged = [name for name, defined in common_classes(problems).items() if defined]
     rows = []

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from thorax.config import fixed_threshold
-from thorax.errors import refuse_unknown
 from thorax.evaluation import confusion
 from thorax.storage.schemas import THRESHOLDS
 
@@ -77,8 +76,7 @@ def thresholds(labels: pd.DataFrame, scores: pd.DataFrame, rules: Sequence[str])
 
 
 def decide(scores: np.ndarray, limits: np.typing.ArrayLike, exclusive: int | None = None) -> np.ndarray:
-    """Return the decisions, (n, k) bool, for (n, k) scores and one threshold or (k,); `exclusive` is the column of such a
-    class.
+    """Return the decisions, (n, k) bool, for (n, k) scores and one threshold or (k,); `exclusive` is a column.
 
     Where the exclusive class and another are both a yes, the row contradicts itself, and the more likely side is kept: if no
     class has a higher score than the exclusive one, all others become no; otherwise the exclusive class becomes no. With one
@@ -94,9 +92,3 @@ def decide(scores: np.ndarray, limits: np.typing.ArrayLike, exclusive: int | Non
     positive[np.ix_(contradicts & stands, others)] = False
     positive[contradicts & ~stands, exclusive] = False
     return positive
-
-
-def exclusive_column(classes: Sequence[str], name: str) -> int:
-    """Return the column of the class that excludes the rest; a ThoraxError if the label set does not have it."""
-    refuse_unknown("exclusive", name, classes, "a class of the label set")
-    return list(classes).index(name)

@@ -86,8 +86,7 @@ def fit_stack(labels: np.ndarray, logits: np.ndarray, c: float = 1.0) -> tuple[n
     Logits are taken as they are. A coefficient may be negative. Nothing is random, and it runs in one thread.
 
     Labels are (n, k) of 1, 0 and -1 (ignored: such a row is left out for that class), logits (members, n, k) of the same
-    images. Returns coefficients (members, k) and intercepts (k,), float64; nan for a class without positives or without
-    negatives.
+    images. Returns coefficients (members, k) and intercepts (k,), float64; nan for a class that lacks positives or negatives.
     """
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits

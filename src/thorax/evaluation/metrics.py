@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from thorax.config import fixed_threshold
-from thorax.errors import ThoraxError
+from thorax.errors import ThoraxError, refuse_unknown
 from thorax.evaluation import confusion, decisions
 from thorax.storage import joins, store
+from thorax.storage.joins import Source
 from thorax.storage.progress import progress
 from thorax.storage.schemas import METRICS, THRESHOLDS, class_columns
 
@@ -77,18 +78,11 @@ def evaluate(
     replacement, and all images of a drawn patient. All models, classes and rules see the same samples. A sample without
     positives or negatives of a class does not count for that class.
 
-    Args:
-        labels: (n, k) of 1, 0 and -1 (ignored), one column per class.
-        scores: (n, k) probabilities or votes with the same columns and rows.
-        patients: (n,) identifiers.
-        model, split: Names for the rows.
-        thresholds: By the rule's name one threshold, or one per class; none: `FIXED`.
-        exclusive: A class that excludes the rest (`decisions.decide`): every rule is evaluated without and with it.
-        replicates: Replicates of the bootstrap; 0 for no intervals.
-        seed: Random seed of the bootstrap.
-
-    Returns:
-        Rows with the columns of `schemas.METRICS`; n_positive of "Global" is the number of positive entries of the matrix.
+    Labels are (n, k) of 1, 0 and -1 (ignored), one column per class; scores are (n, k) probabilities or votes with the same
+    columns and rows, patients (n,) identifiers. Each rule has one threshold, or one per class; without rules it is `FIXED`.
+    With an `exclusive` class, which excludes the rest (`decisions.decide`), every rule is evaluated without and with it.
+    Without replicates there are no intervals. Returns rows with the columns of `schemas.METRICS`; n_positive of "Global" is the
+    number of positive entries of the matrix.
 
     Raises:
         ThoraxError: No image, a score that is not a number, or an exclusive class that is not there.
@@ -99,7 +93,8 @@ def evaluate(
     truth, values = labels.to_numpy(), scores.to_numpy(np.float64)
     excluding: dict[str, int | None] = {"": None}  # the column of the exclusive class, by what a rule's name ends with
     if exclusive is not None:
-        excluding[decisions.EXCLUSIVE] = decisions.exclusive_column(list(labels.columns), exclusive)
+        refuse_unknown("exclusive", exclusive, labels.columns, "a class of the label set")
+        excluding[decisions.EXCLUSIVE] = list(labels.columns).index(exclusive)
     decided = {
         rule + suffix: decisions.decide(values, limits, column)
         for suffix, column in excluding.items()
@@ -117,7 +112,8 @@ def evaluate(
         sampled = np.concatenate([values_of_key[:0], *(block[threshold_rule, metric] for block in blocks)])
         columns = values_of_key.shape[1]  # a metric of the whole matrix has one
         for column, (name, count) in enumerate(zip(every_name[-columns:], every_count[-columns:], strict=True)):
-            interval = _interval(sampled, column)
+            defined = sampled[np.isfinite(sampled[:, column]), column]
+            interval = np.percentile(defined, _INTERVAL) if len(defined) else (np.nan, np.nan)
             rows.append((model, name, metric, split, threshold_rule, values_of_key[0, column], *interval, count))
     return pd.DataFrame(rows, columns=METRICS.names)
 
@@ -130,9 +126,6 @@ def overall_by_threshold(
     Labels are (n, k) of 1, 0 and -1 (ignored), probabilities (n, k). The first row has no threshold and F1 (nan), but the AUC
     of the probabilities; then comes for each threshold the AUC of the decisions, their F1 as the mean of both sides (`f1`) and
     that of the positive side (`f1_positive`). nan where undefined.
-
-    Raises:
-        ThoraxError: A probability is not a number.
     """
     rules = {f"fixed-{threshold:g}": threshold for threshold in thresholds}
     rows = evaluate(
@@ -156,13 +149,9 @@ def _refuse_undefined(scores: pd.DataFrame, model: str) -> None:
 def _patient_sums(
     truth: np.ndarray, values: np.ndarray, decided: dict[str, np.ndarray], patient_of_row: np.ndarray, patients: int
 ) -> dict[str, np.ndarray]:
-    """Sum over each patient's images the numbers that metrics are made from: (patients, k) whole numbers in float64.
-
-    Keys: "positive" and "negative" (labels), "loss" (in `_LOSS_UNIT`, absent for votes), and for each rule "yes RULE" and
-    "alarm RULE", its true and false positives.
-    """
+    """Sum over each patient's images the numbers that metrics are made from: (patients, k) whole numbers in float64."""
     yes, no = truth == 1, truth == 0
-    entries = {"positive": yes, "negative": no}
+    entries = {"positive": yes, "negative": no}  # and the loss, and the true and false positives of each rule
     if not ((values == 0) | (values == 1)).all():
         clipped = np.clip(values, _CLIP, 1 - _CLIP)
         entries["loss"] = (-np.log(np.where(yes, clipped, 1 - clipped)) / _LOSS_UNIT).round() * (yes | no)
@@ -176,10 +165,7 @@ def _patient_sums(
 def _statistics(
     truth: np.ndarray, values: np.ndarray, patient_of_row: np.ndarray, sums: dict[str, np.ndarray], weights: np.ndarray
 ) -> dict[tuple[str, str], np.ndarray]:
-    """Return each metric for each sample by threshold rule and name: (samples, k + 1) with the last for all classes.
-
-    `sums` are those of `_patient_sums`, `weights` (samples, patients) how often each patient is in each sample.
-    """
+    """Return each metric by rule and name: (samples, k + 1), the last for all classes, from (samples, patients) weights."""
     # Sums of whole numbers: exact in float64, so no order of summation and no number of threads changes them.
     drawn = weights.astype(np.float64)
     totals = {key: drawn @ of_patients for key, of_patients in sums.items()}
@@ -188,10 +174,7 @@ def _statistics(
     positive, negative = totals["positive"], totals["negative"]
     loss = totals.get("loss", np.full(positive.shape, np.nan)) * _LOSS_UNIT
     loss, known = (np.column_stack([part, part.sum(axis=1)]) for part in (loss, positive + negative))
-    found = {
-        (NO_THRESHOLD, "auc"): _with_mean(np.stack(areas, axis=1)),
-        (NO_THRESHOLD, "loss"): confusion.share(loss, known),
-    }
+    found = {(NO_THRESHOLD, "auc"): _with_mean(np.stack(areas, axis=1)), (NO_THRESHOLD, "loss"): confusion.share(loss, known)}
     for rule in [key.removeprefix("yes ") for key in sums if key.startswith("yes ")]:
         right, alarm = totals[f"yes {rule}"], totals[f"alarm {rule}"]
         counts = np.stack([right, alarm, positive - right, negative - alarm], axis=-1)
@@ -233,12 +216,6 @@ def _with_mean(values: np.ndarray) -> np.ndarray:
     return np.column_stack([values, confusion.share(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1))])
 
 
-def _interval(sampled: np.ndarray, column: int) -> tuple[float, float]:
-    values = sampled[:, column][np.isfinite(sampled[:, column])]
-    low, high = np.percentile(values, _INTERVAL).tolist() if len(values) else (np.nan, np.nan)
-    return low, high
-
-
 def make_thresholds(labels: Path, split: Path, scores: Path, logits: bool, rules: Sequence[str], out: Path) -> None:
     """Choose a model's thresholds on the validation images, and write `schemas.THRESHOLDS`; errors as in `read_scores`."""
     truth, table = read_scores(labels, split, scores, logits)
@@ -247,10 +224,7 @@ def make_thresholds(labels: Path, split: Path, scores: Path, logits: bool, rules
 
 
 def read_scores(labels: Path, split: Path, scores: Path, logits: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read the labels of the validation and test images, and one model's scores of them.
-
-    Returns:
-        The labels (identifiers, split and classes; 1, 0 and -1), and in the same rows the probabilities or votes (classes only).
+    """Read the labels of the validation and test images, and in the same rows one model's probabilities or votes.
 
     Raises:
         ThoraxError: Scores that are not probabilities, or tables that do not fit (as in `make_metrics`).
@@ -306,7 +280,7 @@ def make_metrics(
 def read_probabilities(
     path: Path,
     images: pd.DataFrame,
-    wanted_by: Path | str,
+    wanted_by: Source,
     logits: bool,
     classes: Sequence[str] | None = None,
     further: bool = False,

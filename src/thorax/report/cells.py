@@ -10,7 +10,6 @@ DECIMALS = 3
 UNDEFINED = "–"
 
 Estimate = tuple[float, float, float]  # a value, and the ends of its 95% interval; nan where undefined
-UNKNOWN: Estimate = (np.nan, np.nan, np.nan)
 
 
 class Metric(NamedTuple):

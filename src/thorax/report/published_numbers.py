@@ -52,11 +52,7 @@ def _all() -> pd.DataFrame:
 
 
 def load(paper: str | None = None, table: str | None = None, variant: str | None = None) -> pd.DataFrame:
-    """Return published numbers with the columns `COLUMNS`: all, or of one paper (liz2022), table ("8") or variant (specific).
-
-    Raises:
-        ThoraxError: There are none; the sentence names those that there are.
-    """
+    """Return published numbers with the columns `COLUMNS`: all, or of a paper (liz2022), table ("8") or variant (specific)."""
     chosen = _all()
     for column, wanted in (("paper", paper), ("table", table), ("variant", variant)):
         if wanted is None:
@@ -70,23 +66,13 @@ def load(paper: str | None = None, table: str | None = None, variant: str | None
     return chosen.reset_index(drop=True)
 
 
-def _variant(beside: Beside) -> pd.Series:
+def variant(beside: Beside) -> pd.Series:
+    """Return the line of `VARIANTS` on a paper's experiment: heading, description, note on the numbers, what they are of."""
     frame = _read(VARIANTS)
     found = frame[(frame["paper"] == beside.paper) & (frame["variant"] == beside.variant)]
     if len(found) != 1:
         raise ThoraxError(f"{VARIANTS} needs one line for {beside.paper}, {beside.variant}: add it.")
     return found.iloc[0]
-
-
-def describe(beside: Beside) -> tuple[str, str]:
-    """Return the heading of a paper's experiment, and what it is, with the tables that show it; a ThoraxError without any."""
-    variant = _variant(beside)
-    return variant["heading"], variant["description"]
-
-
-def note(beside: Beside) -> str:
-    """Return how a paper measured its numbers, if a reader must know; else blank. Errors as in `describe`."""
-    return _variant(beside)["note"]
 
 
 def tested_on(archive: str, official: bool, split: pd.DataFrame) -> str:
@@ -103,14 +89,14 @@ def why_not(beside: Beside, archive: str | None = None, test_part: str | None = 
     """Say in one sentence why no difference may be taken between ours and a paper's numbers; blank where one may.
 
     The archive and `test_part`, what `tested_on` says of ours, are None where they are not known. Numbers of CheXpert's
-    radiologists are compared only with numbers that are known to be of the same images. Errors as in `describe`.
+    radiologists are compared only with numbers that are known to be of the same images.
     """
-    variant = _variant(beside)
-    if variant["no_difference"]:
-        return f"{NO_DIFFERENCE} {variant['no_difference']}"
-    if archive is not None and archive != variant["archive"]:
-        return f"{NO_DIFFERENCE} the paper's numbers were measured on another archive than ours ({variant['archive']}, not {archive})."
-    theirs = variant["tested_on"]
+    of_paper = variant(beside)
+    if of_paper["no_difference"]:
+        return f"{NO_DIFFERENCE} {of_paper['no_difference']}"
+    if archive is not None and archive != of_paper["archive"]:
+        return f"{NO_DIFFERENCE} the paper's numbers were measured on another archive than ours ({of_paper['archive']}, not {archive})."
+    theirs = of_paper["tested_on"]
     if test_part == theirs or (test_part is None and theirs != RADIOLOGISTS):
         return ""
     ours = TEST_PARTS.get(test_part or "", "other images")
@@ -134,9 +120,6 @@ def published(beside: Beside) -> pd.DataFrame:
     """Return what a paper reports of one experiment, under our names: the columns `PUBLISHED`, each number once.
 
     A number that is in two tables (as in the Global row of Table 8 and in Table 9 of Liz et al. 2022) is taken from the first.
-
-    Raises:
-        ThoraxError: As in `load`, or a model that the paper's experiment does not have.
     """
     rows = load(beside.paper, variant=beside.variant)
     rows = rows[rows["metric"].isin(SCORES)]
@@ -181,9 +164,6 @@ def compare(metrics: pd.DataFrame, beside: Beside, split: str = "test", differen
         The columns `COMPARED`, a row for each number that either has: first ours in the order of the metrics, then what only the
         paper has. Undefined and missing numbers are nan, a missing doubt is "". The difference is ours less the paper's; means
         over different classes (`same_classes`) have none.
-
-    Raises:
-        ThoraxError: As in `published`, or the metrics lack the part, the rule or a model of `beside.models`.
     """
     chosen = metrics[(metrics["split"] == split) & metrics["threshold_rule"].isin((NO_THRESHOLD, beside.threshold_rule))]
     if chosen.empty:

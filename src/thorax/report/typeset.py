@@ -25,6 +25,9 @@ _FIT = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"  # no
 _MAIN = "<main>\n", "</main>\n</body>\n</html>\n"  # what encloses the content of a page, see base.html
 
 
+Row = tuple[str, tuple["Cell", ...]]  # name, and one cell per column
+
+
 @dataclass(frozen=True)
 class Cell:
     """One cell of a table: its text, and whether it is in bold and in italics."""
@@ -71,7 +74,7 @@ class Table:
     data: str  # one sentence on the data behind the numbers, or nothing
     groups: tuple[Group, ...]  # the columns after the first
     name_heading: str  # heading of the first column
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]  # name, and one cell per column
+    rows: tuple[Row, ...]
     total: bool = False  # whether the last row sums up the others
     notes: tuple[str, ...] = ()  # sentences under the table
 
@@ -126,11 +129,7 @@ def picture_page(title: str, pictures: Iterable[bytes], sentences: Iterable[str]
 
 
 def content_of(path: Path) -> Markup:
-    """Return the content of a page that `page` made, without its heading, for another page to show.
-
-    Raises:
-        ThoraxError: There is no such file, or it is not a whole page of ours.
-    """
+    """Return the content of a page that `page` made, without its heading, for another page to show."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:

@@ -161,7 +161,7 @@ def _check_beside(experiment: Experiment, key: str) -> None:
     assert beside is not None
     try:
         theirs = set(published_numbers.published(beside)["model"])
-        published_numbers.describe(beside)
+        published_numbers.variant(beside)
     except ThoraxError as error:
         raise ThoraxError(f"{key}: {error}") from error
     if theirs.isdisjoint([*experiment.members, *experiment.ensembles]):

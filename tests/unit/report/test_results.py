@@ -468,5 +468,7 @@ def test_images_that_a_split_leaves_out_count_nowhere(tmp_path):
     counts = tables.count_images(labels.merge(split)).set_index("class")
     assert counts.loc["Global", ["images", "images_in_part"]].tolist() == [3, 1]
     assert counts.loc["x", ["images", "images_in_part"]].tolist() == [2, 0]
-    _, frame = summary.summary_table({"l": labels.merge(split)}, "phantom")
-    assert frame[["samples", "train", "val", "test"]].to_numpy().tolist() == [[3, 1, 1, 1]]
+    store.write_table(labels, tmp_path / "labels.parquet", schemas.labels_schema(["x"]))
+    store.write_table(split, tmp_path / "split.parquet", schemas.SPLITS)
+    summary.make_summary({"l": tmp_path / "labels.parquet"}, {"l": tmp_path / "split.parquet"}, tmp_path, "phantom")
+    assert pd.read_csv(tmp_path / "summary.csv")[["samples", "train", "val", "test"]].to_numpy().tolist() == [[3, 1, 1, 1]]

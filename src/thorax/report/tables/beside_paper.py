@@ -21,7 +21,7 @@ from thorax.evaluation.metrics import GLOBAL
 from thorax.report import published_numbers
 from thorax.report.cells import METRICS, UNDEFINED, cell, difference, printed
 from thorax.report.tables.results import PROVENANCE, Results, votes_note
-from thorax.report.typeset import Cell, Group, Table, write
+from thorax.report.typeset import Cell, Group, Row, Table, write
 from thorax.storage import store
 
 FULL = "full"
@@ -108,10 +108,9 @@ class Compared:
 
     @cached_property
     def shown(self) -> list[str]:
-        """The models of the table by class.
+        """The models of the table by class, chosen without a look at our test images.
 
-        The ensemble with the paper's highest mean AUC, and the network with our highest one on the validation images: chosen
-        without a look at our test images.
+        They are the ensemble with the paper's highest mean AUC, and the network with our highest one on the validation images.
         """
         of_classes = self.frame[(self.frame["metric"] == "auc") & (self.frame["class"] != GLOBAL)]
         published = of_classes.groupby("model")["published"].mean()
@@ -132,8 +131,9 @@ class Compared:
     def notes(self) -> tuple[list[str], ...]:
         """What must be known of the paper's numbers, of F1 and of our models."""
         known = set(self.frame.loc[self.frame["published"].notna(), "metric"])
+        f1 = [text for metric, text in _F1.items() if metric in known]
         votes = votes_note(Results(self.metrics, self.members, self.ensembles, pd.DataFrame()))
-        return [published_numbers.note(self.beside)], [text for metric, text in _F1.items() if metric in known], votes
+        return [published_numbers.variant(self.beside)["note"]], f1, votes
 
     def cells(self, model: str, name: str, metric: str) -> list[Cell]:
         """Ours, the paper's and, where one may be taken, the difference."""
@@ -207,9 +207,6 @@ def ablation_table(title: str, experiments: dict[str, Compared]) -> tuple[Table,
 
     The experiments, in the order of the columns, have the same members and ensembles. The frame has the same numbers unrounded
     and with our intervals; `experiment` names the variant.
-
-    Raises:
-        ThoraxError: As in `published_numbers.compare`, or they were run on different data.
     """
     first = next(iter(experiments.values()))
     for name, compared in experiments.items():
@@ -228,19 +225,15 @@ def ablation_table(title: str, experiments: dict[str, Compared]) -> tuple[Table,
         for model in models
     ]
     groups = [
-        Group(published_numbers.describe(compared.beside)[0], compared.columns, name) for name, compared in experiments.items()
+        Group(published_numbers.variant(compared.beside)["heading"], compared.columns, name)
+        for name, compared in experiments.items()
     ]
     frames = [compared.whole.assign(experiment=name) for name, compared in experiments.items()]
     return _table(title, list(experiments.values()), groups, "", rows), pd.concat(frames, ignore_index=True)
 
 
 def _table(
-    title: str,
-    experiments: list[Compared],
-    groups: list[Group],
-    name_heading: str,
-    rows: list[tuple[str, tuple[Cell, ...]]],
-    total: bool = False,
+    title: str, experiments: list[Compared], groups: list[Group], name_heading: str, rows: list[Row], total: bool = False
 ) -> Table:
     def said(of: Any) -> list[str]:
         """What is said of any experiment, each sentence once."""
@@ -262,7 +255,7 @@ def _table(
         "Shared classes: those for which both numbers are there; both means are over them.": shared,
         _DOUBT: doubtful,
     }
-    sources = said(lambda compared: [published_numbers.describe(compared.beside)[1]])
+    sources = said(lambda compared: [published_numbers.variant(compared.beside)["description"]])
     return Table(
         title=title,
         caption=f"Our test results next to published ones. Paper: {'; '.join(sources)}.",
@@ -296,11 +289,7 @@ def make_ablation(
     title: str, provenance: str, settings: AblationColumns, metrics: dict[str, Path], members: list[str], ensembles: list[str],
     out: Path, archive: str | None = None, split: Path | None = None, official_lists: bool = False,
 ) -> None:  # fmt: skip
-    """Write ablation.html, .md, .tex and .csv into a folder; all experiments have the same members, ensembles and split.
-
-    Raises:
-        ThoraxError: As in `ablation_table`, or an experiment without metrics.
-    """
+    """Write ablation.html, .md, .tex and .csv into a folder; all experiments have the same members, ensembles and split."""
     if lacking := [name for name in settings.root if name not in metrics]:
         raise ThoraxError(f"Experiment {lacking[0]!r} has no metrics: name its table under --metrics.")
     test_part = _test_part(archive, split, official_lists)

@@ -47,12 +47,9 @@ class Evaluated:
 
     def values(self, of_classes: bool) -> pd.DataFrame:
         """The rows of single classes or of the means, with the model and the data it was run on."""
-        frame = self.metrics[(self.metrics["class"] != GLOBAL) == of_classes]
-        frame = frame.assign(model=frame["trained_on"].map(self.settings.experiments), provenance=self.provenance)
-        if of_classes:
-            return frame.reset_index(drop=True)
-        classes = "|".join(self.averaged)
-        return frame.drop(columns=["class", "averaged", "labels"]).assign(classes=classes).reset_index(drop=True)
+        models = self.metrics["trained_on"].map(self.settings.experiments)
+        frame = self.metrics.assign(model=models, provenance=self.provenance)
+        return frame[(frame["class"] != GLOBAL) == of_classes].reset_index(drop=True)
 
     def notes(self) -> tuple[str, ...]:
         """How to read both tables."""
@@ -90,7 +87,8 @@ def matrix_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
         total=True,
         notes=(*evaluated.notes(), "95% intervals (bootstrap over patients) are in the HTML and in the CSV file."),
     )
-    return table, evaluated.values(of_classes=False)
+    values = evaluated.values(of_classes=False).drop(columns=["class", "averaged", "labels"])
+    return table, values.assign(classes="|".join(averaged))
 
 
 def class_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
@@ -137,9 +135,6 @@ def make_cross(
     """Write matrix and classes as .html, .md, .tex and .csv into a folder; `archives` has the order of rows and columns.
 
     Predictions and ensembles are by TRAINED@TESTED: logits or probabilities of the first's model for the second's test images.
-
-    Raises:
-        ThoraxError: A table or an archive is missing, or as in `cross_metrics`.
     """
     for option, given in (("archives", archives), ("labels", labels), ("splits", splits)):
         if lacking := [name for name in settings.experiments if name not in given]:

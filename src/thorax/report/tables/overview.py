@@ -7,7 +7,7 @@ the same for the same inputs.
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -54,12 +54,14 @@ _HOURS = (
 
 
 class Published(NamedTuple):
-    """A paper's number for one metric, and ours over the same classes."""
+    """A paper's number for one metric, and ours over the same classes; nan where there is none."""
 
-    value: float
-    ours: float
-    classes: int  # over which the mean was taken here; 0: the paper's own number over all classes
-    doubt: str
+    value: float = np.nan
+    ours: float = np.nan
+    classes: int = 0  # over which the mean was taken here; 0: the paper's own number over all classes
+    doubt: str = ""
+    other_classes: bool = False  # whether the paper's mean over all classes is over other classes than ours
+    difference: float = np.nan  # ours less the paper's, of the numbers as printed; nan where they may not be compared
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Row:
         experiment = self.study.experiment
         names = [name for name, ensemble in experiment.ensembles.items() if ensemble.rule not in LEARNING]
         names += experiment.members
-        on_val = self._results("val")
+        on_val = replace(self.on_test, split="val")
         values = [on_val.number(name, GLOBAL, "auc")[0] for name in names]
         return names[int(np.argmax(np.nan_to_num(values, nan=-np.inf)))]
 
@@ -104,19 +106,26 @@ class Row:
         rows = rows[rows["class"] == GLOBAL] if (rows["class"] == GLOBAL).any() else rows
         return str(rows.groupby("model")["value"].mean().idxmax()) if len(rows) else str(self._published["model"].iloc[0])
 
-    def published(self, metric: str) -> Published | None:
-        """The paper's number next to ours; None where there is none."""
+    def published(self, metric: str) -> Published:
+        """The paper's number next to ours."""
         rows = self._published
         rows = rows[(rows["model"] == self.published_model) & (rows["metric"] == metric)]
         whole = rows[rows["class"] == GLOBAL]
+        same = self.published_model == self.model
         if len(whole):
-            return Published(float(whole["value"].iloc[0]), self.number(metric)[0], 0, whole["doubt"].iloc[0])
-        ours = [self.on_test.numbers.get((self.model, name, metric), (np.nan,))[0] for name in rows["class"]]
-        both = rows.assign(ours=ours).dropna(subset=["ours", "value"])
-        if both.empty:
-            return None
-        doubt = next((text for text in both["doubt"] if text), "")
-        return Published(float(both["value"].mean()), float(both["ours"].mean()), len(both), doubt)
+            value, ours, classes, doubt = float(whole["value"].iloc[0]), self.number(metric)[0], 0, whole["doubt"].iloc[0]
+            by_rule = self.metrics["threshold_rule"].isin((NO_THRESHOLD, self.study.rule))
+            on_test = self.metrics[(self.metrics["split"] == "test") & by_rule]
+            apart = same and not published_numbers.same_classes(on_test, self._published, self.model, metric)
+        else:
+            numbers = [self.on_test.numbers.get((self.model, name, metric), (np.nan,))[0] for name in rows["class"]]
+            both = rows.assign(ours=numbers).dropna(subset=["ours", "value"])
+            if both.empty:
+                return Published()
+            doubt, apart = next((text for text in both["doubt"] if text), ""), False
+            value, ours, classes = float(both["value"].mean()), float(both["ours"].mean()), len(both)
+        taken = same and self.comparable and not apart
+        return Published(value, ours, classes, doubt, apart, cells.difference(ours, value) if taken else np.nan)
 
     @cached_property
     def why_not(self) -> str:
@@ -131,22 +140,6 @@ class Row:
         """Whether ours and the paper's numbers measure the same."""
         return self.study.experiment.provenance == FULL and not self.why_not
 
-    def other_classes(self, metric: str) -> bool:
-        """Whether the paper's mean over all classes is over other classes than ours."""
-        published = self.published(metric)
-        if published is None or published.classes or self.published_model != self.model:
-            return False
-        by_rule = self.metrics["threshold_rule"].isin((NO_THRESHOLD, self.study.rule))
-        ours = self.metrics[(self.metrics["split"] == "test") & by_rule]
-        return not published_numbers.same_classes(ours, self._published, self.model, metric)
-
-    def difference(self, metric: str) -> float:
-        """Ours less the paper's, of the numbers as printed; nan where they may not be compared."""
-        published = self.published(metric)
-        if published is None or self.published_model != self.model or not self.comparable or self.other_classes(metric):
-            return np.nan
-        return cells.difference(published.ours, published.value)
-
     @cached_property
     def _published(self) -> pd.DataFrame:
         """The paper's numbers of the metrics that are shown."""
@@ -157,21 +150,14 @@ class Row:
     @cached_property
     def on_test(self) -> Results:
         """The results on the test images."""
-        return self._results("test")
-
-    def _results(self, split: str) -> Results:
         names = list(self.study.experiment.members), list(self.study.experiment.ensembles)
-        return Results(self.metrics, *names, pd.DataFrame(), split, rule=self.study.rule)
+        return Results(self.metrics, *names, pd.DataFrame(), rule=self.study.rule)
 
 
 def overview_table(rows: dict[str, Row], hours: dict[str, Cell] | None = None) -> tuple[Table, pd.DataFrame]:
     """Arrange each experiment's data, best model and results next to the published ones.
 
-    `hours` is what `spent` returns for each; None leaves the column out. The frame has the same numbers unrounded and with
-    their 95% intervals, without hours.
-
-    Raises:
-        ThoraxError: The metrics lack a model or rule, or a paper's experiment is unknown.
+    `hours` is what `spent` returns for each; None leaves the column out. The frame has the numbers unrounded, with intervals.
     """
     compared = any(row.study.experiment.provenance == FULL for row in rows.values())
     metrics = [metric for metric in SHOWN if any(metric in row.metrics_shown for row in rows.values())]
@@ -196,7 +182,7 @@ def overview_table(rows: dict[str, Row], hours: dict[str, Cell] | None = None) -
     f1 = [f"{METRICS[metric].heading}: {F1_MEANINGS[metric]}" for metric in metrics if metric in F1_MEANINGS]
     apart = []
     for row in rows.values():
-        named = ", ".join(METRICS[metric].heading for metric in row.metrics_shown if row.other_classes(metric))
+        named = ", ".join(METRICS[metric].heading for metric in row.metrics_shown if row.published(metric).other_classes)
         if named and row.comparable:
             apart.append(_OTHER_CLASSES.format(title=row.study.experiment.title, metrics=named))
     table = Table(
@@ -242,7 +228,11 @@ def _about(name: str, row: Row) -> tuple[dict[str, object], list[Cell]]:
     experiment, archive = row.study.experiment, archives.ARCHIVES[row.study.dataset.archive].title
     dataset, images, classes = row.study.label_set.dataset, images_by_part(row.labels), len(class_columns(row.labels))
     beside = experiment.beside  # it may be of another paper than the experiment
-    source = f"of {published_numbers.describe(beside)[1].split(',')[0]}" if beside and beside.paper != experiment.paper else ""
+    source = (
+        f"of {published_numbers.variant(beside)['description'].split(',')[0]}"
+        if beside and beside.paper != experiment.paper
+        else ""
+    )
     record: dict[str, object] = {
         "experiment": name, "provenance": experiment.provenance, "paper": experiment.paper, "dataset": dataset,
         "archive": row.study.dataset.archive, **images, "classes": classes, "model": row.model,
@@ -261,32 +251,26 @@ def _about(name: str, row: Row) -> tuple[dict[str, object], list[Cell]]:
 
 def _metric(row: Row, metric: str, mark: str) -> tuple[list[Cell], dict[str, object]]:
     """Ours, the paper's with a mark, and the difference, as cells and as values."""
-    published, difference = row.published(metric), row.difference(metric)
-    value, classes, text, over = np.nan, 0, UNDEFINED, ""
-    if published is not None:
-        value, classes = published.value, published.classes
-        text = printed(value) + "?" * bool(published.doubt) + "*" * bool(classes) + mark
-        if classes:
-            text, over = f"{text} ({printed(published.ours)})", f"over {classes} classes"
+    published, text, over = row.published(metric), UNDEFINED, ""
+    if np.isfinite(published.value):
+        text = printed(published.value) + "?" * bool(published.doubt) + "*" * bool(published.classes) + mark
+    if published.classes:
+        text, over = f"{text} ({printed(published.ours)})", f"over {published.classes} classes"
     shown = [
         cells.cell(row.number(metric), detail=True),
-        Cell(text, detail=over, hover=published.doubt if published else ""),
-        Cell(printed(difference, sign=True)),
+        Cell(text, detail=over, hover=published.doubt),
+        Cell(printed(published.difference, sign=True)),
     ]
     return shown, {
         **cells.record(metric, row.number(metric)),
-        f"{metric} published": value,
-        f"{metric} published classes": classes or np.nan,
-        f"{metric} difference": difference,
+        f"{metric} published": published.value,
+        f"{metric} published classes": published.classes or np.nan,
+        f"{metric} difference": published.difference,
     }
 
 
 def spent(records: Iterable[Path]) -> Cell:
-    """Return the hours of an experiment's trainings, from the device ("2 GPU" or "CPU") and seconds in the record of each.
-
-    Raises:
-        ThoraxError: A record cannot be read.
-    """
+    """Return the hours of an experiment's trainings, from the device ("2 GPU" or "CPU") and seconds in the record of each."""
     hours: dict[str, float] = defaultdict(float)
     for path in records:
         try:
@@ -309,11 +293,7 @@ def make_overview(
     settings: Studies, metrics: dict[str, Path], labels: dict[str, Path], splits: dict[str, Path], out: Path,
     records: Iterable[Path] = (),
 ) -> None:  # fmt: skip
-    """Write overview.html, .md, .tex and .csv into a folder; only the HTML has the hours. Records: one folder per experiment.
-
-    Raises:
-        ThoraxError: As in `overview_table` and `spent`; a missing table, or an experiment without one.
-    """
+    """Write overview.html, .md, .tex and .csv into a folder; only the HTML has the hours. Records: a folder per experiment."""
     rows, hours = {}, {}
     for name, study in settings.root.items():
         for flag, paths in (("metrics", metrics), ("labels", labels), ("splits", splits)):

@@ -74,16 +74,11 @@ def mark(
 
 
 def count_images(labels: pd.DataFrame, part: str = "test") -> pd.DataFrame:
-    """Count the images of each class, and score the classifier that never says yes.
+    """Count the images of each class of `joins.read_labels`, and score on a part the classifier that never says yes.
 
-    Args:
-        labels: What `joins.read_labels` returns. Images that the split leaves out are not counted.
-        part: The part whose results the table shows.
-
-    Returns:
-        One row per class, by number of images, then one for "Global": class (as `metrics.row_name` calls it), images (with the
-        class in all parts; for Global all images), images_in_part, and auc, f1, f1_positive and hamming of the classifier that
-        never says yes (hamming for Global only).
+    Returns one row per class, by number of images, then one for "Global": class (as `metrics.row_name` calls it), images (with
+    the class in all parts; for Global all images), images_in_part, and auc, f1, f1_positive and hamming of the classifier that
+    never says yes (hamming for Global only). Images that the split leaves out are not counted.
     """
     labels = labels[labels["split"] != LEFT_OUT]
     classes = class_columns(labels)
@@ -107,29 +102,17 @@ class Columns(Protocol):
 
 @dataclass(frozen=True)
 class Results:
-    """The input of an experiment's tables.
+    """The input of an experiment's tables; members and ensembles are in the order of the columns."""
 
-    Args:
-        metrics: The rows of `schemas.METRICS`.
-        members: The single models, in the order of the columns.
-        ensembles: The ensembles, in the order of the columns.
-        counts: What `count_images` returns for the same part.
-        split: The part whose results are shown.
-        title: Title of the experiment.
-        provenance: A key of `PROVENANCE`.
-        rule: The threshold rule of F1 and Hamming loss.
-        f1_metric: Which F1 the tables print, a key of `F1_MEANINGS`.
-    """
-
-    metrics: pd.DataFrame
+    metrics: pd.DataFrame  # the rows of `schemas.METRICS`
     members: Sequence[str]
     ensembles: Sequence[str]
-    counts: pd.DataFrame
-    split: str = "test"
+    counts: pd.DataFrame  # what `count_images` returns for the same part
+    split: str = "test"  # the part whose results are shown
     title: str = ""
-    provenance: str = "full"
-    rule: str = FIXED
-    f1_metric: str = "f1"
+    provenance: str = "full"  # a key of `PROVENANCE`
+    rule: str = FIXED  # the threshold rule of F1 and Hamming loss
+    f1_metric: str = "f1"  # which F1 the tables print, a key of `F1_MEANINGS`
 
     @cached_property
     def numbers(self) -> dict[tuple[str, str, str], Estimate]:

@@ -20,21 +20,15 @@ NAMED_AT_MOST = 10
 
 @dataclass(frozen=True)
 class Screened:
-    """What ingest and segmentation found in one data set.
+    """What ingest and segmentation found in one data set."""
 
-    Args:
-        ingested: The columns of `schemas.INGESTED`.
-        duplicates: The columns of `schemas.DUPLICATES`.
-        patients: The patient_id by image_id.
-        splits: By split of the data set, the part of each image by image_id.
-        lungs: By segmenter, the columns of `schemas.LUNGS`.
-    """
-
-    ingested: pd.DataFrame
-    duplicates: pd.DataFrame
-    patients: pd.Series
-    splits: Mapping[str, pd.Series] = field(default_factory=dict)
-    lungs: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    ingested: pd.DataFrame  # the columns of `schemas.INGESTED`
+    duplicates: pd.DataFrame  # the columns of `schemas.DUPLICATES`
+    patients: pd.Series  # patient_id by image_id
+    splits: Mapping[str, pd.Series] = field(
+        default_factory=dict
+    )  # by split of the data set, the part of each image by image_id
+    lungs: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # by segmenter, the columns of `schemas.LUNGS`
 
     def straddling(self, split: str) -> tuple[int, int]:
         """Count the pairs that show the same and are in different parts of a split, and those of them in train and test."""
@@ -48,9 +42,7 @@ class Screened:
 def screening_table(screened: Mapping[str, Screened], provenance: str) -> tuple[Table, Table, pd.DataFrame]:
     """Count listed, readable and left-out originals of each data set, copies, and the masks that were found credible.
 
-    Returns:
-        The table without names of images, because git keeps it; the same with the first names for the page, which git ignores;
-        and the same numbers as a frame.
+    The first table is without names of images, because git keeps it; the second, for the page, has the first names.
     """
     records = []
     for name, found in screened.items():
@@ -94,11 +86,8 @@ def _notes(name: str, found: Screened) -> list[str]:
     bad, same = int((~found.ingested["ok"]).sum()), len(found.duplicates)
     left = "1 file was" if bad == 1 else f"{bad:,} files were"
     pairs = "1 pair of images shows" if same == 1 else f"{same:,} pairs of images show"
-    notes = [
-        f"{name}: {left} left out; results/ingested/{name}.parquet says which, and why."
-        if bad
-        else f"{name}: every listed file could be read."
-    ]
+    left_out = f"{left} left out; results/ingested/{name}.parquet says which, and why."
+    notes = [f"{name}: {left_out if bad else 'every listed file could be read.'}"]
     if same:
         notes.append(f"{name}: {pairs} the same; results/ingested/{name}.duplicates.parquet names them.")
         for split in found.splits:

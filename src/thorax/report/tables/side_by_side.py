@@ -14,7 +14,7 @@ import pandas as pd
 
 from thorax.errors import ThoraxError
 from thorax.evaluation.metrics import FIXED
-from thorax.report.cells import DECIMALS, F1_MEANINGS, METRICS, Estimate, Mark, cell, difference, printed, record, short_heading
+from thorax.report.cells import DECIMALS, F1_MEANINGS, METRICS, Mark, cell, difference, printed, record, short_heading
 from thorax.report.tables.results import Results, by_class, count_images, describe_threshold, over_classes
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import joins, store
@@ -39,10 +39,6 @@ class Column:
     def heading(self) -> str:
         """How tables name it."""
         return f"{self.experiment}: {self.model}"
-
-    def number(self, name: str, metric: str) -> Estimate:
-        """Value, low and high; errors as in `Results.number`."""
-        return self.results.number(self.model, name, metric)
 
 
 @dataclass(frozen=True)
@@ -84,19 +80,19 @@ class SideBySide:
         for column in self.columns:
             reference = self.references.get(column.heading)
             for metric in metrics:
-                number = column.number(name, metric)
+                number = column.results.number(column.model, name, metric)
                 key = f"{column.experiment} {column.model}" + f" {metric}" * named
                 cells.append(cell(number, Mark(bold=round(number[0], DECIMALS) == best[metric])))
                 values |= record(key, number)
                 if reference is not None:
-                    other = reference.number(name, metric)[0]
+                    other = reference.results.number(reference.model, name, metric)[0]
                     cells.append(Cell(printed(difference(number[0], other), sign=True)))
                     values[f"{key} difference"] = number[0] - other
         return cells, values
 
     def _best(self, name: str, metric: str) -> float:
         """The best value as printed; nan where none is defined, or all are the random classifier's."""
-        values = [round(column.number(name, metric)[0], DECIMALS) for column in self.columns]
+        values = [round(column.results.number(column.model, name, metric)[0], DECIMALS) for column in self.columns]
         defined = [value for value in values if np.isfinite(value)]
         chance = round(float(self.first.counts.set_index("class").loc[name, metric]), DECIMALS)
         if all(value == chance for value in defined):
@@ -137,11 +133,7 @@ def make_side_by_side(
     title: str, provenance: str, labels: Path, split: Path, metrics: dict[str, Path], columns: Sequence[str], out: Path,
     rule: str = FIXED, f1_metric: str = "f1",
 ) -> None:  # fmt: skip
-    """Write per_class and global as .html, .md, .tex and .csv into a folder.
-
-    Raises:
-        ThoraxError: As in `Results.number`, or a column that is not of the form EXPERIMENT/MODEL or has no metrics.
-    """
+    """Write per_class and global as .html, .md, .tex and .csv into a folder."""
     counts = count_images(joins.read_labels(labels, split))
     more = {"provenance": provenance, "rule": rule, "f1_metric": f1_metric}
     found = {name: Results(store.read_table(path), (), (), counts, **more) for name, path in metrics.items()}

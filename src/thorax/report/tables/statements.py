@@ -48,17 +48,11 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Results:
-    """The numbers that the statements are about.
+    """The numbers that the statements are about."""
 
-    Args:
-        areas: (classes, models) AUC as printed, the ensemble first and then the networks.
-        images: (classes,) number of images of each class in one part, whichever it is; NaN where it is not known.
-        means: (models,) mean AUC by model.
-    """
-
-    areas: pd.DataFrame
-    images: pd.Series
-    means: pd.Series
+    areas: pd.DataFrame  # (classes, models) AUC as printed, the ensemble first and then the networks
+    images: pd.Series  # (classes,) number of images of each class in one part, whichever it is; NaN where it is not known
+    means: pd.Series  # (models,) mean AUC by model
 
     @property
     def ahead(self) -> pd.Series:
@@ -110,27 +104,20 @@ class Results:
 
 
 def published(beside: Beside, members: Sequence[str]) -> Results:
-    """Return the paper's own table, under our names, without networks that are not in `members`.
-
-    Raises:
-        ThoraxError: As in `published_numbers.published`, or it lacks the ensemble or the networks.
-    """
+    """Return the paper's own table, under our names, without networks that are not in `members`."""
     rows = published_numbers.published(beside)
-    areas, means = _areas(rows[rows["metric"] == "auc"], _ensemble(beside), members)
     counts = published_counts()
     counts = counts[counts["source"] == COUNTS.get(beside.variant, "Liz et al. 2022, Table 8")].set_index("row")
     as_counted = (counts["counts"] == "test") | (beside.variant in COUNTS)
     images = counts["published"].where(as_counted, counts["published"] / TEST_SHARE)
-    return Results(areas, images.reindex(areas.index), means)
+    return _results(rows[rows["metric"] == "auc"], images, _ensemble(beside), members)
 
 
 def measured(metrics: pd.DataFrame, beside: Beside, members: Sequence[str]) -> Results:
-    """Return our test results from the rows of `schemas.METRICS`; errors as in `published`."""
-    rows = metrics[(metrics["split"] == "test") & (metrics["metric"] == "auc")]
-    name = _ensemble(beside)
-    areas, means = _areas(rows, name, members)
-    counts = rows[(rows["model"] == name) & (rows["class"] != GLOBAL)].set_index("class")["n_positive"]
-    return Results(areas, counts.astype(float).reindex(areas.index), means)
+    """Return our test results from the rows of `schemas.METRICS`."""
+    rows, name = metrics[(metrics["split"] == "test") & (metrics["metric"] == "auc")], _ensemble(beside)
+    images = rows[(rows["model"] == name) & (rows["class"] != GLOBAL)].set_index("class")["n_positive"].astype(float)
+    return _results(rows, images, name, members)
 
 
 def _ensemble(beside: Beside) -> str:
@@ -138,26 +125,20 @@ def _ensemble(beside: Beside) -> str:
     return next((ours for ours, theirs in beside.models.items() if theirs == ENSEMBLE), ENSEMBLE)
 
 
-def _areas(rows: pd.DataFrame, ensemble: str, members: Sequence[str]) -> tuple[pd.DataFrame, pd.Series]:
+def _results(rows: pd.DataFrame, images: pd.Series, ensemble: str, members: Sequence[str]) -> Results:
     wide = rows.drop_duplicates(["class", "model"]).pivot(index="class", columns="model", values="value").astype(float)
     networks = [name for name in members if name in wide.columns]
     if ensemble not in wide.columns or not networks:
         raise ThoraxError(f"There are no AUCs of {ensemble} and of a network: the statements of Liz et al. 2022 need both.")
     wide = wide[[ensemble, *networks]].round(DECIMALS)
-    return wide.drop(index=GLOBAL, errors="ignore").dropna(subset=[ensemble]), wide.loc[GLOBAL]
+    areas = wide.drop(index=GLOBAL, errors="ignore").dropna(subset=[ensemble])
+    return Results(areas, images.reindex(areas.index), wide.loc[GLOBAL])
 
 
 def statements_table(
     metrics: pd.DataFrame, beside: Beside, members: Sequence[str], title: str, provenance: str
 ) -> tuple[Table, pd.DataFrame]:
-    """Arrange the text, the paper's cells and ours side by side, one row for each measure.
-
-    Returns:
-        The table, and measure, text, published and ours, the last two as numbers.
-
-    Raises:
-        ThoraxError: As in `published` and `measured`.
-    """
+    """Arrange the text, the paper's cells and ours side by side, a row for each measure; the frame has them as numbers."""
     theirs, ours = published(beside, members), measured(metrics, beside, members)
     said = store.read_csv(published_numbers.STATEMENTS, keep_default_na=False, dtype=str)
     said = said[said["variant"] == beside.variant].set_index("measure")["says"]
@@ -166,7 +147,8 @@ def statements_table(
     used = cells[(cells["metric"] == "auc") & cells["model"].isin(theirs.areas.columns)]
     table = Table(
         title=f"{title}: what the paper's text says",
-        caption=f"Statements of sections 5.1 and 5.2, computed from the paper's table and from our test results. {published_numbers.describe(beside)[1]}.",
+        caption="Statements of sections 5.1 and 5.2, computed from the paper's table and from our test results. "
+        f"{published_numbers.variant(beside)['description']}.",
         data=PROVENANCE[provenance],
         groups=(
             Group("the text", words=True),

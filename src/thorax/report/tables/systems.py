@@ -29,11 +29,7 @@ def load(archive: str) -> pd.DataFrame:
     """Return the systems that were measured on an archive (a key of `archives.ARCHIVES`), one row each.
 
     The columns are system, data, classes, split, source, auc and accuracy (NaN where not given), mean_of (classes that the AUC
-    is our mean of; 0 where it is the published one), doubt, and numbers: a frame of class, value, doubt; empty without numbers
-    by class.
-
-    Raises:
-        ThoraxError: No system of this archive is on record.
+    is our mean of; 0 where it is the published one), doubt, and numbers: a frame of class, value and doubt, which may be empty.
     """
     known = store.read_csv(published_numbers.SYSTEMS, keep_default_na=False, dtype=str)
     chosen = known[known["archive"] == archive]
@@ -83,11 +79,7 @@ def systems_table(archive: str) -> tuple[Table, pd.DataFrame]:
 
 
 def classes_table(archive: str) -> tuple[Table, pd.DataFrame]:
-    """Return the AUCs by class of the systems of an archive that have them, with the systems as columns.
-
-    Raises:
-        ThoraxError: As in `load`, or no system of the archive has numbers by class.
-    """
+    """Return the AUCs by class of the systems of an archive that have them, with the systems as columns."""
     systems = load(archive)
     systems = systems[systems["numbers"].map(len) > 0]
     if systems.empty:
@@ -121,8 +113,6 @@ def _notes(systems: pd.DataFrame) -> tuple[str, ...]:
 
 
 def make_systems(archive: str, table: str, out: Path) -> None:
-    """Write {table}.html, .md, .tex and .csv into a folder; `table` is a key of `TABLES`, whose functions say the errors."""
-    write(*TABLES[table](archive), out, table)
-
-
-TABLES = {"systems": systems_table, "classes": classes_table}
+    """Write {table}.html, .md, .tex and .csv into a folder; `table` is systems or classes."""
+    make = {"systems": systems_table, "classes": classes_table}[table]
+    write(*make(archive), out, table)

@@ -32,25 +32,16 @@ def thresholds_table(
 ) -> tuple[Table, pd.DataFrame]:
     """Compare each class's F1 by the first rule with its F1 by every other rule.
 
-    Args:
-        results: The metrics of all models.
-        rules: Names of threshold rules; the others are compared with the first.
-        thresholds: By model the rows of `schemas.THRESHOLDS`; needed where a rule is tuned.
-        learned: The ensembles that learn from validation images.
-
-    Returns:
-        The table with tuned thresholds and differences. Models whose tuned thresholds are all 0.5 are left out unless all are. And
-        the numbers of all models, unrounded and with the 95% intervals of F1, one row per class.
-
-    Raises:
-        ThoraxError: A model, class or rule that the metrics or the thresholds lack, or fewer than two rules.
+    Where a rule is tuned it needs by model the rows of `schemas.THRESHOLDS`; `learned` are the ensembles that learn from
+    validation images. Models whose tuned thresholds are all 0.5 are left out of the table unless all are. The frame has the
+    numbers of all models, unrounded and with the 95% intervals of F1, one row per class.
     """
     if len(rules) < 2:
         raise ThoraxError("A table of thresholds compares rules: name at least two in the experiment's thresholds.")
     first, others = rules[0], list(rules[1:])
     by_rule = {rule: replace(results, rule=rule) for rule in rules}
     tuned = [rule for rule in others if fixed_threshold(rule) is None]
-    limits = {(model, rule): _limits(thresholds, model, rule) for model in results.models for rule in tuned}
+    limits = {(model, rule): _limits(results, thresholds, model, rule) for model in results.models for rule in tuned}
     touched = [
         model
         for model in results.models
@@ -68,7 +59,7 @@ def thresholds_table(
             of_model = [printed(base[0])]
             for rule in others:
                 if rule in tuned:
-                    limit = np.nan if name == GLOBAL else _limit(limits[model, rule], name, model, rule)
+                    limit = np.nan if name == GLOBAL else float(limits[model, rule].loc[name, "value"])
                     values[f"{model} {rule} threshold"] = limit
                     of_model.append(printed(limit))
                 number = by_rule[rule].number(model, name, metric)
@@ -106,14 +97,7 @@ def thresholds_table(
 def rules_table(
     results: Results, rules: Sequence[str], exclusive: str | None = None, learned: Sequence[str] = ()
 ) -> tuple[Table, pd.DataFrame]:
-    """Arrange the global results of every model by every rule, also with the class `exclusive` excluding the rest.
-
-    Returns:
-        The table, and its numbers unrounded and with 95% intervals, one row per model.
-
-    Raises:
-        ThoraxError: A model or rule that the metrics lack.
-    """
+    """Arrange the global results of every model by every rule, also with the class `exclusive` excluding the rest."""
     every = [*rules, *(rule + EXCLUSIVE for rule in rules if exclusive is not None)]
     by_rule = {rule: replace(results, rule=rule) for rule in every}
     once = [name for name, metric in METRICS.items() if not metric.by_threshold]
@@ -155,19 +139,18 @@ def rules_table(
     return table, pd.DataFrame(records)
 
 
-def _limits(thresholds: dict[str, pd.DataFrame], model: str, rule: str) -> pd.DataFrame:
+def _limits(results: Results, thresholds: dict[str, pd.DataFrame], model: str, rule: str) -> pd.DataFrame:
     """Return a model's thresholds by a tuned rule; the index has the classes as the metrics name them."""
     if model not in thresholds:
         raise ThoraxError(f"Rule {rule!r} is tuned, and model {model!r} has no thresholds: give --thresholds {model}=PATH.")
     table = thresholds[model]
     table = table[table["rule"] == rule]
-    return table.set_index(table["class"].map(row_name))
-
-
-def _limit(limits: pd.DataFrame, name: str, model: str, rule: str) -> float:
-    if name not in limits.index:
-        raise ThoraxError(f"The thresholds of model {model!r} by rule {rule!r} lack {name!r}: choose the thresholds again.")
-    return float(limits.loc[name, "value"])
+    table = table.set_index(table["class"].map(row_name))
+    if lacking := [name for name in results.classes if name not in table.index]:
+        raise ThoraxError(
+            f"The thresholds of model {model!r} by rule {rule!r} lack {lacking[0]!r}: choose the thresholds again."
+        )
+    return table
 
 
 def _heading(rule: str) -> str:
