@@ -81,8 +81,7 @@ def slope(prevalence: np.ndarray, weights: np.ndarray) -> float:
 def compare() -> tuple[pd.DataFrame, np.ndarray, float]:
     """Compare published scores with those of the model, for the networks of Tables 8 and 9.
 
-    Returns:
-        `VALUE_COLUMNS`, the implied weights of `VOTES` (of the classes that have one), and their `slope`.
+    Returns `VALUE_COLUMNS`, the implied weights of `VOTES` (of the classes that have one), and their `slope`.
     """
     printed = published_numbers.load("liz2022", "8", "specific")
     printed = printed[printed["class"] != "Global"].set_index(["model", "metric", "label"])["value"].sort_index()

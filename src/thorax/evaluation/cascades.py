@@ -40,10 +40,6 @@ def make_cascade(
     """Write the cascade's probabilities of the validation and test images of the flat label set `labels`.
 
     The settings are those of the label set inside the general one. Its report, `classes`, says why a class is not in it.
-
-    Raises:
-        ThoraxError: A class that neither step gives, an image that one of them lacks or has in another part, or a score that
-            is not a number from 0 to 1.
     """
     truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
     steps = []

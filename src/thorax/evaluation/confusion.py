@@ -61,14 +61,12 @@ def specificity(counts: np.ndarray) -> np.ndarray:
 
 def hamming(counts: np.ndarray) -> np.ndarray:
     """Return the share of wrong entries of a label matrix from (..., k, 4) counts, nan where nothing is counted."""
-    wrong = counts[..., 1:3].sum(axis=(-2, -1))
-    return share(wrong, counts.sum(axis=(-2, -1)))
+    return share(counts[..., 1:3].sum(axis=(-2, -1)), counts.sum(axis=(-2, -1)))
 
 
 def accuracy(counts: np.ndarray) -> np.ndarray:
     """Return the share of right entries (binary accuracy) from (..., 4) counts, nan where nothing is counted."""
-    right = counts[..., 0] + counts[..., 3]
-    return share(right, counts.sum(axis=-1))
+    return share(counts[..., 0] + counts[..., 3], counts.sum(axis=-1))
 
 
 def youden(counts: np.ndarray) -> np.ndarray:

@@ -35,10 +35,11 @@ def mapped(archive: str, classes: Sequence[str] | None = None) -> dict[str, tupl
     table = shared_table()
     if archive not in table.columns[1:-1]:
         raise ThoraxError(f"{CLASSES} has no column for archive {archive!r}: add one, or test on other archives.")
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     for name, labels in zip(table["class"], table[archive].str.split("|"), strict=True):
         known = tuple(label for label in labels if label and (classes is None or label in classes))
-        found |= {name: known} if known else {}
+        if known:
+            found[name] = known
     return found
 
 
@@ -114,9 +115,7 @@ def cross_metrics(
         united = unite_scores(probabilities, model.united)
         patients = test.labels["patient_id"].to_numpy(object)
         found: dict[str, tuple[float, float, float]] = {}
-        for names in (averaged, [name for name in both if name not in averaged]):  # the mean of the first stays
-            if not names:
-                continue
+        for names in filter(None, (averaged, [name for name in both if name not in averaged])):  # the mean of the first stays
             name = f"{trained} on {tested}"
             values = evaluate(
                 test.truth[names], united[names], patients, model=name, split="test", replicates=replicates, seed=seed

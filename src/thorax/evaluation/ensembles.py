@@ -27,7 +27,7 @@ _ONE_SIDED = "no positive or no negative validation image"
 FOLDS = 5  # of validation patients: rules that learn score each fold after learning from the others
 
 
-def combine(rule: str, probabilities: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+def combine(rule: str, probabilities: Sequence[np.ndarray]) -> np.ndarray:
     """Combine the members' probabilities, an (n, k) array each, into an ensemble's scores by a rule that learns nothing.
 
     - `ctp`, combine then predict: the mean probability of each label. It is the simple average of Kejriwal et al. as well.
@@ -158,10 +158,6 @@ def make_ensemble(
 
     The predictions are in the order of `settings.members`. What is written are probabilities, or for some rules votes or shares
     (see `combine`). Only the rules in `LEARNING` need labels and split.
-
-    Raises:
-        ThoraxError: A member's table lacks, or has other images, splits or classes than the first, or has a logit that is
-            not a number; a rule that learns is given no labels, or those of other images or classes.
     """
     if len(predictions) != len(settings.members):
         raise ThoraxError(
@@ -184,7 +180,7 @@ def make_ensemble(
         scores = rule.scores(logits)
         scores[rows] = cross_fitted(settings, classes, logits[:, rows], answers, truth["patient_id"].to_numpy(object))
     else:
-        scores = combine(settings.rule, sigmoid(logits))
+        scores = combine(settings.rule, list(sigmoid(logits)))
     combined = pd.DataFrame(scores.astype(np.float32), columns=classes)
     store.write_table(pd.concat([first[["image_id", "split"]], combined], axis=1), out, scores_schema(classes))
 

@@ -83,9 +83,6 @@ def evaluate(
     With an `exclusive` class, which excludes the rest (`decisions.decide`), every rule is evaluated without and with it.
     Without replicates there are no intervals. Returns rows with the columns of `schemas.METRICS`; n_positive of "Global" is the
     number of positive entries of the matrix.
-
-    Raises:
-        ThoraxError: No image, a score that is not a number, or an exclusive class that is not there.
     """
     _refuse_undefined(scores, model)
     if labels.empty:
@@ -224,11 +221,7 @@ def make_thresholds(labels: Path, split: Path, scores: Path, logits: bool, rules
 
 
 def read_scores(labels: Path, split: Path, scores: Path, logits: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read the labels of the validation and test images, and in the same rows one model's probabilities or votes.
-
-    Raises:
-        ThoraxError: Scores that are not probabilities, or tables that do not fit (as in `make_metrics`).
-    """
+    """Read the labels of the validation and test images, and in the same rows one model's probabilities or votes."""
     truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
     classes = class_columns(truth)
     table = read_probabilities(scores, truth, labels, logits, classes)

@@ -160,10 +160,9 @@ def same_classes(ours: pd.DataFrame, theirs: pd.DataFrame, model: str, metric: s
 def compare(metrics: pd.DataFrame, beside: Beside, split: str = "test", difference: bool = True) -> pd.DataFrame:
     """Compare ours (rows of `schemas.METRICS`) with the paper's number of each class, model and metric.
 
-    Returns:
-        The columns `COMPARED`, a row for each number that either has: first ours in the order of the metrics, then what only the
-        paper has. Undefined and missing numbers are nan, a missing doubt is "". The difference is ours less the paper's; means
-        over different classes (`same_classes`) have none.
+    Returns `COMPARED`, a row for each number that either has: first ours in the order of the metrics, then what only the paper
+    has. Undefined and missing numbers are nan, a missing doubt is "". The difference is ours less the paper's; means over
+    different classes (`same_classes`) have none.
     """
     chosen = metrics[(metrics["split"] == split) & metrics["threshold_rule"].isin((NO_THRESHOLD, beside.threshold_rule))]
     if chosen.empty:
@@ -191,5 +190,5 @@ def reasons() -> dict[str, str]:
 
 
 def published_counts() -> pd.DataFrame:
-    """Return the counts in papers: table (a label set's name, or "datasets"), row, what it counts, published, reason, source."""
+    """Return the counts in papers: table (a label set's name, or "datasets"), row, counts, published, reason, source."""
     return store.read_csv(COUNTS, keep_default_na=False, dtype={"published": float})

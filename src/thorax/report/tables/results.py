@@ -140,11 +140,7 @@ class Results:
         return ["hamming", "auc", self.f1_metric]
 
     def number(self, model: str, name: str, metric: str) -> Estimate:
-        """Return value, low and high; nan where undefined.
-
-        Raises:
-            ThoraxError: The metrics lack the model, the class or the rule.
-        """
+        """Return value, low and high, nan where undefined; a ThoraxError if the metrics lack the model, class or rule."""
         if (model, name, metric) not in self.numbers:
             by = "" if self.rule == FIXED else f" by rule {self.rule!r}"
             raise ThoraxError(f"The metrics have no {metric} of model {model!r} for {name!r}{by}: compute the metrics again.")
@@ -189,8 +185,8 @@ def read_results(metrics: Path, labels: Path, split: Path, members: list[str], e
     return Results(store.read_table(metrics), members, ensembles, counts, **more)
 
 
-def by_class(results: Results, columns: Columns, title: str, caption: str, notes: Sequence[str]) -> tuple[Table, pd.DataFrame]:
-    """Arrange AUC and F1 by class, with the means over classes as the last row.
+def by_class(results: Results, columns: Columns, title: str, of: str, notes: Sequence[str]) -> tuple[Table, pd.DataFrame]:
+    """Arrange AUC and F1 by class, with the means over classes as the last row; `of` ends the caption's first sentence.
 
     Counts, data and F1 are those of `results`; the numbers are those of `columns`, which may be the same. The frame has them
     unrounded and with their 95% intervals, one row per class.
@@ -203,19 +199,20 @@ def by_class(results: Results, columns: Columns, title: str, caption: str, notes
         record = {"class": name, "images": images, f"{results.split}_images": in_part}
         records.append(record | values | {"provenance": results.provenance})
     groups = (Group("# Samples", ("all", results.split), "samples"), *columns.groups(metrics))
+    caption = f"AUC and F1-score ({F1_MEANINGS[results.f1_metric]}; {describe_threshold(results.rule)}) {of}"
     data = PROVENANCE[results.provenance]
     return Table(title, caption, data, groups, "Class", tuple(rows), True, tuple(notes)), pd.DataFrame(records)
 
 
-def over_classes(
-    results: Results, columns: Columns, title: str, caption: str, notes: Sequence[str]
-) -> tuple[Table, pd.DataFrame]:
+def over_classes(results: Results, columns: Columns, title: str, of: str, notes: Sequence[str]) -> tuple[Table, pd.DataFrame]:
     """Arrange Hamming loss, and the means of AUC and F1 over the classes; as `by_class`, but with one row per metric."""
     rows, records = [], []
     for metric in results.metrics_shown:
         cells, values = columns.row(GLOBAL, (metric,), named=False)
         rows.append((short_heading(metric), tuple(cells)))
         records.append({"metric": metric, **values, "provenance": results.provenance})
+    means = f"means of AUC and F1-score ({F1_MEANINGS[results.f1_metric]}) over the classes"
+    caption = f"Hamming loss (lower is better), and {means}, {of}"
     groups, data = tuple(columns.groups(())), PROVENANCE[results.provenance]
     return Table(title, caption, data, groups, "", tuple(rows), notes=tuple(notes)), pd.DataFrame(records)
 
@@ -223,10 +220,7 @@ def over_classes(
 def per_class_table(results: Results) -> tuple[Table, pd.DataFrame]:
     """Arrange AUC and F1 of every model and class as in Tables 4, 6, 8 and 10; see `by_class`."""
     has_baseline = BASELINE in results.models
-    caption = (
-        f"AUC and F1-score ({F1_MEANINGS[results.f1_metric]}; {describe_threshold(results.rule)}) on the "
-        f"{results.split} images. {_MARKS}{_BASELINE * has_baseline}"
-    )
+    of = f"on the {results.split} images. {_MARKS}{_BASELINE * has_baseline}"
     notes = [
         *(_baseline_by_class(results) if has_baseline else []),
         f"Samples: images with the class, in the whole label set and among the {results.split} images; Global: all images.",
@@ -235,16 +229,13 @@ def per_class_table(results: Results) -> tuple[Table, pd.DataFrame]:
         INTERVALS,
         _TIES,
     ]
-    return by_class(results, results, f"{results.title}: results per class".removeprefix(": "), caption, notes)
+    return by_class(results, results, f"{results.title}: results per class".removeprefix(": "), of, notes)
 
 
 def global_table(results: Results) -> tuple[Table, pd.DataFrame]:
     """Arrange Hamming loss, AUC and F1 of every model as in Tables 5, 7, 9 and 11; see `over_classes`."""
     has_baseline = BASELINE in results.models
-    caption = (
-        f"Hamming loss (lower is better), and means of AUC and F1-score ({F1_MEANINGS[results.f1_metric]}) over the classes, "
-        f"on the {results.split} images; {describe_threshold(results.rule)}. {_MARKS}{_BASELINE * has_baseline}"
-    )
+    of = f"on the {results.split} images; {describe_threshold(results.rule)}. {_MARKS}{_BASELINE * has_baseline}"
     notes = [
         *(_baseline_over_all(results) if has_baseline else []),
         *_undefined(results),
@@ -252,7 +243,7 @@ def global_table(results: Results) -> tuple[Table, pd.DataFrame]:
         "95% intervals (bootstrap over patients) are in the HTML and in the CSV file.",
         _TIES,
     ]
-    return over_classes(results, results, f"{results.title}: global results".removeprefix(": "), caption, notes)
+    return over_classes(results, results, f"{results.title}: global results".removeprefix(": "), of, notes)
 
 
 def images_by_part(labels: pd.DataFrame) -> dict[str, int]:

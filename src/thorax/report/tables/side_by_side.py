@@ -14,11 +14,12 @@ import pandas as pd
 
 from thorax.errors import ThoraxError
 from thorax.evaluation.metrics import FIXED
-from thorax.report.cells import DECIMALS, F1_MEANINGS, METRICS, Mark, cell, difference, printed, record, short_heading
+from thorax.report.cells import DECIMALS, METRICS, Mark, cell, difference, printed, record, short_heading
 from thorax.report.tables.results import Results, by_class, count_images, describe_threshold, over_classes
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import joins, store
 
+_OF = "of models of several experiments on the same test images."
 _NOTES = (
     "Bold: the best of the row, or all that share it, of the numbers as printed; none where all are the random classifier's, which has "
     "an AUC of 0.5 and, for F1 and Hamming loss, never says yes.",
@@ -111,22 +112,13 @@ class SideBySide:
 
 def per_class_table(compared: SideBySide) -> tuple[Table, pd.DataFrame]:
     """Arrange AUC and F1 of every column by class; see `results.by_class`."""
-    results = compared.first
-    caption = (
-        f"AUC and F1-score ({F1_MEANINGS[results.f1_metric]}; {describe_threshold(results.rule)}) of models of "
-        f"several experiments on the same test images."
-    )
-    return by_class(results, compared, f"{compared.title}: results per class", caption, compared.notes)
+    return by_class(compared.first, compared, f"{compared.title}: results per class", _OF, compared.notes)
 
 
 def global_table(compared: SideBySide) -> tuple[Table, pd.DataFrame]:
     """Arrange Hamming loss, and the means of AUC and F1 over the classes, of every column; see `results.over_classes`."""
-    results = compared.first
-    caption = (
-        f"Hamming loss (lower is better), and means of AUC and F1-score ({F1_MEANINGS[results.f1_metric]}) over the classes, "
-        f"{describe_threshold(results.rule)}, of models of several experiments on the same test images."
-    )
-    return over_classes(results, compared, f"{compared.title}: global results", caption, compared.notes)
+    of = f"{describe_threshold(compared.first.rule)}, {_OF}"
+    return over_classes(compared.first, compared, f"{compared.title}: global results", of, compared.notes)
 
 
 def make_side_by_side(

@@ -12,10 +12,7 @@ from thorax.storage.schemas import class_columns
 
 
 def make_summary(labels: dict[str, Path], splits: dict[str, Path], out: Path, provenance: str) -> None:
-    """Write summary.html, .md, .tex and .csv into a folder: the classes and images of each label set, in all and by part.
-
-    The names of the label sets are those of the rows.
-    """
+    """Write summary.html, .md, .tex and .csv into a folder: the classes and images of each label set, in all and by part."""
     if lacking := [name for name in labels if name not in splits]:
         raise ThoraxError(f"Label set {lacking[0]!r} has no split: name the split for each label set.")
     records = []
@@ -30,6 +27,6 @@ def make_summary(labels: dict[str, Path], splits: dict[str, Path], out: Path, pr
         data=COUNTED[provenance],
         groups=tuple(map(Group, ("# classes", "# samples", "train size", "val. size", "test size"))),
         name_heading="Label set",
-        rows=tuple((name, tuple(Cell(str(count)) for count in counts)) for name, *counts, _ in map(dict.values, records)),
+        rows=tuple((str(name), tuple(Cell(str(count)) for count in counts)) for name, *counts, _ in map(dict.values, records)),
     )
     write(table, pd.DataFrame(records), out, "summary")
