@@ -242,16 +242,13 @@ def _table(
     doubtful = any(cell.text.endswith("?") for _, cells in rows for cell in cells)
     shared = any(name == SHARED for name, _ in rows) or any(group.section == SHARED for group in groups)
     apart = f"{_OTHER_CLASSES}{'; the means over shared classes have one' * shared}."
+    by_kind = zip(*(compared.notes for compared in experiments), strict=True)
+    about = [text for kind in by_kind for texts in kind for text in texts if text]
     notes = {
         _DIFFERENCE: not all(compared.why_not for compared in experiments),
         apart: any(compared.other_classes for compared in experiments),
         _MISSING: True,
-        **{
-            text: bool(text)
-            for kind in zip(*(each.notes for each in experiments), strict=True)
-            for texts in kind
-            for text in texts
-        },
+        **dict.fromkeys(about, True),
         "Shared classes: those for which both numbers are there; both means are over them.": shared,
         _DOUBT: doubtful,
     }

@@ -227,12 +227,8 @@ def _about(name: str, row: Row) -> tuple[dict[str, object], list[Cell]]:
     """What an experiment was run on, and its models, as values and as cells."""
     experiment, archive = row.study.experiment, archives.ARCHIVES[row.study.dataset.archive].title
     dataset, images, classes = row.study.label_set.dataset, images_by_part(row.labels), len(class_columns(row.labels))
-    beside = experiment.beside  # it may be of another paper than the experiment
-    source = (
-        f"of {published_numbers.variant(beside)['description'].split(',')[0]}"
-        if beside and beside.paper != experiment.paper
-        else ""
-    )
+    other = experiment.beside if experiment.beside and experiment.beside.paper != experiment.paper else None
+    source = f"of {published_numbers.variant(other)['description'].split(',')[0]}" if other else ""
     record: dict[str, object] = {
         "experiment": name, "provenance": experiment.provenance, "paper": experiment.paper, "dataset": dataset,
         "archive": row.study.dataset.archive, **images, "classes": classes, "model": row.model,

@@ -68,7 +68,7 @@ def mark(
     marks = {name: Mark(bold=informative and one.get(name) == best_one) for name in individual}
     for name in ensembles:
         value = many.get(name, -np.inf)
-        italic = name in many and value == best_many != at_chance
+        italic = name in many and value == best_many and best_many != at_chance
         marks[name] = Mark(bold=bool(one) and value > best_one, italic=italic)
     return marks
 
@@ -196,8 +196,8 @@ def by_class(results: Results, columns: Columns, title: str, of: str, notes: Seq
     for name, images, in_part in results.counts[["class", "images", "images_in_part"]].itertuples(index=False, name=None):
         cells, values = columns.row(name, metrics)
         rows.append((headings[name], (Cell(str(images)), Cell(str(in_part)), *cells)))
-        record = {"class": name, "images": images, f"{results.split}_images": in_part}
-        records.append(record | values | {"provenance": results.provenance})
+        counted = {"class": name, "images": images, f"{results.split}_images": in_part}
+        records.append(counted | values | {"provenance": results.provenance})
     groups = (Group("# Samples", ("all", results.split), "samples"), *columns.groups(metrics))
     caption = f"AUC and F1-score ({F1_MEANINGS[results.f1_metric]}; {describe_threshold(results.rule)}) {of}"
     data = PROVENANCE[results.provenance]
@@ -273,18 +273,17 @@ def votes_note(results: Results, models: Sequence[str] | None = None) -> list[st
     """Name the models (default: all) that give votes of 0 and 1, so that their AUC is not one of probabilities. They have no loss."""
     loss = {model: results.numbers.get((model, GLOBAL, "loss"), (0.0,))[0] for model in models or results.models}
     voting = ", ".join(model for model, value in loss.items() if not np.isfinite(value))
-    return (
-        [f"The AUC of {voting} is that of votes of 0 and 1, as in Liz et al. 2022, and not of probabilities."] if voting else []
-    )
+    said = f"The AUC of {voting} is that of votes of 0 and 1, as in Liz et al. 2022, and not of probabilities."
+    return [said] if voting else []
 
 
 def _undefined(results: Results) -> list[str]:
     """Name the classes whose AUC or F1 is undefined."""
     notes = []
     for metric, lacking in (("auc", "positives or negatives"), ("f1_positive", "positives")):
-        undefined = (
-            [name for name in results.classes if not results.has(name, metric)] if metric in results.metrics_shown else []
-        )
+        if metric not in results.metrics_shown:
+            continue
+        undefined = [name for name in results.classes if not results.has(name, metric)]
         if undefined:
             notes.append(
                 f"The {short_heading(metric)} of {count_of_classes(len(undefined))} is undefined because the {results.split} "

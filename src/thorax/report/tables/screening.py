@@ -25,9 +25,7 @@ class Screened:
     ingested: pd.DataFrame  # the columns of `schemas.INGESTED`
     duplicates: pd.DataFrame  # the columns of `schemas.DUPLICATES`
     patients: pd.Series  # patient_id by image_id
-    splits: Mapping[str, pd.Series] = field(
-        default_factory=dict
-    )  # by split of the data set, the part of each image by image_id
+    splits: Mapping[str, pd.Series] = field(default_factory=dict)  # by split, the part of each image by image_id
     lungs: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # by segmenter, the columns of `schemas.LUNGS`
 
     def straddling(self, split: str) -> tuple[int, int]:

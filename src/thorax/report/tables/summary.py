@@ -15,18 +15,19 @@ def make_summary(labels: dict[str, Path], splits: dict[str, Path], out: Path, pr
     """Write summary.html, .md, .tex and .csv into a folder: the classes and images of each label set, in all and by part."""
     if lacking := [name for name in labels if name not in splits]:
         raise ThoraxError(f"Label set {lacking[0]!r} has no split: name the split for each label set.")
-    records = []
+    records, rows = [], []
     for name, path in labels.items():
         read = joins.read_labels(path, splits[name])
         sizes = images_by_part(read)
-        known = {"label_set": name, "classes": len(class_columns(read)), "samples": sum(sizes.values())}
-        records.append(known | sizes | {"provenance": provenance})
+        counts = {"classes": len(class_columns(read)), "samples": sum(sizes.values())} | sizes
+        records.append({"label_set": name} | counts | {"provenance": provenance})
+        rows.append((name, tuple(Cell(str(count)) for count in counts.values())))
     table = Table(
         title="Label sets",
         caption="Number of classes and of images of each label set, and the images in each part of its split.",
         data=COUNTED[provenance],
         groups=tuple(map(Group, ("# classes", "# samples", "train size", "val. size", "test size"))),
         name_heading="Label set",
-        rows=tuple((str(name), tuple(Cell(str(count)) for count in counts)) for name, *counts, _ in map(dict.values, records)),
+        rows=tuple(rows),
     )
     write(table, pd.DataFrame(records), out, "summary")
