@@ -76,7 +76,7 @@ def thresholds(labels: pd.DataFrame, scores: pd.DataFrame, rules: Sequence[str])
 
 
 def decide(scores: np.ndarray, limits: np.typing.ArrayLike, exclusive: int | None = None) -> np.ndarray:
-    """Return (n, k) bool decisions for (n, k) scores and one threshold or (k,); `exclusive`: column of a class that excludes all.
+    """Return (n, k) bool decisions for (n, k) scores and one threshold or (k,); `exclusive` is a column or None.
 
     Where the exclusive class and another are both a yes, the row contradicts itself, and the more likely side is kept: if no
     class has a higher score than the exclusive one, all others become no; otherwise the exclusive class becomes no. With one
