@@ -120,7 +120,6 @@ ensembles = _texts("ensembles", "the ensembles", metavar="ENSEMBLE", default=())
 scores = (_path("scores", "predictions or ensemble"), _flag("logits", "the scores are logits, as a network's predictions are"))
 rule = _rule("rule", "threshold rule of F1 and Hamming loss", default="fixed-0.5")
 rules = _rule("rules", "threshold rules: fixed-0.5 and the like, f1, f1_positive, youden", many=True, default=("fixed-0.5",))
-thresholds = _mapping("thresholds", "thresholds of each model; the rules f1, f1_positive and youden need them", default=())
 exclusive = _text("exclusive", "apply every rule also with this class excluding all others", metavar="CLASS", required=False)
 f1_metric = _text(
     "f1_metric",
@@ -304,15 +303,12 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _path("classes", "CSV of the classes kept and dropped inside"), labels, split, _path("out", "table to write"),
         ),
         _verb(
-            "thresholds", "evaluation.metrics:make_thresholds", "choose a model's threshold for each class on the validation images",
-            labels, split, *scores, rules, _path("out", "table to write"),
-        ),
-        _verb(
             "metrics", "evaluation.metrics:make_metrics",
             "compute AUC, F1, precision, sensitivity, specificity, Hamming loss, accuracy and loss, with intervals",
             labels, split, _mapping("predictions", "predictions of each network", default=()),
-            _mapping("ensembles", "scores of each ensemble", default=()), rules, thresholds, exclusive, replicates, seed,
+            _mapping("ensembles", "scores of each ensemble", default=()), rules, exclusive, replicates, seed,
             _path("out", "table to write"), _path("summary", "JSON of the metrics over all classes to write"),
+            _path("thresholds", "table to write: thresholds that the rules f1, f1_positive and youden choose on the validation images"),
         ),
     ),
     "report: tables": (
@@ -323,7 +319,8 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         _verb(
             "threshold-tables", "report.tables.thresholds:make_threshold_tables",
             "compare the results by each threshold rule with those by the first",
-            title, provenance, metrics, labels, split, members, ensembles, thresholds, rules, exclusive, f1_metric,
+            title, provenance, metrics, labels, split, members, ensembles, _path("thresholds", "thresholds of all models"), rules, exclusive,
+            f1_metric,
             _texts("learned", "ensembles that learn from validation images", metavar="ENSEMBLE", default=()), folder,
         ),
         _verb(

@@ -135,7 +135,7 @@ def test_a_tilde_that_the_shell_left_is_a_home_folder(capsys, monkeypatch, tmp_p
 
 
 def test_a_pair_without_equals_sign(capsys, tmp_path):
-    out = ("--out", tmp_path / "m.parquet", "--summary", tmp_path / "m.json")
+    out = ("--out", tmp_path / "m.parquet", "--summary", tmp_path / "m.json", "--thresholds", tmp_path / "t.parquet")
     status, text = run(capsys, "metrics", "--labels", "l", "--split", "s", "--predictions", "path-only", *out)
     assert status == 1
     assert text == "thorax: --predictions 'path-only' is not of the form NAME=PATH: give each path a name.\n"

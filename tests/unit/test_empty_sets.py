@@ -114,20 +114,8 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
     for name, rule in RULES.items():
         settings = json.dumps({"rule": rule, "members": list(MEMBERS)})
         run("ensemble", "--settings", settings, "--predictions", members, *parts, "--out", models[name])
-    for name, path in models.items():
-        run(
-            "thresholds",
-            *parts,
-            "--scores",
-            path,
-            *([] if name in RULES else ["--logits"]),
-            "--rules",
-            THRESHOLDS,
-            "--out",
-            folder / f"{name}.limits.parquet",
-        )
     named = {name: f"{name}={path}" for name, path in models.items()}
-    limits = ["--thresholds", [f"{name}={folder / name}.limits.parquet" for name in models]]
+    limits = ["--thresholds", folder / "thresholds.parquet"]
     run("metrics", *parts, "--predictions", [named[name] for name in (*MEMBERS, "baseline")], "--ensembles", [named[name] for name in RULES],
         "--rules", THRESHOLDS, *limits, "--replicates", 50, "--out", files["metrics"], "--summary", folder / "summary.json")  # fmt: skip
     heading = ["--title", "A study", "--provenance", "sample"]
@@ -283,7 +271,7 @@ def test_any_class_name_works_and_parts_may_lack_a_class(tmp_path):
     metrics = store.read_table(files["metrics"])
     assert set(metrics["class"]) == {GLOBAL, *NAMES}
     assert metrics.loc[(metrics["metric"] == "auc") & (metrics["split"] == "test"), "value"].isna().all()
-    chosen = pd.read_parquet(tmp_path / "stacked.limits.parquet").set_index(["class", "rule"])
+    chosen = pd.read_parquet(tmp_path / "thresholds.parquet").query("model == 'stacked'").set_index(["class", "rule"])
     assert chosen.loc[[(NAMES[0], "f1"), (NAMES[1], "f1")], "defined"].tolist() == [False, False]
     assert chosen.loc[(NAMES[0], "f1"), "value"] == 0.5
     assert len(store.read_table(files["cases"])) == 1

@@ -45,12 +45,10 @@ def study(request, tmp_path):
     stack = Ensemble(rule="stacked", members=["net", "baseline"])
     ensembles.make_ensemble(stack, [paths["net"], paths["baseline"]], paths["learnt"], paths["labels"], paths["split"])
     data = paths["labels"], paths["split"]
-    limits = {name: tmp_path / f"{name}.thresholds.parquet" for name in ("net", "baseline", "votes", "learnt")}
-    for name, out in limits.items():
-        metrics.make_thresholds(*data, paths[name], name in ("net", "baseline"), RULES, out)
+    limits = tmp_path / "thresholds.parquet"
     networks, combined = ({name: paths[name] for name in names} for names in (("net", "baseline"), ("votes", "learnt")))
     metrics.make_metrics(
-        *data, networks, combined, paths["metrics"], tmp_path / "m.json", 0, 20, RULES, limits, exclusive=classes[0]
+        *data, networks, combined, paths["metrics"], tmp_path / "m.json", limits, 0, 20, RULES, exclusive=classes[0]
     )
     return paths, limits, truth, classes, tmp_path
 
@@ -86,7 +84,7 @@ def test_every_table_of_what_little_there_is(study, f1_metric):
         text = (folder / "t" / f"{table}.md").read_text()
         assert f"AUC of {len(undefined)} class" in text
         assert "nan" not in text
-    tuned = store.read_table(limits["net"])
+    tuned = store.read_table(limits).query("model == 'net'")
     val = truth[~truth.index.isin(test.index)]
     for row in tuned.query("rule != 'fixed-0.5'").to_dict("records"):
         assert row["defined"] == ({0, 1} <= set(val[row["class"]]))

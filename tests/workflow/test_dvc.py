@@ -122,7 +122,7 @@ FIRST_MEMBER = {
 }  # fmt: skip
 OF_VOTES = {"thresholds-tiny-PTC-mode", "thresholds-tiny-PTC-lw"}  # DVC leaves them out where the votes have not changed
 FIRST_MEMBER_JOBS = {
-    "train": 1, "predict": 1, "figure_training": 1, "ensemble": 3, "thresholds": 4, "metrics": 1, "tables": 1,
+    "train": 1, "predict": 1, "figure_training": 1, "ensemble": 3, "metrics": 1, "tables": 1,
     "threshold_tables": 1, "figure_roc": 1, "figure_classes": 1, "heatmaps": 1, "overview": 1, "paper_page": 1, "all": 1,
 }  # fmt: skip
 

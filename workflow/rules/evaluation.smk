@@ -66,55 +66,15 @@ rule cascade:
         " --out {output.scores} > {log} 2>&1"
 
 
-rule thresholds:
-    input:
-        unpack(plan.truth),
-        scores=plan.scores,
-    output:
-        thresholds="results/thresholds/{experiment}/{model}.parquet",
-    log:
-        "logs/thresholds/{experiment}/{model}.log",
-    benchmark:
-        "benchmarks/thresholds/{experiment}/{model}.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        code=code("thresholds"),
-        rules=plan.field("experiment", "tuned"),
-        logits=plan.logits,
-    message:
-        "Tuning the thresholds of {wildcards.model} of {wildcards.experiment} on validation images"
-    shell:
-        "thorax thresholds --labels {input.labels} --split {input.split} --scores {input.scores} {params.logits}"
-        " --rules {params.rules} --out {output.thresholds} > {log} 2>&1"
-
-
-use rule thresholds as cascade_thresholds with:
-    input:
-        unpack(plan.truth),
-        scores=rules.cascade.output.scores,
-    output:
-        thresholds="results/thresholds/{cascade}/{model}.parquet",
-    log:
-        "logs/cascade_thresholds/{cascade}/{model}.log",
-    benchmark:
-        "benchmarks/cascade_thresholds/{cascade}/{model}.tsv"
-    params:
-        rules=plan.leading("thresholds"),
-        logits="",
-    message:
-        "Tuning the thresholds of {wildcards.model} of {wildcards.cascade}"
-
-
 rule metrics:
     input:
         unpack(plan.truth),
         predictions=plan.predictions,
         ensembles=plan.ensembles,
-        thresholds=plan.thresholds,
     output:
         metrics="results/metrics/{experiment}.parquet",
         summary="results/metrics/{experiment}.json",
+        thresholds="results/thresholds/{experiment}.parquet",
     log:
         "logs/metrics/{experiment}.log",
     benchmark:
@@ -125,7 +85,6 @@ rule metrics:
         code=code("metrics"),
         predictions=named(plan.predictions),
         ensembles=named(plan.ensembles),
-        thresholds=named(plan.thresholds),
         rules=plan.field("experiment", "thresholds"),
         exclusive=plan.exclusive,
         seed=plan.field("experiment", "seed"),
@@ -133,18 +92,18 @@ rule metrics:
         "Measuring AUC, F1 and Hamming loss of {wildcards.experiment}"
     shell:
         "thorax metrics --labels {input.labels} --split {input.split} --predictions {params.predictions}"
-        " --ensembles {params.ensembles} --rules {params.rules} --thresholds {params.thresholds} {params.exclusive}"
-        " --seed {params.seed} --out {output.metrics} --summary {output.summary} > {log} 2>&1"
+        " --ensembles {params.ensembles} --rules {params.rules} {params.exclusive} --seed {params.seed} --out {output.metrics}"
+        " --summary {output.summary} --thresholds {output.thresholds} > {log} 2>&1"
 
 
 use rule metrics as cascade_metrics with:
     input:
         unpack(plan.truth),
         scores=plan.cascade_files("cascades"),
-        thresholds=plan.cascade_files("thresholds"),
     output:
         metrics="results/metrics/{cascade}.parquet",
         summary="results/metrics/{cascade}.json",
+        thresholds="results/thresholds/{cascade}.parquet",
     log:
         "logs/cascade_metrics/{cascade}.log",
     benchmark:
@@ -152,7 +111,6 @@ use rule metrics as cascade_metrics with:
     params:
         predictions=[],
         ensembles=named(plan.cascade_files("cascades")),
-        thresholds=named(plan.cascade_files("thresholds")),
         rules=plan.leading("thresholds"),
         exclusive="",
         seed=plan.leading("seed"),

@@ -126,7 +126,7 @@ rule threshold_tables:
     input:
         unpack(plan.truth),
         metrics=rules.metrics.output.metrics,
-        thresholds=plan.thresholds,
+        thresholds=rules.metrics.output.thresholds,
     output:
         html=[page("thresholds"), page("rules")],
         others=table("thresholds", "rules"),
@@ -143,7 +143,6 @@ rule threshold_tables:
         members=plan.field("experiment", "members"),
         ensembles=plan.field("experiment", "ensembles"),
         rules=plan.field("experiment", "thresholds"),
-        thresholds=named(plan.thresholds),
         learned=plan.learning_ensembles,
         f1_metric=plan.field("experiment", "f1_metric"),
         exclusive=plan.exclusive,
@@ -153,7 +152,7 @@ rule threshold_tables:
     shell:
         "thorax threshold-tables --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics} --labels {input.labels}"
         " --split {input.split} --members {params.members} --ensembles {params.ensembles} --rules {params.rules}"
-        " --thresholds {params.thresholds} --learned {params.learned} --f1-metric {params.f1_metric} {params.exclusive}"
+        " --thresholds {input.thresholds} --learned {params.learned} --f1-metric {params.f1_metric} {params.exclusive}"
         " --out {params.folder} > {log} 2>&1"
 
 

@@ -7,7 +7,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from thorax.config.block import Block, refusal
 from thorax.config.training import Training
-from thorax.config.values import Name, Seed, ThresholdRule, fixed_rule_first, fixed_threshold, without_repeats
+from thorax.config.values import Name, Seed, ThresholdRule, fixed_rule_first, without_repeats
 from thorax.errors import did_you_mean
 
 
@@ -91,11 +91,6 @@ class Experiment(Block):
         description="classes that come first among the cases, with one random test image each; then come the other classes, the rarest first",
     )
     seed: Seed = Field(0, description="random seed for the choice of cases and for the confidence intervals")
-
-    @property
-    def tuned(self) -> list[str]:
-        """The threshold rules that are tuned on validation images."""
-        return [rule for rule in self.thresholds if fixed_threshold(rule) is None]
 
     @property
     def mean(self) -> str | None:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from thorax.config import fixed_threshold
 from thorax.evaluation import confusion
 from thorax.storage.schemas import THRESHOLDS
 
@@ -57,22 +56,13 @@ def tune(labels: np.ndarray, scores: np.ndarray, rule: str) -> Threshold:
 
 
 def thresholds(labels: pd.DataFrame, scores: pd.DataFrame, rules: Sequence[str]) -> pd.DataFrame:
-    """Choose every class's threshold by every rule (fixed-0.5 and the like, f1, f1_positive, youden) on validation images.
+    """Choose every class's threshold by every tuned rule (f1, f1_positive, youden) on validation images.
 
     Labels are (n, k) of 1, 0 and -1 (ignored), one column per class, scores (n, k) in [0, 1] with the same columns and rows.
-    Returns rows with the columns of `schemas.THRESHOLDS`, rule by rule, each in the order of the classes.
+    Returns rows with the columns of `schemas.THRESHOLDS` but the model, rule by rule, each in the order of the classes.
     """
-    rows = []
-    for rule in rules:
-        fixed = fixed_threshold(rule)
-        for name in labels.columns:
-            truth = labels[name].to_numpy()
-            if fixed is None:
-                chosen = tune(truth, scores[name].to_numpy(), rule)
-            else:
-                chosen = Threshold(fixed, int((truth == 1).sum()), defined=True)
-            rows.append((name, rule, *chosen))
-    return pd.DataFrame(rows, columns=THRESHOLDS.names)
+    rows = [(name, rule, *tune(labels[name].to_numpy(), scores[name].to_numpy(), rule)) for rule in rules for name in labels]
+    return pd.DataFrame(rows, columns=THRESHOLDS.names[1:])
 
 
 def decide(scores: np.ndarray, limits: np.typing.ArrayLike, exclusive: int | None = None) -> np.ndarray:

@@ -213,13 +213,6 @@ def _with_mean(values: np.ndarray) -> np.ndarray:
     return np.column_stack([values, confusion.share(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1))])
 
 
-def make_thresholds(labels: Path, split: Path, scores: Path, logits: bool, rules: Sequence[str], out: Path) -> None:
-    """Choose a model's thresholds on the validation images, and write `schemas.THRESHOLDS`; errors as in `read_scores`."""
-    truth, table = read_scores(labels, split, scores, logits)
-    chosen = (truth["split"] == "val").to_numpy()
-    store.write_table(decisions.thresholds(truth.loc[chosen, table.columns], table[chosen], rules), out, THRESHOLDS)
-
-
 def read_scores(labels: Path, split: Path, scores: Path, logits: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the labels of the validation and test images, and in the same rows one model's probabilities or votes."""
     truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
@@ -232,27 +225,32 @@ def read_scores(labels: Path, split: Path, scores: Path, logits: bool) -> tuple[
 
 
 def make_metrics(
-    labels: Path, split: Path, predictions: dict[str, Path], ensembles: dict[str, Path], out: Path, summary: Path, seed: int,
-    replicates: int, rules: Sequence[str] = (FIXED,), thresholds: Mapping[str, Path] | None = None,
-    exclusive: str | None = None,
+    labels: Path, split: Path, predictions: dict[str, Path], ensembles: dict[str, Path], out: Path, summary: Path,
+    thresholds: Path, seed: int, replicates: int, rules: Sequence[str] = (FIXED,), exclusive: str | None = None,
 ) -> None:  # fmt: skip
     """Score all models of an experiment on val and test and write the rows of `schemas.METRICS`.
 
-    The summary has each model's metrics over all classes of the test images by the first rule, null where undefined.
+    The thresholds of tuned rules are chosen on the validation images, and written too. The summary has each model's metrics
+    over all classes of the test images by the first rule, null where undefined.
 
     Raises:
-        ThoraxError: A table that does not have exactly the label set's images of val and test, or its classes; a model without
-            thresholds for a tuned rule; an exclusive class that the label set does not have.
+        ThoraxError: A table that does not have exactly the label set's images of val and test, or its classes; an exclusive class
+            that the label set does not have.
     """
     truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
     classes = class_columns(truth)
-    results = []
+    results, chosen_limits = [], []
+    tuned = [rule for rule in rules if fixed_threshold(rule) is None]
+    validation = (truth["split"] == "val").to_numpy()
     models = [*predictions.items(), *ensembles.items()]
     if not models:
         raise ThoraxError(f"There is nothing to compare with {labels}: give --predictions or --ensembles.")
     for name, path in progress(models, "metrics", unit="model"):
         scores = read_probabilities(path, truth, labels, name in predictions, classes)
-        limits = {rule: _limits(rule, classes, name, (thresholds or {}).get(name)) for rule in rules}
+        _refuse_undefined(scores, name)
+        chosen_limits.append(decisions.thresholds(truth.loc[validation, classes], scores[validation], tuned).assign(model=name))
+        by_rule = {rule: of_rule["value"].to_numpy() for rule, of_rule in chosen_limits[-1].groupby("rule")}
+        limits = {rule: by_rule.get(rule, fixed_threshold(rule)) for rule in rules}
         for part in EVALUATED_SPLITS:
             chosen = (truth["split"] == part).to_numpy()
             results.append(
@@ -263,6 +261,7 @@ def make_metrics(
             )  # fmt: skip
     table = pd.concat(results, ignore_index=True)
     store.write_table(table, out, METRICS)
+    store.write_table(pd.concat(chosen_limits, ignore_index=True), thresholds, THRESHOLDS)
     shown = table["threshold_rule"].isin((NO_THRESHOLD, rules[0]))
     overall = table[(table["class"] == GLOBAL) & (table["split"] == "test") & shown]
     values = overall.pivot(index="model", columns="metric", values="value").astype(object)
@@ -281,17 +280,3 @@ def read_probabilities(
     """Read a model's probabilities or votes for given images, from a table of these or of logits; as `joins.read_scores`."""
     scores = joins.read_scores(path, images, wanted_by, classes, further)
     return scores.apply(sigmoid) if logits else scores
-
-
-def _limits(rule: str, classes: list[str], model: str, path: Path | None) -> np.typing.ArrayLike:
-    """Return a rule's threshold, or the thresholds of the classes where it is tuned."""
-    fixed = fixed_threshold(rule)
-    if fixed is not None:
-        return fixed
-    if path is None:
-        raise ThoraxError(f"Rule {rule!r} is tuned, and model {model!r} has no thresholds: give --thresholds {model}=PATH.")
-    table = store.read_table(path, needs=tuple(THRESHOLDS.names))
-    values = table[table["rule"] == rule].set_index("class")["value"]
-    if missing := [name for name in classes if name not in values.index]:
-        raise ThoraxError(f"{path} has no threshold by rule {rule!r} for {missing[0]!r}: choose the thresholds again.")
-    return values.loc[classes].to_numpy()

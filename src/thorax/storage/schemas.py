@@ -98,8 +98,9 @@ TWO_VIEWS = pa.schema({"image_id": pa.string(), "second_id": pa.string()})  # tw
 
 THRESHOLDS = pa.schema(
     {
+        "model": pa.string(),  # member, ensemble or baseline
         "class": pa.string(),
-        "rule": pa.string(),  # fixed-0.5 and the like, f1, f1_positive, youden
+        "rule": pa.string(),  # f1, f1_positive, youden
         "value": pa.float64(),  # scores above it count as positive
         "n_positive": pa.int64(),  # among the validation images
         "defined": pa.bool_(),  # false where validation lacks positives or negatives; then the value is 0.5

@@ -235,12 +235,6 @@ class Plan(Blocks):
         names = self.block("experiment", wildcards).ensembles
         return [f"results/ensembles/{wildcards.experiment}/{name}.parquet" for name in names]
 
-    def thresholds(self, wildcards: Wildcards) -> list[str]:
-        """The thresholds of all models, where the experiment has a rule that tunes some."""
-        block = self.block("experiment", wildcards)
-        models = [*block.members, *block.ensembles, "baseline"] if block.tuned else []
-        return [f"results/thresholds/{wildcards.experiment}/{name}.parquet" for name in models]
-
     def cooccurring_classes(self, wildcards: Wildcards) -> str:
         """The option that names an experiment's classes of the co-occurrence figure."""
         return shlex.join(["--classes", *self.block("experiment", wildcards).cooccurrence])

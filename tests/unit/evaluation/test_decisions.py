@@ -138,11 +138,11 @@ def test_what_is_tuned_is_the_f1_of_the_tables():
 def test_the_table_has_every_rule_and_class():
     labels = pd.DataFrame({"a": [1, 0, 0], "b": [1, 1, -1]})
     scores = pd.DataFrame({"a": [0.9, 0.1, 0.1], "b": [0.9, 0.1, 0.2]})
-    table = decisions.thresholds(labels, scores, ["fixed-0.4", "f1"])
-    assert list(table.columns) == THRESHOLDS.names
+    table = decisions.thresholds(labels, scores, ["youden", "f1"])
+    assert ["model", *table.columns] == THRESHOLDS.names
     assert table.to_numpy().tolist() == [
-        ["a", "fixed-0.4", 0.4, 1, True],
-        ["b", "fixed-0.4", 0.4, 2, True],
+        ["a", "youden", 0.5, 1, True],
+        ["b", "youden", 0.5, 2, False],
         ["a", "f1", 0.5, 1, True],
         ["b", "f1", 0.5, 2, False],
     ]

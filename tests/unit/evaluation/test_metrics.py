@@ -359,6 +359,7 @@ def run(folder, **tables):
         **options,
         out=folder / "metrics.parquet",
         summary=folder / "metrics.json",
+        thresholds=folder / "thresholds.parquet",
         seed=0,
         replicates=20,
     )
@@ -413,49 +414,45 @@ def test_tables_that_do_not_fit_are_refused(experiment):
         run(folder)
 
 
-def tune(folder, model, rules, logits):
-    out = folder / f"{model}.thresholds.parquet"
-    metrics.make_thresholds(
-        folder / "labels.parquet", folder / "split.parquet", folder / f"{model}.parquet", logits, rules, out
-    )
-    return out
-
-
 def test_thresholds_come_from_validation_only_and_reach_the_metrics(experiment):
     folder, joined = experiment
     rules = ["fixed-0.4", "f1", "f1_positive", "youden"]
-    chosen = {model: tune(folder, model, rules, logits=model == "net") for model in ("net", "vote")}
-    table = store.read_table(chosen["net"])
+    rows = run(folder, rules=rules, exclusive="b")
+    table = store.read_table(folder / "thresholds.parquet")
     assert list(table.columns) == schemas.THRESHOLDS.names
-    assert table["rule"].tolist() == [rule for rule in rules for _ in "ab"]
+    assert table["model"].tolist() == [model for model in ("net", "vote") for _ in rules[1:] for _ in "ab"]
+    assert table.loc[table["model"] == "net", "rule"].tolist() == [rule for rule in rules[1:] for _ in "ab"]
     val = joined[joined["split"] == "val"]
     probability = metrics.sigmoid(val["a_logit"].astype(np.float32).to_numpy())
+    of_a = table[(table["model"] == "net") & (table["class"] == "a")].set_index("rule")
     for rule in rules[1:]:
-        row = table[(table["rule"] == rule) & (table["class"] == "a")].iloc[0]
-        assert tuple(row[["value", "n_positive", "defined"]]) == decisions.tune(val["a"].to_numpy(), probability, rule)
-    votes = store.read_table(chosen["vote"])
-    assert (votes.loc[votes["rule"] != "fixed-0.4", "value"] == 0.5).all()
+        row = of_a.loc[rule, ["value", "n_positive", "defined"]]
+        assert tuple(row) == decisions.tune(val["a"].to_numpy(), probability, rule)
+    assert (table.loc[table["model"] == "vote", "value"] == 0.5).all()
 
-    written = chosen["net"].read_bytes()
-    net = store.read_table(folder / "net.parquet")
-    test = net["split"] == "test"
-    store.write_table(net.assign(a=net["a"].where(~test, -net["a"])), folder / "net.parquet", schemas.scores_schema(["a", "b"]))
-    tune(folder, "net", rules, logits=True)
-    assert chosen["net"].read_bytes() == written
-    store.write_table(net, folder / "net.parquet", schemas.scores_schema(["a", "b"]))
-
-    rows = run(folder, rules=rules, thresholds=chosen, exclusive="b")
-    limit = table.query("rule == 'f1' and `class` == 'a'")["value"].iloc[0]
     images = joined[joined["split"] == "test"]
     images = images[images["a"] >= 0]
     of_test = rows[(rows["split"] == "test") & (rows["model"] == "net")]
-    expected = f1_score(images["a"], metrics.sigmoid(images["a_logit"]) > limit, average="macro")
+    expected = f1_score(images["a"], metrics.sigmoid(images["a_logit"]) > of_a.loc["f1", "value"], average="macro")
     assert value(of_test, "a", "f1", rule="f1") == pytest.approx(expected, abs=1e-12)
     on_val = rows[(rows["split"] == "val") & (rows["model"] == "net")]
     assert value(on_val, "a", "f1", rule="f1") >= value(on_val, "a", "f1", rule="fixed-0.4")
     summary = json.loads((folder / "metrics.json").read_text())["net"]
     assert summary["f1"] == value(of_test, "Global", "f1", rule="fixed-0.4")
     assert set(summary) == {*BY_CLASS, "hamming"}
+
+    written = (folder / "thresholds.parquet").read_bytes()
+    net = store.read_table(folder / "net.parquet")
+    test = net["split"] == "test"
+    store.write_table(net.assign(a=net["a"].where(~test, -net["a"])), folder / "net.parquet", schemas.scores_schema(["a", "b"]))
+    run(folder, rules=rules, exclusive="b")
+    assert (folder / "thresholds.parquet").read_bytes() == written
+
+
+def test_fixed_thresholds_are_not_tuned(experiment):
+    folder, _ = experiment
+    run(folder, rules=["fixed-0.4", "fixed-0.5"])
+    assert store.read_table(folder / "thresholds.parquet").empty
 
 
 def test_metrics_of_nothing_are_refused(experiment):
@@ -465,14 +462,9 @@ def test_metrics_of_nothing_are_refused(experiment):
     assert set(run(folder, predictions={})["model"]) == {"vote"}, "a cascade has no network of its own"
 
 
-def test_thresholds_that_are_not_there_are_refused(experiment):
+def test_what_does_not_fit_is_refused(experiment):
     folder, _ = experiment
-    chosen = {model: tune(folder, model, ["fixed-0.5", "f1"], logits=model == "net") for model in ("net", "vote")}
-    with pytest.raises(ThoraxError, match="model 'vote' has no thresholds: give --thresholds vote=PATH"):
-        run(folder, rules=["fixed-0.5", "f1"], thresholds={"net": chosen["net"]})
-    with pytest.raises(ThoraxError, match="no threshold by rule 'youden' for 'a'"):
-        run(folder, rules=["fixed-0.5", "youden"], thresholds=chosen)
     with pytest.raises(ThoraxError, match="exclusive: 'c' is not a class of the label set"):
         run(folder, exclusive="c")
     with pytest.raises(ThoraxError, match="has scores outside 0 to 1: give --logits"):
-        tune(folder, "net", ["f1"], logits=False)
+        metrics.read_scores(*(folder / f"{name}.parquet" for name in ("labels", "split", "net")), logits=False)

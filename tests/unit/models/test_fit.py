@@ -582,7 +582,7 @@ def test_test_images_are_evaluated_after_every_epoch_and_decide_nothing(trained,
     )
     make_metrics(
         problem["labels"], problem["split"], {"m": tmp_path / "p.parquet"}, {}, tmp_path / "metrics.parquet", tmp_path / "s.json",
-        0, 0, ["fixed-0.4", "fixed-0.5", "fixed-0.75"],
+        tmp_path / "t.parquet", 0, 0, ["fixed-0.4", "fixed-0.5", "fixed-0.75"],
     )  # fmt: skip
     rows = store.read_table(tmp_path / "metrics.parquet").query("split == 'test' and `class` == 'Global'")
     measured = rows.set_index(["threshold_rule", "metric"])["value"]

@@ -344,7 +344,8 @@ def folder(study, tmp_path):
 def make(folder, out: str = "tables"):
     networks = {name: folder / f"{name}.parquet" for name in (*MEMBERS, "baseline")}
     inputs = folder / "labels.parquet", folder / "split.parquet"
-    make_metrics(*inputs, networks, {"CTP": folder / "CTP.parquet"}, folder / "metrics.parquet", folder / "metrics.json", 0, 30)
+    out_files = (folder / name for name in ("metrics.parquet", "metrics.json", "thresholds.parquet"))
+    make_metrics(*inputs, networks, {"CTP": folder / "CTP.parquet"}, *out_files, 0, 30)
     tables.make_tables("A study", "phantom", folder / "metrics.parquet", *inputs, MEMBERS, ENSEMBLES, folder / out)
     return folder / out
 

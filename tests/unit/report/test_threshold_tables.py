@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from thorax import cli
+from thorax.config import fixed_threshold
 from thorax.errors import ThoraxError
 from thorax.evaluation.decisions import thresholds
 from thorax.evaluation.metrics import evaluate
@@ -15,6 +16,7 @@ from thorax.report.tables.results import Results, count_images
 from thorax.storage import schemas, store
 
 RULES = ["fixed-0.5", "f1", "youden"]
+NONE = pd.DataFrame(columns=schemas.THRESHOLDS.names)  # of fixed thresholds
 
 
 def study(rules=RULES, exclusive=None, name="a"):
@@ -26,7 +28,11 @@ def study(rules=RULES, exclusive=None, name="a"):
     net = pd.DataFrame({name: [0.4, 0.3, 0.2, 0.1, 0.3, 0.2, 0.26, 0.1], "b": [0.1, 0.2, 0.3, 0.4, 0.6, 0.4, 0.4, 0.4]})
     scores = {"net": net, "PTC": (net > 0.5).astype(float)}
     classes, val, test = [name, "b"], slice(0, 4), slice(4, 8)
-    limits = {name: thresholds(labels[val][classes], frame[val], rules) for name, frame in scores.items()}
+    tuned = [rule for rule in rules if fixed_threshold(rule) is None]
+    limits = pd.concat(
+        [thresholds(labels[val][classes], frame[val], tuned).assign(model=name) for name, frame in scores.items()],
+        ignore_index=True,
+    )[schemas.THRESHOLDS.names]
     rows = [
         evaluate(
             labels[test][classes],
@@ -34,7 +40,12 @@ def study(rules=RULES, exclusive=None, name="a"):
             labels[test]["patient_id"],
             model=name,
             split="test",
-            thresholds={rule: of_rule["value"].to_numpy() for rule, of_rule in limits[name].groupby("rule", sort=False)},
+            thresholds={
+                rule: limits["value"][(limits["model"] == name) & (limits["rule"] == rule)].to_numpy()
+                if rule in tuned
+                else fixed_threshold(rule)
+                for rule in rules
+            },
             exclusive=exclusive,
             replicates=20,
         )
@@ -81,7 +92,7 @@ def test_thresholds_table_by_hand():
 
 def test_fixed_rules_need_no_thresholds_and_leave_out_no_model():
     results, *_ = study(["fixed-0.5", "fixed-0.2"])
-    table, _ = threshold_tables.thresholds_table(results, ["fixed-0.5", "fixed-0.2"], {})
+    table, _ = threshold_tables.thresholds_table(results, ["fixed-0.5", "fixed-0.2"], NONE)
     assert [group.heading for group in table.groups] == ["net", "PTC"]
     # a at 0.2: 0.3 and 0.26 are a yes, 0.2 is not.
     assert texts(table)["A"] == ["0.333", "0.500", "+0.167", "0.333", "0.333", "+0.000"]
@@ -170,16 +181,16 @@ def test_what_is_missing_is_said():
     results, limits, *_ = study()
     with pytest.raises(ThoraxError, match="name at least two in the experiment's thresholds"):
         threshold_tables.thresholds_table(results, ["fixed-0.5"], limits)
-    with pytest.raises(ThoraxError, match="model 'PTC' has no thresholds: give --thresholds PTC=PATH"):
-        threshold_tables.thresholds_table(results, RULES, {"net": limits["net"]})
+    with pytest.raises(ThoraxError, match="model 'PTC' by rule 'f1' lack 'a'"):
+        threshold_tables.thresholds_table(results, RULES, limits.query("model == 'net'"))
     with pytest.raises(ThoraxError, match="model 'net' by rule 'f1' lack 'a'"):
-        threshold_tables.thresholds_table(results, RULES, limits | {"net": limits["net"].query("`class` != 'a'")})
+        threshold_tables.thresholds_table(results, RULES, limits.query("`class` != 'a'"))
     with pytest.raises(ThoraxError, match=r"no f1 of model 'net' for 'a' by rule 'fixed-0\.4'"):
-        threshold_tables.thresholds_table(results, ["fixed-0.5", "fixed-0.4"], {})
+        threshold_tables.thresholds_table(results, ["fixed-0.5", "fixed-0.4"], NONE)
 
 
 def test_from_scores_to_files_on_the_command_line(tmp_path):
-    """thresholds, metrics and threshold-tables one after the other, as the workflow calls them."""
+    """metrics and threshold-tables one after the other, as the workflow calls them."""
     results, limits, labels, split, scores = study(exclusive="a")
     paths = {name: str(tmp_path / f"{name}.parquet") for name in ("labels", "split", "net", "PTC", "metrics")}
     store.write_table(labels, paths["labels"], schemas.labels_schema(["a", "b"]))
@@ -189,18 +200,12 @@ def test_from_scores_to_files_on_the_command_line(tmp_path):
     for name, frame in (("net", logits), ("PTC", scores["PTC"])):
         store.write_table(pd.concat([identifiers, frame], axis=1), paths[name], schemas.scores_schema(["a", "b"]))
     data = ["--labels", paths["labels"], "--split", paths["split"]]
-    chosen = []
-    for name, more in (("net", ["--logits"]), ("PTC", [])):
-        out = str(tmp_path / f"{name}.thresholds.parquet")
-        assert cli.main(["thresholds", *data, "--scores", paths[name], *more, "--rules", *RULES, "--out", out]) == 0
-        written = store.read_table(out)
-        pd.testing.assert_frame_equal(written, limits[name], atol=1e-7)
-        chosen.append(f"{name}={out}")
-    common = ["--rules", *RULES, "--thresholds", *chosen]
+    common = ["--rules", *RULES, "--thresholds", str(tmp_path / "chosen.parquet")]
     summary = str(tmp_path / "summary.json")
     models = ["--predictions", f"net={paths['net']}", "--ensembles", f"PTC={paths['PTC']}", "--exclusive", "a"]
     sizes = ["--replicates", "20", "--out", paths["metrics"], "--summary", summary]
     assert cli.main(["metrics", *data, *models, *common, *sizes]) == 0
+    pd.testing.assert_frame_equal(store.read_table(tmp_path / "chosen.parquet"), limits, atol=1e-7)
     shown = [
         "--title",
         "A study",

@@ -217,8 +217,6 @@ def test_files_of_metrics(plan):
     assert fields.named(plan.predictions(FLAT)) == [
         f"{name}=results/predictions/flat/{name}.parquet" for name in ("one", "two", "baseline")
     ]
-    assert len(plan.thresholds(FLAT)) == 5
-    assert plan.thresholds(Wildcards(experiment="general")) == []  # fixed thresholds are not tuned
     both = Wildcards(comparison="both")
     assert plan.metrics(both) == ["results/metrics/flat.parquet", "results/metrics/again.parquet"]
     assert plan.columns(both) == ["flat/one", "flat/CTP", "again/two"]

@@ -28,13 +28,13 @@ _TUNED = {  # the tuned rules: how a column is headed, and what the rule does
 
 
 def thresholds_table(
-    results: Results, rules: Sequence[str], thresholds: dict[str, pd.DataFrame], learned: Sequence[str] = ()
+    results: Results, rules: Sequence[str], thresholds: pd.DataFrame, learned: Sequence[str] = ()
 ) -> tuple[Table, pd.DataFrame]:
     """Compare each class's F1 by the first rule with its F1 by every other rule.
 
-    Where a rule is tuned it needs by model the rows of `schemas.THRESHOLDS`; `learned` are the ensembles that learn from
-    validation images. Models whose tuned thresholds are all 0.5 are left out of the table unless all are. The frame has the
-    numbers of all models, unrounded and with the 95% intervals of F1, one row per class.
+    `thresholds` are the rows of `schemas.THRESHOLDS` of all models; `learned` are the ensembles that learn from validation
+    images. Models whose tuned thresholds are all 0.5 are left out of the table unless all are. The frame has the numbers of all
+    models, unrounded and with the 95% intervals of F1, one row per class.
     """
     if len(rules) < 2:
         raise ThoraxError("A table of thresholds compares rules: name at least two in the experiment's thresholds.")
@@ -139,16 +139,13 @@ def rules_table(
     return table, pd.DataFrame(records)
 
 
-def _limits(results: Results, thresholds: dict[str, pd.DataFrame], model: str, rule: str) -> pd.DataFrame:
+def _limits(results: Results, thresholds: pd.DataFrame, model: str, rule: str) -> pd.DataFrame:
     """Return a model's thresholds by a tuned rule; the index has the classes as the metrics name them."""
-    if model not in thresholds:
-        raise ThoraxError(f"Rule {rule!r} is tuned, and model {model!r} has no thresholds: give --thresholds {model}=PATH.")
-    table = thresholds[model]
-    table = table[table["rule"] == rule]
+    table = thresholds[(thresholds["model"] == model) & (thresholds["rule"] == rule)]
     table = table.set_index(table["class"].map(row_name))
     if lacking := [name for name in results.classes if name not in table.index]:
         raise ThoraxError(
-            f"The thresholds of model {model!r} by rule {rule!r} lack {lacking[0]!r}: choose the thresholds again."
+            f"The thresholds of model {model!r} by rule {rule!r} lack {lacking[0]!r}: measure the experiment again."
         )
     return table
 
@@ -176,12 +173,12 @@ def _learned_note(learned: Sequence[str]) -> list[str]:
 
 def make_threshold_tables(
     title: str, provenance: str, metrics: Path, labels: Path, split: Path, members: list[str], ensembles: list[str],
-    thresholds: dict[str, Path], rules: Sequence[str], out: Path, exclusive: str | None = None, f1_metric: str = "f1",
+    thresholds: Path, rules: Sequence[str], out: Path, exclusive: str | None = None, f1_metric: str = "f1",
     learned: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Write thresholds and rules as .html, .md, .tex and .csv into a folder; the other rules are compared with the first."""
     more = {"title": title, "provenance": provenance, "rule": rules[0], "f1_metric": f1_metric}
     results = read_results(metrics, labels, split, members, ensembles, **more)
-    tables = {name: store.read_table(path, needs=tuple(THRESHOLDS.names)) for name, path in thresholds.items()}
-    write(*thresholds_table(results, rules, tables, learned), out, "thresholds")
+    chosen = store.read_table(thresholds, needs=tuple(THRESHOLDS.names))
+    write(*thresholds_table(results, rules, chosen, learned), out, "thresholds")
     write(*rules_table(results, rules, exclusive, learned), out, "rules")
