@@ -250,7 +250,7 @@ def make_metrics(
         _refuse_undefined(scores, name)
         chosen_limits.append(decisions.thresholds(truth.loc[validation, classes], scores[validation], tuned).assign(model=name))
         by_rule = {rule: of_rule["value"].to_numpy() for rule, of_rule in chosen_limits[-1].groupby("rule")}
-        limits = {rule: by_rule.get(rule, fixed_threshold(rule)) for rule in rules}
+        limits = {rule: np.asarray(by_rule.get(rule, fixed_threshold(rule))) for rule in rules}
         for part in EVALUATED_SPLITS:
             chosen = (truth["split"] == part).to_numpy()
             results.append(
