@@ -30,27 +30,19 @@ _FROM_METADATA = "From metadata alone: no image was opened, so unreadable files 
 def audit_label_set(
     name: str, labels: pd.DataFrame, catalog: pd.DataFrame, published: pd.DataFrame, stripped: pd.Series | None = None
 ) -> pd.DataFrame:
-    """Count one label set as the papers do.
+    """Count one label set as the papers do, from what `joins.read_labels`, `published_counts` and `count_stripped` return.
 
-    Args:
-        name: Name of the label set.
-        labels: What `joins.read_labels` returns.
-        catalog: image_id, study_id, positive and uncertain of the data set.
-        published: What `published_counts` returns.
-        stripped: What `count_stripped` returns, for a label set that ignores padded labels.
-
-    Returns:
-        `VALUE_COLUMNS`: a row for each published count of this label set, and one for each class and total that no paper
-        counts; `published` and `difference` are NaN there. all, train, val and test count our images. With `stripped` a column
-        of that name has its counts.
+    Returns `VALUE_COLUMNS`: a row for each published count of this label set, and one for each class and total that no paper
+    counts; `published` and `difference` are NaN there. all, train, val and test count our images, stripped is as given.
     """
     classes = class_columns(labels)
-    positive = labels[classes] == 1
-    ours = {IMAGES: _by_part(np.ones(len(labels), bool), labels["split"]), CLASSES: {"classes": float(len(classes))}}
-    ours |= {label: _by_part(positive[label].to_numpy(), labels["split"]) for label in classes}
-    mentions = positive.sum()
+    positive = (labels[classes] == 1).assign(**{IMAGES: True})
+    by_part = positive.groupby(labels["split"]).sum().reindex(list(SPLIT_NAMES), fill_value=0).astype(float)
+    mentions = positive.sum().astype(float)
+    ours = {label: {"all": mentions[label], **by_part[label]} for label in positive}
     for label in classes:
-        ours[label]["% of labels"] = 100 * mentions[label] / mentions.sum()
+        ours[label]["% of labels"] = 100 * mentions[label] / mentions[classes].sum()
+    ours[CLASSES] = {"classes": float(len(classes))}
     studies = catalog[catalog["image_id"].isin(labels["image_id"])]
     ours[STUDIES] = {"studies": float(studies["study_id"].nunique())}
     for column, counts in (("positive", "studies"), ("uncertain", "uncertain studies")):
@@ -66,26 +58,12 @@ def audit_label_set(
 
 
 def count_stripped(settings: LabelSet, archive: str, catalog: pd.DataFrame, name: str) -> pd.Series | None:
-    """Count the images of each class if labels that are stored with a surrounding blank counted as well.
-
-    Args:
-        settings: The label set's block of the configuration.
-        archive: A key of `archives.ARCHIVES`.
-        catalog: The columns of `schemas.CATALOG` that `label_sets.build` needs.
-        name: Name of the label set.
-
-    Returns:
-        (classes,) images, or None where the label set counts these labels anyway.
-    """
+    """Count the images of each class if labels stored with a surrounding blank counted too; None where they do anyway."""
     if settings.padded_labels == "count":
         return None
     every = {"padded_labels": "count", "padded_kept": [], "min_images": 1, "min_patients": 1, "exclude": []}
     report = build(settings.model_copy(update=every), archive, catalog, None, name).report
     return report[~report["class"].str.startswith("(")].set_index("class")["images"]
-
-
-def _by_part(positive: np.ndarray, parts: pd.Series) -> dict[str, float]:
-    return {"all": float(positive.sum())} | {part: float((positive & (parts == part)).sum()) for part in SPLIT_NAMES}
 
 
 def _row(entry: dict, ours: dict[str, dict[str, float]]) -> dict[str, Any]:
@@ -94,25 +72,15 @@ def _row(entry: dict, ours: dict[str, dict[str, float]]) -> dict[str, Any]:
     value, reason = counted.get(counts, 0.0), entry.get("reason", "")
     difference = value - published
     same = abs(difference) < (0.05 if counts.startswith("%") else 0.5) and reason not in ALWAYS_SAID
+    parts = {part: counted.get(part, np.nan) for part in ("all", *SPLIT_NAMES)}
+    said = {"reason": "" if same or np.isnan(difference) else reason, "source": entry.get("source", "")}
     return {
-        "row": entry["row"],
-        "counts": counts,
-        "published": published,
-        "ours": value,
-        "difference": difference,
-        **{part: counted.get(part, np.nan) for part in ("all", *SPLIT_NAMES)},
-        "reason": "" if same or np.isnan(difference) else reason,
-        "source": entry.get("source", ""),
-    }
+        "row": entry["row"], "counts": counts, "published": published, "ours": value, "difference": difference, **parts, **said
+    }  # fmt: skip
 
 
 def audit_datasets(catalogs: dict[str, pd.DataFrame], published: pd.DataFrame) -> pd.DataFrame:
-    """Count whole archives as the papers do: `VALUE_COLUMNS` without the parts.
-
-    Args:
-        catalogs: image_id, patient_id, view and official_split by data set.
-        published: What `published_counts` returns.
-    """
+    """Count whole archives as the papers do, from their catalogs and `published_counts`: `VALUE_COLUMNS` without the parts."""
     ours = {
         name: {
             "images": float(len(catalog)),
@@ -140,15 +108,7 @@ def make_label_set_audit(settings: LabelSet, archive: str, catalog: Path, labels
 def make_overview(
     catalogs: dict[str, Path], audited: list[Path], qualities: dict[str, Path], absent: list[str], out: Path
 ) -> None:
-    """Write datasets and label_sets as .html, .md, .tex and .csv into a folder: one row per archive, or label set in a split.
-
-    Args:
-        catalogs: Each data set's catalog.
-        audited: The CSV file that `make_label_set_audit` wrote for each label set.
-        qualities: Each split's CSV file of counts and quotas.
-        absent: Data sets of the configuration whose metadata is not here.
-        out: The folder.
-    """
+    """Write datasets and label_sets as .html, .md, .tex and .csv into a folder: a row per archive, or label set in a split."""
     columns = ["image_id", "patient_id", "view", "official_split"]
     values = audit_datasets({name: store.read_table(path, columns) for name, path in catalogs.items()}, published_counts())
     write(_datasets_table(values, absent), values, out, DATASETS)
@@ -172,15 +132,12 @@ def _overview(counts: dict[str, pd.DataFrame], qualities: dict[str, pd.DataFrame
                 "images": total.sum(),
                 **{f"{part} published": published.get((IMAGES, part), np.nan) for part in SPLIT_NAMES},
                 **{part: total[part] for part in SPLIT_NAMES},
-                "counts": len(of_label_set),
-                "worst deviation": of_label_set["deviation"].abs().max(),
-                "beyond one image": len(missed),
             }
-            records.append(record)
+            worst = of_label_set["deviation"].abs().max()
+            records.append(record | {"counts": len(of_label_set), "worst deviation": worst, "beyond one image": len(missed)})
             compared = [record[key] for key in ("classes", "images", *SPLIT_NAMES) for key in (f"{key} published", key)]
-            worst = Cell(printed(record["worst deviation"], 2))
-            cells = (*map(_count, compared), _count(record["counts"]), worst, _count(record["beyond one image"]))
-            rows.append((f"{name} ({split})", cells))
+            quotas = (_count(len(of_label_set)), Cell(printed(worst, 2)), _count(len(missed)))
+            rows.append((f"{name} ({split})", (*map(_count, compared), *quotas)))
             notes += [
                 f"{name} in {split}: {row[2]} has {row.images:,} images in {row.split} instead of {row.quota:,.1f}; its largest patient "
                 f"has {row.largest_patient_share:.0%} of them."

@@ -7,7 +7,6 @@ of 0.5 where w * prevalence * density with the class exceeds (1 - prevalence) * 
 w = ((1 - prevalence) / prevalence) ** exponent, sensitivity and false positive rate follow, and from these F1 and Hamming loss.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,15 +33,10 @@ _RATES = np.linspace(0, 1, 20_001)
 
 
 def operating_points(prevalence: np.ndarray, area: np.ndarray, exponent: float) -> np.ndarray:
-    """Return sensitivity and false positive rate of each class above a probability of 0.5.
+    """Return sensitivity and false positive rate of each class above a probability of 0.5, (k, 2) float64.
 
-    Args:
-        prevalence: (k,) share of the images with the class.
-        area: (k,) AUC; at 0.5 and below nothing is known of the class, so every image has the same probability.
-        exponent: Exponent of (1 - prevalence) / prevalence.
-
-    Returns:
-        (k, 2) float64.
+    `prevalence` is the (k,) share of the images with the class, `area` its (k,) AUC. At 0.5 and below nothing is known of the
+    class, so every image has the same probability.
     """
     shift = np.sqrt(2) * ndtri(np.maximum(area, 0.5))
     needed = (1 - exponent) * np.log((1 - prevalence) / prevalence)  # what the log of the likelihood ratio must exceed
@@ -61,16 +55,8 @@ def scores(prevalence: np.ndarray, rates: np.ndarray) -> tuple[np.ndarray, float
 def implied_weights(prevalence: np.ndarray, area: np.ndarray, f1: np.ndarray) -> np.ndarray:
     """Return the weight of the positives that a class's votes imply: from their AUC and F1, with the model's densities.
 
-    The AUC of votes is (1 + sensitivity - false positive rate) / 2. With it F1 gives both rates, these give d and the limit,
-    and the limit gives w.
-
-    Args:
-        prevalence: (k,) share of the images with the class.
-        area: (k,) AUC of 0/1 votes.
-        f1: (k,) mean F1 of both sides.
-
-    Returns:
-        (k,) float64; nan where the votes are all the same (AUC 0.5).
+    The AUC of votes is (1 + sensitivity - false positive rate) / 2. With it F1 (the mean of both sides) gives both rates, these
+    give d and the limit, and the limit gives w. All are (k,) float64; the weight is nan where all votes are the same.
     """
     weights = np.full(len(area), np.nan)
     for k, (share, excess, wanted) in enumerate(zip(prevalence, 2 * area - 1, f1, strict=True)):
@@ -95,8 +81,7 @@ def slope(prevalence: np.ndarray, weights: np.ndarray) -> float:
 def compare() -> tuple[pd.DataFrame, np.ndarray, float]:
     """Compare published scores with those of the model, for the networks of Tables 8 and 9.
 
-    Returns:
-        `VALUE_COLUMNS`, the implied weights of `VOTES` (of the classes that have one), and their `slope`.
+    Returns `VALUE_COLUMNS`, the implied weights of `VOTES` (of the classes that have one), and their `slope`.
     """
     printed = published_numbers.load("liz2022", "8", "specific")
     printed = printed[printed["class"] != "Global"].set_index(["model", "metric", "label"])["value"].sort_index()
@@ -142,12 +127,10 @@ def make_weight_audit(out: Path) -> None:
     write(_table(values, weights, found), values, out, NAME)
 
 
-def _counts(prevalence: np.ndarray, sensitivity: np.ndarray, alarms: np.ndarray) -> np.ndarray:
+def _counts(share: np.ndarray, sensitivity: np.ndarray, alarms: np.ndarray) -> np.ndarray:
     """Return shares of all images in the order of `confusion.counted`, (k, 4)."""
-    without = 1 - prevalence
-    return np.stack(
-        [prevalence * sensitivity, without * alarms, prevalence * (1 - sensitivity), without * (1 - alarms)], axis=-1
-    )
+    without = 1 - share
+    return np.stack([share * sensitivity, without * alarms, share * (1 - sensitivity), without * (1 - alarms)], axis=-1)
 
 
 def _table(values: pd.DataFrame, weights: np.ndarray, found: float) -> Table:
@@ -158,9 +141,9 @@ def _table(values: pd.DataFrame, weights: np.ndarray, found: float) -> Table:
     rows = []
     for network, of_network in values.groupby("model", sort=False):
         by_source = of_network.set_index("source")
-        shown = [*_pair(by_source.loc[PUBLISHED])]
-        for row in of_network[of_network["source"] == MODEL].itertuples():
-            shown += _pair(row._asdict(), bold=row.exponent == default)
+        shown = []
+        for row in of_network[of_network["source"].isin((PUBLISHED, MODEL))].itertuples():
+            shown += [Cell(printed(value), bold=row.exponent == default) for value in (row.f1, row.hamming)]
         shown += [Cell(printed(by_source.loc[source, "exponent"], 2)) for source in (HIGHEST_F1, SAME_HAMMING, NEAREST)]
         rows.append((str(network), tuple(shown)))
     nearest = values.loc[values["source"] == NEAREST, "exponent"]
@@ -184,7 +167,3 @@ def _table(values: pd.DataFrame, weights: np.ndarray, found: float) -> Table:
             "one: real scores need not be binormal.",
         ),
     )
-
-
-def _pair(row: pd.Series | dict, bold: bool = False) -> Sequence[Cell]:
-    return [Cell(printed(row[name]), bold=bold) for name in ("f1", "hamming")]

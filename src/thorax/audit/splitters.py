@@ -27,30 +27,23 @@ COLUMNS = {  # heading and decimals of each column
 
 
 def compare_splitters(labels: pd.DataFrame, settings: config.Split) -> pd.DataFrame:
-    """Compare our split of one label set with those of common libraries.
+    """Compare our split of one label set (`schemas.labels_schema`) with those of common libraries.
 
     All of them keep patients together. Those of scikit-learn and iterative-stratification make two parts, so they are
-    applied twice: test first, then val from the rest.
-
-    Args:
-        labels: The columns of `schemas.labels_schema`.
-        settings: Shares and seed.
-
-    Returns:
-        `COLUMNS`: the largest and the mean deviation over all classes, totals and parts, in percent of the quota, the largest in
-        images, the number of patients in two parts, and the seconds it took.
+    applied twice: test first, then val from the rest. Returns `COLUMNS`: the largest and the mean deviation over all classes,
+    totals and parts, in percent of the quota, the largest in images, the number of patients in two parts, and the seconds.
     """
     matrix = (labels[class_columns(labels)] == 1).to_numpy(np.int8)
     patients = np.unique(labels["patient_id"].to_numpy(object).astype(str), return_inverse=True)[1]
     shares = {"train": settings.train, "val": settings.val, "test": settings.test}
     ours = StratifiedGroupSplit(**shares, random_state=settings.seed)
     splitters: dict[str, Callable[[], np.ndarray]] = {"thorax StratifiedGroupSplit": lambda: ours.assign(matrix, patients)}
-    for name, one_part in (
-        ("scikit-learn GroupShuffleSplit", _group_shuffle),
-        ("scikit-learn StratifiedGroupKFold, rarest label", _stratified_group_folds),
-        ("iterative-stratification, patients", _iterative),
-    ):
-        splitters[name] = partial(_twice, one_part, matrix, patients, shares, settings.seed)
+    of_others = {
+        "scikit-learn GroupShuffleSplit": _group_shuffle,
+        "scikit-learn StratifiedGroupKFold, rarest label": _stratified_group_folds,
+        "iterative-stratification, patients": _iterative,
+    }
+    splitters |= {name: partial(_twice, cut, matrix, patients, shares, settings.seed) for name, cut in of_others.items()}
     rows = []
     for name, assign in splitters.items():
         start = time.perf_counter()
@@ -67,11 +60,7 @@ def compare_splitters(labels: pd.DataFrame, settings: config.Split) -> pd.DataFr
 
 
 def _twice(
-    one_part: Callable[[np.ndarray, np.ndarray, float, int], np.ndarray],
-    matrix: np.ndarray,
-    patients: np.ndarray,
-    shares: dict[str, float],
-    seed: int,
+    one_part: Callable[..., np.ndarray], matrix: np.ndarray, patients: np.ndarray, shares: dict[str, float], seed: int
 ) -> np.ndarray:
     """Cut test, then val from the rest; `one_part` returns the rows of a part of the given share."""
     parts = np.full(len(matrix), "train", dtype=object)

@@ -25,54 +25,30 @@ from thorax.storage.schemas import class_columns, scores_schema
 
 
 def combine(general: pd.DataFrame, inside: pd.DataFrame, parents: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Multiply the probabilities of both steps.
+    """Multiply the probabilities of both steps, (n, general classes) and (n, classes inside), all in [0, 1].
 
-    Args:
-        general: (n, g) in [0, 1], a column per general class.
-        inside: (n, i) in [0, 1], a column per class that is not alone in its general classes; same rows.
-        parents: The general classes, at least one, of each class of the result.
-
-    Returns:
-        (n, k) float64 in [0, 1], the columns those of `parents`; none exceeds the largest of its general classes.
+    Returns (n, k) float64, a column for each class of `parents`; none exceeds the largest of its general classes.
     """
-    return pd.DataFrame(
-        {
-            name: general[list(above)].max(axis=1) * (inside[name] if name in inside.columns else 1.0)
-            for name, above in parents.items()
-        }
-    )
+    either = {name: general[list(above)].max(axis=1) for name, above in parents.items()}
+    return pd.DataFrame({name: likely * inside.get(name, 1.0) for name, likely in either.items()})
 
 
 def make_cascade(
-    settings: LabelSet,
-    archive: str,
-    general: Path,
-    inside: Path,
-    logits: bool,
-    classes: Path,
-    labels: Path,
-    split: Path,
+    settings: LabelSet, archive: str, general: Path, inside: Path, logits: bool, classes: Path, labels: Path, split: Path,
     out: Path,
-) -> None:
-    """Write the cascade's probabilities of the validation and test images of a flat label set.
+) -> None:  # fmt: skip
+    """Write the cascade's probabilities of the validation and test images of the flat label set `labels`.
 
-    Args:
-        settings: The label set inside the general one; its `two_parents` is that of both.
-        archive: The archive whose term tree says which general classes a class has.
-        general: Predictions or ensemble of the first step.
-        inside: The same of the second step.
-        logits: Whether both are logits, as those of a network; else probabilities or votes.
-        classes: The report (CSV) of the label set inside, which says why a class is not in it.
-        labels: The flat label set, whose classes and images the result has.
-        split: The split of all three.
-        out: The table of `schemas.scores_schema` to write.
-
-    Raises:
-        ThoraxError: A class that neither step gives, an image that one of them lacks or has in another part, or a score that
-            is not a number from 0 to 1.
+    The settings are those of the label set inside the general one. Its report, `classes`, says why a class is not in it.
     """
     truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
-    first, second = (_probabilities(path, truth, labels, logits) for path in (general, inside))
+    steps = []
+    for path in (general, inside):
+        scores = read_probabilities(path, truth, labels, logits, further=True).astype(np.float64)
+        if not ((scores >= 0) & (scores <= 1)).to_numpy().all():
+            raise ThoraxError(f"{path} has scores that are not numbers from 0 to 1: give --logits for a network's predictions.")
+        steps.append(scores)
+    first, second = steps
     why_not = store.read_csv(classes, keep_default_na=False).set_index("class")["status"]
     tree = TermTree.of_archive(archive, labels.stem, "train one network of all classes").climbed(settings.two_parents)
     parents = {}
@@ -88,11 +64,3 @@ def make_cascade(
             )
     scores = combine(first, second, parents)
     store.write_table(pd.concat([truth[["image_id", "split"]], scores], axis=1), out, scores_schema(list(parents)))
-
-
-def _probabilities(path: Path, truth: pd.DataFrame, labels: Path, logits: bool) -> pd.DataFrame:
-    """Read one step's (n, k) float64 in the order of the labels' images."""
-    scores = read_probabilities(path, truth, labels, logits, further=True).astype(np.float64)
-    if not ((scores >= 0) & (scores <= 1)).to_numpy().all():
-        raise ThoraxError(f"{path} has scores that are not numbers from 0 to 1: give --logits for a network's predictions.")
-    return scores

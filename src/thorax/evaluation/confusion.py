@@ -7,11 +7,9 @@ import numpy as np
 
 
 def counted(labels: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """Return (n, k, 4) of 0/1: true positive, false positive, false negative, true negative; all 0 where ignored.
+    """Return (n, k, 4) of 0/1 from (n, k) labels of 1, 0 and -1 (ignored) and (n, k) bool predictions.
 
-    Args:
-        labels: (n, k) of 1, 0 and -1 (ignored).
-        positive: (n, k) bool, the prediction.
+    The last axis is true positive, false positive, false negative, true negative; all 0 where ignored.
     """
     yes, no = labels == 1, labels == 0
     return np.stack([yes & positive, no & positive, yes & ~positive, no & ~positive], axis=-1).astype(np.float64)
@@ -63,14 +61,12 @@ def specificity(counts: np.ndarray) -> np.ndarray:
 
 def hamming(counts: np.ndarray) -> np.ndarray:
     """Return the share of wrong entries of a label matrix from (..., k, 4) counts, nan where nothing is counted."""
-    wrong = counts[..., 1:3].sum(axis=(-2, -1))
-    return share(wrong, counts.sum(axis=(-2, -1)))
+    return share(counts[..., 1:3].sum(axis=(-2, -1)), counts.sum(axis=(-2, -1)))
 
 
 def accuracy(counts: np.ndarray) -> np.ndarray:
     """Return the share of right entries (binary accuracy) from (..., 4) counts, nan where nothing is counted."""
-    right = counts[..., 0] + counts[..., 3]
-    return share(right, counts.sum(axis=-1))
+    return share(counts[..., 0] + counts[..., 3], counts.sum(axis=-1))
 
 
 def youden(counts: np.ndarray) -> np.ndarray:

@@ -27,34 +27,26 @@ def shared_table() -> pd.DataFrame:
     return store.read_csv(CLASSES, dtype=str, keep_default_na=False)
 
 
-def shared_classes(archive: str) -> dict[str, tuple[str, ...]]:
-    """Return the labels of one archive that each shared class unites, in the file's order, without classes that it has no label for.
+def mapped(archive: str, classes: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
+    """Return the labels of one archive that each shared class unites, in the file's order, without classes that have none.
 
-    Raises:
-        ThoraxError: The file has no column for this archive.
+    `classes` are those of a label set, to which the labels are limited.
     """
     table = shared_table()
     if archive not in table.columns[1:-1]:
         raise ThoraxError(f"{CLASSES} has no column for archive {archive!r}: add one, or test on other archives.")
-    rows = zip(table["class"], table[archive], strict=True)
-    return {name: tuple(labels.split("|")) for name, labels in rows if labels}
-
-
-def mapped(archive: str, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return each shared class's labels that a label set of this archive has, without classes that have none. Errors as above."""
-    found = {name: tuple(label for label in labels if label in classes) for name, labels in shared_classes(archive).items()}
-    return {name: labels for name, labels in found.items() if labels}
+    found: dict[str, tuple[str, ...]] = {}
+    for name, labels in zip(table["class"], table[archive].str.split("|"), strict=True):
+        known = tuple(label for label in labels if label and (classes is None or label in classes))
+        if known:
+            found[name] = known
+    return found
 
 
 def unite_labels(labels: pd.DataFrame, united: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Return the truth of shared classes: positive where any of their labels is, else ignored where any is, else negative.
+    """Return the truth of shared classes, (n, classes) int8 of 1, 0 and -1 (ignored), from (n, k) labels of the same values.
 
-    Args:
-        labels: (n, k) of 1, 0 and -1 (ignored).
-        united: The labels of each class.
-
-    Returns:
-        (n, classes) int8 of 1, 0 and -1.
+    A class is positive where any of its labels is, else ignored where any is, else negative.
     """
     truth = {}
     for name, columns in united.items():
@@ -71,12 +63,7 @@ def unite_scores(probabilities: pd.DataFrame, united: Mapping[str, Sequence[str]
 
 @dataclass(frozen=True)
 class Problem:
-    """One experiment: the classes of its model, and the images that others are tested on.
-
-    Args:
-        archive: A key of `archives.ARCHIVES`.
-        labels: Its test images: image_id, patient_id, split, one column per class (1, 0, -1 = ignored), sorted by image_id.
-    """
+    """One experiment: its archive, and the labels (`joins.read_labels`) of the images that others are tested on."""
 
     archive: str
     labels: pd.DataFrame
@@ -101,9 +88,6 @@ def common_classes(problems: Mapping[str, Problem]) -> dict[str, bool]:
     """Return the classes that all label sets share, and whether every test part has positives and negatives of each.
 
     Means are over the latter, so that every cell is a mean over the same classes.
-
-    Raises:
-        ThoraxError: The label sets share no class.
     """
     common = [name for name in shared_table()["class"] if all(name in problem.united for problem in problems.values())]
     if not common:
@@ -114,27 +98,14 @@ def common_classes(problems: Mapping[str, Problem]) -> dict[str, bool]:
 
 
 def cross_metrics(
-    problems: Mapping[str, Problem],
-    scores: Mapping[tuple[str, str], pd.DataFrame],
-    replicates: int = 1000,
-    seed: int = 0,
+    problems: Mapping[str, Problem], scores: Mapping[tuple[str, str], pd.DataFrame], replicates: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """Measure every model on every test part.
+    """Measure every model on every test part, with intervals of a bootstrap over patients (`metrics.evaluate`).
 
-    Args:
-        problems: By experiment.
-        scores: By (trained on, tested on): (n, k) probabilities of the first's classes for the second's test images, in their
-            order.
-        replicates: Replicates of the bootstrap over patients (`metrics.evaluate`).
-        seed: Random seed of the bootstrap.
-
-    Returns:
-        The columns `COLUMNS`: a row for each class that model and test part both have, then one, "Global", with the mean AUC
-        over the `common_classes` that have one everywhere (nan without any). Undefined AUCs are nan. images are those that are not ignored; labels are
-        those that the truth unites.
-
-    Raises:
-        ThoraxError: As in `common_classes`, or a score that is not a number.
+    Scores are by (trained on, tested on): (n, k) probabilities of the first's classes for the second's test images, in their
+    order. Returns the columns `COLUMNS`: a row for each class that model and test part both have, then one, "Global", with the
+    mean AUC over the `common_classes` that have one everywhere (nan without any). Undefined AUCs are nan. images are those that
+    are not ignored; labels are those that the truth unites.
     """
     averaged = [name for name, defined in common_classes(problems).items() if defined]
     rows = []
@@ -144,17 +115,10 @@ def cross_metrics(
         united = unite_scores(probabilities, model.united)
         patients = test.labels["patient_id"].to_numpy(object)
         found: dict[str, tuple[float, float, float]] = {}
-        for names in (averaged, [name for name in both if name not in averaged]):  # the mean of the first stays
-            if not names:
-                continue
+        for names in filter(None, (averaged, [name for name in both if name not in averaged])):  # the mean of the first stays
+            name = f"{trained} on {tested}"
             values = evaluate(
-                test.truth[names],
-                united[names],
-                patients,
-                model=f"{trained} on {tested}",
-                split="test",
-                replicates=replicates,
-                seed=seed,
+                test.truth[names], united[names], patients, model=name, split="test", replicates=replicates, seed=seed
             )
             areas = values[values["metric"] == "auc"].set_index("class")[["value", "low", "high"]]
             found = {**{name: tuple(areas.loc[name]) for name in areas.index}, **found}

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from thorax.errors import refuse_unknown
 from thorax.evaluation import confusion
 from thorax.storage.schemas import THRESHOLDS
 
@@ -25,17 +24,11 @@ _SAME = 12  # decimals at which two thresholds count as equally good or equally 
 
 
 class Threshold(NamedTuple):
-    """One class's threshold.
+    """One class's threshold."""
 
-    Args:
-        value: Scores above it are a yes; in [0, 1].
-        n_positive: Number of positives that it was tuned on.
-        defined: Whether there were positives and negatives to tune it on; where not, value is `UNTUNED`.
-    """
-
-    value: float
-    n_positive: int
-    defined: bool
+    value: float  # scores above it are a yes; in [0, 1]
+    n_positive: int  # positives that it was tuned on
+    defined: bool  # whether there were positives and negatives to tune it on; where not, value is `UNTUNED`
 
 
 def tune(labels: np.ndarray, scores: np.ndarray, rule: str) -> Threshold:
@@ -44,14 +37,8 @@ def tune(labels: np.ndarray, scores: np.ndarray, rule: str) -> Threshold:
     The candidates are halfway between neighbours among the scores, 0 and 1; no threshold in [0, 1) divides the images in
     another way. Among equally good ones (to 12 decimals) the one nearest to 0.5 is taken, and of two equally near ones the lower.
 
-    Args:
-        labels: (n,) of 1, 0 and -1 (ignored), of validation images.
-        scores: (n,) in [0, 1].
-        rule: "f1", the mean F1 of the positive and the negative class; "f1_positive", the F1 of the positive class; or "youden",
-            sensitivity + specificity.
-
-    Returns:
-        The threshold; `UNTUNED` and not defined where positives or negatives are lacking.
+    Labels are (n,) of 1, 0 and -1 (ignored), scores (n,) in [0, 1]. The rule is "f1", the mean F1 of the positive and the
+    negative class; "f1_positive", the F1 of the positive class; or "youden", sensitivity + specificity.
     """
     positive, negative = (np.sort(np.asarray(scores, np.float64)[labels == label]) for label in (1, 0))
     if not (len(positive) and len(negative)):
@@ -69,32 +56,22 @@ def tune(labels: np.ndarray, scores: np.ndarray, rule: str) -> Threshold:
 
 
 def thresholds(labels: pd.DataFrame, scores: pd.DataFrame, rules: Sequence[str]) -> pd.DataFrame:
-    """Choose every class's threshold by every tuned rule.
+    """Choose every class's threshold by every tuned rule (f1, f1_positive, youden) on validation images.
 
-    Args:
-        labels: (n, k) of 1, 0 and -1 (ignored), one column per class, of validation images.
-        scores: (n, k) in [0, 1] with the same columns and rows.
-        rules: Names as in the configuration: f1, f1_positive, youden.
-
-    Returns:
-        Rows with the columns of `schemas.THRESHOLDS` but the model, rule by rule, each in the order of the classes.
+    Labels are (n, k) of 1, 0 and -1 (ignored), one column per class, scores (n, k) in [0, 1] with the same columns and rows.
+    Returns rows with the columns of `schemas.THRESHOLDS` but the model, rule by rule, each in the order of the classes.
     """
     rows = [(name, rule, *tune(labels[name].to_numpy(), scores[name].to_numpy(), rule)) for rule in rules for name in labels]
     return pd.DataFrame(rows, columns=THRESHOLDS.names[1:])
 
 
 def decide(scores: np.ndarray, limits: np.typing.ArrayLike, exclusive: int | None = None) -> np.ndarray:
-    """Return the decisions, (n, k) bool.
+    """Return (n, k) bool decisions for (n, k) scores and one threshold or (k,); `exclusive` is a column or None.
 
     Where the exclusive class and another are both a yes, the row contradicts itself, and the more likely side is kept: if no
     class has a higher score than the exclusive one, all others become no; otherwise the exclusive class becomes no. With one
     threshold for all classes the first half is the constraint that Dunn Beltran and Alsaghier 2022 propose in
     section 6 ("if the most likely label is 'No Finding' then no other label can be returned"); the second half is ours.
-
-    Args:
-        scores: (n, k) probabilities or votes.
-        limits: One threshold, or (k,).
-        exclusive: Column of the class that excludes the rest, such as No Finding; None: none does.
     """
     positive = scores > np.asarray(limits)
     if exclusive is None:
@@ -105,15 +82,3 @@ def decide(scores: np.ndarray, limits: np.typing.ArrayLike, exclusive: int | Non
     positive[np.ix_(contradicts & stands, others)] = False
     positive[contradicts & ~stands, exclusive] = False
     return positive
-
-
-def exclusive_column(classes: Sequence[str], name: str | None) -> int | None:
-    """Return the column of the class that excludes the rest, None where none does.
-
-    Raises:
-        ThoraxError: The label set does not have that class.
-    """
-    if name is None:
-        return None
-    refuse_unknown("exclusive", name, classes, "a class of the label set")
-    return list(classes).index(name)

@@ -28,7 +28,7 @@ FOLDS = 5  # of validation patients: rules that learn score each fold after lear
 
 
 def combine(rule: str, probabilities: Sequence[np.ndarray]) -> np.ndarray:
-    """Combine the members' probabilities into an ensemble's scores by a rule that learns nothing.
+    """Combine the members' probabilities, an (n, k) array each, into an ensemble's scores by a rule that learns nothing.
 
     - `ctp`, combine then predict: the mean probability of each label. It is the simple average of Kejriwal et al. as well.
     - `ptc_lw`, predict then combine label by label: 1 where more than half of the members vote yes. A tie, which an even
@@ -41,22 +41,9 @@ def combine(rule: str, probabilities: Sequence[np.ndarray]) -> np.ndarray:
       the same number of votes tie in the AUC. Kejriwal et al. do not define their max vote; this is the usual meaning.
     - `max_probability`: the largest probability of any member, the other reading of max vote.
 
-    Args:
-        rule: One of these.
-        probabilities: One (n, k) array per member, in [0, 1].
-
-    Returns:
-        (n, k) float32: votes of 0 and 1 for `ptc_lw` and `ptc_mode`, shares for `max_vote`, otherwise probabilities.
-
-    Raises:
-        ThoraxError: No members, an unknown rule, or arrays of different shape.
+    Returns (n, k) float32: votes of 0 and 1 for `ptc_lw` and `ptc_mode`, shares for `max_vote`, otherwise probabilities.
     """
-    if not probabilities or len({array.shape for array in probabilities}) != 1:
-        raise ThoraxError("An ensemble needs members with the same images and classes: predict all members again.")
-    stacked = np.stack([np.asarray(array, np.float64) for array in probabilities])
-    if rule not in _RULES:
-        raise ThoraxError(f"Ensemble rule {rule!r} is not known: choose one of {', '.join(_RULES)}.")
-    return _RULES[rule](stacked).astype(np.float32)
+    return _RULES[rule](np.stack(probabilities).astype(np.float64)).astype(np.float32)
 
 
 def _most_frequent_set(stacked: np.ndarray) -> np.ndarray:
@@ -84,13 +71,8 @@ def auc_weights(areas: np.ndarray) -> np.ndarray:
 
     Kejriwal et al. weigh the members but do not say how. Their members' AUCs lie close together (0.53 to 0.78), so in
     proportion to the AUC itself all would weigh nearly the same; AUC - 0.5 is what a member knows. A member at or below
-    chance, or without an AUC, weighs nothing. Where that is so for all, all weigh the same: the simple average.
-
-    Args:
-        areas: (members, k) AUC; nan where undefined.
-
-    Returns:
-        (members, k) float64 from 0 to 1 that add up to 1 for each class.
+    chance, or without an AUC (nan), weighs nothing. Where that is so for all, all weigh the same: the simple average. Takes and
+    returns (members, k); the weights of a class add up to 1.
     """
     above = np.maximum(np.nan_to_num(areas, nan=_CHANCE) - _CHANCE, 0)
     total = above.sum(axis=0)
@@ -103,13 +85,8 @@ def fit_stack(labels: np.ndarray, logits: np.ndarray, c: float = 1.0) -> tuple[n
     For coefficients w and intercept b it minimises |w|^2 / 2 + C sum_i log loss(y_i, w . x_i + b), so the intercept is free.
     Logits are taken as they are. A coefficient may be negative. Nothing is random, and it runs in one thread.
 
-    Args:
-        labels: (n, k) of 1, 0 and -1 (ignored: such a row is left out for that class).
-        logits: (members, n, k) of the same images.
-        c: Inverse strength of the penalty, as in scikit-learn.
-
-    Returns:
-        Coefficients (members, k) and intercepts (k,), float64; nan for a class without positives or without negatives.
+    Labels are (n, k) of 1, 0 and -1 (ignored: such a row is left out for that class), logits (members, n, k) of the same
+    images. Returns coefficients (members, k) and intercepts (k,), float64; nan for a class that lacks positives or negatives.
     """
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
@@ -141,7 +118,7 @@ class _WeightedAverage:
         return (self.weights[:, None] * sigmoid(logits)).sum(axis=0)
 
     def describe(self, k: int, learnt: bool) -> str:
-        """Return what was learnt of a class, if anything was."""
+        """Say what was learnt of a class, if anything was."""
         area = f"AUC {_by_member(self.members, self.areas[:, k])}" if learnt else f"{_ONE_SIDED}, so no AUC"
         return f"weights {_by_member(self.members, self.weights[:, k])}; {area}"
 
@@ -159,7 +136,7 @@ class _Stack:
         return np.where(np.isfinite(self.intercepts), learnt, sigmoid(logits).mean(axis=0))
 
     def describe(self, k: int, learnt: bool) -> str:
-        """Return what was learnt of a class, if anything was."""
+        """Say what was learnt of a class, if anything was."""
         if not learnt:
             return f"{_ONE_SIDED}, so the mean probability"
         return f"coefficients {_by_member(self.members, self.coefficients[:, k])}, intercept {self.intercepts[k]:.3f}"
@@ -179,35 +156,29 @@ def make_ensemble(
     would be too good. What was learnt from all is printed, class by class. Where a class has no positive or no negative image to
     learn from, the rules give the mean probability, as `ctp` does, and say so.
 
-    Args:
-        settings: The rule and the members' names.
-        predictions: The members' tables of logits, in the order of `settings.members`.
-        out: The table of `schemas.scores_schema` to write: probabilities, or for some rules votes or shares (see `combine`).
-        labels, split: The label set and its split; needed by the rules in `LEARNING`, not read for others.
-
-    Raises:
-        ThoraxError: A member's table lacks, or has other images, splits or classes than the first, or has a logit that is
-            not a number; a rule that learns is given no labels, or those of other images or classes.
+    The predictions are in the order of `settings.members`. What is written are probabilities, or for some rules votes or shares
+    (see `combine`). Only the rules in `LEARNING` need labels and split.
     """
     if len(predictions) != len(settings.members):
         raise ThoraxError(
             f"The ensemble has {len(settings.members)} members but was given {len(predictions)} tables: give one for each."
         )
-    learns = settings.rule in LEARNING
-    if learns and (labels is None or split is None):
-        raise ThoraxError(
-            f"Rule {settings.rule} learns from validation images: give their label set and split (--labels, --split)."
-        )
     first = store.read_table(predictions[0], needs=("image_id", "split")).sort_values("image_id", ignore_index=True)
     classes = class_columns(first)
     logits = np.stack([_logits(path, first, classes, predictions[0]) for path in predictions])
-    if learns and labels and split:
-        rows, answers, patients = _validation(first, classes, labels, split, predictions[0])
+    if settings.rule in LEARNING:
+        if labels is None or split is None:
+            raise ThoraxError(
+                f"Rule {settings.rule} learns from validation images: give their label set and split (--labels, --split)."
+            )
+        truth = joins.read_labels(labels, split, ["val"])
+        joins.read_scores(predictions[0], truth, labels, class_columns(truth))  # only to compare images and classes
+        rows, answers = (first["split"] == "val").to_numpy(), truth[classes].to_numpy()
         rule = LEARNING[settings.rule](settings, logits[:, rows], answers)
         for k, name in enumerate(classes):
-            _say(f"{name}: {rule.describe(k, learnt=_has_both(answers[:, k]))}")
+            print(f"{name}: {rule.describe(k, learnt=_has_both(answers[:, k]))}", file=sys.stderr)
         scores = rule.scores(logits)
-        scores[rows] = cross_fitted(settings, classes, logits[:, rows], answers, patients)
+        scores[rows] = cross_fitted(settings, classes, logits[:, rows], answers, truth["patient_id"].to_numpy(object))
     else:
         scores = combine(settings.rule, list(sigmoid(logits)))
     combined = pd.DataFrame(scores.astype(np.float32), columns=classes)
@@ -219,15 +190,8 @@ def cross_fitted(
 ) -> np.ndarray:
     """Score images by a rule that learnt from other patients' images only, in folds; say where a fold leaves nothing to learn from.
 
-    Args:
-        settings: A rule in `LEARNING`.
-        classes: (k,) names.
-        known: (members, n, k) logits of validation images.
-        answers: (n, k) their labels of 1, 0 and -1 (ignored).
-        patients: (n,) identifiers.
-
-    Returns:
-        (n, k) float64. With a single patient nothing is left to learn from, and all are mean probabilities.
+    Takes (members, n, k) logits of validation images, their (n, k) labels of 1, 0 and -1 (ignored) and (n,) patients; returns
+    (n, k) float64. With a single patient nothing is left to learn from, and all are mean probabilities.
     """
     folds = min(FOLDS, len(np.unique(patients)))
     fold_of_row = group_folds(answers, patients, folds)
@@ -237,22 +201,12 @@ def cross_fitted(
         held = fold_of_row == fold
         scores[held] = LEARNING[settings.rule](settings, known[:, ~held], answers[~held]).scores(known[:, held])
         unlearnt += [_has_both(answers[:, k]) and not _has_both(answers[~held, k]) for k in range(len(classes))]
-    _say(f"scores of validation images: from what was learnt in the other of {folds} folds by patient")
-    for k in np.flatnonzero(unlearnt).tolist():
-        _say(
-            f"{classes[k]}: no positive or no negative image outside {unlearnt[k]} of these folds, so there the mean probability"
-        )
+    print(f"scores of validation images: from what was learnt in the other of {folds} folds by patient", file=sys.stderr)
+    for name, count in zip(classes, unlearnt, strict=True):
+        if count:
+            said = f"no positive or no negative image outside {count} of these folds, so there the mean probability"
+            print(f"{name}: {said}", file=sys.stderr)
     return scores
-
-
-def _validation(
-    first: pd.DataFrame, classes: list[str], labels: Path, split: Path, first_path: Path
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return which rows of the predictions are validation images, (n,) bool, and the labels, (n of them, k), and patients of those."""
-    truth = joins.read_labels(labels, split, ["val"])
-    joins.read_scores(first_path, truth, labels, class_columns(truth))  # only to compare images and classes
-    rows = (first["split"] == "val").to_numpy()
-    return rows, truth[classes].to_numpy(), truth["patient_id"].to_numpy(object)
 
 
 def _has_both(answers: np.ndarray) -> bool:
@@ -261,10 +215,6 @@ def _has_both(answers: np.ndarray) -> bool:
 
 def _by_member(members: Sequence[str], values: np.ndarray) -> str:
     return ", ".join(f"{member} {value:.3f}" for member, value in zip(members, values, strict=True))
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 def _logits(path: Path, first: pd.DataFrame, classes: list[str], first_path: Path) -> np.ndarray:

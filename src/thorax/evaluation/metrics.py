@@ -8,16 +8,17 @@ tie is a no everywhere.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from thorax.config import fixed_threshold
-from thorax.errors import ThoraxError
+from thorax.errors import ThoraxError, refuse_unknown
 from thorax.evaluation import confusion, decisions
 from thorax.storage import joins, store
+from thorax.storage.joins import Source
 from thorax.storage.progress import progress
 from thorax.storage.schemas import METRICS, THRESHOLDS, class_columns
 
@@ -47,14 +48,9 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Return the area under the ROC curve of one class; ties count half.
+    """Return the area under the ROC curve of one class; ties count half; nan where a positive or a negative is lacking.
 
-    Args:
-        labels: (n,) of 1, 0 and -1 (ignored).
-        scores: (n,), larger where more likely positive.
-
-    Returns:
-        The area, or nan where a positive or a negative is lacking.
+    `labels` are (n,) of 1, 0 and -1 (ignored), `scores` (n,) larger where more likely positive.
     """
     return float(_auc(labels, scores, np.ones((len(labels), 1), np.uint8))[0])
 
@@ -65,17 +61,10 @@ def row_name(name: str) -> str:
 
 
 def evaluate(
-    labels: pd.DataFrame,
-    scores: pd.DataFrame,
-    patients: np.typing.ArrayLike,
-    *,
-    model: str,
-    split: str,
-    thresholds: Mapping[str, np.typing.ArrayLike] | None = None,
-    exclusive: str | None = None,
-    replicates: int = 1000,
+    labels: pd.DataFrame, scores: pd.DataFrame, patients: np.typing.ArrayLike, *, model: str, split: str,
+    thresholds: Mapping[str, np.typing.ArrayLike] | None = None, exclusive: str | None = None, replicates: int = 1000,
     seed: int = 0,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Score one model on the images of one part.
 
     Without a threshold: `auc` and `loss`, the binary cross-entropy of the probabilities in nats (not weighted; null for
@@ -89,37 +78,30 @@ def evaluate(
     replacement, and all images of a drawn patient. All models, classes and rules see the same samples. A sample without
     positives or negatives of a class does not count for that class.
 
-    Args:
-        labels: (n, k) of 1, 0 and -1 (ignored), one column per class.
-        scores: (n, k) probabilities or votes with the same columns and rows.
-        patients: (n,) identifiers.
-        model: Name for the rows.
-        split: Name for the rows.
-        thresholds: By the rule's name one threshold, or one per class; none: `FIXED`.
-        exclusive: A class that excludes the rest (`decisions.decide`): every rule is evaluated without and with it.
-        replicates: Replicates of the bootstrap; 0 for no intervals.
-        seed: Random seed of the bootstrap.
-
-    Returns:
-        Rows with the columns of `schemas.METRICS`; n_positive of "Global" is the number of positive entries of the matrix.
-
-    Raises:
-        ThoraxError: Other columns or rows in the scores, no image, a score that is not a number, or an exclusive class that is
-            not there.
+    Labels are (n, k) of 1, 0 and -1 (ignored), one column per class; scores are (n, k) probabilities or votes with the same
+    columns and rows, patients (n,) identifiers. Each rule has one threshold, or one per class; without rules it is `FIXED`.
+    With an `exclusive` class, which excludes the rest (`decisions.decide`), every rule is evaluated without and with it.
+    Without replicates there are no intervals. Returns rows with the columns of `schemas.METRICS`; n_positive of "Global" is the
+    number of positive entries of the matrix.
     """
-    _check_scores(labels, scores, model)
+    _refuse_undefined(scores, model)
     if labels.empty:
         raise ThoraxError(f"There is no {split} image to measure {model!r} on: give this part of the split a share.")
     truth, values = labels.to_numpy(), scores.to_numpy(np.float64)
-    decided = _decisions(values, thresholds or {FIXED: 0.5}, list(labels.columns), exclusive)
+    excluding: dict[str, int | None] = {"": None}  # the column of the exclusive class, by what a rule's name ends with
+    if exclusive is not None:
+        refuse_unknown("exclusive", exclusive, labels.columns, "a class of the label set")
+        excluding[decisions.EXCLUSIVE] = list(labels.columns).index(exclusive)
+    decided = {
+        rule + suffix: decisions.decide(values, limits, column)
+        for suffix, column in excluding.items()
+        for rule, limits in (thresholds or {FIXED: 0.5}).items()
+    }
     patient_ids, patient_of_row = np.unique(np.asarray(patients), return_inverse=True)
     sums = _patient_sums(truth, values, decided, patient_of_row, len(patient_ids))
-
-    once = np.ones((1, len(patient_ids)), np.uint8)
-    point = _statistics(truth, values, patient_of_row, sums, once)
-    blocks = [
-        _statistics(truth, values, patient_of_row, sums, weights) for weights in _resample(len(patient_ids), replicates, seed)
-    ]
+    statistics = partial(_statistics, truth, values, patient_of_row, sums)
+    point = statistics(np.ones((1, len(patient_ids)), np.uint8))
+    blocks = [statistics(weights) for weights in _resample(len(patient_ids), replicates, seed)]
     positives = (truth == 1).sum(axis=0)
     every_name, every_count = [*map(row_name, labels.columns), GLOBAL], [*positives, positives.sum()]
     rows = []
@@ -127,7 +109,8 @@ def evaluate(
         sampled = np.concatenate([values_of_key[:0], *(block[threshold_rule, metric] for block in blocks)])
         columns = values_of_key.shape[1]  # a metric of the whole matrix has one
         for column, (name, count) in enumerate(zip(every_name[-columns:], every_count[-columns:], strict=True)):
-            interval = _interval(sampled, column)
+            defined = sampled[np.isfinite(sampled[:, column]), column]
+            interval = np.percentile(defined, _INTERVAL) if len(defined) else (np.nan, np.nan)
             rows.append((model, name, metric, split, threshold_rule, values_of_key[0, column], *interval, count))
     return pd.DataFrame(rows, columns=METRICS.names)
 
@@ -137,17 +120,9 @@ def overall_by_threshold(
 ) -> list[tuple[float, float, float, float]]:
     """Return threshold, AUC and both F1 over all classes: means over the classes that have one, as "Global" of `evaluate`.
 
-    Args:
-        labels: (n, k) of 1, 0 and -1 (ignored).
-        probabilities: (n, k).
-        thresholds: Thresholds for all classes.
-
-    Returns:
-        First a row without threshold and F1 (nan), with the AUC of the probabilities; then for each threshold the AUC of the
-        decisions, their F1 as the mean of both sides (`f1`) and that of the positive side (`f1_positive`). nan where undefined.
-
-    Raises:
-        ThoraxError: A probability is not a number.
+    Labels are (n, k) of 1, 0 and -1 (ignored), probabilities (n, k). The first row has no threshold and F1 (nan), but the AUC
+    of the probabilities; then comes for each threshold the AUC of the decisions, their F1 as the mean of both sides (`f1`) and
+    that of the positive side (`f1_positive`). nan where undefined.
     """
     rules = {f"fixed-{threshold:g}": threshold for threshold in thresholds}
     rows = evaluate(
@@ -162,23 +137,7 @@ def overall_by_threshold(
     return found
 
 
-def _decisions(
-    values: np.ndarray, thresholds: Mapping[str, np.typing.ArrayLike], classes: list[str], exclusive: str | None
-) -> dict[str, np.ndarray]:
-    """Return (n, k) bool by the name of the rule, with the exclusive class as rules of their own."""
-    columns: dict[str, int | None] = {"": None}
-    if exclusive is not None:
-        columns[decisions.EXCLUSIVE] = decisions.exclusive_column(classes, exclusive)
-    return {
-        rule + suffix: decisions.decide(values, limits, column)
-        for suffix, column in columns.items()
-        for rule, limits in thresholds.items()
-    }
-
-
-def _check_scores(labels: pd.DataFrame, scores: pd.DataFrame, model: str) -> None:
-    if list(labels.columns) != list(scores.columns) or len(labels) != len(scores):
-        raise ThoraxError(f"The scores of {model!r} have other classes or images than the labels: predict again.")
+def _refuse_undefined(scores: pd.DataFrame, model: str) -> None:
     if not np.isfinite(scores.to_numpy()).all():
         name = scores.columns[~np.isfinite(scores.to_numpy()).all(axis=0)][0]
         raise ThoraxError(f"The scores of {model!r} for {name!r} are not all numbers: its training diverged; train it again.")
@@ -187,15 +146,12 @@ def _check_scores(labels: pd.DataFrame, scores: pd.DataFrame, model: str) -> Non
 def _patient_sums(
     truth: np.ndarray, values: np.ndarray, decided: dict[str, np.ndarray], patient_of_row: np.ndarray, patients: int
 ) -> dict[str, np.ndarray]:
-    """Sum over each patient's images the numbers that metrics are made from: (patients, k) whole numbers in float64.
-
-    Keys: "positive" and "negative" (labels), "loss" (in `_LOSS_UNIT`, absent for votes), and for each rule "yes RULE" and
-    "alarm RULE", its true and false positives.
-    """
+    """Sum over each patient's images the numbers that metrics are made from: (patients, k) whole numbers in float64."""
     yes, no = truth == 1, truth == 0
-    entries = {"positive": yes, "negative": no}
+    entries = {"positive": yes, "negative": no}  # and the loss, and the true and false positives of each rule
     if not ((values == 0) | (values == 1)).all():
-        entries["loss"] = (_cross_entropy(yes, values) / _LOSS_UNIT).round() * (yes | no)
+        clipped = np.clip(values, _CLIP, 1 - _CLIP)
+        entries["loss"] = (-np.log(np.where(yes, clipped, 1 - clipped)) / _LOSS_UNIT).round() * (yes | no)
     for rule, positive in decided.items():
         entries |= {f"yes {rule}": yes & positive, f"alarm {rule}": no & positive}
     order = np.argsort(patient_of_row, kind="stable")
@@ -203,23 +159,10 @@ def _patient_sums(
     return {key: np.add.reduceat(entry[order].astype(np.float64), first, axis=0) for key, entry in entries.items()}
 
 
-def _cross_entropy(yes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    clipped = np.clip(probabilities, _CLIP, 1 - _CLIP)
-    return -np.log(np.where(yes, clipped, 1 - clipped))
-
-
 def _statistics(
     truth: np.ndarray, values: np.ndarray, patient_of_row: np.ndarray, sums: dict[str, np.ndarray], weights: np.ndarray
 ) -> dict[tuple[str, str], np.ndarray]:
-    """Return each metric for each sample by threshold rule and name: (samples, k + 1) with the last for all classes.
-
-    Args:
-        truth: (n, k) labels.
-        values: (n, k) scores.
-        patient_of_row: (n,) index of each row's patient.
-        sums: see `_patient_sums`.
-        weights: (samples, patients), how often each patient is in each sample.
-    """
+    """Return each metric by rule and name: (samples, k + 1), the last for all classes, from (samples, patients) weights."""
     # Sums of whole numbers: exact in float64, so no order of summation and no number of threads changes them.
     drawn = weights.astype(np.float64)
     totals = {key: drawn @ of_patients for key, of_patients in sums.items()}
@@ -227,10 +170,8 @@ def _statistics(
     areas = [_auc(truth[:, column], values[:, column], weight_of_row) for column in range(truth.shape[1])]
     positive, negative = totals["positive"], totals["negative"]
     loss = totals.get("loss", np.full(positive.shape, np.nan)) * _LOSS_UNIT
-    found = {
-        (NO_THRESHOLD, "auc"): _with_mean(np.stack(areas, axis=1)),
-        (NO_THRESHOLD, "loss"): _shares(loss, positive + negative),
-    }
+    loss, known = (np.column_stack([part, part.sum(axis=1)]) for part in (loss, positive + negative))
+    found = {(NO_THRESHOLD, "auc"): _with_mean(np.stack(areas, axis=1)), (NO_THRESHOLD, "loss"): confusion.share(loss, known)}
     for rule in [key.removeprefix("yes ") for key in sums if key.startswith("yes ")]:
         right, alarm = totals[f"yes {rule}"], totals[f"alarm {rule}"]
         counts = np.stack([right, alarm, positive - right, negative - alarm], axis=-1)
@@ -251,13 +192,7 @@ def _resample(patients: int, replicates: int, seed: int) -> Iterator[np.ndarray]
 
 
 def _auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the AUC of one class in each sample, nan where undefined.
-
-    Args:
-        labels: (n,) of 1, 0 and -1.
-        scores: (n,).
-        weights: (n, samples) whole numbers, how often each image is in each sample.
-    """
+    """Return the AUC of one class in each sample, nan where undefined; `weights` (n, samples): how often it has each image."""
     positive, negative = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
     negative = negative[np.argsort(scores[negative], kind="stable")]
     ranked = scores[negative]
@@ -278,72 +213,25 @@ def _with_mean(values: np.ndarray) -> np.ndarray:
     return np.column_stack([values, confusion.share(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1))])
 
 
-def _shares(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Divide (samples, k) sums, and their sums over classes as a last column."""
-    return confusion.share(*(np.column_stack([sums, sums.sum(axis=1)]) for sums in (part, whole)))
-
-
-def _interval(sampled: np.ndarray, column: int) -> tuple[float, float]:
-    values = sampled[:, column][np.isfinite(sampled[:, column])]
-    if not len(values):
-        return np.nan, np.nan
-    low, high = np.percentile(values, _INTERVAL)
-    return float(low), float(high)
-
-
 def read_scores(labels: Path, split: Path, scores: Path, logits: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read the labels of the validation and test images, and one model's scores of them.
-
-    Args:
-        labels: `labels/{label_set}.parquet`.
-        split: `splits/{split}.parquet`.
-        scores: The model's predictions, or an ensemble's probabilities or votes.
-        logits: Whether the scores are logits, as those of a network or the baseline.
-
-    Returns:
-        The labels (identifiers, split and classes; 1, 0 and -1), and in the same rows the probabilities or votes (classes only).
-
-    Raises:
-        ThoraxError: Scores that are not probabilities, or tables that do not fit (as in `make_metrics`).
-    """
+    """Read the labels of the validation and test images, and in the same rows one model's probabilities or votes."""
     truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
     classes = class_columns(truth)
     table = read_probabilities(scores, truth, labels, logits, classes)
-    _check_scores(truth[classes], table, str(scores))
+    _refuse_undefined(table, str(scores))
     if ((table < 0) | (table > 1)).to_numpy().any():
         raise ThoraxError(f"{scores} has scores outside 0 to 1: give --logits for a network's predictions.")
     return truth, table
 
 
 def make_metrics(
-    labels: Path,
-    split: Path,
-    predictions: dict[str, Path],
-    ensembles: dict[str, Path],
-    out: Path,
-    summary: Path,
-    thresholds: Path,
-    seed: int,
-    replicates: int,
-    rules: Sequence[str] = (FIXED,),
-    exclusive: str | None = None,
-) -> None:
+    labels: Path, split: Path, predictions: dict[str, Path], ensembles: dict[str, Path], out: Path, summary: Path,
+    thresholds: Path, seed: int, replicates: int, rules: Sequence[str] = (FIXED,), exclusive: str | None = None,
+) -> None:  # fmt: skip
     """Score all models of an experiment on val and test and write the rows of `schemas.METRICS`.
 
-    The thresholds of tuned rules are chosen on the validation images, and written too.
-
-    Args:
-        labels: `labels/{label_set}.parquet`.
-        split: `splits/{split}.parquet`.
-        predictions: Logits of each member and of the baseline, by model name.
-        ensembles: Probabilities or votes of each ensemble, by name.
-        out: The table to write.
-        summary: JSON to write: each model's metrics over all classes of the test images by the first rule, null where undefined.
-        thresholds: Table to write: the rows of `schemas.THRESHOLDS`; none where no rule is tuned.
-        seed: Random seed of the bootstrap.
-        replicates: Replicates of the bootstrap.
-        rules: Names of threshold rules as in the configuration.
-        exclusive: A class that excludes the rest, see `decisions.decide`.
+    The thresholds of tuned rules are chosen on the validation images, and written too. The summary has each model's metrics
+    over all classes of the test images by the first rule, null where undefined.
 
     Raises:
         ThoraxError: A table that does not have exactly the label set's images of val and test, or its classes; an exclusive class
@@ -351,7 +239,6 @@ def make_metrics(
     """
     truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
     classes = class_columns(truth)
-    decisions.exclusive_column(classes, exclusive)
     results, chosen_limits = [], []
     tuned = [rule for rule in rules if fixed_threshold(rule) is None]
     validation = (truth["split"] == "val").to_numpy()
@@ -360,10 +247,10 @@ def make_metrics(
         raise ThoraxError(f"There is nothing to compare with {labels}: give --predictions or --ensembles.")
     for name, path in progress(models, "metrics", unit="model"):
         scores = read_probabilities(path, truth, labels, name in predictions, classes)
-        _check_scores(truth[classes], scores, name)
+        _refuse_undefined(scores, name)
         chosen_limits.append(decisions.thresholds(truth.loc[validation, classes], scores[validation], tuned).assign(model=name))
-        values = {rule: of_rule["value"].to_numpy() for rule, of_rule in chosen_limits[-1].groupby("rule")}
-        limits: dict[str, Any] = {rule: values[rule] if rule in tuned else fixed_threshold(rule) for rule in rules}
+        by_rule = {rule: of_rule["value"].to_numpy() for rule, of_rule in chosen_limits[-1].groupby("rule")}
+        limits = {rule: np.asarray(by_rule.get(rule, fixed_threshold(rule))) for rule in rules}
         for part in EVALUATED_SPLITS:
             chosen = (truth["split"] == part).to_numpy()
             results.append(
@@ -385,16 +272,11 @@ def make_metrics(
 def read_probabilities(
     path: Path,
     images: pd.DataFrame,
-    wanted_by: Path | str,
+    wanted_by: Source,
     logits: bool,
     classes: Sequence[str] | None = None,
     further: bool = False,
 ) -> pd.DataFrame:
-    """Read a model's probabilities or votes for given images.
-
-    Args:
-        logits: Whether the table has logits, as those of a network.
-        path, images, wanted_by, classes, further: As in `joins.read_scores`.
-    """
+    """Read a model's probabilities or votes for given images, from a table of these or of logits; as `joins.read_scores`."""
     scores = joins.read_scores(path, images, wanted_by, classes, further)
     return scores.apply(sigmoid) if logits else scores

@@ -10,23 +10,15 @@ DECIMALS = 3
 UNDEFINED = "–"
 
 Estimate = tuple[float, float, float]  # a value, and the ends of its 95% interval; nan where undefined
-UNKNOWN: Estimate = (np.nan, np.nan, np.nan)
 
 
 class Metric(NamedTuple):
-    """How tables name a metric, and how it is read.
-
-    Args:
-        heading: Its name.
-        short: Its name where a table has only one metric of this kind; blank where that is the same.
-        lower_is_better: Whether it counts mistakes.
-        by_threshold: Whether it is one of decisions, and so depends on the threshold rule.
-    """
+    """How tables name a metric, and how it is read."""
 
     heading: str
-    short: str = ""
+    short: str = ""  # its name where a table has only one metric of this kind; blank where that is the same
     lower_is_better: bool = False
-    by_threshold: bool = True
+    by_threshold: bool = True  # whether it is one of decisions, and so depends on the threshold rule
 
 
 METRICS = {  # by the name in `schemas.METRICS`, in the order of the columns
@@ -63,14 +55,7 @@ def short_heading(metric: str) -> str:
 
 
 def printed(value: float, decimals: int = DECIMALS, sign: bool = False, undefined: str = UNDEFINED) -> str:
-    """Return a number with thousands separators, and never as -0.
-
-    Args:
-        value: The number.
-        decimals: Its decimals.
-        sign: Whether a plus is printed.
-        undefined: What is printed where the value is not a finite number.
-    """
+    """Return a number with thousands separators, never as -0, with a plus if `sign`, or `undefined` where it is not finite."""
     return f"{round(float(value), decimals) + 0.0:{'+' if sign else ''},.{decimals}f}" if np.isfinite(value) else undefined
 
 
@@ -85,13 +70,9 @@ def difference(ours: float, theirs: float) -> float:
 
 
 def cell(number: Estimate, mark: Mark = PLAIN, about: str = "", detail: bool = False) -> Cell:
-    """Return the cell of a number with its 95% interval.
+    """Return the cell of a number with its 95% interval; an undefined number is never marked.
 
-    Args:
-        number: Value, low and high; an undefined value is never marked.
-        mark: Bold, italic or neither.
-        about: What is said of the number on hovering over it.
-        detail: Whether the interval is printed below the number, and not on hovering.
+    On hovering it shows what it is `about`, and the interval unless that is printed below the number (`detail`).
     """
     value, low, high = number
     if not np.isfinite(value):

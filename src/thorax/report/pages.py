@@ -20,39 +20,18 @@ _BEYOND_TEXT = (
 
 
 def make_page(settings: PaperPage, out: Path) -> None:
-    """Write a paper's page; as in `compose`."""
-    store.write_text(compose(settings), out)
-
-
-def compose(page: PaperPage) -> str:
-    """The page as HTML that needs no other file.
-
-    Args:
-        page: Its experiments, its tables and figures in order, and captions.
-
-    Raises:
-        ThoraxError: A section's page is missing or not one of ours, or a section has a caption that is not given.
-    """
-    name, cited = published_numbers.citation(page.paper) if page.paper else (BEYOND, _BEYOND_TEXT)
+    """Write a paper's page: its experiments, and its tables and figures in order."""
+    name, cited = published_numbers.citation(settings.paper) if settings.paper else (BEYOND, _BEYOND_TEXT)
     sections = []
-    for section in page.sections:
-        if section.caption and section.caption not in page.captions:
+    for section in settings.sections:
+        if section.caption and section.caption not in settings.captions:
             raise ThoraxError(f"The section {section.heading!r} has no caption {section.caption!r}: add it under captions.")
-        sections.append(
-            {
-                "heading": section.heading.replace(f": {name}: ", ": "),  # the page is of this paper
-                "caption": page.captions[section.caption] if section.caption else "",
-                "body": typeset.content_of(Path(section.page)),
-            }
-        )
-    return typeset.page(
-        "paper.html",
-        name,
-        run_on=overview.run_on(page.provenance),
-        citation=cited,
-        settings=_settings(page.studies),
-        sections=sections,
-    )
+        heading = section.heading.replace(f": {name}: ", ": ")  # the page is of this paper
+        caption = settings.captions[section.caption] if section.caption else ""
+        sections.append({"heading": heading, "caption": caption, "body": typeset.content_of(Path(section.page))})
+    run_on, in_words = overview.run_on(settings.provenance), _settings(settings.studies)
+    page = typeset.page("paper.html", name, run_on=run_on, citation=cited, settings=in_words, sections=sections)
+    store.write_text(page, out)
 
 
 def _settings(studies: dict[str, Study]) -> list[tuple[str, dict[str, str]]]:

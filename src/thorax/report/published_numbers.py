@@ -47,26 +47,12 @@ def _read(path: Path) -> pd.DataFrame:
 
 @cache
 def _all() -> pd.DataFrame:
-    frames = []
-    for path in sorted(set(FOLDER.glob("*.csv")) - {COUNTS, VARIANTS, SYSTEMS, STATEMENTS}):
-        frames.append(_read(path))
-        if tuple(frames[-1].columns) != COLUMNS:
-            raise ThoraxError(f"{path} needs the columns {', '.join(COLUMNS)}: correct its first line.")
-    table = pd.concat(frames, ignore_index=True)
-    return table.assign(value=table["value"].astype(float))
+    paths = sorted(set(FOLDER.glob("*.csv")) - {COUNTS, VARIANTS, SYSTEMS, STATEMENTS})
+    return pd.concat(map(_read, paths), ignore_index=True).astype({"value": float})
 
 
 def load(paper: str | None = None, table: str | None = None, variant: str | None = None) -> pd.DataFrame:
-    """Return published numbers with the columns `COLUMNS`, in the order of the papers.
-
-    Args:
-        paper: Only those of this paper, e.g. liz2022.
-        table: Only those of this table, e.g. "8".
-        variant: Only those of this experiment, e.g. specific-noaug.
-
-    Raises:
-        ThoraxError: There are none; the sentence names those that there are.
-    """
+    """Return published numbers with the columns `COLUMNS`: all, or of a paper (liz2022), table ("8") or variant (specific)."""
     chosen = _all()
     for column, wanted in (("paper", paper), ("table", table), ("variant", variant)):
         if wanted is None:
@@ -80,7 +66,8 @@ def load(paper: str | None = None, table: str | None = None, variant: str | None
     return chosen.reset_index(drop=True)
 
 
-def _variant(beside: Beside) -> pd.Series:
+def variant(beside: Beside) -> pd.Series:
+    """Return the line of `VARIANTS` on a paper's experiment: heading, description, note on the numbers, what they are of."""
     frame = _read(VARIANTS)
     found = frame[(frame["paper"] == beside.paper) & (frame["variant"] == beside.variant)]
     if len(found) != 1:
@@ -88,29 +75,8 @@ def _variant(beside: Beside) -> pd.Series:
     return found.iloc[0]
 
 
-def describe(beside: Beside) -> tuple[str, str]:
-    """Return the heading of a paper's experiment, and what it is, with the tables that show it.
-
-    Raises:
-        ThoraxError: An experiment without a description.
-    """
-    variant = _variant(beside)
-    return variant["heading"], variant["description"]
-
-
-def note(beside: Beside) -> str:
-    """Return how a paper measured its numbers, if a reader must know; else blank. Errors as in `describe`."""
-    return _variant(beside)["note"]
-
-
 def tested_on(archive: str, official: bool, split: pd.DataFrame) -> str:
-    """Return what the test part of a split is, a key of `TEST_PARTS`.
-
-    Args:
-        archive: A key of `archives.ARCHIVES`.
-        official: Whether the split follows the archive's own lists.
-        split: image_id and split.
-    """
+    """Return what the test part of a split is, a key of `TEST_PARTS`; `official`: the split follows the archive's own lists."""
     test = split.loc[split["split"] == "test", "image_id"]
     if archive == "chexpert" and len(test) and test.map(chexpert.by_radiologists).all():
         return RADIOLOGISTS
@@ -120,25 +86,17 @@ def tested_on(archive: str, official: bool, split: pd.DataFrame) -> str:
 
 
 def why_not(beside: Beside, archive: str | None = None, test_part: str | None = None) -> str:
-    """Say why no difference may be taken between ours and a paper's numbers of our archive; blank where one may.
+    """Say in one sentence why no difference may be taken between ours and a paper's numbers; blank where one may.
 
-    Args:
-        beside: Which published numbers.
-        archive: The archive of ours; None where it is not known.
-        test_part: What `tested_on` says of ours; None where it is not known.
-
-    Returns:
-        One sentence. Numbers of CheXpert's radiologists are compared only with numbers that are known to be of the same images.
-
-    Raises:
-        ThoraxError: As in `describe`.
+    The archive and `test_part`, what `tested_on` says of ours, are None where they are not known. Numbers of CheXpert's
+    radiologists are compared only with numbers that are known to be of the same images.
     """
-    variant = _variant(beside)
-    if variant["no_difference"]:
-        return f"{NO_DIFFERENCE} {variant['no_difference']}"
-    if archive is not None and archive != variant["archive"]:
-        return f"{NO_DIFFERENCE} the paper's numbers were measured on another archive than ours ({variant['archive']}, not {archive})."
-    theirs = variant["tested_on"]
+    of_paper = variant(beside)
+    if of_paper["no_difference"]:
+        return f"{NO_DIFFERENCE} {of_paper['no_difference']}"
+    if archive is not None and archive != of_paper["archive"]:
+        return f"{NO_DIFFERENCE} the paper's numbers were measured on another archive than ours ({of_paper['archive']}, not {archive})."
+    theirs = of_paper["tested_on"]
     if test_part == theirs or (test_part is None and theirs != RADIOLOGISTS):
         return ""
     ours = TEST_PARTS.get(test_part or "", "other images")
@@ -162,9 +120,6 @@ def published(beside: Beside) -> pd.DataFrame:
     """Return what a paper reports of one experiment, under our names: the columns `PUBLISHED`, each number once.
 
     A number that is in two tables (as in the Global row of Table 8 and in Table 9 of Liz et al. 2022) is taken from the first.
-
-    Raises:
-        ThoraxError: As in `load`, or a model that the paper's experiment does not have.
     """
     rows = load(beside.paper, variant=beside.variant)
     rows = rows[rows["metric"].isin(SCORES)]
@@ -188,47 +143,26 @@ def label_shares(paper: str) -> dict[str, float]:
 
 
 def same_classes(ours: pd.DataFrame, theirs: pd.DataFrame, model: str, metric: str) -> bool:
-    """Return whether our mean over all classes and a paper's are over the same classes.
+    """Return whether our mean over all classes and a paper's are over the same classes; true also where the paper shows none.
 
-    Ours is over the classes that have a value; metrics of the whole matrix, such as the Hamming loss, are over all classes of the
-    model. The paper's is over the classes that its tables show of the metric or, where they show none of it, of the model.
-
-    Args:
-        ours: The rows of `schemas.METRICS` of one part.
-        theirs: The columns of `published`.
-        model: Our name of the model.
-        metric: As in `metrics.evaluate`.
-
-    Returns:
-        True also where the paper shows no class at all.
+    Ours (rows of `schemas.METRICS` of one part) is over the classes that have a value; metrics of the whole matrix, such as the
+    Hamming loss, are over all classes of the model. The paper's (columns of `published`) is over the classes that its tables
+    show of the metric or, where they show none of it, of the model.
     """
-    our_classes, their_classes = (_classes_of(rows, model, metric) for rows in (ours, theirs))
-    return not their_classes or our_classes == their_classes
-
-
-def _classes_of(rows: pd.DataFrame, model: str, metric: str) -> set[str]:
-    """Return the classes over which a model's number over all classes is taken."""
-    of_model = rows[(rows["model"] == model) & (rows["class"] != GLOBAL)]
-    of_metric = of_model[of_model["metric"] == metric]
-    return set(of_metric.dropna(subset=["value"])["class"] if len(of_metric) else of_model["class"])
+    classes = []
+    for rows in (ours, theirs):
+        of_model = rows[(rows["model"] == model) & (rows["class"] != GLOBAL)]
+        of_metric = of_model[of_model["metric"] == metric]
+        classes.append(set(of_metric.dropna(subset=["value"])["class"] if len(of_metric) else of_model["class"]))
+    return not classes[1] or classes[0] == classes[1]
 
 
 def compare(metrics: pd.DataFrame, beside: Beside, split: str = "test", difference: bool = True) -> pd.DataFrame:
-    """Compare ours with the paper's number of each class, model and metric; the difference is ours less the paper's.
+    """Compare ours (rows of `schemas.METRICS`) with the paper's number of each class, model and metric.
 
-    Args:
-        metrics: The rows of `schemas.METRICS`.
-        beside: Which published numbers.
-        split: The part whose results are compared.
-        difference: Whether differences are taken; not for numbers that were measured on something else.
-
-    Returns:
-        The columns `COMPARED`, a row for each number that either has: first ours in the order of the metrics, then what only the
-        paper has. Undefined and missing numbers are nan, a missing doubt is "". Means over different classes (`same_classes`) have
-        no difference.
-
-    Raises:
-        ThoraxError: As in `published`, or the metrics lack the part, the rule or a model of `beside.models`.
+    Returns `COMPARED`, a row for each number that either has: first ours in the order of the metrics, then what only the paper
+    has. Undefined and missing numbers are nan, a missing doubt is "". The difference is ours less the paper's; means over
+    different classes (`same_classes`) have none.
     """
     chosen = metrics[(metrics["split"] == split) & metrics["threshold_rule"].isin((NO_THRESHOLD, beside.threshold_rule))]
     if chosen.empty:
@@ -255,13 +189,6 @@ def reasons() -> dict[str, str]:
     return dict(_read(REASONS).itertuples(index=False, name=None))
 
 
-def published_counts(path: Path = COUNTS) -> pd.DataFrame:
-    """Return the counts in papers: table (a label set's name, or "datasets"), row, counts (what is counted), published, reason, source.
-
-    Raises:
-        ThoraxError: A reason without an explanation.
-    """
-    frame = store.read_csv(path, keep_default_na=False, dtype={"published": float})
-    if unknown := set(frame["reason"]) - set(reasons()) - {""}:
-        raise ThoraxError(f"{path} gives the reason {min(unknown)!r}, which is not explained: add it to {REASONS}.")
-    return frame
+def published_counts() -> pd.DataFrame:
+    """Return the counts in papers: table (a label set's name, or "datasets"), row, counts, published, reason, source."""
+    return store.read_csv(COUNTS, keep_default_na=False, dtype={"published": float})

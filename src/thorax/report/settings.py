@@ -25,44 +25,35 @@ def _phrases() -> dict[str, Any]:
 def describe(study: Study) -> dict[str, str]:
     """What was done in one experiment, in words, by topic."""
     experiment = study.experiment
-    trainings = {name: experiment.member(name) for name in experiment.members}
-    shared, own = _training(trainings)
     blocks = {name: getattr(study, name) for name in type(study).model_fields}
     more = {
         "archive": archives.ARCHIVES[study.dataset.archive].title,
         "f1_metric": F1_MEANINGS[experiment.f1_metric],
-        "published": published_numbers.describe(experiment.beside)[1] if experiment.beside else "",
+        "published": published_numbers.variant(experiment.beside)["description"] if experiment.beside else "",
     }
     told: dict[str, str] = {}
     for topic, phrases in _phrases()["topics"].items():
         if topic == "Ensembles":
-            told |= {"Networks": _networks(trainings, own), "Training": "; ".join(shared)}
-        words = [_render(phrase, **blocks, **more) for phrase in phrases or []]
+            told |= _networks({name: experiment.member(name) for name in experiment.members})
+        words = [_template(phrase).render(**blocks, **more) for phrase in phrases or []]
         if block := _phrases()["block_of"].get(topic):
             words += _others(block, blocks[block])
         told[topic] = "; ".join(filter(None, words))
     return {topic: text for topic, text in told.items() if text}
 
 
-def _networks(trainings: dict[str, Training], own: dict[str, list[str]]) -> str:
-    """The networks by the settings that not all of them share."""
+def _networks(trainings: dict[str, Training]) -> dict[str, str]:
+    """The networks by the settings that not all of them share, and those that all share."""
+    said = {name: _training_phrases(training) for name, training in trainings.items()}
+    columns = list(zip(*said.values(), strict=True))
     alike: dict[str, list[str]] = {}
     for name, training in trainings.items():
         title = name if name == training.backbone else f"{name} ({training.backbone})"
-        alike.setdefault(", ".join(own[name]), []).append(title)
-    return "; ".join(", ".join(names) + (f": {words}" if words else "") for words, names in alike.items())
-
-
-def _training(trainings: dict[str, Training]) -> tuple[list[str], dict[str, list[str]]]:
-    """The settings that all networks of an experiment share, and for each network those that they do not."""
-    said = {name: _training_phrases(training) for name, training in trainings.items()}
-    columns = list(zip(*said.values(), strict=True))
+        own = [text for text, column in zip(said[name], columns, strict=True) if text and len(set(column)) > 1]
+        alike.setdefault(", ".join(own), []).append(title)
+    networks = [", ".join(names) + (f": {words}" if words else "") for words, names in alike.items()]
     shared = [texts[0] for texts in columns if len(set(texts)) == 1 and texts[0]]
-    own = {
-        name: [text for text, column in zip(texts, columns, strict=True) if text and len(set(column)) > 1]
-        for name, texts in said.items()
-    }
-    return shared, own
+    return {"Networks": "; ".join(networks), "Training": "; ".join(shared)}
 
 
 def _training_phrases(training: Training) -> list[str]:
@@ -70,14 +61,10 @@ def _training_phrases(training: Training) -> list[str]:
     augmentation = training.augmentation
     words = ""
     if augmentation:
-        phrases = [_render(phrase, augmentation=augmentation) for phrase in _phrases()["augmentation"]]
+        phrases = [_template(phrase).render(augmentation=augmentation) for phrase in _phrases()["augmentation"]]
         words = ", ".join(filter(None, [*phrases, *_others("augmentation", augmentation)]))
-    phrases = [_render(phrase, training=training, augmentation=words) for phrase in _phrases()["training"]]
-    return phrases + [_setting(training, field) for field in type(training).model_fields if field not in _worded("training")]
-
-
-def _render(phrase: str, **values: Any) -> str:
-    return _template(phrase).render(values)
+    phrases = [_template(phrase).render(training=training, augmentation=words) for phrase in _phrases()["training"]]
+    return phrases + _others("training", training)
 
 
 @cache
@@ -101,12 +88,11 @@ def _worded(block: str) -> set[str]:
 
 
 def _others(name: str, block: BaseModel) -> list[str]:
-    """The settings of a block that no phrase names and that differ from their defaults."""
-    return [_setting(block, field) for field in type(block).model_fields if field not in _worded(name)]
-
-
-def _setting(block: BaseModel, field: str) -> str:
-    """A setting as `name: value`; nothing where it has its default."""
-    value = getattr(block, field)
-    default = type(block).model_fields[field].get_default(call_default_factory=True)
-    return "" if value == default else f"{field.replace('_', ' ')}: {value}"
+    """The settings of a block that no phrase names, as `name: value`; blank where one has its default."""
+    found = []
+    for field, info in type(block).model_fields.items():
+        if field not in _worded(name):
+            value = getattr(block, field)
+            default = info.get_default(call_default_factory=True)
+            found.append("" if value == default else f"{field.replace('_', ' ')}: {value}")
+    return found

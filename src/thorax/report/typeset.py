@@ -17,65 +17,37 @@ from thorax.storage import store
 
 TEMPLATES = Path(__file__).parent / "templates"
 _LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "|": r"\textbar{}",
-        "`": r"\textasciigrave{}",
-        "\0": "{}",
-        "–": "--",
-    }
+    {letter: "\\" + letter for letter in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "`": r"\textasciigrave{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "\0": "{}", "–": "--"}
 )
 _FIT = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"  # no wider than the text
 _MAIN = "<main>\n", "</main>\n</body>\n</html>\n"  # what encloses the content of a page, see base.html
 
 
+Row = tuple[str, tuple["Cell", ...]]  # name, and one cell per column
+
+
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table.
-
-    Args:
-        text: The text as shown.
-        bold: Whether the text is in bold.
-        italic: Whether the text is in italics.
-        detail: A small second line, in HTML only.
-        hover: Text that is shown on hovering over the cell, in HTML only.
-    """
+    """One cell of a table: its text, and whether it is in bold and in italics."""
 
     text: str
     bold: bool = False
     italic: bool = False
-    detail: str = ""
-    hover: str = ""
+    detail: str = ""  # a small second line, in HTML only
+    hover: str = ""  # shown on hovering over the cell, in HTML only
 
 
 @dataclass(frozen=True)
 class Group:
-    """Neighbouring columns under one heading.
-
-    Args:
-        heading: For example a model's name.
-        columns: Headings of the columns, for example AUC and F1; one empty heading for a group of a single column.
-        section: Groups of equal section belong together; a stronger line divides them from others.
-        apart: Whether the group is tinted because it takes no part in a comparison.
-        words: Whether the columns hold words, which are aligned to the left.
-    """
+    """Neighbouring columns under one heading, for example a model's name."""
 
     heading: str
-    columns: tuple[str, ...] = ("",)
-    section: str = ""
-    apart: bool = False
-    words: bool = False
+    columns: tuple[str, ...] = ("",)  # headings of the columns, for example AUC and F1; an empty one for a single column
+    section: str = ""  # groups of equal section belong together; a stronger line divides them from others
+    apart: bool = False  # whether it is tinted because it takes no part in a comparison
+    words: bool = False  # whether the columns hold words, which are aligned to the left
 
 
 class Place(NamedTuple):
@@ -95,27 +67,16 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a caption; its first column holds the names of the rows.
-
-    Args:
-        title: A short heading.
-        caption: What the table shows and how to read it.
-        data: One sentence on the data behind the numbers, or nothing.
-        groups: The columns after the first.
-        name_heading: Heading of the first column.
-        rows: (name, cells) with one cell per column.
-        total: Whether the last row sums up the others.
-        notes: Sentences under the table.
-    """
+    """A table with a caption; its first column holds the names of the rows."""
 
     title: str
-    caption: str
-    data: str
-    groups: tuple[Group, ...]
-    name_heading: str
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-    total: bool = False
-    notes: tuple[str, ...] = ()
+    caption: str  # what the table shows and how to read it
+    data: str  # one sentence on the data behind the numbers, or nothing
+    groups: tuple[Group, ...]  # the columns after the first
+    name_heading: str  # heading of the first column
+    rows: tuple[Row, ...]
+    total: bool = False  # whether the last row sums up the others
+    notes: tuple[str, ...] = ()  # sentences under the table
 
     @property
     def two_headings(self) -> bool:
@@ -143,10 +104,8 @@ def write(table: Table, values: pd.DataFrame, folder: Path, name: str, on_page: 
 
 @cache
 def _templates() -> Environment:
-    paths = (
-        path for pattern in ("*.html", "*.css") for path in TEMPLATES.glob(pattern)
-    )  # the code digest reads these patterns
-    sources = {path.name: path.read_text(encoding="utf-8") for path in paths}
+    patterns = ("*.html", "*.css")  # the code digest reads these
+    sources = {path.name: path.read_text(encoding="utf-8") for pattern in patterns for path in TEMPLATES.glob(pattern)}
     return Environment(
         loader=DictLoader(sources), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -154,13 +113,7 @@ def _templates() -> Environment:
 
 
 def page(template: str, title: str, **content: Any) -> str:
-    """Return an HTML page that needs no other file.
-
-    Args:
-        template: Name of a file in templates/ that extends base.html.
-        title: Heading of the page.
-        content: Variables of the template. Text is escaped; `Markup` is inserted as it is.
-    """
+    """Return an HTML page that needs no other file, from one in templates/; text is escaped, `Markup` is inserted as it is."""
     return _templates().get_template(template).render(title=title, **content)
 
 
@@ -176,11 +129,7 @@ def picture_page(title: str, pictures: Iterable[bytes], sentences: Iterable[str]
 
 
 def content_of(path: Path) -> Markup:
-    """Return the content of a page that `page` made, without its heading, for another page to show.
-
-    Raises:
-        ThoraxError: There is no such file, or it is not a whole page of ours.
-    """
+    """Return the content of a page that `page` made, without its heading, for another page to show."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -207,14 +156,11 @@ def markdown(table: Table) -> str:
     lines = [f"## {_markdown_text(table.title)}", "", _markdown_text(table.caption), ""]
     lines += [f"**{_markdown_text(table.data)}**", ""] if table.data else []
     alignment = [":--", *(":--" if group.words else "--:" for group, _, _ in table.places)]
-    lines += [_pipes(map(_markdown_text, headings)), _pipes(alignment)]
-    lines += [_pipes([_markdown_text(name), *map(_markdown_cell, cells)]) for name, cells in table.rows]
+    rows = [map(_markdown_text, headings), alignment]
+    rows += [[_markdown_text(name), *map(_markdown_cell, cells)] for name, cells in table.rows]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
     lines += ["", *(f"- {_markdown_text(note)}" for note in table.notes)] if table.notes else []
     return "\n".join(lines) + "\n"
-
-
-def _pipes(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _markdown_text(text: str) -> str:

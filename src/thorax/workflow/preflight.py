@@ -142,7 +142,7 @@ def _check_beside(experiment: Experiment, beside: Beside, key: str) -> None:
     """Check that there are published numbers for at least one model."""
     try:
         theirs = set(published_numbers.published(beside)["model"])
-        published_numbers.describe(beside)
+        published_numbers.variant(beside)
     except ThoraxError as error:
         raise ThoraxError(f"{key}: {error}") from error
     if theirs.isdisjoint([*experiment.members, *experiment.ensembles]):

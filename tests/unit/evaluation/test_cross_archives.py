@@ -36,12 +36,10 @@ def test_every_name_of_the_mapping_is_a_label_of_its_archive():
     assert len(NIH) == 15
     known = {"padchest": set(TermTree.load().parents), "nih": NIH, "chexpert": set(chexpert.LABELS)}
     for archive, vocabulary in known.items():
-        named = [label for united in cross_archives.shared_classes(archive).values() for label in united]
+        named = [label for united in cross_archives.mapped(archive).values() for label in united]
         assert set(named) <= vocabulary, set(named) - vocabulary
         assert len(named) > 10
-    assert {
-        label for united in cross_archives.shared_classes("nih").values() for label in united
-    } == NIH  # all are decided upon
+    assert {label for united in cross_archives.mapped("nih").values() for label in united} == NIH  # all are decided upon
 
 
 @pytest.mark.real
@@ -51,7 +49,7 @@ def test_the_real_archives_have_the_labels(archive):
         pytest.skip("no metadata of real archives beside the checkout")
     frame = archives.ARCHIVES[archive].read_catalog(REAL)
     there = set(frame["positive"].explode().dropna())
-    named = {label for united in cross_archives.shared_classes(archive).values() for label in united}
+    named = {label for united in cross_archives.mapped(archive).values() for label in united}
     absent = {"COVID 19", "COVID 19 uncertain", "viral pneumonia", "hemothorax"}  # in the tree, but in no report of 2019
     assert named - there - absent == set()
 
@@ -67,7 +65,7 @@ def test_a_class_is_shared_by_two_archives_at_least_and_each_choice_has_its_reas
 
 def test_no_label_counts_for_two_classes_but_one_that_is_both():
     for archive in ("padchest", "nih", "chexpert"):
-        named = pd.Series([label for united in cross_archives.shared_classes(archive).values() for label in united])
+        named = pd.Series([label for united in cross_archives.mapped(archive).values() for label in united])
         assert set(named[named.duplicated()]) == ({"hydropneumothorax"} if archive == "padchest" else set())
 
 
@@ -83,7 +81,7 @@ def test_classes_are_made_of_the_labels_that_a_label_set_has():
 def test_an_archive_without_a_column_is_refused():
     for name in ("own", "note", "class"):
         with pytest.raises(ThoraxError, match=rf"shared_classes\.csv has no column for archive '{name}'"):
-            cross_archives.shared_classes(name)
+            cross_archives.mapped(name)
 
 
 def test_positive_wins_then_doubt_then_no():
@@ -360,7 +358,7 @@ def test_the_shipped_evaluation_shares_the_classes_that_others_report():
     experiments = [study.experiments[name] for name in study.cross["chest-archives"].experiments]
     archives = [study.datasets[study.label_sets[experiment.label_set].dataset].archive for experiment in experiments]
     assert archives == ["padchest", "nih", "chexpert"]
-    common = set.intersection(*(set(cross_archives.shared_classes(archive)) for archive in archives))
+    common = set.intersection(*(set(cross_archives.mapped(archive)) for archive in archives))
     assert common == {
         "Atelectasis",
         "Cardiomegaly",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from thorax import config
 from thorax.errors import ThoraxError
 from thorax.evaluation import decisions
+from thorax.evaluation.metrics import evaluate
 from thorax.storage.schemas import THRESHOLDS
 
 from .one_class import f1, f1_positive
@@ -193,10 +194,9 @@ def test_with_one_threshold_it_is_the_papers_constraint(seed, limit):
 
 
 def test_the_exclusive_class_must_be_in_the_label_set():
-    assert decisions.exclusive_column(["a", "b"], None) is None
-    assert decisions.exclusive_column(["a", "b"], "b") == 1
+    labels = pd.DataFrame({"a": [0, 1], "b": [1, 0]})
     with pytest.raises(ThoraxError, match=r"^exclusive: 'No Finding' is not a class of the label set: choose one of a, b"):
-        decisions.exclusive_column(["a", "b"], "No Finding")
+        evaluate(labels, labels * 1.0, [1, 2], model="m", split="test", exclusive="No Finding")
 
 
 @pytest.mark.parametrize("rule", ["fixed-0", "fixed-0.5", "fixed-0.05", "fixed-1", "f1", "youden"])

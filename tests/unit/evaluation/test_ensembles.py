@@ -93,13 +93,6 @@ def test_rules_equal_slow_versions_of_themselves(seed, members, classes):
         assert tuple(mode[image].astype(bool)) == best
 
 
-def test_unknown_rules_and_unequal_members_are_refused():
-    with pytest.raises(ThoraxError, match="'max' is not known: choose one of ctp, ptc_lw, ptc_mode"):
-        combine("max", one_image([0.1], [0.2]))
-    with pytest.raises(ThoraxError, match="same images and classes"):
-        combine("ctp", one_image([0.1], [0.2, 0.3]))
-
-
 @pytest.fixture
 def members(tmp_path):
     random = np.random.default_rng(0)

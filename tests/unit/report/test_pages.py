@@ -19,13 +19,18 @@ CAPTION = "Curves & areas, where defined."
 
 def test_a_heading_leaves_out_the_name_of_its_own_page(tmp_path):
     entry = section(tmp_path, "roc", "") | {"heading": "Table 8. Results per class: Liz et al. 2022: specific labels"}
-    text = papers.compose(paper_page(tmp_path, entry))
+    text = made(tmp_path, paper_page(tmp_path, entry))
     assert "<h2>Table 8. Results per class: specific labels</h2>" in text
 
 
 def section(folder: Path, name: str, body: str) -> dict[str, str]:
     store.write_text(typeset.picture_page(f"{name} & more", [], [body]), folder / f"{name}.html")
     return {"heading": f"Figure <{name}>", "page": str(folder / f"{name}.html"), "caption": "roc"}
+
+
+def made(folder: Path, page: config.PaperPage) -> str:
+    papers.make_page(page, folder / "page.html")
+    return (folder / "page.html").read_text()
 
 
 def paper_page(folder: Path, *sections: dict[str, str], **studies: config.Study) -> config.PaperPage:
@@ -38,7 +43,7 @@ def paper_page(folder: Path, *sections: dict[str, str], **studies: config.Study)
 
 def test_a_page_says_first_what_it_was_run_on_and_has_its_sections_in_order(tmp_path):
     sections = [section(tmp_path, name, f"{name} of the page") for name in ("zeta", "alpha")]
-    text = papers.compose(paper_page(tmp_path, *sections))
+    text = made(tmp_path, paper_page(tmp_path, *sections))
     assert text.startswith("<!DOCTYPE html>")
     assert "<h1>Liz et al. 2022</h1>\n" in text
     found = re.findall(r'<section id="(\w+)">\n<h2>(.*?)</h2>\n(?:<p>(.*?)</p>)?', text)
@@ -55,7 +60,7 @@ def test_a_page_says_first_what_it_was_run_on_and_has_its_sections_in_order(tmp_
 def test_what_all_experiments_share_is_said_once(tmp_path):
     first, second = ({"thresholds": [f"fixed-{limit}"], "beside": None} for limit in (0.5, 0.6))
     both = paper_page(tmp_path, one=study(title="First", **first), two=study(title="Second", **second))
-    text = papers.compose(both)
+    text = made(tmp_path, both)
     assert re.findall(r"<h3>(.*?)</h3>", text) == ["All experiments of this page", "First", "Second"]
     assert text.count("<dt>Networks</dt>") == 1
     assert re.findall(r"<dt>(\w+)</dt><dd>thresholds (\S*?); F1", text) == [

@@ -42,6 +42,12 @@ def column_means(table: str) -> pd.DataFrame:
     return classes.join(whole.rename("paper"))
 
 
+def test_every_table_has_the_same_columns():
+    others = {reference.COUNTS, reference.VARIANTS, reference.SYSTEMS, reference.STATEMENTS}
+    for path in set(reference.FOLDER.glob("*.csv")) - others:
+        assert tuple(pd.read_csv(path, nrows=0).columns) == reference.COLUMNS, path
+
+
 @pytest.mark.parametrize("table", ["4", "6", "8"])
 def test_each_columns_mean_is_its_global_row(table):
     means = column_means(table)
@@ -170,7 +176,7 @@ def test_figure_3_of_kejriwal_has_ensembles_below_their_worst_member(ensemble):
     """As the table's caption says: a mean of probabilities can hardly be worse than each of its members so often."""
     auc = reference.load("kejriwal").pivot(index="class", columns="model", values="value")
     assert (auc[ensemble] < auc[["MobileNet", "ResNet", "VGG"]].min(axis=1)).sum() == 9
-    assert "in 9 of 13 classes" in reference.describe(config.Beside(paper="kejriwal", variant="attention"))[1]
+    assert "in 9 of 13 classes" in reference.variant(config.Beside(paper="kejriwal", variant="attention"))["description"]
 
 
 def test_every_number_has_one_place_and_a_name_of_the_data():
@@ -190,10 +196,9 @@ def test_variants_that_can_stand_beside_ours_are_described():
     pairs = set(zip(rows["paper"], rows["variant"], strict=True))
     assert len(pairs) == 13
     for paper, variant in pairs:
-        heading, description = reference.describe(config.Beside(paper=paper, variant=variant))
-        assert heading
-        assert description
-        variant = reference._variant(config.Beside(paper=paper, variant=variant))
+        variant = reference.variant(config.Beside(paper=paper, variant=variant))
+        assert variant["heading"]
+        assert variant["description"]
         assert variant["archive"] in ARCHIVES
         assert variant["tested_on"] in reference.TEST_PARTS or variant["no_difference"]
 
@@ -297,5 +302,5 @@ def test_kejriwals_ensembles_lie_below_their_worst_member_in_as_many_classes_as_
     below = {rule: int((table[rule] < worst).sum()) for rule in ("average", "max vote", "weighted average")}
     assert below == {"average": 9, "max vote": 9, "weighted average": 0}
     assert len(table) == 13
-    said = reference.describe(config.Beside(paper="kejriwal", variant="attention"))[1]
+    said = reference.variant(config.Beside(paper="kejriwal", variant="attention"))["description"]
     assert "average and max vote lie below the worst of their members in 9 of 13 classes" in said

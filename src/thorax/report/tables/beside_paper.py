@@ -20,8 +20,8 @@ from thorax.errors import ThoraxError
 from thorax.evaluation.metrics import GLOBAL
 from thorax.report import published_numbers
 from thorax.report.cells import METRICS, UNDEFINED, cell, difference, printed
-from thorax.report.tables.results import Results, measured_on, votes_note
-from thorax.report.typeset import Cell, Group, Table, write
+from thorax.report.tables.results import PROVENANCE, Results, votes_note
+from thorax.report.typeset import Cell, Group, Row, Table, write
 from thorax.storage import store
 
 FULL = "full"
@@ -46,17 +46,9 @@ _NOTHING = {"ours": np.nan, "published": np.nan, "low": np.nan, "high": np.nan, 
 
 @dataclass(frozen=True)
 class Compared:
-    """One experiment and a paper's.
+    """One experiment, whose `metrics` are the rows of `schemas.METRICS`, and a paper's.
 
-    Args:
-        metrics: The rows of `schemas.METRICS`.
-        beside: Which published numbers.
-        members: The single models.
-        ensembles: The ensembles.
-        title: Title of the experiment.
-        provenance: A key of `results.PROVENANCE`.
-        archive: A key of `archives.ARCHIVES`; None where it is not known.
-        test_part: What `published_numbers.tested_on` says of the split; None where it is not known.
+    `test_part` is what `published_numbers.tested_on` says of the split. It and the archive are None where they are not known.
     """
 
     metrics: pd.DataFrame
@@ -104,18 +96,8 @@ class Compared:
         return not self.why_not and bool(both["difference"].isna().any())
 
     @cached_property
-    def classes(self) -> list[str]:
-        """The classes in the paper's order, then those that only ours have, in our order."""
-        names = dict.fromkeys([*published_numbers.published(self.beside)["class"], *self.frame["class"]])
-        return [name for name in names if name != GLOBAL]
-
-    @cached_property
     def in_both(self) -> list[str]:
-        """The models that have published numbers, in our order.
-
-        Raises:
-            ThoraxError: There is none.
-        """
+        """The models that have published numbers, in our order; a ThoraxError where there is none."""
         ours, theirs = [*self.members, *self.ensembles], set(self.frame.loc[self.frame["published"].notna(), "model"])
         if not theirs:
             raise ThoraxError(
@@ -126,10 +108,9 @@ class Compared:
 
     @cached_property
     def shown(self) -> list[str]:
-        """The models of the table by class.
+        """The models of the table by class, chosen without a look at our test images.
 
-        The ensemble with the paper's highest mean AUC, and the network with our highest one on the validation images: chosen
-        without a look at our test images.
+        They are the ensemble with the paper's highest mean AUC, and the network with our highest one on the validation images.
         """
         of_classes = self.frame[(self.frame["metric"] == "auc") & (self.frame["class"] != GLOBAL)]
         published = of_classes.groupby("model")["published"].mean()
@@ -147,10 +128,12 @@ class Compared:
         return [metric for metric in METRICS if metric in set(rows["metric"])]
 
     @property
-    def notes(self) -> list[str]:
-        """What must be known of the paper's numbers and of our models."""
+    def notes(self) -> tuple[list[str], ...]:
+        """What must be known of the paper's numbers, of F1 and of our models."""
         known = set(self.frame.loc[self.frame["published"].notna(), "metric"])
-        return [text for metric, text in _F1.items() if metric in known]
+        f1 = [text for metric, text in _F1.items() if metric in known]
+        votes = votes_note(Results(self.metrics, self.members, self.ensembles, pd.DataFrame()))
+        return [published_numbers.variant(self.beside)["note"]], f1, votes
 
     def cells(self, model: str, name: str, metric: str) -> list[Cell]:
         """Ours, the paper's and, where one may be taken, the difference."""
@@ -180,16 +163,15 @@ class Compared:
 def per_class_table(compared: Compared) -> tuple[Table, pd.DataFrame]:
     """Arrange ours and the paper's numbers by class for one ensemble and one network.
 
-    Returns:
-        The table, and all models' numbers, unrounded and with our intervals, one row per model, class and metric.
-
-    Raises:
-        ThoraxError: As in `published_numbers.compare` and `Compared.in_both`.
+    The frame has all models' numbers, unrounded and with our intervals, one row per model, class and metric. Errors as in
+    `published_numbers.compare` and `Compared.in_both`.
     """
     shown = compared.shown
     over_all = compared.metrics_of(shown, of_classes=False)
     places = [(model, metric) for model in shown for metric in compared.metrics_of(shown, of_classes=True) or over_all]
-    headings = {name: name[:1].upper() + name[1:] for name in compared.classes} | ({GLOBAL: GLOBAL} if over_all else {})
+    theirs = published_numbers.published(compared.beside)["class"]
+    names = dict.fromkeys([*theirs, *compared.frame["class"]])
+    headings = {name: name[:1].upper() + name[1:] for name in names if name != GLOBAL} | ({GLOBAL: GLOBAL} if over_all else {})
     rows = [
         (heading, tuple(cell for model, metric in places for cell in compared.cells(model, name, metric)))
         for name, heading in headings.items()
@@ -202,15 +184,10 @@ def per_class_table(compared: Compared) -> tuple[Table, pd.DataFrame]:
 
 
 def global_table(compared: Compared) -> tuple[Table, pd.DataFrame]:
-    """Arrange ours and the paper's numbers over all classes, one row per model.
+    """Arrange ours and the paper's numbers over all classes, one row per model; errors as in `per_class_table`.
 
-    The means over shared classes are shown where a difference is taken, or where the paper has nothing over all classes.
-
-    Returns:
-        The table, and the same numbers unrounded and with our intervals.
-
-    Raises:
-        ThoraxError: As in `per_class_table`.
+    The means over shared classes are shown where a difference is taken, or where the paper has nothing over all classes. The
+    frame has the same numbers unrounded and with our intervals.
     """
     metrics, means = (compared.metrics_of(compared.in_both, of_classes) for of_classes in (False, True))
     if compared.why_not and metrics:
@@ -228,15 +205,8 @@ def global_table(compared: Compared) -> tuple[Table, pd.DataFrame]:
 def ablation_table(title: str, experiments: dict[str, Compared]) -> tuple[Table, pd.DataFrame]:
     """Arrange variants of one experiment side by side, as Tables 5, 7 and 9 of Liz et al. 2022: one row per metric and model.
 
-    Args:
-        title: Title of the table.
-        experiments: By name, in the order of the columns, with the same members and ensembles and run on the same data.
-
-    Returns:
-        The table, and the same numbers unrounded and with our intervals; `experiment` names the variant.
-
-    Raises:
-        ThoraxError: As in `published_numbers.compare`, or they were run on different data.
+    The experiments, in the order of the columns, have the same members and ensembles. The frame has the same numbers unrounded
+    and with our intervals; `experiment` names the variant.
     """
     first = next(iter(experiments.values()))
     for name, compared in experiments.items():
@@ -255,19 +225,15 @@ def ablation_table(title: str, experiments: dict[str, Compared]) -> tuple[Table,
         for model in models
     ]
     groups = [
-        Group(published_numbers.describe(compared.beside)[0], compared.columns, name) for name, compared in experiments.items()
+        Group(published_numbers.variant(compared.beside)["heading"], compared.columns, name)
+        for name, compared in experiments.items()
     ]
     frames = [compared.whole.assign(experiment=name) for name, compared in experiments.items()]
     return _table(title, list(experiments.values()), groups, "", rows), pd.concat(frames, ignore_index=True)
 
 
 def _table(
-    title: str,
-    experiments: list[Compared],
-    groups: list[Group],
-    name_heading: str,
-    rows: list[tuple[str, tuple[Cell, ...]]],
-    total: bool = False,
+    title: str, experiments: list[Compared], groups: list[Group], name_heading: str, rows: list[Row], total: bool = False
 ) -> Table:
     def said(of: Any) -> list[str]:
         """What is said of any experiment, each sentence once."""
@@ -276,31 +242,27 @@ def _table(
     doubtful = any(cell.text.endswith("?") for _, cells in rows for cell in cells)
     shared = any(name == SHARED for name, _ in rows) or any(group.section == SHARED for group in groups)
     apart = f"{_OTHER_CLASSES}{'; the means over shared classes have one' * shared}."
+    by_kind = zip(*(compared.notes for compared in experiments), strict=True)
+    about = [text for kind in by_kind for texts in kind for text in texts if text]
     notes = {
         _DIFFERENCE: not all(compared.why_not for compared in experiments),
         apart: any(compared.other_classes for compared in experiments),
         _MISSING: True,
-        **dict.fromkeys(said(lambda compared: [published_numbers.note(compared.beside)]), True),
-        **dict.fromkeys(said(lambda compared: compared.notes), True),
-        **dict.fromkeys(said(_votes), True),
+        **dict.fromkeys(about, True),
         "Shared classes: those for which both numbers are there; both means are over them.": shared,
         _DOUBT: doubtful,
     }
-    sources = said(lambda compared: [published_numbers.describe(compared.beside)[1]])
+    sources = said(lambda compared: [published_numbers.variant(compared.beside)["description"]])
     return Table(
         title=title,
         caption=f"Our test results next to published ones. Paper: {'; '.join(sources)}.",
-        data=" ".join([measured_on(experiments[0].provenance), *said(lambda compared: [compared.why_not])]),
+        data=" ".join([PROVENANCE[experiments[0].provenance], *said(lambda compared: [compared.why_not])]),
         groups=tuple(groups),
         name_heading=name_heading,
         rows=tuple(rows),
         total=total,
         notes=tuple(note for note, applies in notes.items() if applies),
     )
-
-
-def _votes(compared: Compared) -> list[str]:
-    return votes_note(Results(compared.metrics, compared.members, compared.ensembles, pd.DataFrame()))
 
 
 def _test_part(archive: str | None, split: Path | None, official_lists: bool) -> str | None:
@@ -310,34 +272,10 @@ def _test_part(archive: str | None, split: Path | None, official_lists: bool) ->
 
 
 def make_beside(
-    title: str,
-    provenance: str,
-    settings: Beside,
-    metrics: Path,
-    members: list[str],
-    ensembles: list[str],
-    out: Path,
-    archive: str | None = None,
-    split: Path | None = None,
-    official_lists: bool = False,
-) -> None:
-    """Write beside_per_class and beside_global as .html, .md, .tex and .csv into a folder.
-
-    Args:
-        title: Title of the experiment.
-        provenance: "phantom", "sample" or "full".
-        settings: Which published numbers.
-        metrics: `metrics/{experiment}.parquet`.
-        members: The single models.
-        ensembles: The ensembles.
-        out: The folder.
-        archive: A key of `archives.ARCHIVES`.
-        split: `splits/{split}.parquet`.
-        official_lists: Whether the split follows the archive's own lists.
-
-    Raises:
-        ThoraxError: As in `per_class_table`, or a missing table.
-    """
+    title: str, provenance: str, settings: Beside, metrics: Path, members: list[str], ensembles: list[str], out: Path,
+    archive: str | None = None, split: Path | None = None, official_lists: bool = False,
+) -> None:  # fmt: skip
+    """Write beside_per_class and beside_global as .html, .md, .tex and .csv into a folder; errors as in `per_class_table`."""
     test_part = _test_part(archive, split, official_lists)
     compared = Compared(store.read_table(metrics), settings, members, ensembles, title, provenance, archive, test_part)
     write(*per_class_table(compared), out, "beside_per_class")
@@ -345,27 +283,10 @@ def make_beside(
 
 
 def make_ablation(
-    title: str,
-    provenance: str,
-    settings: AblationColumns,
-    metrics: dict[str, Path],
-    members: list[str],
-    ensembles: list[str],
-    out: Path,
-    archive: str | None = None,
-    split: Path | None = None,
-    official_lists: bool = False,
-) -> None:
-    """Write ablation.html, .md, .tex and .csv into a folder.
-
-    Args:
-        settings: The published numbers of each experiment, in the order of the columns.
-        metrics: `metrics/{experiment}.parquet` by experiment.
-        title, provenance, members, ensembles, out, archive, split, official_lists: As in `make_beside`, the same of all experiments.
-
-    Raises:
-        ThoraxError: As in `ablation_table`, or an experiment without metrics.
-    """
+    title: str, provenance: str, settings: AblationColumns, metrics: dict[str, Path], members: list[str], ensembles: list[str],
+    out: Path, archive: str | None = None, split: Path | None = None, official_lists: bool = False,
+) -> None:  # fmt: skip
+    """Write ablation.html, .md, .tex and .csv into a folder; all experiments have the same members, ensembles and split."""
     if lacking := [name for name in settings.root if name not in metrics]:
         raise ThoraxError(f"Experiment {lacking[0]!r} has no metrics: name its table under --metrics.")
     test_part = _test_part(archive, split, official_lists)

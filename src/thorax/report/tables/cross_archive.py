@@ -9,16 +9,10 @@ import pandas as pd
 
 from thorax.config import CrossEvaluation
 from thorax.errors import ThoraxError
-from thorax.evaluation.cross_archives import (
-    CLASSES,
-    Problem,
-    common_classes,
-    cross_metrics,
-    shared_table,
-)
+from thorax.evaluation.cross_archives import CLASSES, Problem, common_classes, cross_metrics, shared_table
 from thorax.evaluation.metrics import GLOBAL, read_probabilities
 from thorax.report.cells import UNDEFINED, Mark, cell
-from thorax.report.tables.results import INTERVALS, measured_on
+from thorax.report.tables.results import INTERVALS, PROVENANCE
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import joins
 from thorax.storage.schemas import class_columns
@@ -26,14 +20,7 @@ from thorax.storage.schemas import class_columns
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The input of the tables.
-
-    Args:
-        settings: Title, experiments and the model of each.
-        problems: By experiment, in the order of rows and columns.
-        metrics: What `cross_metrics` returns.
-        provenance: A key of `results.PROVENANCE`.
-    """
+    """The input of the tables: experiments in the order of rows and columns, and their numbers from `cross_metrics`."""
 
     settings: CrossEvaluation
     problems: Mapping[str, Problem]
@@ -60,12 +47,9 @@ class Evaluated:
 
     def values(self, of_classes: bool) -> pd.DataFrame:
         """The rows of single classes or of the means, with the model and the data it was run on."""
-        frame = self.metrics[(self.metrics["class"] != GLOBAL) == of_classes]
-        frame = frame.assign(model=frame["trained_on"].map(self.settings.experiments), provenance=self.provenance)
-        if of_classes:
-            return frame.reset_index(drop=True)
-        classes = "|".join(self.averaged)
-        return frame.drop(columns=["class", "averaged", "labels"]).assign(classes=classes).reset_index(drop=True)
+        models = self.metrics["trained_on"].map(self.settings.experiments)
+        frame = self.metrics.assign(model=models, provenance=self.provenance)
+        return frame[(frame["class"] != GLOBAL) == of_classes].reset_index(drop=True)
 
     def notes(self) -> tuple[str, ...]:
         """How to read both tables."""
@@ -84,11 +68,7 @@ class Evaluated:
 
 
 def matrix_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
-    """Arrange the mean AUC of every model (rows) on every test part (columns).
-
-    Returns:
-        The table, and the same numbers unrounded and with their 95% intervals, one row per cell.
-    """
+    """Arrange the mean AUC of every model (rows) on every test part (columns); the frame has a row per cell, with intervals."""
     problems = evaluated.problems
     rows = [
         (model.title, tuple(evaluated.cell(trained, tested, GLOBAL, detail=True) for tested in problems))
@@ -100,21 +80,21 @@ def matrix_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
         title=f"{evaluated.settings.title}: mean AUC",
         caption=f"Mean AUC over the classes that all label sets share ({', '.join(averaged) or 'none with a defined AUC'}). "
         "Rows: trained on; columns: tested on.",
-        data=measured_on(evaluated.provenance),
+        data=PROVENANCE[evaluated.provenance],
         groups=tuple(Group(problem.title) for problem in problems.values()),
         name_heading="Trained on",
         rows=tuple(rows),
         total=True,
         notes=(*evaluated.notes(), "95% intervals (bootstrap over patients) are in the HTML and in the CSV file."),
     )
-    return table, evaluated.values(of_classes=False)
+    values = evaluated.values(of_classes=False).drop(columns=["class", "averaged", "labels"])
+    return table, values.assign(classes="|".join(averaged))
 
 
 def class_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
     """Arrange the AUC of every class that two of the label sets share, one group of columns per test part.
 
-    Returns:
-        The table, and the same numbers unrounded and with their 95% intervals, one row per model, test part and class.
+    The frame has the same numbers unrounded and with their 95% intervals, one row per model, test part and class.
     """
     problems = evaluated.problems
     rows = []
@@ -133,7 +113,7 @@ def class_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
         title=f"{evaluated.settings.title}: AUC of each class",
         caption="AUC of every class that two of the label sets share, in one group of columns for each archive that was tested on, "
         "with a column for each that a model was trained on. Means are over the classes with a star, which all share.",
-        data=measured_on(evaluated.provenance),
+        data=PROVENANCE[evaluated.provenance],
         groups=tuple(Group(f"tested on {problem.title}", columns, name) for name, problem in problems.items()),
         name_heading="Class",
         rows=tuple(rows),
@@ -148,30 +128,13 @@ def class_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
 
 
 def make_cross(
-    settings: CrossEvaluation,
-    provenance: str,
-    archives: Mapping[str, str],
-    labels: Mapping[str, Path],
-    splits: Mapping[str, Path],
-    predictions: Mapping[str, Path],
-    ensembles: Mapping[str, Path],
-    out: Path,
+    settings: CrossEvaluation, provenance: str, archives: Mapping[str, str], labels: Mapping[str, Path],
+    splits: Mapping[str, Path], predictions: Mapping[str, Path], ensembles: Mapping[str, Path], out: Path,
     replicates: int = 1000,
-) -> None:
-    """Write matrix and classes as .html, .md, .tex and .csv into a folder.
+) -> None:  # fmt: skip
+    """Write matrix and classes as .html, .md, .tex and .csv into a folder; `archives` has the order of rows and columns.
 
-    Args:
-        settings: Title, experiments with the model of each, and seed of the intervals.
-        provenance: "phantom", "sample" or "full".
-        archives: By experiment a key of `archives.ARCHIVES`, in the order of rows and columns.
-        labels, splits: By experiment its tables.
-        predictions: By TRAINED@TESTED, two experiments: logits of the first's model for the second's test images.
-        ensembles: The same where the model is an ensemble: probabilities.
-        out: The folder.
-        replicates: Replicates of the bootstrap.
-
-    Raises:
-        ThoraxError: A table or an archive is missing, or as in `cross_metrics`.
+    Predictions and ensembles are by TRAINED@TESTED: logits or probabilities of the first's model for the second's test images.
     """
     for option, given in (("archives", archives), ("labels", labels), ("splits", splits)):
         if lacking := [name for name in settings.experiments if name not in given]:

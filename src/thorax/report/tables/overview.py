@@ -7,7 +7,7 @@ the same for the same inputs.
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -54,24 +54,19 @@ _HOURS = (
 
 
 class Published(NamedTuple):
-    """A paper's number for one metric, and ours over the same classes."""
+    """A paper's number for one metric, and ours over the same classes; nan where there is none."""
 
-    value: float
-    ours: float
-    classes: int  # over which the mean was taken here; 0: the paper's own number over all classes
-    doubt: str
+    value: float = np.nan
+    ours: float = np.nan
+    classes: int = 0  # over which the mean was taken here; 0: the paper's own number over all classes
+    doubt: str = ""
+    other_classes: bool = False  # whether the paper's mean over all classes is over other classes than ours
+    difference: float = np.nan  # ours less the paper's, of the numbers as printed; nan where they may not be compared
 
 
 @dataclass(frozen=True)
 class Row:
-    """One experiment.
-
-    Args:
-        study: Its settings.
-        metrics: The rows of `schemas.METRICS`.
-        labels: What `joins.read_labels` returns.
-        test_part: What `published_numbers.tested_on` says of its split.
-    """
+    """One experiment: its settings, metrics, labels (`joins.read_labels`) and test part (`published_numbers.tested_on`)."""
 
     study: Study
     metrics: pd.DataFrame
@@ -83,30 +78,22 @@ class Row:
         """The network or ensemble with the highest mean AUC on the validation images; of equal ones the first ensemble.
 
         Without any AUC (every class lacks positives or negatives) the first ensemble, or else network.
-
-        Raises:
-            ThoraxError: The metrics lack a model.
         """
         experiment = self.study.experiment
-        taught = [name for name, ensemble in experiment.ensembles.items() if ensemble.rule in LEARNING]
-        names = [name for name in (*experiment.ensembles, *experiment.members) if name not in taught]
-        on_val = self._results("val")
+        names = [name for name, ensemble in experiment.ensembles.items() if ensemble.rule not in LEARNING]
+        names += experiment.members
+        on_val = replace(self.on_test, split="val")
         values = [on_val.number(name, GLOBAL, "auc")[0] for name in names]
         return names[int(np.argmax(np.nan_to_num(values, nan=-np.inf)))]
 
     def number(self, metric: str) -> Estimate:
         """The model's value, low and high over all classes of the test images; nan where undefined."""
-        return self._on_test.number(self.model, GLOBAL, metric)
+        return self.on_test.number(self.model, GLOBAL, metric)
 
     @property
     def metrics_shown(self) -> list[str]:
         """The keys of `METRICS` that this experiment has a number of: of F1 its own."""
         return [metric for metric in SHOWN if metric not in F1_MEANINGS or metric == self.study.experiment.f1_metric]
-
-    @property
-    def votes(self) -> list[str]:
-        """A sentence where the model's AUC is that of votes."""
-        return votes_note(self._on_test, [self.model])
 
     @cached_property
     def published_model(self) -> str | None:
@@ -119,19 +106,26 @@ class Row:
         rows = rows[rows["class"] == GLOBAL] if (rows["class"] == GLOBAL).any() else rows
         return str(rows.groupby("model")["value"].mean().idxmax()) if len(rows) else str(self._published["model"].iloc[0])
 
-    def published(self, metric: str) -> Published | None:
-        """The paper's number next to ours; None where there is none."""
+    def published(self, metric: str) -> Published:
+        """The paper's number next to ours."""
         rows = self._published
         rows = rows[(rows["model"] == self.published_model) & (rows["metric"] == metric)]
         whole = rows[rows["class"] == GLOBAL]
+        same = self.published_model == self.model
         if len(whole):
-            return Published(float(whole["value"].iloc[0]), self.number(metric)[0], 0, whole["doubt"].iloc[0])
-        ours = [self._on_test.numbers.get((self.model, name, metric), (np.nan,))[0] for name in rows["class"]]
-        both = rows.assign(ours=ours).dropna(subset=["ours", "value"])
-        if both.empty:
-            return None
-        doubt = next((text for text in both["doubt"] if text), "")
-        return Published(float(both["value"].mean()), float(both["ours"].mean()), len(both), doubt)
+            value, ours, classes, doubt = float(whole["value"].iloc[0]), self.number(metric)[0], 0, whole["doubt"].iloc[0]
+            by_rule = self.metrics["threshold_rule"].isin((NO_THRESHOLD, self.study.rule))
+            on_test = self.metrics[(self.metrics["split"] == "test") & by_rule]
+            apart = same and not published_numbers.same_classes(on_test, self._published, self.model, metric)
+        else:
+            numbers = [self.on_test.numbers.get((self.model, name, metric), (np.nan,))[0] for name in rows["class"]]
+            both = rows.assign(ours=numbers).dropna(subset=["ours", "value"])
+            if both.empty:
+                return Published()
+            doubt, apart = next((text for text in both["doubt"] if text), ""), False
+            value, ours, classes = float(both["value"].mean()), float(both["ours"].mean()), len(both)
+        taken = same and self.comparable and not apart
+        return Published(value, ours, classes, doubt, apart, cells.difference(ours, value) if taken else np.nan)
 
     @cached_property
     def why_not(self) -> str:
@@ -146,31 +140,6 @@ class Row:
         """Whether ours and the paper's numbers measure the same."""
         return self.study.experiment.provenance == FULL and not self.why_not
 
-    @property
-    def published_by(self) -> str:
-        """The paper whose numbers are next to ours, where it is not the experiment's own; else blank."""
-        experiment = self.study.experiment
-        if experiment.beside is None or experiment.beside.paper == experiment.paper:
-            return ""
-        return published_numbers.describe(experiment.beside)[1].split(",")[0]
-
-    def other_classes(self, metric: str) -> bool:
-        """Whether the paper's mean over all classes is over other classes than ours."""
-        published = self.published(metric)
-        if published is None or published.classes or self.published_model != self.model:
-            return False
-        ours = self.metrics[
-            (self.metrics["split"] == "test") & self.metrics["threshold_rule"].isin((NO_THRESHOLD, self.study.rule))
-        ]
-        return not published_numbers.same_classes(ours, self._published, self.model, metric)
-
-    def difference(self, metric: str) -> float:
-        """Ours less the paper's, of the numbers as printed; nan where they may not be compared."""
-        published = self.published(metric)
-        if published is None or self.published_model != self.model or not self.comparable or self.other_classes(metric):
-            return np.nan
-        return cells.difference(published.ours, published.value)
-
     @cached_property
     def _published(self) -> pd.DataFrame:
         """The paper's numbers of the metrics that are shown."""
@@ -179,26 +148,16 @@ class Row:
         return rows[rows["metric"].isin(self.metrics_shown)]
 
     @cached_property
-    def _on_test(self) -> Results:
-        return self._results("test")
-
-    def _results(self, split: str) -> Results:
+    def on_test(self) -> Results:
+        """The results on the test images."""
         names = list(self.study.experiment.members), list(self.study.experiment.ensembles)
-        return Results(self.metrics, *names, pd.DataFrame(), split, rule=self.study.rule)
+        return Results(self.metrics, *names, pd.DataFrame(), rule=self.study.rule)
 
 
 def overview_table(rows: dict[str, Row], hours: dict[str, Cell] | None = None) -> tuple[Table, pd.DataFrame]:
     """Arrange each experiment's data, best model and results next to the published ones.
 
-    Args:
-        rows: By experiment, in the order of the rows.
-        hours: What `spent` returns for each; None leaves the column out.
-
-    Returns:
-        The table, and the same numbers unrounded and with their 95% intervals, without hours.
-
-    Raises:
-        ThoraxError: The metrics lack a model or rule, or a paper's experiment is unknown.
+    `hours` is what `spent` returns for each; None leaves the column out. The frame has the numbers unrounded, with intervals.
     """
     compared = any(row.study.experiment.provenance == FULL for row in rows.values())
     metrics = [metric for metric in SHOWN if any(metric in row.metrics_shown for row in rows.values())]
@@ -220,6 +179,12 @@ def overview_table(rows: dict[str, Row], hours: dict[str, Cell] | None = None) -
         numbers += shown
         body.append((row.study.experiment.title, (*about, *shown, *([hours[name]] if hours is not None else []))))
         records.append(record)
+    f1 = [f"{METRICS[metric].heading}: {F1_MEANINGS[metric]}" for metric in metrics if metric in F1_MEANINGS]
+    apart = []
+    for row in rows.values():
+        named = ", ".join(METRICS[metric].heading for metric in row.metrics_shown if row.published(metric).other_classes)
+        if named and row.comparable:
+            apart.append(_OTHER_CLASSES.format(title=row.study.experiment.title, metrics=named))
     table = Table(
         title="Overview of the experiments",
         caption="Every experiment of the run: what it was run on, its best model's results on the test images, and the published ones.",
@@ -234,29 +199,23 @@ def overview_table(rows: dict[str, Row], hours: dict[str, Cell] | None = None) -
         ),
         name_heading="Experiment",
         rows=tuple(body),
-        notes=tuple(
-            [
-                *_NOTES,
-                *_f1_note(metrics),
-                *dict.fromkeys(note for row in rows.values() for note in row.votes),
-                *([_DIFFERENCE] if compared else []),
-                *([_HOURS] if hours is not None else []),
-                *(f"{row.study.experiment.title}: {row.why_not}" for row in rows.values() if row.why_not),
-                *(note for row in rows.values() for note in _apart_note(row)),
-                *([_NOT_COMPARABLE] if any(_APART in cell.text for cell in numbers) else []),
-                *([_DOUBT] if any("?" in cell.text for cell in numbers) else []),
-            ]
+        notes=(
+            *_NOTES,
+            f"{_TWO_F1 if len(f1) > 1 else ''}{'; '.join(f1)}.",
+            *dict.fromkeys(note for row in rows.values() for note in votes_note(row.on_test, [row.model])),
+            *([_DIFFERENCE] if compared else []),
+            *([_HOURS] if hours is not None else []),
+            *(f"{row.study.experiment.title}: {row.why_not}" for row in rows.values() if row.why_not),
+            *apart,
+            *([_NOT_COMPARABLE] if any(_APART in cell.text for cell in numbers) else []),
+            *([_DOUBT] if any("?" in cell.text for cell in numbers) else []),
         ),
     )
     return table, pd.DataFrame(records)
 
 
 def run_on(provenance: Mapping[str, str]) -> str:
-    """Say plainly what experiments were run on: all on the same, or which on what.
-
-    Args:
-        provenance: A key of `PROVENANCE` by the experiment's title.
-    """
+    """Say plainly what experiments were run on: all on the same, or which on what; `provenance` is by the title of each."""
     used = [name for name in PROVENANCE if name in provenance.values()]
     if len(used) == 1:
         return f"Run on: {used[0]}. {PROVENANCE[used[0]]}"
@@ -268,6 +227,8 @@ def _about(name: str, row: Row) -> tuple[dict[str, object], list[Cell]]:
     """What an experiment was run on, and its models, as values and as cells."""
     experiment, archive = row.study.experiment, archives.ARCHIVES[row.study.dataset.archive].title
     dataset, images, classes = row.study.label_set.dataset, images_by_part(row.labels), len(class_columns(row.labels))
+    other = experiment.beside if experiment.beside and experiment.beside.paper != experiment.paper else None
+    source = f"of {published_numbers.variant(other)['description'].split(',')[0]}" if other else ""
     record: dict[str, object] = {
         "experiment": name, "provenance": experiment.provenance, "paper": experiment.paper, "dataset": dataset,
         "archive": row.study.dataset.archive, **images, "classes": classes, "model": row.model,
@@ -280,53 +241,32 @@ def _about(name: str, row: Row) -> tuple[dict[str, object], list[Cell]]:
         *(Cell(printed(count, 0)) for count in images.values()),
         Cell(str(classes)),
         Cell(row.model, detail="" if row.study.rule == FIXED else row.study.rule),
-        Cell(row.published_model or UNDEFINED, detail=f"of {row.published_by}" if row.published_by else ""),
+        Cell(row.published_model or UNDEFINED, detail=source),
     ]
 
 
 def _metric(row: Row, metric: str, mark: str) -> tuple[list[Cell], dict[str, object]]:
     """Ours, the paper's with a mark, and the difference, as cells and as values."""
-    published, difference = row.published(metric), row.difference(metric)
-    value, classes, text, over = np.nan, 0, UNDEFINED, ""
-    if published is not None:
-        value, classes = published.value, published.classes
-        text = printed(value) + "?" * bool(published.doubt) + "*" * bool(classes) + mark
-        if classes:
-            text, over = f"{text} ({printed(published.ours)})", f"over {classes} classes"
+    published, text, over = row.published(metric), UNDEFINED, ""
+    if np.isfinite(published.value):
+        text = printed(published.value) + "?" * bool(published.doubt) + "*" * bool(published.classes) + mark
+    if published.classes:
+        text, over = f"{text} ({printed(published.ours)})", f"over {published.classes} classes"
     shown = [
         cells.cell(row.number(metric), detail=True),
-        Cell(text, detail=over, hover=published.doubt if published else ""),
-        Cell(printed(difference, sign=True)),
+        Cell(text, detail=over, hover=published.doubt),
+        Cell(printed(published.difference, sign=True)),
     ]
     return shown, {
         **cells.record(metric, row.number(metric)),
-        f"{metric} published": value,
-        f"{metric} published classes": classes or np.nan,
-        f"{metric} difference": difference,
+        f"{metric} published": published.value,
+        f"{metric} published classes": published.classes or np.nan,
+        f"{metric} difference": published.difference,
     }
 
 
-def _f1_note(metrics: Iterable[str]) -> list[str]:
-    meanings = [f"{METRICS[metric].heading}: {F1_MEANINGS[metric]}" for metric in metrics if metric in F1_MEANINGS]
-    return [f"{_TWO_F1 if len(meanings) > 1 else ''}{'; '.join(meanings)}."]
-
-
-def _apart_note(row: Row) -> list[str]:
-    """Name the metrics whose means are over other classes than the paper's."""
-    apart = [METRICS[metric].heading for metric in row.metrics_shown if row.other_classes(metric)]
-    named = _OTHER_CLASSES.format(title=row.study.experiment.title, metrics=", ".join(apart))
-    return [named] if apart and row.comparable else []
-
-
 def spent(records: Iterable[Path]) -> Cell:
-    """Return the hours of an experiment's trainings.
-
-    Args:
-        records: The record that each training wrote: JSON with device ("2 GPU" or "CPU") and seconds.
-
-    Raises:
-        ThoraxError: A record cannot be read.
-    """
+    """Return the hours of an experiment's trainings, from the device ("2 GPU" or "CPU") and seconds in the record of each."""
     hours: dict[str, float] = defaultdict(float)
     for path in records:
         try:
@@ -335,10 +275,8 @@ def spent(records: Iterable[Path]) -> Cell:
             hours["GPU-hours" if gpus else "hours, no GPU"] += record["seconds"] / 3600 * (int(count) if gpus else 1)
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise ThoraxError(f"{path} is not the record of a training: delete it and train again.") from error
-    first, *others = [f"{_hours(hours[unit])} {unit}" for unit in ("GPU-hours", "hours, no GPU") if unit in hours] or [
-        NOT_RECORDED
-    ]
-    return Cell(first, detail="; ".join(f"and {part}" for part in others))
+    said = [f"{_hours(hours[unit])} {unit}" for unit in sorted(hours)]  # those of GPUs first
+    return Cell(said[0] if said else NOT_RECORDED, detail="; ".join(f"and {part}" for part in said[1:]))
 
 
 def _hours(hours: float) -> str:
@@ -348,25 +286,10 @@ def _hours(hours: float) -> str:
 
 
 def make_overview(
-    settings: Studies,
-    metrics: dict[str, Path],
-    labels: dict[str, Path],
-    splits: dict[str, Path],
-    out: Path,
+    settings: Studies, metrics: dict[str, Path], labels: dict[str, Path], splits: dict[str, Path], out: Path,
     records: Iterable[Path] = (),
-) -> None:
-    """Write overview.html, .md, .tex and .csv into a folder; only the HTML has the hours.
-
-    Args:
-        settings: The experiments in the order of the rows.
-        metrics, labels, splits: `metrics/{experiment}.parquet`, `labels/{label_set}.parquet`, `splits/{split}.parquet`, each by
-            experiment.
-        out: The folder.
-        records: `history/{experiment}/{member}.json` of all trainings.
-
-    Raises:
-        ThoraxError: As in `overview_table` and `spent`; a missing table, or an experiment without one.
-    """
+) -> None:  # fmt: skip
+    """Write overview.html, .md, .tex and .csv into a folder; only the HTML has the hours. Records: a folder per experiment."""
     rows, hours = {}, {}
     for name, study in settings.root.items():
         for flag, paths in (("metrics", metrics), ("labels", labels), ("splits", splits)):

@@ -14,7 +14,7 @@ from thorax.config import fixed_threshold
 from thorax.errors import ThoraxError
 from thorax.evaluation import confusion
 from thorax.evaluation.metrics import FIXED, GLOBAL, NO_THRESHOLD, row_name
-from thorax.report.cells import DECIMALS, F1_MEANINGS, METRICS, Estimate, Mark, cell, printed, record, short_heading
+from thorax.report.cells import DECIMALS, F1_MEANINGS, METRICS, PLAIN, Estimate, Mark, cell, printed, record, short_heading
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import joins, store
 from thorax.storage.schemas import LEFT_OUT, SPLIT_NAMES, class_columns
@@ -22,13 +22,13 @@ from thorax.storage.schemas import LEFT_OUT, SPLIT_NAMES, class_columns
 BASELINE = "baseline"  # the one model that takes no part in the comparison
 CHANCE_AUC = 0.5
 
-PROVENANCE = {
+PROVENANCE = {  # what results were measured on
     "phantom": "Phantom radiographs: these numbers show that the pipeline works, not how well it reads radiographs.",
     "sample": "A small sample of real radiographs: these numbers show what the pipeline does with real images, "
     "but are too uncertain to compare with a paper.",
     "full": "All usable radiographs of the archive.",
 }
-COUNTED = {
+COUNTED = {  # what images were counted
     "phantom": "Synthetic radiographs.",
     "sample": "A small sample of real radiographs.",
     "full": "Radiographs of the archive.",
@@ -43,53 +43,42 @@ _TIES = (
     "Bold and italics compare the numbers as printed, with three decimals. The random classifier has an AUC of 0.5; "
     "for F1 and Hamming loss it is the classifier that never says yes."
 )
+_BASELINE = " The baseline, a logistic regression on 32 x 32 pixels, takes no part in this comparison."
 
 
 def mark(
     individual: dict[str, float], ensembles: dict[str, float], chance: float, lower_is_better: bool = False
 ) -> dict[str, Mark]:
-    """Decide which numbers of one row and metric are in bold and in italics (captions of Tables 4, 6 and 8).
+    """Decide which models' numbers in one row and metric are in bold and in italics (captions of Tables 4, 6 and 8).
 
     Numbers are compared as printed, so that a reader can check the marks. Undefined ones (nan) are never marked.
 
-    - Bold: all individual models that share the best value, unless all of them have the random classifier's value; and all
-      ensembles strictly better than the best individual value.
+    - Bold: all individual models that share the best value, unless all of them have the value of the random classifier
+      (`chance`); and all ensembles strictly better than the best individual value.
     - Italics: all ensembles that share the best value of the ensembles, unless that is the random classifier's value.
-
-    Args:
-        individual: Value of each single model.
-        ensembles: Value of each ensemble.
-        chance: Value of the random classifier.
-        lower_is_better: Whether a smaller value is better, as of the Hamming loss.
-
-    Returns:
-        The mark of each model.
     """
     sign = -1 if lower_is_better else 1
-    one = {name: sign * round(value, DECIMALS) for name, value in individual.items() if np.isfinite(value)}
-    many = {name: sign * round(value, DECIMALS) for name, value in ensembles.items() if np.isfinite(value)}
+    one, many = (
+        {name: sign * round(value, DECIMALS) for name, value in values.items() if np.isfinite(value)}
+        for values in (individual, ensembles)
+    )
     best_one, best_many = max(one.values(), default=-np.inf), max(many.values(), default=-np.inf)
     at_chance = sign * round(chance, DECIMALS)
-    above_chance = best_many != at_chance
     informative = any(value != at_chance for value in one.values())
     marks = {name: Mark(bold=informative and one.get(name) == best_one) for name in individual}
     for name in ensembles:
         value = many.get(name, -np.inf)
-        marks[name] = Mark(bold=bool(one) and value > best_one, italic=name in many and value == best_many and above_chance)
+        italic = name in many and value == best_many and best_many != at_chance
+        marks[name] = Mark(bold=bool(one) and value > best_one, italic=italic)
     return marks
 
 
 def count_images(labels: pd.DataFrame, part: str = "test") -> pd.DataFrame:
-    """Count the images of each class, and score the classifier that never says yes.
+    """Count the images of each class of `joins.read_labels`, and score on a part the classifier that never says yes.
 
-    Args:
-        labels: What `joins.read_labels` returns: image_id, patient_id, split and one column per class.
-        part: The part whose results the table shows.
-
-    Returns:
-        One row per class, by number of images, then one for "Global": class (as `metrics.row_name` calls it), images (with the
-        class in all parts; for Global all images), images_in_part, and auc, f1, f1_positive and hamming of the classifier that
-        never says yes (hamming for Global only). Images that the split leaves out are not counted.
+    Returns one row per class, by number of images, then one for "Global": class (as `metrics.row_name` calls it), images (with
+    the class in all parts; for Global all images), images_in_part, and auc, f1, f1_positive and hamming of the classifier that
+    never says yes (hamming for Global only). Images that the split leaves out are not counted.
     """
     labels = labels[labels["split"] != LEFT_OUT]
     classes = class_columns(labels)
@@ -108,41 +97,22 @@ class Columns(Protocol):
     """The columns of a table: one group per model."""
 
     def row(self, name: str, metrics: Sequence[str], named: bool = True) -> tuple[list[Cell], dict[str, float]]: ...
-
-    def headings(self, metrics: Sequence[str]) -> tuple[str, ...]: ...
-
-    def groups(self, headings: tuple[str, ...]) -> list[Group]: ...
+    def groups(self, metrics: Sequence[str]) -> list[Group]: ...
 
 
 @dataclass(frozen=True)
 class Results:
-    """The input of an experiment's tables.
+    """The input of an experiment's tables; members and ensembles are in the order of the columns."""
 
-    Args:
-        metrics: The rows of `schemas.METRICS`.
-        members: The single models, in the order of the columns.
-        ensembles: The ensembles, in the order of the columns.
-        counts: What `count_images` returns for the same part.
-        split: The part whose results are shown.
-        title: Title of the experiment.
-        provenance: A key of `PROVENANCE`.
-        rule: The threshold rule of F1 and Hamming loss.
-        f1_metric: Which F1 the tables print, a key of `F1_MEANINGS`.
-    """
-
-    metrics: pd.DataFrame
+    metrics: pd.DataFrame  # the rows of `schemas.METRICS`
     members: Sequence[str]
     ensembles: Sequence[str]
-    counts: pd.DataFrame
-    split: str = "test"
+    counts: pd.DataFrame  # what `count_images` returns for the same part
+    split: str = "test"  # the part whose results are shown
     title: str = ""
-    provenance: str = "full"
-    rule: str = FIXED
-    f1_metric: str = "f1"
-
-    def __post_init__(self) -> None:
-        if self.f1_metric not in F1_MEANINGS:
-            raise ThoraxError(f"The F1 of the tables is {self.f1_metric!r}: choose one of {', '.join(F1_MEANINGS)}.")
+    provenance: str = "full"  # a key of `PROVENANCE`
+    rule: str = FIXED  # the threshold rule of F1 and Hamming loss
+    f1_metric: str = "f1"  # which F1 the tables print, a key of `F1_MEANINGS`
 
     @cached_property
     def numbers(self) -> dict[tuple[str, str, str], Estimate]:
@@ -170,11 +140,7 @@ class Results:
         return ["hamming", "auc", self.f1_metric]
 
     def number(self, model: str, name: str, metric: str) -> Estimate:
-        """Return value, low and high; nan where undefined.
-
-        Raises:
-            ThoraxError: The metrics lack the model, the class or the rule.
-        """
+        """Return value, low and high, nan where undefined; a ThoraxError if the metrics lack the model, class or rule."""
         if (model, name, metric) not in self.numbers:
             by = "" if self.rule == FIXED else f" by rule {self.rule!r}"
             raise ThoraxError(f"The metrics have no {metric} of model {model!r} for {name!r}{by}: compute the metrics again.")
@@ -188,38 +154,28 @@ class Results:
         """Which columns a model's belong to: those of the members, the ensembles or the baseline."""
         return "members" if model in self.members else "ensembles" if model in self.ensembles else BASELINE
 
-    def marks(self, name: str, metric: str) -> dict[str, Mark]:
-        """Return the mark of each model's number of a class; see `mark`."""
-        one, many = (
-            {model: self.number(model, name, metric)[0] for model in models} for models in (self.members, self.ensembles)
-        )
-        chance = float(self.counts.set_index("class").loc[name, metric])
-        return mark(one, many, chance, METRICS[metric].lower_is_better) | {BASELINE: Mark()}
-
     def row(self, name: str, metrics: Sequence[str], named: bool = True) -> tuple[list[Cell], dict[str, float]]:
-        """Return one row's cells, model by model, and the same numbers unrounded for the CSV.
+        """Return a class's cells, model by model, and the same numbers unrounded for the CSV.
 
-        Args:
-            name: A class, or "Global".
-            metrics: The metrics of each model.
-            named: Whether the CSV's columns name the metric; if not, each number's interval is printed below it.
+        With `named` the CSV's columns name the metric; if not, each number's interval is printed below it.
         """
+        marks = {}
+        for metric in metrics:
+            one, many = ({m: self.number(m, name, metric)[0] for m in of} for of in (self.members, self.ensembles))
+            chance = float(self.counts.set_index("class").loc[name, metric])
+            marks[metric] = mark(one, many, chance, METRICS[metric].lower_is_better)
         cells: list[Cell] = []
         values: dict[str, float] = {}
-        marks = {metric: self.marks(name, metric) for metric in metrics}
         for model in self.models:
             for metric in metrics:
                 number = self.number(model, name, metric)
-                cells.append(cell(number, marks[metric][model], f"{model}, {name}", detail=not named))
+                cells.append(cell(number, marks[metric].get(model, PLAIN), f"{model}, {name}", detail=not named))
                 values |= record(f"{model} {metric}" if named else model, number)
         return cells, values
 
-    def headings(self, metrics: Sequence[str]) -> tuple[str, ...]:
-        """Return the headings of a model's columns; a single blank one without metrics."""
-        return tuple("AUC" if metric == "auc" else "F1" for metric in metrics) or ("",)
-
-    def groups(self, headings: tuple[str, ...]) -> list[Group]:
-        """Return one group of columns per model."""
+    def groups(self, metrics: Sequence[str]) -> list[Group]:
+        """Return one group of columns per model, a single column without metrics."""
+        headings = tuple("AUC" if metric == "auc" else "F1" for metric in metrics) or ("",)
         return [Group(model, headings, self.section(model), apart=model == BASELINE) for model in self.models]
 
 
@@ -229,101 +185,70 @@ def read_results(metrics: Path, labels: Path, split: Path, members: list[str], e
     return Results(store.read_table(metrics), members, ensembles, counts, **more)
 
 
-def by_class(results: Results, columns: Columns, title: str, caption: str, notes: Sequence[str]) -> tuple[Table, pd.DataFrame]:
-    """Arrange AUC and F1 by class, with the means over classes as the last row.
+def by_class(results: Results, columns: Columns, title: str, of: str, notes: Sequence[str]) -> tuple[Table, pd.DataFrame]:
+    """Arrange AUC and F1 by class, with the means over classes as the last row; `of` ends the caption's first sentence.
 
-    Args:
-        results: The counts, the data and the F1.
-        columns: `results`, or another source of rows.
-        title, caption, notes: Those of the table.
-
-    Returns:
-        The table, and the same numbers unrounded and with their 95% intervals, one row per class.
+    Counts, data and F1 are those of `results`; the numbers are those of `columns`, which may be the same. The frame has them
+    unrounded and with their 95% intervals, one row per class.
     """
     rows, records = [], []
     headings, metrics = row_headings(results.classes), ("auc", results.f1_metric)
     for name, images, in_part in results.counts[["class", "images", "images_in_part"]].itertuples(index=False, name=None):
         cells, values = columns.row(name, metrics)
         rows.append((headings[name], (Cell(str(images)), Cell(str(in_part)), *cells)))
-        records.append(
-            {"class": name, "images": images, f"{results.split}_images": in_part, **values, "provenance": results.provenance}
-        )
-    groups = (Group("# Samples", ("all", results.split), "samples"), *columns.groups(columns.headings(metrics)))
-    table = Table(title, caption, measured_on(results.provenance), groups, "Class", tuple(rows), total=True, notes=tuple(notes))
-    return table, pd.DataFrame(records)
+        counted = {"class": name, "images": images, f"{results.split}_images": in_part}
+        records.append(counted | values | {"provenance": results.provenance})
+    groups = (Group("# Samples", ("all", results.split), "samples"), *columns.groups(metrics))
+    caption = f"AUC and F1-score ({F1_MEANINGS[results.f1_metric]}; {describe_threshold(results.rule)}) {of}"
+    data = PROVENANCE[results.provenance]
+    return Table(title, caption, data, groups, "Class", tuple(rows), True, tuple(notes)), pd.DataFrame(records)
 
 
-def over_classes(
-    results: Results, columns: Columns, title: str, caption: str, notes: Sequence[str]
-) -> tuple[Table, pd.DataFrame]:
+def over_classes(results: Results, columns: Columns, title: str, of: str, notes: Sequence[str]) -> tuple[Table, pd.DataFrame]:
     """Arrange Hamming loss, and the means of AUC and F1 over the classes; as `by_class`, but with one row per metric."""
     rows, records = [], []
     for metric in results.metrics_shown:
         cells, values = columns.row(GLOBAL, (metric,), named=False)
         rows.append((short_heading(metric), tuple(cells)))
         records.append({"metric": metric, **values, "provenance": results.provenance})
-    groups = tuple(columns.groups(columns.headings(())))
-    table = Table(title, caption, measured_on(results.provenance), groups, "", tuple(rows), notes=tuple(notes))
-    return table, pd.DataFrame(records)
+    means = f"means of AUC and F1-score ({F1_MEANINGS[results.f1_metric]}) over the classes"
+    caption = f"Hamming loss (lower is better), and {means}, {of}"
+    groups, data = tuple(columns.groups(())), PROVENANCE[results.provenance]
+    return Table(title, caption, data, groups, "", tuple(rows), notes=tuple(notes)), pd.DataFrame(records)
 
 
 def per_class_table(results: Results) -> tuple[Table, pd.DataFrame]:
     """Arrange AUC and F1 of every model and class as in Tables 4, 6, 8 and 10; see `by_class`."""
-    caption = (
-        f"AUC and F1-score ({F1_MEANINGS[results.f1_metric]}; {describe_threshold(results.rule)}) on the "
-        f"{results.split} images. {_MARKS}{_about_baseline(results)}"
-    )
+    has_baseline = BASELINE in results.models
+    of = f"on the {results.split} images. {_MARKS}{_BASELINE * has_baseline}"
     notes = [
-        *_baseline_by_class(results),
+        *(_baseline_by_class(results) if has_baseline else []),
         f"Samples: images with the class, in the whole label set and among the {results.split} images; Global: all images.",
         *_undefined(results),
         *votes_note(results),
         INTERVALS,
         _TIES,
     ]
-    return by_class(results, results, f"{results.title}: results per class".removeprefix(": "), caption, notes)
+    return by_class(results, results, f"{results.title}: results per class".removeprefix(": "), of, notes)
 
 
 def global_table(results: Results) -> tuple[Table, pd.DataFrame]:
     """Arrange Hamming loss, AUC and F1 of every model as in Tables 5, 7, 9 and 11; see `over_classes`."""
-    caption = (
-        f"Hamming loss (lower is better), and means of AUC and F1-score ({F1_MEANINGS[results.f1_metric]}) over the classes, "
-        f"on the {results.split} images; {describe_threshold(results.rule)}. {_MARKS}{_about_baseline(results)}"
-    )
+    has_baseline = BASELINE in results.models
+    of = f"on the {results.split} images; {describe_threshold(results.rule)}. {_MARKS}{_BASELINE * has_baseline}"
     notes = [
-        *_baseline_over_all(results),
+        *(_baseline_over_all(results) if has_baseline else []),
         *_undefined(results),
         *votes_note(results),
         "95% intervals (bootstrap over patients) are in the HTML and in the CSV file.",
         _TIES,
     ]
-    return over_classes(results, results, f"{results.title}: global results".removeprefix(": "), caption, notes)
+    return over_classes(results, results, f"{results.title}: global results".removeprefix(": "), of, notes)
 
 
 def images_by_part(labels: pd.DataFrame) -> dict[str, int]:
     """Count the images in train, val and test; `labels` is what `joins.read_labels` returns."""
     return {part: int((labels["split"] == part).sum()) for part in SPLIT_NAMES}
-
-
-def records_of(numbers: dict[str, Estimate]) -> dict[str, object]:
-    """Return several unrounded numbers with their intervals for one row of the CSV."""
-    return {name: value for key, number in numbers.items() for name, value in record(key, number).items()}
-
-
-def measured_on(provenance: str) -> str:
-    """Say what results were measured on: "phantom", "sample" or "full"."""
-    return _sentence(PROVENANCE, provenance)
-
-
-def counted_on(provenance: str) -> str:
-    """Say what images were counted: "phantom", "sample" or "full"."""
-    return _sentence(COUNTED, provenance)
-
-
-def _sentence(sentences: dict[str, str], provenance: str) -> str:
-    if provenance not in sentences:
-        raise ThoraxError(f"provenance is {provenance!r}: choose one of {', '.join(sentences)}.")
-    return sentences[provenance]
 
 
 def row_headings(classes: Iterable[str]) -> dict[str, str]:
@@ -339,67 +264,60 @@ def describe_threshold(rule: str) -> str:
     return "thresholds tuned on validation" if fixed is None else f"threshold {fixed:g}"
 
 
-def _about_baseline(results: Results) -> str:
-    if BASELINE not in results.models:
-        return ""
-    return " The baseline, a logistic regression on 32 x 32 pixels, takes no part in this comparison."
+def count_of_classes(number: int) -> str:
+    """Return "1 class", "2 classes" and so on."""
+    return "1 class" if number == 1 else f"{number} classes"
+
+
+def votes_note(results: Results, models: Sequence[str] | None = None) -> list[str]:
+    """Name the models (default: all) that give votes of 0 and 1, so that their AUC is not one of probabilities. They have no loss."""
+    loss = {model: results.numbers.get((model, GLOBAL, "loss"), (0.0,))[0] for model in models or results.models}
+    voting = ", ".join(model for model, value in loss.items() if not np.isfinite(value))
+    said = f"The AUC of {voting} is that of votes of 0 and 1, as in Liz et al. 2022, and not of probabilities."
+    return [said] if voting else []
 
 
 def _undefined(results: Results) -> list[str]:
     """Name the classes whose AUC or F1 is undefined."""
     notes = []
     for metric, lacking in (("auc", "positives or negatives"), ("f1_positive", "positives")):
-        if metric not in ("auc", results.f1_metric):
+        if metric not in results.metrics_shown:
             continue
         undefined = [name for name in results.classes if not results.has(name, metric)]
         if undefined:
             notes.append(
-                f"The {short_heading(metric)} of {_classes(len(undefined))} is undefined because the {results.split} images lack {lacking}; "
-                f"it is left out of the mean: {', '.join(undefined)}."
+                f"The {short_heading(metric)} of {count_of_classes(len(undefined))} is undefined because the {results.split} "
+                f"images lack {lacking}; it is left out of the mean: {', '.join(undefined)}."
             )
     return notes
 
 
-def votes_note(results: Results, models: Sequence[str] | None = None) -> list[str]:
-    """Name the models (default: all) that give votes of 0 and 1, so that their AUC is not one of probabilities. They have no loss."""
-    loss = {model: results.numbers.get((model, GLOBAL, "loss"), (0.0,))[0] for model in models or results.models}
-    voting = [model for model, value in loss.items() if not np.isfinite(value)]
-    if not voting:
-        return []
-    return [f"The AUC of {', '.join(voting)} is that of votes of 0 and 1, as in Liz et al. 2022, and not of probabilities."]
-
-
 def _baseline_by_class(results: Results) -> list[str]:
-    """Say for each metric for how many classes no network is better than the baseline; nothing where there is no baseline."""
-    if BASELINE not in results.models:
-        return []
+    """Say for each metric for how many classes no network is better than the baseline."""
     notes = []
     for metric in ("auc", results.f1_metric):
         defined = [name for name in results.classes if results.has(name, metric)]
         unbeaten = [name for name in defined if _best(results, results.members, name, metric)[1]]
+        best = f"of {count_of_classes(len(defined))} the best network's {short_heading(metric)} is"
         notes.append(
-            f"For {len(unbeaten)} of {_classes(len(defined))} the best network's {short_heading(metric)} is not higher than the "
-            f"baseline's: {', '.join(unbeaten)}."
+            f"For {len(unbeaten)} {best} not higher than the baseline's: {', '.join(unbeaten)}."
             if unbeaten
-            else f"For {len(defined)} of {_classes(len(defined))} the best network's {short_heading(metric)} is higher than the baseline's."
+            else f"For {len(defined)} {best} higher than the baseline's."
         )
     return notes
 
 
 def _baseline_over_all(results: Results) -> list[str]:
-    """Say by which metrics no network, or no model at all, is better than the baseline; nothing where there is no baseline."""
-    if BASELINE not in results.models:
-        return []
+    """Say by which metrics no network, or no model at all, is better than the baseline."""
     notes = []
     for metric in results.metrics_shown:
         best, unbeaten = _best(results, results.members, GLOBAL, metric)
         if unbeaten:
             all_models = _best(results, [*results.members, *results.ensembles], GLOBAL, metric)[1]
-            baseline = results.number(BASELINE, GLOBAL, metric)[0]
-            notes.append(
-                f"By {short_heading(metric)} no {'network or ensemble' if all_models and results.ensembles else 'network'} is better than the "
-                f"baseline: it has {printed(baseline)}, the best network {printed(best)}."
-            )
+            kind = "network or ensemble" if all_models and results.ensembles else "network"
+            baseline = printed(results.number(BASELINE, GLOBAL, metric)[0])
+            said = f"By {short_heading(metric)} no {kind} is better than the baseline"
+            notes.append(f"{said}: it has {baseline}, the best network {printed(best)}.")
     return notes or ["By every metric the best network is better than the baseline."]
 
 
@@ -413,39 +331,11 @@ def _best(results: Results, models: Sequence[str], name: str, metric: str) -> tu
     return best, sign * round(results.number(BASELINE, name, metric)[0], DECIMALS) >= sign * round(best, DECIMALS)
 
 
-def _classes(classes: int) -> str:
-    return f"{classes} class" if classes == 1 else f"{classes} classes"
-
-
 def make_tables(
-    title: str,
-    provenance: str,
-    metrics: Path,
-    labels: Path,
-    split: Path,
-    members: list[str],
-    ensembles: list[str],
-    out: Path,
-    rule: str = FIXED,
-    f1_metric: str = "f1",
-) -> None:
-    """Write per_class and global as .html, .md, .tex and .csv into a folder.
-
-    Args:
-        title: Title of the experiment.
-        provenance: "phantom", "sample" or "full".
-        metrics: `metrics/{experiment}.parquet`; the baseline is shown if it is in it.
-        labels: `labels/{label_set}.parquet`.
-        split: `splits/{split}.parquet`.
-        members: The single models, in the order of the columns.
-        ensembles: The ensembles, in the order of the columns.
-        out: The folder.
-        rule: The threshold rule of F1 and Hamming loss.
-        f1_metric: Which F1 is printed, a key of `F1_MEANINGS`.
-
-    Raises:
-        ThoraxError: A model, class or rule that the metrics lack, or a missing table.
-    """
+    title: str, provenance: str, metrics: Path, labels: Path, split: Path, members: list[str], ensembles: list[str], out: Path,
+    rule: str = FIXED, f1_metric: str = "f1",
+) -> None:  # fmt: skip
+    """Write per_class and global as .html, .md, .tex and .csv into a folder; the baseline is shown if the metrics have it."""
     more = {"title": title, "provenance": provenance, "rule": rule, "f1_metric": f1_metric}
     results = read_results(metrics, labels, split, members, ensembles, **more)
     write(*per_class_table(results), out, "per_class")

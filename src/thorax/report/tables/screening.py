@@ -9,7 +9,7 @@ import pandas as pd
 
 from thorax.images import duplicates
 from thorax.report.cells import printed
-from thorax.report.tables.results import counted_on
+from thorax.report.tables.results import COUNTED
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import store
 from thorax.storage.schemas import SPLIT_NAMES
@@ -20,21 +20,13 @@ NAMED_AT_MOST = 10
 
 @dataclass(frozen=True)
 class Screened:
-    """What ingest and segmentation found in one data set.
+    """What ingest and segmentation found in one data set."""
 
-    Args:
-        ingested: The columns of `schemas.INGESTED`.
-        duplicates: The columns of `schemas.DUPLICATES`.
-        patients: The patient_id by image_id.
-        splits: By split of the data set, the part of each image by image_id.
-        lungs: By segmenter, the columns of `schemas.LUNGS`.
-    """
-
-    ingested: pd.DataFrame
-    duplicates: pd.DataFrame
-    patients: pd.Series
-    splits: Mapping[str, pd.Series] = field(default_factory=dict)
-    lungs: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    ingested: pd.DataFrame  # the columns of `schemas.INGESTED`
+    duplicates: pd.DataFrame  # the columns of `schemas.DUPLICATES`
+    patients: pd.Series  # patient_id by image_id
+    splits: Mapping[str, pd.Series] = field(default_factory=dict)  # by split, the part of each image by image_id
+    lungs: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # by segmenter, the columns of `schemas.LUNGS`
 
     def straddling(self, split: str) -> tuple[int, int]:
         """Count the pairs that show the same and are in different parts of a split, and those of them in train and test."""
@@ -48,13 +40,7 @@ class Screened:
 def screening_table(screened: Mapping[str, Screened], provenance: str) -> tuple[Table, Table, pd.DataFrame]:
     """Count listed, readable and left-out originals of each data set, copies, and the masks that were found credible.
 
-    Args:
-        screened: By data set.
-        provenance: "phantom", "sample" or "full".
-
-    Returns:
-        The table without names of images, because git keeps it; the same with the first names for the page, which git ignores;
-        and the same numbers as a frame.
+    The first table is without names of images, because git keeps it; the second, for the page, has the first names.
     """
     records = []
     for name, found in screened.items():
@@ -83,7 +69,7 @@ def screening_table(screened: Mapping[str, Screened], provenance: str) -> tuple[
         caption="Every original file is opened once. Files that cannot be used are left out of everything that follows. Images stored "
         "in colour become grey. Pairs of images show the same: identical pixels once ingested, or nearly the same picture by a "
         "perceptual hash; how many are in two parts is that of the split where most are. Where no credible pair of lungs was found, the whole image is used instead of the crop.",
-        data=counted_on(provenance),
+        data=COUNTED[provenance],
         groups=tuple(Group(key.replace("_", " ")) for key in columns),
         name_heading="Data set",
         rows=rows,
@@ -98,11 +84,8 @@ def _notes(name: str, found: Screened) -> list[str]:
     bad, same = int((~found.ingested["ok"]).sum()), len(found.duplicates)
     left = "1 file was" if bad == 1 else f"{bad:,} files were"
     pairs = "1 pair of images shows" if same == 1 else f"{same:,} pairs of images show"
-    notes = [
-        f"{name}: {left} left out; results/ingested/{name}.parquet says which, and why."
-        if bad
-        else f"{name}: every listed file could be read."
-    ]
+    left_out = f"{left} left out; results/ingested/{name}.parquet says which, and why."
+    notes = [f"{name}: {left_out if bad else 'every listed file could be read.'}"]
     if same:
         notes.append(f"{name}: {pairs} the same; results/ingested/{name}.duplicates.parquet names them.")
         for split in found.splits:
@@ -130,25 +113,10 @@ def _named(name: str, found: Screened) -> list[str]:
 
 
 def make_screening(
-    ingested: Mapping[str, Path],
-    duplicates: Mapping[str, Path],
-    catalogs: Mapping[str, Path],
-    splits: Mapping[str, Sequence[Path]],
-    lungs: Mapping[str, Sequence[Path]],
-    out: Path,
-    provenance: str,
-) -> None:
-    """Write screening.html, .md, .tex and .csv into a folder.
-
-    Args:
-        ingested: The merged table of each data set.
-        duplicates: Each data set's table of images that show the same.
-        catalogs: Each data set's catalog.
-        splits: The table of each split, by "dataset/split".
-        lungs: Tables of crop boxes, all shards, by "dataset/segmenter".
-        out: The folder.
-        provenance: "phantom", "sample" or "full".
-    """
+    ingested: Mapping[str, Path], duplicates: Mapping[str, Path], catalogs: Mapping[str, Path],
+    splits: Mapping[str, Sequence[Path]], lungs: Mapping[str, Sequence[Path]], out: Path, provenance: str,
+) -> None:  # fmt: skip
+    """Write screening.html, .md, .tex and .csv into a folder; splits and tables of crop boxes are by DATASET/NAME."""
     parts = {key: store.read_table(path, ["image_id", "split"]) for key, (path,) in splits.items()}
     boxes = {key: pd.concat([store.read_table(path) for path in paths]) for key, paths in lungs.items()}
     screened = {

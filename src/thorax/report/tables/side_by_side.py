@@ -14,11 +14,12 @@ import pandas as pd
 
 from thorax.errors import ThoraxError
 from thorax.evaluation.metrics import FIXED
-from thorax.report.cells import DECIMALS, F1_MEANINGS, METRICS, Estimate, Mark, cell, difference, printed, record, short_heading
+from thorax.report.cells import DECIMALS, METRICS, Mark, cell, difference, printed, record, short_heading
 from thorax.report.tables.results import Results, by_class, count_images, describe_threshold, over_classes
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import joins, store
 
+_OF = "of models of several experiments on the same test images."
 _NOTES = (
     "Bold: the best of the row, or all that share it, of the numbers as printed; none where all are the random classifier's, which has "
     "an AUC of 0.5 and, for F1 and Hamming loss, never says yes.",
@@ -29,13 +30,7 @@ _NOTES = (
 
 @dataclass(frozen=True)
 class Column:
-    """One model of one experiment.
-
-    Args:
-        experiment: Name of the experiment.
-        model: A member, an ensemble or the baseline.
-        results: The experiment's results.
-    """
+    """One model of one experiment: a member, an ensemble or the baseline."""
 
     experiment: str
     model: str
@@ -46,19 +41,10 @@ class Column:
         """How tables name it."""
         return f"{self.experiment}: {self.model}"
 
-    def number(self, name: str, metric: str) -> Estimate:
-        """Value, low and high; errors as in `Results.number`."""
-        return self.results.number(self.model, name, metric)
-
 
 @dataclass(frozen=True)
 class SideBySide:
-    """The columns of the tables; all experiments have the same counts, threshold rule and kind of data.
-
-    Args:
-        columns: In their order, at least two.
-        title: Title of the tables.
-    """
+    """At least two columns, in their order; all experiments have the same counts, threshold rule and kind of data."""
 
     columns: Sequence[Column]
     title: str
@@ -78,12 +64,9 @@ class SideBySide:
         others = [column for column in self.columns if column.experiment != self.columns[0].experiment]
         return {column.heading: first.get(column.model, self.columns[0]) for column in others}
 
-    def headings(self, metrics: Sequence[str]) -> tuple[str, ...]:
-        """Return the headings of a column's numbers, without differences."""
-        return tuple(map(short_heading, metrics)) or ("value",)
-
-    def groups(self, headings: tuple[str, ...]) -> list[Group]:
+    def groups(self, metrics: Sequence[str]) -> list[Group]:
         """Return one group of columns per model: its numbers, each with its difference where there is one."""
+        headings = tuple(map(short_heading, metrics)) or ("value",)
         compared = tuple(text for name in headings for text in (name, f"{name} difference".removeprefix("value ")))
         return [
             Group(column.heading, compared if column.heading in self.references else headings, column.experiment)
@@ -98,19 +81,19 @@ class SideBySide:
         for column in self.columns:
             reference = self.references.get(column.heading)
             for metric in metrics:
-                number = column.number(name, metric)
+                number = column.results.number(column.model, name, metric)
                 key = f"{column.experiment} {column.model}" + f" {metric}" * named
                 cells.append(cell(number, Mark(bold=round(number[0], DECIMALS) == best[metric])))
                 values |= record(key, number)
                 if reference is not None:
-                    other = reference.number(name, metric)[0]
+                    other = reference.results.number(reference.model, name, metric)[0]
                     cells.append(Cell(printed(difference(number[0], other), sign=True)))
                     values[f"{key} difference"] = number[0] - other
         return cells, values
 
     def _best(self, name: str, metric: str) -> float:
         """The best value as printed; nan where none is defined, or all are the random classifier's."""
-        values = [round(column.number(name, metric)[0], DECIMALS) for column in self.columns]
+        values = [round(column.results.number(column.model, name, metric)[0], DECIMALS) for column in self.columns]
         defined = [value for value in values if np.isfinite(value)]
         chance = round(float(self.first.counts.set_index("class").loc[name, metric]), DECIMALS)
         if all(value == chance for value in defined):
@@ -120,60 +103,29 @@ class SideBySide:
     @property
     def notes(self) -> tuple[str, ...]:
         """The notes under the tables."""
-        against = dict.fromkeys(reference.heading for reference in self.references.values())
-        pairs = [
-            f"{' and '.join(other for other, reference in self.references.items() if reference.heading == heading)} less {heading}"
-            for heading in against
-        ]
-        return (f"Difference: {'; '.join(pairs)}, of the numbers as printed.", *_NOTES)
+        against: dict[str, list[str]] = {}
+        for other, reference in self.references.items():
+            against.setdefault(reference.heading, []).append(other)
+        pairs = "; ".join(f"{' and '.join(others)} less {heading}" for heading, others in against.items())
+        return (f"Difference: {pairs}, of the numbers as printed.", *_NOTES)
 
 
 def per_class_table(compared: SideBySide) -> tuple[Table, pd.DataFrame]:
     """Arrange AUC and F1 of every column by class; see `results.by_class`."""
-    results = compared.first
-    caption = (
-        f"AUC and F1-score ({F1_MEANINGS[results.f1_metric]}; {describe_threshold(results.rule)}) of models of "
-        f"several experiments on the same test images."
-    )
-    return by_class(results, compared, f"{compared.title}: results per class", caption, compared.notes)
+    return by_class(compared.first, compared, f"{compared.title}: results per class", _OF, compared.notes)
 
 
 def global_table(compared: SideBySide) -> tuple[Table, pd.DataFrame]:
     """Arrange Hamming loss, and the means of AUC and F1 over the classes, of every column; see `results.over_classes`."""
-    results = compared.first
-    caption = (
-        f"Hamming loss (lower is better), and means of AUC and F1-score ({F1_MEANINGS[results.f1_metric]}) over the classes, "
-        f"{describe_threshold(results.rule)}, of models of several experiments on the same test images."
-    )
-    return over_classes(results, compared, f"{compared.title}: global results", caption, compared.notes)
+    of = f"{describe_threshold(compared.first.rule)}, {_OF}"
+    return over_classes(compared.first, compared, f"{compared.title}: global results", of, compared.notes)
 
 
 def make_side_by_side(
-    title: str,
-    provenance: str,
-    labels: Path,
-    split: Path,
-    metrics: dict[str, Path],
-    columns: Sequence[str],
-    out: Path,
-    rule: str = FIXED,
-    f1_metric: str = "f1",
-) -> None:
-    """Write per_class and global as .html, .md, .tex and .csv into a folder.
-
-    Args:
-        title: Title of the tables.
-        provenance: "phantom", "sample" or "full".
-        labels, split: Those that all experiments share.
-        metrics: `metrics/{experiment}.parquet` by experiment.
-        columns: EXPERIMENT/MODEL, in the order of the columns; the others are compared with the first experiment.
-        out: The folder.
-        rule: The threshold rule of F1 and Hamming loss.
-        f1_metric: Which F1 is printed, a key of `F1_MEANINGS`.
-
-    Raises:
-        ThoraxError: As in the tables, a column that is not of this form or has no metrics, or a missing table.
-    """
+    title: str, provenance: str, labels: Path, split: Path, metrics: dict[str, Path], columns: Sequence[str], out: Path,
+    rule: str = FIXED, f1_metric: str = "f1",
+) -> None:  # fmt: skip
+    """Write per_class and global as .html, .md, .tex and .csv into a folder."""
     counts = count_images(joins.read_labels(labels, split))
     more = {"provenance": provenance, "rule": rule, "f1_metric": f1_metric}
     found = {name: Results(store.read_table(path), (), (), counts, **more) for name, path in metrics.items()}

@@ -18,7 +18,7 @@ from thorax.evaluation.metrics import GLOBAL
 from thorax.report import published_numbers
 from thorax.report.cells import DECIMALS, UNDEFINED, printed
 from thorax.report.published_numbers import published_counts
-from thorax.report.tables.results import measured_on
+from thorax.report.tables.results import PROVENANCE
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import store
 
@@ -27,13 +27,10 @@ COUNTS = {"general": "Liz et al. 2022, Table 10"}  # where a variant's counts of
 TEST_SHARE = 5  # Table 8 counts three classes in full and the others in the test fifth
 _SPECIFIC = (
     "Numbers of images are those of the test part; the paper's are its '# Samples', a fifth of them for the three classes that Table 8 "
-    "counts in full. The text's 172 : 1 takes that column as it is.",
+    "counts in full. The text's 172 : 1 takes that column as it is."
 )
 _ILLEGIBLE = "Two of Table 10's 54 rows are not legible in the scan: the paper's table counts 52 classes, the text 54."
-_GENERAL = (
-    "Numbers of images: ours are those of the test part, the paper's those of all images, as Table 10 has them.",
-    _ILLEGIBLE,
-)
+_GENERAL = "Numbers of images: ours are those of the test part, the paper's those of all images, as Table 10 has them."
 _DOUBT = "Some of the paper's cells are in doubt (see the table that shows them next to ours)."
 
 MEASURES = {
@@ -51,36 +48,25 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Results:
-    """The numbers that the statements are about.
+    """The numbers that the statements are about."""
 
-    Args:
-        areas: (classes, models) AUC as printed, the ensemble first and then the networks.
-        images: (classes,) number of images of each class in one part, whichever it is; NaN where it is not known.
-        means: (models,) mean AUC by model.
-    """
-
-    areas: pd.DataFrame
-    images: pd.Series
-    means: pd.Series
-
-    @property
-    def ensemble(self) -> pd.Series:
-        """(classes,) AUC of the ensemble."""
-        return self.areas.iloc[:, 0]
+    areas: pd.DataFrame  # (classes, models) AUC as printed, the ensemble first and then the networks
+    images: pd.Series  # (classes,) number of images of each class in one part, whichever it is; NaN where it is not known
+    means: pd.Series  # (models,) mean AUC by model
 
     @property
     def ahead(self) -> pd.Series:
         """(classes,) how far the ensemble is above the best network of each class."""
-        return (self.ensemble - self.areas.iloc[:, 1:].max(axis=1)).round(DECIMALS)
+        return (self.areas.iloc[:, 0] - self.areas.iloc[:, 1:].max(axis=1)).round(DECIMALS)
 
     def values(self) -> dict[str, float]:
         """Every measure as a number; of halves the difference, larger less smaller. NaN where it is undefined."""
-        both = pd.concat([self.ensemble.rename("area"), self.images.rename("images")], axis=1).dropna()
-        larger, smaller = self._halves()
+        ensemble, (larger, smaller) = self.areas.iloc[:, 0], self._halves()
+        both = pd.concat([ensemble.rename("area"), self.images.rename("images")], axis=1).dropna()
         varies = both["area"].nunique() > 1 and both["images"].nunique() > 1
         return {
-            "above_0.8": float((self.ensemble > 0.8).sum()),
-            "above_0.85": float((self.ensemble > 0.85).sum()),
+            "above_0.8": float((ensemble > 0.8).sum()),
+            "above_0.85": float((ensemble > 0.85).sum()),
             "not_above": float((self.ahead <= 0).sum()),
             "equal": float((self.ahead == 0).sum()),
             "below": float((self.ahead < 0).sum()),
@@ -118,120 +104,76 @@ class Results:
 
 
 def published(beside: Beside, members: Sequence[str]) -> Results:
-    """Return the paper's own table, under our names, without networks that are not in `members`.
-
-    Raises:
-        ThoraxError: As in `published_numbers.published`, or it lacks the ensemble or the networks.
-    """
-    rows = published_numbers.published(beside).rename(columns={"value": "ours"})
-    areas, means = _areas(rows[rows["metric"] == "auc"], ensemble_name(beside), members)
+    """Return the paper's own table, under our names, without networks that are not in `members`."""
+    rows = published_numbers.published(beside)
     counts = published_counts()
-    counts = counts[(counts["source"] == COUNTS.get(beside.variant, "Liz et al. 2022, Table 8"))].set_index("row")
-    images = counts["published"].where(
-        (counts["counts"] == "test") | (beside.variant in COUNTS), counts["published"] / TEST_SHARE
-    )
-    return Results(areas, images.reindex(areas.index), means)
+    counts = counts[counts["source"] == COUNTS.get(beside.variant, "Liz et al. 2022, Table 8")].set_index("row")
+    as_counted = (counts["counts"] == "test") | (beside.variant in COUNTS)
+    images = counts["published"].where(as_counted, counts["published"] / TEST_SHARE)
+    return _results(rows[rows["metric"] == "auc"], images, _ensemble(beside), members)
 
 
 def measured(metrics: pd.DataFrame, beside: Beside, members: Sequence[str]) -> Results:
-    """Return our test results.
-
-    Args:
-        metrics: The rows of `schemas.METRICS`.
-        beside: Which published numbers, and under which names.
-        members: The single models.
-
-    Raises:
-        ThoraxError: The metrics lack the ensemble or the networks.
-    """
-    rows = metrics[(metrics["split"] == "test") & (metrics["metric"] == "auc")].rename(columns={"value": "ours"})
-    name = ensemble_name(beside)
-    areas, means = _areas(rows, name, members)
-    counts = rows[(rows["model"] == name) & (rows["class"] != GLOBAL)].set_index("class")["n_positive"]
-    return Results(areas, counts.astype(float).reindex(areas.index), means)
+    """Return our test results from the rows of `schemas.METRICS`."""
+    rows, name = metrics[(metrics["split"] == "test") & (metrics["metric"] == "auc")], _ensemble(beside)
+    images = rows[(rows["model"] == name) & (rows["class"] != GLOBAL)].set_index("class")["n_positive"].astype(float)
+    return _results(rows, images, name, members)
 
 
-def ensemble_name(beside: Beside) -> str:
-    """Return our name of the ensemble that the text speaks of."""
+def _ensemble(beside: Beside) -> str:
+    """Our name of the ensemble that the text speaks of."""
     return next((ours for ours, theirs in beside.models.items() if theirs == ENSEMBLE), ENSEMBLE)
 
 
-def _areas(rows: pd.DataFrame, ensemble: str, members: Sequence[str]) -> tuple[pd.DataFrame, pd.Series]:
-    wide = rows.drop_duplicates(["class", "model"]).pivot(index="class", columns="model", values="ours").astype(float)
+def _results(rows: pd.DataFrame, images: pd.Series, ensemble: str, members: Sequence[str]) -> Results:
+    wide = rows.drop_duplicates(["class", "model"]).pivot(index="class", columns="model", values="value").astype(float)
     networks = [name for name in members if name in wide.columns]
     if ensemble not in wide.columns or not networks:
         raise ThoraxError(f"There are no AUCs of {ensemble} and of a network: the statements of Liz et al. 2022 need both.")
     wide = wide[[ensemble, *networks]].round(DECIMALS)
-    return wide.drop(index=GLOBAL, errors="ignore").dropna(subset=[ensemble]), wide.loc[GLOBAL]
+    areas = wide.drop(index=GLOBAL, errors="ignore").dropna(subset=[ensemble])
+    return Results(areas, images.reindex(areas.index), wide.loc[GLOBAL])
 
 
 def statements_table(
     metrics: pd.DataFrame, beside: Beside, members: Sequence[str], title: str, provenance: str
 ) -> tuple[Table, pd.DataFrame]:
-    """Arrange the text, the paper's cells and ours side by side, one row for each measure.
-
-    Args:
-        metrics: The rows of `schemas.METRICS`.
-        beside: The paper's experiment.
-        members: The single models.
-        title: Title of the experiment.
-        provenance: A key of `results.PROVENANCE`.
-
-    Returns:
-        The table, and measure, text, published and ours, the last two as numbers.
-
-    Raises:
-        ThoraxError: As in `published` and `measured`.
-    """
+    """Arrange the text, the paper's cells and ours side by side, a row for each measure; the frame has them as numbers."""
     theirs, ours = published(beside, members), measured(metrics, beside, members)
     said = store.read_csv(published_numbers.STATEMENTS, keep_default_na=False, dtype=str)
     said = said[said["variant"] == beside.variant].set_index("measure")["says"]
     shown = theirs.texts(), ours.texts()
-    printed = published_numbers.published(beside)
-    used = printed[(printed["metric"] == "auc") & printed["model"].isin(theirs.areas.columns)]
-    rows = tuple(
-        (words, (Cell(said.get(key, UNDEFINED)), *(Cell(texts[key]) for texts in shown))) for key, words in MEASURES.items()
-    )
+    cells = published_numbers.published(beside)
+    used = cells[(cells["metric"] == "auc") & cells["model"].isin(theirs.areas.columns)]
     table = Table(
         title=f"{title}: what the paper's text says",
-        caption=f"Statements of sections 5.1 and 5.2, computed from the paper's table and from our test results. {published_numbers.describe(beside)[1]}.",
-        data=measured_on(provenance),
+        caption="Statements of sections 5.1 and 5.2, computed from the paper's table and from our test results. "
+        f"{published_numbers.variant(beside)['description']}.",
+        data=PROVENANCE[provenance],
         groups=(
             Group("the text", words=True),
             Group("the paper's table"),
             Group("ours" if provenance == "full" else f"ours ({provenance})"),
         ),
         name_heading="Statement",
-        rows=rows,
+        rows=tuple(
+            (words, (Cell(said.get(key, UNDEFINED)), *(Cell(texts[key]) for texts in shown))) for key, words in MEASURES.items()
+        ),
         notes=(
             f"{ENSEMBLE} not above the best network, in the paper's table: {theirs.named()}.",
             f"The same in ours: {ours.named()}.",
             "AUCs are compared as printed.",
-            *(_GENERAL if beside.variant in COUNTS else _SPECIFIC),
+            *((_GENERAL, _ILLEGIBLE) if beside.variant in COUNTS else (_SPECIFIC,)),
             *([_DOUBT] if used["doubt"].any() else []),
             f"{UNDEFINED}: the text does not say it, or it is undefined.",
         ),
     )
-    numbers = theirs.values(), ours.values()
     values = pd.DataFrame(
-        [(key, said.get(key, ""), *(found[key] for found in numbers)) for key in MEASURES],
-        columns=["measure", "text", "published", "ours"],
+        {"text": said, "published": theirs.values(), "ours": ours.values()}, index=pd.Index(MEASURES, name="measure")
     )
-    return table, values
+    return table, values.fillna({"text": ""}).reset_index()
 
 
 def make_statements(title: str, provenance: str, settings: Beside, metrics: Path, members: list[str], out: Path) -> None:
-    """Write statements.html, .md, .tex and .csv into a folder.
-
-    Args:
-        title: Title of the experiment.
-        provenance: "phantom", "sample" or "full".
-        settings: The paper's experiment.
-        metrics: `metrics/{experiment}.parquet`.
-        members: The single models.
-        out: The folder.
-
-    Raises:
-        ThoraxError: As in `statements_table`, or a missing table.
-    """
+    """Write statements.html, .md, .tex and .csv into a folder; errors as in `statements_table`."""
     write(*statements_table(store.read_table(metrics), settings, members, title, provenance), out, "statements")

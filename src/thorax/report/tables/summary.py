@@ -5,54 +5,29 @@ from pathlib import Path
 import pandas as pd
 
 from thorax.errors import ThoraxError
-from thorax.report.tables.results import counted_on, images_by_part
+from thorax.report.tables.results import COUNTED, images_by_part
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import joins
 from thorax.storage.schemas import class_columns
 
 
-def summary_table(label_sets: dict[str, pd.DataFrame], provenance: str) -> tuple[Table, pd.DataFrame]:
-    """Count the classes and images of each label set, in all and by part, as in Table 3.
-
-    Args:
-        label_sets: What `joins.read_labels` returns, by the name of the row.
-        provenance: A key of `COUNTED`.
-
-    Returns:
-        The table, and the same numbers as a frame.
-    """
-    records = []
-    for name, labels in label_sets.items():
-        sizes = images_by_part(labels)
-        known = {"label_set": name, "classes": len(class_columns(labels)), "samples": sum(sizes.values())}
-        records.append(known | sizes | {"provenance": provenance})
-    frame = pd.DataFrame(records)
+def make_summary(labels: dict[str, Path], splits: dict[str, Path], out: Path, provenance: str) -> None:
+    """Write summary.html, .md, .tex and .csv into a folder: the classes and images of each label set, in all and by part."""
+    if lacking := [name for name in labels if name not in splits]:
+        raise ThoraxError(f"Label set {lacking[0]!r} has no split: name the split for each label set.")
+    records, rows = [], []
+    for name, path in labels.items():
+        read = joins.read_labels(path, splits[name])
+        sizes = images_by_part(read)
+        counts = {"classes": len(class_columns(read)), "samples": sum(sizes.values())} | sizes
+        records.append({"label_set": name} | counts | {"provenance": provenance})
+        rows.append((name, tuple(Cell(str(count)) for count in counts.values())))
     table = Table(
         title="Label sets",
         caption="Number of classes and of images of each label set, and the images in each part of its split.",
-        data=counted_on(provenance),
+        data=COUNTED[provenance],
         groups=tuple(map(Group, ("# classes", "# samples", "train size", "val. size", "test size"))),
         name_heading="Label set",
-        rows=tuple(
-            (row[0], tuple(Cell(str(count)) for count in row[1:-1])) for row in frame.itertuples(index=False, name=None)
-        ),
+        rows=tuple(rows),
     )
-    return table, frame
-
-
-def make_summary(labels: dict[str, Path], splits: dict[str, Path], out: Path, provenance: str) -> None:
-    """Write summary.html, .md, .tex and .csv into a folder.
-
-    Args:
-        labels: `labels/{label_set}.parquet` by the name of the row.
-        splits: The split of each label set, by the same names.
-        out: The folder.
-        provenance: "phantom", "sample" or "full".
-
-    Raises:
-        ThoraxError: A label set without a split, or as in `joins.read_labels`.
-    """
-    if lacking := [name for name in labels if name not in splits]:
-        raise ThoraxError(f"Label set {lacking[0]!r} has no split: name the split for each label set.")
-    read = {name: joins.read_labels(path, splits[name]) for name, path in labels.items()}
-    write(*summary_table(read, provenance), out, "summary")
+    write(table, pd.DataFrame(records), out, "summary")

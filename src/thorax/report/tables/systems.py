@@ -26,17 +26,10 @@ _MISSING = f"{UNDEFINED}: not given."
 
 
 def load(archive: str) -> pd.DataFrame:
-    """Return the systems that were measured on an archive, one row each.
+    """Return the systems that were measured on an archive (a key of `archives.ARCHIVES`), one row each.
 
-    Args:
-        archive: A key of `archives.ARCHIVES`.
-
-    Returns:
-        system, data, classes, split, source, auc and accuracy (NaN where not given), mean_of (classes that the AUC is our mean
-        of; 0 where it is the published one), doubt; and numbers, a frame of class, auc, for those with numbers by class.
-
-    Raises:
-        ThoraxError: No system of this archive is on record, or one has no numbers.
+    The columns are system, data, classes, split, source, auc and accuracy (NaN where not given), mean_of (classes that the AUC
+    is our mean of; 0 where it is the published one), doubt, and numbers: a frame of class, value and doubt, which may be empty.
     """
     known = store.read_csv(published_numbers.SYSTEMS, keep_default_na=False, dtype=str)
     chosen = known[known["archive"] == archive]
@@ -51,10 +44,6 @@ def load(archive: str) -> pd.DataFrame:
 def _system(entry: dict[str, str], rows: pd.DataFrame) -> dict[str, object]:
     own = rows[(rows[_KEYS] == [entry[key] for key in _KEYS]).all(axis=1)]
     areas = own[own["metric"] == "auc"]
-    if areas.empty:
-        raise ThoraxError(
-            f"{published_numbers.SYSTEMS}: {entry['system']!r} has no AUC in {published_numbers.FOLDER}: correct its paper, variant and model."
-        )
     whole, classes = areas[areas["class"] == GLOBAL], areas[areas["class"] != GLOBAL]
     accuracy = own.loc[own["metric"] == "accuracy", "value"]
     return {
@@ -71,20 +60,11 @@ def _system(entry: dict[str, str], rows: pd.DataFrame) -> dict[str, object]:
 def systems_table(archive: str) -> tuple[Table, pd.DataFrame]:
     """Return the systems of an archive: what they were measured on, and their mean AUC. Errors as in `load`."""
     systems = load(archive)
-    rows = tuple(
-        (
-            row.system,
-            (
-                Cell(row.data),
-                Cell(row.classes),
-                Cell(row.split),
-                _area(row.auc, row.doubt, f"our mean of {row.mean_of} classes" if row.mean_of else ""),
-                Cell(printed(row.accuracy, 2)),
-                Cell(row.source),
-            ),
-        )
-        for row in systems.itertuples()
-    )
+    rows = []
+    for row in systems.itertuples():
+        area = _area(row.auc, row.doubt, f"our mean of {row.mean_of} classes" if row.mean_of else "")
+        about = (Cell(row.data), Cell(row.classes), Cell(row.split))
+        rows.append((row.system, (*about, area, Cell(printed(row.accuracy, 2)), Cell(row.source))))
     headings = {"data": True, "classes": False, "split": True, "AUC": False, "accuracy": False, "source": True}
     table = Table(
         title="Other published systems",
@@ -92,18 +72,14 @@ def systems_table(archive: str) -> tuple[Table, pd.DataFrame]:
         data=_APART,
         groups=tuple(Group(heading, words=words) for heading, words in headings.items()),
         name_heading="System",
-        rows=rows,
+        rows=tuple(rows),
         notes=_notes(systems),
     )
     return table, systems.drop(columns="numbers")
 
 
 def classes_table(archive: str) -> tuple[Table, pd.DataFrame]:
-    """Return the AUCs by class of the systems of an archive that have them, with the systems as columns.
-
-    Raises:
-        ThoraxError: As in `load`, or no system of the archive has numbers by class.
-    """
+    """Return the AUCs by class of the systems of an archive that have them, with the systems as columns."""
     systems = load(archive)
     systems = systems[systems["numbers"].map(len) > 0]
     if systems.empty:
@@ -137,17 +113,6 @@ def _notes(systems: pd.DataFrame) -> tuple[str, ...]:
 
 
 def make_systems(archive: str, table: str, out: Path) -> None:
-    """Write {table}.html, .md, .tex and .csv into a folder.
-
-    Args:
-        archive: A key of `archives.ARCHIVES`.
-        table: One of `TABLES`.
-        out: The folder.
-
-    Raises:
-        ThoraxError: As in `systems_table` and `classes_table`.
-    """
-    write(*TABLES[table](archive), out, table)
-
-
-TABLES = {"systems": systems_table, "classes": classes_table}
+    """Write {table}.html, .md, .tex and .csv into a folder; `table` is systems or classes."""
+    make = {"systems": systems_table, "classes": classes_table}[table]
+    write(*make(archive), out, table)

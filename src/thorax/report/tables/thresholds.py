@@ -13,25 +13,18 @@ from thorax.evaluation.decisions import EXCLUSIVE, UNTUNED
 from thorax.evaluation.ensembles import FOLDS
 from thorax.evaluation.metrics import GLOBAL, row_name
 from thorax.report.cells import F1_MEANINGS, METRICS, printed, record, short_heading
-from thorax.report.tables.results import Results, measured_on, read_results, records_of, row_headings, votes_note
+from thorax.report.tables.results import PROVENANCE, Results, count_of_classes, read_results, row_headings, votes_note
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import store
 from thorax.storage.schemas import THRESHOLDS
 
 _TUNED = {  # the tuned rules: how a column is headed, and what the rule does
-    "f1": (
-        "best F1",
-        f"one threshold t per class, with the best F1-score ({F1_MEANINGS['f1']}) on the validation images",
-    ),
+    "f1": ("best F1", f"one threshold t per class, with the best F1-score ({F1_MEANINGS['f1']}) on the validation images"),
     "f1_positive": (
-        "best positive F1",
-        "one t per class, with the best F1-score of the positive class on the validation images",
+        "best positive F1", "one t per class, with the best F1-score of the positive class on the validation images"
     ),
-    "youden": (
-        "Youden",
-        "one t per class, with the largest sum of sensitivity and specificity on the validation images",
-    ),
-}
+    "youden": ("Youden", "one t per class, with the largest sum of sensitivity and specificity on the validation images"),
+}  # fmt: skip
 
 
 def thresholds_table(
@@ -39,33 +32,22 @@ def thresholds_table(
 ) -> tuple[Table, pd.DataFrame]:
     """Compare each class's F1 by the first rule with its F1 by every other rule.
 
-    Args:
-        results: The metrics of all models.
-        rules: Names of threshold rules; the others are compared with the first.
-        thresholds: The rows of `schemas.THRESHOLDS` of all models.
-        learned: The ensembles that learn from validation images.
-
-    Returns:
-        The table with tuned thresholds and differences. Models whose tuned thresholds are all 0.5 are left out unless all are. And
-        the numbers of all models, unrounded and with the 95% intervals of F1, one row per class.
-
-    Raises:
-        ThoraxError: A model, class or rule that the metrics or the thresholds lack, or fewer than two rules.
+    `thresholds` are the rows of `schemas.THRESHOLDS` of all models; `learned` are the ensembles that learn from validation
+    images. Models whose tuned thresholds are all 0.5 are left out of the table unless all are. The frame has the numbers of all
+    models, unrounded and with the 95% intervals of F1, one row per class.
     """
     if len(rules) < 2:
         raise ThoraxError("A table of thresholds compares rules: name at least two in the experiment's thresholds.")
     first, others = rules[0], list(rules[1:])
     by_rule = {rule: replace(results, rule=rule) for rule in rules}
     tuned = [rule for rule in others if fixed_threshold(rule) is None]
-    limits = {(model, rule): _limits(thresholds, model, rule) for model in results.models for rule in tuned}
-    untouched = {
+    limits = {(model, rule): _limits(results, thresholds, model, rule) for model in results.models for rule in tuned}
+    touched = [
         model
         for model in results.models
-        if others == tuned and all((limits[model, rule]["value"] == UNTUNED).all() for rule in tuned)
-    }
-    if untouched == set(results.models):
-        untouched = set()
-    shown = [model for model in results.models if model not in untouched]
+        if others != tuned or any((limits[model, rule]["value"] != UNTUNED).any() for rule in tuned)
+    ]
+    shown = touched or results.models
     metric, headings = results.f1_metric, row_headings(results.classes)
     rows, records = [], []
     for name in results.counts["class"]:
@@ -77,7 +59,7 @@ def thresholds_table(
             of_model = [printed(base[0])]
             for rule in others:
                 if rule in tuned:
-                    limit = np.nan if name == GLOBAL else _class_value(limits[model, rule], name, model, rule)
+                    limit = np.nan if name == GLOBAL else float(limits[model, rule].loc[name, "value"])
                     values[f"{model} {rule} threshold"] = limit
                     of_model.append(printed(limit))
                 number = by_rule[rule].number(model, name, metric)
@@ -89,18 +71,22 @@ def thresholds_table(
         records.append(values | {"provenance": results.provenance})
     columns = [f"F1 at {_heading(first)}"]
     columns += [f"{_heading(rule)}: {of}" for rule in others for of in (("t", "F1", "±") if rule in tuned else ("F1", "±"))]
+    undefined = sorted({name for table in limits.values() for name in table.index[~table["defined"].astype(bool)]})
+    lacking = f"For {count_of_classes(len(undefined))} the validation images lack positives or negatives, so {UNTUNED} is used"
+    left_out = [model for model in results.models if model not in shown]
+    untuned = f"Left out, because every tuned threshold is {UNTUNED}, as it is for votes of 0 and 1: {', '.join(left_out)}."
     table = Table(
         title=f"{results.title}: thresholds".removeprefix(": "),
         caption=f"F1-score ({F1_MEANINGS[metric]}) on the {results.split} images with the threshold "
         f"{_heading(first)} and by other rules. {_explained(tuned)}± is the difference from the threshold {_heading(first)}.",
-        data=measured_on(results.provenance),
+        data=PROVENANCE[results.provenance],
         groups=tuple(Group(model, tuple(columns), results.section(model)) for model in shown),
         name_heading="Class",
         rows=tuple(rows),
         total=True,
         notes=(
-            *_undefined(limits),
-            *_left_out([model for model in results.models if model in untouched]),
+            *([f"{lacking}: {', '.join(undefined)}."] if undefined else []),
+            *([untuned] if left_out else []),
             *_learned_note(learned if tuned else ()),
             "Differences are of the unrounded numbers; those and 95% intervals (bootstrap over patients) are in the CSV file.",
         ),
@@ -111,20 +97,7 @@ def thresholds_table(
 def rules_table(
     results: Results, rules: Sequence[str], exclusive: str | None = None, learned: Sequence[str] = ()
 ) -> tuple[Table, pd.DataFrame]:
-    """Arrange the global results of every model by every rule, also with one class excluding the rest.
-
-    Args:
-        results: The metrics of all models.
-        rules: Names of threshold rules.
-        exclusive: The class that excludes the rest; None: no such columns.
-        learned: The ensembles that learn from validation images.
-
-    Returns:
-        The table, and its numbers unrounded and with 95% intervals, one row per model.
-
-    Raises:
-        ThoraxError: A model or rule that the metrics lack.
-    """
+    """Arrange the global results of every model by every rule, also with the class `exclusive` excluding the rest."""
     every = [*rules, *(rule + EXCLUSIVE for rule in rules if exclusive is not None)]
     by_rule = {rule: replace(results, rule=rule) for rule in every}
     once = [name for name, metric in METRICS.items() if not metric.by_threshold]
@@ -135,7 +108,10 @@ def rules_table(
         for name in by_threshold:
             numbers |= {f"{rule} {name}": of_rule.number(model, GLOBAL, name) for rule, of_rule in by_rule.items()}
         rows.append((model, tuple(Cell(printed(value)) for value, _, _ in numbers.values())))
-        records.append({"model": model} | records_of(numbers) | {"provenance": results.provenance})
+        values: dict[str, object] = {"model": model}
+        for key, number in numbers.items():
+            values |= record(key, number)
+        records.append(values | {"provenance": results.provenance})
     columns = tuple(map(_heading, every))
     tuned = [rule for rule in rules if fixed_threshold(rule) is None]
     excludes = f"+: {exclusive} excludes the rest. " if exclusive is not None else ""
@@ -145,7 +121,7 @@ def rules_table(
         f"specificity; AUC of the yes/no decisions) and results of the whole label matrix (loss: "
         f"binary cross-entropy, not weighted; Hamming loss; accuracy, which is 1 - Hamming loss) on the {results.split} images, "
         f"by threshold. {_explained(tuned)}{excludes}",
-        data=measured_on(results.provenance),
+        data=PROVENANCE[results.provenance],
         groups=(
             *(Group(short_heading(name), section=name) for name in once),
             *(Group(short_heading(name), columns, name) for name in by_threshold),
@@ -163,16 +139,15 @@ def rules_table(
     return table, pd.DataFrame(records)
 
 
-def _limits(thresholds: pd.DataFrame, model: str, rule: str) -> pd.DataFrame:
+def _limits(results: Results, thresholds: pd.DataFrame, model: str, rule: str) -> pd.DataFrame:
     """Return a model's thresholds by a tuned rule; the index has the classes as the metrics name them."""
     table = thresholds[(thresholds["model"] == model) & (thresholds["rule"] == rule)]
-    return table.set_index(table["class"].map(row_name))
-
-
-def _class_value(limits: pd.DataFrame, name: str, model: str, rule: str) -> float:
-    if name not in limits.index:
-        raise ThoraxError(f"The thresholds of model {model!r} by rule {rule!r} lack {name!r}: measure the experiment again.")
-    return float(limits.loc[name, "value"])
+    table = table.set_index(table["class"].map(row_name))
+    if lacking := [name for name in results.classes if name not in table.index]:
+        raise ThoraxError(
+            f"The thresholds of model {model!r} by rule {rule!r} lack {lacking[0]!r}: measure the experiment again."
+        )
+    return table
 
 
 def _heading(rule: str) -> str:
@@ -187,58 +162,21 @@ def _explained(tuned: Sequence[str]) -> str:
     return f"{sentence[0].upper()}{sentence[1:]}. " if sentence else ""
 
 
-def _undefined(limits: dict[tuple[str, str], pd.DataFrame]) -> list[str]:
-    """Name the classes that the validation images cannot tune."""
-    undefined = sorted({name for table in limits.values() for name in table.index[~table["defined"].astype(bool)]})
-    if not undefined:
-        return []
-    classes = "1 class" if len(undefined) == 1 else f"{len(undefined)} classes"
-    return [f"For {classes} the validation images lack positives or negatives, so {UNTUNED} is used: {', '.join(undefined)}."]
-
-
-def _left_out(models: Sequence[str]) -> list[str]:
-    if not models:
-        return []
-    return [f"Left out, because every tuned threshold is {UNTUNED}, as it is for votes of 0 and 1: {', '.join(models)}."]
-
-
 def _learned_note(learned: Sequence[str]) -> list[str]:
     """Say on which scores the thresholds of ensembles that learn were tuned."""
-    if not learned:
-        return []
-    return [
+    said = (
         f"Thresholds of ensembles that learn from the validation images ({', '.join(learned)}) were tuned on scores of images that they "
         f"had not learnt from (up to {FOLDS} folds by patient)."
-    ]
+    )
+    return [said] if learned else []
 
 
 def make_threshold_tables(
-    title: str,
-    provenance: str,
-    metrics: Path,
-    labels: Path,
-    split: Path,
-    members: list[str],
-    ensembles: list[str],
-    thresholds: Path,
-    rules: Sequence[str],
-    out: Path,
-    exclusive: str | None = None,
-    f1_metric: str = "f1",
+    title: str, provenance: str, metrics: Path, labels: Path, split: Path, members: list[str], ensembles: list[str],
+    thresholds: Path, rules: Sequence[str], out: Path, exclusive: str | None = None, f1_metric: str = "f1",
     learned: Sequence[str] = (),
-) -> None:
-    """Write thresholds and rules as .html, .md, .tex and .csv into a folder.
-
-    Args:
-        title, provenance, metrics, labels, split, members, ensembles, out, f1_metric: As in `results.make_tables`.
-        thresholds: `thresholds/{experiment}.parquet`.
-        rules: Names of threshold rules; the others are compared with the first.
-        exclusive: The class that excludes the rest, where the metrics were made with one.
-        learned: The ensembles that learn from validation images.
-
-    Raises:
-        ThoraxError: As in `thresholds_table`, or a missing table.
-    """
+) -> None:  # fmt: skip
+    """Write thresholds and rules as .html, .md, .tex and .csv into a folder; the other rules are compared with the first."""
     more = {"title": title, "provenance": provenance, "rule": rules[0], "f1_metric": f1_metric}
     results = read_results(metrics, labels, split, members, ensembles, **more)
     chosen = store.read_table(thresholds, needs=tuple(THRESHOLDS.names))
