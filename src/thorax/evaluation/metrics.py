@@ -84,6 +84,8 @@ def evaluate(
     Without replicates there are no intervals. Returns rows with the columns of `schemas.METRICS`; n_positive of "Global" is the
     number of positive entries of the matrix.
     """
+    if list(labels.columns) != list(scores.columns) or len(labels) != len(scores):
+        raise ThoraxError(f"The scores of {model!r} have other classes or images than the labels: predict again.")
     _refuse_undefined(scores, model)
     if labels.empty:
         raise ThoraxError(f"There is no {split} image to measure {model!r} on: give this part of the split a share.")
