@@ -23,12 +23,11 @@ SAMPLE ?= ../shared/data
 # Runs a command and prints, meanwhile, each epoch that a training has finished
 FOLLOW = python demo/follow.py logs/train logs/segmenter --
 
-# Workers of pytest: a third one uses the cores while tests of Slurm wait. A file's tests stay together, and tests/conftest.py says
-# which files come first
-WORKERS = -n 3 --dist loadfile --no-loadscope-reorder
+# Two workers of pytest; a file's tests stay together, and tests/conftest.py says which files come first
+WORKERS = -n 2 --dist loadfile --no-loadscope-reorder
 
 # Of the demo's trainings, so that no core waits for the last one
-LONGEST = $(patsubst %,results/models/demo-liz2022-specific/%.keras,DenseNet201 Xception InceptionV3)
+LONGEST = $(patsubst %,results/models/demo-liz2022-specific/%.keras,DenseNet201 InceptionResNetV2)
 
 # Snakemake's report with a file for each page, $(1)/report/report.html: Chrome leaves a page blank that a single file embeds, if it
 # has more than 2 MB
@@ -56,7 +55,7 @@ $(BIN)/.ready: $(PINS) pyproject.toml $(if $(ANOTHER),remake)
 
 remake: # .venv has the other variant
 
-demo: $(BIN)/.ready ## Liz et al. 2022 on synthetic radiographs, from raw files to report (about 10 minutes on 2 cores)
+demo: $(BIN)/.ready ## Liz et al. 2022 on synthetic radiographs, from raw files to report (about a quarter of an hour on 2 cores)
 	$(FOLLOW) snakemake --profile demo --prioritize $(LONGEST)
 	$(call report,results,--profile demo)
 	@thorax show --table results/tables/demo-liz2022-specific/global.md
