@@ -21,6 +21,7 @@ rule train:
         history="results/history/{experiment}/{member}.csv",
         epochs="results/epochs/{experiment}/{member}.csv",
         record="results/history/{experiment}/{member}.json",
+    priority: 1  # no core waits for the longest jobs while short ones are done
     threads: 8
     resources:
         gpu=1,
