@@ -5,11 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import yaml
 
+from . import warm
 from .shrink import shrink
 
 REPOSITORY = Path(__file__).parents[2]
@@ -66,9 +68,10 @@ def another_kernel(folder: Path) -> dict[str, str]:
     return {"JUPYTER_DATA_DIR": str(folder), "JUPYTER_PREFER_ENV_PATH": "0"}
 
 
-def _shared_run(tmp_path_factory, name: str, config: Path | dict, *arguments: str) -> Path:
+def _shared_run(tmp_path_factory, name: str, config: Path | dict, *arguments: str, quick: bool = False) -> Path:
     """The folder of one finished run of a configuration; one that is not a file yet is written next to the folder.
 
+    A quick one takes `thorax` from a process that has imported everything (warm.py).
     Workers of pytest-xdist have sessions of their own; the first one makes the run, and the others wait for it.
     """
     mine = tmp_path_factory.getbasetemp()
@@ -85,7 +88,8 @@ def _shared_run(tmp_path_factory, name: str, config: Path | dict, *arguments: st
                 (folder.parent / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
                 config = folder.parent / "config.yaml"
             kernel = another_kernel(folder.parent / "jupyter")
-            done = snakemake(folder, "--cores", "2", *arguments, config=config, **kernel)
+            with warm.thorax(folder.parent / "bin") if quick else nullcontext() as first:
+                done = snakemake(folder, "--cores", "2", *arguments, config=config, first=first, **kernel)
             logs = "".join(path.read_text(errors="replace") for path in (folder / "logs").rglob("*.log"))
             sentences = [line for line in logs.splitlines() if line.startswith("thorax: ")]
             said.write_text("\n".join([str(done.returncode), *sentences, done.stdout[-6000:]]), encoding="utf-8")
@@ -104,7 +108,7 @@ def tiny_run(tmp_path_factory) -> Path:
 def papers_run(tmp_path_factory) -> Path:
     """The folder of one finished run of all experiments, shrunk (shrink.py); its configuration is next to it."""
     shipped = yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8"))
-    return _shared_run(tmp_path_factory, "papers", shrink(shipped), *ONE_THREAD)
+    return _shared_run(tmp_path_factory, "papers", shrink(shipped), *ONE_THREAD, quick=True)
 
 
 @pytest.fixture
