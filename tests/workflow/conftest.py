@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -68,10 +68,9 @@ def another_kernel(folder: Path) -> dict[str, str]:
     return {"JUPYTER_DATA_DIR": str(folder), "JUPYTER_PREFER_ENV_PATH": "0"}
 
 
-def _shared_run(tmp_path_factory, name: str, config: Path | dict, *arguments: str, quick: bool = False) -> Path:
+def _shared_run(tmp_path_factory, name: str, config: Path | dict, *arguments: str, first: Path | None = None) -> Path:
     """The folder of one finished run of a configuration; one that is not a file yet is written next to the folder.
 
-    A quick one takes `thorax` from a process that has imported everything (warm.py).
     Workers of pytest-xdist have sessions of their own; the first one makes the run, and the others wait for it.
     """
     mine = tmp_path_factory.getbasetemp()
@@ -88,8 +87,7 @@ def _shared_run(tmp_path_factory, name: str, config: Path | dict, *arguments: st
                 (folder.parent / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
                 config = folder.parent / "config.yaml"
             kernel = another_kernel(folder.parent / "jupyter")
-            with warm.thorax(folder.parent / "bin") if quick else nullcontext() as first:
-                done = snakemake(folder, "--cores", "2", *arguments, config=config, first=first, **kernel)
+            done = snakemake(folder, "--cores", "2", *arguments, config=config, first=first, **kernel)
             logs = "".join(path.read_text(errors="replace") for path in (folder / "logs").rglob("*.log"))
             sentences = [line for line in logs.splitlines() if line.startswith("thorax: ")]
             said.write_text("\n".join([str(done.returncode), *sentences, done.stdout[-6000:]]), encoding="utf-8")
@@ -105,10 +103,17 @@ def tiny_run(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def papers_run(tmp_path_factory) -> Path:
+def quick(tmp_path_factory) -> Iterator[Path]:
+    """A folder with a `thorax` that starts at once (warm.py), for runs of many jobs."""
+    with warm.thorax(tmp_path_factory.mktemp("quick") / "bin") as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def papers_run(tmp_path_factory, quick) -> Path:
     """The folder of one finished run of all experiments, shrunk (shrink.py); its configuration is next to it."""
     shipped = yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8"))
-    return _shared_run(tmp_path_factory, "papers", shrink(shipped), *ONE_THREAD, quick=True)
+    return _shared_run(tmp_path_factory, "papers", shrink(shipped), *ONE_THREAD, first=quick)
 
 
 @pytest.fixture

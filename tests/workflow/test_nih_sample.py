@@ -31,7 +31,7 @@ def python(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture(scope="module")
-def sample_run(tmp_path_factory) -> Path:
+def sample_run(tmp_path_factory, quick) -> Path:
     if not (SHARED_DATA / "nih_sample").is_dir():
         pytest.skip("the real radiographs are not beside the checkout")
     folder = tmp_path_factory.mktemp("sample")
@@ -43,7 +43,7 @@ def sample_run(tmp_path_factory) -> Path:
     listed[listed["Patient ID"].astype(int) % 3 == 2].to_csv(metadata, index=False)
     shipped, sample = (yaml.safe_load((REPOSITORY / name).read_text("utf-8")) for name in ("config.yaml", "demo/sample.yaml"))
     (folder / "sample.yaml").write_text(yaml.safe_dump(on_sample(shipped, sample, OTHERS), sort_keys=False))
-    done = snakemake(folder, "--cores", "2", *ONE_THREAD, config=folder / "sample.yaml")
+    done = snakemake(folder, "--cores", "2", *ONE_THREAD, config=folder / "sample.yaml", first=quick)
     assert done.returncode == 0, done.stdout[-6000:]
     print((folder / "results/tables/nih-real/global.md").read_text())
     return folder
