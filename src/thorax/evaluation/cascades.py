@@ -58,9 +58,7 @@ def make_cascade(
         if not parents[name]:
             raise ThoraxError(f"{general} has no general class of {name!r}: lower the minimum counts of {settings.inside}.")
         if status not in (KEPT, WHOLE) or (status == KEPT) != (name in second.columns):
-            raise ThoraxError(
-                f"{inside} cannot tell {name!r} apart ({status} in {classes}): give its label set the counts and exclusions of "
-                f"{labels.stem}, and predict again."
-            )
+            problem = f"{inside} cannot tell {name!r} apart ({status} in {classes})"
+            raise ThoraxError(f"{problem}: give its label set the counts and exclusions of {labels.stem}, and predict again.")
     scores = combine(first, second, parents)
     store.write_table(pd.concat([truth[["image_id", "split"]], scores], axis=1), out, scores_schema(list(parents)))

@@ -19,13 +19,8 @@ def macro_f1(counts: np.ndarray) -> np.ndarray:
     """Return the mean F1 of the positive and the negative class from (..., 4) counts, nan where nothing is counted."""
     true_positive, false_positive, false_negative, true_negative = np.moveaxis(counts, -1, 0)
     wrong = false_positive + false_negative
-    score = np.zeros(wrong.shape)
-    occurring = np.zeros(wrong.shape)
-    for right in (true_positive, true_negative):
-        present = 2 * right + wrong > 0
-        score += np.divide(2 * right, 2 * right + wrong, out=np.zeros(wrong.shape), where=present)
-        occurring += present
-    return share(score, occurring)
+    sides = np.stack([share(2 * right, 2 * right + wrong) for right in (true_positive, true_negative)])
+    return share(np.nan_to_num(sides).sum(axis=0), np.isfinite(sides).sum(axis=0))
 
 
 def positive_f1(counts: np.ndarray) -> np.ndarray:

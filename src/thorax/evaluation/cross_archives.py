@@ -91,9 +91,8 @@ def common_classes(problems: Mapping[str, Problem]) -> dict[str, bool]:
     """
     common = [name for name in shared_table()["class"] if all(name in problem.united for problem in problems.values())]
     if not common:
-        raise ThoraxError(
-            f"The label sets of {', '.join(problems)} share no class of {CLASSES.name}: choose larger label sets."
-        )
+        problem = f"The label sets of {', '.join(problems)} share no class of {CLASSES.name}"
+        raise ThoraxError(f"{problem}: choose larger label sets.")
     return {name: all({0, 1} <= set(problem.truth[name]) for problem in problems.values()) for name in common}
 
 

@@ -131,12 +131,10 @@ class _Stack:
         self.coefficients, self.intercepts = fit_stack(answers, logits, settings.C)
 
     def scores(self, logits: np.ndarray) -> np.ndarray:
-        """Return (n, k) scores for (members, n, k) logits; the mean probability where nothing was learnt."""
         learnt = sigmoid((self.coefficients[:, None] * logits).sum(axis=0) + self.intercepts)
-        return np.where(np.isfinite(self.intercepts), learnt, sigmoid(logits).mean(axis=0))
+        return np.where(np.isfinite(self.intercepts), learnt, sigmoid(logits).mean(axis=0))  # the mean where nothing was learnt
 
     def describe(self, k: int, learnt: bool) -> str:
-        """Say what was learnt of a class, if anything was."""
         if not learnt:
             return f"{_ONE_SIDED}, so the mean probability"
         return f"coefficients {_by_member(self.members, self.coefficients[:, k])}, intercept {self.intercepts[k]:.3f}"
@@ -156,21 +154,18 @@ def make_ensemble(
     would be too good. What was learnt from all is printed, class by class. Where a class has no positive or no negative image to
     learn from, the rules give the mean probability, as `ctp` does, and say so.
 
-    The predictions are in the order of `settings.members`. What is written are probabilities, or for some rules votes or shares
-    (see `combine`). Only the rules in `LEARNING` need labels and split.
+    The predictions are in the order of `settings.members`. Only the rules in `LEARNING` need labels and split.
     """
     if len(predictions) != len(settings.members):
-        raise ThoraxError(
-            f"The ensemble has {len(settings.members)} members but was given {len(predictions)} tables: give one for each."
-        )
+        problem = f"The ensemble has {len(settings.members)} members but was given {len(predictions)} tables"
+        raise ThoraxError(f"{problem}: give one for each.")
     first = store.read_table(predictions[0], needs=("image_id", "split")).sort_values("image_id", ignore_index=True)
     classes = class_columns(first)
     logits = np.stack([_logits(path, first, classes, predictions[0]) for path in predictions])
     if settings.rule in LEARNING:
         if labels is None or split is None:
-            raise ThoraxError(
-                f"Rule {settings.rule} learns from validation images: give their label set and split (--labels, --split)."
-            )
+            problem = f"Rule {settings.rule} learns from validation images"
+            raise ThoraxError(f"{problem}: give their label set and split (--labels, --split).")
         truth = joins.read_labels(labels, split, ["val"])
         joins.read_scores(predictions[0], truth, labels, class_columns(truth))  # only to compare images and classes
         rows, answers = (first["split"] == "val").to_numpy(), truth[classes].to_numpy()
@@ -222,7 +217,6 @@ def _logits(path: Path, first: pd.DataFrame, classes: list[str], first_path: Pat
     logits = joins.read_scores(path, first, first_path, classes).to_numpy(np.float64)
     if not np.isfinite(logits).all():
         image = first["image_id"][~np.isfinite(logits).all(axis=1)].iloc[0]
-        raise ThoraxError(
-            f"{path}: the logits of image {image!r} are not all numbers, so its training diverged; train it again."
-        )
+        problem = f"{path}: the logits of image {image!r} are not all numbers, so its training diverged"
+        raise ThoraxError(f"{problem}; train it again.")
     return logits

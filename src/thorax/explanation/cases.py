@@ -98,10 +98,8 @@ def load_cases(
     each = np.stack([sigmoid(scores(path)) for path in predictions.values()])
     probabilities = each.mean(axis=0) if ensemble is None else scores(ensemble)
     if not np.allclose(probabilities, each.mean(axis=0), atol=1e-3):
-        raise ThoraxError(
-            f"{ensemble} is not the mean of {', '.join(predictions)}: name the members of this ensemble, so that maps and "
-            "votes are theirs."
-        )
+        problem = f"{ensemble} is not the mean of {', '.join(predictions)}"
+        raise ThoraxError(f"{problem}: name the members of this ensemble, so that maps and votes are theirs.")
     originals = load_originals(ids, ingested, arrays, lungs)
     truth_boxes = store.read_table(boxes)
     return [

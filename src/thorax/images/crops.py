@@ -61,7 +61,6 @@ def _boxes(settings: config.ImageSet, image_ids: pd.Series, lungs: Path | None) 
     x0, y0, x1, y1 = table.reindex(image_ids).to_numpy(float).T
     whole = (x0 >= 0) & (y0 >= 0) & (x0 < x1) & (y0 < y1) & (x1 <= 1) & (y1 <= 1)  # false for an absent image's NaN as well
     if not whole.all():
-        raise ThoraxError(
-            f"{lungs} has no crop box inside the image for {image_ids.iloc[int(whole.argmin())]!r}: delete and remake it."
-        )
+        problem = f"{lungs} has no crop box inside the image for {image_ids.iloc[int(whole.argmin())]!r}"
+        raise ThoraxError(f"{problem}: delete and remake it.")
     return list(zip(x0.tolist(), y0.tolist(), x1.tolist(), y1.tolist(), strict=True))

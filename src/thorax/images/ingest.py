@@ -36,9 +36,8 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
     """
     root = Path(settings.root)
     if not root.is_dir():
-        raise ThoraxError(
-            f"{root} is not a folder: put the archive there or correct datasets.{catalog.stem}.root in the configuration."
-        )
+        problem = f"{root} is not a folder"
+        raise ThoraxError(f"{problem}: put the archive there or correct datasets.{catalog.stem}.root in the configuration.")
     rows = _shard_rows(settings, catalog, shard)
     jobs = list(zip(rows["image_id"], rows["path"], rows["photometric"], strict=True))
     entries, packed = [], 0
@@ -72,10 +71,8 @@ def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, dupl
     merged = merged.sort_values("image_id", ignore_index=True)
     twice = merged["image_id"].duplicated()
     if twice.any():
-        raise ThoraxError(
-            f"Image {merged['image_id'][twice].iloc[0]!r} is in two of the tables next to {tables[0]}: they were made with "
-            "different numbers of shards; delete and remake them."
-        )
+        problem = f"Image {merged['image_id'][twice].iloc[0]!r} is in two of the tables next to {tables[0]}"
+        raise ThoraxError(f"{problem}: they were made with different numbers of shards; delete and remake them.")
     bad = merged[~merged["ok"]]
     share = len(bad) / max(len(merged), 1)
     if share > settings.max_bad_share or len(bad) == len(merged):
@@ -138,9 +135,8 @@ def read_once(path: Path, max_pixels: int) -> bytes:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise decoding.UnusableImage("missing") from error
     except OSError as error:
-        raise ThoraxError(
-            f"{path} cannot be read ({error.strerror}): make it readable, or remove it to count it as missing."
-        ) from error
+        problem = f"{path} cannot be read ({error.strerror})"
+        raise ThoraxError(f"{problem}: make it readable, or remove it to count it as missing.") from error
 
 
 def _shard_rows(settings: config.Dataset, catalog: Path, shard: int) -> pd.DataFrame:
@@ -152,14 +148,11 @@ def _shard_rows(settings: config.Dataset, catalog: Path, shard: int) -> pd.DataF
     rows = store.read_table(catalog, ["image_id", "path", "view", "photometric"])
     wanted = rows[rows["view"].isin(settings.views)].sort_values("image_id", ignore_index=True)
     if wanted.empty:
-        raise ThoraxError(
-            f"{catalog} has no image with a view of {', '.join(settings.views)}: correct datasets.{catalog.stem}.views; "
-            f"the views there are {', '.join(sorted(rows['view'].dropna().unique()))}."
-        )
+        problem = f"{catalog} has no image with a view of {', '.join(settings.views)}: correct datasets.{catalog.stem}.views"
+        raise ThoraxError(f"{problem}; the views there are {', '.join(sorted(rows['view'].dropna().unique()))}.")
     if not 0 <= shard < settings.shards:
-        raise ThoraxError(
-            f"Shard {shard} does not exist: datasets.{catalog.stem}.shards is {settings.shards}, and they count from 0."
-        )
+        problem = f"Shard {shard} does not exist"
+        raise ThoraxError(f"{problem}: datasets.{catalog.stem}.shards is {settings.shards}, and they count from 0.")
     rows = wanted.iloc[np.array_split(np.arange(len(wanted)), settings.shards)[shard]]
     for image_id, path in zip(rows["image_id"], rows["path"], strict=True):
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:

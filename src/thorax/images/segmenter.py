@@ -207,10 +207,8 @@ def fit(settings: config.Segmenter, pairs: MaskPairs) -> tuple["keras.Model", pd
             x, y = (np.stack(part)[..., np.newaxis] for part in zip(*augmented, strict=True))
             logs = trainer.train_on_batch(x, y, return_dict=True)  # of this batch alone
             if not np.isfinite(logs["loss"]):
-                raise ThoraxError(
-                    f"segmenters: in step {step} of epoch {epoch} the loss of {settings.pairs} is no longer a number; "
-                    f"lower learning_rate, which is {settings.learning_rate:g}."
-                )
+                problem = f"segmenters: in step {step} of epoch {epoch} the loss of {settings.pairs} is no longer a number"
+                raise ThoraxError(f"{problem}; lower learning_rate, which is {settings.learning_rate:g}.")
             seen.append((float(logs["loss"]), float(logs["soft_dice"])))
         history.append((epoch, *np.mean(seen, axis=0).tolist()))
     return model, pd.DataFrame(history, columns=["epoch", "loss", "dice"])
@@ -243,15 +241,11 @@ def load_segmenter(path: Path, settings: config.Segmenter) -> "keras.Model":
     """Load a network of `train_segmenter`, unless it is of another kind or for another image size."""
     model = backend.load_network(path)
     if model.output_shape != model.input_shape:
-        raise ThoraxError(
-            f"{path} is not a segmenter: it has outputs of shape {model.output_shape[1:]} instead of a mask; name a network of "
-            "the segmenter verb."
-        )
+        problem = f"{path} is not a segmenter: it has outputs of shape {model.output_shape[1:]} instead of a mask"
+        raise ThoraxError(f"{problem}; name a network of the segmenter verb.")
     if model.input_shape != (None, settings.size, settings.size, 1):
-        raise ThoraxError(
-            f"{path} takes images of shape {model.input_shape[1:]}, but segmenters size is {settings.size}: delete it and "
-            "train the segmenter again."
-        )
+        problem = f"{path} takes images of shape {model.input_shape[1:]}, but segmenters size is {settings.size}"
+        raise ThoraxError(f"{problem}: delete it and train the segmenter again.")
     return model
 
 

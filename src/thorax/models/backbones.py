@@ -29,14 +29,12 @@ SCALINGS: dict[str, tuple[np.ndarray, np.ndarray]] = {
 def find(name: str, size: int) -> Architecture:
     """Look an architecture up; refuse an unknown name, or a size below its smallest input."""
     if name not in BACKBONES:
-        raise ThoraxError(
-            f"backbone {name!r} is not known{did_you_mean(name, BACKBONES)}: choose one of {', '.join(BACKBONES)}."
-        )
+        problem = f"backbone {name!r} is not known{did_you_mean(name, BACKBONES)}"
+        raise ThoraxError(f"{problem}: choose one of {', '.join(BACKBONES)}.")
     backbone = BACKBONES[name]
     if size < backbone.smallest:
-        raise ThoraxError(
-            f"backbone {name} needs images of at least {backbone.smallest} pixels, not {size}: raise the image set's size."
-        )
+        problem = f"backbone {name} needs images of at least {backbone.smallest} pixels, not {size}"
+        raise ThoraxError(f"{problem}: raise the image set's size.")
     return backbone
 
 

@@ -112,10 +112,8 @@ def load_part(
     if with_known_label:
         found = found.select((found.labels != IGNORED).any(axis=1))
         if not len(found):
-            raise ThoraxError(
-                f"{labels}: no image in {part} has a known label, as all are uncertain or ignored: choose another policy for "
-                f"uncertain labels, or make the share of {part} larger."
-            )
+            problem = f"{labels}: no image in {part} has a known label, as all are uncertain or ignored"
+            raise ThoraxError(f"{problem}: choose another policy for uncertain labels, or make the share of {part} larger.")
     return replace(found, second=_second_images(found, second, images)) if second else found
 
 

@@ -239,9 +239,8 @@ class Fit:
 
     def _check_finite(self, loss: float, when: str) -> None:
         if not np.isfinite(loss):
-            raise ThoraxError(
-                f"the training of {self.network.model.name} diverged in {when} (the loss is no longer a number): lower learning_rate."
-            )
+            problem = f"the training of {self.network.model.name} diverged in {when} (the loss is no longer a number)"
+            raise ThoraxError(f"{problem}: lower learning_rate.")
 
 
 def apply_rest(optimizer: "keras.optimizers.Optimizer") -> None:
@@ -290,13 +289,11 @@ def _record(progress: Progress) -> dict[str, object]:
 def _check_intensity(settings: Training, part: LabelledImages, images: Sequence[Path]) -> None:
     if part.dtype != backbones.input_dtype(settings.input_scaling):
         needed = "none" if part.dtype == "uint16" else "unit or backbone"
-        raise ThoraxError(
-            f"input_scaling: {settings.input_scaling} does not fit {images[0]}, which holds {part.dtype}: set it to {needed}."
-        )
+        problem = f"input_scaling: {settings.input_scaling} does not fit {images[0]}, which holds {part.dtype}"
+        raise ThoraxError(f"{problem}: set it to {needed}.")
     if part.dtype != "uint8" and settings.augmentation is not None:
-        raise ThoraxError(
-            f"{images[0]} holds stored values, and augmentation changes 8-bit images only: set augmentation: null."
-        )
+        problem = f"{images[0]} holds stored values, and augmentation changes 8-bit images only"
+        raise ThoraxError(f"{problem}: set augmentation: null.")
 
 
 def _log(text: str) -> None:

@@ -85,10 +85,8 @@ def check_classes(labels: np.ndarray, classes: list[str]) -> None:
     for value, kind in ((1, "positive"), (0, "negative")):
         lacking = ~(labels == value).any(axis=0)
         if lacking.any():
-            raise ThoraxError(
-                f"class {classes[int(lacking.argmax())]!r} has no {kind} training image, so there is nothing to learn: "
-                "raise the label set's min_images or min_patients, or exclude the class."
-            )
+            problem = f"class {classes[int(lacking.argmax())]!r} has no {kind} training image, so there is nothing to learn"
+            raise ThoraxError(f"{problem}: raise the label set's min_images or min_patients, or exclude the class.")
 
 
 def pos_weights(labels: np.ndarray, exponent: float = 1.0, cap: float | None = None) -> np.ndarray:

@@ -29,9 +29,8 @@ def build_model(settings: Training, size: int, classes: int, weights: str | None
     import keras
 
     if (settings.weights == "imagenet") != (weights is not None):
-        raise ThoraxError(
-            f"weights: {settings.weights} does not fit the weights file {weights!r}: give one, or set weights: none."
-        )
+        problem = f"weights: {settings.weights} does not fit the weights file {weights!r}"
+        raise ThoraxError(f"{problem}: give one, or set weights: none.")
     if views == 1:
         inputs, features, layers = backbones.build_features(settings, size, weights)
         branches = [layers]

@@ -59,9 +59,8 @@ def predict(
     _check_fit(network, test, names, model, classes or labels, images)
     chosen = store.read_table(cases, ["image_id"])["image_id"] if cases else []
     if unknown := set(chosen) - set(test.image_ids):
-        raise ThoraxError(
-            f"{cases} names {min(unknown)!r}, which is not a test image of {labels} and {split}: choose the cases again."
-        )
+        problem = f"{cases} names {min(unknown)!r}, which is not a test image of {labels} and {split}"
+        raise ThoraxError(f"{problem}: choose the cases again.")
     counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     print(f"{network.name}: {counts} images, on {backend.device()}", file=sys.stderr, flush=True)
     with ExitStack() as stack:  # all files or none
@@ -111,16 +110,12 @@ def _check_fit(
 ) -> None:
     again = "name a network that was trained on these images, or train it again."
     if network.output_shape != (None, len(classes)):
-        raise ThoraxError(
-            f"{path} has outputs of shape {network.output_shape[1:]}, but {labels} has {len(classes)} classes: "
-            "name a network that was trained on this label set, or train it again."
-        )
+        problem = f"{path} has outputs of shape {network.output_shape[1:]}, but {labels} has {len(classes)} classes"
+        raise ThoraxError(f"{problem}: name a network that was trained on this label set, or train it again.")
     takes = f"{path} takes images of shape {network.input_shape[1:]}"
     if network.input_shape[-1] != len(part.views):
-        raise ThoraxError(
-            f"{takes}, where the last number counts the views, but is given {len(part.views)}: "
-            f"predict {'with' if part.second is None else 'without'} second images."
-        )
+        problem = f"{takes}, where the last number counts the views, but is given {len(part.views)}"
+        raise ThoraxError(f"{problem}: predict {'with' if part.second is None else 'without'} second images.")
     if network.input_shape[:-1] != (None, part.size, part.size):
         raise ThoraxError(f"{takes}, but {images[0]} has {part.size} x {part.size} pixels: {again}")
     if network.inputs[0].dtype != part.dtype:

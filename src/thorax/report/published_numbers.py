@@ -60,9 +60,8 @@ def load(paper: str | None = None, table: str | None = None, variant: str | None
         known = list(dict.fromkeys(chosen[column]))
         chosen = chosen[chosen[column] == wanted]
         if chosen.empty:
-            raise ThoraxError(
-                f"No published numbers of {column} {wanted!r}{did_you_mean(wanted, known)}: choose one of {', '.join(known)}."
-            )
+            problem = f"No published numbers of {column} {wanted!r}{did_you_mean(wanted, known)}"
+            raise ThoraxError(f"{problem}: choose one of {', '.join(known)}.")
     return chosen.reset_index(drop=True)
 
 
@@ -126,9 +125,8 @@ def published(beside: Beside) -> pd.DataFrame:
     known = list(dict.fromkeys(rows["model"]))
     for ours, theirs in beside.models.items():
         if theirs not in known:
-            raise ThoraxError(
-                f"beside.models.{ours}: {beside.paper}, {beside.variant} has no model {theirs!r}: choose one of {', '.join(known)}."
-            )
+            problem = f"beside.models.{ours}: {beside.paper}, {beside.variant} has no model {theirs!r}"
+            raise ThoraxError(f"{problem}: choose one of {', '.join(known)}.")
     ours_of = {theirs: ours for ours, theirs in beside.models.items()}
     names = rows["label"].where(rows["label"] != "", rows["class"])
     rows = rows.assign(model=[ours_of.get(name, name) for name in rows["model"]], **{"class": names})

@@ -217,10 +217,9 @@ def make_attention_figure(
     weights = {name: store.open_array(path) for name, path in attention.items()}
     for name, path in attention.items():
         if len(weights[name]) != len(ids) or weights[name].shape[1] == 0:
-            raise ThoraxError(
-                f"{path} has the shape {weights[name].shape}, not ({len(ids)} cases, h, w): predict again with a network that "
-                "was trained with head: attention, or leave this one out."
-            )
+            problem = f"{path} has the shape {weights[name].shape}, not ({len(ids)} cases, h, w)"
+            advice = "predict again with a network that was trained with head: attention, or leave this one out"
+            raise ThoraxError(f"{problem}: {advice}.")
     originals = load_originals(ids, ingested, arrays, lungs)
     style.save(draw_attention(list(ids), originals, weights, title), out, title, photos=True)
 

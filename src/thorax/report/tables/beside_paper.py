@@ -100,10 +100,8 @@ class Compared:
         """The models that have published numbers, in our order; a ThoraxError where there is none."""
         ours, theirs = [*self.members, *self.ensembles], set(self.frame.loc[self.frame["published"].notna(), "model"])
         if not theirs:
-            raise ThoraxError(
-                f"{self.beside.paper}, {self.beside.variant} has no numbers of {', '.join(ours)}: name under beside.models which of "
-                "its models is which of ours."
-            )
+            problem = f"{self.beside.paper}, {self.beside.variant} has no numbers of {', '.join(ours)}"
+            raise ThoraxError(f"{problem}: name under beside.models which of its models is which of ours.")
         return [model for model in ours if model in theirs]
 
     @cached_property
@@ -211,9 +209,8 @@ def ablation_table(title: str, experiments: dict[str, Compared]) -> tuple[Table,
     first = next(iter(experiments.values()))
     for name, compared in experiments.items():
         if compared.provenance != first.provenance:
-            raise ThoraxError(
-                f"{name!r} was run on {compared.provenance} and others on {first.provenance}: compare runs on the same data."
-            )
+            problem = f"{name!r} was run on {compared.provenance} and others on {first.provenance}"
+            raise ThoraxError(f"{problem}: compare runs on the same data.")
     models = [model for model in (*first.members, *first.ensembles) if any(model in c.in_both for c in experiments.values())]
     metrics = [m for m in METRICS if any(m in c.metrics_of(models, of_classes=False) for c in experiments.values())]
     rows = [

@@ -133,9 +133,8 @@ def make_side_by_side(
     for text in columns:
         experiment, _, model = text.partition("/")
         if not model or experiment not in found:
-            raise ThoraxError(
-                f"{text!r} is not an EXPERIMENT/MODEL of {', '.join(found)}: name an experiment that has its table under --metrics."
-            )
+            problem = f"{text!r} is not an EXPERIMENT/MODEL of {', '.join(found)}"
+            raise ThoraxError(f"{problem}: name an experiment that has its table under --metrics.")
         chosen.append(Column(experiment, model, found[experiment]))
     if len({column.experiment for column in chosen}) < 2:
         raise ThoraxError(f"{', '.join(columns)} are of one experiment: name models of at least two.")

@@ -34,9 +34,8 @@ def load(archive: str) -> pd.DataFrame:
     known = store.read_csv(published_numbers.SYSTEMS, keep_default_na=False, dtype=str)
     chosen = known[known["archive"] == archive]
     if chosen.empty:
-        raise ThoraxError(
-            f"{published_numbers.SYSTEMS} has no system of {archive!r}: choose one of {', '.join(dict.fromkeys(known['archive']))}."
-        )
+        problem = f"{published_numbers.SYSTEMS} has no system of {archive!r}"
+        raise ThoraxError(f"{problem}: choose one of {', '.join(dict.fromkeys(known['archive']))}.")
     rows = published_numbers.load()
     return pd.DataFrame([_system(entry, rows) for entry in chosen.to_dict("records")])
 

@@ -144,9 +144,8 @@ def _limits(results: Results, thresholds: pd.DataFrame, model: str, rule: str) -
     table = thresholds[(thresholds["model"] == model) & (thresholds["rule"] == rule)]
     table = table.set_index(table["class"].map(row_name))
     if lacking := [name for name in results.classes if name not in table.index]:
-        raise ThoraxError(
-            f"The thresholds of model {model!r} by rule {rule!r} lack {lacking[0]!r}: measure the experiment again."
-        )
+        problem = f"The thresholds of model {model!r} by rule {rule!r} lack {lacking[0]!r}"
+        raise ThoraxError(f"{problem}: measure the experiment again.")
     return table
 
 
