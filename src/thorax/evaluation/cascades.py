@@ -51,9 +51,8 @@ def make_cascade(
     first, second = steps
     why_not = store.read_csv(classes, keep_default_na=False).set_index("class")["status"]
     tree = TermTree.of_archive(archive, labels.stem, "train one network of all classes").climbed(settings.two_parents)
-    parents = {}
-    for name in class_columns(truth):
-        parents[name] = tree.general_among(name, list(first.columns))
+    parents = {name: tree.general_among(name, first.columns) for name in class_columns(truth)}
+    for name in parents:
         status = why_not.get(name, "not among its classes")
         if not parents[name]:
             raise ThoraxError(f"{general} has no general class of {name!r}: lower the minimum counts of {settings.inside}.")

@@ -26,8 +26,8 @@ def macro_f1(counts: np.ndarray) -> np.ndarray:
 def positive_f1(counts: np.ndarray) -> np.ndarray:
     """Return 2PR / (P + R) of the positive class, of precision P and recall R, from (..., 4) counts.
 
-    This is the F1 of Dunn Beltran and Alsaghier 2022 (section 4.2) and scikit-learn's `f1_score(labels, positive)`. Without
-    positives among the labels it is nan whatever the predictions are, so that all models are averaged over the same classes.
+    This is the F1 of Dunn Beltran and Alsaghier 2022 (section 4.2). Without positives among the labels it is nan whatever the
+    predictions are, so that all models are averaged over the same classes.
     """
     true_positive, false_positive, false_negative, _ = np.moveaxis(counts, -1, 0)
     score = share(2 * true_positive, 2 * true_positive + false_positive + false_negative)

@@ -2,8 +2,7 @@
 
 AUC, `f1` and Hamming loss are those of Liz et al. 2022 (section 5 and Tables 4 to 11), binary accuracy that of Kejriwal et al.
 (section on metrics), `f1_positive` and the AUC of the thresholded predictions those of Dunn Beltran and Alsaghier 2022 (section
-4.2 and Figure 2). A score strictly above the threshold counts as positive, for networks, mean probabilities and votes alike, so a
-tie is a no everywhere.
+4.2 and Figure 2). A score strictly above the threshold counts as positive.
 """
 
 import json
@@ -68,15 +67,13 @@ def evaluate(
     """Score one model on the images of one part.
 
     Without a threshold: `auc` and `loss`, the binary cross-entropy of the probabilities in nats (not weighted; null for
-    votes). By each threshold rule: `f1`, the mean of the F1 of both sides (Liz et al. 2022); `f1_positive`, that of the positive
-    side (Dunn Beltran and Alsaghier 2022); its `precision` and `sensitivity` (recall); `specificity`; `hamming`, for all classes
-    only; `accuracy`, the share of right entries; and `auc_thresholded`, the AUC of the yes/no decisions. Class "Global" holds of
-    hamming, accuracy and loss the value of the whole matrix, so that its accuracy is 1 - hamming, and of the others the mean over
-    the classes that have one. A value that needs positives or negatives which a class lacks is null, and left out of the mean.
+    votes). By each threshold rule those of `confusion`: `f1`, the mean of both sides; `f1_positive`, `precision`, `sensitivity`,
+    `specificity`; `hamming`, for all classes only; `accuracy`; and `auc_thresholded`, the AUC of the yes/no decisions. Class
+    "Global" holds of hamming, accuracy and loss the value of the whole matrix, and of the others the mean over the classes that
+    have one. A value that needs positives or negatives which a class lacks is null.
 
-    The 95% intervals are percentiles of a bootstrap over patients: each sample has the same number of patients, drawn with
-    replacement, and all images of a drawn patient. All models, classes and rules see the same samples. A sample without
-    positives or negatives of a class does not count for that class.
+    The 95% intervals are percentiles of a bootstrap over patients, whose samples all models, classes and rules share. A sample
+    without positives or negatives of a class does not count for that class.
 
     Labels are (n, k) of 1, 0 and -1 (ignored), one column per class; scores are (n, k) probabilities or votes with the same
     columns and rows, patients (n,) identifiers. Each rule has one threshold, or one per class; without rules it is `FIXED`.
@@ -123,8 +120,7 @@ def overall_by_threshold(
     """Return threshold, AUC and both F1 over all classes: means over the classes that have one, as "Global" of `evaluate`.
 
     Labels are (n, k) of 1, 0 and -1 (ignored), probabilities (n, k). The first row has no threshold and F1 (nan), but the AUC
-    of the probabilities; then comes for each threshold the AUC of the decisions, their F1 as the mean of both sides (`f1`) and
-    that of the positive side (`f1_positive`). nan where undefined.
+    of the probabilities; then comes for each threshold the AUC of the decisions, their `f1` and `f1_positive`.
     """
     rules = {f"fixed-{threshold:g}": threshold for threshold in thresholds}
     rows = evaluate(
@@ -134,8 +130,7 @@ def overall_by_threshold(
     overall = rows[rows["class"] == GLOBAL].set_index(["threshold_rule", "metric"])["value"]
     found = [(np.nan, float(overall[NO_THRESHOLD, "auc"]), np.nan, np.nan)]
     for rule, limit in rules.items():
-        area, mean, positive = (float(overall[rule, metric]) for metric in ("auc_thresholded", "f1", "f1_positive"))
-        found.append((limit, area, mean, positive))
+        found.append((limit, *overall.loc[rule, ["auc_thresholded", "f1", "f1_positive"]].tolist()))
     return found
 
 
@@ -171,7 +166,7 @@ def _statistics(
     weight_of_row = np.ascontiguousarray(weights.T)[patient_of_row]
     areas = [_auc(truth[:, column], values[:, column], weight_of_row) for column in range(truth.shape[1])]
     positive, negative = totals["positive"], totals["negative"]
-    loss = totals.get("loss", np.full(positive.shape, np.nan)) * _LOSS_UNIT
+    loss = totals.get("loss", np.full_like(positive, np.nan)) * _LOSS_UNIT
     loss, known = (np.column_stack([part, part.sum(axis=1)]) for part in (loss, positive + negative))
     found = {(NO_THRESHOLD, "auc"): _with_mean(np.stack(areas, axis=1)), (NO_THRESHOLD, "loss"): confusion.share(loss, known)}
     for rule in [key.removeprefix("yes ") for key in sums if key.startswith("yes ")]:

@@ -25,14 +25,12 @@ CONTRASTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def make_images(settings: config.ImageSet, array: Path, ingested: Path, shard: int, lungs: Path | None, out: Path) -> None:
     """Make one shard's training images, (n, size, size) uint8 or, with intensity "stored", uint16; rows as in `array`.
 
-    As in Liz et al. 2022, section 3.2, intensities were scaled to the whole image's range before the lungs were segmented. The crop
-    keeps that scale, so a value means the same inside and outside it. `contrast` spreads the crop's own values, all at once
-    (equalize) or by tiles (clahe).
+    As in Liz et al. 2022, section 3.2, the crop keeps the scale of the whole image's range. `contrast` spreads the crop's own
+    values, all at once (equalize) or by tiles (clahe).
 
-    With intensity "stored" that scaling is undone: the result holds the values of the file, "raw" in the paper's section 5.1.
+    With intensity "stored" the scaling is undone: the result holds the values of the file, "raw" in the paper's section 5.1.
     Ingest kept 256 levels of each image, so a value of an 8-bit file is exact before it is resized, and one of a 16-bit file is
-    off by at most half a level, (high - low) / 510, and half a unit. Bones stay bright: an image that was stored inverted keeps
-    its range.
+    off by at most half a level, (high - low) / 510, and half a unit. Bones stay bright.
     """
     source = store.open_array(array)
     places = store.read_table(ingested, ["image_id", "ok", "shard", "row", "low", "high"])

@@ -21,9 +21,8 @@ WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 def decode(data: bytes, max_pixels: int) -> tuple[np.ndarray, Header]:
     """Decode a PNG or JPEG, unless its header announces more than `max_pixels`, and turn it upright.
 
-    Any complaint of the decoder about the pixels counts as damage, even if it would return a picture. libjpeg conceals lost data and
-    only prints a warning; simplejpeg raises it. libpng warns of surplus data; imagecodecs logs it. Damage that causes neither a
-    warning nor a wrong checksum cannot be found, such as a flipped bit in a JPEG that is still a valid code.
+    Any complaint of the decoder about the pixels counts as damage, even if it would return a picture: simplejpeg raises what libjpeg
+    only warns of, and imagecodecs logs what libpng warns of.
 
     Returns the image, (rows, columns) or (rows, columns, channels): grey and alpha, or red, green, blue and perhaps alpha;
     uint8 or uint16; and its header, with the rows and columns of the upright picture. Raises UnusableImage with the reason.
@@ -80,9 +79,8 @@ class _Complaints(threading.local):
         self.texts: list[str] = []
 
     def note(self, record: logging.LogRecord) -> bool:
-        """A filter of the log that keeps the text and lets no record through."""
         self.texts.append(record.getMessage())
-        return False
+        return False  # let no record through
 
 
 _complaints = _Complaints()

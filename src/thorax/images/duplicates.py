@@ -91,8 +91,7 @@ def patient_groups(patients: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     """Group patients whose images show the same, and who must stay in one part.
 
     An image (image_id and patient_id of `patients`) has the group of the first patient, by identifier, of those that `pairs`
-    (image_id and other_id) link. Images of none of these patients link those of others: `find` pairs copies with the first
-    only.
+    (image_id and other_id) link, also through images of other patients: `find` pairs copies with the first only.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

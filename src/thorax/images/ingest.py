@@ -31,8 +31,7 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
 
     The images of the data set's views, in the order of their identifiers, are cut into `settings.shards` equal parts. `table`
     gets a row of `schemas.SCREENED` for every image of the shard, with the reason where it cannot be used; `array` gets the
-    others, (n, 512, 512) uint8 in the table's order. Neither the order nor a byte of the result depends on `threads`, each of
-    which holds one decoded original.
+    others, (n, 512, 512) uint8 in the table's order. The result does not depend on `threads`, each of which holds one original.
     """
     root = Path(settings.root)
     if not root.is_dir():
@@ -120,7 +119,7 @@ def read_once(path: Path, max_pixels: int) -> bytes:
     """The bytes of a file that is opened once.
 
     Raises UnusableImage: missing; not_image (a folder or device); too_large (longer than any image of `max_pixels`); or
-    ThoraxError if the file may not be read, or its disk fails: counting such images as bad would lose them silently.
+    ThoraxError if the file may not be read, or its disk fails.
     """
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _AT_ONCE)) as file:
@@ -140,11 +139,7 @@ def read_once(path: Path, max_pixels: int) -> bytes:
 
 
 def _shard_rows(settings: config.Dataset, catalog: Path, shard: int) -> pd.DataFrame:
-    """The shard's rows of the catalog.
-
-    A path may not leave the archive's folder. Symbolic links inside it are followed: archives are spread over disks with them, and
-    DVC may link files to its cache.
-    """
+    """The shard's rows of the catalog. No path may leave the archive's folder, but symbolic links inside it are followed."""
     rows = store.read_table(catalog, ["image_id", "path", "view", "photometric"])
     wanted = rows[rows["view"].isin(settings.views)].sort_values("image_id", ignore_index=True)
     if wanted.empty:

@@ -53,10 +53,8 @@ def train_segmenter(settings: config.Segmenter, split: Path | None, out: Path, h
 def cross_validate(settings: config.Segmenter, folds: int, threads: int = 1) -> pd.DataFrame:
     """Measure the recipe on held-out patients: each fold is predicted by a network trained on the others.
 
-    A patient's pairs share a fold, which `settings.seed` decides, and folds differ by at most one patient.
-
-    Returns one row per pair, in the order of the images' names: image, patient_id, fold, dice (of the post-processed 256 x 256
-    mask), flag (see `masks.judge`).
+    A patient's pairs share a fold, which `settings.seed` decides, and folds differ by at most one patient. Returns one row per pair,
+    sorted by image: image, patient_id, fold, dice (of the post-processed 256 x 256 mask), flag (see `masks.judge`).
     """
     pairs = read_mask_pairs(Path(settings.pairs))
     patients = np.unique(pairs.patients)
@@ -185,8 +183,8 @@ def soft_dice(truth, logits):
 def fit(settings: config.Segmenter, pairs: MaskPairs) -> tuple["keras.Model", pd.DataFrame]:
     """Train a new U-Net: Adam with a learning rate that falls to zero along a cosine, BCE + Dice.
 
-    Every batch is full: where the batch size does not divide the number of pairs, an epoch ends with pairs from its start. The
-    network is not compiled, so that it is saved without optimiser slots. The history has means over the epoch's steps.
+    Every batch is full: an epoch may end with pairs from its start. The network is not compiled, so that it is saved without
+    optimiser slots. The history has means over the epoch's steps.
     """
     import keras
 
@@ -217,9 +215,8 @@ def fit(settings: config.Segmenter, pairs: MaskPairs) -> tuple["keras.Model", pd
 def augment(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Flip, rotate, zoom, stretch, shift, and change the brightness by a gamma.
 
-    Pixels from outside the image repeat its border, so that lungs at the edge are learnt as well, or are black or white, as
-    beyond a collimator. The image is (size, size) uint8, and float32 in [0, 255] afterwards; the mask is (size, size) float32
-    in [0, 1].
+    Pixels from outside the image repeat its border, or are black or white, as beyond a collimator. The image is (size, size) uint8,
+    and float32 in [0, 255] afterwards; the mask is (size, size) float32 in [0, 1].
     """
     size = image.shape[0]
     angle = np.deg2rad(rng.uniform(-_ROTATION, _ROTATION))

@@ -27,8 +27,8 @@ def split_label_sets(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Assign every image of all label sets once, stratified over all their classes and totals.
 
-    Images labelled by radiologists, where reports labelled the others, are never in train or val: they are test with
-    `settings.test_on`, and left out (`schemas.LEFT_OUT`) otherwise. Other images of their patients are left out.
+    Images labelled by radiologists, where reports labelled the others, are test with `settings.test_on`, and left out
+    (`schemas.LEFT_OUT`) otherwise. Other images of their patients are left out.
 
     With `settings.draw_down`, images that are positive for no class of any label set are then drawn down: train and test keep the
     number that it gives, val keeps the same share as train, and the others are left out.
@@ -45,8 +45,7 @@ def split_label_sets(
     Returns:
         The assignment (image_id, patient_id, split; sorted by image_id) and its quality (`QUALITY_COLUMNS`): the number of
         positive images by label set, class and part, the quota, the deviation, and the largest share of these images that comes
-        from one patient. A part that a list dictates has its own count as quota; images left out lower count and quota alike. A
-        class with too few patients for every part is not an error: it has rows with 0 images.
+        from one patient. A part that a list dictates has its own count as quota; images left out lower count and quota alike.
     """
     for name, frame in frames.items():
         patients = frame["patient_id"].nunique()
@@ -192,11 +191,10 @@ def _quality(
 def make_split(
     settings: config.Split, labels: list[Path], catalog: Path | None, out: Path, quality: Path, duplicates: Path | None = None
 ) -> None:
-    """Split the patients of label sets, write the assignment (`schemas.SPLITS`) and its quality (CSV with `QUALITY_COLUMNS`), and
-    print counts that are off by over one image.
+    """Split the patients of label sets (`settings.label_sets`); write the assignment (`schemas.SPLITS`) and its quality
+    (CSV with `QUALITY_COLUMNS`), and print counts that are off by over one image.
 
-    `labels` are the tables of `settings.label_sets`, in any order. Without `catalog`, which `settings.official` needs, no image
-    counts as labelled by radiologists; without `duplicates` no two images are the same.
+    Without `catalog`, which `settings.official` needs, no image counts as labelled by radiologists.
     """
     paths = {Path(path).stem: path for path in labels}
     if sorted(paths) != sorted(settings.label_sets) or len(paths) != len(labels):

@@ -77,7 +77,6 @@ def group_folds(y: ArrayLike, groups: ArrayLike, folds: int, random_state: int =
 
 
 def _assign_rows(y: ArrayLike, groups: ArrayLike, shares: np.ndarray, random_state: int) -> np.ndarray:
-    """Return the part of each row, (n,) from 0 to the number of shares - 1."""
     labels = np.asarray(y)
     labels = labels[:, None] if labels.ndim == 1 else labels
     if labels.ndim != 2 or not np.isin(labels, (-1, 0, 1)).all():

@@ -103,10 +103,9 @@ def input_dtype(input_scaling: str) -> str:
 
 
 def freeze(layers: list, share: float) -> int:
-    """Freeze the first `share` (0 to 1) of the convolutional layers, and every layer between them.
+    """Freeze the first `share` (0 to 1) of the convolutional layers (Liz et al. 2022, section 3.3), and every layer between them.
 
-    Liz et al. 2022, section 3.3. The last frozen layer is a convolution. If all convolutions are frozen, so is the rest of the
-    backbone. Returns the number of frozen convolutional layers.
+    If all convolutions are frozen, so is the rest. Returns the number of frozen convolutional layers.
     """
     positions = [index for index, layer in enumerate(layers) if is_convolution(layer)]
     count = round(share * len(positions))

@@ -44,11 +44,10 @@ def tiny_images(images: store.PackedImages, shards: np.ndarray, rows: np.ndarray
 def fit_predict(pixels: np.ndarray, labels: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Fit on the training rows, where `train`, (n,) bool, is true; return the (m, k) float32 logits of the other rows.
 
-    Pixels are (n, d) float32, labels (n, k) of 1, 0 and -1 (ignored: the row is left out for that class). Nothing is random,
-    and it runs in one thread, so that the logits do not depend on the number of cores.
+    Pixels are (n, d) float32, labels (n, k) of 1, 0 and -1 (ignored: the row is left out for that class).
     """
     components = min(COMPONENTS, int(train.sum()) - 1, pixels.shape[1])
-    with threadpool_limits(limits=1):
+    with threadpool_limits(limits=1):  # so that the logits do not depend on the number of cores
         projection = PCA(components, svd_solver="covariance_eigh").fit(pixels[train])
         known, new = projection.transform(pixels[train]), projection.transform(pixels[~train])
         logits = np.empty((len(new), labels.shape[1]), np.float32)

@@ -142,15 +142,14 @@ def training_batches(
     """Yield an epoch's batches, shuffled and augmented: (b, size, size, views) of the images' type and (b, k) float32.
 
     What an epoch holds follows from the seed, the epoch's number and `order` alone, not from workers, earlier epochs or
-    where it starts. All batches are full, so that networks are compiled for one shape. The few images that do not fill the
-    last batch are left out, different ones in every epoch. A part with fewer images than `batch_size` is one batch.
+    where it starts. All batches are full: the few images that do not fill the last one are left out, different ones in every
+    epoch. A part with fewer images than `batch_size` is one batch.
 
-    Each view has its own augmentation, of uint8 images only. With mixup, labels are fractions and each image costs two warps.
-    The views of a study are mixed with those of the same other study in the same shares.
+    Each view has its own augmentation, of uint8 images only. With mixup, labels are fractions, and the views of a study are mixed
+    with those of the same other study in the same shares.
 
-    `order` has (m,) positions in the part, some repeated or left out, as `sampling.choose` returns them; they are shuffled
-    here. None: each once. `start` is the number of the first batch, to resume within an epoch. Each worker is a thread that
-    prepares a whole batch.
+    `order` has (m,) positions in the part, some repeated or left out, as `sampling.choose` returns them; None: each once. `start`
+    is the number of the first batch, to resume within an epoch. Each worker is a thread that prepares a whole batch.
     """
     shuffled = np.random.default_rng([seed, epoch, 0]).permutation(len(part) if order is None else len(order))
     if order is not None:

@@ -49,12 +49,10 @@ def train(
 ) -> None:
     """Train one member and save its best epoch, by validation loss, without the optimiser's state.
 
-    Early stopping and checkpointing as in Liz et al. 2022, section 3.3: training ends when the validation loss has not fallen
-    by more than min_delta for `patience` epochs, and the epoch with the smallest validation loss is kept.
-
-    After every epoch, and on SIGTERM or SIGINT, the whole state is saved under `work`. The same call resumes from there. It ends
-    with the same history and weights as an uninterrupted training: bit for bit where the device is deterministic (a CPU, with
-    the same number of threads). Raises Terminated or KeyboardInterrupt when asked to stop.
+    It stops early as in Liz et al. 2022, section 3.3, when the validation loss has not fallen by more than min_delta for
+    `patience` epochs. After every epoch, and on SIGTERM or SIGINT, the whole state is saved under `work`. The same call resumes
+    from there. It ends with the same history and weights as an uninterrupted training: bit for bit where the device is
+    deterministic (a CPU, with the same number of threads). Raises Terminated or KeyboardInterrupt when asked to stop.
 
     `epochs` has the results of the test images after each epoch: one row without a threshold with the AUC of the probabilities,
     then one per threshold of `settings.test_every_epoch`; without thresholds it has no rows. Nothing is chosen by it.
@@ -244,12 +242,11 @@ class Fit:
 
 
 def apply_rest(optimizer: "keras.optimizers.Optimizer") -> None:
-    """Update the weights with the mean gradient of the batches that do not fill a whole accumulation.
+    """Update the weights with the mean gradient of the batches that do not fill a whole accumulation; the next begins a new one.
 
     Keras counts batches across epochs and applies nothing before the count is full. Without this, an epoch of few batches would
     change no weight, and the rest of an epoch would be applied at the next epoch's learning rate, or lost where fine-tuning
-    begins with a new optimiser. After this call, the next batch begins a new accumulation. An optimiser that accumulates
-    nothing, or has nothing accumulated, is left unchanged.
+    begins with a new optimiser.
     """
     from keras import ops
 

@@ -43,9 +43,7 @@ def predict(
     """Write one float32 logit per image and class; with cases, their Grad-CAM maps and attention weights as well.
 
     If the network was trained on another label set, `classes`, only the test images are predicted, and of `labels` only the
-    images are used. Heatmaps are (cases, classes, h, w) float32 in the order of `cases`; attention is (cases, h, w) float32,
-    the weight of each position, summing to 1, or (cases, 0, 0) if the network has no attention head. Both are those of the
-    first view.
+    images are used. Heatmaps and attention weights, in the order of `cases`, are as in `explain`; the weights sum to 1.
     """
     if cases is None and (heatmaps or attention):
         raise ThoraxError("heatmaps and attention are those of chosen cases, and none are named: give --cases.")
@@ -82,8 +80,7 @@ def predict(
 def explain(network: "keras.Model", pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Grad-CAM maps of every class and the weights of the attention head, both for the (first) view of n images.
 
-    The dense layers see the mean of both views, so each view's features count half. Returns (n, classes, h, w) and (n, h, w)
-    float32; the latter is (n, 0, 0) without an attention head.
+    Returns (n, classes, h, w) and (n, h, w) float32; the latter is (n, 0, 0) without an attention head.
     """
     import keras
 
@@ -99,7 +96,7 @@ def explain(network: "keras.Model", pixels: np.ndarray) -> tuple[np.ndarray, np.
     for start in range(0, len(pixels), CASES):
         outputs = inner(pixels[start : start + CASES], training=False)
         features, pooled, *weights = (keras.ops.convert_to_numpy(output).astype(np.float32) for output in outputs)
-        gradients = gradcam.grad_cam_weights(pooled, logit_kernel, hidden) / pixels.shape[-1]
+        gradients = gradcam.grad_cam_weights(pooled, logit_kernel, hidden) / pixels.shape[-1]  # the layers see the views' mean
         maps.append(gradcam.grad_cam(features, gradients))
         attention += [values[..., 0] for values in weights]
     return np.concatenate(maps), np.concatenate(attention)

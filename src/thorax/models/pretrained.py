@@ -13,11 +13,7 @@ if TYPE_CHECKING:
 
 
 def load(model: "keras.Model", path: str, name: str) -> None:
-    """Give a three-channel network without its classifier the ImageNet weights that Keras publishes for this architecture.
-
-    The published file is HDF5 as Keras 2 wrote it, one group per layer, matched by order. Layers that scale the input have no
-    weights.
-    """
+    """Give a three-channel network without its classifier the ImageNet weights that Keras publishes for this architecture, in HDF5."""
     import keras
 
     if not Path(path).is_file():

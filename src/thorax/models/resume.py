@@ -1,9 +1,8 @@
 """The resume state of a training: everything that decides how it continues, in files that are whole or known to be damaged.
 
-A state is a zip file with one `.npy` array per variable of network and optimiser, and `progress.json`. Zip keeps a checksum of
-every member, so a file that a power cut truncated is detected. The newest two states are kept, and the weights of the best
-epochs that they name. The folder's name holds a digest of everything that decides the result, so a training with another
-setting never finds it.
+A state is a zip file with one `.npy` array per variable of network and optimiser, and `progress.json`; zip keeps a checksum of
+every member. The newest two states are kept, and the weights of the best epochs that they name. The folder's name holds a digest
+of everything that decides the result, so a training with another setting never finds it.
 """
 
 import hashlib

@@ -11,8 +11,7 @@ def choose(labels: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarra
     """Choose an epoch's images by their labels, (n, k) of 1, 0 and -1 (ignored).
 
     none: every image once. over: repeat-factor sampling, every image at least once (see `repeat_factors`). under: every
-    image at most once (see `keep_shares`). Random numbers are drawn row by row, so permuting rows changes what is drawn but
-    not the probabilities. Returns (m,) int64 positions in ascending order, repeated ones next to each other: shuffle them.
+    image at most once (see `keep_shares`). Returns (m,) int64 positions in ascending order: shuffle them.
     """
     count = len(labels)
     if kind == "over":

@@ -11,8 +11,7 @@ from thorax.config import Training
 def stalls(losses: Sequence[float], patience: int, min_delta: float) -> int:
     """How often the loss has failed to fall by more than `min_delta` for `patience` epochs in a row.
 
-    Counting starts again after each such time, as in Keras' ReduceLROnPlateau without a cool-down. Keras' EarlyStopping ends
-    a training at the first one.
+    Counting starts again after each such time, as in Keras' ReduceLROnPlateau; its EarlyStopping ends at the first one.
     """
     best, waited, found = np.inf, 0, 0
     for loss in losses:

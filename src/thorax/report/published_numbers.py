@@ -2,8 +2,7 @@
 
 The tables are in `resources/published/*.csv`, one number a row: paper, table, variant (which of the paper's experiments), model, class
 (as the paper prints it), label (the data's own name of the class; blank where it has none), metric (as `metrics.evaluate` names
-it: f1 is the mean over both sides, f1_positive that of the positive side), value, doubt (blank, or why the number may be
-misread). They were transcribed from scanned text; a Global row is the paper's own.
+it), value, doubt (blank, or why the number may be misread). A Global row is the paper's own.
 """
 
 from functools import cache
@@ -104,10 +103,7 @@ def why_not(beside: Beside, archive: str | None = None, test_part: str | None = 
 
 
 def citation(paper: str) -> tuple[str, str]:
-    """Return a paper's short name and its citation.
-
-    A paper that is not in resources/papers.csv is named by its key, and its citation says so: experiments may name any.
-    """
+    """Return a paper's short name and its citation; of a paper that is not in resources/papers.csv its key, and a sentence."""
     table = _read(PAPERS).set_index("paper")
     if paper not in table.index:
         return paper, f"The citation of {paper} is not on record; src/thorax/resources/papers.csv holds those that are."
@@ -143,9 +139,8 @@ def label_shares(paper: str) -> dict[str, float]:
 def same_classes(ours: pd.DataFrame, theirs: pd.DataFrame, model: str, metric: str) -> bool:
     """Return whether our mean over all classes and a paper's are over the same classes; true also where the paper shows none.
 
-    Ours (rows of `schemas.METRICS` of one part) is over the classes that have a value; metrics of the whole matrix, such as the
-    Hamming loss, are over all classes of the model. The paper's (columns of `published`) is over the classes that its tables
-    show of the metric or, where they show none of it, of the model.
+    Ours (rows of `schemas.METRICS` of one part) and the paper's (columns of `published`) are over the classes that have a value of
+    the metric or, where none is shown of single classes, as of the Hamming loss, over all classes of the model.
     """
     classes = []
     for rows in (ours, theirs):

@@ -75,10 +75,7 @@ class Row:
 
     @cached_property
     def model(self) -> str:
-        """The network or ensemble with the highest mean AUC on the validation images; of equal ones the first ensemble.
-
-        Without any AUC (every class lacks positives or negatives) the first ensemble, or else network.
-        """
+        """The network or ensemble with the highest mean AUC on the validation images; of equal ones, or without any, the first."""
         experiment = self.study.experiment
         names = [name for name, ensemble in experiment.ensembles.items() if ensemble.rule not in LEARNING]
         names += experiment.members
@@ -108,8 +105,7 @@ class Row:
 
     def published(self, metric: str) -> Published:
         """The paper's number next to ours."""
-        rows = self._published
-        rows = rows[(rows["model"] == self.published_model) & (rows["metric"] == metric)]
+        rows = self._published.query("model == @self.published_model and metric == @metric")
         whole = rows[rows["class"] == GLOBAL]
         same = self.published_model == self.model
         if len(whole):
@@ -130,10 +126,8 @@ class Row:
     @cached_property
     def why_not(self) -> str:
         """Why no difference to the paper is taken though ours are of an archive, in a sentence; blank elsewhere."""
-        beside = self.study.experiment.beside
-        if beside is None or self.study.experiment.provenance != FULL:
-            return ""
-        return published_numbers.why_not(beside, self.study.dataset.archive, self.test_part)
+        beside, full = self.study.experiment.beside, self.study.experiment.provenance == FULL
+        return published_numbers.why_not(beside, self.study.dataset.archive, self.test_part) if beside and full else ""
 
     @property
     def comparable(self) -> bool:

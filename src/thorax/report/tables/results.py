@@ -77,8 +77,8 @@ def count_images(labels: pd.DataFrame, part: str = "test") -> pd.DataFrame:
     """Count the images of each class of `joins.read_labels`, and score on a part the classifier that never says yes.
 
     Returns one row per class, by number of images, then one for "Global": class (as `metrics.row_name` calls it), images (with
-    the class in all parts; for Global all images), images_in_part, and auc, f1, f1_positive and hamming of the classifier that
-    never says yes (hamming for Global only). Images that the split leaves out are not counted.
+    the class in all parts), images_in_part, and auc, f1, f1_positive and hamming (for Global only) of the classifier that never
+    says yes. Images that the split leaves out are not counted.
     """
     labels = labels[labels["split"] != LEFT_OUT]
     classes = class_columns(labels)
@@ -188,8 +188,7 @@ def read_results(metrics: Path, labels: Path, split: Path, members: list[str], e
 def by_class(results: Results, columns: Columns, title: str, of: str, notes: Sequence[str]) -> tuple[Table, pd.DataFrame]:
     """Arrange AUC and F1 by class, with the means over classes as the last row; `of` ends the caption's first sentence.
 
-    Counts, data and F1 are those of `results`; the numbers are those of `columns`, which may be the same. The frame has them
-    unrounded and with their 95% intervals, one row per class.
+    The numbers are those of `columns`, all else is that of `results`. The frame has them unrounded and with their 95% intervals.
     """
     rows, records = [], []
     headings, metrics = row_headings(results.classes), ("auc", results.f1_metric)
@@ -281,10 +280,8 @@ def _undefined(results: Results) -> list[str]:
     """Name the classes whose AUC or F1 is undefined."""
     notes = []
     for metric, lacking in (("auc", "positives or negatives"), ("f1_positive", "positives")):
-        if metric not in results.metrics_shown:
-            continue
         undefined = [name for name in results.classes if not results.has(name, metric)]
-        if undefined:
+        if undefined and metric in results.metrics_shown:
             notes.append(
                 f"The {short_heading(metric)} of {count_of_classes(len(undefined))} is undefined because the {results.split} "
                 f"images lack {lacking}; it is left out of the mean: {', '.join(undefined)}."

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from thorax.images import duplicates
@@ -52,9 +53,8 @@ def screening_table(screened: Mapping[str, Screened], provenance: str) -> tuple[
         record["similar_pairs"] = len(found.duplicates) - record["identical_pairs"]
         one, other = (found.duplicates[column].map(found.patients) for column in ("image_id", "other_id"))
         record["pairs_of_two_patients"] = int((one != other).sum())
-        straddling = [found.straddling(split) for split in found.splits]
-        record["pairs_in_two_parts"] = max((apart for apart, _ in straddling), default=0)
-        record["in_train_and_test"] = max((both for _, both in straddling), default=0)
+        straddling = np.array([(0, 0), *(found.straddling(split) for split in found.splits)])
+        record["pairs_in_two_parts"], record["in_train_and_test"] = straddling.max(axis=0).tolist()
         for segmenter, lungs in found.lungs.items():
             record[f"lungs found by {segmenter}"] = int(lungs["credible"].sum())
         records.append(record)

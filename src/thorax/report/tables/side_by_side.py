@@ -1,7 +1,6 @@
 """Models of several experiments side by side: one label set and one split, so the same test images.
 
-The other models are compared with those of the first experiment. A difference has no interval: the tables give each number's own
-95% interval.
+The other models are compared with those of the first experiment. A difference has no interval.
 """
 
 from collections.abc import Sequence
@@ -56,10 +55,7 @@ class SideBySide:
 
     @cached_property
     def references(self) -> dict[str, Column]:
-        """By heading, what a column is compared with.
-
-        That is the model of the same name in the first experiment, or its first model where there is none of that name.
-        """
+        """By heading, the first experiment's model of the same name or, without one, its first, which a column is compared with."""
         first = {column.model: column for column in self.columns if column.experiment == self.columns[0].experiment}
         others = [column for column in self.columns if column.experiment != self.columns[0].experiment]
         return {column.heading: first.get(column.model, self.columns[0]) for column in others}

@@ -1,8 +1,8 @@
 """What the text of Liz et al. 2022 says of its results, next to what its tables give and what ours give (sections 5.1 and 5.2).
 
-Three columns for each statement: the text, as transcribed in resources/published/liz2022_statements.csv; the same computed from the cells of the
-paper's own table (Tables 4, 6, 8 and 10) and its "# Samples" column; and the same computed from our test results.
-Where the first two differ, the paper contradicts itself, unless one of Table 10's two illegible rows explains it.
+Three columns for each statement: the text, as transcribed in resources/published/liz2022_statements.csv; the same computed from
+the paper's own table (Tables 4, 6, 8 and 10); and the same computed from our test results. Where the first two differ, the paper
+contradicts itself, unless one of Table 10's two illegible rows explains it.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,6 @@
 """Other published systems, as our papers and sources cite them: what each was measured on, and its AUC (Table 12 of Liz et al. 2022).
 
-The numbers are those of `published_numbers`; resources/published/systems.csv says which data, how many classes and which split they
-come from. Ours are not in these tables, because the classes, images and splits differ.
+The numbers are those of `published_numbers`; resources/published/systems.csv says which data, classes and split they come from.
 """
 
 from pathlib import Path

@@ -33,8 +33,7 @@ def thresholds_table(
     """Compare each class's F1 by the first rule with its F1 by every other rule.
 
     `thresholds` are the rows of `schemas.THRESHOLDS` of all models; `learned` are the ensembles that learn from validation
-    images. Models whose tuned thresholds are all 0.5 are left out of the table unless all are. The frame has the numbers of all
-    models, unrounded and with the 95% intervals of F1, one row per class.
+    images. Models whose tuned thresholds are all 0.5 are left out of the table, but not of the frame, unless all are.
     """
     if len(rules) < 2:
         raise ThoraxError("A table of thresholds compares rules: name at least two in the experiment's thresholds.")
