@@ -22,10 +22,7 @@ COUNT = 6  # images
 def make_lungs_figure(
     catalog: Path, ingested: Path, arrays: Paths, lungs: Paths, masks: Paths, images: Paths, seed: int, out: Path
 ) -> None:
-    """Draw Figure 3 of Liz et al. 2022 for several random images: original, lung mask, crop with mask, network input.
-
-    If there are flagged images, at least one is shown, so that the figure has what goes wrong as well.
-    """
+    """Draw Figure 3 of Liz et al. 2022 for images of `choose_lung_cases`: original, lung mask, crop with mask, network input."""
     boxes = pd.concat([store.read_table(path) for path in lungs], ignore_index=True)
     sizes = store.read_table(ingested, ["image_id", "rows", "columns", "shard", "row"])
     views = store.read_table(catalog, ["image_id", "view"])

@@ -81,10 +81,7 @@ def save(figure: Figure, out: Path, title: str, photos: bool = False) -> None:
 
 
 def webp_pictures(figure: Figure, photos: bool = False) -> list[bytes]:
-    """The figure as WebP, a fraction of a PNG's size: one picture, or several strips if it is too tall for the format.
-
-    Radiographs (`photos`) are stored with a small loss, drawings exactly.
-    """
+    """The figure as WebP, with a small loss if it has `photos`: one picture, or several strips if it is too tall for the format."""
     whole = pixels(figure, min(DPI, int(LARGEST_SIDE / figure.get_figwidth())))[..., ::-1]  # OpenCV's order of colours
     quality = [cv2.IMWRITE_WEBP_QUALITY, PHOTO_QUALITY if photos else 101]  # above 100 is without loss
     strips = [np.ascontiguousarray(whole[top : top + LARGEST_SIDE]) for top in range(0, len(whole), LARGEST_SIDE)]
