@@ -2,11 +2,8 @@
 
 P(class) = P(one of its general classes) * P(class | one of its general classes). The first factor is that of a network for the
 general classes only. The second factor is that of a network that learnt each class on the images with one of its general classes
-(`label_sets.build_inside`). The paper has the idea but gives no rule; the rest is ours:
-
-- A class with two parents may come from either general class, and P(either) is taken to be the larger of both. It is never less than
-  that, and equal where one implies the other: in PadChest's tree a hiatal hernia is always a mediastinal enlargement.
-- A class that is alone in its general class, such as normal, has the general class's probability.
+(`label_sets.build_inside`). The paper has the idea but gives no rule. Ours: of a class with two parents, P(either) is taken to be
+the larger of both, and a class that is alone in its general class, such as normal, has the general class's probability.
 """
 
 from collections.abc import Mapping, Sequence

@@ -64,10 +64,8 @@ def similar_pairs(hashes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray
     """All pairs of different hashes, (n, 32) uint8, that differ in at most `most` bits.
 
     The bits are divided into one more band than bits may differ, so such a pair is equal in at least one band, and only those
-    pairs are compared (Norouzi et al. 2012). Neighbouring frequencies, which are correlated, go to different bands. `most` is
-    at least 4, so that a band has fewer than 63 bits.
-
-    Returns the places of the first and the second of each pair, sorted, and how many bits differ, (k,) int each.
+    pairs are compared (Norouzi et al. 2012). `most` is at least 4, so that a band has fewer than 63 bits. Returns the places of the
+    first and the second of each pair, sorted, and how many bits differ, (k,) int each.
     """
     bits = np.unpackbits(hashes, axis=1)
     words = np.ascontiguousarray(hashes).view(np.uint64)

@@ -88,9 +88,8 @@ def keep_lungs(mask: np.ndarray, min_area: float = MIN_LUNG) -> np.ndarray:
 def separate_touching(mask: np.ndarray) -> np.ndarray:
     """Cut the largest component of a (h, w) bool mask into two where it is two lungs that touch.
 
-    The cut is the path from the component's top to its bottom, in the middle half of its width, that crosses the
-    fewest lung pixels; among equals the one nearest to the middle, and left of it if there are two. It is made only if
-    the result looks like two lungs, each larger than any other component, so a single lung stays whole.
+    The cut is the path from the component's top to its bottom, in the middle half of its width, that crosses the fewest lung pixels;
+    among equals the one nearest to the middle. It is made only if the result looks like two lungs, so a single lung stays whole.
     """
     labels, areas = components(mask)
     if not areas.size:

@@ -5,7 +5,6 @@ segmented: a crop learnt from PA radiographs is meaningless on a lateral one.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -18,9 +17,6 @@ from thorax.images.mask_pairs import FRONTAL_VIEWS, MASK_SIZE, MaskPairs, read_m
 from thorax.images.masks import components, crop_box, dice, judge, postprocess
 from thorax.storage import joins, schemas, store
 from thorax.storage.progress import progress
-
-if TYPE_CHECKING:
-    import keras
 
 _PREDICTED_AT_ONCE = 32  # always filled up, so that a mask does not depend on the other images of its batch
 
@@ -96,8 +92,7 @@ def segment_shard(
     """Segment one shard's frontal images and find their crop boxes.
 
     `table` gets a row of `schemas.LUNGS` for each packed image, in the same order, and `masks` (n, 256, 256) uint8, 1 where
-    there is lung. An image without a credible mask keeps its whole frame, and `flag` says why; its mask is stored as predicted.
-    Images of other views are not segmented: their masks are empty.
+    there is lung. An image without a credible mask keeps its whole frame, and `flag` says why. Masks of other views are empty.
     """
     packed = store.open_array(array)
     rows = store.ingested_rows(store.read_table(ingested, ["image_id", "ok", "shard", "row"]), shard, packed, array)
@@ -119,7 +114,7 @@ def segment_shard(
         store.write_table(frame, new_table, schemas.LUNGS)
 
 
-def build_unet(settings: config.Segmenter) -> "keras.Model":
+def build_unet(settings: config.Segmenter) -> backend.Model:
     """A U-Net from grey images of any intensity range to lung logits, (n, size, size, 1) float32 both.
 
     The first layer standardises each image. Every resolution has two 3 x 3 convolutions, each with He initialisation from a
@@ -180,7 +175,7 @@ def soft_dice(truth, logits):
     return (2 * both + 1) / (ops.sum(truth + probability, axis=(1, 2, 3)) + 1)
 
 
-def fit(settings: config.Segmenter, pairs: MaskPairs) -> tuple["keras.Model", pd.DataFrame]:
+def fit(settings: config.Segmenter, pairs: MaskPairs) -> tuple[backend.Model, pd.DataFrame]:
     """Train a new U-Net: Adam with a learning rate that falls to zero along a cosine, BCE + Dice.
 
     Every batch is full: an epoch may end with pairs from its start. The network is not compiled, so that it is saved without
@@ -234,7 +229,7 @@ def augment(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tu
     return table[warped], warped_mask
 
 
-def load_segmenter(path: Path, settings: config.Segmenter) -> "keras.Model":
+def load_segmenter(path: Path, settings: config.Segmenter) -> backend.Model:
     """Load a network of `train_segmenter`, unless it is of another kind or for another image size."""
     model = backend.load_network(path)
     if model.output_shape != model.input_shape:
@@ -246,7 +241,7 @@ def load_segmenter(path: Path, settings: config.Segmenter) -> "keras.Model":
     return model
 
 
-def predict_masks(model: "keras.Model", packed: np.ndarray) -> np.ndarray:
+def predict_masks(model: backend.Model, packed: np.ndarray) -> np.ndarray:
     """Predict the post-processed masks, (n, 256, 256) bool, of images (n, height, width) uint8.
 
     The mean logit of an image and its mirror image is enlarged, cut at 0, and repaired. No mask depends on the other images.

@@ -1,17 +1,15 @@
 """Backbones: from packed images to feature maps, with the input scaling that each architecture needs."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from thorax.backend import Model
 from thorax.config import Config, Training
 from thorax.errors import ThoraxError, did_you_mean
 from thorax.models import pretrained
 from thorax.models.architectures import BACKBONES, Architecture
-
-if TYPE_CHECKING:
-    import keras
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -48,7 +46,7 @@ def check(study: Config, source: str) -> None:
                 raise ThoraxError(f"{source}: experiments.{name}.members.{member}: {error}") from error
 
 
-def build_features(settings: Training, size: int, weights: str | None) -> tuple["keras.KerasTensor", "keras.KerasTensor", list]:
+def build_features(settings: Training, size: int, weights: str | None) -> tuple[Any, Any, list]:
     """Build a network that takes packed images as they are, with ImageNet weights from a file or random ones.
 
     With one channel and ImageNet weights, the features are those of the three-channel network for the same grey image (see
@@ -73,7 +71,7 @@ def build_features(settings: Training, size: int, weights: str | None) -> tuple[
     return model.inputs[0], model.output, layers
 
 
-def _assemble(backbone: Architecture, size: int, channels: int, input_scaling: str) -> tuple["keras.Model", list]:
+def _assemble(backbone: Architecture, size: int, channels: int, input_scaling: str) -> tuple[Model, list]:
     """Build a network with random weights from packed images to features; also return its layers after the input scaling."""
     import keras
 

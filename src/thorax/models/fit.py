@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,9 +25,6 @@ from thorax.models.schedule import learning_rate, stalls
 from thorax.storage import progress as progress_bar
 from thorax.storage import store
 from thorax.storage.schemas import EPOCHS_COLUMNS, HISTORY_COLUMNS
-
-if TYPE_CHECKING:
-    import keras
 
 
 def train(
@@ -241,7 +238,7 @@ class Fit:
             raise ThoraxError(f"{problem}: lower learning_rate.")
 
 
-def apply_rest(optimizer: "keras.optimizers.Optimizer") -> None:
+def apply_rest(optimizer: Any) -> None:
     """Update the weights with the mean gradient of the batches that do not fill a whole accumulation; the next begins a new one.
 
     Keras counts batches across epochs and applies nothing before the count is full. Without this, an epoch of few batches would

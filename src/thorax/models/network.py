@@ -1,21 +1,18 @@
 """A whole network: backbone and head, built together so that it can be trained in two stages."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from thorax.backend import Model
 from thorax.config import Training
 from thorax.errors import ThoraxError
 from thorax.models import backbones, heads
-
-if TYPE_CHECKING:
-    import keras
 
 
 @dataclass(frozen=True)
 class Network:
     """A network that can be trained in two stages."""
 
-    model: "keras.Model"  # from packed images to logits
+    model: Model  # from packed images to logits
     backbones: list[list]  # for each view, the layers before the head, in order
     fixed: int  # number of convolutional layers that never change
 

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,9 +15,6 @@ from thorax.models import heads
 from thorax.models.batches import LabelledImages, load_part, predict_logits, scores_frame, second_view
 from thorax.storage import store
 from thorax.storage.schemas import class_columns, scores_schema
-
-if TYPE_CHECKING:
-    import keras
 
 BATCH = 32  # images predicted at once
 CASES = 8  # images explained at once
@@ -77,7 +73,7 @@ def predict(
                     store.write_array(array, path)
 
 
-def explain(network: "keras.Model", pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def explain(network: backend.Model, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Grad-CAM maps of every class and the weights of the attention head, both for the (first) view of n images.
 
     Returns (n, classes, h, w) and (n, h, w) float32; the latter is (n, 0, 0) without an attention head.
@@ -103,7 +99,7 @@ def explain(network: "keras.Model", pixels: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _check_fit(
-    network: "keras.Model", part: LabelledImages, classes: Sequence[str], path: Path, labels: Path, images: Sequence[Path]
+    network: backend.Model, part: LabelledImages, classes: Sequence[str], path: Path, labels: Path, images: Sequence[Path]
 ) -> None:
     again = "name a network that was trained on these images, or train it again."
     if network.output_shape != (None, len(classes)):

@@ -6,14 +6,10 @@ import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from thorax import backend
 from thorax.errors import ThoraxError
 from thorax.models.architectures import BACKBONES
-
-if TYPE_CHECKING:
-    import keras
 
 ON_CPU = "THORAX_ALLOW_CPU"  # set to 1 to let a job that was given a GPU train without it
 _SLOTS = 3  # a variable and its two moments in Adam
@@ -46,7 +42,7 @@ def memory(backbone: str, views: int = 1) -> None:
         raise ThoraxError(f"{problem}: ask for more, or train a smaller network.")
 
 
-def disk(model: "keras.Model", work: Path, out: Path) -> None:
+def disk(model: backend.Model, work: Path, out: Path) -> None:
     """Check that there is space for the resume states, the best epochs and the network itself."""
     size = 4 * sum(math.prod(variable.shape) for variable in model.variables)
     for folder, needed in ((work, size * (_SLOTS * _STATES + _STATES)), (out.parent, size)):

@@ -34,8 +34,7 @@ def repeat_factors(labels: np.ndarray) -> np.ndarray:
 def keep_shares(labels: np.ndarray) -> np.ndarray:
     """The probability of keeping each image: the largest min(1, t / f) of its positive classes, t the median frequency.
 
-    Images without a positive label are treated as a class that does not enter the median: they are kept with probability
-    min(1, t / their share). If there is no positive label at all, every image is kept. (n,) float64 in (0, 1].
+    Images without a positive label are treated as a class that does not enter the median. (n,) float64 in (0, 1].
     """
     positive = labels == 1
     without = ~positive.any(axis=1, keepdims=True)

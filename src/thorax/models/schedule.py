@@ -25,8 +25,7 @@ def stalls(losses: Sequence[float], patience: int, min_delta: float) -> int:
 def learning_rate(settings: Training, epoch: int, val_losses: Sequence[float] = ()) -> float:
     """The learning rate of an epoch, counted from 0, after the epochs with these validation losses.
 
-    Constant; cosine: rate * (1 + cos(pi * epoch / epochs)) / 2; or plateau: multiplied by `plateau_factor` each time the
-    validation loss has not fallen for `plateau_patience` epochs.
+    Constant; cosine; or plateau: multiplied by `plateau_factor` each time that the loss `stalls` for `plateau_patience` epochs.
     """
     rate = settings.learning_rate
     if settings.fine_tune_rate is not None and epoch >= settings.frozen_epochs:

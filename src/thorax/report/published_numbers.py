@@ -86,8 +86,7 @@ def tested_on(archive: str, official: bool, split: pd.DataFrame) -> str:
 def why_not(beside: Beside, archive: str | None = None, test_part: str | None = None) -> str:
     """Say in one sentence why no difference may be taken between ours and a paper's numbers; blank where one may.
 
-    The archive and `test_part`, what `tested_on` says of ours, are None where they are not known. Numbers of CheXpert's
-    radiologists are compared only with numbers that are known to be of the same images.
+    The archive and `test_part`, what `tested_on` says of ours, are None where they are not known.
     """
     of_paper = variant(beside)
     if of_paper["no_difference"]:
@@ -95,7 +94,7 @@ def why_not(beside: Beside, archive: str | None = None, test_part: str | None = 
     if archive is not None and archive != of_paper["archive"]:
         return f"{NO_DIFFERENCE} the paper's numbers were measured on another archive than ours ({of_paper['archive']}, not {archive})."
     theirs = of_paper["tested_on"]
-    if test_part == theirs or (test_part is None and theirs != RADIOLOGISTS):
+    if test_part == theirs or (test_part is None and theirs != RADIOLOGISTS):  # only what is known to be of the same images
         return ""
     ours = TEST_PARTS.get(test_part or "", "other images")
     lacks = "; put valid.csv and its images next to train.csv, and let the split say test_on: radiologists"
@@ -154,8 +153,7 @@ def compare(metrics: pd.DataFrame, beside: Beside, split: str = "test", differen
     """Compare ours (rows of `schemas.METRICS`) with the paper's number of each class, model and metric.
 
     Returns `COMPARED`, a row for each number that either has: first ours in the order of the metrics, then what only the paper
-    has. Undefined and missing numbers are nan, a missing doubt is "". The difference is ours less the paper's; means over
-    different classes (`same_classes`) have none.
+    has. Undefined and missing numbers are nan. Means over different classes (`same_classes`) have no difference.
     """
     chosen = metrics[(metrics["split"] == split) & metrics["threshold_rule"].isin((NO_THRESHOLD, beside.threshold_rule))]
     if chosen.empty:

@@ -48,8 +48,7 @@ def choose_lung_cases(lungs: pd.DataFrame, count: int, seed: int) -> list[str]:
 def draw_lungs(cases: pd.DataFrame, arrays: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
     """Draw one row of four panels per case: image_id, view, rows, columns (the original's size), x0, y0, x1, y1, credible, flag.
 
-    Each has three arrays: the ingested image (512 x 512 uint8), the lung mask (any size, above 0 = lung) and the network's input
-    (uint8, or uint16 if it holds stored values).
+    Each has three arrays: the ingested image (512 x 512 uint8), the lung mask (above 0 = lung) and the network's input (uint8, uint16).
     """
     height = 0.4 + 2.25 * len(cases)  # inches: the names of the columns, then a line of text and a square panel per case
     with style.style():

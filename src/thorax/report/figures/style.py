@@ -1,7 +1,6 @@
 """The common look of all figures, and how they are written.
 
-The same inputs give the same bytes: no dates, a fixed hash salt, and matplotlib's own defaults instead of the user's
-matplotlibrc. Figures are built without pyplot, so no global state remains.
+The same inputs give the same bytes: no dates, a fixed hash salt, matplotlib's own defaults, and no global state of pyplot.
 """
 
 import textwrap

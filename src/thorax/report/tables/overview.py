@@ -1,7 +1,6 @@
 """The overview of a run: one row per experiment, with its data, its best model and the published numbers.
 
-The hours of training are on the page only. No two runs take the same time, and what git keeps of the table (CSV, Markdown, LaTeX) is
-the same for the same inputs.
+The hours of training are on the page only: what git keeps of the table (CSV, Markdown, LaTeX) is the same for the same inputs.
 """
 
 import json
@@ -95,13 +94,12 @@ class Row:
     @cached_property
     def published_model(self) -> str | None:
         """The paper's model next to ours: the same one, or else that with the paper's highest mean AUC; None where there is none."""
-        if self._published.empty:
-            return None
-        if self.model in set(self._published["model"]):
-            return self.model
+        models = self._published["model"].tolist()
+        if self.model in models or not models:
+            return self.model if models else None
         rows = self._published[self._published["metric"] == "auc"]
         rows = rows[rows["class"] == GLOBAL] if (rows["class"] == GLOBAL).any() else rows
-        return str(rows.groupby("model")["value"].mean().idxmax()) if len(rows) else str(self._published["model"].iloc[0])
+        return str(rows.groupby("model")["value"].mean().idxmax()) if len(rows) else models[0]
 
     def published(self, metric: str) -> Published:
         """The paper's number next to ours."""
