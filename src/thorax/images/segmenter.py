@@ -109,8 +109,7 @@ def segment_shard(
                 kept[row], flag = mask, judge(mask)
                 box = crop_box(mask) if flag is None else decoding.WHOLE
                 found[row] = (*box, len(components(mask)[1]), float(mask.mean()), flag is None, flag)
-        frame = pd.DataFrame(found, columns=schemas.LUNGS.names[1:])
-        frame.insert(0, "image_id", rows["image_id"])
+        frame = pd.DataFrame(found, columns=schemas.LUNGS.names[1:]).assign(image_id=rows["image_id"])
         store.write_table(frame, new_table, schemas.LUNGS)
 
 

@@ -207,7 +207,4 @@ def predict_logits(model: Any, part: LabelledImages, batch_size: int, workers: i
 
 def scores_frame(image_ids: np.ndarray, parts: np.ndarray | str, scores: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
     """Scores (n, k) per image and class as a table with the columns of `schemas.scores_schema`."""
-    frame = pd.DataFrame(scores, columns=list(classes))
-    frame.insert(0, "image_id", image_ids)
-    frame.insert(1, "split", parts)
-    return frame
+    return pd.DataFrame(scores, columns=list(classes)).assign(image_id=image_ids, split=parts)

@@ -240,16 +240,10 @@ def _table(
         "Shared classes: those for which both numbers are there; both means are over them.": shared,
         _DOUBT: doubtful,
     }
-    return Table(
-        title=title,
-        caption=f"Our test results next to published ones. Paper: {'; '.join(sources)}.",
-        data=" ".join([PROVENANCE[experiments[0].provenance], *reasons]),
-        groups=tuple(groups),
-        name_heading=name_heading,
-        rows=tuple(rows),
-        total=total,
-        notes=tuple(note for note, applies in notes.items() if applies),
-    )
+    said = tuple(note for note, applies in notes.items() if applies)
+    caption = f"Our test results next to published ones. Paper: {'; '.join(sources)}."
+    data = " ".join([PROVENANCE[experiments[0].provenance], *reasons])
+    return Table(title, caption, data, tuple(groups), name_heading, tuple(rows), total, said)
 
 
 def _test_part(archive: str | None, split: Path | None, official_lists: bool) -> str | None:

@@ -17,6 +17,11 @@ from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import joins
 from thorax.storage.schemas import class_columns
 
+_CLASSES_CAPTION = (
+    "AUC of every class that two of the label sets share, in one group of columns for each archive that was tested on, with a column for "
+    "each that a model was trained on. Means are over the classes with a star, which all share."
+)
+
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -75,20 +80,14 @@ def matrix_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
         for trained, model in problems.items()
     ]
     rows.append(("Test images", tuple(Cell(str(len(test.labels))) for test in problems.values())))
-    averaged = evaluated.averaged
-    table = Table(
-        title=f"{evaluated.settings.title}: mean AUC",
-        caption=f"Mean AUC over the classes that all label sets share ({', '.join(averaged) or 'none with a defined AUC'}). "
-        "Rows: trained on; columns: tested on.",
-        data=PROVENANCE[evaluated.provenance],
-        groups=tuple(Group(problem.title) for problem in problems.values()),
-        name_heading="Trained on",
-        rows=tuple(rows),
-        total=True,
-        notes=(*evaluated.notes(), "95% intervals (bootstrap over patients) are in the HTML and in the CSV file."),
-    )
+    title, data = f"{evaluated.settings.title}: mean AUC", PROVENANCE[evaluated.provenance]
+    over = ", ".join(evaluated.averaged) or "none with a defined AUC"
+    caption = f"Mean AUC over the classes that all label sets share ({over}). Rows: trained on; columns: tested on."
+    groups = tuple(Group(problem.title) for problem in problems.values())
+    notes = (*evaluated.notes(), "95% intervals (bootstrap over patients) are in the HTML and in the CSV file.")
     values = evaluated.values(of_classes=False).drop(columns=["class", "averaged", "labels"])
-    return table, values.assign(classes="|".join(averaged))
+    table = Table(title, caption, data, groups, "Trained on", tuple(rows), total=True, notes=notes)
+    return table, values.assign(classes="|".join(evaluated.averaged))
 
 
 def class_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
@@ -109,21 +108,11 @@ def class_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
     means = [[Cell(""), *(evaluated.cell(trained, tested, GLOBAL) for trained in problems)] for tested in problems]
     rows.append(("Mean of *", tuple(cell for cells in means for cell in cells)))
     columns = ("positives", *(f"trained on {problem.title}" for problem in problems.values()))
-    table = Table(
-        title=f"{evaluated.settings.title}: AUC of each class",
-        caption="AUC of every class that two of the label sets share, in one group of columns for each archive that was tested on, "
-        "with a column for each that a model was trained on. Means are over the classes with a star, which all share.",
-        data=PROVENANCE[evaluated.provenance],
-        groups=tuple(Group(f"tested on {problem.title}", columns, name) for name, problem in problems.items()),
-        name_heading="Class",
-        rows=tuple(rows),
-        total=True,
-        notes=(
-            *evaluated.notes(),
-            f"{UNDEFINED}: the test part lacks positives or negatives; blank: one of the two label sets lacks the class.",
-            INTERVALS,
-        ),
-    )
+    title, data = f"{evaluated.settings.title}: AUC of each class", PROVENANCE[evaluated.provenance]
+    groups = tuple(Group(f"tested on {problem.title}", columns, name) for name, problem in problems.items())
+    marks = f"{UNDEFINED}: the test part lacks positives or negatives; blank: one of the two label sets lacks the class."
+    notes = (*evaluated.notes(), marks, INTERVALS)
+    table = Table(title, _CLASSES_CAPTION, data, groups, "Class", tuple(rows), total=True, notes=notes)
     return table, evaluated.values(of_classes=True)
 
 

@@ -29,6 +29,9 @@ from thorax.storage.schemas import class_columns
 SHOWN = ("auc", "f1", "f1_positive", "hamming")  # of F1 each experiment's own
 FULL = "full"
 NOT_RECORDED = "not recorded"
+_CAPTION = (
+    "Every experiment of the run: what it was run on, its best model's results on the test images, and the published ones."
+)
 _APART = "†"  # mark of published numbers that measure something else than ours, where others do not
 _NOT_COMPARABLE = f"{_APART} Not comparable: it does not measure the same as ours."
 _DOUBT = "? The published number is in doubt; in the HTML, hover over the number to see why."
@@ -177,32 +180,27 @@ def overview_table(rows: dict[str, Row], hours: dict[str, Cell] | None = None) -
         named = ", ".join(METRICS[metric].heading for metric in row.metrics_shown if row.published(metric).other_classes)
         if named and row.comparable:
             apart.append(_OTHER_CLASSES.format(title=row.study.experiment.title, metrics=named))
-    table = Table(
-        title="Overview of the experiments",
-        caption="Every experiment of the run: what it was run on, its best model's results on the test images, and the published ones.",
-        data=run_on({row.study.experiment.title: row.study.experiment.provenance for row in rows.values()}),
-        groups=(
-            *(Group(heading, words=True) for heading in ("Run on", "Paper", "Data set")),
-            Group("Images", ("train", "val.", "test")),
-            Group("Classes"),
-            Group("Model", ("ours", "paper"), "results", words=True),
-            *(Group(METRICS[metric].heading, columns, "results") for metric in metrics),
-            *([Group("Hours", section="hours")] if hours is not None else []),
-        ),
-        name_heading="Experiment",
-        rows=tuple(body),
-        notes=(
-            *_NOTES,
-            f"{_TWO_F1 if len(f1) > 1 else ''}{'; '.join(f1)}.",
-            *dict.fromkeys(note for row in rows.values() for note in votes_note(row.on_test, [row.model])),
-            *([_DIFFERENCE] if compared else []),
-            *([_HOURS] if hours is not None else []),
-            *(f"{row.study.experiment.title}: {row.why_not}" for row in rows.values() if row.why_not),
-            *apart,
-            *([_NOT_COMPARABLE] if any(_APART in cell.text for cell in numbers) else []),
-            *([_DOUBT] if any("?" in cell.text for cell in numbers) else []),
-        ),
+    groups = (
+        *(Group(heading, words=True) for heading in ("Run on", "Paper", "Data set")),
+        Group("Images", ("train", "val.", "test")),
+        Group("Classes"),
+        Group("Model", ("ours", "paper"), "results", words=True),
+        *(Group(METRICS[metric].heading, columns, "results") for metric in metrics),
+        *([Group("Hours", section="hours")] if hours is not None else []),
     )
+    notes = (
+        *_NOTES,
+        f"{_TWO_F1 if len(f1) > 1 else ''}{'; '.join(f1)}.",
+        *dict.fromkeys(note for row in rows.values() for note in votes_note(row.on_test, [row.model])),
+        *([_DIFFERENCE] if compared else []),
+        *([_HOURS] if hours is not None else []),
+        *(f"{row.study.experiment.title}: {row.why_not}" for row in rows.values() if row.why_not),
+        *apart,
+        *([_NOT_COMPARABLE] if any(_APART in cell.text for cell in numbers) else []),
+        *([_DOUBT] if any("?" in cell.text for cell in numbers) else []),
+    )
+    data = run_on({row.study.experiment.title: row.study.experiment.provenance for row in rows.values()})
+    table = Table("Overview of the experiments", _CAPTION, data, groups, "Experiment", tuple(body), notes=notes)
     return table, pd.DataFrame(records)
 
 

@@ -17,6 +17,12 @@ from thorax.storage.schemas import SPLIT_NAMES
 
 REASONS = ("missing", "empty", "truncated", "not_image", "constant", "too_large")
 NAMED_AT_MOST = 10
+_CAPTION = (
+    "Every original file is opened once. Files that cannot be used are left out of everything that follows. Images stored in colour "
+    "become grey. Pairs of images show the same: identical pixels once ingested, or nearly the same picture by a perceptual hash; how "
+    "many are in two parts is that of the split where most are. Where no credible pair of lungs was found, the whole image is used "
+    "instead of the crop."
+)
 
 
 @dataclass(frozen=True)
@@ -64,19 +70,10 @@ def screening_table(screened: Mapping[str, Screened], provenance: str) -> tuple[
         (str(record["dataset"]), tuple(Cell(printed(record.get(key, float("nan")), 0, undefined="")) for key in columns))
         for record in records
     )
-    table = Table(
-        title="Originals that were read",
-        caption="Every original file is opened once. Files that cannot be used are left out of everything that follows. Images stored "
-        "in colour become grey. Pairs of images show the same: identical pixels once ingested, or nearly the same picture by a "
-        "perceptual hash; how many are in two parts is that of the split where most are. Where no credible pair of lungs was found, the whole image is used instead of the crop.",
-        data=COUNTED[provenance],
-        groups=tuple(Group(key.replace("_", " ")) for key in columns),
-        name_heading="Data set",
-        rows=rows,
-        notes=tuple(note for name, found in screened.items() for note in _notes(name, found)),
-    )
-    named = tuple(note for name, found in screened.items() for note in _named(name, found))
-    return table, replace(table, notes=(*table.notes, *named)), frame
+    groups = tuple(Group(key.replace("_", " ")) for key in columns)
+    notes, named = (tuple(note for name, found in screened.items() for note in of(name, found)) for of in (_notes, _named))
+    table = Table("Originals that were read", _CAPTION, COUNTED[provenance], groups, "Data set", rows, notes=notes)
+    return table, replace(table, notes=notes + named), frame
 
 
 def _notes(name: str, found: Screened) -> list[str]:
