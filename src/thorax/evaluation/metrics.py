@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -123,10 +124,9 @@ def overall_by_threshold(
     of the probabilities; then comes for each threshold the AUC of the decisions, their `f1` and `f1_positive`.
     """
     rules = {f"fixed-{threshold:g}": threshold for threshold in thresholds}
-    rows = evaluate(
-        pd.DataFrame(labels).add_prefix("class "), pd.DataFrame(probabilities).add_prefix("class "), np.arange(len(labels)),
-        model="the network", split="test", thresholds=rules, replicates=0,
-    )  # fmt: skip
+    truth, scores = (pd.DataFrame(values).add_prefix("class ") for values in (labels, probabilities))
+    each = np.arange(len(labels))  # no patients, as there are no replicates
+    rows = evaluate(truth, scores, each, model="the network", split="test", thresholds=rules, replicates=0)
     overall = rows[rows["class"] == GLOBAL].set_index(["threshold_rule", "metric"])["value"]
     found = [(np.nan, float(overall[NO_THRESHOLD, "auc"]), np.nan, np.nan)]
     for rule, limit in rules.items():
@@ -228,11 +228,8 @@ def make_metrics(
     """Score all models of an experiment on val and test and write the rows of `schemas.METRICS`.
 
     The thresholds of tuned rules are chosen on the validation images, and written too. The summary has each model's metrics
-    over all classes of the test images by the first rule, null where undefined.
-
-    Raises:
-        ThoraxError: A table that does not have exactly the label set's images of val and test, or its classes; an exclusive class
-            that the label set does not have.
+    over all classes of the test images by the first rule, null where undefined. Each table must have exactly the label set's
+    images of val and test, and its classes.
     """
     truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
     classes = class_columns(truth)
@@ -248,14 +245,11 @@ def make_metrics(
         chosen_limits.append(decisions.thresholds(truth.loc[validation, classes], scores[validation], tuned).assign(model=name))
         by_rule = {rule: of_rule["value"].to_numpy() for rule, of_rule in chosen_limits[-1].groupby("rule")}
         limits = {rule: np.asarray(by_rule.get(rule, fixed_threshold(rule))) for rule in rules}
+        how: dict[str, Any] = {"thresholds": limits, "exclusive": exclusive, "replicates": replicates, "seed": seed}
         for part in EVALUATED_SPLITS:
             chosen = (truth["split"] == part).to_numpy()
-            results.append(
-                evaluate(
-                    truth.loc[chosen, classes], scores[chosen], truth["patient_id"][chosen].to_numpy(object), model=name, split=part,
-                    thresholds=limits, exclusive=exclusive, replicates=replicates, seed=seed,
-                )
-            )  # fmt: skip
+            patients = truth["patient_id"][chosen].to_numpy(object)
+            results.append(evaluate(truth.loc[chosen, classes], scores[chosen], patients, model=name, split=part, **how))
     table = pd.concat(results, ignore_index=True)
     store.write_table(table, out, METRICS)
     store.write_table(pd.concat(chosen_limits, ignore_index=True), thresholds, THRESHOLDS)

@@ -62,7 +62,7 @@ def _decode_jpeg(data: bytes, header: Header) -> np.ndarray:
 def _decode_png(data: bytes) -> np.ndarray:
     import imagecodecs
 
-    _complaints.texts.clear()
+    _complaints.texts = []
     try:
         image = imagecodecs.png_decode(data)
     except (RuntimeError, ValueError) as error:  # ValueError: a message of libpng that is not text
@@ -72,19 +72,13 @@ def _decode_png(data: bytes) -> np.ndarray:
     return image
 
 
-class _Complaints(threading.local):
-    """The warnings that the PNG decoder logs, for the thread that decodes."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def note(self, record: logging.LogRecord) -> bool:
-        self.texts.append(record.getMessage())
-        return False  # let no record through
+def _note(record: logging.LogRecord) -> bool:
+    _complaints.texts.append(record.getMessage())
+    return False  # let no record through
 
 
-_complaints = _Complaints()
-logging.getLogger("imagecodecs").addFilter(_complaints.note)
+_complaints = threading.local()  # has the texts that the PNG decoder logs in the thread that decodes
+logging.getLogger("imagecodecs").addFilter(_note)
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:

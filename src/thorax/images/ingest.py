@@ -78,11 +78,10 @@ def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, dupl
         reasons = bad["reason"].value_counts()
         commonest = min(reasons.index, key=lambda reason: (-reasons[reason], reason))
         example = bad.loc[bad["reason"] == commonest, "image_id"].iloc[0]
-        raise ThoraxError(
-            f"{len(bad):,} of {len(merged):,} images ({share:.1%}) under {settings.root} cannot be used, most often because "
-            f"they are {commonest} ({reasons[commonest]:,}, e.g. {example}): repair the archive, or raise "
-            f"datasets.{out.stem}.max_bad_share, which is {settings.max_bad_share:g}."
-        )
+        problem = f"{len(bad):,} of {len(merged):,} images ({share:.1%}) under {settings.root} cannot be used"
+        why = f"most often because they are {commonest} ({reasons[commonest]:,}, e.g. {example})"
+        advice = f"repair the archive, or raise datasets.{out.stem}.max_bad_share, which is {settings.max_bad_share:g}"
+        raise ThoraxError(f"{problem}, {why}: {advice}.")
     pairs = find_duplicates(merged)
     identical = int(pairs["identical"].sum())
     print(f"{len(pairs):,} pairs of images show the same: {identical:,} identical, {len(pairs) - identical:,} similar.")

@@ -124,10 +124,10 @@ def build_unet(settings: config.Segmenter) -> backend.Model:
 
     halvings = len(settings.filters) - 1
     if settings.size % 2**halvings:
-        raise ThoraxError(
-            f"segmenters: size {settings.size} cannot be halved {halvings} times, which {len(settings.filters)} filters "
-            f"need; choose a multiple of {2**halvings}."
+        problem = (
+            f"segmenters: size {settings.size} cannot be halved {halvings} times, which {len(settings.filters)} filters need"
         )
+        raise ThoraxError(f"{problem}; choose a multiple of {2**halvings}.")
     seeds = iter(np.random.default_rng(settings.seed).integers(2**31, size=4 * len(settings.filters)))
 
     def initializer():

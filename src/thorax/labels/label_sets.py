@@ -30,8 +30,8 @@ class LabelTable:
     """A label set and how it came about.
 
     The report has one row per class of the data: its positive images and their patients, the images where it is ignored as uncertain,
-    its status (kept, excluded, too few images, too few patients, nothing else inside) and whether the archive's term tree has it (null
-    without a tree). Then come the rows in parentheses, which count the images that were considered, dropped and kept.
+    its status and whether the archive's term tree has it (null without a tree). Then come the rows in parentheses, which count the
+    images that were considered, dropped and kept.
     """
 
     frame: pd.DataFrame  # image_id, patient_id and one int8 column per class (1, 0, -1 = ignored), sorted by image_id

@@ -30,16 +30,15 @@ def split_label_sets(
     Images labelled by radiologists, where reports labelled the others, are test with `settings.test_on`, and left out
     (`schemas.LEFT_OUT`) otherwise. Other images of their patients are left out.
 
-    With `settings.draw_down`, images that are positive for no class of any label set are then drawn down: train and test keep the
-    number that it gives, val keeps the same share as train, and the others are left out.
+    With `settings.draw_down`, of images that are positive for no class of any label set train and test keep the number that it
+    gives, val keeps the same share as train, and the others are left out.
 
     Args:
         frames: The columns of `schemas.labels_schema`, by label set.
         official: The archive's own part (train, val, test) of each image, by image_id; needed with `settings.official`. Whole
             patients follow the lists: a patient with a test image is a test patient, any other with a val image a validation
             patient. Without a list for val, it is cut from train, stratified, as `settings.train : settings.val`.
-        duplicates: `schemas.DUPLICATES`. Patients who share an image (see `settings.same_image`) go to the same part, unless a list
-            dictates another.
+        duplicates: `schemas.DUPLICATES`. Patients who share an image go to the same part, unless a list dictates another.
         by_radiologists: Identifiers of these images; without any, `settings.test_on` has no effect.
 
     Returns:

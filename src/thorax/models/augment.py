@@ -133,7 +133,7 @@ def elastic_map(matrix: np.ndarray, size: int, longest: float, deviation: float,
 
 def augment(images: Sequence[np.ndarray], change: Draw, out: np.ndarray) -> None:
     """Augment n images of (size, size) uint8, for example rows of a memory-mapped array, into `out`, (n, size, size) uint8."""
-    size, edge = out.shape[-1], cv2.BORDER_REPLICATE
+    size, edge, flags = out.shape[-1], cv2.BORDER_REPLICATE, cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     matrices = affine_matrices(change, size)
     source = np.empty(out.shape[1:], np.uint8)
     for first in range(0, len(out), CHUNK):
@@ -145,7 +145,6 @@ def augment(images: Sequence[np.ndarray], change: Draw, out: np.ndarray) -> None
                 places = elastic_map(matrix, size, change.elastic, change.deviation, seed)
                 cv2.remap(source, places, None, cv2.INTER_LINEAR, dst=target, borderMode=edge)  # type: ignore[call-overload]
             else:
-                flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
                 cv2.warpAffine(source, matrix, (size, size), dst=target, flags=flags, borderMode=edge)
         low, high = np.array([cv2.minMaxLoc(image)[:2] for image in warped]).T
         stretches = bool((changes.contrast != 1).any())

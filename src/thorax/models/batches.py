@@ -151,9 +151,8 @@ def training_batches(
     `order` has (m,) positions in the part, some repeated or left out, as `sampling.choose` returns them; None: each once. `start`
     is the number of the first batch, to resume within an epoch. Each worker is a thread that prepares a whole batch.
     """
-    shuffled = np.random.default_rng([seed, epoch, 0]).permutation(len(part) if order is None else len(order))
-    if order is not None:
-        shuffled = order[shuffled]
+    everything = np.arange(len(part)) if order is None else order
+    shuffled = np.random.default_rng([seed, epoch, 0]).permutation(everything)
     batch_size = min(batch_size, len(shuffled))
     if not batch_size:
         return

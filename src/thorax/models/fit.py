@@ -119,10 +119,9 @@ class Fit:
         # A state from the end of the frozen stage has that stage's optimiser; `_epoch` then begins the second stage.
         at_its_end = saved is not None and progress.epoch == settings.frozen_epochs and progress.step == 0
         self._compile(frozen=progress.epoch < settings.frozen_epochs or at_its_end)
-        _log(
-            f"{model.name}: {model.count_params():,} parameters, {self.network.fixed} convolutional layers frozen, "
-            f"{len(train):,} training and {len(self.parts['val']):,} validation images, {len(train.classes)} classes, on {backend.device()}"
-        )
+        size = f"{model.count_params():,} parameters, {self.network.fixed} convolutional layers frozen"
+        images = f"{len(train):,} training and {len(self.parts['val']):,} validation images, {len(train.classes)} classes"
+        _log(f"{model.name}: {size}, {images}, on {backend.device()}")
         if saved is not None:
             restore(model, saved[1])
             _log(f"resuming after epoch {progress.epoch}, batch {progress.step} ({self.states.folder})")
@@ -161,11 +160,9 @@ class Fit:
         self._save()
 
         left = (settings.epochs - number) * (time.monotonic() - started)
-        _log(
-            f"{model.name}: epoch {number} of {settings.epochs}, loss {row['loss']:.4f}, validation loss {val_loss:.4f}, "
-            f"validation AUC {row['val_auc']:.3f}, {images / seconds:,.0f} images/s"
-            + (f", at most {progress_bar.duration(left)} left" if left and whole else "")
-        )
+        results = f"loss {row['loss']:.4f}, validation loss {val_loss:.4f}, validation AUC {row['val_auc']:.3f}"
+        rest = f", at most {progress_bar.duration(left)} left" if left and whole else ""
+        _log(f"{model.name}: epoch {number} of {settings.epochs}, {results}, {images / seconds:,.0f} images/s{rest}")
         self._stop_if_asked()
 
     def _train(self) -> tuple[int, float]:

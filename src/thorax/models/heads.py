@@ -51,10 +51,10 @@ def attend(features: Any, view: str = "") -> Any:
     import keras
 
     height, width, depth = features.shape[1:]
-    scores = keras.layers.Conv2D(
+    score = keras.layers.Conv2D(
         1, 1, use_bias=False, kernel_initializer="zeros", dtype="float32", name=f"attention_scores{view}"
-    )(features)
-    weights = keras.layers.Softmax(axis=(1, 2), dtype="float32", name=f"attention{view}")(scores)
+    )
+    weights = keras.layers.Softmax(axis=(1, 2), dtype="float32", name=f"attention{view}")(score(features))
     flat_features = keras.layers.Reshape((height * width, depth), name=f"features_by_position{view}")(features)
     flat_weights = keras.layers.Reshape((height * width,), name=f"attention_by_position{view}")(weights)
     return keras.layers.Dot(axes=1, name=f"pooled{view}")([flat_features, flat_weights])

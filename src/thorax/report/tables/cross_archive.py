@@ -58,9 +58,8 @@ class Evaluated:
 
     def notes(self) -> tuple[str, ...]:
         """How to read both tables."""
-        models = "; ".join(
-            f"{problem.title}: {self.settings.experiments[name]} of {name}" for name, problem in self.problems.items()
-        )
+        chosen = self.settings.experiments
+        models = "; ".join(f"{problem.title}: {chosen[name]} of {name}" for name, problem in self.problems.items())
         lacking = [name for name, defined in common_classes(self.problems).items() if not defined]
         undefined = f"Left out of all means, since a test part lacks positives or negatives: {', '.join(lacking)}."
         return (

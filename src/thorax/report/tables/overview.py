@@ -242,12 +242,8 @@ def _metric(row: Row, metric: str, mark: str) -> tuple[list[Cell], dict[str, obj
         text = printed(published.value) + "?" * bool(published.doubt) + "*" * bool(published.classes) + mark
     if published.classes:
         text, over = f"{text} ({printed(published.ours)})", f"over {published.classes} classes"
-    shown = [
-        cells.cell(row.number(metric), detail=True),
-        Cell(text, detail=over, hover=published.doubt),
-        Cell(printed(published.difference, sign=True)),
-    ]
-    return shown, {
+    ours, theirs = cells.cell(row.number(metric), detail=True), Cell(text, detail=over, hover=published.doubt)
+    return [ours, theirs, Cell(printed(published.difference, sign=True))], {
         **cells.record(metric, row.number(metric)),
         f"{metric} published": published.value,
         f"{metric} published classes": published.classes or np.nan,

@@ -280,10 +280,9 @@ def _undefined(results: Results) -> list[str]:
         shown = metric in results.metrics_shown
         undefined = [name for name in results.classes if shown and not results.has(name, metric)]
         if undefined:
-            notes.append(
-                f"The {short_heading(metric)} of {count_of_classes(len(undefined))} is undefined because the {results.split} "
-                f"images lack {lacking}; it is left out of the mean: {', '.join(undefined)}."
-            )
+            which = f"The {short_heading(metric)} of {count_of_classes(len(undefined))}"
+            why = f"is undefined because the {results.split} images lack {lacking}"
+            notes.append(f"{which} {why}; it is left out of the mean: {', '.join(undefined)}.")
     return notes
 
 
@@ -294,11 +293,8 @@ def _baseline_by_class(results: Results) -> list[str]:
         defined = [name for name in results.classes if results.has(name, metric)]
         unbeaten = [name for name in defined if _best(results, results.members, name, metric)[1]]
         best = f"of {count_of_classes(len(defined))} the best network's {short_heading(metric)} is"
-        notes.append(
-            f"For {len(unbeaten)} {best} not higher than the baseline's: {', '.join(unbeaten)}."
-            if unbeaten
-            else f"For {len(defined)} {best} higher than the baseline's."
-        )
+        compared = f"not higher than the baseline's: {', '.join(unbeaten)}" if unbeaten else "higher than the baseline's"
+        notes.append(f"For {len(unbeaten or defined)} {best} {compared}.")
     return notes
 
 

@@ -66,10 +66,8 @@ def screening_table(screened: Mapping[str, Screened], provenance: str) -> tuple[
         records.append(record)
     frame = pd.DataFrame(records).assign(provenance=provenance)
     columns = list(frame.columns[1:-1])
-    rows = tuple(
-        (str(record["dataset"]), tuple(Cell(printed(record.get(key, float("nan")), 0, undefined="")) for key in columns))
-        for record in records
-    )
+    cells = frame[columns].map(lambda count: Cell(printed(count, 0, undefined="")))
+    rows = tuple(zip(frame["dataset"], cells.itertuples(index=False, name=None), strict=True))
     groups = tuple(Group(key.replace("_", " ")) for key in columns)
     notes, named = (tuple(note for name, found in screened.items() for note in of(name, found)) for of in (_notes, _named))
     table = Table("Originals that were read", _CAPTION, COUNTED[provenance], groups, "Data set", rows, notes=notes)
