@@ -65,18 +65,12 @@ def accuracy(counts: np.ndarray) -> np.ndarray:
 
 
 def youden(counts: np.ndarray) -> np.ndarray:
-    """Return sensitivity + specificity - 1 from (..., 4) counts, nan without positives or without negatives.
-
-    Youden 1950, Index for rating diagnostic tests, Cancer 3(1).
-    """
+    """Return sensitivity + specificity - 1 of (..., 4) counts (Youden 1950, Cancer 3(1)); nan where one side lacks."""
     return sensitivity(counts) + specificity(counts) - 1
 
 
 def decision_auc(counts: np.ndarray) -> np.ndarray:
-    """Return the area under the ROC curve of yes/no decisions from (..., 4) counts, nan where undefined.
-
-    Two decisions make a curve of one corner, whose area is the mean of sensitivity and specificity.
-    """
+    """Return the AUC of yes/no decisions, the mean of sensitivity and specificity, from (..., 4) counts, or nan."""
     return (youden(counts) + 1) / 2
 
 

@@ -28,10 +28,7 @@ def shared_table() -> pd.DataFrame:
 
 
 def mapped(archive: str, classes: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
-    """Return the labels of one archive that each shared class unites, in the file's order, without classes that have none.
-
-    `classes` are those of a label set, to which the labels are limited.
-    """
+    """Return one archive's labels (of `classes`, if given) by the shared class that unites them, without empty classes."""
     table = shared_table()
     if archive not in table.columns[1:-1]:
         raise ThoraxError(f"{CLASSES} has no column for archive {archive!r}: add one, or test on other archives.")

@@ -107,10 +107,7 @@ def patient_groups(patients: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
 
 
 def among(pairs: pd.DataFrame, images: Collection[str]) -> pd.DataFrame:
-    """The pairs of `schemas.DUPLICATES` among some images, as if only they had been compared.
-
-    The first copy among them replaces one that is not.
-    """
+    """The pairs of `schemas.DUPLICATES` among some images, as if only they had been compared."""
     for _ in range(2):  # identical images have their first, and firsts with one hash have theirs
         lost = pairs[(pairs["bits"] == 0) & pairs["other_id"].isin(images) & ~pairs["image_id"].isin(images)]
         copy = lost.groupby("image_id")["other_id"].min().to_dict()

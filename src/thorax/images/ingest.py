@@ -62,10 +62,7 @@ def _write_header(file: BinaryIO, rows: int) -> None:
 
 
 def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, duplicates: Path) -> None:
-    """Concatenate the shards' tables, sorted by image_id, unless too many images are unusable, and find duplicates.
-
-    `out` gets the columns of `schemas.INGESTED`, `duplicates` the pairs of `schemas.DUPLICATES`.
-    """
+    """Join the shards' tables as `schemas.INGESTED`, unless too many images are unusable, and find `schemas.DUPLICATES`."""
     merged = pd.concat([store.read_table(path) for path in tables], ignore_index=True)
     merged = merged.sort_values("image_id", ignore_index=True)
     twice = merged["image_id"].duplicated()

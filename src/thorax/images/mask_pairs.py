@@ -34,10 +34,7 @@ class MaskPairs:
 
 
 def read_mask_pairs(folder: Path, patients: set[str] | None = None) -> MaskPairs:
-    """Read frontal radiographs and their masks (0 and one other value for lung), and print their number to standard error.
-
-    Files of other patients than `patients`, if these are given, are not opened.
-    """
+    """Read frontal radiographs and their masks, only of `patients` if these are given, and print their number."""
     listed = _read_table(folder / MASK_PAIRS)
     table = listed[listed["view"].isin(FRONTAL_VIEWS)]
     if table.empty:

@@ -84,10 +84,7 @@ def tested_on(archive: str, official: bool, split: pd.DataFrame) -> str:
 
 
 def why_not(beside: Beside, archive: str | None = None, test_part: str | None = None) -> str:
-    """Say in one sentence why no difference may be taken between ours and a paper's numbers; blank where one may.
-
-    The archive and `test_part`, what `tested_on` says of ours, are None where they are not known.
-    """
+    """Say in a sentence why a paper's numbers cannot be compared with ours, blank if they can; None: ours is not known."""
     of_paper = variant(beside)
     if of_paper["no_difference"]:
         return f"{NO_DIFFERENCE} {of_paper['no_difference']}"

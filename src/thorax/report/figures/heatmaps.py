@@ -189,10 +189,7 @@ def _height(case: Case) -> float:
 
 
 def write_contact_sheet(drawn: Sequence[Figure], out: Path, title: str, said: Sequence[str] = ()) -> None:
-    """Write the figures of all cases below each other as one PNG, and as a page of the same name with the suffix .html.
-
-    The page has the sentences `said` above the pictures. Without any figure, sheet and page say so.
-    """
+    """Write the figures of all cases as one PNG, and as a page (.html) with the sentences `said`; without any, both say so."""
     if not drawn:
         said = [*said, NO_CASE]
     figures = drawn or [sheet(8.0, 0.0, "\n".join([title, *said]), 0.15)]
@@ -208,10 +205,7 @@ def write_contact_sheet(drawn: Sequence[Figure], out: Path, title: str, said: Se
 def make_attention_figure(
     attention: dict[str, Path], cases: Path, ingested: Path, arrays: Paths, lungs: Paths | None, title: str, out: Path
 ) -> None:
-    """Draw where networks with the attention head look: each position's weight over the radiograph.
-
-    This is the view of Kejriwal et al., section III B. `attention` has the weights that `predict` wrote, by network.
-    """
+    """Draw where networks with the attention head look (Kejriwal et al., section III B), from the files of `predict`."""
     ids = store.read_table(cases, ["image_id"])["image_id"]
     weights = {name: store.open_array(path) for name, path in attention.items()}
     for name, array in weights.items():
@@ -232,10 +226,7 @@ def emphasis(weights: np.ndarray) -> np.ndarray:
 
 
 def draw_attention(ids: Sequence[str], originals: Sequence[Original], weights: dict[str, np.ndarray], title: str) -> Figure:
-    """Draw one row per case: the original with the part that the networks saw, and the `emphasis` of each network's weights.
-
-    The weights of each network are (images, h', w'); each map sums to 1.
-    """
+    """Draw one row per case: the original, and the `emphasis` of each network's weights (images, h', w'), which sum to 1."""
     step = PANEL + GAP
     tall = [PANEL * original.shape[0] / original.shape[1] for original, _ in originals]
     width, top = max(step * (1 + len(weights)) + GAP, 6), sum(tall) + len(tall) * 4 * LINE

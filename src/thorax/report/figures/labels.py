@@ -104,10 +104,7 @@ def count_labels(positive: pd.DataFrame) -> pd.Series:
 
 
 def draw_label_shares(positive: pd.DataFrame, parts: np.ndarray, published: dict[str, float], title: str) -> Figure:
-    """Draw `label_shares` of positive (images, classes) bool and parts (images,) of train, val, test and left_out.
-
-    `published` has the shares of labels in a paper, from 0 to 1, by class.
-    """
+    """Draw `label_shares` of positive (images, classes) bool, parts (images,) and a paper's shares, 0 to 1, by class."""
     panels = {"all images": positive}
     if (left_out := parts == LEFT_OUT).any():
         drawn_down = not positive[left_out].to_numpy().any()  # otherwise labels are not why images were left out

@@ -66,10 +66,7 @@ def drawing(width: float, height: float, heading: str, size: float = HEADING_SIZ
 
 
 def save(figure: Figure, out: Path, title: str, photos: bool = False) -> None:
-    """Write `out` + .png and .svg, and .html, a page under this title with the same picture for the report.
-
-    `photos` says whether the figure shows radiographs; see `webp_pictures`.
-    """
+    """Write `out` + .png, .svg and, as a page under this title, .html; `photos` says whether the figure shows radiographs."""
     store_as = {".png": {"Software": None}, ".svg": {"Date": None}}
     with style():
         fonts.cover(figure)

@@ -46,10 +46,7 @@ _NOTHING = {"ours": np.nan, "published": np.nan, "low": np.nan, "high": np.nan, 
 
 @dataclass(frozen=True)
 class Compared:
-    """One experiment, whose `metrics` are the rows of `schemas.METRICS`, and a paper's.
-
-    `test_part` is what `published_numbers.tested_on` says of the split. It and the archive are None where they are not known.
-    """
+    """One experiment (`metrics`: rows of `schemas.METRICS`) and a paper's; archive and test part are None if not known."""
 
     metrics: pd.DataFrame
     beside: Beside
@@ -106,10 +103,7 @@ class Compared:
 
     @cached_property
     def shown(self) -> list[str]:
-        """The models of the table by class, chosen without a look at our test images.
-
-        They are the ensemble with the paper's highest mean AUC, and the network with our highest one on the validation images.
-        """
+        """The paper's ensemble of the highest mean AUC, and our best network on validation images, for the table by class."""
         of_classes = self.frame[(self.frame["metric"] == "auc") & (self.frame["class"] != GLOBAL)]
         published = of_classes.groupby("model")["published"].mean()
         rows = self.metrics

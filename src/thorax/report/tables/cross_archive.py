@@ -90,10 +90,7 @@ def matrix_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
 
 
 def class_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
-    """Arrange the AUC of every class that two of the label sets share, one group of columns per test part.
-
-    The frame has the same numbers unrounded and with their 95% intervals, one row per model, test part and class.
-    """
+    """Arrange the AUC of every class that two of the label sets share, one group of columns per test part."""
     problems = evaluated.problems
     rows = []
     for name in shared_table()["class"]:
