@@ -25,10 +25,7 @@ _BATCH = 256  # radiographs read at once
 
 
 def tiny_images(images: store.PackedImages, shards: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Shrink m radiographs, uint8 or stored uint16, to 32 x 32 pixels by area and equalise their histograms.
-
-    Returns (m, 1024) float32 in [0, 1].
-    """
+    """Shrink m radiographs, uint8 or uint16, to 32 x 32 pixels by area and equalise them; (m, 1024) float32 in [0, 1]."""
     out = np.empty((len(rows), SIZE * SIZE), np.float32)
     for start in progress(range(0, len(rows), _BATCH), "baseline images", unit="batch"):
         batch = images.take(shards[start : start + _BATCH], rows[start : start + _BATCH])
