@@ -22,7 +22,7 @@ def decode(data: bytes, max_pixels: int) -> tuple[np.ndarray, Header]:
     """Decode a PNG or JPEG, unless its header announces more than `max_pixels`, and turn it upright.
 
     Any complaint of the decoder about the pixels counts as damage, even if it would return a picture: simplejpeg raises what libjpeg
-    only warns of, and imagecodecs logs what libpng warns of.
+    only warns of, and imagecodecs logs what libpng warns of. Damage without a warning or a wrong checksum cannot be found.
 
     Returns the image, (rows, columns) or (rows, columns, channels): grey and alpha, or red, green, blue and perhaps alpha;
     uint8 or uint16; and its header, with the rows and columns of the upright picture. Raises UnusableImage with the reason.
