@@ -9,14 +9,13 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from thorax.errors import Terminated, ThoraxError, on_first_signal
 
-if TYPE_CHECKING:
-    import keras
+Model = Any  # a keras.Model: Keras, which takes seconds to import, is imported where it is needed
 
 # What Keras raises for files that are cut, altered, or not networks: it checks little before it reads
 _UNREADABLE = (OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, RuntimeError)
@@ -110,7 +109,7 @@ class Replicas:
         """The scope in which the network and its optimiser must be created."""
         return nullcontext() if self.strategy is None else self.strategy.scope()
 
-    def train_on_batch(self, model: "keras.Model", pixels: np.ndarray, labels: np.ndarray) -> float:
+    def train_on_batch(self, model: Model, pixels: np.ndarray, labels: np.ndarray) -> float:
         """Train one step; return the loss of the batch."""
         if self.strategy is None:
             return float(model.train_on_batch(pixels, labels))
@@ -221,7 +220,7 @@ def show(name: str, values: dict[str, float]) -> None:
         writer.close()
 
 
-def load_network(path: Path | str) -> "keras.Model":
+def load_network(path: Path | str) -> Model:
     """Open a saved network in Keras's safe mode, uncompiled; refuse a file that is missing, damaged, or not a network."""
     import keras
 

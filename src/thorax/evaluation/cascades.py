@@ -2,11 +2,8 @@
 
 P(class) = P(one of its general classes) * P(class | one of its general classes). The first factor is that of a network for the
 general classes only. The second factor is that of a network that learnt each class on the images with one of its general classes
-(`label_sets.build_inside`). The paper has the idea but gives no rule; the rest is ours:
-
-- A class with two parents may come from either general class, and P(either) is taken to be the larger of both. It is never less than
-  that, and equal where one implies the other: in PadChest's tree a hiatal hernia is always a mediastinal enlargement.
-- A class that is alone in its general class, such as normal, has the general class's probability.
+(`label_sets.build_inside`). The paper has the idea but gives no rule. Ours: of a class with two parents, P(either) is taken to be
+the larger of both, and a class that is alone in its general class, such as normal, has the general class's probability.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,16 +48,13 @@ def make_cascade(
     first, second = steps
     why_not = store.read_csv(classes, keep_default_na=False).set_index("class")["status"]
     tree = TermTree.of_archive(archive, labels.stem, "train one network of all classes").climbed(settings.two_parents)
-    parents = {}
-    for name in class_columns(truth):
-        parents[name] = tree.general_among(name, list(first.columns))
+    parents = {name: tree.general_among(name, first.columns) for name in class_columns(truth)}
+    for name in parents:
         status = why_not.get(name, "not among its classes")
         if not parents[name]:
             raise ThoraxError(f"{general} has no general class of {name!r}: lower the minimum counts of {settings.inside}.")
         if status not in (KEPT, WHOLE) or (status == KEPT) != (name in second.columns):
-            raise ThoraxError(
-                f"{inside} cannot tell {name!r} apart ({status} in {classes}): give its label set the counts and exclusions of "
-                f"{labels.stem}, and predict again."
-            )
+            problem = f"{inside} cannot tell {name!r} apart ({status} in {classes})"
+            raise ThoraxError(f"{problem}: give its label set the counts and exclusions of {labels.stem}, and predict again.")
     scores = combine(first, second, parents)
     store.write_table(pd.concat([truth[["image_id", "split"]], scores], axis=1), out, scores_schema(list(parents)))

@@ -19,20 +19,15 @@ def macro_f1(counts: np.ndarray) -> np.ndarray:
     """Return the mean F1 of the positive and the negative class from (..., 4) counts, nan where nothing is counted."""
     true_positive, false_positive, false_negative, true_negative = np.moveaxis(counts, -1, 0)
     wrong = false_positive + false_negative
-    score = np.zeros(wrong.shape)
-    occurring = np.zeros(wrong.shape)
-    for right in (true_positive, true_negative):
-        present = 2 * right + wrong > 0
-        score += np.divide(2 * right, 2 * right + wrong, out=np.zeros(wrong.shape), where=present)
-        occurring += present
-    return share(score, occurring)
+    sides = np.stack([share(2 * right, 2 * right + wrong) for right in (true_positive, true_negative)])
+    return share(np.nan_to_num(sides).sum(axis=0), np.isfinite(sides).sum(axis=0))
 
 
 def positive_f1(counts: np.ndarray) -> np.ndarray:
     """Return 2PR / (P + R) of the positive class, of precision P and recall R, from (..., 4) counts.
 
-    This is the F1 of Dunn Beltran and Alsaghier 2022 (section 4.2) and scikit-learn's `f1_score(labels, positive)`. Without
-    positives among the labels it is nan whatever the predictions are, so that all models are averaged over the same classes.
+    This is the F1 of Dunn Beltran and Alsaghier 2022 (section 4.2). Without positives among the labels it is nan whatever the
+    predictions are, so that all models are averaged over the same classes.
     """
     true_positive, false_positive, false_negative, _ = np.moveaxis(counts, -1, 0)
     score = share(2 * true_positive, 2 * true_positive + false_positive + false_negative)
@@ -70,18 +65,12 @@ def accuracy(counts: np.ndarray) -> np.ndarray:
 
 
 def youden(counts: np.ndarray) -> np.ndarray:
-    """Return sensitivity + specificity - 1 from (..., 4) counts, nan without positives or without negatives.
-
-    Youden 1950, Index for rating diagnostic tests, Cancer 3(1).
-    """
+    """Return sensitivity + specificity - 1 of (..., 4) counts (Youden 1950, Cancer 3(1)); nan where one side lacks."""
     return sensitivity(counts) + specificity(counts) - 1
 
 
 def decision_auc(counts: np.ndarray) -> np.ndarray:
-    """Return the area under the ROC curve of yes/no decisions from (..., 4) counts, nan where undefined.
-
-    Two decisions make a curve of one corner, whose area is the mean of sensitivity and specificity.
-    """
+    """Return the AUC of yes/no decisions, the mean of sensitivity and specificity, from (..., 4) counts, or nan."""
     return (youden(counts) + 1) / 2
 
 

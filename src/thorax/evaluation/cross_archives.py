@@ -28,19 +28,15 @@ def shared_table() -> pd.DataFrame:
 
 
 def mapped(archive: str, classes: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
-    """Return the labels of one archive that each shared class unites, in the file's order, without classes that have none.
-
-    `classes` are those of a label set, to which the labels are limited.
-    """
+    """Return one archive's labels (of `classes`, if given) by the shared class that unites them, without empty classes."""
     table = shared_table()
     if archive not in table.columns[1:-1]:
         raise ThoraxError(f"{CLASSES} has no column for archive {archive!r}: add one, or test on other archives.")
-    found: dict[str, tuple[str, ...]] = {}
-    for name, labels in zip(table["class"], table[archive].str.split("|"), strict=True):
-        known = tuple(label for label in labels if label and (classes is None or label in classes))
-        if known:
-            found[name] = known
-    return found
+    united = {
+        name: tuple(label for label in labels.split("|") if label and (classes is None or label in classes))
+        for name, labels in zip(table["class"], table[archive], strict=True)
+    }
+    return {name: labels for name, labels in united.items() if labels}
 
 
 def unite_labels(labels: pd.DataFrame, united: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -91,9 +87,8 @@ def common_classes(problems: Mapping[str, Problem]) -> dict[str, bool]:
     """
     common = [name for name in shared_table()["class"] if all(name in problem.united for problem in problems.values())]
     if not common:
-        raise ThoraxError(
-            f"The label sets of {', '.join(problems)} share no class of {CLASSES.name}: choose larger label sets."
-        )
+        problem = f"The label sets of {', '.join(problems)} share no class of {CLASSES.name}"
+        raise ThoraxError(f"{problem}: choose larger label sets.")
     return {name: all({0, 1} <= set(problem.truth[name]) for problem in problems.values()) for name in common}
 
 
@@ -103,9 +98,8 @@ def cross_metrics(
     """Measure every model on every test part, with intervals of a bootstrap over patients (`metrics.evaluate`).
 
     Scores are by (trained on, tested on): (n, k) probabilities of the first's classes for the second's test images, in their
-    order. Returns the columns `COLUMNS`: a row for each class that model and test part both have, then one, "Global", with the
-    mean AUC over the `common_classes` that have one everywhere (nan without any). Undefined AUCs are nan. images are those that
-    are not ignored; labels are those that the truth unites.
+    order. Returns the columns `COLUMNS`: a row for each class that both have, then one, "Global", with the mean AUC over the
+    `common_classes` that have one everywhere. Undefined AUCs are nan. images are not ignored; labels are those that the truth unites.
     """
     averaged = [name for name, defined in common_classes(problems).items() if defined]
     rows = []

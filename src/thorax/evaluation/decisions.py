@@ -56,9 +56,8 @@ def tune(labels: np.ndarray, scores: np.ndarray, rule: str) -> Threshold:
 
 
 def thresholds(labels: pd.DataFrame, scores: pd.DataFrame, rules: Sequence[str]) -> pd.DataFrame:
-    """Choose every class's threshold by every tuned rule (f1, f1_positive, youden) on validation images.
+    """Choose every class's threshold by every tuned rule on validation images; labels and scores are (n, k) as in `tune`.
 
-    Labels are (n, k) of 1, 0 and -1 (ignored), one column per class, scores (n, k) in [0, 1] with the same columns and rows.
     Returns rows with the columns of `schemas.THRESHOLDS` but the model, rule by rule, each in the order of the classes.
     """
     rows = [(name, rule, *tune(labels[name].to_numpy(), scores[name].to_numpy(), rule)) for rule in rules for name in labels]
@@ -68,10 +67,9 @@ def thresholds(labels: pd.DataFrame, scores: pd.DataFrame, rules: Sequence[str])
 def decide(scores: np.ndarray, limits: np.typing.ArrayLike, exclusive: int | None = None) -> np.ndarray:
     """Return (n, k) bool decisions for (n, k) scores and one threshold or (k,); `exclusive` is a column or None.
 
-    Where the exclusive class and another are both a yes, the row contradicts itself, and the more likely side is kept: if no
-    class has a higher score than the exclusive one, all others become no; otherwise the exclusive class becomes no. With one
-    threshold for all classes the first half is the constraint that Dunn Beltran and Alsaghier 2022 propose in
-    section 6 ("if the most likely label is 'No Finding' then no other label can be returned"); the second half is ours.
+    Where the exclusive class and another are both a yes, the more likely side is kept: if no class has a higher score than the
+    exclusive one, all others become no (Dunn Beltran and Alsaghier 2022, section 6); otherwise the exclusive class becomes no,
+    which is ours.
     """
     positive = scores > np.asarray(limits)
     if exclusive is None:

@@ -2,8 +2,7 @@
 
 Combine then predict, and predict then combine (Liz et al. 2022, section 3.4); max vote, average and weighted average
 (Kejriwal et al., section V); a stacked ensemble (Wolpert 1992), which no paper has. Weights and stack are learnt from the labels
-of validation images and from nothing else. Validation images are also what thresholds are tuned on, so their own scores are
-cross-fitted: each comes from a rule that learnt from the other folds' patients.
+of validation images. Thresholds are tuned on these too, so their own scores are cross-fitted.
 """
 
 import sys
@@ -22,7 +21,6 @@ from thorax.storage.schemas import class_columns, scores_schema
 
 _THRESHOLD = 0.5  # a probability above it is a vote for yes
 _SAME = 12  # decimals to which mean agreements are compared, so that the order of summation does not matter
-_CHANCE = 0.5  # AUC of a member that knows nothing
 _ONE_SIDED = "no positive or no negative validation image"
 FOLDS = 5  # of validation patients: rules that learn score each fold after learning from the others
 
@@ -36,9 +34,8 @@ def combine(rule: str, probabilities: Sequence[np.ndarray]) -> np.ndarray:
     - `ptc_mode`, predict then combine sets: the set of labels (the whole row of votes) that most members predict. Among
       equally frequent sets the one is taken that all members together find most probable: the mean over members and labels
       of p where the set has the label and 1 - p where it has not. Should that be equal too, the earlier member decides.
-    - `max_vote`: the share of members that vote yes, where a probability of exactly 0.5 is a no. Above 0.5 it is the
-      majority, so at that threshold it decides as `ptc_lw` does, ties included; but it ranks images as well, and images with
-      the same number of votes tie in the AUC. Kejriwal et al. do not define their max vote; this is the usual meaning.
+    - `max_vote`: the share of members that vote yes. At the threshold 0.5 it decides as `ptc_lw` does, ties included, but it
+      ranks images as well. Kejriwal et al. do not define their max vote; this is the usual meaning.
     - `max_probability`: the largest probability of any member, the other reading of max vote.
 
     Returns (n, k) float32: votes of 0 and 1 for `ptc_lw` and `ptc_mode`, shares for `max_vote`, otherwise probabilities.
@@ -69,12 +66,11 @@ _RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # from (members, n, k
 def auc_weights(areas: np.ndarray) -> np.ndarray:
     """Return the weight of each member for each class: how far its AUC is above chance, as a share of the sum over members.
 
-    Kejriwal et al. weigh the members but do not say how. Their members' AUCs lie close together (0.53 to 0.78), so in
-    proportion to the AUC itself all would weigh nearly the same; AUC - 0.5 is what a member knows. A member at or below
-    chance, or without an AUC (nan), weighs nothing. Where that is so for all, all weigh the same: the simple average. Takes and
-    returns (members, k); the weights of a class add up to 1.
+    Kejriwal et al. weigh the members but do not say how. In proportion to the AUC itself (theirs are 0.53 to 0.78) all would weigh
+    nearly the same. A member at or below chance, or without an AUC (nan), weighs nothing. Where that is so for all, all weigh the
+    same: the simple average. Takes and returns (members, k); the weights of a class add up to 1.
     """
-    above = np.maximum(np.nan_to_num(areas, nan=_CHANCE) - _CHANCE, 0)
+    above = np.maximum(np.nan_to_num(areas, nan=0.5) - 0.5, 0)
     total = above.sum(axis=0)
     return np.divide(above, total, out=np.full(above.shape, 1 / len(areas)), where=total > 0)
 
@@ -82,9 +78,7 @@ def auc_weights(areas: np.ndarray) -> np.ndarray:
 def fit_stack(labels: np.ndarray, logits: np.ndarray, c: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Fit a logistic regression per class on the members' logits of that class (stacked generalisation, Wolpert 1992).
 
-    For coefficients w and intercept b it minimises |w|^2 / 2 + C sum_i log loss(y_i, w . x_i + b), so the intercept is free.
-    Logits are taken as they are. A coefficient may be negative. Nothing is random, and it runs in one thread.
-
+    For coefficients w, which may be negative, and intercept b it minimises |w|^2 / 2 + C sum_i log loss(y_i, w . x_i + b).
     Labels are (n, k) of 1, 0 and -1 (ignored: such a row is left out for that class), logits (members, n, k) of the same
     images. Returns coefficients (members, k) and intercepts (k,), float64; nan for a class that lacks positives or negatives.
     """
@@ -96,12 +90,10 @@ def fit_stack(labels: np.ndarray, logits: np.ndarray, c: float = 1.0) -> tuple[n
     with threadpool_limits(limits=1):
         for k in range(labels.shape[1]):
             known = labels[:, k] >= 0
-            answers = labels[known, k]
-            if not {0, 1} <= set(answers.tolist()):
-                continue
-            model = LogisticRegression(C=c, solver="newton-cholesky", tol=1e-8, max_iter=1000)
-            model.fit(logits[:, known, k].T, answers)
-            coefficients[:, k], intercepts[k] = model.coef_[0], model.intercept_[0]
+            if _has_both(labels[:, k]):
+                model = LogisticRegression(C=c, solver="newton-cholesky", tol=1e-8, max_iter=1000)
+                model.fit(logits[:, known, k].T, labels[known, k])
+                coefficients[:, k], intercepts[k] = model.coef_[0], model.intercept_[0]
     return coefficients, intercepts
 
 
@@ -131,12 +123,10 @@ class _Stack:
         self.coefficients, self.intercepts = fit_stack(answers, logits, settings.C)
 
     def scores(self, logits: np.ndarray) -> np.ndarray:
-        """Return (n, k) scores for (members, n, k) logits; the mean probability where nothing was learnt."""
         learnt = sigmoid((self.coefficients[:, None] * logits).sum(axis=0) + self.intercepts)
-        return np.where(np.isfinite(self.intercepts), learnt, sigmoid(logits).mean(axis=0))
+        return np.where(np.isfinite(self.intercepts), learnt, sigmoid(logits).mean(axis=0))  # the mean where nothing was learnt
 
     def describe(self, k: int, learnt: bool) -> str:
-        """Say what was learnt of a class, if anything was."""
         if not learnt:
             return f"{_ONE_SIDED}, so the mean probability"
         return f"coefficients {_by_member(self.members, self.coefficients[:, k])}, intercept {self.intercepts[k]:.3f}"
@@ -151,26 +141,22 @@ def make_ensemble(
 ) -> None:
     """Combine the logits of the members and write the ensemble's scores.
 
-    Rules that learn do so from all validation images, and score all other images with the result. A validation image gets the score
-    of a rule that learnt from the other folds only (`FOLDS`, by patient): thresholds are tuned on these scores, and in-sample ones
-    would be too good. What was learnt from all is printed, class by class. Where a class has no positive or no negative image to
+    Rules that learn do so from all validation images, and score all other images with the result; validation images get the scores
+    of `cross_fitted`. What was learnt from all is printed, class by class. Where a class has no positive or no negative image to
     learn from, the rules give the mean probability, as `ctp` does, and say so.
 
-    The predictions are in the order of `settings.members`. What is written are probabilities, or for some rules votes or shares
-    (see `combine`). Only the rules in `LEARNING` need labels and split.
+    The predictions are in the order of `settings.members`. Only the rules in `LEARNING` need labels and split.
     """
     if len(predictions) != len(settings.members):
-        raise ThoraxError(
-            f"The ensemble has {len(settings.members)} members but was given {len(predictions)} tables: give one for each."
-        )
+        problem = f"The ensemble has {len(settings.members)} members but was given {len(predictions)} tables"
+        raise ThoraxError(f"{problem}: give one for each.")
     first = store.read_table(predictions[0], needs=("image_id", "split")).sort_values("image_id", ignore_index=True)
     classes = class_columns(first)
     logits = np.stack([_logits(path, first, classes, predictions[0]) for path in predictions])
     if settings.rule in LEARNING:
         if labels is None or split is None:
-            raise ThoraxError(
-                f"Rule {settings.rule} learns from validation images: give their label set and split (--labels, --split)."
-            )
+            problem = f"Rule {settings.rule} learns from validation images"
+            raise ThoraxError(f"{problem}: give their label set and split (--labels, --split).")
         truth = joins.read_labels(labels, split, ["val"])
         joins.read_scores(predictions[0], truth, labels, class_columns(truth))  # only to compare images and classes
         rows, answers = (first["split"] == "val").to_numpy(), truth[classes].to_numpy()
@@ -222,7 +208,6 @@ def _logits(path: Path, first: pd.DataFrame, classes: list[str], first_path: Pat
     logits = joins.read_scores(path, first, first_path, classes).to_numpy(np.float64)
     if not np.isfinite(logits).all():
         image = first["image_id"][~np.isfinite(logits).all(axis=1)].iloc[0]
-        raise ThoraxError(
-            f"{path}: the logits of image {image!r} are not all numbers, so its training diverged; train it again."
-        )
+        problem = f"{path}: the logits of image {image!r} are not all numbers, so its training diverged"
+        raise ThoraxError(f"{problem}; train it again.")
     return logits

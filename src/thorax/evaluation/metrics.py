@@ -2,14 +2,14 @@
 
 AUC, `f1` and Hamming loss are those of Liz et al. 2022 (section 5 and Tables 4 to 11), binary accuracy that of Kejriwal et al.
 (section on metrics), `f1_positive` and the AUC of the thresholded predictions those of Dunn Beltran and Alsaghier 2022 (section
-4.2 and Figure 2). A score strictly above the threshold counts as positive, for networks, mean probabilities and votes alike, so a
-tie is a no everywhere.
+4.2 and Figure 2). A score strictly above the threshold counts as positive.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,15 +68,13 @@ def evaluate(
     """Score one model on the images of one part.
 
     Without a threshold: `auc` and `loss`, the binary cross-entropy of the probabilities in nats (not weighted; null for
-    votes). By each threshold rule: `f1`, the mean of the F1 of both sides (Liz et al. 2022); `f1_positive`, that of the positive
-    side (Dunn Beltran and Alsaghier 2022); its `precision` and `sensitivity` (recall); `specificity`; `hamming`, for all classes
-    only; `accuracy`, the share of right entries; and `auc_thresholded`, the AUC of the yes/no decisions. Class "Global" holds of
-    hamming, accuracy and loss the value of the whole matrix, so that its accuracy is 1 - hamming, and of the others the mean over
-    the classes that have one. A value that needs positives or negatives which a class lacks is null, and left out of the mean.
+    votes). By each threshold rule those of `confusion`: `f1`, the mean of both sides; `f1_positive`, `precision`, `sensitivity`,
+    `specificity`; `hamming`, for all classes only; `accuracy`; and `auc_thresholded`, the AUC of the yes/no decisions. Class
+    "Global" holds of hamming, accuracy and loss the value of the whole matrix, and of the others the mean over the classes that
+    have one. A value that needs positives or negatives which a class lacks is null.
 
-    The 95% intervals are percentiles of a bootstrap over patients: each sample has the same number of patients, drawn with
-    replacement, and all images of a drawn patient. All models, classes and rules see the same samples. A sample without
-    positives or negatives of a class does not count for that class.
+    The 95% intervals are percentiles of a bootstrap over patients, whose samples all models, classes and rules share. A sample
+    without positives or negatives of a class does not count for that class.
 
     Labels are (n, k) of 1, 0 and -1 (ignored), one column per class; scores are (n, k) probabilities or votes with the same
     columns and rows, patients (n,) identifiers. Each rule has one threshold, or one per class; without rules it is `FIXED`.
@@ -123,19 +121,16 @@ def overall_by_threshold(
     """Return threshold, AUC and both F1 over all classes: means over the classes that have one, as "Global" of `evaluate`.
 
     Labels are (n, k) of 1, 0 and -1 (ignored), probabilities (n, k). The first row has no threshold and F1 (nan), but the AUC
-    of the probabilities; then comes for each threshold the AUC of the decisions, their F1 as the mean of both sides (`f1`) and
-    that of the positive side (`f1_positive`). nan where undefined.
+    of the probabilities; then comes for each threshold the AUC of the decisions, their `f1` and `f1_positive`.
     """
     rules = {f"fixed-{threshold:g}": threshold for threshold in thresholds}
-    rows = evaluate(
-        pd.DataFrame(labels).add_prefix("class "), pd.DataFrame(probabilities).add_prefix("class "), np.arange(len(labels)),
-        model="the network", split="test", thresholds=rules, replicates=0,
-    )  # fmt: skip
+    truth, scores = (pd.DataFrame(values).add_prefix("class ") for values in (labels, probabilities))
+    each = np.arange(len(labels))  # no patients, as there are no replicates
+    rows = evaluate(truth, scores, each, model="the network", split="test", thresholds=rules, replicates=0)
     overall = rows[rows["class"] == GLOBAL].set_index(["threshold_rule", "metric"])["value"]
     found = [(np.nan, float(overall[NO_THRESHOLD, "auc"]), np.nan, np.nan)]
     for rule, limit in rules.items():
-        area, mean, positive = (float(overall[rule, metric]) for metric in ("auc_thresholded", "f1", "f1_positive"))
-        found.append((limit, area, mean, positive))
+        found.append((limit, *overall.loc[rule, ["auc_thresholded", "f1", "f1_positive"]].tolist()))
     return found
 
 
@@ -171,7 +166,7 @@ def _statistics(
     weight_of_row = np.ascontiguousarray(weights.T)[patient_of_row]
     areas = [_auc(truth[:, column], values[:, column], weight_of_row) for column in range(truth.shape[1])]
     positive, negative = totals["positive"], totals["negative"]
-    loss = totals.get("loss", np.full(positive.shape, np.nan)) * _LOSS_UNIT
+    loss = totals.get("loss", np.full_like(positive, np.nan)) * _LOSS_UNIT
     loss, known = (np.column_stack([part, part.sum(axis=1)]) for part in (loss, positive + negative))
     found = {(NO_THRESHOLD, "auc"): _with_mean(np.stack(areas, axis=1)), (NO_THRESHOLD, "loss"): confusion.share(loss, known)}
     for rule in [key.removeprefix("yes ") for key in sums if key.startswith("yes ")]:
@@ -233,11 +228,8 @@ def make_metrics(
     """Score all models of an experiment on val and test and write the rows of `schemas.METRICS`.
 
     The thresholds of tuned rules are chosen on the validation images, and written too. The summary has each model's metrics
-    over all classes of the test images by the first rule, null where undefined.
-
-    Raises:
-        ThoraxError: A table that does not have exactly the label set's images of val and test, or its classes; an exclusive class
-            that the label set does not have.
+    over all classes of the test images by the first rule, null where undefined. Each table must have exactly the label set's
+    images of val and test, and its classes.
     """
     truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
     classes = class_columns(truth)
@@ -253,14 +245,11 @@ def make_metrics(
         chosen_limits.append(decisions.thresholds(truth.loc[validation, classes], scores[validation], tuned).assign(model=name))
         by_rule = {rule: of_rule["value"].to_numpy() for rule, of_rule in chosen_limits[-1].groupby("rule")}
         limits = {rule: np.asarray(by_rule.get(rule, fixed_threshold(rule))) for rule in rules}
+        how: dict[str, Any] = {"thresholds": limits, "exclusive": exclusive, "replicates": replicates, "seed": seed}
         for part in EVALUATED_SPLITS:
             chosen = (truth["split"] == part).to_numpy()
-            results.append(
-                evaluate(
-                    truth.loc[chosen, classes], scores[chosen], truth["patient_id"][chosen].to_numpy(object), model=name, split=part,
-                    thresholds=limits, exclusive=exclusive, replicates=replicates, seed=seed,
-                )
-            )  # fmt: skip
+            patients = truth["patient_id"][chosen].to_numpy(object)
+            results.append(evaluate(truth.loc[chosen, classes], scores[chosen], patients, model=name, split=part, **how))
     table = pd.concat(results, ignore_index=True)
     store.write_table(table, out, METRICS)
     store.write_table(pd.concat(chosen_limits, ignore_index=True), thresholds, THRESHOLDS)

@@ -36,11 +36,7 @@ class Case:
     truth_boxes: pd.DataFrame  # label, x, y, width, height as fractions of the original
 
     def shown(self) -> list[int]:
-        """The classes to draw, most probable first.
-
-        Up to four that the ensemble predicts, or the most probable one if it predicts none, and true ones that it missed, up to
-        five in all.
-        """
+        """The classes to draw, most probable first: predicted ones, or else the most probable, and true ones that were missed."""
         order = np.argsort(-self.probabilities, kind="stable").tolist()
         predicted = [index for index in order if self.probabilities[index] > THRESHOLD][:MOST_PREDICTED] or order[:1]
         missed = [index for index in order if self.truth[index] == 1 and index not in predicted]
@@ -55,8 +51,7 @@ class Case:
     def heat(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation over the members of one class's maps, each (h, w) in the original's pixels, 0 to 1.
 
-        Every map is divided by its maximum first. Members with maps of a single cell, as small inputs give, cannot localise
-        and are left out of both.
+        Every map is divided by its maximum first. Members with maps of a single cell cannot localise and are left out.
         """
         localised = [maps[index] for maps in self.maps if maps[index].size > 1] or [np.zeros((1, 1), np.float32)]
         placed = np.stack([to_original(scale_maps(heat), self.box, *self.original.shape) for heat in localised])
@@ -98,10 +93,8 @@ def load_cases(
     each = np.stack([sigmoid(scores(path)) for path in predictions.values()])
     probabilities = each.mean(axis=0) if ensemble is None else scores(ensemble)
     if not np.allclose(probabilities, each.mean(axis=0), atol=1e-3):
-        raise ThoraxError(
-            f"{ensemble} is not the mean of {', '.join(predictions)}: name the members of this ensemble, so that maps and "
-            "votes are theirs."
-        )
+        problem = f"{ensemble} is not the mean of {', '.join(predictions)}"
+        raise ThoraxError(f"{problem}: name the members of this ensemble, so that maps and votes are theirs.")
     originals = load_originals(ids, ingested, arrays, lungs)
     truth_boxes = store.read_table(boxes)
     return [

@@ -12,9 +12,8 @@ def grad_cam_weights(
     (Selvaraju et al. 2017, equation 1). For pooled features v it is g[k, c] / positions, where g is the gradient with respect
     to v: sum_j W2[j, c] [a_j > 0] W1[k, j] with a hidden ReLU layer, W2[k, c] without. The division is left to `grad_cam`.
 
-    Both ways of pooling give exactly that. For the mean this is obvious. For attention, v = sum_p a_p F_p with a = softmax(F w),
-    the gradient at position p is a_p g[k, c] + a_p w_k g[:, c] . (F_p - v). Summed over positions the first term is g[k, c],
-    as the weights add up to 1, and the second vanishes, as sum_p a_p F_p is v.
+    For the mean this is obvious. For attention, v = sum_p a_p F_p with a = softmax(F w), the gradient at position p is
+    a_p g[k, c] + a_p w_k g[:, c] . (F_p - v). Summed over positions the first term is g[k, c], and the second vanishes.
 
     The pooled features are (n, k), the kernel W2 (j, c), or (k, c) without a hidden layer, whose W1 is (k, j) and whose bias (j,).
     The result is (n, k, c) float32.

@@ -25,14 +25,12 @@ CONTRASTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def make_images(settings: config.ImageSet, array: Path, ingested: Path, shard: int, lungs: Path | None, out: Path) -> None:
     """Make one shard's training images, (n, size, size) uint8 or, with intensity "stored", uint16; rows as in `array`.
 
-    As in Liz et al. 2022, section 3.2, intensities were scaled to the whole image's range before the lungs were segmented. The crop
-    keeps that scale, so a value means the same inside and outside it. `contrast` spreads the crop's own values, all at once
-    (equalize) or by tiles (clahe).
+    As in Liz et al. 2022, section 3.2, the crop keeps the scale of the whole image's range. `contrast` spreads the crop's own
+    values, all at once (equalize) or by tiles (clahe).
 
-    With intensity "stored" that scaling is undone: the result holds the values of the file, "raw" in the paper's section 5.1.
+    With intensity "stored" the scaling is undone: the result holds the values of the file, "raw" in the paper's section 5.1.
     Ingest kept 256 levels of each image, so a value of an 8-bit file is exact before it is resized, and one of a 16-bit file is
-    off by at most half a level, (high - low) / 510, and half a unit. Bones stay bright: an image that was stored inverted keeps
-    its range.
+    off by at most half a level, (high - low) / 510, and half a unit. Bones stay bright.
     """
     source = store.open_array(array)
     places = store.read_table(ingested, ["image_id", "ok", "shard", "row", "low", "high"])
@@ -61,7 +59,6 @@ def _boxes(settings: config.ImageSet, image_ids: pd.Series, lungs: Path | None) 
     x0, y0, x1, y1 = table.reindex(image_ids).to_numpy(float).T
     whole = (x0 >= 0) & (y0 >= 0) & (x0 < x1) & (y0 < y1) & (x1 <= 1) & (y1 <= 1)  # false for an absent image's NaN as well
     if not whole.all():
-        raise ThoraxError(
-            f"{lungs} has no crop box inside the image for {image_ids.iloc[int(whole.argmin())]!r}: delete and remake it."
-        )
+        problem = f"{lungs} has no crop box inside the image for {image_ids.iloc[int(whole.argmin())]!r}"
+        raise ThoraxError(f"{problem}: delete and remake it.")
     return list(zip(x0.tolist(), y0.tolist(), x1.tolist(), y1.tolist(), strict=True))

@@ -21,9 +21,8 @@ WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 def decode(data: bytes, max_pixels: int) -> tuple[np.ndarray, Header]:
     """Decode a PNG or JPEG, unless its header announces more than `max_pixels`, and turn it upright.
 
-    Any complaint of the decoder about the pixels counts as damage, even if it would return a picture. libjpeg conceals lost data and
-    only prints a warning; simplejpeg raises it. libpng warns of surplus data; imagecodecs logs it. Damage that causes neither a
-    warning nor a wrong checksum cannot be found, such as a flipped bit in a JPEG that is still a valid code.
+    Any complaint of the decoder about the pixels counts as damage, even if it would return a picture: simplejpeg raises what libjpeg
+    only warns of, and imagecodecs logs what libpng warns of. Damage without a warning or a wrong checksum cannot be found.
 
     Returns the image, (rows, columns) or (rows, columns, channels): grey and alpha, or red, green, blue and perhaps alpha;
     uint8 or uint16; and its header, with the rows and columns of the upright picture. Raises UnusableImage with the reason.
@@ -63,7 +62,7 @@ def _decode_jpeg(data: bytes, header: Header) -> np.ndarray:
 def _decode_png(data: bytes) -> np.ndarray:
     import imagecodecs
 
-    _complaints.texts.clear()
+    _complaints.texts = []
     try:
         image = imagecodecs.png_decode(data)
     except (RuntimeError, ValueError) as error:  # ValueError: a message of libpng that is not text
@@ -73,20 +72,13 @@ def _decode_png(data: bytes) -> np.ndarray:
     return image
 
 
-class _Complaints(threading.local):
-    """The warnings that the PNG decoder logs, for the thread that decodes."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def note(self, record: logging.LogRecord) -> bool:
-        """A filter of the log that keeps the text and lets no record through."""
-        self.texts.append(record.getMessage())
-        return False
+def _note(record: logging.LogRecord) -> bool:
+    _complaints.texts.append(record.getMessage())
+    return False  # let no record through
 
 
-_complaints = _Complaints()
-logging.getLogger("imagecodecs").addFilter(_complaints.note)
+_complaints = threading.local()  # has the texts that the PNG decoder logs in the thread that decodes
+logging.getLogger("imagecodecs").addFilter(_note)
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:

@@ -64,10 +64,8 @@ def similar_pairs(hashes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray
     """All pairs of different hashes, (n, 32) uint8, that differ in at most `most` bits.
 
     The bits are divided into one more band than bits may differ, so such a pair is equal in at least one band, and only those
-    pairs are compared (Norouzi et al. 2012). Neighbouring frequencies, which are correlated, go to different bands. `most` is
-    at least 4, so that a band has fewer than 63 bits.
-
-    Returns the places of the first and the second of each pair, sorted, and how many bits differ, (k,) int each.
+    pairs are compared (Norouzi et al. 2012). `most` is at least 4, so that a band has fewer than 63 bits. Returns the places of the
+    first and the second of each pair, sorted, and how many bits differ, (k,) int each.
     """
     bits = np.unpackbits(hashes, axis=1)
     words = np.ascontiguousarray(hashes).view(np.uint64)
@@ -91,8 +89,7 @@ def patient_groups(patients: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     """Group patients whose images show the same, and who must stay in one part.
 
     An image (image_id and patient_id of `patients`) has the group of the first patient, by identifier, of those that `pairs`
-    (image_id and other_id) link. Images of none of these patients link those of others: `find` pairs copies with the first
-    only.
+    (image_id and other_id) link, also through images of other patients: `find` pairs copies with the first only.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -110,10 +107,7 @@ def patient_groups(patients: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
 
 
 def among(pairs: pd.DataFrame, images: Collection[str]) -> pd.DataFrame:
-    """The pairs of `schemas.DUPLICATES` among some images, as if only they had been compared.
-
-    The first copy among them replaces one that is not.
-    """
+    """The pairs of `schemas.DUPLICATES` among some images, as if only they had been compared."""
     for _ in range(2):  # identical images have their first, and firsts with one hash have theirs
         lost = pairs[(pairs["bits"] == 0) & pairs["other_id"].isin(images) & ~pairs["image_id"].isin(images)]
         copy = lost.groupby("image_id")["other_id"].min().to_dict()

@@ -1,8 +1,7 @@
 """What a PNG or JPEG file says about its pixels: their size, whether the file is complete, and the picture's orientation.
 
-The decoders find damage in the compressed pixels (see `decoding.decode`). This module looks for what they overlook: a file that
-ends early, a damaged chunk or segment between the pixels, and missing scans of a progressive JPEG, which would leave a blurred
-picture.
+It looks for damage that the decoders overlook (see `decoding.decode`): a file that ends early, a damaged chunk or segment between
+the pixels, and missing scans of a progressive JPEG, which would leave a blurred picture.
 """
 
 import io
@@ -12,12 +11,14 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type; a palette holds colours
+_PNG_HEADER = 33  # bytes of the signature and the first chunk
 _PNG_PIXELS, _PNG_END = b"IDAT", b"IEND"
 _PNG_TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
 _PNG_ORIENTED = (b"Raw profile type exif", b"Raw profile type APP1", b"XML:com.adobe.xmp")  # texts that can hold one
@@ -89,16 +90,15 @@ def read_header(data: bytes) -> Header:
 def read_orientation(data: bytes) -> int:
     """Walk through a whole PNG or JPEG that `read_header` could read; return EXIF's orientation, or 1 where the file has none.
 
-    A PNG's chunks must reach its IEND with valid checksums; those of the pixels are left to the decoder, which verifies them
-    anyway. A JPEG's segments must reach its end-of-image marker, and its scans must hold every bit of every component. Bytes
-    after the end do not matter. Raises UnusableImage: truncated (the file ends early or is damaged), not_image (a JPEG of a
-    kind that is not read).
+    A PNG's chunks must reach its IEND with valid checksums; those of the pixels are left to the decoder. A JPEG's segments must
+    reach its end-of-image marker, and its scans must hold every bit of every component. Raises UnusableImage: truncated (the file
+    ends early or is damaged), not_image (a JPEG of a kind that is not read).
     """
     return _walk_png(data) if data.startswith(PNG_SIGNATURE) else _walk_jpeg(data)
 
 
 def _png_header(data: bytes) -> Header:
-    if len(data) < 33 or zlib.crc32(data[12:29]) != struct.unpack(">I", data[29:33])[0]:
+    if len(data) < _PNG_HEADER or zlib.crc32(data[12:29]) != struct.unpack(">I", data[29:33])[0]:
         raise UnusableImage("truncated")
     kind, columns, rows, depth, colour = struct.unpack(">4sIIBB", data[12:26])
     if kind != b"IHDR" or colour not in _PNG_CHANNELS:
@@ -120,19 +120,12 @@ def _walk_png(data: bytes) -> int:
             if kind == b"eXIf" or (kind in _PNG_TEXTS and chunk[4:].startswith(_PNG_ORIENTED)):
                 oriented.append(data[position:end])
         if kind == _PNG_END:
-            return _orientation(_one_pixel_png(b"".join(oriented))) if oriented else UPRIGHT
+            if not oriented:
+                return UPRIGHT
+            one_pixel = cv2.imencode(".png", np.zeros((1, 1), np.uint8))[1].tobytes()  # for texts, Pillow decodes all pixels
+            return _orientation(one_pixel[:_PNG_HEADER] + b"".join(oriented) + one_pixel[_PNG_HEADER:])
         position = end
     raise UnusableImage("truncated")
-
-
-def _one_pixel_png(chunks: bytes) -> bytes:
-    """A PNG with these chunks and one pixel: looking for texts, Pillow decodes the whole picture."""
-    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
-    return PNG_SIGNATURE + header + chunks + _chunk(_PNG_PIXELS, zlib.compress(bytes(2))) + _chunk(_PNG_END, b"")
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:

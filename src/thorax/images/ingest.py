@@ -31,14 +31,12 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
 
     The images of the data set's views, in the order of their identifiers, are cut into `settings.shards` equal parts. `table`
     gets a row of `schemas.SCREENED` for every image of the shard, with the reason where it cannot be used; `array` gets the
-    others, (n, 512, 512) uint8 in the table's order. Neither the order nor a byte of the result depends on `threads`, each of
-    which holds one decoded original.
+    others, (n, 512, 512) uint8 in the table's order. The result does not depend on `threads`, each of which holds one original.
     """
     root = Path(settings.root)
     if not root.is_dir():
-        raise ThoraxError(
-            f"{root} is not a folder: put the archive there or correct datasets.{catalog.stem}.root in the configuration."
-        )
+        problem = f"{root} is not a folder"
+        raise ThoraxError(f"{problem}: put the archive there or correct datasets.{catalog.stem}.root in the configuration.")
     rows = _shard_rows(settings, catalog, shard)
     jobs = list(zip(rows["image_id"], rows["path"], rows["photometric"], strict=True))
     entries, packed = [], 0
@@ -64,29 +62,23 @@ def _write_header(file: BinaryIO, rows: int) -> None:
 
 
 def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, duplicates: Path) -> None:
-    """Concatenate the shards' tables, sorted by image_id, unless too many images are unusable, and find duplicates.
-
-    `out` gets the columns of `schemas.INGESTED`, `duplicates` the pairs of `schemas.DUPLICATES`.
-    """
+    """Join the shards' tables as `schemas.INGESTED`, unless too many images are unusable, and find `schemas.DUPLICATES`."""
     merged = pd.concat([store.read_table(path) for path in tables], ignore_index=True)
     merged = merged.sort_values("image_id", ignore_index=True)
     twice = merged["image_id"].duplicated()
     if twice.any():
-        raise ThoraxError(
-            f"Image {merged['image_id'][twice].iloc[0]!r} is in two of the tables next to {tables[0]}: they were made with "
-            "different numbers of shards; delete and remake them."
-        )
+        problem = f"Image {merged['image_id'][twice].iloc[0]!r} is in two of the tables next to {tables[0]}"
+        raise ThoraxError(f"{problem}: they were made with different numbers of shards; delete and remake them.")
     bad = merged[~merged["ok"]]
     share = len(bad) / max(len(merged), 1)
     if share > settings.max_bad_share or len(bad) == len(merged):
         reasons = bad["reason"].value_counts()
         commonest = min(reasons.index, key=lambda reason: (-reasons[reason], reason))
         example = bad.loc[bad["reason"] == commonest, "image_id"].iloc[0]
-        raise ThoraxError(
-            f"{len(bad):,} of {len(merged):,} images ({share:.1%}) under {settings.root} cannot be used, most often because "
-            f"they are {commonest} ({reasons[commonest]:,}, e.g. {example}): repair the archive, or raise "
-            f"datasets.{out.stem}.max_bad_share, which is {settings.max_bad_share:g}."
-        )
+        problem = f"{len(bad):,} of {len(merged):,} images ({share:.1%}) under {settings.root} cannot be used"
+        why = f"most often because they are {commonest} ({reasons[commonest]:,}, e.g. {example})"
+        advice = f"repair the archive, or raise datasets.{out.stem}.max_bad_share, which is {settings.max_bad_share:g}"
+        raise ThoraxError(f"{problem}, {why}: {advice}.")
     pairs = find_duplicates(merged)
     identical = int(pairs["identical"].sum())
     print(f"{len(pairs):,} pairs of images show the same: {identical:,} identical, {len(pairs) - identical:,} similar.")
@@ -123,7 +115,7 @@ def read_once(path: Path, max_pixels: int) -> bytes:
     """The bytes of a file that is opened once.
 
     Raises UnusableImage: missing; not_image (a folder or device); too_large (longer than any image of `max_pixels`); or
-    ThoraxError if the file may not be read, or its disk fails: counting such images as bad would lose them silently.
+    ThoraxError if the file may not be read, or its disk fails.
     """
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _AT_ONCE)) as file:
@@ -138,28 +130,20 @@ def read_once(path: Path, max_pixels: int) -> bytes:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise decoding.UnusableImage("missing") from error
     except OSError as error:
-        raise ThoraxError(
-            f"{path} cannot be read ({error.strerror}): make it readable, or remove it to count it as missing."
-        ) from error
+        problem = f"{path} cannot be read ({error.strerror})"
+        raise ThoraxError(f"{problem}: make it readable, or remove it to count it as missing.") from error
 
 
 def _shard_rows(settings: config.Dataset, catalog: Path, shard: int) -> pd.DataFrame:
-    """The shard's rows of the catalog.
-
-    A path may not leave the archive's folder. Symbolic links inside it are followed: archives are spread over disks with them, and
-    DVC may link files to its cache.
-    """
+    """The shard's rows of the catalog. No path may leave the archive's folder, but symbolic links inside it are followed."""
     rows = store.read_table(catalog, ["image_id", "path", "view", "photometric"])
     wanted = rows[rows["view"].isin(settings.views)].sort_values("image_id", ignore_index=True)
     if wanted.empty:
-        raise ThoraxError(
-            f"{catalog} has no image with a view of {', '.join(settings.views)}: correct datasets.{catalog.stem}.views; "
-            f"the views there are {', '.join(sorted(rows['view'].dropna().unique()))}."
-        )
+        problem = f"{catalog} has no image with a view of {', '.join(settings.views)}: correct datasets.{catalog.stem}.views"
+        raise ThoraxError(f"{problem}; the views there are {', '.join(sorted(rows['view'].dropna().unique()))}.")
     if not 0 <= shard < settings.shards:
-        raise ThoraxError(
-            f"Shard {shard} does not exist: datasets.{catalog.stem}.shards is {settings.shards}, and they count from 0."
-        )
+        problem = f"Shard {shard} does not exist"
+        raise ThoraxError(f"{problem}: datasets.{catalog.stem}.shards is {settings.shards}, and they count from 0.")
     rows = wanted.iloc[np.array_split(np.arange(len(wanted)), settings.shards)[shard]]
     for image_id, path in zip(rows["image_id"], rows["path"], strict=True):
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:

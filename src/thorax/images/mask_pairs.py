@@ -34,10 +34,7 @@ class MaskPairs:
 
 
 def read_mask_pairs(folder: Path, patients: set[str] | None = None) -> MaskPairs:
-    """Read frontal radiographs and their masks (0 and one other value for lung), and print their number to standard error.
-
-    Files of other patients than `patients`, if these are given, are not opened.
-    """
+    """Read frontal radiographs and their masks, only of `patients` if these are given, and print their number."""
     listed = _read_table(folder / MASK_PAIRS)
     table = listed[listed["view"].isin(FRONTAL_VIEWS)]
     if table.empty:
@@ -45,10 +42,8 @@ def read_mask_pairs(folder: Path, patients: set[str] | None = None) -> MaskPairs
     if patients is not None:
         table = table[table["patient_id"].isin(patients)]
         if table.empty:
-            raise ThoraxError(
-                f"{folder / MASK_PAIRS} has no patient of the split's training part: leave out train_patients_of if archive and pairs "
-                "share no patients, or add pairs."
-            )
+            problem = f"{folder / MASK_PAIRS} has no patient of the split's training part"
+            raise ThoraxError(f"{problem}: leave out train_patients_of if archive and pairs share no patients, or add pairs.")
     whose = "patients" if patients is None else "training patients"
     print(f"{len(table)} of {len(listed)} pairs, of {table['patient_id'].nunique()} {whose}", file=sys.stderr, flush=True)
     images, drawn = zip(*(_read_pair(folder, name) for name in table["image"]), strict=True)
@@ -88,9 +83,8 @@ def _read_pair(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
         raise ThoraxError(f"{folder / 'images' / name}, named in {MASK_PAIRS}, cannot be used ({reason}): {advice}.")
     lung, size = read_mask(path, f"{advice} in {MASK_PAIRS}"), (entries["rows"], entries["columns"])
     if lung.shape != size:
-        raise ThoraxError(
-            f"{path} has {lung.shape[0]} x {lung.shape[1]} pixels, but its radiograph {size[0]} x {size[1]}: replace one."
-        )
+        problem = f"{path} has {lung.shape[0]} x {lung.shape[1]} pixels, but its radiograph {size[0]} x {size[1]}"
+        raise ThoraxError(f"{problem}: replace one.")
     mask = decoding.resize(lung.astype(np.float32), MASK_SIZE, MASK_SIZE) >= 0.5
     if not mask.any():
         raise ThoraxError(f"{path} is not a mask of both lungs: only {int(lung.sum())} of its pixels are lung; draw it again.")

@@ -35,11 +35,9 @@ _CORNERS_TOUCH = 8
 def from_picture(values: np.ndarray) -> np.ndarray:
     """Where a picture of a mask, (h, w) unsigned integers, has lung: above half of its largest value; (h, w) bool.
 
-    It may be saved with any two values. Values between them come from compression or resizing, at the lungs' edges. Many of
-    them mean something else: a mask with a number per lung, or a radiograph. So do two values near 0.
-
-    Raises ValueError with what is wrong: no or hardly any lung (less than `MIN_LUNG` of the image in one piece), nothing but
-    lung, lung dark on white or as an outline, or more than two values.
+    It may be saved with any two values, and a few between them, from compression or resizing. Many of them mean something else, such
+    as a number per lung. Raises ValueError with what is wrong: no or hardly any lung (less than `MIN_LUNG` of the image in one
+    piece), nothing but lung, lung dark on white or as an outline, or more than two values.
     """
     highest = int(values.max())
     if highest == 0:
@@ -79,8 +77,7 @@ def postprocess(mask: np.ndarray) -> np.ndarray:
 def keep_lungs(mask: np.ndarray, min_area: float = MIN_LUNG) -> np.ndarray:
     """Drop components below `min_area` (a fraction of the image), then all but the two largest.
 
-    The paper drops small components only if there are more than two. A small component next to a single lung would widen the crop
-    box just as well, so it is always dropped.
+    The paper drops small components only if there are more than two, but one next to a single lung would widen the crop box too.
     """
     labels, areas = components(mask)
     largest = np.argsort(-areas, kind="stable")[:2]
@@ -91,9 +88,8 @@ def keep_lungs(mask: np.ndarray, min_area: float = MIN_LUNG) -> np.ndarray:
 def separate_touching(mask: np.ndarray) -> np.ndarray:
     """Cut the largest component of a (h, w) bool mask into two where it is two lungs that touch.
 
-    The cut is the path from the component's top to its bottom, in the middle half of its width, that crosses the
-    fewest lung pixels; among equals the one nearest to the middle, and left of it if there are two. It is made only if
-    the result looks like two lungs, each larger than any other component, so a single lung stays whole.
+    The cut is the path from the component's top to its bottom, in the middle half of its width, that crosses the fewest lung pixels;
+    among equals the one nearest to the middle. It is made only if the result looks like two lungs, so a single lung stays whole.
     """
     labels, areas = components(mask)
     if not areas.size:
@@ -110,10 +106,8 @@ def separate_touching(mask: np.ndarray) -> np.ndarray:
 
 
 def crop_box(mask: np.ndarray, margin: float = 0.02) -> Box:
-    """The part of the image that a network sees: the box of a (h, w) bool mask that is not empty, and all below it.
-
-    The lower edge is the image's own, because the area under the lungs may hold signs of disease. `margin`, a fraction of the
-    image, is added to the left, right and top.
+    """The part of the image that a network sees: the box of a (h, w) bool mask that is not empty, and all below it, which may hold
+    signs of disease; `margin`, a fraction of the image, is added to the left, right and top.
     """
     height, width = mask.shape
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -122,10 +116,7 @@ def crop_box(mask: np.ndarray, margin: float = 0.02) -> Box:
 
 
 def judge(mask: np.ndarray) -> str | None:
-    """Say why a post-processed (h, w) bool mask is not a credible pair of lungs; None if it is one.
-
-    The limits are this module's constants; a comment at each gives the range of the hand-drawn masks.
-    """
+    """Say why a post-processed (h, w) bool mask is not a credible pair of lungs, by this module's limits; None if it is one."""
     labels, areas = components(mask)
     if len(areas) < 2:
         return "one lung" if len(areas) else "empty"
@@ -196,8 +187,7 @@ def _cut(component: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
 def _cheapest_path(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The first and last column, per row, of the top-to-bottom path through the fewest True pixels.
 
-    The path moves at most one column per row; a row takes the columns of both its ends, so that pieces on its two
-    sides do not touch at a corner.
+    It moves at most one column per row; a row takes the columns of both its ends, so that its two sides do not touch at a corner.
     """
     height, width = inside.shape
     start = int(_BAND[0] * (width - 1))

@@ -5,7 +5,6 @@ segmented: a crop learnt from PA radiographs is meaningless on a lateral one.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -18,9 +17,6 @@ from thorax.images.mask_pairs import FRONTAL_VIEWS, MASK_SIZE, MaskPairs, read_m
 from thorax.images.masks import components, crop_box, dice, judge, postprocess
 from thorax.storage import joins, schemas, store
 from thorax.storage.progress import progress
-
-if TYPE_CHECKING:
-    import keras
 
 _PREDICTED_AT_ONCE = 32  # always filled up, so that a mask does not depend on the other images of its batch
 
@@ -53,10 +49,8 @@ def train_segmenter(settings: config.Segmenter, split: Path | None, out: Path, h
 def cross_validate(settings: config.Segmenter, folds: int, threads: int = 1) -> pd.DataFrame:
     """Measure the recipe on held-out patients: each fold is predicted by a network trained on the others.
 
-    A patient's pairs share a fold, which `settings.seed` decides, and folds differ by at most one patient.
-
-    Returns one row per pair, in the order of the images' names: image, patient_id, fold, dice (of the post-processed 256 x 256
-    mask), flag (see `masks.judge`).
+    A patient's pairs share a fold, which `settings.seed` decides, and folds differ by at most one patient. Returns one row per pair,
+    sorted by image: image, patient_id, fold, dice (of the post-processed 256 x 256 mask), flag (see `masks.judge`).
     """
     pairs = read_mask_pairs(Path(settings.pairs))
     patients = np.unique(pairs.patients)
@@ -98,8 +92,7 @@ def segment_shard(
     """Segment one shard's frontal images and find their crop boxes.
 
     `table` gets a row of `schemas.LUNGS` for each packed image, in the same order, and `masks` (n, 256, 256) uint8, 1 where
-    there is lung. An image without a credible mask keeps its whole frame, and `flag` says why; its mask is stored as predicted.
-    Images of other views are not segmented: their masks are empty.
+    there is lung. An image without a credible mask keeps its whole frame, and `flag` says why. Masks of other views are empty.
     """
     packed = store.open_array(array)
     rows = store.ingested_rows(store.read_table(ingested, ["image_id", "ok", "shard", "row"]), shard, packed, array)
@@ -116,12 +109,11 @@ def segment_shard(
                 kept[row], flag = mask, judge(mask)
                 box = crop_box(mask) if flag is None else decoding.WHOLE
                 found[row] = (*box, len(components(mask)[1]), float(mask.mean()), flag is None, flag)
-        frame = pd.DataFrame(found, columns=schemas.LUNGS.names[1:])
-        frame.insert(0, "image_id", rows["image_id"])
+        frame = pd.DataFrame(found, columns=schemas.LUNGS.names[1:]).assign(image_id=rows["image_id"])
         store.write_table(frame, new_table, schemas.LUNGS)
 
 
-def build_unet(settings: config.Segmenter) -> "keras.Model":
+def build_unet(settings: config.Segmenter) -> backend.Model:
     """A U-Net from grey images of any intensity range to lung logits, (n, size, size, 1) float32 both.
 
     The first layer standardises each image. Every resolution has two 3 x 3 convolutions, each with He initialisation from a
@@ -132,10 +124,10 @@ def build_unet(settings: config.Segmenter) -> "keras.Model":
 
     halvings = len(settings.filters) - 1
     if settings.size % 2**halvings:
-        raise ThoraxError(
-            f"segmenters: size {settings.size} cannot be halved {halvings} times, which {len(settings.filters)} filters "
-            f"need; choose a multiple of {2**halvings}."
+        problem = (
+            f"segmenters: size {settings.size} cannot be halved {halvings} times, which {len(settings.filters)} filters need"
         )
+        raise ThoraxError(f"{problem}; choose a multiple of {2**halvings}.")
     seeds = iter(np.random.default_rng(settings.seed).integers(2**31, size=4 * len(settings.filters)))
 
     def initializer():
@@ -182,11 +174,11 @@ def soft_dice(truth, logits):
     return (2 * both + 1) / (ops.sum(truth + probability, axis=(1, 2, 3)) + 1)
 
 
-def fit(settings: config.Segmenter, pairs: MaskPairs) -> tuple["keras.Model", pd.DataFrame]:
+def fit(settings: config.Segmenter, pairs: MaskPairs) -> tuple[backend.Model, pd.DataFrame]:
     """Train a new U-Net: Adam with a learning rate that falls to zero along a cosine, BCE + Dice.
 
-    Every batch is full: where the batch size does not divide the number of pairs, an epoch ends with pairs from its start. The
-    network is not compiled, so that it is saved without optimiser slots. The history has means over the epoch's steps.
+    Every batch is full: an epoch may end with pairs from its start. The network is not compiled, so that it is saved without
+    optimiser slots. The history has means over the epoch's steps.
     """
     import keras
 
@@ -207,10 +199,8 @@ def fit(settings: config.Segmenter, pairs: MaskPairs) -> tuple["keras.Model", pd
             x, y = (np.stack(part)[..., np.newaxis] for part in zip(*augmented, strict=True))
             logs = trainer.train_on_batch(x, y, return_dict=True)  # of this batch alone
             if not np.isfinite(logs["loss"]):
-                raise ThoraxError(
-                    f"segmenters: in step {step} of epoch {epoch} the loss of {settings.pairs} is no longer a number; "
-                    f"lower learning_rate, which is {settings.learning_rate:g}."
-                )
+                problem = f"segmenters: in step {step} of epoch {epoch} the loss of {settings.pairs} is no longer a number"
+                raise ThoraxError(f"{problem}; lower learning_rate, which is {settings.learning_rate:g}.")
             seen.append((float(logs["loss"]), float(logs["soft_dice"])))
         history.append((epoch, *np.mean(seen, axis=0).tolist()))
     return model, pd.DataFrame(history, columns=["epoch", "loss", "dice"])
@@ -219,9 +209,8 @@ def fit(settings: config.Segmenter, pairs: MaskPairs) -> tuple["keras.Model", pd
 def augment(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Flip, rotate, zoom, stretch, shift, and change the brightness by a gamma.
 
-    Pixels from outside the image repeat its border, so that lungs at the edge are learnt as well, or are black or white, as
-    beyond a collimator. The image is (size, size) uint8, and float32 in [0, 255] afterwards; the mask is (size, size) float32
-    in [0, 1].
+    Pixels from outside the image repeat its border, or are black or white, as beyond a collimator. The image is (size, size) uint8,
+    and float32 in [0, 255] afterwards; the mask is (size, size) float32 in [0, 1].
     """
     size = image.shape[0]
     angle = np.deg2rad(rng.uniform(-_ROTATION, _ROTATION))
@@ -239,23 +228,19 @@ def augment(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tu
     return table[warped], warped_mask
 
 
-def load_segmenter(path: Path, settings: config.Segmenter) -> "keras.Model":
+def load_segmenter(path: Path, settings: config.Segmenter) -> backend.Model:
     """Load a network of `train_segmenter`, unless it is of another kind or for another image size."""
     model = backend.load_network(path)
     if model.output_shape != model.input_shape:
-        raise ThoraxError(
-            f"{path} is not a segmenter: it has outputs of shape {model.output_shape[1:]} instead of a mask; name a network of "
-            "the segmenter verb."
-        )
+        problem = f"{path} is not a segmenter: it has outputs of shape {model.output_shape[1:]} instead of a mask"
+        raise ThoraxError(f"{problem}; name a network of the segmenter verb.")
     if model.input_shape != (None, settings.size, settings.size, 1):
-        raise ThoraxError(
-            f"{path} takes images of shape {model.input_shape[1:]}, but segmenters size is {settings.size}: delete it and "
-            "train the segmenter again."
-        )
+        problem = f"{path} takes images of shape {model.input_shape[1:]}, but segmenters size is {settings.size}"
+        raise ThoraxError(f"{problem}: delete it and train the segmenter again.")
     return model
 
 
-def predict_masks(model: "keras.Model", packed: np.ndarray) -> np.ndarray:
+def predict_masks(model: backend.Model, packed: np.ndarray) -> np.ndarray:
     """Predict the post-processed masks, (n, 256, 256) bool, of images (n, height, width) uint8.
 
     The mean logit of an image and its mirror image is enlarged, cut at 0, and repaired. No mask depends on the other images.

@@ -15,11 +15,10 @@ CASES = pa.schema({"image_id": pa.string(), "chosen_for": pa.string()})
 
 
 def choose_cases(labels: Path, split: Path, count: int, seed: int, out: Path, classes: Sequence[str] = ()) -> None:
-    """Choose test images to explain, before any network has seen them.
+    """Choose up to `count` test images to explain, and write `CASES`.
 
-    First one random image for each wanted class, in their order; then one for each other class, rarest class first. Where `count`
-    exceeds the number of classes, further rounds over all classes follow. No image is chosen twice, and a class without a test image
-    is skipped. The table (`CASES`) has fewer cases where the test part has fewer images.
+    First one random image for each wanted class, in their order; then one for each other class, rarest class first; then further
+    rounds over all classes. No image is chosen twice, and a class without a test image is skipped.
     """
     table = joins.read_labels(labels, split)
     test = table[table["split"] == "test"].sample(frac=1, random_state=seed)

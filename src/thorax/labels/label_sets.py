@@ -30,8 +30,8 @@ class LabelTable:
     """A label set and how it came about.
 
     The report has one row per class of the data: its positive images and their patients, the images where it is ignored as uncertain,
-    its status (kept, excluded, too few images, too few patients, nothing else inside) and whether the archive's term tree has it (null
-    without a tree). Then come the rows in parentheses, which count the images that were considered, dropped and kept.
+    its status and whether the archive's term tree has it (null without a tree). Then come the rows in parentheses, which count the
+    images that were considered, dropped and kept.
     """
 
     frame: pd.DataFrame  # image_id, patient_id and one int8 column per class (1, 0, -1 = ignored), sorted by image_id
@@ -51,12 +51,11 @@ def build(
     """Make the label set of a catalog.
 
     An image counts if its view is one of `settings.views` and, with `ingested`, if it is readable and not stored with one of
-    `settings.drop_channels`; the catalog alone does not say how many channels an image has. Images without a positive class are
-    dropped (Liz et al. 2022, section 3.1) or kept as all-negative rows (`without_class`). A label that is uncertain and not also
-    stated as present is ignored (-1), negative or positive, as `settings.uncertain` says. A general class is positive where one of
-    its labels is, else uncertain where one of them is, and else negative. Labels that are not mentioned are negative.
-    With `second`, which says where to look for the second views of `settings.second`, only the first image (by identifier) of each
-    study counts, and only of studies that have a second view.
+    `settings.drop_channels`. Images without a positive class are dropped (Liz et al. 2022, section 3.1) or kept as all-negative
+    rows (`without_class`). A label that is uncertain and not also stated as present is ignored (-1), negative or positive, as
+    `settings.uncertain` says. A general class is positive where one of its labels is, else uncertain where one of them is, and else
+    negative. With `second`, which says where to look for the second views of `settings.second`, only the first image (by identifier)
+    of each study counts, and only of studies that have a second view.
 
     The term tree of the archive, if it has one, gives the general terms. The catalog (`schemas.CATALOG`) needs `padded` only where
     `settings.padded_labels` is ignore; `ingested` has the columns of `schemas.INGESTED`; `name` is the label set's, for errors.
@@ -67,7 +66,7 @@ def build(
     tree, climbed = TermTree.find(archive), None
     if settings.grouping == "general":
         climbed = TermTree.of_archive(archive, f"label_sets.{name}.grouping", "write specific").climbed(settings.two_parents)
-    stated = catalog["positive"].map(len) + catalog["negative"].map(len) + catalog["uncertain"].map(len)
+    stated = sum(catalog[column].map(len) for column in ("positive", "negative", "uncertain"))
     catalog = catalog.assign(labelled=stated > 0)  # also by labels that do not count
     if settings.padded_labels == "ignore":
         catalog = without_padded(catalog, settings, name)
@@ -83,15 +82,14 @@ def build(
     report["status"] = np.select(list(reasons.values()), list(reasons), default=KEPT)
     report["in_tree"] = None if tree is None else [term in tree for term in report["class"]]
     classes = report.loc[report["status"] == KEPT, "class"].tolist()
-    _check_classes(report, settings, name)
-
-    matrix = matrix[classes]
-    labelled = images["labelled"].to_numpy()
+    needed = 2 if settings.without_class == "drop" else 1  # a class that all images have is not a problem to solve
+    if len(classes) < needed:
+        advice = _how_to_keep_more(report, settings)
+        raise ThoraxError(f"label_sets.{name} keeps {len(classes)} of the {needed} classes that it needs at least: {advice}.")
+    matrix, patients, labelled = matrix[classes], images["patient_id"], images["labelled"].to_numpy()
     with_class = (matrix == 1).any(axis=1).to_numpy()
-    every = np.full(len(images), True)
-    keep = {"drop": with_class, "keep_labelled": with_class | labelled, "keep": every}[settings.without_class]
+    keep = {"drop": with_class, "keep_labelled": with_class | labelled, "keep": with_class | True}[settings.without_class]
     frame = pd.concat([images[["image_id", "patient_id"]], matrix], axis=1)[keep]
-    patients = images["patient_id"]
     report = _with_totals(
         report,
         (CONSIDERED, patients, ""),
@@ -113,10 +111,9 @@ def build_inside(
 ) -> LabelTable:
     """Make the label set of specific classes inside their general classes, for P(class | one of its general classes).
 
-    The images are those of the `general` label set (`schemas.labels_schema`), which `settings.inside` names; the report counts those
-    outside it. A class is ignored (-1) where none of its general classes is positive; of a term with two parents, either counts. If
-    all these images have the class, or all but those of fewer than `min_patients` patients, there is nothing to tell apart (such as
-    normal, its own general class): it is left out with the status `WHOLE`. Other arguments as in `build`.
+    The images are those of the `general` label set (`schemas.labels_schema`), which `settings.inside` names. A class is ignored (-1)
+    where none of its general classes is positive. If all these images have the class, or all but those of fewer than `min_patients`
+    patients, there is nothing to tell apart: it is left out with the status `WHOLE`. Other arguments as in `build`.
     """
     tree = TermTree.of_archive(archive, f"label_sets.{name}.inside", "remove it").climbed(settings.two_parents)
     known = schemas.class_columns(general)
@@ -280,17 +277,11 @@ def _count(matrix: pd.DataFrame, patients: pd.Series) -> pd.DataFrame:
     return report.sort_values(["images", "class"], ascending=[False, True], ignore_index=True)
 
 
-def _check_classes(report: pd.DataFrame, settings: LabelSet, name: str) -> None:
-    """A single class makes a problem only where images without it are kept; else it would be positive everywhere."""
-    needed = 2 if settings.without_class == "drop" else 1
-    kept = int((report["status"] == KEPT).sum())
-    if kept >= needed:
-        return
-    advice = "the images counted have no more classes; shorten exclude or choose other views"
+def _how_to_keep_more(report: pd.DataFrame, settings: LabelSet) -> str:
     rarer_classes = report[report["status"].str.startswith("too few")]
-    if len(rarer_classes):
-        rarer = rarer_classes.iloc[0]
-        key = "min_images" if rarer["status"] == "too few images" else "min_patients"
-        found = f"the next, {rarer['class']!r}, has {rarer['images']} images of {rarer['patients']} patients"
-        advice = f"{found}; lower {key} ({getattr(settings, key)})"
-    raise ThoraxError(f"label_sets.{name} keeps {kept} of the {needed} classes that it needs at least: {advice}.")
+    if rarer_classes.empty:
+        return "the images counted have no more classes; shorten exclude or choose other views"
+    rarer = rarer_classes.iloc[0]
+    key = "min_images" if rarer["status"] == "too few images" else "min_patients"
+    found = f"the next, {rarer['class']!r}, has {rarer['images']} images of {rarer['patients']} patients"
+    return f"{found}; lower {key} ({getattr(settings, key)})"

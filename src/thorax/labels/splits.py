@@ -27,26 +27,24 @@ def split_label_sets(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Assign every image of all label sets once, stratified over all their classes and totals.
 
-    Images labelled by radiologists, where reports labelled the others, are never in train or val: they are test with
-    `settings.test_on`, and left out (`schemas.LEFT_OUT`) otherwise. Other images of their patients are left out.
+    Images labelled by radiologists, where reports labelled the others, are test with `settings.test_on`, and left out
+    (`schemas.LEFT_OUT`) otherwise. Other images of their patients are left out.
 
-    With `settings.draw_down`, images that are positive for no class of any label set are then drawn down: train and test keep the
-    number that it gives, val keeps the same share as train, and the others are left out.
+    With `settings.draw_down`, of images that are positive for no class of any label set train and test keep the number that it
+    gives, val keeps the same share as train, and the others are left out.
 
     Args:
         frames: The columns of `schemas.labels_schema`, by label set.
         official: The archive's own part (train, val, test) of each image, by image_id; needed with `settings.official`. Whole
             patients follow the lists: a patient with a test image is a test patient, any other with a val image a validation
             patient. Without a list for val, it is cut from train, stratified, as `settings.train : settings.val`.
-        duplicates: `schemas.DUPLICATES`. Patients who share an image (see `settings.same_image`) go to the same part, unless a list
-            dictates another.
+        duplicates: `schemas.DUPLICATES`. Patients who share an image go to the same part, unless a list dictates another.
         by_radiologists: Identifiers of these images; without any, `settings.test_on` has no effect.
 
     Returns:
         The assignment (image_id, patient_id, split; sorted by image_id) and its quality (`QUALITY_COLUMNS`): the number of
         positive images by label set, class and part, the quota, the deviation, and the largest share of these images that comes
-        from one patient. A part that a list dictates has its own count as quota; images left out lower count and quota alike. A
-        class with too few patients for every part is not an error: it has rows with 0 images.
+        from one patient. A part that a list dictates has its own count as quota; images left out lower count and quota alike.
     """
     for name, frame in frames.items():
         patients = frame["patient_id"].nunique()
@@ -192,11 +190,10 @@ def _quality(
 def make_split(
     settings: config.Split, labels: list[Path], catalog: Path | None, out: Path, quality: Path, duplicates: Path | None = None
 ) -> None:
-    """Split the patients of label sets, write the assignment (`schemas.SPLITS`) and its quality (CSV with `QUALITY_COLUMNS`), and
-    print counts that are off by over one image.
+    """Split the patients of label sets (`settings.label_sets`); write the assignment (`schemas.SPLITS`) and its quality
+    (CSV with `QUALITY_COLUMNS`), and print counts that are off by over one image.
 
-    `labels` are the tables of `settings.label_sets`, in any order. Without `catalog`, which `settings.official` needs, no image
-    counts as labelled by radiologists; without `duplicates` no two images are the same.
+    Without `catalog`, which `settings.official` needs, no image counts as labelled by radiologists.
     """
     paths = {Path(path).stem: path for path in labels}
     if sorted(paths) != sorted(settings.label_sets) or len(paths) != len(labels):

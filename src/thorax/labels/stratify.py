@@ -1,9 +1,8 @@
 """A splitter in scikit-learn's manner: train, val and test with whole groups, stratified over any number of labels.
 
 Whole groups are dealt at random; then single groups move and pairs of groups change places as long as that lowers the squared
-deviation of all counts (every label and the total, in every part) from their exact quotas. Neither scikit-learn's group
-splitters nor iterative stratification come near the quotas of multi-label data with grouped samples; this does, in seconds
-(docs/explanation/split.md). The module needs numpy, pandas and nothing else of this package but its exception.
+deviation of all counts (every label and the total, in every part) from their exact quotas (docs/explanation/split.md). The module
+needs numpy, pandas and nothing else of this package but its exception.
 """
 
 from collections.abc import Iterator
@@ -35,12 +34,10 @@ class StratifiedGroupSplit:
     >>> y[train].sum(0), y[val].sum(0), y[test].sum(0)
     (array([21, 21]), array([3, 3]), array([6, 6]))
 
-    The result depends on the groups, their labels and `random_state` only: not on the order of the rows (permuting the
-    rows permutes the result) and not on global random state. Counts of all labels, and of all samples, come within one
-    sample of `share * count` wherever the groups allow it; a group is never divided to get there, so a label that
-    belongs to very few groups, or mostly to one large group, can stay further away. Each part with a share has at least
-    one group, but a label with fewer groups than parts is absent from some part. The shares sum to 1, and one of them may
-    be 0: that part stays empty.
+    The result depends on the groups, their labels and `random_state` only: permuting the rows permutes the result. Counts of all
+    labels, and of all samples, come within one sample of `share * count` wherever the groups allow it; a label that belongs to very
+    few groups, or mostly to one large group, can stay further away. Each part with a share has at least one group. The shares sum to
+    1, and one of them may be 0: that part stays empty.
     """
 
     def __init__(self, train: float = 0.7, val: float = 0.1, test: float = 0.2, random_state: int = 0) -> None:
@@ -77,7 +74,6 @@ def group_folds(y: ArrayLike, groups: ArrayLike, folds: int, random_state: int =
 
 
 def _assign_rows(y: ArrayLike, groups: ArrayLike, shares: np.ndarray, random_state: int) -> np.ndarray:
-    """Return the part of each row, (n,) from 0 to the number of shares - 1."""
     labels = np.asarray(y)
     labels = labels[:, None] if labels.ndim == 1 else labels
     if labels.ndim != 2 or not np.isin(labels, (-1, 0, 1)).all():
@@ -129,8 +125,8 @@ class _Search:
     def run(self) -> np.ndarray:
         """Descend again and again until all counts are within one image of the quota; return `dealt`.
 
-        Between two descents a few patients are moved at random, from the best state so far. Where that is not enough, as with many
-        labels, the labels that are off count for more in each descent that follows, so that it cannot end in the same state.
+        Between two descents a few patients are moved at random, from the best state so far. Where that is not enough, the labels that
+        are off count for more in each descent that follows.
         """
         best = (np.inf, np.inf)
         for number in range(_ROUNDS):

@@ -47,11 +47,8 @@ class TermTree:
     @cached_property
     def children(self) -> dict[str, tuple[str, ...]]:
         """The terms directly below each term; empty for a leaf."""
-        below: dict[str, list[str]] = {term: [] for term in self.parents}
-        for term, parents in self.parents.items():
-            for parent in parents:
-                below[parent].append(term)
-        return {term: tuple(terms) for term, terms in below.items()}
+        edges = [(parent, term) for term, parents in self.parents.items() for parent in parents]
+        return {term: tuple(child for parent, child in edges if parent == term) for term in self.parents}
 
     def __contains__(self, term: str) -> bool:
         return term in self.parents

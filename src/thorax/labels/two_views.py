@@ -44,8 +44,7 @@ def make_two_views(labels: Path, catalog: Path, second_views: Sequence[str], sec
     labelled = store.read_table(labels, ["image_id"])["image_id"].sort_values()
     images = rows_of(known, labelled, catalog, labels)
     seconds = Partners(second_views, store.read_table(second_ingested, ["image_id", "ok"])).beside(images, known)
-    if seconds.isna().any():
+    if lacking := images["image_id"][seconds.isna()].tolist():
         problem = f"has no readable image of {', '.join(second_views)} in {second_ingested}"
-        image = images["image_id"][seconds.isna()].iloc[0]
-        raise ThoraxError(f"The study of image {image!r} in {labels} {problem}: make the label set again.")
+        raise ThoraxError(f"The study of image {lacking[0]!r} in {labels} {problem}: make the label set again.")
     store.write_table(images.assign(second_id=seconds), out, TWO_VIEWS)

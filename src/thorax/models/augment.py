@@ -2,8 +2,7 @@
 
 Rotation, shifts, shear, zoom and flip are one matrix; contrast, channel shift and brightness are one table of 256 entries.
 For the same parameters the result is that of Keras' ImageDataGenerator with fill_mode="nearest", up to rounding. Contrast, which
-it lacks, is that of TensorFlow's adjust_contrast and comes before shift and brightness. Elastic displacements are added to the
-matrix's coordinates, so that they need no second warp.
+it lacks, is that of TensorFlow's adjust_contrast. Elastic displacements are added to the matrix's coordinates.
 """
 
 import math
@@ -114,10 +113,9 @@ def elastic_map(matrix: np.ndarray, size: int, longest: float, deviation: float,
     """Where each output pixel comes from: the matrix's coordinates plus smooth random displacements.
 
     Displacements as in Simard, Steinkraus and Platt 2003 (ICDAR, section 2): uniform noise for each axis, smoothed by a
-    Gaussian and normalised. They are drawn on a grid whose cells are a third of the deviation wide, and all coordinates are
-    interpolated linearly from it, which is exact for the affine part. The longest displacement at a node is `longest` pixels,
-    and interpolation lengthens none. The matrix, (2, 3), is from output (x, y) to input (x, y). Returns (size, size, 2) float32
-    of x and y, for `cv2.remap`.
+    Gaussian and normalised, so that the longest at a node of a coarse grid has `longest` pixels. All coordinates are interpolated
+    linearly from the grid, which is exact for the affine part. The matrix, (2, 3), is from output (x, y) to input (x, y). Returns
+    (size, size, 2) float32 of x and y, for `cv2.remap`.
     """
     cell = max(1, round(deviation / CELLS_PER_DEVIATION))
     nodes = math.ceil(size / cell) + 1  # so that the outermost are on or outside the image's border
@@ -135,7 +133,7 @@ def elastic_map(matrix: np.ndarray, size: int, longest: float, deviation: float,
 
 def augment(images: Sequence[np.ndarray], change: Draw, out: np.ndarray) -> None:
     """Augment n images of (size, size) uint8, for example rows of a memory-mapped array, into `out`, (n, size, size) uint8."""
-    size, edge = out.shape[-1], cv2.BORDER_REPLICATE
+    size, edge, flags = out.shape[-1], cv2.BORDER_REPLICATE, cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     matrices = affine_matrices(change, size)
     source = np.empty(out.shape[1:], np.uint8)
     for first in range(0, len(out), CHUNK):
@@ -147,7 +145,6 @@ def augment(images: Sequence[np.ndarray], change: Draw, out: np.ndarray) -> None
                 places = elastic_map(matrix, size, change.elastic, change.deviation, seed)
                 cv2.remap(source, places, None, cv2.INTER_LINEAR, dst=target, borderMode=edge)  # type: ignore[call-overload]
             else:
-                flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
                 cv2.warpAffine(source, matrix, (size, size), dst=target, flags=flags, borderMode=edge)
         low, high = np.array([cv2.minMaxLoc(image)[:2] for image in warped]).T
         stretches = bool((changes.contrast != 1).any())
@@ -159,8 +156,7 @@ def augment(images: Sequence[np.ndarray], change: Draw, out: np.ndarray) -> None
 def draw_mix(alpha: float, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draw the partner mixed into each image of an epoch, (n,) int64 positions, and the image's own weight, (n,) float64.
 
-    Mixup: Zhang, Cisse, Dauphin and Lopez-Paz 2018, section 2. The partner has the rest of the weight, and every image is the
-    partner of exactly one. The smaller `alpha`, both parameters of the Beta distribution, the closer the weights are to 0 or 1.
+    Mixup: Zhang, Cisse, Dauphin and Lopez-Paz 2018, section 2; `alpha` is both parameters of the Beta distribution.
     """
     return rng.permutation(count), rng.beta(alpha, alpha, count)
 

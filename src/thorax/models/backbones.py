@@ -1,17 +1,15 @@
 """Backbones: from packed images to feature maps, with the input scaling that each architecture needs."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from thorax.backend import Model
 from thorax.config import Config, Training
 from thorax.errors import ThoraxError, did_you_mean
 from thorax.models import pretrained
 from thorax.models.architectures import BACKBONES, Architecture
-
-if TYPE_CHECKING:
-    import keras
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -29,14 +27,12 @@ SCALINGS: dict[str, tuple[np.ndarray, np.ndarray]] = {
 def find(name: str, size: int) -> Architecture:
     """Look an architecture up; refuse an unknown name, or a size below its smallest input."""
     if name not in BACKBONES:
-        raise ThoraxError(
-            f"backbone {name!r} is not known{did_you_mean(name, BACKBONES)}: choose one of {', '.join(BACKBONES)}."
-        )
+        problem = f"backbone {name!r} is not known{did_you_mean(name, BACKBONES)}"
+        raise ThoraxError(f"{problem}: choose one of {', '.join(BACKBONES)}.")
     backbone = BACKBONES[name]
     if size < backbone.smallest:
-        raise ThoraxError(
-            f"backbone {name} needs images of at least {backbone.smallest} pixels, not {size}: raise the image set's size."
-        )
+        problem = f"backbone {name} needs images of at least {backbone.smallest} pixels, not {size}"
+        raise ThoraxError(f"{problem}: raise the image set's size.")
     return backbone
 
 
@@ -50,7 +46,7 @@ def check(study: Config, source: str) -> None:
                 raise ThoraxError(f"{source}: experiments.{name}.members.{member}: {error}") from error
 
 
-def build_features(settings: Training, size: int, weights: str | None) -> tuple["keras.KerasTensor", "keras.KerasTensor", list]:
+def build_features(settings: Training, size: int, weights: str | None) -> tuple[Any, Any, list]:
     """Build a network that takes packed images as they are, with ImageNet weights from a file or random ones.
 
     With one channel and ImageNet weights, the features are those of the three-channel network for the same grey image (see
@@ -75,7 +71,7 @@ def build_features(settings: Training, size: int, weights: str | None) -> tuple[
     return model.inputs[0], model.output, layers
 
 
-def _assemble(backbone: Architecture, size: int, channels: int, input_scaling: str) -> tuple["keras.Model", list]:
+def _assemble(backbone: Architecture, size: int, channels: int, input_scaling: str) -> tuple[Model, list]:
     """Build a network with random weights from packed images to features; also return its layers after the input scaling."""
     import keras
 
@@ -105,10 +101,9 @@ def input_dtype(input_scaling: str) -> str:
 
 
 def freeze(layers: list, share: float) -> int:
-    """Freeze the first `share` (0 to 1) of the convolutional layers, and every layer between them.
+    """Freeze the first `share` (0 to 1) of the convolutional layers (Liz et al. 2022, section 3.3), and every layer between them.
 
-    Liz et al. 2022, section 3.3. The last frozen layer is a convolution. If all convolutions are frozen, so is the rest of the
-    backbone. Returns the number of frozen convolutional layers.
+    If all convolutions are frozen, so is the rest. Returns the number of frozen convolutional layers.
     """
     positions = [index for index, layer in enumerate(layers) if is_convolution(layer)]
     count = round(share * len(positions))

@@ -25,10 +25,7 @@ _BATCH = 256  # radiographs read at once
 
 
 def tiny_images(images: store.PackedImages, shards: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Shrink m radiographs, uint8 or stored uint16, to 32 x 32 pixels by area and equalise their histograms.
-
-    Returns (m, 1024) float32 in [0, 1].
-    """
+    """Shrink m radiographs, uint8 or uint16, to 32 x 32 pixels by area and equalise them; (m, 1024) float32 in [0, 1]."""
     out = np.empty((len(rows), SIZE * SIZE), np.float32)
     for start in progress(range(0, len(rows), _BATCH), "baseline images", unit="batch"):
         batch = images.take(shards[start : start + _BATCH], rows[start : start + _BATCH])
@@ -44,11 +41,10 @@ def tiny_images(images: store.PackedImages, shards: np.ndarray, rows: np.ndarray
 def fit_predict(pixels: np.ndarray, labels: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Fit on the training rows, where `train`, (n,) bool, is true; return the (m, k) float32 logits of the other rows.
 
-    Pixels are (n, d) float32, labels (n, k) of 1, 0 and -1 (ignored: the row is left out for that class). Nothing is random,
-    and it runs in one thread, so that the logits do not depend on the number of cores.
+    Pixels are (n, d) float32, labels (n, k) of 1, 0 and -1 (ignored: the row is left out for that class).
     """
     components = min(COMPONENTS, int(train.sum()) - 1, pixels.shape[1])
-    with threadpool_limits(limits=1):
+    with threadpool_limits(limits=1):  # so that the logits do not depend on the number of cores
         projection = PCA(components, svd_solver="covariance_eigh").fit(pixels[train])
         known, new = projection.transform(pixels[train]), projection.transform(pixels[~train])
         logits = np.empty((len(new), labels.shape[1]), np.float32)

@@ -112,10 +112,8 @@ def load_part(
     if with_known_label:
         found = found.select((found.labels != IGNORED).any(axis=1))
         if not len(found):
-            raise ThoraxError(
-                f"{labels}: no image in {part} has a known label, as all are uncertain or ignored: choose another policy for "
-                f"uncertain labels, or make the share of {part} larger."
-            )
+            problem = f"{labels}: no image in {part} has a known label, as all are uncertain or ignored"
+            raise ThoraxError(f"{problem}: choose another policy for uncertain labels, or make the share of {part} larger.")
     return replace(found, second=_second_images(found, second, images)) if second else found
 
 
@@ -144,19 +142,17 @@ def training_batches(
     """Yield an epoch's batches, shuffled and augmented: (b, size, size, views) of the images' type and (b, k) float32.
 
     What an epoch holds follows from the seed, the epoch's number and `order` alone, not from workers, earlier epochs or
-    where it starts. All batches are full, so that networks are compiled for one shape. The few images that do not fill the
-    last batch are left out, different ones in every epoch. A part with fewer images than `batch_size` is one batch.
+    where it starts. All batches are full: the few images that do not fill the last one are left out, different ones in every
+    epoch. A part with fewer images than `batch_size` is one batch.
 
-    Each view has its own augmentation, of uint8 images only. With mixup, labels are fractions and each image costs two warps.
-    The views of a study are mixed with those of the same other study in the same shares.
+    Each view has its own augmentation, of uint8 images only. With mixup, labels are fractions, and the views of a study are mixed
+    with those of the same other study in the same shares.
 
-    `order` has (m,) positions in the part, some repeated or left out, as `sampling.choose` returns them; they are shuffled
-    here. None: each once. `start` is the number of the first batch, to resume within an epoch. Each worker is a thread that
-    prepares a whole batch.
+    `order` has (m,) positions in the part, some repeated or left out, as `sampling.choose` returns them; None: each once. `start`
+    is the number of the first batch, to resume within an epoch. Each worker is a thread that prepares a whole batch.
     """
-    shuffled = np.random.default_rng([seed, epoch, 0]).permutation(len(part) if order is None else len(order))
-    if order is not None:
-        shuffled = order[shuffled]
+    everything = np.arange(len(part)) if order is None else order
+    shuffled = np.random.default_rng([seed, epoch, 0]).permutation(everything)
     batch_size = min(batch_size, len(shuffled))
     if not batch_size:
         return
@@ -210,7 +206,4 @@ def predict_logits(model: Any, part: LabelledImages, batch_size: int, workers: i
 
 def scores_frame(image_ids: np.ndarray, parts: np.ndarray | str, scores: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
     """Scores (n, k) per image and class as a table with the columns of `schemas.scores_schema`."""
-    frame = pd.DataFrame(scores, columns=list(classes))
-    frame.insert(0, "image_id", image_ids)
-    frame.insert(1, "split", parts)
-    return frame
+    return pd.DataFrame(scores, columns=list(classes)).assign(image_id=image_ids, split=parts)

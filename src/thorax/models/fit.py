@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,9 +25,6 @@ from thorax.models.schedule import learning_rate, stalls
 from thorax.storage import progress as progress_bar
 from thorax.storage import store
 from thorax.storage.schemas import EPOCHS_COLUMNS, HISTORY_COLUMNS
-
-if TYPE_CHECKING:
-    import keras
 
 
 def train(
@@ -49,12 +46,10 @@ def train(
 ) -> None:
     """Train one member and save its best epoch, by validation loss, without the optimiser's state.
 
-    Early stopping and checkpointing as in Liz et al. 2022, section 3.3: training ends when the validation loss has not fallen
-    by more than min_delta for `patience` epochs, and the epoch with the smallest validation loss is kept.
-
-    After every epoch, and on SIGTERM or SIGINT, the whole state is saved under `work`. The same call resumes from there. It ends
-    with the same history and weights as an uninterrupted training: bit for bit where the device is deterministic (a CPU, with
-    the same number of threads). Raises Terminated or KeyboardInterrupt when asked to stop.
+    It stops early as in Liz et al. 2022, section 3.3, when the validation loss has not fallen by more than min_delta for
+    `patience` epochs. After every epoch, and on SIGTERM or SIGINT, the whole state is saved under `work`. The same call resumes
+    from there. It ends with the same history and weights as an uninterrupted training: bit for bit where the device is
+    deterministic (a CPU, with the same number of threads). Raises Terminated or KeyboardInterrupt when asked to stop.
 
     `epochs` has the results of the test images after each epoch: one row without a threshold with the AUC of the probabilities,
     then one per threshold of `settings.test_every_epoch`; without thresholds it has no rows. Nothing is chosen by it.
@@ -124,10 +119,9 @@ class Fit:
         # A state from the end of the frozen stage has that stage's optimiser; `_epoch` then begins the second stage.
         at_its_end = saved is not None and progress.epoch == settings.frozen_epochs and progress.step == 0
         self._compile(frozen=progress.epoch < settings.frozen_epochs or at_its_end)
-        _log(
-            f"{model.name}: {model.count_params():,} parameters, {self.network.fixed} convolutional layers frozen, "
-            f"{len(train):,} training and {len(self.parts['val']):,} validation images, {len(train.classes)} classes, on {backend.device()}"
-        )
+        size = f"{model.count_params():,} parameters, {self.network.fixed} convolutional layers frozen"
+        images = f"{len(train):,} training and {len(self.parts['val']):,} validation images, {len(train.classes)} classes"
+        _log(f"{model.name}: {size}, {images}, on {backend.device()}")
         if saved is not None:
             restore(model, saved[1])
             _log(f"resuming after epoch {progress.epoch}, batch {progress.step} ({self.states.folder})")
@@ -166,11 +160,9 @@ class Fit:
         self._save()
 
         left = (settings.epochs - number) * (time.monotonic() - started)
-        _log(
-            f"{model.name}: epoch {number} of {settings.epochs}, loss {row['loss']:.4f}, validation loss {val_loss:.4f}, "
-            f"validation AUC {row['val_auc']:.3f}, {images / seconds:,.0f} images/s"
-            + (f", at most {progress_bar.duration(left)} left" if left and whole else "")
-        )
+        results = f"loss {row['loss']:.4f}, validation loss {val_loss:.4f}, validation AUC {row['val_auc']:.3f}"
+        rest = f", at most {progress_bar.duration(left)} left" if left and whole else ""
+        _log(f"{model.name}: epoch {number} of {settings.epochs}, {results}, {images / seconds:,.0f} images/s{rest}")
         self._stop_if_asked()
 
     def _train(self) -> tuple[int, float]:
@@ -238,18 +230,16 @@ class Fit:
 
     def _check_finite(self, loss: float, when: str) -> None:
         if not np.isfinite(loss):
-            raise ThoraxError(
-                f"the training of {self.network.model.name} diverged in {when} (the loss is no longer a number): lower learning_rate."
-            )
+            problem = f"the training of {self.network.model.name} diverged in {when} (the loss is no longer a number)"
+            raise ThoraxError(f"{problem}: lower learning_rate.")
 
 
-def apply_rest(optimizer: "keras.optimizers.Optimizer") -> None:
-    """Update the weights with the mean gradient of the batches that do not fill a whole accumulation.
+def apply_rest(optimizer: Any) -> None:
+    """Update the weights with the mean gradient of the batches that do not fill a whole accumulation; the next begins a new one.
 
     Keras counts batches across epochs and applies nothing before the count is full. Without this, an epoch of few batches would
     change no weight, and the rest of an epoch would be applied at the next epoch's learning rate, or lost where fine-tuning
-    begins with a new optimiser. After this call, the next batch begins a new accumulation. An optimiser that accumulates
-    nothing, or has nothing accumulated, is left unchanged.
+    begins with a new optimiser.
     """
     from keras import ops
 
@@ -289,13 +279,11 @@ def _record(progress: Progress) -> dict[str, object]:
 def _check_intensity(settings: Training, part: LabelledImages, images: Sequence[Path]) -> None:
     if part.dtype != backbones.input_dtype(settings.input_scaling):
         needed = "none" if part.dtype == "uint16" else "unit or backbone"
-        raise ThoraxError(
-            f"input_scaling: {settings.input_scaling} does not fit {images[0]}, which holds {part.dtype}: set it to {needed}."
-        )
+        problem = f"input_scaling: {settings.input_scaling} does not fit {images[0]}, which holds {part.dtype}"
+        raise ThoraxError(f"{problem}: set it to {needed}.")
     if part.dtype != "uint8" and settings.augmentation is not None:
-        raise ThoraxError(
-            f"{images[0]} holds stored values, and augmentation changes 8-bit images only: set augmentation: null."
-        )
+        problem = f"{images[0]} holds stored values, and augmentation changes 8-bit images only"
+        raise ThoraxError(f"{problem}: set augmentation: null.")
 
 
 def _log(text: str) -> None:

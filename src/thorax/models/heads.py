@@ -14,9 +14,8 @@ FIRST, SECOND = "_first", "_second"  # suffixes of the layers of each view, if t
 def build_head(features: Any, classes: int, settings: Training) -> Any:
     """Pool the feature map, then two dense layers (Liz et al. 2022, Table 2): ReLU with dropout, and one logit per class.
 
-    `features` is (batch, h, w, k), or a list of two such maps, one per view: these are pooled separately, and the mean of both
-    goes into the dense layers. With dense_units 0 the logits follow the pooling, without dropout. The logits, (batch, classes),
-    are float32 even if the rest computes in half precision.
+    `features` is (batch, h, w, k), or a list of two such maps, one per view, whose pooled features are averaged. With dense_units 0
+    the logits follow the pooling, without dropout. They are (batch, classes), float32 even if the rest computes in half precision.
     """
     import keras
 
@@ -42,20 +41,20 @@ def average(features: Any, view: str = "") -> Any:
 def attend(features: Any, view: str = "") -> Any:
     """Location-based attention: (batch, h, w, k) -> (batch, k).
 
-    Kejriwal et al., section III B, describe it in words: a 1 x 1 convolution gives one scalar per position, and these are the
-    weights of a sum over positions. They do not mention normalisation. The original location-based attention has it: weights
-    a_p = softmax over p of (w . F_p) (Luong et al. 2015, arXiv:1508.04025, equation 8), and the result is sum_p a_p F_p.
+    Kejriwal et al., section III B: a 1 x 1 convolution gives one scalar per position, and these are the weights of a sum over
+    positions. They do not mention normalisation. The original location-based attention has it: weights a_p = softmax over p of
+    (w . F_p) (Luong et al. 2015, arXiv:1508.04025, equation 8), and the result is sum_p a_p F_p.
 
-    The convolution starts at zero, so all positions have the same weight at first, and the network starts like one with the
-    dense head and the same seed. It has no bias, since softmax would cancel it. Weights are computed in float32.
+    The convolution starts at zero, so the network starts like one with the dense head and the same seed. It has no bias, since
+    softmax would cancel it. Weights are computed in float32.
     """
     import keras
 
     height, width, depth = features.shape[1:]
-    scores = keras.layers.Conv2D(
+    score = keras.layers.Conv2D(
         1, 1, use_bias=False, kernel_initializer="zeros", dtype="float32", name=f"attention_scores{view}"
-    )(features)
-    weights = keras.layers.Softmax(axis=(1, 2), dtype="float32", name=f"attention{view}")(scores)
+    )
+    weights = keras.layers.Softmax(axis=(1, 2), dtype="float32", name=f"attention{view}")(score(features))
     flat_features = keras.layers.Reshape((height * width, depth), name=f"features_by_position{view}")(features)
     flat_weights = keras.layers.Reshape((height * width,), name=f"attention_by_position{view}")(weights)
     return keras.layers.Dot(axes=1, name=f"pooled{view}")([flat_features, flat_weights])

@@ -28,11 +28,6 @@ def cross_entropy(positive: Any = 1.0, negative: float = 1.0, gamma: float = 0.0
     return terms
 
 
-def absolute_error(y: Any, x: Any, ops: Any) -> Any:
-    """|y - p| for the label y and p = sigmoid(logit)."""
-    return ops.absolute(y - ops.sigmoid(x))
-
-
 def _focal(settings: Training, _: np.ndarray) -> Terms:
     positive, negative = (1.0, 1.0) if settings.focal_alpha is None else (settings.focal_alpha, 1 - settings.focal_alpha)
     return cross_entropy(positive, negative, settings.focal_gamma)
@@ -43,7 +38,7 @@ LOSSES: dict[str, Callable[[Training, np.ndarray], Terms]] = {
     "bce": lambda settings, pos_weight: cross_entropy(),
     "weighted_bce": lambda settings, pos_weight: cross_entropy(positive=np.asarray(pos_weight, np.float32)),
     "focal": _focal,
-    "mae": lambda settings, pos_weight: absolute_error,
+    "mae": lambda settings, pos_weight: lambda y, x, ops: ops.absolute(y - ops.sigmoid(x)),
 }
 
 _NUMPY = SimpleNamespace(
@@ -57,9 +52,8 @@ _NUMPY = SimpleNamespace(
 def make_loss(settings: Training, pos_weight: np.ndarray) -> Callable[[Any, Any], Any]:
     """The training loss, averaged over the labels that are not ignored; only "weighted_bce" reads the (k,) `pos_weights`.
 
-    It is a function of labels (n, k), which are 1, 0, -1 (ignored) or, for mixed images, fractions, and logits (n, k). It
-    returns (n,), whose mean is that over the batch's known labels. It and its gradient are finite in float32 for logits up to
-    100 and more.
+    It is a function of labels (n, k), which are 1, 0, -1 (ignored) or, for mixed images, fractions, and logits (n, k). It returns
+    (n,), whose mean is that over the batch's known labels, and is finite in float32 for logits up to 100 and more.
     """
     from keras import ops
 
@@ -85,10 +79,8 @@ def check_classes(labels: np.ndarray, classes: list[str]) -> None:
     for value, kind in ((1, "positive"), (0, "negative")):
         lacking = ~(labels == value).any(axis=0)
         if lacking.any():
-            raise ThoraxError(
-                f"class {classes[int(lacking.argmax())]!r} has no {kind} training image, so there is nothing to learn: "
-                "raise the label set's min_images or min_patients, or exclude the class."
-            )
+            problem = f"class {classes[int(lacking.argmax())]!r} has no {kind} training image, so there is nothing to learn"
+            raise ThoraxError(f"{problem}: raise the label set's min_images or min_patients, or exclude the class.")
 
 
 def pos_weights(labels: np.ndarray, exponent: float = 1.0, cap: float | None = None) -> np.ndarray:

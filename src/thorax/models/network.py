@@ -1,21 +1,18 @@
 """A whole network: backbone and head, built together so that it can be trained in two stages."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from thorax.backend import Model
 from thorax.config import Training
 from thorax.errors import ThoraxError
 from thorax.models import backbones, heads
-
-if TYPE_CHECKING:
-    import keras
 
 
 @dataclass(frozen=True)
 class Network:
     """A network that can be trained in two stages."""
 
-    model: "keras.Model"  # from packed images to logits
+    model: Model  # from packed images to logits
     backbones: list[list]  # for each view, the layers before the head, in order
     fixed: int  # number of convolutional layers that never change
 
@@ -29,9 +26,8 @@ def build_model(settings: Training, size: int, classes: int, weights: str | None
     import keras
 
     if (settings.weights == "imagenet") != (weights is not None):
-        raise ThoraxError(
-            f"weights: {settings.weights} does not fit the weights file {weights!r}: give one, or set weights: none."
-        )
+        problem = f"weights: {settings.weights} does not fit the weights file {weights!r}"
+        raise ThoraxError(f"{problem}: give one, or set weights: none.")
     if views == 1:
         inputs, features, layers = backbones.build_features(settings, size, weights)
         branches = [layers]

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,9 +15,6 @@ from thorax.models import heads
 from thorax.models.batches import LabelledImages, load_part, predict_logits, scores_frame, second_view
 from thorax.storage import store
 from thorax.storage.schemas import class_columns, scores_schema
-
-if TYPE_CHECKING:
-    import keras
 
 BATCH = 32  # images predicted at once
 CASES = 8  # images explained at once
@@ -43,9 +39,7 @@ def predict(
     """Write one float32 logit per image and class; with cases, their Grad-CAM maps and attention weights as well.
 
     If the network was trained on another label set, `classes`, only the test images are predicted, and of `labels` only the
-    images are used. Heatmaps are (cases, classes, h, w) float32 in the order of `cases`; attention is (cases, h, w) float32,
-    the weight of each position, summing to 1, or (cases, 0, 0) if the network has no attention head. Both are those of the
-    first view.
+    images are used. Heatmaps and attention weights, in the order of `cases`, are as in `explain`; the weights sum to 1.
     """
     if cases is None and (heatmaps or attention):
         raise ThoraxError("heatmaps and attention are those of chosen cases, and none are named: give --cases.")
@@ -59,9 +53,8 @@ def predict(
     _check_fit(network, test, names, model, classes or labels, images)
     chosen = store.read_table(cases, ["image_id"])["image_id"] if cases else []
     if unknown := set(chosen) - set(test.image_ids):
-        raise ThoraxError(
-            f"{cases} names {min(unknown)!r}, which is not a test image of {labels} and {split}: choose the cases again."
-        )
+        problem = f"{cases} names {min(unknown)!r}, which is not a test image of {labels} and {split}"
+        raise ThoraxError(f"{problem}: choose the cases again.")
     counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     print(f"{network.name}: {counts} images, on {backend.device()}", file=sys.stderr, flush=True)
     with ExitStack() as stack:  # all files or none
@@ -80,11 +73,10 @@ def predict(
                     store.write_array(array, path)
 
 
-def explain(network: "keras.Model", pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def explain(network: backend.Model, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Grad-CAM maps of every class and the weights of the attention head, both for the (first) view of n images.
 
-    The dense layers see the mean of both views, so each view's features count half. Returns (n, classes, h, w) and (n, h, w)
-    float32; the latter is (n, 0, 0) without an attention head.
+    Returns (n, classes, h, w) and (n, h, w) float32; the latter is (n, 0, 0) without an attention head.
     """
     import keras
 
@@ -100,27 +92,23 @@ def explain(network: "keras.Model", pixels: np.ndarray) -> tuple[np.ndarray, np.
     for start in range(0, len(pixels), CASES):
         outputs = inner(pixels[start : start + CASES], training=False)
         features, pooled, *weights = (keras.ops.convert_to_numpy(output).astype(np.float32) for output in outputs)
-        gradients = gradcam.grad_cam_weights(pooled, logit_kernel, hidden) / pixels.shape[-1]
+        gradients = gradcam.grad_cam_weights(pooled, logit_kernel, hidden) / pixels.shape[-1]  # the layers see the views' mean
         maps.append(gradcam.grad_cam(features, gradients))
         attention += [values[..., 0] for values in weights]
     return np.concatenate(maps), np.concatenate(attention)
 
 
 def _check_fit(
-    network: "keras.Model", part: LabelledImages, classes: Sequence[str], path: Path, labels: Path, images: Sequence[Path]
+    network: backend.Model, part: LabelledImages, classes: Sequence[str], path: Path, labels: Path, images: Sequence[Path]
 ) -> None:
     again = "name a network that was trained on these images, or train it again."
     if network.output_shape != (None, len(classes)):
-        raise ThoraxError(
-            f"{path} has outputs of shape {network.output_shape[1:]}, but {labels} has {len(classes)} classes: "
-            "name a network that was trained on this label set, or train it again."
-        )
+        problem = f"{path} has outputs of shape {network.output_shape[1:]}, but {labels} has {len(classes)} classes"
+        raise ThoraxError(f"{problem}: name a network that was trained on this label set, or train it again.")
     takes = f"{path} takes images of shape {network.input_shape[1:]}"
     if network.input_shape[-1] != len(part.views):
-        raise ThoraxError(
-            f"{takes}, where the last number counts the views, but is given {len(part.views)}: "
-            f"predict {'with' if part.second is None else 'without'} second images."
-        )
+        problem = f"{takes}, where the last number counts the views, but is given {len(part.views)}"
+        raise ThoraxError(f"{problem}: predict {'with' if part.second is None else 'without'} second images.")
     if network.input_shape[:-1] != (None, part.size, part.size):
         raise ThoraxError(f"{takes}, but {images[0]} has {part.size} x {part.size} pixels: {again}")
     if network.inputs[0].dtype != part.dtype:

@@ -6,14 +6,10 @@ import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from thorax import backend
 from thorax.errors import ThoraxError
 from thorax.models.architectures import BACKBONES
-
-if TYPE_CHECKING:
-    import keras
 
 ON_CPU = "THORAX_ALLOW_CPU"  # set to 1 to let a job that was given a GPU train without it
 _SLOTS = 3  # a variable and its two moments in Adam
@@ -24,10 +20,9 @@ def device(precision: str) -> None:
     """Check that an assigned GPU is usable, and that half precision is asked for on a GPU only."""
     assigned = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip()
     if assigned not in ("", "-1", "NoDevFiles") and not backend.gpus() and os.environ.get(ON_CPU) != "1":
-        raise ThoraxError(
-            f"GPU {assigned} is assigned to this job (CUDA_VISIBLE_DEVICES), but none can be used: install envs/gpu.txt and check "
-            f"the driver with nvidia-smi, or set {ON_CPU}=1 to train on the CPU."
-        )
+        problem = f"GPU {assigned} is assigned to this job (CUDA_VISIBLE_DEVICES), but none can be used"
+        advice = f"install envs/gpu.txt and check the driver with nvidia-smi, or set {ON_CPU}=1 to train on the CPU"
+        raise ThoraxError(f"{problem}: {advice}.")
     if precision == "mixed" and not backend.gpus():
         raise ThoraxError("precision: mixed needs a GPU, and none can be used here: write precision: auto.")
 
@@ -43,23 +38,19 @@ def memory(backbone: str, views: int = 1) -> None:
     """Check that a training fits into the memory of the machine or job; each view has a backbone."""
     needed, limit = BACKBONES[backbone].memory * views, _memory_limit()
     if limit and needed > limit:
-        raise ThoraxError(
-            f"training {backbone} takes about {needed:,} MB of memory, and this job may use {limit:,} MB: ask for more, or train a "
-            "smaller network."
-        )
+        problem = f"training {backbone} takes about {needed:,} MB of memory, and this job may use {limit:,} MB"
+        raise ThoraxError(f"{problem}: ask for more, or train a smaller network.")
 
 
-def disk(model: "keras.Model", work: Path, out: Path) -> None:
+def disk(model: backend.Model, work: Path, out: Path) -> None:
     """Check that there is space for the resume states, the best epochs and the network itself."""
     size = 4 * sum(math.prod(variable.shape) for variable in model.variables)
     for folder, needed in ((work, size * (_SLOTS * _STATES + _STATES)), (out.parent, size)):
         there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
         free = shutil.disk_usage(there).free
         if free < needed:
-            raise ThoraxError(
-                f"{folder} needs {_size(needed)} for this training, and its disk has {_size(free)} free: delete some files, or "
-                "run where there is more."
-            )
+            problem = f"{folder} needs {_size(needed)} for this training, and its disk has {_size(free)} free"
+            raise ThoraxError(f"{problem}: delete some files, or run where there is more.")
 
 
 def _size(count: float) -> str:

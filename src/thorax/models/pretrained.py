@@ -2,22 +2,16 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from thorax.backend import Model
 from thorax.errors import ThoraxError
 
-if TYPE_CHECKING:
-    import keras
 
-
-def load(model: "keras.Model", path: str, name: str) -> None:
-    """Give a three-channel network without its classifier the ImageNet weights that Keras publishes for this architecture.
-
-    The published file is HDF5 as Keras 2 wrote it, one group per layer, matched by order. Layers that scale the input have no
-    weights.
-    """
+def load(model: Model, path: str, name: str) -> None:
+    """Give a three-channel network without its classifier the ImageNet weights that Keras publishes for this architecture, in HDF5."""
     import keras
 
     if not Path(path).is_file():
@@ -38,16 +32,15 @@ def load(model: "keras.Model", path: str, name: str) -> None:
             layer.finalize_state()
 
 
-def sum_channels(published: "keras.Model", single: "keras.Model") -> None:
+def sum_channels(published: Model, single: Model) -> None:
     """Give a one-channel network the weights of the same three-channel one, so that both compute the same for a grey image.
 
     The inputs of both are scaled: for the grey value u, channel c of the published network gets a_c u + b_c, and the
     one-channel network a u + b. So its kernel is the sum over the channels of a_c / a times theirs. What b_c adds
     beyond b is added to the convolution's bias or, without one, subtracted from the moving mean of the normalisation after it.
 
-    There is one exception. If the scaling differs between the channels and the first convolution pads its input with zeros,
-    these zeros represent a different grey value in each channel, which one channel cannot express. The outermost responses of
-    the first convolution then deviate a little.
+    If the scaling differs between the channels and the first convolution pads its input with zeros, these represent a different
+    grey value in each channel, which one channel cannot express: its outermost responses then deviate a little.
     """
     import keras
 
@@ -74,7 +67,7 @@ def leaves(layers: Iterable[Any]) -> list:
     return [leaf for layer in layers for leaf in (leaves(layer.layers) if isinstance(layer, keras.Model) else [layer])]
 
 
-def _scaling(model: "keras.Model", first: Any) -> tuple[np.ndarray, np.ndarray]:
+def _scaling(model: Model, first: Any) -> tuple[np.ndarray, np.ndarray]:
     """Slope and offset, each (channels,) float64, of the scaling from grey values of 0 to 255 to the first convolution's input."""
     import keras
 

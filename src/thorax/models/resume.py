@@ -1,9 +1,8 @@
 """The resume state of a training: everything that decides how it continues, in files that are whole or known to be damaged.
 
-A state is a zip file with one `.npy` array per variable of network and optimiser, and `progress.json`. Zip keeps a checksum of
-every member, so a file that a power cut truncated is detected. The newest two states are kept, and the weights of the best
-epochs that they name. The folder's name holds a digest of everything that decides the result, so a training with another
-setting never finds it.
+A state is a zip file with one `.npy` array per variable of network and optimiser, and `progress.json`; zip keeps a checksum of
+every member. The newest two states are kept, and the weights of the best epochs that they name. The folder's name holds a digest
+of everything that decides the result, so a training with another setting never finds it.
 """
 
 import hashlib
@@ -16,14 +15,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from thorax.backend import Model
 from thorax.storage import store
-
-if TYPE_CHECKING:
-    import keras
 
 KEPT = 2  # the newest state, and the one before it in case the newest is damaged
 _PROGRESS = "progress.json"
@@ -57,19 +54,19 @@ def digest(settings: dict[str, Any], files: Sequence[Path]) -> str:
     return hashlib.blake2b(json.dumps([settings, contents], sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-def variables(model: "keras.Model") -> Iterator[np.ndarray]:
+def variables(model: Model) -> Iterator[np.ndarray]:
     """Everything that decides how a compiled model trains on: weights, moving statistics, random states, optimiser slots."""
     for variable in _all_variables(model):
         yield variable.numpy()
 
 
-def restore(model: "keras.Model", arrays: Iterator[np.ndarray]) -> None:
+def restore(model: Model, arrays: Iterator[np.ndarray]) -> None:
     """Give a compiled model the variables that `variables` returned for an equal one, which the folder's digest ensures."""
     for variable, array in zip(_all_variables(model), arrays, strict=True):
         variable.assign(array)
 
 
-def _all_variables(model: "keras.Model") -> list:
+def _all_variables(model: Model) -> list:
     """Each variable of model and optimiser once, in an order that follows from the architecture."""
     unique = {id(variable): variable for variable in (*model.variables, *model.optimizer.variables)}
     return list(unique.values())

@@ -11,8 +11,7 @@ def choose(labels: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarra
     """Choose an epoch's images by their labels, (n, k) of 1, 0 and -1 (ignored).
 
     none: every image once. over: repeat-factor sampling, every image at least once (see `repeat_factors`). under: every
-    image at most once (see `keep_shares`). Random numbers are drawn row by row, so permuting rows changes what is drawn but
-    not the probabilities. Returns (m,) int64 positions in ascending order, repeated ones next to each other: shuffle them.
+    image at most once (see `keep_shares`). Returns (m,) int64 positions in ascending order: shuffle them.
     """
     count = len(labels)
     if kind == "over":
@@ -35,8 +34,7 @@ def repeat_factors(labels: np.ndarray) -> np.ndarray:
 def keep_shares(labels: np.ndarray) -> np.ndarray:
     """The probability of keeping each image: the largest min(1, t / f) of its positive classes, t the median frequency.
 
-    Images without a positive label are treated as a class that does not enter the median: they are kept with probability
-    min(1, t / their share). If there is no positive label at all, every image is kept. (n,) float64 in (0, 1].
+    Images without a positive label are treated as a class that does not enter the median. (n,) float64 in (0, 1].
     """
     positive = labels == 1
     without = ~positive.any(axis=1, keepdims=True)

@@ -11,8 +11,7 @@ from thorax.config import Training
 def stalls(losses: Sequence[float], patience: int, min_delta: float) -> int:
     """How often the loss has failed to fall by more than `min_delta` for `patience` epochs in a row.
 
-    Counting starts again after each such time, as in Keras' ReduceLROnPlateau without a cool-down. Keras' EarlyStopping ends
-    a training at the first one.
+    Counting starts again after each such time, as in Keras' ReduceLROnPlateau; its EarlyStopping ends at the first one.
     """
     best, waited, found = np.inf, 0, 0
     for loss in losses:
@@ -26,8 +25,7 @@ def stalls(losses: Sequence[float], patience: int, min_delta: float) -> int:
 def learning_rate(settings: Training, epoch: int, val_losses: Sequence[float] = ()) -> float:
     """The learning rate of an epoch, counted from 0, after the epochs with these validation losses.
 
-    Constant; cosine: rate * (1 + cos(pi * epoch / epochs)) / 2; or plateau: multiplied by `plateau_factor` each time the
-    validation loss has not fallen for `plateau_patience` epochs.
+    Constant; cosine; or plateau: multiplied by `plateau_factor` each time that the loss `stalls` for `plateau_patience` epochs.
     """
     rate = settings.learning_rate
     if settings.fine_tune_rate is not None and epoch >= settings.frozen_epochs:

@@ -42,6 +42,5 @@ def _settings(studies: dict[str, Study]) -> list[tuple[str, dict[str, str]]]:
     first = described[0][1]
     shared = {topic: text for topic, text in first.items() if all(other.get(topic) == text for _, other in described)}
     blocks = [("All experiments of this page", shared)] if shared else []
-    return blocks + [
-        (title, {topic: text for topic, text in topics.items() if topic not in shared}) for title, topics in described
-    ]
+    own = [(title, {topic: text for topic, text in topics.items() if topic not in shared}) for title, topics in described]
+    return blocks + own

@@ -2,8 +2,7 @@
 
 The tables are in `resources/published/*.csv`, one number a row: paper, table, variant (which of the paper's experiments), model, class
 (as the paper prints it), label (the data's own name of the class; blank where it has none), metric (as `metrics.evaluate` names
-it: f1 is the mean over both sides, f1_positive that of the positive side), value, doubt (blank, or why the number may be
-misread). They were transcribed from scanned text; a Global row is the paper's own.
+it), value, doubt (blank, or why the number may be misread). A Global row is the paper's own.
 """
 
 from functools import cache
@@ -60,9 +59,8 @@ def load(paper: str | None = None, table: str | None = None, variant: str | None
         known = list(dict.fromkeys(chosen[column]))
         chosen = chosen[chosen[column] == wanted]
         if chosen.empty:
-            raise ThoraxError(
-                f"No published numbers of {column} {wanted!r}{did_you_mean(wanted, known)}: choose one of {', '.join(known)}."
-            )
+            problem = f"No published numbers of {column} {wanted!r}{did_you_mean(wanted, known)}"
+            raise ThoraxError(f"{problem}: choose one of {', '.join(known)}.")
     return chosen.reset_index(drop=True)
 
 
@@ -86,18 +84,14 @@ def tested_on(archive: str, official: bool, split: pd.DataFrame) -> str:
 
 
 def why_not(beside: Beside, archive: str | None = None, test_part: str | None = None) -> str:
-    """Say in one sentence why no difference may be taken between ours and a paper's numbers; blank where one may.
-
-    The archive and `test_part`, what `tested_on` says of ours, are None where they are not known. Numbers of CheXpert's
-    radiologists are compared only with numbers that are known to be of the same images.
-    """
+    """Say in a sentence why a paper's numbers cannot be compared with ours, blank if they can; None: ours is not known."""
     of_paper = variant(beside)
     if of_paper["no_difference"]:
         return f"{NO_DIFFERENCE} {of_paper['no_difference']}"
     if archive is not None and archive != of_paper["archive"]:
         return f"{NO_DIFFERENCE} the paper's numbers were measured on another archive than ours ({of_paper['archive']}, not {archive})."
     theirs = of_paper["tested_on"]
-    if test_part == theirs or (test_part is None and theirs != RADIOLOGISTS):
+    if test_part == theirs or (test_part is None and theirs != RADIOLOGISTS):  # only what is known to be of the same images
         return ""
     ours = TEST_PARTS.get(test_part or "", "other images")
     lacks = "; put valid.csv and its images next to train.csv, and let the split say test_on: radiologists"
@@ -105,10 +99,7 @@ def why_not(beside: Beside, archive: str | None = None, test_part: str | None = 
 
 
 def citation(paper: str) -> tuple[str, str]:
-    """Return a paper's short name and its citation.
-
-    A paper that is not in resources/papers.csv is named by its key, and its citation says so: experiments may name any.
-    """
+    """Return a paper's short name and its citation; of a paper that is not in resources/papers.csv its key, and a sentence."""
     table = _read(PAPERS).set_index("paper")
     if paper not in table.index:
         return paper, f"The citation of {paper} is not on record; src/thorax/resources/papers.csv holds those that are."
@@ -126,9 +117,8 @@ def published(beside: Beside) -> pd.DataFrame:
     known = list(dict.fromkeys(rows["model"]))
     for ours, theirs in beside.models.items():
         if theirs not in known:
-            raise ThoraxError(
-                f"beside.models.{ours}: {beside.paper}, {beside.variant} has no model {theirs!r}: choose one of {', '.join(known)}."
-            )
+            problem = f"beside.models.{ours}: {beside.paper}, {beside.variant} has no model {theirs!r}"
+            raise ThoraxError(f"{problem}: choose one of {', '.join(known)}.")
     ours_of = {theirs: ours for ours, theirs in beside.models.items()}
     names = rows["label"].where(rows["label"] != "", rows["class"])
     rows = rows.assign(model=[ours_of.get(name, name) for name in rows["model"]], **{"class": names})
@@ -145,9 +135,8 @@ def label_shares(paper: str) -> dict[str, float]:
 def same_classes(ours: pd.DataFrame, theirs: pd.DataFrame, model: str, metric: str) -> bool:
     """Return whether our mean over all classes and a paper's are over the same classes; true also where the paper shows none.
 
-    Ours (rows of `schemas.METRICS` of one part) is over the classes that have a value; metrics of the whole matrix, such as the
-    Hamming loss, are over all classes of the model. The paper's (columns of `published`) is over the classes that its tables
-    show of the metric or, where they show none of it, of the model.
+    Ours (rows of `schemas.METRICS` of one part) and the paper's (columns of `published`) are over the classes that have a value of
+    the metric or, where none is shown of single classes, as of the Hamming loss, over all classes of the model.
     """
     classes = []
     for rows in (ours, theirs):
@@ -161,8 +150,7 @@ def compare(metrics: pd.DataFrame, beside: Beside, split: str = "test", differen
     """Compare ours (rows of `schemas.METRICS`) with the paper's number of each class, model and metric.
 
     Returns `COMPARED`, a row for each number that either has: first ours in the order of the metrics, then what only the paper
-    has. Undefined and missing numbers are nan, a missing doubt is "". The difference is ours less the paper's; means over
-    different classes (`same_classes`) have none.
+    has. Undefined and missing numbers are nan. Means over different classes (`same_classes`) have no difference.
     """
     chosen = metrics[(metrics["split"] == split) & metrics["threshold_rule"].isin((NO_THRESHOLD, beside.threshold_rule))]
     if chosen.empty:

@@ -15,6 +15,7 @@ from thorax.report.tables.results import F1_MEANINGS
 from thorax.resources import resource
 
 _JINJA = Environment(undefined=StrictUndefined)  # plain text: the page escapes it
+_template = cache(_JINJA.from_string)
 
 
 @cache
@@ -65,11 +66,6 @@ def _training_phrases(training: Training) -> list[str]:
         words = ", ".join(filter(None, [*phrases, *_others("augmentation", augmentation)]))
     phrases = [_template(phrase).render(training=training, augmentation=words) for phrase in _phrases()["training"]]
     return phrases + _others("training", training)
-
-
-@cache
-def _template(phrase: str) -> Any:
-    return _JINJA.from_string(phrase)
 
 
 @cache

@@ -1,7 +1,7 @@
 """Heatmaps of an ensemble laid over the original radiograph (Liz et al. 2022, section 3.5 and Figures 7 to 9).
 
-Every network's map of a class is scaled to its own maximum, enlarged to the part of the radiograph that the network saw
-and averaged over the networks. Their standard deviation, the paper's future work, shows where they disagree.
+Every network's map of a class is scaled to its own maximum and averaged over the networks. Their standard deviation, the paper's
+future work, shows where they disagree.
 """
 
 from collections.abc import Sequence
@@ -41,10 +41,10 @@ def heatmap_figure(case: Case, number: int = 1) -> Figure:
     """Draw one case: the original and one heatmap per class; below, all classes at once and the members' disagreement."""
     shown = case.shown()
     true = [name for name, value in zip(case.classes, case.truth, strict=True) if value == 1]
-    lines = [f"Case {number}: {case.image_id}, chosen for {case.chosen_for}"]
-    lines.append(" ".join([f"Labels: {', '.join(true) or 'none'}.", *case.hidden()]))
+    about, labels = f"Case {number}: {case.image_id}, chosen for {case.chosen_for}", f"Labels: {', '.join(true) or 'none'}."
     columns = max(3, 1 + len(shown))
-    heading = "\n".join(part for line in lines for part in style.wrapped(line, 27 * columns))  # as many characters as fit
+    most = 27 * columns  # characters that fit
+    heading = "\n".join(style.wrapped(about, most) + style.wrapped(" ".join([labels, *case.hidden()]), most))
     with style.style():
         tall = PANEL * case.original.shape[0] / case.original.shape[1]
         above, between, below = (heading.count("\n") + 5) * LINE, 2 * LINE, (len(shown) + 1) * LINE  # below is the legend
@@ -136,8 +136,7 @@ def make_classes_figure(
 def classes_figure(cases: Sequence[Case], title: str) -> Figure:
     """Draw each case with two or more predicted or true classes as one picture, with every class in its own colour.
 
-    The introduction of Liz et al. 2022 asks for this view. Next to its colour are the class, the ensemble's probability, how many
-    models agree, and whether the class is in the labels. Experts' boxes are dashed in the colour of their class. The classes, and
+    The introduction of Liz et al. 2022 asks for this view. Experts' boxes are dashed in the colour of their class. The classes, and
     the numbers of the cases, are those of `heatmap_figure`; so `cases` are all chosen ones, in their order.
     """
     several = [
@@ -190,10 +189,7 @@ def _height(case: Case) -> float:
 
 
 def write_contact_sheet(drawn: Sequence[Figure], out: Path, title: str, said: Sequence[str] = ()) -> None:
-    """Write the figures of all cases below each other as one PNG, on white, and as a page of the same name with the suffix .html.
-
-    The page has `title` as its heading and the sentences `said` above the pictures. Without any figure, sheet and page say so.
-    """
+    """Write the figures of all cases as one PNG, and as a page (.html) with the sentences `said`; without any, both say so."""
     if not drawn:
         said = [*said, NO_CASE]
     figures = drawn or [sheet(8.0, 0.0, "\n".join([title, *said]), 0.15)]
@@ -209,18 +205,14 @@ def write_contact_sheet(drawn: Sequence[Figure], out: Path, title: str, said: Se
 def make_attention_figure(
     attention: dict[str, Path], cases: Path, ingested: Path, arrays: Paths, lungs: Paths | None, title: str, out: Path
 ) -> None:
-    """Draw where networks with the attention head look: each position's weight over the radiograph.
-
-    This is the view of Kejriwal et al., section III B. `attention` has the weights that `predict` wrote, by network.
-    """
+    """Draw where networks with the attention head look (Kejriwal et al., section III B), from the files of `predict`."""
     ids = store.read_table(cases, ["image_id"])["image_id"]
     weights = {name: store.open_array(path) for name, path in attention.items()}
-    for name, path in attention.items():
-        if len(weights[name]) != len(ids) or weights[name].shape[1] == 0:
-            raise ThoraxError(
-                f"{path} has the shape {weights[name].shape}, not ({len(ids)} cases, h, w): predict again with a network that "
-                "was trained with head: attention, or leave this one out."
-            )
+    for name, array in weights.items():
+        if len(array) != len(ids) or array.shape[1] == 0:
+            problem = f"{attention[name]} has the shape {array.shape}, not ({len(ids)} cases, h, w)"
+            advice = "predict again with a network that was trained with head: attention, or leave this one out"
+            raise ThoraxError(f"{problem}: {advice}.")
     originals = load_originals(ids, ingested, arrays, lungs)
     style.save(draw_attention(list(ids), originals, weights, title), out, title, photos=True)
 
@@ -234,17 +226,12 @@ def emphasis(weights: np.ndarray) -> np.ndarray:
 
 
 def draw_attention(ids: Sequence[str], originals: Sequence[Original], weights: dict[str, np.ndarray], title: str) -> Figure:
-    """Draw one row per case: the original with the part that the networks saw, and the `emphasis` of each network's weights.
-
-    The weights of each network are (images, h', w'); each map sums to 1.
-    """
+    """Draw one row per case: the original, and the `emphasis` of each network's weights (images, h', w'), which sum to 1."""
     step = PANEL + GAP
     tall = [PANEL * original.shape[0] / original.shape[1] for original, _ in originals]
-    width = max(step * (1 + len(weights)) + GAP, 6)
+    width, top = max(step * (1 + len(weights)) + GAP, 6), sum(tall) + len(tall) * 4 * LINE
     with style.style():
-        heading = title if originals else f"{title}\n{NO_CASE}"
-        top = sum(tall) + len(tall) * 4 * LINE
-        figure = sheet(width, top, heading, GAP)
+        figure = sheet(width, top, title if originals else f"{title}\n{NO_CASE}", GAP)
         for row, (image_id, (original, box)) in enumerate(zip(ids, originals, strict=True)):
             top -= 3 * LINE
             above = (top + 2.2 * LINE) / figure.get_figheight()

@@ -85,8 +85,7 @@ def _draw_class_shares(axes: Axes, positive: pd.DataFrame, parts: np.ndarray) ->
 def label_shares(labels: Path, split: Path, paper: str | None, title: str, out: Path) -> None:
     """Figure 1 of Dunn Beltran and Alsaghier 2022: the share of each class among all labels, as bars instead of a pie.
 
-    As there, an image without any class counts as one more label. The paper's shares, if any, are marked next to those of all
-    images. If the split leaves images out, a second panel has the shares without them.
+    As there, an image without any class counts as one more label. If the split leaves images out, a second panel is without them.
     """
     positive, parts = _read_positive(labels, split)
     published = published_numbers.label_shares(paper) if paper else {}
@@ -94,10 +93,7 @@ def label_shares(labels: Path, split: Path, paper: str | None, title: str, out: 
 
 
 def count_labels(positive: pd.DataFrame) -> pd.Series:
-    """Labels of each class, the most frequent first, then `NO_CLASS` if there are images without a class.
-
-    If a class has that name already, it is put in brackets.
-    """
+    """Labels of each class, the most frequent first, then `NO_CLASS`, in brackets if a class has that name, of images without any."""
     counts = positive.sum()
     counts = counts[sorted(counts.index, key=lambda name: (-counts[name], name))]
     without = int((~positive.any(axis=1)).sum())
@@ -108,10 +104,7 @@ def count_labels(positive: pd.DataFrame) -> pd.Series:
 
 
 def draw_label_shares(positive: pd.DataFrame, parts: np.ndarray, published: dict[str, float], title: str) -> Figure:
-    """Draw `label_shares` of positive (images, classes) bool and parts (images,) of train, val, test and left_out.
-
-    `published` has the shares of labels in a paper, from 0 to 1, by class.
-    """
+    """Draw `label_shares` of positive (images, classes) bool, parts (images,) and a paper's shares, 0 to 1, by class."""
     panels = {"all images": positive}
     if (left_out := parts == LEFT_OUT).any():
         drawn_down = not positive[left_out].to_numpy().any()  # otherwise labels are not why images were left out
@@ -126,10 +119,9 @@ def draw_label_shares(positive: pd.DataFrame, parts: np.ndarray, published: dict
             style.bars(axes, shares, names, texts, 4, color=[BLUE if name in positive.columns else GREY for name in names])
             axes.set_title(f"({letter}) {name}: {len(rows):,} images, {counts.sum():,} labels", fontsize=9)
             axes.set_xlabel("% of all labels")
-        places = [names.index(label) for label in published if label in names]
-        if places:
-            marks = [100 * published[names[place]] for place in places]
-            grid[0].plot(marks, places, "D", color=VERMILION, markersize=4, label="in the paper")
+        marks = {names.index(label): 100 * share for label, share in published.items() if label in names}
+        if marks:
+            grid[0].plot([*marks.values()], [*marks], "D", color=VERMILION, markersize=4, label="in the paper")
             figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower left")
         grid[0].set_xlim(0, 1.45 * max(bar.get_width() for axes in grid for bar in axes.patches))
     return figure
@@ -177,10 +169,7 @@ def count_pairs(matrix: pd.DataFrame, only: Sequence[str] = ()) -> Cooccurrence:
 
 
 def overrepresented(pairs: Cooccurrence) -> pd.DataFrame:
-    """Pairs that occur together more often than by chance: columns first, second, together, ratio (observed / expected).
-
-    Up to `RANKED_PAIRS` of them, the largest ratios first. Pairs with fewer than `FEWEST_TOGETHER` images are left out.
-    """
+    """The `RANKED_PAIRS` that occur together most above chance: columns first, second, together, ratio (observed / expected)."""
     first, second = np.triu_indices(len(pairs.classes), 1)
     names = np.array(pairs.classes, dtype=object)
     frame = pd.DataFrame({"first": names[first], "second": names[second], "together": pairs.together[first, second]})

@@ -22,10 +22,7 @@ COUNT = 6  # images
 def make_lungs_figure(
     catalog: Path, ingested: Path, arrays: Paths, lungs: Paths, masks: Paths, images: Paths, seed: int, out: Path
 ) -> None:
-    """Draw Figure 3 of Liz et al. 2022 for several random images: original, lung mask, crop with mask, network input.
-
-    If there are flagged images, at least one is shown, so that the figure has what goes wrong as well.
-    """
+    """Draw Figure 3 of Liz et al. 2022 for images of `choose_lung_cases`: original, lung mask, crop with mask, network input."""
     boxes = pd.concat([store.read_table(path) for path in lungs], ignore_index=True)
     sizes = store.read_table(ingested, ["image_id", "rows", "columns", "shard", "row"])
     views = store.read_table(catalog, ["image_id", "view"])
@@ -51,8 +48,7 @@ def choose_lung_cases(lungs: pd.DataFrame, count: int, seed: int) -> list[str]:
 def draw_lungs(cases: pd.DataFrame, arrays: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
     """Draw one row of four panels per case: image_id, view, rows, columns (the original's size), x0, y0, x1, y1, credible, flag.
 
-    Each has three arrays: the ingested image (512 x 512 uint8), the lung mask (any size, above 0 = lung) and the network's input
-    (uint8, or uint16 if it holds stored values).
+    Each has three arrays: the ingested image (512 x 512 uint8), the lung mask (above 0 = lung) and the network's input (uint8, uint16).
     """
     height = 0.4 + 2.25 * len(cases)  # inches: the names of the columns, then a line of text and a square panel per case
     with style.style():

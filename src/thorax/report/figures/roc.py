@@ -24,10 +24,7 @@ ALARMS, FOUND = "false positive rate", "true positive rate"
 
 @dataclass(frozen=True)
 class Curve:
-    """The curve of one class: points (p, 2) of false and true positive rate, from (0, 0) to (1, 1).
-
-    There is one point for each distinct score, so that equal scores are one slanted step.
-    """
+    """The curve of one class: a point (p, 2) of false and true positive rate for each distinct score, from (0, 0) to (1, 1)."""
 
     name: str
     positives: int  # images that have the class
@@ -62,10 +59,7 @@ def roc_curves(
 
 
 def draw_curves(curves: Sequence[Curve], without: Sequence[str], title: str) -> Figure:
-    """Draw curves, the largest area first: in one panel, or in one each if there are more than eight.
-
-    `without` names the classes that have no curve.
-    """
+    """Draw curves, the largest area first: in one panel, or each in its own if there are more than eight; `without` have none."""
     ranked = sorted(curves, key=lambda curve: (-curve.area, curve.name))
     together = len(ranked) <= len(LINES)
     across, down = (1, 1) if together else (PANELS_PER_ROW, math.ceil(len(ranked) / PANELS_PER_ROW))
@@ -121,6 +115,5 @@ def _label(curve: Curve, width: int) -> str:
     """The class in at most two lines, its AUC and its images."""
     first, *others = style.wrapped(curve.name, width)
     second = [style.shortened(" ".join(others), width)] if others else []
-    return "\n".join(
-        [first, *second, f"AUC {curve.area:.3f}, {curve.positives:,} positive{'' if curve.positives == 1 else 's'}"]
-    )
+    number = f"{curve.positives:,} positive{'' if curve.positives == 1 else 's'}"
+    return "\n".join([first, *second, f"AUC {curve.area:.3f}, {number}"])

@@ -1,7 +1,6 @@
 """The common look of all figures, and how they are written.
 
-The same inputs give the same bytes: no dates, a fixed hash salt, and matplotlib's own defaults instead of the user's
-matplotlibrc. Figures are built without pyplot, so no global state remains.
+The same inputs give the same bytes: no dates, a fixed hash salt, matplotlib's own defaults, and no global state of pyplot.
 """
 
 import textwrap
@@ -67,10 +66,7 @@ def drawing(width: float, height: float, heading: str, size: float = HEADING_SIZ
 
 
 def save(figure: Figure, out: Path, title: str, photos: bool = False) -> None:
-    """Write `out` + .png and .svg, and .html, a page under this title with the same picture for the report.
-
-    `photos` says whether the figure shows radiographs; see `webp_pictures`.
-    """
+    """Write `out` + .png, .svg and, as a page under this title, .html; `photos` says whether the figure shows radiographs."""
     store_as = {".png": {"Software": None}, ".svg": {"Date": None}}
     with style():
         fonts.cover(figure)
@@ -81,10 +77,7 @@ def save(figure: Figure, out: Path, title: str, photos: bool = False) -> None:
 
 
 def webp_pictures(figure: Figure, photos: bool = False) -> list[bytes]:
-    """The figure as WebP, a fraction of a PNG's size: one picture, or several strips if it is too tall for the format.
-
-    Radiographs (`photos`) are stored with a small loss, drawings exactly.
-    """
+    """The figure as WebP, with a small loss if it has `photos`: one picture, or several strips if it is too tall for the format."""
     whole = pixels(figure, min(DPI, int(LARGEST_SIDE / figure.get_figwidth())))[..., ::-1]  # OpenCV's order of colours
     quality = [cv2.IMWRITE_WEBP_QUALITY, PHOTO_QUALITY if photos else 101]  # above 100 is without loss
     strips = [np.ascontiguousarray(whole[top : top + LARGEST_SIDE]) for top in range(0, len(whole), LARGEST_SIDE)]

@@ -4,6 +4,7 @@ import difflib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,14 +41,12 @@ class Section:
 def term_section(catalog: Path, settings: LabelSet, archive: str, title: str, out: Path, term: str | None = None) -> None:
     """Draw Figure 4 of Liz et al. 2022: a general term, the terms below it, and how many images have each.
 
-    Images count if the catalog has them in a view of the label set. Its two_parents say whether a term with two parents counts
-    below both or only the first, its padded_labels how labels stored with a blank are read.
+    Images count if the catalog has them in a view of the label set, whose two_parents and padded_labels apply too.
     """
     tree = TermTree.of_archive(archive, "archive", "choose one of these").climbed(settings.two_parents)
-    if settings.padded_labels == "ignore":
-        table = without_padded(store.read_table(catalog, ["view", "positive", "padded"]), settings, title)
-    else:
-        table = store.read_table(catalog, ["view", "positive"])
+    padded = settings.padded_labels == "ignore"
+    table = store.read_table(catalog, ["view", "positive", *(["padded"] if padded else [])])
+    table = without_padded(table, settings, title) if padded else table
     positive = table.loc[table["view"].isin(settings.views), "positive"]
     source = f"{catalog}, views {', '.join(settings.views)}"
     section = count_section(tree, positive, choose_term(tree, positive, source) if term is None else term, source)
@@ -117,8 +116,7 @@ class Box:
 def arrange(section: Section, tree: TermTree) -> tuple[dict[str, Box], dict[str, str]]:
     """Lay a section out from left to right: a term is to the right of all its parents, level with its children's middle.
 
-    Returns the terms' boxes, and for each term but the first the parent that it is placed next to: the rightmost one, or the
-    first of these in the tree.
+    Returns the terms' boxes, and for each term but the first the parent that it is placed next to: the (first) rightmost one.
     """
     terms = section.terms
 
@@ -138,7 +136,6 @@ def arrange(section: Section, tree: TermTree) -> tuple[dict[str, Box], dict[str,
     middle: dict[str, float] = {}
 
     def stacked(name: str) -> float:
-        """Height of the children below each other."""
         return sum(map(slot, children[name])) + BOX_GAP * (len(children[name]) - 1)
 
     def slot(name: str) -> float:
@@ -226,9 +223,8 @@ def _draw_box(axes: Axes, box: Box, general: bool, empty: bool) -> None:
     edge = "0.7" if empty else BLUE if general else "black"
     term, small = ("0.5", "0.5") if empty else ("black", "0.3")
     top = box.middle - box.height / 2
-    shape = Rectangle((box.left, top), box.width, box.height)
-    shape.set(facecolor="0.96" if empty else "white", edgecolor=edge, linewidth=2 if general else 1)
-    axes.add_patch(shape)
+    look: dict[str, Any] = {"facecolor": "0.96" if empty else "white", "edgecolor": edge, "linewidth": 2 if general else 1}
+    axes.add_patch(Rectangle((box.left, top), box.width, box.height, **look))
     for index, line in enumerate(box.lines):
         colour, size = (small, SMALL_SIZE) if index else (term, TERM_SIZE)
         height = top + PADDING / 2 + LINE * (index + 0.5)

@@ -78,10 +78,7 @@ def _finish(axes: Axes, ticks: int, chance: Axes) -> None:
 
 
 def epoch_curves(epochs: dict[str, Path], title: str, out: Path, f1_metric: str = "f1") -> None:
-    """Draw Figure 2 of Dunn Beltran and Alsaghier 2022: AUC and F1 of the test images by epoch, one line per threshold.
-
-    Each member's epochs are a CSV file with `schemas.EPOCHS_COLUMNS`.
-    """
+    """Draw AUC and F1 of the test images by epoch (`schemas.EPOCHS_COLUMNS`): Figure 2 of Dunn Beltran and Alsaghier 2022."""
     read = {name: _read_history(path, EPOCHS_COLUMNS) for name, path in epochs.items()}
     style.save(draw_epoch_curves(read, title, f1_metric), out, title)
 

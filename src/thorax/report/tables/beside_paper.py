@@ -2,13 +2,13 @@
 
 A difference is ours less the paper's. It is only taken where both measure the same: on the paper's archive, and on test images that
 are chosen as the paper's are (`published_numbers.why_not`). On phantoms and samples it would measure the images, not the
-reproduction, and a small one would look like success. There the table still has the published numbers, its headings say what ours
-are, and a sentence says why there is no difference.
+reproduction; there a sentence says why there is no difference.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,7 @@ _NOTHING = {"ours": np.nan, "published": np.nan, "low": np.nan, "high": np.nan, 
 
 @dataclass(frozen=True)
 class Compared:
-    """One experiment, whose `metrics` are the rows of `schemas.METRICS`, and a paper's.
-
-    `test_part` is what `published_numbers.tested_on` says of the split. It and the archive are None where they are not known.
-    """
+    """One experiment (`metrics`: rows of `schemas.METRICS`) and a paper's; archive and test part are None if not known."""
 
     metrics: pd.DataFrame
     beside: Beside
@@ -100,18 +97,13 @@ class Compared:
         """The models that have published numbers, in our order; a ThoraxError where there is none."""
         ours, theirs = [*self.members, *self.ensembles], set(self.frame.loc[self.frame["published"].notna(), "model"])
         if not theirs:
-            raise ThoraxError(
-                f"{self.beside.paper}, {self.beside.variant} has no numbers of {', '.join(ours)}: name under beside.models which of "
-                "its models is which of ours."
-            )
+            problem = f"{self.beside.paper}, {self.beside.variant} has no numbers of {', '.join(ours)}"
+            raise ThoraxError(f"{problem}: name under beside.models which of its models is which of ours.")
         return [model for model in ours if model in theirs]
 
     @cached_property
     def shown(self) -> list[str]:
-        """The models of the table by class, chosen without a look at our test images.
-
-        They are the ensemble with the paper's highest mean AUC, and the network with our highest one on the validation images.
-        """
+        """The paper's ensemble of the highest mean AUC, and our best network on validation images, for the table by class."""
         of_classes = self.frame[(self.frame["metric"] == "auc") & (self.frame["class"] != GLOBAL)]
         published = of_classes.groupby("model")["published"].mean()
         rows = self.metrics
@@ -163,8 +155,7 @@ class Compared:
 def per_class_table(compared: Compared) -> tuple[Table, pd.DataFrame]:
     """Arrange ours and the paper's numbers by class for one ensemble and one network.
 
-    The frame has all models' numbers, unrounded and with our intervals, one row per model, class and metric. Errors as in
-    `published_numbers.compare` and `Compared.in_both`.
+    The frame is `Compared.frame`. Errors as in `published_numbers.compare` and `Compared.in_both`.
     """
     shown = compared.shown
     over_all = compared.metrics_of(shown, of_classes=False)
@@ -186,8 +177,7 @@ def per_class_table(compared: Compared) -> tuple[Table, pd.DataFrame]:
 def global_table(compared: Compared) -> tuple[Table, pd.DataFrame]:
     """Arrange ours and the paper's numbers over all classes, one row per model; errors as in `per_class_table`.
 
-    The means over shared classes are shown where a difference is taken, or where the paper has nothing over all classes. The
-    frame has the same numbers unrounded and with our intervals.
+    The means over shared classes are shown where a difference is taken, or where the paper has nothing over all classes.
     """
     metrics, means = (compared.metrics_of(compared.in_both, of_classes) for of_classes in (False, True))
     if compared.why_not and metrics:
@@ -205,25 +195,19 @@ def global_table(compared: Compared) -> tuple[Table, pd.DataFrame]:
 def ablation_table(title: str, experiments: dict[str, Compared]) -> tuple[Table, pd.DataFrame]:
     """Arrange variants of one experiment side by side, as Tables 5, 7 and 9 of Liz et al. 2022: one row per metric and model.
 
-    The experiments, in the order of the columns, have the same members and ensembles. The frame has the same numbers unrounded
-    and with our intervals; `experiment` names the variant.
+    The experiments, in the order of the columns, have the same members and ensembles. In the frame `experiment` names the variant.
     """
     first = next(iter(experiments.values()))
     for name, compared in experiments.items():
         if compared.provenance != first.provenance:
-            raise ThoraxError(
-                f"{name!r} was run on {compared.provenance} and others on {first.provenance}: compare runs on the same data."
-            )
+            problem = f"{name!r} was run on {compared.provenance} and others on {first.provenance}"
+            raise ThoraxError(f"{problem}: compare runs on the same data.")
     models = [model for model in (*first.members, *first.ensembles) if any(model in c.in_both for c in experiments.values())]
     metrics = [m for m in METRICS if any(m in c.metrics_of(models, of_classes=False) for c in experiments.values())]
-    rows = [
-        (
-            f"{METRICS[metric].heading}, {model}",
-            tuple(cell for compared in experiments.values() for cell in compared.cells(model, GLOBAL, metric)),
-        )
-        for metric in metrics
-        for model in models
-    ]
+    rows = []
+    for metric, model in product(metrics, models):
+        cells = tuple(cell for compared in experiments.values() for cell in compared.cells(model, GLOBAL, metric))
+        rows.append((f"{METRICS[metric].heading}, {model}", cells))
     groups = [
         Group(published_numbers.variant(compared.beside)["heading"], compared.columns, name)
         for name, compared in experiments.items()
@@ -235,15 +219,13 @@ def ablation_table(title: str, experiments: dict[str, Compared]) -> tuple[Table,
 def _table(
     title: str, experiments: list[Compared], groups: list[Group], name_heading: str, rows: list[Row], total: bool = False
 ) -> Table:
-    def said(of: Any) -> list[str]:
-        """What is said of any experiment, each sentence once."""
-        return list(dict.fromkeys(text for compared in experiments for text in of(compared) if text))
-
     doubtful = any(cell.text.endswith("?") for _, cells in rows for cell in cells)
     shared = any(name == SHARED for name, _ in rows) or any(group.section == SHARED for group in groups)
     apart = f"{_OTHER_CLASSES}{'; the means over shared classes have one' * shared}."
     by_kind = zip(*(compared.notes for compared in experiments), strict=True)
     about = [text for kind in by_kind for texts in kind for text in texts if text]
+    reasons = dict.fromkeys(compared.why_not for compared in experiments if compared.why_not)
+    sources = dict.fromkeys(published_numbers.variant(compared.beside)["description"] for compared in experiments)
     notes = {
         _DIFFERENCE: not all(compared.why_not for compared in experiments),
         apart: any(compared.other_classes for compared in experiments),
@@ -252,17 +234,10 @@ def _table(
         "Shared classes: those for which both numbers are there; both means are over them.": shared,
         _DOUBT: doubtful,
     }
-    sources = said(lambda compared: [published_numbers.variant(compared.beside)["description"]])
-    return Table(
-        title=title,
-        caption=f"Our test results next to published ones. Paper: {'; '.join(sources)}.",
-        data=" ".join([PROVENANCE[experiments[0].provenance], *said(lambda compared: [compared.why_not])]),
-        groups=tuple(groups),
-        name_heading=name_heading,
-        rows=tuple(rows),
-        total=total,
-        notes=tuple(note for note, applies in notes.items() if applies),
-    )
+    said = tuple(note for note, applies in notes.items() if applies)
+    caption = f"Our test results next to published ones. Paper: {'; '.join(sources)}."
+    data = " ".join([PROVENANCE[experiments[0].provenance], *reasons])
+    return Table(title, caption, data, tuple(groups), name_heading, tuple(rows), total, said)
 
 
 def _test_part(archive: str | None, split: Path | None, official_lists: bool) -> str | None:

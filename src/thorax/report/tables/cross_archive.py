@@ -17,6 +17,11 @@ from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import joins
 from thorax.storage.schemas import class_columns
 
+_CLASSES_CAPTION = (
+    "AUC of every class that two of the label sets share, in one group of columns for each archive that was tested on, with a column for "
+    "each that a model was trained on. Means are over the classes with a star, which all share."
+)
+
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -53,9 +58,8 @@ class Evaluated:
 
     def notes(self) -> tuple[str, ...]:
         """How to read both tables."""
-        models = "; ".join(
-            f"{problem.title}: {self.settings.experiments[name]} of {name}" for name, problem in self.problems.items()
-        )
+        chosen = self.settings.experiments
+        models = "; ".join(f"{problem.title}: {chosen[name]} of {name}" for name, problem in self.problems.items())
         lacking = [name for name, defined in common_classes(self.problems).items() if not defined]
         undefined = f"Left out of all means, since a test part lacks positives or negatives: {', '.join(lacking)}."
         return (
@@ -75,27 +79,18 @@ def matrix_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
         for trained, model in problems.items()
     ]
     rows.append(("Test images", tuple(Cell(str(len(test.labels))) for test in problems.values())))
-    averaged = evaluated.averaged
-    table = Table(
-        title=f"{evaluated.settings.title}: mean AUC",
-        caption=f"Mean AUC over the classes that all label sets share ({', '.join(averaged) or 'none with a defined AUC'}). "
-        "Rows: trained on; columns: tested on.",
-        data=PROVENANCE[evaluated.provenance],
-        groups=tuple(Group(problem.title) for problem in problems.values()),
-        name_heading="Trained on",
-        rows=tuple(rows),
-        total=True,
-        notes=(*evaluated.notes(), "95% intervals (bootstrap over patients) are in the HTML and in the CSV file."),
-    )
+    title, data = f"{evaluated.settings.title}: mean AUC", PROVENANCE[evaluated.provenance]
+    over = ", ".join(evaluated.averaged) or "none with a defined AUC"
+    caption = f"Mean AUC over the classes that all label sets share ({over}). Rows: trained on; columns: tested on."
+    groups = tuple(Group(problem.title) for problem in problems.values())
+    notes = (*evaluated.notes(), "95% intervals (bootstrap over patients) are in the HTML and in the CSV file.")
     values = evaluated.values(of_classes=False).drop(columns=["class", "averaged", "labels"])
-    return table, values.assign(classes="|".join(averaged))
+    table = Table(title, caption, data, groups, "Trained on", tuple(rows), total=True, notes=notes)
+    return table, values.assign(classes="|".join(evaluated.averaged))
 
 
 def class_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
-    """Arrange the AUC of every class that two of the label sets share, one group of columns per test part.
-
-    The frame has the same numbers unrounded and with their 95% intervals, one row per model, test part and class.
-    """
+    """Arrange the AUC of every class that two of the label sets share, one group of columns per test part."""
     problems = evaluated.problems
     rows = []
     for name in shared_table()["class"]:
@@ -109,21 +104,11 @@ def class_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
     means = [[Cell(""), *(evaluated.cell(trained, tested, GLOBAL) for trained in problems)] for tested in problems]
     rows.append(("Mean of *", tuple(cell for cells in means for cell in cells)))
     columns = ("positives", *(f"trained on {problem.title}" for problem in problems.values()))
-    table = Table(
-        title=f"{evaluated.settings.title}: AUC of each class",
-        caption="AUC of every class that two of the label sets share, in one group of columns for each archive that was tested on, "
-        "with a column for each that a model was trained on. Means are over the classes with a star, which all share.",
-        data=PROVENANCE[evaluated.provenance],
-        groups=tuple(Group(f"tested on {problem.title}", columns, name) for name, problem in problems.items()),
-        name_heading="Class",
-        rows=tuple(rows),
-        total=True,
-        notes=(
-            *evaluated.notes(),
-            f"{UNDEFINED}: the test part lacks positives or negatives; blank: one of the two label sets lacks the class.",
-            INTERVALS,
-        ),
-    )
+    title, data = f"{evaluated.settings.title}: AUC of each class", PROVENANCE[evaluated.provenance]
+    groups = tuple(Group(f"tested on {problem.title}", columns, name) for name, problem in problems.items())
+    marks = f"{UNDEFINED}: the test part lacks positives or negatives; blank: one of the two label sets lacks the class."
+    notes = (*evaluated.notes(), marks, INTERVALS)
+    table = Table(title, _CLASSES_CAPTION, data, groups, "Class", tuple(rows), total=True, notes=notes)
     return table, evaluated.values(of_classes=True)
 
 

@@ -1,7 +1,6 @@
 """The overview of a run: one row per experiment, with its data, its best model and the published numbers.
 
-The hours of training are on the page only. No two runs take the same time, and what git keeps of the table (CSV, Markdown, LaTeX) is
-the same for the same inputs.
+The hours of training are on the page only: what git keeps of the table (CSV, Markdown, LaTeX) is the same for the same inputs.
 """
 
 import json
@@ -30,6 +29,9 @@ from thorax.storage.schemas import class_columns
 SHOWN = ("auc", "f1", "f1_positive", "hamming")  # of F1 each experiment's own
 FULL = "full"
 NOT_RECORDED = "not recorded"
+_CAPTION = (
+    "Every experiment of the run: what it was run on, its best model's results on the test images, and the published ones."
+)
 _APART = "†"  # mark of published numbers that measure something else than ours, where others do not
 _NOT_COMPARABLE = f"{_APART} Not comparable: it does not measure the same as ours."
 _DOUBT = "? The published number is in doubt; in the HTML, hover over the number to see why."
@@ -75,10 +77,7 @@ class Row:
 
     @cached_property
     def model(self) -> str:
-        """The network or ensemble with the highest mean AUC on the validation images; of equal ones the first ensemble.
-
-        Without any AUC (every class lacks positives or negatives) the first ensemble, or else network.
-        """
+        """The network or ensemble with the highest mean AUC on the validation images; of equal ones, or without any, the first."""
         experiment = self.study.experiment
         names = [name for name, ensemble in experiment.ensembles.items() if ensemble.rule not in LEARNING]
         names += experiment.members
@@ -98,18 +97,16 @@ class Row:
     @cached_property
     def published_model(self) -> str | None:
         """The paper's model next to ours: the same one, or else that with the paper's highest mean AUC; None where there is none."""
-        if self._published.empty:
-            return None
-        if self.model in set(self._published["model"]):
-            return self.model
+        models = self._published["model"].tolist()
+        if self.model in models or not models:
+            return self.model if models else None
         rows = self._published[self._published["metric"] == "auc"]
         rows = rows[rows["class"] == GLOBAL] if (rows["class"] == GLOBAL).any() else rows
-        return str(rows.groupby("model")["value"].mean().idxmax()) if len(rows) else str(self._published["model"].iloc[0])
+        return str(rows.groupby("model")["value"].mean().idxmax()) if len(rows) else models[0]
 
     def published(self, metric: str) -> Published:
         """The paper's number next to ours."""
-        rows = self._published
-        rows = rows[(rows["model"] == self.published_model) & (rows["metric"] == metric)]
+        rows = self._published.query("model == @self.published_model and metric == @metric")
         whole = rows[rows["class"] == GLOBAL]
         same = self.published_model == self.model
         if len(whole):
@@ -130,10 +127,8 @@ class Row:
     @cached_property
     def why_not(self) -> str:
         """Why no difference to the paper is taken though ours are of an archive, in a sentence; blank elsewhere."""
-        beside = self.study.experiment.beside
-        if beside is None or self.study.experiment.provenance != FULL:
-            return ""
-        return published_numbers.why_not(beside, self.study.dataset.archive, self.test_part)
+        beside, full = self.study.experiment.beside, self.study.experiment.provenance == FULL
+        return published_numbers.why_not(beside, self.study.dataset.archive, self.test_part) if beside and full else ""
 
     @property
     def comparable(self) -> bool:
@@ -185,32 +180,27 @@ def overview_table(rows: dict[str, Row], hours: dict[str, Cell] | None = None) -
         named = ", ".join(METRICS[metric].heading for metric in row.metrics_shown if row.published(metric).other_classes)
         if named and row.comparable:
             apart.append(_OTHER_CLASSES.format(title=row.study.experiment.title, metrics=named))
-    table = Table(
-        title="Overview of the experiments",
-        caption="Every experiment of the run: what it was run on, its best model's results on the test images, and the published ones.",
-        data=run_on({row.study.experiment.title: row.study.experiment.provenance for row in rows.values()}),
-        groups=(
-            *(Group(heading, words=True) for heading in ("Run on", "Paper", "Data set")),
-            Group("Images", ("train", "val.", "test")),
-            Group("Classes"),
-            Group("Model", ("ours", "paper"), "results", words=True),
-            *(Group(METRICS[metric].heading, columns, "results") for metric in metrics),
-            *([Group("Hours", section="hours")] if hours is not None else []),
-        ),
-        name_heading="Experiment",
-        rows=tuple(body),
-        notes=(
-            *_NOTES,
-            f"{_TWO_F1 if len(f1) > 1 else ''}{'; '.join(f1)}.",
-            *dict.fromkeys(note for row in rows.values() for note in votes_note(row.on_test, [row.model])),
-            *([_DIFFERENCE] if compared else []),
-            *([_HOURS] if hours is not None else []),
-            *(f"{row.study.experiment.title}: {row.why_not}" for row in rows.values() if row.why_not),
-            *apart,
-            *([_NOT_COMPARABLE] if any(_APART in cell.text for cell in numbers) else []),
-            *([_DOUBT] if any("?" in cell.text for cell in numbers) else []),
-        ),
+    groups = (
+        *(Group(heading, words=True) for heading in ("Run on", "Paper", "Data set")),
+        Group("Images", ("train", "val.", "test")),
+        Group("Classes"),
+        Group("Model", ("ours", "paper"), "results", words=True),
+        *(Group(METRICS[metric].heading, columns, "results") for metric in metrics),
+        *([Group("Hours", section="hours")] if hours is not None else []),
     )
+    notes = (
+        *_NOTES,
+        f"{_TWO_F1 if len(f1) > 1 else ''}{'; '.join(f1)}.",
+        *dict.fromkeys(note for row in rows.values() for note in votes_note(row.on_test, [row.model])),
+        *([_DIFFERENCE] if compared else []),
+        *([_HOURS] if hours is not None else []),
+        *(f"{row.study.experiment.title}: {row.why_not}" for row in rows.values() if row.why_not),
+        *apart,
+        *([_NOT_COMPARABLE] if any(_APART in cell.text for cell in numbers) else []),
+        *([_DOUBT] if any("?" in cell.text for cell in numbers) else []),
+    )
+    data = run_on({row.study.experiment.title: row.study.experiment.provenance for row in rows.values()})
+    table = Table("Overview of the experiments", _CAPTION, data, groups, "Experiment", tuple(body), notes=notes)
     return table, pd.DataFrame(records)
 
 
@@ -252,12 +242,8 @@ def _metric(row: Row, metric: str, mark: str) -> tuple[list[Cell], dict[str, obj
         text = printed(published.value) + "?" * bool(published.doubt) + "*" * bool(published.classes) + mark
     if published.classes:
         text, over = f"{text} ({printed(published.ours)})", f"over {published.classes} classes"
-    shown = [
-        cells.cell(row.number(metric), detail=True),
-        Cell(text, detail=over, hover=published.doubt),
-        Cell(printed(published.difference, sign=True)),
-    ]
-    return shown, {
+    ours, theirs = cells.cell(row.number(metric), detail=True), Cell(text, detail=over, hover=published.doubt)
+    return [ours, theirs, Cell(printed(published.difference, sign=True))], {
         **cells.record(metric, row.number(metric)),
         f"{metric} published": published.value,
         f"{metric} published classes": published.classes or np.nan,

@@ -1,6 +1,5 @@
 """The papers' result tables from the metrics (Liz et al. 2022, Tables 4 to 11)."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,18 +57,16 @@ def mark(
     - Italics: all ensembles that share the best value of the ensembles, unless that is the random classifier's value.
     """
     sign = -1 if lower_is_better else 1
+    at_chance = sign * round(chance, DECIMALS)
     one, many = (
         {name: sign * round(value, DECIMALS) for name, value in values.items() if np.isfinite(value)}
         for values in (individual, ensembles)
     )
     best_one, best_many = max(one.values(), default=-np.inf), max(many.values(), default=-np.inf)
-    at_chance = sign * round(chance, DECIMALS)
-    informative = any(value != at_chance for value in one.values())
+    informative = set(one.values()) != {at_chance}
     marks = {name: Mark(bold=informative and one.get(name) == best_one) for name in individual}
-    for name in ensembles:
-        value = many.get(name, -np.inf)
-        italic = name in many and value == best_many and best_many != at_chance
-        marks[name] = Mark(bold=bool(one) and value > best_one, italic=italic)
+    marks |= dict.fromkeys(ensembles, PLAIN)
+    marks |= {name: Mark(bool(one) and value > best_one, value == best_many != at_chance) for name, value in many.items()}
     return marks
 
 
@@ -77,8 +74,8 @@ def count_images(labels: pd.DataFrame, part: str = "test") -> pd.DataFrame:
     """Count the images of each class of `joins.read_labels`, and score on a part the classifier that never says yes.
 
     Returns one row per class, by number of images, then one for "Global": class (as `metrics.row_name` calls it), images (with
-    the class in all parts; for Global all images), images_in_part, and auc, f1, f1_positive and hamming of the classifier that
-    never says yes (hamming for Global only). Images that the split leaves out are not counted.
+    the class in all parts), images_in_part, and auc, f1, f1_positive and hamming (for Global only) of the classifier that never
+    says yes. Images that the split leaves out are not counted.
     """
     labels = labels[labels["split"] != LEFT_OUT]
     classes = class_columns(labels)
@@ -141,10 +138,10 @@ class Results:
 
     def number(self, model: str, name: str, metric: str) -> Estimate:
         """Return value, low and high, nan where undefined; a ThoraxError if the metrics lack the model, class or rule."""
-        if (model, name, metric) not in self.numbers:
-            by = "" if self.rule == FIXED else f" by rule {self.rule!r}"
-            raise ThoraxError(f"The metrics have no {metric} of model {model!r} for {name!r}{by}: compute the metrics again.")
-        return self.numbers[model, name, metric]
+        if number := self.numbers.get((model, name, metric)):
+            return number
+        by = "" if self.rule == FIXED else f" by rule {self.rule!r}"
+        raise ThoraxError(f"The metrics have no {metric} of model {model!r} for {name!r}{by}: compute the metrics again.")
 
     def has(self, name: str, metric: str) -> bool:
         """Whether a metric of a class is defined for every single model."""
@@ -188,20 +185,18 @@ def read_results(metrics: Path, labels: Path, split: Path, members: list[str], e
 def by_class(results: Results, columns: Columns, title: str, of: str, notes: Sequence[str]) -> tuple[Table, pd.DataFrame]:
     """Arrange AUC and F1 by class, with the means over classes as the last row; `of` ends the caption's first sentence.
 
-    Counts, data and F1 are those of `results`; the numbers are those of `columns`, which may be the same. The frame has them
-    unrounded and with their 95% intervals, one row per class.
+    The numbers are those of `columns`, all else is that of `results`. The frame has them unrounded and with their 95% intervals.
     """
     rows, records = [], []
     headings, metrics = row_headings(results.classes), ("auc", results.f1_metric)
     for name, images, in_part in results.counts[["class", "images", "images_in_part"]].itertuples(index=False, name=None):
         cells, values = columns.row(name, metrics)
         rows.append((headings[name], (Cell(str(images)), Cell(str(in_part)), *cells)))
-        counted = {"class": name, "images": images, f"{results.split}_images": in_part}
-        records.append(counted | values | {"provenance": results.provenance})
+        records.append({"class": name, "images": images, f"{results.split}_images": in_part} | values)
     groups = (Group("# Samples", ("all", results.split), "samples"), *columns.groups(metrics))
     caption = f"AUC and F1-score ({F1_MEANINGS[results.f1_metric]}; {describe_threshold(results.rule)}) {of}"
-    data = PROVENANCE[results.provenance]
-    return Table(title, caption, data, groups, "Class", tuple(rows), True, tuple(notes)), pd.DataFrame(records)
+    table = Table(title, caption, PROVENANCE[results.provenance], groups, "Class", tuple(rows), True, tuple(notes))
+    return table, pd.DataFrame(records).assign(provenance=results.provenance)
 
 
 def over_classes(results: Results, columns: Columns, title: str, of: str, notes: Sequence[str]) -> tuple[Table, pd.DataFrame]:
@@ -210,11 +205,12 @@ def over_classes(results: Results, columns: Columns, title: str, of: str, notes:
     for metric in results.metrics_shown:
         cells, values = columns.row(GLOBAL, (metric,), named=False)
         rows.append((short_heading(metric), tuple(cells)))
-        records.append({"metric": metric, **values, "provenance": results.provenance})
+        records.append({"metric": metric, **values})
     means = f"means of AUC and F1-score ({F1_MEANINGS[results.f1_metric]}) over the classes"
     caption = f"Hamming loss (lower is better), and {means}, {of}"
     groups, data = tuple(columns.groups(())), PROVENANCE[results.provenance]
-    return Table(title, caption, data, groups, "", tuple(rows), notes=tuple(notes)), pd.DataFrame(records)
+    table = Table(title, caption, data, groups, "", tuple(rows), notes=tuple(notes))
+    return table, pd.DataFrame(records).assign(provenance=results.provenance)
 
 
 def per_class_table(results: Results) -> tuple[Table, pd.DataFrame]:
@@ -254,8 +250,8 @@ def images_by_part(labels: pd.DataFrame) -> dict[str, int]:
 def row_headings(classes: Iterable[str]) -> dict[str, str]:
     """Return the classes' names with a capital, as the papers print them; unchanged where two would then look the same."""
     capitalised = {name: name[:1].upper() + name[1:] for name in (*classes, GLOBAL)}
-    counts = Counter(capitalised.values())
-    return {name: heading if counts[heading] == 1 else name for name, heading in capitalised.items()}
+    headings = list(capitalised.values())
+    return {name: heading if headings.count(heading) == 1 else name for name, heading in capitalised.items()}
 
 
 def describe_threshold(rule: str) -> str:
@@ -281,14 +277,12 @@ def _undefined(results: Results) -> list[str]:
     """Name the classes whose AUC or F1 is undefined."""
     notes = []
     for metric, lacking in (("auc", "positives or negatives"), ("f1_positive", "positives")):
-        if metric not in results.metrics_shown:
-            continue
-        undefined = [name for name in results.classes if not results.has(name, metric)]
+        shown = metric in results.metrics_shown
+        undefined = [name for name in results.classes if shown and not results.has(name, metric)]
         if undefined:
-            notes.append(
-                f"The {short_heading(metric)} of {count_of_classes(len(undefined))} is undefined because the {results.split} "
-                f"images lack {lacking}; it is left out of the mean: {', '.join(undefined)}."
-            )
+            which = f"The {short_heading(metric)} of {count_of_classes(len(undefined))}"
+            why = f"is undefined because the {results.split} images lack {lacking}"
+            notes.append(f"{which} {why}; it is left out of the mean: {', '.join(undefined)}.")
     return notes
 
 
@@ -299,11 +293,8 @@ def _baseline_by_class(results: Results) -> list[str]:
         defined = [name for name in results.classes if results.has(name, metric)]
         unbeaten = [name for name in defined if _best(results, results.members, name, metric)[1]]
         best = f"of {count_of_classes(len(defined))} the best network's {short_heading(metric)} is"
-        notes.append(
-            f"For {len(unbeaten)} {best} not higher than the baseline's: {', '.join(unbeaten)}."
-            if unbeaten
-            else f"For {len(defined)} {best} higher than the baseline's."
-        )
+        compared = f"not higher than the baseline's: {', '.join(unbeaten)}" if unbeaten else "higher than the baseline's"
+        notes.append(f"For {len(unbeaten or defined)} {best} {compared}.")
     return notes
 
 

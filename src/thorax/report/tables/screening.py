@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from thorax.images import duplicates
@@ -16,6 +17,12 @@ from thorax.storage.schemas import SPLIT_NAMES
 
 REASONS = ("missing", "empty", "truncated", "not_image", "constant", "too_large")
 NAMED_AT_MOST = 10
+_CAPTION = (
+    "Every original file is opened once. Files that cannot be used are left out of everything that follows. Images stored in colour "
+    "become grey. Pairs of images show the same: identical pixels once ingested, or nearly the same picture by a perceptual hash; how "
+    "many are in two parts is that of the split where most are. Where no credible pair of lungs was found, the whole image is used "
+    "instead of the crop."
+)
 
 
 @dataclass(frozen=True)
@@ -52,31 +59,19 @@ def screening_table(screened: Mapping[str, Screened], provenance: str) -> tuple[
         record["similar_pairs"] = len(found.duplicates) - record["identical_pairs"]
         one, other = (found.duplicates[column].map(found.patients) for column in ("image_id", "other_id"))
         record["pairs_of_two_patients"] = int((one != other).sum())
-        straddling = [found.straddling(split) for split in found.splits]
-        record["pairs_in_two_parts"] = max((apart for apart, _ in straddling), default=0)
-        record["in_train_and_test"] = max((both for _, both in straddling), default=0)
+        straddling = np.array([(0, 0), *(found.straddling(split) for split in found.splits)])
+        record["pairs_in_two_parts"], record["in_train_and_test"] = straddling.max(axis=0).tolist()
         for segmenter, lungs in found.lungs.items():
             record[f"lungs found by {segmenter}"] = int(lungs["credible"].sum())
         records.append(record)
     frame = pd.DataFrame(records).assign(provenance=provenance)
     columns = list(frame.columns[1:-1])
-    rows = tuple(
-        (str(record["dataset"]), tuple(Cell(printed(record.get(key, float("nan")), 0, undefined="")) for key in columns))
-        for record in records
-    )
-    table = Table(
-        title="Originals that were read",
-        caption="Every original file is opened once. Files that cannot be used are left out of everything that follows. Images stored "
-        "in colour become grey. Pairs of images show the same: identical pixels once ingested, or nearly the same picture by a "
-        "perceptual hash; how many are in two parts is that of the split where most are. Where no credible pair of lungs was found, the whole image is used instead of the crop.",
-        data=COUNTED[provenance],
-        groups=tuple(Group(key.replace("_", " ")) for key in columns),
-        name_heading="Data set",
-        rows=rows,
-        notes=tuple(note for name, found in screened.items() for note in _notes(name, found)),
-    )
-    named = tuple(note for name, found in screened.items() for note in _named(name, found))
-    return table, replace(table, notes=(*table.notes, *named)), frame
+    cells = frame[columns].map(lambda count: Cell(printed(count, 0, undefined="")))
+    rows = tuple(zip(frame["dataset"], cells.itertuples(index=False, name=None), strict=True))
+    groups = tuple(Group(key.replace("_", " ")) for key in columns)
+    notes, named = (tuple(note for name, found in screened.items() for note in of(name, found)) for of in (_notes, _named))
+    table = Table("Originals that were read", _CAPTION, COUNTED[provenance], groups, "Data set", rows, notes=notes)
+    return table, replace(table, notes=notes + named), frame
 
 
 def _notes(name: str, found: Screened) -> list[str]:

@@ -1,7 +1,6 @@
 """Models of several experiments side by side: one label set and one split, so the same test images.
 
-The other models are compared with those of the first experiment. A difference has no interval: the tables give each number's own
-95% interval.
+The other models are compared with those of the first experiment. A difference has no interval.
 """
 
 from collections.abc import Sequence
@@ -56,10 +55,7 @@ class SideBySide:
 
     @cached_property
     def references(self) -> dict[str, Column]:
-        """By heading, what a column is compared with.
-
-        That is the model of the same name in the first experiment, or its first model where there is none of that name.
-        """
+        """By heading, the first experiment's model of the same name or, without one, its first, which a column is compared with."""
         first = {column.model: column for column in self.columns if column.experiment == self.columns[0].experiment}
         others = [column for column in self.columns if column.experiment != self.columns[0].experiment]
         return {column.heading: first.get(column.model, self.columns[0]) for column in others}
@@ -133,9 +129,8 @@ def make_side_by_side(
     for text in columns:
         experiment, _, model = text.partition("/")
         if not model or experiment not in found:
-            raise ThoraxError(
-                f"{text!r} is not an EXPERIMENT/MODEL of {', '.join(found)}: name an experiment that has its table under --metrics."
-            )
+            problem = f"{text!r} is not an EXPERIMENT/MODEL of {', '.join(found)}"
+            raise ThoraxError(f"{problem}: name an experiment that has its table under --metrics.")
         chosen.append(Column(experiment, model, found[experiment]))
     if len({column.experiment for column in chosen}) < 2:
         raise ThoraxError(f"{', '.join(columns)} are of one experiment: name models of at least two.")

@@ -1,8 +1,8 @@
 """What the text of Liz et al. 2022 says of its results, next to what its tables give and what ours give (sections 5.1 and 5.2).
 
-Three columns for each statement: the text, as transcribed in resources/published/liz2022_statements.csv; the same computed from the cells of the
-paper's own table (Tables 4, 6, 8 and 10) and its "# Samples" column; and the same computed from our test results.
-Where the first two differ, the paper contradicts itself, unless one of Table 10's two illegible rows explains it.
+Three columns for each statement: the text, as transcribed in resources/published/liz2022_statements.csv; the same computed from
+the paper's own table (Tables 4, 6, 8 and 10); and the same computed from our test results. Where the first two differ, the paper
+contradicts itself, unless one of Table 10's two illegible rows explains it.
 """
 
 from collections.abc import Sequence
@@ -142,36 +142,26 @@ def statements_table(
     theirs, ours = published(beside, members), measured(metrics, beside, members)
     said = store.read_csv(published_numbers.STATEMENTS, keep_default_na=False, dtype=str)
     said = said[said["variant"] == beside.variant].set_index("measure")["says"]
-    shown = theirs.texts(), ours.texts()
+    shown = said.to_dict(), theirs.texts(), ours.texts()
+    rows = tuple((words, tuple(Cell(texts.get(key, UNDEFINED)) for texts in shown)) for key, words in MEASURES.items())
     cells = published_numbers.published(beside)
     used = cells[(cells["metric"] == "auc") & cells["model"].isin(theirs.areas.columns)]
-    table = Table(
-        title=f"{title}: what the paper's text says",
-        caption="Statements of sections 5.1 and 5.2, computed from the paper's table and from our test results. "
-        f"{published_numbers.variant(beside)['description']}.",
-        data=PROVENANCE[provenance],
-        groups=(
-            Group("the text", words=True),
-            Group("the paper's table"),
-            Group("ours" if provenance == "full" else f"ours ({provenance})"),
-        ),
-        name_heading="Statement",
-        rows=tuple(
-            (words, (Cell(said.get(key, UNDEFINED)), *(Cell(texts[key]) for texts in shown))) for key, words in MEASURES.items()
-        ),
-        notes=(
-            f"{ENSEMBLE} not above the best network, in the paper's table: {theirs.named()}.",
-            f"The same in ours: {ours.named()}.",
-            "AUCs are compared as printed.",
-            *((_GENERAL, _ILLEGIBLE) if beside.variant in COUNTS else (_SPECIFIC,)),
-            *([_DOUBT] if used["doubt"].any() else []),
-            f"{UNDEFINED}: the text does not say it, or it is undefined.",
-        ),
+    measured_here = "ours" if provenance == "full" else f"ours ({provenance})"
+    groups = (Group("the text", words=True), Group("the paper's table"), Group(measured_here))
+    caption = "Statements of sections 5.1 and 5.2, computed from the paper's table and from our test results. "
+    caption += f"{published_numbers.variant(beside)['description']}."
+    notes = (
+        f"{ENSEMBLE} not above the best network, in the paper's table: {theirs.named()}.",
+        f"The same in ours: {ours.named()}.",
+        "AUCs are compared as printed.",
+        *((_GENERAL, _ILLEGIBLE) if beside.variant in COUNTS else (_SPECIFIC,)),
+        *([_DOUBT] if used["doubt"].any() else []),
+        f"{UNDEFINED}: the text does not say it, or it is undefined.",
     )
-    values = pd.DataFrame(
-        {"text": said, "published": theirs.values(), "ours": ours.values()}, index=pd.Index(MEASURES, name="measure")
-    )
-    return table, values.fillna({"text": ""}).reset_index()
+    heading, data = f"{title}: what the paper's text says", PROVENANCE[provenance]
+    index = pd.Index(MEASURES, name="measure")
+    values = pd.DataFrame({"text": said, "published": theirs.values(), "ours": ours.values()}, index=index)
+    return Table(heading, caption, data, groups, "Statement", rows, notes=notes), values.fillna({"text": ""}).reset_index()
 
 
 def make_statements(title: str, provenance: str, settings: Beside, metrics: Path, members: list[str], out: Path) -> None:

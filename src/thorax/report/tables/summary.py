@@ -22,12 +22,7 @@ def make_summary(labels: dict[str, Path], splits: dict[str, Path], out: Path, pr
         counts = {"classes": len(class_columns(read)), "samples": sum(sizes.values())} | sizes
         records.append({"label_set": name} | counts | {"provenance": provenance})
         rows.append((name, tuple(Cell(str(count)) for count in counts.values())))
-    table = Table(
-        title="Label sets",
-        caption="Number of classes and of images of each label set, and the images in each part of its split.",
-        data=COUNTED[provenance],
-        groups=tuple(map(Group, ("# classes", "# samples", "train size", "val. size", "test size"))),
-        name_heading="Label set",
-        rows=tuple(rows),
-    )
+    caption = "Number of classes and of images of each label set, and the images in each part of its split."
+    groups = tuple(map(Group, ("# classes", "# samples", "train size", "val. size", "test size")))
+    table = Table("Label sets", caption, COUNTED[provenance], groups, "Label set", tuple(rows))
     write(table, pd.DataFrame(records), out, "summary")

@@ -1,7 +1,6 @@
 """Other published systems, as our papers and sources cite them: what each was measured on, and its AUC (Table 12 of Liz et al. 2022).
 
-The numbers are those of `published_numbers`; resources/published/systems.csv says which data, how many classes and which split they
-come from. Ours are not in these tables, because the classes, images and splits differ.
+The numbers are those of `published_numbers`; resources/published/systems.csv says which data, classes and split they come from.
 """
 
 from pathlib import Path
@@ -34,9 +33,8 @@ def load(archive: str) -> pd.DataFrame:
     known = store.read_csv(published_numbers.SYSTEMS, keep_default_na=False, dtype=str)
     chosen = known[known["archive"] == archive]
     if chosen.empty:
-        raise ThoraxError(
-            f"{published_numbers.SYSTEMS} has no system of {archive!r}: choose one of {', '.join(dict.fromkeys(known['archive']))}."
-        )
+        problem = f"{published_numbers.SYSTEMS} has no system of {archive!r}"
+        raise ThoraxError(f"{problem}: choose one of {', '.join(dict.fromkeys(known['archive']))}.")
     rows = published_numbers.load()
     return pd.DataFrame([_system(entry, rows) for entry in chosen.to_dict("records")])
 
@@ -66,15 +64,9 @@ def systems_table(archive: str) -> tuple[Table, pd.DataFrame]:
         about = (Cell(row.data), Cell(row.classes), Cell(row.split))
         rows.append((row.system, (*about, area, Cell(printed(row.accuracy, 2)), Cell(row.source))))
     headings = {"data": True, "classes": False, "split": True, "AUC": False, "accuracy": False, "source": True}
-    table = Table(
-        title="Other published systems",
-        caption="What each was measured on, and its mean AUC over the classes, as our sources give them.",
-        data=_APART,
-        groups=tuple(Group(heading, words=words) for heading, words in headings.items()),
-        name_heading="System",
-        rows=tuple(rows),
-        notes=_notes(systems),
-    )
+    groups = tuple(Group(heading, words=words) for heading, words in headings.items())
+    caption = "What each was measured on, and its mean AUC over the classes, as our sources give them."
+    table = Table("Other published systems", caption, _APART, groups, "System", tuple(rows), notes=_notes(systems))
     return table, systems.drop(columns="numbers")
 
 
@@ -91,16 +83,9 @@ def classes_table(archive: str) -> tuple[Table, pd.DataFrame]:
         for name in numbers["class"].unique()
     ]
     rows.append(("Mean, as published or ours", tuple(Cell(printed(value)) for value in systems["auc"])))
-    table = Table(
-        title="Other published systems, per class",
-        caption="AUC by class, under the names that the systems' authors use.",
-        data=_APART,
-        groups=tuple(map(Group, systems["system"])),
-        name_heading="Class",
-        rows=tuple(rows),
-        total=True,
-        notes=_notes(systems),
-    )
+    title, caption = "Other published systems, per class", "AUC by class, under the names that the systems' authors use."
+    groups = tuple(map(Group, systems["system"]))
+    table = Table(title, caption, _APART, groups, "Class", tuple(rows), total=True, notes=_notes(systems))
     return table, numbers[["system", "class", "value", "doubt"]]
 
 

@@ -33,8 +33,7 @@ def thresholds_table(
     """Compare each class's F1 by the first rule with its F1 by every other rule.
 
     `thresholds` are the rows of `schemas.THRESHOLDS` of all models; `learned` are the ensembles that learn from validation
-    images. Models whose tuned thresholds are all 0.5 are left out of the table unless all are. The frame has the numbers of all
-    models, unrounded and with the 95% intervals of F1, one row per class.
+    images. Models whose tuned thresholds are all 0.5 are left out of the table, but not of the frame, unless all are.
     """
     if len(rules) < 2:
         raise ThoraxError("A table of thresholds compares rules: name at least two in the experiment's thresholds.")
@@ -75,22 +74,17 @@ def thresholds_table(
     lacking = f"For {count_of_classes(len(undefined))} the validation images lack positives or negatives, so {UNTUNED} is used"
     left_out = [model for model in results.models if model not in shown]
     untuned = f"Left out, because every tuned threshold is {UNTUNED}, as it is for votes of 0 and 1: {', '.join(left_out)}."
-    table = Table(
-        title=f"{results.title}: thresholds".removeprefix(": "),
-        caption=f"F1-score ({F1_MEANINGS[metric]}) on the {results.split} images with the threshold "
-        f"{_heading(first)} and by other rules. {_explained(tuned)}± is the difference from the threshold {_heading(first)}.",
-        data=PROVENANCE[results.provenance],
-        groups=tuple(Group(model, tuple(columns), results.section(model)) for model in shown),
-        name_heading="Class",
-        rows=tuple(rows),
-        total=True,
-        notes=(
-            *([f"{lacking}: {', '.join(undefined)}."] if undefined else []),
-            *([untuned] if left_out else []),
-            *_learned_note(learned if tuned else ()),
-            "Differences are of the unrounded numbers; those and 95% intervals (bootstrap over patients) are in the CSV file.",
-        ),
+    title, data = f"{results.title}: thresholds".removeprefix(": "), PROVENANCE[results.provenance]
+    f1 = f"F1-score ({F1_MEANINGS[metric]}) on the {results.split} images with the threshold {_heading(first)} and by other rules."
+    caption = f"{f1} {_explained(tuned)}± is the difference from the threshold {_heading(first)}."
+    groups = tuple(Group(model, tuple(columns), results.section(model)) for model in shown)
+    notes = (
+        *([f"{lacking}: {', '.join(undefined)}."] if undefined else []),
+        *([untuned] if left_out else []),
+        *_learned_note(learned if tuned else ()),
+        "Differences are of the unrounded numbers; those and 95% intervals (bootstrap over patients) are in the CSV file.",
     )
+    table = Table(title, caption, data, groups, "Class", tuple(rows), total=True, notes=notes)
     return table, pd.DataFrame(records)
 
 
@@ -115,28 +109,22 @@ def rules_table(
     columns = tuple(map(_heading, every))
     tuned = [rule for rule in rules if fixed_threshold(rule) is None]
     excludes = f"+: {exclusive} excludes the rest. " if exclusive is not None else ""
-    table = Table(
-        title=f"{results.title}: decision rules".removeprefix(": "),
-        caption=f"Means over the classes (AUC; F1-score, {F1_MEANINGS[results.f1_metric]}; precision; sensitivity, which is recall; "
-        f"specificity; AUC of the yes/no decisions) and results of the whole label matrix (loss: "
-        f"binary cross-entropy, not weighted; Hamming loss; accuracy, which is 1 - Hamming loss) on the {results.split} images, "
-        f"by threshold. {_explained(tuned)}{excludes}",
-        data=PROVENANCE[results.provenance],
-        groups=(
-            *(Group(short_heading(name), section=name) for name in once),
-            *(Group(short_heading(name), columns, name) for name in by_threshold),
-        ),
-        name_heading="Model",
-        rows=tuple(rows),
-        notes=(
-            "Votes of 0 and 1 have no loss.",
-            *votes_note(results),
-            *_learned_note(learned if tuned else ()),
-            "A class without positives or without negatives among the images is left out of means that it has no value for.",
-            "95% intervals (bootstrap over patients) are in the CSV file.",
-        ),
+    title, data = f"{results.title}: decision rules".removeprefix(": "), PROVENANCE[results.provenance]
+    caption = (
+        f"Means over the classes (AUC; F1-score, {F1_MEANINGS[results.f1_metric]}; precision; sensitivity, which is recall; "
+        f"specificity; AUC of the yes/no decisions) and results of the whole label matrix (loss: binary cross-entropy, not weighted; "
+        f"Hamming loss; accuracy, which is 1 - Hamming loss) on the {results.split} images, by threshold. {_explained(tuned)}{excludes}"
     )
-    return table, pd.DataFrame(records)
+    groups = [Group(short_heading(name), section=name) for name in once]
+    groups += [Group(short_heading(name), columns, name) for name in by_threshold]
+    notes = (
+        "Votes of 0 and 1 have no loss.",
+        *votes_note(results),
+        *_learned_note(learned if tuned else ()),
+        "A class without positives or without negatives among the images is left out of means that it has no value for.",
+        "95% intervals (bootstrap over patients) are in the CSV file.",
+    )
+    return Table(title, caption, data, tuple(groups), "Model", tuple(rows), notes=notes), pd.DataFrame(records)
 
 
 def _limits(results: Results, thresholds: pd.DataFrame, model: str, rule: str) -> pd.DataFrame:
@@ -144,9 +132,8 @@ def _limits(results: Results, thresholds: pd.DataFrame, model: str, rule: str) -
     table = thresholds[(thresholds["model"] == model) & (thresholds["rule"] == rule)]
     table = table.set_index(table["class"].map(row_name))
     if lacking := [name for name in results.classes if name not in table.index]:
-        raise ThoraxError(
-            f"The thresholds of model {model!r} by rule {rule!r} lack {lacking[0]!r}: measure the experiment again."
-        )
+        problem = f"The thresholds of model {model!r} by rule {rule!r} lack {lacking[0]!r}"
+        raise ThoraxError(f"{problem}: measure the experiment again.")
     return table
 
 
