@@ -32,14 +32,10 @@ rule cascade:
         classes=expand("results/labels/{label_set}.classes.csv", label_set=plan.inside_label_set),
     output:
         scores="results/cascades/{cascade}/{model}.parquet",
-    params:
-        settings=plan.inside_settings,
-        archive=plan.archive,
-        logits=plan.logits,
     message:
         "Combining general and specific classes: {wildcards.model} of {wildcards.cascade}"
     shell:
-        "thorax cascade --settings {params.settings:q} --archive {params.archive} --general {input.general}"
+        "thorax cascade --settings {params.inside_settings:q} --archive {params.archive} --general {input.general}"
         " --inside {input.inside} {params.logits} --classes {input.classes} --labels {input.labels} --split {input.split}"
         " --out {output.scores} > {log} 2>&1"
 
@@ -54,32 +50,24 @@ rule metrics:
         summary="results/metrics/{experiment}.json",
         thresholds="results/thresholds/{experiment}.parquet",
     params:
-        predictions=named(plan.of_models("predictions")),
-        ensembles=named(plan.of_models("ensembles")),
-        rules=plan.field("experiment", "thresholds"),
         exclusive=plan.option("exclusive"),
-        seed=plan.field("experiment", "seed"),
     message:
         "Measuring AUC, F1 and Hamming loss of {wildcards.experiment}"
     shell:
-        "thorax metrics --labels {input.labels} --split {input.split} --predictions {params.predictions}"
-        " --ensembles {params.ensembles} --rules {params.rules} {params.exclusive} --seed {params.seed} --out {output.metrics}"
+        "thorax metrics --labels {input.labels} --split {input.split} --predictions {params.named_predictions}"
+        " --ensembles {params.named_ensembles} --rules {params.thresholds} {params.exclusive} --seed {params.seed} --out {output.metrics}"
         " --summary {output.summary} --thresholds {output.thresholds} > {log} 2>&1"
 
 
 use rule metrics as cascade_metrics with:
     input:
         unpack(plan.truth),
-        scores=plan.cascade_scores,
+        ensembles=plan.cascade_scores,
     output:
         metrics="results/metrics/{cascade}.parquet",
         summary="results/metrics/{cascade}.json",
         thresholds="results/thresholds/{cascade}.parquet",
     params:
-        predictions=[],
-        ensembles=named(plan.cascade_scores),
-        rules=plan.field("leading", "thresholds"),
         exclusive="",
-        seed=plan.field("leading", "seed"),
     message:
         "Measuring AUC, F1 and Hamming loss of {wildcards.cascade}"

@@ -9,8 +9,6 @@ rule labels:
         report="results/labels/{label_set}.classes.csv",
     params:
         settings=plan.settings("label_set"),
-        archive=plan.archive,
-        second_views=plan.second_views,
         counted=options("ingested", "second_ingested", "general"),
         # With `input` among its arguments it is compared with no earlier run's: another name changes no label
         named=lambda wildcards, input: plan.named_classes(wildcards.label_set),
@@ -29,8 +27,6 @@ rule pairs:
         ingested=plan.file("label_set", "second", "results/ingested/*.parquet"),
     output:
         pairs="results/pairs/{label_set}.parquet",
-    params:
-        second_views=plan.second_views,
     message:
         "Pairing the two views of the studies of {wildcards.label_set}"
     shell:
@@ -61,12 +57,8 @@ rule cases:
         unpack(plan.truth),
     output:
         cases="results/cases/{experiment}.parquet",
-    params:
-        number=plan.field("experiment", "cases"),
-        seed=plan.field("experiment", "seed"),
-        classes=plan.field("experiment", "case_classes"),
     message:
         "Choosing the test images for the heatmaps of {wildcards.experiment}"
     shell:
-        "thorax cases --labels {input.labels} --split {input.split} --count {params.number} --seed {params.seed}"
-        " --classes {params.classes:q} --out {output.cases} > {log} 2>&1"
+        "thorax cases --labels {input.labels} --split {input.split} --count {params.cases} --seed {params.seed}"
+        " --classes {params.case_classes:q} --out {output.cases} > {log} 2>&1"

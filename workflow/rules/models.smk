@@ -1,10 +1,7 @@
-localrules:
-    weights,
-
-
 rule weights:
     output:
         "resources/weights/{backbone}.h5",
+    localrule: True
     message:
         "Downloading the ImageNet weights of {wildcards.backbone}"
     shell:

@@ -70,7 +70,6 @@ rule tables:
     output:
         **tables("per_class", "global"),
     params:
-        **plan.fields("experiment", "title", "provenance", "members", "ensembles", "f1_metric"),
         rule=plan.first_threshold_rule,
     message:
         "Writing the tables of {wildcards.experiment}"
@@ -88,16 +87,13 @@ rule threshold_tables:
     output:
         **tables("thresholds", "rules"),
     params:
-        **plan.fields("experiment", "title", "provenance", "members", "ensembles", "f1_metric"),
-        rules=plan.field("experiment", "thresholds"),
-        learned=plan.learning_ensembles,
         exclusive=plan.option("exclusive"),
     message:
         "Writing the results of {wildcards.experiment} at other thresholds"
     shell:
         "thorax threshold-tables --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics} --labels {input.labels}"
-        " --split {input.split} --members {params.members} --ensembles {params.ensembles} --rules {params.rules}"
-        " --thresholds {input.thresholds} --learned {params.learned} --f1-metric {params.f1_metric} {params.exclusive}"
+        " --split {input.split} --members {params.members} --ensembles {params.ensembles} --rules {params.thresholds}"
+        " --thresholds {input.thresholds} --learned {params.learning_ensembles} --f1-metric {params.f1_metric} {params.exclusive}"
         " --out {params.folder} > {log} 2>&1"
 
 
@@ -107,15 +103,11 @@ rule beside:
         split=plan.split,
     output:
         **tables("beside_per_class", "beside_global"),
-    params:
-        **plan.fields("experiment", "title", "provenance", "members", "ensembles"),
-        settings=plan.published,
-        tested=plan.tested_on,
     message:
         "Writing the results of {wildcards.experiment} next to the paper's"
     shell:
-        "thorax beside --settings {params.settings:q} --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics}"
-        " --members {params.members} --ensembles {params.ensembles} --split {input.split} {params.tested}"
+        "thorax beside --settings {params.published:q} --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics}"
+        " --members {params.members} --ensembles {params.ensembles} --split {input.split} {params.tested_on}"
         " --out {params.folder} > {log} 2>&1"
 
 
@@ -124,13 +116,10 @@ rule statements:
         metrics=rules.metrics.output.metrics,
     output:
         **tables("statements"),
-    params:
-        **plan.fields("experiment", "title", "provenance", "members"),
-        settings=plan.published,
     message:
         "Checking what the paper's text says against {wildcards.experiment}"
     shell:
-        "thorax statements --settings {params.settings:q} --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics}"
+        "thorax statements --settings {params.published:q} --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics}"
         " --members {params.members} --out {params.folder} > {log} 2>&1"
 
 
@@ -140,17 +129,11 @@ rule ablation:
         metrics=plan.metrics,
     output:
         **tables("ablation"),
-    params:
-        **plan.fields("leading", "provenance", "members", "ensembles"),
-        settings=plan.published,
-        title=plan.field("ablation", "title"),
-        metrics=named(plan.metrics),
-        tested=plan.tested_on,
     message:
         "Writing the variants of {wildcards.ablation} side by side"
     shell:
-        "thorax ablation --settings {params.settings:q} --title {params.title:q} --provenance {params.provenance} --metrics {params.metrics}"
-        " --members {params.members} --ensembles {params.ensembles} --split {input.split} {params.tested}"
+        "thorax ablation --settings {params.published:q} --title {params.title:q} --provenance {params.provenance} --metrics {params.named_metrics}"
+        " --members {params.members} --ensembles {params.ensembles} --split {input.split} {params.tested_on}"
         " --out {params.folder} > {log} 2>&1"
 
 
@@ -161,16 +144,13 @@ rule side_by_side:
     output:
         **tables("comparison_per_class", "comparison"),
     params:
-        **plan.fields("leading", "provenance", "f1_metric"),
-        title=plan.field("comparison", "title"),
-        metrics=named(plan.metrics),
         columns=plan.columns,
         rule=plan.first_threshold_rule,
     message:
         "Comparing experiments: {wildcards.comparison}"
     shell:
         "thorax side-by-side --title {params.title:q} --provenance {params.provenance} --labels {input.labels} --split {input.split}"
-        " --metrics {params.metrics} --columns {params.columns} --rule {params.rule} --f1-metric {params.f1_metric}"
+        " --metrics {params.named_metrics} --columns {params.columns} --rule {params.rule} --f1-metric {params.f1_metric}"
         " --out {params.folder} > {log} 2>&1"
 
 
@@ -178,8 +158,7 @@ use rule side_by_side as cascade_tables with:
     output:
         **tables("cascade_per_class", "cascade"),
     params:
-        title=plan.field("cascade", "title"),
-        metrics=named(plan.cascade_metrics),
+        named_metrics=named(plan.cascade_metrics),
         columns=plan.cascade_columns,
         rule="{threshold_rule}",
     message:
@@ -193,7 +172,6 @@ rule cross_table:
         **tables("cross_matrix", "cross_classes"),
     params:
         settings=plan.settings("cross"),
-        provenance=plan.field("leading", "provenance"),
         archives=named(plan.cross_archives),
         labels=named(plan.cross_truth("labels")),
         splits=named(plan.cross_truth("split")),
@@ -229,14 +207,13 @@ rule overview:
         **tables("overview"),
     params:
         settings=lambda wildcards: json.dumps(pages.studies(plan.config, plan.run)),
-        metrics=named(expand("results/metrics/{experiment}.parquet", experiment=plan.run)),
         labels=named(plan.of_experiments("labels")),
         splits=named(plan.of_experiments("split")),
         records=options("records"),
     message:
         "Summarizing all experiments"
     shell:
-        "thorax overview --settings {params.settings:q} --metrics {params.metrics} --labels {params.labels}"
+        "thorax overview --settings {params.settings:q} --metrics {params.named_metrics} --labels {params.labels}"
         " --splits {params.splits} {params.records} --out {params.folder} > {log} 2>&1"
 
 

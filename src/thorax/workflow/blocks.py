@@ -9,18 +9,10 @@ from thorax.config import Block, Config, Experiment
 
 Wildcards = Any  # Snakemake's, or any object with the same attributes
 
+TITLED = ("experiment", "ablation", "cascade", "comparison", "cross")  # wildcards that name blocks with a title
 # Where the blocks are that a wildcard names
-BLOCKS = {
-    "dataset": "datasets",
-    "label_set": "label_sets",
-    "split": "splits",
-    "segmenter": "segmenters",
-    "image_set": "image_sets",
-    "experiment": "experiments",
-    "ablation": "ablations",
-    "cascade": "cascades",
-    "comparison": "comparisons",
-    "cross": "cross",
+BLOCKS = {kind: f"{kind}s" for kind in ("dataset", "label_set", "split", "segmenter", "image_set", *TITLED)} | {
+    "cross": "cross"
 }
 
 
@@ -58,9 +50,19 @@ class Blocks:
         """A rule's parameter: a field of the block that a wildcard names; of a mapping its keys."""
         return lambda wildcards: _plain(getattr(self.block(kind, wildcards), name))
 
-    def fields(self, kind: str, *names: str) -> dict[str, Callable[[Wildcards], Any]]:
-        """A rule's parameters: several fields of one block, each under its own name."""
-        return {name: self.field(kind, name) for name in names}
+    def parameter(self, name: str) -> Callable[[Wildcards], Any]:
+        """A rule's parameter that is told by its name: a method, or a field of the block with a title that the job is for.
+
+        Where that block does not have the field, it is the one of `leading_experiment`.
+        """
+        if hasattr(self, name):
+            return getattr(self, name)
+
+        def value(wildcards: Wildcards) -> Any:
+            kind = next(kind for kind in TITLED if hasattr(wildcards, kind))
+            return self.field(kind if hasattr(self.block(kind, wildcards), name) else "leading", name)(wildcards)
+
+        return value
 
     def settings(self, kind: str, *fields: str) -> Callable[[Wildcards], str]:
         """A rule's parameter: the block that a wildcard names, or the named fields of it, as text for --settings."""

@@ -10,6 +10,10 @@ from thorax.workflow.code import digest
 from thorax.workflow.pages import CATALOGUE, page
 
 VERB = re.compile(r"(?:exec )?thorax ([\w-]+)")  # what a rule's command begins with
+PLACES: dict[str, Callable[[Wildcards, Any], Path]] = {
+    "folder": lambda wildcards, output: Path(output[0]).parent,
+    "stem": lambda wildcards, output: Path(output[0]).with_suffix(""),
+}
 SPARED = ("results/ingested/*.npy", "results/lungs/*/*.npy", "resources/weights/*.h5")
 
 
@@ -18,12 +22,14 @@ def any_of(names: Iterable[str]) -> str:
     return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
-def complete(rules: Iterable[Any], environment: str) -> None:
+def complete(rules: Iterable[Any], environment: str, parameter: Callable[[str], Callable[[Wildcards], Any]]) -> None:
     """Give every rule with a command what all have: a log, a benchmark, the conda environment, the digest of its verb's code.
 
     The log of a job is logs/RULE/WILDCARDS.log, with the wildcards of its first output. The digest is a parameter, so that
-    changed code reruns what it feeds and an edited comment does not. Downloads have none: what they fetch has checksums. Where
-    the command names them, `params.folder` is the folder of the first output, and `params.stem` its path without the suffix.
+    changed code reruns what it feeds and an edited comment does not. Downloads have none: what they fetch has checksums.
+
+    Parameters that the command names and the rule does not define: `folder` is the folder of the first output, `stem` its path
+    without the suffix, `named_INPUT` has NAME=PATH for each of these inputs, and any other is what `parameter` returns for its name.
     """
     from snakemake.io import strip_wildcard_constraints
 
@@ -38,20 +44,17 @@ def complete(rules: Iterable[Any], environment: str) -> None:
             verb = VERB.match(rule.shellcmd)
             if verb and verb[1] != "download":
                 rule.set_params(code=_code(verb[1]))
-            places = {"folder": _folder, "stem": _stem}
-            rule.set_params(**{name: found for name, found in places.items() if f"{{params.{name}}}" in rule.shellcmd})
-
-
-def _folder(wildcards: Wildcards, output: Any) -> Path:
-    return Path(output[0]).parent
-
-
-def _stem(wildcards: Wildcards, output: Any) -> Path:
-    return Path(output[0]).with_suffix("")
+            for name in sorted(set(re.findall(r"{params\.(\w+)", rule.shellcmd)) - set(rule.params.keys())):
+                inputs = name.removeprefix("named_")
+                rule.set_params(**{name: PLACES.get(name) or (_named_input(inputs) if inputs != name else parameter(name))})
 
 
 def _code(verb: str) -> Callable[[Wildcards], str]:
     return lambda wildcards: digest(verb)
+
+
+def _named_input(name: str) -> Callable[[Wildcards, Any], list[str]]:
+    return lambda wildcards, input: named(input.get(name, []))
 
 
 def named(paths: Any) -> Any:

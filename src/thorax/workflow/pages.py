@@ -15,10 +15,8 @@ import yaml
 
 from thorax.config import Block, Config, Experiment
 from thorax.resources import resource
+from thorax.workflow.blocks import BLOCKS, TITLED
 
-TITLED = {
-    "experiment": "experiments", "ablation": "ablations", "cascade": "cascades", "comparison": "comparisons", "cross": "cross"
-}  # fmt: skip
 BEYOND = "beyond"  # the page for what no paper shows, and for experiments without a paper
 # Archives with other published systems on record, and the tables of these
 SYSTEMS = {"padchest": ["systems", "classes"], "nih": ["systems"], "chexpert": ["systems", "classes"]}
@@ -346,7 +344,7 @@ def _subjects(plan: Config, wildcards: Wildcards) -> list[str]:
     """What a page is of, in words; a split is named only where the label set is in several."""
     splits = [split for split in plan.splits.values() if wildcards.get("label_set") in (*split.label_sets, *split.also_for)]
     return [
-        getattr(plan, TITLED[name])[value].title if name in TITLED else value
+        getattr(plan, BLOCKS[name])[value].title if name in TITLED else value
         for name, value in wildcards.items()
         if name != "split" or len(splits) != 1
     ]

@@ -332,9 +332,12 @@ def test_what_every_rule_with_a_command_has():
     train = Rule("train", "results/models/{experiment,flat|again}/{member}.keras", "exec thorax train --out {output.model}")
     fetch = Rule("weights", "resources/weights/{backbone}.h5", "thorax download weights/{wildcards.backbone}")
     table = Rule("summary", "results/tables/summary.html", "thorax summary --out {params.folder}")
-    figure = Rule("figure_roc", "results/figures/{experiment}/roc.html", "thorax figure-roc --out {params.stem}")
+    figure = Rule(
+        "figure_roc", "results/figures/{experiment}/roc.html", "thorax figure-roc {params.title:q} --out {params.stem}"
+    )
+    curves = Rule("training", "results/a.html", "thorax figure-training --histories {params.named_histories}")
     target = Rule("all", "", None)
-    fields.complete([train, fetch, table, figure, target], "envs/cpu.yaml")
+    fields.complete([train, fetch, table, figure, curves, target], "envs/cpu.yaml", lambda name: lambda wildcards: name.upper())
     assert (train.log, train.benchmark) == (
         "logs/train/{experiment}/{member}.log",
         "benchmarks/train/{experiment}/{member}.tsv",
@@ -343,9 +346,17 @@ def test_what_every_rule_with_a_command_has():
     assert {rule.conda_env for rule in (train, fetch, table)} == {"envs/cpu.yaml"}
     assert (train.params["code"](None), table.params["code"](None)) == (code.digest("train"), code.digest("summary"))
     assert (fetch.params, target.params) == ({}, {})
-    assert (set(train.params), set(table.params), set(figure.params)) == ({"code"}, {"code", "folder"}, {"code", "stem"})
+    assert (set(train.params), set(table.params), set(figure.params)) == (
+        {"code"},
+        {"code", "folder"},
+        {"code", "stem", "title"},
+    )
     assert str(table.params["folder"](None, ["results/tables/a/b.html"])) == "results/tables/a"
     assert str(figure.params["stem"](None, ["results/figures/a.b/roc.html"])) == "results/figures/a.b/roc"
+    assert figure.params["title"](None) == "TITLE"
+    histories = fields_of(histories=["results/history/e/A.csv"])
+    assert curves.params["named_histories"](None, histories) == ["A=results/history/e/A.csv"]
+    assert curves.params["named_histories"](None, fields_of()) == []
 
 
 def fields_of(**files):
