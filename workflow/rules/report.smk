@@ -69,13 +69,11 @@ rule tables:
         metrics=rules.metrics.output.metrics,
     output:
         **tables("per_class", "global"),
-    params:
-        rule=plan.first_threshold_rule,
     message:
         "Writing the tables of {wildcards.experiment}"
     shell:
         "thorax tables --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics} --labels {input.labels}"
-        " --split {input.split} --members {params.members} --ensembles {params.ensembles} --rule {params.rule}"
+        " --split {input.split} --members {params.members} --ensembles {params.ensembles} --rule {params.threshold_rule}"
         " --f1-metric {params.f1_metric} --out {params.folder} > {log} 2>&1"
 
 
@@ -143,14 +141,11 @@ rule side_by_side:
         metrics=plan.metrics,
     output:
         **tables("comparison_per_class", "comparison"),
-    params:
-        columns=plan.columns,
-        rule=plan.first_threshold_rule,
     message:
         "Comparing experiments: {wildcards.comparison}"
     shell:
         "thorax side-by-side --title {params.title:q} --provenance {params.provenance} --labels {input.labels} --split {input.split}"
-        " --metrics {params.named_metrics} --columns {params.columns} --rule {params.rule} --f1-metric {params.f1_metric}"
+        " --metrics {params.named_metrics} --columns {params.columns} --rule {params.threshold_rule} --f1-metric {params.f1_metric}"
         " --out {params.folder} > {log} 2>&1"
 
 
@@ -159,8 +154,6 @@ use rule side_by_side as cascade_tables with:
         **tables("cascade_per_class", "cascade"),
     params:
         named_metrics=named(plan.cascade_metrics),
-        columns=plan.cascade_columns,
-        rule="{threshold_rule}",
     message:
         "Writing the tables of {wildcards.cascade} at {wildcards.threshold_rule}"
 

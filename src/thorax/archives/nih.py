@@ -40,9 +40,8 @@ HOW_TO_GET = (
     "unpack to, such as images_001/images/) and, if wanted, train_val_list.txt, test_list.txt and BBox_List_2017.csv there"
 )
 
-_FOLDER = re.compile(
-    r"images|sample|(data|archive|cxr|nih|chest)", re.IGNORECASE
-)  # how names begin; one in brackets wraps others
+# How names begin; one in brackets wraps others
+_FOLDER = re.compile(r"images|sample|(data|archive|cxr|nih|chest)", re.IGNORECASE)
 _DEPTH = 3  # of folders below the root, as in archive/images_001/images
 _COLUMNS = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "View Position")
 _SEX = ("Patient Sex", "Patient Gender")  # NIH's present file, and the one of 2017 that is still about

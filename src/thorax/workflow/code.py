@@ -112,7 +112,8 @@ class Code:
                 return f"@{target[1]}"
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
                 constants.add(part.value)
-            inner = _without(_local_variables(part), visible)
+            hidden = _local_variables(part)
+            inner = {name: target for name, target in visible.items() if name not in hidden} if hidden else visible
             visible = inner if isinstance(part, _COMPREHENSIONS) else visible
             parts = []
             for name, value in ast.iter_fields(part):
@@ -231,10 +232,6 @@ def _stored(nodes: list[Any]) -> set[str]:
         elif not isinstance(node, (ast.Lambda, *_COMPREHENSIONS)):
             found |= _stored(list(ast.iter_child_nodes(node)))
     return found
-
-
-def _without(hidden: set[str], visible: dict[str, Target]) -> dict[str, Target]:
-    return {name: target for name, target in visible.items() if name not in hidden} if hidden else visible
 
 
 def _outside_definitions(node: ast.AST) -> Iterator[ast.AST]:

@@ -7,7 +7,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,14 +46,9 @@ class Catalogue(Block):
     papers: dict[str, list[dict[str, Numbers]]]
 
 
-@cache
-def read() -> Catalogue:
-    """The catalogue of `resources/pages.yaml`."""
-    text = resource("pages.yaml").read_text(encoding="utf-8")
-    return Catalogue.model_validate(yaml.load(text, yaml.CSafeLoader))  # the fast loader: every Snakemake process reads it
-
-
-CATALOGUE, ORDERS = read().pages, read().papers
+# The fast loader, because every Snakemake process reads it
+_READ = Catalogue.model_validate(yaml.load(resource("pages.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader))
+CATALOGUE, ORDERS = _READ.pages, _READ.papers
 
 
 class Made(NamedTuple):
@@ -73,9 +68,7 @@ def page(name: str, path: str | None = None) -> Any:
     return report(path or entry.path, caption=_caption_file(name), **listed)
 
 
-@cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="thorax-captions-")
+_folder = cache(lambda: tempfile.TemporaryDirectory(prefix="thorax-captions-"))
 
 
 @cache
@@ -197,9 +190,10 @@ def _dataset(plan: Config, label_set: str) -> Any:
     return plan.datasets[plan.label_sets[label_set].dataset]
 
 
-def _experiments_together(blocks: dict[str, Any], plan: Config) -> list[str]:
-    """The names of blocks whose experiments are all run."""
-    return [name for name, block in blocks.items() if set(block.experiments) <= set(plan.run)]
+def _together(kind: str, plan: Config, _: Sequence[str]) -> list[Wildcards]:
+    """The blocks whose experiments are all run."""
+    blocks = getattr(plan, BLOCKS[kind])
+    return [{kind: name} for name, block in blocks.items() if set(block.experiments) <= set(plan.run)]
 
 
 def _run_label_sets(plan: Config, _: Sequence[str]) -> list[Wildcards]:
@@ -213,12 +207,6 @@ def _archives(plan: Config, label_sets: Iterable[str]) -> list[Wildcards]:
     return [{"archive": archive} for archive in SYSTEMS if archive in there]
 
 
-def _run_archives(plan: Config, _: Sequence[str]) -> list[Wildcards]:
-    """The archives of the run's papers."""
-    experiments = [plan.experiments[name] for name in plan.run]
-    return _archives(plan, [experiment.label_set for experiment in experiments if experiment.paper])
-
-
 def _cascades(plan: Config, _: Sequence[str]) -> list[Wildcards]:
     """The cascades whose three experiments are run, by each threshold rule."""
     return [
@@ -229,14 +217,6 @@ def _cascades(plan: Config, _: Sequence[str]) -> list[Wildcards]:
     ]
 
 
-def _audited_label_sets(plan: Config, audited: Sequence[str]) -> list[Wildcards]:
-    return [{"label_set": label_set} for split in audited for label_set in plan.splits[split].label_sets]
-
-
-def _audited_archives(plan: Config, audited: Sequence[str]) -> list[Wildcards]:
-    return _archives(plan, [plan.splits[split].label_sets[0] for split in audited])
-
-
 # What a page can be wanted for: the wildcards of its path, in the order of the report. Arguments as in `wanted`
 EACH: dict[str, Callable[[Config, Sequence[str]], list[Wildcards]]] = {
     "run": lambda plan, _: [{}] if plan.run else [],
@@ -244,14 +224,16 @@ EACH: dict[str, Callable[[Config, Sequence[str]], list[Wildcards]]] = {
     "experiment": lambda plan, _: [{"experiment": name} for name in plan.run],
     "label_set": _run_label_sets,
     "image_set": lambda plan, _: [{"image_set": name} for name in sorted({plan.experiments[n].image_set for n in plan.run})],
-    "archive": _run_archives,
-    "ablation": lambda plan, _: [{"ablation": name} for name in _experiments_together(plan.ablations, plan)],
-    "comparison": lambda plan, _: [{"comparison": name} for name in _experiments_together(plan.comparisons, plan)],
-    "cross": lambda plan, _: [{"cross": name} for name in _experiments_together(plan.cross, plan)],
+    "archive": lambda plan, _: _archives(
+        plan, [block.label_set for name in plan.run if (block := plan.experiments[name]).paper]
+    ),
+    **{kind: partial(_together, kind) for kind in ("ablation", "comparison", "cross")},
     "cascade": _cascades,
     "audit": lambda _, audited: [{}] if audited else [],
-    "audited_label_set": _audited_label_sets,
-    "audited_archive": _audited_archives,
+    "audited_label_set": lambda plan, audited: [
+        {"label_set": name} for split in audited for name in plan.splits[split].label_sets
+    ],
+    "audited_archive": lambda plan, audited: _archives(plan, [plan.splits[split].label_sets[0] for split in audited]),
 }
 
 

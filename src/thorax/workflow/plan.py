@@ -253,12 +253,15 @@ class Plan(Blocks):
         return [f"results/metrics/{name}.parquet" for name in self.block(kind, wildcards).experiments]
 
     def columns(self, wildcards: Wildcards) -> list[str]:
-        """EXPERIMENT/MODEL of every column of a comparison."""
+        """EXPERIMENT/MODEL of every column of a comparison; flat/MODEL and cascade/MODEL of a cascade."""
+        if hasattr(wildcards, "cascade"):
+            return [f"{side}/{model}" for side in ("flat", "cascade") for model in self.block("cascade", wildcards).models]
         experiments = self.block("comparison", wildcards).experiments
         return [f"{name}/{model}" for name, models in experiments.items() for model in models]
 
-    def first_threshold_rule(self, wildcards: Wildcards) -> str:
-        return self.leading_experiment(wildcards).thresholds[0]
+    def threshold_rule(self, wildcards: Wildcards) -> str:
+        """The threshold rule that a job is for, or else the first."""
+        return getattr(wildcards, "threshold_rule", self.leading_experiment(wildcards).thresholds[0])
 
     # Cascades
 
@@ -279,10 +282,6 @@ class Plan(Blocks):
     def cascade_metrics(self, wildcards: Wildcards) -> dict[str, str]:
         flat = self.block("cascade", wildcards).flat
         return {"flat": f"results/metrics/{flat}.parquet", "cascade": f"results/metrics/{wildcards.cascade}.parquet"}
-
-    def cascade_columns(self, wildcards: Wildcards) -> list[str]:
-        models = self.block("cascade", wildcards).models
-        return [f"{side}/{model}" for side in ("flat", "cascade") for model in models]
 
     # Explanations
 

@@ -234,7 +234,7 @@ def test_a_cascade_reads_the_scores_of_its_two_experiments(plan):
     assert fields.named(plan.cascade_metrics)(CASCADE) == [
         "flat=results/metrics/flat.parquet", "cascade=results/metrics/cascade.parquet",
     ]  # fmt: skip
-    assert plan.cascade_columns(CASCADE) == ["flat/CTP", "flat/one", "cascade/CTP", "cascade/one"]
+    assert plan.columns(CASCADE) == ["flat/CTP", "flat/one", "cascade/CTP", "cascade/one"]
 
 
 def test_every_model_is_tested_on_every_archive(plan):
