@@ -6,12 +6,11 @@ rule ensemble:
         ensemble="results/ensembles/{experiment}/{ensemble}.parquet",
     params:
         settings=plan.settings("ensemble"),
-        labelled=options("labels", "split"),
     message:
         "Combining members of {wildcards.experiment}: {wildcards.ensemble}"
     shell:
-        "thorax ensemble --settings {params.settings:q} --predictions {input.predictions} {params.labelled}"
-        " --out {output.ensemble} > {log} 2>&1"
+        "thorax ensemble --settings {params.settings:q} --predictions {input.predictions} {params.option_labels}"
+        " {params.option_split} --out {output.ensemble} > {log} 2>&1"
 
 
 use rule ensemble as ensemble_elsewhere with:

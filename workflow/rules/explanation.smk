@@ -21,15 +21,12 @@ rule figure_classes:
         cases=rules.cases.output.cases,
     output:
         **figure("several_classes"),
-    params:
-        ensemble=options("ensemble"),
-        lungs=options("lungs"),
     message:
         "Drawing radiographs with several classes of {wildcards.experiment}"
     shell:
         "thorax figure-classes --cases {input.cases} --heatmaps {params.named_heatmaps} --predictions {params.named_predictions}"
-        " {params.ensemble} --labels {input.labels} --boxes {input.boxes} --ingested {input.ingested} --arrays {input.arrays}"
-        " {params.lungs} --title {params.title:q} --out {params.stem} > {log} 2>&1"
+        " {params.option_ensemble} --labels {input.labels} --boxes {input.boxes} --ingested {input.ingested} --arrays {input.arrays}"
+        " {params.option_lungs} --title {params.title:q} --out {params.stem} > {log} 2>&1"
 
 
 rule figure_attention:
@@ -38,10 +35,8 @@ rule figure_attention:
         cases=rules.cases.output.cases,
     output:
         **figure("attention"),
-    params:
-        lungs=options("lungs"),
     message:
         "Drawing the attention of networks of {wildcards.experiment}"
     shell:
         "thorax figure-attention --attention {params.named_attention} --cases {input.cases} --ingested {input.ingested}"
-        " --arrays {input.arrays} {params.lungs} --title {params.title:q} --out {params.stem} > {log} 2>&1"
+        " --arrays {input.arrays} {params.option_lungs} --title {params.title:q} --out {params.stem} > {log} 2>&1"

@@ -40,11 +40,10 @@ rule segmenter:
     threads: 8
     params:
         settings=plan.settings("segmenter"),
-        split=options("split"),
     message:
         "Training the lung segmenter {wildcards.segmenter}"
     shell:
-        "thorax segmenter --settings {params.settings:q} {params.split} --out {output.model}"
+        "thorax segmenter --settings {params.settings:q} {params.option_split} --out {output.model}"
         " --history {output.history} --threads {threads} > {log} 2>&1"
 
 
@@ -77,9 +76,8 @@ rule images:
         images="results/images/{image_set}/{dataset}.{shard}.npy",
     params:
         settings=plan.settings("image_set"),
-        lungs=options("lungs"),
     message:
         "Cropping and resizing {wildcards.dataset} to {wildcards.image_set}, shard {wildcards.shard}"
     shell:
         "thorax images --settings {params.settings:q} --array {input.array} --ingested {input.ingested}"
-        " --shard {wildcards.shard} {params.lungs} --out {output.images} > {log} 2>&1"
+        " --shard {wildcards.shard} {params.option_lungs} --out {output.images} > {log} 2>&1"

@@ -9,15 +9,14 @@ rule labels:
         report="results/labels/{label_set}.classes.csv",
     params:
         settings=plan.settings("label_set"),
-        counted=options("ingested", "second_ingested", "general"),
         # With `input` among its arguments it is compared with no earlier run's: another name changes no label
         named=lambda wildcards, input: plan.named_classes(wildcards.label_set),
     message:
         "Grouping and counting the classes of {wildcards.label_set}"
     shell:
         "thorax labels --settings {params.settings:q} --archive {params.archive} --catalog {input.catalog}"
-        " --second-views {params.second_views:q} {params.counted} --named {params.named}"
-        " --out {output.labels} --report {output.report} > {log} 2>&1"
+        " --second-views {params.second_views:q} {params.option_ingested} {params.option_second_ingested}"
+        " {params.option_general} --named {params.named} --out {output.labels} --report {output.report} > {log} 2>&1"
 
 
 rule pairs:
@@ -44,11 +43,10 @@ rule split:
         quality="results/splits/{split}.quality.csv",
     params:
         settings=plan.settings("split"),
-        duplicates=options("duplicates"),
     message:
         "Assigning patients to training, validation and test: {wildcards.split}"
     shell:
-        "thorax split --settings {params.settings:q} --labels {input.labels} --catalog {input.catalog} {params.duplicates}"
+        "thorax split --settings {params.settings:q} --labels {input.labels} --catalog {input.catalog} {params.option_duplicates}"
         " --out {output.split} --quality {output.quality} > {log} 2>&1"
 
 

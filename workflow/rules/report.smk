@@ -202,12 +202,11 @@ rule overview:
         settings=lambda wildcards: json.dumps(pages.studies(plan.config, plan.run)),
         labels=named(plan.of_experiments("labels")),
         splits=named(plan.of_experiments("split")),
-        records=options("records"),
     message:
         "Summarizing all experiments"
     shell:
         "thorax overview --settings {params.settings:q} --metrics {params.named_metrics} --labels {params.labels}"
-        " --splits {params.splits} {params.records} --out {params.folder} > {log} 2>&1"
+        " --splits {params.splits} {params.option_records} --out {params.folder} > {log} 2>&1"
 
 
 rule paper_page:

@@ -79,7 +79,7 @@ def split_has_one_dataset(config: "Config", name: str, split: Split) -> None:
 
 
 def archive_has_the_test_part(config: "Config", name: str, split: Split) -> None:
-    archive = config.datasets[config.label_sets[split.label_sets[0]].dataset].archive
+    archive = config.archive_of(split.label_sets[0])
     if split.official and archive == "chexpert":
         raise Problem("CheXpert has no public test list: use test_on: radiologists, which tests on valid.csv.", "official")
     if split.test_on == "radiologists" and archive != "chexpert":
@@ -228,7 +228,7 @@ def cross_is_fair(config: "Config", name: str, cross: CrossEvaluation) -> None:
         if model in other.ensembles and other.ensembles[model].rule != "ctp":
             rule = other.ensembles[model].rule
             raise Problem(f"{model!r} is an ensemble of rule {rule}: name a member or an ensemble of rule ctp.", *keys)
-        archive = config.datasets[config.label_sets[other.label_set].dataset].archive
+        archive = config.archive_of(other.label_set)
         if archive == "own":
             raise Problem("it is of an archive of your own, whose labels have no known names in the others", *keys)
         if archive in tested:
@@ -288,6 +288,10 @@ class Config(Block):
     audit: Audit = Field(Audit(), description="published counts next to ours")
     device: Literal["cpu", "gpu"] = Field("cpu", description="conda environment of the jobs, with --sdm conda")
     run: Distinct[Name] = Field(description="experiments to run; an empty list if you only want the audit")
+
+    def archive_of(self, label_set: str) -> str:
+        """The archive that a label set is of."""
+        return self.datasets[self.label_sets[label_set].dataset].archive
 
     @model_validator(mode="after")
     def _blocks_fit_together(self) -> "Config":

@@ -162,7 +162,7 @@ def studies(plan: Config, experiments: Iterable[str]) -> dict[str, dict[str, Any
             "label_set": plan.label_sets[experiment.label_set],
             "split": plan.splits[experiment.split],
             "image_set": plan.image_sets[experiment.image_set],
-            "dataset": _dataset(plan, experiment.label_set),
+            "dataset": plan.datasets[plan.label_sets[experiment.label_set].dataset],
         }
         found[name] = {key: block.model_dump(mode="json", exclude_defaults=True) for key, block in blocks.items()}
     return found
@@ -186,10 +186,6 @@ def _made(plan: Config, name: str, audited: Sequence[str]) -> list[Made]:
     return list(found.values())
 
 
-def _dataset(plan: Config, label_set: str) -> Any:
-    return plan.datasets[plan.label_sets[label_set].dataset]
-
-
 def _together(kind: str, plan: Config, _: Sequence[str]) -> list[Wildcards]:
     """The blocks whose experiments are all run."""
     blocks = getattr(plan, BLOCKS[kind])
@@ -203,8 +199,7 @@ def _run_label_sets(plan: Config, _: Sequence[str]) -> list[Wildcards]:
 
 def _archives(plan: Config, label_sets: Iterable[str]) -> list[Wildcards]:
     """The archives of label sets that have other published systems on record."""
-    there = {_dataset(plan, label_set).archive for label_set in label_sets}
-    return [{"archive": archive} for archive in SYSTEMS if archive in there]
+    return [{"archive": archive} for archive in SYSTEMS if archive in map(plan.archive_of, label_sets)]
 
 
 def _cascades(plan: Config, _: Sequence[str]) -> list[Wildcards]:
@@ -316,7 +311,7 @@ def _belongs(plan: Config, page: Made, paper: str, experiments: Sequence[str]) -
         "split": splits,
         "label_set": {block.label_set for block in blocks} | inside,
         "image_set": {block.image_set for block in blocks},
-        "archive": {_dataset(plan, block.label_set).archive for block in blocks if block.paper},
+        "archive": {plan.archive_of(block.label_set) for block in blocks if block.paper},
         "ablation": {name for name, ablation in plan.ablations.items() if set(ablation.experiments) <= set(experiments)},
     }
     return bool(experiments) and all(value in known.get(name, ()) for name, value in page.wildcards.items())

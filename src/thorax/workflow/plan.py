@@ -235,8 +235,8 @@ class Plan(Blocks):
     def tested_on(self, wildcards: Wildcards) -> str:
         """Whose radiographs an experiment is tested on, and whether by the archive's own lists."""
         block = self.leading_experiment(wildcards)
-        dataset = self.config.datasets[self.config.label_sets[block.label_set].dataset]
-        return f"--archive {dataset.archive}" + (" --official-lists" if self.config.splits[block.split].official else "")
+        official = " --official-lists" if self.config.splits[block.split].official else ""
+        return f"--archive {self.config.archive_of(block.label_set)}{official}"
 
     def published(self, wildcards: Wildcards) -> str:
         """An experiment's block `beside` as text for --settings; of an ablation those of all its experiments, by name."""
@@ -343,9 +343,8 @@ class Plan(Blocks):
 
     def cross_archives(self, wildcards: Wildcards) -> dict[str, str]:
         """By experiment, its archive."""
-        return {
-            name: self.config.datasets[self.dataset_of(name)].archive for name in self.block("cross", wildcards).experiments
-        }
+        names = self.block("cross", wildcards).experiments
+        return {name: self.config.archive_of(self.config.experiments[name].label_set) for name in names}
 
     def cross_truth(self, kind: str) -> Callable[[Wildcards], dict[str, str]]:
         """Every experiment's `labels` or `split`."""

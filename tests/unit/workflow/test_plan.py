@@ -298,9 +298,10 @@ def test_without_a_run_the_archives_are_audited_whose_metadata_is_here(tmp_path)
 
 
 def test_fields_of_rules():
-    text = fields.options("labels", "second_images", "general")
-    assert text(None, fields_of(labels="a", second_images=["b", "c"], general=[])) == "--labels a --second-images b c"
-    assert text(None, fields_of()) == ""
+    text = fields.told_by_name("option_second_images")
+    assert text(None, fields_of(second_images=["b", "c"]), fields_of()) == "--second-images b c"
+    assert text(None, fields_of(second_images=[]), fields_of(second_images="a")) == "--second-images a"
+    assert text(None, fields_of(), fields_of()) == ""
     assert fields.memory(700)(None, 3) == 2100
     assert fields.memory(lambda wildcards: 5)(None, 2) == 10
     assert fields.figure("roc")["pictures"] == [f"results/figures/{{experiment}}/roc.{suffix}" for suffix in ("png", "svg")]
