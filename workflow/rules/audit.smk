@@ -36,12 +36,10 @@ rule audit_counts:
         split=plan.audit.split,
     output:
         **tables("audit_counts"),
-    params:
-        settings=plan.settings("label_set"),
     message:
         "Comparing the counts of {wildcards.label_set} with the published ones"
     shell:
-        "thorax audit --settings {params.settings:q} --archive {params.archive} --catalog {input.catalog}"
+        "thorax audit --settings {params.settings_label_set:q} --archive {params.archive} --catalog {input.catalog}"
         " --labels {input.labels} --split {input.split} --out {params.folder} > {log} 2>&1"
 
 

@@ -4,12 +4,10 @@ rule ensemble:
         predictions=expand("results/predictions/{{experiment}}/{member}.parquet", member=plan.field("ensemble", "members")),
     output:
         ensemble="results/ensembles/{experiment}/{ensemble}.parquet",
-    params:
-        settings=plan.settings("ensemble"),
     message:
         "Combining members of {wildcards.experiment}: {wildcards.ensemble}"
     shell:
-        "thorax ensemble --settings {params.settings:q} --predictions {input.predictions} {params.option_labels}"
+        "thorax ensemble --settings {params.settings_ensemble:q} --predictions {input.predictions} {params.option_labels}"
         " {params.option_split} --out {output.ensemble} > {log} 2>&1"
 
 

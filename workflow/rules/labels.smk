@@ -8,13 +8,12 @@ rule labels:
         labels="results/labels/{label_set}.parquet",
         report="results/labels/{label_set}.classes.csv",
     params:
-        settings=plan.settings("label_set"),
         # With `input` among its arguments it is compared with no earlier run's: another name changes no label
         named=lambda wildcards, input: plan.named_classes(wildcards.label_set),
     message:
         "Grouping and counting the classes of {wildcards.label_set}"
     shell:
-        "thorax labels --settings {params.settings:q} --archive {params.archive} --catalog {input.catalog}"
+        "thorax labels --settings {params.settings_label_set:q} --archive {params.archive} --catalog {input.catalog}"
         " --second-views {params.second_views:q} {params.option_ingested} {params.option_second_ingested}"
         " {params.option_general} --named {params.named} --out {output.labels} --report {output.report} > {log} 2>&1"
 
@@ -41,12 +40,10 @@ rule split:
     output:
         split="results/splits/{split}.parquet",
         quality="results/splits/{split}.quality.csv",
-    params:
-        settings=plan.settings("split"),
     message:
         "Assigning patients to training, validation and test: {wildcards.split}"
     shell:
-        "thorax split --settings {params.settings:q} --labels {input.labels} --catalog {input.catalog} {params.option_duplicates}"
+        "thorax split --settings {params.settings_split:q} --labels {input.labels} --catalog {input.catalog} {params.option_duplicates}"
         " --out {output.split} --quality {output.quality} > {log} 2>&1"
 
 

@@ -23,12 +23,11 @@ rule train:
         gpu=1,
         mem_mb=memory(plan.training_memory),
     params:
-        settings=plan.settings("member"),
         work="work/{experiment}",
     message:
         "Training {wildcards.member} for {wildcards.experiment}"
     shell:
-        "exec thorax train --settings {params.settings:q} --labels {input.labels} --split {input.split}"
+        "exec thorax train --settings {params.settings_member:q} --labels {input.labels} --split {input.split}"
         " --ingested {input.ingested} --images {input.images} {params.option_pairs}"
         " {params.option_second_ingested} {params.option_second_images} {params.option_weights} --out {output.model} --history {output.history} --epochs {output.epochs} --record {output.record}"
         " --work {params.work} --threads {threads} > {log} 2>&1"

@@ -164,7 +164,6 @@ rule cross_table:
     output:
         **tables("cross_matrix", "cross_classes"),
     params:
-        settings=plan.settings("cross"),
         archives=named(plan.cross_archives),
         labels=named(plan.cross_truth("labels")),
         splits=named(plan.cross_truth("split")),
@@ -173,7 +172,7 @@ rule cross_table:
     message:
         "Testing the models of {wildcards.cross} on each other's archives"
     shell:
-        "thorax cross-table --settings {params.settings:q} --provenance {params.provenance} --archives {params.archives}"
+        "thorax cross-table --settings {params.settings_cross:q} --provenance {params.provenance} --archives {params.archives}"
         " --labels {params.labels} --splits {params.splits} --predictions {params.predictions}"
         " --ensembles {params.ensembles} --out {params.folder} > {log} 2>&1"
 

@@ -50,17 +50,17 @@ def _changes(chest: Chest, finding: Finding) -> dict[str, Any]:
             return {"cardiothoracic": 0.515 + 0.12 * severity, "heart_lean": chest.heart_lean - 0.12 * severity}
         case "COPD signs":
             much = 0.4 + 0.6 * severity
-            return {
-                "height": chest.height + 3.6 * much,
-                "dome_drop": chest.dome_drop - 2.8 * much,
-                "half_width": chest.half_width + 0.5 * much,
-                "half_depth": chest.half_depth + 0.9 * much,
-                "cardiothoracic": chest.cardiothoracic - 0.05 * much,
-                "heart_lean": chest.heart_lean + 0.2 * much,
-                "rib_slope": chest.rib_slope * (1 - 0.2 * much),
-                "aeration": chest.aeration * (1 + 0.7 * much),
-                "vessels": chest.vessels * (1 - 0.3 * much),
+            added = {
+                "height": 3.6,
+                "dome_drop": -2.8,
+                "half_width": 0.5,
+                "half_depth": 0.9,
+                "cardiothoracic": -0.05,
+                "heart_lean": 0.2,
             }
+            factors = {"rib_slope": -0.2, "aeration": 0.7, "vessels": -0.3}
+            changed = {name: getattr(chest, name) + change * much for name, change in added.items()}
+            return changed | {name: getattr(chest, name) * (1 + change * much) for name, change in factors.items()}
         case "scoliosis":
             return {"spine_bow": finding.side * (1.1 + 2.2 * severity), "spine_centre": 8 + 9 * finding.level}
         case "aortic elongation":
@@ -253,9 +253,8 @@ def _curve(points: list[tuple[float, float, float]], count: int = 120) -> np.nda
     left = np.minimum(t.astype(int), len(points) - 2)
     t = (t - left)[:, None]
     a, b, c, d = (knots[left + shift] for shift in range(4))
-    return (0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)).astype(
-        np.float32
-    )
+    curve = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+    return curve.astype(np.float32)
 
 
 def _pacemaker(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:

@@ -51,10 +51,12 @@ class Blocks:
         return lambda wildcards: _plain(getattr(self.block(kind, wildcards), name))
 
     def parameter(self, name: str) -> Callable[[Wildcards], Any]:
-        """A rule's parameter that is told by its name: a method, or a field of the block with a title that the job is for.
+        """A rule's parameter that is told by its name: `settings_KIND`, a method, or a field of the block that the job is for.
 
-        Where that block does not have the field, it is the one of `leading_experiment`.
+        That is the first with a title; where it does not have the field, it is the one of `leading_experiment`.
         """
+        if name.startswith("settings_"):
+            return self.settings(name.removeprefix("settings_"))
         if hasattr(self, name):
             return getattr(self, name)
 

@@ -85,10 +85,7 @@ class Plan(Blocks):
     # Images
 
     def file(self, kind: str, field: str, pattern: str) -> Callable[[Wildcards], str | list[str]]:
-        """A rule's input: `pattern` with the value of a block's field in place of `*`; nothing if the field is null.
-
-        Snakemake fills in wildcards of the pattern.
-        """
+        """A rule's input: `pattern` with the value of a block's field in place of `*`; nothing if the field is null."""
 
         def path(wildcards: Wildcards) -> str | list[str]:
             name = self.field(kind, field)(wildcards)
@@ -397,10 +394,7 @@ class Plan(Blocks):
         ]
 
     def summary_rows(self, kind: str) -> dict[str, str]:
-        """By row of the summary, the label set (kind `labels`) or the split (`splits`).
-
-        A row is a label set; one with several splits has a row for each.
-        """
+        """By row of the summary (a label set, or each of its splits), the label set (kind `labels`) or the split (`splits`)."""
         splits = dict.fromkeys(block.split for block in self.experiments_of_run())
         rows = [(label_set, split) for split in splits for label_set in pages.label_sets_of(self.config, split)]
         label_sets = [label_set for label_set, _ in rows]
