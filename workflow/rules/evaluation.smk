@@ -46,13 +46,11 @@ rule metrics:
         metrics="results/metrics/{experiment}.parquet",
         summary="results/metrics/{experiment}.json",
         thresholds="results/thresholds/{experiment}.parquet",
-    params:
-        exclusive=plan.option("exclusive"),
     message:
         "Measuring AUC, F1 and Hamming loss of {wildcards.experiment}"
     shell:
         "thorax metrics --labels {input.labels} --split {input.split} --predictions {params.named_predictions}"
-        " --ensembles {params.named_ensembles} --rules {params.thresholds} {params.exclusive} --seed {params.seed} --out {output.metrics}"
+        " --ensembles {params.named_ensembles} --rules {params.thresholds} {params.setting_exclusive} --seed {params.seed} --out {output.metrics}"
         " --summary {output.summary} --thresholds {output.thresholds} > {log} 2>&1"
 
 
@@ -65,6 +63,6 @@ use rule metrics as cascade_metrics with:
         summary="results/metrics/{cascade}.json",
         thresholds="results/thresholds/{cascade}.parquet",
     params:
-        exclusive="",
+        setting_exclusive="",
     message:
         "Measuring AUC, F1 and Hamming loss of {wildcards.cascade}"

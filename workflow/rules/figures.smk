@@ -69,12 +69,10 @@ rule figure_shares:
         unpack(plan.truth),
     output:
         **figure("shares"),
-    params:
-        paper=plan.option("paper"),
     message:
         "Drawing the share of each class of {wildcards.experiment}"
     shell:
-        "thorax figure-shares --labels {input.labels} --split {input.split} {params.paper} --title {params.title:q}"
+        "thorax figure-shares --labels {input.labels} --split {input.split} {params.setting_paper} --title {params.title:q}"
         " --out {params.stem} > {log} 2>&1"
 
 

@@ -8,17 +8,15 @@ rule screening:
     output:
         **tables("screening"),
     params:
-        ingested=named(plan.of_datasets("results/ingested/*.parquet")),
         duplicates=named(plan.of_datasets("results/ingested/*.duplicates.parquet")),
-        catalogs=named(plan.of_datasets("results/catalog/*.parquet")),
         splits=named(plan.screened_splits()),
         lungs=[f"{name}={path}" for name, path in plan.screened_lungs()],
         provenance=plan.measured_on(),
     message:
         "Counting rejected images and duplicates"
     shell:
-        "thorax screening --provenance {params.provenance} --ingested {params.ingested} --duplicates {params.duplicates}"
-        " --catalogs {params.catalogs} --splits {params.splits} --lungs {params.lungs} --out {params.folder} > {log} 2>&1"
+        "thorax screening --provenance {params.provenance} --ingested {params.named_ingested} --duplicates {params.duplicates}"
+        " --catalogs {params.named_catalogs} --splits {params.splits} --lungs {params.lungs} --out {params.folder} > {log} 2>&1"
 
 
 rule summary:
@@ -84,14 +82,12 @@ rule threshold_tables:
         thresholds=rules.metrics.output.thresholds,
     output:
         **tables("thresholds", "rules"),
-    params:
-        exclusive=plan.option("exclusive"),
     message:
         "Writing the results of {wildcards.experiment} at other thresholds"
     shell:
         "thorax threshold-tables --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics} --labels {input.labels}"
         " --split {input.split} --members {params.members} --ensembles {params.ensembles} --rules {params.thresholds}"
-        " --thresholds {input.thresholds} --learned {params.learning_ensembles} --f1-metric {params.f1_metric} {params.exclusive}"
+        " --thresholds {input.thresholds} --learned {params.learning_ensembles} --f1-metric {params.f1_metric} {params.setting_exclusive}"
         " --out {params.folder} > {log} 2>&1"
 
 

@@ -20,12 +20,7 @@ FIRST_DAY = datetime.date(2009, 1, 1)
 # Unified Medical Language System codes as PadChest's term tree gives them; some terms have none.
 _TERMS = pd.read_csv(resource("padchest_terms.csv"), keep_default_na=False)
 LABEL_CODES = {row.term: row.cui for row in _TERMS.itertuples() if row.cui and row.term != NORMAL}
-PLACE_CODES = {
-    "loc cardiac": "C1522601", "loc aortic": "C0003483", "loc pleural": "C0032225", "loc right": "C0444532",
-    "loc left": "C0443246", "loc bilateral": "C0238767", "loc basal": "C1282378", "loc costophrenic angle": "C0230151",
-    "loc right upper lobe": "C1261074", "loc left upper lobe": "C1261076", "loc right lower lobe": "C1261075",
-    "loc left lower lobe": "C1261077", "loc pectoral": "C0230111", "loc diaphragm": "C0011980",
-}  # fmt: skip
+PLACE_CODES = dict(pd.read_csv(resource("padchest_places.csv")).itertuples(index=False, name=None))
 PLACES = {
     "cardiomegaly": "loc cardiac", "aortic elongation": "loc aortic", "interstitial pattern": "loc basal bilateral",
     "hiatal hernia": "loc retrocardiac", "pleural effusion": "loc pleural", "laminar atelectasis": "loc basal",

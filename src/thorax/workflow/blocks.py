@@ -1,6 +1,7 @@
 """The blocks of the configuration that a job's wildcards name, and the data sets behind them."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,12 +52,14 @@ class Blocks:
         return lambda wildcards: _plain(getattr(self.block(kind, wildcards), name))
 
     def parameter(self, name: str) -> Callable[[Wildcards], Any]:
-        """A rule's parameter that is told by its name: `settings_KIND`, a method, or a field of the block that the job is for.
+        """A rule's parameter that is told by its name: a method, or a field of the block that the job is for.
 
-        That is the first with a title; where it does not have the field, it is the one of `leading_experiment`.
+        That is the first with a title; where it does not have the field, it is the one of `leading_experiment`. `settings_KIND`
+        is a whole block, `setting_FIELD` the option `--FIELD` with the field, if that is not null.
         """
-        if name.startswith("settings_"):
-            return self.settings(name.removeprefix("settings_"))
+        kind, _, rest = name.partition("_")
+        if kind in ("settings", "setting"):
+            return self.settings(rest) if kind == "settings" else self.option(rest)
         if hasattr(self, name):
             return getattr(self, name)
 
@@ -69,6 +72,15 @@ class Blocks:
     def settings(self, kind: str, *fields: str) -> Callable[[Wildcards], str]:
         """A rule's parameter: the block that a wildcard names, or the named fields of it, as text for --settings."""
         return lambda wildcards: as_text(self.block(kind, wildcards), *fields)
+
+    def option(self, name: str) -> Callable[[Wildcards], str]:
+        """A rule's parameter: the option of this name with the field of the leading experiment; nothing if that is null."""
+
+        def text(wildcards: Wildcards) -> str:
+            value = self.field("leading", name)(wildcards)
+            return f"--{name} {shlex.quote(value)}" if value else ""
+
+        return text
 
     def leading_experiment(self, wildcards: Wildcards) -> Experiment:
         """The experiment that a wildcard names; of several in one table the one that stands for all.

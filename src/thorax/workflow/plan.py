@@ -220,15 +220,6 @@ class Plan(Blocks):
         """The option that names an experiment's classes of the co-occurrence figure."""
         return shlex.join(["--classes", *self.block("experiment", wildcards).cooccurrence])
 
-    def option(self, name: str) -> Callable[[Wildcards], str]:
-        """A rule's parameter: the option of this name with the field of the leading experiment; nothing if that is null."""
-
-        def text(wildcards: Wildcards) -> str:
-            value = self.field("leading", name)(wildcards)
-            return f"--{name} {shlex.quote(value)}" if value else ""
-
-        return text
-
     def tested_on(self, wildcards: Wildcards) -> str:
         """Whose radiographs an experiment is tested on, and whether by the archive's own lists."""
         block = self.leading_experiment(wildcards)
