@@ -29,7 +29,10 @@ TERMINATED = 128 + signal.SIGTERM
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; return the exit status: 0, 1 for an explained error, 130 for an interrupt, 143 for a termination."""
-    arguments = _parse(sys.argv[1:] if argv is None else argv)
+    words, whole = sys.argv[1:] if argv is None else argv, Parser()
+    if words and words[0] in VERBS:
+        whole.verbs.choices[words[0]].refuse_unknown_options(words[1:])
+    arguments = vars(whole.parse_args(words))
     verb, debug = VERBS[arguments.pop("verb")], arguments.pop("debug")
     try:
         with on_first_signal(_terminate, signal.SIGTERM):  # sent by schedulers, time limits and shutdowns
@@ -121,13 +124,6 @@ class Parser(_VerbParser):
                 first = f"  {verb.name}".ljust(width)
                 lines += textwrap.wrap(verb.help, 120, initial_indent=first, subsequent_indent=" " * width)
         return "\n".join(lines) + "\n"
-
-
-def _parse(words: list[str]) -> dict[str, Any]:
-    whole = Parser()
-    if words and words[0] in VERBS:
-        whole.verbs.choices[words[0]].refuse_unknown_options(words[1:])
-    return vars(whole.parse_args(words))
 
 
 def _add(sub: argparse.ArgumentParser, option: Option) -> None:

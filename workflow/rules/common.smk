@@ -23,7 +23,7 @@ with refusals.said_by_snakemake():
     files = " with ".join(dict.fromkeys(map(os.path.relpath, workflow.configfiles))) or "the configuration"
     plan = Plan(preflight.read(config, files, thorough=workflow.is_main_process), logger.info)
     refusals.refuse_archives_among_results(plan.config)
-    plan.audit.refuse_nothing()
+    _ = plan.audit.splits  # refuses a run without anything to do
 
 HERE = os.path.relpath(workflow.basedir)  # the checkout, seen from the folder that is run in
 ENVIRONMENT = os.path.join(workflow.basedir, "envs", f"{plan.config.device}.yaml")  # of every job, under --sdm conda

@@ -30,10 +30,6 @@ class Audited(Blocks):
             )
         return here
 
-    def refuse_nothing(self) -> None:
-        """Refuse a run without anything to do. Errors as in `splits`."""
-        _ = self.splits
-
     @property
     def label_sets(self) -> list[str]:
         return list(dict.fromkeys(name for split in self.splits for name in self.config.splits[split].label_sets))

@@ -286,7 +286,7 @@ def test_the_audit_of_a_run_is_that_of_its_whole_archives(plan):
 def test_without_a_run_the_archives_are_audited_whose_metadata_is_here(tmp_path):
     audit = {"metadata": str(tmp_path), "compare": {"nih": "nih", "specific": "pa"}}
     with pytest.raises(ThoraxError, match=r"nothing to run and nothing to audit: .* has no archive's metadata file"):
-        planned(run=[], audit=audit).audit.refuse_nothing()
+        planned(run=[], audit=audit)._ = audit.splits
     table = tmp_path / "Data_Entry_2017_v2020.csv"
     table.touch()
     plan = planned(run=[], audit=audit)
