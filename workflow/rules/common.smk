@@ -7,7 +7,7 @@ from snakemake.settings.types import DeploymentMethod
 
 from thorax.workflow import pages, preflight, refusals
 from thorax.workflow.code import notebook_digest
-from thorax.workflow.fields import any_of, complete, figure, is_spared, memory, named, tables
+from thorax.workflow.fields import complete, figure, is_spared, memory, named, tables
 from thorax.workflow.jobs import outputs_behind
 from thorax.workflow.pages import page
 from thorax.workflow.plan import Plan

@@ -22,15 +22,13 @@ rule train:
     resources:
         gpu=1,
         mem_mb=memory(plan.training_memory),
-    params:
-        work="work/{experiment}",
     message:
         "Training {wildcards.member} for {wildcards.experiment}"
     shell:
         "exec thorax train --settings {params.settings_member:q} --labels {input.labels} --split {input.split}"
         " --ingested {input.ingested} --images {input.images} {params.option_pairs}"
         " {params.option_second_ingested} {params.option_second_images} {params.option_weights} --out {output.model} --history {output.history} --epochs {output.epochs} --record {output.record}"
-        " --work {params.work} --threads {threads} > {log} 2>&1"
+        " --work work/{wildcards.experiment} --threads {threads} > {log} 2>&1"
 
 
 rule predict:

@@ -176,9 +176,6 @@ rule cross_table:
 rule systems:
     output:
         **tables("systems", path="results/tables/systems/{archive}/{table}.html"),
-    wildcard_constraints:
-        archive=any_of(pages.SYSTEMS),
-        table=any_of(["systems", "classes"]),
     message:
         "Writing the results of other published systems on {wildcards.archive} ({wildcards.table})"
     shell:
@@ -209,8 +206,6 @@ rule paper_page:
         pages=lambda wildcards: [shown.path for shown in pages.sections(plan.config, wildcards.paper)],
     output:
         html=page("paper"),
-    wildcard_constraints:
-        paper=any_of(pages.papers(plan.config)),
     params:
         settings=lambda wildcards: pages.settings(plan.config, wildcards.paper),
     message:

@@ -82,29 +82,25 @@ SPLITS = _table(image_id=pa.string(), patient_id=pa.string(), split=pa.string())
 
 TWO_VIEWS = _table(image_id=pa.string(), second_id=pa.string())  # two views of one study
 
-THRESHOLDS = pa.schema(
-    {
-        "model": pa.string(),  # member, ensemble or baseline
-        "class": pa.string(),
-        "rule": pa.string(),  # f1, f1_positive, youden
-        "value": pa.float64(),  # scores above it count as positive
-        "n_positive": pa.int64(),  # among the validation images
-        "defined": pa.bool_(),  # false where validation lacks positives or negatives; then the value is 0.5
-    }
+THRESHOLDS = _table(
+    model=pa.string(),  # member, ensemble or baseline
+    **{"class": pa.string()},
+    rule=pa.string(),  # f1, f1_positive, youden
+    value=pa.float64(),  # scores above it count as positive
+    n_positive=pa.int64(),  # among the validation images
+    defined=pa.bool_(),  # false where validation lacks positives or negatives; then the value is 0.5
 )
 
-METRICS = pa.schema(
-    {
-        "model": pa.string(),  # member, ensemble or baseline
-        "class": pa.string(),  # a class (metrics.row_name), or "Global" for the mean over classes or the whole label matrix
-        "metric": pa.string(),  # auc, loss; f1, f1_positive, precision, sensitivity and so on: see metrics.evaluate
-        "split": pa.string(),  # val, test
-        "threshold_rule": pa.string(),  # fixed-0.5, f1, f1+exclusive, ...; none where no threshold enters
-        "value": pa.float64(),  # null where undefined
-        "low": pa.float64(),  # 95% interval, bootstrap over patients
-        "high": pa.float64(),
-        "n_positive": pa.int64(),
-    }
+METRICS = _table(
+    model=pa.string(),  # member, ensemble or baseline
+    **{"class": pa.string()},  # a class (metrics.row_name), or "Global" for the mean over classes or the whole label matrix
+    metric=pa.string(),  # auc, loss; f1, f1_positive, precision, sensitivity and so on: see metrics.evaluate
+    split=pa.string(),  # val, test
+    threshold_rule=pa.string(),  # fixed-0.5, f1, f1+exclusive, ...; none where no threshold enters
+    value=pa.float64(),  # null where undefined
+    low=pa.float64(),  # 95% interval, bootstrap over patients
+    high=pa.float64(),
+    n_positive=pa.int64(),
 )
 
 MASK_PAIRS = "pairs.csv"  # in a folder of radiographs with lung masks: image, patient_id, view

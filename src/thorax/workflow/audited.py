@@ -38,11 +38,6 @@ class Audited(Blocks):
     def datasets(self) -> list[str]:
         return list(dict.fromkeys(map(self.dataset_of_split, self.splits)))
 
-    @property
-    def compared(self) -> list[str]:
-        """The label sets whose split is compared with those of other splitters."""
-        return [name for name in self.config.audit.compare if name in self.label_sets]
-
     @cached_property
     def absent(self) -> list[str]:
         """The archives without a metadata file here."""

@@ -55,6 +55,7 @@ class Plan(Blocks):
         names = {kind: list(getattr(self.config, blocks)) for kind, blocks in BLOCKS.items()}
         names |= {"phantom_root": self.phantom_roots, "member": members, "ensemble": ensembles}
         names |= {"other": names["experiment"], "model": ["baseline", *members, *ensembles]}
+        names |= {"paper": list(pages.papers(self.config)), "archive": list(pages.SYSTEMS), "table": ["systems", "classes"]}
         return {**{kind: any_of(found) for kind, found in names.items()}, "backbone": r"\w+", "shard": r"\d+"}
 
     # Archives

@@ -38,7 +38,7 @@ def read(values: Any, source: str, thorough: bool = True) -> Config:
         return config
     backbones.check(config, source)
     try:
-        for kind, check in CHECKS.items():
+        for kind, check in (("label_sets", _check_label_set), ("experiments", _check_experiment), ("cross", _check_cross)):
             for name in getattr(config, kind):
                 check(config, name)
     except ThoraxError as error:
@@ -166,8 +166,3 @@ def _check_cross(config: Config, name: str) -> None:
             f"cross.{name}: the label sets of {', '.join(config.cross[name].experiments)} share no class of {cross_archives.CLASSES.name}: "
             "choose larger label sets."
         )
-
-
-CHECKS: dict[str, Callable[[Config, str], None]] = {
-    "label_sets": _check_label_set, "experiments": _check_experiment, "cross": _check_cross
-}  # fmt: skip

@@ -290,7 +290,7 @@ def test_without_a_run_the_archives_are_audited_whose_metadata_is_here(tmp_path)
     table = tmp_path / "Data_Entry_2017_v2020.csv"
     table.touch()
     plan = planned(run=[], audit=audit)
-    assert (plan.audit.splits, plan.audit.compared) == (["nih"], ["nih"])
+    assert (plan.audit.splits, plan.audit.label_sets) == (["nih"], ["nih"])
     assert plan.audit.absent_and_divided() == ["padchest"]
     assert plan.audit.metadata(Wildcards(dataset="nih")) == [str(table)]
     assert json.loads(plan.audit.catalog_settings(Wildcards(dataset="nih"))) == {"archive": "nih", "root": str(tmp_path)}
