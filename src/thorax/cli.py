@@ -11,7 +11,8 @@ import re
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
@@ -135,7 +136,7 @@ def _add(sub: argparse.ArgumentParser, option: Option) -> None:
         "default": list(option.default) if isinstance(option.default, tuple) else option.default,
         "choices": option.choices,
         "metavar": option.metavar,
-        "type": {"path": _path, "whole": _whole(option.lowest), "rule": _rule}.get(option.kind, str),
+        "type": {"path": _path, "whole": partial(_whole, lowest=option.lowest), "rule": _rule}.get(option.kind, str),
     }
     if option.default not in (None, (), ""):
         shown = " ".join(option.default) if isinstance(option.default, tuple) else option.default
@@ -156,15 +157,10 @@ def _path(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"{text!r}: there is no such user; write out the folder") from error
 
 
-def _whole(lowest: int) -> Callable[[str], int]:
-    """A function that reads whole numbers from `lowest`."""
-
-    def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < lowest:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {lowest} or more")
-        return int(text)
-
-    return number
+def _whole(text: str, lowest: int) -> int:
+    if not text.isdecimal() or int(text) < lowest:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {lowest} or more")
+    return int(text)
 
 
 def _rule(text: str) -> str:

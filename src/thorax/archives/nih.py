@@ -15,7 +15,6 @@ import pandas as pd
 
 from thorax.errors import ThoraxError, did_you_mean
 from thorax.storage import csv_file, strict_csv
-from thorax.storage.strict_csv import each_unique
 
 METADATA = (
     "Data_Entry_2017_v2020.csv",
@@ -61,7 +60,7 @@ def read_catalog(root: Path) -> pd.DataFrame:
     header = csv_file.read_header(path)
     sex = next((name for name in _SEX if name in header), _SEX[0])
     table = strict_csv.read_table(path, (*_COLUMNS, sex))
-    table["Patient Age"] = each_unique(table["Patient Age"], _years)
+    table["Patient Age"] = strict_csv.each_unique(table["Patient Age"], _years)
     strict_csv.require(table, path, ["Image Index", "Patient ID", "Follow-up #"])
     strict_csv.require_unique(table, path, "Image Index")
     strict_csv.check_identifiers(table, path, "Patient ID", ["Follow-up #"])

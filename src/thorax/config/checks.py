@@ -225,9 +225,8 @@ def cross_is_fair(config: "Config", name: str, cross: CrossEvaluation) -> None:
         first, other, keys = config.experiments[first_name], config.experiments[other_name], ("experiments", other_name)
         if model not in (*other.members, *other.ensembles):
             raise Problem(f"{model!r} is neither a member nor an ensemble of {other_name}", *keys)
-        if model in other.ensembles and other.ensembles[model].rule != "ctp":
-            rule = other.ensembles[model].rule
-            raise Problem(f"{model!r} is an ensemble of rule {rule}: name a member or an ensemble of rule ctp.", *keys)
+        if (ensemble := other.ensembles.get(model)) and ensemble.rule != "ctp":
+            raise Problem(f"{model!r} is an ensemble of rule {ensemble.rule}: name a member or an ensemble of rule ctp.", *keys)
         archive = config.archive_of(other.label_set)
         if archive == "own":
             raise Problem("it is of an archive of your own, whose labels have no known names in the others", *keys)

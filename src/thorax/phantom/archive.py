@@ -43,7 +43,7 @@ class Form:
 
 FRONTAL = ("PA", "AP")
 FORMS = {
-    "padchest": Form(plan, padchest.tables, padchest.encode, drawn_shape, padchest.TABLES, ("PA",)),
+    "padchest": Form(plan, padchest.tables, lambda settings, picture, drawn: png(drawn), drawn_shape, padchest.TABLES, ("PA",)),
     "nih": Form(nih.pictures, nih.tables, nih.encode, nih.shape, nih.TABLES, FRONTAL),
     "chexpert": Form(chexpert.pictures, chexpert.tables, chexpert.encode, drawn_shape, chexpert.TABLES, FRONTAL),
 }

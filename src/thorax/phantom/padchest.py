@@ -9,7 +9,7 @@ from thorax import config
 from thorax.archives.padchest import METADATA
 from thorax.phantom.findings import Finding
 from thorax.phantom.patients import NORMAL, Picture, plan
-from thorax.phantom.render import bits_of, drawn_shape, png
+from thorax.phantom.render import bits_of, drawn_shape
 from thorax.resources import resource
 
 UNLABELLED = 0.003  # share of the images whose labels are the text "nan"; the real table has a few of them
@@ -33,11 +33,6 @@ VIEW_NAMES = {"PA": "POSTEROANTERIOR", "L": "LATERAL", "AP": "ANTEROPOSTERIOR", 
 def tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, str]:
     """The metadata file."""
     return {TABLES[0]: table(settings).to_csv(lineterminator="\n")}
-
-
-def encode(settings: config.Phantom, picture: Picture, drawn: np.ndarray) -> bytes:
-    """The file of a picture."""
-    return png(drawn)
 
 
 def table(settings: config.Phantom) -> pd.DataFrame:

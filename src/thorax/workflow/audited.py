@@ -13,11 +13,7 @@ class Audited(Blocks):
 
     @cached_property
     def splits(self) -> list[str]:
-        """With experiments to run, the splits of those on whole archives; without, all splits whose metadata is here.
-
-        Raises:
-            ThoraxError: There is nothing to run, and no archive's metadata file is here.
-        """
+        """With experiments to run, the splits of those on whole archives; without, all whose metadata is here, of which some must be."""
         if self.run:
             experiments = map(self.config.experiments.get, self.run)
             return sorted({block.split for block in experiments if block and block.provenance == "full"})

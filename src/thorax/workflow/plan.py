@@ -132,11 +132,9 @@ class Plan(Blocks):
         return self._truth(self.leading_experiment(wildcards))
 
     def labels(self, wildcards: Wildcards) -> str:
-        """The labels of `truth`."""
         return self.truth(wildcards)["labels"]
 
     def split(self, wildcards: Wildcards) -> str:
-        """The split of `truth`."""
         return self.truth(wildcards)["split"]
 
     # Networks
@@ -359,16 +357,14 @@ class Plan(Blocks):
     def experiments_of_run(self) -> list[Experiment]:
         return [self.config.experiments[name] for name in self.run]
 
-    def run_datasets(self) -> list[str]:
-        return sorted({dataset for name in self.run for dataset in self.datasets_of(name)})
-
     def of_experiments(self, kind: str) -> dict[str, str]:
         """By experiment of the run, its `labels` or `split`."""
         return {name: self._truth(self.config.experiments[name])[kind] for name in self.run}
 
     def of_datasets(self, pattern: str) -> dict[str, str]:
         """By data set of the run, a path: `pattern` with its name in place of `*`."""
-        return {name: pattern.replace("*", name) for name in self.run_datasets()}
+        names = sorted({dataset for name in self.run for dataset in self.datasets_of(name)})
+        return {name: pattern.replace("*", name) for name in names}
 
     def screened_splits(self) -> dict[str, str]:
         """By DATASET/SPLIT, the run's splits."""

@@ -125,7 +125,7 @@ def test_the_data_set_behind_a_job(plan):
     assert plan.catalog(Wildcards(split="nih")) == "results/catalog/nih.parquet"
     assert plan.archive(CASCADE) == "padchest"
     assert plan.datasets_of("studies") == ["padchest", "lateral"]
-    assert plan.run_datasets() == ["padchest"]
+    assert list(plan.of_datasets("*")) == ["padchest"]
     assert planned(run=["studies", "nih"]).run_datasets() == ["lateral", "nih", "padchest"]
 
 
