@@ -126,7 +126,7 @@ def test_the_data_set_behind_a_job(plan):
     assert plan.archive(CASCADE) == "padchest"
     assert plan.datasets_of("studies") == ["padchest", "lateral"]
     assert list(plan.of_datasets("*")) == ["padchest"]
-    assert planned(run=["studies", "nih"]).run_datasets() == ["lateral", "nih", "padchest"]
+    assert list(planned(run=["studies", "nih"]).of_datasets("*")) == ["lateral", "nih", "padchest"]
 
 
 def test_what_is_made_before_files_are_listed(plan):
@@ -286,7 +286,7 @@ def test_the_audit_of_a_run_is_that_of_its_whole_archives(plan):
 def test_without_a_run_the_archives_are_audited_whose_metadata_is_here(tmp_path):
     audit = {"metadata": str(tmp_path), "compare": {"nih": "nih", "specific": "pa"}}
     with pytest.raises(ThoraxError, match=r"nothing to run and nothing to audit: .* has no archive's metadata file"):
-        planned(run=[], audit=audit)._ = audit.splits
+        _ = planned(run=[], audit=audit).audit.splits
     table = tmp_path / "Data_Entry_2017_v2020.csv"
     table.touch()
     plan = planned(run=[], audit=audit)
