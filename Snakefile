@@ -31,8 +31,8 @@ rule all:
         everything(pages.wanted(plan.config, plan.audit.splits)),
 
 
-# What all rules have: logs, benchmarks, the conda environment, the digest of the verb's code, params.folder and params.stem
-complete(workflow.rules, ENVIRONMENT)
+# What all rules have: logs, benchmarks, the conda environment, the digest of the verb's code, parameters told by their names
+complete(workflow.rules, ENVIRONMENT, plan.parameter)
 
 
 onstart:

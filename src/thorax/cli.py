@@ -11,7 +11,8 @@ import re
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,7 +30,10 @@ TERMINATED = 128 + signal.SIGTERM
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; return the exit status: 0, 1 for an explained error, 130 for an interrupt, 143 for a termination."""
-    arguments = _parse(sys.argv[1:] if argv is None else argv)
+    words, whole = sys.argv[1:] if argv is None else argv, Parser()
+    if words and words[0] in VERBS:
+        whole.verbs.choices[words[0]].refuse_unknown_options(words[1:])
+    arguments = vars(whole.parse_args(words))
     verb, debug = VERBS[arguments.pop("verb")], arguments.pop("debug")
     try:
         with on_first_signal(_terminate, signal.SIGTERM):  # sent by schedulers, time limits and shutdowns
@@ -123,13 +127,6 @@ class Parser(_VerbParser):
         return "\n".join(lines) + "\n"
 
 
-def _parse(words: list[str]) -> dict[str, Any]:
-    whole = Parser()
-    if words and words[0] in VERBS:
-        whole.verbs.choices[words[0]].refuse_unknown_options(words[1:])
-    return vars(whole.parse_args(words))
-
-
 def _add(sub: argparse.ArgumentParser, option: Option) -> None:
     if option.kind == "flag":
         sub.add_argument(option.flag, dest=option.name, action="store_true", help=option.help)
@@ -139,7 +136,7 @@ def _add(sub: argparse.ArgumentParser, option: Option) -> None:
         "default": list(option.default) if isinstance(option.default, tuple) else option.default,
         "choices": option.choices,
         "metavar": option.metavar,
-        "type": {"path": _path, "whole": _whole(option.lowest), "rule": _rule}.get(option.kind, str),
+        "type": {"path": _path, "whole": partial(_whole, lowest=option.lowest), "rule": _rule}.get(option.kind, str),
     }
     if option.default not in (None, (), ""):
         shown = " ".join(option.default) if isinstance(option.default, tuple) else option.default
@@ -160,15 +157,10 @@ def _path(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"{text!r}: there is no such user; write out the folder") from error
 
 
-def _whole(lowest: int) -> Callable[[str], int]:
-    """A function that reads whole numbers from `lowest`."""
-
-    def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < lowest:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {lowest} or more")
-        return int(text)
-
-    return number
+def _whole(text: str, lowest: int) -> int:
+    if not text.isdecimal() or int(text) < lowest:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {lowest} or more")
+    return int(text)
 
 
 def _rule(text: str) -> str:

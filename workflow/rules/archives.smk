@@ -1,13 +1,8 @@
-localrules:
-    download_archive,
-    download_pairs,
-
-
 rule download_archive:
     output:
         files="results/raw/{dataset}.files.csv",
+    localrule: True
     params:
-        archive=plan.archive,
         root=plan.field("dataset", "root"),
     message:
         "Downloading what is missing of {wildcards.dataset}"
@@ -32,11 +27,10 @@ rule phantom:
     threads: 8
     params:
         archive=plan.field("phantom_root", "archive"),
-        settings=plan.phantom_settings,
     message:
         "Making an archive of synthetic radiographs in {wildcards.phantom_root}"
     shell:
-        "thorax phantom --archive {params.archive} --settings {params.settings:q} --root {wildcards.phantom_root:q}"
+        "thorax phantom --archive {params.archive} --settings {params.phantom_settings:q} --root {wildcards.phantom_root:q}"
         " --threads {threads} > {log:q} 2>&1"
 
 

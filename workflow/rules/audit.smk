@@ -36,13 +36,10 @@ rule audit_counts:
         split=plan.audit.split,
     output:
         **tables("audit_counts"),
-    params:
-        settings=plan.settings("label_set"),
-        archive=plan.archive,
     message:
         "Comparing the counts of {wildcards.label_set} with the published ones"
     shell:
-        "thorax audit --settings {params.settings:q} --archive {params.archive} --catalog {input.catalog}"
+        "thorax audit --settings {params.settings_label_set:q} --archive {params.archive} --catalog {input.catalog}"
         " --labels {input.labels} --split {input.split} --out {params.folder} > {log} 2>&1"
 
 
@@ -54,13 +51,12 @@ rule audit_overview:
     output:
         **tables("audit_datasets", "audit_label_sets"),
     params:
-        catalogs=named(expand("results/audit/catalog/{dataset}.parquet", dataset=plan.audit.datasets)),
         qualities=[f"{name}=results/audit/splits/{name}.quality.csv" for name in plan.audit.splits],
         absent=plan.audit.absent_and_divided(),
     message:
         "Comparing archives, label sets and splits with the published numbers"
     shell:
-        "thorax audit-overview --catalogs {params.catalogs} --audited {input.audited} --qualities {params.qualities}"
+        "thorax audit-overview --catalogs {params.named_catalogs} --audited {input.audited} --qualities {params.qualities}"
         " --absent {params.absent} --out {params.folder} > {log} 2>&1"
 
 

@@ -7,7 +7,7 @@ from snakemake.settings.types import DeploymentMethod
 
 from thorax.workflow import pages, preflight, refusals
 from thorax.workflow.code import notebook_digest
-from thorax.workflow.fields import any_of, complete, figure, is_spared, memory, named, options, output_options, tables
+from thorax.workflow.fields import complete, figure, is_spared, memory, named, tables
 from thorax.workflow.jobs import outputs_behind
 from thorax.workflow.pages import page
 from thorax.workflow.plan import Plan
@@ -23,7 +23,7 @@ with refusals.said_by_snakemake():
     files = " with ".join(dict.fromkeys(map(os.path.relpath, workflow.configfiles))) or "the configuration"
     plan = Plan(preflight.read(config, files, thorough=workflow.is_main_process), logger.info)
     refusals.refuse_archives_among_results(plan.config)
-    plan.audit.refuse_nothing()
+    _ = plan.audit.splits  # refuses a run without anything to do
 
 HERE = os.path.relpath(workflow.basedir)  # the checkout, seen from the folder that is run in
 ENVIRONMENT = os.path.join(workflow.basedir, "envs", f"{plan.config.device}.yaml")  # of every job, under --sdm conda

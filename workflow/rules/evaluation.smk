@@ -4,14 +4,11 @@ rule ensemble:
         predictions=expand("results/predictions/{{experiment}}/{member}.parquet", member=plan.field("ensemble", "members")),
     output:
         ensemble="results/ensembles/{experiment}/{ensemble}.parquet",
-    params:
-        settings=plan.settings("ensemble"),
-        labelled=options("labels", "split"),
     message:
         "Combining members of {wildcards.experiment}: {wildcards.ensemble}"
     shell:
-        "thorax ensemble --settings {params.settings:q} --predictions {input.predictions} {params.labelled}"
-        " --out {output.ensemble} > {log} 2>&1"
+        "thorax ensemble --settings {params.settings_ensemble:q} --predictions {input.predictions} {params.option_labels}"
+        " {params.option_split} --out {output.ensemble} > {log} 2>&1"
 
 
 use rule ensemble as ensemble_elsewhere with:
@@ -32,14 +29,10 @@ rule cascade:
         classes=expand("results/labels/{label_set}.classes.csv", label_set=plan.inside_label_set),
     output:
         scores="results/cascades/{cascade}/{model}.parquet",
-    params:
-        settings=plan.inside_settings,
-        archive=plan.archive,
-        logits=plan.logits,
     message:
         "Combining general and specific classes: {wildcards.model} of {wildcards.cascade}"
     shell:
-        "thorax cascade --settings {params.settings:q} --archive {params.archive} --general {input.general}"
+        "thorax cascade --settings {params.inside_settings:q} --archive {params.archive} --general {input.general}"
         " --inside {input.inside} {params.logits} --classes {input.classes} --labels {input.labels} --split {input.split}"
         " --out {output.scores} > {log} 2>&1"
 
@@ -53,33 +46,23 @@ rule metrics:
         metrics="results/metrics/{experiment}.parquet",
         summary="results/metrics/{experiment}.json",
         thresholds="results/thresholds/{experiment}.parquet",
-    params:
-        predictions=named(plan.of_models("predictions")),
-        ensembles=named(plan.of_models("ensembles")),
-        rules=plan.field("experiment", "thresholds"),
-        exclusive=plan.option("exclusive"),
-        seed=plan.field("experiment", "seed"),
     message:
         "Measuring AUC, F1 and Hamming loss of {wildcards.experiment}"
     shell:
-        "thorax metrics --labels {input.labels} --split {input.split} --predictions {params.predictions}"
-        " --ensembles {params.ensembles} --rules {params.rules} {params.exclusive} --seed {params.seed} --out {output.metrics}"
+        "thorax metrics --labels {input.labels} --split {input.split} --predictions {params.named_predictions}"
+        " --ensembles {params.named_ensembles} --rules {params.thresholds} {params.setting_exclusive} --seed {params.seed} --out {output.metrics}"
         " --summary {output.summary} --thresholds {output.thresholds} > {log} 2>&1"
 
 
 use rule metrics as cascade_metrics with:
     input:
         unpack(plan.truth),
-        scores=plan.cascade_scores,
+        ensembles=plan.cascade_scores,
     output:
         metrics="results/metrics/{cascade}.parquet",
         summary="results/metrics/{cascade}.json",
         thresholds="results/thresholds/{cascade}.parquet",
     params:
-        predictions=[],
-        ensembles=named(plan.cascade_scores),
-        rules=plan.field("leading", "thresholds"),
-        exclusive="",
-        seed=plan.field("leading", "seed"),
+        setting_exclusive="",
     message:
         "Measuring AUC, F1 and Hamming loss of {wildcards.cascade}"

@@ -9,11 +9,10 @@ rule heatmaps:
         notebook="results/notebooks/{experiment}/heatmaps.ipynb",
     params:
         code=lambda wildcards, input: notebook_digest(input.notebook),
-        parameters=plan.heatmap_parameters,
     message:
         "Drawing the heatmaps of {wildcards.experiment}"
     shell:
-        "papermill {input.notebook} {output.notebook} -y {params.parameters:q} --no-progress-bar > {log} 2>&1"
+        "papermill {input.notebook} {output.notebook} -y {params.heatmap_parameters:q} --no-progress-bar > {log} 2>&1"
 
 
 rule figure_classes:
@@ -22,18 +21,12 @@ rule figure_classes:
         cases=rules.cases.output.cases,
     output:
         **figure("several_classes"),
-    params:
-        heatmaps=lambda wildcards, input: named(input.heatmaps),
-        predictions=lambda wildcards, input: named(input.predictions),
-        ensemble=options("ensemble"),
-        lungs=options("lungs"),
-        title=plan.field("experiment", "title"),
     message:
         "Drawing radiographs with several classes of {wildcards.experiment}"
     shell:
-        "thorax figure-classes --cases {input.cases} --heatmaps {params.heatmaps} --predictions {params.predictions}"
-        " {params.ensemble} --labels {input.labels} --boxes {input.boxes} --ingested {input.ingested} --arrays {input.arrays}"
-        " {params.lungs} --title {params.title:q} --out {params.stem} > {log} 2>&1"
+        "thorax figure-classes --cases {input.cases} --heatmaps {params.named_heatmaps} --predictions {params.named_predictions}"
+        " {params.option_ensemble} --labels {input.labels} --boxes {input.boxes} --ingested {input.ingested} --arrays {input.arrays}"
+        " {params.option_lungs} --title {params.title:q} --out {params.stem} > {log} 2>&1"
 
 
 rule figure_attention:
@@ -42,12 +35,8 @@ rule figure_attention:
         cases=rules.cases.output.cases,
     output:
         **figure("attention"),
-    params:
-        attention=lambda wildcards, input: named(input.attention),
-        lungs=options("lungs"),
-        title=plan.field("experiment", "title"),
     message:
         "Drawing the attention of networks of {wildcards.experiment}"
     shell:
-        "thorax figure-attention --attention {params.attention} --cases {input.cases} --ingested {input.ingested}"
-        " --arrays {input.arrays} {params.lungs} --title {params.title:q} --out {params.stem} > {log} 2>&1"
+        "thorax figure-attention --attention {params.named_attention} --cases {input.cases} --ingested {input.ingested}"
+        " --arrays {input.arrays} {params.option_lungs} --title {params.title:q} --out {params.stem} > {log} 2>&1"

@@ -45,7 +45,6 @@ rule figure_terms:
         **figure("terms"),
     params:
         settings=plan.settings("label_set", "dataset", "views", "two_parents", "padded_labels", "padded_kept"),
-        archive=plan.archive,
     message:
         "Drawing a section of the term tree with the images of {wildcards.label_set}"
     shell:
@@ -70,13 +69,10 @@ rule figure_shares:
         unpack(plan.truth),
     output:
         **figure("shares"),
-    params:
-        title=plan.field("experiment", "title"),
-        paper=plan.option("paper"),
     message:
         "Drawing the share of each class of {wildcards.experiment}"
     shell:
-        "thorax figure-shares --labels {input.labels} --split {input.split} {params.paper} --title {params.title:q}"
+        "thorax figure-shares --labels {input.labels} --split {input.split} {params.setting_paper} --title {params.title:q}"
         " --out {params.stem} > {log} 2>&1"
 
 
@@ -85,13 +81,10 @@ rule figure_training:
         histories=plan.of_models("history"),
     output:
         **figure("training"),
-    params:
-        histories=named(plan.of_models("history")),
-        title=plan.field("experiment", "title"),
     message:
         "Drawing the losses of {wildcards.experiment}"
     shell:
-        "thorax figure-training --histories {params.histories} --title {params.title:q} --out {params.stem} > {log} 2>&1"
+        "thorax figure-training --histories {params.named_histories} --title {params.title:q} --out {params.stem} > {log} 2>&1"
 
 
 rule figure_epochs:
@@ -99,13 +92,10 @@ rule figure_epochs:
         epochs=plan.of_models("epochs"),
     output:
         **figure("epochs"),
-    params:
-        **plan.fields("experiment", "title", "f1_metric"),
-        epochs=named(plan.of_models("epochs")),
     message:
         "Drawing the test results of {wildcards.experiment} by epoch"
     shell:
-        "thorax figure-epochs --epochs {params.epochs} --title {params.title:q} --f1-metric {params.f1_metric}"
+        "thorax figure-epochs --epochs {params.named_epochs} --title {params.title:q} --f1-metric {params.f1_metric}"
         " --out {params.stem} > {log} 2>&1"
 
 
@@ -115,15 +105,11 @@ rule figure_roc:
         scores=plan.scores,
     output:
         **figure("roc"),
-    params:
-        **plan.fields("experiment", "title", "provenance"),
-        model=plan.curves_model,
-        logits=plan.logits,
     message:
-        "Drawing the ROC curves of {params.model} of {wildcards.experiment}"
+        "Drawing the ROC curves of {params.curves_model} of {wildcards.experiment}"
     shell:
         "thorax figure-roc --labels {input.labels} --split {input.split} --scores {input.scores} {params.logits}"
-        " --model {params.model} --title {params.title:q} --provenance {params.provenance} --out {params.stem} > {log} 2>&1"
+        " --model {params.curves_model} --title {params.title:q} --provenance {params.provenance} --out {params.stem} > {log} 2>&1"
 
 
 rule figure_cross:
@@ -133,7 +119,6 @@ rule figure_cross:
         **figure("cross_figure"),
     params:
         archives=named(plan.cross_archives),
-        title=plan.field("cross", "title"),
     message:
         "Drawing the matrix of {wildcards.cross}"
     shell:

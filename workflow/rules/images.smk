@@ -38,13 +38,10 @@ rule segmenter:
         model="results/segmenters/{segmenter}.keras",
         history="results/segmenters/{segmenter}.csv",
     threads: 8
-    params:
-        settings=plan.settings("segmenter"),
-        split=options("split"),
     message:
         "Training the lung segmenter {wildcards.segmenter}"
     shell:
-        "thorax segmenter --settings {params.settings:q} {params.split} --out {output.model}"
+        "thorax segmenter --settings {params.settings_segmenter:q} {params.option_split} --out {output.model}"
         " --history {output.history} --threads {threads} > {log} 2>&1"
 
 
@@ -58,12 +55,10 @@ rule lungs:
         table="results/lungs/{segmenter}/{dataset}.{shard}.parquet",
         masks="results/lungs/{segmenter}/{dataset}.{shard}.npy",
     threads: 4
-    params:
-        settings=plan.settings("segmenter"),
     message:
         "Segmenting the lungs of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "thorax lungs --settings {params.settings:q} --model {input.model} --catalog {input.catalog}"
+        "thorax lungs --settings {params.settings_segmenter:q} --model {input.model} --catalog {input.catalog}"
         " --ingested {input.ingested} --array {input.array} --shard {wildcards.shard}"
         " --table {output.table} --masks {output.masks} --threads {threads} > {log} 2>&1"
 
@@ -75,11 +70,8 @@ rule images:
         lungs=plan.file("image_set", "segmenter", "results/lungs/*/{dataset}.{shard}.parquet"),
     output:
         images="results/images/{image_set}/{dataset}.{shard}.npy",
-    params:
-        settings=plan.settings("image_set"),
-        lungs=options("lungs"),
     message:
         "Cropping and resizing {wildcards.dataset} to {wildcards.image_set}, shard {wildcards.shard}"
     shell:
-        "thorax images --settings {params.settings:q} --array {input.array} --ingested {input.ingested}"
-        " --shard {wildcards.shard} {params.lungs} --out {output.images} > {log} 2>&1"
+        "thorax images --settings {params.settings_image_set:q} --array {input.array} --ingested {input.ingested}"
+        " --shard {wildcards.shard} {params.option_lungs} --out {output.images} > {log} 2>&1"

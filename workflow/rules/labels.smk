@@ -8,18 +8,14 @@ rule labels:
         labels="results/labels/{label_set}.parquet",
         report="results/labels/{label_set}.classes.csv",
     params:
-        settings=plan.settings("label_set"),
-        archive=plan.archive,
-        second_views=plan.second_views,
-        counted=options("ingested", "second_ingested", "general"),
         # With `input` among its arguments it is compared with no earlier run's: another name changes no label
         named=lambda wildcards, input: plan.named_classes(wildcards.label_set),
     message:
         "Grouping and counting the classes of {wildcards.label_set}"
     shell:
-        "thorax labels --settings {params.settings:q} --archive {params.archive} --catalog {input.catalog}"
-        " --second-views {params.second_views:q} {params.counted} --named {params.named}"
-        " --out {output.labels} --report {output.report} > {log} 2>&1"
+        "thorax labels --settings {params.settings_label_set:q} --archive {params.archive} --catalog {input.catalog}"
+        " --second-views {params.second_views:q} {params.option_ingested} {params.option_second_ingested}"
+        " {params.option_general} --named {params.named} --out {output.labels} --report {output.report} > {log} 2>&1"
 
 
 rule pairs:
@@ -29,8 +25,6 @@ rule pairs:
         ingested=plan.file("label_set", "second", "results/ingested/*.parquet"),
     output:
         pairs="results/pairs/{label_set}.parquet",
-    params:
-        second_views=plan.second_views,
     message:
         "Pairing the two views of the studies of {wildcards.label_set}"
     shell:
@@ -46,13 +40,10 @@ rule split:
     output:
         split="results/splits/{split}.parquet",
         quality="results/splits/{split}.quality.csv",
-    params:
-        settings=plan.settings("split"),
-        duplicates=options("duplicates"),
     message:
         "Assigning patients to training, validation and test: {wildcards.split}"
     shell:
-        "thorax split --settings {params.settings:q} --labels {input.labels} --catalog {input.catalog} {params.duplicates}"
+        "thorax split --settings {params.settings_split:q} --labels {input.labels} --catalog {input.catalog} {params.option_duplicates}"
         " --out {output.split} --quality {output.quality} > {log} 2>&1"
 
 
@@ -61,12 +52,8 @@ rule cases:
         unpack(plan.truth),
     output:
         cases="results/cases/{experiment}.parquet",
-    params:
-        number=plan.field("experiment", "cases"),
-        seed=plan.field("experiment", "seed"),
-        classes=plan.field("experiment", "case_classes"),
     message:
         "Choosing the test images for the heatmaps of {wildcards.experiment}"
     shell:
-        "thorax cases --labels {input.labels} --split {input.split} --count {params.number} --seed {params.seed}"
-        " --classes {params.classes:q} --out {output.cases} > {log} 2>&1"
+        "thorax cases --labels {input.labels} --split {input.split} --count {params.cases} --seed {params.seed}"
+        " --classes {params.case_classes:q} --out {output.cases} > {log} 2>&1"

@@ -1,10 +1,7 @@
-localrules:
-    weights,
-
-
 rule weights:
     output:
         "resources/weights/{backbone}.h5",
+    localrule: True
     message:
         "Downloading the ImageNet weights of {wildcards.backbone}"
     shell:
@@ -26,18 +23,13 @@ rule train:
     resources:
         gpu=1,
         mem_mb=memory(plan.training_memory),
-    params:
-        settings=plan.settings("member"),
-        work="work/{experiment}",
-        second=options("pairs", "second_ingested", "second_images"),
-        weights=options("weights"),
     message:
         "Training {wildcards.member} for {wildcards.experiment}"
     shell:
-        "exec thorax train --settings {params.settings:q} --labels {input.labels} --split {input.split}"
-        " --ingested {input.ingested} --images {input.images} {params.second} {params.weights}"
-        " --out {output.model} --history {output.history} --epochs {output.epochs} --record {output.record}"
-        " --work {params.work} --threads {threads} > {log} 2>&1"
+        "exec thorax train --settings {params.settings_member:q} --labels {input.labels} --split {input.split}"
+        " --ingested {input.ingested} --images {input.images} {params.option_pairs}"
+        " {params.option_second_ingested} {params.option_second_images} {params.option_weights} --out {output.model} --history {output.history} --epochs {output.epochs} --record {output.record}"
+        " --work work/{wildcards.experiment} --threads {threads} > {log} 2>&1"
 
 
 rule predict:
@@ -54,15 +46,13 @@ rule predict:
     resources:
         gpu=1,
         mem_mb=memory(1800),
-    params:
-        given=options("pairs", "second_ingested", "second_images", "classes", "cases"),
-        explanations=output_options("heatmaps", "attention"),
     message:
         "Predicting validation and test images with {wildcards.member} of {wildcards.experiment}"
     shell:
         "thorax predict --model {input.model} --labels {input.labels} --split {input.split}"
-        " --ingested {input.ingested} --images {input.images} {params.given}"
-        " --out {output.predictions} {params.explanations} --threads {threads} > {log} 2>&1"
+        " --ingested {input.ingested} --images {input.images} {params.option_pairs}"
+        " {params.option_second_ingested} {params.option_second_images} {params.option_classes} {params.option_cases}"
+        " --out {output.predictions} {params.option_heatmaps} {params.option_attention} --threads {threads} > {log} 2>&1"
 
 
 use rule predict as predict_elsewhere with:

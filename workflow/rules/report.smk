@@ -8,17 +8,15 @@ rule screening:
     output:
         **tables("screening"),
     params:
-        ingested=named(plan.of_datasets("results/ingested/*.parquet")),
         duplicates=named(plan.of_datasets("results/ingested/*.duplicates.parquet")),
-        catalogs=named(plan.of_datasets("results/catalog/*.parquet")),
         splits=named(plan.screened_splits()),
         lungs=[f"{name}={path}" for name, path in plan.screened_lungs()],
         provenance=plan.measured_on(),
     message:
         "Counting rejected images and duplicates"
     shell:
-        "thorax screening --provenance {params.provenance} --ingested {params.ingested} --duplicates {params.duplicates}"
-        " --catalogs {params.catalogs} --splits {params.splits} --lungs {params.lungs} --out {params.folder} > {log} 2>&1"
+        "thorax screening --provenance {params.provenance} --ingested {params.named_ingested} --duplicates {params.duplicates}"
+        " --catalogs {params.named_catalogs} --splits {params.splits} --lungs {params.lungs} --out {params.folder} > {log} 2>&1"
 
 
 rule summary:
@@ -69,14 +67,11 @@ rule tables:
         metrics=rules.metrics.output.metrics,
     output:
         **tables("per_class", "global"),
-    params:
-        **plan.fields("experiment", "title", "provenance", "members", "ensembles", "f1_metric"),
-        rule=plan.first_threshold_rule,
     message:
         "Writing the tables of {wildcards.experiment}"
     shell:
         "thorax tables --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics} --labels {input.labels}"
-        " --split {input.split} --members {params.members} --ensembles {params.ensembles} --rule {params.rule}"
+        " --split {input.split} --members {params.members} --ensembles {params.ensembles} --rule {params.threshold_rule}"
         " --f1-metric {params.f1_metric} --out {params.folder} > {log} 2>&1"
 
 
@@ -87,17 +82,12 @@ rule threshold_tables:
         thresholds=rules.metrics.output.thresholds,
     output:
         **tables("thresholds", "rules"),
-    params:
-        **plan.fields("experiment", "title", "provenance", "members", "ensembles", "f1_metric"),
-        rules=plan.field("experiment", "thresholds"),
-        learned=plan.learning_ensembles,
-        exclusive=plan.option("exclusive"),
     message:
         "Writing the results of {wildcards.experiment} at other thresholds"
     shell:
         "thorax threshold-tables --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics} --labels {input.labels}"
-        " --split {input.split} --members {params.members} --ensembles {params.ensembles} --rules {params.rules}"
-        " --thresholds {input.thresholds} --learned {params.learned} --f1-metric {params.f1_metric} {params.exclusive}"
+        " --split {input.split} --members {params.members} --ensembles {params.ensembles} --rules {params.thresholds}"
+        " --thresholds {input.thresholds} --learned {params.learning_ensembles} --f1-metric {params.f1_metric} {params.setting_exclusive}"
         " --out {params.folder} > {log} 2>&1"
 
 
@@ -107,15 +97,11 @@ rule beside:
         split=plan.split,
     output:
         **tables("beside_per_class", "beside_global"),
-    params:
-        **plan.fields("experiment", "title", "provenance", "members", "ensembles"),
-        settings=plan.published,
-        tested=plan.tested_on,
     message:
         "Writing the results of {wildcards.experiment} next to the paper's"
     shell:
-        "thorax beside --settings {params.settings:q} --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics}"
-        " --members {params.members} --ensembles {params.ensembles} --split {input.split} {params.tested}"
+        "thorax beside --settings {params.published:q} --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics}"
+        " --members {params.members} --ensembles {params.ensembles} --split {input.split} {params.tested_on}"
         " --out {params.folder} > {log} 2>&1"
 
 
@@ -124,13 +110,10 @@ rule statements:
         metrics=rules.metrics.output.metrics,
     output:
         **tables("statements"),
-    params:
-        **plan.fields("experiment", "title", "provenance", "members"),
-        settings=plan.published,
     message:
         "Checking what the paper's text says against {wildcards.experiment}"
     shell:
-        "thorax statements --settings {params.settings:q} --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics}"
+        "thorax statements --settings {params.published:q} --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics}"
         " --members {params.members} --out {params.folder} > {log} 2>&1"
 
 
@@ -140,17 +123,11 @@ rule ablation:
         metrics=plan.metrics,
     output:
         **tables("ablation"),
-    params:
-        **plan.fields("leading", "provenance", "members", "ensembles"),
-        settings=plan.published,
-        title=plan.field("ablation", "title"),
-        metrics=named(plan.metrics),
-        tested=plan.tested_on,
     message:
         "Writing the variants of {wildcards.ablation} side by side"
     shell:
-        "thorax ablation --settings {params.settings:q} --title {params.title:q} --provenance {params.provenance} --metrics {params.metrics}"
-        " --members {params.members} --ensembles {params.ensembles} --split {input.split} {params.tested}"
+        "thorax ablation --settings {params.published:q} --title {params.title:q} --provenance {params.provenance} --metrics {params.named_metrics}"
+        " --members {params.members} --ensembles {params.ensembles} --split {input.split} {params.tested_on}"
         " --out {params.folder} > {log} 2>&1"
 
 
@@ -160,17 +137,11 @@ rule side_by_side:
         metrics=plan.metrics,
     output:
         **tables("comparison_per_class", "comparison"),
-    params:
-        **plan.fields("leading", "provenance", "f1_metric"),
-        title=plan.field("comparison", "title"),
-        metrics=named(plan.metrics),
-        columns=plan.columns,
-        rule=plan.first_threshold_rule,
     message:
         "Comparing experiments: {wildcards.comparison}"
     shell:
         "thorax side-by-side --title {params.title:q} --provenance {params.provenance} --labels {input.labels} --split {input.split}"
-        " --metrics {params.metrics} --columns {params.columns} --rule {params.rule} --f1-metric {params.f1_metric}"
+        " --metrics {params.named_metrics} --columns {params.columns} --rule {params.threshold_rule} --f1-metric {params.f1_metric}"
         " --out {params.folder} > {log} 2>&1"
 
 
@@ -178,10 +149,7 @@ use rule side_by_side as cascade_tables with:
     output:
         **tables("cascade_per_class", "cascade"),
     params:
-        title=plan.field("cascade", "title"),
-        metrics=named(plan.cascade_metrics),
-        columns=plan.cascade_columns,
-        rule="{threshold_rule}",
+        named_metrics=named(plan.cascade_metrics),
     message:
         "Writing the tables of {wildcards.cascade} at {wildcards.threshold_rule}"
 
@@ -192,8 +160,6 @@ rule cross_table:
     output:
         **tables("cross_matrix", "cross_classes"),
     params:
-        settings=plan.settings("cross"),
-        provenance=plan.field("leading", "provenance"),
         archives=named(plan.cross_archives),
         labels=named(plan.cross_truth("labels")),
         splits=named(plan.cross_truth("split")),
@@ -202,7 +168,7 @@ rule cross_table:
     message:
         "Testing the models of {wildcards.cross} on each other's archives"
     shell:
-        "thorax cross-table --settings {params.settings:q} --provenance {params.provenance} --archives {params.archives}"
+        "thorax cross-table --settings {params.settings_cross:q} --provenance {params.provenance} --archives {params.archives}"
         " --labels {params.labels} --splits {params.splits} --predictions {params.predictions}"
         " --ensembles {params.ensembles} --out {params.folder} > {log} 2>&1"
 
@@ -210,9 +176,6 @@ rule cross_table:
 rule systems:
     output:
         **tables("systems", path="results/tables/systems/{archive}/{table}.html"),
-    wildcard_constraints:
-        archive=any_of(pages.SYSTEMS),
-        table=any_of(["systems", "classes"]),
     message:
         "Writing the results of other published systems on {wildcards.archive} ({wildcards.table})"
     shell:
@@ -229,15 +192,13 @@ rule overview:
         **tables("overview"),
     params:
         settings=lambda wildcards: json.dumps(pages.studies(plan.config, plan.run)),
-        metrics=named(expand("results/metrics/{experiment}.parquet", experiment=plan.run)),
         labels=named(plan.of_experiments("labels")),
         splits=named(plan.of_experiments("split")),
-        records=options("records"),
     message:
         "Summarizing all experiments"
     shell:
-        "thorax overview --settings {params.settings:q} --metrics {params.metrics} --labels {params.labels}"
-        " --splits {params.splits} {params.records} --out {params.folder} > {log} 2>&1"
+        "thorax overview --settings {params.settings:q} --metrics {params.named_metrics} --labels {params.labels}"
+        " --splits {params.splits} {params.option_records} --out {params.folder} > {log} 2>&1"
 
 
 rule paper_page:
@@ -245,8 +206,6 @@ rule paper_page:
         pages=lambda wildcards: [shown.path for shown in pages.sections(plan.config, wildcards.paper)],
     output:
         html=page("paper"),
-    wildcard_constraints:
-        paper=any_of(pages.papers(plan.config)),
     params:
         settings=lambda wildcards: pages.settings(plan.config, wildcards.paper),
     message:

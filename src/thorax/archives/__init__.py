@@ -56,11 +56,7 @@ def metadata_files(settings: Dataset) -> list[Path]:
 
 def selection(settings: Dataset) -> Selection:
     """What the pipeline reads from an archive's folder: the existing tables, and the images of the data set's views."""
-
-    def named() -> list[str]:
-        catalog = read_catalog(settings)
-        return list(catalog.loc[catalog["view"].isin(settings.views), "path"])
-
+    named = lambda: read_catalog(settings).loc[lambda catalog: catalog["view"].isin(settings.views), "path"]
     tables = [path.relative_to(settings.root).as_posix() for path in metadata_files(settings)]
     return Selection(f"{settings.archive}: {', '.join(sorted(settings.views))}", tables, named)
 

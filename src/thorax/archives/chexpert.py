@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from thorax.resources import resource
 from thorax.storage import strict_csv
 from thorax.storage.schemas import RADIOLOGISTS
 
@@ -35,11 +36,7 @@ METADATA = (
 VALIDATION = ("valid.csv", "valid.csv.gz")  # next to the table of the training images
 VALIDATION_IMAGES = 234  # in this table, of all views
 BESIDE = VALIDATION
-_LABELS = (
-    "No Finding|Enlarged Cardiomediastinum|Cardiomegaly|Lung Opacity|Lung Lesion|Edema|Consolidation|"
-    "Pneumonia|Atelectasis|Pneumothorax|Pleural Effusion|Pleural Other|Fracture|Support Devices"
-)
-LABELS = tuple(_LABELS.split("|"))
+LABELS: tuple[str, ...] = tuple(pd.read_csv(resource("chexpert_terms.csv"))["term"])
 HOW_TO_GET = (
     "request CheXpert from Stanford (https://stanfordmlgroup.github.io/competitions/chexpert/, accept its research use "
     f"agreement) and put {METADATA[0]} (or .csv.gz), valid.csv and the image folders train/ and valid/, or the unpacked folder "

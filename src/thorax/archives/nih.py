@@ -15,7 +15,6 @@ import pandas as pd
 
 from thorax.errors import ThoraxError, did_you_mean
 from thorax.storage import csv_file, strict_csv
-from thorax.storage.strict_csv import each_unique
 
 METADATA = (
     "Data_Entry_2017_v2020.csv",
@@ -40,9 +39,8 @@ HOW_TO_GET = (
     "unpack to, such as images_001/images/) and, if wanted, train_val_list.txt, test_list.txt and BBox_List_2017.csv there"
 )
 
-_FOLDER = re.compile(
-    r"images|sample|(data|archive|cxr|nih|chest)", re.IGNORECASE
-)  # how names begin; one in brackets wraps others
+# How names begin; one in brackets wraps others
+_FOLDER = re.compile(r"images|sample|(data|archive|cxr|nih|chest)", re.IGNORECASE)
 _DEPTH = 3  # of folders below the root, as in archive/images_001/images
 _COLUMNS = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "View Position")
 _SEX = ("Patient Sex", "Patient Gender")  # NIH's present file, and the one of 2017 that is still about
@@ -62,7 +60,7 @@ def read_catalog(root: Path) -> pd.DataFrame:
     header = csv_file.read_header(path)
     sex = next((name for name in _SEX if name in header), _SEX[0])
     table = strict_csv.read_table(path, (*_COLUMNS, sex))
-    table["Patient Age"] = each_unique(table["Patient Age"], _years)
+    table["Patient Age"] = strict_csv.each_unique(table["Patient Age"], _years)
     strict_csv.require(table, path, ["Image Index", "Patient ID", "Follow-up #"])
     strict_csv.require_unique(table, path, "Image Index")
     strict_csv.check_identifiers(table, path, "Patient ID", ["Follow-up #"])

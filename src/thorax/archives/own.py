@@ -13,7 +13,6 @@ import pandas as pd
 from thorax.errors import ThoraxError
 from thorax.storage import csv_file, schemas, strict_csv
 from thorax.storage.csv_file import FIRST_ROW, cell_error
-from thorax.storage.strict_csv import damage, each_unique, is_unknown
 
 METADATA = ("images.csv", "images.csv.gz")
 BOXES = "boxes.csv"
@@ -57,7 +56,7 @@ def parse_labels(text: str) -> list[str]:
     if text.lower() in _AMBIGUOUS:
         advice = "write No Finding, or leave the cell blank"
         raise ValueError(f"{shown} may mean that nothing was found or that nobody looked; {advice}")
-    if is_unknown(text):
+    if strict_csv.is_unknown(text):
         return []
     if _LISTED.match(text):
         raise ValueError(f"{shown} is another program's list; {_WRITE}, or leave the cell blank")
@@ -65,9 +64,9 @@ def parse_labels(text: str) -> list[str]:
         raise ValueError(f"{shown} has {entity}, HTML's name of a character; write {html.unescape(text)[:80]}")
     labels = [label.strip() for label in text.split("|")]
     for label in labels:
-        if is_unknown(label) or label.lower() in _AMBIGUOUS:
+        if strict_csv.is_unknown(label) or label.lower() in _AMBIGUOUS:
             raise ValueError(f"{shown} has an entry without a name; {_WRITE}, or leave the cell blank")
-        found = next((word for character, word in _SEPARATORS.items() if character in label), damage(label))
+        found = next((word for character, word in _SEPARATORS.items() if character in label), strict_csv.damage(label))
         if found is not None:
             parts = [part for word in _SPLIT.split(label) if (part := " ".join(word.split()).strip(_QUOTES))]
             parts = label.split() if len(parts) < 2 and not label.isprintable() else parts
@@ -149,7 +148,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     strict_csv.check_identifiers(table, path, "patient_id", ["study_id"])
     backslash = table["path"].str.contains("\\", regex=False)
     strict_csv.refuse_cells(backslash, table, path, "path", "{cell} has a backslash; write / between folders")
-    table["path"] = each_unique(table["path"], lambda text: str(PurePosixPath(text)))  # ./a.png is a.png
+    table["path"] = strict_csv.each_unique(table["path"], lambda text: str(PurePosixPath(text)))  # ./a.png is a.png
     defaults = {"image_id": table["path"], "view": DEFAULT_VIEW}
     for name in OPTIONAL:
         if name not in table:

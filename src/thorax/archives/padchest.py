@@ -14,7 +14,6 @@ from pathlib import Path
 import pandas as pd
 
 from thorax.storage import strict_csv
-from thorax.storage.strict_csv import is_unknown
 
 METADATA = (
     "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv",
@@ -99,7 +98,7 @@ def has_images(root: Path) -> bool:
 
 def _entries(text: str) -> list[str]:
     text = text.strip()
-    if is_unknown(text):
+    if strict_csv.is_unknown(text):
         return []
     try:
         if not _LIST.fullmatch(text):
@@ -109,4 +108,4 @@ def _entries(text: str) -> list[str]:
             entries = [ast.literal_eval(item) if "\\" in item else item[1:-1] for item in re.findall(_ITEM, text)]
     except (SyntaxError, ValueError, Warning):
         raise ValueError(f"{text[:80]!r} is not a list of strings; write it like ['normal'] or nan") from None
-    return ["" if is_unknown(entry) else entry for entry in entries]
+    return ["" if strict_csv.is_unknown(entry) else entry for entry in entries]

@@ -79,10 +79,7 @@ def slope(prevalence: np.ndarray, weights: np.ndarray) -> float:
 
 
 def compare() -> tuple[pd.DataFrame, np.ndarray, float]:
-    """Compare published scores with those of the model, for the networks of Tables 8 and 9.
-
-    Returns `VALUE_COLUMNS`, the implied weights of `VOTES` (of the classes that have one), and their `slope`.
-    """
+    """Compare published scores (Tables 8 and 9) with the model's: `VALUE_COLUMNS`, the implied weights of `VOTES`, their `slope`."""
     printed = published_numbers.load("liz2022", "8", "specific")
     printed = printed[printed["class"] != "Global"].set_index(["model", "metric", "label"])["value"].sort_index()
     overall = published_numbers.load("liz2022", "9", "specific").set_index(["model", "metric"])["value"]

@@ -14,15 +14,4 @@ from thorax.config.experiment import Beside, Ensemble, Experiment
 from thorax.config.labels import DrawDown, LabelSet, Split
 from thorax.config.payloads import AblationColumns, PaperPage, Section, Studies, Study
 from thorax.config.training import Augmentation, Training
-from thorax.config.values import (
-    TUNED_RULES,
-    DatasetName,
-    FactorRange,
-    Folder,
-    Fraction,
-    Name,
-    Seed,
-    ThresholdRule,
-    fixed_threshold,
-    threshold_rule,
-)
+from thorax.config.values import TUNED_RULES, fixed_threshold, threshold_rule

@@ -19,10 +19,24 @@ def refusal(text: str, *key: str, kind: LiteralString = REFUSED) -> ValidationEr
     return ValidationError.from_exception_data("refusal", [details])
 
 
-class Block(BaseModel):
-    """A part of the configuration. Unknown keys are errors."""
+def _unwrap(schema: dict[str, Any]) -> None:
+    """Put the descriptions in a model's JSON schema into one line each."""
+    for entry in schema["properties"].values():
+        if "description" in entry:
+            entry["description"] = " ".join(entry["description"].split())
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+class Block(BaseModel):
+    """A part of the configuration. Unknown keys are errors. A key's description is a string below it, or in its `Field` if short."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        json_schema_extra=_unwrap,
+    )
     renamed: ClassVar[dict[str, str]] = {}  # keys of earlier versions, each with what to write instead
 
     @model_validator(mode="before")

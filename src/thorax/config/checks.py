@@ -16,7 +16,6 @@ from thorax.config.comparisons import Ablation, Audit, Cascade, Comparison, Cros
 from thorax.config.data import Dataset, ImageSet, Segmenter
 from thorax.config.experiment import Experiment
 from thorax.config.labels import LabelSet, Split
-from thorax.config.training import Training
 from thorax.config.values import DatasetName, Distinct, Name
 from thorax.errors import did_you_mean
 
@@ -30,11 +29,7 @@ class Problem(Exception):
 
 
 def must_exist(config: "Config", kind: str, name: str | None, *keys: str) -> None:
-    """Check that a block is in the configuration; None refers to nothing.
-
-    Raises:
-        Problem: It is not.
-    """
+    """Raise `Problem` if a block is not in the configuration; None refers to nothing."""
     blocks = getattr(config, kind)
     if name is not None and name not in blocks:
         raise Problem(f"{name!r} is not in {kind}: {', '.join(blocks) or 'none'}{did_you_mean(name, blocks)}", *keys)
@@ -42,8 +37,7 @@ def must_exist(config: "Config", kind: str, name: str | None, *keys: str) -> Non
 
 def label_set_has_its_views(config: "Config", name: str, label_set: LabelSet) -> None:
     must_exist(config, "datasets", label_set.dataset, "dataset")
-    missing = set(label_set.views) - set(config.datasets[label_set.dataset].views)
-    if missing:
+    if missing := set(label_set.views) - set(config.datasets[label_set.dataset].views):
         raise Problem(f"{sorted(missing)[0]!r} is not among datasets.{label_set.dataset}.views", "views")
 
 
@@ -85,7 +79,7 @@ def split_has_one_dataset(config: "Config", name: str, split: Split) -> None:
 
 
 def archive_has_the_test_part(config: "Config", name: str, split: Split) -> None:
-    archive = config.datasets[config.label_sets[split.label_sets[0]].dataset].archive
+    archive = config.archive_of(split.label_sets[0])
     if split.official and archive == "chexpert":
         raise Problem("CheXpert has no public test list: use test_on: radiologists, which tests on valid.csv.", "official")
     if split.test_on == "radiologists" and archive != "chexpert":
@@ -118,22 +112,19 @@ def experiment_has_its_parts(config: "Config", name: str, experiment: Experiment
 
 
 def networks_take_the_intensities(config: "Config", name: str, experiment: Experiment) -> None:
-    for member in experiment.members:
-        if problem := intensity_problem(config.image_sets[experiment.image_set], experiment.member(member)):
-            raise Problem(f"{experiment.image_set!r} {problem}", "members", member)
-
-
-def intensity_problem(image_set: ImageSet, member: Training) -> str | None:
-    """Why a network cannot take the values of an image set, if so."""
-    if image_set.intensity == "range":
-        return "holds 8-bit images: input_scaling: none is for intensity: stored" if member.input_scaling == "none" else None
-    if member.input_scaling != "none":
-        return "has intensity: stored, which needs input_scaling: none"
-    if member.augmentation is not None:
-        return "has intensity: stored, and augmentation changes 8-bit images only: set augmentation: null"
-    if member.precision != "float32":
-        return "has intensity: stored, and half precision ends at 65,504: set precision: float32"
-    return None
+    stored = config.image_sets[experiment.image_set].intensity == "stored"
+    for name in experiment.members:
+        member = experiment.member(name)
+        problems = {
+            "holds 8-bit images: input_scaling: none is for intensity: stored": not stored and member.input_scaling == "none",
+            "has intensity: stored, which needs input_scaling: none": stored and member.input_scaling != "none",
+            "has intensity: stored, and augmentation changes 8-bit images only: set augmentation: null": stored
+            and member.augmentation,
+            "has intensity: stored, and half precision ends at 65,504: set precision: float32": stored
+            and member.precision != "float32",
+        }
+        for problem in (text for text, found in problems.items() if found):
+            raise Problem(f"{experiment.image_set!r} {problem}", "members", name)
 
 
 def second_view_fits_the_first(config: "Config", name: str, experiment: Experiment) -> None:
@@ -234,10 +225,9 @@ def cross_is_fair(config: "Config", name: str, cross: CrossEvaluation) -> None:
         first, other, keys = config.experiments[first_name], config.experiments[other_name], ("experiments", other_name)
         if model not in (*other.members, *other.ensembles):
             raise Problem(f"{model!r} is neither a member nor an ensemble of {other_name}", *keys)
-        if model in other.ensembles and other.ensembles[model].rule != "ctp":
-            rule = other.ensembles[model].rule
-            raise Problem(f"{model!r} is an ensemble of rule {rule}: name a member or an ensemble of rule ctp.", *keys)
-        archive = config.datasets[config.label_sets[other.label_set].dataset].archive
+        if (ensemble := other.ensembles.get(model)) and ensemble.rule != "ctp":
+            raise Problem(f"{model!r} is an ensemble of rule {ensemble.rule}: name a member or an ensemble of rule ctp.", *keys)
+        archive = config.archive_of(other.label_set)
         if archive == "own":
             raise Problem("it is of an archive of your own, whose labels have no known names in the others", *keys)
         if archive in tested:
@@ -297,6 +287,10 @@ class Config(Block):
     audit: Audit = Field(Audit(), description="published counts next to ours")
     device: Literal["cpu", "gpu"] = Field("cpu", description="conda environment of the jobs, with --sdm conda")
     run: Distinct[Name] = Field(description="experiments to run; an empty list if you only want the audit")
+
+    def archive_of(self, label_set: str) -> str:
+        """The archive that a label set is of."""
+        return self.datasets[self.label_sets[label_set].dataset].archive
 
     @model_validator(mode="after")
     def _blocks_fit_together(self) -> "Config":

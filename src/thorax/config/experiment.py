@@ -14,16 +14,14 @@ from thorax.errors import did_you_mean
 class Ensemble(Block):
     """A rule that combines members."""
 
-    rule: Literal["ctp", "ptc_lw", "ptc_mode", "max_vote", "max_probability", "weighted_average", "stacked"] = Field(
-        description="ctp (combine then predict): mean probability, the simple average of Kejriwal et al.; ptc_lw (predict then combine, label-wise): "
-        "majority vote per label; ptc_mode: most frequent label set; max_vote: share of members that vote yes, and max_probability: "
-        "largest probability, two readings of Kejriwal's max vote; weighted_average: mean with weights per class from the members' "
-        "validation AUC; stacked: logistic regression per class on the members' validation logits. The last two score each validation "
-        "image by what they learnt from other patients, because thresholds are tuned there"
-    )
-    C: float = Field(
-        1.0, gt=0, description="stacked: inverse strength of the L2 penalty on the members' coefficients, as in scikit-learn"
-    )
+    rule: Literal["ctp", "ptc_lw", "ptc_mode", "max_vote", "max_probability", "weighted_average", "stacked"]
+    """ctp (combine then predict): mean probability, the simple average of Kejriwal et al.; ptc_lw (predict then combine,
+    label-wise): majority vote per label; ptc_mode: most frequent label set; max_vote: share of members that vote yes, and
+    max_probability: largest probability, two readings of Kejriwal's max vote; weighted_average: mean with weights per class
+    from the members' validation AUC; stacked: logistic regression per class on the members' validation logits. The last two
+    score each validation image by what they learnt from other patients, because thresholds are tuned there"""
+    C: float = Field(1.0, gt=0)
+    """stacked: inverse strength of the L2 penalty on the members' coefficients, as in scikit-learn"""
     members: Distinct[str] = Field(min_length=2, description="members to combine, each once")
 
 
@@ -42,52 +40,40 @@ class Experiment(Block):
     renamed: ClassVar[dict[str, str]] = {"data": "data is now provenance; write provenance: full, sample or phantom."}
 
     title: str = Field(description="title of tables and figures")
-    paper: Name | None = Field(
-        None, description="paper on whose page the report shows it, e.g. liz2022; null: the page beyond the papers"
-    )
+    paper: Name | None = None
+    """paper on whose page the report shows it, e.g. liz2022; null: the page beyond the papers"""
     beside: Beside | None = Field(None, description="published numbers next to ours; null: none")
-    provenance: Literal["full", "sample", "phantom"] = Field(
-        "full", description="what the tables say that they were run on: the full archive, a sample of it, or a synthetic one"
-    )
+    provenance: Literal["full", "sample", "phantom"] = "full"
+    """what the tables say that they were run on: the full archive, a sample of it, or a synthetic one"""
     label_set: Name = Field(description="classes")
     split: Name = Field(description="patients of train, val and test; must list the label set")
     image_set: Name = Field(description="input of the networks")
-    second_image_set: Name | None = Field(
-        None,
-        description="second view of each study, from the data set that the label set names as `second`. Each network has a backbone per "
-        "view, and one head on the mean of their pooled features; null: one view",
-    )
+    second_image_set: Name | None = None
+    """second view of each study, from the data set that the label set names as `second`. Each network has a backbone per view,
+    and one head on the mean of their pooled features; null: one view"""
     training: dict[str, Any] = Field({}, description="settings that all members share")
-    members: dict[Name, dict[str, Any]] = Field(
-        min_length=1, description="networks: the backbone of each, and settings that differ"
-    )
+    members: dict[Name, dict[str, Any]] = Field(min_length=1)
+    """networks: the backbone of each, and settings that differ"""
     ensembles: dict[Name, Ensemble] = Field({}, description="combinations of members")
     thresholds: Annotated[
         list[ThresholdRule], Field(min_length=1), AfterValidator(without_repeats), AfterValidator(fixed_rule_first)
-    ] = Field(
-        ["fixed-0.5", "f1"],
-        description="rules that turn probabilities into decisions. fixed-0.5, fixed-0.4 and so on: the same threshold for all classes; f1, f1_positive, "
-        "youden: one threshold per class, which maximises on validation images the mean F1 of the positive and the negative side, the F1 "
-        "of the positive side, or sensitivity + specificity. All are reported; the paper's tables use the first, which must be fixed",
-    )
-    f1_metric: Literal["f1", "f1_positive"] = Field(
-        "f1",
-        description="F1 in tables and figures. f1: mean F1 of the positive and the negative side (Liz et al. 2022); f1_positive: 2PR / (P + R) of the "
-        "positive side (Dunn Beltran and Alsaghier 2022). Both are in results/metrics",
-    )
-    exclusive: str | None = Field(
-        None,
-        description="class that excludes all others, such as No Finding. Every rule is then reported without and with this logic: if it and "
-        "others are positive, the others become negative if none has a higher score; otherwise it becomes negative",
-    )
-    cooccurrence: Distinct[str] = Field(
-        [], description="classes of an additional figure of label co-occurrence; an empty list: no such figure"
-    )
+    ] = Field(["fixed-0.5", "f1"])
+    """rules that turn probabilities into decisions. fixed-0.5, fixed-0.4 and so on: the same threshold for all classes; f1,
+    f1_positive, youden: one threshold per class, which maximises on validation images the mean F1 of the positive and the
+    negative side, the F1 of the positive side, or sensitivity + specificity. All are reported; the paper's tables use the
+    first, which must be fixed"""
+    f1_metric: Literal["f1", "f1_positive"] = "f1"
+    """F1 in tables and figures. f1: mean F1 of the positive and the negative side (Liz et al. 2022); f1_positive: 2PR / (P + R)
+    of the positive side (Dunn Beltran and Alsaghier 2022). Both are in results/metrics"""
+    exclusive: str | None = None
+    """class that excludes all others, such as No Finding. Every rule is then reported without and with this logic: if it and
+    others are positive, the others become negative if none has a higher score; otherwise it becomes negative"""
+    cooccurrence: Distinct[str] = Field([])
+    """classes of an additional figure of label co-occurrence; an empty list: no such figure"""
     cases: int = Field(12, ge=1, description="number of test images with heatmaps")
-    case_classes: Distinct[str] = Field(
-        [],
-        description="classes that come first among the cases, with one random test image each; then come the other classes, the rarest first",
-    )
+    case_classes: Distinct[str] = Field([])
+    """classes that come first among the cases, with one random test image each; then come the other classes, the rarest
+    first"""
     seed: Seed = Field(0, description="random seed for the choice of cases and for the confidence intervals")
 
     @property

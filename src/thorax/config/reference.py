@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from thorax import config
+from thorax.resources import resource
 from thorax.storage import store
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -29,20 +30,6 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "cross": config.CrossEvaluation,
 }
 
-HEADING = """# Configuration
-
-`config.yaml` says what to run; profiles say how (cores, cluster). It consists of named blocks that experiments refer to, and `run` lists the
-experiments. A second file, given with `--configfile`, overrides it: blocks are merged key by key, lists such as `run` are replaced. In a folder
-without `config.yaml` (`--directory`) the one of the checkout is used; a file given with `--configfile` is then the whole configuration.
-`device: gpu` matters only with `--sdm conda` ([install](../how-to/install.md)). Names of blocks have letters, digits, `_`, `-` and `.` (no `.`
-in names of data sets).
-
-Wrong keys and values are reported in one sentence before any job starts. So are classes that an archive does not have: at once for NIH
-ChestX-ray14 and CheXpert, whose labels are known, and from the metadata at the start of a run for other archives. For synthetic archives this
-check comes when their labels are counted, before any training.
-
-This page and `config.schema.json` (for editors) are generated: `thorax config-reference --out docs/reference`."""
-
 
 def write_reference(out: Path) -> None:
     """Write configuration.md and config.schema.json into `out`."""
@@ -52,7 +39,7 @@ def write_reference(out: Path) -> None:
 
 def markdown() -> str:
     """The reference: a table of keys per kind of block."""
-    sections = [HEADING]
+    sections = [resource("configuration.md").read_text(encoding="utf-8").rstrip()]
     for name, model in SECTIONS.items():
         schema = model.model_json_schema()
         required = schema.get("required", [])

@@ -43,7 +43,7 @@ class Form:
 
 FRONTAL = ("PA", "AP")
 FORMS = {
-    "padchest": Form(plan, padchest.tables, padchest.encode, drawn_shape, padchest.TABLES, ("PA",)),
+    "padchest": Form(plan, padchest.tables, lambda settings, picture, drawn: png(drawn), drawn_shape, padchest.TABLES, ("PA",)),
     "nih": Form(nih.pictures, nih.tables, nih.encode, nih.shape, nih.TABLES, FRONTAL),
     "chexpert": Form(chexpert.pictures, chexpert.tables, chexpert.encode, drawn_shape, chexpert.TABLES, FRONTAL),
 }
@@ -171,8 +171,7 @@ def _mapper(workers: int) -> Iterator:
 
 
 def _write_picture(settings: config.Phantom, root: Path, archive: str, job: tuple[Picture, bool, bool]) -> list[dict]:
-    """Write one image, cut short if it is to be damaged, and its lung mask if wanted; return its boxes, with the archive's
-    labels, if its view has any."""
+    """Write one image, cut short if `damaged`, and its lung mask if wanted; return its boxes with the archive's labels, if any."""
     picture, with_mask, damaged = job
     form = FORMS[archive]
     drawn, boxes = render.draw(settings, picture)

@@ -241,9 +241,8 @@ def expose(attenuation: np.ndarray, technique: Technique, rng: np.random.Generat
     if technique.marker is not None:
         letter, column, row = technique.marker
         place, size, thick = (round(column * columns), round(row * rows)), rows / 560, max(round(rows / 260), 1)
-        stamp = cv2.putText(
-            np.zeros_like(grey, np.uint8), letter, place, cv2.FONT_HERSHEY_SIMPLEX, size, 255, thick, cv2.LINE_AA
-        )
+        stamp = np.zeros_like(grey, np.uint8)
+        cv2.putText(stamp, letter, place, cv2.FONT_HERSHEY_SIMPLEX, size, 255, thick, cv2.LINE_AA)
         np.maximum(grey, stamp.astype(np.float32) * np.float32(0.97 / 255), out=grey)
     white = 2**technique.bits - 1
     return np.clip(np.rint(grey * white), 0, white).astype(np.uint16)

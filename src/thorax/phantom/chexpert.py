@@ -12,6 +12,7 @@ from thorax.archives.chexpert import LABELS, METADATA, VALIDATION
 from thorax.phantom import render
 from thorax.phantom.findings import labels_of
 from thorax.phantom.patients import Picture, ages, elsewhere, plan, some_patients
+from thorax.resources import resource
 
 FIRST_PATIENT = config.FIRST_CHEXPERT_PHANTOM
 AP_SHARE = 0.85  # of the frontal images, as in the archive
@@ -26,12 +27,7 @@ STATED_WITHOUT = 0.02  # share of the findings that are not there and are called
 
 # How reports speak of a finding, as counted in the archive's training table: the share of uncertain mentions among the
 # positive and uncertain ones, and the share of stated absences where it is neither
-REPORTED = {
-    "Enlarged Cardiomediastinum": (0.53, 0.11), "Cardiomegaly": (0.23, 0.06), "Lung Opacity": (0.05, 0.06),
-    "Lung Lesion": (0.14, 0.006), "Edema": (0.20, 0.13), "Consolidation": (0.65, 0.16), "Pneumonia": (0.76, 0.014),
-    "Atelectasis": (0.50, 0.008), "Pneumothorax": (0.14, 0.28), "Pleural Effusion": (0.12, 0.28), "Pleural Other": (0.43, 0.001),
-    "Fracture": (0.07, 0.012), "Support Devices": (0.01, 0.058),
-}  # fmt: skip
+REPORTED = {row.label: (row.doubt, row.denial) for row in pd.read_csv(resource("chexpert_reports.csv")).itertuples()}
 
 
 @lru_cache(maxsize=4)

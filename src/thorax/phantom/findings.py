@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from thorax.phantom import anatomy, beam
 from thorax.phantom.anatomy import Chest
 from thorax.phantom.beam import Scene
+from thorax.resources import resource
 
 Outline = tuple[np.ndarray, np.ndarray]  # u and z of points whose box is the finding's box
 SOFT = beam.WATER * (1 - anatomy.LUNG_DENSITY)  # what soft tissue adds where it replaces lung
@@ -48,17 +50,17 @@ def _changes(chest: Chest, finding: Finding) -> dict[str, Any]:
             return {"cardiothoracic": 0.515 + 0.12 * severity, "heart_lean": chest.heart_lean - 0.12 * severity}
         case "COPD signs":
             much = 0.4 + 0.6 * severity
-            return {
-                "height": chest.height + 3.6 * much,
-                "dome_drop": chest.dome_drop - 2.8 * much,
-                "half_width": chest.half_width + 0.5 * much,
-                "half_depth": chest.half_depth + 0.9 * much,
-                "cardiothoracic": chest.cardiothoracic - 0.05 * much,
-                "heart_lean": chest.heart_lean + 0.2 * much,
-                "rib_slope": chest.rib_slope * (1 - 0.2 * much),
-                "aeration": chest.aeration * (1 + 0.7 * much),
-                "vessels": chest.vessels * (1 - 0.3 * much),
+            added = {
+                "height": 3.6,
+                "dome_drop": -2.8,
+                "half_width": 0.5,
+                "half_depth": 0.9,
+                "cardiothoracic": -0.05,
+                "heart_lean": 0.2,
             }
+            factors = {"rib_slope": -0.2, "aeration": 0.7, "vessels": -0.3}
+            changed = {name: getattr(chest, name) + change * much for name, change in added.items()}
+            return changed | {name: getattr(chest, name) * (1 + change * much) for name, change in factors.items()}
         case "scoliosis":
             return {"spine_bow": finding.side * (1.1 + 2.2 * severity), "spine_centre": 8 + 9 * finding.level}
         case "aortic elongation":
@@ -251,9 +253,8 @@ def _curve(points: list[tuple[float, float, float]], count: int = 120) -> np.nda
     left = np.minimum(t.astype(int), len(points) - 2)
     t = (t - left)[:, None]
     a, b, c, d = (knots[left + shift] for shift in range(4))
-    return (0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)).astype(
-        np.float32
-    )
+    curve = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+    return curve.astype(np.float32)
 
 
 def _pacemaker(scene: Scene, chest: Chest, finding: Finding) -> list[Outline]:
@@ -317,34 +318,15 @@ DRAW: dict[str, Callable[[Scene, Chest, Finding], list[Outline]]] = {
 
 # What the other archives call a finding, by its severity (from, below). Archives with few labels have no name for some:
 # an image of a scoliosis alone is No Finding there. No drawn finding corresponds to CheXpert's Fracture.
-OTHER_NAMES: tuple[tuple[str, float, float, tuple[str, ...], tuple[str, ...]], ...] = (
-    # PadChest, from, below, NIH ChestX-ray14, CheXpert
-    ("COPD signs", 0.0, 1.0, ("Emphysema",), ()),
-    ("cardiomegaly", 0.0, 1.0, ("Cardiomegaly",), ("Cardiomegaly",)),
-    ("aortic elongation", 0.0, 1.0, (), ("Enlarged Cardiomediastinum",)),
-    ("nodule", 0.0, 0.5625, ("Nodule",), ("Lung Lesion",)),
-    ("nodule", 0.5625, 1.0, ("Mass",), ("Lung Lesion",)),  # 3 cm across and more
-    ("calcified granuloma", 0.0, 1.0, ("Nodule",), ("Lung Lesion",)),
-    ("alveolar pattern", 0.0, 0.4, ("Infiltration",), ("Lung Opacity",)),
-    ("alveolar pattern", 0.4, 0.7, ("Consolidation", "Infiltration"), ("Consolidation", "Lung Opacity")),
-    ("alveolar pattern", 0.7, 1.0, ("Consolidation", "Pneumonia"), ("Consolidation", "Lung Opacity", "Pneumonia")),
-    ("interstitial pattern", 0.0, 0.5, ("Fibrosis",), ("Lung Opacity",)),
-    ("interstitial pattern", 0.5, 1.0, ("Edema",), ("Edema", "Lung Opacity")),
-    ("pleural effusion", 0.0, 1.0, ("Effusion",), ("Pleural Effusion",)),
-    ("costophrenic angle blunting", 0.0, 1.0, ("Pleural_Thickening",), ("Pleural Other",)),
-    ("laminar atelectasis", 0.0, 1.0, ("Atelectasis",), ("Atelectasis",)),
-    ("pneumothorax", 0.0, 1.0, ("Pneumothorax",), ("Pneumothorax",)),  # too rare in PadChest to be in phantoms of its form
-    ("hiatal hernia", 0.0, 1.0, ("Hernia",), ()),
-    ("pacemaker", 0.0, 1.0, (), ("Support Devices",)),
-    ("sternotomy", 0.0, 1.0, (), ("Support Devices",)),
-)
+OTHER_NAMES = pd.read_csv(resource("phantom_names.csv"), keep_default_na=False).to_dict("records")
 
 
 def labels_of(finding: Finding, archive: str) -> tuple[str, ...]:
     """What an archive calls a finding; nothing where it has no name for it."""
     if archive == "padchest":
         return (finding.label,)
-    for label, low, high, nih, chexpert in OTHER_NAMES:
-        if label == finding.label and low <= min(finding.severity, 0.999) < high:
-            return nih if archive == "nih" else chexpert
+    severity = min(finding.severity, 0.999)
+    for names in OTHER_NAMES:
+        if names["padchest"] == finding.label and names["from"] <= severity < names["below"]:
+            return tuple(filter(None, names[archive].split("|")))
     return ()

@@ -20,9 +20,8 @@ TEST_SHARE = 0.23  # as in the archive
 FOUR_CHANNELS = 0.005  # share of the files that were saved with colour and opacity, as in the archive; at least two
 BOX_PIXELS = 1024
 # The findings that the archive has boxes of, and what its table of boxes calls them
-BOXED = {name: name for name in ("Atelectasis", "Cardiomegaly", "Effusion", "Mass", "Nodule", "Pneumonia", "Pneumothorax")} | {
-    "Infiltration": "Infiltrate"
-}
+_SAME = ("Atelectasis", "Cardiomegaly", "Effusion", "Mass", "Nodule", "Pneumonia", "Pneumothorax")
+BOXED = {**{name: name for name in _SAME}, "Infiltration": "Infiltrate"}
 TABLES = (METADATA[0], *(files[0] for files in OFFICIAL_LISTS.values()), BOXES[0])
 LISTS, FILES, DEVICE = range(30, 33)  # streams of random numbers
 

@@ -9,7 +9,8 @@ from thorax import config
 from thorax.archives.padchest import METADATA
 from thorax.phantom.findings import Finding
 from thorax.phantom.patients import NORMAL, Picture, plan
-from thorax.phantom.render import bits_of, drawn_shape, png
+from thorax.phantom.render import bits_of, drawn_shape
+from thorax.resources import resource
 
 UNLABELLED = 0.003  # share of the images whose labels are the text "nan"; the real table has a few of them
 TABLES = (METADATA[0],)
@@ -17,18 +18,9 @@ DIRT = 20  # stream of random numbers
 FIRST_DAY = datetime.date(2009, 1, 1)
 
 # Unified Medical Language System codes as PadChest's term tree gives them; some terms have none.
-LABEL_CODES = {
-    "COPD signs": "C0024117", "scoliosis": "C0036439", "cardiomegaly": "C0018800", "hemidiaphragm elevation": "C2073707",
-    "nodule": "C0034079", "calcified granuloma": "C0333404", "alveolar pattern": "C1332240", "interstitial pattern": "C2073538",
-    "pleural effusion": "C2073625", "costophrenic angle blunting": "C0742855", "hiatal hernia": "C3489393",
-    "pacemaker": "C0030163", "sternotomy": "C0185792", "chronic changes": "C0742362",
-}  # fmt: skip
-PLACE_CODES = {
-    "loc cardiac": "C1522601", "loc aortic": "C0003483", "loc pleural": "C0032225", "loc right": "C0444532",
-    "loc left": "C0443246", "loc bilateral": "C0238767", "loc basal": "C1282378", "loc costophrenic angle": "C0230151",
-    "loc right upper lobe": "C1261074", "loc left upper lobe": "C1261076", "loc right lower lobe": "C1261075",
-    "loc left lower lobe": "C1261077", "loc pectoral": "C0230111", "loc diaphragm": "C0011980",
-}  # fmt: skip
+_TERMS = pd.read_csv(resource("padchest_terms.csv"), keep_default_na=False)
+LABEL_CODES = {row.term: row.cui for row in _TERMS.itertuples() if row.cui and row.term != NORMAL}
+PLACE_CODES = dict(pd.read_csv(resource("padchest_places.csv")).itertuples(index=False, name=None))
 PLACES = {
     "cardiomegaly": "loc cardiac", "aortic elongation": "loc aortic", "interstitial pattern": "loc basal bilateral",
     "hiatal hernia": "loc retrocardiac", "pleural effusion": "loc pleural", "laminar atelectasis": "loc basal",
@@ -41,11 +33,6 @@ VIEW_NAMES = {"PA": "POSTEROANTERIOR", "L": "LATERAL", "AP": "ANTEROPOSTERIOR", 
 def tables(settings: config.Phantom, boxes: pd.DataFrame | None) -> dict[str, str]:
     """The metadata file."""
     return {TABLES[0]: table(settings).to_csv(lineterminator="\n")}
-
-
-def encode(settings: config.Phantom, picture: Picture, drawn: np.ndarray) -> bytes:
-    """The file of a picture."""
-    return png(drawn)
 
 
 def table(settings: config.Phantom) -> pd.DataFrame:

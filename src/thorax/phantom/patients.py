@@ -8,31 +8,23 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from thorax import config
 from thorax.phantom.findings import Finding
+from thorax.resources import resource
 
 NORMAL = "normal"
 
-# Share of the patients whose main problem is this one. The rest come for an acute illness or are healthy.
-CHRONIC = {
-    "COPD signs": 0.095, "cardiomegaly": 0.042, "aortic elongation": 0.048, "scoliosis": 0.064, "calcified granuloma": 0.060,
-    "nodule": 0.062, "interstitial pattern": 0.060, "hiatal hernia": 0.062, "hemidiaphragm elevation": 0.062,
-    "sternotomy": 0.050, "pacemaker": 0.050,
-}  # fmt: skip
-HEALTHY = 0.300
-
-# How often one problem brings another with it.
+# Share of the patients whose main problem is this one, and how often it brings another with it. The rest come for an acute
+# illness or are healthy.
+_PROBLEMS = pd.read_csv(resource("phantom_problems.csv")).set_index("problem")
+_ALONE = _PROBLEMS["companion"].isna()
+CHRONIC = _PROBLEMS.loc[_ALONE, "share"].to_dict()
 COMPANIONS = {
-    "COPD signs": {"interstitial pattern": 0.08, "aortic elongation": 0.12, "calcified granuloma": 0.08, "nodule": 0.05},
-    "cardiomegaly": {"aortic elongation": 0.28, "pacemaker": 0.08, "interstitial pattern": 0.06},
-    "aortic elongation": {"cardiomegaly": 0.20, "scoliosis": 0.10, "hiatal hernia": 0.06},
-    "scoliosis": {"aortic elongation": 0.12, "hiatal hernia": 0.10},
-    "interstitial pattern": {"cardiomegaly": 0.15, "COPD signs": 0.08},
-    "hiatal hernia": {"scoliosis": 0.10, "aortic elongation": 0.15},
-    "sternotomy": {"cardiomegaly": 0.40, "pacemaker": 0.18, "aortic elongation": 0.10},
-    "pacemaker": {"cardiomegaly": 0.55, "sternotomy": 0.18, "aortic elongation": 0.20},
+    name: dict(zip(found["companion"], found["share"], strict=True)) for name, found in _PROBLEMS[~_ALONE].groupby(level=0)
 }
+HEALTHY = 0.300
 
 # Acute findings, and their shares among all.
 ACUTE = {"pleural effusion": 0.26, "alveolar pattern": 0.25, "laminar atelectasis": 0.25, "costophrenic angle blunting": 0.24}

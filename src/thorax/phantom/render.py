@@ -151,8 +151,7 @@ def draw(settings: config.Phantom, picture: Picture) -> tuple[np.ndarray, list[d
 
 
 def lung_mask(settings: config.Phantom, picture: Picture) -> np.ndarray:
-    """The true lungs of a frontal picture, (rows, columns) bool: the pleural spaces next to the mediastinum and above
-    the domes, whatever fills them."""
+    """The true lungs of a frontal picture, (rows, columns) bool: the pleural spaces, whatever fills them."""
     usual = chest_of(settings, picture)
     scene = Scene(pose_of(settings, picture, usual))
     field = anatomy.lung_field(findings.reshape(usual, picture.findings), scene)

@@ -126,10 +126,7 @@ def _refuse_other_delimiter(path: Path, columns: Sequence[str]) -> None:
         line = file.readline().strip()
     if re.fullmatch(r"\"?sep=.?\"?[,;]*", line, re.IGNORECASE):
         raise ThoraxError(f"{path}, row 1: {line!r} is a line for Excel only; delete this line, and {_SAVE_WITH_COMMAS}.")
-
-    def found(delimiter: str) -> int:
-        return len({name.strip().strip('"').strip() for name in line.split(delimiter)}.intersection(columns))
-
+    found = lambda delimiter: len({name.strip().strip('"').strip() for name in line.split(delimiter)}.intersection(columns))
     for delimiter, word in _DELIMITERS.items():
         if found(delimiter) > found(",") or (delimiter in line and "," not in line):
             raise ThoraxError(f"{path}, row 1: the columns are separated by {word}; {_SAVE_WITH_COMMAS}.")

@@ -7,53 +7,50 @@ import pyarrow as pa
 
 from thorax.errors import ThoraxError
 
-MANIFEST = pa.schema(
-    {
-        "path": pa.string(),  # relative to the archive's root
-        "bytes": pa.int64(),
-        "digest": pa.string(),  # of the content; of images longer than 128 KiB, of the first and last 64 KiB
-    }
+
+def _table(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema(columns)
+
+
+MANIFEST = _table(
+    path=pa.string(),  # relative to the archive's root
+    bytes=pa.int64(),
+    digest=pa.string(),  # of the content; of images longer than 128 KiB, of the first and last 64 KiB
 )
 
-CATALOG = pa.schema(
-    {
-        "image_id": pa.string(),  # unique in its data set
-        "path": pa.string(),  # of the original file, relative to the archive's root
-        "patient_id": pa.string(),
-        "study_id": pa.string(),
-        "view": pa.string(),  # PA, AP, L, ... as the archive names it
-        "sex": pa.string(),  # M, F or null
-        "age": pa.float32(),  # years, or null
-        **dict.fromkeys(("positive", "negative", "uncertain"), pa.list_(pa.string())),  # labels
-        "padded": pa.list_(pa.string()),  # labels of `positive` stored only with a surrounding blank; null where not checked
-        "label_source": pa.string(),  # Physician, RNN_model, text-mined, ...
-        "official_split": pa.string(),  # train, val, test or null
-        "photometric": pa.string(),  # MONOCHROME1 (bright is air) or MONOCHROME2
-    }
+CATALOG = _table(
+    image_id=pa.string(),  # unique in its data set
+    path=pa.string(),  # of the original file, relative to the archive's root
+    patient_id=pa.string(),
+    study_id=pa.string(),
+    view=pa.string(),  # PA, AP, L, ... as the archive names it
+    sex=pa.string(),  # M, F or null
+    age=pa.float32(),  # years, or null
+    **dict.fromkeys(("positive", "negative", "uncertain"), pa.list_(pa.string())),  # labels
+    padded=pa.list_(pa.string()),  # labels of `positive` stored only with a surrounding blank; null where not checked
+    label_source=pa.string(),  # Physician, RNN_model, text-mined, ...
+    official_split=pa.string(),  # train, val, test or null
+    photometric=pa.string(),  # MONOCHROME1 (bright is air) or MONOCHROME2
 )
 
-BOXES = pa.schema(
-    {
-        "image_id": pa.string(),
-        "label": pa.string(),
-        **dict.fromkeys(("x", "y", "width", "height"), pa.float32()),  # from the upper left, as fractions of the image
-    }
+BOXES = _table(
+    image_id=pa.string(),
+    label=pa.string(),
+    **dict.fromkeys(("x", "y", "width", "height"), pa.float32()),  # from the upper left, as fractions of the image
 )
 
-INGESTED = pa.schema(
-    {
-        "image_id": pa.string(),
-        "ok": pa.bool_(),
-        "reason": pa.string(),  # null, or missing, truncated, not_image, empty, constant, too_large
-        "rows": pa.int32(),  # of the original, pixels; 0 where unknown
-        "columns": pa.int32(),
-        "channels": pa.int8(),
-        "bits": pa.int8(),  # of the stored type: 8 or 16
-        "low": pa.int32(),  # the original's smallest and largest grey value, mapped to 0 and 255
-        "high": pa.int32(),
-        "shard": pa.int32(),  # -1 where not ok
-        "row": pa.int32(),  # of the shard's array; -1 where not ok
-    }
+INGESTED = _table(
+    image_id=pa.string(),
+    ok=pa.bool_(),
+    reason=pa.string(),  # null, or missing, truncated, not_image, empty, constant, too_large
+    rows=pa.int32(),  # of the original, pixels; 0 where unknown
+    columns=pa.int32(),
+    channels=pa.int8(),
+    bits=pa.int8(),  # of the stored type: 8 or 16
+    low=pa.int32(),  # the original's smallest and largest grey value, mapped to 0 and 255
+    high=pa.int32(),
+    shard=pa.int32(),  # -1 where not ok
+    row=pa.int32(),  # of the shard's array; -1 where not ok
 )
 
 SCREENED = pa.schema(  # of one shard
@@ -64,54 +61,46 @@ SCREENED = pa.schema(  # of one shard
     ]
 )
 
-DUPLICATES = pa.schema(
-    {
-        "image_id": pa.string(),  # the first, by name
-        "other_id": pa.string(),
-        "identical": pa.bool_(),  # the same pixels once packed; false: similar
-        "bits": pa.int16(),  # by which the perceptual hashes differ
-    }
+DUPLICATES = _table(
+    image_id=pa.string(),  # the first, by name
+    other_id=pa.string(),
+    identical=pa.bool_(),  # the same pixels once packed; false: similar
+    bits=pa.int16(),  # by which the perceptual hashes differ
 )
 
-LUNGS = pa.schema(
-    {
-        "image_id": pa.string(),
-        # The crop box, fractions of the ingested image; the whole image where not credible
-        **dict.fromkeys(("x0", "y0", "x1", "y1"), pa.float32()),
-        "components": pa.int8(),  # lungs that are left after post-processing
-        "area": pa.float32(),  # of the mask, as a fraction of the image
-        "credible": pa.bool_(),
-        "flag": pa.string(),  # null, or why the whole image is used
-    }
+LUNGS = _table(
+    image_id=pa.string(),
+    # The crop box, fractions of the ingested image; the whole image where not credible
+    **dict.fromkeys(("x0", "y0", "x1", "y1"), pa.float32()),
+    components=pa.int8(),  # lungs that are left after post-processing
+    area=pa.float32(),  # of the mask, as a fraction of the image
+    credible=pa.bool_(),
+    flag=pa.string(),  # null, or why the whole image is used
 )
 
-SPLITS = pa.schema({"image_id": pa.string(), "patient_id": pa.string(), "split": pa.string()})  # train, val, test, left_out
+SPLITS = _table(image_id=pa.string(), patient_id=pa.string(), split=pa.string())  # train, val, test, left_out
 
-TWO_VIEWS = pa.schema({"image_id": pa.string(), "second_id": pa.string()})  # two views of one study
+TWO_VIEWS = _table(image_id=pa.string(), second_id=pa.string())  # two views of one study
 
-THRESHOLDS = pa.schema(
-    {
-        "model": pa.string(),  # member, ensemble or baseline
-        "class": pa.string(),
-        "rule": pa.string(),  # f1, f1_positive, youden
-        "value": pa.float64(),  # scores above it count as positive
-        "n_positive": pa.int64(),  # among the validation images
-        "defined": pa.bool_(),  # false where validation lacks positives or negatives; then the value is 0.5
-    }
+THRESHOLDS = _table(
+    model=pa.string(),  # member, ensemble or baseline
+    **{"class": pa.string()},
+    rule=pa.string(),  # f1, f1_positive, youden
+    value=pa.float64(),  # scores above it count as positive
+    n_positive=pa.int64(),  # among the validation images
+    defined=pa.bool_(),  # false where validation lacks positives or negatives; then the value is 0.5
 )
 
-METRICS = pa.schema(
-    {
-        "model": pa.string(),  # member, ensemble or baseline
-        "class": pa.string(),  # a class (metrics.row_name), or "Global" for the mean over classes or the whole label matrix
-        "metric": pa.string(),  # auc, loss; f1, f1_positive, precision, sensitivity and so on: see metrics.evaluate
-        "split": pa.string(),  # val, test
-        "threshold_rule": pa.string(),  # fixed-0.5, f1, f1+exclusive, ...; none where no threshold enters
-        "value": pa.float64(),  # null where undefined
-        "low": pa.float64(),  # 95% interval, bootstrap over patients
-        "high": pa.float64(),
-        "n_positive": pa.int64(),
-    }
+METRICS = _table(
+    model=pa.string(),  # member, ensemble or baseline
+    **{"class": pa.string()},  # a class (metrics.row_name), or "Global" for the mean over classes or the whole label matrix
+    metric=pa.string(),  # auc, loss; f1, f1_positive, precision, sensitivity and so on: see metrics.evaluate
+    split=pa.string(),  # val, test
+    threshold_rule=pa.string(),  # fixed-0.5, f1, f1+exclusive, ...; none where no threshold enters
+    value=pa.float64(),  # null where undefined
+    low=pa.float64(),  # 95% interval, bootstrap over patients
+    high=pa.float64(),
+    n_positive=pa.int64(),
 )
 
 MASK_PAIRS = "pairs.csv"  # in a folder of radiographs with lung masks: image, patient_id, view

@@ -190,10 +190,7 @@ def each_unique(values: pd.Series, convert: Callable[[str], object]) -> list:
 
 
 def label_lists(frame: pd.DataFrame, path: Path, column: str, parse: Callable[[str], list[str]]) -> list[list[str]]:
-    """The labels of every row: a list for each that no other row shares.
-
-    `parse` returns the labels in a text, or raises a ValueError that says what is wrong with it and what to do.
-    """
+    """The labels of every row, a list each, as `parse` reads them; its ValueError says what is wrong with a text and what to do."""
     found = {}
     for text in frame[column].unique():
         try:

@@ -13,11 +13,7 @@ class Audited(Blocks):
 
     @cached_property
     def splits(self) -> list[str]:
-        """With experiments to run, the splits of those on whole archives; without, all splits whose metadata is here.
-
-        Raises:
-            ThoraxError: There is nothing to run, and no archive's metadata file is here.
-        """
+        """With experiments to run, the splits of those on whole archives; without, all whose metadata is here, of which some must be."""
         if self.run:
             experiments = map(self.config.experiments.get, self.run)
             return sorted({block.split for block in experiments if block and block.provenance == "full"})
@@ -30,10 +26,6 @@ class Audited(Blocks):
             )
         return here
 
-    def refuse_nothing(self) -> None:
-        """Refuse a run without anything to do. Errors as in `splits`."""
-        _ = self.splits
-
     @property
     def label_sets(self) -> list[str]:
         return list(dict.fromkeys(name for split in self.splits for name in self.config.splits[split].label_sets))
@@ -41,11 +33,6 @@ class Audited(Blocks):
     @property
     def datasets(self) -> list[str]:
         return list(dict.fromkeys(map(self.dataset_of_split, self.splits)))
-
-    @property
-    def compared(self) -> list[str]:
-        """The label sets whose split is compared with those of other splitters."""
-        return [name for name in self.config.audit.compare if name in self.label_sets]
 
     @cached_property
     def absent(self) -> list[str]:

@@ -1,6 +1,7 @@
 """The blocks of the configuration that a job's wildcards name, and the data sets behind them."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,10 @@ from thorax.config import Block, Config, Experiment
 
 Wildcards = Any  # Snakemake's, or any object with the same attributes
 
+TITLED = ("experiment", "ablation", "cascade", "comparison", "cross")  # wildcards that name blocks with a title
 # Where the blocks are that a wildcard names
-BLOCKS = {
-    "dataset": "datasets",
-    "label_set": "label_sets",
-    "split": "splits",
-    "segmenter": "segmenters",
-    "image_set": "image_sets",
-    "experiment": "experiments",
-    "ablation": "ablations",
-    "cascade": "cascades",
-    "comparison": "comparisons",
-    "cross": "cross",
+BLOCKS = {kind: f"{kind}s" for kind in ("dataset", "label_set", "split", "segmenter", "image_set", *TITLED)} | {
+    "cross": "cross"
 }
 
 
@@ -58,13 +51,36 @@ class Blocks:
         """A rule's parameter: a field of the block that a wildcard names; of a mapping its keys."""
         return lambda wildcards: _plain(getattr(self.block(kind, wildcards), name))
 
-    def fields(self, kind: str, *names: str) -> dict[str, Callable[[Wildcards], Any]]:
-        """A rule's parameters: several fields of one block, each under its own name."""
-        return {name: self.field(kind, name) for name in names}
+    def parameter(self, name: str) -> Callable[[Wildcards], Any]:
+        """A rule's parameter that is told by its name: a method, or a field of the block that the job is for.
+
+        That is the first with a title; where it does not have the field, it is the one of `leading_experiment`. `settings_KIND`
+        is a whole block, `setting_FIELD` the option `--FIELD` with the field, if that is not null.
+        """
+        kind, _, rest = name.partition("_")
+        if kind in ("settings", "setting"):
+            return self.settings(rest) if kind == "settings" else self.option(rest)
+        if hasattr(self, name):
+            return getattr(self, name)
+
+        def value(wildcards: Wildcards) -> Any:
+            kind = next(kind for kind in TITLED if hasattr(wildcards, kind))
+            return self.field(kind if hasattr(self.block(kind, wildcards), name) else "leading", name)(wildcards)
+
+        return value
 
     def settings(self, kind: str, *fields: str) -> Callable[[Wildcards], str]:
         """A rule's parameter: the block that a wildcard names, or the named fields of it, as text for --settings."""
         return lambda wildcards: as_text(self.block(kind, wildcards), *fields)
+
+    def option(self, name: str) -> Callable[[Wildcards], str]:
+        """A rule's parameter: the option of this name with the field of the leading experiment; nothing if that is null."""
+
+        def text(wildcards: Wildcards) -> str:
+            value = self.field("leading", name)(wildcards)
+            return f"--{name} {shlex.quote(value)}" if value else ""
+
+        return text
 
     def leading_experiment(self, wildcards: Wildcards) -> Experiment:
         """The experiment that a wildcard names; of several in one table the one that stands for all.

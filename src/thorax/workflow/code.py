@@ -39,8 +39,7 @@ class Code:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._modules: dict[str, _Module] = {}
-        self._read: dict[Target, tuple[bytes, set[Target]]] = {}
+        self._module, self._definition = cache(self._read_module), cache(self._read_definition)
         folders = (folder / "resources", folder / "report" / "templates")
         data = (path for each in folders for path in each.rglob("*.*") if path.suffix != ".py" and path.is_file())
         self._data_files = sorted(data, key=lambda path: path.name)
@@ -81,19 +80,17 @@ class Code:
             waiting |= ({(target[0], "")} | self._definition(target)[1]) - found
         return found
 
-    def _definition(self, target: Target) -> tuple[bytes, set[Target]]:
+    def _read_definition(self, target: Target) -> tuple[bytes, set[Target]]:
         """What a name stands for (its syntax, and the data files that it mentions), and what it leads to directly."""
-        if target not in self._read:
-            module, name = target
-            names = self._module(module)
-            visible = {**names.imported, **{defined: (module, defined) for defined in names.defined}}
-            content, reached = f"\n{name} = ".encode(), set()
-            for statement in names.defined[name] if name else names.loose:
-                text, targets, texts = self._syntax(statement, module, visible)
-                content += text.encode() + b"".join(path.read_bytes() for path in self._named_files(texts))
-                reached |= targets
-            self._read[target] = content, reached
-        return self._read[target]
+        module, name = target
+        names = self._module(module)
+        visible = {**names.imported, **{defined: (module, defined) for defined in names.defined}}
+        content, reached = f"\n{name} = ".encode(), set()
+        for statement in names.defined[name] if name else names.loose:
+            text, targets, texts = self._syntax(statement, module, visible)
+            content += text.encode() + b"".join(path.read_bytes() for path in self._named_files(texts))
+            reached |= targets
+        return content, reached
 
     def _syntax(self, node: ast.AST, module: str, visible: dict[str, Target]) -> tuple[str, set[Target], set[str]]:
         """Syntax as text, what it mentions of the package, and its string constants.
@@ -112,7 +109,8 @@ class Code:
                 return f"@{target[1]}"
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
                 constants.add(part.value)
-            inner = _without(_local_variables(part), visible)
+            hidden = _local_variables(part)
+            inner = {name: target for name, target in visible.items() if name not in hidden} if hidden else visible
             visible = inner if isinstance(part, _COMPREHENSIONS) else visible
             parts = []
             for name, value in ast.iter_fields(part):
@@ -153,12 +151,10 @@ class Code:
             return self._module(module).imported[name]
         return (f"{module}.{name}", "") if self._file(f"{module}.{name}") else None
 
-    def _module(self, name: str) -> _Module:
-        if name not in self._modules:
-            path = self._file(name)
-            assert path is not None, name
-            self._modules[name] = self._bindings(name, ast.parse(path.read_text(encoding="utf-8")).body)
-        return self._modules[name]
+    def _read_module(self, name: str) -> _Module:
+        path = self._file(name)
+        assert path is not None, name
+        return self._bindings(name, ast.parse(path.read_text(encoding="utf-8")).body)
 
     def _bindings(self, module: str, statements: Iterable[ast.stmt]) -> _Module:
         """What statements bind, blocks (if, try, with) as a whole; imports for type checkers alone never run."""
@@ -231,10 +227,6 @@ def _stored(nodes: list[Any]) -> set[str]:
         elif not isinstance(node, (ast.Lambda, *_COMPREHENSIONS)):
             found |= _stored(list(ast.iter_child_nodes(node)))
     return found
-
-
-def _without(hidden: set[str], visible: dict[str, Target]) -> dict[str, Target]:
-    return {name: target for name, target in visible.items() if name not in hidden} if hidden else visible
 
 
 def _outside_definitions(node: ast.AST) -> Iterator[ast.AST]:

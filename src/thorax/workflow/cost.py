@@ -167,8 +167,7 @@ class Priced:
 def show(snakemake: Sequence[str], rates: Path | None = None, cores_per_gpu: int = 8, json_: bool = False) -> str:
     """Estimate what `snakemake ...` takes, as text or as JSON for programs. Without rates, those of this repository are used.
 
-    Raises:
-        ThoraxError: The workflow cannot be read, a rate is missing, or the size of a data set is unknown.
+    A workflow that cannot be read, a rate that is missing and a data set of unknown size are errors for the user.
     """
     measured, dag = read_rates(rates or RATES), load(snakemake or ARGUMENTS)
     counts = Counts(parse(Config, dag.settings, " with ".join(dag.configfiles)))

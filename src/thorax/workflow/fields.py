@@ -18,12 +18,15 @@ def any_of(names: Iterable[str]) -> str:
     return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
-def complete(rules: Iterable[Any], environment: str) -> None:
+def complete(rules: Iterable[Any], environment: str, parameter: Callable[[str], Callable[[Wildcards], Any]]) -> None:
     """Give every rule with a command what all have: a log, a benchmark, the conda environment, the digest of its verb's code.
 
     The log of a job is logs/RULE/WILDCARDS.log, with the wildcards of its first output. The digest is a parameter, so that
-    changed code reruns what it feeds and an edited comment does not. Downloads have none: what they fetch has checksums. Where
-    the command names them, `params.folder` is the folder of the first output, and `params.stem` its path without the suffix.
+    changed code reruns what it feeds and an edited comment does not. Downloads have none: what they fetch has checksums.
+
+    Parameters that the command names and the rule does not define: `folder` is the folder of the first output, `stem` its path
+    without the suffix, `named_FILES` has NAME=PATH for each of the inputs FILES, `option_FILES` is `--FILES` with the inputs or
+    outputs of this name that the job has, and any other is what `parameter` returns for its name.
     """
     from snakemake.io import strip_wildcard_constraints
 
@@ -38,20 +41,29 @@ def complete(rules: Iterable[Any], environment: str) -> None:
             verb = VERB.match(rule.shellcmd)
             if verb and verb[1] != "download":
                 rule.set_params(code=_code(verb[1]))
-            places = {"folder": _folder, "stem": _stem}
-            rule.set_params(**{name: found for name, found in places.items() if f"{{params.{name}}}" in rule.shellcmd})
-
-
-def _folder(wildcards: Wildcards, output: Any) -> Path:
-    return Path(output[0]).parent
-
-
-def _stem(wildcards: Wildcards, output: Any) -> Path:
-    return Path(output[0]).with_suffix("")
+            for name in sorted(set(re.findall(r"{params\.(\w+)", rule.shellcmd)) - set(rule.params.keys())):
+                rule.set_params(**{name: told_by_name(name) or parameter(name)})
 
 
 def _code(verb: str) -> Callable[[Wildcards], str]:
     return lambda wildcards: digest(verb)
+
+
+def told_by_name(name: str) -> Callable[..., Any] | None:
+    """A rule's parameter `folder`, `stem`, `named_FILES` or `option_FILES`, as in `complete`; None for any other name."""
+    kind, _, files = name.partition("_")
+    if kind == "named":
+        return lambda wildcards, input: named(input.get(files, []))
+    if kind == "option":
+        return lambda wildcards, input, output: _option(files, input.get(files) or output.get(files) or [])
+    if name == "folder":
+        return lambda wildcards, output: Path(output[0]).parent
+    return (lambda wildcards, output: Path(output[0]).with_suffix("")) if name == "stem" else None
+
+
+def _option(name: str, files: str | Iterable[str]) -> str:
+    words = [files] if isinstance(files, str) else list(files)
+    return " ".join([f"--{name.replace('_', '-')}", *words] if words else [])
 
 
 def named(paths: Any) -> Any:
@@ -60,24 +72,6 @@ def named(paths: Any) -> Any:
         return lambda wildcards: named(paths(wildcards))
     pairs = paths.items() if isinstance(paths, Mapping) else ((Path(path).stem, path) for path in paths)
     return [f"{name}={path}" for name, path in pairs]
-
-
-def options(*names: str) -> Callable[[Wildcards, Any], str]:
-    """A rule's parameter: `--NAME FILES` for each of its inputs of these names that the job has."""
-    return lambda wildcards, input: _options(names, input)
-
-
-def output_options(*names: str) -> Callable[[Wildcards, Any], str]:
-    """The same for the rule's outputs of these names that the job has."""
-    return lambda wildcards, output: _options(names, output)
-
-
-def _options(names: Iterable[str], files: Any) -> str:
-    words: list[str] = []
-    for name in names:
-        if found := files.get(name):
-            words += [f"--{name.replace('_', '-')}", *([found] if isinstance(found, str) else found)]
-    return " ".join(words)
 
 
 def memory(mb: int | Callable[[Wildcards], int]) -> Callable[[Wildcards, int], int]:

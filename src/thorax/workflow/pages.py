@@ -7,7 +7,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +15,8 @@ import yaml
 
 from thorax.config import Block, Config, Experiment
 from thorax.resources import resource
+from thorax.workflow.blocks import BLOCKS, TITLED
 
-TITLED = {
-    "experiment": "experiments", "ablation": "ablations", "cascade": "cascades", "comparison": "comparisons", "cross": "cross"
-}  # fmt: skip
 BEYOND = "beyond"  # the page for what no paper shows, and for experiments without a paper
 # Archives with other published systems on record, and the tables of these
 SYSTEMS = {"padchest": ["systems", "classes"], "nih": ["systems"], "chexpert": ["systems", "classes"]}
@@ -48,14 +46,9 @@ class Catalogue(Block):
     papers: dict[str, list[dict[str, Numbers]]]
 
 
-@cache
-def read() -> Catalogue:
-    """The catalogue of `resources/pages.yaml`."""
-    text = resource("pages.yaml").read_text(encoding="utf-8")
-    return Catalogue.model_validate(yaml.load(text, yaml.CSafeLoader))  # the fast loader: every Snakemake process reads it
-
-
-CATALOGUE, ORDERS = read().pages, read().papers
+# The fast loader, because every Snakemake process reads it
+_READ = Catalogue.model_validate(yaml.load(resource("pages.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader))
+CATALOGUE, ORDERS = _READ.pages, _READ.papers
 
 
 class Made(NamedTuple):
@@ -75,9 +68,7 @@ def page(name: str, path: str | None = None) -> Any:
     return report(path or entry.path, caption=_caption_file(name), **listed)
 
 
-@cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="thorax-captions-")
+_folder = cache(lambda: tempfile.TemporaryDirectory(prefix="thorax-captions-"))
 
 
 @cache
@@ -171,7 +162,7 @@ def studies(plan: Config, experiments: Iterable[str]) -> dict[str, dict[str, Any
             "label_set": plan.label_sets[experiment.label_set],
             "split": plan.splits[experiment.split],
             "image_set": plan.image_sets[experiment.image_set],
-            "dataset": _dataset(plan, experiment.label_set),
+            "dataset": plan.datasets[plan.label_sets[experiment.label_set].dataset],
         }
         found[name] = {key: block.model_dump(mode="json", exclude_defaults=True) for key, block in blocks.items()}
     return found
@@ -195,13 +186,10 @@ def _made(plan: Config, name: str, audited: Sequence[str]) -> list[Made]:
     return list(found.values())
 
 
-def _dataset(plan: Config, label_set: str) -> Any:
-    return plan.datasets[plan.label_sets[label_set].dataset]
-
-
-def _experiments_together(blocks: dict[str, Any], plan: Config) -> list[str]:
-    """The names of blocks whose experiments are all run."""
-    return [name for name, block in blocks.items() if set(block.experiments) <= set(plan.run)]
+def _together(kind: str, plan: Config, _: Sequence[str]) -> list[Wildcards]:
+    """The blocks whose experiments are all run."""
+    blocks = getattr(plan, BLOCKS[kind])
+    return [{kind: name} for name, block in blocks.items() if set(block.experiments) <= set(plan.run)]
 
 
 def _run_label_sets(plan: Config, _: Sequence[str]) -> list[Wildcards]:
@@ -211,14 +199,7 @@ def _run_label_sets(plan: Config, _: Sequence[str]) -> list[Wildcards]:
 
 def _archives(plan: Config, label_sets: Iterable[str]) -> list[Wildcards]:
     """The archives of label sets that have other published systems on record."""
-    there = {_dataset(plan, label_set).archive for label_set in label_sets}
-    return [{"archive": archive} for archive in SYSTEMS if archive in there]
-
-
-def _run_archives(plan: Config, _: Sequence[str]) -> list[Wildcards]:
-    """The archives of the run's papers."""
-    experiments = [plan.experiments[name] for name in plan.run]
-    return _archives(plan, [experiment.label_set for experiment in experiments if experiment.paper])
+    return [{"archive": archive} for archive in SYSTEMS if archive in map(plan.archive_of, label_sets)]
 
 
 def _cascades(plan: Config, _: Sequence[str]) -> list[Wildcards]:
@@ -231,14 +212,6 @@ def _cascades(plan: Config, _: Sequence[str]) -> list[Wildcards]:
     ]
 
 
-def _audited_label_sets(plan: Config, audited: Sequence[str]) -> list[Wildcards]:
-    return [{"label_set": label_set} for split in audited for label_set in plan.splits[split].label_sets]
-
-
-def _audited_archives(plan: Config, audited: Sequence[str]) -> list[Wildcards]:
-    return _archives(plan, [plan.splits[split].label_sets[0] for split in audited])
-
-
 # What a page can be wanted for: the wildcards of its path, in the order of the report. Arguments as in `wanted`
 EACH: dict[str, Callable[[Config, Sequence[str]], list[Wildcards]]] = {
     "run": lambda plan, _: [{}] if plan.run else [],
@@ -246,14 +219,16 @@ EACH: dict[str, Callable[[Config, Sequence[str]], list[Wildcards]]] = {
     "experiment": lambda plan, _: [{"experiment": name} for name in plan.run],
     "label_set": _run_label_sets,
     "image_set": lambda plan, _: [{"image_set": name} for name in sorted({plan.experiments[n].image_set for n in plan.run})],
-    "archive": _run_archives,
-    "ablation": lambda plan, _: [{"ablation": name} for name in _experiments_together(plan.ablations, plan)],
-    "comparison": lambda plan, _: [{"comparison": name} for name in _experiments_together(plan.comparisons, plan)],
-    "cross": lambda plan, _: [{"cross": name} for name in _experiments_together(plan.cross, plan)],
+    "archive": lambda plan, _: _archives(
+        plan, [block.label_set for name in plan.run if (block := plan.experiments[name]).paper]
+    ),
+    **{kind: partial(_together, kind) for kind in ("ablation", "comparison", "cross")},
     "cascade": _cascades,
     "audit": lambda _, audited: [{}] if audited else [],
-    "audited_label_set": _audited_label_sets,
-    "audited_archive": _audited_archives,
+    "audited_label_set": lambda plan, audited: [
+        {"label_set": name} for split in audited for name in plan.splits[split].label_sets
+    ],
+    "audited_archive": lambda plan, audited: _archives(plan, [plan.splits[split].label_sets[0] for split in audited]),
 }
 
 
@@ -336,7 +311,7 @@ def _belongs(plan: Config, page: Made, paper: str, experiments: Sequence[str]) -
         "split": splits,
         "label_set": {block.label_set for block in blocks} | inside,
         "image_set": {block.image_set for block in blocks},
-        "archive": {_dataset(plan, block.label_set).archive for block in blocks if block.paper},
+        "archive": {plan.archive_of(block.label_set) for block in blocks if block.paper},
         "ablation": {name for name, ablation in plan.ablations.items() if set(ablation.experiments) <= set(experiments)},
     }
     return bool(experiments) and all(value in known.get(name, ()) for name, value in page.wildcards.items())
@@ -346,7 +321,7 @@ def _subjects(plan: Config, wildcards: Wildcards) -> list[str]:
     """What a page is of, in words; a split is named only where the label set is in several."""
     splits = [split for split in plan.splits.values() if wildcards.get("label_set") in (*split.label_sets, *split.also_for)]
     return [
-        getattr(plan, TITLED[name])[value].title if name in TITLED else value
+        getattr(plan, BLOCKS[name])[value].title if name in TITLED else value
         for name, value in wildcards.items()
         if name != "split" or len(splits) != 1
     ]

@@ -55,6 +55,7 @@ class Plan(Blocks):
         names = {kind: list(getattr(self.config, blocks)) for kind, blocks in BLOCKS.items()}
         names |= {"phantom_root": self.phantom_roots, "member": members, "ensemble": ensembles}
         names |= {"other": names["experiment"], "model": ["baseline", *members, *ensembles]}
+        names |= {"paper": list(pages.papers(self.config)), "archive": list(pages.SYSTEMS), "table": ["systems", "classes"]}
         return {**{kind: any_of(found) for kind, found in names.items()}, "backbone": r"\w+", "shard": r"\d+"}
 
     # Archives
@@ -85,10 +86,7 @@ class Plan(Blocks):
     # Images
 
     def file(self, kind: str, field: str, pattern: str) -> Callable[[Wildcards], str | list[str]]:
-        """A rule's input: `pattern` with the value of a block's field in place of `*`; nothing if the field is null.
-
-        Snakemake fills in wildcards of the pattern.
-        """
+        """A rule's input: `pattern` with the value of a block's field in place of `*`; nothing if the field is null."""
 
         def path(wildcards: Wildcards) -> str | list[str]:
             name = self.field(kind, field)(wildcards)
@@ -134,11 +132,9 @@ class Plan(Blocks):
         return self._truth(self.leading_experiment(wildcards))
 
     def labels(self, wildcards: Wildcards) -> str:
-        """The labels of `truth`."""
         return self.truth(wildcards)["labels"]
 
     def split(self, wildcards: Wildcards) -> str:
-        """The split of `truth`."""
         return self.truth(wildcards)["split"]
 
     # Networks
@@ -223,20 +219,11 @@ class Plan(Blocks):
         """The option that names an experiment's classes of the co-occurrence figure."""
         return shlex.join(["--classes", *self.block("experiment", wildcards).cooccurrence])
 
-    def option(self, name: str) -> Callable[[Wildcards], str]:
-        """A rule's parameter: the option of this name with the field of the leading experiment; nothing if that is null."""
-
-        def text(wildcards: Wildcards) -> str:
-            value = self.field("leading", name)(wildcards)
-            return f"--{name} {shlex.quote(value)}" if value else ""
-
-        return text
-
     def tested_on(self, wildcards: Wildcards) -> str:
         """Whose radiographs an experiment is tested on, and whether by the archive's own lists."""
         block = self.leading_experiment(wildcards)
-        dataset = self.config.datasets[self.config.label_sets[block.label_set].dataset]
-        return f"--archive {dataset.archive}" + (" --official-lists" if self.config.splits[block.split].official else "")
+        official = " --official-lists" if self.config.splits[block.split].official else ""
+        return f"--archive {self.config.archive_of(block.label_set)}{official}"
 
     def published(self, wildcards: Wildcards) -> str:
         """An experiment's block `beside` as text for --settings; of an ablation those of all its experiments, by name."""
@@ -253,12 +240,15 @@ class Plan(Blocks):
         return [f"results/metrics/{name}.parquet" for name in self.block(kind, wildcards).experiments]
 
     def columns(self, wildcards: Wildcards) -> list[str]:
-        """EXPERIMENT/MODEL of every column of a comparison."""
+        """EXPERIMENT/MODEL of every column of a comparison; flat/MODEL and cascade/MODEL of a cascade."""
+        if hasattr(wildcards, "cascade"):
+            return [f"{side}/{model}" for side in ("flat", "cascade") for model in self.block("cascade", wildcards).models]
         experiments = self.block("comparison", wildcards).experiments
         return [f"{name}/{model}" for name, models in experiments.items() for model in models]
 
-    def first_threshold_rule(self, wildcards: Wildcards) -> str:
-        return self.leading_experiment(wildcards).thresholds[0]
+    def threshold_rule(self, wildcards: Wildcards) -> str:
+        """The threshold rule that a job is for, or else the first."""
+        return getattr(wildcards, "threshold_rule", self.leading_experiment(wildcards).thresholds[0])
 
     # Cascades
 
@@ -279,10 +269,6 @@ class Plan(Blocks):
     def cascade_metrics(self, wildcards: Wildcards) -> dict[str, str]:
         flat = self.block("cascade", wildcards).flat
         return {"flat": f"results/metrics/{flat}.parquet", "cascade": f"results/metrics/{wildcards.cascade}.parquet"}
-
-    def cascade_columns(self, wildcards: Wildcards) -> list[str]:
-        models = self.block("cascade", wildcards).models
-        return [f"{side}/{model}" for side in ("flat", "cascade") for model in models]
 
     # Explanations
 
@@ -344,9 +330,8 @@ class Plan(Blocks):
 
     def cross_archives(self, wildcards: Wildcards) -> dict[str, str]:
         """By experiment, its archive."""
-        return {
-            name: self.config.datasets[self.dataset_of(name)].archive for name in self.block("cross", wildcards).experiments
-        }
+        names = self.block("cross", wildcards).experiments
+        return {name: self.config.archive_of(self.config.experiments[name].label_set) for name in names}
 
     def cross_truth(self, kind: str) -> Callable[[Wildcards], dict[str, str]]:
         """Every experiment's `labels` or `split`."""
@@ -372,16 +357,14 @@ class Plan(Blocks):
     def experiments_of_run(self) -> list[Experiment]:
         return [self.config.experiments[name] for name in self.run]
 
-    def run_datasets(self) -> list[str]:
-        return sorted({dataset for name in self.run for dataset in self.datasets_of(name)})
-
     def of_experiments(self, kind: str) -> dict[str, str]:
         """By experiment of the run, its `labels` or `split`."""
         return {name: self._truth(self.config.experiments[name])[kind] for name in self.run}
 
     def of_datasets(self, pattern: str) -> dict[str, str]:
         """By data set of the run, a path: `pattern` with its name in place of `*`."""
-        return {name: pattern.replace("*", name) for name in self.run_datasets()}
+        names = sorted({dataset for name in self.run for dataset in self.datasets_of(name)})
+        return {name: pattern.replace("*", name) for name in names}
 
     def screened_splits(self) -> dict[str, str]:
         """By DATASET/SPLIT, the run's splits."""
@@ -399,10 +382,7 @@ class Plan(Blocks):
         ]
 
     def summary_rows(self, kind: str) -> dict[str, str]:
-        """By row of the summary, the label set (kind `labels`) or the split (`splits`).
-
-        A row is a label set; one with several splits has a row for each.
-        """
+        """By row of the summary (a label set, or each of its splits), the label set (kind `labels`) or the split (`splits`)."""
         splits = dict.fromkeys(block.split for block in self.experiments_of_run())
         rows = [(label_set, split) for split in splits for label_set in pages.label_sets_of(self.config, split)]
         label_sets = [label_set for label_set, _ in rows]

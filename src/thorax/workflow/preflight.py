@@ -38,7 +38,7 @@ def read(values: Any, source: str, thorough: bool = True) -> Config:
         return config
     backbones.check(config, source)
     try:
-        for kind, check in CHECKS.items():
+        for kind, check in (("label_sets", _check_label_set), ("experiments", _check_experiment), ("cross", _check_cross)):
             for name in getattr(config, kind):
                 check(config, name)
     except ThoraxError as error:
@@ -102,8 +102,7 @@ def check_made(config: Config, name: str, report: Path) -> None:
 
 
 def _check_label_set(config: Config, name: str) -> None:
-    settings = config.label_sets[name]
-    archive = config.datasets[settings.dataset].archive
+    settings, archive = config.label_sets[name], config.archive_of(name)
     if settings.grouping == "general":
         TermTree.of_archive(archive, f"label_sets.{name}.grouping", "write specific")
     if settings.inside:
@@ -158,8 +157,8 @@ def _check_cross(config: Config, name: str) -> None:
 
     shared = []
     for experiment in config.cross[name].experiments:
-        settings = config.label_sets[config.experiments[experiment].label_set]
-        archive = config.datasets[settings.dataset].archive
+        label_set = config.experiments[experiment].label_set
+        settings, archive = config.label_sets[label_set], config.archive_of(label_set)
         known = [label for label in _possible_classes(settings, archive) if label not in settings.exclude]
         shared.append(set(cross_archives.mapped(archive, known)))
     if not set.intersection(*shared):
@@ -167,8 +166,3 @@ def _check_cross(config: Config, name: str) -> None:
             f"cross.{name}: the label sets of {', '.join(config.cross[name].experiments)} share no class of {cross_archives.CLASSES.name}: "
             "choose larger label sets."
         )
-
-
-CHECKS: dict[str, Callable[[Config, str], None]] = {
-    "label_sets": _check_label_set, "experiments": _check_experiment, "cross": _check_cross
-}  # fmt: skip

@@ -15,9 +15,8 @@ from typing import Any
 
 from thorax.errors import ThoraxError
 
-RUN_NAMES = Path(
-    ".snakemake/slurm_runs"
-)  # the name that all jobs of the run in progress, or of a killed one, have in the queue
+# The name that all jobs of the run in progress, or of a killed one, have in the queue
+RUN_NAMES = Path(".snakemake/slurm_runs")
 DIGESTS = Path(".snakemake/slurm_plans.json")  # by file, a digest of what its job makes it from
 ANSWERS_WITHIN = 60  # seconds
 ENDED_WITHIN = 600  # seconds that cancelled jobs may take; Slurm kills them after its KillWait, usually 30

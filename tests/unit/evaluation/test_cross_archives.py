@@ -24,7 +24,7 @@ from thorax.storage import schemas, store
 
 ROOT = Path(__file__).parents[3]
 REAL = ROOT.parent / "shared" / "data" / "metadata"
-NIH = {name for *_, names, _ in OTHER_NAMES for name in names} | {NO_FINDING}  # all fourteen findings are drawn
+NIH = {name for row in OTHER_NAMES for name in row["nih"].split("|") if name} | {NO_FINDING}  # all fourteen findings are drawn
 
 
 def rows() -> list[dict[str, str]]:

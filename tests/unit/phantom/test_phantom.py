@@ -472,18 +472,21 @@ def test_findings_have_the_names_of_each_archive(
 
 
 def test_severities_are_named_without_gap_or_overlap_and_only_as_the_archives_do() -> None:
-    for label in {row[0] for row in OTHER_NAMES}:
-        ranges = sorted(row[1:3] for row in OTHER_NAMES if row[0] == label)
+    for label in {row["padchest"] for row in OTHER_NAMES}:
+        ranges = sorted((row["from"], row["below"]) for row in OTHER_NAMES if row["padchest"] == label)
         assert ranges[0][0] == 0
         assert ranges[-1][1] == 1
         assert all(before[1] == after[0] for before, after in pairwise(ranges))
-    assert {row[0] for row in OTHER_NAMES} == set(DRAW) - {"scoliosis", "hemidiaphragm elevation"}
+    assert {row["padchest"] for row in OTHER_NAMES} == set(DRAW) - {"scoliosis", "hemidiaphragm elevation"}
     published = (
         "Atelectasis Cardiomegaly Effusion Infiltration Mass Nodule Pneumonia Pneumothorax Consolidation Edema Emphysema Fibrosis "
         "Pleural_Thickening Hernia"
     )
-    assert {label for row in OTHER_NAMES for label in row[3]} == set(published.split())
-    assert {label for row in OTHER_NAMES for label in row[4]} == set(chexpert.LABELS) - {"No Finding", "Fracture"}
+    in_nih, in_chexpert = (
+        {label for row in OTHER_NAMES for label in row[archive].split("|") if label} for archive in ("nih", "chexpert")
+    )
+    assert in_nih == set(published.split())
+    assert in_chexpert == set(chexpert.LABELS) - {"No Finding", "Fracture"}
 
 
 def test_nih_labels_are_those_of_the_plan(roots: dict[str, Path], tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_the_workflow_draws_the_papers_model_and_optional_figures_where_wanted(t
     Path("config.yaml").write_text(yaml.safe_dump(study))
     found = jobs.load(["--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml", "--cores", "2"]).jobs
     drawn = {job.wildcards["experiment"]: job.params for job in found if job.rule == "figure_roc"}
-    assert {name: (params["model"], params["logits"]) for name, params in drawn.items()} == {
+    assert {name: (params["curves_model"], params["logits"]) for name, params in drawn.items()} == {
         "weighted": ("WA", ""),
         "mean": ("ctp", ""),
         "single": ("first", "--logits"),
@@ -161,7 +161,7 @@ def test_the_workflow_draws_the_papers_model_and_optional_figures_where_wanted(t
     for rule in ("figure_attention", "figure_cooccurrence_of_paper"):
         assert [job.wildcards["experiment"] for job in found if job.rule == rule] == ["weighted"]
     (attention,) = (job for job in found if job.rule == "figure_attention")
-    assert attention.params["attention"] == ["third=results/attention/weighted/third.npy"]
+    assert attention.params["named_attention"] == ["third=results/attention/weighted/third.npy"]
 
 
 def verb(study, out: Path, *more: str) -> int:

@@ -48,7 +48,8 @@ def page_of(plan: Config, paper: str) -> PaperPage:
 
 
 def test_the_file_has_no_key_twice_and_every_entry_names_known_conditions():
-    assert pages.read() == pages.Catalogue.model_validate(strict_yaml.read(resource("pages.yaml")))
+    catalogue = pages.Catalogue.model_validate(strict_yaml.read(resource("pages.yaml")))
+    assert (catalogue.pages, catalogue.papers) == (pages.CATALOGUE, pages.ORDERS)
     for name, page in CATALOGUE.items():
         assert page.each in pages.EACH, name
         assert page.where is None or page.where in pages.WHERE, name

@@ -125,8 +125,8 @@ def test_the_data_set_behind_a_job(plan):
     assert plan.catalog(Wildcards(split="nih")) == "results/catalog/nih.parquet"
     assert plan.archive(CASCADE) == "padchest"
     assert plan.datasets_of("studies") == ["padchest", "lateral"]
-    assert plan.run_datasets() == ["padchest"]
-    assert planned(run=["studies", "nih"]).run_datasets() == ["lateral", "nih", "padchest"]
+    assert list(plan.of_datasets("*")) == ["padchest"]
+    assert list(planned(run=["studies", "nih"]).of_datasets("*")) == ["lateral", "nih", "padchest"]
 
 
 def test_what_is_made_before_files_are_listed(plan):
@@ -234,7 +234,7 @@ def test_a_cascade_reads_the_scores_of_its_two_experiments(plan):
     assert fields.named(plan.cascade_metrics)(CASCADE) == [
         "flat=results/metrics/flat.parquet", "cascade=results/metrics/cascade.parquet",
     ]  # fmt: skip
-    assert plan.cascade_columns(CASCADE) == ["flat/CTP", "flat/one", "cascade/CTP", "cascade/one"]
+    assert plan.columns(CASCADE) == ["flat/CTP", "flat/one", "cascade/CTP", "cascade/one"]
 
 
 def test_every_model_is_tested_on_every_archive(plan):
@@ -286,11 +286,11 @@ def test_the_audit_of_a_run_is_that_of_its_whole_archives(plan):
 def test_without_a_run_the_archives_are_audited_whose_metadata_is_here(tmp_path):
     audit = {"metadata": str(tmp_path), "compare": {"nih": "nih", "specific": "pa"}}
     with pytest.raises(ThoraxError, match=r"nothing to run and nothing to audit: .* has no archive's metadata file"):
-        planned(run=[], audit=audit).audit.refuse_nothing()
+        _ = planned(run=[], audit=audit).audit.splits
     table = tmp_path / "Data_Entry_2017_v2020.csv"
     table.touch()
     plan = planned(run=[], audit=audit)
-    assert (plan.audit.splits, plan.audit.compared) == (["nih"], ["nih"])
+    assert (plan.audit.splits, plan.audit.label_sets) == (["nih"], ["nih"])
     assert plan.audit.absent_and_divided() == ["padchest"]
     assert plan.audit.metadata(Wildcards(dataset="nih")) == [str(table)]
     assert json.loads(plan.audit.catalog_settings(Wildcards(dataset="nih"))) == {"archive": "nih", "root": str(tmp_path)}
@@ -298,9 +298,10 @@ def test_without_a_run_the_archives_are_audited_whose_metadata_is_here(tmp_path)
 
 
 def test_fields_of_rules():
-    text = fields.options("labels", "second_images", "general")
-    assert text(None, fields_of(labels="a", second_images=["b", "c"], general=[])) == "--labels a --second-images b c"
-    assert text(None, fields_of()) == ""
+    text = fields.told_by_name("option_second_images")
+    assert text(None, fields_of(second_images=["b", "c"]), fields_of()) == "--second-images b c"
+    assert text(None, fields_of(second_images=[]), fields_of(second_images="a")) == "--second-images a"
+    assert text(None, fields_of(), fields_of()) == ""
     assert fields.memory(700)(None, 3) == 2100
     assert fields.memory(lambda wildcards: 5)(None, 2) == 10
     assert fields.figure("roc")["pictures"] == [f"results/figures/{{experiment}}/roc.{suffix}" for suffix in ("png", "svg")]
@@ -332,9 +333,12 @@ def test_what_every_rule_with_a_command_has():
     train = Rule("train", "results/models/{experiment,flat|again}/{member}.keras", "exec thorax train --out {output.model}")
     fetch = Rule("weights", "resources/weights/{backbone}.h5", "thorax download weights/{wildcards.backbone}")
     table = Rule("summary", "results/tables/summary.html", "thorax summary --out {params.folder}")
-    figure = Rule("figure_roc", "results/figures/{experiment}/roc.html", "thorax figure-roc --out {params.stem}")
+    figure = Rule(
+        "figure_roc", "results/figures/{experiment}/roc.html", "thorax figure-roc {params.title:q} --out {params.stem}"
+    )
+    curves = Rule("training", "results/a.html", "thorax figure-training --histories {params.named_histories}")
     target = Rule("all", "", None)
-    fields.complete([train, fetch, table, figure, target], "envs/cpu.yaml")
+    fields.complete([train, fetch, table, figure, curves, target], "envs/cpu.yaml", lambda name: lambda wildcards: name.upper())
     assert (train.log, train.benchmark) == (
         "logs/train/{experiment}/{member}.log",
         "benchmarks/train/{experiment}/{member}.tsv",
@@ -343,9 +347,17 @@ def test_what_every_rule_with_a_command_has():
     assert {rule.conda_env for rule in (train, fetch, table)} == {"envs/cpu.yaml"}
     assert (train.params["code"](None), table.params["code"](None)) == (code.digest("train"), code.digest("summary"))
     assert (fetch.params, target.params) == ({}, {})
-    assert (set(train.params), set(table.params), set(figure.params)) == ({"code"}, {"code", "folder"}, {"code", "stem"})
+    assert (set(train.params), set(table.params), set(figure.params)) == (
+        {"code"},
+        {"code", "folder"},
+        {"code", "stem", "title"},
+    )
     assert str(table.params["folder"](None, ["results/tables/a/b.html"])) == "results/tables/a"
     assert str(figure.params["stem"](None, ["results/figures/a.b/roc.html"])) == "results/figures/a.b/roc"
+    assert figure.params["title"](None) == "TITLE"
+    histories = fields_of(histories=["results/history/e/A.csv"])
+    assert curves.params["named_histories"](None, histories) == ["A=results/history/e/A.csv"]
+    assert curves.params["named_histories"](None, fields_of()) == []
 
 
 def fields_of(**files):

@@ -4,7 +4,6 @@
 and the page where people find it. A file without an address must be put there by hand.
 """
 
-import csv
 import os
 import shutil
 import sys
@@ -110,11 +109,10 @@ AGREEMENTS = {
 def published_files() -> list[Published]:
     """The list of files."""
     published = []
-    with resource("downloads.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            size, unpacked = (int(row[name] or 0) or None for name in ("bytes", "unpacked_bytes"))
-            source = Source(row["address"], row["page"], size, row["checksum"])
-            published.append(Published(row["group"], row["file"], source, unpacked, row["licence"]))
+    for row in pd.read_csv(resource("downloads.csv"), dtype=str, keep_default_na=False).to_dict("records"):
+        size, unpacked = (int(row[name] or 0) or None for name in ("bytes", "unpacked_bytes"))
+        source = Source(row["address"], row["page"], size, row["checksum"])
+        published.append(Published(row["group"], row["file"], source, unpacked, row["licence"]))
     return published
 
 
