@@ -147,8 +147,8 @@ def replicas(batch_size: int, accumulate: int = 1) -> Replicas:
     return Replicas([f"GPU:{index}" for index in range(count)])
 
 
-def adam(learning_rate: float, accumulate: int = 1) -> "keras.optimizers.Adam":
-    """Keras's Adam, for one update per `accumulate` batches, with one operation per variable where TensorFlow has a single device.
+def adam(learning_rate: float, accumulate: int = 1) -> Any:
+    """Return Keras's Adam, for one update per `accumulate` batches, with one operation per variable where TensorFlow has one device.
 
     Keras's own update has 17 operations per variable. Networks of 600 variables spend a seventh of a small step on a CPU in them,
     and a third of the time until the first step.
