@@ -55,7 +55,7 @@ $(BIN)/.ready: $(PINS) pyproject.toml $(if $(ANOTHER),remake)
 
 remake: # .venv has the other variant
 
-demo: $(BIN)/.ready ## Liz et al. 2022 on synthetic radiographs, from raw files to report (about a quarter of an hour on 2 cores)
+demo: $(BIN)/.ready ## Liz et al. 2022 on synthetic radiographs, from raw files to report (about ten minutes on 2 cores)
 	$(FOLLOW) snakemake --profile demo --prioritize $(LONGEST)
 	$(call report,results,--profile demo)
 	@thorax show --table results/tables/demo-liz2022-specific/global.md
@@ -79,10 +79,10 @@ audit: $(BIN)/.ready ## the published counts next to ours, from METADATA=folder 
 bench: $(BIN)/.ready ## what it costs, as ratios measured side by side (about ten minutes): docs/reference/benchmarks.md
 	python -m bench
 
-test: $(BIN)/.ready ## all tests (35 to 40 minutes on 2 cores; those of the demo need a finished one)
+test: $(BIN)/.ready ## all tests (about 25 minutes on 2 cores; those of the demo need a finished one)
 	pytest $(WORKERS) --durations=30
 
-test-fast: $(BIN)/.ready ## the tests that need no workflow (two to three minutes on 2 cores)
+test-fast: $(BIN)/.ready ## the tests that need no workflow (about two minutes on 2 cores)
 	pytest $(WORKERS) -m "not slow and not real" tests/unit
 
 lint: $(BIN)/.ready ## style, formats, spelling, types
