@@ -28,7 +28,7 @@ include: "workflow/rules/audit.smk"
 rule all:
     default_target: True
     input:
-        everything(pages.wanted(plan.config, plan.audit.splits)),
+        everything([*pages.wanted(plan.config, plan.audit.splits), *pages.entry(plan.config)]),
 
 
 # What all rules have: logs, benchmarks, the conda environment, the digest of the verb's code, parameters told by their names

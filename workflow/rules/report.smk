@@ -212,3 +212,24 @@ rule paper_page:
         "Writing the page of {wildcards.paper}"
     shell:
         "thorax paper-page --settings {params.settings:q} --out {output.html} > {log} 2>&1"
+
+
+rule site:
+    input:
+        metrics=rules.overview.input.metrics,
+        labels=rules.overview.input.labels,
+        splits=rules.overview.input.splits,
+        pages=pages.wanted(plan.config, plan.audit.splits),
+        records=plan.records(),
+    output:
+        index="results/index.html",
+        pages=directory("results/site"),
+    params:
+        settings=pages.site(plan.config, plan.audit.splits),
+        labels=named(plan.of_experiments("labels")),
+        splits=named(plan.of_experiments("split")),
+    message:
+        "Writing the results site"
+    shell:
+        "thorax site --settings {params.settings:q} --metrics {params.named_metrics} --labels {params.labels} --splits {params.splits}"
+        " {params.option_records} --out {output.index} > {log} 2>&1"

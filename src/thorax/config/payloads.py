@@ -50,3 +50,22 @@ class PaperPage(Block):
     studies: dict[Name, Study]
     sections: list[Section]
     captions: dict[Name, str]
+
+
+class SitePage(Block):
+    """A page of the results site: its file's name and heading, the page it shows, a caption, and where the entry page lists it."""
+
+    name: str
+    heading: str
+    page: str
+    caption: str
+    category: str
+
+
+class Site(Block):
+    """The results site: its title, the experiments, the page of the overview, and all pages in order."""
+
+    title: str
+    studies: dict[Name, Study]
+    overview: str
+    pages: list[SitePage]

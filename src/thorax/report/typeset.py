@@ -104,7 +104,7 @@ def write(table: Table, values: pd.DataFrame, folder: Path, name: str, on_page: 
 
 @cache
 def _templates() -> Environment:
-    patterns = ("*.html", "*.css")  # the code digest reads these
+    patterns = ("*.html", "*.css", "*.js")  # the code digest reads these
     sources = {path.name: path.read_text(encoding="utf-8") for pattern in patterns for path in TEMPLATES.glob(pattern)}
     return Environment(
         loader=DictLoader(sources), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,

@@ -3,6 +3,7 @@
 The catalogue itself is `resources/pages.yaml`. The default target, Snakemake's report and the papers' pages read it from here.
 """
 
+import csv
 import json
 import re
 import tempfile
@@ -84,6 +85,11 @@ def wanted(plan: Config, audited: Sequence[str] = ()) -> list[str]:
     return list(dict.fromkeys(page.path for name in CATALOGUE for page in _made(plan, name, audited)))
 
 
+def entry(plan: Config) -> list[str]:
+    """The path of the site's entry page, if a run has experiments."""
+    return ["results/index.html"] if plan.run else []
+
+
 def audit(plan: Config, audited: Sequence[str]) -> list[str]:
     """The paths of the audit's pages."""
     return [path for path in wanted(plan, audited) if path.startswith("results/audit/")]
@@ -150,6 +156,42 @@ def settings(plan: Config, paper: str) -> str:
         "captions": {name: " ".join(CATALOGUE[name].caption.split()) for name in sorted(figures)},
     }
     return json.dumps(content)
+
+
+def site(plan: Config, audited: Sequence[str]) -> str:
+    """What `thorax site` needs, as text for --settings: all pages of the run, listed by experiment where they are of one."""
+    made = {page.path: page for name in CATALOGUE for page in _made(plan, name, audited)}
+    content = {
+        "title": "Results" if len(plan.run) != 1 else f"Results: {plan.experiments[plan.run[0]].title}",
+        "studies": studies(plan, plan.run),
+        "overview": CATALOGUE["overview"].path,
+        "pages": [
+            {
+                "name": path.removeprefix("results/").removesuffix(".html").replace("/", "-"),
+                "heading": _titled(plan, page),
+                "page": path,
+                "caption": " ".join(CATALOGUE[page.name].caption.split()) if path.startswith("results/figures/") else "",
+                "category": _listed(plan, page),
+            }
+            for path, page in made.items()
+        ],
+    }
+    return json.dumps(content)
+
+
+def _listed(plan: Config, page: Made) -> str:
+    """Where the entry page lists a page: with its experiment, or its category in the report without the number."""
+    if (experiment := page.wildcards.get("experiment")) in plan.experiments:
+        return plan.experiments[experiment].title
+    return {"0": "Overview and papers", "1": "Data", "2": "Comparisons", "3": "Audit"}[CATALOGUE[page.name].category[0]]
+
+
+def _titled(plan: Config, page: Made) -> str:
+    """The heading of a page of the site; one of an experiment is listed below its title and need not repeat it."""
+    if page.name == "paper":
+        with resource("papers.csv").open(encoding="utf-8", newline="") as file:
+            return {row["paper"]: row["short"] for row in csv.DictReader(file)}.get(page.wildcards["paper"], "Beyond the papers")
+    return CATALOGUE[page.name].heading if "experiment" in page.wildcards else heading(plan, BEYOND, page)
 
 
 def studies(plan: Config, experiments: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -271,20 +271,28 @@ def _hours(hours: float) -> str:
     return f"{hours:,.1f}" if hours >= 10 else f"{hours:.2g}"
 
 
-def make_overview(
-    settings: Studies, metrics: dict[str, Path], labels: dict[str, Path], splits: dict[str, Path], out: Path,
-    records: Iterable[Path] = (),
-) -> None:  # fmt: skip
-    """Write overview.html, .md, .tex and .csv into a folder; only the HTML has the hours. Records: a folder per experiment."""
-    rows, hours = {}, {}
-    for name, study in settings.root.items():
+def read_rows(
+    studies: Mapping[str, Study], metrics: Mapping[str, Path], labels: Mapping[str, Path], splits: Mapping[str, Path]
+) -> dict[str, Row]:
+    """Read the experiments of a run, each with a table under every one of the three mappings."""
+    rows = {}
+    for name, study in studies.items():
         for flag, paths in (("metrics", metrics), ("labels", labels), ("splits", splits)):
             if name not in paths:
                 raise ThoraxError(f"Experiment {name!r} has no table under --{flag}: name it.")
         split = store.read_table(splits[name], ["image_id", "split"])
         test_part = published_numbers.tested_on(study.dataset.archive, study.split.official, split)
         rows[name] = Row(study, store.read_table(metrics[name]), joins.read_labels(labels[name], splits[name]), test_part)
-        hours[name] = spent(path for path in records if path.parent.name == name)
+    return rows
+
+
+def make_overview(
+    settings: Studies, metrics: dict[str, Path], labels: dict[str, Path], splits: dict[str, Path], out: Path,
+    records: Iterable[Path] = (),
+) -> None:  # fmt: skip
+    """Write overview.html, .md, .tex and .csv into a folder; only the HTML has the hours. Records: a folder per experiment."""
+    rows = read_rows(settings.root, metrics, labels, splits)
+    hours = {name: spent(path for path in records if path.parent.name == name) for name in rows}
     table, values = overview_table(rows)
     on_page, _ = overview_table(rows, hours)
     write(table, values, out, "overview", on_page)
