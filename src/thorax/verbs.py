@@ -146,6 +146,8 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _path("rates", "rates measured by `python -m bench rates` (default: those of a machine without a GPU)", required=False),
             _whole("cores_per_gpu", "CPU cores for each GPU", lowest=1, default=8), _flag("json_", "print JSON"),
             replace(snakemake, help="arguments of snakemake, after -- (default: --cores 8)")),
+        _verb("share", "report.site:share", "pack the results site with all files that it links to into one zip file, to send it",
+            _path("index", "entry page of the site", default=Path("results/index.html")), _path("out", "zip file to write")),
         _verb("show", "cli:show", "print tables in the terminal", _paths("table", "Markdown or text files")),
         _verb("dvc", "workflow.dvc:write", "write dvc.yaml, with a stage for each job of the Snakefile",
             _flag("check", "write nothing, and fail if dvc.yaml differs from the Snakefile"),

@@ -133,6 +133,24 @@ class Browser:
         return found
 
 
+def look_at(page: Browser, path: Path, width: int, media: str = "screen") -> dict[str, Any]:
+    """Open a page in a window of some width, or as it is printed.
+
+    Returns:
+        what `SEEN` finds; "too_wide", by how many pixels the page is wider than the window; and "hidden", how many tables have
+        columns that only scrolling shows.
+    """
+    page.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+    page.call("Emulation.setEmulatedMedia", media=media)
+    page.open(path)
+    page.evaluate("[...document.images].forEach(picture => {picture.loading = 'eager'})")
+    found = page.seen()
+    found["too_wide"] = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    frames = "[...document.querySelectorAll('.frame')]"
+    found["hidden"] = page.evaluate(f"{frames}.filter(frame => frame.scrollWidth > frame.clientWidth + 1).length")
+    return found
+
+
 def require() -> None:
     """Skip a test where there is no Chromium; .ci/run installs it."""
     if PROGRAM is None:

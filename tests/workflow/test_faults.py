@@ -27,7 +27,11 @@ CONFIG = CASES / "tiny" / "config.yaml"
 FIRST = "results/models/tiny/first.keras"
 TRAIN_FIRST = ("--until", "train", "--forcerun", FIRST)
 UNSTABLE = {".keras", ".ipynb"}  # they hold dates
-TIMED = "overview.html"  # it holds the hours of trainings, from their records; its CSV, Markdown and LaTeX do not
+TIMED = (
+    "overview.html",
+    "tables-overview.html",
+    "index.html",
+)  # hours of trainings, from their records; CSV, Markdown, LaTeX do not
 
 
 def bytes_of(folder: Path) -> dict[str, str]:
@@ -36,7 +40,7 @@ def bytes_of(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): blake2b(path.read_bytes()).hexdigest()
         for path in files
-        if path.suffix not in UNSTABLE and path.name not in (TIMED, "filler") and not path.match("results/history/*/*.json")
+        if path.suffix not in UNSTABLE and path.name not in (*TIMED, "filler") and not path.match("results/history/*/*.json")
     }
 
 

@@ -9,6 +9,7 @@ import hashlib
 import re
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
@@ -27,7 +28,7 @@ from thorax.storage import store
 from thorax.storage.schemas import class_columns
 
 _PICTURE = re.compile(r'src="data:image/webp;base64,([^"]+)"')
-_FORMS = {".csv": "CSV", ".tex": "LaTeX", ".md": "Markdown", ".png": "PNG", ".svg": "SVG", ".ipynb": "notebook"}
+_FORMS = {".csv": "CSV", ".tex": "LaTeX", ".md": "Markdown", ".png": "PNG", ".svg": "SVG"}
 _RECOMPUTE = """\
 import pandas as pd; from sklearn.metrics import roc_auc_score
 scores = pd.read_parquet("results/{kind}/{experiment}/{model}.parquet").query("split == 'test'").set_index("image_id").drop(columns="split")
@@ -52,10 +53,8 @@ def make_site(
     rows = overview.read_rows(settings.studies, metrics, labels, splits)
     folder = out.parent / "site"
     spent = overview.spent(records)
-    made = (
-        f"thorax {thorax.__version__}, commit {_commit()}, page made on {date.today().isoformat()}. "
-        f"Trainings: {' '.join(filter(None, (spent.text, spent.detail)))}."
-    )
+    made = f"thorax {thorax.__version__}."
+    today = f"Commit {_commit()}, made on {date.today().isoformat()}. Trainings: {' '.join(filter(None, (spent.text, spent.detail)))}."
     for page in settings.pages:
         body = _with_files(typeset.content_of(Path(page.page)), folder, "")
         forms = {_FORMS[path.suffix]: f"../{path.relative_to(out.parent)}" for path in _other_forms(Path(page.page))}
@@ -72,22 +71,24 @@ def make_site(
         "table": _with_files(typeset.content_of(Path(settings.overview)), folder, "site/") if len(rows) > 1 else "",
         "lists": lists,
     }
-    store.write_text(typeset.page("index.html", settings.title, crumbs="", made=made, **content), out)
+    store.write_text(typeset.page("index.html", settings.title, crumbs="", made=f"{made} {today}", **content), out)
 
 
 def _experiment(name: str, row: overview.Row, pages: list[SitePage], results: Path, alone: bool) -> dict[str, Any]:
     """What the entry page says of an experiment; the table of results only if it is the run's only one."""
     own = {Path(page.page).stem: page for page in pages if name in Path(page.page).parts}
+    shown = {
+        stem: _with_files(typeset.content_of(Path(page.page)), results / "site", "site/")
+        for stem, page in own.items()
+        if stem == "heatmaps" or (stem == "global" and alone)
+    }
     kind = "ensembles" if row.model in row.study.experiment.ensembles else "predictions"
-    heatmaps = (
-        _with_files(typeset.content_of(Path(own["heatmaps"].page)), results / "site", "site/") if "heatmaps" in own else ""
-    )
     return {
         "title": row.study.experiment.title,
         "sentences": _sentences(row),
         "links": {page.heading: f"site/{page.name}.html" for page in own.values()},
-        "table": _with_files(typeset.content_of(Path(own["global"].page)), results / "site", "site/") if alone else "",
-        "cases": [Markup(picture) for picture in re.findall("<img [^>]*>", heatmaps)[:2]],
+        "table": shown.get("global", ""),
+        "cases": [Markup(picture) for picture in re.findall("<img [^>]*>", shown.get("heatmaps", ""))[:2]],
         "recompute": _RECOMPUTE.format(
             kind=kind, experiment=name, model=row.model, label_set=row.study.experiment.label_set,
             auc=cells.printed(row.number("auc")[0]),
@@ -147,8 +148,6 @@ def _commit() -> str:
 
 def share(index: Path, out: Path) -> str:
     """Pack the results site with everything that its pages link to into one zip file; return a sentence about it."""
-    import zipfile
-
     if not index.is_file():
         raise ThoraxError(f"{index} is not there: run the workflow first.")
     pages = [index, *sorted((index.parent / "site").glob("*.html"))]

@@ -190,7 +190,9 @@ def _titled(plan: Config, page: Made) -> str:
     """The heading of a page of the site; one of an experiment is listed below its title and need not repeat it."""
     if page.name == "paper":
         with resource("papers.csv").open(encoding="utf-8", newline="") as file:
-            return {row["paper"]: row["short"] for row in csv.DictReader(file)}.get(page.wildcards["paper"], "Beyond the papers")
+            return {row["paper"]: row["short"] for row in csv.DictReader(file)}.get(
+                page.wildcards["paper"], "Beyond the papers"
+            )
     return CATALOGUE[page.name].heading if "experiment" in page.wildcards else heading(plan, BEYOND, page)
 
 

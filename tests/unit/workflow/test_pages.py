@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from thorax.config import Config, PaperPage, parse, parse_text, strict_yaml
+from thorax.config import Config, PaperPage, Site, parse, parse_text, strict_yaml
 from thorax.resources import resource
 from thorax.workflow import pages
 from thorax.workflow.pages import CATALOGUE
@@ -173,3 +173,15 @@ def test_the_report_finds_a_caption_in_a_file():
     assert entry.caption == pages.page("roc").flags["report"].caption != pages.page("lungs").flags["report"].caption
     assert (entry.category, entry.subcategory, entry.labels) == ("2. Results", "{experiment}", {"content": "ROC curves"})
     assert pages.page("systems", "results/tables/systems/{archive}/{table}.html").endswith("{table}.html")
+
+
+def test_the_site_lists_every_page_once_and_those_of_an_experiment_under_its_title(shipped):
+    site = Site.model_validate_json(pages.site(shipped, []))
+    assert [page.page for page in site.pages] == pages.wanted(shipped)
+    assert len({page.name for page in site.pages}) == len(site.pages)
+    titles = {shipped.experiments[name].title for name in shipped.run}
+    assert {page.category for page in site.pages} == {"Overview and papers", "Data", "Comparisons", *titles}
+    (heatmaps,) = [page for page in site.pages if page.page == "results/figures/liz2022-specific/heatmaps.html"]
+    assert (heatmaps.heading, heatmaps.category) == ("Heatmaps", shipped.experiments["liz2022-specific"].title)
+    assert "Liz et al. 2022" in [page.heading for page in site.pages]
+    assert pages.entry(shipped) == ["results/index.html"]
