@@ -67,20 +67,21 @@ def make_site(
         lists.setdefault(page.category, []).append({"href": f"site/{page.name}.html", "heading": page.heading})
     content = {
         "run_on": overview.run_on({row.study.experiment.title: row.study.experiment.provenance for row in rows.values()}),
-        "experiments": [_experiment(name, row, settings.pages, out.parent, len(rows) == 1) for name, row in rows.items()],
+        "experiments": [_experiment(name, rows, settings.pages, out.parent) for name in rows],
         "table": _with_files(typeset.content_of(Path(settings.overview)), folder, "site/") if len(rows) > 1 else "",
         "lists": lists,
     }
     store.write_text(typeset.page("index.html", settings.title, crumbs="", made=f"{made} {today}", **content), out)
 
 
-def _experiment(name: str, row: overview.Row, pages: list[SitePage], results: Path, alone: bool) -> dict[str, Any]:
-    """What the entry page says of an experiment; the table of results only if it is the run's only one."""
+def _experiment(name: str, rows: dict[str, overview.Row], pages: list[SitePage], results: Path) -> dict[str, Any]:
+    """What the entry page says of an experiment: of the first one with two cases, of the only one with its table."""
+    row, is_first, is_only = rows[name], name == next(iter(rows)), len(rows) == 1
     own = {Path(page.page).stem: page for page in pages if name in Path(page.page).parts}
     shown = {
         stem: _with_files(typeset.content_of(Path(page.page)), results / "site", "site/")
         for stem, page in own.items()
-        if stem == "heatmaps" or (stem == "global" and alone)
+        if (stem == "heatmaps" and is_first) or (stem == "global" and is_only)
     }
     kind = "ensembles" if row.model in row.study.experiment.ensembles else "predictions"
     return {
