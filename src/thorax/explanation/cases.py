@@ -17,6 +17,7 @@ from thorax.storage.schemas import class_columns
 Paths = Sequence[Path]  # files of a data set, one per shard, in the order of the shards
 THRESHOLD = 0.5  # a model votes for a class above this probability, as in the metrics and ensembles
 MOST_PREDICTED, MOST_SHOWN = 4, 5  # classes drawn per case: predicted ones, and those with the true ones that were missed
+FEWEST_CELLS = 25  # of a map that can locate anything: 5 x 5
 Original = tuple[np.ndarray, decoding.Box]  # a radiograph (h, w) uint8 in its true aspect, and the part that the networks saw
 
 
@@ -41,6 +42,13 @@ class Case:
         predicted = [index for index in order if self.probabilities[index] > THRESHOLD][:MOST_PREDICTED] or order[:1]
         missed = [index for index in order if self.truth[index] == 1 and index not in predicted]
         return sorted((predicted + missed)[:MOST_SHOWN], key=order.index)
+
+    def verdict(self, index: int) -> str:
+        """What the ensemble's answer for a class is, by the labels: found, missed, false alarm, rightly no, or label unknown."""
+        if self.truth[index] < 0:
+            return "label unknown"
+        predicted = self.probabilities[index] > THRESHOLD
+        return ("found" if predicted else "missed") if self.truth[index] else "false alarm" if predicted else "rightly no"
 
     def hidden(self) -> list[str]:
         """Sentences on true and predicted classes that are not drawn."""
@@ -133,5 +141,9 @@ def remarks(cases: Sequence[Case], members: Sequence[str], ensemble: str | None,
     """
     mean = f"{ensemble}, the mean of " if ensemble else "the mean of " if len(members) > 1 else ""
     said = [f"Maps, probabilities and agreement are those of {mean}{', '.join(members)}."] if cases else []
+    coarse = [name for number, name in enumerate(members) if cases and cases[0].maps[number][0].size < FEWEST_CELLS]
+    if coarse:
+        which = "All maps" if len(coarse) == len(members) else f"The maps of {', '.join(coarse)}"
+        said.append(f"{which} have fewer than {FEWEST_CELLS} cells: too coarse to locate anything.")
     absent = [name for name in wanted if all(case.truth[list(case.classes).index(name)] != 1 for case in cases)]
     return said + [f"No test image has the class {name}, so it is not shown." for name in absent]

@@ -236,6 +236,28 @@ def test_shown_classes():
     assert crowded.shown() == [0, 1, 2, 3, 4]
 
 
+def test_an_answer_is_judged_by_the_labels_and_its_colour_is_readable():
+    judged = case(probabilities=np.array([0.9, 0.5, 0.9, 0.1, 0.9, 0, 0]), truth=np.array([1, 1, 0, 0, -1, -1, 0]))
+    verdicts = [judged.verdict(index) for index in range(6)]
+    assert verdicts == ["found", "missed", "false alarm", "rightly no", "label unknown", "label unknown"]
+    assert {*verdicts} == {*overlays.VERDICTS}
+    for _, colour in overlays.VERDICTS.values():
+        parts = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in mcolors.to_rgb(colour)]
+        luminance = np.dot([0.2126, 0.7152, 0.0722], parts)
+        assert 1.05 / (luminance + 0.05) >= 4.5  # WCAG 2.1, 1.4.3, against white
+
+
+def test_a_map_of_few_cells_is_said_to_be_too_coarse():
+    fine, coarse = np.ones((7, 5, 5)), np.ones((7, 4, 6))
+    assert explained.remarks([case(maps=[fine, fine])], ["a", "b"], None, []) == [
+        "Maps, probabilities and agreement are those of the mean of a, b."
+    ]
+    assert explained.remarks([case(maps=[fine, coarse])], ["a", "b"], None, [])[1:] == [
+        "The maps of b have fewer than 25 cells: too coarse to locate anything."
+    ]
+    assert explained.remarks([case(maps=[coarse, coarse])], ["a", "b"], None, [])[1].startswith("All maps have fewer")
+
+
 def test_tint_is_as_opaque_as_the_heat():
     grey = np.full((1, 3), 102, np.uint8)
     blended = tint(grey, np.array([[0, 0.5, 1]]), "#0000ff")
@@ -245,8 +267,8 @@ def test_tint_is_as_opaque_as_the_heat():
 def test_heatmap_figure_says_what_the_models_say():
     figure = overlays.heatmap_figure(case(), 3)
     titles = [axes.get_title("left") for axes in figure.axes]
-    assert titles[:3] == ["original", "b\n0.900, 1/2 models\nnot in the labels", "d\n0.800, 1/2 models\ntrue"]
-    assert titles[5] == "a\n0.100, 1/2 models\ntrue"
+    assert titles[:3] == ["original", "b\n0.900, 1/2 models\n\u25b2 false alarm", "d\n0.800, 1/2 models\n\u2713 found"]
+    assert titles[5] == "a\n0.100, 1/2 models\n\u2717 missed"
     assert titles[6:8] == ["all classes", "disagreement (SD)"]
     assert figure.get_suptitle() == "Case 3: x, chosen for a\nLabels: a, d, g. Not drawn: 1 predicted class."
     (box,) = figure.axes[1].patches  # of class b; d has none
@@ -265,8 +287,8 @@ def test_classes_figure_gives_each_class_its_colour_and_says_what_the_models_say
     (axes,) = figure.axes
     assert axes.get_title("left") == "Case 2: x\nNot drawn: 1 predicted class."
     texts = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert texts[:2] == ["b\n0.900, 1/2 models, not in the labels", "d\n0.800, 1/2 models, true"]
-    assert texts[4] == "a\n0.100, 1/2 models, true"
+    assert texts[:2] == ["b\n0.900, 1/2 models, \u25b2 false alarm", "d\n0.800, 1/2 models, \u2713 found"]
+    assert texts[4] == "a\n0.100, 1/2 models, \u2717 missed"
     colours = [handle.get_color() for handle in axes.get_legend().legend_handles]
     assert colours == list(overlays.CLASS_COLOURS)
     (box,) = axes.patches  # of class b, as in the fixture
