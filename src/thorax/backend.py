@@ -147,33 +147,6 @@ def replicas(batch_size: int, accumulate: int = 1) -> Replicas:
     return Replicas([f"GPU:{index}" for index in range(count)])
 
 
-def adam(learning_rate: float, accumulate: int = 1) -> Any:
-    """Return Keras's Adam, for one update per `accumulate` batches, with one operation per variable where TensorFlow has one device.
-
-    Keras's own update has 17 operations per variable. Networks of 600 variables spend a seventh of a small step on a CPU in them,
-    and a third of the time until the first step.
-    """
-    import keras
-
-    steps = accumulate if accumulate > 1 else None
-    if keras.backend.backend() != "tensorflow" or gpus() > 1:
-        return keras.optimizers.Adam(learning_rate, gradient_accumulation_steps=steps)
-    import tensorflow as tf
-
-    class Adam(keras.optimizers.Adam):
-        def _backend_update_step(self, grads: list, trainable_variables: list, learning_rate: Any) -> None:
-            betas = {"beta1": tf.constant(self.beta_1), "beta2": tf.constant(self.beta_2)}
-            step = keras.ops.cast(self.iterations + 1, "float32")
-            powers = {f"{name}_power": tf.pow(beta, step) for name, beta in betas.items()}
-            settings = {**betas, **powers, "lr": keras.ops.cast(learning_rate, "float32"), "epsilon": tf.constant(self.epsilon)}
-            for gradient, variable in zip(grads, trainable_variables, strict=True):
-                index = self._get_variable_index(variable)
-                moments = self._momentums[index].value.handle, self._velocities[index].value.handle
-                tf.raw_ops.ResourceApplyAdam(var=variable.value.handle, m=moments[0], v=moments[1], grad=gradient, **settings)
-
-    return Adam(learning_rate, gradient_accumulation_steps=steps)
-
-
 def versions() -> list[str]:
     """Versions of Keras and its backend, and the device: with others, results differ in their last bits."""
     import keras

@@ -205,8 +205,9 @@ class Fit:
                 layer.trainable = not frozen
             if not frozen:
                 backbones.freeze(layers, settings.freeze)
+        accumulate = settings.accumulate if settings.accumulate > 1 else None
         with self.replicas.scope():
-            optimizer = backend.adam(settings.learning_rate, settings.accumulate)
+            optimizer = keras.optimizers.Adam(settings.learning_rate, gradient_accumulation_steps=accumulate)
             model.compile(optimizer=optimizer, loss=losses.make_loss(settings, self.pos_weight))
             model.optimizer.build(model.trainable_variables)
         self.bare = keras.Model(model.input, model.output, name=model.name)

@@ -2,7 +2,6 @@
 
 import io
 import zipfile
-from functools import partial
 
 import h5py
 import numpy as np
@@ -631,38 +630,3 @@ def test_trainings_without_thresholds_find_the_states_of_before_the_setting(trai
     without, with_thresholds = keyed
     assert "test_every_epoch" not in without
     assert with_thresholds == {**without, "test_every_epoch": [0.5]}
-
-
-@pytest.mark.parametrize("accumulate", [1, 3])
-def test_adam_is_that_of_keras(accumulate):
-    """Ten steps with a learning rate that changes; the gradients left at the end are applied too."""
-    import keras
-
-    from thorax import backend
-    from thorax.models.fit import apply_rest
-
-    backend.prepare(0, 1)
-    random = np.random.default_rng(1)
-    images, labels = random.random((40, 8, 8, 1), "float32"), random.integers(0, 2, (40, 3)).astype("float32")
-    weights = []
-    of_keras = partial(keras.optimizers.Adam, gradient_accumulation_steps=accumulate if accumulate > 1 else None)
-    for make in (partial(backend.adam, accumulate=accumulate), of_keras):
-        keras.utils.set_random_seed(3)
-        layers = [
-            keras.Input((8, 8, 1)),
-            keras.layers.Conv2D(4, 3, use_bias=False),
-            keras.layers.BatchNormalization(),
-            keras.layers.Flatten(),
-        ]
-        model = keras.Sequential([*layers, keras.layers.Dense(3)])
-        model.layers[1].gamma.trainable = False
-        model.compile(make(1e-2), loss=keras.losses.BinaryCrossentropy(from_logits=True))
-        for step in range(10):
-            if step == 6:
-                model.optimizer.learning_rate = 1e-3
-            model.train_on_batch(images[4 * step : 4 * step + 4], labels[4 * step : 4 * step + 4])
-        apply_rest(model.optimizer)
-        assert int(model.optimizer.iterations) == -(-10 // accumulate)
-        weights.append(model.get_weights())
-    for ours, theirs in zip(*weights, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6)  # a step changes a weight by up to 1e-2

@@ -1,0 +1,94 @@
+"""The results site: what its entry page says of an experiment, and pictures that are files."""
+
+import base64
+
+import numpy as np
+import pytest
+
+from thorax import cli
+from thorax.config import Site
+from thorax.report import site, typeset
+from thorax.storage import schemas, store
+
+from .test_overview import LABELS, NUMBERS, SPLIT, metrics, row, study
+
+PICTURES = [b"first", b"second"]
+
+
+def said(*words: object, **changes: object) -> str:
+    return " ".join(site._sentences(row(*words, **changes)))
+
+
+def test_the_sentences_say_what_was_run_what_came_out_and_how_it_compares():
+    assert site._sentences(row()) == [
+        "2 networks and 3 ensembles learnt to find 2 classes in 3 radiographs, and were tested on 2 radiographs of other patients.",
+        "CTP was the best of them on the 1 validation images. Its mean AUC on the test images is 0.840 (95% interval 0.830–0.860); "
+        "that of the baseline, a logistic regression on small images, is 0.970.",
+        "Liz et al. 2022 report 0.840 for CTP.",
+    ]
+
+
+@pytest.mark.parametrize("data", ["phantom", "sample"])
+def test_what_is_not_the_archive_is_not_compared_with_the_paper(data):
+    assert "The two cannot be compared: ours were not measured on the paper's archive." in said(data)
+    assert "report" not in said(data, beside=None)
+
+
+def test_an_undefined_auc_has_no_interval():
+    undefined = {name: (value, np.nan, *rest) for name, (value, _, *rest) in NUMBERS.items()}
+    assert "on the test images is –; that of the baseline" in said(numbers=undefined)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A folder with the files of one experiment and two pages, and the words of the verb."""
+    monkeypatch.chdir(tmp_path)
+    store.write_table(metrics(), "results/metrics/a.parquet", schemas.METRICS)
+    store.write_table(LABELS, "results/labels/s.parquet", schemas.labels_schema(["x", "y"]))
+    store.write_table(SPLIT.assign(patient_id=list("12345678")), "results/splits/p.parquet", schemas.SPLITS)
+    table = typeset.Table("Global", "Means.", "", (typeset.Group("AUC"),), "Model", (("CTP", (typeset.Cell("0.840"),)),))
+    store.write_text(typeset.html(table), "results/tables/a/global.html")
+    store.write_text("a,b\n", "results/tables/a/global.csv")
+    store.write_text(typeset.picture_page("Heatmaps", PICTURES), "results/figures/a/heatmaps.html")
+    pages = [
+        {"name": name, "heading": name, "page": f"results/{path}.html", "caption": "What it shows.", "category": "Study"}
+        for name, path in (("global", "tables/a/global"), ("heatmaps", "figures/a/heatmaps"))
+    ]
+    settings = Site(title="Results", studies={"a": study("phantom")}, overview="results/tables/a/global.html", pages=pages)
+    named = [f"--{flag}" for flag in ("metrics", "labels", "splits")]
+    files = [f"a=results/{name}.parquet" for name in ("metrics/a", "labels/s", "splits/p")]
+    words = [word for pair in zip(named, files, strict=True) for word in pair]
+    return tmp_path, ["site", "--settings", settings.model_dump_json(), *words, "--out", "results/index.html"]
+
+
+def test_pictures_are_files_once_each_and_tables_have_their_other_forms(run):
+    folder, words = run
+    assert cli.main(words) == 0
+    index, heatmaps, table = (
+        (folder / "results" / name).read_text() for name in ("index.html", "site/heatmaps.html", "site/global.html")
+    )
+    assert "data:image" not in index + heatmaps + table
+    files = sorted((folder / "results/site/pictures").iterdir())
+    assert sorted(path.read_bytes() for path in files) == sorted(PICTURES)
+    assert all(f'src="pictures/{path.name}"' in heatmaps and f'src="site/pictures/{path.name}"' in index for path in files)
+    assert '<a href="../tables/a/global.csv">CSV</a>' in table
+    assert "0.840" in index  # the only experiment's table is on the entry page
+    assert base64.b64encode(PICTURES[0]).decode() not in index
+
+
+def test_the_same_site_twice_is_the_same(run):
+    folder, words = run
+    assert cli.main(words) == cli.main(words) == 0
+    pages = {path: path.read_bytes() for path in (folder / "results/site").rglob("*") if path.is_file()}
+    assert len(pages) == 4
+    assert cli.main(words) == 0
+    assert all(path.read_bytes() == content for path, content in pages.items())
+
+
+def test_a_page_that_is_not_there_is_a_sentence(run, capsys):
+    folder, words = run
+    (folder / "results/figures/a/heatmaps.html").unlink()
+    assert cli.main(words) == 1
+    assert "thorax: results/figures/a/heatmaps.html is not there: run the step that makes it first." in capsys.readouterr().err
+    assert cli.main(["share", "--index", "results/index.html", "--out", "site.zip"]) == 1
+    assert "thorax: results/index.html is not there: run the workflow first." in capsys.readouterr().err
