@@ -304,7 +304,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _settings(model="PaperPage"), _path("out", "page to write")),
         _verb("site", "report.site:make_site", "put all tables and figures on a site whose entry page says what came out",
             _settings(model="Site"), metrics_by_name, labels_by_name, splits_by_name,
-            _paths("records", "records of the trainings", default=()), _path("out", "entry page to write; the others are beside it")),
+            _paths("records", "records of the trainings", default=()), _path("out", "entry page to write; the others are next to it")),
         _verb("csv-page", "report.typeset:csv_page", "show a CSV file as a page of the report",
             _path("csv", "file to show"), title, _text("caption", "caption"), _path("out", "page to write")),
     ),

@@ -46,7 +46,7 @@ def make_site(
     out: Path,
     records: Iterable[Path] = (),
 ) -> None:
-    """Write the entry page `out`, and beside it a folder `site` with a page for each of `settings.pages` and their pictures.
+    """Write the entry page `out`, and next to it a folder `site` with a page for each of `settings.pages` and their pictures.
 
     Other arguments as in `overview.make_overview`.
     """
