@@ -225,7 +225,7 @@ rule site:
         index="results/index.html",
         pages=directory("results/site"),
     params:
-        settings=pages.site(plan.config, plan.audit.splits),
+        settings=lambda wildcards: pages.site(plan.config, plan.audit.splits),
         labels=named(plan.of_experiments("labels")),
         splits=named(plan.of_experiments("split")),
     message:
