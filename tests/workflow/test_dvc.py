@@ -78,7 +78,7 @@ def recorded(tiny_run, tmp_path_factory) -> Path:
         shutil.copytree(tiny_run / name, clone / name, copy_function=shutil.copy2)
     run(clone, "thorax", "dvc", "--", *SNAKEMAKE[1:])
     stale = run(clone, "thorax", "record", fails=True)  # the tiny run had the notebook at another path
-    assert re.search(r"nothing was recorded: 2 of \d+ jobs are out of date, the first is heatmaps-tiny", stale), stale
+    assert re.search(r"nothing was recorded: 3 of \d+ jobs are out of date, the first is heatmaps-tiny", stale), stale
     run(clone, *SNAKEMAKE)
     assert "jobs recorded in dvc.lock" in run(clone, "thorax", "record")
     run(clone, "git", "add", "--all")
@@ -145,7 +145,7 @@ def test_documented_commands_in_a_fresh_clone(tmp_path):
     setting = re.findall(r"`dvc exp run -S '(.*?)'`", page)[0]
     assert "plan" in run(clone, "dvc", "exp", "run", "-S", setting, "plan")  # its other stages take a quarter of an hour
     plan = json.loads((clone / "results" / "plan.json").read_text())
-    assert json.loads(plan["train-demo-liz2022-specific-Xception"]["settings"])["epochs"] == 8
+    assert json.loads(plan["train-demo-liz2022-specific-Xception"]["settings_member"])["epochs"] == 8
     assert rerun(run(clone, "dvc", "repro", "plan")) == set()
     assert "phantom-data-phantom" in run(clone, "dvc", "status")
     assert "epochs" in run(clone, "dvc", "params", "diff")
@@ -161,7 +161,8 @@ def test_after_record_both_tools_have_nothing_to_do(recorded):
 def test_every_result_is_an_output_of_exactly_one_stage(recorded):
     named = [path for stage in stages(recorded).values() for path in outputs(stage)]
     assert len(named) == len(set(named))
-    made = {str(path.relative_to(recorded)) for path in (recorded / "results").rglob("*") if path.is_file()}
+    files = [str(path.relative_to(recorded)) for path in (recorded / "results").rglob("*") if path.is_file()]
+    made = {"results/site" if path.startswith("results/site/") else path for path in files}  # one folder with all its pages
     assert made == {path for path in named if path.startswith("results/")}
 
 

@@ -371,8 +371,8 @@ def test_no_output_can_be_forgotten(tiny_copy, monkeypatch):
     beside = {path for job in jobs for path in job.outputs} - read
     assert {"results/tables/tiny/per_class.tex", "results/figures/tiny/roc.svg", "results/metrics/tiny.json"} <= beside
     assert {"results/epochs/tiny/first.csv", "results/segmenters/tiny-lungs.csv"} <= beside
-    for path in beside:
-        Path(path).unlink()
+    for path in map(Path, beside):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     dry = run(tiny_copy, "--dry-run").stdout
     missed = {path for line in re.findall(r"Missing output files: (.*)", dry) for path in re.split(r",\s*|;.*", line)}
     assert beside - missed == set()
