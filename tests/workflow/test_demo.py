@@ -33,7 +33,7 @@ def test_the_mean_of_the_networks_has_learnt():
     rows = metrics[(metrics["class"] == "Global") & (metrics["metric"] == "auc") & (metrics["split"] == "test")]
     auc = rows.set_index("model")["value"]
     print(auc.round(3).to_dict())
-    assert auc["CTP"] > 0.75
+    assert auc["CTP"] > 0.78
     assert len(auc) == 9  # five networks, three ensembles, the baseline
 
 
