@@ -199,7 +199,7 @@ def _labels_of_test_images(folder) -> pd.DataFrame:
     return labels[labels["image_id"].isin(split.loc[split["split"] == "test", "image_id"])].set_index("image_id")
 
 
-def test_a_label_added_to_the_metadata_changes_the_table(tiny_copy):
+def test_a_label_added_to_the_metadata_changes_the_table(tiny_copy, quick):
     table = tiny_copy / "results/tables/tiny/per_class.csv"
     labels = tiny_copy / "results/labels/tiny-specific.parquet"
     before, labels_before = table.read_text(), store.read_table(labels).set_index("image_id")
@@ -213,7 +213,7 @@ def test_a_label_added_to_the_metadata_changes_the_table(tiny_copy):
     rows.loc[row, "Labels"] = str([*ast.literal_eval(rows.loc[row, "Labels"]), added])
     rows.to_csv(metadata, index=False)
 
-    again = snakemake(tiny_copy, "--cores", "2", "--until", "tables", config=CONFIG)
+    again = snakemake(tiny_copy, "--cores", "2", "--until", "tables", config=CONFIG, first=quick)
     assert again.returncode == 0, again.stdout[-3000:]
     labels_after = store.read_table(labels).set_index("image_id")[labels_before.columns]
     assert list(labels_after.index) == list(labels_before.index)
@@ -224,7 +224,7 @@ def test_a_label_added_to_the_metadata_changes_the_table(tiny_copy):
     assert table.read_text() != before
 
 
-def test_a_replaced_image_is_noticed_and_changes_its_predictions_and_no_other(tiny_copy):
+def test_a_replaced_image_is_noticed_and_changes_its_predictions_and_no_other(tiny_copy, quick):
     image_id = _labels_of_test_images(tiny_copy).index[0]
     paths = [tiny_copy / f"results/predictions/tiny/{model}.parquet" for model in ("first", "baseline")]
     before = [store.read_table(path).set_index("image_id") for path in paths]
@@ -232,7 +232,7 @@ def test_a_replaced_image_is_noticed_and_changes_its_predictions_and_no_other(ti
     pixels = cv2.imread(str(original), cv2.IMREAD_UNCHANGED)
     cv2.imwrite(str(original), pixels.max() - pixels)
 
-    again = snakemake(tiny_copy, "--cores", "2", "--until", "tables", config=CONFIG)
+    again = snakemake(tiny_copy, "--cores", "2", "--until", "tables", config=CONFIG, first=quick)
     assert again.returncode == 0, again.stdout[-3000:]
     assert "data/tiny has changed since it was last used: 1 files replaced, 0 added, 0 removed." in again.stdout
     for path, old in zip(paths, before, strict=True):
