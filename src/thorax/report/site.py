@@ -159,4 +159,4 @@ def share(index: Path, out: Path) -> str:
     with store.atomic(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(files):
             archive.write(path, Path("results") / path.relative_to(index.parent.resolve()))
-    return f"{out} has {len(files)} files, {out.stat().st_size / 1e6:.1f} MB: unpack it and open results/index.html."
+    return f"{out} has {len(files)} files, {out.stat().st_size / 1e6:.1f} MB: unpack it and open results/index.html. It shows radiographs and their identifiers: mind the archive's terms."
