@@ -31,7 +31,7 @@ rule all:
         everything([*pages.wanted(plan.config, plan.audit.splits), *pages.entry(plan.config)]),
 
 
-# What all rules have: logs, benchmarks, the conda environment, the digest of the verb's code, parameters told by their names
+# What all rules have: logs, benchmarks, the conda environment, the digest of the verb's code, parameters filled in by name (fields.py, blocks.py)
 complete(workflow.rules, ENVIRONMENT, plan.parameter)
 
 

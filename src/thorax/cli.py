@@ -23,7 +23,7 @@ from thorax.verbs import GROUPS, VERBS, Option
 
 _HEADING = """usage: thorax VERB [options]
 
-Run one step of the pipeline. Snakemake calls these verbs, and you can do so too.
+Run one step of the pipeline. Snakemake runs these verbs. You can also run them yourself.
 `thorax VERB --help` lists the options of a verb; `thorax --version` shows the version."""
 TERMINATED = 128 + signal.SIGTERM
 

@@ -107,10 +107,15 @@ ensembles = _texts("ensembles", "the ensembles", metavar="ENSEMBLE", default=())
 scores = (_path("scores", "predictions or ensemble"), _flag("logits", "the scores are logits, as a network's predictions are"))
 rule = _rule("rule", "threshold rule of F1 and Hamming loss", default="fixed-0.5")
 rules = _rule("rules", "threshold rules: fixed-0.5 and the like, f1, f1_positive, youden", many=True, default=("fixed-0.5",))
-exclusive = _text("exclusive", "apply every rule also with this class excluding all others", metavar="CLASS", required=False)
+exclusive = _text(
+    "exclusive",
+    "class that excludes all others, such as No Finding; every rule is evaluated with and without it",
+    metavar="CLASS",
+    required=False,
+)
 f1_metric = _text(
     "f1_metric",
-    "f1: the mean of the F1 of positives and of negatives; f1_positive: that of positives",
+    "f1: mean F1 of the positive and the negative class; f1_positive: F1 of the positive class",
     choices=F1_METRICS,
     default="f1",
 )
@@ -174,7 +179,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _path("root", "folder of the archive"), _path("out", "manifest to write"),
             _path("memory", "table of files seen earlier, so that unchanged files are not read again; read and written"),
             replace(_settings(model="Dataset"), required=False, help="the data set; without it, the folder holds lung masks"),
-            _text("stamp", "kept in the manifest: the change of the folder that it is made after", default="")),
+            _text("stamp", "identifier of the folder's latest change, stored in the manifest", default="")),
         _verb("catalog", "archives:make_catalog", "read an archive's metadata into one table",
             _settings(model="Dataset"), _path("out", "catalog to write"), _path("boxes", "table of boxes to write")),
     ),
@@ -185,7 +190,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         _verb("merge-ingested", "images.ingest:merge_ingested",
             "join the tables of all shards, check the share of unreadable images, and find duplicates",
             _settings(model="Dataset"), _paths("tables", "tables of the shards"), _path("out", "table to write"),
-            _path("duplicates", "table of images that show the same to write")),
+            _path("duplicates", "table of duplicate images to write")),
         _verb("segmenter", "images.segmenter:train_segmenter", "train the lung U-Net",
             _settings(model="Segmenter"),
             _path("split", "split: only the masks of its training patients are used", required=False),
@@ -204,7 +209,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             replace(second_views, help="views of the second images, for label sets of studies", default=()),
             replace(second_ingested, help="table of the images of these views; without it, every image counts", required=False),
             _path("general", "label set named by `inside`", required=False),
-            _texts("named", "settings that name a class; the label set must have it", kind="pairs", metavar="KEY=CLASS", default=()),
+            _texts("named", "settings that name a class; an error if the label set does not keep it", kind="pairs", metavar="KEY=CLASS", default=()),
             _path("out", "label set to write"), _path("report", "CSV of classes kept and dropped to write")),
         _verb("pairs", "labels.two_views:make_two_views",
             "find the second image of each labelled image, for networks of two views",
@@ -212,7 +217,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         _verb("split", "labels.splits:make_split", "assign patients to train, val and test, stratified over all classes",
             _settings(model="Split"), _paths("labels", "label sets that share the split"),
             _path("catalog", "catalog, for the archive's own lists and annotators; needed for official: true", required=False),
-            _path("duplicates", "table of images that show the same; their patients stay together", required=False),
+            _path("duplicates", "table of duplicate images; patients who share one stay in the same part", required=False),
             _path("out", "split to write"), _path("quality", "CSV of counts and quotas to write")),
         _verb("cases", "labels.cases:choose_cases", "choose test images to explain",
             labels, split, _whole("count", "number of images", lowest=1), seed,

@@ -50,7 +50,7 @@ rule metrics:
         "Measuring AUC, F1 and Hamming loss of {wildcards.experiment}"
     shell:
         "thorax metrics --labels {input.labels} --split {input.split} --predictions {params.named_predictions}"
-        " --ensembles {params.named_ensembles} --rules {params.thresholds} {params.setting_exclusive} --seed {params.seed} --out {output.metrics}"
+        " --ensembles {params.named_ensembles} --rules {params.thresholds} {params.key_exclusive} --seed {params.seed} --out {output.metrics}"
         " --summary {output.summary} --thresholds {output.thresholds} > {log} 2>&1"
 
 
@@ -63,6 +63,6 @@ use rule metrics as cascade_metrics with:
         summary="results/metrics/{cascade}.json",
         thresholds="results/thresholds/{cascade}.parquet",
     params:
-        setting_exclusive="",
+        key_exclusive="",
     message:
         "Measuring AUC, F1 and Hamming loss of {wildcards.cascade}"

@@ -72,7 +72,7 @@ rule figure_shares:
     message:
         "Drawing the share of each class of {wildcards.experiment}"
     shell:
-        "thorax figure-shares --labels {input.labels} --split {input.split} {params.setting_paper} --title {params.title:q}"
+        "thorax figure-shares --labels {input.labels} --split {input.split} {params.key_paper} --title {params.title:q}"
         " --out {params.stem} > {log} 2>&1"
 
 

@@ -8,7 +8,7 @@ rule labels:
         labels="results/labels/{label_set}.parquet",
         report="results/labels/{label_set}.classes.csv",
     params:
-        # With `input` among its arguments it is compared with no earlier run's: another name changes no label
+        # It takes `input` so that Snakemake does not compare it with an earlier run: naming another class changes no label
         named=lambda wildcards, input: plan.named_classes(wildcards.label_set),
     message:
         "Grouping and counting the classes of {wildcards.label_set}"

@@ -8,6 +8,7 @@ rule weights:
         "thorax download weights/{wildcards.backbone} --root resources/weights > {log} 2>&1"
 
 
+# The parameters of a command that its rule does not define are filled in by name: see Blocks.parameter in src/thorax/workflow/blocks.py
 rule train:
     input:
         unpack(plan.data("experiment")),
@@ -18,7 +19,7 @@ rule train:
         history="results/history/{experiment}/{member}.csv",
         epochs="results/epochs/{experiment}/{member}.csv",
         record="results/history/{experiment}/{member}.json",
-    priority: 1  # no core waits for the longest jobs while short ones are done
+    priority: 1  # start the longest jobs first, so that no core is idle at the end
     threads: 8
     resources:
         gpu=1,

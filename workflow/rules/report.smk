@@ -87,7 +87,7 @@ rule threshold_tables:
     shell:
         "thorax threshold-tables --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics} --labels {input.labels}"
         " --split {input.split} --members {params.members} --ensembles {params.ensembles} --rules {params.thresholds}"
-        " --thresholds {input.thresholds} --learned {params.learning_ensembles} --f1-metric {params.f1_metric} {params.setting_exclusive}"
+        " --thresholds {input.thresholds} --learned {params.learning_ensembles} --f1-metric {params.f1_metric} {params.key_exclusive}"
         " --out {params.folder} > {log} 2>&1"
 
 

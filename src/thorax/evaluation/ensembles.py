@@ -31,9 +31,9 @@ def combine(rule: str, probabilities: Sequence[np.ndarray]) -> np.ndarray:
     - `ctp`, combine then predict: the mean probability of each label. It is the simple average of Kejriwal et al. as well.
     - `ptc_lw`, predict then combine label by label: 1 where more than half of the members vote yes. A tie, which an even
       number of members can give, is a no, as is a probability of exactly 0.5.
-    - `ptc_mode`, predict then combine sets: the set of labels (the whole row of votes) that most members predict. Among
-      equally frequent sets the one is taken that all members together find most probable: the mean over members and labels
-      of p where the set has the label and 1 - p where it has not. Should that be equal too, the earlier member decides.
+    - `ptc_mode`, predict then combine sets: the set of labels (the whole row of votes) that most members predict. A tie
+      goes to the set with the highest mean probability over members and labels (p for a label in the set, 1 - p for any
+      other). If that ties too, the earlier member decides.
     - `max_vote`: the share of members that vote yes. At the threshold 0.5 it decides as `ptc_lw` does, ties included, but it
       ranks images as well. Kejriwal et al. do not define their max vote; this is the usual meaning.
     - `max_probability`: the largest probability of any member, the other reading of max vote.

@@ -69,9 +69,9 @@ def evaluate(
 
     Without a threshold: `auc` and `loss`, the binary cross-entropy of the probabilities in nats (not weighted; null for
     votes). By each threshold rule those of `confusion`: `f1`, the mean of both sides; `f1_positive`, `precision`, `sensitivity`,
-    `specificity`; `hamming`, for all classes only; `accuracy`; and `auc_thresholded`, the AUC of the yes/no decisions. Class
-    "Global" holds of hamming, accuracy and loss the value of the whole matrix, and of the others the mean over the classes that
-    have one. A value that needs positives or negatives which a class lacks is null.
+    `specificity`; `hamming`, for all classes only; `accuracy`; and `auc_thresholded`, the AUC of the yes/no decisions. For class
+    "Global", hamming, accuracy and loss are computed over the whole matrix. The other metrics are means over the classes for
+    which they are defined. A value that needs positives or negatives which a class lacks is null.
 
     The 95% intervals are percentiles of a bootstrap over patients, whose samples all models, classes and rules share. A sample
     without positives or negatives of a class does not count for that class.

@@ -99,7 +99,7 @@ def train(
 
 @dataclass
 class Fit:
-    """One training: what stays the same during it, and how far it is."""
+    """One training: its fixed inputs and its progress."""
 
     settings: Training
     network: Network

@@ -29,7 +29,7 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, ValueError, KeyError, TypeE
 
 @dataclass
 class Progress:
-    """How far a training is."""
+    """Progress of a training."""
 
     epoch: int = 0  # finished epochs
     step: int = 0  # trained batches of the current epoch

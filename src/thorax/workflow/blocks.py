@@ -52,13 +52,14 @@ class Blocks:
         return lambda wildcards: _plain(getattr(self.block(kind, wildcards), name))
 
     def parameter(self, name: str) -> Callable[[Wildcards], Any]:
-        """A rule's parameter that is told by its name: a method, or a field of the block that the job is for.
+        """Return the function that computes a parameter from its name.
 
-        That is the first with a title; where it does not have the field, it is the one of `leading_experiment`. `settings_KIND`
-        is a whole block, `setting_FIELD` the option `--FIELD` with the field, if that is not null.
+        `settings_KIND`: the whole block, as text for --settings. `key_FIELD`: the option `--FIELD VALUE`, or nothing if the field is
+        null. Otherwise a method of this name, else the field of this name in the job's block with a title (`TITLED`) or, if that
+        lacks it, in `leading_experiment`.
         """
         kind, _, rest = name.partition("_")
-        if kind in ("settings", "setting"):
+        if kind in ("settings", "key"):
             return self.settings(rest) if kind == "settings" else self.option(rest)
         if hasattr(self, name):
             return getattr(self, name)
@@ -83,10 +84,10 @@ class Blocks:
         return text
 
     def leading_experiment(self, wildcards: Wildcards) -> Experiment:
-        """The experiment that a wildcard names; of several in one table the one that stands for all.
+        """The experiment that a wildcard names.
 
-        The experiments of an ablation, a comparison or a cross-dataset evaluation agree in what is asked of the first; a cascade is
-        measured as its flat experiment is.
+        For an ablation, comparison or cross-dataset evaluation it is the first one: all agree in the settings that are read from it.
+        For a cascade it is the flat experiment.
         """
         for kind in ("ablation", "comparison", "cross"):
             if hasattr(wildcards, kind):

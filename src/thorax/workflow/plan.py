@@ -253,7 +253,7 @@ class Plan(Blocks):
     # Cascades
 
     def cascade_steps(self, wildcards: Wildcards) -> dict[str, str]:
-        """What the two networks, or ensembles of networks, of a cascade say."""
+        """The scores of a cascade's two models (networks or ensembles)."""
         block = self.block("cascade", wildcards)
         return {step: self.scores_of(getattr(block, step), wildcards.model) for step in ("general", "inside")}
 

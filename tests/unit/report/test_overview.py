@@ -185,7 +185,7 @@ def test_an_auc_of_votes_is_said_to_be_one():
         [("PTC-lw", "Global", "loss", "test", "none", np.nan, np.nan, np.nan, 9)], columns=schemas.METRICS.names
     )
     votes = overview.Row(found.study, pd.concat([found.metrics, losses]), found.labels, "shares")
-    said = "The AUC of PTC-lw is that of votes of 0 and 1, as in Liz et al. 2022, and not of probabilities."
+    said = "The AUC of PTC-lw is computed from votes of 0 and 1, as in Liz et al. 2022, not from probabilities."
     assert said in overview.overview_table({"liz": votes})[0].notes
     assert said not in overview.overview_table({"liz": found})[0].notes
 

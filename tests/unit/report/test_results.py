@@ -286,7 +286,7 @@ def test_votes_are_said_to_be_votes(study):
     voting = evaluate(test[classes], votes, test["patient_id"], model="CTP", split="test", replicates=0)
     counts = tables.count_images(labels.merge(split))
     table, _ = tables.global_table(Results(pd.concat([metrics[metrics["model"] != "CTP"], voting]), MEMBERS, ENSEMBLES, counts))
-    said = "The AUC of CTP is that of votes of 0 and 1, as in Liz et al. 2022, and not of probabilities."
+    said = "The AUC of CTP is computed from votes of 0 and 1, as in Liz et al. 2022, not from probabilities."
     assert said in table.notes
     assert said not in tables.global_table(Results(metrics, MEMBERS, ENSEMBLES, counts))[0].notes
 

@@ -40,7 +40,7 @@ _MARKS = (
 )
 _TIES = (
     "Bold and italics compare the numbers as printed, with three decimals. The random classifier has an AUC of 0.5; "
-    "for F1 and Hamming loss it is the classifier that never says yes."
+    "for F1 and Hamming loss it is the classifier that always predicts negative."
 )
 _BASELINE = " The baseline, a logistic regression on 32 x 32 pixels, takes no part in this comparison."
 
@@ -71,7 +71,7 @@ def mark(
 
 
 def count_images(labels: pd.DataFrame, part: str = "test") -> pd.DataFrame:
-    """Count the images of each class of `joins.read_labels`, and score on a part the classifier that never says yes.
+    """Count the images of each class of `joins.read_labels`, and score on a part the classifier that always predicts negative.
 
     Returns one row per class, by number of images, then one for "Global": class (as `metrics.row_name` calls it), images (with
     the class in all parts), images_in_part, and auc, f1, f1_positive and hamming (for Global only) of the classifier that never
@@ -269,7 +269,7 @@ def votes_note(results: Results, models: Sequence[str] | None = None) -> list[st
     """Name the models (default: all) that give votes of 0 and 1, so that their AUC is not one of probabilities. They have no loss."""
     loss = {model: results.numbers.get((model, GLOBAL, "loss"), (0.0,))[0] for model in models or results.models}
     voting = ", ".join(model for model, value in loss.items() if not np.isfinite(value))
-    said = f"The AUC of {voting} is that of votes of 0 and 1, as in Liz et al. 2022, and not of probabilities."
+    said = f"The AUC of {voting} is computed from votes of 0 and 1, as in Liz et al. 2022, not from probabilities."
     return [said] if voting else []
 
 

@@ -21,7 +21,7 @@ from thorax.storage import joins, store
 _OF = "of models of several experiments on the same test images."
 _NOTES = (
     "Bold: the best of the row, or all that share it, of the numbers as printed; none where all are the random classifier's, which has "
-    "an AUC of 0.5 and, for F1 and Hamming loss, never says yes.",
+    "an AUC of 0.5 and, for F1 and Hamming loss, always predicts negative.",
     "95% intervals (bootstrap over patients) of each number, not of a difference, are in the CSV file; in the HTML, hover over a "
     "number to see its interval.",
 )
