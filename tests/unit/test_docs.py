@@ -63,11 +63,19 @@ def documented(language: str) -> list[tuple[str, str]]:
     return [(page.name, body) for page in PAGES for lang, body in FENCED.findall(page.read_text()) if lang == language]
 
 
+def merged(first: dict, second: dict) -> dict:
+    """What Snakemake makes of two configuration files."""
+    both = {
+        key: merged(first[key], second[key])
+        for key in first
+        if isinstance(first[key], dict) and isinstance(second.get(key), dict)
+    }
+    return first | second | both
+
+
 @pytest.mark.parametrize(("page", "text"), documented("yaml"))
 def test_examples_of_the_configuration_are_valid(page, text):
-    blocks, settings = yaml.safe_load(text), yaml.safe_load((ROOT / "config.yaml").read_text())
-    for key, block in blocks.items():
-        settings[key] = {**settings[key], **block} if isinstance(block, dict) else block
+    settings = merged(yaml.safe_load((ROOT / "config.yaml").read_text()), yaml.safe_load(text))
     assert config.parse(config.Config, settings, page).run == settings["run"]
 
 
