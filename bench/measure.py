@@ -2,16 +2,16 @@
 
 import os
 import platform
-import re
 import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from thorax import backend
 
 
 def timed(action: Callable[[], Any]) -> float:
@@ -47,10 +47,8 @@ def random_batch(count: int, side: int, classes: int) -> tuple[np.ndarray, np.nd
 
 def machine() -> dict[str, str]:
     """What the figures are measured on."""
-    described = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    cpu = re.search(r"^model name\s*: (.+)$", described, re.MULTILINE)
     return {
-        "cpu": cpu[1].strip() if cpu else platform.processor(),
+        "cpu": backend.processor(),
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GB",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",

@@ -2,10 +2,13 @@
 
 import importlib
 import os
+import platform
+import re
 import signal
 import sys
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -75,19 +78,38 @@ def device() -> str:
 
 def gpus() -> int:
     """The number of GPUs that the backend can use."""
+    return len(gpu_names())
+
+
+def gpu_names() -> list[str]:
+    """The model of each GPU that the backend can use."""
     import keras
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return len(tf.config.list_physical_devices("GPU"))
+        details = tf.config.experimental.get_device_details
+        return [details(gpu).get("device_name", "GPU") for gpu in tf.config.list_physical_devices("GPU")]
     if keras.backend.backend() == "jax":
         import jax
 
-        return sum(device.platform == "gpu" for device in jax.devices())
+        return [device.device_kind for device in jax.devices() if device.platform == "gpu"]
     import torch
 
-    return torch.cuda.device_count()
+    return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+
+
+def machine() -> str:
+    """The GPUs, the processor and the cores that this process may use, in words."""
+    models = [f"{count} x {name}" for name, count in Counter(gpu_names()).items()]
+    return ", ".join([*models, processor(), f"{len(os.sched_getaffinity(0))} cores"])
+
+
+def processor() -> str:
+    """The processor's model as the system names it."""
+    described = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
+    found = re.search(r"^model name\s*: (.+)$", described, re.MULTILINE)
+    return found[1].strip() if found else platform.processor()
 
 
 class Replicas:

@@ -1,5 +1,6 @@
 """Headless Chromium over its DevTools protocol, to see a report as a person would who opens it from the disk."""
 
+import base64
 import fcntl
 import itertools
 import json
@@ -11,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,14 @@ SEEN = """(async () => {
     pictures: pictures.length,
     shown: pictures.filter(picture => picture.naturalWidth > 0 && picture.width > 0).length,
   });
+})()"""
+
+
+# The rules that are broken, with the first element of each
+AXE = """(async () => {
+  const {violations} = await axe.run(document, {resultTypes: ["violations"]});
+  const grave = violations.filter(rule => ["serious", "critical"].includes(rule.impact));
+  return JSON.stringify(grave.map(rule => `${rule.id} (${rule.nodes.length}): ${rule.nodes[0].html.slice(0, 200)} ${rule.nodes[0].failureSummary}`));
 })()"""
 
 
@@ -117,7 +127,7 @@ class Browser:
         raise AssertionError(f"no frame shows {address}")
 
     def complaints(self) -> list[str]:
-        """Errors in the console, uncaught exceptions, and requests that failed."""
+        """Errors in the console, uncaught exceptions, and requests that failed or went to the network."""
         self.call("Runtime.evaluate", expression="0")  # what was said before this is here now
         found = []
         for event in self.events:
@@ -130,6 +140,8 @@ class Browser:
                 found.append(f"{said['entry']['text']} {said['entry'].get('url', '')}")
             elif method == "Network.loadingFailed":
                 found.append(str(said))
+            elif method == "Network.requestWillBeSent" and not said["request"]["url"].startswith(("file:", "data:", "about:")):
+                found.append(said["request"]["url"])
         return found
 
 
@@ -149,6 +161,24 @@ def look_at(page: Browser, path: Path, width: int, media: str = "screen") -> dic
     frames = "[...document.querySelectorAll('.frame')]"
     found["hidden"] = page.evaluate(f"{frames}.filter(frame => frame.scrollWidth > frame.clientWidth + 1).length")
     return found
+
+
+def faults(page: Browser, *themes: str) -> list[str]:
+    """What axe-core finds serious or critical on the page that is open, in each theme: rule, element, and why."""
+    script = resources.files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    found = []
+    for theme in themes:
+        page.call("Emulation.setEmulatedMedia", media="screen", features=[{"name": "prefers-color-scheme", "value": theme}])
+        page.call("Runtime.evaluate", expression=script)
+        for fault in json.loads(page.evaluate(AXE)):
+            found.append(f"{theme}: {fault}")
+    return found
+
+
+def printed(page: Browser) -> bytes:
+    """The page that is open as a PDF, in the size and direction that its style asks for."""
+    made = page.call("Page.printToPDF", preferCSSPageSize=True, printBackground=True)
+    return base64.b64decode(made["data"])
 
 
 def require() -> None:

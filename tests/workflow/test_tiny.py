@@ -1,7 +1,6 @@
 """The finished tiny run: its numbers against what can be computed another way, and what a change changes."""
 
 import ast
-import itertools
 import json
 import re
 import shutil
@@ -19,7 +18,6 @@ import yaml
 from sklearn.metrics import f1_score, roc_auc_score
 
 from tests.phantom_truth import true_lung_mask
-from thorax import cli
 from thorax.archives import padchest
 from thorax.evaluation.metrics import sigmoid
 from thorax.images.mask_pairs import FRONTAL_VIEWS
@@ -33,7 +31,6 @@ from .conftest import CASES, REPOSITORY, another_kernel, environment, snakemake
 
 pytestmark = pytest.mark.slow
 CONFIG = CASES / "tiny" / "config.yaml"
-A4_LANDSCAPE = 1047  # its width without margins, in CSS pixels
 
 
 def test_nothing_is_left_to_do_after_a_finished_run(tiny_copy):
@@ -70,63 +67,6 @@ def test_every_page_of_the_report_opens_in_a_browser(tiny_run, tmp_path):
     assert seen["results/papers/beyond.html"]["pictures"] == sum(
         seen[path]["pictures"] for path in pages if "/figures/" in path
     )
-
-
-def site_pages(results: Path) -> list[Path]:
-    return [results / "index.html", *sorted((results / "site").glob("*.html"))]
-
-
-def test_the_site_opens_in_wide_and_narrow_windows_and_is_printed_whole(tiny_run):
-    browser.require()
-    pages = site_pages(tiny_run / "results")
-    assert len(pages) > 15
-    with browser.chromium() as page:
-        for path, (width, media) in itertools.product(pages, [(1440, "screen"), (390, "screen"), (A4_LANDSCAPE, "print")]):
-            found = browser.look_at(page, path, width, media)
-            assert found["heading"], (path, found)
-            assert found["shown"] == found["pictures"], (path, found)
-            assert found["too_wide"] <= 0, (path, width, found)
-            assert media == "screen" or not found["hidden"], (path, found)
-        assert not page.complaints()
-
-
-def test_a_table_of_the_site_is_sorted_by_a_click_and_searched(tiny_run):
-    browser.require()
-    names = "JSON.stringify([...document.querySelectorAll('tbody tr')].filter(row => !row.hidden).map(row => row.cells[0].innerText))"
-    with browser.chromium() as page:
-        browser.look_at(page, tiny_run / "results/site/tables-classes-tiny-specific.html", 1440)
-        first = json.loads(page.evaluate(names))
-        page.evaluate("document.querySelector('thead button').click()")
-        falling = json.loads(page.evaluate(names))
-        page.evaluate("document.querySelector('thead button').click()")
-        rising = json.loads(page.evaluate(names))
-        assert sorted(first) == sorted(rising) == sorted(falling)
-        assert rising == falling[::-1] == sorted(rising, key=str.lower)
-        search = "const field = document.querySelector('input'); field.value = 'CARD'; field.dispatchEvent(new Event('input'));"
-        page.evaluate(search)
-        assert json.loads(page.evaluate(names)) == [name for name in rising if "card" in name.lower()] != []
-
-
-def test_every_link_of_the_site_leads_somewhere_also_in_the_zip(tiny_run, tmp_path):
-    assert cli.main(["share", "--index", str(tiny_run / "results/index.html"), "--out", str(tmp_path / "site.zip")]) == 0
-    with zipfile.ZipFile(tmp_path / "site.zip") as archive:
-        archive.extractall(tmp_path)
-    assert len(site_pages(tiny_run / "results")) == len(site_pages(tmp_path / "results"))
-    for folder in (tiny_run, tmp_path):
-        for path in site_pages(folder / "results"):
-            text = path.read_text(encoding="utf-8")
-            assert "data:image" not in text, path
-            links = re.findall(r'(?:href|src)="([^"]*)"', text)
-            assert links
-            for link in links:
-                assert link.startswith("#") or (path.parent / link).is_file(), (path, link)
-
-
-def test_the_site_s_recipe_gives_the_auc_that_it_states(tiny_run):
-    recipe = re.search("<pre>(.*?)</pre>", (tiny_run / "results/index.html").read_text(encoding="utf-8"), re.DOTALL)[1]
-    code = unescape(recipe)
-    done = subprocess.run([sys.executable, "-c", code], cwd=tiny_run, capture_output=True, text=True, timeout=120, check=False)
-    assert done.stdout.strip() == code.rpartition("# ")[2].strip() != "", done.stderr
 
 
 def test_table_numbers_are_those_of_scikit_learn(tiny_run):

@@ -1,10 +1,12 @@
 """What rules pass to verbs besides single blocks."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import RootModel
 
 from thorax.config.block import Block
+from thorax.config.checks import Config
 from thorax.config.data import Dataset, ImageSet
 from thorax.config.experiment import Beside, Experiment
 from thorax.config.labels import LabelSet, Split
@@ -52,20 +54,39 @@ class PaperPage(Block):
     captions: dict[Name, str]
 
 
-class SitePage(Block):
-    """A page of the results site: its file's name and heading, the page it shows, a caption, and where the entry page lists it."""
+class SitePage(Section):
+    """A page of the results site: heading, the page that it shows, name of its caption, and where the entry page lists it."""
 
-    name: str
-    heading: str
-    page: str
-    caption: str
     category: str
+
+    @property
+    def name(self) -> str:
+        """The name of its file and of its section: its place in results/, with hyphens."""
+        return page_name(self.page)
 
 
 class Site(Block):
-    """The results site: its title, the experiments, the page of the overview, and all pages in order."""
+    """The results site: its title, the configuration of the run, all pages in order, captions by name."""
 
     title: str
-    studies: dict[Name, Study]
-    overview: str
+    config: Config
     pages: list[SitePage]
+    captions: dict[Name, str]
+
+
+def page_name(page: str) -> str:
+    """Return "tables-a-global" for results/tables/a/global.html: the name of a page on the site."""
+    return page.removeprefix("results/").removesuffix(".html").replace("/", "-")
+
+
+def studies(config: Config, experiments: Iterable[str]) -> dict[str, Study]:
+    """Experiments with the blocks that they name."""
+    found = {}
+    for name in experiments:
+        experiment = config.experiments[name]
+        label_set = config.label_sets[experiment.label_set]
+        found[name] = Study(
+            experiment=experiment, label_set=label_set, split=config.splits[experiment.split],
+            image_set=config.image_sets[experiment.image_set], dataset=config.datasets[label_set.dataset],
+        )  # fmt: skip
+    return found

@@ -268,6 +268,7 @@ def _record(progress: Progress) -> dict[str, object]:
     *packages, _ = backend.versions()
     return {
         "device": backend.device(),
+        "machine": backend.machine(),
         "seconds": round(progress.seconds, 1),
         "epochs": progress.epoch,
         "images_per_second": round(progress.images / progress.training_seconds, 1),

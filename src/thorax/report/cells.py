@@ -69,18 +69,10 @@ def difference(ours: float, theirs: float) -> float:
     return round(round(float(ours), DECIMALS) - round(float(theirs), DECIMALS), DECIMALS) + 0.0  # never -0
 
 
-def cell(number: Estimate, mark: Mark = PLAIN, about: str = "", detail: bool = False) -> Cell:
-    """Return the cell of a number with its 95% interval; an undefined number is never marked.
-
-    On hovering it shows what it is `about`, and the interval unless that is printed below the number (`detail`).
-    """
+def cell(number: Estimate, mark: Mark = PLAIN) -> Cell:
+    """Return the cell of a number with its 95% interval below it; an undefined number is never marked."""
     value, low, high = number
-    if not np.isfinite(value):
-        return Cell(UNDEFINED, hover="; ".join(filter(None, (about, "undefined"))))
-    between = interval(low, high)
-    if detail or not between:
-        return Cell(printed(value), *mark, detail=between)
-    return Cell(printed(value), *mark, hover="; ".join(filter(None, (about, f"95% interval {between}"))))
+    return Cell(printed(value), *mark, detail=interval(low, high)) if np.isfinite(value) else Cell(UNDEFINED)
 
 
 def record(key: str, number: Estimate) -> dict[str, float]:

@@ -5,7 +5,7 @@ The tables and figures are those of other steps, taken from their pages: nothing
 
 from pathlib import Path
 
-from thorax.config import PaperPage, Study
+from thorax.config import PaperPage, Study, page_name
 from thorax.errors import ThoraxError
 from thorax.report import published_numbers, typeset
 from thorax.report.settings import describe
@@ -28,13 +28,16 @@ def make_page(settings: PaperPage, out: Path) -> None:
             raise ThoraxError(f"The section {section.heading!r} has no caption {section.caption!r}: add it under captions.")
         heading = section.heading.replace(f": {name}: ", ": ")  # the page is of this paper
         caption = settings.captions[section.caption] if section.caption else ""
-        sections.append({"heading": heading, "caption": caption, "body": typeset.content_of(Path(section.page))})
-    run_on, in_words = overview.run_on(settings.provenance), _settings(settings.studies)
-    page = typeset.page("paper.html", name, run_on=run_on, citation=cited, settings=in_words, sections=sections)
+        body = typeset.content_of(Path(section.page))
+        sections.append({"name": page_name(section.page), "heading": heading, "caption": caption, "body": body})
+    run_on, described = overview.run_on(settings.provenance), in_words(settings.studies)
+    page = typeset.page(
+        "paper.html", name, run_on=run_on, citation=typeset.linked(cited), settings=described, sections=sections
+    )
     store.write_text(page, out)
 
 
-def _settings(studies: dict[str, Study]) -> list[tuple[str, dict[str, str]]]:
+def in_words(studies: dict[str, Study]) -> list[tuple[str, dict[str, str]]]:
     """Headings and settings by topic: first what all experiments share, then what each has of its own."""
     described = [(study.experiment.title, describe(study)) for study in studies.values()]
     if len(described) < 2:

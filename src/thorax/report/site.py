@@ -6,29 +6,34 @@ shows no embedded picture above two megabytes.
 
 import base64
 import hashlib
+import math
 import re
 import shutil
 import subprocess
-import zipfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import yaml
 from markupsafe import Markup
 
 import thorax
-from thorax.config import Site, SitePage
-from thorax.errors import ThoraxError
+from thorax.config import Site, SitePage, studies
 from thorax.evaluation.metrics import GLOBAL
 from thorax.report import cells, published_numbers, typeset
+from thorax.report.pages import in_words
 from thorax.report.tables import overview
-from thorax.report.tables.results import BASELINE, images_by_part
+from thorax.report.tables.results import BASELINE, CHANCE_AUC, count_images, images_by_part, row_headings
 from thorax.storage import store
 from thorax.storage.schemas import class_columns
 
 _PICTURE = re.compile(r'src="data:image/webp;base64,([^"]+)"')
 _FORMS = {".csv": "CSV", ".tex": "LaTeX", ".md": "Markdown", ".png": "PNG", ".svg": "SVG"}
+_CONFIG = "config.yaml"
 _RECOMPUTE = """\
 import pandas as pd; from sklearn.metrics import roc_auc_score
 scores = pd.read_parquet("results/{kind}/{experiment}/{model}.parquet").query("split == 'test'").set_index("image_id").drop(columns="split")
@@ -36,6 +41,81 @@ truth = pd.read_parquet("results/labels/{label_set}.parquet").set_index("image_i
 known = {{name: truth[name][truth[name] >= 0] for name in scores}}
 areas = {{name: roc_auc_score(labels, scores.loc[labels.index, name]) for name, labels in known.items() if labels.nunique() == 2}}
 print(round(sum(areas.values()) / len(areas), 3))  # {auc}"""
+_AGAIN = """\
+. .venv/bin/activate
+snakemake --cores 1 --configfile {config} --force {page}
+{show}"""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the pages are made from: the settings, the experiments, the records of their trainings, and the folder of the entry page."""
+
+    settings: Site
+    rows: dict[str, overview.Row]
+    records: tuple[Path, ...]
+    results: Path
+
+    def pages_of(self, name: str) -> list[SitePage]:
+        """The pages of an experiment."""
+        return [page for page in self.settings.pages if name in Path(page.page).parts]
+
+    @property
+    def only(self) -> bool:
+        """Whether there is one experiment, whose page is the entry page."""
+        return len(self.rows) == 1
+
+    def place_of(self, name: str, prefix: str = "") -> str:
+        """The link to the page of an experiment."""
+        if self.only:
+            return "index.html" if prefix else "../index.html"
+        return f"{prefix}experiments-{name}.html"
+
+    def experiments_of(self, page: SitePage) -> list[str]:
+        """The experiments behind a page: its own one, those of its paper, or all."""
+        folder, stem = Path(page.page).parent, Path(page.page).stem
+        papers = {name: row.study.experiment.paper for name, row in self.rows.items()}
+        own = [name for name, paper in papers.items() if name in folder.parts or (folder.name == "papers" and paper == stem)]
+        return own or list(self.rows)
+
+    def shown(self, page: SitePage, prefix: str = "") -> Markup:
+        """What a page shows, with its pictures as files, seen from a page that `prefix` leads to the folder of pages from."""
+        return _with_files(typeset.content_of(Path(page.page)), self.results / "site", prefix)
+
+    def forms(self, page: str, experiment: str = "") -> dict[str, str]:
+        """Links to the files with the same content as a page, and to all metrics of the experiment that a table is of."""
+        found = {_FORMS[suffix]: Path(page).with_suffix(suffix) for suffix in _FORMS if Path(page).with_suffix(suffix).exists()}
+        metrics = self.results / "metrics" / f"{experiment}.parquet"
+        found |= {"Parquet (all metrics)": metrics} if "LaTeX" in found and metrics.exists() else {}
+        return {form: f"../{path.relative_to(self.results)}" for form, path in found.items()}
+
+    def about(self, names: Iterable[str], page: str, prefix: str = "") -> dict[str, Any]:
+        """Who made a page of these experiments from what; and the lines that make it again, if it is one of another step."""
+        rows = [self.rows[name] for name in names]
+        records = [path for path in self.records if path.parent.name in names]
+        spent = overview.spent(records)
+        papers = dict.fromkeys(row.study.experiment.paper for row in rows if row.study.experiment.paper)
+        links = {
+            f"{self.place_of(name, prefix)}#settings": f"{self.rows[name].study.experiment.title}, in words" for name in names
+        }
+        links[prefix + _CONFIG] = "as a file"
+        facts = {
+            "Made": f"by thorax {thorax.__version__}, commit {_commit()}, on {date.today().isoformat()}",
+            "Trained": f"{len(records)} networks, {' '.join(filter(None, (spent.text, spent.detail)))}; "
+            f"machine: {'; '.join(overview.machines(records)) or overview.NOT_RECORDED}",
+            "Seeds": _seeds(rows),
+            "Configuration": Markup(", ").join(Markup('<a href="{}">{}</a>').format(href, text) for href, text in links.items()),
+            "Papers" if len(papers) > 1 else "Paper": Markup("<br>").join(
+                typeset.linked(published_numbers.citation(paper)[1]) for paper in papers
+            ),
+        }  # fmt: skip
+        return {"facts": {name: fact for name, fact in facts.items() if fact}, "again": self._again(page) if page else ""}
+
+    def _again(self, page: str) -> str:
+        """The lines that make a page again and show it."""
+        text = Path(page).with_suffix(".md")
+        show = f"thorax show --table {text}" if text.exists() else f"python -m webbrowser {page}"
+        return _AGAIN.format(config=self.results / "site" / _CONFIG, page=page, show=show)
 
 
 def make_site(
@@ -46,50 +126,85 @@ def make_site(
     out: Path,
     records: Iterable[Path] = (),
 ) -> None:
-    """Write the entry page `out`, and next to it a folder `site` with a page for each of `settings.pages` and their pictures.
+    """Write the entry page `out`, and next to it a folder `site`.
 
-    Other arguments as in `overview.make_overview`.
+    The folder has a page for each experiment, unless there is one only, and for each of `settings.pages`, their pictures, and the
+    configuration. Other arguments as in `overview.make_overview`.
     """
-    rows = overview.read_rows(settings.studies, metrics, labels, splits)
-    folder = out.parent / "site"
-    spent = overview.spent(records)
-    made = f"thorax {thorax.__version__}."
-    today = f"Commit {_commit()}, made on {date.today().isoformat()}. Trainings: {' '.join(filter(None, (spent.text, spent.detail)))}."
+    rows = overview.read_rows(studies(settings.config, settings.config.run), metrics, labels, splits)
+    run, folder = _Run(settings, rows, tuple(records), out.parent), out.parent / "site"
+    written = yaml.safe_dump(settings.config.model_dump(mode="json", exclude_unset=True), sort_keys=False, allow_unicode=True)
+    store.write_text(written, folder / _CONFIG)
     for page in settings.pages:
-        body = _with_files(typeset.content_of(Path(page.page)), folder, "")
-        forms = {_FORMS[path.suffix]: f"../{path.relative_to(out.parent)}" for path in _other_forms(Path(page.page))}
-        text = typeset.page(
-            "site.html", page.heading, crumbs=page.category, caption=page.caption, forms=forms, body=body, made=made
-        )
-        store.write_text(text, folder / f"{page.name}.html")
-    lists: dict[str, list[dict[str, str]]] = {}
-    for page in settings.pages:
-        lists.setdefault(page.category, []).append({"href": f"site/{page.name}.html", "heading": page.heading})
-    content = {
-        "run_on": overview.run_on({row.study.experiment.title: row.study.experiment.provenance for row in rows.values()}),
-        "experiments": [_experiment(name, rows, settings.pages, out.parent) for name in rows],
-        "table": _with_files(typeset.content_of(Path(settings.overview)), folder, "site/") if len(rows) > 1 else "",
-        "lists": lists,
-    }
-    store.write_text(typeset.page("index.html", settings.title, crumbs="", made=f"{made} {today}", **content), out)
+        store.write_text(_page(run, page), folder / f"{page.name}.html")
+    for name in () if run.only else rows:
+        store.write_text(_experiment_page(run, name), folder / f"experiments-{name}.html")
+    store.write_text(_index(run), out)
 
 
-def _experiment(name: str, rows: dict[str, overview.Row], pages: list[SitePage], results: Path) -> dict[str, Any]:
-    """What the entry page says of an experiment: of the first one with two cases, of the only one with its table."""
-    row, is_first, is_only = rows[name], name == next(iter(rows)), len(rows) == 1
-    own = {Path(page.page).stem: page for page in pages if name in Path(page.page).parts}
-    shown = {
-        stem: _with_files(typeset.content_of(Path(page.page)), results / "site", "site/")
-        for stem, page in own.items()
-        if (stem == "heatmaps" and is_first) or (stem == "global" and is_only)
-    }
+def _page(run: _Run, page: SitePage) -> str:
+    """The page of a table or figure."""
+    names = run.experiments_of(page)
+    body, chart = run.shown(page), None
+    if Path(page.page).parent.name == "papers":
+        for section in run.settings.pages:
+            links = typeset.page(
+                "forms.html", section.heading, forms={"its own page": f"{section.name}.html"} | run.forms(section.page)
+            )
+            body = Markup(re.sub(rf'(<section id="{section.name}">\n<h2>.*</h2>\n)', rf"\1{links}", body))
+    if Path(page.page).stem == "per_class" and len(names) == 1:
+        chart = _chart(run.rows[names[0]])
+    forms = run.forms(page.page, names[0] if len(names) == 1 else "")
+    caption = run.settings.captions[page.caption] if page.caption else ""
+    return typeset.page(
+        "site.html", page.heading, crumbs=page.category, caption=caption, forms=forms, chart=chart, body=body,
+        about=run.about(names, page.page),
+    )  # fmt: skip
+
+
+def _experiment_page(run: _Run, name: str) -> str:
+    """The page of an experiment: what came out, and its settings in words."""
+    study = run.rows[name].study
+    return typeset.page(
+        "study.html", study.experiment.title, crumbs="Experiments",
+        run_on=overview.run_on({study.experiment.title: study.experiment.provenance}),
+        experiment=_experiment(run, name), about=run.about([name], ""),
+    )  # fmt: skip
+
+
+def _index(run: _Run) -> str:
+    """The entry page. It shows all of an experiment only if there is no other."""
+    lists: dict[str, dict[str, str]] = {}
+    for page in run.settings.pages:
+        lists.setdefault(page.category, {})[f"site/{page.name}.html"] = page.heading
+    overviews = [run.shown(page, "site/") for page in run.settings.pages if page.name == "tables-overview"]
+    return typeset.page(
+        "index.html", run.settings.title, crumbs="",
+        run_on=overview.run_on({row.study.experiment.title: row.study.experiment.provenance for row in run.rows.values()}),
+        experiments=[_experiment(run, name, "site/") for name in run.rows],
+        table=overviews[0] if overviews and not run.only else "", lists=lists, about=run.about(run.rows, "", "site/"),
+    )  # fmt: skip
+
+
+def _experiment(run: _Run, name: str, prefix: str = "") -> dict[str, Any]:
+    """What is said of an experiment: sentences and links; on its own page also its tables, two cases and settings."""
+    row, own = run.rows[name], {Path(page.page).stem: page for page in run.pages_of(name)}
     kind = "ensembles" if row.model in row.study.experiment.ensembles else "predictions"
-    return {
+    said: dict[str, Any] = {
         "title": row.study.experiment.title,
+        "page": run.place_of(name, prefix),
         "sentences": _sentences(row),
-        "links": {page.heading: f"site/{page.name}.html" for page in own.values()},
-        "table": shown.get("global", ""),
-        "cases": [Markup(picture) for picture in re.findall("<img [^>]*>", shown.get("heatmaps", ""))[:2]],
+        "links": {page.heading: f"{prefix}{page.name}.html" for page in own.values()},
+        "short": bool(prefix) and not run.only,
+    }
+    if said["short"]:
+        return said
+    heatmaps = run.shown(own["heatmaps"], prefix) if "heatmaps" in own else ""
+    return said | {
+        "chart": _chart(row),
+        "table": run.shown(own["global"], prefix) if "global" in own else "",
+        "settings": in_words({name: row.study}),
+        "cases": [Markup(picture) for picture in re.findall("<img [^>]*>", heatmaps)[:2]],
         "recompute": _RECOMPUTE.format(
             kind=kind, experiment=name, model=row.model, label_set=row.study.experiment.label_set,
             auc=cells.printed(row.number("auc")[0]),
@@ -120,6 +235,44 @@ def _sentences(row: overview.Row) -> list[str]:
     return said
 
 
+def _chart(row: overview.Row) -> dict[str, Any]:
+    """The AUC of each class as a forest plot: of the best model with its interval, and of the baseline.
+
+    Places are percentages of the axis, which starts at a multiple of 0.1 and ends at 1.
+    """
+    counts = count_images(row.labels)
+    headings = row_headings(counts["class"])
+    numbers = {
+        name: (*row.on_test.number(row.model, name, "auc"), row.on_test.number(BASELINE, name, "auc")[0])
+        for name in counts["class"]
+    }
+    first = math.floor(10 * np.nanmin([CHANCE_AUC, *(value for values in numbers.values() for value in values)]) + 1e-9) / 10
+    place = lambda value: f"{100 * (value - first) / (1 - first):.1f}%"
+    keys = ("value", "low", "high", "baseline")
+    rows = [
+        {
+            "name": headings[name],
+            "images": f"{images:,}",
+            "text": cells.cell(numbers[name][:3]),
+            "baseline": cells.printed(numbers[name][3]),
+            "places": {key: place(value) for key, value in zip(keys, numbers[name], strict=True) if np.isfinite(value)},
+        }
+        for name, images in zip(counts["class"], counts["images_in_part"], strict=True)
+    ]
+    return {"model": row.model, "rows": rows, "chance": place(CHANCE_AUC), "ends": (f"{first:g}", "1")}
+
+
+def _seeds(rows: Iterable[overview.Row]) -> str:
+    """The random seeds of experiments, by what they are for."""
+    seeds: dict[str, set[int]] = {"split": set(), "networks": set(), "intervals and cases": set()}
+    for row in rows:
+        experiment = row.study.experiment
+        of_row = ([row.study.split.seed], [experiment.member(name).seed for name in experiment.members], [experiment.seed])
+        for found, values in zip(seeds.values(), of_row, strict=True):
+            found |= set(values)
+    return "; ".join(f"{name} {', '.join(map(str, sorted(found)))}" for name, found in seeds.items())
+
+
 def _with_files(content: str, folder: Path, prefix: str) -> Markup:
     """The content of a page with its pictures as files below `folder`, seen from a page that `prefix` leads there from."""
 
@@ -134,29 +287,10 @@ def _with_files(content: str, folder: Path, prefix: str) -> Markup:
     return Markup(_PICTURE.sub(as_file, content))
 
 
-def _other_forms(page: Path) -> list[Path]:
-    """The files with the same content beside a page."""
-    return [path for suffix in _FORMS if (path := page.with_suffix(suffix)).exists()]
-
-
+@cache
 def _commit() -> str:
     """The commit of the checkout that this code is in, with a plus if files have changed since; "unknown" outside of one."""
     if not shutil.which("git"):
         return "unknown"
     git = ["git", "-C", str(Path(thorax.__file__).parent), "describe", "--always", "--abbrev=10", "--dirty=+", "--exclude=*"]
     return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
-
-
-def share(index: Path, out: Path) -> str:
-    """Pack the results site with everything that its pages link to into one zip file; return a sentence about it."""
-    if not index.is_file():
-        raise ThoraxError(f"{index} is not there: run the workflow first.")
-    pages = [index, *sorted((index.parent / "site").glob("*.html"))]
-    files = {index.resolve()}
-    for page in pages:
-        found = re.findall(r'(?:href|src)="([^"#:]+)"', page.read_text(encoding="utf-8"))
-        files |= {(page.parent / path).resolve() for path in found}
-    with store.atomic(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(files):
-            archive.write(path, Path("results") / path.relative_to(index.parent.resolve()))
-    return f"{out} has {len(files)} files, {out.stat().st_size / 1e6:.1f} MB: unpack it and open results/index.html. It shows radiographs and their identifiers: mind the archive's terms."

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 from jinja2 import DictLoader, Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from thorax.errors import ThoraxError
 from thorax.storage import store
@@ -122,10 +122,15 @@ def html(table: Table) -> str:
     return page("table.html", table.title, table=table, places=table.places)
 
 
-def picture_page(title: str, pictures: Iterable[bytes], sentences: Iterable[str] = ()) -> str:
-    """Return a page of sentences and, below them, WebP pictures no wider than the window."""
+def picture_page(title: str, pictures: Iterable[bytes], sentences: Iterable[str] = (), seen: str = "") -> str:
+    """Return a page of sentences and, below them, WebP pictures no wider than the window; `seen` says what is in them."""
     encoded = [base64.b64encode(picture).decode("ascii") for picture in pictures]
-    return page("pictures.html", title, pictures=encoded, sentences=list(sentences))
+    return page("pictures.html", title, pictures=encoded, sentences=list(sentences), seen=seen or title)
+
+
+def linked(text: str) -> Markup:
+    """The text with its addresses as links."""
+    return Markup(re.sub(r"https?://\S*[^\s.,]", r'<a href="\g<0>">\g<0></a>', str(escape(text))))
 
 
 def content_of(path: Path) -> Markup:

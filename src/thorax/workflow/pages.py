@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from thorax import config
 from thorax.config import Block, Config, Experiment
 from thorax.resources import resource
 from thorax.workflow.blocks import BLOCKS, TITLED
@@ -153,7 +154,7 @@ def settings(plan: Config, paper: str) -> str:
             {"heading": heading(plan, paper, page), "page": page.path, "caption": page.name if page.name in figures else None}
             for page in made
         ],
-        "captions": {name: " ".join(CATALOGUE[name].caption.split()) for name in sorted(figures)},
+        "captions": _captions(figures),
     }
     return json.dumps(content)
 
@@ -161,22 +162,26 @@ def settings(plan: Config, paper: str) -> str:
 def site(plan: Config, audited: Sequence[str]) -> str:
     """What `thorax site` needs, as text for --settings: all pages of the run, listed by experiment where they are of one."""
     made = {page.path: page for name in CATALOGUE for page in _made(plan, name, audited)}
+    figures = {page.name for path, page in made.items() if path.startswith("results/figures/")}
     content = {
         "title": "Results" if len(plan.run) != 1 else f"Results: {plan.experiments[plan.run[0]].title}",
-        "studies": studies(plan, plan.run),
-        "overview": CATALOGUE["overview"].path,
+        "config": plan.model_dump(mode="json", exclude_unset=True),
         "pages": [
             {
-                "name": path.removeprefix("results/").removesuffix(".html").replace("/", "-"),
                 "heading": _titled(plan, page),
                 "page": path,
-                "caption": " ".join(CATALOGUE[page.name].caption.split()) if path.startswith("results/figures/") else "",
+                "caption": page.name if page.name in figures else None,
                 "category": _listed(plan, page),
             }
             for path, page in made.items()
         ],
+        "captions": _captions(figures),
     }
     return json.dumps(content)
+
+
+def _captions(names: Iterable[str]) -> dict[str, str]:
+    return {name: " ".join(CATALOGUE[name].caption.split()) for name in sorted(names)}
 
 
 def _listed(plan: Config, page: Made) -> str:
@@ -198,18 +203,9 @@ def _titled(plan: Config, page: Made) -> str:
 
 def studies(plan: Config, experiments: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Experiments with the blocks that they name, as `config.Studies` takes them."""
-    found = {}
-    for name in experiments:
-        experiment = plan.experiments[name]
-        blocks = {
-            "experiment": experiment,
-            "label_set": plan.label_sets[experiment.label_set],
-            "split": plan.splits[experiment.split],
-            "image_set": plan.image_sets[experiment.image_set],
-            "dataset": plan.datasets[plan.label_sets[experiment.label_set].dataset],
-        }
-        found[name] = {key: block.model_dump(mode="json", exclude_defaults=True) for key, block in blocks.items()}
-    return found
+    return {
+        name: study.model_dump(mode="json", exclude_defaults=True) for name, study in config.studies(plan, experiments).items()
+    }
 
 
 def label_sets_of(plan: Config, split: str) -> list[str]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from thorax.report.cells import Mark, cell, difference, interval, printed, record
+from thorax.report.cells import Cell, Mark, cell, difference, interval, printed, record
 
 NAN = float("nan")
 
@@ -31,12 +31,10 @@ def test_a_difference_is_that_of_the_numbers_as_printed():
     assert np.isnan(difference(NAN, 0.5))
 
 
-def test_an_interval_is_below_the_number_or_shown_on_hovering():
+def test_an_interval_is_below_the_number():
     number = (0.84, 0.83, 0.8604)
     assert interval(*number[1:]) == "0.830–0.860"
-    below, hovering = cell(number, detail=True), cell(number, Mark(bold=True), about="CTP")
-    assert (below.text, below.detail, below.hover) == ("0.840", "0.830–0.860", "")
-    assert (hovering.bold, hovering.detail, hovering.hover) == (True, "", "CTP; 95% interval 0.830–0.860")
-    undefined = cell((NAN, NAN, NAN), Mark(bold=True, italic=True), about="CTP")
-    assert (undefined.text, undefined.bold, undefined.italic, undefined.hover) == ("–", False, False, "CTP; undefined")
+    assert cell(number, Mark(bold=True)) == Cell("0.840", bold=True, detail="0.830–0.860")
+    assert cell((0.84, NAN, NAN)) == Cell("0.840")
+    assert cell((NAN, NAN, NAN), Mark(bold=True, italic=True)) == Cell("–")
     assert record("auc", number) == {"auc": 0.84, "auc low": 0.83, "auc high": 0.8604}

@@ -435,7 +435,7 @@ def test_pictures_of_pages_are_close_to_the_figures_and_drawings_are_exact():
     np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(drawing, np.uint8), cv2.IMREAD_COLOR), exact)
 
 
-def test_a_figure_too_tall_for_webp_is_shown_in_strips():
+def test_a_figure_too_tall_for_webp_or_too_large_for_a_page_is_shown_in_strips(monkeypatch):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(0.5, 150))
@@ -443,6 +443,8 @@ def test_a_figure_too_tall_for_webp_is_shown_in_strips():
     strips = [cv2.imdecode(np.frombuffer(strip, np.uint8), cv2.IMREAD_COLOR) for strip in figures.webp_pictures(figure)]
     assert [strip.shape[:2] for strip in strips] == [(16383, 75), (6117, 75)]
     np.testing.assert_array_equal(np.concatenate(strips), figures.pixels(figure)[..., ::-1])
+    monkeypatch.setattr(figures, "LARGEST_PICTURE", 200)
+    assert all(len(strip) <= 200 for strip in figures.webp_pictures(figure))
 
 
 def test_inputs_that_do_not_belong_together_are_named(study, tmp_path):

@@ -1,13 +1,14 @@
-"""The results site: what its entry page says of an experiment, and pictures that are files."""
+"""The results site: what its pages say, pictures that are files, and the site in one page."""
 
 import base64
+import re
 
 import numpy as np
 import pytest
 
 from thorax import cli
-from thorax.config import Site
-from thorax.report import site, typeset
+from thorax.config import Config, Site, parse_text
+from thorax.report import cells, site, typeset
 from thorax.storage import schemas, store
 
 from .test_overview import LABELS, NUMBERS, SPLIT, metrics, row, study
@@ -43,7 +44,7 @@ def test_an_undefined_auc_has_no_interval():
 def run(tmp_path, monkeypatch):
     """A folder with the files of one experiment and two pages, and the words of the verb."""
     monkeypatch.chdir(tmp_path)
-    store.write_table(metrics(), "results/metrics/a.parquet", schemas.METRICS)
+    store.write_table(metrics(classes={"x": 0.9, "y": 0.7}), "results/metrics/a.parquet", schemas.METRICS)
     store.write_table(LABELS, "results/labels/s.parquet", schemas.labels_schema(["x", "y"]))
     store.write_table(SPLIT.assign(patient_id=list("12345678")), "results/splits/p.parquet", schemas.SPLITS)
     table = typeset.Table("Global", "Means.", "", (typeset.Group("AUC"),), "Model", (("CTP", (typeset.Cell("0.840"),)),))
@@ -51,10 +52,15 @@ def run(tmp_path, monkeypatch):
     store.write_text("a,b\n", "results/tables/a/global.csv")
     store.write_text(typeset.picture_page("Heatmaps", PICTURES), "results/figures/a/heatmaps.html")
     pages = [
-        {"name": name, "heading": name, "page": f"results/{path}.html", "caption": "What it shows.", "category": "Study"}
+        {"heading": name, "page": f"results/{path}.html", "category": "Study", "caption": name if name == "heatmaps" else None}
         for name, path in (("global", "tables/a/global"), ("heatmaps", "figures/a/heatmaps"))
     ]
-    settings = Site(title="Results", studies={"a": study("phantom")}, overview="results/tables/a/global.html", pages=pages)
+    one = study("phantom")
+    config = Config(
+        datasets={"chest": one.dataset}, label_sets={"s": one.label_set}, splits={"p": one.split}, image_sets={"i": one.image_set},
+        experiments={"a": one.experiment}, run=["a"],
+    )  # fmt: skip
+    settings = Site(title="Results", config=config, pages=pages, captions={"heatmaps": "What it shows."})
     named = [f"--{flag}" for flag in ("metrics", "labels", "splits")]
     files = [f"a=results/{name}.parquet" for name in ("metrics/a", "labels/s", "splits/p")]
     words = [word for pair in zip(named, files, strict=True) for word in pair]
@@ -65,7 +71,8 @@ def test_pictures_are_files_once_each_and_tables_have_their_other_forms(run):
     folder, words = run
     assert cli.main(words) == 0
     index, heatmaps, table = (
-        (folder / "results" / name).read_text() for name in ("index.html", "site/heatmaps.html", "site/global.html")
+        (folder / "results" / name).read_text()
+        for name in ("index.html", "site/figures-a-heatmaps.html", "site/tables-a-global.html")
     )
     assert "data:image" not in index + heatmaps + table
     files = sorted((folder / "results/site/pictures").iterdir())
@@ -80,9 +87,50 @@ def test_the_same_site_twice_is_the_same(run):
     folder, words = run
     assert cli.main(words) == cli.main(words) == 0
     pages = {path: path.read_bytes() for path in (folder / "results/site").rglob("*") if path.is_file()}
-    assert len(pages) == 4
+    assert len(pages) == 5  # two pages, two pictures, the configuration
     assert cli.main(words) == 0
     assert all(path.read_bytes() == content for path, content in pages.items())
+
+
+def test_each_page_says_who_made_it_and_how_to_make_it_again(run):
+    folder, words = run
+    assert cli.main(words) == 0
+    table, index = (folder / "results/site/tables-a-global.html").read_text(), (folder / "results/index.html").read_text()
+    for text in (table, index):
+        assert "<dt>Seeds</dt><dd>split 0; networks 0; intervals and cases 0</dd>" in text
+        assert 'config.yaml">as a file</a>' in text
+        assert '<a href="https://arxiv.org/abs/2207.14408">' in text
+    assert "snakemake --cores 1 --configfile results/site/config.yaml --force results/tables/a/global.html\n" in table
+    assert "<dt>Decisions</dt>" in index  # the settings in words
+    assert parse_text(Config, (folder / "results/site/config.yaml").read_text(), "config.yaml").run == ["a"]
+
+
+def test_the_chart_has_a_row_for_each_class_and_the_mean():
+    """From 0.4, the multiple of 0.1 below the smallest number: 0.6 is at a third of the axis, 0.7 at a half."""
+    chart = site._chart(row(classes={"x": 0.7, "y": 0.45}))
+    assert [(line["name"], line["images"]) for line in chart["rows"]] == [("X", "2"), ("Y", "0"), ("Global", "2")]
+    assert chart["ends"] == ("0.4", "1")
+    assert chart["chance"] == "16.7%"
+    assert chart["rows"][0]["places"] == dict.fromkeys(("value", "low", "high", "baseline"), "50.0%")
+    assert chart["rows"][2]["text"] == cells.Cell("0.840", detail="0.830–0.860")
+    undefined = site._chart(row(classes={"x": 0.7, "y": np.nan}))["rows"][1]
+    assert (undefined["text"].text, undefined["places"]) == ("–", {})
+
+
+def test_one_page_has_all_pages_and_their_pictures(run):
+    folder, words = run
+    assert cli.main(words) == 0
+    assert cli.main(["share", "--index", "results/index.html", "--out", "all.html"]) == 0
+    text = (folder / "all.html").read_text()
+    assert {f"data:image/webp;base64,{base64.b64encode(picture).decode()}" for picture in PICTURES} <= set(
+        re.findall('src="([^"]*)"', text)
+    )
+    for name in ("tables-a-global", "figures-a-heatmaps", "index.settings"):
+        assert f'id="{name}"' in text
+        assert f'href="#{name}"' in text
+    csv = base64.b64encode(b"a,b\n").decode()
+    assert f'<a download="global.csv" href="data:text/csv;base64,{csv}">CSV</a>' in text
+    assert cli.main(["share", "--index", "results/index.html", "--out", "all.pdf"]) == 1
 
 
 def test_a_page_that_is_not_there_is_a_sentence(run, capsys):

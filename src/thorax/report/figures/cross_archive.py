@@ -20,7 +20,9 @@ _DARK = 0.8  # an AUC above it is written in white
 
 def make_cross_figure(matrix: Path, archives: Mapping[str, str], title: str, out: Path) -> None:
     """Draw the matrix.csv that `make_cross` wrote; `archives` has a key of `ARCHIVES` by experiment."""
-    style.save(draw_matrix(store.read_csv(matrix), archives, title), out, title)
+    values = store.read_csv(matrix)
+    areas = pd.Series(values["auc"].to_numpy(float), values["trained_on"] + " on " + values["tested_on"])
+    style.save(draw_matrix(values, archives, title), out, title, seen=f"Matrix of mean AUCs, {style.extremes(areas)}")
 
 
 def draw_matrix(values: pd.DataFrame, archives: Mapping[str, str], title: str) -> Figure:

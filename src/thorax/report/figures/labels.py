@@ -29,7 +29,10 @@ NO_CLASS = "none of these"  # counts as the one label of an image without any cl
 def label_distribution(labels: Path, split: Path, title: str, out: Path) -> None:
     """Figures 5 and 6 of Liz et al. 2022: images by number of labels, and the share of each class."""
     positive, parts = _read_positive(labels, split)
-    style.save(draw_label_distribution(positive[parts != LEFT_OUT], parts[parts != LEFT_OUT], title), out, title)
+    positive, parts = positive[parts != LEFT_OUT], parts[parts != LEFT_OUT]
+    shares = style.extremes(100 * positive.mean(), 1, "%")
+    seen = f"Bars: {len(positive):,} images by number of labels, and the share of {positive.shape[1]} classes, {shares}"
+    style.save(draw_label_distribution(positive, parts, title), out, title, seen=seen)
 
 
 def _read_positive(labels: Path, split: Path) -> tuple[pd.DataFrame, np.ndarray]:
@@ -89,7 +92,9 @@ def label_shares(labels: Path, split: Path, paper: str | None, title: str, out: 
     """
     positive, parts = _read_positive(labels, split)
     published = published_numbers.label_shares(paper) if paper else {}
-    style.save(draw_label_shares(positive, parts, published, title), out, title)
+    counts = count_labels(positive)
+    seen = f"Bars: each class's share of {counts.sum():,} labels, {style.extremes(100 * counts / max(counts.sum(), 1), 1, '%')}"
+    style.save(draw_label_shares(positive, parts, published, title), out, title, seen=seen)
 
 
 def count_labels(positive: pd.DataFrame) -> pd.Series:
@@ -149,7 +154,11 @@ def cooccurrence(labels: Path, title: str, out: Path, classes: Sequence[str] = (
     matrix = table[class_columns(table)]
     for name in classes:
         refuse_unknown("cooccurrence", name, matrix.columns, f"a class of {labels}")
-    style.save(draw_cooccurrence(count_pairs(matrix, classes), title), out, title)
+    pairs = count_pairs(matrix, classes)
+    top = overrepresented(pairs).head(1)
+    most = "; most above chance: {first} with {second}, {ratio:.1f} times".format(**top.iloc[0]) if len(top) else ""
+    seen = f"Matrix of the co-occurrence of {len(pairs.classes)} classes{most}"
+    style.save(draw_cooccurrence(pairs, title), out, title, seen=seen)
 
 
 def count_pairs(matrix: pd.DataFrame, only: Sequence[str] = ()) -> Cooccurrence:

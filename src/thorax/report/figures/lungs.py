@@ -33,7 +33,9 @@ def make_lungs_figure(
     packed = [store.PackedImages(paths) for paths in (arrays, masks, images)]
     places = list(zip(cases["shard"], cases["row"], strict=True))
     shown = list(zip(*([array[place] for place in places] for array in packed), strict=True))
-    style.save(draw_lungs(cases, shown), out, "From original to network input", photos=True)
+    found, side = int(cases["credible"].sum()), shown[0][2].shape[0]
+    seen = f"{len(cases)} radiographs, each as original, with lung mask, as crop, and as input of {side} x {side} pixels; credible masks: {found}"
+    style.save(draw_lungs(cases, shown), out, "From original to network input", photos=True, seen=seen)
 
 
 def choose_lung_cases(lungs: pd.DataFrame, count: int, seed: int) -> list[str]:

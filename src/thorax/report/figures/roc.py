@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
@@ -55,7 +56,8 @@ def roc_curves(
         else:
             curves.append(Curve(name, int((right == 1).sum()), points, metrics.auc(right, said)))
     heading = f"{title}\n{results.PROVENANCE[provenance]}\n{model} on {test.sum():,} test images"
-    style.save(draw_curves(curves, without, heading), out, title)
+    areas = style.extremes(pd.Series({curve.name: curve.area for curve in curves}, dtype=float))
+    style.save(draw_curves(curves, without, heading), out, title, seen=f"ROC curves of {len(curves)} classes, AUC {areas}")
 
 
 def draw_curves(curves: Sequence[Curve], without: Sequence[str], title: str) -> Figure:

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import matplotlib.style
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -37,6 +38,9 @@ LETTER = 0.58  # mean width of a letter, as a share of the font size
 LOG_FROM = 30  # an axis is logarithmic if its largest value exceeds this multiple of the smallest
 PHOTO_QUALITY = 90  # of 100, for radiographs in pages
 LARGEST_SIDE = 16383  # pixels of a WebP picture
+LARGEST_PICTURE = (
+    1_100_000  # bytes, of which a page's data address has 1.5 million letters; Chromium shows none above 2 million
+)
 
 STYLE: dict[str, Any] = {
     "font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "legend.frameon": False,
@@ -65,23 +69,35 @@ def drawing(width: float, height: float, heading: str, size: float = HEADING_SIZ
         yield figure
 
 
-def save(figure: Figure, out: Path, title: str, photos: bool = False) -> None:
-    """Write `out` + .png, .svg and, as a page under this title, .html; `photos` says whether the figure shows radiographs."""
+def save(figure: Figure, out: Path, title: str, photos: bool = False, seen: str = "") -> None:
+    """Write `out` + .png, .svg and, as a page under this title, .html.
+
+    `photos` says whether the figure shows radiographs; `seen` says what it shows, for those who do not see it.
+    """
     store_as = {".png": {"Software": None}, ".svg": {"Date": None}}
     with style():
         fonts.cover(figure)
         for suffix, metadata in store_as.items():
             with store.atomic(out.with_name(out.name + suffix)) as temporary:
                 figure.savefig(temporary, format=suffix[1:], dpi=DPI, metadata=metadata)
-    store.write_text(typeset.picture_page(title, webp_pictures(figure, photos)), out.with_name(out.name + ".html"))
+    store.write_text(typeset.picture_page(title, webp_pictures(figure, photos), seen=seen), out.with_name(out.name + ".html"))
 
 
 def webp_pictures(figure: Figure, photos: bool = False) -> list[bytes]:
     """The figure as WebP, with a small loss if it has `photos`: one picture, or several strips if it is too tall for the format."""
     whole = pixels(figure, min(DPI, int(LARGEST_SIDE / figure.get_figwidth())))[..., ::-1]  # OpenCV's order of colours
     quality = [cv2.IMWRITE_WEBP_QUALITY, PHOTO_QUALITY if photos else 101]  # above 100 is without loss
-    strips = [np.ascontiguousarray(whole[top : top + LARGEST_SIDE]) for top in range(0, len(whole), LARGEST_SIDE)]
-    return [cv2.imencode(".webp", strip, quality)[1].tobytes() for strip in strips]
+    strips = [whole[top : top + LARGEST_SIDE] for top in range(0, len(whole), LARGEST_SIDE)]
+    return [picture for strip in strips for picture in _webp(strip, quality)]
+
+
+def _webp(strip: np.ndarray, quality: list[int]) -> list[bytes]:
+    """A picture (h, w, 3) as WebP, in strips where it would be too large to be embedded in a page."""
+    picture = cv2.imencode(".webp", np.ascontiguousarray(strip), quality)[1].tobytes()
+    if len(picture) <= LARGEST_PICTURE or len(strip) < 2:
+        return [picture]
+    middle = len(strip) // 2
+    return [*_webp(strip[:middle], quality), *_webp(strip[middle:], quality)]
 
 
 def pixels(figure: Figure, dpi: int = DPI) -> np.ndarray:
@@ -116,6 +132,15 @@ def wrapped(text: str, width: int) -> list[str]:
 def shortened(text: str, width: int) -> str:
     """The text, cut to `width` letters with three dots if it is longer."""
     return text if len(wrapped(text, width)) < 2 else f"{wrapped(text, width - 3)[0]}..."
+
+
+def extremes(values: pd.Series, decimals: int = 3, unit: str = "") -> str:
+    """Say from where to where values go, and whose they are by the index: "from 0.610 (mass) to 0.950 (hernia)"."""
+    known = values.dropna()
+    if known.empty:
+        return "none defined"
+    low, high = (f"{known[name]:,.{decimals}f}{unit} ({name})" for name in (known.idxmin(), known.idxmax()))
+    return f"from {low} to {high}"
 
 
 def log_scale(axes: Axes) -> None:

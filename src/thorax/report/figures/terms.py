@@ -50,7 +50,9 @@ def term_section(catalog: Path, settings: LabelSet, archive: str, title: str, ou
     positive = table.loc[table["view"].isin(settings.views), "positive"]
     source = f"{catalog}, views {', '.join(settings.views)}"
     section = count_section(tree, positive, choose_term(tree, positive, source) if term is None else term, source)
-    style.save(draw_section(section, tree, len(positive), title), out, title)
+    top = section.terms[0]
+    seen = f"Tree of {len(section.terms)} terms from {top} down, which {section.total[top]:,} of {len(positive):,} images have"
+    style.save(draw_section(section, tree, len(positive), title), out, title, seen=seen)
 
 
 def choose_term(tree: TermTree, positive: pd.Series, source: str) -> str:

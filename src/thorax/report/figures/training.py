@@ -27,7 +27,9 @@ CIRCLE: dict[str, Any] = {"marker": "o", "markersize": 8, "markerfacecolor": "no
 def training_curves(histories: dict[str, Path], title: str, out: Path) -> None:
     """Draw losses and validation AUC by epoch, one column per member, from CSV files with `schemas.HISTORY_COLUMNS`."""
     read = {name: _read_history(path, HISTORY_COLUMNS) for name, path in histories.items()}
-    style.save(draw_training_curves(read, title), out, title)
+    losses = style.extremes(pd.Series({name: history["val_loss"].min() for name, history in read.items()}))
+    seen = f"Loss and validation AUC by epoch of {len(read)} networks; smallest validation loss {losses}"
+    style.save(draw_training_curves(read, title), out, title, seen=seen)
 
 
 def _read_history(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -80,7 +82,9 @@ def _finish(axes: Axes, ticks: int, chance: Axes) -> None:
 def epoch_curves(epochs: dict[str, Path], title: str, out: Path, f1_metric: str = "f1") -> None:
     """Draw AUC and F1 of the test images by epoch (`schemas.EPOCHS_COLUMNS`): Figure 2 of Dunn Beltran and Alsaghier 2022."""
     read = {name: _read_history(path, EPOCHS_COLUMNS) for name, path in epochs.items()}
-    style.save(draw_epoch_curves(read, title, f1_metric), out, title)
+    last = {name: rows.loc[rows["threshold"].isna(), "auc"].iloc[-1] for name, rows in read.items()}
+    seen = f"Test AUC and F1 by epoch; AUC after the last one {style.extremes(pd.Series(last))}"
+    style.save(draw_epoch_curves(read, title, f1_metric), out, title, seen=seen)
 
 
 def draw_epoch_curves(epochs: dict[str, pd.DataFrame], title: str, f1_metric: str = "f1") -> Figure:

@@ -1,7 +1,7 @@
 """Tables of models tested on the images of archives that they were not trained on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -42,13 +42,13 @@ class Evaluated:
         """The classes that the means are over."""
         return [name for name, defined in common_classes(self.problems).items() if defined]
 
-    def cell(self, trained: str, tested: str, name: str, detail: bool = False) -> Cell:
+    def cell(self, trained: str, tested: str, name: str) -> Cell:
         """An AUC; blank where the two do not share the class."""
         row = self.numbers.get((trained, tested, name))
         if row is None:
             return Cell("")
         about = f"truth: {row['labels'].replace('|', ', ')}" if row["labels"] else ""
-        return cell((row["auc"], row["low"], row["high"]), Mark(bold=trained == tested), about, detail)
+        return replace(cell((row["auc"], row["low"], row["high"]), Mark(bold=trained == tested)), hover=about)
 
     def values(self, of_classes: bool) -> pd.DataFrame:
         """The rows of single classes or of the means, with the model and the data it was run on."""
@@ -75,7 +75,7 @@ def matrix_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
     """Arrange the mean AUC of every model (rows) on every test part (columns); the frame has a row per cell, with intervals."""
     problems = evaluated.problems
     rows = [
-        (model.title, tuple(evaluated.cell(trained, tested, GLOBAL, detail=True) for tested in problems))
+        (model.title, tuple(evaluated.cell(trained, tested, GLOBAL) for tested in problems))
         for trained, model in problems.items()
     ]
     rows.append(("Test images", tuple(Cell(str(len(test.labels))) for test in problems.values())))
@@ -83,7 +83,7 @@ def matrix_table(evaluated: Evaluated) -> tuple[Table, pd.DataFrame]:
     over = ", ".join(evaluated.averaged) or "none with a defined AUC"
     caption = f"Mean AUC over the classes that all label sets share ({over}). Rows: trained on; columns: tested on."
     groups = tuple(Group(problem.title) for problem in problems.values())
-    notes = (*evaluated.notes(), "95% intervals (bootstrap over patients) are in the HTML and in the CSV file.")
+    notes = (*evaluated.notes(), INTERVALS)
     values = evaluated.values(of_classes=False).drop(columns=["class", "averaged", "labels"])
     table = Table(title, caption, data, groups, "Trained on", tuple(rows), total=True, notes=notes)
     return table, values.assign(classes="|".join(evaluated.averaged))

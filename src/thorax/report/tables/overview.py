@@ -5,11 +5,12 @@ The hours of training are on the page only: what git keeps of the table (CSV, Ma
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from thorax.evaluation.ensembles import LEARNING
 from thorax.evaluation.metrics import FIXED, GLOBAL, NO_THRESHOLD
 from thorax.report import cells, published_numbers
 from thorax.report.cells import F1_MEANINGS, METRICS, UNDEFINED, Estimate, printed
-from thorax.report.tables.results import PROVENANCE, Results, images_by_part, votes_note
+from thorax.report.tables.results import INTERVALS, PROVENANCE, Results, images_by_part, votes_note
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import joins, store
 from thorax.storage.schemas import class_columns
@@ -38,8 +39,7 @@ _DOUBT = "? The published number is in doubt; in the HTML, hover over the number
 _NOTES = (
     "Model: of all networks and ensembles, the one with the highest mean AUC on the validation images. Ensembles that learn from the "
     "validation images (weighted average, stacked) take no part in this choice; their results are in each experiment's own tables.",
-    "AUC and F1-score: means over the classes, on the test images. 95% intervals (bootstrap over patients) are below the numbers in the "
-    "HTML, and in the CSV file.",
+    f"AUC and F1-score: means over the classes, on the test images. {INTERVALS}",
     "Paper: the published numbers of the same model or, where the paper has none of it, of its model with the highest AUC. * The paper has "
     "none over all classes: the mean over the classes for which both numbers are there, and in brackets ours over the same.",
 )
@@ -242,7 +242,7 @@ def _metric(row: Row, metric: str, mark: str) -> tuple[list[Cell], dict[str, obj
         text = printed(published.value) + "?" * bool(published.doubt) + "*" * bool(published.classes) + mark
     if published.classes:
         text, over = f"{text} ({printed(published.ours)})", f"over {published.classes} classes"
-    ours, theirs = cells.cell(row.number(metric), detail=True), Cell(text, detail=over, hover=published.doubt)
+    ours, theirs = cells.cell(row.number(metric)), Cell(text, detail=over, hover=published.doubt)
     return [ours, theirs, Cell(printed(published.difference, sign=True))], {
         **cells.record(metric, row.number(metric)),
         f"{metric} published": published.value,
@@ -255,14 +255,29 @@ def spent(records: Iterable[Path]) -> Cell:
     """Return the hours of an experiment's trainings, from the device ("2 GPU" or "CPU") and seconds in the record of each."""
     hours: dict[str, float] = defaultdict(float)
     for path in records:
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+        with _reading(path) as record:
             count, _, gpus = record["device"].partition(" ")
             hours["GPU-hours" if gpus else "hours, no GPU"] += record["seconds"] / 3600 * (int(count) if gpus else 1)
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            raise ThoraxError(f"{path} is not the record of a training: delete it and train again.") from error
     said = [f"{_hours(hours[unit])} {unit}" for unit in sorted(hours)]  # those of GPUs first
     return Cell(said[0] if said else NOT_RECORDED, detail="; ".join(f"and {part}" for part in said[1:]))
+
+
+def machines(records: Iterable[Path]) -> list[str]:
+    """The machines that trainings recorded, each once."""
+    found = []
+    for path in records:
+        with _reading(path) as record:
+            found.append(record.get("machine", NOT_RECORDED))  # records of earlier versions have none
+    return sorted(set(found))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[dict[str, Any]]:
+    """A training's record; what is wrong with it is one sentence."""
+    try:
+        yield json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ThoraxError(f"{path} is not the record of a training: delete it and train again.") from error
 
 
 def _hours(hours: float) -> str:

@@ -32,7 +32,7 @@ COUNTED = {  # what images were counted
     "sample": "A small sample of real radiographs.",
     "full": "Radiographs of the archive.",
 }
-INTERVALS = "95% intervals (bootstrap over patients) are in the CSV file; in the HTML, hover over a number to see its interval."
+INTERVALS = "95% intervals (bootstrap over patients) are below the numbers in the HTML, and in the CSV file."
 _MARKS = (
     "The individual models with the best performance and the ensembles that outperform all individual models are in bold; "
     "individual models that all tie the random classifier are not marked. "
@@ -154,7 +154,7 @@ class Results:
     def row(self, name: str, metrics: Sequence[str], named: bool = True) -> tuple[list[Cell], dict[str, float]]:
         """Return a class's cells, model by model, and the same numbers unrounded for the CSV.
 
-        With `named` the CSV's columns name the metric; if not, each number's interval is printed below it.
+        With `named` the CSV's columns name the metric.
         """
         marks = {}
         for metric in metrics:
@@ -166,7 +166,7 @@ class Results:
         for model in self.models:
             for metric in metrics:
                 number = self.number(model, name, metric)
-                cells.append(cell(number, marks[metric].get(model, PLAIN), f"{model}, {name}", detail=not named))
+                cells.append(cell(number, marks[metric].get(model, PLAIN)))
                 values |= record(f"{model} {metric}" if named else model, number)
         return cells, values
 
@@ -236,7 +236,7 @@ def global_table(results: Results) -> tuple[Table, pd.DataFrame]:
         *(_baseline_over_all(results) if has_baseline else []),
         *_undefined(results),
         *votes_note(results),
-        "95% intervals (bootstrap over patients) are in the HTML and in the CSV file.",
+        INTERVALS,
         _TIES,
     ]
     return over_classes(results, results, f"{results.title}: global results".removeprefix(": "), of, notes)

@@ -14,7 +14,7 @@ import pandas as pd
 from thorax.errors import ThoraxError
 from thorax.evaluation.metrics import FIXED
 from thorax.report.cells import DECIMALS, METRICS, Mark, cell, difference, printed, record, short_heading
-from thorax.report.tables.results import Results, by_class, count_images, describe_threshold, over_classes
+from thorax.report.tables.results import INTERVALS, Results, by_class, count_images, describe_threshold, over_classes
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import joins, store
 
@@ -22,8 +22,7 @@ _OF = "of models of several experiments on the same test images."
 _NOTES = (
     "Bold: the best of the row, or all that share it, of the numbers as printed; none where all are the random classifier's, which has "
     "an AUC of 0.5 and, for F1 and Hamming loss, always predicts negative.",
-    "95% intervals (bootstrap over patients) of each number, not of a difference, are in the CSV file; in the HTML, hover over a "
-    "number to see its interval.",
+    f"{INTERVALS} Differences have none.",
 )
 
 

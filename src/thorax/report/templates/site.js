@@ -9,6 +9,7 @@ for (const frame of document.querySelectorAll(".frame")) {
   const heads = [...frame.querySelectorAll("thead th")].filter(head => head.colSpan === 1);
   const place = head => head.getBoundingClientRect().left;
   heads.sort((a, b) => place(a) - place(b)).forEach((head, index) => {
+    if (head.classList.contains("plot")) return;
     const button = document.createElement("button");
     button.append(...head.childNodes);
     button.title = "sort by this column";

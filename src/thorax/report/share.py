@@ -1,0 +1,96 @@
+"""The results site in one file to send: everything in a zip, or one page with its pictures inside."""
+
+import base64
+import re
+import zipfile
+from pathlib import Path
+
+from markupsafe import Markup
+
+from thorax.errors import ThoraxError
+from thorax.report import typeset
+from thorax.storage import store
+
+_LINK = re.compile(r'(href|src)="([^":#]+)"')
+_TYPES = {
+    ".csv": "text/csv",
+    ".tex": "text/x-tex",
+    ".md": "text/markdown",
+    ".yaml": "text/yaml",
+    ".webp": "image/webp",
+}  # inside the page
+
+
+def share(index: Path, out: Path) -> str:
+    """Pack the results site into one file, a .zip or a .html by its name; return a sentence about it.
+
+    The zip has all files that the pages link to. The page has the pages as sections, each table and figure once, with pictures and
+    small files as data addresses; no part has two megabytes, which Chromium would not show.
+    """
+    if not index.is_file():
+        raise ThoraxError(f"{index} is not there: run the workflow first.")
+    pages = [index, *sorted((index.parent / "site").glob("*.html"))]
+    if out.suffix == ".html":
+        store.write_text(_one_page(pages), out)
+        how = f"has {len(pages)} pages as sections of one, {out.stat().st_size / 1e6:.1f} MB: open it in a browser."
+    elif out.suffix == ".zip":
+        how = f"has {_zip(pages, out)} files, {out.stat().st_size / 1e6:.1f} MB: unpack it and open results/index.html."
+    else:
+        raise ThoraxError(f"--out {out} is neither a .zip nor a .html: name one of them.")
+    return f"{out} {how} It shows radiographs and their identifiers: mind the archive's terms."
+
+
+def _zip(pages: list[Path], out: Path) -> int:
+    """Write a zip of pages and all files that they link to; return their number."""
+    results = pages[0].parent.resolve()
+    files = {page.resolve() for page in pages}
+    for page in pages:
+        files |= {(page.parent / path).resolve() for _, path in _LINK.findall(page.read_text(encoding="utf-8"))}
+    with store.atomic(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(files):
+            archive.write(path, Path("results") / path.relative_to(results))
+    return len(files)
+
+
+def _one_page(pages: list[Path]) -> str:
+    """The pages as sections of one that needs no other file."""
+    names = {page.stem for page in pages}
+    parts = []
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        _, _, body = text.partition("<main>\n")
+        above = re.search(r"› (.*)</nav>", text)
+        heading = ": ".join(found[1] for found in (above, re.search("<h1>(.*)</h1>", text)) if found)
+        parts.append(
+            {"name": page.stem, "heading": Markup(heading), "body": _inside(body.partition("</main>")[0], page, names)}
+        )
+    first, *others = parts
+    about = {"facts": {}, "again": ""}
+    return typeset.page("share.html", str(first["heading"]), crumbs="", first=first["body"], pages=others, about=about)
+
+
+def _inside(body: str, page: Path, names: set[str]) -> Markup:
+    """The content of a page for a document that has all pages: links lead to their sections, and files are inside."""
+    for name in map(re.escape, names):  # what a paper's page repeats has its own section
+        body = re.sub(rf'<section id="{name}">.*?</section>\n', "", body, flags=re.DOTALL)
+    own = lambda found: f'href="#{found[1]}"' if found[1] in names else f'href="#{page.stem}.{found[1]}"'
+    body = re.sub(r'href="#([^"]+)"', own, re.sub(r'id="([^"]+)"', rf'id="{page.stem}.\1"', body))
+    body = re.sub(r'href="[^":#]*?([^"/:#]+)\.html(?:#([^"]+))?"', _section, body)
+    body = re.sub(r'<a href="([^":#]+)">([^<]*)</a>', lambda found: _file(page.parent / found[1], found[2]), body)
+    return Markup(re.sub(r'loading="lazy" src="([^":]+)"', lambda found: f'src="{_data(page.parent / found[1])}"', body))
+
+
+def _section(found: re.Match[str]) -> str:
+    """The link to a page, as one to its section."""
+    if found[2]:
+        return f'href="#{found[1]}.{found[2]}"'
+    return f'href="#{"top" if found[1] == "index" else found[1]}"'
+
+
+def _file(path: Path, text: str) -> str:
+    """The link to a file, as one that saves it; nothing for what would be large, such as figures, which the page shows anyhow."""
+    return f'<a download="{path.name}" href="{_data(path)}">{text}</a>' if path.suffix in _TYPES else ""
+
+
+def _data(path: Path) -> str:
+    return f"data:{_TYPES[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
