@@ -38,3 +38,14 @@ def test_an_embedded_page_above_two_megabytes_stays_blank(look):
     assert look(PIXEL, embedded=True) == {"heading": "Heading", "pictures": 1, "shown": 1}
     with pytest.raises(AssertionError, match="no frame shows"):
         look(PIXEL, embedded=True, padding=2_000_000)
+
+
+def test_axe_finds_what_some_cannot_read_in_each_theme(tmp_path):
+    browser.require()
+    pale = "body {color: #ccc; background: #fff} @media (prefers-color-scheme: dark) {body {background: #000}}"
+    text = f"<!DOCTYPE html><html lang=en><title>t</title><style>{pale}</style><main><h1>Heading</h1><img src='{PIXEL}'></main>"
+    (tmp_path / "page.html").write_text(text)
+    with browser.chromium() as page:
+        page.open(tmp_path / "page.html")
+        found = [fault.partition(" (")[0] for fault in browser.faults(page, "light", "dark")]
+    assert found == ["light: color-contrast", "light: image-alt", "dark: image-alt"]

@@ -22,18 +22,24 @@ import yaml
 from markupsafe import Markup
 
 import thorax
+from thorax import archives
 from thorax.config import Site, SitePage, studies
 from thorax.evaluation.metrics import GLOBAL
 from thorax.report import cells, published_numbers, typeset
 from thorax.report.pages import in_words
 from thorax.report.tables import overview
-from thorax.report.tables.results import BASELINE, CHANCE_AUC, count_images, images_by_part, row_headings
+from thorax.report.tables.results import BASELINE, CHANCE_AUC, count_images, count_of_classes, images_by_part, row_headings
 from thorax.storage import store
-from thorax.storage.schemas import class_columns
 
 _PICTURE = re.compile(r'src="data:image/webp;base64,([^"]+)"')
 _FORMS = {".csv": "CSV", ".tex": "LaTeX", ".md": "Markdown", ".png": "PNG", ".svg": "SVG"}
+_SHOWN_CSV = {"classes": "labels/{}.classes.csv", "quality": "splits/{}.quality.csv"}  # what pages of these folders show
 _CONFIG = "config.yaml"
+_DATA = {
+    "phantom": "synthetic radiographs in the form of {}",
+    "sample": "radiographs of a small sample of {}",
+    "full": "radiographs of {}",
+}
 _RECOMPUTE = """\
 import pandas as pd; from sklearn.metrics import roc_auc_score
 scores = pd.read_parquet("results/{kind}/{experiment}/{model}.parquet").query("split == 'test'").set_index("image_id").drop(columns="split")
@@ -84,10 +90,15 @@ class _Run:
 
     def forms(self, page: str, experiment: str = "") -> dict[str, str]:
         """Links to the files with the same content as a page, and to all metrics of the experiment that a table is of."""
-        found = {_FORMS[suffix]: Path(page).with_suffix(suffix) for suffix in _FORMS if Path(page).with_suffix(suffix).exists()}
-        metrics = self.results / "metrics" / f"{experiment}.parquet"
-        found |= {"Parquet (all metrics)": metrics} if "LaTeX" in found and metrics.exists() else {}
-        return {form: f"../{path.relative_to(self.results)}" for form, path in found.items()}
+        folder, stem = Path(page).parent.name, Path(page).stem
+        found = {form: Path(page).with_suffix(suffix) for suffix, form in _FORMS.items()}
+        found |= {"CSV": self.results / _SHOWN_CSV[folder].format(stem)} if folder in _SHOWN_CSV else {}
+        found |= (
+            {"Parquet (all metrics)": self.results / "metrics" / f"{experiment}.parquet"}
+            if experiment in Path(page).parts and "tables" in Path(page).parts
+            else {}
+        )
+        return {form: f"../{path.relative_to(self.results)}" for form, path in found.items() if path.exists()}
 
     def about(self, names: Iterable[str], page: str, prefix: str = "") -> dict[str, Any]:
         """Who made a page of these experiments from what; and the lines that make it again, if it is one of another step."""
@@ -147,11 +158,7 @@ def _page(run: _Run, page: SitePage) -> str:
     names = run.experiments_of(page)
     body, chart = run.shown(page), None
     if Path(page.page).parent.name == "papers":
-        for section in run.settings.pages:
-            links = typeset.page(
-                "forms.html", section.heading, forms={"its own page": f"{section.name}.html"} | run.forms(section.page)
-            )
-            body = Markup(re.sub(rf'(<section id="{section.name}">\n<h2>.*</h2>\n)', rf"\1{links}", body))
+        body = _with_forms(run, body)
     if Path(page.page).stem == "per_class" and len(names) == 1:
         chart = _chart(run.rows[names[0]])
     forms = run.forms(page.page, names[0] if len(names) == 1 else "")
@@ -160,6 +167,15 @@ def _page(run: _Run, page: SitePage) -> str:
         "site.html", page.heading, crumbs=page.category, caption=caption, forms=forms, chart=chart, body=body,
         about=run.about(names, page.page),
     )  # fmt: skip
+
+
+def _with_forms(run: _Run, content: str) -> Markup:
+    """The content of a paper's page with links to the other files of each table and figure."""
+    text = str(content)
+    for page in run.settings.pages:
+        links = typeset.page("forms.html", page.heading, forms={"its own page": f"{page.name}.html"} | run.forms(page.page))
+        text = re.sub(rf'(<section id="{page.name}">\n<h2>.*</h2>\n)', rf"\1{links}", text)
+    return Markup(text)
 
 
 def _experiment_page(run: _Run, name: str) -> str:
@@ -219,12 +235,14 @@ def _sentences(row: overview.Row) -> list[str]:
     who = f"{networks} network{'s' * (networks != 1)} and {ensembles} ensemble{'s' * (ensembles != 1)}"
     value, low, high = row.number("auc")
     between = f" (95% interval {cells.interval(low, high)})" if cells.interval(low, high) else ""
-    baseline = row.on_test.number(BASELINE, GLOBAL, "auc")[0]
+    classes = count_images(row.labels)["class"].tolist()[:-1]  # the most frequent first
+    such = f", such as {' and '.join(classes[:2])}," if len(classes) > 2 else ""
+    data = _DATA[experiment.provenance].format(archives.ARCHIVES[row.study.dataset.archive].title)
     said = [
-        f"{who} learnt to find {len(class_columns(row.labels))} classes in {images['train']:,} radiographs, and were tested on "
-        f"{images['test']:,} radiographs of other patients.",
+        f"{who} learnt to find {count_of_classes(len(classes))}{such} in {images['train']:,} {data}, and were tested on {images['test']:,} "
+        "of other patients.",
         f"{row.model} was the best of them on the {images['val']:,} validation images. Its mean AUC on the test images is "
-        f"{cells.printed(value)}{between}; that of the baseline, a logistic regression on small images, is {cells.printed(baseline)}.",
+        f"{cells.printed(value)}{between}, {_compared(value, row.on_test.number(BASELINE, GLOBAL, 'auc')[0])}.",
     ]
     published = row.published("auc")
     if experiment.beside and published.value == published.value:
@@ -233,6 +251,13 @@ def _sentences(row: overview.Row) -> list[str]:
         why = row.why_not or "ours were not measured on the paper's archive"
         said.append(f"{numbers}." if row.comparable else f"{numbers}. The two cannot be compared: {why.rstrip('.')}.")
     return said
+
+
+def _compared(value: float, baseline: float) -> str:
+    """How an AUC compares with the baseline's, as printed."""
+    difference = cells.difference(value, baseline)
+    how = "above" if difference > 0 else "below" if difference < 0 else "next to"
+    return f"{how} the {cells.printed(baseline)} of the baseline, a logistic regression on small images"
 
 
 def _chart(row: overview.Row) -> dict[str, Any]:
@@ -251,7 +276,7 @@ def _chart(row: overview.Row) -> dict[str, Any]:
     keys = ("value", "low", "high", "baseline")
     rows = [
         {
-            "name": headings[name],
+            "name": "Mean of all" if name == GLOBAL else headings[name],
             "images": f"{images:,}",
             "text": cells.cell(numbers[name][:3]),
             "baseline": cells.printed(numbers[name][3]),

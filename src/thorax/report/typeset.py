@@ -148,11 +148,14 @@ def content_of(path: Path) -> Markup:
 
 
 def csv_page(csv: Path, title: str, caption: str, out: Path) -> None:
-    """Show a CSV file as a page; its first column names the rows."""
+    """Show a CSV file as a page; its first column names the rows. Shares are in per cent, and words are aligned to the left."""
     frame = store.read_csv(csv, dtype=str, keep_default_na=False)
+    for column in frame.columns[frame.columns.str.endswith("share")]:
+        frame[column] = [f"{float(share):.1%}" if share else "" for share in frame[column]]
     rows = tuple((row[0], tuple(map(Cell, row[1:]))) for row in frame.itertuples(index=False, name=None))
-    name_heading, *headings = (column.replace("_", " ") for column in frame.columns)
-    store.write_text(html(Table(title, caption, "", tuple(map(Group, headings)), name_heading, rows)), out)
+    words = {column for column in frame.columns if frame[column].str.contains("[A-Za-z]").any()}
+    name_heading, *groups = (Group(column.replace("_", " "), words=column in words) for column in frame.columns)
+    store.write_text(html(Table(title, caption, "", tuple(groups), name_heading.heading, rows)), out)
 
 
 def markdown(table: Table) -> str:

@@ -109,3 +109,12 @@ def test_papers_are_cited_and_others_are_named_by_their_key():
     assert cited.endswith("https://doi.org/10.69996/jcai.2025004.")
     assert reference.citation("mine")[0] == "mine"
     assert "not on record" in reference.citation("mine")[1]
+
+
+def test_a_csv_file_is_shown_with_shares_in_per_cent_and_words_to_the_left(tmp_path):
+    (tmp_path / "a.csv").write_text("label_set,class,images,largest_patient_share\ns,mass,20,0.0385\ns,2D echo,3,\n")
+    typeset.csv_page(tmp_path / "a.csv", "Balance", "Of each class.", tmp_path / "a.html")
+    text = (tmp_path / "a.html").read_text()
+    assert re.findall(r"<td(?: class=\"(.*?)\")?>\s*(.*?)\s*</td>", text) == [
+        ("start text", "mass"), ("start", "20"), ("start", "3.9%"), ("start text", "2D echo"), ("start", "3"), ("start", "")
+    ]  # fmt: skip

@@ -22,9 +22,9 @@ def said(*words: object, **changes: object) -> str:
 
 def test_the_sentences_say_what_was_run_what_came_out_and_how_it_compares():
     assert site._sentences(row()) == [
-        "2 networks and 3 ensembles learnt to find 2 classes in 3 radiographs, and were tested on 2 radiographs of other patients.",
-        "CTP was the best of them on the 1 validation images. Its mean AUC on the test images is 0.840 (95% interval 0.830–0.860); "
-        "that of the baseline, a logistic regression on small images, is 0.970.",
+        "2 networks and 3 ensembles learnt to find 2 classes in 3 radiographs of PadChest, and were tested on 2 of other patients.",
+        "CTP was the best of them on the 1 validation images. Its mean AUC on the test images is 0.840 (95% interval 0.830–0.860), "
+        "below the 0.970 of the baseline, a logistic regression on small images.",
         "Liz et al. 2022 report 0.840 for CTP.",
     ]
 
@@ -33,11 +33,14 @@ def test_the_sentences_say_what_was_run_what_came_out_and_how_it_compares():
 def test_what_is_not_the_archive_is_not_compared_with_the_paper(data):
     assert "The two cannot be compared: ours were not measured on the paper's archive." in said(data)
     assert "report" not in said(data, beside=None)
+    assert {"phantom": "3 synthetic radiographs in the form of PadChest", "sample": "3 radiographs of a small sample"}[
+        data
+    ] in said(data)
 
 
 def test_an_undefined_auc_has_no_interval():
     undefined = {name: (value, np.nan, *rest) for name, (value, _, *rest) in NUMBERS.items()}
-    assert "on the test images is –; that of the baseline" in said(numbers=undefined)
+    assert "on the test images is –, next to the – of the baseline" in said(numbers=undefined)
 
 
 @pytest.fixture
@@ -108,7 +111,7 @@ def test_each_page_says_who_made_it_and_how_to_make_it_again(run):
 def test_the_chart_has_a_row_for_each_class_and_the_mean():
     """From 0.4, the multiple of 0.1 below the smallest number: 0.6 is at a third of the axis, 0.7 at a half."""
     chart = site._chart(row(classes={"x": 0.7, "y": 0.45}))
-    assert [(line["name"], line["images"]) for line in chart["rows"]] == [("X", "2"), ("Y", "0"), ("Global", "2")]
+    assert [(line["name"], line["images"]) for line in chart["rows"]] == [("X", "2"), ("Y", "0"), ("Mean of all", "2")]
     assert chart["ends"] == ("0.4", "1")
     assert chart["chance"] == "16.7%"
     assert chart["rows"][0]["places"] == dict.fromkeys(("value", "low", "high", "baseline"), "50.0%")

@@ -189,9 +189,12 @@ def by_class(results: Results, columns: Columns, title: str, of: str, notes: Seq
     """
     rows, records = [], []
     headings, metrics = row_headings(results.classes), ("auc", results.f1_metric)
+    whole = results.counts.loc[results.counts["class"] == GLOBAL, ["images", "images_in_part"]].iloc[0]
     for name, images, in_part in results.counts[["class", "images", "images_in_part"]].itertuples(index=False, name=None):
         cells, values = columns.row(name, metrics)
-        rows.append((headings[name], (Cell(str(images)), Cell(str(in_part)), *cells)))
+        pairs = zip((images, in_part), whole, strict=True)
+        samples = (Cell(f"{count:,}", detail=f"{count / total:.1%}" if count < total else "") for count, total in pairs)
+        rows.append((headings[name], (*samples, *cells)))
         records.append({"class": name, "images": images, f"{results.split}_images": in_part} | values)
     groups = (Group("# Samples", ("all", results.split), "samples"), *columns.groups(metrics))
     caption = f"AUC and F1-score ({F1_MEANINGS[results.f1_metric]}; {describe_threshold(results.rule)}) {of}"
@@ -219,7 +222,7 @@ def per_class_table(results: Results) -> tuple[Table, pd.DataFrame]:
     of = f"on the {results.split} images. {_MARKS}{_BASELINE * has_baseline}"
     notes = [
         *(_baseline_by_class(results) if has_baseline else []),
-        f"Samples: images with the class, in the whole label set and among the {results.split} images; Global: all images.",
+        f"Samples: images with the class and, in the HTML, their share, in the whole label set and among the {results.split} images; Global: all images.",
         *_undefined(results),
         *votes_note(results),
         INTERVALS,

@@ -21,7 +21,8 @@ def make_summary(labels: dict[str, Path], splits: dict[str, Path], out: Path, pr
         sizes = images_by_part(read)
         counts = {"classes": len(class_columns(read)), "samples": sum(sizes.values())} | sizes
         records.append({"label_set": name} | counts | {"provenance": provenance})
-        rows.append((name, tuple(Cell(str(count)) for count in counts.values())))
+        shares = {part: f"{size / max(counts['samples'], 1):.1%}" for part, size in sizes.items()}
+        rows.append((name, tuple(Cell(f"{count:,}", detail=shares.get(key, "")) for key, count in counts.items())))
     caption = "Number of classes and of images of each label set, and the images in each part of its split."
     groups = tuple(map(Group, ("# classes", "# samples", "train size", "val. size", "test size")))
     table = Table("Label sets", caption, COUNTED[provenance], groups, "Label set", tuple(rows))

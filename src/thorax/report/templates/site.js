@@ -23,7 +23,7 @@ for (const frame of document.querySelectorAll(".frame")) {
       body.append(...moving, ...rows.filter(row => row.classList.contains("total")));
     };
   });
-  if (rows.length > 12) {
+  if (rows.length > 12 && !frame.classList.contains("chart")) {
     const search = document.createElement("input");
     Object.assign(search, {type: "search", placeholder: "search these rows"});
     search.setAttribute("aria-label", "search these rows");
