@@ -29,7 +29,10 @@ def share(index: Path, out: Path) -> str:
     """
     if not index.is_file():
         raise ThoraxError(f"{index} is not there: run the workflow first.")
-    pages = [index, *sorted((index.parent / "site").glob("*.html"))]
+    listed = dict.fromkeys(
+        re.findall(r'href="site/([^"#]+\.html)', index.read_text(encoding="utf-8"))
+    )  # in the entry page's order
+    pages = [index, *(index.parent / "site" / name for name in listed)]
     if out.suffix == ".html":
         store.write_text(_one_page(pages), out)
         how = f"has {len(pages)} pages as sections of one, {out.stat().st_size / 1e6:.1f} MB: open it in a browser."
@@ -77,6 +80,7 @@ def _inside(body: str, page: Path, names: set[str]) -> Markup:
     body = re.sub(r'href="#([^"]+)"', own, re.sub(r'id="([^"]+)"', rf'id="{page.stem}.\1"', body))
     body = re.sub(r'href="[^":#]*?([^"/:#]+)\.html(?:#([^"]+))?"', _section, body)
     body = re.sub(r'<a href="([^":#]+)">([^<]*)</a>', lambda found: _file(page.parent / found[1], found[2]), body)
+    body = re.sub(r'<p class="forms">[^<]*</p>\n', "", body)  # without a link that is left
     return Markup(re.sub(r'loading="lazy" src="([^":]+)"', lambda found: f'src="{_data(page.parent / found[1])}"', body))
 
 
