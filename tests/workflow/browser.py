@@ -5,6 +5,7 @@ import fcntl
 import itertools
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -161,6 +162,13 @@ def look_at(page: Browser, path: Path, width: int, media: str = "screen") -> dic
     frames = "[...document.querySelectorAll('.frame')]"
     found["hidden"] = page.evaluate(f"{frames}.filter(frame => frame.scrollWidth > frame.clientWidth + 1).length")
     return found
+
+
+def too_long(results: Path) -> list[Path]:
+    """The pages below a folder with a data address above 1.5 MB, with some room to the 2 MB that Chromium shows."""
+    addresses = {path: re.findall(r"data:[^\"']*", path.read_text(encoding="utf-8")) for path in results.rglob("*.html")}
+    assert addresses
+    return [path for path, found in addresses.items() if max(map(len, found), default=0) > 1.5e6]
 
 
 def faults(page: Browser, *themes: str) -> list[str]:

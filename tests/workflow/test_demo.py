@@ -61,6 +61,18 @@ def test_every_page_of_the_report_opens_in_a_browser():
     assert all(found["heading"] and found["shown"] == found["pictures"] for found in seen.values()), seen
 
 
+def test_the_entry_page_of_the_site_is_for_all():
+    browser.require()
+    assert not browser.too_long(RESULTS)
+    with browser.chromium() as page:
+        for width in (1440, 390):
+            found = browser.look_at(page, RESULTS / "index.html", width)
+            assert found["shown"] == found["pictures"] == 2, (width, found)
+            assert found["too_wide"] <= 0, (width, found)
+            assert not browser.faults(page, "light", "dark")
+        assert not page.complaints()
+
+
 def test_memory_stayed_under_6_gb():
     benchmarks = (REPOSITORY / "benchmarks" / "train" / EXPERIMENT).glob("*.tsv")
     peaks = {path.stem: pd.read_csv(path, sep="\t")["max_pss"].max() for path in benchmarks}

@@ -122,7 +122,7 @@ def test_the_site_in_one_page_opens_without_any_other_file(tiny_run, tmp_path):
     assert len(names) == len(set(names))
     assert {link for link in re.findall(r'href="#([^"]+)"', text) if link != "top"} <= set(names)
     assert all(link.startswith(("#", "data:", "https://")) for link in re.findall(r'(?:href|src)="([^"]*)"', text))
-    assert max(map(len, re.findall(r'"data:[^"]*"', text))) < 1.5e6
+    assert not browser.too_long(tmp_path) + browser.too_long(tiny_run / "results")
     with browser.chromium() as page:
         for width, media in ((1440, "screen"), (390, "screen"), (A4_LANDSCAPE, "print")):
             check(page, path, width, media)

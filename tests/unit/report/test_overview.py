@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thorax import cli
+from thorax import backend, cli
 from thorax.config import Studies, Study
 from thorax.errors import ThoraxError
 from thorax.report import published_numbers as reference
@@ -217,6 +217,17 @@ def test_hours_count_gpus_and_never_call_a_cpu_one(tmp_path):
     assert (found.text, found.detail) == ("4 GPU-hours", "and 0.5 hours, no GPU")
     assert overview.spent(records(tmp_path, one=("CPU", 90 * 3600))).text == "90.0 hours, no GPU"
     assert overview.spent(records(tmp_path, one=("CPU", 1))).text == "under 0.001 hours, no GPU"
+
+
+def test_each_machine_is_named_once(tmp_path, monkeypatch):
+    """Records of earlier versions name none."""
+    monkeypatch.setattr(backend, "gpu_names", lambda: ["Tesla T4", "Tesla T4"])
+    monkeypatch.setattr(backend, "processor", lambda: "Xeon")
+    monkeypatch.setattr(backend.os, "sched_getaffinity", lambda _: {0, 1, 5})
+    paths = records(tmp_path, one=("2 GPU", 7200), two=("2 GPU", 60), three=("CPU", 60))
+    for path in paths[:2]:
+        store.write_text(json.dumps(json.loads(path.read_text()) | {"machine": backend.machine()}), path)
+    assert overview.machines(paths) == ["2 x Tesla T4, Xeon, 3 cores", "not recorded"]
 
 
 def test_a_record_that_says_nothing_is_refused(tmp_path):
