@@ -68,8 +68,7 @@ def _one_page(pages: list[Path]) -> str:
             {"name": page.stem, "heading": Markup(heading), "body": _inside(body.partition("</main>")[0], page, names)}
         )
     first, *others = parts
-    about = {"facts": {}, "again": ""}
-    return typeset.page("share.html", str(first["heading"]), crumbs="", first=first["body"], pages=others, about=about)
+    return typeset.page("share.html", str(first["heading"]), crumbs="", first=first["body"], pages=others, about=None)
 
 
 def _inside(body: str, page: Path, names: set[str]) -> Markup:

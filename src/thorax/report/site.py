@@ -35,6 +35,7 @@ _PICTURE = re.compile(r'src="data:image/webp;base64,([^"]+)"')
 _FORMS = {".csv": "CSV", ".tex": "LaTeX", ".md": "Markdown", ".png": "PNG", ".svg": "SVG"}
 _SHOWN_CSV = {"classes": "labels/{}.classes.csv", "quality": "splits/{}.quality.csv"}  # what pages of these folders show
 _CONFIG = "config.yaml"
+FEW = 4  # experiments whose settings a page links to
 _DATA = {
     "phantom": "synthetic radiographs in the form of {}",
     "sample": "radiographs of a small sample of {}",
@@ -93,34 +94,29 @@ class _Run:
         folder, stem = Path(page).parent.name, Path(page).stem
         found = {form: Path(page).with_suffix(suffix) for suffix, form in _FORMS.items()}
         found |= {"CSV": self.results / _SHOWN_CSV[folder].format(stem)} if folder in _SHOWN_CSV else {}
-        found |= (
-            {"Parquet (all metrics)": self.results / "metrics" / f"{experiment}.parquet"}
-            if experiment in Path(page).parts and "tables" in Path(page).parts
-            else {}
-        )
+        if {experiment, "tables"} <= set(Path(page).parts):
+            found["Parquet (all metrics)"] = self.results / "metrics" / f"{experiment}.parquet"
         return {form: f"../{path.relative_to(self.results)}" for form, path in found.items() if path.exists()}
 
     def about(self, names: Iterable[str], page: str, prefix: str = "") -> dict[str, Any]:
         """Who made a page of these experiments from what; and the lines that make it again, if it is one of another step."""
-        rows = [self.rows[name] for name in names]
-        records = [path for path in self.records if path.parent.name in names]
+        rows = {name: self.rows[name].study.experiment.title for name in names}
+        records = [path for path in self.records if path.parent.name in rows]
         spent = overview.spent(records)
-        papers = dict.fromkeys(row.study.experiment.paper for row in rows if row.study.experiment.paper)
-        links = {
-            f"{self.place_of(name, prefix)}#settings": f"{self.rows[name].study.experiment.title}, in words" for name in names
-        }
-        links[prefix + _CONFIG] = "as a file"
-        facts = {
-            "Made": f"by thorax {thorax.__version__}, commit {_commit()}, on {date.today().isoformat()}",
-            "Trained": f"{len(records)} networks, {' '.join(filter(None, (spent.text, spent.detail)))}; "
+        words = {f"{self.place_of(name, prefix)}#settings": f"{title}, in words" for name, title in rows.items()}
+        return {
+            "made": f"by thorax {thorax.__version__}, commit {_commit()}, on {date.today().isoformat()}",
+            "trained": f"{len(records)} networks, {' '.join(filter(None, (spent.text, spent.detail)))}; "
             f"machine: {'; '.join(overview.machines(records)) or overview.NOT_RECORDED}",
-            "Seeds": _seeds(rows),
-            "Configuration": Markup(", ").join(Markup('<a href="{}">{}</a>').format(href, text) for href, text in links.items()),
-            "Papers" if len(papers) > 1 else "Paper": Markup("<br>").join(
-                typeset.linked(published_numbers.citation(paper)[1]) for paper in papers
-            ),
+            "seeds": _seeds(self.rows[name] for name in rows),
+            "links": (words if len(words) <= FEW else {}) | {prefix + _CONFIG: "as a file"},
+            "papers": [
+                typeset.linked(published_numbers.citation(paper)[1])
+                for paper in dict.fromkeys(self.rows[name].study.experiment.paper for name in rows)
+                if paper
+            ],
+            "again": self._again(page) if page else "",
         }  # fmt: skip
-        return {"facts": {name: fact for name, fact in facts.items() if fact}, "again": self._again(page) if page else ""}
 
     def _again(self, page: str) -> str:
         """The lines that make a page again and show it."""
@@ -203,7 +199,7 @@ def _index(run: _Run) -> str:
 
 
 def _experiment(run: _Run, name: str, prefix: str = "") -> dict[str, Any]:
-    """What is said of an experiment: sentences and links; on its own page also its tables, two cases and settings."""
+    """What is said of an experiment: sentences and links; on its own page also its tables and settings, there and of the first one two cases."""
     row, own = run.rows[name], {Path(page.page).stem: page for page in run.pages_of(name)}
     kind = "ensembles" if row.model in row.study.experiment.ensembles else "predictions"
     said: dict[str, Any] = {
@@ -212,15 +208,17 @@ def _experiment(run: _Run, name: str, prefix: str = "") -> dict[str, Any]:
         "sentences": _sentences(row),
         "links": {page.heading: f"{prefix}{page.name}.html" for page in own.values()},
         "short": bool(prefix) and not run.only,
+        "cases": [],
     }
+    if not said["short"] or name == next(iter(run.rows)):
+        heatmaps = run.shown(own["heatmaps"], prefix) if "heatmaps" in own else ""
+        said["cases"] = [Markup(picture) for picture in re.findall("<img [^>]*>", heatmaps)[:2]]
     if said["short"]:
         return said
-    heatmaps = run.shown(own["heatmaps"], prefix) if "heatmaps" in own else ""
     return said | {
         "chart": _chart(row),
         "table": run.shown(own["global"], prefix) if "global" in own else "",
         "settings": in_words({name: row.study}),
-        "cases": [Markup(picture) for picture in re.findall("<img [^>]*>", heatmaps)[:2]],
         "recompute": _RECOMPUTE.format(
             kind=kind, experiment=name, model=row.model, label_set=row.study.experiment.label_set,
             auc=cells.printed(row.number("auc")[0]),
