@@ -12,32 +12,26 @@ from thorax.report import typeset
 from thorax.storage import store
 
 _LINK = re.compile(r'(href|src)="([^":#]+)"')
-_TYPES = {
-    ".csv": "text/csv",
-    ".tex": "text/x-tex",
-    ".md": "text/markdown",
-    ".yaml": "text/yaml",
-    ".webp": "image/webp",
-}  # inside the page
+# Files that the page has inside
+_TYPES = {".csv": "text/csv", ".tex": "text/x-tex", ".md": "text/markdown", ".yaml": "text/yaml", ".webp": "image/webp"}
 
 
 def share(index: Path, out: Path) -> str:
     """Pack the results site into one file, a .zip or a .html by its name; return a sentence about it.
 
-    The zip has all files that the pages link to. The page has the pages as sections, each table and figure once, with pictures and
-    small files as data addresses; no part has two megabytes, which Chromium would not show.
+    The zip has all files that the pages link to. The page has the pages that the entry page lists as sections, each table and figure
+    once, with pictures and small files as data addresses; no part has two megabytes, which Chromium would not show.
     """
     if not index.is_file():
         raise ThoraxError(f"{index} is not there: run the workflow first.")
-    listed = dict.fromkeys(
-        re.findall(r'href="site/([^"#]+\.html)', index.read_text(encoding="utf-8"))
-    )  # in the entry page's order
-    pages = [index, *(index.parent / "site" / name for name in listed)]
+    folder = index.parent / "site"
     if out.suffix == ".html":
-        store.write_text(_one_page(pages), out)
-        how = f"has {len(pages)} pages as sections of one, {out.stat().st_size / 1e6:.1f} MB: open it in a browser."
+        listed = dict.fromkeys(re.findall(r'href="site/([^"#]+[.]html)', index.read_text(encoding="utf-8")))
+        store.write_text(_one_page([index, *map(folder.joinpath, listed)]), out)
+        how = f"has {1 + len(listed)} pages as sections of one, {out.stat().st_size / 1e6:.1f} MB: open it in a browser."
     elif out.suffix == ".zip":
-        how = f"has {_zip(pages, out)} files, {out.stat().st_size / 1e6:.1f} MB: unpack it and open results/index.html."
+        files = _zip([index, *folder.glob("*.html")], out)
+        how = f"has {files} files, {out.stat().st_size / 1e6:.1f} MB: unpack it and open results/index.html."
     else:
         raise ThoraxError(f"--out {out} is neither a .zip nor a .html: name one of them.")
     return f"{out} {how} It shows radiographs and their identifiers: mind the archive's terms."
@@ -64,11 +58,10 @@ def _one_page(pages: list[Path]) -> str:
         _, _, body = text.partition("<main>\n")
         above = re.search(r"› (.*)</nav>", text)
         heading = ": ".join(found[1] for found in (above, re.search("<h1>(.*)</h1>", text)) if found)
-        parts.append(
-            {"name": page.stem, "heading": Markup(heading), "body": _inside(body.partition("</main>")[0], page, names)}
-        )
+        body = _inside(body.partition("</main>")[0], page, names)
+        parts.append({"name": page.stem, "heading": Markup(heading), "body": body})
     first, *others = parts
-    return typeset.page("share.html", str(first["heading"]), crumbs="", first=first["body"], pages=others, about=None)
+    return typeset.page("share.html", first["heading"], crumbs="", first=first["body"], pages=others, about=None)
 
 
 def _inside(body: str, page: Path, names: set[str]) -> Markup:
@@ -77,14 +70,16 @@ def _inside(body: str, page: Path, names: set[str]) -> Markup:
         body = re.sub(rf'<section id="{name}">.*?</section>\n', "", body, flags=re.DOTALL)
     own = lambda found: f'href="#{found[1]}"' if found[1] in names else f'href="#{page.stem}.{found[1]}"'
     body = re.sub(r'href="#([^"]+)"', own, re.sub(r'id="([^"]+)"', rf'id="{page.stem}.\1"', body))
-    body = re.sub(r'href="[^":#]*?([^"/:#]+)\.html(?:#([^"]+))?"', _section, body)
+    body = re.sub(r'href="[^":#]*?([^"/:#]+)\.html(?:#([^"]+))?"', lambda found: _section(found, names), body)
     body = re.sub(r'<a href="([^":#]+)">([^<]*)</a>', lambda found: _file(page.parent / found[1], found[2]), body)
     body = re.sub(r'<p class="forms">[^<]*</p>\n', "", body)  # without a link that is left
     return Markup(re.sub(r'loading="lazy" src="([^":]+)"', lambda found: f'src="{_data(page.parent / found[1])}"', body))
 
 
-def _section(found: re.Match[str]) -> str:
-    """The link to a page, as one to its section."""
+def _section(found: re.Match[str], names: set[str]) -> str:
+    """The link to a page, as one to its section if it has one."""
+    if found[1] not in names:
+        return found[0]
     if found[2]:
         return f'href="#{found[1]}.{found[2]}"'
     return f'href="#{"top" if found[1] == "index" else found[1]}"'

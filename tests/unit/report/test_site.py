@@ -125,7 +125,7 @@ def test_one_page_has_all_pages_and_their_pictures(run):
     assert cli.main(words) == 0
     page = folder / "results/site/tables-a-global.html"
     store.write_text(
-        page.read_text().replace("<main>", '<main>\n<p class="forms">How: <a href="notebook.html">by this</a></p>'), page
+        page.read_text().replace("<main>", '<main>\n<p class="forms">How: <a href="notebook.html">its notebook</a></p>'), page
     )
     assert cli.main(["share", "--index", "results/index.html", "--out", "all.html"]) == 0
     text = (folder / "all.html").read_text()
@@ -135,7 +135,7 @@ def test_one_page_has_all_pages_and_their_pictures(run):
     for name in ("tables-a-global", "figures-a-heatmaps", "index.settings"):
         assert f'id="{name}"' in text
         assert f'href="#{name}"' in text
-    assert "by this" not in text  # a page that the entry page does not list
+    assert "its notebook" not in text  # a page that the entry page does not list
     csv = base64.b64encode(b"a,b\n").decode()
     assert f'<a download="global.csv" href="data:text/csv;base64,{csv}">CSV</a>' in text
     assert cli.main(["share", "--index", "results/index.html", "--out", "all.pdf"]) == 1
