@@ -102,12 +102,12 @@ class _Run:
         """Who made a page of these experiments from what; and the lines that make it again, if it is one of another step."""
         rows = {name: self.rows[name].study.experiment.title for name in names}
         records = [path for path in self.records if path.parent.name in rows]
-        spent = overview.spent(records)
+        spent, count = overview.spent(records), f"{len(records)} network{'s' * (len(records) != 1)}"
+        hours, machines = " ".join(filter(None, (spent.text, spent.detail))), "; ".join(overview.machines(records))
         words = {f"{self.place_of(name, prefix)}#settings": f"{title}, in words" for name, title in rows.items()}
         return {
             "made": f"by thorax {thorax.__version__}, commit {_commit()}, on {date.today().isoformat()}",
-            "trained": f"{len(records)} networks, {' '.join(filter(None, (spent.text, spent.detail)))}; "
-            f"machine: {'; '.join(overview.machines(records)) or overview.NOT_RECORDED}",
+            "trained": f"{count}, {hours}; machine: {machines}" if records else hours,
             "seeds": _seeds(self.rows[name] for name in rows),
             "links": (words if len(words) <= FEW else {}) | {prefix + _CONFIG: "as a file"},
             "papers": [
