@@ -146,8 +146,8 @@ class Browser:
         return found
 
 
-def look_at(page: Browser, path: Path, width: int, media: str = "screen") -> dict[str, Any]:
-    """Open a page in a window of some width, or as it is printed.
+def look_at(page: Browser, path: Path | None, width: int, media: str = "screen") -> dict[str, Any]:
+    """Open a page, or look again at the one that is open, in a window of some width, or as it is printed.
 
     Returns:
         what `SEEN` finds; "too_wide", by how many pixels the page is wider than the window; and "hidden", how many tables have
@@ -155,7 +155,8 @@ def look_at(page: Browser, path: Path, width: int, media: str = "screen") -> dic
     """
     page.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
     page.call("Emulation.setEmulatedMedia", media=media)
-    page.open(path)
+    if path:
+        page.open(path)
     page.evaluate("[...document.images].forEach(picture => {picture.loading = 'eager'})")
     found = page.seen()
     found["too_wide"] = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
@@ -173,11 +174,12 @@ def too_long(results: Path) -> list[Path]:
 
 def faults(page: Browser, *themes: str) -> list[str]:
     """What axe-core finds serious or critical on the page that is open, in each theme: rule, element, and why."""
-    script = resources.files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    if not page.evaluate("'axe' in window"):
+        script = resources.files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+        page.call("Runtime.evaluate", expression=script)
     found = []
     for theme in themes:
         page.call("Emulation.setEmulatedMedia", media="screen", features=[{"name": "prefers-color-scheme", "value": theme}])
-        page.call("Runtime.evaluate", expression=script)
         for fault in json.loads(page.evaluate(AXE)):
             found.append(f"{theme}: {fault}")
     return found
