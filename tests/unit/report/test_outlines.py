@@ -152,7 +152,7 @@ def test_a_map_without_heat_has_no_line():
     assert len(axes.collections) == len(axes.texts) == 1
 
 
-def test_rows_are_pushed_apart_and_kept_in_the_room():
+def test_rows_are_pushed_apart_and_kept_in_the_picture():
     assert outlines._stacked([10, 12, 30], [8, 8, 8], 100) == [10, 18, 30]
     assert outlines._stacked([95, 90], [8, 8], 100) == [92, 84]
     assert outlines._stacked([-5], [8], 100) == [outlines.APART]

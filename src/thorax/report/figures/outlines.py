@@ -125,7 +125,7 @@ def _places(
 
 
 def _stacked(wanted: Sequence[float], heights: Sequence[float], room: float) -> list[float]:
-    """Tops near those wanted (distances from the upper edge) of rows that neither overlap nor leave the room, if all fit."""
+    """Tops near those wanted (distances from the upper edge) of rows that neither overlap nor leave this height, if all fit."""
     order = sorted(range(len(wanted)), key=lambda index: wanted[index])
     tops, lowest = list(wanted), APART
     for index in order:
