@@ -20,6 +20,9 @@ AUDIT = audit --config 'run=[]' 'audit={metadata: $(METADATA)}'
 # The folder with the real radiographs of `make sample`: nih_sample, nih_starter, lung_masks, weights
 SAMPLE ?= ../shared/data
 
+# The case of README's picture, by its number in results/figures/picture/heatmaps.html
+CASE ?= 1
+
 # Runs a command and prints, meanwhile, each epoch that a training has finished
 FOLLOW = python demo/follow.py logs/train logs/segmenter --
 
@@ -37,7 +40,7 @@ snakemake $(2) --report $(1)/report.zip --quiet
 @python -m zipfile --extract $(1)/report.zip $(1)
 endef
 
-.PHONY: help install demo sample dvc audit bench test test-fast lint wheels lock clean-demo remake
+.PHONY: help install demo sample picture dvc audit bench test test-fast lint wheels lock clean-demo remake
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -67,6 +70,11 @@ sample: $(BIN)/.ready ## 1,249 real radiographs of NIH ChestX-ray14 from SAMPLE=
 	@thorax show --table results/tables/nih-real/global.md
 	@python demo/sample.py
 	@echo "The results: results/index.html (open it in a browser)"
+
+picture: $(BIN)/.ready ## README's picture: heatmaps at 224 x 224 pixels on the demo's radiographs (about 20 minutes on 2 cores)
+	$(FOLLOW) snakemake --profile demo --configfile demo/experiment.yaml demo/picture.yaml -- results/figures/picture/heatmaps.html
+	@python demo/picture.py $(CASE)
+	@echo "All cases: results/figures/picture/heatmaps.html. README's picture: docs/img/heatmaps.webp"
 
 dvc: $(BIN)/.ready ## dvc.yaml from the Snakefile, for the demo; for another run: thorax dvc -- ARGUMENTS of snakemake
 	thorax dvc -- --profile demo

@@ -74,6 +74,9 @@ class Experiment(Block):
     case_classes: Distinct[str] = Field([])
     """classes that come first among the cases, with one random test image each; then come the other classes, the rarest
     first"""
+    heatmap_style: Literal["hot", "paper"] = "hot"
+    """colours of the heatmaps. hot: the more evidence, the brighter, from orange to yellow, over a dimmed radiograph; paper, as in
+    Liz et al. 2022: areas of interest are blue, with 10% transparency where the evidence is largest"""
     seed: Seed = Field(0, description="random seed for the choice of cases and for the confidence intervals")
 
     @property

@@ -300,6 +300,13 @@ class Plan(Blocks):
             **({"lungs": lungs} if segmenter else {}),
         }
 
+    def boxes_by(self, wildcards: Wildcards) -> str:
+        """Who drew the boxes of an experiment's images: experts, the program that drew the phantom, or not known (archive)."""
+        dataset = self.config.datasets[self.dataset_of(wildcards.experiment)]
+        if dataset.phantom or self.block("experiment", wildcards).provenance == "phantom":
+            return "phantom"
+        return "experts" if dataset.archive == "nih" else "archive"
+
     def heatmap_parameters(self, wildcards: Wildcards, input: Any, output: Any) -> str:
         """The parameters of the heatmap notebook as text for papermill."""
         block = self.block("experiment", wildcards)
@@ -316,6 +323,8 @@ class Plan(Blocks):
             "ingested": input.ingested,
             "arrays": list(input.arrays),
             "lungs": list(input.lungs) if input.get("lungs") else None,
+            "heatmap_style": block.heatmap_style,
+            "boxes_by": self.boxes_by(wildcards),
             "out": output.png,
         }
         return json.dumps(parameters, ensure_ascii=False)  # YAML does not read a letter in two halves

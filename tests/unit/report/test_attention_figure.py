@@ -6,6 +6,7 @@ import pytest
 
 from thorax.cli import main
 from thorax.errors import ThoraxError
+from thorax.explanation.overlays import DIMMED
 from thorax.images import decoding
 from thorax.labels.cases import CASES
 from thorax.report.figures import heatmaps
@@ -26,8 +27,8 @@ def test_weights_are_drawn_where_the_network_saw_them():
     figure = heatmaps.draw_attention(
         ["x", "y"], [(original, box)] * 2, {"one": weights, "two": weights.mean(0)[None].repeat(2, 0)}, "t"
     )
-    panels = np.reshape(figure.axes, (2, 3))
-    assert [axes.get_title("left") for axes in panels[0]] == [
+    panels = np.reshape(figure.axes, (2, 4))
+    assert [axes.get_title("left") for axes in panels[0, :3]] == [
         "original",
         "one\nat most 0.700, even 0.062",
         "two\nat most 0.360, even 0.062",
@@ -36,12 +37,14 @@ def test_weights_are_drawn_where_the_network_saw_them():
     np.testing.assert_array_equal(panels[0, 0].images[0].get_array(), original)
     (seen,) = panels[0, 0].patches
     assert (seen.get_x(), seen.get_width()) == (19.5, 80)
+    assert [label.get_text() for label in panels[0, 3].get_yticklabels()] == ["even", "2 x", "10 x"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["part that the networks saw"]
     for row, (inside, elsewhere) in enumerate((((75, 25), (5, 95)), ((5, 95), (75, 25)))):
         shown = np.asarray(panels[row, 1].images[0].get_array())
-        strong, weak = (np.abs(shown[place] - 100 / 255).max() for place in (inside, elsewhere))
+        strong, weak = (np.abs(shown[place] - DIMMED * 100 / 255).max() for place in (inside, elsewhere))
         assert strong > 0.3
         assert weak < 1e-6  # less than even
-        np.testing.assert_allclose(shown[:, :20], 100 / 255)  # what the network did not see
+        np.testing.assert_allclose(shown[:, :20], DIMMED * 100 / 255)  # what the network did not see
 
 
 def test_titles_do_not_run_into_each_other():
@@ -52,8 +55,9 @@ def test_titles_do_not_run_into_each_other():
     )
     figures.pixels(figure)
     drawn = [text.get_window_extent() for text in figure.texts] + [axes._left_title.get_window_extent() for axes in figure.axes]
-    drawn += [axes.get_window_extent() for axes in figure.axes]
-    assert len(drawn) == 1 + 2 + 4 + 4
+    drawn = [box for box in drawn if box.width]  # colour bars have no title
+    drawn += [axes.get_tightbbox() if axes.axison else axes.get_window_extent() for axes in figure.axes]
+    assert len(drawn) == 1 + 2 + 4 + 6
     for number, box in enumerate(drawn):
         assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1
         assert figure.bbox.y0 <= box.y0 <= box.y1 <= figure.bbox.y1

@@ -41,7 +41,9 @@ def test_settings_are_told_in_the_papers_words():
     assert told["Ensembles"].startswith(
         "PTC-mode (most frequent label set); PTC-lw (majority of the votes per label); CTP (mean prob"
     )
-    assert told["Heatmaps"] == "12 test images, first one each with pacemaker, pleural effusion, normal"
+    assert told["Heatmaps"] == (
+        "12 test images, first one each with pacemaker, pleural effusion, normal; areas of interest in blue, as in Liz et al. 2022"
+    )
     assert "Tables 8 and 9" in told["Published numbers"]
     assert "Further settings" not in told
 

@@ -2,11 +2,13 @@
 
 import json
 import re
+from pathlib import Path
 from types import SimpleNamespace as Wildcards
 
 import pytest
 import yaml
 
+from thorax import config
 from thorax.archives import manifest
 from thorax.config import Config, parse
 from thorax.errors import ThoraxError
@@ -259,6 +261,24 @@ def test_heatmaps_show_the_members_of_the_mean(plan):
     told = json.loads(plan.heatmap_parameters(FLAT, fields_of(**given, cases="cases"), Wildcards(png="out.png")))
     assert told["heatmaps"] == {"one": "results/heatmaps/flat/one.npy", "two": "results/heatmaps/flat/two.npy"}
     assert (told["ensemble_name"], told["lungs"], told["out"]) == ("CTP", None, "out.png")
+    assert (told["heatmap_style"], told["boxes_by"]) == ("hot", "archive")
+
+
+def test_only_nihs_boxes_are_the_work_of_experts_and_no_phantoms_are(plan):
+    assert (plan.boxes_by(FLAT), plan.boxes_by(NIH)) == ("archive", "experts")
+    datasets = written()["datasets"]
+    datasets["nih"] |= {"download": False, "phantom": {"patients": 60}}
+    assert planned(datasets=datasets).boxes_by(NIH) == "phantom"
+    experiments = {name: {**block, "provenance": "phantom"} for name, block in written()["experiments"].items()}
+    assert planned(experiments=experiments).boxes_by(NIH) == "phantom"
+
+
+def test_the_figures_of_liz_2022_have_the_look_of_the_paper():
+    study = config.load(Path(__file__).parents[3] / "config.yaml")
+    styles = {name: block.heatmap_style for name, block in study.experiments.items()}
+    assert {name for name, look in styles.items() if look == "paper"} == {
+        name for name in styles if name.startswith("liz2022-")
+    }
 
 
 def test_tables_of_the_whole_run(plan):

@@ -4,23 +4,24 @@ Every network's map of a class is scaled to its own maximum and averaged over th
 future work, shows where they disagree.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
+from matplotlib.patches import Patch
 
 from thorax.errors import ThoraxError
 from thorax.explanation.cases import THRESHOLD, Case, Original, Paths, load_cases, load_originals
-from thorax.explanation.overlays import tint, to_original
+from thorax.explanation.overlays import DIMMED, glow, tint, to_original
 from thorax.images import decoding
 from thorax.report import typeset
 from thorax.report.figures import style
+from thorax.report.figures.outlines import HALO, draw_outlines, write_names
 from thorax.storage import store
 
 LARGEST_DEVIATION = 0.5  # of values between 0 and 1
@@ -29,10 +30,18 @@ VERDICTS = {  # symbol and colour: also colour-blind people tell these apart, an
     "found": ("\u2713", "#00609c"), "missed": ("\u2717", "#a33800"), "false alarm": ("\u25b2", "#7b3294"),
     "rightly no": ("\u2713", "#595959"), "label unknown": ("?", "#595959"),
 }  # fmt: skip
-HEAT_COLOUR, DEVIATION_COLOUR = "#1f6fff", style.ORANGE
+Look = Callable[[np.ndarray, np.ndarray], np.ndarray]  # radiograph (h, w) and values from 0 to 1 as colours (h, w, 3)
+LOOKS: dict[str, tuple[Look, Look]] = {  # by heatmap_style: of the evidence and of the disagreement
+    "hot": (glow, lambda grey, value: tint(grey * DIMMED, value, style.SKY)),
+    "paper": (lambda grey, value: tint(grey, value, "#1f6fff"), lambda grey, value: tint(grey, value, style.ORANGE)),
+}
+SEEN, SEEN_COLOUR, BOX_COLOUR = "part that the networks saw", style.ORANGE, "white"
+BOXES = {"experts": "box drawn by experts", "phantom": "place of the finding in the phantom", "archive": "box of the archive"}
+OUTLINE = "outline: at least half of a class's maximum"
 PANEL = 2.2  # width in inches
 LONGEST_NAME = 34  # characters of a class that fit over a panel
 GAP = 0.1  # between panels, in inches
+BAR = 1.0  # width of a colour bar with its words, in inches
 LINE = 0.17  # height of a line of text in inches
 CONTACT_DPI = 110
 NO_CASE = "No test image has a class, so there is no case to show."
@@ -40,41 +49,73 @@ CELL, CELLS_PER_ROW, CELL_GAP = 3.0, 3, 0.15  # of the figure with all classes; 
 LEGEND_ENTRY = 0.285  # height of two small lines in inches
 
 
-def heatmap_figure(case: Case, number: int = 1) -> Figure:
-    """Draw one case: the original and one heatmap per class; below, all classes at once and the members' disagreement."""
+def heatmap_figure(case: Case, number: int = 1, heatmap_style: str = "hot", boxes_by: str = "archive") -> Figure:
+    """Draw one case: the original and one heatmap per class; below, all classes at once and the members' disagreement.
+
+    `heatmap_style` is a key of `LOOKS`, `boxes_by` one of `BOXES`.
+    """
     shown = case.shown()
     true = [name for name, value in zip(case.classes, case.truth, strict=True) if value == 1]
     about, labels = f"Case {number}: {case.image_id}, chosen for {case.chosen_for}", f"Labels: {', '.join(true) or 'none'}."
-    columns = max(3, 1 + len(shown))
-    most = 27 * columns  # characters that fit
-    heading = "\n".join(style.wrapped(about, most) + style.wrapped(" ".join([labels, *case.hidden()]), most))
+    evidence, disagreement = LOOKS[heatmap_style]
+    columns, step = max(3, 1 + len(shown)), PANEL + GAP
+    tall = PANEL * case.original.shape[0] / case.original.shape[1]
+    first, second = 2 * tall + 4 * LINE, tall + 2 * LINE  # upper edges of the two rows; below is the legend
     with style.style():
-        tall = PANEL * case.original.shape[0] / case.original.shape[1]
-        above, between, below = (heading.count("\n") + 5) * LINE, 2 * LINE, (len(shown) + 1) * LINE  # below is the legend
-        height, width = above + between + below + 2 * tall, columns * (PANEL + GAP)
-        figure = Figure(figsize=(width, height))
-        edges = {"left": 0.05 / width, "right": 1 - 0.05 / width, "top": 1 - above / height, "bottom": below / height}
-        figure.subplots_adjust(**edges, wspace=0.1 / PANEL, hspace=between / tall)
-        grid = figure.subplots(2, columns)
-        for axes in grid.flat:
-            axes.set_axis_off()
-        left, top = grid[0, 0].get_position().x0, 1 - 0.05 / height
-        figure.suptitle(heading, x=left, y=top, ha="left", va="top", fontsize=9)
-        draw_seen(grid[0, 0], case.original, case.box)
-        _draw_truth_boxes(grid[0, 0], case, None)
+        figure = sheet(columns * step + BAR, first + 3 * LINE, "\n".join([about, " ".join([labels, *case.hidden()])]), GAP / 2)
+        rows = [[panel(figure, GAP / 2 + n * step, top, PANEL, tall) for n in range(1 + len(shown))] for top in (first, second)]
+        draw_seen(rows[0][0], case.original, case.box)
+        _draw_truth_boxes(rows[0][0], case, None)
         means = []
-        for (map_axes, deviation_axes), index in zip(grid.T[1:], shown, strict=False):
+        for map_axes, deviation_axes, index in zip(rows[0][1:], rows[1][1:], shown, strict=True):
             mean, deviation = case.heat(index)
             means.append(mean)
-            map_axes.imshow(tint(case.original, mean, HEAT_COLOUR))
+            map_axes.imshow(evidence(case.original, mean))
             colour = VERDICTS[case.verdict(index)][1]
             map_axes.set_title(f"{_said(case, index)}\n{_judged(case, index)}", fontsize=8, color=colour)
             _draw_truth_boxes(map_axes, case, case.classes[index])
-            deviation_axes.imshow(tint(case.original, deviation / LARGEST_DEVIATION, DEVIATION_COLOUR))
+            deviation_axes.imshow(disagreement(case.original, deviation / LARGEST_DEVIATION))
             deviation_axes.set_title("disagreement (SD)", fontsize=8)
-        _draw_all_classes(grid[1, 0], case, means, [style.shortened(case.classes[index], LONGEST_NAME) for index in shown])
-        grid[1, 0].set_title("all classes", fontsize=8)
+        _draw_all_classes(rows[1][0], case, means)
+        rows[1][0].set_title("all classes", fontsize=8)
+        left = GAP / 2 + len(rows[0]) * step
+        _colour_bar(figure, left, first, tall, evidence, "evidence for the class", {0: "0 none", 0.5: "0.5", 1: "1 most"})
+        spread = {0: "0 agree", 0.5: f"{LARGEST_DEVIATION / 2:g}", 1: f"{LARGEST_DEVIATION:g}"}
+        _colour_bar(figure, left, second, tall, disagreement, "SD of the networks", spread)
+        boxes = [Patch(facecolor=BOX_COLOUR, edgecolor="black", label=BOXES[boxes_by])] if len(case.truth_boxes) else []
+        _explain(figure, [*_seen(case.original, case.box), *boxes, _line("black", OUTLINE)])
     return figure
+
+
+def _colour_bar(
+    figure: Figure, left: float, top: float, height: float, look: Look, meaning: str, ticks: dict[float, str]
+) -> None:
+    """What the colours of a row of panels mean, over a radiograph of medium grey, at a place in inches."""
+    axes = panel(figure, left, top, 0.12, height)
+    axes.set_axis_on()
+    values = np.linspace(0, 1, 256)[:, None]
+    axes.imshow(look(np.full((256, 1), 128, np.uint8), values), extent=(0, 1, 0, 1), aspect="auto", origin="lower")
+    axes.set(xticks=[], yticks=list(ticks), yticklabels=list(ticks.values()))
+    axes.yaxis.tick_right()
+    axes.tick_params(axis="y", labelsize=7, length=2)
+    axes.yaxis.set_label_position("right")
+    axes.set_ylabel(meaning, fontsize=7)
+
+
+def _line(colour: str, meaning: str, dashes: Literal["-", "--"] = "-") -> Line2D:
+    return Line2D([], [], color=colour, linestyle=dashes, label=meaning)
+
+
+def _seen(original: np.ndarray, box: decoding.Box) -> list[Line2D]:
+    """The legend of the box that `draw_seen` draws; nothing where it draws none."""
+    left, top, right, bottom = decoding.box_pixels(box, *original.shape)
+    return [_line(SEEN_COLOUR, SEEN, "--")] if (right - left, bottom - top) != original.shape[::-1] else []
+
+
+def _explain(figure: Figure, lines: Sequence[Line2D | Patch]) -> None:
+    """The legend of lines, in the lower left corner of a figure."""
+    if lines:
+        figure.legend(handles=lines, loc="lower left", fontsize=7, ncols=len(lines), borderpad=0.2, columnspacing=1.5)
 
 
 def _said(case: Case, index: int) -> str:
@@ -91,35 +132,29 @@ def draw_seen(axes: Axes, original: np.ndarray, box: decoding.Box) -> None:
     """Draw a radiograph and the box that the networks saw, unless that is all of it."""
     axes.imshow(original, cmap="gray", vmin=0, vmax=255)
     axes.set_title("original", fontsize=8)
-    left, top, right, bottom = decoding.box_pixels(box, *original.shape)
-    if (right - left, bottom - top) != original.shape[::-1]:
-        axes.add_patch(style.rectangle(left, top, right, bottom, style.ORANGE, linestyle="--"))
+    if _seen(original, box):
+        axes.add_patch(style.rectangle(*decoding.box_pixels(box, *original.shape), SEEN_COLOUR, linestyle="--"))
 
 
-def _draw_truth_boxes(axes: Axes, case: Case, label: str | None, colour: str = style.YELLOW, **line: Any) -> None:
-    """Boxes of one label, or of all labels with their names."""
-    shadow = [withStroke(linewidth=1.5, foreground="black")]
+def _draw_truth_boxes(axes: Axes, case: Case, label: str | None, colour: str = BOX_COLOUR, **line: Any) -> int:
+    """Draw the boxes of one label, or of all labels with their names; returns their number."""
+    boxes = case.truth_boxes if label is None else case.truth_boxes[case.truth_boxes["label"] == label]
     rows, columns = case.original.shape
-    for box in case.truth_boxes.itertuples():
-        if label in (None, box.label):
-            edges = box.x * columns, box.y * rows, (box.x + box.width) * columns, (box.y + box.height) * rows
-            axes.add_patch(style.rectangle(*edges, colour, **line))
-            if label is None:
-                place: dict[str, Any] = {"xy": edges[:2], "xytext": (0, 2), "textcoords": "offset points"}
-                axes.annotate(box.label, **place, color=colour, fontsize=6, path_effects=shadow)
+    named = []
+    for box in boxes.itertuples():
+        left, top, right, bottom = box.x * columns, box.y * rows, (box.x + box.width) * columns, (box.y + box.height) * rows
+        axes.add_patch(style.rectangle(left, top, right, bottom, colour, path_effects=HALO, **line))
+        corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)]) - 0.5
+        named.append((box.label, colour, np.concatenate([corners, (corners + np.roll(corners, 1, axis=0)) / 2])))
+    if label is None:
+        write_names(axes, named)
+    return len(named)
 
 
-def _draw_all_classes(axes: Axes, case: Case, means: list[np.ndarray], names: list[str]) -> None:
-    """Every class in its own colour: a line around the hotter half of its values; below, a legend with these names."""
+def _draw_all_classes(axes: Axes, case: Case, means: list[np.ndarray]) -> None:
+    """Every class that is shown in its own colour: a line around the hotter half of its values, with its name."""
     axes.imshow(case.original, cmap="gray", vmin=0, vmax=255)
-    handles = []
-    for colour, mean in zip(CLASS_COLOURS, means, strict=False):
-        handles.append(Line2D([], [], color=colour))
-        if mean.max() > 0:
-            levels = [mean.max() / 2, mean.max() * 1.01]
-            axes.contourf(mean, levels=levels, colors=[colour], alpha=0.25)
-            axes.contour(mean, levels=levels[:1], colors=[colour], linewidths=1.2)
-    axes.legend(handles, names, loc="upper left", bbox_to_anchor=(0, 0), fontsize=7, borderaxespad=0.2, handlelength=1.2)
+    draw_outlines(axes, means, [style.shortened(case.classes[index], LONGEST_NAME) for index in case.shown()], CLASS_COLOURS)
 
 
 def make_classes_figure(
@@ -140,11 +175,12 @@ def make_classes_figure(
     style.save(classes_figure(loaded, title), out, title, photos=True)
 
 
-def classes_figure(cases: Sequence[Case], title: str) -> Figure:
+def classes_figure(cases: Sequence[Case], title: str, boxes_by: str = "archive") -> Figure:
     """Draw each case with two or more predicted or true classes as one picture, with every class in its own colour.
 
-    The introduction of Liz et al. 2022 asks for this view. Experts' boxes are dashed in the colour of their class. The classes, and
-    the numbers of the cases, are those of `heatmap_figure`; so `cases` are all chosen ones, in their order.
+    The introduction of Liz et al. 2022 asks for this view. Boxes, whose source `boxes_by` (of `BOXES`) names, are dashed in the colour
+    of their class. The classes, and the numbers of the cases, are those of `heatmap_figure`; so `cases` are all chosen ones, in their
+    order.
     """
     several = [
         (case, style.wrapped(f"Case {number}: {case.image_id}", 42) + case.hidden())
@@ -154,7 +190,7 @@ def classes_figure(cases: Sequence[Case], title: str) -> Figure:
     found = f"{len(several)} of {len(cases)} cases have two or more predicted or true classes" if cases else NO_CASE
     rows = [several[start : start + CELLS_PER_ROW] for start in range(0, len(several), CELLS_PER_ROW)]
     headings = [max(len(lines) for _, lines in row) * LINE for row in rows]
-    below = [max(_height(case) + len(case.shown()) * LEGEND_ENTRY for case, _ in row) + 2 * LINE for row in rows]
+    below = [max(_height(case) + (len(case.shown()) + 0.5) * LEGEND_ENTRY for case, _ in row) + 2 * LINE for row in rows]
     width = CELLS_PER_ROW * (CELL + CELL_GAP) + CELL_GAP
     with style.style():
         top = sum(headings) + sum(below)
@@ -163,11 +199,14 @@ def classes_figure(cases: Sequence[Case], title: str) -> Figure:
             for column, (case, lines) in enumerate(row):
                 axes = panel(figure, CELL_GAP + column * (CELL + CELL_GAP), top - above, CELL, _height(case))
                 axes.set_title("\n".join(lines), fontsize=8)
-                shown = case.shown()
-                names = [f"{_said(case, index)}, {_judged(case, index)}" for index in shown]
-                _draw_all_classes(axes, case, [case.heat(index)[0] for index in shown], names)
-                for colour, index in zip(CLASS_COLOURS, shown, strict=False):
-                    _draw_truth_boxes(axes, case, case.classes[index], colour, linestyle="--")
+                shown = list(zip(CLASS_COLOURS, case.shown(), strict=False))
+                _draw_all_classes(axes, case, [case.heat(index)[0] for _, index in shown])
+                key = [_line(colour, f"{_said(case, index)}, {_judged(case, index)}") for colour, index in shown]
+                if sum(_draw_truth_boxes(axes, case, case.classes[index], colour, linestyle="--") for colour, index in shown):
+                    key.append(_line(style.GREY, BOXES[boxes_by], "--"))
+                axes.legend(
+                    handles=key, fontsize=7, handlelength=1.8, loc="upper left", bbox_to_anchor=(0, 0), borderaxespad=0.2
+                )
             top -= above + under
     return figure
 
@@ -234,9 +273,9 @@ def emphasis(weights: np.ndarray) -> np.ndarray:
 
 def draw_attention(ids: Sequence[str], originals: Sequence[Original], weights: dict[str, np.ndarray], title: str) -> Figure:
     """Draw one row per case: the original, and the `emphasis` of each network's weights (images, h', w'), which sum to 1."""
-    step = PANEL + GAP
+    step, said = PANEL + GAP, {0: "even", 0.5: "2 x", 0.9: "10 x"}
     tall = [PANEL * original.shape[0] / original.shape[1] for original, _ in originals]
-    width, top = max(step * (1 + len(weights)) + GAP, 6), sum(tall) + len(tall) * 4 * LINE
+    width, top = max(step * (1 + len(weights)) + BAR, 6), sum(tall) + (len(tall) * 4 + 1.5) * LINE
     with style.style():
         figure = sheet(width, top, title if originals else f"{title}\n{NO_CASE}", GAP)
         for row, (image_id, (original, box)) in enumerate(zip(ids, originals, strict=True)):
@@ -247,8 +286,10 @@ def draw_attention(ids: Sequence[str], originals: Sequence[Original], weights: d
             for column, (name, of_network) in enumerate(weights.items(), start=1):
                 axes = panel(figure, GAP + column * step, top, PANEL, tall[row])
                 heat = to_original(emphasis(of_network[row]), box, *original.shape)
-                axes.imshow(tint(original, heat, style.PURPLE))
+                axes.imshow(glow(original, heat))
                 most, even = of_network[row].max(), 1 / of_network[row].size
                 axes.set_title(f"{name}\nat most {most:.3f}, even {even:.3f}", fontsize=7.5)
+            _colour_bar(figure, GAP + step * (1 + len(weights)), top, tall[row], glow, "weight of a position", said)
             top -= tall[row] + LINE
+        _explain(figure, next(filter(None, (_seen(*original) for original in originals)), []))
     return figure

@@ -1,0 +1,36 @@
+"""README's picture: the heatmaps of one case of `make picture`, from the files of its run. Run it as `python demo/picture.py NUMBER`."""
+
+import sys
+from pathlib import Path
+
+from thorax.explanation.cases import load_cases
+from thorax.report.figures import heatmaps, style
+from thorax.storage import store
+
+RESULTS, EXPERIMENT = Path("results"), "picture"
+MEMBERS = ("Xception", "MobileNet", "InceptionV3")
+PICTURE = Path("docs/img/heatmaps.webp")
+
+
+def draw(number: int) -> None:
+    """Write the figure of a case, counted from 1 as in results/figures/picture/heatmaps.html."""
+    cases = load_cases(
+        RESULTS / f"cases/{EXPERIMENT}.parquet",
+        {name: RESULTS / f"heatmaps/{EXPERIMENT}/{name}.npy" for name in MEMBERS},
+        {name: RESULTS / f"predictions/{EXPERIMENT}/{name}.parquet" for name in MEMBERS},
+        RESULTS / f"ensembles/{EXPERIMENT}/CTP.parquet",
+        RESULTS / "labels/phantom-specific.parquet",
+        RESULTS / "boxes/phantom.parquet",
+        RESULTS / "ingested/phantom.parquet",
+        sorted(RESULTS.glob("ingested/phantom.*.npy")),
+        sorted(RESULTS.glob("lungs/phantom-lungs/phantom.*.parquet")),
+    )
+    if not 1 <= number <= len(cases):
+        sys.exit(f"There are {len(cases)} cases: type `python demo/picture.py NUMBER` with 1 to {len(cases)}.")
+    (picture,) = style.webp_pictures(heatmaps.heatmap_figure(cases[number - 1], number, boxes_by="phantom"), photos=True)
+    with store.atomic(PICTURE) as temporary:
+        temporary.write_bytes(picture)
+
+
+if __name__ == "__main__":
+    draw(int(sys.argv[1]))
