@@ -161,18 +161,22 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
     run("overview", "--settings", json.dumps({"a": {"experiment": experiment, **blocks}}), "--metrics", f"a={files['metrics']}",
         "--labels", f"a={files['labels']}", "--splits", f"a={files['split']}", "--out", folder / "tables")  # fmt: skip
     shown_pages = [
-        {"name": name, "heading": name, "page": str(folder / f"tables/{name}.html"), "caption": "", "category": "Tables"}
-        for name in ("overview", "global")
+        {"heading": name, "page": str(folder / f"tables/{name}.html"), "category": "Tables"}
+        for name in ("overview", "global", "per_class")
     ]
-    site = {
-        "title": "A site",
-        "studies": {"a": {"experiment": experiment, **blocks}},
-        "overview": shown_pages[0]["page"],
-        "pages": shown_pages,
+    config = {
+        "datasets": {"own": json.loads(data)},
+        "label_sets": {"labels": {"dataset": "own", "views": ["frontal"]}},
+        "splits": {"split": blocks["split"]},
+        "image_sets": {"small": blocks["image_set"]},
+        "experiments": {"a": experiment},
+        "run": ["a"],
     }
+    site = {"title": "A site", "config": config, "pages": shown_pages, "captions": {}}
     run("site", "--settings", json.dumps(site), "--metrics", f"a={files['metrics']}", "--labels", f"a={files['labels']}",
         "--splits", f"a={files['split']}", "--out", folder / "index.html")  # fmt: skip
-    run("share", "--index", folder / "index.html", "--out", folder / "site.zip")
+    for name in ("site.zip", "site.html"):
+        run("share", "--index", folder / "index.html", "--out", folder / name)
     title = ["--title", "A figure"]
     run("figure-labels", *parts, *title, "--out", folder / "distribution")
     run("figure-shares", *parts, *title, "--out", folder / "shares")
