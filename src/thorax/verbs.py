@@ -89,7 +89,6 @@ shard = _whole("shard", "number of the shard, from 0", lowest=0)
 replicates = _whole("replicates", "replicates of the bootstrap over patients", lowest=1, default=1000)
 out = _path("out", "file to write")
 folder = _path("out", "folder to write to")
-stem = _path("out", "figure to write, without a suffix")
 snakemake = _texts("snakemake", "arguments of snakemake, after --", metavar="ARGUMENT", positional=True, default=())
 
 # Networks that see two images of each study
@@ -129,14 +128,6 @@ tested = (
     _flag("official_lists", "the split follows the archive's own lists"),
 )
 archives = _mapping("archives", "archive of each experiment", metavar="NAME=ARCHIVE")
-
-# Cases whose heatmaps are drawn
-explained = (
-    _path("cases", "table of cases"),
-    ingested,
-    _paths("arrays", "packed images, all shards in order"),
-    _paths("lungs", "tables of crop boxes; leave out where the networks saw the whole image", required=False),
-)
 
 GROUPS: dict[str, tuple[Verb, ...]] = {
     "by hand": (
@@ -315,40 +306,10 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _path("csv", "file to show"), title, _text("caption", "caption"), _path("out", "page to write")),
     ),
     "report: figures": (
-        _verb("figure-labels", "report.figures.labels:label_distribution", "draw the label distribution (Figures 5 and 6)",
-            labels, split, title, stem),
-        _verb("figure-shares", "report.figures.labels:label_shares",
-            "draw each class's share of all labels before and after a split is drawn down",
-            labels, split, _text("paper", "paper whose shares are marked, e.g. beltran2022", required=False), title, stem),
-        _verb("figure-cooccurrence", "report.figures.labels:cooccurrence", "draw the co-occurrence of labels",
-            labels, _texts("classes", "classes to show (default: all)", metavar="CLASS", default=()), title, stem),
-        _verb("figure-terms", "report.figures.terms:term_section",
-            "draw a section of the archive's term tree with its images (Figure 4)",
-            catalog, _settings(model="LabelSet"), archive,
-            _text("term", "topmost term (default: fracture or, if no image has it, the term with the most terms in the data)", required=False),
-            title, stem),
-        _verb("figure-training", "report.figures.training:training_curves", "draw losses by epoch",
-            _mapping("histories", "history of each network"), title, stem),
-        _verb("figure-epochs", "report.figures.training:epoch_curves",
-            "draw AUC and F1 of the test images by epoch, at each threshold",
-            _mapping("epochs", "test results of each network after every epoch"), title, f1_metric, stem),
-        _verb("figure-lungs", "report.figures.lungs:make_lungs_figure",
-            "draw original, mask, crop and network input of several images (Figure 3)",
-            catalog, ingested, _paths("arrays", "packed images, all shards in order"), _paths("lungs", "tables of crop boxes"),
-            _paths("masks", "lung masks"), images, seed, stem),
-        _verb("figure-roc", "report.figures.roc:roc_curves", "draw the ROC curves of one model by class",
-            labels, split, *scores, _text("model", "name of the model"), title, provenance, stem),
-        _verb("figure-classes", "report.figures.heatmaps:make_classes_figure",
-            "draw radiographs with the heatmaps of several classes, each in its own colour",
-            _mapping("heatmaps", "heatmaps of each network"), _mapping("predictions", "logits of each network"),
-            _path("ensemble", "table of mean probabilities (default: the mean of the networks)", required=False), labels,
-            _path("boxes", "table of annotated boxes"), *explained, title, stem),
-        _verb("figure-attention", "report.figures.heatmaps:make_attention_figure",
-            "draw where networks with the attention head look",
-            _mapping("attention", "attention weights of each network"), *explained, title, stem),
-        _verb("figure-cross", "report.figures.cross_archive:make_cross_figure",
-            "draw the results of models by the archive that they are tested on",
-            _path("matrix", "matrix.csv of cross-table"), archives, title, stem),
+        _verb("render", "report.notebooks:render", "draw figures by running a notebook of notebooks/ with papermill",
+            _path("notebook", "notebook with a cell tagged `parameters`"),
+            _text("parameters", "values of its parameters by name", metavar="YAML"),
+            _path("out", "executed notebook to write; the figures are written where its parameter `out` says")),
     ),
     "audit": (
         _verb("audit", "audit.counts:make_label_set_audit",

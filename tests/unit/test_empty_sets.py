@@ -11,10 +11,10 @@ import pytest
 
 from thorax.cli import main
 from thorax.evaluation.metrics import GLOBAL
-from thorax.explanation.cases import load_cases
 from thorax.report.figures import heatmaps as overlays
 from thorax.storage import store
 
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 RULES = {
     "PTC-mode": "ptc_mode", "PTC-lw": "ptc_lw", "CTP": "ctp", "votes": "max_vote", "largest": "max_probability",
     "weighted": "weighted_average", "stacked": "stacked",
@@ -27,6 +27,13 @@ def run(*words: object) -> None:
     """One verb, which must succeed; lists are several words."""
     flat = [str(one) for word in words for one in (word if isinstance(word, list | tuple) else [word])]
     assert main([*flat, "--debug"]) == 0
+
+
+def render(notebook: str, figure: str, folder: Path, **parameters: object) -> None:
+    """One figure of one of the notebooks."""
+    told = {"draw": [figure], "title": "A study", "out": folder / figure, **parameters}
+    run("render", "--notebook", NOTEBOOKS / f"{notebook}.ipynb", "--parameters", json.dumps(told, default=str),
+        "--out", folder / f"{figure}.ipynb")  # fmt: skip
 
 
 def write_archive(root: Path, rows: list[dict[str, str]]) -> None:
@@ -177,57 +184,20 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
         "--splits", f"a={files['split']}", "--out", folder / "index.html")  # fmt: skip
     for name in ("site.zip", "site.html"):
         run("share", "--index", folder / "index.html", "--out", folder / name)
-    title = ["--title", "A figure"]
-    run("figure-labels", *parts, *title, "--out", folder / "distribution")
-    run("figure-shares", *parts, *title, "--out", folder / "shares")
-    run("figure-cooccurrence", "--labels", files["labels"], *title, "--out", folder / "cooccurrence")
-    run(
-        "figure-training",
-        "--histories",
-        [f"{name}={folder / name}.csv" for name in MEMBERS],
-        *title,
-        "--out",
-        folder / "training",
-    )
-    run(
-        "figure-epochs",
-        "--epochs",
-        [f"{name}={folder / name}.epochs.csv" for name in MEMBERS],
-        *title,
-        "--out",
-        folder / "epochs",
-    )
-    for name in ("dense", "CTP", "PTC-lw", "stacked"):
-        run(
-            "figure-roc",
-            *parts,
-            "--scores",
-            models[name],
-            *([] if name in RULES else ["--logits"]),
-            "--model",
-            name,
-            *heading,
-            "--out",
-            folder / f"roc-{name}",
-        )
-    explained = ["--cases", files["cases"], "--ingested", files["ingested"], "--arrays", folder / "a.npy", *title]
+    of_labels = {"labels": files["labels"], "split": files["split"]}
     heatmaps = {name: folder / f"{name}.npy" for name in MEMBERS}
-    run("figure-classes", "--heatmaps", [f"{name}={path}" for name, path in heatmaps.items()], "--predictions", [named[name] for name in MEMBERS],
-        "--ensemble", models["CTP"], "--labels", files["labels"], "--boxes", folder / "boxes.parquet", *explained, "--out", folder / "several")  # fmt: skip
-    run(
-        "figure-attention",
-        "--attention",
-        f"attention={folder / 'attention.attention.npy'}",
-        *explained,
-        "--out",
-        folder / "looks",
-    )
-    found = load_cases(
-        files["cases"], heatmaps, dict(zip(MEMBERS, members, strict=True)), models["CTP"], files["labels"], folder / "boxes.parquet",
-        files["ingested"], [folder / "a.npy"], None,
-    )  # fmt: skip
-    drawn = [overlays.heatmap_figure(case, number) for number, case in enumerate(found, 1)]
-    overlays.write_contact_sheet(drawn, folder / "heatmaps.png", "A study")
+    seen = {"cases": files["cases"], "ingested": files["ingested"], "arrays": [folder / "a.npy"], "boxes": folder / "boxes.parquet",
+            "labels": files["labels"], "heatmaps": heatmaps, "predictions": dict(zip(MEMBERS, members, strict=True)),
+            "ensemble": models["CTP"], "attention": {"attention": folder / "attention.attention.npy"}}  # fmt: skip
+    for figure in ("distribution", "shares", "cooccurrence"):
+        render("labels", figure, folder, **of_labels)
+    render("models", "training", folder, histories={name: folder / f"{name}.csv" for name in MEMBERS})
+    render("models", "epochs", folder, epochs={name: folder / f"{name}.epochs.csv" for name in MEMBERS})
+    for name in ("dense", "CTP", "PTC-lw", "stacked"):
+        scores = {"scores": models[name], "logits": name not in RULES, "model": name, "provenance": "sample"}
+        render("evaluation", "roc", folder / name, **of_labels, **scores)
+    for figure in ("heatmaps", "classes", "attention"):
+        render("explanation", figure, folder, **seen)
     return files
 
 
@@ -258,7 +228,7 @@ def test_a_class_without_a_positive_test_image_has_no_auc_and_no_case(tmp_path):
     assert row.split("|")[2:5] == [" 2 ", " 0 ", " – "]
     assert overlays.NO_CASE in (tmp_path / "heatmaps.html").read_text()
     assert (tmp_path / "heatmaps.png").stat().st_size > 1000
-    for name in ("looks", "several", "roc-CTP"):
+    for name in ("attention", "classes", "CTP/roc"):
         assert (tmp_path / f"{name}.html").stat().st_size > 5000
 
 
@@ -316,5 +286,4 @@ def test_test_images_without_a_known_label_have_no_score_after_an_epoch(tmp_path
     assert np.isnan([value for row in rows for value in row[1:]]).all()
     tested = pd.DataFrame([(1, *row) for row in rows], columns=list(EPOCHS_COLUMNS))
     tested.to_csv(tmp_path / "m.csv", index=False)
-    epoch_curves({"m": tmp_path / "m.csv"}, "x", tmp_path / "epochs")
-    assert (tmp_path / "epochs.png").exists()
+    assert len(epoch_curves({"m": tmp_path / "m.csv"}, "x").axes) == 2

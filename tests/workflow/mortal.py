@@ -17,7 +17,7 @@ from thorax.models import resume
 from thorax.storage import store
 
 # Verbs that write several files die at this one, when others are in place already; a training in its second epoch.
-NUMBER = {"phantom": 2, "catalog": 2, "ingest": 2, "train": 4, "tables": 2, "summary": 3, "screening": 4, "figure-labels": 2}
+NUMBER = {"phantom": 2, "catalog": 2, "ingest": 2, "train": 4, "tables": 2, "summary": 3, "screening": 4, "render": 2}
 
 
 TWICE = ("catalog", "segmenter", "tables")  # each is the verb of a single job

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 CONFIG = CASES / "tiny" / "config.yaml"
 FIRST = "results/models/tiny/first.keras"
 TRAIN_FIRST = ("--until", "train", "--forcerun", FIRST)
-UNSTABLE = {".keras", ".ipynb"}  # they hold dates
+UNSTABLE = {".keras"}  # they hold dates
 TIMED = (
     "overview.html",
     "tables-overview.html",
@@ -101,15 +101,7 @@ def real(name: str) -> str:
 
 @pytest.fixture
 def mortal(tmp_path) -> Path:
-    """A folder with a `thorax` that meets with faults, and a `papermill` that is killed when its notebook is begun."""
-    stand_in(
-        tmp_path / "bin",
-        "papermill",
-        f"""[ -e $MET/papermill.0.called ] && exec {real("papermill")} "$@"
-        touch $MET/papermill.0.called
-        {real("papermill")} "$@" & while [ ! -s "$2" ]; do sleep 0.05; done
-        touch $MET/papermill.0.met; kill -9 $!; wait $!""",
-    )
+    """A folder with a `thorax` that meets with faults."""
     return stand_in(tmp_path / "bin", "thorax", f'exec {sys.executable} {CASES / "mortal.py"} "$@"')
 
 
@@ -183,7 +175,7 @@ def finish(folder: Path, *arguments: str) -> None:
 
 
 def stages() -> set[str]:
-    """The verbs of all jobs of the tiny run; `papermill` is that of the notebook."""
+    """The verbs of all jobs of the tiny run."""
     arguments = ["--snakefile", str(REPOSITORY / "Snakefile"), "--configfile", str(CONFIG), "--cores", "2"]
     commands = [job.shell.removeprefix("exec ").removeprefix("thorax ") for job in load(arguments).jobs if job.shell]
     return {command.split()[0] for command in commands}

@@ -123,13 +123,17 @@ def test_masks_agree_with_the_phantom_truth(tiny_run):
 
 
 def test_a_figure_is_rendered_again_from_its_executed_notebook(tiny_copy):
+    """By papermill with a kernel of its own, not by the workflow."""
     executed = (tiny_copy / "results/notebooks/tiny/heatmaps.ipynb").read_text()
     mine = tiny_copy / "mine.ipynb"
-    mine.write_text(executed.replace("results/figures/tiny/heatmaps.png", "mine.png"))
+    mine.write_text(executed.replace("results/figures/tiny/heatmaps", "mine/heatmaps"))
     command = [Path(sys.executable).parent / "papermill", "mine.ipynb", "mine.ipynb"]
     variables = environment(JUPYTER_PATH=str(REPOSITORY / "notebooks"), **another_kernel(tiny_copy / "jupyter"))
     subprocess.run(command, cwd=tiny_copy, check=True, capture_output=True, timeout=300, env=variables)
-    assert (tiny_copy / "mine.png").read_bytes() == (tiny_copy / "results/figures/tiny/heatmaps.png").read_bytes()
+    drawn = sorted((tiny_copy / "mine").iterdir())
+    assert [path.name for path in drawn] == ["classes.html", "classes.png", "classes.svg", "heatmaps.html", "heatmaps.png"]
+    for path in drawn:
+        assert path.read_bytes() == (tiny_copy / "results/figures/tiny" / path.name).read_bytes()
 
 
 def _labels_of_test_images(folder) -> pd.DataFrame:

@@ -6,7 +6,6 @@ from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
 from thorax.workflow import pages, preflight, refusals
-from thorax.workflow.code import notebook_digest
 from thorax.workflow.fields import complete, figure, is_spared, memory, named, tables
 from thorax.workflow.jobs import outputs_behind
 from thorax.workflow.pages import page
@@ -15,8 +14,6 @@ from thorax.workflow.plan import Plan
 # The same bytes on every run, however it was started: no dates in figures, one order of sets
 os.environ.setdefault("SOURCE_DATE_EPOCH", "1640995200")
 os.environ.setdefault("PYTHONHASHSEED", "0")
-# Notebooks are executed by the Python that runs papermill, also where the user has installed another kernel named python3
-os.environ.update(JUPYTER_PATH=os.path.join(workflow.basedir, "notebooks"))
 
 with refusals.said_by_snakemake():
     refusals.refuse_unusable_folders()
@@ -38,6 +35,15 @@ if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
 
 wildcard_constraints:
     **plan.wildcards(),
+
+
+def notebook(stage):
+    """A rule's input: the notebook with the figures of a stage."""
+    return os.path.normpath(f"{HERE}/notebooks/{stage}.ipynb")
+
+
+# The command of rules that draw figures
+RENDER = "thorax render --notebook {input.notebook} --parameters {params.parameters:q} --out {output.notebook} > {log} 2>&1"
 
 
 def everything(targets):

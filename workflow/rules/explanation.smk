@@ -2,41 +2,36 @@ rule heatmaps:
     input:
         unpack(plan.heatmaps),
         cases=rules.cases.output.cases,
-        notebook=os.path.normpath(f"{HERE}/notebooks/heatmaps.ipynb"),
+        notebook=notebook("explanation"),
     output:
-        html=page("heatmaps"),
-        png="results/figures/{experiment}/heatmaps.png",
-        notebook="results/notebooks/{experiment}/heatmaps.ipynb",
+        html=[page("heatmaps"), page("several_classes")],
+        pictures=["results/figures/{experiment}/heatmaps.png", *figure("several_classes")["pictures"]],
+        notebook=figure("heatmaps")["notebook"],
     params:
-        code=lambda wildcards, input: notebook_digest(input.notebook),
+        told=plan.notebook(
+            "heatmaps classes",
+            "title",
+            "heatmap_style",
+            "boxes_by",
+            wanted=plan.field("experiment", "case_classes"),
+            ensemble_name=plan.field("experiment", "mean"),
+        ),
     message:
         "Drawing the heatmaps of {wildcards.experiment}"
     shell:
-        "papermill {input.notebook} {output.notebook} -y {params.heatmap_parameters:q} --no-progress-bar > {log} 2>&1"
-
-
-rule figure_classes:
-    input:
-        unpack(plan.heatmaps),
-        cases=rules.cases.output.cases,
-    output:
-        **figure("several_classes"),
-    message:
-        "Drawing radiographs with several classes of {wildcards.experiment}"
-    shell:
-        "thorax figure-classes --cases {input.cases} --heatmaps {params.named_heatmaps} --predictions {params.named_predictions}"
-        " {params.option_ensemble} --labels {input.labels} --boxes {input.boxes} --ingested {input.ingested} --arrays {input.arrays}"
-        " {params.option_lungs} --title {params.title:q} --out {params.stem} > {log} 2>&1"
+        RENDER
 
 
 rule figure_attention:
     input:
         unpack(plan.attention),
         cases=rules.cases.output.cases,
+        notebook=notebook("explanation"),
     output:
         **figure("attention"),
+    params:
+        told=plan.notebook("attention", "title"),
     message:
         "Drawing the attention of networks of {wildcards.experiment}"
     shell:
-        "thorax figure-attention --attention {params.named_attention} --cases {input.cases} --ingested {input.ingested}"
-        " --arrays {input.arrays} {params.option_lungs} --title {params.title:q} --out {params.stem} > {log} 2>&1"
+        RENDER

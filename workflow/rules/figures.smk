@@ -2,125 +2,142 @@ rule figure_labels:
     input:
         labels="results/labels/{label_set}.parquet",
         split="results/splits/{split}.parquet",
+        notebook=notebook("labels"),
     output:
         **figure("labels"),
+    params:
+        told=plan.notebook("distribution", title=lambda wildcards: wildcards.label_set),
     message:
         "Drawing the label distribution of {wildcards.label_set}"
     shell:
-        "thorax figure-labels --labels {input.labels} --split {input.split} --title {wildcards.label_set}"
-        " --out {params.stem} > {log} 2>&1"
+        RENDER
 
 
 rule figure_cooccurrence:
     input:
         labels="results/labels/{label_set}.parquet",
+        notebook=notebook("labels"),
     output:
         **figure("cooccurrence"),
     params:
-        classes="",
-        title="{label_set}",
+        told=plan.notebook("cooccurrence", title=lambda wildcards: wildcards.label_set),
     message:
         "Drawing the co-occurrence of the classes of {wildcards.label_set}"
     shell:
-        "thorax figure-cooccurrence --labels {input.labels} {params.classes} --title {params.title:q}"
-        " --out {params.stem} > {log} 2>&1"
+        RENDER
 
 
-use rule figure_cooccurrence as figure_cooccurrence_of_paper with:
+rule figure_cooccurrence_of_paper:
     input:
         labels=plan.labels,
+        notebook=notebook("labels"),
     output:
         **figure("cooccurrence_named"),
     params:
-        classes=plan.cooccurring_classes,
-        title=plan.field("experiment", "title"),
+        told=plan.notebook("cooccurrence", "title", classes=plan.field("experiment", "cooccurrence")),
     message:
         "Drawing the co-occurrence of the paper's classes in {wildcards.experiment}"
+    shell:
+        RENDER
 
 
 rule figure_terms:
     input:
         catalog=plan.catalog,
+        notebook=notebook("labels"),
     output:
         **figure("terms"),
     params:
-        settings=plan.settings("label_set", "dataset", "views", "two_parents", "padded_labels", "padded_kept"),
+        told=plan.notebook("terms", "archive", label_set=plan.term_settings, title=lambda wildcards: wildcards.label_set),
     message:
         "Drawing a section of the term tree with the images of {wildcards.label_set}"
     shell:
-        "thorax figure-terms --catalog {input.catalog} --settings {params.settings:q} --archive {params.archive}"
-        " --title {wildcards.label_set} --out {params.stem} > {log} 2>&1"
+        RENDER
 
 
 rule figure_lungs:
     input:
         unpack(plan.lungs_figure),
+        notebook=notebook("images"),
     output:
         **figure("lungs"),
+    params:
+        told=plan.notebook("lungs", title="From original to network input"),
     message:
         "Drawing original, lung mask, crop and network input of {wildcards.image_set}"
     shell:
-        "thorax figure-lungs --catalog {input.catalog} --ingested {input.ingested} --arrays {input.arrays}"
-        " --lungs {input.lungs} --masks {input.masks} --images {input.images} --out {params.stem} > {log} 2>&1"
+        RENDER
 
 
 rule figure_shares:
     input:
         unpack(plan.truth),
+        notebook=notebook("labels"),
     output:
         **figure("shares"),
+    params:
+        told=plan.notebook("shares", "title", "paper"),
     message:
         "Drawing the share of each class of {wildcards.experiment}"
     shell:
-        "thorax figure-shares --labels {input.labels} --split {input.split} {params.key_paper} --title {params.title:q}"
-        " --out {params.stem} > {log} 2>&1"
+        RENDER
 
 
 rule figure_training:
     input:
         histories=plan.of_models("history"),
+        notebook=notebook("models"),
     output:
         **figure("training"),
+    params:
+        told=plan.notebook("training", "title"),
     message:
         "Drawing the losses of {wildcards.experiment}"
     shell:
-        "thorax figure-training --histories {params.named_histories} --title {params.title:q} --out {params.stem} > {log} 2>&1"
+        RENDER
 
 
 rule figure_epochs:
     input:
         epochs=plan.of_models("epochs"),
+        notebook=notebook("models"),
     output:
         **figure("epochs"),
+    params:
+        told=plan.notebook("epochs", "title", "f1_metric"),
     message:
         "Drawing the test results of {wildcards.experiment} by epoch"
     shell:
-        "thorax figure-epochs --epochs {params.named_epochs} --title {params.title:q} --f1-metric {params.f1_metric}"
-        " --out {params.stem} > {log} 2>&1"
+        RENDER
 
 
 rule figure_roc:
     input:
         unpack(plan.truth),
         scores=plan.scores,
+        notebook=notebook("evaluation"),
     output:
         **figure("roc"),
+    params:
+        model=plan.curves_model,
+        told=plan.notebook(
+            "roc", "title", "provenance", model=plan.curves_model, logits=lambda wildcards: bool(plan.logits(wildcards))
+        ),
     message:
-        "Drawing the ROC curves of {params.curves_model} of {wildcards.experiment}"
+        "Drawing the ROC curves of {params.model} of {wildcards.experiment}"
     shell:
-        "thorax figure-roc --labels {input.labels} --split {input.split} --scores {input.scores} {params.logits}"
-        " --model {params.curves_model} --title {params.title:q} --provenance {params.provenance} --out {params.stem} > {log} 2>&1"
+        RENDER
 
 
 rule figure_cross:
     input:
         matrix="results/tables/cross/{cross}/matrix.csv",
+        notebook=notebook("evaluation"),
     output:
         **figure("cross_figure"),
     params:
-        archives=named(plan.cross_archives),
+        told=plan.notebook("cross", "title", archives=plan.cross_archives),
     message:
         "Drawing the matrix of {wildcards.cross}"
     shell:
-        "thorax figure-cross --matrix {input.matrix} --archives {params.archives} --title {params.title:q}"
-        " --out {params.stem} > {log} 2>&1"
+        RENDER

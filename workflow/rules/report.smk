@@ -220,6 +220,7 @@ rule site:
         labels=rules.overview.input.labels,
         splits=rules.overview.input.splits,
         pages=pages.wanted(plan.config, plan.audit.splits),
+        notebooks=pages.notebooks(plan.config),
         records=plan.records(),
     output:
         index="results/index.html",

@@ -55,9 +55,18 @@ class PaperPage(Block):
 
 
 class SitePage(Section):
-    """A page of the results site: heading, the page that it shows, name of its caption, and where the entry page lists it."""
+    """A page of the results site: heading, the page that it shows, name of its caption, and where the entry page lists it.
+
+    `notebook` is the executed notebook of a figure.
+    """
 
     category: str
+    notebook: str | None = None
+
+    @property
+    def notebook_name(self) -> str:
+        """The name of the page that shows its notebook."""
+        return page_name(str(self.notebook).replace(".ipynb", ".html"))
 
     @property
     def name(self) -> str:

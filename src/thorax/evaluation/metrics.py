@@ -210,7 +210,7 @@ def _with_mean(values: np.ndarray) -> np.ndarray:
     return np.column_stack([values, confusion.share(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1))])
 
 
-def read_scores(labels: Path, split: Path, scores: Path, logits: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_scores(labels: Source, split: Source, scores: Source, logits: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the labels of the validation and test images, and in the same rows one model's probabilities or votes."""
     truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
     classes = class_columns(truth)
@@ -261,7 +261,7 @@ def make_metrics(
 
 
 def read_probabilities(
-    path: Path,
+    path: Source,
     images: pd.DataFrame,
     wanted_by: Source,
     logits: bool,

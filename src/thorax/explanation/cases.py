@@ -1,8 +1,7 @@
 """The chosen cases: radiographs, the maps and votes of an ensemble's members, and the truth (Liz et al. 2022, section 3.5)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,9 +11,10 @@ from thorax.evaluation.metrics import sigmoid
 from thorax.explanation.overlays import scale_maps, to_original
 from thorax.images import decoding
 from thorax.storage import joins, store
+from thorax.storage.joins import Source
 from thorax.storage.schemas import class_columns
 
-Paths = Sequence[Path]  # files of a data set, one per shard, in the order of the shards
+Paths = Sequence[Source]  # files of a data set, one per shard, in the order of the shards
 THRESHOLD = 0.5  # a model votes for a class above this probability, as in the metrics and ensembles
 MOST_PREDICTED, MOST_SHOWN = 4, 5  # classes drawn per case: predicted ones, and those with the true ones that were missed
 FEWEST_CELLS = 25  # of a map that can locate anything: 5 x 5
@@ -67,13 +67,13 @@ class Case:
 
 
 def load_cases(
-    cases: Path,
-    heatmaps: dict[str, Path],
-    predictions: dict[str, Path],
-    ensemble: Path | None,
-    labels: Path,
-    boxes: Path,
-    ingested: Path,
+    cases: Source,
+    heatmaps: Mapping[str, Source],
+    predictions: Mapping[str, Source],
+    ensemble: Source | None,
+    labels: Source,
+    boxes: Source,
+    ingested: Source,
     arrays: Paths,
     lungs: Paths | None,
 ) -> list[Case]:
@@ -95,7 +95,7 @@ def load_cases(
             shape = f"({len(ids)} cases, {len(classes)} classes, h, w)"
             raise ThoraxError(f"{heatmaps[name]} has the shape {array.shape}, not {shape}: delete and remake it.")
 
-    def scores(path: Path) -> np.ndarray:
+    def scores(path: Source) -> np.ndarray:
         return joins.rows_of(store.read_table(path), ids, path, cases)[classes].to_numpy()
 
     each = np.stack([sigmoid(scores(path)) for path in predictions.values()])
@@ -122,7 +122,7 @@ def load_cases(
     ]
 
 
-def load_originals(ids: pd.Series, ingested: Path, arrays: Paths, lungs: Paths | None) -> list[Original]:
+def load_originals(ids: pd.Series, ingested: Source, arrays: Paths, lungs: Paths | None) -> list[Original]:
     """Radiographs and the part of each that the networks saw; see `load_cases`."""
     packed = store.PackedImages(arrays)
     sizes = joins.rows_of(store.read_table(ingested), ids, ingested, "the cases")

@@ -25,7 +25,7 @@ import thorax
 from thorax import archives
 from thorax.config import Site, SitePage, studies
 from thorax.evaluation.metrics import GLOBAL
-from thorax.report import cells, published_numbers, typeset
+from thorax.report import cells, notebooks, published_numbers, typeset
 from thorax.report.pages import in_words
 from thorax.report.tables import overview
 from thorax.report.tables.results import BASELINE, CHANCE_AUC, count_images, count_of_classes, images_by_part, row_headings
@@ -98,6 +98,15 @@ class _Run:
             found["Parquet (all metrics)"] = self.results / "metrics" / f"{experiment}.parquet"
         return {form: f"../{path.relative_to(self.results)}" for form, path in found.items() if path.exists()}
 
+    def notebook(self, page: SitePage) -> dict[str, str]:
+        """Links to the page of the notebook that drew a figure, and to the notebook."""
+        if page.notebook is None:
+            return {}
+        return {
+            "its notebook": f"{page.notebook_name}.html",
+            "as a file": f"../{Path(page.notebook).relative_to(self.results)}",
+        }
+
     def about(self, names: Iterable[str], page: str, prefix: str = "") -> dict[str, Any]:
         """Who made a page of these experiments from what; and the lines that make it again, if it is one of another step."""
         rows = {name: self.rows[name].study.experiment.title for name in names}
@@ -144,6 +153,8 @@ def make_site(
     store.write_text(written, folder / _CONFIG)
     for page in settings.pages:
         store.write_text(_page(run, page), folder / f"{page.name}.html")
+    for page in {page.notebook: page for page in reversed(settings.pages) if page.notebook}.values():
+        store.write_text(_notebook_page(run, page), folder / f"{page.notebook_name}.html")
     for name in () if run.only else rows:
         store.write_text(_experiment_page(run, name), folder / f"experiments-{name}.html")
     store.write_text(_index(run), out)
@@ -161,7 +172,16 @@ def _page(run: _Run, page: SitePage) -> str:
     caption = run.settings.captions[page.caption] if page.caption else ""
     return typeset.page(
         "site.html", page.heading, crumbs=page.category, caption=caption, forms=forms, chart=chart, body=body,
-        about=run.about(names, page.page),
+        notebook=run.notebook(page), about=run.about(names, page.page),
+    )  # fmt: skip
+
+
+def _notebook_page(run: _Run, page: SitePage) -> str:
+    """The page of the executed notebook that drew a figure."""
+    body = _with_files(notebooks.content(Path(str(page.notebook))), run.results / "site", "")
+    return typeset.page(
+        "notebook.html", f"How it was made: {page.heading}", crumbs=page.category, path=page.notebook, body=body,
+        notebook=run.notebook(page), about=run.about(run.experiments_of(page), ""),
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def rows_of(table: pd.DataFrame, image_ids: pd.Series, source: Source, wanted_by
     return table.iloc[found].set_axis(image_ids.index)
 
 
-def read_labels(labels: Path, split: Path, parts: Collection[str] | None = None) -> pd.DataFrame:
+def read_labels(labels: Source, split: Source, parts: Collection[str] | None = None) -> pd.DataFrame:
     """Read a label set together with the part of each image, or only the images of some `parts`, of which there must be some.
 
     Returns image_id, patient_id, split and one column per class (1, 0, -1 = ignored), sorted by image_id. The split may have images of
@@ -60,7 +60,7 @@ def read_places(images: pd.DataFrame, ingested: pd.DataFrame, source: Source, wa
 
 
 def read_scores(
-    path: Path, images: pd.DataFrame, wanted_by: Source, classes: Collection[str] | None = None, further: bool = False
+    path: Source, images: pd.DataFrame, wanted_by: Source, classes: Collection[str] | None = None, further: bool = False
 ) -> pd.DataFrame:
     """Read predictions or an ensemble's scores (`schemas.scores_schema`) for given images, which have image_id and split.
 

@@ -8,7 +8,6 @@ looked up by a computed name is not followed.
 
 import ast
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from thorax.errors import ThoraxError, did_you_mean
+from thorax.report import notebooks
 from thorax.verbs import VERBS
 
 PACKAGE = Path(__file__).parents[1]
@@ -54,12 +54,7 @@ class Code:
 
     def of_notebook(self, notebook: Path | str) -> str:
         """The digest of a notebook's code cells and of what they reach in the package: 16 hexadecimal digits."""
-        try:
-            cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-            source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-            tree = ast.parse("\n".join(line for line in source.splitlines() if not line.startswith(("%", "!"))))
-        except (OSError, KeyError, ValueError, SyntaxError) as error:
-            raise ThoraxError(f"{notebook} is not a readable notebook ({error}): restore it.") from error
+        tree = notebooks.code(notebook)
         text, reached, _ = self._syntax(tree, "", self._bindings("", tree.body).imported)
         return self.of(reached, text)
 

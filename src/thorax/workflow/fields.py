@@ -1,12 +1,14 @@
 """What fields of rules have in common: functions of a job's wildcards, inputs and outputs, and files of the catalogue of pages."""
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
+from thorax.report import notebooks
 from thorax.workflow.blocks import Wildcards
-from thorax.workflow.code import digest
+from thorax.workflow.code import digest, notebook_digest
 from thorax.workflow.pages import CATALOGUE, page
 
 VERB = re.compile(r"(?:exec )?thorax ([\w-]+)")  # what a rule's command begins with
@@ -21,6 +23,7 @@ def any_of(names: Iterable[str]) -> str:
 def complete(rules: Iterable[Any], environment: str, parameter: Callable[[str], Callable[[Wildcards], Any]]) -> None:
     """Give every rule with a command what all have: a log, a benchmark, the conda environment, the digest of its verb's code.
 
+    A rule that draws figures tells its notebook `told` (see `Plan.notebook`), the path of the figure, and the input files.
     The log of a job is logs/RULE/WILDCARDS.log, with the wildcards of its first output. The digest is a parameter, so that
     changed code reruns what it feeds and an edited comment does not. Downloads have none: what they fetch has checksums.
 
@@ -39,14 +42,41 @@ def complete(rules: Iterable[Any], environment: str, parameter: Callable[[str], 
             rule.benchmark = f"benchmarks/{place}.tsv"
             rule.conda_env = environment
             verb = VERB.match(rule.shellcmd)
-            if verb and verb[1] != "download":
+            if verb and verb[1] == "render":
+                rule.set_params(code=_code("render", str(rule.input.notebook)), parameters=_parameters(rule.params.told))
+            elif verb and verb[1] != "download":
                 rule.set_params(code=_code(verb[1]))
             for name in sorted(set(re.findall(r"{params\.(\w+)", rule.shellcmd)) - set(rule.params.keys())):
                 rule.set_params(**{name: told_by_name(name) or parameter(name)})
 
 
-def _code(verb: str) -> Callable[[Wildcards], str]:
-    return lambda wildcards: digest(verb)
+def _code(verb: str, notebook: str | None = None) -> Callable[[Wildcards], str]:
+    """The digest of a verb, and of the notebook that it runs; not a function of the input, whose changes Snakemake would not see."""
+    return lambda wildcards: digest(verb) + (notebook_digest(notebook) if notebook else "")
+
+
+def _parameters(told: Callable[[Wildcards], str]) -> Callable[..., str]:
+    """What a notebook is told, together with the path of its first page without a suffix (`out`) and the input files."""
+
+    def text(wildcards: Wildcards, input: Any, output: Any) -> str:
+        files = {"out": str(Path(output[0]).with_suffix("")), **notebook_files(input)}
+        # YAML does not read a letter in two halves, as in \ud83e\udec1
+        return json.dumps({**json.loads(told(wildcards)), **files}, ensure_ascii=False)
+
+    return text
+
+
+def notebook_files(inputs: Any) -> dict[str, Any]:
+    """A rule's input files as parameters of its notebook; of a parameter that is a mapping, by the files' names."""
+    forms = notebooks.defaults(inputs.notebook)
+    found: dict[str, Any] = {}
+    for name in inputs.keys() - {"notebook"}:
+        files = inputs.get(name)
+        if isinstance(files, str):
+            found[name] = str(files)
+        elif files:
+            found[name] = {Path(path).stem: str(path) for path in files} if forms[name] == {} else list(map(str, files))
+    return dict(sorted(found.items()))
 
 
 def told_by_name(name: str) -> Callable[..., Any] | None:
@@ -86,9 +116,10 @@ def tables(*names: str, path: str | None = None) -> dict[str, list[str]]:
     return {"html": [page(name, path) for name in names], "others": others}
 
 
-def figure(name: str) -> dict[str, list[str]]:
-    """A rule's outputs: a figure of the catalogue of pages in all its forms."""
-    return {"html": [page(name)], "pictures": [CATALOGUE[name].path.removesuffix("html") + suffix for suffix in ("png", "svg")]}
+def figure(name: str) -> dict[str, Any]:
+    """A rule's outputs: a figure of the catalogue of pages in all its forms, and the executed notebook that drew it."""
+    pictures = [CATALOGUE[name].path.removesuffix("html") + suffix for suffix in ("png", "svg")]
+    return {"html": [page(name)], "pictures": pictures, "notebook": CATALOGUE[name].notebook}
 
 
 def is_spared(path: str) -> bool:

@@ -39,6 +39,7 @@ class Page(Block):
     each: str
     where: str | None = None
     beyond: bool = False
+    notebook: str | None = None
 
 
 class Catalogue(Block):
@@ -172,6 +173,7 @@ def site(plan: Config, audited: Sequence[str]) -> str:
                 "page": path,
                 "caption": page.name if page.name in figures else None,
                 "category": _listed(plan, page),
+                "notebook": _notebook(page),
             }
             for path, page in made.items()
         ],
@@ -182,6 +184,17 @@ def site(plan: Config, audited: Sequence[str]) -> str:
 
 def _captions(names: Iterable[str]) -> dict[str, str]:
     return {name: " ".join(CATALOGUE[name].caption.split()) for name in sorted(names)}
+
+
+def notebooks(plan: Config) -> list[str]:
+    """The executed notebooks of all figures of a run."""
+    found = [_notebook(page) for name in CATALOGUE for page in _made(plan, name, ())]
+    return list(dict.fromkeys(filter(None, found)))
+
+
+def _notebook(page: Made) -> str | None:
+    path = CATALOGUE[page.name].notebook
+    return path.format(**page.wildcards) if path else None
 
 
 def _listed(plan: Config, page: Made) -> str:

@@ -215,9 +215,10 @@ class Plan(Blocks):
         models, suffix = FILES[kind]
         return lambda wildcards: in_results(kind, wildcards.experiment, models(self.block("experiment", wildcards)), suffix)
 
-    def cooccurring_classes(self, wildcards: Wildcards) -> str:
-        """The option that names an experiment's classes of the co-occurrence figure."""
-        return shlex.join(["--classes", *self.block("experiment", wildcards).cooccurrence])
+    def term_settings(self, wildcards: Wildcards) -> dict[str, Any]:
+        """The settings of a label set that decide which terms an image has."""
+        fields = {"dataset", "views", "two_parents", "padded_labels", "padded_kept"}
+        return self.block("label_set", wildcards).model_dump(mode="json", include=fields)
 
     def tested_on(self, wildcards: Wildcards) -> str:
         """Whose radiographs an experiment is tested on, and whether by the archive's own lists."""
@@ -307,28 +308,6 @@ class Plan(Blocks):
             return "phantom"
         return "experts" if dataset.archive == "nih" else "archive"
 
-    def heatmap_parameters(self, wildcards: Wildcards, input: Any, output: Any) -> str:
-        """The parameters of the heatmap notebook as text for papermill."""
-        block = self.block("experiment", wildcards)
-        parameters = {
-            "title": block.title,
-            "cases": input.cases,
-            "wanted": block.case_classes,
-            "heatmaps": dict(zip(block.explained, input.heatmaps, strict=True)),
-            "predictions": dict(zip(block.explained, input.predictions, strict=True)),
-            "ensemble": input.ensemble or None,
-            "ensemble_name": block.mean,
-            "labels": input.labels,
-            "boxes": input.boxes,
-            "ingested": input.ingested,
-            "arrays": list(input.arrays),
-            "lungs": list(input.lungs) if input.get("lungs") else None,
-            "heatmap_style": block.heatmap_style,
-            "boxes_by": self.boxes_by(wildcards),
-            "out": output.png,
-        }
-        return json.dumps(parameters, ensure_ascii=False)  # YAML does not read a letter in two halves
-
     # Models on the archives of others
 
     def cross_files(self, wildcards: Wildcards) -> Files:
@@ -360,6 +339,22 @@ class Plan(Blocks):
             }
 
         return scores
+
+    # Notebooks
+
+    def notebook(self, draw: str, *names: str, **given: Any) -> Callable[[Wildcards], str]:
+        """A rule's parameter `told`: the parameters of its notebook besides files, as text.
+
+        They are the figures to `draw`, those that are told by their names (see `parameter`), and those that are given as values or
+        functions of the wildcards.
+        """
+        told = {name: self.parameter(name) for name in names} | given
+
+        def text(wildcards: Wildcards) -> str:
+            values = {name: value(wildcards) if callable(value) else value for name, value in told.items()}
+            return json.dumps({"draw": draw.split(), **values}, ensure_ascii=False)
+
+        return text
 
     # The whole run
 

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thorax.cli import main
 from thorax.errors import ThoraxError
 from thorax.explanation.overlays import DIMMED
 from thorax.images import decoding
@@ -64,7 +63,7 @@ def test_titles_do_not_run_into_each_other():
         assert not any(other.overlaps(box) for other in drawn[:number])
 
 
-def test_the_verb_draws_the_cases_and_is_stable_to_the_byte(tmp_path, monkeypatch):
+def test_the_cases_are_drawn_with_the_weights_of_the_networks(tmp_path, monkeypatch):
     ids = ["a", "b", "c"]
     facts = {name: 0 for name in schemas.INGESTED.names} | {"ok": True, "reason": None, "rows": 64, "columns": 48}
     ingested = pd.DataFrame({**facts, "image_id": ids, "shard": [0, 1, 1], "row": [0, 0, 1]})
@@ -79,18 +78,15 @@ def test_the_verb_draws_the_cases_and_is_stable_to_the_byte(tmp_path, monkeypatc
     drawn = []
     real = heatmaps.draw_attention
     monkeypatch.setattr(heatmaps, "draw_attention", lambda *arguments: drawn.append(arguments) or real(*arguments))
-    words = ["figure-attention", "--attention", f"one={tmp_path / 'weights.npy'}", "--title", "t"]
-    words += ["--cases", str(tmp_path / "cases.parquet"), "--ingested", str(tmp_path / "ingested.parquet")]
-    words += ["--arrays", str(tmp_path / "0.npy"), str(tmp_path / "1.npy")]
-    for name in ("first", "second"):
-        assert main([*words, "--out", str(tmp_path / name)]) == 0
+    arrays = [tmp_path / "0.npy", tmp_path / "1.npy"]
+    heatmaps.attention_figure(
+        {"one": tmp_path / "weights.npy"}, tmp_path / "cases.parquet", tmp_path / "ingested.parquet", arrays, None, "t"
+    )
     shown, originals, weights, _ = drawn[0]
     assert shown == ["c", "a"]
     assert [original.shape for original, _ in originals] == [(64, 48)] * 2
     np.testing.assert_array_equal(originals[0][0], decoding.restore_aspect(images[2], 64, 48))
     np.testing.assert_array_equal(weights["one"], written)
-    for suffix in ("png", "svg", "html"):
-        assert (tmp_path / f"first.{suffix}").read_bytes() == (tmp_path / f"second.{suffix}").read_bytes()
 
 
 def test_weights_of_other_networks_are_refused(tmp_path):
@@ -98,6 +94,4 @@ def test_weights_of_other_networks_are_refused(tmp_path):
     for shape in ((2, 0, 0), (3, 4, 4)):
         store.write_array(np.zeros(shape, np.float32), tmp_path / "w.npy")
         with pytest.raises(ThoraxError, match=r"w\.npy has the shape .*, not \(2 cases, h, w\): predict again"):
-            heatmaps.make_attention_figure(
-                {"one": tmp_path / "w.npy"}, tmp_path / "cases.parquet", tmp_path / "i", [], None, "t", tmp_path / "out"
-            )
+            heatmaps.attention_figure({"one": tmp_path / "w.npy"}, tmp_path / "cases.parquet", tmp_path / "i", [], None, "t")

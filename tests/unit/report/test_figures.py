@@ -1,6 +1,5 @@
 """Figures: what is drawn equals the data, the bytes are stable, heatmaps land where they belong."""
 
-import json
 from pathlib import Path
 
 import cv2
@@ -8,18 +7,17 @@ import matplotlib.colors as mcolors
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
-from thorax.cli import main
 from thorax.errors import ThoraxError
 from thorax.explanation import cases as explained
 from thorax.explanation.overlays import scale_maps, to_original
 from thorax.labels.cases import CASES
 from thorax.report.figures import heatmaps as overlays
-from thorax.report.figures import lungs, training
+from thorax.report.figures import labels as label_figures
+from thorax.report.figures import lungs, roc, training
 from thorax.report.figures import style as figures
 from thorax.storage import schemas, store
-
-NOTEBOOK = Path(__file__).parents[3] / "notebooks" / "heatmaps.ipynb"
 
 
 def history(epochs: int, best: int) -> pd.DataFrame:
@@ -49,11 +47,13 @@ def test_figures_are_stable_to_the_byte_and_ignore_the_users_style(tmp_path):
     import matplotlib
 
     history(5, 2).to_csv(tmp_path / "h.csv", index=False)
-    training.training_curves({"one": tmp_path / "h.csv"}, "title", tmp_path / "first.with.dots")
-    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "savefig.dpi": 30, "svg.fonttype": "none"}):
-        training.training_curves({"one": tmp_path / "h.csv"}, "title", tmp_path / "second")
+    figures.save(training.training_curves({"one": tmp_path / "h.csv"}, "title"), tmp_path / "first.with.dots", "title")
+    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "savefig.dpi": 30, "svg.fonttype": "path"}):
+        figures.save(training.training_curves({"one": tmp_path / "h.csv"}, "title"), tmp_path / "second", "title")
     for suffix in ("png", "svg"):
         assert (tmp_path / f"first.with.dots.{suffix}").read_bytes() == (tmp_path / f"second.{suffix}").read_bytes()
+    assert ">validation AUC</text>" in (tmp_path / "second.svg").read_text()  # text that can be edited
+    assert cv2.imread(str(tmp_path / "second.png")).shape[1] == 4.2 * 200  # dots per inch
 
 
 def test_losses_that_differ_widely_get_a_logarithmic_axis():
@@ -64,8 +64,7 @@ def test_losses_that_differ_widely_get_a_logarithmic_axis():
 
 def test_an_undefined_validation_is_drawn_without_a_mark(tmp_path):
     history(1, 1).assign(val_loss=None, val_auc=None).to_csv(tmp_path / "h.csv", index=False)
-    training.training_curves({"one": tmp_path / "h.csv"}, "title", tmp_path / "curves")
-    assert cv2.imread(str(tmp_path / "curves.png")).min() == 0
+    assert figures.pixels(training.training_curves({"one": tmp_path / "h.csv"}, "title")).min() == 0
 
 
 @pytest.mark.parametrize(
@@ -79,7 +78,7 @@ def test_an_undefined_validation_is_drawn_without_a_mark(tmp_path):
 def test_a_broken_history_is_named(tmp_path, text, message):
     (tmp_path / "h.csv").write_text(text)
     with pytest.raises(ThoraxError, match=rf"h\.csv .*{message}"):
-        training.training_curves({"one": tmp_path / "h.csv"}, "title", tmp_path / "curves")
+        training.training_curves({"one": tmp_path / "h.csv"}, "title")
 
 
 def test_lung_cases_show_what_was_flagged():
@@ -122,13 +121,9 @@ def study(tmp_path) -> dict[str, Path | list[Path]]:
     return {"catalog": tmp_path / "catalog.parquet", "ingested": tmp_path / "ingested.parquet", **paths}
 
 
-def test_lungs_figure_shows_each_image_with_its_own_input(study, tmp_path, monkeypatch):
-    drawn = []
-    real = lungs.draw_lungs
-    monkeypatch.setattr(lungs, "draw_lungs", lambda *arguments: drawn.append(real(*arguments)) or drawn[-1])
+def test_lungs_figure_shows_each_image_with_its_own_input(study):
     paths = [study[name] for name in ("catalog", "ingested", "arrays", "lungs", "masks", "inputs")]
-    lungs.make_lungs_figure(*paths, 0, tmp_path / "steps")
-    rows = np.reshape(drawn[0].axes, (4, 4))
+    rows = np.reshape(lungs.lungs_figure(*paths, seed=0).axes, (4, 4))
     sources = {"w": (0, 1), "x": (1, 0), "y": (1, 1), "z": (0, 0)}
     titles = [row[0].get_title("left") for row in rows]
     assert sorted(titles) == [f"{name}, view PA" for name in sources]
@@ -147,12 +142,12 @@ def test_lungs_figure_shows_each_image_with_its_own_input(study, tmp_path, monke
     assert (box.get_x(), box.get_y(), box.get_width(), box.get_height()) == (127.5, 127.5, 128, 384)
 
 
-def test_lungs_of_other_images_are_refused(study, tmp_path):
+def test_lungs_of_other_images_are_refused(study):
     others = store.read_table(study["lungs"][0]).assign(image_id=["q", "w"])
     store.write_table(others, study["lungs"][0], schemas.LUNGS)
     paths = [study[name] for name in ("catalog", "ingested", "arrays", "lungs", "masks", "inputs")]
     with pytest.raises(ThoraxError, match="do not belong"):
-        lungs.make_lungs_figure(*paths, 0, tmp_path / "steps")
+        lungs.lungs_figure(*paths, seed=0)
 
 
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (3, 5), (6, 6)])
@@ -321,21 +316,6 @@ def test_no_case_with_several_classes_is_said():
     assert not figure.axes
 
 
-def test_the_verb_draws_the_classes_of_the_cases(study, tmp_path):
-    paths = write_cases(study, tmp_path)
-    pairs = {kind: [f"{name}={path}" for name, path in paths[kind].items()] for kind in ("heatmaps", "predictions")}
-    words = ["figure-classes", "--title", "t"]
-    for name in ("cases", "labels", "boxes", "ingested"):
-        words += [f"--{name}", str(paths[name])]
-    words += ["--heatmaps", *pairs["heatmaps"], "--predictions", *pairs["predictions"], "--arrays", *map(str, paths["arrays"])]
-    with_lungs = [*words, "--lungs", *map(str, paths["lungs"])]
-    for name, arguments in (("first", with_lungs), ("second", with_lungs), ("whole", words)):
-        assert main([*arguments, "--out", str(tmp_path / name)]) == 0
-    for suffix in ("png", "svg", "html"):
-        first, second, whole = ((tmp_path / f"{name}.{suffix}").read_bytes() for name in ("first", "second", "whole"))
-        assert first == second != whole
-
-
 def write_cases(study, folder: Path) -> dict:
     chosen = pd.DataFrame({"image_id": ["y", "w"], "chosen_for": ["b", "a"]})
     store.write_table(chosen, folder / "cases.parquet", CASES)
@@ -408,6 +388,24 @@ def test_a_class_or_a_case_that_is_not_there_is_said_on_the_page(study, tmp_path
     figures.pixels(overlays.classes_figure(shown, "t"))
 
 
+def test_text_has_six_points_where_a_figure_is_printed_across_two_columns():
+    """Two columns of a journal are 180 mm wide."""
+    curves = [roc.Curve(f"class {number}", 1, np.array([[0, 0], [0, 0.5], [1, 1]]), 0.5) for number in range(30)]
+    positive = pd.DataFrame(np.eye(14, dtype=int), columns=[f"class {number}" for number in range(14)])
+    drawn = [
+        training.draw_training_curves({f"m{number}": history(5, 2) for number in range(5)}, "title"),
+        roc.draw_curves(curves, [], "title"),
+        roc.draw_curves(curves[:8], [], "title"),
+        label_figures.draw_label_distribution(positive == 1, np.full(14, "train"), "title"),
+        label_figures.draw_cooccurrence(label_figures.count_pairs(positive), "title"),
+    ]
+    for figure in drawn:
+        sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+        assert min(sizes) * min(1, 180 / (25.4 * figure.get_figwidth())) > 5.8
+    alone = training.draw_training_curves({"m": history(5, 2)}, "title")
+    assert min(text.get_fontsize() for text in alone.findobj(Text) if text.get_text()) * 88 / (25.4 * alone.get_figwidth()) > 6
+
+
 def test_pictures_of_pages_are_close_to_the_figures_and_drawings_are_exact():
     generator = np.random.default_rng(0)
     blurred = cv2.GaussianBlur(generator.integers(0, 255, (64, 64)).astype(np.uint8), (0, 0), 2)
@@ -446,31 +444,6 @@ def test_inputs_that_do_not_belong_together_are_named(study, tmp_path):
         explained.load_cases(**paths)
 
 
-def test_the_notebook_calls_what_there_is(study, tmp_path, monkeypatch):
-    """Its cells run in this process: the parameters cell is first and tagged, and the contact sheet is stable."""
-    pytest.importorskip("IPython")
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    assert cells[0]["metadata"]["tags"] == ["parameters"]
-    assert not any(cell.get("outputs") for cell in cells)
-    values: dict = {}
-    exec(code[0], values)
-    paths = write_cases(study, tmp_path)
-    assert set(paths) | {"title", "out", "wanted", "ensemble_name", "heatmap_style", "boxes_by"} == {
-        name for name in values if not name.startswith("__")
-    }
-    sheets = []
-    for name in ("first.png", "second.png"):
-        as_text = json.loads(json.dumps({**paths, "title": "t", "out": tmp_path / name}, default=str))
-        values.update(as_text)
-        for cell in code[1:]:
-            exec(cell, values)
-        sheets.append((tmp_path / name).read_bytes())
-    assert sheets[0] == sheets[1]
-    heights = [figures.pixels(figure, overlays.CONTACT_DPI).shape[0] for figure in values["drawn"]]
-    assert cv2.imdecode(np.frombuffer(sheets[0], np.uint8), cv2.IMREAD_COLOR).shape[0] == sum(heights)
-
-
 def epoch_table(epochs: int, thresholds=(0.4, 0.6)) -> pd.DataFrame:
     rows = []
     for epoch in range(1, epochs + 1):
@@ -505,10 +478,9 @@ def test_epoch_curves_equal_the_tables(f1_metric, side):
     assert shown == ["of the probabilities", "threshold 0.4", "threshold 0.5", "threshold 0.6"]
 
 
-def test_epoch_curves_are_written_and_a_table_without_epochs_is_named(tmp_path):
+def test_epoch_curves_are_drawn_and_a_table_without_epochs_is_named(tmp_path):
     epoch_table(4).to_csv(tmp_path / "e.csv", index=False)
-    training.epoch_curves({"one": tmp_path / "e.csv"}, "title", tmp_path / "epochs")
-    assert cv2.imread(str(tmp_path / "epochs.png")).min() == 0
+    assert figures.pixels(training.epoch_curves({"one": tmp_path / "e.csv"}, "title")).min() == 0
     epoch_table(0).to_csv(tmp_path / "none.csv", index=False)
     with pytest.raises(ThoraxError, match=r"none\.csv has no epoch: delete it"):
-        training.epoch_curves({"one": tmp_path / "none.csv"}, "title", tmp_path / "epochs")
+        training.epoch_curves({"one": tmp_path / "none.csv"}, "title")

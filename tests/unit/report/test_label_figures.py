@@ -61,7 +61,7 @@ def test_bars_of_the_class_shares(labelled):
 
 def test_the_upper_axis_is_the_share_of_all_labels(labelled):
     figure = drawn_distribution(labelled)
-    figures.png_bytes(figure)
+    figures.encoded(figure)
     lower, (upper,) = figure.axes[1], figure.axes[1].child_axes
     assert upper.get_xlim()[1] / lower.get_xlim()[1] == pytest.approx(10 / 12)  # ten images, twelve labels
 
@@ -70,7 +70,7 @@ def test_an_image_outside_the_split_is_an_error(labelled, tmp_path):
     parts = store.read_table(labelled[1])
     store.write_table(parts[parts["image_id"] != "i3"], tmp_path / "less.parquet", schemas.SPLITS)
     with pytest.raises(ThoraxError, match=r"less\.parquet has no row for image 'i3'"):
-        label_figures.label_distribution(labelled[0], tmp_path / "less.parquet", "title", tmp_path / "figure")
+        label_figures.label_distribution(labelled[0], tmp_path / "less.parquet", "title")
 
 
 def test_pairs_are_counted_where_both_classes_are_known(labelled):
@@ -105,9 +105,9 @@ def test_only_named_classes():
     assert "\n3 images, 2 of 3 classes\n" in label_figures.draw_cooccurrence(pairs, "title").get_suptitle()
 
 
-def test_a_class_that_the_label_set_lacks_is_named(labelled, tmp_path):
+def test_a_class_that_the_label_set_lacks_is_named(labelled):
     with pytest.raises(ThoraxError, match=r"^cooccurrence: 'd' is not a class of .*labels\.parquet: choose one of"):
-        label_figures.cooccurrence(labelled[0], "title", tmp_path / "figure", ["a common", "d"])
+        label_figures.cooccurrence(labelled[0], "title", ["a common", "d"])
 
 
 def test_images_with_another_class_are_counted_where_that_is_known():
@@ -192,8 +192,8 @@ def test_the_order_of_rows_and_columns_changes_no_byte(labelled, tmp_path):
     table = store.read_table(labelled[0]).iloc[::-1]
     store.write_table(table, tmp_path / "shuffled.parquet", schemas.labels_schema(CLASSES[::-1]))
     for labels, name in ((labelled[0], "first"), (tmp_path / "shuffled.parquet", "second")):
-        label_figures.label_distribution(labels, labelled[1], "title", tmp_path / f"{name}.bars")
-        label_figures.cooccurrence(labels, "title", tmp_path / f"{name}.matrix")
+        figures.save(label_figures.label_distribution(labels, labelled[1], "title"), tmp_path / f"{name}.bars", "title")
+        figures.save(label_figures.cooccurrence(labels, "title"), tmp_path / f"{name}.matrix", "title")
     for suffix in SUFFIXES:
         for figure in ("bars", "matrix"):
             assert (tmp_path / f"first.{figure}.{suffix}").read_bytes() == (tmp_path / f"second.{figure}.{suffix}").read_bytes()
@@ -222,30 +222,22 @@ def test_a_class_named_as_the_images_without_any(labelled):
     assert len({*colours[:-1]}) == 1 != len({*colours})
 
 
-def test_shares_before_and_after_a_split_draws_down(labelled, tmp_path, monkeypatch):
+def test_shares_before_and_after_a_split_draws_down(labelled, tmp_path):
     parts = store.read_table(labelled[1])
     parts.loc[parts["image_id"] == "i9", "split"] = schemas.LEFT_OUT
     store.write_table(parts, tmp_path / "drawn.parquet", schemas.SPLITS)
-    drawn = []
-    real = label_figures.draw_label_shares
-    monkeypatch.setattr(label_figures, "draw_label_shares", lambda *a: drawn.append(real(*a)) or drawn[0])
-    label_figures.label_shares(labelled[0], tmp_path / "drawn.parquet", None, "title", tmp_path / "shares")
-    before, after = drawn[0].axes
+    before, after = label_figures.label_shares(labelled[0], tmp_path / "drawn.parquet", None, "title").axes
     np.testing.assert_allclose([bar.get_width() for bar in before.patches], 100 * np.array([8, 2, 2, 1]) / 13)
     np.testing.assert_allclose([bar.get_width() for bar in after.patches], 100 * np.array([8, 2, 2, 0]) / 12)
     assert after.get_title("left") == "(b) drawn down: 9 images, 12 labels"
-    assert all((tmp_path / f"shares.{suffix}").stat().st_size for suffix in SUFFIXES)
 
 
-def test_images_that_are_left_out_are_in_no_distribution(labelled, tmp_path, monkeypatch):
+def test_images_that_are_left_out_are_in_no_distribution(labelled, tmp_path):
     parts = store.read_table(labelled[1])
     parts.loc[parts["image_id"].isin(["i7", "i9"]), "split"] = schemas.LEFT_OUT
     store.write_table(parts, tmp_path / "drawn.parquet", schemas.SPLITS)
-    drawn = []
-    real = label_figures.draw_label_distribution
-    monkeypatch.setattr(label_figures, "draw_label_distribution", lambda *a: drawn.append(real(*a)) or drawn[0])
-    label_figures.label_distribution(labelled[0], tmp_path / "drawn.parquet", "title", tmp_path / "figure")
-    assert [text.get_text() for text in drawn[0].axes[1].texts] == ["7 (87.5%)", "2 (25.0%)", "2 (25.0%)"]
+    figure = label_figures.label_distribution(labelled[0], tmp_path / "drawn.parquet", "title")
+    assert [text.get_text() for text in figure.axes[1].texts] == ["7 (87.5%)", "2 (25.0%)", "2 (25.0%)"]
 
 
 def test_the_papers_label_shares():

@@ -1,5 +1,6 @@
 """ROC curves: points against scikit-learn and by hand, what is left out, and what the figure shows."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import auc, roc_curve
 
-from thorax.cli import main
+from thorax.errors import ThoraxError
 from thorax.evaluation import metrics
-from thorax.report.figures import roc
+from thorax.report.figures import roc, style
 from thorax.report.tables import results as tables
 from thorax.storage import schemas, store
 from thorax.workflow import jobs
@@ -66,20 +67,14 @@ def study(tmp_path) -> dict[str, Path]:
     return {name: tmp_path / f"{name}.parquet" for name in ("labels", "split", "member", "ensemble")}
 
 
-def drawn(study, monkeypatch, tmp_path, **changes):
+def drawn(study, **changes):
     """What is drawn by `roc_curves`."""
-    figures = []
-    real = roc.draw_curves
-    monkeypatch.setattr(roc, "draw_curves", lambda *arguments: figures.append(real(*arguments)) or figures[-1])
     chosen = {"scores": study["ensemble"], "logits": False, **changes}
-    roc.roc_curves(
-        study["labels"], study["split"], **chosen, model="CTP", title="title", provenance="phantom", out=tmp_path / "roc"
-    )
-    return figures[0]
+    return roc.roc_curves(study["labels"], study["split"], **chosen, model="CTP", title="title", provenance="phantom")
 
 
-def test_the_curves_are_those_of_the_test_images(study, monkeypatch, tmp_path):
-    figure = drawn(study, monkeypatch, tmp_path)
+def test_the_curves_are_those_of_the_test_images(study):
+    figure = drawn(study)
     truth, scores = (store.read_table(study[name]).set_index("image_id").sort_index() for name in ("labels", "ensemble"))
     test = (scores["split"] == "test").to_numpy()
     legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
@@ -99,12 +94,11 @@ def test_the_curves_are_those_of_the_test_images(study, monkeypatch, tmp_path):
         f"CTP on 30 test images: mean AUC {np.mean(list(areas.values())):.3f} of 2 classes",
         "No curve, as the test images lack positives or negatives: c",
     ]
-    assert all((tmp_path / f"roc.{suffix}").stat().st_size for suffix in ("png", "svg", "html"))
 
 
-def test_a_members_logits_give_the_curves_of_its_probabilities(study, monkeypatch, tmp_path):
-    of_probabilities = drawn(study, monkeypatch, tmp_path)
-    of_logits = drawn(study, monkeypatch, tmp_path, scores=study["member"], logits=True)
+def test_a_members_logits_give_the_curves_of_its_probabilities(study):
+    of_probabilities = drawn(study)
+    of_logits = drawn(study, scores=study["member"], logits=True)
     for one, other in zip(of_probabilities.axes[0].lines, of_logits.axes[0].lines, strict=True):
         np.testing.assert_array_equal(one.get_xydata(), other.get_xydata())
 
@@ -152,32 +146,27 @@ def test_the_workflow_draws_the_papers_model_and_optional_figures_where_wanted(t
     study["run"] = list(study["experiments"])
     Path("config.yaml").write_text(yaml.safe_dump(study))
     found = jobs.load(["--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml", "--cores", "2"]).jobs
-    drawn = {job.wildcards["experiment"]: job.params for job in found if job.rule == "figure_roc"}
-    assert {name: (params["curves_model"], params["logits"]) for name, params in drawn.items()} == {
-        "weighted": ("WA", ""),
-        "mean": ("ctp", ""),
-        "single": ("first", "--logits"),
+    drawn = {job.wildcards["experiment"]: json.loads(job.params["parameters"]) for job in found if job.rule == "figure_roc"}
+    assert {name: (told["model"], told["logits"]) for name, told in drawn.items()} == {
+        "weighted": ("WA", False),
+        "mean": ("ctp", False),
+        "single": ("first", True),
     }
     for rule in ("figure_attention", "figure_cooccurrence_of_paper"):
         assert [job.wildcards["experiment"] for job in found if job.rule == rule] == ["weighted"]
     (attention,) = (job for job in found if job.rule == "figure_attention")
-    assert attention.params["named_attention"] == ["third=results/attention/weighted/third.npy"]
+    told = json.loads(attention.params["parameters"])
+    assert told["attention"] == {"third": "results/attention/weighted/third.npy"}
+    assert (told["draw"], told["out"]) == (["attention"], "results/figures/weighted/attention")
 
 
-def verb(study, out: Path, *more: str) -> int:
-    paths = ["--labels", str(study["labels"]), "--split", str(study["split"]), "--scores", str(study["member"])]
-    return main(["figure-roc", *paths, "--model", "m", "--title", "t", "--provenance", "sample", "--out", str(out), *more])
-
-
-def test_the_verb_is_stable_to_the_byte(study, tmp_path):
-    assert verb(study, tmp_path / "first", "--logits") == 0
+def test_the_order_of_rows_changes_nothing(study):
+    first = style.encoded(drawn(study, scores=study["member"], logits=True))
     shuffled = store.read_table(study["member"]).sample(frac=1, random_state=1)
     store.write_table(shuffled, study["member"], schemas.scores_schema(list("abc")))
-    assert verb(study, tmp_path / "second", "--logits") == 0
-    for suffix in ("png", "svg", "html"):
-        assert (tmp_path / f"first.{suffix}").read_bytes() == (tmp_path / f"second.{suffix}").read_bytes()
+    assert style.encoded(drawn(study, scores=study["member"], logits=True)) == first
 
 
-def test_logits_without_the_flag_are_refused(study, tmp_path, capsys):
-    assert verb(study, tmp_path / "roc") == 1
-    assert "member.parquet has scores outside 0 to 1: give --logits" in capsys.readouterr().err
+def test_logits_that_are_not_said_to_be_are_refused(study):
+    with pytest.raises(ThoraxError, match=r"member\.parquet has scores outside 0 to 1"):
+        drawn(study, scores=study["member"])

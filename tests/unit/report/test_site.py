@@ -1,6 +1,7 @@
 """The results site: what its pages say, pictures that are files, and the site in one page."""
 
 import base64
+import json
 import re
 
 import numpy as np
@@ -106,6 +107,27 @@ def test_each_page_says_who_made_it_and_how_to_make_it_again(run):
     assert "snakemake --cores 1 --configfile results/site/config.yaml --force results/tables/a/global.html\n" in table
     assert "<dt>Decisions</dt>" in index  # the settings in words
     assert parse_text(Config, (folder / "results/site/config.yaml").read_text(), "config.yaml").run == ["a"]
+
+
+def test_a_figure_leads_to_the_notebook_that_drew_it_and_its_page(run):
+    folder, words = run
+    cells = [{"cell_type": "code", "source": "show(figure)", "metadata": {}, "outputs": []}]
+    store.write_text(json.dumps({"cells": cells}), "results/notebooks/a/heatmaps.ipynb")
+    settings = json.loads(words[2])
+    settings["pages"][1]["notebook"] = "results/notebooks/a/heatmaps.ipynb"
+    words[2] = json.dumps(settings)
+    assert cli.main(words) == 0
+    figure, table, notebook = (
+        (folder / f"results/site/{name}.html").read_text()
+        for name in ("figures-a-heatmaps", "tables-a-global", "notebooks-a-heatmaps")
+    )
+    links = '<a href="notebooks-a-heatmaps.html">its notebook</a><a href="../notebooks/a/heatmaps.ipynb">as a file</a>'
+    assert links in figure
+    assert "its notebook" not in table
+    assert "<h1>How it was made: heatmaps</h1>" in notebook
+    assert "<code>show(figure)</code>" in notebook
+    assert "cp results/notebooks/a/heatmaps.ipynb mine.ipynb" in notebook
+    assert '<a href="../notebooks/a/heatmaps.ipynb">' in notebook
 
 
 def test_the_chart_has_a_row_for_each_class_and_the_mean():

@@ -8,6 +8,7 @@ import pytest
 from thorax.config import LabelSet
 from thorax.errors import ThoraxError
 from thorax.labels.term_tree import TermTree
+from thorax.report.figures import style
 from thorax.report.figures import terms as term_figure
 from thorax.storage import schemas, store
 
@@ -142,7 +143,7 @@ def draw(tmp_path, monkeypatch, **settings) -> term_figure.Section:
     monkeypatch.setattr(term_figure, "draw_section", lambda found, *rest: drawn.append(found) or real(found, *rest))
     term = settings.pop("term", None)
     label_set = LabelSet(dataset="d", **settings)
-    term_figure.term_section(tmp_path / "catalog.parquet", label_set, "padchest", "title", tmp_path / "figure", term)
+    term_figure.term_section(tmp_path / "catalog.parquet", label_set, "padchest", "title", term)
     return drawn[0]
 
 
@@ -166,13 +167,14 @@ def test_a_label_stored_with_a_blank_counts_as_the_label_set_says(table, tmp_pat
 
 def test_an_archive_without_a_tree_is_refused(table, tmp_path):
     with pytest.raises(ThoraxError, match="archive 'nih' has no term tree, only padchest and chexpert have one"):
-        term_figure.term_section(tmp_path / "catalog.parquet", LabelSet(dataset="d"), "nih", "title", tmp_path / "figure")
+        term_figure.term_section(tmp_path / "catalog.parquet", LabelSet(dataset="d"), "nih", "title")
 
 
 def test_the_order_of_rows_changes_no_byte(table, tmp_path):
     settings = LabelSet(dataset="d")
     store.write_table(table.iloc[::-1], tmp_path / "shuffled.parquet", schemas.CATALOG)
     for name in ("catalog", "shuffled"):
-        term_figure.term_section(tmp_path / f"{name}.parquet", settings, "padchest", "title", tmp_path / f"{name}.figure")
+        figure = term_figure.term_section(tmp_path / f"{name}.parquet", settings, "padchest", "title")
+        style.save(figure, tmp_path / f"{name}.figure", "title")
     for suffix in ("png", "svg"):
         assert (tmp_path / f"catalog.figure.{suffix}").read_bytes() == (tmp_path / f"shuffled.figure.{suffix}").read_bytes()

@@ -132,7 +132,7 @@ def test_settings_and_published_numbers_change_the_verbs_that_read_them(copy):
 
 
 def test_a_notebook_is_its_code_and_what_it_calls(copy, tmp_path):
-    notebook = Path(shutil.copy(REPOSITORY / "notebooks" / "heatmaps.ipynb", tmp_path))
+    notebook = Path(shutil.copy(REPOSITORY / "notebooks" / "explanation.ipynb", tmp_path))
     before = Code(copy).of_notebook(notebook)
     edit(notebook, '"cell_type": "markdown"', '"cell_type":  "markdown"')
     edit(copy / "evaluation" / "ensembles.py", '"""', '"""Edited. ')

@@ -15,6 +15,7 @@ from thorax.errors import ThoraxError
 from thorax.workflow import code, fields
 from thorax.workflow.plan import Plan
 
+NOTEBOOKS = Path(__file__).parents[3] / "notebooks"
 CONFIG = """
 datasets:
   padchest: {archive: padchest, root: data/padchest, views: [PA], shards: 2}
@@ -223,7 +224,7 @@ def test_files_of_metrics(plan):
     assert tuple(map(plan.option("exclusive"), (FLAT, NIH))) == ("--exclusive normal", "")
     assert tuple(map(plan.option("paper"), (FLAT, STUDIES))) == ("--paper liz2022", "")
     assert (plan.tested_on(FLAT), plan.tested_on(NIH)) == ("--archive padchest", "--archive nih --official-lists")
-    assert plan.cooccurring_classes(FLAT) == "--classes normal 'pleural effusion'"
+    assert plan.field("experiment", "cooccurrence")(FLAT) == ["normal", "pleural effusion"]
 
 
 def test_a_cascade_reads_the_scores_of_its_two_experiments(plan):
@@ -257,11 +258,28 @@ def test_heatmaps_show_the_members_of_the_mean(plan):
     assert files["lungs"] == ["results/lungs/lungs/padchest.0.parquet", "results/lungs/lungs/padchest.1.parquet"]
     assert "lungs" not in plan.heatmaps(NIH)
     assert plan.attention(NIH)["attention"] == ["results/attention/nih/one.npy"]
-    given = {**{name: files[name] for name in ("heatmaps", "predictions", "ensemble", "labels", "boxes", "ingested", "arrays")}}
-    told = json.loads(plan.heatmap_parameters(FLAT, fields_of(**given, cases="cases"), Wildcards(png="out.png")))
-    assert told["heatmaps"] == {"one": "results/heatmaps/flat/one.npy", "two": "results/heatmaps/flat/two.npy"}
-    assert (told["ensemble_name"], told["lungs"], told["out"]) == ("CTP", None, "out.png")
-    assert (told["heatmap_style"], told["boxes_by"]) == ("hot", "archive")
+
+
+def test_a_notebook_gets_the_files_of_its_rule_and_what_is_told_by_name(plan):
+    """Files by the names of their networks where the notebook has a mapping, in order where it has a list; none is left out."""
+    files = plan.heatmaps(FLAT) | {"ensemble": [], "cases": "cases", "notebook": str(NOTEBOOKS / "explanation.ipynb")}
+    told = plan.notebook("heatmaps classes", "title", wanted=plan.field("experiment", "case_classes"), ensemble_name="CTP")
+    rule = Rule("heatmaps", "a.html", "thorax render", Named(files), told=told)
+    fields.complete([rule], "envs/cpu.yaml", plan.parameter)
+    assert rule.params["code"](FLAT) == code.digest("render") + code.notebook_digest(files["notebook"])
+    outputs = ["figures/a.b/heatmaps.html", "figures/a.b/classes.html"]
+    told = json.loads(rule.params["parameters"](FLAT, rule.input, outputs))
+    assert told == {
+        "draw": ["heatmaps", "classes"], "out": "figures/a.b/heatmaps", "title": "Flat", "wanted": [], "ensemble_name": "CTP",
+        "heatmaps": {"one": "results/heatmaps/flat/one.npy", "two": "results/heatmaps/flat/two.npy"},
+        "predictions": {"one": "results/predictions/flat/one.parquet", "two": "results/predictions/flat/two.parquet"},
+        "arrays": ["results/ingested/padchest.0.npy", "results/ingested/padchest.1.npy"],
+        "lungs": ["results/lungs/lungs/padchest.0.parquet", "results/lungs/lungs/padchest.1.parquet"],
+        "cases": "cases", "labels": "results/labels/specific.parquet", "boxes": "results/boxes/padchest.parquet",
+        "ingested": "results/ingested/padchest.parquet",
+    }  # fmt: skip
+    with pytest.raises(KeyError, match="histories"):
+        fields.notebook_files(Named(notebook=files["notebook"], histories=["h.csv"]))
 
 
 def test_only_nihs_boxes_are_the_work_of_experts_and_no_phantoms_are(plan):
@@ -319,9 +337,9 @@ def test_without_a_run_the_archives_are_audited_whose_metadata_is_here(tmp_path)
 
 def test_fields_of_rules():
     text = fields.told_by_name("option_second_images")
-    assert text(None, fields_of(second_images=["b", "c"]), fields_of()) == "--second-images b c"
-    assert text(None, fields_of(second_images=[]), fields_of(second_images="a")) == "--second-images a"
-    assert text(None, fields_of(), fields_of()) == ""
+    assert text(None, Named(second_images=["b", "c"]), Named()) == "--second-images b c"
+    assert text(None, Named(second_images=[]), Named(second_images="a")) == "--second-images a"
+    assert text(None, Named(), Named()) == ""
     assert fields.memory(700)(None, 3) == 2100
     assert fields.memory(lambda wildcards: 5)(None, 2) == 10
     assert fields.figure("roc")["pictures"] == [f"results/figures/{{experiment}}/roc.{suffix}" for suffix in ("png", "svg")]
@@ -333,13 +351,20 @@ def test_fields_of_rules():
     assert not fields.is_spared("results/ingested/padchest.parquet")
 
 
+class Named(dict):
+    """Inputs or parameters, also as attributes."""
+
+    __getattr__ = dict.__getitem__
+
+
 class Rule:
     """A rule as Snakemake has read it, without what all rules have."""
 
     output_modifier = None
 
-    def __init__(self, name: str, output: str, shellcmd: str | None):
-        self.name, self.output, self.shellcmd, self.log, self.params = name, [output], shellcmd, None, {}
+    def __init__(self, name: str, output: str, shellcmd: str | None, files: Named | None = None, **params):
+        self.name, self.output, self.shellcmd, self.input, self.log = name, [output], shellcmd, files, None
+        self.params = Named(params)
 
     def set_log(self, path):
         self.log = path
@@ -353,12 +378,12 @@ def test_what_every_rule_with_a_command_has():
     train = Rule("train", "results/models/{experiment,flat|again}/{member}.keras", "exec thorax train --out {output.model}")
     fetch = Rule("weights", "resources/weights/{backbone}.h5", "thorax download weights/{wildcards.backbone}")
     table = Rule("summary", "results/tables/summary.html", "thorax summary --out {params.folder}")
-    figure = Rule(
-        "figure_roc", "results/figures/{experiment}/roc.html", "thorax figure-roc {params.title:q} --out {params.stem}"
-    )
-    curves = Rule("training", "results/a.html", "thorax figure-training --histories {params.named_histories}")
+    other = Rule("beside", "results/tables/{experiment}/b.html", "thorax beside {params.title:q} --out {params.stem}")
+    ablation = Rule("ablation", "results/a.html", "thorax ablation --metrics {params.named_metrics}")
     target = Rule("all", "", None)
-    fields.complete([train, fetch, table, figure, curves, target], "envs/cpu.yaml", lambda name: lambda wildcards: name.upper())
+    fields.complete(
+        [train, fetch, table, other, ablation, target], "envs/cpu.yaml", lambda name: lambda wildcards: name.upper()
+    )
     assert (train.log, train.benchmark) == (
         "logs/train/{experiment}/{member}.log",
         "benchmarks/train/{experiment}/{member}.tsv",
@@ -367,21 +392,15 @@ def test_what_every_rule_with_a_command_has():
     assert {rule.conda_env for rule in (train, fetch, table)} == {"envs/cpu.yaml"}
     assert (train.params["code"](None), table.params["code"](None)) == (code.digest("train"), code.digest("summary"))
     assert (fetch.params, target.params) == ({}, {})
-    assert (set(train.params), set(table.params), set(figure.params)) == (
+    assert (set(train.params), set(table.params), set(other.params)) == (
         {"code"},
         {"code", "folder"},
         {"code", "stem", "title"},
     )
     assert str(table.params["folder"](None, ["results/tables/a/b.html"])) == "results/tables/a"
-    assert str(figure.params["stem"](None, ["results/figures/a.b/roc.html"])) == "results/figures/a.b/roc"
-    assert figure.params["title"](None) == "TITLE"
-    histories = fields_of(histories=["results/history/e/A.csv"])
-    assert curves.params["named_histories"](None, histories) == ["A=results/history/e/A.csv"]
-    assert curves.params["named_histories"](None, fields_of()) == []
-
-
-def fields_of(**files):
-    """A job's inputs: by attribute, and by `get`."""
-    found = Wildcards(**files)
-    found.get = files.get
-    return found
+    assert str(other.params["stem"](None, ["results/tables/a.b/b.html"])) == "results/tables/a.b/b"
+    assert other.params["title"](None) == "TITLE"
+    assert ablation.params["named_metrics"](None, Named(metrics=["results/metrics/A.parquet"])) == [
+        "A=results/metrics/A.parquet"
+    ]
+    assert ablation.params["named_metrics"](None, Named()) == []

@@ -1,7 +1,6 @@
 """Figure of models tested on the images of archives that they were not trained on."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -13,16 +12,17 @@ from thorax.report import cells
 from thorax.report.figures import style
 from thorax.report.tables.results import PROVENANCE
 from thorax.storage import store
+from thorax.storage.joins import Source
 
 _CHANCE = 0.5  # the palest shade
 _DARK = 0.8  # an AUC above it is written in white
 
 
-def make_cross_figure(matrix: Path, archives: Mapping[str, str], title: str, out: Path) -> None:
+def cross_figure(matrix: Source, archives: Mapping[str, str], title: str) -> Figure:
     """Draw the matrix.csv that `make_cross` wrote; `archives` has a key of `ARCHIVES` by experiment."""
     values = store.read_csv(matrix)
     areas = pd.Series(values["auc"].to_numpy(float), values["trained_on"] + " on " + values["tested_on"])
-    style.save(draw_matrix(values, archives, title), out, title, seen=f"Matrix of mean AUCs, {style.extremes(areas)}")
+    return style.described(draw_matrix(values, archives, title), f"Matrix of mean AUCs, {style.extremes(areas)}")
 
 
 def draw_matrix(values: pd.DataFrame, archives: Mapping[str, str], title: str) -> Figure:

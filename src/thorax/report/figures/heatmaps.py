@@ -4,7 +4,7 @@ Every network's map of a class is scaled to its own maximum and averaged over th
 future work, shows where they disagree.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,13 +16,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from thorax.errors import ThoraxError
-from thorax.explanation.cases import THRESHOLD, Case, Original, Paths, load_cases, load_originals
+from thorax.explanation.cases import THRESHOLD, Case, Original, Paths, load_originals
 from thorax.explanation.overlays import DIMMED, glow, tint, to_original
 from thorax.images import decoding
 from thorax.report import typeset
 from thorax.report.figures import style
 from thorax.report.figures.outlines import HALO, draw_outlines, write_names
 from thorax.storage import store
+from thorax.storage.joins import Source
 
 LARGEST_DEVIATION = 0.5  # of values between 0 and 1
 CLASS_COLOURS = (style.ORANGE, style.SKY, style.GREEN, style.PURPLE, style.YELLOW)
@@ -43,7 +44,7 @@ LONGEST_NAME = 34  # characters of a class that fit over a panel
 GAP = 0.1  # between panels, in inches
 BAR = 1.0  # width of a colour bar with its words, in inches
 LINE = 0.17  # height of a line of text in inches
-CONTACT_DPI = 110
+CONTACT_DPI = style.PRINT_DPI
 NO_CASE = "No test image has a class, so there is no case to show."
 CELL, CELLS_PER_ROW, CELL_GAP = 3.0, 3, 0.15  # of the figure with all classes; inches
 LEGEND_ENTRY = 0.285  # height of two small lines in inches
@@ -157,24 +158,6 @@ def _draw_all_classes(axes: Axes, case: Case, means: list[np.ndarray]) -> None:
     draw_outlines(axes, means, [style.shortened(case.classes[index], LONGEST_NAME) for index in case.shown()], CLASS_COLOURS)
 
 
-def make_classes_figure(
-    cases: Path,
-    heatmaps: dict[str, Path],
-    predictions: dict[str, Path],
-    ensemble: Path | None,
-    labels: Path,
-    boxes: Path,
-    ingested: Path,
-    arrays: Paths,
-    lungs: Paths | None,
-    title: str,
-    out: Path,
-) -> None:
-    """Write `classes_figure` of the chosen cases; the other arguments as in `load_cases`."""
-    loaded = load_cases(cases, heatmaps, predictions, ensemble, labels, boxes, ingested, arrays, lungs)
-    style.save(classes_figure(loaded, title), out, title, photos=True)
-
-
 def classes_figure(cases: Sequence[Case], title: str, boxes_by: str = "archive") -> Figure:
     """Draw each case with two or more predicted or true classes as one picture, with every class in its own colour.
 
@@ -248,9 +231,9 @@ def write_contact_sheet(drawn: Sequence[Figure], out: Path, title: str, said: Se
     store.write_text(typeset.picture_page(title, shown, said), out.with_suffix(".html"))
 
 
-def make_attention_figure(
-    attention: dict[str, Path], cases: Path, ingested: Path, arrays: Paths, lungs: Paths | None, title: str, out: Path
-) -> None:
+def attention_figure(
+    attention: Mapping[str, Source], cases: Source, ingested: Source, arrays: Paths, lungs: Paths | None, title: str
+) -> Figure:
     """Draw where networks with the attention head look (Kejriwal et al., section III B), from the files of `predict`."""
     ids = store.read_table(cases, ["image_id"])["image_id"]
     weights = {name: store.open_array(path) for name, path in attention.items()}
@@ -260,7 +243,7 @@ def make_attention_figure(
             advice = "predict again with a network that was trained with head: attention, or leave this one out"
             raise ThoraxError(f"{problem}: {advice}.")
     originals = load_originals(ids, ingested, arrays, lungs)
-    style.save(draw_attention(list(ids), originals, weights, title), out, title, photos=True)
+    return draw_attention(list(ids), originals, weights, title)
 
 
 def emphasis(weights: np.ndarray) -> np.ndarray:

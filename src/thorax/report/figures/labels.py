@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -17,6 +16,7 @@ from thorax.report import published_numbers
 from thorax.report.figures import style
 from thorax.report.figures.style import BLUE, GREY, SHADES, SPLIT_COLOURS, VERMILION
 from thorax.storage import joins, store
+from thorax.storage.joins import Source
 from thorax.storage.schemas import IGNORED, LEFT_OUT, SPLIT_NAMES, class_columns
 
 NUMBERED_CLASSES = 20  # with more classes, cells are too small for a number in each
@@ -26,16 +26,16 @@ RANKED_PAIRS = 12
 NO_CLASS = "none of these"  # counts as the one label of an image without any class
 
 
-def label_distribution(labels: Path, split: Path, title: str, out: Path) -> None:
+def label_distribution(labels: Source, split: Source, title: str) -> Figure:
     """Figures 5 and 6 of Liz et al. 2022: images by number of labels, and the share of each class."""
     positive, parts = _read_positive(labels, split)
     positive, parts = positive[parts != LEFT_OUT], parts[parts != LEFT_OUT]
     shares = style.extremes(100 * positive.mean(), 1, "%")
     seen = f"Bars: {len(positive):,} images by number of labels, and the share of {positive.shape[1]} classes, {shares}"
-    style.save(draw_label_distribution(positive, parts, title), out, title, seen=seen)
+    return style.described(draw_label_distribution(positive, parts, title), seen)
 
 
-def _read_positive(labels: Path, split: Path) -> tuple[pd.DataFrame, np.ndarray]:
+def _read_positive(labels: Source, split: Source) -> tuple[pd.DataFrame, np.ndarray]:
     """Which images have which class (n, classes), and the part of each (n,)."""
     table = joins.read_labels(labels, split)
     return table[class_columns(table)] == 1, table["split"].to_numpy()
@@ -85,7 +85,7 @@ def _draw_class_shares(axes: Axes, positive: pd.DataFrame, parts: np.ndarray) ->
     axes.secondary_xaxis("top", functions=(there, back)).set_xlabel("% of all labels")
 
 
-def label_shares(labels: Path, split: Path, paper: str | None, title: str, out: Path) -> None:
+def label_shares(labels: Source, split: Source, paper: str | None, title: str) -> Figure:
     """Figure 1 of Dunn Beltran and Alsaghier 2022: the share of each class among all labels, as bars instead of a pie.
 
     As there, an image without any class counts as one more label. If the split leaves images out, a second panel is without them.
@@ -94,7 +94,7 @@ def label_shares(labels: Path, split: Path, paper: str | None, title: str, out: 
     published = published_numbers.label_shares(paper) if paper else {}
     counts = count_labels(positive)
     seen = f"Bars: each class's share of {counts.sum():,} labels, {style.extremes(100 * counts / max(counts.sum(), 1), 1, '%')}"
-    style.save(draw_label_shares(positive, parts, published, title), out, title, seen=seen)
+    return style.described(draw_label_shares(positive, parts, published, title), seen)
 
 
 def count_labels(positive: pd.DataFrame) -> pd.Series:
@@ -145,7 +145,7 @@ class Cooccurrence:
     size: tuple[int, int]  # images and classes of the whole label set
 
 
-def cooccurrence(labels: Path, title: str, out: Path, classes: Sequence[str] = ()) -> None:
+def cooccurrence(labels: Source, title: str, classes: Sequence[str] = ()) -> Figure:
     """Draw the co-occurrence of labels as a matrix, and the pairs that occur together more often than by chance.
 
     It includes what Figure 2 of Kejriwal et al. shows: the images of each class that have another class as well.
@@ -158,7 +158,7 @@ def cooccurrence(labels: Path, title: str, out: Path, classes: Sequence[str] = (
     top = overrepresented(pairs).head(1)
     most = "; most above chance: {first} with {second}, {ratio:.1f} times".format(**top.iloc[0]) if len(top) else ""
     seen = f"Matrix of the co-occurrence of {len(pairs.classes)} classes{most}"
-    style.save(draw_cooccurrence(pairs, title), out, title, seen=seen)
+    return style.described(draw_cooccurrence(pairs, title), seen)
 
 
 def count_pairs(matrix: pd.DataFrame, only: Sequence[str] = ()) -> Cooccurrence:
@@ -191,7 +191,7 @@ def draw_cooccurrence(pairs: Cooccurrence, title: str) -> Figure:
     """Draw the matrix of `cooccurrence` and, below it, the bars of `overrepresented`, if there are any."""
     number, (images, in_all) = len(pairs.classes), pairs.size
     ranked = overrepresented(pairs)
-    side = number * (0.5 if number <= NUMBERED_CLASSES else 0.2)
+    side = number * (0.4 if number <= NUMBERED_CLASSES else 0.2)  # inches
     heights = [side + 2.1, *([0.7 + 0.2 * len(ranked)] if len(ranked) else [])]
     shown = f"{number} classes" if number == in_all else f"{number} of {in_all} classes"
     cells = "Each cell: per cent of the row's images that also have the column's class"
@@ -242,7 +242,7 @@ def _write_cells(axes: Axes, pairs: Cooccurrence, percent: np.ndarray, dark: flo
         if np.isfinite(multiple):
             axes.text(number, row, _whole(100 * multiple), **centred)
         if roomy:
-            axes.text(row, row, f"{count:,}", ha="center", va="center", fontsize=7, fontweight="bold")
+            axes.text(row, row, f"{count:,}", ha="center", va="center", fontsize=7.5, fontweight="bold")
         else:
             names[row] += f" ({count:,})"
     axes.set_yticks(range(number), names)

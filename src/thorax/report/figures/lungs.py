@@ -1,7 +1,6 @@
 """Figure of the preprocessing: original, lung mask, crop and network input (Liz et al. 2022, Figure 3)."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,14 @@ from thorax.images import decoding
 from thorax.report.figures import style
 from thorax.report.figures.style import ORANGE, SKY, VERMILION
 from thorax.storage import store
+from thorax.storage.joins import Source
 
 COUNT = 6  # images
 
 
-def make_lungs_figure(
-    catalog: Path, ingested: Path, arrays: Paths, lungs: Paths, masks: Paths, images: Paths, seed: int, out: Path
-) -> None:
+def lungs_figure(
+    catalog: Source, ingested: Source, arrays: Paths, lungs: Paths, masks: Paths, images: Paths, seed: int
+) -> Figure:
     """Draw Figure 3 of Liz et al. 2022 for images of `choose_lung_cases`: original, lung mask, crop with mask, network input."""
     boxes = pd.concat([store.read_table(path) for path in lungs], ignore_index=True)
     sizes = store.read_table(ingested, ["image_id", "rows", "columns", "shard", "row"])
@@ -35,7 +35,7 @@ def make_lungs_figure(
     shown = list(zip(*([array[place] for place in places] for array in packed), strict=True))
     found, side = int(cases["credible"].sum()), shown[0][2].shape[0]
     seen = f"{len(cases)} radiographs, each as original, with lung mask, as crop, and as input of {side} x {side} pixels; credible masks: {found}"
-    style.save(draw_lungs(cases, shown), out, "From original to network input", photos=True, seen=seen)
+    return style.described(draw_lungs(cases, shown), seen)
 
 
 def choose_lung_cases(lungs: pd.DataFrame, count: int, seed: int) -> list[str]:

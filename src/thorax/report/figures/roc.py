@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,10 +14,11 @@ from thorax.evaluation import metrics
 from thorax.report.figures import style
 from thorax.report.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from thorax.report.tables import results
+from thorax.storage.joins import Source
 from thorax.storage.schemas import IGNORED
 
 LINES = [(colour, "-") for colour in (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, "black")] + [(GREY, "--")]
-PANELS_PER_ROW = 6  # where there are more classes than lines can be told apart
+PANELS_PER_ROW = 5  # where there are more classes than lines can be told apart
 NAME_LINE, LEGEND_LINE = 26, 40  # characters over a panel and in the legend
 ALARMS, FOUND = "false positive rate", "true positive rate"
 
@@ -41,9 +41,7 @@ def roc_points(labels: np.ndarray, scores: np.ndarray) -> np.ndarray | None:
     return np.stack(roc_curve(labels[known], scores[known], drop_intermediate=False)[:2], axis=1)
 
 
-def roc_curves(
-    labels: Path, split: Path, scores: Path, logits: bool, model: str, title: str, provenance: str, out: Path
-) -> None:
+def roc_curves(labels: Source, split: Source, scores: Source, logits: bool, model: str, title: str, provenance: str) -> Figure:
     """Draw the ROC curves of one model on the test images."""
     truth, table = metrics.read_scores(labels, split, scores, logits)
     test = (truth["split"] == "test").to_numpy()
@@ -57,7 +55,7 @@ def roc_curves(
             curves.append(Curve(name, int((right == 1).sum()), points, metrics.auc(right, said)))
     heading = f"{title}\n{results.PROVENANCE[provenance]}\n{model} on {test.sum():,} test images"
     areas = style.extremes(pd.Series({curve.name: curve.area for curve in curves}, dtype=float))
-    style.save(draw_curves(curves, without, heading), out, title, seen=f"ROC curves of {len(curves)} classes, AUC {areas}")
+    return style.described(draw_curves(curves, without, heading), f"ROC curves of {len(curves)} classes, AUC {areas}")
 
 
 def draw_curves(curves: Sequence[Curve], without: Sequence[str], title: str) -> Figure:
@@ -105,7 +103,7 @@ def _draw_each(grid: np.ndarray, curves: Sequence[Curve]) -> None:
         _draw_frame(axes)
         axes.set_title(_label(curve, NAME_LINE), fontsize=7.5)
         lowest = number + grid.shape[1] >= len(curves)
-        axes.tick_params(labelsize=7, labelbottom=lowest, labelleft=number % grid.shape[1] == 0)
+        axes.tick_params(labelsize=7.5, labelbottom=lowest, labelleft=number % grid.shape[1] == 0)
 
 
 def _draw_frame(axes: Axes) -> None:

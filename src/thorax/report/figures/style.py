@@ -31,7 +31,8 @@ ORANGE, VERMILION, PURPLE, GREY = "#E69F00", "#D55E00", "#CC79A7", "#666666"
 SHADES = "Blues"  # one hue from light to dark: its order survives colour blindness and a black-and-white printer
 SPLIT_COLOURS = dict(zip(SPLIT_NAMES, (BLUE, SKY, ORANGE), strict=True))
 
-DPI = 150
+DPI = 150  # of pictures in pages
+PRINT_DPI = 200  # of PNG files
 HEADING_SIZE = 10.8  # points
 SMALL_HEADING = 9.0  # points, over radiographs and curves
 LETTER = 0.58  # mean width of a letter, as a share of the font size
@@ -46,7 +47,8 @@ STYLE: dict[str, Any] = {
     "font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "legend.frameon": False,
     "axes.edgecolor": GREY, "axes.spines.top": False, "axes.spines.right": False,
     "xtick.color": GREY, "ytick.color": GREY, "xtick.labelcolor": "black", "ytick.labelcolor": "black",
-    "svg.hashsalt": "thorax", "text.parse_math": False,  # a $ in a title or name is a dollar
+    "svg.hashsalt": "thorax", "svg.fonttype": "none",  # text that can be edited
+    "text.parse_math": False,  # a $ in a title or name is a dollar
 }  # fmt: skip
 
 
@@ -69,18 +71,25 @@ def drawing(width: float, height: float, heading: str, size: float = HEADING_SIZ
         yield figure
 
 
-def save(figure: Figure, out: Path, title: str, photos: bool = False, seen: str = "") -> None:
+def described(figure: Figure, seen: str) -> Figure:
+    """The figure with a sentence that says what it shows, for those who do not see it."""
+    figure.set_label(seen)
+    return figure
+
+
+def save(figure: Figure, out: Path, title: str, photos: bool = False) -> None:
     """Write `out` + .png, .svg and, as a page under this title, .html.
 
-    `photos` says whether the figure shows radiographs; `seen` says what it shows, for those who do not see it.
+    `photos` says whether the figure shows radiographs. The page says what it shows (`described`).
     """
     store_as = {".png": {"Software": None}, ".svg": {"Date": None}}
     with style():
         fonts.cover(figure)
         for suffix, metadata in store_as.items():
             with store.atomic(out.with_name(out.name + suffix)) as temporary:
-                figure.savefig(temporary, format=suffix[1:], dpi=DPI, metadata=metadata)
-    store.write_text(typeset.picture_page(title, webp_pictures(figure, photos), seen=seen), out.with_name(out.name + ".html"))
+                figure.savefig(temporary, format=suffix[1:], dpi=PRINT_DPI, metadata=metadata)
+    page = typeset.picture_page(title, webp_pictures(figure, photos), seen=str(figure.get_label()))
+    store.write_text(page, out.with_name(out.name + ".html"))
 
 
 def webp_pictures(figure: Figure, photos: bool = False) -> list[bytes]:
@@ -110,9 +119,9 @@ def pixels(figure: Figure, dpi: int = DPI) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
-def png_bytes(figure: Figure) -> bytes:
-    """The figure as the bytes of a PNG, for a notebook to show."""
-    return cv2.imencode(".png", cv2.cvtColor(pixels(figure), cv2.COLOR_RGB2BGR))[1].tobytes()
+def encoded(figure: Figure, suffix: str = ".png", dpi: int = DPI) -> bytes:
+    """The figure as the bytes of a .png or .jpg file, for a notebook to show."""
+    return cv2.imencode(suffix, cv2.cvtColor(pixels(figure, dpi), cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def fit(text: str, inches: float, size: float = HEADING_SIZE) -> str:

@@ -3,7 +3,6 @@
 import difflib
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from thorax.labels.term_tree import UMBRELLAS, TermTree
 from thorax.report.figures import style
 from thorax.report.figures.style import BLUE, GREY
 from thorax.storage import store
+from thorax.storage.joins import Source
 
 PAPER_TERM = "fracture"  # whose section is Figure 4 of Liz et al. 2022
 LINE, PADDING, BOX_GAP, COLUMN_GAP = 0.17, 0.09, 0.16, 0.5  # inches
@@ -38,7 +38,7 @@ class Section:
     total: dict[str, int]  # images that have the term or one below it
 
 
-def term_section(catalog: Path, settings: LabelSet, archive: str, title: str, out: Path, term: str | None = None) -> None:
+def term_section(catalog: Source, settings: LabelSet, archive: str, title: str, term: str | None = None) -> Figure:
     """Draw Figure 4 of Liz et al. 2022: a general term, the terms below it, and how many images have each.
 
     Images count if the catalog has them in a view of the label set, whose two_parents and padded_labels apply too.
@@ -52,7 +52,7 @@ def term_section(catalog: Path, settings: LabelSet, archive: str, title: str, ou
     section = count_section(tree, positive, choose_term(tree, positive, source) if term is None else term, source)
     top = section.terms[0]
     seen = f"Tree of {len(section.terms)} terms from {top} down, which {section.total[top]:,} of {len(positive):,} images have"
-    style.save(draw_section(section, tree, len(positive), title), out, title, seen=seen)
+    return style.described(draw_section(section, tree, len(positive), title), seen)
 
 
 def choose_term(tree: TermTree, positive: pd.Series, source: str) -> str:

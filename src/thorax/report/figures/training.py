@@ -1,8 +1,7 @@
 """Figures of a training: losses by epoch, and test results after every epoch."""
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from thorax.errors import ThoraxError
 from thorax.report.figures import style
 from thorax.report.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from thorax.storage import store
+from thorax.storage.joins import Source
 from thorax.storage.schemas import EPOCHS_COLUMNS, HISTORY_COLUMNS
 
 CURVES_PER_ROW = 5
@@ -24,15 +24,15 @@ LINE: dict[str, Any] = {"marker": ".", "markersize": 4, "linewidth": 1.3}
 CIRCLE: dict[str, Any] = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "linestyle": "none"}
 
 
-def training_curves(histories: dict[str, Path], title: str, out: Path) -> None:
+def training_curves(histories: Mapping[str, Source], title: str) -> Figure:
     """Draw losses and validation AUC by epoch, one column per member, from CSV files with `schemas.HISTORY_COLUMNS`."""
     read = {name: _read_history(path, HISTORY_COLUMNS) for name, path in histories.items()}
     losses = style.extremes(pd.Series({name: history["val_loss"].min() for name, history in read.items()}))
     seen = f"Loss and validation AUC by epoch of {len(read)} networks; smallest validation loss {losses}"
-    style.save(draw_training_curves(read, title), out, title, seen=seen)
+    return style.described(draw_training_curves(read, title), seen)
 
 
-def _read_history(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def _read_history(path: Source, columns: Sequence[str]) -> pd.DataFrame:
     history = store.read_csv(path)
     absent = [name for name in columns if name not in history.columns]
     if absent or history.empty:
@@ -79,12 +79,12 @@ def _finish(axes: Axes, ticks: int, chance: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=ticks))
 
 
-def epoch_curves(epochs: dict[str, Path], title: str, out: Path, f1_metric: str = "f1") -> None:
+def epoch_curves(epochs: Mapping[str, Source], title: str, f1_metric: str = "f1") -> Figure:
     """Draw AUC and F1 of the test images by epoch (`schemas.EPOCHS_COLUMNS`): Figure 2 of Dunn Beltran and Alsaghier 2022."""
     read = {name: _read_history(path, EPOCHS_COLUMNS) for name, path in epochs.items()}
     last = {name: rows.loc[rows["threshold"].isna(), "auc"].iloc[-1] for name, rows in read.items()}
     seen = f"Test AUC and F1 by epoch; AUC after the last one {style.extremes(pd.Series(last))}"
-    style.save(draw_epoch_curves(read, title, f1_metric), out, title, seen=seen)
+    return style.described(draw_epoch_curves(read, title, f1_metric), seen)
 
 
 def draw_epoch_curves(epochs: dict[str, pd.DataFrame], title: str, f1_metric: str = "f1") -> Figure:
