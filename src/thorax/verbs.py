@@ -250,7 +250,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             "compute AUC, F1, precision, sensitivity, specificity, Hamming loss, accuracy and loss, with intervals",
             labels, split, _mapping("predictions", "predictions of each network", default=()),
             _mapping("ensembles", "scores of each ensemble", default=()), rules, exclusive, replicates, seed,
-            _path("out", "table to write"), _path("summary", "JSON of the metrics over all classes to write"),
+            _path("out", "table to write"), _path("summary", "folder to write: a JSON of each model, its metrics over all classes"),
             _path("thresholds", "table to write: thresholds that the rules f1, f1_positive and youden choose on the validation images")),
     ),
     "report: tables": (

@@ -124,7 +124,7 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
     named = {name: f"{name}={path}" for name, path in models.items()}
     limits = ["--thresholds", folder / "thresholds.parquet"]
     run("metrics", *parts, "--predictions", [named[name] for name in (*MEMBERS, "baseline")], "--ensembles", [named[name] for name in RULES],
-        "--rules", THRESHOLDS, *limits, "--replicates", 50, "--out", files["metrics"], "--summary", folder / "summary.json")  # fmt: skip
+        "--rules", THRESHOLDS, *limits, "--replicates", 50, "--out", files["metrics"], "--summary", folder / "summary")  # fmt: skip
     heading = ["--title", "A study", "--provenance", "sample"]
     shown = ["--members", list(MEMBERS), "--ensembles", list(RULES)]
     run("tables", *heading, "--metrics", files["metrics"], *parts, *shown, "--out", folder / "tables")
@@ -223,7 +223,7 @@ def test_a_class_without_a_positive_test_image_has_no_auc_and_no_case(tmp_path):
     assert sorted(set(areas["class"])) == sorted(["Mass", GLOBAL])
     assert areas["value"].isna().all()
     assert metrics.loc[(metrics["metric"] == "auc") & (metrics["split"] == "val"), "value"].notna().all()
-    assert json.loads((tmp_path / "summary.json").read_text())["CTP"]["auc"] is None
+    assert json.loads((tmp_path / "summary/CTP.json").read_text())["auc"] is None
     row = next(line for line in (tmp_path / "tables/per_class.md").read_text().splitlines() if line.startswith("| Mass"))
     assert row.split("|")[2:5] == [" 2 ", " 0 ", " – "]
     assert overlays.NO_CASE in (tmp_path / "heatmaps.html").read_text()

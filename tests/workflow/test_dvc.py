@@ -3,11 +3,14 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
+import networkx as nx
 import pandas as pd
 import pytest
 import yaml
@@ -105,6 +108,30 @@ def outputs(stage: dict) -> dict[str, bool]:
     return found
 
 
+def by_rule(of_run: dict[str, dict], last: str) -> str:
+    """The stages up to a rule as a diagram of rules, without arrows that follow from others."""
+    rules = {name: stage["cmd"].partition("--allowed-rules ")[2].split()[0] for name, stage in of_run.items() if name != "plan"}
+    made = {Path(path): rule for name, rule in rules.items() for path in outputs(of_run[name])}
+    graph = nx.DiGraph()
+    for name, rule in rules.items():
+        needed = (Path(path) for path in of_run[name].get("deps", []))
+        graph.add_edges_from((made[path], rule) for deep in needed for path in (deep, *deep.parents) if path in made)
+    graph = nx.transitive_reduction(graph.subgraph({last, *nx.ancestors(graph, last)}))
+    head = '%%{init: {"flowchart": {"rankSpacing": 20}}}%%\nflowchart TD\n'
+    return head + "".join(f"    {before} --> {after}\n" for before, after in sorted(graph.edges))
+
+
+def results(folder: Path) -> set[str]:
+    """All result files but the marks of Snakemake in folders that are outputs."""
+    files = (path for path in (folder / "results").rglob("*") if path.is_file() and path.name != ".snakemake_timestamp")
+    return {str(path.relative_to(folder)) for path in files}
+
+
+def in_stage(path: str, named: Collection[str]) -> str:
+    """The output of a stage that has a file: itself, or a folder around it."""
+    return next((str(parent) for parent in Path(path).parents if str(parent) in named), path)
+
+
 def rerun(said: str) -> set[str]:
     return set(re.findall(r"Running stage '([^']+)'", said))
 
@@ -115,6 +142,7 @@ def planned(said: str) -> dict[str, int]:
     return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
 
 
+MODELS = ("first", "second", "third", "PTC-mode", "PTC-lw", "CTP", "baseline")
 FIRST_MEMBER = {
     "train-tiny-first", "predict-tiny-first", "figure-training-tiny", "ensemble-PTC-mode-tiny", "ensemble-PTC-lw-tiny",
     "ensemble-CTP-tiny", "metrics-tiny", "tables-tiny", "threshold-tables-tiny",
@@ -148,6 +176,14 @@ def test_documented_commands_in_a_fresh_clone(tmp_path):
     assert json.loads(plan["train-demo-liz2022-specific-Xception"]["settings_member"])["epochs"] == 8
     assert rerun(run(clone, "dvc", "repro", "plan")) == set()
     assert "phantom-data-phantom" in run(clone, "dvc", "status")
+    shutil.rmtree(clone / "results")
+    dry = re.findall(r"`(dvc repro --dry .*?)`", page)[0]
+    assert rerun(run(clone, *shlex.split(dry))) == set(stages(clone))
+    assert not (clone / "results").exists()
+    shown = re.findall(r"`(dvc dag .*?)`", page)[0]
+    assert run(clone, *shlex.split(shown)).count("[") == 8
+    drawn = re.findall(r"^```mermaid\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert drawn == [by_rule(stages(clone), "metrics")]
     assert "epochs" in run(clone, "dvc", "params", "diff")
 
 
@@ -161,16 +197,14 @@ def test_after_record_both_tools_have_nothing_to_do(recorded):
 def test_every_result_is_an_output_of_exactly_one_stage(recorded):
     named = [path for stage in stages(recorded).values() for path in outputs(stage)]
     assert len(named) == len(set(named))
-    files = [str(path.relative_to(recorded)) for path in (recorded / "results").rglob("*") if path.is_file()]
-    made = {"results/site" if path.startswith("results/site/") else path for path in files}  # one folder with all its pages
-    assert made == {path for path in named if path.startswith("results/")}
+    assert {in_stage(path, named) for path in results(recorded)} == {path for path in named if path.startswith("results/")}
 
 
 def test_git_keeps_sums_and_no_identifier(recorded):
     kept = {path for stage in stages(recorded).values() for path, cached in outputs(stage).items() if not cached}
     tracked = set(run(recorded, "git", "ls-files", "results").split())
-    assert kept == tracked
-    assert {"results/metrics/tiny.json", "results/tables/tiny/global.csv", "results/history/tiny/first.csv"} <= kept
+    assert kept == {in_stage(path, kept) for path in tracked}
+    assert {"results/metrics/tiny/first.json", "results/tables/tiny/global.csv", "results/history/tiny/first.csv"} <= tracked
     catalog = pd.read_parquet(recorded / "results/catalog/tiny.parquet", columns=["image_id", "patient_id", "study_id"])
     identifiers = {name for column in catalog for name in catalog[column].dropna().unique() if len(name) >= 5}
     assert len(identifiers) > 100
@@ -183,14 +217,27 @@ def test_git_keeps_sums_and_no_identifier(recorded):
 
 def test_metrics_and_plots_are_declared(recorded):
     shown = json.loads(run(recorded, "dvc", "metrics", "show", "--json"))
-    values = shown[""]["data"]["results/metrics/tiny.json"]["data"]
+    models = shown[""]["data"]
+    assert set(models) == {f"results/metrics/tiny/{name}.json" for name in MODELS}
+    values = models["results/metrics/tiny/CTP.json"]["data"]
     table = pd.read_parquet(recorded / "results/metrics/tiny.parquet")
     row = table[
         (table["class"] == "Global") & (table["split"] == "test") & (table["model"] == "CTP") & (table["metric"] == "auc")
     ]
-    assert values["CTP"]["auc"] == pytest.approx(row["value"].item())
-    run(recorded, "dvc", "plots", "show", "--out", recorded.parent / "plots")
-    assert "second.csv" in (recorded.parent / "plots" / "index.html").read_text()
+    assert values["auc"] == pytest.approx(row["value"].item())
+    table = run(recorded, "dvc", "metrics", "show", "--md").splitlines()
+    assert len(table[0].strip("| ").split("|")) <= 8
+    folder = recorded.parent / "plots"
+    said = run(recorded, "dvc", "plots", "show", "--out", folder)
+    assert said.strip() == (folder / "index.html").as_uri()  # no warning of a file without the column
+    html = (folder / "index.html").read_text()
+    titles = re.findall(r'"title": "(.*?)", "width"', html)
+    assert titles == [f"{quantity} of tiny" for quantity in ("Training loss", "Validation loss", "Validation AUC")]
+    for spec in re.findall(r"var spec = (.*);", html):
+        assert {point["filename"] for point in json.loads(spec)["data"]["values"]} == {f"{name}.csv" for name in MODELS[:3]}
+    assert {path.name for path in folder.glob("static/*")} == {
+        f"workspace_results_figures_tiny_{name}.png" for name in ("roc", "heatmaps")
+    }
 
 
 def test_one_changed_parameter_reruns_one_training_and_what_depends_on_it(clone):
@@ -201,10 +248,10 @@ def test_one_changed_parameter_reruns_one_training_and_what_depends_on_it(clone)
     assert yaml.safe_load((clone / CONFIG).read_text())["experiments"]["tiny"]["members"]["first"] == {"seed": 5}
     assert UP_TO_DATE in run(clone, "dvc", "status")
     assert NOTHING in run(clone, *SNAKEMAKE, "--dry-run")
-    assert "results/metrics/tiny.json" in run(clone, "dvc", "metrics", "diff")
+    assert "results/metrics/tiny/first.json" in run(clone, "dvc", "metrics", "diff")
     run(clone, "git", "add", "--all")
     run(clone, "git", "commit", "--quiet", "--message", "Another seed")
-    assert "results/metrics/tiny.json" in run(clone, "dvc", "metrics", "diff", "HEAD~1")
+    assert "results/metrics/tiny/first.json" in run(clone, "dvc", "metrics", "diff", "HEAD~1")
     assert "members.first.seed" in run(clone, "dvc", "params", "diff", "HEAD~1")
     assert "index.html" in run(clone, "dvc", "plots", "diff", "HEAD~1")
     assert run(clone, "git", "status", "--short") == ""  # what plots diff writes is not the user's to commit
@@ -279,8 +326,8 @@ def test_results_travel_through_a_remote_and_nothing_is_run_again(clone, tmp_pat
     assert UP_TO_DATE in run(other, "dvc", "status")
     assert rerun(run(other, "dvc", "repro")) == set()
     assert run(other, "git", "status", "--short") == ""
-    made = {path.relative_to(clone) for path in (clone / "results").rglob("*") if path.is_file()}
-    assert made == {path.relative_to(other) for path in (other / "results").rglob("*") if path.is_file()}
+    made = results(clone)
+    assert made == results(other)
     assert [path for path in sorted(made) if (clone / path).read_bytes() != (other / path).read_bytes()] == []
 
 

@@ -44,7 +44,7 @@ rule metrics:
         ensembles=plan.of_models("ensembles"),
     output:
         metrics="results/metrics/{experiment}.parquet",
-        summary="results/metrics/{experiment}.json",
+        summary=directory("results/metrics/{experiment}"),
         thresholds="results/thresholds/{experiment}.parquet",
     message:
         "Measuring AUC, F1 and Hamming loss of {wildcards.experiment}"
@@ -60,7 +60,7 @@ use rule metrics as cascade_metrics with:
         ensembles=plan.cascade_scores,
     output:
         metrics="results/metrics/{cascade}.parquet",
-        summary="results/metrics/{cascade}.json",
+        summary=directory("results/metrics/{cascade}"),
         thresholds="results/thresholds/{cascade}.parquet",
     params:
         key_exclusive="",

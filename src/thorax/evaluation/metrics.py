@@ -26,6 +26,15 @@ GLOBAL = "Global"  # the rows over all classes; a class of this name is called d
 EVALUATED_SPLITS = ("val", "test")
 NO_THRESHOLD = "none"
 FIXED = "fixed-0.5"  # the rule where none is named
+SUMMARIZED = (
+    "auc",
+    "f1",
+    "f1_positive",
+    "hamming",
+    "accuracy",
+    "sensitivity",
+    "specificity",
+)  # the columns of `dvc metrics show`
 _REPLICATES_AT_ONCE = 250  # bounds the memory to about 250 x images x 4 bytes
 _INTERVAL = (2.5, 97.5)  # percentiles
 _CLIP = 1e-7  # as Keras does: a certain mistake costs 16.1, not infinitely much
@@ -227,9 +236,9 @@ def make_metrics(
 ) -> None:  # fmt: skip
     """Score all models of an experiment on val and test and write the rows of `schemas.METRICS`.
 
-    The thresholds of tuned rules are chosen on the validation images, and written too. The summary has each model's metrics
-    over all classes of the test images by the first rule, null where undefined. Each table must have exactly the label set's
-    images of val and test, and its classes.
+    The thresholds of tuned rules are chosen on the validation images, and written too. In the folder `summary`, MODEL.json has the
+    metrics `SUMMARIZED` over all classes of the test images by the first rule, null where undefined. Each table must have exactly
+    the label set's images of val and test, and its classes.
     """
     truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
     classes = class_columns(truth)
@@ -255,9 +264,9 @@ def make_metrics(
     store.write_table(pd.concat(chosen_limits, ignore_index=True), thresholds, THRESHOLDS)
     shown = table["threshold_rule"].isin((NO_THRESHOLD, rules[0]))
     overall = table[(table["class"] == GLOBAL) & (table["split"] == "test") & shown]
-    values = overall.pivot(index="model", columns="metric", values="value").astype(object)
-    chosen = values.where(values.notna(), None).loc[[name for name, _ in models]]
-    store.write_text(json.dumps(chosen.to_dict("index"), indent=2), summary)
+    values = overall.pivot(index="model", columns="metric", values="value")[list(SUMMARIZED)].astype(object)
+    for name, of_model in values.where(values.notna(), None).iterrows():
+        store.write_text(json.dumps(of_model.to_dict(), indent=2), summary / f"{name}.json")
 
 
 def read_probabilities(

@@ -26,6 +26,8 @@ _HEADER = "# Generated from the Snakefile by `make dvc`: do not edit. DVC runs e
 # Git keeps small files of sums, which have no identifiers
 _IN_GIT = [PurePosixPath("results", name) for name in ("tables", "metrics", "history", "epochs", "audit")]
 _GIT_SUFFIXES = (".csv", ".md", ".tex", ".json")
+_CURVES = {"loss": "Training loss", "val_loss": "Validation loss", "val_auc": "Validation AUC"}  # columns of a history
+_PICTURES = ("roc.png", "heatmaps.png")
 _MANIFESTS = ("manifest", "pairs_manifest")  # rules that look through a whole folder
 
 
@@ -166,16 +168,20 @@ def _in_git(path: str) -> bool:
 
 
 def _is_metric(path: str) -> bool:
-    return PurePosixPath(path).match("results/metrics/*.json")
+    """Whether a path is the folder of an experiment with a JSON of each model."""
+    return PurePosixPath(path).match("results/metrics/*") and not path.endswith(".parquet")
 
 
 def _plots(jobs: Sequence[Job]) -> list[dict[str, Any]]:
-    """One plot of losses for each experiment."""
+    """The curves of each experiment's trainings, one plot per quantity (.dvc/plots/curves.json), ROC curves and heatmaps."""
+    paths = [PurePosixPath(path) for job in jobs for path in job.outputs]
     histories: dict[str, list[str]] = {}
-    for job in jobs:
-        if job.rule == "train":
-            histories.setdefault(job.wildcards["experiment"], []).extend(path for path in job.outputs if path.endswith(".csv"))
-    return [
-        {f"losses of {experiment}": {"x": "epoch", "y": {path: ["loss", "val_loss"] for path in paths}}}
-        for experiment, paths in histories.items()
+    for path in paths:
+        if path.match("results/history/*/*.csv"):
+            histories.setdefault(path.parent.name, []).append(str(path))
+    curves: list[dict[str, Any]] = [
+        {f"{name} of {experiment}": {"template": "curves", "x": "epoch", "y": dict.fromkeys(files, column), "y_label": name}}
+        for experiment, files in histories.items()
+        for column, name in _CURVES.items()
     ]
+    return curves + [{str(path): None} for path in paths if path.name in _PICTURES]

@@ -358,7 +358,7 @@ def run(folder, **tables):
         folder / "split.parquet",
         **options,
         out=folder / "metrics.parquet",
-        summary=folder / "metrics.json",
+        summary=folder / "summary",
         thresholds=folder / "thresholds.parquet",
         seed=0,
         replicates=20,
@@ -437,9 +437,10 @@ def test_thresholds_come_from_validation_only_and_reach_the_metrics(experiment):
     assert value(of_test, "a", "f1", rule="f1") == pytest.approx(expected, abs=1e-12)
     on_val = rows[(rows["split"] == "val") & (rows["model"] == "net")]
     assert value(on_val, "a", "f1", rule="f1") >= value(on_val, "a", "f1", rule="fixed-0.4")
-    summary = json.loads((folder / "metrics.json").read_text())["net"]
+    assert sorted(path.name for path in (folder / "summary").iterdir()) == ["net.json", "vote.json"]
+    summary = json.loads((folder / "summary/net.json").read_text())
     assert summary["f1"] == value(of_test, "Global", "f1", rule="fixed-0.4")
-    assert set(summary) == {*BY_CLASS, "hamming"}
+    assert tuple(summary) == metrics.SUMMARIZED
 
     written = (folder / "thresholds.parquet").read_bytes()
     net = store.read_table(folder / "net.parquet")
