@@ -26,15 +26,8 @@ GLOBAL = "Global"  # the rows over all classes; a class of this name is called d
 EVALUATED_SPLITS = ("val", "test")
 NO_THRESHOLD = "none"
 FIXED = "fixed-0.5"  # the rule where none is named
-SUMMARIZED = (
-    "auc",
-    "f1",
-    "f1_positive",
-    "hamming",
-    "accuracy",
-    "sensitivity",
-    "specificity",
-)  # the columns of `dvc metrics show`
+# The columns of `dvc metrics show`
+SUMMARIZED = ("auc", "f1", "f1_positive", "hamming", "precision", "sensitivity", "specificity")
 _REPLICATES_AT_ONCE = 250  # bounds the memory to about 250 x images x 4 bytes
 _INTERVAL = (2.5, 97.5)  # percentiles
 _CLIP = 1e-7  # as Keras does: a certain mistake costs 16.1, not infinitely much
