@@ -21,7 +21,7 @@ AUDIT = audit --config 'run=[]' 'audit={metadata: $(METADATA)}'
 SAMPLE ?= ../shared/data
 
 # The case of README's picture, by its number in results/figures/picture/heatmaps.html
-CASE ?= 1
+CASE ?= 4
 
 # Runs a command and prints, meanwhile, each epoch that a training has finished
 FOLLOW = python demo/follow.py logs/train logs/segmenter --
@@ -71,7 +71,7 @@ sample: $(BIN)/.ready ## 1,249 real radiographs of NIH ChestX-ray14 from SAMPLE=
 	@python demo/sample.py
 	@echo "The results: results/index.html (open it in a browser)"
 
-picture: $(BIN)/.ready ## README's picture: heatmaps at 224 x 224 pixels on the demo's radiographs (about 20 minutes on 2 cores)
+picture: $(BIN)/.ready ## README's picture: heatmaps at 224 x 224 pixels on the demo's radiographs (about a quarter of an hour on 2 cores)
 	$(FOLLOW) snakemake --profile demo --configfile demo/experiment.yaml demo/picture.yaml -- results/figures/picture/heatmaps.html
 	@python demo/picture.py $(CASE)
 	@echo "All cases: results/figures/picture/heatmaps.html. README's picture: docs/img/heatmaps.webp"

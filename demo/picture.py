@@ -7,18 +7,17 @@ from thorax.explanation.cases import load_cases
 from thorax.report.figures import heatmaps, style
 from thorax.storage import store
 
-RESULTS, EXPERIMENT = Path("results"), "picture"
-MEMBERS = ("Xception", "MobileNet", "InceptionV3")
+RESULTS = Path("results")
 PICTURE = Path("docs/img/heatmaps.webp")
 
 
 def draw(number: int) -> None:
     """Write the figure of a case, counted from 1 as in results/figures/picture/heatmaps.html."""
     cases = load_cases(
-        RESULTS / f"cases/{EXPERIMENT}.parquet",
-        {name: RESULTS / f"heatmaps/{EXPERIMENT}/{name}.npy" for name in MEMBERS},
-        {name: RESULTS / f"predictions/{EXPERIMENT}/{name}.parquet" for name in MEMBERS},
-        RESULTS / f"ensembles/{EXPERIMENT}/CTP.parquet",
+        RESULTS / "cases/picture.parquet",
+        {"MobileNet": RESULTS / "heatmaps/picture/MobileNet.npy"},
+        {"MobileNet": RESULTS / "predictions/picture/MobileNet.parquet"},
+        None,
         RESULTS / "labels/phantom-specific.parquet",
         RESULTS / "boxes/phantom.parquet",
         RESULTS / "ingested/phantom.parquet",

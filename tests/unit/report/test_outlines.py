@@ -174,6 +174,13 @@ def test_the_legend_says_what_boxes_are(boxes_by, words):
     assert axes.get_legend().get_texts()[-1].get_text() == words
 
 
+def test_one_network_has_no_disagreement():
+    figure = heatmaps.heatmap_figure(case(maps=[np.zeros((7, 7, 7), np.float32), np.zeros((7, 1, 1), np.float32)]))
+    titles = [axes.get_title("left") for axes in figure.axes]
+    assert titles[6:] == ["all classes", ""]  # and the colour bar
+    assert len({round(axes.get_position().y0, 6) for axes in figure.axes}) == 1
+
+
 def test_the_legend_leaves_out_what_is_not_drawn():
     none = pd.DataFrame({"label": [], "x": [], "y": [], "width": [], "height": []})
     figure = heatmaps.heatmap_figure(case(truth_boxes=none))

@@ -51,7 +51,7 @@ LEGEND_ENTRY = 0.285  # height of two small lines in inches
 
 
 def heatmap_figure(case: Case, number: int = 1, heatmap_style: str = "hot", boxes_by: str = "archive") -> Figure:
-    """Draw one case: the original and one heatmap per class; below, all classes at once and the members' disagreement.
+    """Draw one case: the original and one heatmap per class; below, all classes at once and, of several members, their disagreement.
 
     `heatmap_style` is a key of `LOOKS`, `boxes_by` one of `BOXES`.
     """
@@ -59,30 +59,36 @@ def heatmap_figure(case: Case, number: int = 1, heatmap_style: str = "hot", boxe
     true = [name for name, value in zip(case.classes, case.truth, strict=True) if value == 1]
     about, labels = f"Case {number}: {case.image_id}, chosen for {case.chosen_for}", f"Labels: {', '.join(true) or 'none'}."
     evidence, disagreement = LOOKS[heatmap_style]
-    columns, step = max(3, 1 + len(shown)), PANEL + GAP
+    several = sum(maps[0].size > 1 for maps in case.maps) > 1  # one network cannot disagree: all in one row
+    columns, step = max(3, 1 + len(shown) + (not several)), PANEL + GAP
     tall = PANEL * case.original.shape[0] / case.original.shape[1]
-    first, second = 2 * tall + 4 * LINE, tall + 2 * LINE  # upper edges of the two rows; below is the legend
+    second = tall + 2 * LINE  # upper edges of the two rows; below is the legend
+    first = second + (tall + 2 * LINE) * several
     with style.style():
         figure = sheet(columns * step + BAR, first + 3 * LINE, "\n".join([about, " ".join([labels, *case.hidden()])]), GAP / 2)
-        rows = [[panel(figure, GAP / 2 + n * step, top, PANEL, tall) for n in range(1 + len(shown))] for top in (first, second)]
-        draw_seen(rows[0][0], case.original, case.box)
-        _draw_truth_boxes(rows[0][0], case, None)
+        above = [panel(figure, GAP / 2 + n * step, first, PANEL, tall) for n in range(1 + len(shown))]
+        overview = panel(figure, GAP / 2 + (0 if several else len(above)) * step, second, PANEL, tall)
+        below = [panel(figure, GAP / 2 + n * step, second, PANEL, tall) for n in range(1, len(above) * several)]
+        draw_seen(above[0], case.original, case.box)
+        _draw_truth_boxes(above[0], case, None)
         means = []
-        for map_axes, deviation_axes, index in zip(rows[0][1:], rows[1][1:], shown, strict=True):
+        for column, index in enumerate(shown, start=1):
             mean, deviation = case.heat(index)
             means.append(mean)
-            map_axes.imshow(evidence(case.original, mean))
+            above[column].imshow(evidence(case.original, mean))
             colour = VERDICTS[case.verdict(index)][1]
-            map_axes.set_title(f"{_said(case, index)}\n{_judged(case, index)}", fontsize=8, color=colour)
-            _draw_truth_boxes(map_axes, case, case.classes[index])
-            deviation_axes.imshow(disagreement(case.original, deviation / LARGEST_DEVIATION))
-            deviation_axes.set_title("disagreement (SD)", fontsize=8)
-        _draw_all_classes(rows[1][0], case, means)
-        rows[1][0].set_title("all classes", fontsize=8)
-        left = GAP / 2 + len(rows[0]) * step
+            above[column].set_title(f"{_said(case, index)}\n{_judged(case, index)}", fontsize=8, color=colour)
+            _draw_truth_boxes(above[column], case, case.classes[index])
+            if several:
+                below[column - 1].imshow(disagreement(case.original, deviation / LARGEST_DEVIATION))
+                below[column - 1].set_title("disagreement (SD)", fontsize=8)
+        _draw_all_classes(overview, case, means)
+        overview.set_title("all classes", fontsize=8)
+        left = GAP / 2 + (len(above) + (not several)) * step
         _colour_bar(figure, left, first, tall, evidence, "evidence for the class", {0: "0 none", 0.5: "0.5", 1: "1 most"})
         spread = {0: "0 agree", 0.5: f"{LARGEST_DEVIATION / 2:g}", 1: f"{LARGEST_DEVIATION:g}"}
-        _colour_bar(figure, left, second, tall, disagreement, "SD of the networks", spread)
+        if several:
+            _colour_bar(figure, left, second, tall, disagreement, "SD of the networks", spread)
         boxes = [Patch(facecolor=BOX_COLOUR, edgecolor="black", label=BOXES[boxes_by])] if len(case.truth_boxes) else []
         _explain(figure, [*_seen(case.original, case.box), *boxes, _line("black", OUTLINE)])
     return figure
