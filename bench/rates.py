@@ -51,13 +51,14 @@ def time_network(name: str, quick: bool) -> dict[str, Any]:
     backend.prepare(0, len(os.sched_getaffinity(0)), "auto")
     from keras import optimizers
 
-    size = 96 if quick else SIZE
+    size = 64 if quick else SIZE
     settings = config.Training(backbone=name, weights="none")
     model = fit.build_model(settings, size, CLASSES).model
     pixels, labels = random_batch(BATCH, size, CLASSES)
     np.asarray(model.predict_on_batch(pixels))
     predict_start = time.perf_counter() - began
     model.compile(optimizer=optimizers.Adam(1e-4), loss=losses.make_loss(settings, np.ones(CLASSES, np.float32)))
+    model.optimizer.build(model.trainable_variables)
     float(model.train_on_batch(pixels, labels))
     train_start = time.perf_counter() - began
     steps = 1 if quick else 50 if backend.gpus() else 3

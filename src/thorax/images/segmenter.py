@@ -188,7 +188,9 @@ def fit(settings: config.Segmenter, pairs: MaskPairs) -> tuple[backend.Model, pd
     steps = -(-len(pairs) // settings.batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps * settings.epochs)
     trainer = keras.Model(model.inputs, model.outputs)
-    trainer.compile(optimizer=keras.optimizers.Adam(schedule), loss=bce_dice, metrics=[soft_dice])
+    dice_of_batch = keras.metrics.MeanMetricWrapper(soft_dice, name="soft_dice")
+    trainer.compile(optimizer=keras.optimizers.Adam(schedule), loss=bce_dice, metrics=[dice_of_batch])
+    trainer.optimizer.build(trainer.trainable_variables)  # here, because the step that creates variables is traced twice
     rng = np.random.default_rng(settings.seed)
     history = []
     for epoch in progress(range(1, settings.epochs + 1), "U-Net", unit="epoch"):

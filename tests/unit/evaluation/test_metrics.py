@@ -265,12 +265,13 @@ def test_equals_scikit_learn(seed):
     assert value(rows, "Global", "hamming") == pytest.approx(hamming_loss(labels, scores > 0.5), abs=1e-12)
 
 
-def test_intervals_equal_those_of_a_bootstrap_that_copies_rows():
+def test_intervals_equal_those_of_a_bootstrap_that_copies_rows(monkeypatch):
+    monkeypatch.setattr(metrics, "_REPLICATES_AT_ONCE", 16)
     labels, scores, patients = random_problem(1, patients=60)
-    options = {"replicates": 300, "seed": 5}
+    options = {"replicates": 40, "seed": 5}
     rows = score(dict(zip("abcd", labels.T, strict=True)), dict(zip("abcd", scores.T, strict=True)), patients, **options)
     identifiers = np.unique(patients)
-    weights = np.concatenate(list(metrics._resample(len(identifiers), 300, 5)))
+    weights = np.concatenate(list(metrics._resample(len(identifiers), 40, 5)))
     areas, f1s, of_positives, losses, entropies, of_decisions = [], [], [], [], [], []
     for sample in weights:
         assert sample.sum() == len(identifiers)
