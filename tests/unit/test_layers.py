@@ -5,14 +5,27 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 SOURCE = Path(__file__).parents[2] / "src" / "thorax"
 # A package imports those to its left, and those of its own group without a circle
 ORDER = "errors verbs < resources < storage backend < config < images < archives labels < phantom evaluation < models explanation report < audit < workflow < cli"
 LEVELS = {name: level for level, group in enumerate(ORDER.split("<")) for name in group.split()}
 TOP_LEVEL = {"__init__", "__main__", "backend", "cli", "errors", "verbs"}
 HEAVY = {"tensorflow", "keras", "torch", "jax"}
+LIGHT = (
+    "archives",
+    "images.ingest",
+    "labels.label_sets",
+    "labels.splits",
+    "models.baseline",
+    "evaluation.metrics",
+    "evaluation.ensembles",
+    "evaluation.cascades",
+    "evaluation.cross_archives",
+    "report.tables.results",
+    "report.tables.thresholds",
+    "report.tables.overview",
+    "report.pages",
+)
 
 
 def name_of(path: Path) -> str:
@@ -84,26 +97,14 @@ def test_only_workflow_knows_snakemake_and_dvc_and_nobody_the_command_line():
             assert "cli" not in names, path
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "archives",
-        "images.ingest",
-        "labels.label_sets",
-        "labels.splits",
-        "models.baseline",
-        "evaluation.metrics",
-        "evaluation.ensembles",
-        "evaluation.cascades",
-        "evaluation.cross_archives",
-        "report.tables.results",
-        "report.tables.thresholds",
-        "report.tables.overview",
-        "report.pages",
-    ],
-)
-def test_light_verbs_start_without_tensorflow(module):
-    code = f"import sys, thorax.cli, thorax.{module}; sys.exit(' '.join(set(sys.modules) & {HEAVY!r}) or 0)"
+def test_light_verbs_start_without_tensorflow():
+    code = (
+        "import importlib, sys\n"
+        f"for module in {('cli', *LIGHT)}:\n"
+        "    importlib.import_module(f'thorax.{module}')\n"
+        f"    heavy = set(sys.modules) & {HEAVY}\n"
+        "    assert not heavy, f'{module} imports {heavy}'\n"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -111,7 +112,7 @@ def test_light_verbs_start_without_tensorflow(module):
 def test_keras_comes_without_what_only_figures_and_tables_need():
     code = (
         "import sys; from thorax import backend; backend.prepare(0, 1); import keras; "
-        "assert not {'sklearn', 'matplotlib'} & set(sys.modules); import sklearn.linear_model, matplotlib.figure"
+        "assert not {'sklearn', 'matplotlib'} & set(sys.modules); import sklearn, matplotlib"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

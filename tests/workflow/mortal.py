@@ -1,8 +1,9 @@
 """Replaces `thorax` in a run: the first calls of each verb meet with a fault, all later ones are the real ones.
 
 FAULT says which: `kill` is kill -9 when half of a file is written; `fill` is a disk that becomes full when the first resume
-state of a training is to be written. MET is a folder that notes who has met with it. Snakemake repeats a job that was killed
-once (--retries 1); the verbs in TWICE are killed again then, so that the run fails and the command has to be typed again.
+state of a training is to be written. MET is a folder that notes who has met with it, and REAL the program for later calls.
+Snakemake repeats a job that was killed once (--retries 1); the verbs in TWICE are killed again then, so that the run fails and the
+command has to be typed again.
 """
 
 import os
@@ -11,10 +12,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from thorax import cli
-from thorax.models import resume
-from thorax.storage import store
 
 # Verbs that write several files die at this one, when others are in place already; a training in its second epoch.
 NUMBER = {"phantom": 2, "catalog": 2, "ingest": 2, "train": 4, "tables": 2, "summary": 3, "screening": 4, "render": 2}
@@ -25,6 +22,8 @@ TWICE = ("catalog", "segmenter", "tables")  # each is the verb of a single job
 
 def die_halfway(number: int, met: Path) -> None:
     """Leave half of the `number`th file that is written, under its temporary name, and be killed."""
+    from thorax.storage import store
+
     atomic, begun = store.atomic, []
 
     @contextmanager
@@ -43,6 +42,8 @@ def die_halfway(number: int, met: Path) -> None:
 
 def fill_disk(met: Path) -> None:
     """Fill the disk of the first resume state before it is written."""
+    from thorax.models import resume
+
     save = resume.States.save
 
     def fill(self: resume.States, *arguments: object) -> None:
@@ -59,11 +60,14 @@ def fill_disk(met: Path) -> None:
 if __name__ == "__main__":
     verb, folder = sys.argv[1], Path(os.environ["MET"])
     called = len(list(folder.glob(f"{verb}.*.called")))
-    if called < 1 + (os.environ["FAULT"] == "kill" and verb in TWICE):
-        (folder / f"{verb}.{called}.called").touch()
-        met = folder / f"{verb}.{called}.met"
-        if os.environ["FAULT"] == "kill":
-            die_halfway(NUMBER.get(verb, 1), met)
-        else:
-            fill_disk(met)
+    if called >= 1 + (os.environ["FAULT"] == "kill" and verb in TWICE):
+        os.execv(os.environ["REAL"], ["thorax", *sys.argv[1:]])
+    (folder / f"{verb}.{called}.called").touch()
+    met = folder / f"{verb}.{called}.met"
+    if os.environ["FAULT"] == "kill":
+        die_halfway(NUMBER.get(verb, 1), met)
+    else:
+        fill_disk(met)
+    from thorax import cli
+
     sys.exit(cli.main())

@@ -14,9 +14,9 @@ from thorax.storage import schemas
 METADATA = SHARED_DATA / "metadata"
 
 
-def audit(folder: Path, metadata: Path, *arguments: str):
+def audit(folder: Path, metadata: Path, *arguments: str, first: Path | None = None):
     settings = ["audit", "--config", "run=[]", f"audit={{metadata: {metadata}}}"]
-    return snakemake(folder, "--cores", "2", *settings, *arguments, config=REPOSITORY / "config.yaml")
+    return snakemake(folder, "--cores", "2", *settings, *arguments, config=REPOSITORY / "config.yaml", first=first)
 
 
 def write_nih(root: Path) -> None:
@@ -31,14 +31,14 @@ def write_nih(root: Path) -> None:
     (root / "test_list.txt").write_text("\n".join(names[72:]))
 
 
-def test_the_archives_that_are_there_are_audited(tmp_path):
+def test_the_archives_that_are_there_are_audited(tmp_path, quick):
     metadata = tmp_path / "metadata"
     metadata.mkdir()
     write_nih(metadata)
     folder = tmp_path / "run"
     folder.mkdir()
     few = "splits={nih-official-balanced: {draw_down: {train: 5, test: 1}}}"
-    done = audit(folder, metadata, few)
+    done = audit(folder, metadata, few, first=quick)
     assert done.returncode == 0, done.stdout[-3000:]
     results = folder / "results" / "audit"
     names = {"nih", "nih-official", "nih-official-grey", "nih-official-balanced"}

@@ -100,16 +100,16 @@ def real(name: str) -> str:
 
 
 @pytest.fixture
-def mortal(tmp_path) -> Path:
+def mortal(tmp_path, quick) -> Path:
     """A folder with a `thorax` that meets with faults."""
-    return stand_in(tmp_path / "bin", "thorax", f'exec {sys.executable} {CASES / "mortal.py"} "$@"')
+    return stand_in(tmp_path / "bin", "thorax", f'REAL={quick}/thorax exec {sys.executable} {CASES / "mortal.py"} "$@"')
 
 
 @pytest.fixture
-def waiting(tmp_path) -> Path:
+def waiting(tmp_path, quick) -> Path:
     """A folder with a `thorax` that notes its call and waits until there is a file `go`."""
     there = tmp_path / "bin"
-    script = f'touch {there}/called; while [ ! -e {there}/go ]; do sleep 0.05; done; exec {real("thorax")} "$@"'
+    script = f'touch {there}/called; while [ ! -e {there}/go ]; do sleep 0.05; done; exec {quick}/thorax "$@"'
     return stand_in(there, "thorax", script)
 
 
@@ -169,9 +169,15 @@ def run(folder: Path, *arguments: str, **more) -> subprocess.CompletedProcess:
     return snakemake(folder, "--cores", "2", *arguments, config=CONFIG, **more)
 
 
-def finish(folder: Path, *arguments: str) -> None:
-    done = run(folder, *arguments)
-    assert done.returncode == 0, done.stdout[-6000:]
+@pytest.fixture
+def finish(quick) -> Callable[..., None]:
+    """Type the command again when the fault is over: finish(folder, *arguments)."""
+
+    def finished(folder: Path, *arguments: str) -> None:
+        done = run(folder, *arguments, first=quick)
+        assert done.returncode == 0, done.stdout[-6000:]
+
+    return finished
 
 
 def stages() -> set[str]:
@@ -200,7 +206,7 @@ def test_kill_9_in_every_stage(tiny_run, mortal, tmp_path, monkeypatch):
     assert_same(folder, tiny_run)
 
 
-def test_kill_9_of_snakemake_itself(tiny_run, tiny_copy, waiting):
+def test_kill_9_of_snakemake_itself(tiny_run, tiny_copy, waiting, finish):
     """The job that it had started goes on."""
     begun = Started(tiny_copy, "--cores", "2", "--forcerun", "metrics", first=waiting)
     begun.wait_for((waiting / "called").exists)
@@ -228,7 +234,7 @@ def test_two_snakemakes_at_once(tiny_run, tiny_copy, waiting):
 
 
 @pytest.mark.parametrize(("disk", "kilobytes", "step"), [("results/images", 32, "images"), ("results/tables", 12, "tables")])
-def test_a_full_disk_while_arrays_or_tables_are_written(tiny_run, tiny_copy, mounted, disk, kilobytes, step):
+def test_a_full_disk_while_arrays_or_tables_are_written(tiny_run, tiny_copy, mounted, disk, kilobytes, step, finish):
     shutil.rmtree(tiny_copy / disk)
     folder = mounted(tiny_copy / disk, "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs")
     failed = run(tiny_copy, "--until", step, "--forcerun", step)
@@ -241,7 +247,7 @@ def test_a_full_disk_while_arrays_or_tables_are_written(tiny_run, tiny_copy, mou
     assert_same(tiny_copy, tiny_run)
 
 
-def test_a_disk_that_fills_up_during_a_training(tiny_run, tiny_copy, mounted, mortal, tmp_path):
+def test_a_disk_that_fills_up_during_a_training(tiny_run, tiny_copy, mounted, mortal, tmp_path, finish):
     folder = mounted(tiny_copy / "work", "-t", "tmpfs", "-o", "size=16m", "tmpfs")
     met = tmp_path / "met"
     met.mkdir()
@@ -259,7 +265,7 @@ def test_a_disk_that_fills_up_during_a_training(tiny_run, tiny_copy, mounted, mo
     assert left_over(tiny_copy) == []
 
 
-def test_read_only_results(tiny_run, tiny_copy, mounted):
+def test_read_only_results(tiny_run, tiny_copy, mounted, finish):
     results = tiny_copy / "results"
     mounted(results, "--bind", results)
     mounted(results, "-o", "remount,ro,bind")
@@ -280,7 +286,7 @@ def test_a_read_only_folder_to_run_in(mounted, tmp_path):
     assert run(folder, "--dry-run").returncode == 0
 
 
-def test_damaged_intermediate_files(tiny_run, tiny_copy):
+def test_damaged_intermediate_files(tiny_run, tiny_copy, quick, finish):
     """The sentence names the file; it is remade where it was deleted, and a copy that was put back will do as well."""
     metrics, history, masks = (
         tiny_copy / "results" / name
@@ -290,7 +296,7 @@ def test_damaged_intermediate_files(tiny_run, tiny_copy):
     metrics.write_bytes(whole[:200] + bytes([whole[200] ^ 255]) + whole[201:])
     for path in (history, masks):
         path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    failed = run(tiny_copy, "--keep-going")
+    failed = run(tiny_copy, "--keep-going", first=quick)
     assert failed.returncode != 0
     for path in (metrics, history, masks):
         assert_sentence(failed.stdout, f"thorax: {path.relative_to(tiny_copy)} is not a ", "delete and remake it")
@@ -300,7 +306,7 @@ def test_damaged_intermediate_files(tiny_run, tiny_copy):
     assert_same(tiny_copy, tiny_run)
 
 
-def test_files_dated_in_the_future(tiny_run, tiny_copy):
+def test_files_dated_in_the_future(tiny_run, tiny_copy, finish):
     later = time.time() + 4 * 365 * 86400
     for name in (f"data/tiny/{padchest.METADATA[0]}", "results/metrics/tiny.parquet"):
         os.utime(tiny_copy / name, (later, later))
@@ -316,7 +322,7 @@ def test_files_dated_in_the_future(tiny_run, tiny_copy):
     assert "Nothing to be done" in run(tiny_copy).stdout
 
 
-def test_a_missing_gpu(tiny_run, tiny_copy):
+def test_a_missing_gpu(tiny_run, tiny_copy, finish):
     failed = run(tiny_copy, *TRAIN_FIRST, CUDA_VISIBLE_DEVICES="99")
     assert failed.returncode != 0
     assert_sentence(failed.stdout, "thorax: GPU 99 is assigned to this job", "THORAX_ALLOW_CPU=1")
@@ -325,7 +331,7 @@ def test_a_missing_gpu(tiny_run, tiny_copy):
     assert_same_network(tiny_copy, tiny_run)
 
 
-def test_ctrl_c_during_a_training(tiny_run, tiny_copy):
+def test_ctrl_c_during_a_training(tiny_run, tiny_copy, finish):
     begun = Started(tiny_copy, "--cores", "2", *TRAIN_FIRST)
     begun.wait_for(lambda: list((tiny_copy / "results/models/tiny").glob(".first.keras.part-*")))
     assert begun.send(signal.SIGINT) > 0
@@ -337,20 +343,20 @@ def test_ctrl_c_during_a_training(tiny_run, tiny_copy):
     assert left_over(tiny_copy) == []
 
 
-def test_a_killed_job_is_not_forgotten_where_older_results_are_there(tiny_run, tiny_copy, tmp_path):
+def test_a_killed_job_is_not_forgotten_where_older_results_are_there(tiny_run, tiny_copy, tmp_path, quick):
     """Snakemake deletes what a job made before and forgets it; the tables of the old settings must not count as made."""
     settings = yaml.safe_load(CONFIG.read_text())
     settings["experiments"]["tiny"]["ensembles"]["CTP"]["members"] = ["first", "second"]
     changed = tmp_path / "changed.yaml"
     changed.write_text(yaml.safe_dump(settings, sort_keys=False))
-    deadly = stand_in(tmp_path / "bin", "thorax", f'[ $1 = metrics ] && kill -9 $$; exec {real("thorax")} "$@"')
+    deadly = stand_in(tmp_path / "bin", "thorax", f'[ $1 = metrics ] && kill -9 $$; exec {quick}/thorax "$@"')
     killed = snakemake(tiny_copy, "--cores", "2", config=changed, first=deadly)
     assert killed.returncode != 0
     assert_sentence(killed.stdout, "returned non-zero exit status 137")
     assert_sentence(killed.stdout, "What is finished stays.", "then type the same command again.")
     table = "results/tables/tiny/global.csv"
     assert (tiny_copy / table).read_bytes() == (tiny_run / table).read_bytes()  # the old one is still there
-    assert snakemake(tiny_copy, "--cores", "2", config=changed).returncode == 0
+    assert snakemake(tiny_copy, "--cores", "2", config=changed, first=quick).returncode == 0
     assert (tiny_copy / table).read_bytes() != (tiny_run / table).read_bytes()
 
 

@@ -20,6 +20,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+# What functions of the package import when they are called
+LATER = (
+    "IPython.display",
+    "imagecodecs",
+    "imagehash",
+    "matplotlib.figure",
+    "papermill.execute",
+    "scipy.sparse.csgraph",
+    "simplejpeg",
+    "sklearn.linear_model",
+    "sklearn.model_selection",
+)
+
 # What `thorax` is in such a run: it hands its words, folder, environment, and standard streams to the process that forks
 CLIENT = """#!{python} -IS
 import array, json, os, socket, sys
@@ -78,6 +91,8 @@ def _import_everything() -> None:
     for module in pkgutil.walk_packages(thorax.__path__, "thorax."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    for name in LATER:
+        importlib.import_module(name)
 
 
 def _run(client: socket.socket) -> None:

@@ -399,13 +399,18 @@ sys.exit(cli.main(["download", "nih", "--root", root, "--out", out]))
 
 
 class TestProcess:
-    """The command as a real process."""
+    """The command as a real process; where a second one follows, this process is it."""
 
     CONTENT = packed({"images/a.png": CONTENT, "images/b.png": OTHER})
 
     def command(self, server: Server, folder: Path) -> list[str]:
         fields = json.dumps(source(server, self.CONTENT).__dict__)
         return [sys.executable, "-c", PROGRAM, fields, str(folder), str(folder / "files.csv")]
+
+    def here(self, server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+        """The exit status of the same command in this process."""
+        monkeypatch.setattr(registry, "published_files", lambda: archive_rows(server, self.CONTENT))
+        return cli.main(["download", "nih", "--root", str(folder), "--out", str(folder / "files.csv")])
 
     def start(self, server: Server, folder: Path) -> subprocess.Popen:
         """A process that has written a good part of the file."""
@@ -421,7 +426,7 @@ class TestProcess:
         ("sign", "status", "said"),
         [(signal.SIGKILL, -9, ""), (signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
     )
-    def test_what_has_arrived_outlives_its_process(self, sign, status, said, tmp_path):
+    def test_what_has_arrived_outlives_its_process(self, sign, status, said, tmp_path, monkeypatch):
         with serving(Answer(self.CONTENT, cut=200_000, stall=True), Answer(self.CONTENT)) as server:
             process = self.start(server, tmp_path)
             process.send_signal(sign)
@@ -432,7 +437,7 @@ class TestProcess:
             assert not (tmp_path / "images.tar.gz").exists()
             have = (tmp_path / "images.tar.gz.part").stat().st_size
             assert 0 < have <= 200_000
-            subprocess.run(self.command(server, tmp_path), check=True, capture_output=True, timeout=30)
+            assert self.here(server, tmp_path, monkeypatch) == 0
         assert server.asked[1]["range"] == f"bytes={have}-"
         assert server.sent[1] == len(self.CONTENT) - have
         assert (tmp_path / "images.tar.gz").read_bytes() == self.CONTENT
@@ -442,12 +447,11 @@ class TestProcess:
             [str(tmp_path / "images.tar.gz"), str(len(self.CONTENT)), hashlib.sha256(self.CONTENT).hexdigest()],
         ]
 
-    def test_two_at_once_do_not_disturb_each_other(self, tmp_path):
+    def test_two_at_once_do_not_disturb_each_other(self, tmp_path, monkeypatch, capsys):
         with serving(Answer(self.CONTENT, slow=0.5)) as server:
             first = self.start(server, tmp_path)
-            second = subprocess.run(self.command(server, tmp_path), capture_output=True, text=True, timeout=30, check=False)
-            assert second.returncode == 1
-            assert "is being made by another process" in second.stderr
+            assert self.here(server, tmp_path, monkeypatch) == 1
+            assert "is being made by another process" in capsys.readouterr().err
             server.stop.set()  # no more waiting between blocks
             first.communicate(timeout=30)
             assert first.returncode == 0
