@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src" / "thorax"
@@ -36,6 +37,7 @@ def name_of(path: Path) -> str:
 MODULES = {name_of(path): path for path in sorted(SOURCE.rglob("*.py"))}
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """What a file imports, also inside functions: modules of thorax without the package, others by name."""
     names = set()

@@ -241,7 +241,7 @@ def test_scores_from_counts_have_the_undefined_cases():
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_equals_scikit_learn(seed):
     labels, scores, patients = random_problem(seed)
     rows = score(dict(zip("abcd", labels.T, strict=True)), dict(zip("abcd", scores.T, strict=True)), patients)
