@@ -21,19 +21,18 @@ LABELS = {  # of the test images by class; validation has the second
 }
 
 
-@pytest.fixture(params=LABELS.values(), ids=list(LABELS))
-def study(request, tmp_path):
+@pytest.fixture(scope="module", params=LABELS.values(), ids=list(LABELS))
+def study(request, tmp_path_factory):
     """Labels, split and scores of a network, the baseline, votes and an ensemble that learns, as files."""
     test, val = request.param
+    folder = tmp_path_factory.mktemp("study")
     classes = list(test)
     truth = pd.concat([pd.DataFrame(val), pd.DataFrame(test)], ignore_index=True).astype("int8")
     images, held = len(truth), len(next(iter(test.values())))
     ids = pd.DataFrame({"image_id": [f"i{n}" for n in range(images)]})
     parts = ids.assign(split=["val"] * (images - held) + ["test"] * held)
     patients = ids.assign(patient_id=[f"p{n}" for n in range(images)])
-    paths = {
-        name: tmp_path / f"{name}.parquet" for name in ("labels", "split", "net", "baseline", "votes", "learnt", "metrics")
-    }
+    paths = {name: folder / f"{name}.parquet" for name in ("labels", "split", "net", "baseline", "votes", "learnt", "metrics")}
     store.write_table(pd.concat([patients, truth], axis=1), paths["labels"], schemas.labels_schema(classes))
     store.write_table(patients.merge(parts), paths["split"], schemas.SPLITS)
     random = np.random.default_rng(0)
@@ -45,33 +44,33 @@ def study(request, tmp_path):
     stack = Ensemble(rule="stacked", members=["net", "baseline"])
     ensembles.make_ensemble(stack, [paths["net"], paths["baseline"]], paths["learnt"], paths["labels"], paths["split"])
     data = paths["labels"], paths["split"]
-    limits = tmp_path / "thresholds.parquet"
+    limits = folder / "thresholds.parquet"
     networks, combined = ({name: paths[name] for name in names} for names in (("net", "baseline"), ("votes", "learnt")))
     metrics.make_metrics(
-        *data, networks, combined, paths["metrics"], tmp_path / "m.json", limits, 0, 20, RULES, exclusive=classes[0]
+        *data, networks, combined, paths["metrics"], folder / "m.json", limits, 0, 20, RULES, exclusive=classes[0]
     )
-    return paths, limits, truth, classes, tmp_path
+    return paths, limits, truth, classes
 
 
 @pytest.mark.parametrize("f1_metric", ["f1", "f1_positive"])
-def test_every_table_of_what_little_there_is(study, f1_metric):
-    paths, limits, truth, classes, folder = study
+def test_every_table_of_what_little_there_is(study, f1_metric, tmp_path):
+    paths, limits, truth, classes = study
     data, models = (paths["labels"], paths["split"]), (["net"], ["votes", "learnt"])
-    tables.make_tables("T", "phantom", paths["metrics"], *data, *models, folder / "t", f1_metric=f1_metric)
+    tables.make_tables("T", "phantom", paths["metrics"], *data, *models, tmp_path / "t", f1_metric=f1_metric)
     threshold_tables.make_threshold_tables(
-        "T", "phantom", paths["metrics"], *data, *models, limits, RULES, folder / "t", classes[0], f1_metric, ["learnt"]
+        "T", "phantom", paths["metrics"], *data, *models, limits, RULES, tmp_path / "t", classes[0], f1_metric, ["learnt"]
     )
     both = {"one": paths["metrics"], "two": paths["metrics"]}
-    side_by_side.make_side_by_side("T", "phantom", *data, both, ["one/net", "two/net"], folder / "s", f1_metric=f1_metric)
+    side_by_side.make_side_by_side("T", "phantom", *data, both, ["one/net", "two/net"], tmp_path / "s", f1_metric=f1_metric)
     given = {"title": "T", "provenance": "phantom", "label_set": "s", "split": "p", "image_set": "i", "f1_metric": f1_metric,
              "members": {"net": {"backbone": "Xception"}}}  # fmt: skip
     blocks = {"label_set": {"dataset": "d"}, "split": {"label_sets": ["s"]}, "image_set": {"dataset": "d"},
               "dataset": {"archive": "own", "root": "data"}}  # fmt: skip
     studies = Studies.model_validate({"e": {"experiment": given, **blocks}})
     of_e = ({"e": paths[name]} for name in ("metrics", "labels", "split"))
-    overview.make_overview(studies, *of_e, folder / "t")
+    overview.make_overview(studies, *of_e, tmp_path / "t")
 
-    per_class = pd.read_csv(folder / "t" / "per_class.csv").set_index("class")
+    per_class = pd.read_csv(tmp_path / "t" / "per_class.csv").set_index("class")
     test = truth[store.read_table(paths["split"])["split"].eq("test").to_numpy()]
     for name in classes:
         has_both = {0, 1} <= set(test[name])
@@ -81,7 +80,7 @@ def test_every_table_of_what_little_there_is(study, f1_metric):
         )
     undefined = [name for name in classes if not {0, 1} <= set(test[name])]
     for table in ("per_class", "global"):
-        text = (folder / "t" / f"{table}.md").read_text()
+        text = (tmp_path / "t" / f"{table}.md").read_text()
         assert f"AUC of {len(undefined)} class" in text
         assert "nan" not in text
     tuned = store.read_table(limits).query("model == 'net'")
@@ -91,5 +90,6 @@ def test_every_table_of_what_little_there_is(study, f1_metric):
         assert row["defined"] or row["value"] == decisions.UNTUNED
     if not tuned["defined"].all():
         assert (
-            "the validation images lack positives or negatives, so 0.5 is used" in (folder / "t" / "thresholds.md").read_text()
+            "the validation images lack positives or negatives, so 0.5 is used"
+            in (tmp_path / "t" / "thresholds.md").read_text()
         )
