@@ -38,7 +38,7 @@ def radiographs(folder: Path, count: int) -> list[np.ndarray]:
     """Synthetic radiographs, 16 bits, about 448 rows."""
     root = folder / "phantom"
     if not root.exists():
-        phantom.make_archive(config.Phantom(patients=max(count // 3, 4), height=448, seed=1), root, threads=2)
+        phantom.make_archive(config.Phantom(patients=max(count // 3, 4), height=448, seed=1), root)
     paths = sorted(path for path in root.rglob("*.png") if "lung_masks" not in path.parts)
     return [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in paths[:count]]
 

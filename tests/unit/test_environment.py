@@ -188,6 +188,7 @@ def test_jobs_run_in_the_conda_environment_with_this_checkouts_thorax(conda):
     assert all(str(run / ".snakemake" / "conda") in line and str(ENVS / "bin" / "thorax") in line for line in calls)
 
 
+@pytest.mark.slow
 def test_one_setting_chooses_the_gpu_environment(conda):
     done = snakemake(conda, "--cores", "1", "--sdm", "conda", "--conda-create-envs-only", "--config", "device=gpu", config=TINY)
     assert done.returncode == 0, done.stdout

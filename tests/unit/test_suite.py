@@ -1,5 +1,6 @@
 """The tests' own set-up, and what the Makefile runs around the workflow."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -20,10 +21,13 @@ def test_programs_react_to_ctrl_c_although_pytest_itself_was_started_with_it_ign
         "    assert b'KeyboardInterrupt' in done.stderr\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path]
+    alone = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         runs = [
-            subprocess.run([*command, *more], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False)
+            subprocess.run(
+                [*command, *more], cwd=REPOSITORY, env=alone, capture_output=True, text=True, timeout=120, check=False
+            )
             for more in ([], ["-p", "tests.conftest"])
         ]
     finally:

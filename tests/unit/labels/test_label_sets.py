@@ -270,7 +270,7 @@ def test_terms_with_two_parents_follow_the_rule():
     assert len(both.classes) == len(first.classes) + 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.randoms(use_true_random=False), st.sampled_from(["specific", "general"]))
 def test_the_order_of_rows_and_labels_does_not_matter(random, grouping):
     order = list(range(len(EXAMPLE)))

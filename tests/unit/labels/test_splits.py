@@ -433,7 +433,7 @@ def has_class(frames: dict[str, pd.DataFrame]) -> set[str]:
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 20), st.integers(0, 8))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_images_without_a_class_are_drawn_down_to_the_count_and_nothing_else_changes(data, seed, train, test):
     frames = drawable(data)
     whole = {"label_sets": ["whole", "part"], "train": 0.5, "val": 0.25, "test": 0.25, "seed": seed}
