@@ -23,6 +23,9 @@ Target = tuple[str, str]  # module and name; the name is empty for the module it
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DEFINITIONS = (*_FUNCTIONS, ast.ClassDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_SCOPES = {*_FUNCTIONS, ast.Lambda, *_COMPREHENSIONS}
+_IMPORTS = (ast.Import, ast.ImportFrom)
+_MENTIONS = {ast.Name, ast.Attribute}
 
 
 @dataclass
@@ -40,9 +43,10 @@ class Code:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._module, self._definition = cache(self._read_module), cache(self._read_definition)
+        self._file = cache(self._find_file)
         folders = (folder / "resources", folder / "report" / "templates")
         data = (path for each in folders for path in each.rglob("*.*") if path.suffix != ".py" and path.is_file())
-        self._data_files = sorted(data, key=lambda path: path.name)
+        self._data_files = {path: {path.name, f"*{path.suffix}"} for path in sorted(data, key=lambda path: path.name)}
 
     def of_verb(self, verb: str) -> str:
         """The digest of what `thorax VERB` runs, and of the models that parse its settings: 16 hexadecimal digits."""
@@ -97,33 +101,35 @@ class Code:
         constants: set[str] = set()
 
         def text(part: ast.AST, visible: dict[str, Target]) -> str:
-            target = self._resolve(part, visible)
+            kind = type(part)
+            if not part._fields:  # operators, and whether a name is read or written
+                return f"{kind.__name__}()"
+            target = self._resolve(part, visible) if kind in _MENTIONS else None
             if target is not None:
                 whole = self._module(target[0]).defined if not target[1] else ()  # a module as a value: all of it
                 found.update([target, *((target[0], name) for name in whole)])
                 return f"@{target[1]}"
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
                 constants.add(part.value)
-            hidden = _local_variables(part)
+            hidden = _local_variables(part) if kind in _SCOPES else ()
             inner = {name: target for name, target in visible.items() if name not in hidden} if hidden else visible
-            visible = inner if isinstance(part, _COMPREHENSIONS) else visible
+            visible = inner if kind in _COMPREHENSIONS else visible
             parts = []
             for name, value in ast.iter_fields(part):
-                if name == "body" and isinstance(part, (*_DEFINITIONS, ast.Module)) and value and _is_docstring(value[0]):
+                if name == "body" and kind in (*_DEFINITIONS, ast.Module) and value and _is_docstring(value[0]):
                     value = value[1:]
-                if value in (None, []):
-                    continue
-                items = value if isinstance(value, list) else [value]
                 seen = inner if name == "body" else visible
-                written = [
-                    text(item, seen) if isinstance(item, ast.AST) else repr(item)
-                    for item in items
-                    if not self._imports_the_package(item)
-                ]
-                parts.append(f"{name}=[{','.join(written)}]" if isinstance(value, list) else f"{name}={written[0]}")
-            return f"{type(part).__name__}({','.join(parts)})"
+                if isinstance(value, ast.AST):
+                    parts.append(f"{name}={text(value, seen)}")
+                elif isinstance(value, list) and value:
+                    items = [item for item in value if type(item) not in _IMPORTS or not self._imports_the_package(item)]
+                    written = [text(item, seen) if isinstance(item, ast.AST) else repr(item) for item in items]
+                    parts.append(f"{name}=[{','.join(written)}]")
+                elif value is not None and value != []:
+                    parts.append(f"{name}={value!r}")
+            return f"{kind.__name__}({','.join(parts)})"
 
-        imports = [child for child in ast.walk(node) if isinstance(child, (ast.Import, ast.ImportFrom))]
+        imports = [child for child in _statements(node) if isinstance(child, _IMPORTS)]
         return text(node, {**visible, **self._bindings(module, imports).imported}), found, constants
 
     def _resolve(self, node: ast.AST, visible: dict[str, Target]) -> Target | None:
@@ -189,7 +195,7 @@ class Code:
             return all(self._file(alias.name) for alias in node.names)
         return isinstance(node, ast.ImportFrom) and node.module is not None and self._file(node.module) is not None
 
-    def _file(self, module: str) -> Path | None:
+    def _find_file(self, module: str) -> Path | None:
         """The file of a module of the package; None for other modules."""
         first, *rest = module.split(".")
         path = self.folder.joinpath(*rest)
@@ -199,7 +205,16 @@ class Code:
     def _named_files(self, texts: Iterable[str]) -> Iterator[Path]:
         """The package's data files that texts name, in full or by their suffix, as in `*.csv`."""
         names = {text.rpartition("/")[2] for text in texts}
-        return (path for path in self._data_files if path.name in names or f"*{path.suffix}" in names)
+        return (path for path, mentions in self._data_files.items() if not names.isdisjoint(mentions))
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """A statement and all statements within it."""
+    yield node
+    for name in ("body", "handlers", "orelse", "finalbody", "cases"):
+        within = getattr(node, name, ())
+        for child in within if isinstance(within, list) else ():
+            yield from _statements(child)
 
 
 def _local_variables(node: ast.AST) -> set[str]:
@@ -217,9 +232,10 @@ def _stored(nodes: list[Any]) -> set[str]:
     for node in nodes:
         if isinstance(node, _DEFINITIONS):
             found.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-        elif not isinstance(node, (ast.Lambda, *_COMPREHENSIONS)):
+        elif isinstance(node, ast.Name):
+            if isinstance(node.ctx, ast.Store):
+                found.add(node.id)
+        elif node._fields and not isinstance(node, (ast.Lambda, *_COMPREHENSIONS)):
             found |= _stored(list(ast.iter_child_nodes(node)))
     return found
 
