@@ -134,6 +134,11 @@ def snakemake_options(*arguments: str):
     return snakemake_cli.parse_args(list(arguments))[1]
 
 
+@cache
+def dvc_help(*verb: str) -> str:
+    return subprocess.run([BINARIES / "dvc", *verb, "--help"], capture_output=True, text=True, check=True).stdout
+
+
 def rules() -> set[str]:
     text = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
     return set(re.findall(r"^(?:use rule \w+ as|rule) (\w+)", text, re.MULTILINE))
@@ -143,14 +148,13 @@ def _snakemake(arguments: list[str]) -> None:
     """Snakemake knows the options, has what it needs to run, and the configuration knows the names."""
     options = snakemake_options(*arguments)
     assert options.cores or options.jobs or options.lint, "Snakemake refuses to run without --cores"
-    study = config.load(ROOT / "config.yaml")
     for setting in options.config or ():
         key, _, value = setting.partition("=")
         blocks = {**yaml.safe_load((ROOT / "config.yaml").read_text()), key: yaml.safe_load(value)}
         config.parse(config.Config, blocks, "--config")
     assert {*(options.until or ()), *(options.forcerun or ())} <= rules()
     for target in options.targets:
-        assert target in rules() or Path(target).stem in study.splits, target
+        assert target in rules() or Path(target).stem in config.load(ROOT / "config.yaml").splits, target
 
 
 def _try_snakemake(command: list[str], folder: Path) -> None:
@@ -226,8 +230,7 @@ def _try_dvc(command: list[str], folder: Path) -> None:
     """DVC knows the options; a setting that is changed is one of the file. test_dvc.py runs the commands."""
     flags = {word for word in command[1:] if word.startswith("-")}
     verb = command[1:3] if command[1] in ("exp", "metrics", "params", "plots", "remote") else command[1:2]
-    said = subprocess.run([BINARIES / "dvc", *verb, "--help"], capture_output=True, text=True, check=True).stdout
-    assert all(re.search(rf"(^|\W){flag}\b", said) for flag in flags)
+    assert all(re.search(rf"(^|\W){flag}\b", dvc_help(*verb)) for flag in flags)
     if "-S" in command:
         file, _, keys = command[command.index("-S") + 1].partition("=")[0].partition(":")
         *path, last = keys.removeprefix("+").split(".")
