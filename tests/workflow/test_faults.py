@@ -93,12 +93,6 @@ def stand_in(folder: Path, name: str, script: str) -> Path:
     return folder
 
 
-def real(name: str) -> str:
-    path = shutil.which(name, path=environment()["PATH"])
-    assert path is not None
-    return path
-
-
 @pytest.fixture
 def mortal(tmp_path, quick) -> Path:
     """A folder with a `thorax` that meets with faults."""
