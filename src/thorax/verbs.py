@@ -295,7 +295,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _groups("lungs", "tables of crop boxes, all shards", metavar="DATASET/SEGMENTER=PATH"), provenance, folder),
         _verb("overview", "report.tables.overview:make_overview",
             "list all experiments of a run with their data, best model, results, published numbers and hours",
-            _settings(model="Studies"), metrics_by_name, labels_by_name, splits_by_name,
+            _settings(model="Setups"), metrics_by_name, labels_by_name, splits_by_name,
             _paths("records", "records of the trainings", default=()), folder),
         _verb("paper-page", "report.pages:make_page", "put a paper's tables and figures on one page, in the paper's order",
             _settings(model="PaperPage"), _path("out", "page to write")),

@@ -191,7 +191,7 @@ rule overview:
     output:
         **tables("overview"),
     params:
-        settings=lambda wildcards: json.dumps(pages.studies(plan.config, plan.run)),
+        settings=lambda wildcards: json.dumps(pages.setups(plan.config, plan.run)),
         labels=named(plan.of_experiments("labels")),
         splits=named(plan.of_experiments("split")),
     message:

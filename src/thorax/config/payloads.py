@@ -17,7 +17,7 @@ class AblationColumns(RootModel[dict[Name, Beside]]):
     """The published numbers of each experiment of an ablation."""
 
 
-class Study(Block):
+class Setup(Block):
     """An experiment and the blocks that it names, for pages that describe it."""
 
     experiment: Experiment
@@ -27,12 +27,12 @@ class Study(Block):
     dataset: Dataset
 
     @property
-    def rule(self) -> str:
+    def threshold_rule(self) -> str:
         """The threshold rule of the tables of its paper."""
         return self.experiment.beside.threshold_rule if self.experiment.beside else self.experiment.thresholds[0]
 
 
-class Studies(RootModel[dict[Name, Study]]):
+class Setups(RootModel[dict[Name, Setup]]):
     """The experiments of an overview."""
 
 
@@ -49,7 +49,7 @@ class PaperPage(Block):
 
     paper: Name | None
     provenance: dict[str, Literal["full", "sample", "phantom"]]
-    studies: dict[Name, Study]
+    setups: dict[Name, Setup]
     sections: list[Section]
     captions: dict[Name, str]
 
@@ -88,13 +88,13 @@ def page_name(page: str) -> str:
     return page.removeprefix("results/").removesuffix(".html").replace("/", "-")
 
 
-def studies(config: Config, experiments: Iterable[str]) -> dict[str, Study]:
+def setups(config: Config, experiments: Iterable[str]) -> dict[str, Setup]:
     """Experiments with the blocks that they name."""
     found = {}
     for name in experiments:
         experiment = config.experiments[name]
         label_set = config.label_sets[experiment.label_set]
-        found[name] = Study(
+        found[name] = Setup(
             experiment=experiment, label_set=label_set, split=config.splits[experiment.split],
             image_set=config.image_sets[experiment.image_set], dataset=config.datasets[label_set.dataset],
         )  # fmt: skip

@@ -5,7 +5,7 @@ The tables and figures are those of other steps, taken from their pages: nothing
 
 from pathlib import Path
 
-from thorax.config import PaperPage, Study, page_name
+from thorax.config import PaperPage, Setup, page_name
 from thorax.errors import ThoraxError
 from thorax.report import published_numbers, typeset
 from thorax.report.settings import describe
@@ -30,16 +30,16 @@ def make_page(settings: PaperPage, out: Path) -> None:
         caption = settings.captions[section.caption] if section.caption else ""
         body = typeset.content_of(Path(section.page))
         sections.append({"name": page_name(section.page), "heading": heading, "caption": caption, "body": body})
-    run_on, described = overview.run_on(settings.provenance), in_words(settings.studies)
+    run_on, described = overview.run_on(settings.provenance), in_words(settings.setups)
     page = typeset.page(
         "paper.html", name, run_on=run_on, citation=typeset.linked(cited), settings=described, sections=sections
     )
     store.write_text(page, out)
 
 
-def in_words(studies: dict[str, Study]) -> list[tuple[str, dict[str, str]]]:
+def in_words(setups: dict[str, Setup]) -> list[tuple[str, dict[str, str]]]:
     """Headings and settings by topic: first what all experiments share, then what each has of its own."""
-    described = [(study.experiment.title, describe(study)) for study in studies.values()]
+    described = [(setup.experiment.title, describe(setup)) for setup in setups.values()]
     if len(described) < 2:
         return described
     first = described[0][1]

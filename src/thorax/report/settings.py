@@ -9,7 +9,7 @@ from jinja2 import Environment, StrictUndefined, nodes
 from pydantic import BaseModel
 
 from thorax import archives
-from thorax.config import Study, Training
+from thorax.config import Setup, Training
 from thorax.report import published_numbers
 from thorax.report.tables.results import F1_MEANINGS
 from thorax.resources import resource
@@ -23,12 +23,12 @@ def _phrases() -> dict[str, Any]:
     return yaml.safe_load(resource("settings.yaml").read_text(encoding="utf-8"))
 
 
-def describe(study: Study) -> dict[str, str]:
+def describe(setup: Setup) -> dict[str, str]:
     """What was done in one experiment, in words, by topic."""
-    experiment = study.experiment
-    blocks = {name: getattr(study, name) for name in type(study).model_fields}
+    experiment = setup.experiment
+    blocks = {name: getattr(setup, name) for name in type(setup).model_fields}
     more = {
-        "archive": archives.ARCHIVES[study.dataset.archive].title,
+        "archive": archives.ARCHIVES[setup.dataset.archive].title,
         "f1_metric": F1_MEANINGS[experiment.f1_metric],
         "published": published_numbers.variant(experiment.beside)["description"] if experiment.beside else "",
     }

@@ -23,7 +23,7 @@ from markupsafe import Markup
 
 import thorax
 from thorax import archives
-from thorax.config import Site, SitePage, studies
+from thorax.config import Site, SitePage, setups
 from thorax.evaluation.metrics import GLOBAL
 from thorax.report import cells, notebooks, published_numbers, typeset
 from thorax.report.pages import in_words
@@ -81,7 +81,7 @@ class _Run:
     def experiments_of(self, page: SitePage) -> list[str]:
         """The experiments behind a page: its own one, those of its paper, or all."""
         folder, stem = Path(page.page).parent, Path(page.page).stem
-        papers = {name: row.study.experiment.paper for name, row in self.rows.items()}
+        papers = {name: row.setup.experiment.paper for name, row in self.rows.items()}
         own = [name for name, paper in papers.items() if name in folder.parts or (folder.name == "papers" and paper == stem)]
         return own or list(self.rows)
 
@@ -109,7 +109,7 @@ class _Run:
 
     def about(self, names: Iterable[str], page: str, prefix: str = "") -> dict[str, Any]:
         """Who made a page of these experiments from what; and the lines that make it again, if it is one of another step."""
-        rows = {name: self.rows[name].study.experiment.title for name in names}
+        rows = {name: self.rows[name].setup.experiment.title for name in names}
         records = [path for path in self.records if path.parent.name in rows]
         spent, count = overview.spent(records), f"{len(records)} network{'s' * (len(records) != 1)}"
         hours, machines = " ".join(filter(None, (spent.text, spent.detail))), "; ".join(overview.machines(records))
@@ -121,7 +121,7 @@ class _Run:
             "links": (words if len(words) <= FEW else {}) | {prefix + _CONFIG: "as a file"},
             "papers": [
                 typeset.linked(published_numbers.citation(paper)[1])
-                for paper in dict.fromkeys(self.rows[name].study.experiment.paper for name in rows)
+                for paper in dict.fromkeys(self.rows[name].setup.experiment.paper for name in rows)
                 if paper
             ],
             "again": self._again(page) if page else "",
@@ -147,7 +147,7 @@ def make_site(
     The folder has a page for each experiment, unless there is one only, and for each of `settings.pages`, their pictures, and the
     configuration. Other arguments as in `overview.make_overview`.
     """
-    rows = overview.read_rows(studies(settings.config, settings.config.run), metrics, labels, splits)
+    rows = overview.read_rows(setups(settings.config, settings.config.run), metrics, labels, splits)
     run, folder = _Run(settings, rows, tuple(records), out.parent), out.parent / "site"
     written = yaml.safe_dump(settings.config.model_dump(mode="json", exclude_unset=True), sort_keys=False, allow_unicode=True)
     store.write_text(written, folder / _CONFIG)
@@ -196,10 +196,10 @@ def _with_forms(run: _Run, content: str) -> Markup:
 
 def _experiment_page(run: _Run, name: str) -> str:
     """The page of an experiment: what came out, and its settings in words."""
-    study = run.rows[name].study
+    setup = run.rows[name].setup
     return typeset.page(
-        "study.html", study.experiment.title, crumbs="Experiments",
-        run_on=overview.run_on({study.experiment.title: study.experiment.provenance}),
+        "experiment_page.html", setup.experiment.title, crumbs="Experiments",
+        run_on=overview.run_on({setup.experiment.title: setup.experiment.provenance}),
         experiment=_experiment(run, name), about=run.about([name], ""),
     )  # fmt: skip
 
@@ -212,7 +212,7 @@ def _index(run: _Run) -> str:
     overviews = [run.shown(page, "site/") for page in run.settings.pages if page.name == "tables-overview"]
     return typeset.page(
         "index.html", run.settings.title, crumbs="",
-        run_on=overview.run_on({row.study.experiment.title: row.study.experiment.provenance for row in run.rows.values()}),
+        run_on=overview.run_on({row.setup.experiment.title: row.setup.experiment.provenance for row in run.rows.values()}),
         experiments=[_experiment(run, name, "site/") for name in run.rows],
         table=overviews[0] if overviews and not run.only else "", lists=lists, about=run.about(run.rows, "", "site/"),
     )  # fmt: skip
@@ -221,9 +221,9 @@ def _index(run: _Run) -> str:
 def _experiment(run: _Run, name: str, prefix: str = "") -> dict[str, Any]:
     """What is said of an experiment: sentences and links; on its own page also its tables and settings, there and of the first one two cases."""
     row, own = run.rows[name], {Path(page.page).stem: page for page in run.pages_of(name)}
-    kind = "ensembles" if row.model in row.study.experiment.ensembles else "predictions"
+    kind = "ensembles" if row.model in row.setup.experiment.ensembles else "predictions"
     said: dict[str, Any] = {
-        "title": row.study.experiment.title,
+        "title": row.setup.experiment.title,
         "page": run.place_of(name, prefix),
         "sentences": _sentences(row),
         "links": {page.heading: f"{prefix}{page.name}.html" for page in own.values()},
@@ -238,9 +238,9 @@ def _experiment(run: _Run, name: str, prefix: str = "") -> dict[str, Any]:
     return said | {
         "chart": _chart(row),
         "table": run.shown(own["global"], prefix) if "global" in own else "",
-        "settings": in_words({name: row.study}),
+        "settings": in_words({name: row.setup}),
         "recompute": _RECOMPUTE.format(
-            kind=kind, experiment=name, model=row.model, label_set=row.study.experiment.label_set,
+            kind=kind, experiment=name, model=row.model, label_set=row.setup.experiment.label_set,
             auc=cells.printed(row.number("auc")[0]),
         ),
     }  # fmt: skip
@@ -248,14 +248,14 @@ def _experiment(run: _Run, name: str, prefix: str = "") -> dict[str, Any]:
 
 def _sentences(row: overview.Row) -> list[str]:
     """What was run on which data, what came out, and how that compares with the baseline and with the paper."""
-    experiment, images = row.study.experiment, images_by_part(row.labels)
+    experiment, images = row.setup.experiment, images_by_part(row.labels)
     networks, ensembles = len(experiment.members), len(experiment.ensembles)
     who = f"{networks} network{'s' * (networks != 1)} and {ensembles} ensemble{'s' * (ensembles != 1)}"
     value, low, high = row.number("auc")
     between = f" (95% interval {cells.interval(low, high)})" if cells.interval(low, high) else ""
     classes = count_images(row.labels)["class"].tolist()[:-1]  # the most frequent first
     such = f", such as {' and '.join(classes[:2])}," if len(classes) > 2 else ""
-    data = _DATA[experiment.provenance].format(archives.ARCHIVES[row.study.dataset.archive].title)
+    data = _DATA[experiment.provenance].format(archives.ARCHIVES[row.setup.dataset.archive].title)
     said = [
         f"{who} learnt to find {count_of_classes(len(classes))}{such} in {images['train']:,} {data}, and were tested on {images['test']:,} "
         "of other patients.",
@@ -309,8 +309,8 @@ def _seeds(rows: Iterable[overview.Row]) -> str:
     """The random seeds of experiments, by what they are for."""
     seeds: dict[str, set[int]] = {"split": set(), "networks": set(), "intervals and cases": set()}
     for row in rows:
-        experiment = row.study.experiment
-        of_row = ([row.study.split.seed], [experiment.member(name).seed for name in experiment.members], [experiment.seed])
+        experiment = row.setup.experiment
+        of_row = ([row.setup.split.seed], [experiment.member(name).seed for name in experiment.members], [experiment.seed])
         for found, values in zip(seeds.values(), of_row, strict=True):
             found |= set(values)
     return "; ".join(f"{name} {', '.join(map(str, sorted(found)))}" for name, found in seeds.items())

@@ -150,7 +150,7 @@ def settings(plan: Config, paper: str) -> str:
     content = {
         "paper": None if paper == BEYOND else paper,
         "provenance": {experiment.title: experiment.provenance for experiment in told},
-        "studies": studies(plan, own),
+        "setups": setups(plan, own),
         "sections": [
             {"heading": heading(plan, paper, page), "page": page.path, "caption": page.name if page.name in figures else None}
             for page in made
@@ -214,10 +214,10 @@ def _titled(plan: Config, page: Made) -> str:
     return CATALOGUE[page.name].heading if "experiment" in page.wildcards else heading(plan, BEYOND, page)
 
 
-def studies(plan: Config, experiments: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Experiments with the blocks that they name, as `config.Studies` takes them."""
+def setups(plan: Config, experiments: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Experiments with the blocks that they name, as `config.Setups` takes them."""
     return {
-        name: study.model_dump(mode="json", exclude_defaults=True) for name, study in config.studies(plan, experiments).items()
+        name: setup.model_dump(mode="json", exclude_defaults=True) for name, setup in config.setups(plan, experiments).items()
     }
 
 

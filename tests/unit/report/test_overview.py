@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from thorax import backend, cli
-from thorax.config import Studies, Study
+from thorax.config import Setup, Setups
 from thorax.errors import ThoraxError
 from thorax.report import published_numbers as reference
 from thorax.report.tables import overview
@@ -25,7 +25,7 @@ NUMBERS = {
 }
 
 
-def study(data: str = "full", **experiment) -> Study:
+def setup(data: str = "full", **experiment) -> Setup:
     given = {
         "title": "Specific labels", "paper": "liz2022", "provenance": data, "label_set": "s", "split": "p", "image_set": "i",
         "members": {name: {"backbone": name} for name in ("DenseNet201", "Xception")},
@@ -43,7 +43,7 @@ def study(data: str = "full", **experiment) -> Study:
         "image_set": {"dataset": "chest"},
         "dataset": {"archive": "padchest", "root": "data"},
     }
-    return Study(experiment=given, **blocks)
+    return Setup(experiment=given, **blocks)
 
 
 def metrics(numbers=NUMBERS, rule: str = "fixed-0.5", classes: dict[str, float] | None = None) -> pd.DataFrame:
@@ -66,7 +66,7 @@ CLASSES = dict.fromkeys(set(reference.load("liz2022", "8", "specific")["label"])
 
 
 def row(data: str = "full", numbers=NUMBERS, rule: str = "fixed-0.5", classes=CLASSES, **experiment) -> overview.Row:
-    return overview.Row(study(data, **experiment), metrics(numbers, rule, classes), LABELS.merge(SPLIT), "shares")
+    return overview.Row(setup(data, **experiment), metrics(numbers, rule, classes), LABELS.merge(SPLIT), "shares")
 
 
 def cells(table) -> list[str]:
@@ -129,7 +129,7 @@ def test_where_the_paper_lacks_our_model_its_best_one_is_beside_it_without_a_dif
 def test_a_paper_without_a_mean_is_compared_over_the_classes_of_both():
     """Kejriwal's Figure 3 prints AUCs of 13 findings; two of them are ours."""
     beside = {"paper": "kejriwal", "variant": "attention", "models": {"CTP": "average"}}
-    printed = reference.published(study(beside=beside).experiment.beside).query("model == 'CTP'").set_index("class")["value"]
+    printed = reference.published(setup(beside=beside).experiment.beside).query("model == 'CTP'").set_index("class")["value"]
     found = row(beside=beside, classes={"Effusion": 0.9, "Hernia": np.nan, "Mass": 0.7, "Other": 0.1})
     published = found.published("auc")
     assert published.value == pytest.approx((printed["Effusion"] + printed["Mass"]) / 2)
@@ -184,7 +184,7 @@ def test_an_auc_of_votes_is_said_to_be_one():
     losses = pd.DataFrame(
         [("PTC-lw", "Global", "loss", "test", "none", np.nan, np.nan, np.nan, 9)], columns=schemas.METRICS.names
     )
-    votes = overview.Row(found.study, pd.concat([found.metrics, losses]), found.labels, "shares")
+    votes = overview.Row(found.setup, pd.concat([found.metrics, losses]), found.labels, "shares")
     said = "The AUC of PTC-lw is computed from votes of 0 and 1, as in Liz et al. 2022, not from probabilities."
     assert said in overview.overview_table({"liz": votes})[0].notes
     assert said not in overview.overview_table({"liz": found})[0].notes
@@ -243,7 +243,7 @@ def test_hours_are_on_the_page_and_not_in_what_git_keeps(tmp_path, monkeypatch, 
     store.write_table(metrics(), "m.parquet", schemas.METRICS)
     store.write_table(LABELS, "l.parquet", schemas.labels_schema(["x", "y"]))
     store.write_table(SPLIT.assign(patient_id="1"), "s.parquet", schemas.SPLITS)
-    settings = json.dumps({"e": study("phantom").model_dump(mode="json", exclude_defaults=True)})
+    settings = json.dumps({"e": setup("phantom").model_dump(mode="json", exclude_defaults=True)})
     verb = ["overview", "--settings", settings, "--labels", "e=l.parquet", "--splits", "e=s.parquet", "--out", "out"]
     assert cli.main([*verb, "--metrics", "e=m.parquet"]) == 0
     kept = {suffix: (tmp_path / f"out/overview.{suffix}").read_text() for suffix in ("md", "tex", "csv")}
@@ -260,5 +260,5 @@ def test_hours_are_on_the_page_and_not_in_what_git_keeps(tmp_path, monkeypatch, 
 
 
 def test_the_block_of_the_overview_is_the_configurations():
-    given = study("sample")
-    assert Studies.model_validate({"e": given.model_dump(mode="json", exclude_defaults=True)}).root["e"] == given
+    given = setup("sample")
+    assert Setups.model_validate({"e": given.model_dump(mode="json", exclude_defaults=True)}).root["e"] == given

@@ -12,7 +12,7 @@ from thorax.report import typeset
 from thorax.report.tables.results import PROVENANCE
 from thorax.storage import store
 
-from .test_overview import study
+from .test_overview import setup
 
 CAPTION = "Curves & areas, where defined."
 
@@ -33,12 +33,10 @@ def made(folder: Path, page: config.PaperPage) -> str:
     return (folder / "page.html").read_text()
 
 
-def paper_page(folder: Path, *sections: dict[str, str], **studies: config.Study) -> config.PaperPage:
-    studies = studies or {"one": study("phantom")}
-    data = {block.experiment.title: block.experiment.provenance for block in studies.values()}
-    return config.PaperPage(
-        paper="liz2022", provenance=data, studies=studies, sections=list(sections), captions={"roc": CAPTION}
-    )
+def paper_page(folder: Path, *sections: dict[str, str], **setups: config.Setup) -> config.PaperPage:
+    setups = setups or {"one": setup("phantom")}
+    data = {block.experiment.title: block.experiment.provenance for block in setups.values()}
+    return config.PaperPage(paper="liz2022", provenance=data, setups=setups, sections=list(sections), captions={"roc": CAPTION})
 
 
 def test_a_page_says_first_what_it_was_run_on_and_has_its_sections_in_order(tmp_path):
@@ -60,7 +58,7 @@ def test_a_page_says_first_what_it_was_run_on_and_has_its_sections_in_order(tmp_
 
 def test_what_all_experiments_share_is_said_once(tmp_path):
     first, second = ({"thresholds": [f"fixed-{limit}"], "beside": None} for limit in (0.5, 0.6))
-    both = paper_page(tmp_path, one=study(title="First", **first), two=study(title="Second", **second))
+    both = paper_page(tmp_path, one=setup(title="First", **first), two=setup(title="Second", **second))
     text = made(tmp_path, both)
     assert re.findall(r"<h3>(.*?)</h3>", text) == ["All experiments of this page", "First", "Second"]
     assert text.count("<dt>Networks</dt>") == 1
@@ -77,7 +75,7 @@ def test_a_missing_or_foreign_page_is_one_sentence(tmp_path, capsys):
         page = {
             "paper": "liz2022",
             "provenance": {"One": "phantom"},
-            "studies": {},
+            "setups": {},
             "sections": [there | changes],
             "captions": {"roc": ""},
         }

@@ -207,7 +207,7 @@ def test_the_numbers_are_those_of_the_named_rule(study):
     ]
     counts = tables.count_images(labels.merge(split))
     both = Results(pd.concat(rows), MEMBERS, [], counts)
-    other = dataclasses.replace(both, rule="fixed-0.4")
+    other = dataclasses.replace(both, threshold_rule="fixed-0.4")
     assert both.number("net_a", "normal", "f1")[0] == number(metrics, "net_a", "normal", "f1")
     assert other.number("net_a", "normal", "f1")[0] != both.number("net_a", "normal", "f1")[0]
     assert other.number("net_a", "normal", "auc")[0] == both.number("net_a", "normal", "auc")[0]
@@ -216,7 +216,7 @@ def test_the_numbers_are_those_of_the_named_rule(study):
     assert "on the test images; threshold 0.5." in tables.global_table(both)[0].caption
     assert "on the test images; threshold 0.4." in tables.global_table(other)[0].caption
     with pytest.raises(ThoraxError, match="no f1 of model 'net_a' for 'normal' by rule 'youden'"):
-        tables.per_class_table(dataclasses.replace(both, rule="youden"))
+        tables.per_class_table(dataclasses.replace(both, threshold_rule="youden"))
 
 
 def test_tables_print_the_f1_that_they_name(study):

@@ -9,7 +9,7 @@ from thorax import config
 from thorax.report import settings
 from thorax.report.settings import describe
 
-from .test_overview import study
+from .test_overview import setup
 
 ROOT = Path(__file__).parents[3]
 
@@ -19,7 +19,7 @@ def test_settings_are_told_in_the_papers_words():
     blocks = config.load(ROOT / "config.yaml")
     experiment = blocks.experiments["liz2022-specific"]
     told = describe(
-        config.Study(
+        config.Setup(
             experiment=experiment,
             label_set=blocks.label_sets[experiment.label_set],
             split=blocks.splits[experiment.split],
@@ -52,7 +52,7 @@ def test_what_networks_do_not_share_stands_beside_each():
     attentive = {"backbone": "Xception", "weights": "none", "freeze": 0, "head": "attention", "accumulate": 8, "min_delta": 0.5}
     plain = {"backbone": "cnn", "weights": "none", "freeze": 0, "loss": "mae", "min_delta": 0.5}
     members = {"plain": plain, "Xception": attentive, "again": attentive}
-    told = describe(study(members=members, ensembles={}, beside=None, thresholds=["fixed-0.4", "f1"], exclusive="x"))
+    told = describe(setup(members=members, ensembles={}, beside=None, thresholds=["fixed-0.4", "f1"], exclusive="x"))
     assert told["Networks"] == (
         "plain (cnn): mean of the features, then 512 hidden units with dropout 0.2, mean absolute error of the probabilities, "
         "Adam 0.0001, batches of 32; Xception, again (Xception): location-based attention, then 512 hidden units with dropout 0.2, "
@@ -84,7 +84,7 @@ def test_what_networks_do_not_share_stands_beside_each():
     ],
 )
 def test_settings_have_words_of_their_own(block, setting, topic, words):
-    given = study()
+    given = setup()
     changed = type(getattr(given, block)).model_validate(getattr(given, block).model_dump(exclude_defaults=True) | setting)
     told = describe(given.model_copy(update={block: changed}))
     assert words in told[topic]
@@ -95,16 +95,16 @@ def test_settings_have_words_of_their_own(block, setting, topic, words):
 def test_every_rule_loss_and_schedule_has_words():
     pair = ["DenseNet201", "Xception"]
     for rule in get_args(config.Ensemble.model_fields["rule"].annotation):
-        assert all(describe(study(ensembles={"both": {"rule": rule, "members": pair}}, beside=None)).values())
+        assert all(describe(setup(ensembles={"both": {"rule": rule, "members": pair}}, beside=None)).values())
     for name in ("loss", "schedule", "sampling", "head"):
         for value in get_args(config.Training.model_fields[name].annotation):
-            told = describe(study(members={"one": {"backbone": "cnn", name: value}}, ensembles={}, beside=None))
+            told = describe(setup(members={"one": {"backbone": "cnn", name: value}}, ensembles={}, beside=None))
             assert all(told.values())
             assert "Further settings" not in told
 
 
 def test_phrases_name_fields_that_there_are():
-    fields = {name: field.annotation.model_fields for name, field in config.Study.model_fields.items()}
+    fields = {name: field.annotation.model_fields for name, field in config.Setup.model_fields.items()}
     fields |= {"training": config.Training.model_fields, "augmentation": config.Augmentation.model_fields}
     for block, known in fields.items():
         assert settings._worded(block) <= {*known, "items", "member"}, block

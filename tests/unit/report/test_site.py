@@ -12,7 +12,7 @@ from thorax.config import Config, Site, parse_text
 from thorax.report import cells, site, typeset
 from thorax.storage import schemas, store
 
-from .test_overview import LABELS, NUMBERS, SPLIT, metrics, row, study
+from .test_overview import LABELS, NUMBERS, SPLIT, metrics, row, setup
 
 PICTURES = [b"first", b"second"]
 
@@ -59,7 +59,7 @@ def run(tmp_path, monkeypatch):
         {"heading": name, "page": f"results/{path}.html", "category": "Study", "caption": name if name == "heatmaps" else None}
         for name, path in (("global", "tables/a/global"), ("heatmaps", "figures/a/heatmaps"))
     ]
-    one = study("phantom")
+    one = setup("phantom")
     config = Config(
         datasets={"chest": one.dataset}, label_sets={"s": one.label_set}, splits={"p": one.split}, image_sets={"i": one.image_set},
         experiments={"a": one.experiment}, run=["a"],

@@ -123,7 +123,7 @@ def test_liz_et_al_have_their_figures_and_tables_in_the_order_of_the_paper(shipp
     table = next(section for section in page.sections if section.heading.startswith("Table 8"))
     assert table.page == "results/tables/liz2022-specific/per_class.html"
     assert table.heading == "Table 8. Results per class: Liz et al. 2022: specific labels of PadChest"
-    assert list(page.studies)[:4] == ["liz2022-specific-raw", "liz2022-specific-noaug", "liz2022-specific", "liz2022-general"]
+    assert list(page.setups)[:4] == ["liz2022-specific-raw", "liz2022-specific-noaug", "liz2022-specific", "liz2022-general"]
 
 
 def test_label_sets_that_no_paper_has_get_no_number(shipped):
@@ -160,7 +160,7 @@ def test_an_experiment_without_a_paper_is_on_the_page_beyond_the_papers():
     assert pages.papers(tiny) == {"beyond": ["tiny"]}
     page = page_of(tiny, "beyond")
     assert page.paper is None
-    assert list(page.studies) == ["tiny"]
+    assert list(page.setups) == ["tiny"]
     assert {Path(section.page).stem for section in page.sections} >= {"per_class", "global", "heatmaps", "summary"}
     assert not [section for section in page.sections if re.match(r"(Figure|Table) \d", section.heading)]
 

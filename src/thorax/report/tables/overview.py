@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from thorax import archives
-from thorax.config import Studies, Study
+from thorax.config import Setup, Setups
 from thorax.errors import ThoraxError
 from thorax.evaluation.ensembles import LEARNING
 from thorax.evaluation.metrics import FIXED, GLOBAL, NO_THRESHOLD
@@ -70,7 +70,7 @@ class Published(NamedTuple):
 class Row:
     """One experiment: its settings, metrics, labels (`joins.read_labels`) and test part (`published_numbers.tested_on`)."""
 
-    study: Study
+    setup: Setup
     metrics: pd.DataFrame
     labels: pd.DataFrame
     test_part: str
@@ -78,7 +78,7 @@ class Row:
     @cached_property
     def model(self) -> str:
         """The network or ensemble with the highest mean AUC on the validation images; of equal ones, or without any, the first."""
-        experiment = self.study.experiment
+        experiment = self.setup.experiment
         names = [name for name, ensemble in experiment.ensembles.items() if ensemble.rule not in LEARNING]
         names += experiment.members
         on_val = replace(self.on_test, split="val")
@@ -92,7 +92,7 @@ class Row:
     @property
     def metrics_shown(self) -> list[str]:
         """The keys of `METRICS` that this experiment has a number of: of F1 its own."""
-        return [metric for metric in SHOWN if metric not in F1_MEANINGS or metric == self.study.experiment.f1_metric]
+        return [metric for metric in SHOWN if metric not in F1_MEANINGS or metric == self.setup.experiment.f1_metric]
 
     @cached_property
     def published_model(self) -> str | None:
@@ -111,7 +111,7 @@ class Row:
         same = self.published_model == self.model
         if len(whole):
             value, ours, classes, doubt = float(whole["value"].iloc[0]), self.number(metric)[0], 0, whole["doubt"].iloc[0]
-            by_rule = self.metrics["threshold_rule"].isin((NO_THRESHOLD, self.study.rule))
+            by_rule = self.metrics["threshold_rule"].isin((NO_THRESHOLD, self.setup.threshold_rule))
             on_test = self.metrics[(self.metrics["split"] == "test") & by_rule]
             apart = same and not published_numbers.same_classes(on_test, self._published, self.model, metric)
         else:
@@ -127,26 +127,26 @@ class Row:
     @cached_property
     def why_not(self) -> str:
         """Why no difference to the paper is taken though ours are of an archive, in a sentence; blank elsewhere."""
-        beside, full = self.study.experiment.beside, self.study.experiment.provenance == FULL
-        return published_numbers.why_not(beside, self.study.dataset.archive, self.test_part) if beside and full else ""
+        beside, full = self.setup.experiment.beside, self.setup.experiment.provenance == FULL
+        return published_numbers.why_not(beside, self.setup.dataset.archive, self.test_part) if beside and full else ""
 
     @property
     def comparable(self) -> bool:
         """Whether ours and the paper's numbers measure the same."""
-        return self.study.experiment.provenance == FULL and not self.why_not
+        return self.setup.experiment.provenance == FULL and not self.why_not
 
     @cached_property
     def _published(self) -> pd.DataFrame:
         """The paper's numbers of the metrics that are shown."""
-        beside = self.study.experiment.beside
+        beside = self.setup.experiment.beside
         rows = published_numbers.published(beside) if beside else pd.DataFrame(columns=list(published_numbers.PUBLISHED))
         return rows[rows["metric"].isin(self.metrics_shown)]
 
     @cached_property
     def on_test(self) -> Results:
         """The results on the test images."""
-        names = list(self.study.experiment.members), list(self.study.experiment.ensembles)
-        return Results(self.metrics, *names, pd.DataFrame(), rule=self.study.rule)
+        names = list(self.setup.experiment.members), list(self.setup.experiment.ensembles)
+        return Results(self.metrics, *names, pd.DataFrame(), threshold_rule=self.setup.threshold_rule)
 
 
 def overview_table(rows: dict[str, Row], hours: dict[str, Cell] | None = None) -> tuple[Table, pd.DataFrame]:
@@ -154,7 +154,7 @@ def overview_table(rows: dict[str, Row], hours: dict[str, Cell] | None = None) -
 
     `hours` is what `spent` returns for each; None leaves the column out. The frame has the numbers unrounded, with intervals.
     """
-    compared = any(row.study.experiment.provenance == FULL for row in rows.values())
+    compared = any(row.setup.experiment.provenance == FULL for row in rows.values())
     metrics = [metric for metric in SHOWN if any(metric in row.metrics_shown for row in rows.values())]
     published = [row for row in rows.values() if row.published_model is not None]
     none_comparable = bool(published) and not any(row.comparable for row in published)
@@ -172,14 +172,14 @@ def overview_table(rows: dict[str, Row], hours: dict[str, Cell] | None = None) -
             else:
                 shown += [Cell(UNDEFINED)] * len(columns)
         numbers += shown
-        body.append((row.study.experiment.title, (*about, *shown, *([hours[name]] if hours is not None else []))))
+        body.append((row.setup.experiment.title, (*about, *shown, *([hours[name]] if hours is not None else []))))
         records.append(record)
     f1 = [f"{METRICS[metric].heading}: {F1_MEANINGS[metric]}" for metric in metrics if metric in F1_MEANINGS]
     apart = []
     for row in rows.values():
         named = ", ".join(METRICS[metric].heading for metric in row.metrics_shown if row.published(metric).other_classes)
         if named and row.comparable:
-            apart.append(_OTHER_CLASSES.format(title=row.study.experiment.title, metrics=named))
+            apart.append(_OTHER_CLASSES.format(title=row.setup.experiment.title, metrics=named))
     groups = (
         *(Group(heading, words=True) for heading in ("Run on", "Paper", "Data set")),
         Group("Images", ("train", "val.", "test")),
@@ -194,12 +194,12 @@ def overview_table(rows: dict[str, Row], hours: dict[str, Cell] | None = None) -
         *dict.fromkeys(note for row in rows.values() for note in votes_note(row.on_test, [row.model])),
         *([_DIFFERENCE] if compared else []),
         *([_HOURS] if hours is not None else []),
-        *(f"{row.study.experiment.title}: {row.why_not}" for row in rows.values() if row.why_not),
+        *(f"{row.setup.experiment.title}: {row.why_not}" for row in rows.values() if row.why_not),
         *apart,
         *([_NOT_COMPARABLE] if any(_APART in cell.text for cell in numbers) else []),
         *([_DOUBT] if any("?" in cell.text for cell in numbers) else []),
     )
-    data = run_on({row.study.experiment.title: row.study.experiment.provenance for row in rows.values()})
+    data = run_on({row.setup.experiment.title: row.setup.experiment.provenance for row in rows.values()})
     table = Table("Overview of the experiments", _CAPTION, data, groups, "Experiment", tuple(body), notes=notes)
     return table, pd.DataFrame(records)
 
@@ -215,14 +215,14 @@ def run_on(provenance: Mapping[str, str]) -> str:
 
 def _about(name: str, row: Row) -> tuple[dict[str, object], list[Cell]]:
     """What an experiment was run on, and its models, as values and as cells."""
-    experiment, archive = row.study.experiment, archives.ARCHIVES[row.study.dataset.archive].title
-    dataset, images, classes = row.study.label_set.dataset, images_by_part(row.labels), len(class_columns(row.labels))
+    experiment, archive = row.setup.experiment, archives.ARCHIVES[row.setup.dataset.archive].title
+    dataset, images, classes = row.setup.label_set.dataset, images_by_part(row.labels), len(class_columns(row.labels))
     other = experiment.beside if experiment.beside and experiment.beside.paper != experiment.paper else None
     source = f"of {published_numbers.variant(other)['description'].split(',')[0]}" if other else ""
     record: dict[str, object] = {
         "experiment": name, "provenance": experiment.provenance, "paper": experiment.paper, "dataset": dataset,
-        "archive": row.study.dataset.archive, **images, "classes": classes, "model": row.model,
-        "published_model": row.published_model, "threshold_rule": row.study.rule,
+        "archive": row.setup.dataset.archive, **images, "classes": classes, "model": row.model,
+        "published_model": row.published_model, "threshold_rule": row.setup.threshold_rule,
     }  # fmt: skip
     return record, [
         Cell(experiment.provenance, bold=experiment.provenance != FULL),
@@ -230,7 +230,7 @@ def _about(name: str, row: Row) -> tuple[dict[str, object], list[Cell]]:
         Cell(dataset, detail=archive if experiment.provenance == FULL else f"in the form of {archive}"),
         *(Cell(printed(count, 0)) for count in images.values()),
         Cell(str(classes)),
-        Cell(row.model, detail="" if row.study.rule == FIXED else row.study.rule),
+        Cell(row.model, detail="" if row.setup.threshold_rule == FIXED else row.setup.threshold_rule),
         Cell(row.published_model or UNDEFINED, detail=source),
     ]
 
@@ -287,22 +287,22 @@ def _hours(hours: float) -> str:
 
 
 def read_rows(
-    studies: Mapping[str, Study], metrics: Mapping[str, Path], labels: Mapping[str, Path], splits: Mapping[str, Path]
+    setups: Mapping[str, Setup], metrics: Mapping[str, Path], labels: Mapping[str, Path], splits: Mapping[str, Path]
 ) -> dict[str, Row]:
     """Read the experiments of a run, each with a table under every one of the three mappings."""
     rows = {}
-    for name, study in studies.items():
+    for name, setup in setups.items():
         for flag, paths in (("metrics", metrics), ("labels", labels), ("splits", splits)):
             if name not in paths:
                 raise ThoraxError(f"Experiment {name!r} has no table under --{flag}: name it.")
         split = store.read_table(splits[name], ["image_id", "split"])
-        test_part = published_numbers.tested_on(study.dataset.archive, study.split.official, split)
-        rows[name] = Row(study, store.read_table(metrics[name]), joins.read_labels(labels[name], splits[name]), test_part)
+        test_part = published_numbers.tested_on(setup.dataset.archive, setup.split.official, split)
+        rows[name] = Row(setup, store.read_table(metrics[name]), joins.read_labels(labels[name], splits[name]), test_part)
     return rows
 
 
 def make_overview(
-    settings: Studies, metrics: dict[str, Path], labels: dict[str, Path], splits: dict[str, Path], out: Path,
+    settings: Setups, metrics: dict[str, Path], labels: dict[str, Path], splits: dict[str, Path], out: Path,
     records: Iterable[Path] = (),
 ) -> None:  # fmt: skip
     """Write overview.html, .md, .tex and .csv into a folder; only the HTML has the hours. Records: a folder per experiment."""

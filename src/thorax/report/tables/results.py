@@ -108,13 +108,13 @@ class Results:
     split: str = "test"  # the part whose results are shown
     title: str = ""
     provenance: str = "full"  # a key of `PROVENANCE`
-    rule: str = FIXED  # the threshold rule of F1 and Hamming loss
+    threshold_rule: str = FIXED  # the threshold rule of F1 and Hamming loss
     f1_metric: str = "f1"  # which F1 the tables print, a key of `F1_MEANINGS`
 
     @cached_property
     def numbers(self) -> dict[tuple[str, str, str], Estimate]:
         """Value, low and high by model, class and metric; nan where undefined."""
-        of_rule = self.metrics["threshold_rule"].isin((NO_THRESHOLD, self.rule))
+        of_rule = self.metrics["threshold_rule"].isin((NO_THRESHOLD, self.threshold_rule))
         chosen = self.metrics[(self.metrics["split"] == self.split) & of_rule]
         keys = zip(chosen["model"], chosen["class"], chosen["metric"], strict=True)
         numbers = chosen[["value", "low", "high"]].astype(float).itertuples(index=False, name=None)
@@ -140,7 +140,7 @@ class Results:
         """Return value, low and high, nan where undefined; a ThoraxError if the metrics lack the model, class or rule."""
         if number := self.numbers.get((model, name, metric)):
             return number
-        by = "" if self.rule == FIXED else f" by rule {self.rule!r}"
+        by = "" if self.threshold_rule == FIXED else f" by rule {self.threshold_rule!r}"
         raise ThoraxError(f"The metrics have no {metric} of model {model!r} for {name!r}{by}: compute the metrics again.")
 
     def has(self, name: str, metric: str) -> bool:
@@ -197,7 +197,7 @@ def by_class(results: Results, columns: Columns, title: str, of: str, notes: Seq
         rows.append((headings[name], (*samples, *cells)))
         records.append({"class": name, "images": images, f"{results.split}_images": in_part} | values)
     groups = (Group("# Samples", ("all", results.split), "samples"), *columns.groups(metrics))
-    caption = f"AUC and F1-score ({F1_MEANINGS[results.f1_metric]}; {describe_threshold(results.rule)}) {of}"
+    caption = f"AUC and F1-score ({F1_MEANINGS[results.f1_metric]}; {describe_threshold(results.threshold_rule)}) {of}"
     table = Table(title, caption, PROVENANCE[results.provenance], groups, "Class", tuple(rows), True, tuple(notes))
     return table, pd.DataFrame(records).assign(provenance=results.provenance)
 
@@ -234,7 +234,7 @@ def per_class_table(results: Results) -> tuple[Table, pd.DataFrame]:
 def global_table(results: Results) -> tuple[Table, pd.DataFrame]:
     """Arrange Hamming loss, AUC and F1 of every model as in Tables 5, 7, 9 and 11; see `over_classes`."""
     has_baseline = BASELINE in results.models
-    of = f"on the {results.split} images; {describe_threshold(results.rule)}. {_MARKS}{_BASELINE * has_baseline}"
+    of = f"on the {results.split} images; {describe_threshold(results.threshold_rule)}. {_MARKS}{_BASELINE * has_baseline}"
     notes = [
         *(_baseline_over_all(results) if has_baseline else []),
         *_undefined(results),
@@ -330,7 +330,7 @@ def make_tables(
     rule: str = FIXED, f1_metric: str = "f1",
 ) -> None:  # fmt: skip
     """Write per_class and global as .html, .md, .tex and .csv into a folder; the baseline is shown if the metrics have it."""
-    more = {"title": title, "provenance": provenance, "rule": rule, "f1_metric": f1_metric}
+    more = {"title": title, "provenance": provenance, "threshold_rule": rule, "f1_metric": f1_metric}
     results = read_results(metrics, labels, split, members, ensembles, **more)
     write(*per_class_table(results), out, "per_class")
     write(*global_table(results), out, "global")

@@ -112,7 +112,7 @@ def per_class_table(compared: SideBySide) -> tuple[Table, pd.DataFrame]:
 
 def global_table(compared: SideBySide) -> tuple[Table, pd.DataFrame]:
     """Arrange Hamming loss, and the means of AUC and F1 over the classes, of every column; see `results.over_classes`."""
-    of = f"{describe_threshold(compared.first.rule)}, {_OF}"
+    of = f"{describe_threshold(compared.first.threshold_rule)}, {_OF}"
     return over_classes(compared.first, compared, f"{compared.title}: global results", of, compared.notes)
 
 
@@ -122,7 +122,7 @@ def make_side_by_side(
 ) -> None:  # fmt: skip
     """Write per_class and global as .html, .md, .tex and .csv into a folder."""
     counts = count_images(joins.read_labels(labels, split))
-    more = {"provenance": provenance, "rule": rule, "f1_metric": f1_metric}
+    more = {"provenance": provenance, "threshold_rule": rule, "f1_metric": f1_metric}
     found = {name: Results(store.read_table(path), (), (), counts, **more) for name, path in metrics.items()}
     chosen = []
     for text in columns:

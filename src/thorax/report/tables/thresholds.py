@@ -38,7 +38,7 @@ def thresholds_table(
     if len(rules) < 2:
         raise ThoraxError("A table of thresholds compares rules: name at least two in the experiment's thresholds.")
     first, others = rules[0], list(rules[1:])
-    by_rule = {rule: replace(results, rule=rule) for rule in rules}
+    by_rule = {rule: replace(results, threshold_rule=rule) for rule in rules}
     tuned = [rule for rule in others if fixed_threshold(rule) is None]
     limits = {(model, rule): _limits(results, thresholds, model, rule) for model in results.models for rule in tuned}
     touched = [
@@ -93,7 +93,7 @@ def rules_table(
 ) -> tuple[Table, pd.DataFrame]:
     """Arrange the global results of every model by every rule, also with the class `exclusive` excluding the rest."""
     every = [*rules, *(rule + EXCLUSIVE for rule in rules if exclusive is not None)]
-    by_rule = {rule: replace(results, rule=rule) for rule in every}
+    by_rule = {rule: replace(results, threshold_rule=rule) for rule in every}
     once = [name for name, metric in METRICS.items() if not metric.by_threshold]
     by_threshold = [name for name in METRICS if name not in once and (name not in F1_MEANINGS or name == results.f1_metric)]
     rows, records = [], []
@@ -164,7 +164,7 @@ def make_threshold_tables(
     learned: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Write thresholds and rules as .html, .md, .tex and .csv into a folder; the other rules are compared with the first."""
-    more = {"title": title, "provenance": provenance, "rule": rules[0], "f1_metric": f1_metric}
+    more = {"title": title, "provenance": provenance, "threshold_rule": rules[0], "f1_metric": f1_metric}
     results = read_results(metrics, labels, split, members, ensembles, **more)
     chosen = store.read_table(thresholds, needs=tuple(THRESHOLDS.names))
     write(*thresholds_table(results, rules, chosen, learned), out, "thresholds")
