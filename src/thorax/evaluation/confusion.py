@@ -44,6 +44,15 @@ def precision(counts: np.ndarray) -> np.ndarray:
     return np.where(true_positive + false_negative > 0, score, np.nan)
 
 
+def negative_predictive_value(counts: np.ndarray) -> np.ndarray:
+    """Return the share of right answers among the predicted negatives from (..., 4) counts.
+
+    It is `precision` (the positive predictive value) of the negative side: 0 where nothing is predicted negative, and nan without
+    negatives among the labels.
+    """
+    return precision(counts[..., ::-1])
+
+
 def sensitivity(counts: np.ndarray) -> np.ndarray:
     """Return the share of positives that are found (recall) from (..., 4) counts, nan without positives."""
     return share(counts[..., 0], counts[..., 0] + counts[..., 2])

@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, hamming_loss, log_loss, precision_score, recall_score, roc_auc_score
 
 from thorax.errors import ThoraxError
-from thorax.evaluation import confusion, decisions, metrics
+from thorax.evaluation import bootstrap, confusion, decisions, metrics
 from thorax.storage import schemas, store
 
 from .one_class import f1
 
-BY_CLASS = ("auc", "loss", "accuracy", "f1", "f1_positive", "precision", "sensitivity", "specificity", "auc_thresholded")
+BY_CLASS = (
+    "auc", "average_precision", "loss", "accuracy", "f1", "f1_positive", "precision", "npv", "sensitivity", "specificity",
+    "auc_thresholded",
+)  # fmt: skip
 
 
 def score(labels: dict, scores: dict, patients=None, **options) -> pd.DataFrame:
@@ -114,7 +117,7 @@ def test_a_class_without_positives_has_no_f1_of_the_positive_side_whatever_is_pr
 def test_samples_that_lack_a_class_do_not_count_for_its_interval():
     """One patient has the only positive: the intervals are those of the samples with this patient."""
     rows = score({"a": [1, 0, 0]}, {"a": [0.9, 0.8, 0.1]}, replicates=200, seed=3)
-    weights = np.concatenate(list(metrics._resample(3, 200, 3)))
+    weights = np.concatenate(list(bootstrap.resample(3, 200, 3, images=3)), axis=1).T
     drawn = weights[(weights[:, 0] > 0)].astype(float)
     assert 0 < len(drawn) < 200
     expected = np.percentile(2 * drawn[:, 0] / (2 * drawn[:, 0] + drawn[:, 1]), [2.5, 97.5])
@@ -271,7 +274,7 @@ def test_intervals_equal_those_of_a_bootstrap_that_copies_rows(monkeypatch):
     options = {"replicates": 40, "seed": 5}
     rows = score(dict(zip("abcd", labels.T, strict=True)), dict(zip("abcd", scores.T, strict=True)), patients, **options)
     identifiers = np.unique(patients)
-    weights = np.concatenate(list(metrics._resample(len(identifiers), 40, 5)))
+    weights = np.concatenate(list(bootstrap.resample(len(identifiers), 40, 5, images=200)), axis=1).T
     areas, f1s, of_positives, losses, entropies, of_decisions = [], [], [], [], [], []
     for sample in weights:
         assert sample.sum() == len(identifiers)
