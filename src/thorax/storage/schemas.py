@@ -103,6 +103,19 @@ METRICS = _table(
     n_positive=pa.int64(),
 )
 
+DIFFERENCES = _table(
+    **{name: pa.string() for name in ("model", "other", "class", "metric", "split", "threshold_rule")},  # as in METRICS
+    value=pa.float64(),  # of the model, and of the other; null where undefined
+    other_value=pa.float64(),
+    difference=pa.float64(),  # value - other_value
+    low=pa.float64(),  # 95% interval of the difference, paired bootstrap over patients
+    high=pa.float64(),
+    same_sign=pa.float64(),  # share of the replicates in which the difference has the same sign; null where it is 0
+    p=pa.float64(),  # two-sided: see differences.p_values
+    p_holm=pa.float64(),  # corrected for the number of classes; null for summaries over classes
+    n_positive=pa.int64(),
+)
+
 MASK_PAIRS = "pairs.csv"  # in a folder of radiographs with lung masks: image, patient_id, view
 HISTORY_COLUMNS = ("epoch", "loss", "val_loss", "learning_rate", "val_auc")
 EPOCHS_COLUMNS = ("epoch", "threshold", "auc", "f1", "f1_positive")  # of decisions; without a threshold, of probabilities
