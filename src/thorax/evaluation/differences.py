@@ -68,7 +68,7 @@ def p_values(samples: np.ndarray) -> np.ndarray:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Return (k,) p values corrected by the step-down method of Holm 1979 (Scand J Stat 6:65-70); nan is no test and stays.
+    """Return (k,) p values corrected by the step-down method of Holm 1979 (Scand J Stat 6:65-70); nan stays nan and does not count.
 
     The smallest of m values is multiplied by m, the next by m - 1 and so on, none becomes smaller than one before it or larger
     than 1. Among all tests, the chance of one or more false rejections at 0.05 is then 0.05 at most, however they depend on each
@@ -82,7 +82,7 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def fewest_replicates(tests: int) -> int:
-    """Return how many replicates are needed so that the smallest possible p value, corrected for so many tests, is below 0.05.
+    """Return how many replicates are needed so that the smallest possible p value, corrected for this number of tests, is below 0.05.
 
     That p value is 2 / (replicates + 1).
     """

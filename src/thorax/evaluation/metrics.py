@@ -91,6 +91,11 @@ def evaluate(
     """
     how: dict[str, Any] = {"thresholds": thresholds, "exclusive": exclusive, "summaries": summaries}
     measured = measure(labels, scores, patients, model=model, split=split, replicates=replicates, seed=seed, **how)
+    return tabulate(measured, model, split)
+
+
+def tabulate(measured: Measured, model: str, split: str) -> pd.DataFrame:
+    """Return a model's values with their 95% intervals as rows of `schemas.METRICS`."""
     rows = []
     for (rule, metric), values in measured.point.items():
         low, high = bootstrap.intervals(measured.samples[rule, metric])

@@ -14,7 +14,7 @@ from .test_metrics import random_problem, score, value
 
 
 def ranked(labels, scores, copies=None) -> tuple[float, float]:
-    """AUC and average precision of images that are there so many times."""
+    """AUC and average precision of images, each with a number of copies."""
     rows = np.arange(len(labels))
     copies = np.ones(len(rows)) if copies is None else copies
     ranking = Ranking(np.asarray(labels), np.asarray(scores, float), rows, len(rows))

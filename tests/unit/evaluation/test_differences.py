@@ -70,7 +70,7 @@ def test_p_values_and_signs_by_hand():
 
 
 def test_holm_by_hand():
-    """0.01 x 4, 0.02 x 3, 0.03 x 2 raised to the one before, 0.5 x 1; an undefined one is no test."""
+    """0.01 x 4, 0.02 x 3, 0.03 x 2 raised to the one before, 0.5 x 1; an undefined one does not count."""
     found = differences.holm(np.array([0.03, 0.01, np.nan, 0.5, 0.02]))
     assert found[[0, 1, 3, 4]] == pytest.approx([0.06, 0.04, 0.5, 0.06])
     assert np.isnan(found[2])

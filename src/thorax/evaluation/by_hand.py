@@ -1,0 +1,213 @@
+"""`thorax evaluate`: measure anybody's predictions against anybody's labels, without images, a GPU or a configuration."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from thorax.config import fixed_threshold
+from thorax.errors import ThoraxError, refuse_unknown
+from thorax.evaluation import decisions, differences, metrics
+from thorax.evaluation.bootstrap import NO_THRESHOLD
+from thorax.evaluation.own_tables import Columns, Images, read_images, read_table, read_truth
+from thorax.storage import store
+from thorax.storage.schemas import IGNORED
+
+RANKED = {"auc": "AUC", "average_precision": "Average precision"}
+DECIDED = {
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "precision": "PPV",
+    "npv": "NPV",
+    "auc_thresholded": "Balanced accuracy",
+    "f1": "F1, both sides",
+    "f1_positive": "F1, positive side",
+}
+_UNDEFINED = "–"
+_INTERVALS = "In parentheses: 95% intervals of a bootstrap over patients"
+
+
+@dataclass
+class _Report:
+    """What is printed, in Markdown, and the tables that are written, by the name of their file."""
+
+    text: list[str] = field(default_factory=list)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+    def show(self, heading: str, table: pd.DataFrame, *sentences: str) -> None:
+        """Add a printed table and what is said about it."""
+        self.text += [f"## {heading}", *sentences, markdown(table)]
+
+
+def evaluate_tables(
+    predictions: Path, labels: Path, second: Path | None = None, about: Path | None = None, id_: str | None = None, prefix: str = "",
+    rename: Mapping[str, str] | None = None, patients: str | None = None, training: Path | None = None, common: bool = False,
+    logits: bool = False, rules: Sequence[str] = (metrics.FIXED,), exclusive: str | None = None, replicates: int = 1000,
+    seed: int = 0, out: Path | None = None,
+) -> str:  # fmt: skip
+    """Measure predictions against labels and return what to print: Markdown tables, with notes on what was measured.
+
+    With a `second` model, both are measured and compared on the same bootstrap samples. `training` are the labels of the training
+    images: with them head, medium and tail classes are summarised. The folder `out` gets the full tables as CSV and what is
+    printed as evaluation.md.
+    """
+    names = _names(predictions, second)
+    paths = dict(zip(names, filter(None, (predictions, second)), strict=True))
+    columns = Columns(id_, prefix, rename or {}, patients)
+    images = read_images(paths, labels, about, columns, common, logits)
+    summaries = {} if training is None else _tiers(training, id_, list(images.truth))
+    report = _Report(["# Evaluation", *_described(images, paths, labels)])
+    limits = {name: _limits(images, name, rules, report) for name in paths}
+    test = images.part == "test"
+    how: dict[str, Any] = {"exclusive": exclusive, "replicates": replicates, "seed": seed, "summaries": summaries}
+    measured = {}
+    for name, scores in images.scores.items():
+        how |= {"model": name, "split": "test", "thresholds": limits[name]}
+        measured[name] = metrics.measure(images.truth[test], scores[test], images.patients[test], **how)
+    tables = [metrics.tabulate(of_model, name, "test") for name, of_model in measured.items()]
+    counts = _counted(images.truth[test], images.patients[test], summaries)
+    _show_metrics(report, pd.concat(tables, ignore_index=True), counts, rules[0])
+    if second is not None:
+        _show_differences(report, differences.compare(measured, [(names[0], names[1])], "test"), rules[0], replicates)
+    text = "\n\n".join(report.text)
+    if out is not None:
+        for name, table in report.tables.items():
+            store.write_text(table.to_csv(index=False), out / f"{name}.csv")
+        store.write_text(text, out / "evaluation.md")
+        text += f"\n\nWritten: {', '.join(f'{out / name}.csv' for name in report.tables)} and {out / 'evaluation.md'}."
+    return text
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return a table of strings in Markdown, with columns as wide as their longest cell."""
+    rows = [list(map(str, table.columns)), *([str(cell) for cell in row] for row in table.itertuples(index=False))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def estimate(value: float, low: float = np.nan, high: float = np.nan) -> str:
+    """Print a value with its interval, or a dash where it is undefined."""
+    if not np.isfinite(value):
+        return _UNDEFINED
+    between = " to " if low < 0 else "–"  # a dash next to a minus is hard to read
+    return f"{value:.3f}" + (f" ({low:.3f}{between}{high:.3f})" if np.isfinite(low) else "")
+
+
+def _names(predictions: Path, second: Path | None) -> list[str]:
+    """What the models are called: by their files, in full where both have the same name."""
+    stems = [path.name.partition(".")[0] for path in (predictions, second) if path is not None]
+    if len(set(stems)) == len(stems):
+        return stems
+    if predictions == second:
+        raise ThoraxError(f"{predictions} is given twice: compare it with another model's predictions.")
+    return [str(predictions), str(second)]
+
+
+def _described(images: Images, paths: Mapping[str, Path], labels: Path) -> list[str]:
+    """What is measured, in words."""
+    test = images.part == "test"
+    patients = len(set(images.patients[test]))
+    size = f"{int(test.sum()):,} images of {patients:,} patients and {images.truth.shape[1]} classes"
+    files = " and ".join(path.name for path in paths.values())
+    return [f"{files} against {labels.name}: {size}.", *images.notes]
+
+
+def _tiers(training: Path, id_: str | None, classes: Sequence[str]) -> dict[str, list[str]]:
+    """Head, medium and tail classes by the number of images in a table of training labels."""
+    table = read_table(training, id_)
+    for name in classes:
+        refuse_unknown("--training", name, list(table.columns), f"a column of {training}")
+    return metrics.tiers((read_truth(table[classes], training) == 1).sum().to_dict())
+
+
+def _limits(images: Images, model: str, rules: Sequence[str], report: _Report) -> dict[str, np.ndarray]:
+    """The thresholds of each rule; tuned ones are chosen on the validation images and written."""
+    validation = images.part == "val"
+    tuned = [rule for rule in rules if fixed_threshold(rule) is None]
+    if tuned and not validation.any():
+        problem = f"The rule {tuned[0]} chooses thresholds on validation images"
+        raise ThoraxError(
+            f"{problem}: give the predictions a column 'split' with val and test, or a fixed threshold to --rules."
+        )
+    chosen = decisions.thresholds(images.truth[validation], images.scores[model][validation], tuned).assign(model=model)
+    if tuned:
+        so_far = [report.tables[name] for name in ("thresholds",) if name in report.tables]
+        report.tables["thresholds"] = pd.concat([*so_far, chosen], ignore_index=True)
+    by_rule = {rule: of_rule["value"].to_numpy() for rule, of_rule in chosen.groupby("rule")}
+    return {rule: np.asarray(by_rule.get(rule, fixed_threshold(rule))) for rule in rules}
+
+
+def _counted(truth: pd.DataFrame, patients: np.ndarray, summaries: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Count the images with a label, their patients and the positives of each class and summary, and say what a class lacks."""
+    groups = {metrics.row_name(name): [name] for name in truth} | {metrics.GLOBAL: list(truth), **summaries}
+    rows = {}
+    for name, classes in groups.items():
+        known = (truth[classes] != IGNORED).any(axis=1).to_numpy()
+        positives, negatives = (int((truth[classes] == answer).sum().sum()) for answer in (1, 0))
+        lacks = "no positives" if not positives else "" if negatives else "no negatives"
+        rows[name] = (int(known.sum()), len(set(patients[known])), positives, lacks)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["images", "patients", "positives", "lacks"])
+
+
+def _show_metrics(report: _Report, table: pd.DataFrame, counts: pd.DataFrame, rule: str) -> None:
+    """Print each model's metrics without a threshold, and those by the first rule; write all of them."""
+    reasons = table["class"].map(counts["lacks"]).where(table["metric"] != "loss", "votes have no loss")
+    table = table.assign(
+        images=table["class"].map(counts["images"]),
+        patients=table["class"].map(counts["patients"]),
+        why_blank=reasons.where(table["value"].isna(), ""),
+    )
+    report.tables["metrics"] = table
+    cells = table.assign(cell=[estimate(*row) for row in table[["value", "low", "high"]].itertuples(index=False)])
+    first = counts.drop(columns="lacks").map("{:,}".format).rename(columns=str.capitalize)
+    for model, rows in cells.groupby("model", sort=False):
+        for of_rule, columns in ((NO_THRESHOLD, RANKED), (rule, DECIDED)):
+            chosen = rows[rows["threshold_rule"] == of_rule].pivot(index="class", columns="metric", values="cell")
+            shown = chosen.reindex(index=counts.index, columns=list(columns)).rename(columns=columns)
+            whole = pd.concat([first, shown], axis=1).rename_axis("Class").reset_index()
+            if of_rule == NO_THRESHOLD:
+                said = [f"{_INTERVALS}. {metrics.GLOBAL} is the mean over the classes.", *_lacking(counts)]
+                report.show(f"{model}: without a threshold", whole, *said)
+            else:
+                overall = f"Over all images and classes: Hamming loss {chosen.loc[metrics.GLOBAL, 'hamming']}."
+                said = [overall, "PPV and NPV hold for the prevalence of these images; they are 0 where no image is called so."]
+                report.show(f"{model}: decisions by {rule}", whole, " ".join(said))
+
+
+def _lacking(counts: pd.DataFrame) -> list[str]:
+    """Name the classes that lack positives or negatives."""
+    return [f"{lacks.capitalize()}: {', '.join(rows.index)}." for lacks, rows in counts.groupby("lacks") if lacks]
+
+
+def _show_differences(report: _Report, table: pd.DataFrame, rule: str, replicates: int) -> None:
+    """Print the differences in AUC, average precision and F1 of two models; write all of them."""
+    report.tables["differences"] = table
+    model, other = table.loc[0, ["model", "other"]]
+    tests = int(table.loc[table["metric"] == "auc", "p_holm"].notna().sum())
+    said = [
+        f"{model} minus {other}, with the 95% interval of a paired bootstrap over patients; the share of the {replicates:,} bootstrap"
+        " samples in which the difference has the same sign; and a two-sided p value from these samples, corrected over the classes"
+        " by Holm's method."
+    ]
+    if replicates < (needed := differences.fewest_replicates(tests)):
+        said.append(f"With {replicates:,} samples no corrected p value can be below 0.05: give --replicates {needed} or more.")
+    for metric in ("auc", "average_precision", "f1", "f1_positive", "hamming"):
+        rows = table[(table["metric"] == metric) & table["threshold_rule"].isin((NO_THRESHOLD, rule))]
+        numbers = rows[["difference", "low", "high"]].itertuples(index=False)
+        shown = pd.DataFrame(
+            {
+                "Class": rows["class"],
+                model: rows["value"].map(estimate),
+                other: rows["other_value"].map(estimate),
+                "Difference": [estimate(*row) for row in numbers],
+                "Same sign": [f"{share:.1%}" if np.isfinite(share) else _UNDEFINED for share in rows["same_sign"]],
+                "p": rows["p"].map(estimate),
+                "p, corrected": rows["p_holm"].map(estimate),
+            }
+        )
+        report.show(f"Difference in {(RANKED | DECIDED | {'hamming': 'Hamming loss'})[metric]}", shown, *said)
+        said = []
