@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir
+from itertools import combinations
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -15,10 +16,18 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    log_loss,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
 
 from bench.measure import peak, processes, random_batch, timed
 from thorax import archives, cli, config, phantom
-from thorax.evaluation import metrics
+from thorax.evaluation import differences, metrics
 from thorax.images import ingest
 from thorax.labels.stratify import StratifiedGroupSplit
 from thorax.models.batches import LabelledImages, training_batches
@@ -243,6 +252,40 @@ def synthetic(count: int) -> tuple[np.ndarray, np.ndarray]:
     return (ill[patients] & (rng.random((count, 14)) < 0.8)).astype(np.int8), patients
 
 
+def statistics_ratio(folder: Path, quick: bool) -> dict:
+    """Seconds of all metrics and differences at the size of Liz et al. 2022, and of scikit-learn's metrics in a loop."""
+    images, people, classes, models, replicates = (300, 200, 3, 2, 20) if quick else (17_082, 13_500, 35, 8, 1000)
+    rng = np.random.default_rng(0)
+    patients = np.concatenate([np.arange(people), rng.integers(people, size=images - people)])
+    truth = (rng.random((images, classes)) < np.r_[0.4, np.geomspace(0.16, 0.012, classes - 1)]).astype(np.int8)
+    labels = pd.DataFrame(truth).add_prefix("class ")
+    scores = [labels * 0.3 + 0.7 * rng.random((images, classes)) for _ in range(models)]
+
+    def ours() -> None:
+        how: dict[str, Any] = {"split": "test", "replicates": replicates}
+        of_models = {str(k): metrics.measure(labels, one, patients, model=str(k), **how) for k, one in enumerate(scores)}
+        for name, of_model in of_models.items():
+            metrics.tabulate(of_model, name, "test")
+        differences.compare(of_models, combinations(of_models, 2), "test")
+
+    taken = measured(ours)
+    values = scores[0].to_numpy()
+    one_sample = timed(lambda: [of_scikit_learn(truth[:, k], values[:, k]) for k in range(classes)])
+    scaled = one_sample * models * (replicates + 1)
+    return taken | {"scikit_learn": scaled, "ratio": scaled / taken["seconds"], "models": models, "replicates": replicates}
+
+
+def of_scikit_learn(truth: np.ndarray, scores: np.ndarray) -> None:
+    """The metrics of one class and one bootstrap sample that `metrics.measure` computes as well."""
+    positive = scores > 0.5
+    for of_scores in (roc_auc_score, average_precision_score, log_loss):
+        of_scores(truth, scores)
+    for of_decisions in (balanced_accuracy_score, accuracy_score):
+        of_decisions(truth, positive)
+    for side in (0, 1):
+        precision_recall_fscore_support(truth, positive, labels=[side], zero_division=0)
+
+
 def large_radiographs(folder: Path, count: int) -> tuple[Callable[[], None], Path]:
     """The ingest of noisy 16-bit PNGs of 2,000 x 2,000, as PadChest's are, and their folder."""
     root = folder / "large"
@@ -307,4 +350,6 @@ def _snakemake(*arguments: str, says: str = "") -> float:
     return time.monotonic() - begun
 
 
-CASES = {case.__name__: case for case in (augment_ratio, feed_ratio, decode_ratio, resume_overhead, size, planning)}
+CASES = {
+    case.__name__: case for case in (augment_ratio, feed_ratio, decode_ratio, resume_overhead, size, planning, statistics_ratio)
+}

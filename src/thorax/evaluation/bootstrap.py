@@ -14,7 +14,7 @@ from thorax.evaluation import confusion
 from thorax.evaluation.ranking import Ranking, placed
 
 NO_THRESHOLD = "none"
-_REPLICATES_AT_ONCE = 250
+_REPLICATES_AT_ONCE = 64
 _DRAWN_AT_ONCE = 4_000_000  # images times samples: bounds the memory however many images there are
 _INTERVAL = (2.5, 97.5)  # percentiles
 _CLIP = 1e-7  # as Keras does: a certain mistake costs 16.1, not infinitely much
