@@ -20,6 +20,10 @@ _OBJECTIVES = {  # the tuned rules of config.TUNED_RULES
     "f1_positive": confusion.positive_f1,
     "youden": confusion.youden,
 }
+_SIDES = {
+    "specificity": (confusion.specificity, confusion.sensitivity),
+    "sensitivity": (confusion.sensitivity, confusion.specificity),
+}
 _SAME = 12  # decimals at which two thresholds count as equally good or equally far from 0.5
 
 
@@ -38,7 +42,9 @@ def tune(labels: np.ndarray, scores: np.ndarray, rule: str) -> Threshold:
     another way. Among equally good ones (to 12 decimals) the one nearest to 0.5 is taken, and of two equally near ones the lower.
 
     Labels are (n,) of 1, 0 and -1 (ignored), scores (n,) in [0, 1]. The rule is "f1", the mean F1 of the positive and the
-    negative class; "f1_positive", the F1 of the positive class; or "youden", sensitivity + specificity.
+    negative class; "f1_positive", the F1 of the positive class; "youden", sensitivity + specificity; or an operating point:
+    "specificity-0.9" has the largest sensitivity among thresholds with a specificity of at least 0.9 (of equally good ones, the
+    largest specificity), and "sensitivity-0.9" the reverse. Where no threshold reaches the 0.9, it comes as near as it can.
     """
     positive, negative = (np.sort(np.asarray(scores, np.float64)[labels == label]) for label in (1, 0))
     if not (len(positive) and len(negative)):
@@ -50,9 +56,22 @@ def tune(labels: np.ndarray, scores: np.ndarray, rule: str) -> Threshold:
     missed = np.searchsorted(positive, candidates, side="right")
     rejected = np.searchsorted(negative, candidates, side="right")
     counts = np.stack([len(positive) - missed, len(negative) - rejected, missed, rejected], axis=-1)
-    value = _OBJECTIVES[rule](counts.astype(np.float64)).round(_SAME)
+    value = _objective(rule, counts.astype(np.float64)).round(_SAME)
     best = candidates[value == value.max()]
     return Threshold(float(best[np.abs(best - 0.5).round(_SAME).argmin()]), len(positive), defined=True)
+
+
+def _objective(rule: str, counts: np.ndarray) -> np.ndarray:
+    """What a rule maximises, from (candidates, 4) counts."""
+    if rule in _OBJECTIVES:
+        return _OBJECTIVES[rule](counts)
+    side, _, least = rule.partition("-")
+    held, free = (measure(counts).round(_SAME) for measure in _SIDES[side])
+    reached = held >= float(least)
+    if not reached.any():
+        return held
+    best = free == free[reached].max()
+    return np.where(reached & best, held, -1)
 
 
 def thresholds(labels: pd.DataFrame, scores: pd.DataFrame, rules: Sequence[str]) -> pd.DataFrame:

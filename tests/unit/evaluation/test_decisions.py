@@ -212,3 +212,36 @@ def test_rules_that_are_known(rule):
 def test_rules_that_are_not(rule):
     with pytest.raises(ValueError, match=r"is not a threshold rule: write f1, f1_positive, youden or, for example, fixed-0\.5"):
         config.threshold_rule(rule)
+
+
+def test_operating_points_by_hand():
+    # Above 0.65: specificity 4/5, sensitivity 2/3. Above 0.75: 5/5 and 1/3. Above 0.35: 3/5 and 3/3.
+    labels, scores = np.array([1, 1, 1, 0, 0, 0, 0, 0]), np.array([0.8, 0.7, 0.4, 0.75, 0.6, 0.3, 0.2, 0.1])
+    assert decisions.tune(labels, scores, "specificity-0.8").value == pytest.approx(0.65)
+    assert decisions.tune(labels, scores, "specificity-0.9").value == pytest.approx(0.775)
+    assert decisions.tune(labels, scores, "sensitivity-0.9").value == pytest.approx(0.35)
+    assert not decisions.tune(np.zeros(3, int), scores[:3], "specificity-0.9").defined
+    # Votes: half of the negatives are called positive by every threshold, so no specificity of 0.9 can be reached.
+    votes = decisions.tune(np.array([1, 1, 0, 0]), np.array([1.0, 0, 1, 0]), "specificity-0.9")
+    assert votes.value == 0.5
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([1, 0, 0, -1]), st.integers(0, 20)), min_size=2, max_size=30),
+    st.sampled_from([0.5, 0.8, 0.9]), st.booleans(),
+)  # fmt: skip
+@settings(max_examples=150, deadline=None)
+def test_no_threshold_holds_the_operating_point_and_is_better(images, least, holds_specificity):
+    labels, scores = np.array([label for label, _ in images]), np.array([score / 20 for _, score in images])
+    if not ((labels == 1).any() and (labels == 0).any()):
+        return
+    found = decisions.tune(labels, scores, f"{'specificity' if holds_specificity else 'sensitivity'}-{least}").value
+
+    def sides(limit):
+        hit, calm = (scores[labels == 1] > limit).mean(), (scores[labels == 0] <= limit).mean()
+        return (calm, hit) if holds_specificity else (hit, calm)
+
+    tried = [sides(limit) for limit in [*np.linspace(0, 1, 161)[:-1], *scores[scores < 1]]]
+    reached = [(free, held) for held, free in tried if held >= least - 1e-12]
+    held, free = sides(found)
+    assert (free, held) == pytest.approx(max(reached)) if reached else held == pytest.approx(max(held for held, _ in tried))

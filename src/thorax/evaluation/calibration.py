@@ -1,0 +1,193 @@
+"""Whether probabilities mean what they say: calibration per class, with intervals, and scaling that is fitted on validation.
+
+- `ece`, the expected calibration error over `BINS` bins of equal mass: the mean over images of the distance between the mean
+  probability and the share of positives of their bin (Nixon et al. 2019, "Measuring Calibration in Deep Learning", arXiv 1904.01685).
+  Equal probabilities are in one bin, and the bins of the bootstrap samples are those of all images.
+- `brier`, the mean squared difference of probability and label (Brier 1950).
+- `intercept` and `slope` of a logistic regression of the labels on the log odds of the probabilities; 0 and 1 where calibrated. The
+  intercept, calibration in the large, has the slope fixed at 1 (Van Calster et al. 2019, BMC Medicine 17:230). A slope below 1 says
+  that probabilities are too extreme.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array
+
+from thorax.evaluation.bootstrap import intervals, resample
+from thorax.evaluation.confusion import share
+from thorax.evaluation.metrics import GLOBAL, row_name, sigmoid
+
+BINS = 10
+METRICS = ("ece", "brier", "intercept", "slope")
+_CLIP = 1e-7  # probabilities of 0 and 1 have no log odds
+_STEPS = 50
+_LARGEST = 1e4  # a coefficient beyond it diverges, as the classes are separated
+
+
+class Scaling(NamedTuple):
+    """New log odds are slope times log odds plus intercept. Temperature scaling has no intercept, and 1 / slope as temperature."""
+
+    slope: float
+    intercept: float
+
+    def apply(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return (n,) scaled probabilities; unchanged where nothing could be fitted."""
+        return sigmoid(self.slope * log_odds(probabilities) + self.intercept) if np.isfinite(self.slope) else probabilities
+
+
+def log_odds(probabilities: np.ndarray) -> np.ndarray:
+    """Return the log odds of probabilities, which are first moved by 1e-7 at most away from 0 and 1."""
+    clipped = np.clip(np.asarray(probabilities, np.float64), _CLIP, 1 - _CLIP)
+    return np.log(clipped) - np.log1p(-clipped)
+
+
+def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> Scaling:
+    """Fit temperature scaling of one class by maximum likelihood (Guo et al. 2017, ICML).
+
+    Labels are (n,) of 1, 0 and -1 (ignored), probabilities (n,), both of validation images. The result is nan where positives or
+    negatives lack or are separated by the probabilities.
+    """
+    known = labels >= 0
+    odds = log_odds(probabilities[known])
+    (slope,) = _logistic(odds[:, None], labels[known])
+    return Scaling(float(slope), 0.0)
+
+
+def fit_platt(labels: np.ndarray, probabilities: np.ndarray) -> Scaling:
+    """Fit Platt scaling of one class, a slope and an intercept, by maximum likelihood (Platt 1999); as `fit_temperature`."""
+    known = labels >= 0
+    odds = log_odds(probabilities[known])
+    slope, intercept = _logistic(np.column_stack([odds, np.ones(len(odds))]), labels[known])
+    return Scaling(float(slope), float(intercept))
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+    """Return the points of a reliability diagram of one class: a row for each bin that has images.
+
+    Columns: images, probability (the mean) and positives (the share). Takes arrays as `fit_temperature`.
+    """
+    known = labels >= 0
+    frame = pd.DataFrame({"bin": bins(probabilities[known]), "probability": probabilities[known], "positives": labels[known]})
+    found = frame.groupby("bin").agg(
+        images=("positives", "size"), probability=("probability", "mean"), positives=("positives", "mean")
+    )
+    return found.reset_index(drop=True)
+
+
+def bins(probabilities: np.ndarray) -> np.ndarray:
+    """Return (n,) numbers of bins of equal mass, from 0: by the share of images with a smaller probability."""
+    below = np.searchsorted(np.sort(probabilities), probabilities, side="left")
+    return below * BINS // max(len(probabilities), 1)
+
+
+def measure(
+    labels: pd.DataFrame, scores: pd.DataFrame, patients: np.typing.ArrayLike, replicates: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Return the calibration of each class and its mean over the classes that have one, with 95% intervals.
+
+    Labels are (n, k) of 1, 0 and -1 (ignored), scores (n, k) probabilities, patients (n,) identifiers. The intervals are those of the
+    bootstrap samples of `bootstrap.measure`. For intercept and slope each sample takes one step of Newton's method from the fit to all
+    images (Schucany and Wang 1991, Biometrics 47:1015). Columns: class, metric, value, low, high, n_positive. Classes without
+    positives or negatives, or separated ones, have no intercept and slope (nan).
+    """
+    identifiers, patient_of_row = np.unique(np.asarray(patients), return_inverse=True)
+    truth, values = labels.to_numpy(), scores.to_numpy(np.float64)
+    sums = [_Sums(truth[:, k], values[:, k], patient_of_row, len(identifiers)) for k in range(truth.shape[1])]
+    everyone = np.ones((len(identifiers), 1))
+    blocks = [everyone, *resample(len(identifiers), replicates, seed, len(truth))]
+    measured = [np.stack([of_class.measure(weights) for of_class in sums], axis=-1) for weights in blocks]
+    found = np.concatenate(measured, axis=1)  # (metrics, 1 + samples, k)
+    positives = (truth == 1).sum(axis=0)
+    rows = []
+    for metric, values_of_metric in zip(METRICS, found, strict=True):
+        defined = np.isfinite(values_of_metric)
+        mean = share(np.where(defined, values_of_metric, 0).sum(axis=1), defined.sum(axis=1))
+        columns = np.column_stack([values_of_metric, mean])
+        names, counts = [*map(row_name, labels.columns), GLOBAL], [*positives, positives.sum()]
+        rows += [
+            (name, metric, value, low, high, count)
+            for name, value, low, high, count in zip(names, columns[0], *intervals(columns[1:]), counts, strict=True)
+        ]
+    return pd.DataFrame(rows, columns=["class", "metric", "value", "low", "high", "n_positive"])
+
+
+class _Sums:
+    """What the calibration of one class is made from, summed over each patient's images."""
+
+    def __init__(self, labels: np.ndarray, scores: np.ndarray, patient_of_row: np.ndarray, patients: int) -> None:
+        known = labels >= 0
+        y, p, patient = labels[known].astype(np.float64), scores[known], patient_of_row[known]
+        of_bin, odds = bins(p), log_odds(p)
+        in_bin = [of_bin == number for number in range(BINS)]
+        joint = np.column_stack([odds, np.ones(len(odds))])
+        self.slope = _logistic(joint, y)
+        self.intercept = _logistic(joint[:, 1:], y, odds)
+        q = [sigmoid(joint @ self.slope), sigmoid(odds + self.intercept[0])]  # of both regressions
+        images = [np.ones(len(y)), y, (p - y) ** 2, *(chosen * y for chosen in in_bin), *(chosen * p for chosen in in_bin)]
+        of_fits = [(y - q[0]) * odds, y - q[0], *(q[0] * (1 - q[0]) * odds**power for power in (2, 1, 0))]
+        of_fits += [y - q[1], q[1] * (1 - q[1])]
+        columns = np.stack([np.bincount(patient, np.nan_to_num(entry), patients) for entry in (*images, *of_fits)])
+        self.sums = csr_array(columns)  # its products add in a fixed order
+
+    def measure(self, weights: np.ndarray) -> np.ndarray:
+        """Return (metrics, samples) from (patients, samples) weights."""
+        known, positive, squares, *rest = self.sums @ weights.astype(np.float64)
+        of_bins, fits = np.array(rest[: 2 * BINS]), rest[2 * BINS :]
+        error = np.abs(of_bins[:BINS] - of_bins[BINS:]).sum(axis=0)
+        both = (positive > 0) & (positive < known)
+        gradient, information = np.array(fits[:2]), np.array([[fits[2], fits[3]], [fits[3], fits[4]]])
+        determinant = information[0, 0] * information[1, 1] - information[0, 1] ** 2
+        step = share(information[1, 1] * gradient[0] - information[0, 1] * gradient[1], determinant)
+        slope = np.where(both, self.slope[0] + step, np.nan)
+        intercept = np.where(both, self.intercept[0] + share(fits[5], fits[6]), np.nan)
+        return np.stack([share(error, known), share(squares, known), intercept, slope])
+
+
+def _logistic(design: np.ndarray, labels: np.ndarray, offset: np.ndarray | float = 0.0) -> np.ndarray:
+    """Fit a logistic regression by Newton's method with halved steps; nan where it has no finite maximum.
+
+    `design` is (n, coefficients), labels (n,) of 0 and 1, `offset` what is added to the linear predictor.
+    """
+    coefficients = np.zeros(design.shape[1])
+    nothing = np.full(design.shape[1], np.nan)
+    if len(np.unique(labels)) < 2:
+        return nothing
+
+    def loss(values: np.ndarray) -> float:
+        linear = offset + design @ values
+        return float((np.logaddexp(0, linear) - labels * linear).sum())
+
+    now = loss(coefficients)
+    for _ in range(_STEPS):
+        q = sigmoid(offset + design @ coefficients)
+        gradient = design.T @ (labels - q)
+        information = (design * (q * (1 - q))[:, None]).T @ design
+        if not np.isfinite(information).all() or np.linalg.cond(information) > 1e14:
+            return nothing
+        step = np.linalg.solve(information, gradient)
+        while (then := loss(coefficients + step)) > now + 1e-9 * abs(now) and np.abs(step).max() > 1e-12:
+            step = step / 2
+        coefficients, now = coefficients + step, then
+        if np.abs(coefficients).max() > _LARGEST:
+            return nothing
+        if np.abs(step).max() < 1e-10 * max(1, np.abs(coefficients).max()):
+            return coefficients
+    return nothing
+
+
+def scaled(labels: pd.DataFrame, scores: pd.DataFrame, validation: np.ndarray, kind: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scale each class by what is fitted on its validation images, (n,) bool; `kind` is "temperature" or "platt".
+
+    Returns the scaled probabilities of all images, and a row for each class: class, kind, slope, intercept. Where nothing could be
+    fitted these are nan, and the probabilities stay.
+    """
+    fit = {"temperature": fit_temperature, "platt": fit_platt}[kind]
+    found: Sequence[Scaling] = [
+        fit(labels[name].to_numpy()[validation], scores[name].to_numpy()[validation]) for name in labels
+    ]
+    columns = {name: one.apply(scores[name].to_numpy()) for name, one in zip(labels, found, strict=True)}
+    rows = [(name, kind, *one) for name, one in zip(labels, found, strict=True)]
+    return pd.DataFrame(columns, index=scores.index), pd.DataFrame(rows, columns=["class", "kind", "slope", "intercept"])

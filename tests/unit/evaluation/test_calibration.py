@@ -1,0 +1,122 @@
+"""Calibration against hand-computed cases, scikit-learn, and copied rows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import brier_score_loss
+
+from thorax.evaluation import bootstrap, calibration
+from thorax.evaluation.metrics import sigmoid
+
+
+def problem(seed: int, images: int = 400, slope: float = 0.5, intercept: float = -0.3):
+    """Labels whose true log odds are slope times those of the probabilities plus the intercept."""
+    random = np.random.default_rng(seed)
+    odds = random.normal(0, 2, images)
+    labels = (random.random(images) < sigmoid(slope * odds + intercept)).astype(int)
+    return labels, sigmoid(odds), random.integers(0, images // 2, images)
+
+
+def values(labels, scores, patients=None, **options) -> pd.DataFrame:
+    patients = np.arange(len(labels)) if patients is None else patients
+    frames = pd.DataFrame({"a": labels}), pd.DataFrame({"a": scores})
+    table = calibration.measure(*frames, patients, **{"replicates": 0} | options)
+    return table[table["class"] == "a"].set_index("metric")
+
+
+def test_bins_have_equal_mass_and_equal_scores_are_together():
+    assert calibration.bins(np.arange(20) / 20).tolist() == [number // 2 for number in range(20)]
+    assert calibration.bins(np.array([0.9] * 4 + [0.1] * 16)).tolist() == [8] * 4 + [0] * 16
+    shuffled = np.array([3, 0, 2, 1, 4]) / 5
+    assert calibration.bins(shuffled).tolist() == [6, 0, 4, 2, 8]
+
+
+def test_the_expected_calibration_error_by_hand():
+    # Two bins that have images: 0.2 four times with one positive, 0.9 six times with three.
+    labels = np.array([1, 0, 0, 0, 1, 1, 1, 0, 0, 0, -1])
+    scores = np.array([0.2] * 4 + [0.9] * 6 + [0.5])
+    found = values(labels, scores)
+    assert found.loc["ece", "value"] == pytest.approx(0.4 * 0.05 + 0.6 * 0.4)
+    assert found.loc["brier", "value"] == pytest.approx((0.64 + 3 * 0.04 + 3 * 0.01 + 3 * 0.81) / 10)
+    points = calibration.reliability(labels, scores)
+    assert points.to_numpy().tolist() == [[4, pytest.approx(0.2), 0.25], [6, pytest.approx(0.9), 0.5]]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_brier_slope_and_intercept_are_those_of_scikit_learn(seed):
+    labels, scores, _ = problem(seed)
+    found = values(labels, scores)["value"]
+    assert found["brier"] == pytest.approx(brier_score_loss(labels, scores), abs=1e-9)
+    model = LogisticRegression(C=np.inf, tol=1e-12, max_iter=10_000).fit(calibration.log_odds(scores)[:, None], labels)
+    assert found["slope"] == pytest.approx(model.coef_[0, 0], abs=1e-5)
+    # Its score equation: with the intercept, the probabilities add up to the number of positives.
+    assert sigmoid(calibration.log_odds(scores) + found["intercept"]).sum() == pytest.approx(labels.sum(), abs=1e-6)
+    platt = calibration.fit_platt(labels, scores)
+    assert platt == pytest.approx((model.coef_[0, 0], model.intercept_[0]), abs=1e-5)
+
+
+def test_calibrated_probabilities_have_slope_1_and_intercept_0_and_what_was_distorted_is_scaled_back():
+    labels, scores, _ = problem(1, images=40_000, slope=0.5, intercept=-0.3)
+    assert calibration.fit_platt(labels, scores) == pytest.approx((0.5, -0.3), abs=0.04)
+    right = calibration.fit_platt(labels, scores).apply(scores)
+    found = values(labels, right)["value"]
+    assert (found["slope"], found["intercept"]) == pytest.approx((1, 0), abs=1e-6)
+    assert found["ece"] < 0.01 < values(labels, scores)["value"]["ece"]
+    labels, scores, _ = problem(1, images=40_000, slope=0.5, intercept=0)
+    assert calibration.fit_temperature(labels, scores) == pytest.approx((0.5, 0), abs=0.03)
+
+
+def test_intervals_are_those_of_copied_rows():
+    labels, scores, patients = problem(3, images=200)
+    found = values(labels, scores, patients, replicates=100, seed=4)
+    identifiers = np.unique(patients)
+    fixed = calibration.bins(scores)
+    samples = []
+    for sample in np.concatenate(list(bootstrap.resample(len(identifiers), 100, 4, images=200)), axis=1).T:
+        rows = np.concatenate([np.repeat(np.flatnonzero(patients == p), n) for p, n in zip(identifiers, sample, strict=True)])
+        y, p, of_bin = labels[rows], scores[rows], fixed[rows]
+        error = sum(abs((p - y)[of_bin == number].sum()) for number in range(10)) / len(rows)
+        samples.append((error, brier_score_loss(y, p)))
+    for metric, sampled in zip(("ece", "brier"), np.transpose(samples), strict=True):
+        assert found.loc[metric, ["low", "high"]].tolist() == pytest.approx(
+            list(np.percentile(sampled, [2.5, 97.5])), abs=1e-12
+        )
+
+
+def test_one_step_of_each_sample_is_near_the_refitted_regression():
+    labels, scores, patients = problem(5, images=2000)
+    found = values(labels, scores, patients, replicates=100, seed=1)
+    identifiers, of_row = np.unique(patients, return_inverse=True)
+    slopes = []
+    for sample in np.concatenate(list(bootstrap.resample(len(identifiers), 100, 1, images=2000)), axis=1).T:
+        rows = np.repeat(np.arange(2000), sample[of_row])
+        slopes.append(calibration.fit_platt(labels[rows], scores[rows]).slope)
+    low, high = np.percentile(slopes, [2.5, 97.5])
+    assert found.loc["slope", ["low", "high"]].tolist() == pytest.approx([low, high], abs=0.1 * (high - low))
+
+
+def test_what_cannot_be_fitted_is_blank_and_stays_as_it_is():
+    separated, scores = np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.8, 0.9])
+    for labels in (separated, np.zeros(5, int), np.array([0, -1, -1, -1, -1])):
+        found = values(labels, scores, replicates=5)
+        assert np.isnan(found.loc["slope", "value"])
+        assert np.isfinite(found.loc["ece", "value"])
+        scaling = calibration.fit_platt(labels, scores)
+        assert np.isnan(scaling).all()
+        assert scaling.apply(scores).tolist() == scores.tolist()
+    frame, table = calibration.scaled(
+        pd.DataFrame({"a": separated}), pd.DataFrame({"a": scores}), np.ones(5, bool), "temperature"
+    )
+    assert frame["a"].tolist() == scores.tolist()
+    assert table.loc[0, ["class", "kind"]].tolist() == ["a", "temperature"]
+
+
+def test_scaling_learns_from_validation_images_alone():
+    labels, scores, _ = problem(7)
+    validation = np.arange(400) < 200
+    frames = pd.DataFrame({"a": labels}), pd.DataFrame({"a": scores})
+    expected = calibration.fit_platt(labels[:200], scores[:200])
+    found, table = calibration.scaled(*frames, validation, "platt")
+    assert table[["slope", "intercept"]].to_numpy()[0].tolist() == list(expected)
+    np.testing.assert_allclose(found["a"], expected.apply(scores))
