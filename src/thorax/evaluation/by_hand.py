@@ -1,6 +1,6 @@
 """`thorax evaluate`: measure anybody's predictions against anybody's labels, without images, a GPU or a configuration."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import pandas as pd
 
 from thorax.config import fixed_threshold
 from thorax.errors import ThoraxError, refuse_unknown
-from thorax.evaluation import decisions, differences, metrics
+from thorax.evaluation import calibration, decisions, differences, metrics
 from thorax.evaluation.bootstrap import NO_THRESHOLD
 from thorax.evaluation.own_tables import Columns, Images, read_images, read_table, read_truth
 from thorax.storage import store
@@ -26,6 +26,12 @@ DECIDED = {
     "f1": "F1, both sides",
     "f1_positive": "F1, positive side",
 }
+OPERATING_POINTS = {  # rules whose thresholds are chosen on validation images, if there are any
+    "specificity-0.9": "a specificity of 0.9",
+    "sensitivity-0.9": "a sensitivity of 0.9",
+}
+_AT_POINT = {"sensitivity": "Sensitivity", "specificity": "Specificity", "precision": "PPV", "npv": "NPV"}
+_CALIBRATION = {"ece": "ECE", "brier": "Brier score", "intercept": "Intercept", "slope": "Slope"}
 _UNDEFINED = "–"
 _INTERVALS = "In parentheses: 95% intervals of a bootstrap over patients"
 
@@ -60,7 +66,8 @@ def evaluate_tables(
     images = read_images(paths, labels, about, columns, common, logits)
     summaries = {} if training is None else _tiers(training, id_, list(images.truth))
     report = _Report(["# Evaluation", *_described(images, paths, labels)])
-    limits = {name: _limits(images, name, rules, report) for name in paths}
+    chosen_rules = [*rules, *(OPERATING_POINTS if (images.part == "val").any() else ())]
+    limits = {name: _limits(images, name, chosen_rules, report) for name in paths}
     test = images.part == "test"
     how: dict[str, Any] = {"exclusive": exclusive, "replicates": replicates, "seed": seed, "summaries": summaries}
     measured = {}
@@ -70,6 +77,7 @@ def evaluate_tables(
     tables = [metrics.tabulate(of_model, name, "test") for name, of_model in measured.items()]
     counts = _counted(images.truth[test], images.patients[test], summaries)
     _show_metrics(report, pd.concat(tables, ignore_index=True), counts, rules[0])
+    _show_calibration(report, images, replicates, seed)
     if second is not None:
         _show_differences(report, differences.compare(measured, [(names[0], names[1])], "test"), rules[0], replicates)
     text = "\n\n".join(report.text)
@@ -165,17 +173,73 @@ def _show_metrics(report: _Report, table: pd.DataFrame, counts: pd.DataFrame, ru
     cells = table.assign(cell=[estimate(*row) for row in table[["value", "low", "high"]].itertuples(index=False)])
     first = counts.drop(columns="lacks").map("{:,}".format).rename(columns=str.capitalize)
     for model, rows in cells.groupby("model", sort=False):
-        for of_rule, columns in ((NO_THRESHOLD, RANKED), (rule, DECIDED)):
+        points = {of_rule: _AT_POINT for of_rule in OPERATING_POINTS if of_rule in set(rows["threshold_rule"])}
+        for of_rule, columns in {NO_THRESHOLD: RANKED, rule: DECIDED, **points}.items():
             chosen = rows[rows["threshold_rule"] == of_rule].pivot(index="class", columns="metric", values="cell")
             shown = chosen.reindex(index=counts.index, columns=list(columns)).rename(columns=columns)
             whole = pd.concat([first, shown], axis=1).rename_axis("Class").reset_index()
             if of_rule == NO_THRESHOLD:
-                said = [f"{_INTERVALS}. {metrics.GLOBAL} is the mean over the classes.", *_lacking(counts)]
-                report.show(f"{model}: without a threshold", whole, *said)
+                said = f"{_INTERVALS}. {metrics.GLOBAL} is the mean over the classes."
+                report.show(f"{model}: without a threshold", whole, said, *_lacking(counts))
+            elif of_rule in OPERATING_POINTS:
+                said = f"Thresholds chosen on validation images for {OPERATING_POINTS[of_rule]}, measured on test images."
+                whole["Images read per true positive"] = [
+                    _read_per_hit(*row) for row in _of(rows, of_rule, "precision", counts)
+                ]
+                report.show(f"{model}: at {OPERATING_POINTS[of_rule]}", whole, said)
             else:
                 overall = f"Over all images and classes: Hamming loss {chosen.loc[metrics.GLOBAL, 'hamming']}."
-                said = [overall, "PPV and NPV hold for the prevalence of these images; they are 0 where no image is called so."]
-                report.show(f"{model}: decisions by {rule}", whole, " ".join(said))
+                said = "PPV and NPV hold for the prevalence of these images; they are 0 where no image is called so."
+                report.show(f"{model}: decisions by {rule}", whole, f"{overall} {said}")
+
+
+def _of(rows: pd.DataFrame, rule: str, metric: str, counts: pd.DataFrame) -> Iterator[tuple[float, float, float]]:
+    """A metric's value and interval in the order of the printed rows."""
+    chosen = rows[(rows["threshold_rule"] == rule) & (rows["metric"] == metric)].set_index("class").loc[counts.index]
+    return chosen[["value", "low", "high"]].itertuples(index=False, name=None)
+
+
+def _read_per_hit(value: float, low: float, high: float) -> str:
+    """How many of the images that a model calls positive are read for each that is: 1 / PPV, with its interval."""
+    if not value > 0:
+        return _UNDEFINED
+    return f"{1 / value:.1f} ({1 / high:.1f}–{f'{1 / low:.1f}' if low > 0 else '∞'})"
+
+
+def _show_calibration(report: _Report, images: Images, replicates: int, seed: int) -> None:
+    """Print the calibration of each model on the test images, before and after scaling on the validation images; write all of it."""
+    test, validation = (images.part == part for part in ("test", "val"))
+    found, scalings = [], []
+    for model, scores in images.scores.items():
+        if scores.isin((0, 1)).all(axis=None):
+            report.text.append(f"{model} gives votes, so there is nothing to calibrate.")
+            continue
+        versions = {"none": scores}
+        for kind in ("temperature", "platt") if validation.any() else ():
+            versions[kind], fitted = calibration.scaled(images.truth, scores, validation, kind)
+            scalings.append(fitted.assign(model=model))
+        tables = {
+            kind: calibration.measure(images.truth[test], version[test], images.patients[test], replicates, seed)
+            for kind, version in versions.items()
+        }
+        found += [table.assign(model=model, scaling=kind) for kind, table in tables.items()]
+        shown = pd.DataFrame({"Class": tables["none"]["class"].unique()})
+        for kind, metric in [("none", metric) for metric in _CALIBRATION] + [
+            (k, m) for k in versions if k != "none" for m in ("ece", "brier")
+        ]:
+            rows = tables[kind][tables[kind]["metric"] == metric]
+            heading = _CALIBRATION[metric] + {"none": "", "temperature": ", temperature", "platt": ", Platt"}[kind]
+            shown[heading] = [estimate(*row) for row in rows[["value", "low", "high"]].itertuples(index=False)]
+        said = [
+            f"ECE over {calibration.BINS} bins of equal mass. Calibrated probabilities have an intercept of 0 and a slope of 1; a slope below 1 says that they are too extreme."
+        ]
+        if validation.any():
+            said.append("Temperature and Platt scaling are fitted for each class on the validation images.")
+        report.show(f"{model}: calibration", shown, *said)
+    if found:
+        report.tables["calibration"] = pd.concat(found, ignore_index=True)
+    if scalings:
+        report.tables["scaling"] = pd.concat(scalings, ignore_index=True)
 
 
 def _lacking(counts: pd.DataFrame) -> list[str]:

@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from thorax.cli import main
 from thorax.errors import ThoraxError
-from thorax.evaluation import by_hand, metrics
+from thorax.evaluation import by_hand, calibration, metrics
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 
@@ -223,3 +223,41 @@ def test_published_aucs_of_nih_are_reproduced(tmp_path):
     found = pd.read_csv(tmp_path / "out" / "metrics.csv").query("metric == 'auc'").set_index("class")["value"]
     assert np.abs(found[published.index] - published).max() < 1e-9
     assert found[metrics.GLOBAL] == pytest.approx(published.mean(), abs=1e-9)
+
+
+def test_operating_points_and_calibration_come_with_validation_images(tables):
+    folder, labels, predictions = tables
+    predictions.assign(split=["val", "test"] * 30).to_csv(folder / "net.csv", index=False)
+    text = run(folder, out=folder / "out")
+    limit = (
+        pd.read_csv(folder / "out" / "thresholds.csv").set_index(["class", "rule"]).loc[("Mass", "specificity-0.9"), "value"]
+    )
+    validation, test = (predictions["prob_Mass"][part::2] for part in (0, 1))
+    assert (validation[labels["Mass"][0::2] == 0] <= limit).mean() >= 0.9
+    found = pd.read_csv(folder / "out" / "metrics.csv").set_index(["class", "metric", "threshold_rule"])["value"]
+    sensitivity = (test[labels["Mass"][1::2] == 1] > limit).mean()
+    assert found["Mass", "sensitivity", "specificity-0.9"] == pytest.approx(sensitivity)
+    assert "## net: at a specificity of 0.9" in text
+    assert "| Images read per true positive |" in text
+    table = pd.read_csv(folder / "out" / "calibration.csv").set_index(["class", "metric", "scaling"])["value"]
+    brier = ((test - labels["Mass"][1::2]) ** 2).mean()
+    assert table["Mass", "brier", "none"] == pytest.approx(brier, abs=1e-9)
+    fitted = pd.read_csv(folder / "out" / "scaling.csv").set_index(["class", "kind"]).loc[("Mass", "platt")]
+    expected = calibration.fit_platt(labels["Mass"][0::2].to_numpy(), validation.to_numpy())
+    assert fitted[["slope", "intercept"]].tolist() == pytest.approx(list(expected))
+
+
+def test_votes_are_measured_without_calibration(tables):
+    folder, _, predictions = tables
+    predictions.round().to_csv(folder / "net.csv", index=False)
+    text = run(folder, out=folder / "out")
+    assert "net gives votes, so there is nothing to calibrate." in text
+    assert not (folder / "out" / "calibration.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("ppv", "printed"),
+    [((0.25, 0.2, 0.5), "4.0 (2.0–5.0)"), ((0.5, 0, 1), "2.0 (1.0–∞)"), ((0, 0, 0), "–"), ((np.nan,) * 3, "–")],
+)
+def test_images_read_per_true_positive(ppv, printed):
+    assert by_hand._read_per_hit(*ppv) == printed
