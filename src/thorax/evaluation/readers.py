@@ -1,0 +1,86 @@
+"""Several readers of the same images: how far they agree, what most of them say, and where they are next to a model's ROC curve."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from thorax.evaluation.confusion import share
+from thorax.storage.schemas import IGNORED
+
+
+def cohen_kappa(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the kappa of Cohen 1960 (Educ Psychol Meas 20:37) of two readers; nan where chance alone makes them agree always.
+
+    Takes (n,) answers of 1, 0 and -1 (ignored, as is then the other's).
+    """
+    both = (one != IGNORED) & (other != IGNORED)
+    first, second = one[both] == 1, other[both] == 1
+    if not both.any():
+        return np.nan
+    by_chance = first.mean() * second.mean() + (1 - first.mean()) * (1 - second.mean())
+    return float(share(np.array((first == second).mean() - by_chance), np.array(1 - by_chance)))
+
+
+def fleiss_kappa(answers: np.ndarray) -> float:
+    """Return the kappa of Fleiss 1971 (Psychol Bull 76:378), for any readers of each image; nan where all say the same of all.
+
+    Takes (readers, n) answers of 1, 0 and -1 (not read). Images need two readers at least; where they have different numbers of
+    them, agreement is the mean over images, and chance is that of all answers together.
+    """
+    yes, no = (answers == 1).sum(axis=0), (answers == 0).sum(axis=0)
+    count = yes + no
+    yes, no, count = (numbers[count >= 2] for numbers in (yes, no, count))
+    if not len(count):
+        return np.nan
+    agreement = ((yes * (yes - 1) + no * (no - 1)) / (count * (count - 1))).mean()
+    positive = yes.sum() / count.sum()
+    by_chance = positive**2 + (1 - positive) ** 2
+    return float(share(np.array(agreement - by_chance), np.array(1 - by_chance)))
+
+
+def majority(answers: np.ndarray) -> np.ndarray:
+    """Return what more than half of the readers say, (n,) int8, from (readers, n) answers; -1 (ignored) where it is a tie."""
+    yes, no = (answers == 1).sum(axis=0), (answers == 0).sum(axis=0)
+    return np.where(yes > no, 1, np.where(no > yes, 0, IGNORED)).astype(np.int8)
+
+
+def agreement(labels: pd.DataFrame, readers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return for each class how far readers agree with each other and their majority with the labels.
+
+    All frames are (n, k) of 1, 0 and -1 (ignored) with the same images and classes. Columns: class, images (with a label and a
+    majority), positives of the labels and of the majority among them, fleiss (of the readers), cohen (of labels and majority), and
+    pairwise (the mean Cohen's kappa over pairs of readers).
+    """
+    rows = []
+    for name in labels:
+        answers = np.stack([table[name].to_numpy() for table in readers.values()])
+        truth, most = labels[name].to_numpy(), majority(answers)
+        both = (truth != IGNORED) & (most != IGNORED)
+        pairs = [cohen_kappa(answers[i], answers[j]) for i in range(len(answers)) for j in range(i)]
+        defined = [kappa for kappa in pairs if np.isfinite(kappa)]
+        counts = (int(both.sum()), int((truth[both] == 1).sum()), int((most[both] == 1).sum()))
+        kappas = (fleiss_kappa(answers), cohen_kappa(truth, most), float(np.mean(defined)) if defined else np.nan)
+        rows.append((name, *counts, *kappas))
+    columns = ["class", "images", "positives_of_labels", "positives_of_majority", "fleiss", "cohen", "pairwise"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def below_curve(labels: np.ndarray, scores: np.ndarray, answers: np.ndarray) -> tuple[float, float, float]:
+    """Return a reader's sensitivity and specificity, and the sensitivity of a model's ROC curve at this specificity.
+
+    The reader is below the curve where the last is larger than the first. Takes (n,) labels of 1, 0 and -1 (ignored), scores and
+    answers of the reader, of 1, 0 and -1 (not read); all three numbers are of the images that the reader has read. Between two
+    points of the curve, which is that of all thresholds, its straight line counts. All are nan where positives or negatives lack.
+    """
+    read = (labels != IGNORED) & (answers != IGNORED)
+    y, s, answer = labels[read] == 1, scores[read], answers[read] == 1
+    if not y.any() or y.all():
+        return (np.nan,) * 3
+    limits, false_alarms = np.unique(s), (answer & ~y).sum()  # counts, so that equal rates are found
+    hits, alarms = (
+        np.append(side.sum() - np.searchsorted(np.sort(s[side]), limits, side="right"), side.sum()) for side in (y, ~y)
+    )
+    same = hits[alarms == false_alarms]
+    at = same.max() if len(same) else np.interp(false_alarms, np.sort(alarms), np.sort(hits))
+    return float(answer[y].mean()), float(1 - answer[~y].mean()), float(at / y.sum())
