@@ -10,9 +10,10 @@ import pandas as pd
 
 from thorax.config import fixed_threshold
 from thorax.errors import ThoraxError, refuse_unknown
-from thorax.evaluation import calibration, decisions, differences, metrics
+from thorax.evaluation import calibration, decisions, differences, metrics, subgroups
+from thorax.evaluation import readers as reading
 from thorax.evaluation.bootstrap import NO_THRESHOLD
-from thorax.evaluation.own_tables import Columns, Images, read_images, read_table, read_truth
+from thorax.evaluation.own_tables import Columns, Images, read_answers, read_images, read_table, read_truth
 from thorax.storage import store
 from thorax.storage.schemas import IGNORED
 
@@ -50,7 +51,8 @@ class _Report:
 
 def evaluate_tables(
     predictions: Path, labels: Path, second: Path | None = None, about: Path | None = None, id_: str | None = None, prefix: str = "",
-    rename: Mapping[str, str] | None = None, patients: str | None = None, training: Path | None = None, common: bool = False,
+    rename: Mapping[str, str] | None = None, patients: str | None = None, groups: Sequence[str] = (), training: Path | None = None, readers: Sequence[Path] = (),
+    reader: str | None = None, common: bool = False,
     logits: bool = False, rules: Sequence[str] = (metrics.FIXED,), exclusive: str | None = None, replicates: int = 1000,
     seed: int = 0, out: Path | None = None,
 ) -> str:  # fmt: skip
@@ -62,7 +64,7 @@ def evaluate_tables(
     """
     names = _names(predictions, second)
     paths = dict(zip(names, filter(None, (predictions, second)), strict=True))
-    columns = Columns(id_, prefix, rename or {}, patients)
+    columns = Columns(id_, prefix, rename or {}, patients, groups)
     images = read_images(paths, labels, about, columns, common, logits)
     summaries = {} if training is None else _tiers(training, id_, list(images.truth))
     report = _Report(["# Evaluation", *_described(images, paths, labels)])
@@ -78,6 +80,10 @@ def evaluate_tables(
     counts = _counted(images.truth[test], images.patients[test], summaries)
     _show_metrics(report, pd.concat(tables, ignore_index=True), counts, rules[0])
     _show_calibration(report, images, replicates, seed)
+    _show_groups(report, images, {"replicates": replicates, "seed": seed, "split": "test"}, limits, rules[0])
+    if readers:
+        answers = read_answers(readers, reader, columns, images.truth[test])
+        _show_readers(report, images, answers, {"replicates": replicates, "seed": seed, "split": "test"})
     if second is not None:
         _show_differences(report, differences.compare(measured, [(names[0], names[1])], "test"), rules[0], replicates)
     text = "\n\n".join(report.text)
@@ -101,6 +107,7 @@ def estimate(value: float, low: float = np.nan, high: float = np.nan) -> str:
     """Print a value with its interval, or a dash where it is undefined."""
     if not np.isfinite(value):
         return _UNDEFINED
+    value, low, high = (round(number, 3) + 0.0 for number in (value, low, high))  # never -0.000
     between = " to " if low < 0 else "–"  # a dash next to a minus is hard to read
     return f"{value:.3f}" + (f" ({low:.3f}{between}{high:.3f})" if np.isfinite(low) else "")
 
@@ -240,6 +247,89 @@ def _show_calibration(report: _Report, images: Images, replicates: int, seed: in
         report.tables["calibration"] = pd.concat(found, ignore_index=True)
     if scalings:
         report.tables["scaling"] = pd.concat(scalings, ignore_index=True)
+
+
+def _show_groups(
+    report: _Report, images: Images, how: Mapping[str, Any], limits: Mapping[str, Mapping[str, np.ndarray]], rule: str
+) -> None:
+    """Print each group's mean AUC, sensitivity and specificity over the classes, with their gaps; write all metrics and classes."""
+    test, found = images.part == "test", []
+    for model, scores in images.scores.items():
+        for column in images.groups:
+            groups = subgroups.grouped(images.groups.loc[test, column])
+            options = {**how, "model": model, "thresholds": {rule: limits[model][rule]}}
+            table, warnings = subgroups.measure(images.truth[test], scores[test], images.patients[test], groups, **options)
+            found.append(table.assign(model=model))
+            shown = []
+            for (name, count, patients), rows in table.groupby(["group", "images", "patients"], sort=False):
+                of_all = rows[rows["class"] == metrics.GLOBAL].set_index("metric")
+                cells = {"Group": name, "Images": f"{count:,}", "Patients": f"{patients:,}"}
+                cells["Positives"] = f"{of_all.loc['auc', 'n_positive']:,}"
+                for metric, heading in (RANKED | DECIDED).items():
+                    if metric in ("auc", "sensitivity", "specificity"):
+                        row = of_all.loc[metric] if metric in of_all.index else dict.fromkeys(of_all.columns, np.nan)
+                        cells[heading] = estimate(row["value"], row["low"], row["high"])
+                        cells[f"Gap in {heading}"] = estimate(row["gap"], row["gap_low"], row["gap_high"])
+                shown.append(cells)
+            single = table.loc[table["why_blank"] == "a single patient", "group"].tolist()
+            said = ["Means over the classes. The gap is to all images outside the group, over the classes that both have."]
+            said += [f"Not measured, as they have a single patient: {', '.join(single)}."] if single else []
+            report.show(f"{model}: by {column}", pd.DataFrame(shown), *said, *(f"**Warning.** {text}" for text in warnings))
+    if found:
+        report.tables["groups"] = pd.concat(found, ignore_index=True)
+
+
+def _show_readers(report: _Report, images: Images, answers: Mapping[str, pd.DataFrame], how: Mapping[str, Any]) -> None:
+    """Print how far readers agree, each model against labels and majority, and the readers below its curve; write all of it."""
+    test = images.part == "test"
+    truth, patients = images.truth[test], images.patients[test]
+    most = pd.DataFrame(
+        {name: reading.majority(np.stack([table[name] for table in answers.values()])) for name in truth}, truth.index
+    )
+    labelled = truth.where(most != IGNORED, IGNORED).astype(np.int8)  # both on the same images
+    agreed = reading.agreement(truth, answers)
+    report.tables["agreement"] = agreed
+    shown = pd.DataFrame(
+        {
+            "Class": agreed["class"],
+            "Images": agreed["images"].map("{:,}".format),
+            "Positives of labels": agreed["positives_of_labels"].map("{:,}".format),
+            "Positives of readers": agreed["positives_of_majority"].map("{:,}".format),
+            "Fleiss' kappa of readers": agreed["fleiss"].map(estimate),
+            "Cohen's kappa of labels and majority": agreed["cohen"].map(estimate),
+        }
+    )
+    points = []
+    for model, scores in images.scores.items():
+        for heading, against in (("labels", labelled), ("majority", most)):
+            measured = metrics.measure(against, scores[test], patients, model=model, **how)
+            areas = metrics.tabulate(measured, model, "test").query("metric == 'auc'").set_index("class")
+            rows = areas.loc[list(map(metrics.row_name, truth)), ["value", "low", "high"]]
+            shown[f"AUC of {model}, {heading}"] = [estimate(*row) for row in rows.itertuples(index=False)]
+        below = []
+        for name in truth:
+            of_class = [
+                (
+                    model,
+                    who,
+                    name,
+                    *reading.below_curve(truth[name].to_numpy(), scores.loc[test, name].to_numpy(), table[name].to_numpy()),
+                )
+                for who, table in answers.items()
+            ]
+            points += of_class
+            defined = [row for row in of_class if np.isfinite(row[-1])]
+            below.append(f"{sum(row[-1] > row[3] for row in defined)} of {len(defined)}")
+        shown[f"Readers below the curve of {model}"] = below
+    report.tables["readers"] = pd.DataFrame(
+        points, columns=["model", "reader", "class", "sensitivity", "specificity", "roc_sensitivity"]
+    )
+    read = int(np.any([(table != IGNORED).any(axis=1) for table in answers.values()], axis=0).sum())
+    counts = f"{len(answers)} readers have read {read:,} of the {len(truth):,} images; only these count here."
+    said = "The curve is that of the model against the labels, on the images that a reader has read. Readers who made the labels are"
+    report.show(
+        "Readers", shown, f"{counts} A tie of the readers leaves an image without a majority. {said} not independent of them."
+    )
 
 
 def _lacking(counts: pd.DataFrame) -> list[str]:

@@ -101,6 +101,34 @@ def _patients(known: pd.DataFrame, column: str | None, source: Path, notes: list
     return of_row.to_numpy(object)
 
 
+def read_answers(paths: Sequence[Path], reader: str | None, columns: Columns, truth: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Read what readers say of the images and classes of `truth`: int8 of 1, 0 and -1 (not read), by reader.
+
+    Each table is of one reader, who is called by its file, or has a row for each image and reader, who is named in column `reader`.
+    A table that has none of the images or lacks a class is an error; images of others are ignored.
+    """
+    found: dict[str, pd.DataFrame] = {}
+    for path in paths:
+        table = _named_classes(read_table(path, columns.id_, repeated=reader is not None), path, columns)
+        for name in truth:
+            refuse_unknown("--readers", name, list(table.columns), f"a column of {path}")
+        if not table.index.isin(truth.index).any():
+            raise ThoraxError(f"{path} has none of the images that are measured: give readers of the same images, or --id.")
+        if reader is not None:
+            refuse_unknown("--reader", reader, list(table.columns), f"a column of {path}")
+        tables = {path.name.partition(".")[0]: table} if reader is None else {str(n): t for n, t in table.groupby(reader)}
+        for name, of_reader in tables.items():
+            answers = of_reader.loc[of_reader.index.isin(truth.index), list(truth)]
+            if name in found or answers.index.has_duplicates:
+                raise ThoraxError(f"{path} has reader {name!r} twice for an image: keep one of the rows.")
+            found[name] = read_truth(answers, path).reindex(truth.index, fill_value=IGNORED)
+    if len(found) < 2:
+        raise ThoraxError(
+            "There is only one reader: give two or more to --readers, or name the column of readers with --reader."
+        )
+    return found
+
+
 def read_table(path: Path, id_: str | None = None, repeated: bool = False) -> pd.DataFrame:
     """Read a CSV or Parquet table, indexed by identifier (strings); only with `repeated` may one occur twice."""
     if not path.is_file():

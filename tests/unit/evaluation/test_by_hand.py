@@ -81,11 +81,12 @@ def test_parquet_logits_and_a_split_give_tuned_thresholds_and_measure_test_image
     )
     assert "20 images of 10 patients and 2 classes" in text
     assert "Of 40 images of net.parquet and 60 of labels.parquet, the 40 that both have are measured." in text
-    found = pd.read_csv(folder / "o" / "metrics.csv").set_index(["class", "metric"])
+    rows = pd.read_csv(folder / "o" / "metrics.csv")
+    found = rows[rows["threshold_rule"].isin(("none", "youden"))].set_index(["class", "metric"])
     assert found.loc[("Mass", "auc"), "value"] == pytest.approx(
         roc_auc_score(labels["Mass"][40:], scores["Mass"][40:]), abs=1e-9
     )
-    limit = pd.read_csv(folder / "o" / "thresholds.csv").set_index("class").loc["Mass", "value"]
+    limit = pd.read_csv(folder / "o" / "thresholds.csv").set_index(["class", "rule"]).loc[("Mass", "youden"), "value"]
     hits = (scores["Mass"][40:] > limit)[labels["Mass"][40:] == 1]
     assert found.loc[("Mass", "sensitivity"), "value"] == pytest.approx(hits.mean())
 
@@ -261,3 +262,62 @@ def test_votes_are_measured_without_calibration(tables):
 )
 def test_images_read_per_true_positive(ppv, printed):
     assert by_hand._read_per_hit(*ppv) == printed
+
+
+def test_groups_are_printed_with_their_gaps(tables):
+    folder, labels, predictions = tables
+    sex = pd.DataFrame({"image": labels["image"], "patient": labels["Patient ID"], "sex": ["M", "M", "F", "F"] * 15})
+    sex.to_csv(folder / "about.csv", index=False)
+    labels.drop(columns="Patient ID").to_csv(folder / "labels.csv", index=False)
+    text = run(folder, about=folder / "about.csv", patients="patient", groups=["sex"], out=folder / "out")
+    found = pd.read_csv(folder / "out" / "groups.csv").set_index(["group", "class", "metric"])
+    men = (sex["sex"] == "M").to_numpy()
+    area, rest = (roc_auc_score(labels["Mass"][side], predictions["prob_Mass"][side]) for side in (men, ~men))
+    assert found.loc[("M", "Mass", "auc"), "gap"] == pytest.approx(area - rest, abs=1e-9)
+    assert "## net: by sex" in text
+    assert "| F     | 30     | 15       |" in text
+
+
+@pytest.fixture
+def read(tables):
+    """Three readers, of whom the last has not read the first half, as one table and as one for each."""
+    folder, labels, predictions = tables
+    answers = [labels.drop(columns="Patient ID").assign(reader=name) for name in "xyz"]
+    answers[1]["Mass"] = 1 - answers[1]["Mass"]
+    for table in answers:
+        table.drop(columns="reader").to_csv(folder / f"{table['reader'][0]}.csv", index=False)
+    pd.concat([*answers[:2], answers[2].iloc[30:]]).to_csv(folder / "readers.csv", index=False)
+    return folder, labels, predictions
+
+
+def test_readers_are_compared_with_labels_and_models(read):
+    folder, _, _ = read
+    text = run(folder, readers=[folder / "readers.csv"], reader="reader", out=folder / "out")
+    assert "3 readers have read 60 of the 60 images; only these count here." in text
+    found = pd.read_csv(folder / "out" / "agreement.csv").set_index("class")
+    assert found.loc["Mass", "images"] == 30  # where two disagree and no third has read, there is no majority
+    assert found.loc["Mass", "cohen"] == 1
+    assert found.loc["Pleural Thickening", ["images", "fleiss", "cohen"]].tolist() == [60, 1, 1]
+    points = pd.read_csv(folder / "out" / "readers.csv").set_index(["reader", "class"])
+    assert points.loc[("y", "Mass"), ["sensitivity", "specificity", "roc_sensitivity"]].tolist() == [0, 0, 1]
+    assert points.loc[("x", "Mass"), ["sensitivity", "specificity"]].tolist() == [1, 1]
+    one_each = run(folder, readers=[folder / f"{name}.csv" for name in "xyz"])
+    assert "3 readers have read 60 of the 60 images" in one_each
+
+
+def test_readers_that_do_not_fit_are_refused(read):
+    folder, labels, _ = read
+    with pytest.raises(
+        ThoraxError, match="There is only one reader: give two or more to --readers, or name the column of readers"
+    ):
+        run(folder, readers=[folder / "x.csv"])
+    with pytest.raises(ThoraxError, match=r"readers.csv has image '000.png' more than once"):
+        run(folder, readers=[folder / "readers.csv"])
+    with pytest.raises(ThoraxError, match=r"--reader: 'who' is not a column of .*readers.csv"):
+        run(folder, readers=[folder / "readers.csv"], reader="who")
+    labels.assign(image=labels.index + 500).to_csv(folder / "others.csv", index=False)
+    with pytest.raises(ThoraxError, match=r"others.csv has none of the images that are measured"):
+        run(folder, readers=[folder / "others.csv"])
+    with pytest.raises(ThoraxError, match=r"--readers: 'Mass' is not a column of .*y.csv"):
+        labels.drop(columns="Mass").to_csv(folder / "y.csv", index=False)
+        run(folder, readers=[folder / "y.csv"])

@@ -1,0 +1,98 @@
+"""The metrics of groups of images, such as men and women, and how far each group is from all other images."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from thorax.errors import ThoraxError
+from thorax.evaluation import metrics
+from thorax.evaluation.bootstrap import NO_THRESHOLD, Measured, intervals
+from thorax.storage.schemas import IGNORED
+
+BLANK = "(blank)"
+FEWEST_PATIENTS = 2  # of a group that is measured
+_MOST_GROUPS = 12
+_AGES = (0, 18, 40, 65)  # where bands of age begin, years
+COLUMNS = [
+    "column", "group", "images", "patients", "class", "metric", "threshold_rule", "value", "low", "high", "gap", "gap_low", "gap_high",
+    "n_positive", "why_blank",
+]  # fmt: skip
+
+
+def grouped(values: pd.Series) -> pd.Series:
+    """Return the group of each image as text: the values themselves, or bands of age where a column of many numbers is called so."""
+    numbers = pd.to_numeric(values, errors="coerce")
+    if values.nunique() > _MOST_GROUPS:
+        if "age" not in str(values.name).lower() or numbers.notna().sum() < values.notna().sum():
+            problem = f"The column {values.name!r} has {values.nunique():,} different values, and {_MOST_GROUPS} at most can be groups"
+            raise ThoraxError(f"{problem}: put them into groups first.")
+        names = [f"{low}–{high - 1}" for low, high in pairwise(_AGES)] + [f"{_AGES[-1]} and older"]
+        values = pd.Series(pd.cut(numbers, [*_AGES, np.inf], right=False, labels=names), index=values.index, name=values.name)
+    return values.astype("string").fillna(BLANK)
+
+
+def measure(
+    labels: pd.DataFrame, scores: pd.DataFrame, patients: np.ndarray, groups: pd.Series, **how: Any
+) -> tuple[pd.DataFrame, list[str]]:
+    """Measure each group, and its gap: its value minus that of all images outside the group.
+
+    Labels, scores, patients and the options are those of `metrics.measure`; `groups` are (n,) names. Both sides of a gap are measured
+    on the same bootstrap samples of all patients, who may have images on both. The gap of "Global" is the mean over the classes that
+    have one, so that both sides are means over the same classes. Groups of one patient have rows that say so instead of values.
+
+    Returns rows with the columns `COLUMNS`, and a warning for each class whose pooled AUC is above those of all its groups.
+    """
+    pooled = metrics.measure(labels, scores, patients, **how)
+    rows: list[tuple] = []
+    of_groups: dict[str, Measured] = {}
+    for name in sorted(groups.unique()):
+        inside = (groups == name).to_numpy()
+        head = (groups.name, name, int(inside.sum()), len(set(patients[inside])))
+        if head[-1] < FEWEST_PATIENTS:
+            blank = (
+                metrics.GLOBAL,
+                "auc",
+                NO_THRESHOLD,
+                *[np.nan] * 6,
+                int((labels[inside] == 1).sum().sum()),
+                "a single patient",
+            )
+            rows.append((*head, *blank))
+            continue
+        sides = [labels.mask(pd.Series(~side, labels.index), IGNORED, axis=0).astype(np.int8) for side in (inside, ~inside)]
+        one, rest = (metrics.measure(side, scores, patients, **how) for side in sides)
+        of_groups[name] = one
+        for key, point in one.point.items():
+            classes = len(point) - one.summaries
+            gap, gaps = point - rest.point[key], one.samples[key] - rest.samples[key]
+            if classes > 0:
+                shared = np.flatnonzero(np.isfinite(gap[:classes]))
+                gap[classes], gaps[:, classes] = (
+                    values[..., shared].mean(axis=-1) if len(shared) else np.nan for values in (gap, gaps)
+                )
+            numbers = (point, *intervals(one.samples[key]), gap, *intervals(gaps), one.n_positive[-len(point) :])
+            for name_of_class, *found in zip(one.named(key), *numbers, strict=True):
+                why = "" if np.isfinite(found[0]) else "positives or negatives lack"
+                rows.append((*head, name_of_class, key[1], key[0], *found, why))
+    return pd.DataFrame(rows, columns=COLUMNS), _confounded(pooled, of_groups, str(groups.name))
+
+
+def _confounded(pooled: Measured, of_groups: dict[str, Measured], column: str) -> list[str]:
+    """Warn where the pooled AUC is above that of every group: the model may recognise the group itself."""
+    key = (NO_THRESHOLD, "auc")
+    if len(of_groups) < 2:
+        return []
+    points = np.stack([one.point[key] for one in of_groups.values()])
+    samples = np.stack([one.samples[key] for one in of_groups.values()])
+    low, _ = intervals(pooled.samples[key] - samples.max(axis=0))
+    warnings = []
+    for place in np.flatnonzero(np.isfinite(points).all(axis=0) & (low > 0)):
+        area, largest = pooled.point[key][place], points[:, place].max()
+        if area > largest:
+            warnings.append(
+                f"{pooled.names[place]}: the pooled AUC of {area:.3f} is above that of every group of {column!r} ({largest:.3f} at"
+                " most), so the model may recognise the group instead of the finding; report each group."
+            )
+    return warnings
