@@ -269,7 +269,7 @@ def test_equals_scikit_learn(seed):
 
 
 def test_intervals_equal_those_of_a_bootstrap_that_copies_rows(monkeypatch):
-    monkeypatch.setattr(metrics, "_REPLICATES_AT_ONCE", 16)
+    monkeypatch.setattr(bootstrap, "_REPLICATES_AT_ONCE", 16)
     labels, scores, patients = random_problem(1, patients=60)
     options = {"replicates": 40, "seed": 5}
     rows = score(dict(zip("abcd", labels.T, strict=True)), dict(zip("abcd", scores.T, strict=True)), patients, **options)
