@@ -23,10 +23,12 @@ class Metric(NamedTuple):
 
 METRICS = {  # by the name in `schemas.METRICS`, in the order of the columns
     "auc": Metric("AUC", by_threshold=False),
+    "average_precision": Metric("Average precision", by_threshold=False),
     "loss": Metric("Loss", lower_is_better=True, by_threshold=False),
     "f1": Metric("F1-score"),
     "f1_positive": Metric("F1-score, positive side", "F1-score"),
     "precision": Metric("Precision"),
+    "npv": Metric("NPV"),
     "sensitivity": Metric("Sensitivity"),
     "specificity": Metric("Specificity"),
     "hamming": Metric("Hamming loss", lower_is_better=True),

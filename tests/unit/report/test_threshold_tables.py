@@ -108,9 +108,11 @@ def test_rules_table_by_hand_with_the_exclusive_class():
     table, values = threshold_tables.rules_table(results, rules, "a")
     headings = [
         "AUC",
+        "Average precision",
         "Loss",
         "F1-score",
         "Precision",
+        "NPV",
         "Sensitivity",
         "Specificity",
         "Hamming loss",
@@ -118,28 +120,32 @@ def test_rules_table_by_hand_with_the_exclusive_class():
         "AUC of decisions",
     ]
     assert [group.heading for group in table.groups] == headings
-    assert table.groups[2].columns == ("0.5", "0.2", "0.5+", "0.2+")
+    assert table.groups[3].columns == ("0.5", "0.2", "0.5+", "0.2+")
     net = texts(table)["net"]
     # AUC of a: of four pairs 0.3 wins both, 0.2 one. Of b: 0.6 wins both, 0.4 ties both.
     assert net[0] == f"{(3 / 4 + 3 / 4) / 2:.3f}"
+    # Precision at the two positives of a: 1 and 2 of 3; of b: 1, and 2 of 4 where its second positive ties both negatives.
+    assert net[1] == f"{((1 + 2 / 3) / 2 + (1 + 1 / 2) / 2) / 2:.3f}"
     right = [0.3, 0.2, 1 - 0.26, 1 - 0.1, 0.6, 0.4, 1 - 0.4, 1 - 0.4]  # the probability of what is true
-    assert net[1] == f"{-np.log(right).mean():.3f}"
-    assert texts(table)["PTC"][1] == "–"
-    assert net[2:6] == ["0.533", "0.417", "0.533", "0.333"]
+    assert net[2] == f"{-np.log(right).mean():.3f}"
+    assert texts(table)["PTC"][2] == "–"
+    assert net[3:7] == ["0.533", "0.417", "0.533", "0.333"]
     # a at 0.5: never; b: one of two, rightly. At 0.2 a has one right and one wrong, b two of four; with the exclusion a has none.
-    assert net[6:10] == ["0.500", "0.500", "0.500", "0.250"]
-    assert net[10:14] == ["0.250", "0.750", "0.250", "0.500"]
-    assert net[14:18] == ["1.000", "0.250", "1.000", "0.500"]
+    assert net[7:11] == ["0.500", "0.500", "0.500", "0.250"]
+    # Right among the no: at 0.5 two of four of a and two of three of b; at 0.2 one of two of a, with the exclusion two of four; b has no no.
+    assert net[11:15] == ["0.583", "0.250", "0.583", "0.250"]
+    assert net[15:19] == ["0.250", "0.750", "0.250", "0.500"]
+    assert net[19:23] == ["1.000", "0.250", "1.000", "0.500"]
     # Wrong entries of eight: at 0.5 two of a and one of b; at 0.2 two of a and two of b; with the exclusion two and two.
-    assert net[18:22] == ["0.375", "0.500", "0.375", "0.500"]
-    assert net[22:26] == ["0.625", "0.500", "0.625", "0.500"]
+    assert net[23:27] == ["0.375", "0.500", "0.375", "0.500"]
+    assert net[27:31] == ["0.625", "0.500", "0.625", "0.500"]
     # AUC of decisions at 0.5: a 0.5, b (1/2 + 1) / 2; at 0.2: a (1/2 + 1/2) / 2, b (1 + 0) / 2.
-    assert net[26:] == ["0.625", "0.500", "0.625", "0.500"]
+    assert net[31:] == ["0.625", "0.500", "0.625", "0.500"]
     assert values.set_index("model").loc["net", "fixed-0.2 accuracy"] == 0.5
     assert "+: a excludes the rest." in table.caption
     without, _ = threshold_tables.rules_table(study(rules)[0], rules)
     assert "excludes" not in without.caption
-    assert without.groups[2].columns == ("0.5", "0.2")
+    assert without.groups[3].columns == ("0.5", "0.2")
     with pytest.raises(ThoraxError, match=r"no f1 of model 'net' for 'Global' by rule 'fixed-0.5\+exclusive'"):
         threshold_tables.rules_table(study(rules)[0], rules, "a")
 
@@ -155,8 +161,8 @@ def test_both_tables_print_the_f1_of_the_positive_side_where_that_is_the_papers(
     assert texts(table)["B"] == ["0.667", "0.500", "0.667", "+0.000"]
     assert values["net f1_positive f1_positive"].tolist() == pytest.approx([1 / 2, 2 / 3, 7 / 12])
     overall, _ = threshold_tables.rules_table(results, rules, learned=["PTC"])
-    assert overall.groups[2].heading == "F1-score"
-    assert texts(overall)["net"][2:4] == ["0.333", "0.583"]
+    assert overall.groups[3].heading == "F1-score"
+    assert texts(overall)["net"][3:5] == ["0.333", "0.583"]
     for shown in (table, overall):
         assert "of the positive class alone" in shown.caption
         assert (

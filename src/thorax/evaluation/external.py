@@ -13,7 +13,7 @@ from thorax.errors import ThoraxError, refuse_unknown
 from thorax.evaluation import calibration, decisions, differences, metrics, subgroups
 from thorax.evaluation import readers as reading
 from thorax.evaluation.bootstrap import NO_THRESHOLD
-from thorax.evaluation.own_tables import Columns, Images, read_answers, read_images, read_table, read_truth
+from thorax.evaluation.external_tables import Columns, Images, read_answers, read_images, read_table, read_truth
 from thorax.storage import store
 from thorax.storage.schemas import IGNORED
 

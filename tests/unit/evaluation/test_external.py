@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from thorax.cli import main
 from thorax.errors import ThoraxError
-from thorax.evaluation import by_hand, calibration, metrics
+from thorax.evaluation import calibration, external, metrics
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 
@@ -32,7 +32,7 @@ NAMES = {"prefix": "prob_", "rename": {"prob_Pleural_Thickening": "Pleural Thick
 
 
 def run(folder: Path, predictions: str = "net.csv", labels: str = "labels.csv", **options) -> str:
-    return by_hand.evaluate_tables(folder / predictions, folder / labels, **NAMES | {"patients": "Patient ID"} | options)
+    return external.evaluate_tables(folder / predictions, folder / labels, **NAMES | {"patients": "Patient ID"} | options)
 
 
 def test_anybodys_tables_are_measured_as_by_scikit_learn(tables):
@@ -70,7 +70,7 @@ def test_parquet_logits_and_a_split_give_tuned_thresholds_and_measure_test_image
     table[table["split"] != "train"].to_parquet(folder / "net.parquet", index=False)
     truth = labels.rename(columns={"image": "image_id", "Patient ID": "patient_id", "Pleural Thickening": "Effusion"})
     truth.astype({"patient_id": str}).to_parquet(folder / "labels.parquet", index=False)
-    text = by_hand.evaluate_tables(
+    text = external.evaluate_tables(
         folder / "net.parquet",
         folder / "labels.parquet",
         logits=True,
@@ -219,7 +219,7 @@ def test_published_aucs_of_nih_are_reproduced(tmp_path):
     labels = source["Finding Labels"].str.get_dummies("|")[list(published.index)]
     pd.concat([source[["Image Index", "Patient ID"]], labels], axis=1).to_csv(tmp_path / "labels.csv", index=False)
     options = {"prefix": "prob_", "patients": "Patient ID", "common": True, "replicates": 2}
-    text = by_hand.evaluate_tables(predictions, tmp_path / "labels.csv", **options, out=tmp_path / "out")
+    text = external.evaluate_tables(predictions, tmp_path / "labels.csv", **options, out=tmp_path / "out")
     assert "22,433 images of 6,187 patients and 14 classes" in text
     found = pd.read_csv(tmp_path / "out" / "metrics.csv").query("metric == 'auc'").set_index("class")["value"]
     assert np.abs(found[published.index] - published).max() < 1e-9
@@ -261,7 +261,7 @@ def test_votes_are_measured_without_calibration(tables):
     [((0.25, 0.2, 0.5), "4.0 (2.0–5.0)"), ((0.5, 0, 1), "2.0 (1.0–∞)"), ((0, 0, 0), "–"), ((np.nan,) * 3, "–")],
 )
 def test_images_read_per_true_positive(ppv, printed):
-    assert by_hand._read_per_hit(*ppv) == printed
+    assert external._read_per_hit(*ppv) == printed
 
 
 def test_groups_are_printed_with_their_gaps(tables):
