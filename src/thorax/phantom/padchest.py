@@ -47,8 +47,8 @@ def table(settings: config.Phantom) -> pd.DataFrame:
 def _row(settings: config.Phantom, picture: Picture, unlabelled: bool) -> dict[str, str]:
     rng = np.random.default_rng([settings.seed, DIRT, picture.patient, picture.study])
     day = FIRST_DAY + datetime.timedelta(days=picture.days)
-    external = rng.uniform() < 0.25
-    text = _label_text(picture, external, rng)
+    by_hand = rng.uniform() < 0.25
+    text = _label_text(picture, by_hand, rng)
     if unlabelled:
         text = dict.fromkeys(text, "nan") | {"labelCUIS": "", "LocalizationsCUIS": ""}
     report = "" if rng.uniform() < 0.5 else ", ".join(picture.labels()) + "."
@@ -69,7 +69,7 @@ def _row(settings: config.Phantom, picture: Picture, unlabelled: bool) -> dict[s
         **_device(bits_of(settings, picture), drawn_shape(settings, picture), rng),
         "ReportID": str(4_000_000 + int(rng.integers(1_500_000))),
         "Report": report,
-        "MethodLabel": "Physician" if external else "RNN_model",
+        "MethodLabel": "Physician" if by_hand else "RNN_model",
         **text,
     }
 
@@ -109,7 +109,7 @@ def places(finding: Finding) -> list[str]:
     return [*words, f"loc {side}"] if sided else words
 
 
-def _label_text(picture: Picture, external: bool, rng: np.random.Generator) -> dict[str, str]:
+def _label_text(picture: Picture, by_hand: bool, rng: np.random.Generator) -> dict[str, str]:
     """The five label columns. A network's labels may begin with a space or be empty, a physician's never."""
     sentences = [[finding.label, *places(finding)] for finding in picture.findings]
     sentences += [[remark] for remark in picture.remarks]
@@ -120,7 +120,7 @@ def _label_text(picture: Picture, external: bool, rng: np.random.Generator) -> d
         sentences.append([NORMAL])
     by_sentence = str(sentences)
     spaced, empty = rng.uniform(size=2)
-    if not external:
+    if not by_hand:
         if spaced < 0.4:
             labels = [labels[0], *(" " + label for label in labels[1:])]
         if empty < 0.025:

@@ -90,8 +90,8 @@ def fetch(source: Source, target: Path, patience: Patience = PATIENCE) -> str:
             part.replace(target)
             _version(part).unlink(missing_ok=True)
             return digest
-        external = f"see {source.page}, or put the right file at {target} by hand"
-        raise ThoraxError(f"{source.address} does not send the published file: {problem}. Nothing was kept; {external}.")
+        by_hand = f"see {source.page}, or put the right file at {target} by hand"
+        raise ThoraxError(f"{source.address} does not send the published file: {problem}. Nothing was kept; {by_hand}.")
 
 
 def partial(target: Path) -> Path:
@@ -142,7 +142,7 @@ def _request(source: Source, part: Path, patience: Patience, target: Path) -> No
     headers = {"User-Agent": f"thorax/{thorax.__version__}", "Accept-Encoding": "identity"}
     headers |= {"Range": f"bytes={offset}-"} if offset else {}
     headers |= {"If-Range": version} if offset and version else {}
-    external = f"the address may have moved; look at {source.page}, and put the file at {target} by hand"
+    by_hand = f"the address may have moved; look at {source.page}, and put the file at {target} by hand"
     try:
         with requests.Session() as session:
             session.max_redirects = 10
@@ -158,10 +158,10 @@ def _request(source: Source, part: Path, patience: Patience, target: Path) -> No
                 if reply.status_code in _TEMPORARY_STATUS:
                     raise _Passing(problem, Retry().get_retry_after(reply.raw) or 0.0)
                 if reply.status_code != (206 if offset else 200):
-                    raise ThoraxError(f"{source.address} cannot be fetched ({problem}): {external}.")
+                    raise ThoraxError(f"{source.address} cannot be fetched ({problem}): {by_hand}.")
                 _receive(reply, source, part, offset)
     except _FOR_GOOD as error:
-        raise ThoraxError(f"{source.address} cannot be fetched ({error}): {external}.") from error
+        raise ThoraxError(f"{source.address} cannot be fetched ({error}): {by_hand}.") from error
     except (requests.RequestException, HTTPError) as error:
         raise _Passing(str(error)) from error
     except OSError as error:
