@@ -265,7 +265,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _flag("logits", "both are logits, as a network's predictions are"),
             _path("classes", "CSV of the classes kept and dropped inside"), labels, split, _path("out", "table to write")),
         _verb("metrics", "evaluation.metrics:make_metrics",
-            "compute AUC, F1, precision, sensitivity, specificity, Hamming loss, accuracy and loss, with intervals",
+            "compute AUC, average precision, F1, precision, NPV, sensitivity, specificity, Hamming loss, accuracy and loss, with intervals",
             labels, split, _mapping("predictions", "predictions of each network", default=()),
             _mapping("ensembles", "scores of each ensemble", default=()), rules, exclusive, replicates, seed,
             _path("out", "table to write"), _path("summary", "folder to write: a JSON of each model, its metrics over all classes"),

@@ -9,7 +9,6 @@
   that probabilities are too extreme.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +30,7 @@ class Scaling(NamedTuple):
     """New log odds are slope times log odds plus intercept. Temperature scaling has no intercept, and 1 / slope as temperature."""
 
     slope: float
-    intercept: float
+    intercept: float = 0.0
 
     def apply(self, probabilities: np.ndarray) -> np.ndarray:
         """Return (n,) scaled probabilities; unchanged where nothing could be fitted."""
@@ -44,37 +43,17 @@ def log_odds(probabilities: np.ndarray) -> np.ndarray:
     return np.log(clipped) - np.log1p(-clipped)
 
 
-def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> Scaling:
-    """Fit temperature scaling of one class by maximum likelihood (Guo et al. 2017, ICML).
+def fit_scaling(labels: np.ndarray, probabilities: np.ndarray, kind: str) -> Scaling:
+    """Fit "temperature" (Guo et al. 2017, ICML) or "platt" scaling (Platt 1999) of one class by maximum likelihood.
 
-    Labels are (n,) of 1, 0 and -1 (ignored), probabilities (n,), both of validation images. The result is nan where positives or
-    negatives lack or are separated by the probabilities.
+    Labels are (n,) of 1, 0 and -1 (ignored), probabilities (n,), both of validation images. The result is nan without positives or
+    negatives, and where the probabilities separate them.
     """
     known = labels >= 0
     odds = log_odds(probabilities[known])
-    (slope,) = _logistic(odds[:, None], labels[known])
-    return Scaling(float(slope), 0.0)
-
-
-def fit_platt(labels: np.ndarray, probabilities: np.ndarray) -> Scaling:
-    """Fit Platt scaling of one class, a slope and an intercept, by maximum likelihood (Platt 1999); as `fit_temperature`."""
-    known = labels >= 0
-    odds = log_odds(probabilities[known])
-    slope, intercept = _logistic(np.column_stack([odds, np.ones(len(odds))]), labels[known])
-    return Scaling(float(slope), float(intercept))
-
-
-def reliability(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
-    """Return the points of a reliability diagram of one class: a row for each bin that has images.
-
-    Columns: images, probability (the mean) and positives (the share). Takes arrays as `fit_temperature`.
-    """
-    known = labels >= 0
-    frame = pd.DataFrame({"bin": bins(probabilities[known]), "probability": probabilities[known], "positives": labels[known]})
-    found = frame.groupby("bin").agg(
-        images=("positives", "size"), probability=("probability", "mean"), positives=("positives", "mean")
-    )
-    return found.reset_index(drop=True)
+    design = np.column_stack([odds, np.ones(len(odds))])[:, : 2 if kind == "platt" else 1]
+    slope, *intercept = _logistic(design, labels[known]).tolist()
+    return Scaling(slope, *intercept)
 
 
 def bins(probabilities: np.ndarray) -> np.ndarray:
@@ -88,8 +67,8 @@ def measure(
 ) -> pd.DataFrame:
     """Return the calibration of each class and its mean over the classes that have one, with 95% intervals.
 
-    Labels are (n, k) of 1, 0 and -1 (ignored), scores (n, k) probabilities, patients (n,) identifiers. The intervals are those of the
-    bootstrap samples of `bootstrap.measure`. For intercept and slope each sample takes one step of Newton's method from the fit to all
+    Labels are (n, k) of 1, 0 and -1 (ignored), scores (n, k) probabilities, patients (n,) identifiers. The bootstrap samples are those
+    of `bootstrap.measure`. For intercept and slope each sample takes one step of Newton's method from the fit to all
     images (Schucany and Wang 1991, Biometrics 47:1015). Columns: class, metric, value, low, high, n_positive. Classes without
     positives or negatives, or separated ones, have no intercept and slope (nan).
     """
@@ -184,10 +163,9 @@ def scaled(labels: pd.DataFrame, scores: pd.DataFrame, validation: np.ndarray, k
     Returns the scaled probabilities of all images, and a row for each class: class, kind, slope, intercept. Where nothing could be
     fitted these are nan, and the probabilities stay.
     """
-    fit = {"temperature": fit_temperature, "platt": fit_platt}[kind]
-    found: Sequence[Scaling] = [
-        fit(labels[name].to_numpy()[validation], scores[name].to_numpy()[validation]) for name in labels
-    ]
-    columns = {name: one.apply(scores[name].to_numpy()) for name, one in zip(labels, found, strict=True)}
-    rows = [(name, kind, *one) for name, one in zip(labels, found, strict=True)]
+    fitted = {
+        name: fit_scaling(labels[name].to_numpy()[validation], scores[name].to_numpy()[validation], kind) for name in labels
+    }
+    columns = {name: scaling.apply(scores[name].to_numpy()) for name, scaling in fitted.items()}
+    rows = [(name, kind, *scaling) for name, scaling in fitted.items()]
     return pd.DataFrame(columns, index=scores.index), pd.DataFrame(rows, columns=["class", "kind", "slope", "intercept"])

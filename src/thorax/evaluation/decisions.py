@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from thorax.config import fixed_threshold
 from thorax.evaluation import confusion
 from thorax.storage.schemas import THRESHOLDS
 
@@ -81,6 +82,16 @@ def thresholds(labels: pd.DataFrame, scores: pd.DataFrame, rules: Sequence[str])
     """
     rows = [(name, rule, *tune(labels[name].to_numpy(), scores[name].to_numpy(), rule)) for rule in rules for name in labels]
     return pd.DataFrame(rows, columns=THRESHOLDS.names[1:])
+
+
+def by_rule(
+    labels: pd.DataFrame, scores: pd.DataFrame, rules: Sequence[str]
+) -> tuple[dict[str, np.typing.ArrayLike], pd.DataFrame]:
+    """Return the threshold of each rule, or (k,) one for each class if the rule is tuned, and the table of `thresholds`."""
+    fixed = {rule: fixed_threshold(rule) for rule in rules}
+    chosen = thresholds(labels, scores, [rule for rule, limit in fixed.items() if limit is None])
+    tuned = {str(rule): of_rule["value"].to_numpy() for rule, of_rule in chosen.groupby("rule")}
+    return {rule: tuned[rule] if limit is None else limit for rule, limit in fixed.items()}, chosen
 
 
 def decide(scores: np.ndarray, limits: np.typing.ArrayLike, exclusive: int | None = None) -> np.ndarray:

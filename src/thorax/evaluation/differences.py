@@ -36,7 +36,7 @@ def compare(measured: Mapping[str, Measured], pairs: Iterable[tuple[str, str]], 
             p = p_values(samples)
             corrected = np.full(len(p), np.nan)
             of_classes = len(names) - one.summaries
-            corrected[: max(of_classes, 0)] = holm(p[: max(of_classes, 0)])
+            corrected[:of_classes] = holm(p[:of_classes])
             numbers = (one.point[key], two.point[key], value, *intervals(samples), same_sign(value, samples), p, corrected)
             for name, count, *found in zip(names, one.n_positive[-len(names) :], *numbers, strict=True):
                 rule, metric = key

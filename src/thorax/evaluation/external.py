@@ -32,8 +32,10 @@ OPERATING_POINTS = {  # rules whose thresholds are chosen on validation images, 
     "sensitivity-0.9": "a sensitivity of 0.9",
 }
 _AT_POINT = {"sensitivity": "Sensitivity", "specificity": "Specificity", "precision": "PPV", "npv": "NPV"}
+_SCALINGS = {"none": "", "temperature": ", temperature", "platt": ", Platt"}
 _CALIBRATION = {"ece": "ECE", "brier": "Brier score", "intercept": "Intercept", "slope": "Slope"}
 _UNDEFINED = "–"
+Limits = Mapping[str, np.typing.ArrayLike]  # one threshold, or one for each class, by rule
 _INTERVALS = "In parentheses: 95% intervals of a bootstrap over patients"
 
 
@@ -68,14 +70,15 @@ def evaluate_tables(
     images = read_images(paths, labels, about, columns, common, logits)
     summaries = {} if training is None else _tiers(training, id_, list(images.truth))
     report = _Report(["# Evaluation", *_described(images, paths, labels)])
-    chosen_rules = [*rules, *(OPERATING_POINTS if (images.part == "val").any() else ())]
-    limits = {name: _limits(images, name, chosen_rules, report) for name in paths}
+    limits = _limits(images, [*rules, *(OPERATING_POINTS if (images.part == "val").any() else ())], report)
     test = images.part == "test"
     how: dict[str, Any] = {"exclusive": exclusive, "replicates": replicates, "seed": seed, "summaries": summaries}
-    measured = {}
-    for name, scores in images.scores.items():
-        how |= {"model": name, "split": "test", "thresholds": limits[name]}
-        measured[name] = metrics.measure(images.truth[test], scores[test], images.patients[test], **how)
+    measured = {
+        name: metrics.measure(
+            images.truth[test], scores[test], images.patients[test], model=name, split="test", thresholds=limits[name], **how
+        )
+        for name, scores in images.scores.items()
+    }
     tables = [metrics.tabulate(of_model, name, "test") for name, of_model in measured.items()]
     counts = _counted(images.truth[test], images.patients[test], summaries)
     _show_metrics(report, pd.concat(tables, ignore_index=True), counts, rules[0])
@@ -97,7 +100,7 @@ def evaluate_tables(
 
 def markdown(table: pd.DataFrame) -> str:
     """Return a table of strings in Markdown, with columns as wide as their longest cell."""
-    rows = [list(map(str, table.columns)), *([str(cell) for cell in row] for row in table.itertuples(index=False))]
+    rows = [[str(cell).replace("|", r"\|") for cell in row] for row in (table.columns, *table.itertuples(index=False))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
@@ -110,6 +113,16 @@ def estimate(value: float, low: float = np.nan, high: float = np.nan) -> str:
     value, low, high = (round(number, 3) + 0.0 for number in (value, low, high))  # never -0.000
     between = " to " if low < 0 else "–"  # a dash next to a minus is hard to read
     return f"{value:.3f}" + (f" ({low:.3f}{between}{high:.3f})" if np.isfinite(low) else "")
+
+
+def _estimates(rows: pd.DataFrame) -> list[str]:
+    """Print the values and intervals of rows."""
+    return [estimate(*row) for row in rows[["value", "low", "high"]].itertuples(index=False)]
+
+
+def p_value(p: float) -> str:
+    """Print a p value, which is never 0."""
+    return "<0.001" if p < 0.0005 else estimate(p)
 
 
 def _names(predictions: Path, second: Path | None) -> list[str]:
@@ -139,8 +152,8 @@ def _tiers(training: Path, id_: str | None, classes: Sequence[str]) -> dict[str,
     return metrics.tiers((read_truth(table[classes], training) == 1).sum().to_dict())
 
 
-def _limits(images: Images, model: str, rules: Sequence[str], report: _Report) -> dict[str, np.ndarray]:
-    """The thresholds of each rule; tuned ones are chosen on the validation images and written."""
+def _limits(images: Images, rules: Sequence[str], report: _Report) -> dict[str, Limits]:
+    """Each model's thresholds by each rule; tuned ones are chosen on the validation images and written."""
     validation = images.part == "val"
     tuned = [rule for rule in rules if fixed_threshold(rule) is None]
     if tuned and not validation.any():
@@ -148,12 +161,13 @@ def _limits(images: Images, model: str, rules: Sequence[str], report: _Report) -
         raise ThoraxError(
             f"{problem}: give the predictions a column 'split' with val and test, or a fixed threshold to --rules."
         )
-    chosen = decisions.thresholds(images.truth[validation], images.scores[model][validation], tuned).assign(model=model)
+    found, chosen = {}, []
+    for model, scores in images.scores.items():
+        found[model], of_model = decisions.by_rule(images.truth[validation], scores[validation], rules)
+        chosen.append(of_model.assign(model=model))
     if tuned:
-        so_far = [report.tables[name] for name in ("thresholds",) if name in report.tables]
-        report.tables["thresholds"] = pd.concat([*so_far, chosen], ignore_index=True)
-    by_rule = {rule: of_rule["value"].to_numpy() for rule, of_rule in chosen.groupby("rule")}
-    return {rule: np.asarray(by_rule.get(rule, fixed_threshold(rule))) for rule in rules}
+        report.tables["thresholds"] = pd.concat(chosen, ignore_index=True)
+    return found
 
 
 def _counted(truth: pd.DataFrame, patients: np.ndarray, summaries: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -163,21 +177,21 @@ def _counted(truth: pd.DataFrame, patients: np.ndarray, summaries: Mapping[str, 
     for name, classes in groups.items():
         known = (truth[classes] != IGNORED).any(axis=1).to_numpy()
         positives, negatives = (int((truth[classes] == answer).sum().sum()) for answer in (1, 0))
-        lacks = "no positives" if not positives else "" if negatives else "no negatives"
+        lacks = "" if positives and negatives else "no negatives" if positives else "no positives"
         rows[name] = (int(known.sum()), len(set(patients[known])), positives, lacks)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["images", "patients", "positives", "lacks"])
 
 
 def _show_metrics(report: _Report, table: pd.DataFrame, counts: pd.DataFrame, rule: str) -> None:
     """Print each model's metrics without a threshold, and those by the first rule; write all of them."""
-    reasons = table["class"].map(counts["lacks"]).where(table["metric"] != "loss", "votes have no loss")
+    reasons = table["class"].map(counts["lacks"]).where(table["metric"] != "loss", subgroups.VOTES)
     table = table.assign(
         images=table["class"].map(counts["images"]),
         patients=table["class"].map(counts["patients"]),
         why_blank=reasons.where(table["value"].isna(), ""),
     )
     report.tables["metrics"] = table
-    cells = table.assign(cell=[estimate(*row) for row in table[["value", "low", "high"]].itertuples(index=False)])
+    cells = table.assign(cell=_estimates(table))
     first = counts.drop(columns="lacks").map("{:,}".format).rename(columns=str.capitalize)
     for model, rows in cells.groupby("model", sort=False):
         points = {of_rule: _AT_POINT for of_rule in OPERATING_POINTS if of_rule in set(rows["threshold_rule"])}
@@ -210,7 +224,8 @@ def _read_per_hit(value: float, low: float, high: float) -> str:
     """How many of the images that a model calls positive are read for each that is: 1 / PPV, with its interval."""
     if not value > 0:
         return _UNDEFINED
-    return f"{1 / value:.1f} ({1 / high:.1f}–{f'{1 / low:.1f}' if low > 0 else '∞'})"
+    fewest, most = (f"{1 / share:.1f}" if share > 0 else "∞" for share in (high, low))
+    return f"{1 / value:.1f}" + (f" ({fewest}–{most})" if np.isfinite(low) else "")
 
 
 def _show_calibration(report: _Report, images: Images, replicates: int, seed: int) -> None:
@@ -222,7 +237,7 @@ def _show_calibration(report: _Report, images: Images, replicates: int, seed: in
             report.text.append(f"{model} gives votes, so there is nothing to calibrate.")
             continue
         versions = {"none": scores}
-        for kind in ("temperature", "platt") if validation.any() else ():
+        for kind in list(_SCALINGS)[1:] if validation.any() else ():
             versions[kind], fitted = calibration.scaled(images.truth, scores, validation, kind)
             scalings.append(fitted.assign(model=model))
         tables = {
@@ -231,14 +246,12 @@ def _show_calibration(report: _Report, images: Images, replicates: int, seed: in
         }
         found += [table.assign(model=model, scaling=kind) for kind, table in tables.items()]
         shown = pd.DataFrame({"Class": tables["none"]["class"].unique()})
-        for kind, metric in [("none", metric) for metric in _CALIBRATION] + [
-            (k, m) for k in versions if k != "none" for m in ("ece", "brier")
-        ]:
-            rows = tables[kind][tables[kind]["metric"] == metric]
-            heading = _CALIBRATION[metric] + {"none": "", "temperature": ", temperature", "platt": ", Platt"}[kind]
-            shown[heading] = [estimate(*row) for row in rows[["value", "low", "high"]].itertuples(index=False)]
+        for kind, table in tables.items():
+            for metric in _CALIBRATION if kind == "none" else ("ece", "brier"):
+                shown[_CALIBRATION[metric] + _SCALINGS[kind]] = _estimates(table[table["metric"] == metric])
         said = [
-            f"ECE over {calibration.BINS} bins of equal mass. Calibrated probabilities have an intercept of 0 and a slope of 1; a slope below 1 says that they are too extreme."
+            f"ECE over {calibration.BINS} bins of equal mass. Calibrated probabilities have an intercept of 0 and a slope of 1; a slope"
+            " below 1 says that they are too extreme."
         ]
         if validation.any():
             said.append("Temperature and Platt scaling are fitted for each class on the validation images.")
@@ -249,9 +262,7 @@ def _show_calibration(report: _Report, images: Images, replicates: int, seed: in
         report.tables["scaling"] = pd.concat(scalings, ignore_index=True)
 
 
-def _show_groups(
-    report: _Report, images: Images, how: Mapping[str, Any], limits: Mapping[str, Mapping[str, np.ndarray]], rule: str
-) -> None:
+def _show_groups(report: _Report, images: Images, how: Mapping[str, Any], limits: Mapping[str, Limits], rule: str) -> None:
     """Print each group's mean AUC, sensitivity and specificity over the classes, with their gaps; write all metrics and classes."""
     test, found = images.part == "test", []
     for model, scores in images.scores.items():
@@ -304,26 +315,17 @@ def _show_readers(report: _Report, images: Images, answers: Mapping[str, pd.Data
         for heading, against in (("labels", labelled), ("majority", most)):
             measured = metrics.measure(against, scores[test], patients, model=model, **how)
             areas = metrics.tabulate(measured, model, "test").query("metric == 'auc'").set_index("class")
-            rows = areas.loc[list(map(metrics.row_name, truth)), ["value", "low", "high"]]
-            shown[f"AUC of {model}, {heading}"] = [estimate(*row) for row in rows.itertuples(index=False)]
+            shown[f"AUC of {model}, {heading}"] = _estimates(areas.loc[list(map(metrics.row_name, truth))])
         below = []
         for name in truth:
-            of_class = [
-                (
-                    model,
-                    who,
-                    name,
-                    *reading.below_curve(truth[name].to_numpy(), scores.loc[test, name].to_numpy(), table[name].to_numpy()),
-                )
-                for who, table in answers.items()
-            ]
-            points += of_class
-            defined = [row for row in of_class if np.isfinite(row[-1])]
-            below.append(f"{sum(row[-1] > row[3] for row in defined)} of {len(defined)}")
+            arrays = truth[name].to_numpy(), scores.loc[test, name].to_numpy()
+            of_class = {who: reading.below_curve(*arrays, table[name].to_numpy()) for who, table in answers.items()}
+            points += [(model, who, name, *point) for who, point in of_class.items()]
+            defined = [point for point in of_class.values() if np.isfinite(point[-1])]
+            below.append(f"{sum(curve > sensitivity for sensitivity, _, curve in defined)} of {len(defined)}")
         shown[f"Readers below the curve of {model}"] = below
-    report.tables["readers"] = pd.DataFrame(
-        points, columns=["model", "reader", "class", "sensitivity", "specificity", "roc_sensitivity"]
-    )
+    columns = ["model", "reader", "class", "sensitivity", "specificity", "roc_sensitivity"]
+    report.tables["readers"] = pd.DataFrame(points, columns=columns)
     read = int(np.any([(table != IGNORED).any(axis=1) for table in answers.values()], axis=0).sum())
     counts = f"{len(answers)} readers have read {read:,} of the {len(truth):,} images; only these count here."
     said = "The curve is that of the model against the labels, on the images that a reader has read. Readers who made the labels are"
@@ -351,16 +353,15 @@ def _show_differences(report: _Report, table: pd.DataFrame, rule: str, replicate
         said.append(f"With {replicates:,} samples no corrected p value can be below 0.05: give --replicates {needed} or more.")
     for metric in ("auc", "average_precision", "f1", "f1_positive", "hamming"):
         rows = table[(table["metric"] == metric) & table["threshold_rule"].isin((NO_THRESHOLD, rule))]
-        numbers = rows[["difference", "low", "high"]].itertuples(index=False)
         shown = pd.DataFrame(
             {
                 "Class": rows["class"],
                 model: rows["value"].map(estimate),
                 other: rows["other_value"].map(estimate),
-                "Difference": [estimate(*row) for row in numbers],
+                "Difference": _estimates(rows.drop(columns="value").rename(columns={"difference": "value"})),
                 "Same sign": [f"{share:.1%}" if np.isfinite(share) else _UNDEFINED for share in rows["same_sign"]],
-                "p": rows["p"].map(estimate),
-                "p, corrected": rows["p_holm"].map(estimate),
+                "p": rows["p"].map(p_value),
+                "p, corrected": rows["p_holm"].map(p_value),
             }
         )
         report.show(f"Difference in {(RANKED | DECIDED | {'hamming': 'Hamming loss'})[metric]}", shown, *said)

@@ -68,11 +68,20 @@ def read_images(
     scores = {name: _numbers(table.loc[index, classes], predictions[name], logits) for name, table in tables.items()}
     if logits:
         scores = {name: table.apply(sigmoid) for name, table in scores.items()}
-    first = others[0][1]
-    part = first.loc[index, SPLIT].to_numpy(object) if SPLIT in first else np.full(len(index), "test", object)
+    part = _part(others, index)
     groups = known.loc[index, list(columns.groups)].astype("string").replace("", pd.NA)
     of_row = _patients(known.loc[index], patients, source, notes)
     return Images(read_truth(truth.loc[index, classes], labels), scores, of_row, groups, part, notes)
+
+
+def _part(tables: Sequence[tuple[Path, pd.DataFrame]], index: pd.Index) -> np.ndarray:
+    """The part of each image by the predictions, which must agree."""
+    parts = [table.loc[index, SPLIT].to_numpy(object) if SPLIT in table else np.full(len(index), "test") for _, table in tables]
+    differing = np.flatnonzero(np.any([part != parts[0] for part in parts], axis=0))
+    if len(differing):
+        problem = f"{' and '.join(str(path) for path, _ in tables)} have image {index[differing[0]]!r} in different parts"
+        raise ThoraxError(f"{problem}: give both the same column {SPLIT!r}.")
+    return parts[0]
 
 
 def _in_all(

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from thorax.config import fixed_threshold
 from thorax.errors import ThoraxError, refuse_unknown
 from thorax.evaluation import bootstrap, decisions
 from thorax.evaluation.bootstrap import NO_THRESHOLD, Measured
@@ -180,8 +179,7 @@ def make_metrics(
     """
     truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
     classes = class_columns(truth)
-    results, chosen_limits = [], []
-    tuned = [rule for rule in rules if fixed_threshold(rule) is None]
+    results, tuned = [], []
     validation = (truth["split"] == "val").to_numpy()
     models = [*predictions.items(), *ensembles.items()]
     if not models:
@@ -189,9 +187,8 @@ def make_metrics(
     for name, path in progress(models, "metrics", unit="model"):
         scores = read_probabilities(path, truth, labels, name in predictions, classes)
         _refuse_undefined(scores, name)
-        chosen_limits.append(decisions.thresholds(truth.loc[validation, classes], scores[validation], tuned).assign(model=name))
-        by_rule = {rule: of_rule["value"].to_numpy() for rule, of_rule in chosen_limits[-1].groupby("rule")}
-        limits = {rule: np.asarray(by_rule.get(rule, fixed_threshold(rule))) for rule in rules}
+        limits, chosen_limits = decisions.by_rule(truth.loc[validation, classes], scores[validation], rules)
+        tuned.append(chosen_limits.assign(model=name))
         how: dict[str, Any] = {"thresholds": limits, "exclusive": exclusive, "replicates": replicates, "seed": seed}
         for part in EVALUATED_SPLITS:
             chosen = (truth["split"] == part).to_numpy()
@@ -199,7 +196,7 @@ def make_metrics(
             results.append(evaluate(truth.loc[chosen, classes], scores[chosen], patients, model=name, split=part, **how))
     table = pd.concat(results, ignore_index=True)
     store.write_table(table, out, METRICS)
-    store.write_table(pd.concat(chosen_limits, ignore_index=True), thresholds, THRESHOLDS)
+    store.write_table(pd.concat(tuned, ignore_index=True), thresholds, THRESHOLDS)
     shown = table["threshold_rule"].isin((NO_THRESHOLD, rules[0]))
     overall = table[(table["class"] == GLOBAL) & (table["split"] == "test") & shown]
     values = overall.pivot(index="model", columns="metric", values="value")[list(SUMMARIZED)].astype(object)

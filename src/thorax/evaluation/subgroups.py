@@ -1,5 +1,6 @@
 """The metrics of groups of images, such as men and women, and how far each group is from all other images."""
 
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -12,8 +13,10 @@ from thorax.evaluation.bootstrap import NO_THRESHOLD, Measured, intervals
 from thorax.storage.schemas import IGNORED
 
 BLANK = "(blank)"
+VOTES = "votes have no loss"
 FEWEST_PATIENTS = 2  # of a group that is measured
 _MOST_GROUPS = 12
+_OF_AGE = re.compile(r"(?<![A-Za-z])age(?![a-z])|Age(?![a-z])|(?<![A-Z])AGE(?![A-Z])")  # in a column's name, and not in "image"
 _AGES = (0, 18, 40, 65)  # where bands of age begin, years
 COLUMNS = [
     "column", "group", "images", "patients", "class", "metric", "threshold_rule", "value", "low", "high", "gap", "gap_low", "gap_high",
@@ -25,7 +28,7 @@ def grouped(values: pd.Series) -> pd.Series:
     """Return the group of each image as text: the values themselves, or bands of age where a column of many numbers is called so."""
     numbers = pd.to_numeric(values, errors="coerce")
     if values.nunique() > _MOST_GROUPS:
-        if "age" not in str(values.name).lower() or numbers.notna().sum() < values.notna().sum():
+        if not _OF_AGE.search(str(values.name)) or numbers.notna().sum() < values.notna().sum():
             problem = f"The column {values.name!r} has {values.nunique():,} different values, and {_MOST_GROUPS} at most can be groups"
             raise ThoraxError(f"{problem}: put them into groups first.")
         names = [f"{low}–{high - 1}" for low, high in pairwise(_AGES)] + [f"{_AGES[-1]} and older"]
@@ -51,15 +54,8 @@ def measure(
         inside = (groups == name).to_numpy()
         head = (groups.name, name, int(inside.sum()), len(set(patients[inside])))
         if head[-1] < FEWEST_PATIENTS:
-            blank = (
-                metrics.GLOBAL,
-                "auc",
-                NO_THRESHOLD,
-                *[np.nan] * 6,
-                int((labels[inside] == 1).sum().sum()),
-                "a single patient",
-            )
-            rows.append((*head, *blank))
+            positives = int((labels[inside] == 1).sum().sum())
+            rows.append((*head, metrics.GLOBAL, "auc", NO_THRESHOLD, *[np.nan] * 6, positives, "a single patient"))
             continue
         sides = [labels.mask(pd.Series(~side, labels.index), IGNORED, axis=0).astype(np.int8) for side in (inside, ~inside)]
         one, rest = (metrics.measure(side, scores, patients, **how) for side in sides)
@@ -74,7 +70,7 @@ def measure(
                 )
             numbers = (point, *intervals(one.samples[key]), gap, *intervals(gaps), one.n_positive[-len(point) :])
             for name_of_class, *found in zip(one.named(key), *numbers, strict=True):
-                why = "" if np.isfinite(found[0]) else "positives or negatives lack"
+                why = "" if np.isfinite(found[0]) else VOTES if key[1] == "loss" else "no positives or no negatives"
                 rows.append((*head, name_of_class, key[1], key[0], *found, why))
     return pd.DataFrame(rows, columns=COLUMNS), _confounded(pooled, of_groups, str(groups.name))
 

@@ -39,8 +39,6 @@ def test_the_expected_calibration_error_by_hand():
     found = values(labels, scores)
     assert found.loc["ece", "value"] == pytest.approx(0.4 * 0.05 + 0.6 * 0.4)
     assert found.loc["brier", "value"] == pytest.approx((0.64 + 3 * 0.04 + 3 * 0.01 + 3 * 0.81) / 10)
-    points = calibration.reliability(labels, scores)
-    assert points.to_numpy().tolist() == [[4, pytest.approx(0.2), 0.25], [6, pytest.approx(0.9), 0.5]]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -52,19 +50,19 @@ def test_brier_slope_and_intercept_are_those_of_scikit_learn(seed):
     assert found["slope"] == pytest.approx(model.coef_[0, 0], abs=1e-5)
     # Its score equation: with the intercept, the probabilities add up to the number of positives.
     assert sigmoid(calibration.log_odds(scores) + found["intercept"]).sum() == pytest.approx(labels.sum(), abs=1e-6)
-    platt = calibration.fit_platt(labels, scores)
+    platt = calibration.fit_scaling(labels, scores, "platt")
     assert platt == pytest.approx((model.coef_[0, 0], model.intercept_[0]), abs=1e-5)
 
 
 def test_calibrated_probabilities_have_slope_1_and_intercept_0_and_what_was_distorted_is_scaled_back():
     labels, scores, _ = problem(1, images=40_000, slope=0.5, intercept=-0.3)
-    assert calibration.fit_platt(labels, scores) == pytest.approx((0.5, -0.3), abs=0.04)
-    right = calibration.fit_platt(labels, scores).apply(scores)
+    assert calibration.fit_scaling(labels, scores, "platt") == pytest.approx((0.5, -0.3), abs=0.04)
+    right = calibration.fit_scaling(labels, scores, "platt").apply(scores)
     found = values(labels, right)["value"]
     assert (found["slope"], found["intercept"]) == pytest.approx((1, 0), abs=1e-6)
     assert found["ece"] < 0.01 < values(labels, scores)["value"]["ece"]
     labels, scores, _ = problem(1, images=40_000, slope=0.5, intercept=0)
-    assert calibration.fit_temperature(labels, scores) == pytest.approx((0.5, 0), abs=0.03)
+    assert calibration.fit_scaling(labels, scores, "temperature") == pytest.approx((0.5, 0), abs=0.03)
 
 
 def test_intervals_are_those_of_copied_rows():
@@ -91,7 +89,7 @@ def test_one_step_of_each_sample_is_near_the_refitted_regression():
     slopes = []
     for sample in np.concatenate(list(bootstrap.resample(len(identifiers), 100, 1, images=2000)), axis=1).T:
         rows = np.repeat(np.arange(2000), sample[of_row])
-        slopes.append(calibration.fit_platt(labels[rows], scores[rows]).slope)
+        slopes.append(calibration.fit_scaling(labels[rows], scores[rows], "platt").slope)
     low, high = np.percentile(slopes, [2.5, 97.5])
     assert found.loc["slope", ["low", "high"]].tolist() == pytest.approx([low, high], abs=0.1 * (high - low))
 
@@ -102,7 +100,7 @@ def test_what_cannot_be_fitted_is_blank_and_stays_as_it_is():
         found = values(labels, scores, replicates=5)
         assert np.isnan(found.loc["slope", "value"])
         assert np.isfinite(found.loc["ece", "value"])
-        scaling = calibration.fit_platt(labels, scores)
+        scaling = calibration.fit_scaling(labels, scores, "platt")
         assert np.isnan(scaling).all()
         assert scaling.apply(scores).tolist() == scores.tolist()
     frame, table = calibration.scaled(
@@ -116,7 +114,7 @@ def test_scaling_learns_from_validation_images_alone():
     labels, scores, _ = problem(7)
     validation = np.arange(400) < 200
     frames = pd.DataFrame({"a": labels}), pd.DataFrame({"a": scores})
-    expected = calibration.fit_platt(labels[:200], scores[:200])
+    expected = calibration.fit_scaling(labels[:200], scores[:200], "platt")
     found, table = calibration.scaled(*frames, validation, "platt")
     assert table[["slope", "intercept"]].to_numpy()[0].tolist() == list(expected)
     np.testing.assert_allclose(found["a"], expected.apply(scores))

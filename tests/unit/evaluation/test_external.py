@@ -244,7 +244,7 @@ def test_operating_points_and_calibration_come_with_validation_images(tables):
     brier = ((test - labels["Mass"][1::2]) ** 2).mean()
     assert table["Mass", "brier", "none"] == pytest.approx(brier, abs=1e-9)
     fitted = pd.read_csv(folder / "out" / "scaling.csv").set_index(["class", "kind"]).loc[("Mass", "platt")]
-    expected = calibration.fit_platt(labels["Mass"][0::2].to_numpy(), validation.to_numpy())
+    expected = calibration.fit_scaling(labels["Mass"][0::2].to_numpy(), validation.to_numpy(), "platt")
     assert fitted[["slope", "intercept"]].tolist() == pytest.approx(list(expected))
 
 
@@ -258,10 +258,36 @@ def test_votes_are_measured_without_calibration(tables):
 
 @pytest.mark.parametrize(
     ("ppv", "printed"),
-    [((0.25, 0.2, 0.5), "4.0 (2.0–5.0)"), ((0.5, 0, 1), "2.0 (1.0–∞)"), ((0, 0, 0), "–"), ((np.nan,) * 3, "–")],
+    [
+        ((0.25, 0.2, 0.5), "4.0 (2.0–5.0)"),
+        ((0.5, 0, 1), "2.0 (1.0–∞)"),
+        ((0.5, 0, 0), "2.0 (∞–∞)"),
+        ((0.5, np.nan, np.nan), "2.0"),
+        ((0, 0, 0), "–"),
+        ((np.nan,) * 3, "–"),
+    ],
 )
 def test_images_read_per_true_positive(ppv, printed):
     assert external._read_per_hit(*ppv) == printed
+
+
+def test_a_bar_in_a_name_does_not_break_the_table_and_a_small_p_is_not_0():
+    assert external.markdown(pd.DataFrame({"Class": ["a|b"]})) == "| Class |\n|-------|\n| a\\|b  |"
+    assert [external.p_value(p) for p in (0.0004, 0.0006, np.nan)] == ["<0.001", "0.001", "–"]
+
+
+def test_models_must_agree_on_the_part_of_each_image(tables):
+    folder, _, predictions = tables
+    predictions.assign(split=["val", "test"] * 30).to_csv(folder / "net.csv", index=False)
+    predictions.assign(split=["test", "val"] * 30).to_csv(folder / "other.csv", index=False)
+    with pytest.raises(ThoraxError, match=r"net.csv and .*other.csv have image '000.png' in different parts"):
+        run(folder, second=folder / "other.csv")
+
+
+def test_a_rule_that_is_named_twice_is_measured_once(tables):
+    folder, _, predictions = tables
+    predictions.assign(split=["val", "test"] * 30).to_csv(folder / "net.csv", index=False)
+    assert run(folder, rules=["f1", "f1"]) == run(folder, rules=["f1"])
 
 
 def test_groups_are_printed_with_their_gaps(tables):

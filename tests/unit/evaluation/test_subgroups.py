@@ -44,7 +44,7 @@ def test_the_mean_gap_is_over_the_classes_that_both_sides_have():
     assert table.loc[("a", "c0", "auc"), "gap"] == 1
     assert np.isnan(table.loc[("a", "c1", "auc"), "gap"])
     assert table.loc[("a", "Global", "auc"), "gap"] == 1
-    assert table.loc[("b", "c1", "auc"), "why_blank"] == "positives or negatives lack"
+    assert table.loc[("b", "c1", "auc"), "why_blank"] == "no positives or no negatives"
 
 
 def test_a_group_of_one_patient_is_named():
@@ -76,3 +76,14 @@ def test_ages_are_banded_and_many_other_values_refused():
         ThoraxError, match="The column 'ward' has 13 different values, and 12 at most can be groups: put them into"
     ):
         subgroups.grouped(pd.Series([str(number) for number in range(13)], name="ward"))
+    for name in ("image_width", "IMAGE", "Agency"):
+        with pytest.raises(ThoraxError, match=f"The column '{name}' has 20 different values"):
+            subgroups.grouped(pd.Series(range(20), name=name))
+    for name in ("age", "patient_age", "PatientAge", "AGE_YEARS"):
+        assert subgroups.grouped(pd.Series(range(20), name=name)).iloc[0] == "0–17"
+
+
+def test_votes_have_no_loss_and_the_table_says_so():
+    labels, scores, patients = random_problem(1, images=20, classes=1)
+    table, _ = measured(labels, scores.round(), patients, np.arange(20) % 2, replicates=2)
+    assert set(table.xs("loss", level="metric")["why_blank"]) == {"votes have no loss"}
