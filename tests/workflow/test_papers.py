@@ -47,7 +47,7 @@ def test_heatmaps_are_of_the_ensemble_whose_probability_they_show(papers_run, st
     for name, experiment in study.experiments.items():
         page = (papers_run / f"results/figures/{name}/heatmaps.html").read_text(encoding="utf-8")
         assert f"{', '.join(experiment.explained)}.</p>" in page
-        assert (f"agreement are those of {experiment.mean}, the mean of " in page) == bool(experiment.mean)
+        assert (f"votes are those of {experiment.mean}, the mean of " in page) == bool(experiment.mean)
     assert len(study.experiments["saturi2025"].explained) < len(study.experiments["saturi2025"].members)
     cases = store.read_table(papers_run / "results/cases/liz2022-specific.parquet")
     assert list(cases["chosen_for"]) == ["pacemaker", "pleural effusion", "normal"]  # Figures 7 to 9

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Literal
 
-from pydantic import RootModel
+from pydantic import Field, RootModel
 
 from thorax.config.block import Block
 from thorax.config.checks import Config
@@ -57,10 +57,11 @@ class PaperPage(Block):
 class SitePage(Section):
     """A page of the results site: heading, the page that it shows, name of its caption, and where the entry page lists it.
 
-    `notebook` is the executed notebook of a figure.
+    `experiments` are those that it shows; none if it shows all of the run. `notebook` is the executed notebook of a figure.
     """
 
     category: str
+    experiments: list[Name] = Field([])
     notebook: str | None = None
 
     @property

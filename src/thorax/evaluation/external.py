@@ -161,7 +161,8 @@ def _limits(images: Images, rules: Sequence[str], report: _Report) -> dict[str, 
         raise ThoraxError(
             f"{problem}: give the predictions a column 'split' with val and test, or a fixed threshold to --rules."
         )
-    found, chosen = {}, []
+    found: dict[str, Limits] = {}
+    chosen = []
     for model, scores in images.scores.items():
         found[model], of_model = decisions.by_rule(images.truth[validation], scores[validation], rules)
         chosen.append(of_model.assign(model=model))

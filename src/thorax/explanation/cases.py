@@ -140,7 +140,7 @@ def remarks(cases: Sequence[Case], members: Sequence[str], ensemble: str | None,
     `ensemble` names the members' mean whose probabilities are shown; None if the experiment has no such ensemble.
     """
     mean = f"{ensemble}, the mean of " if ensemble else "the mean of " if len(members) > 1 else ""
-    said = [f"Maps, probabilities and agreement are those of {mean}{', '.join(members)}."] if cases else []
+    said = [f"Maps, probabilities and votes are those of {mean}{', '.join(members)}."] if cases else []
     coarse = [name for number, name in enumerate(members) if cases and cases[0].maps[number][0].size < FEWEST_CELLS]
     if coarse:
         which = "All maps" if len(coarse) == len(members) else f"The maps of {', '.join(coarse)}"

@@ -24,6 +24,7 @@ from markupsafe import Markup
 import thorax
 from thorax import archives
 from thorax.config import Site, SitePage, setups
+from thorax.evaluation.ensembles import LEARNING
 from thorax.evaluation.metrics import GLOBAL
 from thorax.report import cells, notebooks, published_numbers, typeset
 from thorax.report.pages import in_words
@@ -64,8 +65,8 @@ class _Run:
     results: Path
 
     def pages_of(self, name: str) -> list[SitePage]:
-        """The pages of an experiment."""
-        return [page for page in self.settings.pages if name in Path(page.page).parts]
+        """The pages of an experiment alone."""
+        return [page for page in self.settings.pages if page.experiments == [name]]
 
     @property
     def only(self) -> bool:
@@ -78,24 +79,19 @@ class _Run:
             return "index.html" if prefix else "../index.html"
         return f"{prefix}experiments-{name}.html"
 
-    def experiments_of(self, page: SitePage) -> list[str]:
-        """The experiments behind a page: its own one, those of its paper, or all."""
-        folder, stem = Path(page.page).parent, Path(page.page).stem
-        papers = {name: row.setup.experiment.paper for name, row in self.rows.items()}
-        own = [name for name, paper in papers.items() if name in folder.parts or (folder.name == "papers" and paper == stem)]
-        return own or list(self.rows)
-
     def shown(self, page: SitePage, prefix: str = "") -> Markup:
         """What a page shows, with its pictures as files, seen from a page that `prefix` leads to the folder of pages from."""
         return _with_files(typeset.content_of(Path(page.page)), self.results / "site", prefix)
 
-    def forms(self, page: str, experiment: str = "") -> dict[str, str]:
+    def forms(self, page: SitePage) -> dict[str, str]:
         """Links to the files with the same content as a page, and to all metrics of the experiment that a table is of."""
-        folder, stem = Path(page).parent.name, Path(page).stem
-        found = {form: Path(page).with_suffix(suffix) for suffix, form in _FORMS.items()}
-        found |= {"CSV": self.results / _SHOWN_CSV[folder].format(stem)} if folder in _SHOWN_CSV else {}
-        if {experiment, "tables"} <= set(Path(page).parts):
-            found["Parquet (all metrics)"] = self.results / "metrics" / f"{experiment}.parquet"
+        path, experiments = Path(page.page), page.experiments
+        found = {form: path.with_suffix(suffix) for suffix, form in _FORMS.items()}
+        found |= (
+            {"CSV": self.results / _SHOWN_CSV[path.parent.name].format(path.stem)} if path.parent.name in _SHOWN_CSV else {}
+        )
+        if len(experiments) == 1 and "tables" in path.parts:
+            found["Parquet (all metrics)"] = self.results / "metrics" / f"{experiments[0]}.parquet"
         return {form: f"../{path.relative_to(self.results)}" for form, path in found.items() if path.exists()}
 
     def notebook(self, page: SitePage) -> dict[str, str]:
@@ -107,9 +103,9 @@ class _Run:
             "as a file": f"../{Path(page.notebook).relative_to(self.results)}",
         }
 
-    def about(self, names: Iterable[str], page: str, prefix: str = "") -> dict[str, Any]:
-        """Who made a page of these experiments from what; and the lines that make it again, if it is one of another step."""
-        rows = {name: self.rows[name].setup.experiment.title for name in names}
+    def about(self, names: Iterable[str] = (), page: str = "", prefix: str = "") -> dict[str, Any]:
+        """Who made a page of these experiments (default: all) from what; and how to make it again if it is one of another step."""
+        rows = {name: self.rows[name].setup.experiment.title for name in names or self.rows}
         records = [path for path in self.records if path.parent.name in rows]
         spent, count = overview.spent(records), f"{len(records)} network{'s' * (len(records) != 1)}"
         hours, machines = " ".join(filter(None, (spent.text, spent.detail))), "; ".join(overview.machines(records))
@@ -162,17 +158,15 @@ def make_site(
 
 def _page(run: _Run, page: SitePage) -> str:
     """The page of a table or figure."""
-    names = run.experiments_of(page)
     body, chart = run.shown(page), None
     if Path(page.page).parent.name == "papers":
         body = _with_forms(run, body)
-    if Path(page.page).stem == "per_class" and len(names) == 1:
-        chart = _chart(run.rows[names[0]])
-    forms = run.forms(page.page, names[0] if len(names) == 1 else "")
+    if Path(page.page).stem == "per_class" and len(page.experiments) == 1:
+        chart = _chart(run.rows[page.experiments[0]])
     caption = run.settings.captions[page.caption] if page.caption else ""
     return typeset.page(
-        "site.html", page.heading, crumbs=page.category, caption=caption, forms=forms, chart=chart, body=body,
-        notebook=run.notebook(page), about=run.about(names, page.page),
+        "site.html", page.heading, crumbs=page.category, caption=caption, forms=run.forms(page), chart=chart, body=body,
+        notebook=run.notebook(page), about=run.about(page.experiments, page.page),
     )  # fmt: skip
 
 
@@ -181,7 +175,7 @@ def _notebook_page(run: _Run, page: SitePage) -> str:
     body = _with_files(notebooks.content(Path(str(page.notebook))), run.results / "site", "")
     return typeset.page(
         "notebook.html", f"How it was made: {page.heading}", crumbs=page.category, path=page.notebook, body=body,
-        notebook=run.notebook(page), about=run.about(run.experiments_of(page), ""),
+        notebook=run.notebook(page), about=run.about(page.experiments),
     )  # fmt: skip
 
 
@@ -189,8 +183,9 @@ def _with_forms(run: _Run, content: str) -> Markup:
     """The content of a paper's page with links to the other files of each table and figure."""
     text = str(content)
     for page in run.settings.pages:
-        links = typeset.page("forms.html", page.heading, forms={"its own page": f"{page.name}.html"} | run.forms(page.page))
-        text = re.sub(rf'(<section id="{page.name}">\n<h2>.*</h2>\n)', rf"\1{links}", text)
+        links = typeset.page("forms.html", page.heading, forms={"its own page": f"{page.name}.html"} | run.forms(page))
+        heading = re.compile(rf'<section id="{re.escape(page.name)}">\n<h2>.*</h2>\n')
+        text = heading.sub(lambda found, links=links: found[0] + links, text)
     return Markup(text)
 
 
@@ -200,7 +195,7 @@ def _experiment_page(run: _Run, name: str) -> str:
     return typeset.page(
         "experiment_page.html", setup.experiment.title, crumbs="Experiments",
         run_on=overview.run_on({setup.experiment.title: setup.experiment.provenance}),
-        experiment=_experiment(run, name), about=run.about([name], ""),
+        experiment=_experiment(run, name), about=run.about([name]),
     )  # fmt: skip
 
 
@@ -214,7 +209,7 @@ def _index(run: _Run) -> str:
         "index.html", run.settings.title, crumbs="",
         run_on=overview.run_on({row.setup.experiment.title: row.setup.experiment.provenance for row in run.rows.values()}),
         experiments=[_experiment(run, name, "site/") for name in run.rows],
-        table=overviews[0] if overviews and not run.only else "", lists=lists, about=run.about(run.rows, "", "site/"),
+        table=overviews[0] if overviews and not run.only else "", lists=lists, about=run.about(prefix="site/"),
     )  # fmt: skip
 
 
@@ -250,16 +245,20 @@ def _sentences(row: overview.Row) -> list[str]:
     """What was run on which data, what came out, and how that compares with the baseline and with the paper."""
     experiment, images = row.setup.experiment, images_by_part(row.labels)
     networks, ensembles = len(experiment.members), len(experiment.ensembles)
-    who = f"{networks} network{'s' * (networks != 1)} and {ensembles} ensemble{'s' * (ensembles != 1)}"
+    counts = [(networks, "network"), *([(ensembles, "ensemble")] if ensembles else [])]
+    who = " and ".join(f"{count} {kind}{'s' * (count != 1)}" for count, kind in counts)
     value, low, high = row.number("auc")
     between = f" (95% interval {cells.interval(low, high)})" if cells.interval(low, high) else ""
     classes = count_images(row.labels)["class"].tolist()[:-1]  # the most frequent first
     such = f", such as {' and '.join(classes[:2])}," if len(classes) > 2 else ""
     data = _DATA[experiment.provenance].format(archives.ARCHIVES[row.setup.dataset.archive].title)
+    learning = any(ensemble.rule in LEARNING for ensemble in experiment.ensembles.values())
+    apart = ", apart from ensembles that learn from these images" * learning
+    best = f"{row.model} was the best on the {images['val']:,} validation images{apart}. " * (networks + ensembles > 1)
     said = [
-        f"{who} learnt to find {count_of_classes(len(classes))}{such} in {images['train']:,} {data}, and were tested on {images['test']:,} "
-        "of other patients.",
-        f"{row.model} was the best of them on the {images['val']:,} validation images. Its mean AUC on the test images is "
+        f"{who} learnt to find {count_of_classes(len(classes))}{such} in {images['train']:,} {data}, and "
+        f"{'were' if networks + ensembles > 1 else 'was'} tested on {images['test']:,} of other patients.",
+        f"{best}{'Its' if best else 'The'} mean AUC on the test images is "
         f"{cells.printed(value)}{between}, {_compared(value, row.on_test.number(BASELINE, GLOBAL, 'auc')[0])}.",
     ]
     published = row.published("auc")

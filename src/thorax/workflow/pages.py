@@ -173,6 +173,7 @@ def site(plan: Config, audited: Sequence[str]) -> str:
                 "page": path,
                 "caption": page.name if page.name in figures else None,
                 "category": _listed(plan, page),
+                "experiments": _shown(plan, page.wildcards),
                 "notebook": _notebook(page),
             }
             for path, page in made.items()
@@ -195,6 +196,19 @@ def notebooks(plan: Config) -> list[str]:
 def _notebook(page: Made) -> str | None:
     path = CATALOGUE[page.name].notebook
     return path.format(**page.wildcards) if path else None
+
+
+def _shown(plan: Config, wildcards: Wildcards) -> list[str]:
+    """The experiments that a page shows, by its wildcards; none if it shows all of the run."""
+    if "cascade" in wildcards:
+        block = plan.cascades[wildcards["cascade"]]
+        return [block.flat, block.general, block.inside]
+    if "paper" in wildcards:
+        return papers(plan)[wildcards["paper"]]
+    if "experiment" in wildcards:
+        return [wildcards["experiment"]]
+    kind = next((kind for kind in TITLED if kind in wildcards), None)
+    return list(getattr(plan, BLOCKS[kind])[wildcards[kind]].experiments) if kind else []
 
 
 def _listed(plan: Config, page: Made) -> str:

@@ -245,7 +245,7 @@ def test_an_answer_is_judged_by_the_labels_and_its_colour_is_readable():
 def test_a_map_of_few_cells_is_said_to_be_too_coarse():
     fine, coarse = np.ones((7, 5, 5)), np.ones((7, 4, 6))
     assert explained.remarks([case(maps=[fine, fine])], ["a", "b"], None, []) == [
-        "Maps, probabilities and agreement are those of the mean of a, b."
+        "Maps, probabilities and votes are those of the mean of a, b."
     ]
     assert explained.remarks([case(maps=[fine, coarse])], ["a", "b"], None, [])[1:] == [
         "The maps of b have fewer than 25 cells: too coarse to locate anything."
@@ -373,7 +373,7 @@ def test_a_class_or_a_case_that_is_not_there_is_said_on_the_page(study, tmp_path
     shown = explained.load_cases(**paths)
     said = explained.remarks(shown, ["one", "two"], None, ["a", "b"])
     assert said == [
-        "Maps, probabilities and agreement are those of the mean of one, two.",
+        "Maps, probabilities and votes are those of the mean of one, two.",
         "No test image has the class a, so it is not shown.",
     ]
     store.write_table(store.read_table(paths["cases"]).iloc[:0], paths["cases"], CASES)

@@ -184,4 +184,11 @@ def test_the_site_lists_every_page_once_and_those_of_an_experiment_under_its_tit
     (heatmaps,) = [page for page in site.pages if page.page == "results/figures/liz2022-specific/heatmaps.html"]
     assert (heatmaps.heading, heatmaps.category) == ("Heatmaps", shipped.experiments["liz2022-specific"].title)
     assert "Liz et al. 2022" in [page.heading for page in site.pages]
+    shown = {page.page.removeprefix("results/"): page.experiments for page in site.pages}
+    assert shown["figures/liz2022-specific/heatmaps.html"] == ["liz2022-specific"]
+    assert shown["tables/overview.html"] == []
+    for kind, blocks in (("comparisons", shipped.comparisons), ("cross", shipped.cross), ("ablations", shipped.ablations)):
+        for name, block in blocks.items():
+            (found,) = {tuple(shown[page]) for page in shown if page.startswith(f"tables/{kind}/{name}/")}
+            assert found == tuple(block.experiments)
     assert pages.entry(shipped) == ["results/index.html"]
