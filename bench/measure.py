@@ -49,7 +49,7 @@ def machine() -> dict[str, str]:
     """What the figures are measured on."""
     return {
         "cpu": backend.processor(),
-        "cores": str(len(os.sched_getaffinity(0))),
+        "cores": str(backend.cores()),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GB",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     }

@@ -43,12 +43,11 @@ def time_ingest(quick: bool) -> float:
 def time_network(name: str, quick: bool) -> dict[str, Any]:
     """Start, images/s and size of one backbone, on the device of this process."""
     began = time.perf_counter()
-    import os
 
     from thorax import backend, config
     from thorax.models import fit, losses
 
-    backend.prepare(0, len(os.sched_getaffinity(0)), "auto")
+    backend.prepare(0, backend.cores(), "auto")
     from keras import optimizers
 
     size = 64 if quick else SIZE

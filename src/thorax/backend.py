@@ -102,7 +102,12 @@ def gpu_names() -> list[str]:
 def machine() -> str:
     """The GPUs, the processor and the cores that this process may use, in words."""
     models = [f"{count} x {name}" for name, count in Counter(gpu_names()).items()]
-    return ", ".join([*models, processor(), f"{len(os.sched_getaffinity(0))} cores"])
+    return ", ".join([*models, processor(), f"{cores()} cores"])
+
+
+def cores() -> int:
+    """The number of cores that this process may use; where the system does not say, of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor() -> str:

@@ -8,7 +8,7 @@ rule heatmaps:
         pictures=["results/figures/{experiment}/heatmaps.png", *figure("several_classes")["pictures"]],
         notebook=figure("heatmaps")["notebook"],
     params:
-        told=plan.notebook(
+        settings=plan.notebook(
             "heatmaps classes",
             "title",
             "heatmap_style",
@@ -30,7 +30,7 @@ rule figure_attention:
     output:
         **figure("attention"),
     params:
-        told=plan.notebook("attention", "title"),
+        settings=plan.notebook("attention", "title"),
     message:
         "Drawing the attention of networks of {wildcards.experiment}"
     shell:

@@ -6,7 +6,7 @@ rule figure_labels:
     output:
         **figure("labels"),
     params:
-        told=plan.notebook("distribution", title=lambda wildcards: wildcards.label_set),
+        settings=plan.notebook("distribution", title=lambda wildcards: wildcards.label_set),
     message:
         "Drawing the label distribution of {wildcards.label_set}"
     shell:
@@ -20,7 +20,7 @@ rule figure_cooccurrence:
     output:
         **figure("cooccurrence"),
     params:
-        told=plan.notebook("cooccurrence", title=lambda wildcards: wildcards.label_set),
+        settings=plan.notebook("cooccurrence", title=lambda wildcards: wildcards.label_set),
     message:
         "Drawing the co-occurrence of the classes of {wildcards.label_set}"
     shell:
@@ -34,7 +34,7 @@ rule figure_cooccurrence_of_paper:
     output:
         **figure("cooccurrence_named"),
     params:
-        told=plan.notebook("cooccurrence", "title", classes=plan.field("experiment", "cooccurrence")),
+        settings=plan.notebook("cooccurrence", "title", classes=plan.field("experiment", "cooccurrence")),
     message:
         "Drawing the co-occurrence of the paper's classes in {wildcards.experiment}"
     shell:
@@ -48,7 +48,7 @@ rule figure_terms:
     output:
         **figure("terms"),
     params:
-        told=plan.notebook("terms", "archive", label_set=plan.term_settings, title=lambda wildcards: wildcards.label_set),
+        settings=plan.notebook("terms", "archive", label_set=plan.term_settings, title=lambda wildcards: wildcards.label_set),
     message:
         "Drawing a section of the term tree with the images of {wildcards.label_set}"
     shell:
@@ -62,7 +62,7 @@ rule figure_lungs:
     output:
         **figure("lungs"),
     params:
-        told=plan.notebook("lungs", title="From original to network input"),
+        settings=plan.notebook("lungs", title="From original to network input"),
     message:
         "Drawing original, lung mask, crop and network input of {wildcards.image_set}"
     shell:
@@ -76,7 +76,7 @@ rule figure_shares:
     output:
         **figure("shares"),
     params:
-        told=plan.notebook("shares", "title", "paper"),
+        settings=plan.notebook("shares", "title", "paper"),
     message:
         "Drawing the share of each class of {wildcards.experiment}"
     shell:
@@ -90,7 +90,7 @@ rule figure_training:
     output:
         **figure("training"),
     params:
-        told=plan.notebook("training", "title"),
+        settings=plan.notebook("training", "title"),
     message:
         "Drawing the losses of {wildcards.experiment}"
     shell:
@@ -104,7 +104,7 @@ rule figure_epochs:
     output:
         **figure("epochs"),
     params:
-        told=plan.notebook("epochs", "title", "f1_metric"),
+        settings=plan.notebook("epochs", "title", "f1_metric"),
     message:
         "Drawing the test results of {wildcards.experiment} by epoch"
     shell:
@@ -120,7 +120,7 @@ rule figure_roc:
         **figure("roc"),
     params:
         model=plan.curves_model,
-        told=plan.notebook(
+        settings=plan.notebook(
             "roc", "title", "provenance", model=plan.curves_model, logits=lambda wildcards: bool(plan.logits(wildcards))
         ),
     message:
@@ -136,7 +136,7 @@ rule figure_cross:
     output:
         **figure("cross_figure"),
     params:
-        told=plan.notebook("cross", "title", archives=plan.cross_archives),
+        settings=plan.notebook("cross", "title", archives=plan.cross_archives),
     message:
         "Drawing the matrix of {wildcards.cross}"
     shell:

@@ -1,4 +1,4 @@
-"""`thorax evaluate`: measure anybody's predictions against anybody's labels, without images, a GPU or a configuration."""
+"""`thorax evaluate`: measure any predictions against any labels, without images, a GPU or a configuration."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,10 +53,10 @@ class _Report:
 
 def evaluate_tables(
     predictions: Path, labels: Path, second: Path | None = None, about: Path | None = None, id_: str | None = None, prefix: str = "",
-    rename: Mapping[str, str] | None = None, patients: str | None = None, groups: Sequence[str] = (), training: Path | None = None, readers: Sequence[Path] = (),
-    reader: str | None = None, common: bool = False,
-    logits: bool = False, rules: Sequence[str] = (metrics.FIXED,), exclusive: str | None = None, replicates: int = 1000,
-    seed: int = 0, out: Path | None = None,
+    rename: Mapping[str, str] | None = None, patients: str | None = None, groups: Sequence[str] = (), training: Path | None = None,
+    readers: Sequence[Path] = (), reader: str | None = None, common: bool = False, logits: bool = False,
+    rules: Sequence[str] = (metrics.FIXED,), exclusive: str | None = None, replicates: int = 1000, seed: int = 0,
+    out: Path | None = None,
 ) -> str:  # fmt: skip
     """Measure predictions against labels and return what to print: Markdown tables, with notes on what was measured.
 

@@ -1,4 +1,4 @@
-"""Predictions, labels and what else is known of images, from anybody's CSV or Parquet tables.
+"""Predictions, labels and what else is known of images, from CSV or Parquet tables of any origin.
 
 A table has one row for each image (or study) and a column of identifiers, the first unless it is named. Nothing that does not fit is
 left out silently: it is an error for the user, or counted in a note where the user asks for what all tables have in common.

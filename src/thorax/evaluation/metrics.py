@@ -65,11 +65,9 @@ def tiers(training: Mapping[str, int]) -> dict[str, list[str]]:
 
 
 def evaluate(
-    labels: pd.DataFrame, scores: pd.DataFrame, patients: np.typing.ArrayLike, *, model: str, split: str,
-    thresholds: Mapping[str, np.typing.ArrayLike] | None = None, exclusive: str | None = None, replicates: int = 1000,
-    seed: int = 0, summaries: Mapping[str, Sequence[str]] | None = None,
-) -> pd.DataFrame:  # fmt: skip
-    """Score one model on the images of one part.
+    labels: pd.DataFrame, scores: pd.DataFrame, patients: np.typing.ArrayLike, *, model: str, split: str, **how: Any
+) -> pd.DataFrame:
+    """Score one model on the images of one part; the options are those of `measure`.
 
     Without a threshold: `auc`, `average_precision`, and `loss`, the binary cross-entropy of the probabilities in nats (not
     weighted; null for votes). By each threshold rule those of `confusion`: `f1`, the mean of both sides; `f1_positive`; `precision`,
@@ -88,9 +86,7 @@ def evaluate(
     like "Global". Returns rows with the columns of `schemas.METRICS`; n_positive of several classes is the number of
     positive entries of their matrix.
     """
-    how: dict[str, Any] = {"thresholds": thresholds, "exclusive": exclusive, "summaries": summaries}
-    measured = measure(labels, scores, patients, model=model, split=split, replicates=replicates, seed=seed, **how)
-    return tabulate(measured, model, split)
+    return tabulate(measure(labels, scores, patients, model=model, split=split, **how), model, split)
 
 
 def tabulate(measured: Measured, model: str, split: str) -> pd.DataFrame:

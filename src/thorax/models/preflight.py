@@ -29,7 +29,7 @@ def device(precision: str) -> None:
 
 def workers(threads: int) -> None:
     """Print a note if more threads are requested than this process may use."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = backend.cores()
     if threads > usable:
         print(f"{threads} threads on {usable} usable cores: they take turns", file=sys.stderr, flush=True)
 

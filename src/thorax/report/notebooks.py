@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SHOWN_DPI = 100  # of the pictures in an executed notebook; the figure's own files are finer
 DRAWS = "figure"  # tag of a cell that draws one figure, if it is asked to
-_PICTURES = {"image/png", "image/jpeg"}
+_PICTURES = ("image/png", "image/jpeg")
 NOT_DESCRIBED = "The figure that this cell drew"
 INJECTED = "injected-parameters"  # papermill's tag of the cell that sets the parameters
 
@@ -65,9 +65,14 @@ def code(notebook: Path | str, tag: str | None = None) -> ast.Module:
 def defaults(notebook: Path | str) -> dict[str, Any]:
     """The parameters of a notebook and their values in its cell tagged `parameters`."""
     assigned = [node for node in code(notebook, "parameters").body if isinstance(node, ast.Assign)]
-    return {
-        target.id: ast.literal_eval(node.value) for node in assigned for target in node.targets if isinstance(target, ast.Name)
-    }
+    named = {target.id: node.value for node in assigned for target in node.targets if isinstance(target, ast.Name)}
+    found = {}
+    for name, value in named.items():
+        try:
+            found[name] = ast.literal_eval(value)
+        except ValueError as error:
+            raise ThoraxError(f"{notebook}: the parameter {name!r} is computed: write its value in the first cell.") from error
+    return found
 
 
 def _tags(cell: dict[str, Any]) -> list[str]:
@@ -166,9 +171,13 @@ def _code_cell(cell: dict[str, Any]) -> Markup:
     for output in cell["outputs"]:
         if output["output_type"] == "stream":
             parts.append(Markup('<pre tabindex="0">{}</pre>').format("".join(output["text"])))
-        for kind in _PICTURES & set(output.get("data", ())):
+        data = output.get("data", {})
+        pictures = [kind for kind in _PICTURES if kind in data]
+        if "text/plain" in data and not pictures:  # the value of the last line
+            parts.append(Markup('<pre tabindex="0">{}</pre>').format("".join(data["text/plain"])))
+        for kind in pictures:
             alt = output["metadata"].get(kind, {}).get("alt", NOT_DESCRIBED)
-            source = _webp("".join(output["data"][kind]))
+            source = _webp("".join(data[kind]))
             parts.append(Markup('<img alt="{}" src="data:image/webp;base64,{}">').format(alt, source))
     return Markup("\n").join(parts)
 

@@ -11,7 +11,7 @@ from thorax.errors import ThoraxError
 from thorax.report import typeset
 from thorax.storage import store
 
-_LINK = re.compile(r'(href|src)="([^":#]+)"')
+_LINK = re.compile(r'(?:href|src)="([^":#]+)"')
 # Files that the page has inside
 _TYPES = {".csv": "text/csv", ".tex": "text/x-tex", ".md": "text/markdown", ".yaml": "text/yaml", ".webp": "image/webp"}
 
@@ -42,11 +42,18 @@ def _zip(pages: list[Path], out: Path) -> int:
     results = pages[0].parent.resolve()
     files = {page.resolve() for page in pages}
     for page in pages:
-        files |= {(page.parent / path).resolve() for _, path in _LINK.findall(page.read_text(encoding="utf-8"))}
+        files |= {_linked(page, path).resolve() for path in _LINK.findall(page.read_text(encoding="utf-8"))}
     with store.atomic(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(files):
             archive.write(path, Path("results") / path.relative_to(results))
     return len(files)
+
+
+def _linked(page: Path, link: str) -> Path:
+    """The file that a link of a page leads to."""
+    if not (path := page.parent / link).is_file():
+        raise ThoraxError(f"{path} is not there, but {page} links to it: run the workflow again.")
+    return path
 
 
 def _one_page(pages: list[Path]) -> str:
@@ -71,9 +78,9 @@ def _inside(body: str, page: Path, names: set[str]) -> Markup:
     own = lambda found: f'href="#{found[1]}"' if found[1] in names else f'href="#{page.stem}.{found[1]}"'
     body = re.sub(r'href="#([^"]+)"', own, re.sub(r'id="([^"]+)"', rf'id="{page.stem}.\1"', body))
     body = re.sub(r'href="[^":#]*?([^"/:#]+)\.html(?:#([^"]+))?"', lambda found: _section(found, names), body)
-    body = re.sub(r'<a href="([^":#]+)">([^<]*)</a>', lambda found: _file(page.parent / found[1], found[2]), body)
+    body = re.sub(r'<a href="([^":#]+)">([^<]*)</a>', lambda found: _file(page, found[1], found[2]), body)
     body = re.sub(r'<p class="forms">[^<]*</p>\n', "", body)  # without a link that is left
-    return Markup(re.sub(r'loading="lazy" src="([^":]+)"', lambda found: f'src="{_data(page.parent / found[1])}"', body))
+    return Markup(re.sub(r'loading="lazy" src="([^":]+)"', lambda found: f'src="{_data(_linked(page, found[1]))}"', body))
 
 
 def _section(found: re.Match[str], names: set[str]) -> str:
@@ -85,9 +92,12 @@ def _section(found: re.Match[str], names: set[str]) -> str:
     return f'href="#{"top" if found[1] == "index" else found[1]}"'
 
 
-def _file(path: Path, text: str) -> str:
+def _file(page: Path, link: str, text: str) -> str:
     """The link to a file, as one that saves it; nothing for what would be large, such as figures, which the page shows anyhow."""
-    return f'<a download="{path.name}" href="{_data(path)}">{text}</a>' if path.suffix in _TYPES else ""
+    if Path(link).suffix not in _TYPES:
+        return ""
+    path = _linked(page, link)
+    return f'<a download="{path.name}" href="{_data(path)}">{text}</a>'
 
 
 def _data(path: Path) -> str:

@@ -181,12 +181,15 @@ def _notebook_page(run: _Run, page: SitePage) -> str:
 
 def _with_forms(run: _Run, content: str) -> Markup:
     """The content of a paper's page with links to the other files of each table and figure."""
-    text = str(content)
-    for page in run.settings.pages:
-        links = typeset.page("forms.html", page.heading, forms={"its own page": f"{page.name}.html"} | run.forms(page))
-        heading = re.compile(rf'<section id="{re.escape(page.name)}">\n<h2>.*</h2>\n')
-        text = heading.sub(lambda found, links=links: found[0] + links, text)
-    return Markup(text)
+    pages = {page.name: page for page in run.settings.pages}
+
+    def add(found: re.Match[str]) -> str:
+        if (page := pages.get(found[1])) is None:
+            return found[0]
+        forms = {"its own page": f"{page.name}.html"} | run.forms(page)
+        return found[0] + typeset.page("forms.html", page.heading, forms=forms)
+
+    return Markup(re.sub(r'<section id="([^"]+)">\n<h2>.*</h2>\n', add, str(content)))
 
 
 def _experiment_page(run: _Run, name: str) -> str:

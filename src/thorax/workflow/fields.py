@@ -23,7 +23,8 @@ def any_of(names: Iterable[str]) -> str:
 def complete(rules: Iterable[Any], environment: str, parameter: Callable[[str], Callable[[Wildcards], Any]]) -> None:
     """Give every rule with a command what all have: a log, a benchmark, the conda environment, the digest of its verb's code.
 
-    A rule that draws figures tells its notebook `told` (see `Plan.notebook`), the path of the figure, and the input files.
+    The notebook of a rule that draws figures gets the rule's `settings` (see `Plan.notebook`), the path of the figure, and the input
+    files as parameters.
     The log of a job is logs/RULE/WILDCARDS.log, with the wildcards of its first output. The digest is a parameter, so that
     changed code reruns what it feeds and an edited comment does not. Downloads have none: what they fetch has checksums.
 
@@ -43,11 +44,11 @@ def complete(rules: Iterable[Any], environment: str, parameter: Callable[[str], 
             rule.conda_env = environment
             verb = VERB.match(rule.shellcmd)
             if verb and verb[1] == "render":
-                rule.set_params(code=_code("render", str(rule.input.notebook)), parameters=_parameters(rule.params.told))
+                rule.set_params(code=_code("render", str(rule.input.notebook)), parameters=_parameters(rule.params.settings))
             elif verb and verb[1] != "download":
                 rule.set_params(code=_code(verb[1]))
             for name in sorted(set(re.findall(r"{params\.(\w+)", rule.shellcmd)) - set(rule.params.keys())):
-                rule.set_params(**{name: told_by_name(name) or parameter(name)})
+                rule.set_params(**{name: filled_in(name) or parameter(name)})
 
 
 def _code(verb: str, notebook: str | None = None) -> Callable[[Wildcards], str]:
@@ -55,13 +56,13 @@ def _code(verb: str, notebook: str | None = None) -> Callable[[Wildcards], str]:
     return lambda wildcards: digest(verb) + (notebook_digest(notebook) if notebook else "")
 
 
-def _parameters(told: Callable[[Wildcards], str]) -> Callable[..., str]:
-    """What a notebook is told, together with the path of its first page without a suffix (`out`) and the input files."""
+def _parameters(settings: Callable[[Wildcards], str]) -> Callable[..., str]:
+    """The parameters of a notebook: a rule's settings, the path of its first page without a suffix (`out`), and the input files."""
 
     def text(wildcards: Wildcards, input: Any, output: Any) -> str:
         files = {"out": str(Path(output[0]).with_suffix("")), **notebook_files(input)}
         # YAML does not read a letter in two halves, as in \ud83e\udec1
-        return json.dumps({**json.loads(told(wildcards)), **files}, ensure_ascii=False)
+        return json.dumps({**json.loads(settings(wildcards)), **files}, ensure_ascii=False)
 
     return text
 
@@ -79,7 +80,7 @@ def notebook_files(inputs: Any) -> dict[str, Any]:
     return dict(sorted(found.items()))
 
 
-def told_by_name(name: str) -> Callable[..., Any] | None:
+def filled_in(name: str) -> Callable[..., Any] | None:
     """A rule's parameter `folder`, `stem`, `named_FILES` or `option_FILES`, as in `complete`; None for any other name."""
     kind, _, files = name.partition("_")
     if kind == "named":

@@ -343,15 +343,15 @@ class Plan(Blocks):
     # Notebooks
 
     def notebook(self, draw: str, *names: str, **given: Any) -> Callable[[Wildcards], str]:
-        """A rule's parameter `told`: the parameters of its notebook besides files, as text.
+        """A rule's parameter `settings`: the parameters of its notebook besides files, as text.
 
-        They are the figures to `draw`, those that are told by their names (see `parameter`), and those that are given as values or
-        functions of the wildcards.
+        They are the figures to `draw`, those found by their names (see `parameter`), and those given as values or functions of the
+        wildcards.
         """
-        told = {name: self.parameter(name) for name in names} | given
+        settings = {name: self.parameter(name) for name in names} | given
 
         def text(wildcards: Wildcards) -> str:
-            values = {name: value(wildcards) if callable(value) else value for name, value in told.items()}
+            values = {name: value(wildcards) if callable(value) else value for name, value in settings.items()}
             return json.dumps({"draw": draw.split(), **values}, ensure_ascii=False)
 
         return text

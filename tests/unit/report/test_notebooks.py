@@ -78,7 +78,7 @@ def test_the_page_of_a_run_has_the_cells_that_drew(tmp_path, monkeypatch):
     assert "training_curves(histories, title)" in page
     assert "epoch_curves(epochs" not in page
     ((alt, picture),) = re.findall(r'<img alt="([^"]+)" src="data:image/webp;base64,([^"]+)">', page)
-    assert alt == "Loss and validation AUC by epoch of 1 networks; smallest validation loss from 0.300 (m) to 0.300 (m)"
+    assert alt == "Loss and validation AUC by epoch of 1 network; smallest validation loss 0.300 (m)"
     shown = cv2.imdecode(np.frombuffer(notebooks.base64.b64decode(picture), np.uint8), cv2.IMREAD_COLOR)
     assert shown.shape == style.pixels(style_figure(), notebooks.SHOWN_DPI).shape
 
@@ -110,7 +110,7 @@ def test_what_cells_print_show_and_raise(tmp_path, monkeypatch):
     shown = notebooks.read("done.ipynb")[2]["outputs"]
     assert [output.get("text", output.get("data")) for output in shown] == [["a <b>\n"], {"text/plain": ["3"]}]
     page = notebooks.content(tmp_path / "done.ipynb")
-    assert '<pre tabindex="0">a &lt;b&gt;\n</pre>' in page
+    assert '<pre tabindex="0">a &lt;b&gt;\n</pre>\n<pre tabindex="0">3</pre>' in page
     assert "<strong>end</strong>" in page
     broken = written(tmp_path / "n.ipynb", cells[0], ("code", "1 / x", []), ("code", "open('after', 'w')", []))
     with pytest.raises(ZeroDivisionError):
@@ -121,6 +121,9 @@ def test_what_cells_print_show_and_raise(tmp_path, monkeypatch):
 def test_a_file_that_is_not_a_notebook_is_named(tmp_path):
     store.write_text("{}", tmp_path / "n.ipynb")
     with pytest.raises(ThoraxError, match=r"n\.ipynb is not a readable notebook .*: restore it"):
+        notebooks.defaults(tmp_path / "n.ipynb")
+    written(tmp_path / "n.ipynb", ("code", "x = 2 * y", ["parameters"]))
+    with pytest.raises(ThoraxError, match=r"n\.ipynb: the parameter 'x' is computed: write its value in the first cell"):
         notebooks.defaults(tmp_path / "n.ipynb")
     written(tmp_path / "n.ipynb", ("code", "x = (", ["parameters"]))
     with pytest.raises(ThoraxError, match=r"n\.ipynb is not a readable notebook"):

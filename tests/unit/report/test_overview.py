@@ -228,6 +228,9 @@ def test_each_machine_is_named_once(tmp_path, monkeypatch):
     for path in paths[:2]:
         store.write_text(json.dumps(json.loads(path.read_text()) | {"machine": backend.machine()}), path)
     assert overview.machines(paths) == ["2 x Tesla T4, Xeon, 3 cores", "not recorded"]
+    monkeypatch.delattr(backend.os, "sched_getaffinity")  # as on macOS
+    monkeypatch.setattr(backend.os, "cpu_count", lambda: 8)
+    assert backend.machine() == "2 x Tesla T4, Xeon, 8 cores"
 
 
 def test_a_record_that_says_nothing_is_refused(tmp_path):

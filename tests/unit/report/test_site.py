@@ -175,6 +175,16 @@ def test_one_page_has_all_pages_and_their_pictures(run):
     assert cli.main(["share", "--index", "results/index.html", "--out", "all.pdf"]) == 1
 
 
+@pytest.mark.parametrize("out", ["all.html", "all.zip"])
+def test_a_linked_file_that_is_not_there_is_a_sentence(run, capsys, out):
+    folder, words = run
+    assert cli.main(words) == 0
+    (folder / "results/tables/a/global.csv").unlink()
+    assert cli.main(["share", "--index", "results/index.html", "--out", out]) == 1
+    assert "global.csv is not there, but results/" in capsys.readouterr().err
+    assert not (folder / out).exists()
+
+
 def test_a_page_that_is_not_there_is_a_sentence(run, capsys):
     folder, words = run
     (folder / "results/figures/a/heatmaps.html").unlink()

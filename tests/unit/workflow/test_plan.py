@@ -260,16 +260,16 @@ def test_heatmaps_show_the_members_of_the_mean(plan):
     assert plan.attention(NIH)["attention"] == ["results/attention/nih/one.npy"]
 
 
-def test_a_notebook_gets_the_files_of_its_rule_and_what_is_told_by_name(plan):
+def test_a_notebook_gets_the_files_of_its_rule_and_its_settings(plan):
     """Files by the names of their networks where the notebook has a mapping, in order where it has a list; none is left out."""
     files = plan.heatmaps(FLAT) | {"ensemble": [], "cases": "cases", "notebook": str(NOTEBOOKS / "explanation.ipynb")}
-    told = plan.notebook("heatmaps classes", "title", wanted=plan.field("experiment", "case_classes"), ensemble_name="CTP")
-    rule = Rule("heatmaps", "a.html", "thorax render", Named(files), told=told)
+    settings = plan.notebook("heatmaps classes", "title", wanted=plan.field("experiment", "case_classes"), ensemble_name="CTP")
+    rule = Rule("heatmaps", "a.html", "thorax render", Named(files), settings=settings)
     fields.complete([rule], "envs/cpu.yaml", plan.parameter)
     assert rule.params["code"](FLAT) == code.digest("render") + code.notebook_digest(files["notebook"])
     outputs = ["figures/a.b/heatmaps.html", "figures/a.b/classes.html"]
-    told = json.loads(rule.params["parameters"](FLAT, rule.input, outputs))
-    assert told == {
+    found = json.loads(rule.params["parameters"](FLAT, rule.input, outputs))
+    assert found == {
         "draw": ["heatmaps", "classes"], "out": "figures/a.b/heatmaps", "title": "Flat", "wanted": [], "ensemble_name": "CTP",
         "heatmaps": {"one": "results/heatmaps/flat/one.npy", "two": "results/heatmaps/flat/two.npy"},
         "predictions": {"one": "results/predictions/flat/one.parquet", "two": "results/predictions/flat/two.parquet"},
@@ -336,7 +336,7 @@ def test_without_a_run_the_archives_are_audited_whose_metadata_is_here(tmp_path)
 
 
 def test_fields_of_rules():
-    text = fields.told_by_name("option_second_images")
+    text = fields.filled_in("option_second_images")
     assert text(None, Named(second_images=["b", "c"]), Named()) == "--second-images b c"
     assert text(None, Named(second_images=[]), Named(second_images="a")) == "--second-images a"
     assert text(None, Named(), Named()) == ""

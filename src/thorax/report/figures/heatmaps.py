@@ -44,7 +44,6 @@ LONGEST_NAME = 34  # characters of a class that fit over a panel
 GAP = 0.1  # between panels, in inches
 BAR = 1.0  # width of a colour bar with its words, in inches
 LINE = 0.17  # height of a line of text in inches
-CONTACT_DPI = style.PRINT_DPI
 NO_CASE = "No test image has a class, so there is no case to show."
 CELL, CELLS_PER_ROW, CELL_GAP = 3.0, 3, 0.15  # of the figure with all classes; inches
 LEGEND_ENTRY = 0.285  # height of two small lines in inches
@@ -228,7 +227,7 @@ def write_contact_sheet(drawn: Sequence[Figure], out: Path, title: str, said: Se
     if not drawn:
         said = [*said, NO_CASE]
     figures = drawn or [sheet(8.0, 0.0, "\n".join([title, *said]), 0.15)]
-    pictures = [style.pixels(figure, CONTACT_DPI) for figure in figures]
+    pictures = [style.pixels(figure, style.PRINT_DPI) for figure in figures]
     width = max(picture.shape[1] for picture in pictures)
     padded = [np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255) for picture in pictures]
     with store.atomic(out) as temporary:

@@ -55,7 +55,9 @@ def roc_curves(labels: Source, split: Source, scores: Source, logits: bool, mode
             curves.append(Curve(name, int((right == 1).sum()), points, metrics.auc(right, said)))
     heading = f"{title}\n{results.PROVENANCE[provenance]}\n{model} on {test.sum():,} test images"
     areas = style.extremes(pd.Series({curve.name: curve.area for curve in curves}, dtype=float))
-    return style.described(draw_curves(curves, without, heading), f"ROC curves of {len(curves)} classes, AUC {areas}")
+    return style.described(
+        draw_curves(curves, without, heading), f"ROC curves of {results.count_of_classes(len(curves))}, AUC {areas}"
+    )
 
 
 def draw_curves(curves: Sequence[Curve], without: Sequence[str], title: str) -> Figure:

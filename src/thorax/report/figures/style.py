@@ -144,12 +144,12 @@ def shortened(text: str, width: int) -> str:
 
 
 def extremes(values: pd.Series, decimals: int = 3, unit: str = "") -> str:
-    """Say from where to where values go, and whose they are by the index: "from 0.610 (mass) to 0.950 (hernia)"."""
+    """Say from where to where values go, and whose they are by the index: "from 0.610 (mass) to 0.950 (hernia)", or "0.610 (mass)"."""
     known = values.dropna()
     if known.empty:
         return "none defined"
     low, high = (f"{known[name]:,.{decimals}f}{unit} ({name})" for name in (known.idxmin(), known.idxmax()))
-    return f"from {low} to {high}"
+    return f"from {low} to {high}" if len(known) > 1 else low
 
 
 def log_scale(axes: Axes) -> None:

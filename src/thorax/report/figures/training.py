@@ -28,7 +28,8 @@ def training_curves(histories: Mapping[str, Source], title: str) -> Figure:
     """Draw losses and validation AUC by epoch, one column per member, from CSV files with `schemas.HISTORY_COLUMNS`."""
     read = {name: _read_history(path, HISTORY_COLUMNS) for name, path in histories.items()}
     losses = style.extremes(pd.Series({name: history["val_loss"].min() for name, history in read.items()}))
-    seen = f"Loss and validation AUC by epoch of {len(read)} networks; smallest validation loss {losses}"
+    networks = f"{len(read)} network{'s' * (len(read) != 1)}"
+    seen = f"Loss and validation AUC by epoch of {networks}; smallest validation loss {losses}"
     return style.described(draw_training_curves(read, title), seen)
 
 
