@@ -25,11 +25,11 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "reference" / "benchmarks.md", help="page to write")
     given = parser.parse_args(arguments)
     results = json.loads(given.out.read_text()) if given.out.exists() else {}
-    results["machine"] = machine()
     with tempfile.TemporaryDirectory(prefix="thorax-bench-") as folder, processes(None if given.quick else 1) as fresh:
         for case in given.only:
             print(f"bench: {case}", flush=True)
             results[case] = fresh.submit(CASES[case], Path(folder), given.quick).result()
+            results.setdefault("machines", {})[case] = machine()
             given.out.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     given.page.write_text(report.page(results))
     print(report.table(results))

@@ -16,4 +16,8 @@ def table(results: dict[str, Any]) -> str:
 
 def page(results: dict[str, Any]) -> str:
     """docs/reference/benchmarks.md."""
-    return _TEMPLATES.get_template("page.md.j2").render(results)
+    measured: dict[str, list[str]] = {}
+    for case, machine in sorted(results["machines"].items()):
+        described = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory']}; {machine['system']}"
+        measured.setdefault(described, []).append(case)
+    return _TEMPLATES.get_template("page.md.j2").render(results, measured=measured)

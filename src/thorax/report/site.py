@@ -87,9 +87,8 @@ class _Run:
         """Links to the files with the same content as a page, and to all metrics of the experiment that a table is of."""
         path, experiments = Path(page.page), page.experiments
         found = {form: path.with_suffix(suffix) for suffix, form in _FORMS.items()}
-        found |= (
-            {"CSV": self.results / _SHOWN_CSV[path.parent.name].format(path.stem)} if path.parent.name in _SHOWN_CSV else {}
-        )
+        if path.parent.name in _SHOWN_CSV:
+            found["CSV"] = self.results / _SHOWN_CSV[path.parent.name].format(path.stem)
         if len(experiments) == 1 and "tables" in path.parts:
             found["Parquet (all metrics)"] = self.results / "metrics" / f"{experiments[0]}.parquet"
         return {form: f"../{path.relative_to(self.results)}" for form, path in found.items() if path.exists()}
@@ -265,7 +264,7 @@ def _sentences(row: overview.Row) -> list[str]:
         f"{cells.printed(value)}{between}, {_compared(value, row.on_test.number(BASELINE, GLOBAL, 'auc')[0])}.",
     ]
     published = row.published("auc")
-    if experiment.beside and published.value == published.value:
+    if experiment.beside and np.isfinite(published.value):
         name = published_numbers.citation(experiment.beside.paper)[0]
         numbers = f"{name} report {cells.printed(published.value)} for {row.published_model}"
         why = row.why_not or "ours were not measured on the paper's archive"

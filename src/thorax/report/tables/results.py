@@ -70,16 +70,16 @@ def mark(
     return marks
 
 
-def count_images(labels: pd.DataFrame, part: str = "test") -> pd.DataFrame:
-    """Count the images of each class of `joins.read_labels`, and score on a part the classifier that always predicts negative.
+def count_images(labels: pd.DataFrame) -> pd.DataFrame:
+    """Count the images of each class of `joins.read_labels`, and score the classifier that always predicts negative on test images.
 
     Returns one row per class, by number of images, then one for "Global": class (as `metrics.row_name` calls it), images (with
-    the class in all parts), images_in_part, and auc, f1, f1_positive and hamming (for Global only) of the classifier that never
-    says yes. Images that the split leaves out are not counted.
+    the class in all parts), images_in_part (test), and auc, f1, f1_positive and hamming (for Global only) of this classifier.
+    Images that the split leaves out are not counted.
     """
     labels = labels[labels["split"] != LEFT_OUT]
     classes = class_columns(labels)
-    matrix = labels.loc[labels["split"] == part, classes].to_numpy()
+    matrix = labels.loc[labels["split"] == "test", classes].to_numpy()
     never = confusion.counted(matrix, np.zeros(matrix.shape, bool)).sum(axis=0)
     f1s = zip(confusion.macro_f1(never), confusion.positive_f1(never), strict=True)
     counts = zip(classes, (labels[classes] == 1).sum(), (matrix == 1).sum(axis=0), f1s, strict=True)
