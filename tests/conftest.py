@@ -4,6 +4,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", settings(), deadline=None)  # a busy machine is not a fault
+settings.load_profile("untimed")
 
 # The files that take longest, longest first: pytest-xdist hands files to its workers in this order (--dist loadfile
 # --no-loadscope-reorder), so that no worker ends alone with a long one.

@@ -1,6 +1,6 @@
 """`thorax evaluate`: measure any predictions against any labels, without images, a GPU or a configuration."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,8 @@ def _described(images: Images, paths: Mapping[str, Path], labels: Path) -> list[
     patients = len(set(images.patients[test]))
     size = f"{int(test.sum()):,} images of {patients:,} patients and {images.truth.shape[1]} classes"
     files = " and ".join(path.name for path in paths.values())
-    return [f"{files} against {labels.name}: {size}.", *images.notes]
+    said = [f"{files} against {labels.name}: {size}.", *images.notes]
+    return said if test.all() else [*said, f"{(~test).sum():,} validation images choose thresholds and scaling."]
 
 
 def _tiers(training: Path, id_: str | None, classes: Sequence[str]) -> dict[str, list[str]]:
@@ -205,20 +206,16 @@ def _show_metrics(report: _Report, table: pd.DataFrame, counts: pd.DataFrame, ru
                 report.show(f"{model}: without a threshold", whole, said, *_lacking(counts))
             elif of_rule in OPERATING_POINTS:
                 said = f"Thresholds chosen on validation images for {OPERATING_POINTS[of_rule]}, measured on test images."
+                of_precision = rows[(rows["threshold_rule"] == of_rule) & (rows["metric"] == "precision")].set_index("class")
                 whole["Images read per true positive"] = [
-                    _read_per_hit(*row) for row in _of(rows, of_rule, "precision", counts)
+                    _UNDEFINED if name in (metrics.GLOBAL, *metrics.TIERS) else _read_per_hit(*row)  # not of a mean PPV
+                    for name, *row in of_precision.loc[counts.index, ["value", "low", "high"]].itertuples()
                 ]
                 report.show(f"{model}: at {OPERATING_POINTS[of_rule]}", whole, said)
             else:
                 overall = f"Over all images and classes: Hamming loss {chosen.loc[metrics.GLOBAL, 'hamming']}."
                 said = "PPV and NPV hold for the prevalence of these images; they are 0 where no image is called so."
                 report.show(f"{model}: decisions by {rule}", whole, f"{overall} {said}")
-
-
-def _of(rows: pd.DataFrame, rule: str, metric: str, counts: pd.DataFrame) -> Iterator[tuple[float, float, float]]:
-    """A metric's value and interval in the order of the printed rows."""
-    chosen = rows[(rows["threshold_rule"] == rule) & (rows["metric"] == metric)].set_index("class").loc[counts.index]
-    return chosen[["value", "low", "high"]].itertuples(index=False, name=None)
 
 
 def _read_per_hit(value: float, low: float, high: float) -> str:

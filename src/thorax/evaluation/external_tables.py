@@ -224,7 +224,7 @@ def _shared(
     both = ours[ours.isin(theirs)]
     if len(extra) or len(lacking):
         counts = f"{len(ours):,} {many} of {our_path.name} and {len(theirs):,} of {their_path.name}"
-        notes.append(f"Of {counts}, the {len(both):,} that both have are measured.")
+        notes.append(f"Of {counts}, the {len(both):,} that both have are used.")
     return both
 
 
