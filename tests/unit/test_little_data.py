@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thorax.config import Ensemble, Studies
+from thorax.config import Ensemble, Setups
 from thorax.evaluation import decisions, ensembles, metrics
 from thorax.report.tables import overview, side_by_side
 from thorax.report.tables import results as tables
@@ -66,7 +66,7 @@ def test_every_table_of_what_little_there_is(study, f1_metric, tmp_path):
              "members": {"net": {"backbone": "Xception"}}}  # fmt: skip
     blocks = {"label_set": {"dataset": "d"}, "split": {"label_sets": ["s"]}, "image_set": {"dataset": "d"},
               "dataset": {"archive": "own", "root": "data"}}  # fmt: skip
-    studies = Studies.model_validate({"e": {"experiment": given, **blocks}})
+    studies = Setups.model_validate({"e": {"experiment": given, **blocks}})
     of_e = ({"e": paths[name]} for name in ("metrics", "labels", "split"))
     overview.make_overview(studies, *of_e, tmp_path / "t")
 
