@@ -55,9 +55,8 @@ def row_name(name: str) -> str:
 def tiers(training: Mapping[str, int]) -> dict[str, list[str]]:
     """Group classes by their number of positive training images: head, medium and tail.
 
-    The limits are those of the long-tailed benchmarks NIH-CXR-LT and MIMIC-CXR-LT (Holste et al. 2022, "Long-Tailed Classification
-    of Thorax Diseases on Chest X-Ray", arXiv 2208.13365): more than 1,000, from 100 to 1,000, and fewer than 100. Groups without a
-    class are left out.
+    Head classes have more than 1,000, medium ones from 100 to 1,000, tail ones fewer than 100. The limits are ours; the grouping is
+    that of studies of long-tailed labels (Holste et al. 2022, arXiv 2208.13365). Groups without a class are left out.
     """
     of_class = {name: TIERS[(count <= HEAD_ABOVE) + (count < TAIL_BELOW)] for name, count in training.items()}
     groups = {tier: [name for name, found in of_class.items() if found == tier] for tier in TIERS}
