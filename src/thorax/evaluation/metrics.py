@@ -172,16 +172,11 @@ def make_metrics(
     metrics `SUMMARIZED` over all classes of the test images by the first rule, null where undefined. Each table must have exactly
     the label set's images of val and test, and its classes.
     """
-    truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
+    truth, models = read_models(labels, split, predictions, ensembles)
     classes = class_columns(truth)
     results, tuned = [], []
     validation = (truth["split"] == "val").to_numpy()
-    models = [*predictions.items(), *ensembles.items()]
-    if not models:
-        raise ThoraxError(f"There is nothing to compare with {labels}: give --predictions or --ensembles.")
-    for name, path in progress(models, "metrics", unit="model"):
-        scores = read_probabilities(path, truth, labels, name in predictions, classes)
-        _refuse_undefined(scores, name)
+    for name, scores in progress(list(models.items()), "metrics", unit="model"):
         limits, chosen_limits = decisions.by_rule(truth.loc[validation, classes], scores[validation], rules)
         tuned.append(chosen_limits.assign(model=name))
         how: dict[str, Any] = {"thresholds": limits, "exclusive": exclusive, "replicates": replicates, "seed": seed}
@@ -197,6 +192,24 @@ def make_metrics(
     values = overall.pivot(index="model", columns="metric", values="value")[list(SUMMARIZED)].astype(object)
     for name, of_model in values.where(values.notna(), None).iterrows():
         store.write_text(json.dumps(of_model.to_dict(), indent=2), summary / f"{name}.json")
+
+
+def read_models(
+    labels: Path, split: Path, predictions: Mapping[str, Path], ensembles: Mapping[str, Path]
+) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Read the labels of the validation and test images, and in the same rows the probabilities or votes of each model.
+
+    `predictions` are tables of logits, `ensembles` of probabilities or votes. Each must have exactly these images and classes.
+    """
+    truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
+    paths = {**predictions, **ensembles}
+    if not paths:
+        raise ThoraxError(f"There is nothing to compare with {labels}: give --predictions or --ensembles.")
+    classes = class_columns(truth)
+    models = {name: read_probabilities(path, truth, labels, name in predictions, classes) for name, path in paths.items()}
+    for name, scores in models.items():
+        _refuse_undefined(scores, name)
+    return truth, models
 
 
 def read_probabilities(
