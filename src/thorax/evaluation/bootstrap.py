@@ -6,12 +6,15 @@ All models, classes, rules and metrics are measured on the same samples, so that
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from thorax.evaluation import confusion
 from thorax.evaluation.ranking import Ranking, placed
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 NO_THRESHOLD = "none"
 _REPLICATES_AT_ONCE = 64
@@ -114,7 +117,7 @@ class _Answers:
         self, truth: np.ndarray, values: np.ndarray, decided: Mapping[str, np.ndarray], patient_of_row: np.ndarray, patients: int,
         summaries: Sequence[Sequence[int]],
     ) -> None:  # fmt: skip
-        def by_patient(entries: np.ndarray) -> csr_array:
+        def by_patient(entries: np.ndarray) -> "csr_array":
             rows, columns = np.nonzero(entries)
             return placed(columns, patient_of_row[rows], (truth.shape[1], patients))
 

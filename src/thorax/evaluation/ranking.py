@@ -1,13 +1,19 @@
 """AUC and average precision of one class in every bootstrap sample of the patients, exactly and by sums alone."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy.sparse import csr_array
 
 from thorax.evaluation.confusion import share
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
-def placed(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> csr_array:
+
+def placed(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> "csr_array":
     """Return a sparse int32 matrix that counts how often each (row, column) is given."""
+    from scipy.sparse import csr_array
+
     return csr_array((np.ones(len(rows), np.int32), (rows, columns)), shape)
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -16,12 +17,14 @@ from thorax.errors import ThoraxError
 from thorax.storage import store
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
 SHOWN_DPI = 100  # of the pictures in an executed notebook; the figure's own files are finer
 DRAWS = "figure"  # tag of a cell that draws one figure, if it is asked to
 _PICTURES = ("image/png", "image/jpeg")
 NOT_DESCRIBED = "The figure that this cell drew"
+LONGEST_LINE = 100  # letters of a value of the parameters; entries of longer ones have a line each
 INJECTED = "injected-parameters"  # papermill's tag of the cell that sets the parameters
 
 
@@ -29,18 +32,23 @@ def show(figure: "Figure", out: Path | str, title: str, photos: bool = False) ->
     """Write a figure, as `style.save` does, and show it below the cell."""
     from thorax.report.figures import style
 
-    style.save(figure, Path(out), title, photos)
-    show_only(figure, photos)
+    show_only(style.save(figure, Path(out), title, photos), photos, str(figure.get_label()))
 
 
-def show_only(figure: "Figure", photos: bool = False) -> None:
-    """Show a figure below the cell, without writing it; as JPEG, which is smaller, if it has radiographs."""
+def show_only(printed: "np.ndarray", photos: bool = False, seen: str = "") -> None:
+    """Show the pixels (h, w, 3) of a printed figure below the cell, as JPEG, which is smaller, if it has radiographs.
+
+    `seen` says what the figure shows, for those who do not see it.
+    """
+    import cv2
     from IPython.display import Image, display
 
     from thorax.report.figures import style
 
-    picture = style.encoded(figure, ".jpg" if photos else ".png", SHOWN_DPI)
-    display(Image(picture, alt=str(figure.get_label()) or NOT_DESCRIBED))
+    height, width = (side * SHOWN_DPI // style.PRINT_DPI for side in printed.shape[:2])
+    picture = cv2.resize(printed, (width, height), interpolation=cv2.INTER_AREA)
+    encoded = style.encoded(picture, "JPEG", quality=95) if photos else style.encoded(picture, "PNG")
+    display(Image(encoded, alt=seen or NOT_DESCRIBED))
 
 
 def read(notebook: Path | str) -> list[dict[str, Any]]:
@@ -99,7 +107,7 @@ def render(notebook: Path, parameters: str, out: Path) -> None:
     values = strict_yaml.parse(parameters, "--parameters")
     if unknown := set(values) - set(defaults(notebook)):
         raise ThoraxError(f"{notebook} has no parameter {min(unknown)!r}: correct its first cell, or --parameters.")
-    _register_engine()
+    _register()
     done = execute_notebook(notebook, None, values, engine_name="thorax", progress_bar=False)
     done.metadata.pop("papermill")
     for cell in done.cells:
@@ -109,10 +117,27 @@ def render(notebook: Path, parameters: str, out: Path) -> None:
     store.write_text(nbformat.writes(done), out)
 
 
-def _register_engine() -> None:
-    """Teach papermill to run cells in this process."""
+def _register() -> None:
+    """Teach papermill to run cells in this process, and to write parameters in the same way with and without Black, and faster."""
     from nbformat.v4 import new_output
     from papermill.engines import Engine, papermill_engines
+    from papermill.translators import PythonTranslator, papermill_translators
+
+    class Parameters(PythonTranslator):
+        @classmethod
+        def codify(cls, parameters: dict[str, Any], comment: str = "Parameters") -> str:
+            values = (cls.assign(name, cls.broken(value)) for name, value in parameters.items())
+            return "\n".join([cls.comment(comment), *values]) + "\n"
+
+        @classmethod
+        def broken(cls, value: Any) -> str:
+            whole = cls.translate(value)
+            if len(whole) <= LONGEST_LINE or not isinstance(value, (dict, list)):
+                return whole
+            pairs = [f"{cls.translate(key)}: " for key in value] if isinstance(value, dict) else [""] * len(value)
+            entries = value.values() if isinstance(value, dict) else value
+            lines = [f"    {key}{cls.translate(entry)}," for key, entry in zip(pairs, entries, strict=True)]
+            return "\n".join([whole[0], *lines, whole[-1]])
 
     class InProcess(Engine):
         @classmethod
@@ -124,6 +149,7 @@ def _register_engine() -> None:
                 cell.outputs += [new_output("display_data", data=data, metadata=about) for data, about in shown]
 
     papermill_engines.register("thorax", InProcess)
+    papermill_translators.register("python", Parameters)
 
 
 def _run(sources: Iterable[str]) -> Iterator[tuple[str, list[tuple[dict[str, str], dict[str, Any]]]]]:
@@ -184,11 +210,10 @@ def _code_cell(cell: dict[str, Any]) -> Markup:
 
 def _webp(encoded: str) -> str:
     """A PNG or JPEG as a WebP that looks the same, both in Base64."""
-    import cv2
     import numpy as np
+    from PIL import Image
 
-    from thorax.report.figures.style import PHOTO_QUALITY
+    from thorax.report.figures import style
 
-    picture = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), cv2.IMREAD_COLOR)
-    assert picture is not None, "a cell has shown a damaged picture"
-    return base64.b64encode(cv2.imencode(".webp", picture, [cv2.IMWRITE_WEBP_QUALITY, PHOTO_QUALITY])[1].tobytes()).decode()
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB"))
+    return base64.b64encode(style.webp(picture, photos=True)).decode()

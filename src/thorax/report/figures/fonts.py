@@ -1,14 +1,15 @@
 """Letters that figures can show: those of matplotlib's own font and, for what it lacks, those of any font on this machine."""
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from thorax.errors import ThoraxError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 OWN = "DejaVu Sans"  # comes with matplotlib, and has Latin, Greek, Cyrillic, Arabic and Hebrew letters
 _MOST_NAMED = 10  # letters in a message
@@ -33,9 +34,15 @@ def cover(figure: "Figure") -> None:
     from matplotlib.text import Text
 
     for axes in figure.axes:
-        axes.get_xticklabels()  # creates them, as drawing would
-        axes.get_yticklabels()
-    for text in figure.findobj(Text):
+        if axes.axison:
+            axes.get_xticklabels()  # creates them, as drawing would
+            axes.get_yticklabels()
+    cover_texts(cast("list[Text]", figure.findobj(Text)))
+
+
+def cover_texts(texts: "Iterable[Text]") -> None:
+    """Give texts the fonts that have their letters, if they need others than `OWN`."""
+    for text in texts:
         families, _ = _families(frozenset(text.get_text()))
         if families:
             text.set_fontfamily([OWN, *families])

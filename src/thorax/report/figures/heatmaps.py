@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -214,6 +213,7 @@ def panel(figure: Figure, left: float, top: float, width: float, height: float) 
     """Axes without ticks at a place in inches from the figure's lower left corner."""
     across, up = figure.get_size_inches()
     axes = figure.add_axes((left / across, (top - height) / up, width / across, height / up))
+    axes.set(xticks=[], yticks=[])
     axes.set_axis_off()
     return axes
 
@@ -222,18 +222,21 @@ def _height(case: Case) -> float:
     return CELL * case.original.shape[0] / case.original.shape[1]
 
 
-def write_contact_sheet(drawn: Sequence[Figure], out: Path, title: str, said: Sequence[str] = ()) -> None:
-    """Write the figures of all cases as one PNG, and as a page (.html) with the sentences `said`; without any, both say so."""
+def write_contact_sheet(drawn: Sequence[Figure], out: Path, title: str, said: Sequence[str] = ()) -> list[np.ndarray]:
+    """Write the figures of all cases as one PNG, and as a page (.html) with the sentences `said`; without any, both say so.
+
+    Returns the pixels (h, w, 3) of each figure in the PNG.
+    """
     if not drawn:
         said = [*said, NO_CASE]
     figures = drawn or [sheet(8.0, 0.0, "\n".join([title, *said]), 0.15)]
     pictures = [style.pixels(figure, style.PRINT_DPI) for figure in figures]
     width = max(picture.shape[1] for picture in pictures)
     padded = [np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255) for picture in pictures]
-    with store.atomic(out) as temporary:
-        imsave(temporary, np.vstack(padded), format="png", metadata={"Software": "thorax"})
+    style.write_png(np.vstack(padded), out)
     shown = [picture for figure in drawn for picture in style.webp_pictures(figure, photos=True)]
     store.write_text(typeset.picture_page(title, shown, said), out.with_suffix(".html"))
+    return pictures if drawn else []
 
 
 def attention_figure(

@@ -73,6 +73,7 @@ def _draw_case(axes: np.ndarray, case: Any, squashed: np.ndarray, mask: np.ndarr
     for panel, shown in zip(axes, (original, original, decoding.crop(original, box), network_input), strict=True):
         panel.imshow(shown, cmap="gray", vmin=0, vmax=255 if shown.dtype == np.uint8 else shown.max())
         panel.set_anchor("NW")
+        panel.set(xticks=[], yticks=[])
         panel.set_axis_off()
     axes[0].set_title(f"{case.image_id}, view {case.view}", fontsize=7)
     axes[2].set_title("" if case.credible else f"not credible, whole image used: {case.flag}", fontsize=7, color=VERMILION)

@@ -1,12 +1,11 @@
 """Outlines of several areas of one picture, with their names: equal areas stay apart, and so do the names."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 
@@ -76,7 +75,7 @@ def write_names(axes: Axes, named: Sequence[Named]) -> None:
     behind = {"facecolor": "black", "linewidth": 0, "pad": PADDING}
     look: dict[str, Any] = {"fontsize": LETTERS, "ha": "center", "va": "top", "bbox": behind, "zorder": 5}
     texts = [axes.text(0, 0, name, color=colour, **look) for name, colour, _ in named]
-    fonts.cover(cast(Figure, axes.figure))
+    fonts.cover_texts(texts)
     extents, unit = [text.get_window_extent() for text in texts], 72 / axes.figure.dpi
     sizes = [(HINTING * extent.width * unit + 2 * PADDING, extent.height * unit + 2 * PADDING) for extent in extents]
     lines = [(line + 0.5) * scale for _, _, line in named]
