@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -30,8 +30,10 @@ TERMINATED = 128 + signal.SIGTERM
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; return the exit status: 0, 1 for an explained error, 130 for an interrupt, 143 for a termination."""
-    words, whole = sys.argv[1:] if argv is None else argv, Parser()
-    if words and words[0] in VERBS:
+    words = sys.argv[1:] if argv is None else argv
+    known = bool(words) and words[0] in VERBS
+    whole = Parser([words[0]] if known else VERBS)
+    if known:
         whole.verbs.choices[words[0]].refuse_unknown_options(words[1:])
     arguments = vars(whole.parse_args(words))
     verb, debug = VERBS[arguments.pop("verb")], arguments.pop("debug")
@@ -103,13 +105,13 @@ class _VerbParser(argparse.ArgumentParser):
 
 
 class Parser(_VerbParser):
-    """The parser of all verbs, whose help lists them by group."""
+    """The parser of all verbs, or of those `wanted`, which is faster. Its help lists all by group."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Iterable[str] = VERBS) -> None:
         super().__init__(prog="thorax", usage="thorax VERB [options]")
         self.add_argument("--version", action="version", version=f"thorax {__version__}", help="show the version and exit")
         self.verbs = self.add_subparsers(dest="verb", metavar="VERB", required=True, prog="thorax", parser_class=_VerbParser)
-        for verb in VERBS.values():
+        for verb in map(VERBS.__getitem__, wanted):
             sub = self.verbs.add_parser(verb.name, help=verb.help, description=f"{verb.help[0].upper()}{verb.help[1:]}.")
             for option in verb.options:
                 _add(sub, option)

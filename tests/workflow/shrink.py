@@ -1,9 +1,9 @@
 """The shipped configuration, shrunk: the same experiments on synthetic archives in the form of their own, with the tiny network.
 
-Nothing else of an experiment changes: heads, losses, sampling, rules of ensembles and decisions, tables and figures stay. Of the
-members that differ only in architecture, the first two are kept if an ensemble joins them, otherwise the first. Of the ensembles
-that differ only in their members, the first is kept. The shipped cascade has no single network and the shipped cross-dataset
-evaluation has no ensemble, so both are added.
+Nothing else of an experiment changes: heads, losses, sampling, rules of ensembles and decisions, tables and figures stay. One case
+is drawn unless the experiment chooses classes. Of the members that differ only in architecture, the first two are kept if an ensemble
+joins them, otherwise the first. Of the ensembles that differ only in their members, the first is kept. The shipped cascade has no
+single network and the shipped cross-dataset evaluation has no ensemble, so both are added.
 """
 
 import json
@@ -68,7 +68,7 @@ def on_sample(config: dict[str, Any], sample: dict[str, Any], experiments: list[
 
 def _shrink_experiment(experiment: dict[str, Any]) -> None:
     training = experiment.setdefault("training", {})
-    experiment |= {"provenance": "phantom", "cases": 3}
+    experiment |= {"provenance": "phantom", "cases": 3 if "case_classes" in experiment else 1}
     if "cooccurrence" in experiment:
         experiment["cooccurrence"] = ["Effusion", "Infiltration"]  # what phantoms and the sample have enough of
     training |= {key: value for key, value in TRAINING.items() if key != "epochs"}

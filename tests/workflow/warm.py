@@ -23,10 +23,12 @@ from pathlib import Path
 # What functions of the package import when they are called
 LATER = (
     "IPython.display",
+    "contourpy",
     "imagecodecs",
     "imagehash",
     "matplotlib.figure",
     "papermill.execute",
+    "pyarrow.dataset",
     "scipy.sparse.csgraph",
     "simplejpeg",
     "sklearn.linear_model",

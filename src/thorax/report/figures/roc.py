@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.metrics import roc_curve
 
 from thorax.evaluation import metrics
 from thorax.report.figures import style
@@ -38,7 +37,11 @@ def roc_points(labels: np.ndarray, scores: np.ndarray) -> np.ndarray | None:
     known = labels != IGNORED
     if len(set(labels[known])) < 2:
         return None
-    return np.stack(roc_curve(labels[known], scores[known], drop_intermediate=False)[:2], axis=1)
+    order = np.argsort(-scores[known], kind="stable")
+    last = np.flatnonzero(np.append(np.diff(scores[known][order]) != 0, True))  # image of each distinct score
+    found = np.cumsum(labels[known][order] == 1)[last]
+    alarms = 1 + last - found
+    return np.stack([np.append(0, alarms) / alarms[-1], np.append(0, found) / found[-1]], axis=1)
 
 
 def roc_curves(labels: Source, split: Source, scores: Source, logits: bool, model: str, title: str, provenance: str) -> Figure:

@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullFormatter
-from PIL import Image
+from PIL import Image, WebPImagePlugin  # noqa: F401  # otherwise Pillow imports all its forms to find WebP
 
 from thorax.report import typeset
 from thorax.report.figures import fonts
@@ -86,7 +87,7 @@ def save(figure: Figure, out: Path, title: str, photos: bool = False) -> np.ndar
     printed = pixels(figure, PRINT_DPI)
     write_png(printed, out.with_name(out.name + ".png"))
     with style(), store.atomic(out.with_name(out.name + ".svg")) as temporary:
-        figure.savefig(temporary, format="svg", dpi=PRINT_DPI, metadata={"Date": None})
+        FigureCanvasSVG(figure).print_svg(temporary, metadata={"Date": None})  # savefig would draw twice
     page = typeset.picture_page(title, webp_pictures(figure, photos), seen=str(figure.get_label()))
     store.write_text(page, out.with_name(out.name + ".html"))
     return printed
