@@ -163,6 +163,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _text("reader", "column that names the reader, if a table has several", metavar="COLUMN", required=False),
             _flag("common", "measure the images and classes that all tables have; without it, none may lack one"),
             _flag("logits", "the predictions are logits, as those of networks under results/"),
+            _flag("second_logits", "the predictions of --second are logits"),
             replace(rules, help=f"{rules.help}; all but fixed ones need a column 'split' with val and test"),
             exclusive, replicates, seed, replace(folder, required=False, help="folder for the full tables, as CSV")),
         _verb("share", "report.share:share", "pack the results site into one file to send",
