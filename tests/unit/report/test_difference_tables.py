@@ -102,7 +102,7 @@ def test_sentences_say_who_is_ahead_or_that_nobody_is(pairs):
     assert pairs.sentences().startswith("strong has a mean AUC 0.020 higher than CTP, 95% interval 0.010 to 0.030.")
     number["CTP", "strong", "Global", "auc"] = (0.002, -0.03, 0.04)
     assert pairs.sentences().startswith(
-        "By mean AUC no difference between CTP and strong can be told apart (+0.002, 95% interval -0.030 to 0.040)."
+        "By mean AUC, CTP and strong cannot be told apart (difference +0.002, 95% interval -0.030 to 0.040)."
     )
 
 

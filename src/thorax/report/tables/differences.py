@@ -37,6 +37,7 @@ _HOLM = (
     f"of classes with a corrected p below {LEVEL}, and means whose interval excludes 0. Means have no corrected p."
 )
 _PAIRED = "The 95% interval is that of a paired bootstrap over patients: both models are measured on the same samples of the test patients."
+_COUNTED = "Test images: those with the class; Global: all."
 _CHOSEN = (
     "The best network and the best ensemble are those with the highest mean AUC on the validation images; ensembles that learn from the "
     "validation images cannot be the best."
@@ -89,10 +90,10 @@ class Pairs:
         value, low, high = self.results.difference(model, other, GLOBAL, "auc")
         named = f"{self._named(model)} and {self._named(other)}"
         if not np.isfinite(low):
-            return f"The AUC of {named} has no difference with an interval."
+            return f"The mean AUCs of {named} have no difference with an interval."
         if not cells.excludes_zero(low, high):
-            ends = f"{printed(value, sign=True)}, 95% interval {_ends(low, high)}"
-            return f"By mean AUC no difference between {named} can be told apart ({ends})."
+            ends = f"difference {printed(value, sign=True)}, 95% interval {_ends(low, high)}"
+            return f"By mean AUC, {named} cannot be told apart ({ends})."
         if value < 0:
             value, low, high = -value, -high, -low
             model, other = other, model
@@ -164,7 +165,7 @@ def per_class_table(pairs: Pairs) -> tuple[Table, pd.DataFrame]:
         for (model, other), metric in places
     ]
     caption = f"{pairs.sentences()} Differences per class on {pairs.about()}"
-    notes = (_PAIRED, _HOLM, *_too_few(pairs, places), _CHOSEN, *votes_note(pairs.results))
+    notes = (_COUNTED, _PAIRED, _HOLM, *_too_few(pairs, places), _CHOSEN, *votes_note(pairs.results))
     return _table(pairs, "differences per class", caption, groups, "Class", rows, notes, total=True), _frame(pairs, records)
 
 
