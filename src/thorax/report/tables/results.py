@@ -151,9 +151,7 @@ class Results:
     provenance: str = "full"  # a key of `PROVENANCE`
     threshold_rule: str = FIXED  # the threshold rule of F1 and Hamming loss
     f1_metric: str = "f1"  # which F1 the tables print, a key of `F1_MEANINGS`
-    differences: pd.DataFrame | None = (
-        None  # the rows of `schemas.DIFFERENCES`; without them bold print follows the paper's rule
-    )
+    differences: pd.DataFrame | None = None  # rows of `schemas.DIFFERENCES`; None: bold print follows the paper's rule
 
     @cached_property
     def numbers(self) -> dict[tuple[str, ...], Estimate]:
