@@ -102,6 +102,10 @@ second_ingested = _path("second_ingested", "table of the images of these views")
 
 # Models and the thresholds that turn their scores into decisions
 members = _texts("members", "the single networks", metavar="MEMBER")
+learned = _texts("learned", "ensembles that learn from validation images", metavar="ENSEMBLE", default=())
+columns = _texts(
+    "columns", "columns in order; the others are compared with those of the first experiment", metavar="EXPERIMENT/MODEL"
+)
 ensembles = _texts("ensembles", "the ensembles", metavar="ENSEMBLE", default=())
 scores = (_path("scores", "predictions or ensemble"), _flag("logits", "the scores are logits, as a network's predictions are"))
 rule = _rule("rule", "threshold rule of F1 and Hamming loss", default="fixed-0.5")
@@ -119,6 +123,7 @@ f1_metric = _text(
     default="f1",
 )
 metrics = _path("metrics", "metrics table")
+apart = _path("differences", "differences between the models")
 metrics_by_name = _mapping("metrics", "metrics table of each experiment")
 labels_by_name = _mapping("labels", "label set of each experiment")
 splits_by_name = _mapping("splits", "split of each experiment")
@@ -158,6 +163,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _text("reader", "column that names the reader, if a table has several", metavar="COLUMN", required=False),
             _flag("common", "measure the images and classes that all tables have; without it, none may lack one"),
             _flag("logits", "the predictions are logits, as those of networks under results/"),
+            _flag("second_logits", "the predictions of --second are logits"),
             replace(rules, help=f"{rules.help}; all but fixed ones need a column 'split' with val and test"),
             exclusive, replicates, seed, replace(folder, required=False, help="folder for the full tables, as CSV")),
         _verb("share", "report.share:share", "pack the results site into one file to send",
@@ -269,22 +275,31 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             labels, split, _mapping("predictions", "predictions of each network", default=()),
             _mapping("ensembles", "scores of each ensemble", default=()), rules, exclusive, replicates, seed,
             _path("out", "table to write"), _path("summary", "folder to write: a JSON of each model, its metrics over all classes"),
-            _path("thresholds", "table to write: thresholds that the rules f1, f1_positive and youden choose on the validation images")),
+            _path("thresholds", "table to write: thresholds that the rules f1, f1_positive and youden choose on the validation images"),
+            _path("differences", "table to write: paired differences between the models on the test images", required=False)),
+        _verb("differences", "evaluation.metrics:make_differences",
+            "compute paired differences between models of several experiments with the same labels and split, with intervals",
+            labels, split, _mapping("predictions", "predictions of networks", metavar="EXPERIMENT/MODEL=PATH", default=()),
+            _mapping("ensembles", "scores of ensembles", metavar="EXPERIMENT/MODEL=PATH", default=()), columns, rules, replicates,
+            seed, _path("out", "table to write")),
     ),
     "report: tables": (
         _verb("tables", "report.tables.results:make_tables", "write the paper's tables per class and over all classes",
-            title, provenance, metrics, labels, split, members, ensembles, rule, f1_metric, folder),
+            title, provenance, metrics, labels, split, members, ensembles, rule, f1_metric,
+            replace(apart, help=f"{apart.help}, for bold print; without it, bold print follows the paper's rule", required=False), folder),
+        _verb("difference-tables", "report.tables.differences:make_difference_tables",
+            "write the paired differences between an experiment's models, over all classes and per class",
+            title, provenance, metrics, apart, labels, split, members, ensembles, rule, f1_metric, learned, folder),
         _verb("threshold-tables", "report.tables.thresholds:make_threshold_tables",
             "compare the results by each threshold rule with those by the first",
             title, provenance, metrics, labels, split, members, ensembles, _path("thresholds", "thresholds of all models"),
-            rules, exclusive, f1_metric,
-            _texts("learned", "ensembles that learn from validation images", metavar="ENSEMBLE", default=()), folder),
+            rules, exclusive, f1_metric, learned, folder),
         _verb("beside", "report.tables.beside_paper:make_beside",
             "compare our results with the published ones, per class and over all",
             _settings(model="Beside"), title, provenance, metrics, members, ensembles, *tested, folder),
         _verb("ablation", "report.tables.beside_paper:make_ablation",
             "compare variants of one experiment with each other and with the paper (Tables 5, 7 and 9)",
-            _settings(model="AblationColumns"), title, provenance, metrics_by_name, members, ensembles, *tested, folder),
+            _settings(model="AblationColumns"), title, provenance, metrics_by_name, apart, members, ensembles, *tested, folder),
         _verb("statements", "report.tables.statements:make_statements",
             "compare what the text of Liz et al. 2022 says about its results with its tables and with ours",
             _settings(model="Beside"), title, provenance, metrics, members, folder),
@@ -293,9 +308,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             archive, _text("table", "list the systems, or their AUCs by class", choices=("systems", "classes")), folder),
         _verb("side-by-side", "report.tables.side_by_side:make_side_by_side",
             "compare models of several experiments with the same label set and split",
-            title, provenance, labels, split, metrics_by_name,
-            _texts("columns", "columns in order; the others are compared with those of the first experiment", metavar="EXPERIMENT/MODEL"),
-            rule, f1_metric, folder),
+            title, provenance, labels, split, metrics_by_name, apart, columns, rule, f1_metric, folder),
         _verb("cross-table", "report.tables.cross_archive:make_cross",
             "test models on the images of each other's archives, for the classes that both have",
             _settings(model="CrossEvaluation"), provenance, archives, labels_by_name, splits_by_name,

@@ -124,10 +124,13 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
     named = {name: f"{name}={path}" for name, path in models.items()}
     limits = ["--thresholds", folder / "thresholds.parquet"]
     run("metrics", *parts, "--predictions", [named[name] for name in (*MEMBERS, "baseline")], "--ensembles", [named[name] for name in RULES],
-        "--rules", THRESHOLDS, *limits, "--replicates", 50, "--out", files["metrics"], "--summary", folder / "summary")  # fmt: skip
+        "--rules", THRESHOLDS, *limits, "--replicates", 50, "--out", files["metrics"], "--summary", folder / "summary",
+        "--differences", folder / "differences.parquet")  # fmt: skip
     heading = ["--title", "A study", "--provenance", "sample"]
     shown = ["--members", list(MEMBERS), "--ensembles", list(RULES)]
-    run("tables", *heading, "--metrics", files["metrics"], *parts, *shown, "--out", folder / "tables")
+    measured = ["--metrics", files["metrics"], "--differences", folder / "differences.parquet"]
+    for verb in ("tables", "difference-tables"):
+        run(verb, *heading, *measured, *parts, *shown, "--out", folder / "tables")
     run(
         "threshold-tables",
         *heading,
@@ -154,8 +157,11 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
     )
     for name in ("classes", "quality"):
         run("csv-page", "--csv", folder / f"{name}.csv", "--title", name, "--caption", name, "--out", folder / f"{name}.html")
-    run("side-by-side", *heading, *parts, "--metrics", [f"{name}={files['metrics']}" for name in "ab"], "--columns", "a/CTP", "b/dense", "b/CTP",
-        "--out", folder / "tables")  # fmt: skip
+    columns = ["--columns", "a/CTP", "b/dense", "b/CTP"]
+    run("differences", *parts, *columns, "--predictions", f"b/dense={models['dense']}", "--ensembles", f"a/CTP={models['CTP']}",
+        f"b/CTP={models['CTP']}", "--replicates", 50, "--out", folder / "apart.parquet")  # fmt: skip
+    run("side-by-side", *heading, *parts, "--metrics", [f"{name}={files['metrics']}" for name in "ab"], "--differences",
+        folder / "apart.parquet", *columns, "--out", folder / "tables")  # fmt: skip
     experiment = {"title": "A study", "provenance": "sample", "label_set": "labels", "split": "split", "image_set": "small",
                   "members": {name: {"backbone": "cnn"} for name in MEMBERS},
                   "ensembles": {name: {"rule": rule, "members": list(MEMBERS)} for name, rule in RULES.items()}}  # fmt: skip

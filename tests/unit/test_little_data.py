@@ -6,6 +6,7 @@ import pytest
 
 from thorax.config import Ensemble, Setups
 from thorax.evaluation import decisions, ensembles, metrics
+from thorax.report.tables import differences as difference_tables
 from thorax.report.tables import overview, side_by_side
 from thorax.report.tables import results as tables
 from thorax.report.tables import thresholds as threshold_tables
@@ -32,7 +33,10 @@ def study(request, tmp_path_factory):
     ids = pd.DataFrame({"image_id": [f"i{n}" for n in range(images)]})
     parts = ids.assign(split=["val"] * (images - held) + ["test"] * held)
     patients = ids.assign(patient_id=[f"p{n}" for n in range(images)])
-    paths = {name: folder / f"{name}.parquet" for name in ("labels", "split", "net", "baseline", "votes", "learnt", "metrics")}
+    paths = {
+        name: folder / f"{name}.parquet"
+        for name in ("labels", "split", "net", "baseline", "votes", "learnt", "metrics", "apart")
+    }
     store.write_table(pd.concat([patients, truth], axis=1), paths["labels"], schemas.labels_schema(classes))
     store.write_table(patients.merge(parts), paths["split"], schemas.SPLITS)
     random = np.random.default_rng(0)
@@ -47,7 +51,7 @@ def study(request, tmp_path_factory):
     limits = folder / "thresholds.parquet"
     networks, combined = ({name: paths[name] for name in names} for names in (("net", "baseline"), ("votes", "learnt")))
     metrics.make_metrics(
-        *data, networks, combined, paths["metrics"], folder / "m.json", limits, 0, 20, RULES, exclusive=classes[0]
+        *data, networks, combined, paths["metrics"], folder / "m.json", limits, 0, 20, RULES, classes[0], paths["apart"]
     )
     return paths, limits, truth, classes
 
@@ -56,12 +60,27 @@ def study(request, tmp_path_factory):
 def test_every_table_of_what_little_there_is(study, f1_metric, tmp_path):
     paths, limits, truth, classes = study
     data, models = (paths["labels"], paths["split"]), (["net"], ["votes", "learnt"])
-    tables.make_tables("T", "phantom", paths["metrics"], *data, *models, tmp_path / "t", f1_metric=f1_metric)
+    tables.make_tables(
+        "T", "phantom", paths["metrics"], *data, *models, tmp_path / "t", f1_metric=f1_metric, differences=paths["apart"]
+    )
+    difference_tables.make_difference_tables(
+        "T",
+        "phantom",
+        paths["metrics"],
+        paths["apart"],
+        *data,
+        *models,
+        tmp_path / "t",
+        f1_metric=f1_metric,
+        learned=["learnt"],
+    )
     threshold_tables.make_threshold_tables(
         "T", "phantom", paths["metrics"], *data, *models, limits, RULES, tmp_path / "t", classes[0], f1_metric, ["learnt"]
     )
     both = {"one": paths["metrics"], "two": paths["metrics"]}
-    side_by_side.make_side_by_side("T", "phantom", *data, both, ["one/net", "two/net"], tmp_path / "s", f1_metric=f1_metric)
+    columns, apart = ["one/net", "two/net"], tmp_path / "apart.parquet"
+    metrics.make_differences(*data, dict.fromkeys(columns, paths["net"]), {}, columns, apart, 0, 20, RULES)
+    side_by_side.make_side_by_side("T", "phantom", *data, both, apart, columns, tmp_path / "s", f1_metric=f1_metric)
     given = {"title": "T", "provenance": "phantom", "label_set": "s", "split": "p", "image_set": "i", "f1_metric": f1_metric,
              "members": {"net": {"backbone": "Xception"}}}  # fmt: skip
     blocks = {"label_set": {"dataset": "d"}, "split": {"label_sets": ["s"]}, "image_set": {"dataset": "d"},
@@ -79,6 +98,7 @@ def test_every_table_of_what_little_there_is(study, f1_metric, tmp_path):
             1 in set(test[name]) or (f1_metric == "f1" and 0 in set(test[name]))
         )
     undefined = [name for name in classes if not {0, 1} <= set(test[name])]
+    assert "nan" not in "".join((tmp_path / "t" / f"differences{what}.md").read_text() for what in ("", "_per_class"))
     for table in ("per_class", "global"):
         text = (tmp_path / "t" / f"{table}.md").read_text()
         assert f"AUC of {len(undefined)} class" in text

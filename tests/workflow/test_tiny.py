@@ -18,6 +18,7 @@ import yaml
 from sklearn.metrics import f1_score, roc_auc_score
 
 from tests.phantom_truth import true_lung_mask
+from thorax import cli
 from thorax.archives import padchest
 from thorax.evaluation.metrics import sigmoid
 from thorax.images.mask_pairs import FRONTAL_VIEWS
@@ -86,6 +87,94 @@ def test_table_numbers_are_those_of_scikit_learn(tiny_run):
         assert values["f1"] == pytest.approx(f1_score(truth, probability >= 0.5, average="macro"))
         checked += 1
     assert checked >= 3
+
+
+def _read_exactly(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+@pytest.fixture(scope="module")
+def evaluated(tiny_run, tmp_path_factory):
+    """What `thorax evaluate` computes from the files that results/ ships: metrics, thresholds and differences of all pairs of models."""
+    results, out = tiny_run / "results", tmp_path_factory.mktemp("evaluated")
+    paths = {
+        path.stem: path for kind in ("predictions", "ensembles") for path in sorted((results / kind / "tiny").glob("*.parquet"))
+    }
+    shipped = store.read_table(results / "differences/tiny.parquet")
+    pairs = list(dict.fromkeys(zip(shipped["model"], shipped["other"], strict=True)))
+    for model, other in pairs:
+        kinds = [
+            flag for flag, name in (("--logits", model), ("--second-logits", other)) if paths[name].parts[-3] == "predictions"
+        ]
+        arguments = ["evaluate", paths[model], "--second", paths[other], "--labels", results / "labels/tiny-specific.parquet",
+                     "--common", *kinds, "--rules", "fixed-0.5", "f1", "--out", out / f"{model}-{other}"]  # fmt: skip
+        assert cli.main(list(map(str, arguments))) == 0
+    assert {name for pair in pairs for name in pair} == set(paths)
+    tables = {
+        name: pd.concat([_read_exactly(out / f"{model}-{other}" / f"{name}.csv") for model, other in pairs], ignore_index=True)
+        for name in ("metrics", "thresholds", "differences")
+    }
+    return {name: table.drop_duplicates(ignore_index=True) for name, table in tables.items()}
+
+
+def test_metrics_thresholds_and_differences_are_those_of_evaluate_digit_for_digit(tiny_run, evaluated):
+    """Of every model and pair, class, metric and threshold rule."""
+    for name, keys in (
+        ("metrics", ["model", "class", "metric", "threshold_rule"]),
+        ("thresholds", ["model", "class", "rule"]),
+        ("differences", ["model", "other", "class", "metric", "threshold_rule"]),
+    ):
+        shipped = store.read_table(tiny_run / f"results/{name}/tiny.parquet")
+        shipped = shipped[shipped["split"] == "test"] if "split" in shipped else shipped
+        again = evaluated[name].merge(shipped[keys])[shipped.columns]  # it has operating points as well
+        assert len(again) == len(shipped) > 40
+        expected, found = (table.sort_values(keys, ignore_index=True) for table in (shipped, again))
+        pd.testing.assert_frame_equal(found, expected, check_exact=True, check_dtype=False)
+
+
+def test_every_number_of_the_result_tables_is_that_of_evaluate_digit_for_digit(tiny_run, evaluated):
+    """Values and intervals of all models, and all differences."""
+    folder = tiny_run / "results/tables/tiny"
+    numbers = evaluated["metrics"].set_index(["model", "class", "metric", "threshold_rule"])[["value", "low", "high"]]
+    limits = evaluated["thresholds"].set_index(["model", "class", "rule"])["value"]
+    models = list(dict.fromkeys(evaluated["metrics"]["model"]))
+    checked = set()
+
+    def check(record: dict, key: str, model: str, name: str, metric: str, rule: str) -> None:
+        expected = numbers.loc[model, name, metric, "none" if metric in ("auc", "average_precision", "loss") else rule]
+        found = [record[key + end] for end in ("", " low", " high")]
+        np.testing.assert_array_equal(np.array(found, float), expected.to_numpy(float), f"{key}, {name}")
+        checked.update((key, f"{key} low", f"{key} high"))
+
+    names = ("per_class", "global", "thresholds", "rules", "differences", "differences_per_class")
+    tables = {name: _read_exactly(folder / f"{name}.csv") for name in names}
+    for row in tables["per_class"].to_dict("records"):
+        for model in models:
+            check(row, f"{model} auc", model, row["class"], "auc", "fixed-0.5")
+            check(row, f"{model} f1", model, row["class"], "f1", "fixed-0.5")
+    for row in tables["global"].to_dict("records"):
+        for model in models:
+            check(row, model, model, "Global", row["metric"], "fixed-0.5")
+    for row in tables["thresholds"].to_dict("records"):
+        for model in models:
+            for rule in ("fixed-0.5", "f1"):
+                check(row, f"{model} {rule} f1", model, row["class"], "f1", rule)
+            limit = np.nan if row["class"] == "Global" else limits[model, row["class"], "f1"]
+            np.testing.assert_equal(row[f"{model} f1 threshold"], limit)
+            np.testing.assert_equal(row[f"{model} f1 difference"], row[f"{model} f1 f1"] - row[f"{model} fixed-0.5 f1"])
+            checked.update((f"{model} f1 threshold", f"{model} f1 difference"))
+    for row in tables["rules"].to_dict("records"):
+        for key in [key for key in row if key not in ("model", "provenance") and not key.endswith((" low", " high"))]:
+            rule, _, metric = key.rpartition(" ")
+            check(row, key, row["model"], "Global", metric, rule)
+    for name in ("differences", "differences_per_class"):
+        shown = tables[name].drop(columns="provenance")
+        keys = ["model", "other", "class", "metric", "threshold_rule"]
+        again = shown[keys].merge(evaluated["differences"], how="left")
+        pd.testing.assert_frame_equal(again[shown.columns], shown, check_exact=True, check_dtype=False)
+        checked.update(shown.columns)
+    told = {"class", "images", "test_images", "metric", "model", "provenance"}
+    assert {column for table in tables.values() for column in table.columns} - told == checked - told
 
 
 def test_patients_are_in_one_part_only_and_the_segmenter_saw_training_patients_only(tiny_run):

@@ -46,12 +46,13 @@ rule metrics:
         metrics="results/metrics/{experiment}.parquet",
         summary=directory("results/metrics/{experiment}"),
         thresholds="results/thresholds/{experiment}.parquet",
+        differences="results/differences/{experiment}.parquet",
     message:
         "Measuring AUC, F1 and Hamming loss of {wildcards.experiment}"
     shell:
         "thorax metrics --labels {input.labels} --split {input.split} --predictions {params.named_predictions}"
         " --ensembles {params.named_ensembles} --rules {params.thresholds} {params.key_exclusive} --seed {params.seed} --out {output.metrics}"
-        " --summary {output.summary} --thresholds {output.thresholds} > {log} 2>&1"
+        " --summary {output.summary} --thresholds {output.thresholds} {params.option_differences} > {log} 2>&1"
 
 
 use rule metrics as cascade_metrics with:
@@ -66,3 +67,34 @@ use rule metrics as cascade_metrics with:
         key_exclusive="",
     message:
         "Measuring AUC, F1 and Hamming loss of {wildcards.cascade}"
+
+
+rule differences:
+    input:
+        unpack(plan.truth),
+        predictions=plan.column_files("predictions"),
+        ensembles=plan.column_files("ensembles"),
+    output:
+        differences="results/differences/comparisons/{comparison}.parquet",
+    params:
+        predictions=named(plan.column_scores("predictions")),
+        ensembles=named(plan.column_scores("ensembles")),
+    message:
+        "Measuring how far the models of {wildcards.comparison} differ"
+    shell:
+        "thorax differences --labels {input.labels} --split {input.split} --predictions {params.predictions} --ensembles {params.ensembles}"
+        " --columns {params.columns} --rules {params.thresholds} --seed {params.seed} --out {output.differences} > {log} 2>&1"
+
+
+use rule differences as cascade_differences with:
+    output:
+        differences="results/differences/{cascade}.parquet",
+    message:
+        "Measuring how far {wildcards.cascade} and the flat network differ"
+
+
+use rule differences as ablation_differences with:
+    output:
+        differences="results/differences/ablations/{ablation}.parquet",
+    message:
+        "Measuring how far the variants of {wildcards.ablation} differ"

@@ -65,6 +65,7 @@ rule tables:
     input:
         unpack(plan.truth),
         metrics=rules.metrics.output.metrics,
+        differences=plan.marking,
     output:
         **tables("per_class", "global"),
     message:
@@ -72,7 +73,23 @@ rule tables:
     shell:
         "thorax tables --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics} --labels {input.labels}"
         " --split {input.split} --members {params.members} --ensembles {params.ensembles} --rule {params.threshold_rule}"
-        " --f1-metric {params.f1_metric} --out {params.folder} > {log} 2>&1"
+        " --f1-metric {params.f1_metric} {params.option_differences} --out {params.folder} > {log} 2>&1"
+
+
+rule difference_tables:
+    input:
+        unpack(plan.truth),
+        metrics=rules.metrics.output.metrics,
+        differences=rules.metrics.output.differences,
+    output:
+        **tables("differences", "differences_per_class"),
+    message:
+        "Writing how far the models of {wildcards.experiment} differ"
+    shell:
+        "thorax difference-tables --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics}"
+        " --differences {input.differences} --labels {input.labels} --split {input.split} --members {params.members}"
+        " --ensembles {params.ensembles} --rule {params.threshold_rule} --f1-metric {params.f1_metric}"
+        " --learned {params.learning_ensembles} --out {params.folder} > {log} 2>&1"
 
 
 rule threshold_tables:
@@ -121,13 +138,14 @@ rule ablation:
     input:
         split=plan.split,
         metrics=plan.metrics,
+        differences=rules.ablation_differences.output.differences,
     output:
         **tables("ablation"),
     message:
         "Writing the variants of {wildcards.ablation} side by side"
     shell:
         "thorax ablation --settings {params.published:q} --title {params.title:q} --provenance {params.provenance} --metrics {params.named_metrics}"
-        " --members {params.members} --ensembles {params.ensembles} --split {input.split} {params.tested_on}"
+        " --differences {input.differences} --members {params.members} --ensembles {params.ensembles} --split {input.split} {params.tested_on}"
         " --out {params.folder} > {log} 2>&1"
 
 
@@ -135,17 +153,22 @@ rule side_by_side:
     input:
         unpack(plan.truth),
         metrics=plan.metrics,
+        differences=rules.differences.output.differences,
     output:
         **tables("comparison_per_class", "comparison"),
     message:
         "Comparing experiments: {wildcards.comparison}"
     shell:
         "thorax side-by-side --title {params.title:q} --provenance {params.provenance} --labels {input.labels} --split {input.split}"
-        " --metrics {params.named_metrics} --columns {params.columns} --rule {params.threshold_rule} --f1-metric {params.f1_metric}"
+        " --metrics {params.named_metrics} --differences {input.differences} --columns {params.columns} --rule {params.threshold_rule} --f1-metric {params.f1_metric}"
         " --out {params.folder} > {log} 2>&1"
 
 
 use rule side_by_side as cascade_tables with:
+    input:
+        unpack(plan.truth),
+        metrics=plan.metrics,
+        differences=rules.cascade_differences.output.differences,
     output:
         **tables("cascade_per_class", "cascade"),
     params:

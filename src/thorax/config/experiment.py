@@ -65,6 +65,10 @@ class Experiment(Block):
     f1_metric: Literal["f1", "f1_positive"] = "f1"
     """F1 in tables and figures. f1: mean F1 of the positive and the negative side (Liz et al. 2022); f1_positive: 2PR / (P + R)
     of the positive side (Dunn Beltran and Alsaghier 2022). Both are in results/metrics"""
+    bold: Literal["interval", "paper"] = "interval"
+    """bold print in result tables. interval: networks whose difference from the best network of the row has a 95% interval that
+    contains 0, and ensembles with an interval that excludes 0 on the better side; paper, as in Liz et al. 2022: the best network,
+    and ensembles with a larger number than it"""
     exclusive: str | None = None
     """class that excludes all others, such as No Finding. Every rule is then reported without and with this logic: if it and
     others are positive, the others become negative if none has a higher score; otherwise it becomes negative"""

@@ -4,7 +4,7 @@ Both models of a pair are measured on the same bootstrap samples of the patients
 cancels in their difference.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -37,11 +37,31 @@ def compare(measured: Mapping[str, Measured], pairs: Iterable[tuple[str, str]], 
             corrected = np.full(len(p), np.nan)
             of_classes = len(names) - one.summaries
             corrected[:of_classes] = holm(p[:of_classes])
-            numbers = (one.point[key], two.point[key], value, *intervals(samples), same_sign(value, samples), p, corrected)
+            counted = np.isfinite(samples).sum(axis=0)
+            numbers = (
+                one.point[key],
+                two.point[key],
+                value,
+                *intervals(samples),
+                same_sign(value, samples),
+                p,
+                corrected,
+                counted,
+            )
             for name, count, *found in zip(names, one.n_positive[-len(names) :], *numbers, strict=True):
                 rule, metric = key
                 rows.append((model, other, name, metric, split, rule, *found, count))
     return pd.DataFrame(rows, columns=DIFFERENCES.names)
+
+
+def references(columns: Sequence[str]) -> dict[str, str]:
+    """By EXPERIMENT/MODEL of every other experiment than the first, the model of the first that it is compared with.
+
+    It is the first experiment's model of the same name or, if there is none, its first.
+    """
+    pairs = [(column, *column.split("/", 1)) for column in columns]
+    first = {model: column for column, experiment, model in pairs if experiment == pairs[0][1]}
+    return {column: first.get(model, columns[0]) for column, experiment, model in pairs if experiment != pairs[0][1]}
 
 
 def same_sign(value: np.ndarray, samples: np.ndarray) -> np.ndarray:

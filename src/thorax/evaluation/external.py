@@ -54,7 +54,7 @@ class _Report:
 def evaluate_tables(
     predictions: Path, labels: Path, second: Path | None = None, about: Path | None = None, id_: str | None = None, prefix: str = "",
     rename: Mapping[str, str] | None = None, patients: str | None = None, groups: Sequence[str] = (), training: Path | None = None,
-    readers: Sequence[Path] = (), reader: str | None = None, common: bool = False, logits: bool = False,
+    readers: Sequence[Path] = (), reader: str | None = None, common: bool = False, logits: bool = False, second_logits: bool = False,
     rules: Sequence[str] = (metrics.FIXED,), exclusive: str | None = None, replicates: int = 1000, seed: int = 0,
     out: Path | None = None,
 ) -> str:  # fmt: skip
@@ -67,7 +67,8 @@ def evaluate_tables(
     names = _names(predictions, second)
     paths = dict(zip(names, filter(None, (predictions, second)), strict=True))
     columns = Columns(id_, prefix, rename or {}, patients, groups)
-    images = read_images(paths, labels, about, columns, common, logits)
+    of_logits = [name for name, its in zip(names, (logits, second_logits), strict=False) if its]
+    images = read_images(paths, labels, about, columns, common, of_logits)
     summaries = {} if training is None else _tiers(training, id_, list(images.truth))
     report = _Report(["# Evaluation", *_described(images, paths, labels)])
     limits = _limits(images, [*rules, *(OPERATING_POINTS if (images.part == "val").any() else ())], report)

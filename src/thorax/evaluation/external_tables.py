@@ -44,10 +44,11 @@ class Images:
 
 
 def read_images(
-    predictions: Mapping[str, Path], labels: Path, about: Path | None, columns: Columns, common: bool, logits: bool
+    predictions: Mapping[str, Path], labels: Path, about: Path | None, columns: Columns, common: bool, logits: Collection[str]
 ) -> Images:
     """Read the predictions of one or more models, the labels, and patients and groups from the labels or another table `about` them.
 
+    `logits` names the models whose predictions are logits; the others' are probabilities.
     With `common` only the images and classes count that all tables have, and a note says how many there are; without it, one that a
     table lacks is an error. Where predictions say in a column `SPLIT` which part of the data an image is in, only val and test count.
     """
@@ -65,9 +66,8 @@ def read_images(
     index, classes = _in_all([*others, (labels, truth)], apart, common, notes)
     if about is not None:
         _shared("image", index, others[0][0], known.index[known.index.isin(index)], about, False, notes)
-    scores = {name: _numbers(table.loc[index, classes], predictions[name], logits) for name, table in tables.items()}
-    if logits:
-        scores = {name: table.apply(sigmoid) for name, table in scores.items()}
+    scores = {name: _numbers(table.loc[index, classes], predictions[name], name in logits) for name, table in tables.items()}
+    scores = {name: table.apply(sigmoid) if name in logits else table for name, table in scores.items()}
     part = _part(others, index)
     groups = known.loc[index, list(columns.groups)].astype("string").replace("", pd.NA)
     of_row = _patients(known.loc[index], patients, source, notes)
@@ -236,7 +236,9 @@ def _numbers(table: pd.DataFrame, path: Path, logits: bool) -> pd.DataFrame:
     )
     if not logits:
         outside = ((values < 0) | (values > 1)).to_numpy()
-        _refuse(table, path, outside, "is not from 0 to 1: give probabilities, or --logits if these are logits")
+        _refuse(
+            table, path, outside, "is not from 0 to 1: give probabilities, or --logits (--second-logits) if these are logits"
+        )
     return values
 
 

@@ -6,7 +6,8 @@ AUC, `f1` and Hamming loss are those of Liz et al. 2022 (section 5 and Tables 4 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,21 @@ import pandas as pd
 from thorax.errors import ThoraxError, refuse_unknown
 from thorax.evaluation import bootstrap, decisions
 from thorax.evaluation.bootstrap import NO_THRESHOLD, Measured
+from thorax.evaluation.differences import compare, references
 from thorax.evaluation.ranking import Ranking
 from thorax.storage import joins, store
 from thorax.storage.joins import Source
 from thorax.storage.progress import progress
-from thorax.storage.schemas import METRICS, THRESHOLDS, class_columns
+from thorax.storage.schemas import DIFFERENCES, METRICS, THRESHOLDS, class_columns
 
 GLOBAL = "Global"  # the rows over all classes; a class of this name is called differently, see `row_name`
+BASELINE = "baseline"  # the model that is neither a network of the experiment nor an ensemble
 EVALUATED_SPLITS = ("val", "test")
 FIXED = "fixed-0.5"  # the rule where none is named
 # The columns of `dvc metrics show`
 SUMMARIZED = ("auc", "f1", "f1_positive", "hamming", "precision", "sensitivity", "specificity")
 TIERS = ("Head classes", "Medium classes", "Tail classes")
+SUMMARIES = (GLOBAL, *TIERS)  # the rows over several classes
 HEAD_ABOVE, TAIL_BELOW = 1000, 100  # training images, see `tiers`
 
 
@@ -48,19 +52,21 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def row_name(name: str) -> str:
-    """Return what the tables of metrics call a class: its name, unless that is the name of the rows over all classes."""
-    return f"{name} (class)" if name == GLOBAL else name
+    """Return what the tables of metrics call a class: its name, unless that is the name of rows over several classes."""
+    return f"{name} (class)" if name in SUMMARIES else name
 
 
 def tiers(training: Mapping[str, int]) -> dict[str, list[str]]:
     """Group classes by their number of positive training images: head, medium and tail.
 
     Head classes have more than 1,000, medium ones from 100 to 1,000, tail ones fewer than 100. The limits are ours; the grouping is
-    that of studies of long-tailed labels (Holste et al. 2022, arXiv 2208.13365). Groups without a class are left out.
+    that of studies of long-tailed labels (Holste et al. 2022, arXiv 2208.13365). Groups without a class are left out, and there is
+    none where all classes are in one.
     """
     of_class = {name: TIERS[(count <= HEAD_ABOVE) + (count < TAIL_BELOW)] for name, count in training.items()}
     groups = {tier: [name for name, found in of_class.items() if found == tier] for tier in TIERS}
-    return {tier: classes for tier, classes in groups.items() if classes}
+    filled = {tier: classes for tier, classes in groups.items() if classes}
+    return filled if len(filled) > 1 else {}
 
 
 def evaluate(
@@ -165,33 +171,83 @@ def read_scores(labels: Source, split: Source, scores: Source, logits: bool) -> 
 def make_metrics(
     labels: Path, split: Path, predictions: dict[str, Path], ensembles: dict[str, Path], out: Path, summary: Path,
     thresholds: Path, seed: int, replicates: int, rules: Sequence[str] = (FIXED,), exclusive: str | None = None,
+    differences: Path | None = None,
 ) -> None:  # fmt: skip
     """Score all models of an experiment on val and test and write the rows of `schemas.METRICS`.
 
     The thresholds of tuned rules are chosen on the validation images, and written too. In the folder `summary`, MODEL.json has the
-    metrics `SUMMARIZED` over all classes of the test images by the first rule, null where undefined. Each table must have exactly
-    the label set's images of val and test, and its classes.
+    metrics `SUMMARIZED` over all classes of the test images by the first rule, null where undefined. `differences` gets the rows of
+    `schemas.DIFFERENCES` on the test images: each network less each later one, each ensemble less each network, and each network and
+    ensemble less the baseline. Each table must have exactly the label set's images of val and test, and its classes.
     """
     truth, models = read_models(labels, split, predictions, ensembles)
-    classes = class_columns(truth)
-    results, tuned = [], []
-    validation = (truth["split"] == "val").to_numpy()
-    for name, scores in progress(list(models.items()), "metrics", unit="model"):
-        limits, chosen_limits = decisions.by_rule(truth.loc[validation, classes], scores[validation], rules)
-        tuned.append(chosen_limits.assign(model=name))
-        how: dict[str, Any] = {"thresholds": limits, "exclusive": exclusive, "replicates": replicates, "seed": seed}
+    how: dict[str, Any] = {"exclusive": exclusive, "replicates": replicates, "seed": seed}
+    how["summaries"] = tiers_of(joins.read_labels(labels, split))
+    results, tuned, on_test = [], [], {}
+    for name, scores, limits, chosen in _with_thresholds(truth, models, rules):
+        tuned.append(chosen.assign(model=name))
         for part in EVALUATED_SPLITS:
-            chosen = (truth["split"] == part).to_numpy()
-            patients = truth["patient_id"][chosen].to_numpy(object)
-            results.append(evaluate(truth.loc[chosen, classes], scores[chosen], patients, model=name, split=part, **how))
+            measured = _on_part(truth, scores, part, model=name, thresholds=limits, **how)
+            results.append(tabulate(measured, name, part))
+        on_test[name] = measured
     table = pd.concat(results, ignore_index=True)
     store.write_table(table, out, METRICS)
     store.write_table(pd.concat(tuned, ignore_index=True), thresholds, THRESHOLDS)
+    if differences is not None:
+        store.write_table(compare(on_test, _pairs(predictions, ensembles), "test"), differences, DIFFERENCES)
     shown = table["threshold_rule"].isin((NO_THRESHOLD, rules[0]))
     overall = table[(table["class"] == GLOBAL) & (table["split"] == "test") & shown]
     values = overall.pivot(index="model", columns="metric", values="value")[list(SUMMARIZED)].astype(object)
     for name, of_model in values.where(values.notna(), None).iterrows():
         store.write_text(json.dumps(of_model.to_dict(), indent=2), summary / f"{name}.json")
+
+
+def make_differences(
+    labels: Path, split: Path, predictions: dict[str, Path], ensembles: dict[str, Path], columns: Sequence[str], out: Path,
+    seed: int, replicates: int, rules: Sequence[str] = (FIXED,),
+) -> None:  # fmt: skip
+    """Write the rows of `schemas.DIFFERENCES` of models of several experiments with the same labels and test images.
+
+    Models are called EXPERIMENT/MODEL. `columns` are their names in order; `differences.references` says which are compared.
+    """
+    truth, models = read_models(labels, split, predictions, ensembles)
+    for name in columns:
+        refuse_unknown("--columns", name, models, "a model under --predictions or --ensembles")
+    how: dict[str, Any] = {"replicates": replicates, "seed": seed, "summaries": tiers_of(joins.read_labels(labels, split))}
+    measured = {
+        name: _on_part(truth, scores, "test", model=name, thresholds=limits, **how)
+        for name, scores, limits, _ in _with_thresholds(truth, models, rules)
+    }
+    store.write_table(compare(measured, references(columns).items(), "test"), out, DIFFERENCES)
+
+
+def tiers_of(labels: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the `tiers` of what `joins.read_labels` returns."""
+    training = labels.loc[labels["split"] == "train", class_columns(labels)]
+    return tiers((training == 1).sum().to_dict())
+
+
+def _pairs(predictions: Collection[str], ensembles: Collection[str]) -> list[tuple[str, str]]:
+    """The models of an experiment that are compared, the first less the second."""
+    networks = [name for name in predictions if name != BASELINE]
+    found = [*combinations(networks, 2), *product(ensembles, networks)]
+    return found + [(name, BASELINE) for name in (*networks, *ensembles) if BASELINE in predictions]
+
+
+def _with_thresholds(
+    truth: pd.DataFrame, models: Mapping[str, pd.DataFrame], rules: Sequence[str]
+) -> Iterator[tuple[str, pd.DataFrame, dict[str, np.typing.ArrayLike], pd.DataFrame]]:
+    """Yield each model's name and scores, its threshold by each rule, and the table of those chosen on the validation images."""
+    validation = (truth["split"] == "val").to_numpy()
+    for name, scores in progress(list(models.items()), "metrics", unit="model"):
+        yield name, scores, *decisions.by_rule(truth.loc[validation, class_columns(truth)], scores[validation], rules)
+
+
+def _on_part(truth: pd.DataFrame, scores: pd.DataFrame, part: str, **how: Any) -> Measured:
+    """Measure a model on the images of one part; options as in `measure`."""
+    chosen = (truth["split"] == part).to_numpy()
+    patients = truth["patient_id"][chosen].to_numpy(object)
+    return measure(truth.loc[chosen, class_columns(truth)], scores[chosen], patients, split=part, **how)
 
 
 def read_models(

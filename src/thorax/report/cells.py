@@ -62,8 +62,14 @@ def printed(value: float, decimals: int = DECIMALS, sign: bool = False, undefine
 
 
 def interval(low: float, high: float, decimals: int = DECIMALS) -> str:
-    """Return an interval as low–high; blank where it is undefined."""
-    return f"{printed(low, decimals)}–{printed(high, decimals)}" if np.isfinite(low) else ""
+    """Return an interval as low–high, or low to high where a minus would be next to the dash; blank where it is undefined."""
+    between = " to " if round(low, decimals) < 0 else "–"
+    return f"{printed(low, decimals)}{between}{printed(high, decimals)}" if np.isfinite(low) else ""
+
+
+def excludes_zero(low: float, high: float) -> bool:
+    """Whether the interval of a difference does not contain 0; False where it is undefined."""
+    return low > 0 or high < 0
 
 
 def difference(ours: float, theirs: float) -> float:
@@ -71,10 +77,15 @@ def difference(ours: float, theirs: float) -> float:
     return round(round(float(ours), DECIMALS) - round(float(theirs), DECIMALS), DECIMALS) + 0.0  # never -0
 
 
-def cell(number: Estimate, mark: Mark = PLAIN) -> Cell:
+def cell(number: Estimate, mark: Mark = PLAIN, sign: bool = False) -> Cell:
     """Return the cell of a number with its 95% interval below it; an undefined number is never marked."""
     value, low, high = number
-    return Cell(printed(value), *mark, detail=interval(low, high)) if np.isfinite(value) else Cell(UNDEFINED)
+    return Cell(printed(value, sign=sign), *mark, detail=interval(low, high)) if np.isfinite(value) else Cell(UNDEFINED)
+
+
+def difference_cell(number: Estimate) -> Cell:
+    """Return the cell of a paired difference, in bold where its interval excludes 0."""
+    return cell(number, Mark(bold=excludes_zero(*number[1:])), sign=True)
 
 
 def record(key: str, number: Estimate) -> dict[str, float]:

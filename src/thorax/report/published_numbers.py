@@ -14,7 +14,7 @@ import pandas as pd
 from thorax.archives import chexpert
 from thorax.config import Beside
 from thorax.errors import ThoraxError, did_you_mean
-from thorax.evaluation.metrics import GLOBAL, NO_THRESHOLD
+from thorax.evaluation.metrics import GLOBAL, NO_THRESHOLD, SUMMARIES, TIERS
 from thorax.resources import resource
 from thorax.storage import store
 from thorax.storage.schemas import LEFT_OUT, RADIOLOGISTS
@@ -140,19 +140,20 @@ def same_classes(ours: pd.DataFrame, theirs: pd.DataFrame, model: str, metric: s
     """
     classes = []
     for rows in (ours, theirs):
-        of_model = rows[(rows["model"] == model) & (rows["class"] != GLOBAL)]
+        of_model = rows[(rows["model"] == model) & ~rows["class"].isin(SUMMARIES)]
         of_metric = of_model[of_model["metric"] == metric]
         classes.append(set(of_metric.dropna(subset=["value"])["class"] if len(of_metric) else of_model["class"]))
     return not classes[1] or classes[0] == classes[1]
 
 
 def compare(metrics: pd.DataFrame, beside: Beside, split: str = "test", difference: bool = True) -> pd.DataFrame:
-    """Compare ours (rows of `schemas.METRICS`) with the paper's number of each class, model and metric.
+    """Compare ours (rows of `schemas.METRICS`) with the paper's number of each class, model and metric; no paper has tiers.
 
     Returns `COMPARED`, a row for each number that either has: first ours in the order of the metrics, then what only the paper
     has. Undefined and missing numbers are nan. Means over different classes (`same_classes`) have no difference.
     """
     chosen = metrics[(metrics["split"] == split) & metrics["threshold_rule"].isin((NO_THRESHOLD, beside.threshold_rule))]
+    chosen = chosen[~chosen["class"].isin(TIERS)]
     if chosen.empty:
         raise ThoraxError(f"The metrics have nothing for {split} by {beside.threshold_rule}: compute the metrics again.")
     for name in beside.models:

@@ -93,7 +93,9 @@ THRESHOLDS = _table(
 
 METRICS = _table(
     model=pa.string(),  # member, ensemble or baseline
-    **{"class": pa.string()},  # a class (metrics.row_name), or "Global" for the mean over classes or the whole label matrix
+    **{
+        "class": pa.string()
+    },  # a class (metrics.row_name), or "Global" or a tier (metrics.tiers): a mean over classes or their whole matrix
     metric=pa.string(),  # auc, loss; f1, f1_positive, precision, sensitivity and so on: see metrics.evaluate
     split=pa.string(),  # val, test
     threshold_rule=pa.string(),  # fixed-0.5, f1, f1+exclusive, ...; none where no threshold enters
@@ -113,6 +115,7 @@ DIFFERENCES = _table(
     same_sign=pa.float64(),  # share of the replicates in which the difference has the same sign; null where it is 0
     p=pa.float64(),  # two-sided: see differences.p_values
     p_holm=pa.float64(),  # corrected for the number of classes; null for summaries over classes
+    replicates=pa.int64(),  # that have a difference
     n_positive=pa.int64(),
 )
 

@@ -241,11 +241,38 @@ class Plan(Blocks):
         return [f"results/metrics/{name}.parquet" for name in self.block(kind, wildcards).experiments]
 
     def columns(self, wildcards: Wildcards) -> list[str]:
-        """EXPERIMENT/MODEL of every column of a comparison; flat/MODEL and cascade/MODEL of a cascade."""
+        """EXPERIMENT/MODEL of every column of a comparison, or of an ablation's models that its first experiment has.
+
+        Of a cascade, flat/MODEL and cascade/MODEL.
+        """
         if hasattr(wildcards, "cascade"):
             return [f"{side}/{model}" for side in ("flat", "cascade") for model in self.block("cascade", wildcards).models]
+        if hasattr(wildcards, "ablation"):
+            names = self.block("ablation", wildcards).experiments
+            models = {name: [*(block := self.config.experiments[name]).members, *block.ensembles] for name in names}
+            return [f"{name}/{model}" for name in names for model in models[name] if model in models[names[0]]]
         experiments = self.block("comparison", wildcards).experiments
         return [f"{name}/{model}" for name, models in experiments.items() for model in models]
+
+    def column_scores(self, kind: str) -> Callable[[Wildcards], dict[str, str]]:
+        """By EXPERIMENT/MODEL of `columns`, the scores of networks (kind `predictions`) or of ensembles and cascades (`ensembles`)."""
+
+        def scores(wildcards: Wildcards) -> dict[str, str]:
+            paths = {column: self._column(column, wildcards) for column in self.columns(wildcards)}
+            return {
+                name: path for name, path in paths.items() if path.startswith("results/predictions/") == (kind == "predictions")
+            }
+
+        return scores
+
+    def column_files(self, kind: str) -> Callable[[Wildcards], list[str]]:
+        """A rule's input: the files of `column_scores`."""
+        return lambda wildcards: list(self.column_scores(kind)(wildcards).values())
+
+    def marking(self, wildcards: Wildcards) -> str | list[str]:
+        """What bold print of an experiment's tables follows: its differences, or nothing for the paper's rule."""
+        follows = self.block("experiment", wildcards).bold == "interval"
+        return f"results/differences/{wildcards.experiment}.parquet" if follows else []
 
     def threshold_rule(self, wildcards: Wildcards) -> str:
         """The threshold rule that a job is for, or else the first."""
@@ -399,6 +426,14 @@ class Plan(Blocks):
     def measured_on(self) -> str:
         """What the run's numbers come from; where its experiments differ, the least trustworthy."""
         return min((block.provenance for block in self.experiments_of_run()), key=TRUST.index, default=TRUST[-1])
+
+    def _column(self, column: str, wildcards: Wildcards) -> str:
+        """The scores of a column."""
+        name, _, model = column.partition("/")
+        if not hasattr(wildcards, "cascade"):
+            return self.scores_of(name, model)
+        block = self.block("cascade", wildcards)
+        return self.scores_of(block.flat, model) if name == "flat" else f"results/cascades/{wildcards.cascade}/{model}.parquet"
 
     def _model(self, wildcards: Wildcards) -> str:
         return wildcards.model if hasattr(wildcards, "model") else self.curves_model(wildcards)

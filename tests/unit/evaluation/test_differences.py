@@ -133,4 +133,4 @@ def test_so_many_replicates_let_the_smallest_corrected_p_value_be_below_the_leve
 def test_classes_are_grouped_by_their_training_images_as_by_cxr_lt():
     counts = {"a": 1001, "b": 1000, "c": 100, "d": 99, "e": 50_000, "f": 0}
     assert metrics.tiers(counts) == {"Head classes": ["a", "e"], "Medium classes": ["b", "c"], "Tail classes": ["d", "f"]}
-    assert metrics.tiers({"a": 2000}) == {"Head classes": ["a"]}
+    assert metrics.tiers({"a": 2000, "b": 1500}) == {}

@@ -53,6 +53,7 @@ def compared(data: str = "full", lacking=(), more=(), **changes) -> Compared:
     return Compared(frame, title="Study", provenance=data, **given)
 
 
+NO_DIFFERENCES = pd.DataFrame(columns=schemas.DIFFERENCES.names)
 APART = "Global has no difference where the paper's mean is over other classes than ours"
 
 
@@ -94,7 +95,7 @@ def test_means_over_other_classes_have_no_difference():
     shown = texts(comparison.global_table(undefined)[0])
     assert [shown["CTP"][place] for place in (2, 5, 8)] == ["–", "+0.004", "+0.004"]
     assert "–" not in shown["Xception"]
-    ablation, _ = comparison.ablation_table("Study", {"specific": compared(lacking=("nodule",))})
+    ablation, _ = comparison.ablation_table("Study", {"specific": compared(lacking=("nodule",))}, NO_DIFFERENCES)
     assert all(cells[2].text == "–" and not cells[2].bold for _, cells in ablation.rows)
     assert f"{APART}." in ablation.notes
     assert not any(APART in note for note in comparison.global_table(compared())[0].notes)
@@ -273,6 +274,16 @@ def ablation_files(folder):
     columns = {name: config.Beside(paper="liz2022", variant=name) for name in ("specific-raw", "specific-noaug", "specific")}
     for name, beside in columns.items():
         store.write_table(metrics_like(beside, [*MEMBERS, *ENSEMBLES]), folder / f"{name}.parquet", schemas.METRICS)
+    rows = [
+        (f"{name}/CTP", "specific-raw/CTP", "Global", metric, "test", rule, np.nan, np.nan, *number, 0.9, 0.1, np.nan, 1000, 9)
+        for name in ("specific-noaug", "specific")
+        for metric, rule, number in [
+            ("auc", "none", (0.273, 0.25, 0.3)),
+            ("f1", "fixed-0.5", (0.01, -0.02, 0.04)),
+            ("f1", "f1", (9, 9, 9)),
+        ]
+    ]
+    store.write_table(pd.DataFrame(rows, columns=schemas.DIFFERENCES.names), folder / "apart.parquet", schemas.DIFFERENCES)
     return config.AblationColumns(columns)
 
 
@@ -281,25 +292,35 @@ def test_the_ablation_shows_the_papers_three_variants(tmp_path):
     columns = ablation_files(tmp_path)
     arguments = ["ablation", "--settings", columns.model_dump_json(), "--title", "Study", "--provenance", "full", "--metrics"]
     arguments += [f"{name}={tmp_path / name}.parquet" for name in columns.root]
+    arguments += ["--differences", str(tmp_path / "apart.parquet")]
     assert cli.main([*arguments, "--members", *MEMBERS, "--ensembles", *ENSEMBLES, "--out", str(tmp_path / "out")]) == 0
     lines = (tmp_path / "out" / "ablation.md").read_text().splitlines()
     heading = next(line for line in lines if "difference" in line and line.startswith("|"))
     assert [part in heading for part in ("raw ours", "no augmentation ours", "with augmentation paper")] == [True] * 3
     row = next(line for line in lines if line.startswith("| AUC, CTP"))
-    assert row == "| AUC, CTP | 0.562 | 0.558 | +0.004 | 0.835 | 0.831 | +0.004 | 0.844 | 0.840 | +0.004 |"
+    change = "**+0.273**"  # its interval, 0.25 to 0.3, excludes 0
+    assert (
+        row == f"| AUC, CTP | 0.562 | 0.558 | +0.004 | 0.835 | 0.831 | +0.004 | {change} | 0.844 | 0.840 | +0.004 | {change} |"
+    )
+    assert next(line for line in lines if line.startswith("| F1-score, CTP")).endswith(" | +0.010 |")
+    assert next(line for line in lines if line.startswith("| AUC, Xception")).endswith(" | – |")  # not measured here
     assert sum(line.startswith("| ") for line in lines) == 2 + 3 * 4  # headings, rule, and three metrics of four models
     values = pd.read_csv(tmp_path / "out" / "ablation.csv")
     assert values.groupby("experiment", sort=False).size().to_dict() == dict.fromkeys(columns.root, 12)
-    assert all((tmp_path / "out" / f"ablation.{suffix}").is_file() for suffix in ("html", "tex"))
+    changes = values[(values["model"] == "CTP") & (values["metric"] == "auc")][["change", "change low", "change high"]]
+    assert changes.to_numpy().tolist()[1:] == [[0.273, 0.25, 0.3]] * 2
+    assert changes.iloc[0].isna().all()
+    assert "<small>-0.020 to 0.040</small>" in (tmp_path / "out" / "ablation.html").read_text()
+    assert (tmp_path / "out" / "ablation.tex").is_file()
 
 
 def test_an_ablation_needs_the_metrics_of_all_and_one_kind_of_data(tmp_path):
     columns = ablation_files(tmp_path)
     with pytest.raises(ThoraxError, match="'specific-noaug' has no metrics"):
         only = {name: tmp_path / f"{name}.parquet" for name in ("specific-raw", "specific")}
-        comparison.make_ablation("Study", "full", columns, only, MEMBERS, ENSEMBLES, tmp_path)
+        comparison.make_ablation("Study", "full", columns, only, tmp_path / "apart.parquet", MEMBERS, ENSEMBLES, tmp_path)
     with pytest.raises(ThoraxError, match="run on phantom and others on full"):
-        comparison.ablation_table("Study", {"a": compared(), "b": compared("phantom")})
+        comparison.ablation_table("Study", {"a": compared(), "b": compared("phantom")}, NO_DIFFERENCES)
 
 
 def test_the_verb_beside_writes_four_formats(tmp_path):

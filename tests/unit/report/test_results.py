@@ -66,6 +66,59 @@ def test_marks_where_lower_is_better():
     assert marks([0.046, 0.046], [0.05], 0.046, lower_is_better=True) == [PLAIN, PLAIN, ITALIC]
 
 
+def by_intervals(individual: list, ensembles: list, ends: dict[str, tuple[float, float]], lower: bool = False) -> str:
+    """The marks by intervals of each model's difference from the best one, a letter each: b bold, i italics, x both, - neither."""
+    one = {f"m{number}": value for number, value in enumerate(individual)}
+    many = {f"e{number}": value for number, value in enumerate(ensembles)}
+    found = tables.mark_by_intervals(one, many, 0.5, lower, interval=lambda model, best: ends[f"{model}-{best}"])
+    return "".join({(True, False): "b", (False, True): "i", (True, True): "x"}.get(tuple(mark), "-") for mark in found.values())
+
+
+OVER, UNDER, BOTH_SIDES, UNDEFINED = (0.01, 0.05), (-0.05, -0.01), (-0.02, 0.03), (np.nan, np.nan)
+
+
+@pytest.mark.parametrize(
+    ("individual", "ensembles", "ends", "expected"),
+    [
+        # The best network and the one that cannot be told apart from it; the third can be
+        ([0.9, 0.89, 0.8], [], {"m1-m0": BOTH_SIDES, "m2-m0": UNDER}, "bb-"),
+        # None can be told apart from the best: no network is bold
+        ([0.9, 0.89, 0.8], [], {"m1-m0": BOTH_SIDES, "m2-m0": BOTH_SIDES}, "---"),
+        ([0.9], [], {}, "-"),
+        # Ensembles: better with an interval that excludes 0; better, but not told apart; worse. The best is in italics
+        ([0.8, 0.7], [0.9, 0.85, 0.75], {"m1-m0": UNDER, "e0-m0": OVER, "e1-m0": BOTH_SIDES, "e2-m0": UNDER}, "b-x--"),
+        ([0.8, 0.7], [0.9, 0.85], {"m1-m0": BOTH_SIDES, "e0-m0": OVER, "e1-m0": OVER}, "--xb"),
+        # An interval that ends at 0 contains it
+        ([0.8, 0.7], [0.9], {"m1-m0": (-0.1, 0.0), "e0-m0": (0.0, 0.1)}, "--i"),
+        # Undefined numbers and intervals are not bold; of equal networks the first is the best
+        ([np.nan, 0.8, 0.8, 0.7], [np.nan], {"m2-m1": UNDEFINED, "m3-m1": UNDER, "e0-m1": UNDEFINED}, "-b---"),
+        ([np.nan], [0.9], {}, "-i"),
+    ],
+)
+def test_marks_by_intervals(individual, ensembles, ends, expected):
+    assert by_intervals(individual, ensembles, ends) == expected
+
+
+def test_marks_by_intervals_where_lower_is_better():
+    ends = {"m0-m1": OVER, "m2-m1": BOTH_SIDES, "e0-m1": UNDER, "e1-m1": OVER}
+    assert by_intervals([0.3, 0.1, 0.12], [0.05, 0.2], ends, lower=True) == "-bbx-"
+
+
+def test_a_difference_is_found_in_both_directions_and_the_best_network_on_validation_images(study):
+    labels, split, metrics, _ = study
+    rows = [("net_a", "net_b", "normal", "auc", "test", "none", 0.7, 0.6, 0.1, 0.05, 0.2, 1.0, 0.01, 0.02, 50, 9)]
+    apart = pd.DataFrame(rows, columns=schemas.DIFFERENCES.names)
+    results = Results(metrics, MEMBERS, ENSEMBLES, tables.count_images(labels.merge(split)), differences=apart)
+    assert results.difference("net_a", "net_b", "normal", "auc") == (0.1, 0.05, 0.2)
+    assert results.difference("net_b", "net_a", "normal", "auc") == (-0.1, -0.2, -0.05)
+    with pytest.raises(ThoraxError, match="no auc of 'net_a' and 'net_b' for 'rare': compute the metrics again"):
+        results.difference("net_a", "net_b", "rare", "auc")
+    of_val = metrics.assign(split="val", value=metrics["model"].map({"net_a": 0.1, "net_b": 0.3, "CTP": np.nan, "baseline": 1}))
+    on_val = dataclasses.replace(results, metrics=pd.concat([metrics, of_val]))
+    assert on_val.best_on_validation(["net_a", "CTP", "net_b"]) == "net_b"
+    assert on_val.best_on_validation(["CTP"]) == "CTP"
+
+
 @pytest.fixture
 def study():
     """Labels, split and metrics of two networks, their mean and a baseline; `rare` has no positive test image."""
@@ -345,8 +398,10 @@ def make(folder, out: str = "tables"):
     networks = {name: folder / f"{name}.parquet" for name in (*MEMBERS, "baseline")}
     inputs = folder / "labels.parquet", folder / "split.parquet"
     out_files = (folder / name for name in ("metrics.parquet", "metrics.json", "thresholds.parquet"))
-    make_metrics(*inputs, networks, {"CTP": folder / "CTP.parquet"}, *out_files, 0, 30)
-    tables.make_tables("A study", "phantom", folder / "metrics.parquet", *inputs, MEMBERS, ENSEMBLES, folder / out)
+    apart = folder / "differences.parquet"
+    make_metrics(*inputs, networks, {"CTP": folder / "CTP.parquet"}, *out_files, 0, 30, differences=apart)
+    models = MEMBERS, ENSEMBLES, folder / out
+    tables.make_tables("A study", "phantom", folder / "metrics.parquet", *inputs, *models, differences=apart)
     return folder / out
 
 

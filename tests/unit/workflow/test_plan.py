@@ -240,6 +240,40 @@ def test_a_cascade_reads_the_scores_of_its_two_experiments(plan):
     assert plan.columns(CASCADE) == ["flat/CTP", "flat/one", "cascade/CTP", "cascade/one"]
 
 
+def test_the_scores_whose_differences_are_taken(plan):
+    both = Wildcards(comparison="both")
+    assert plan.column_scores("predictions")(both) == {
+        "flat/one": "results/predictions/flat/one.parquet",
+        "again/two": "results/predictions/again/two.parquet",
+    }
+    assert plan.column_files("ensembles")(both) == ["results/ensembles/flat/CTP.parquet"]
+    assert plan.column_scores("predictions")(CASCADE) == {"flat/one": "results/predictions/flat/one.parquet"}
+    assert plan.column_scores("ensembles")(CASCADE) == {
+        "flat/CTP": "results/ensembles/flat/CTP.parquet",
+        "cascade/CTP": "results/cascades/cascade/CTP.parquet",
+        "cascade/one": "results/cascades/cascade/one.parquet",
+    }
+    beside = {"paper": "liz2022", "variant": "specific", "models": {"one": "Xception"}}
+    first, second = ({**written()["experiments"][name], "beside": beside} for name in ("flat", "again"))
+    second |= {
+        "members": {"one": {"seed": 2}, "three": {"seed": 3}},
+        "ensembles": {"CTP": {"rule": "ctp", "members": ["one", "three"]}},
+    }
+    ablation = {"title": "A", "experiments": ["flat", "again"]}
+    study = planned(
+        experiments={**written()["experiments"], "flat": first, "again": second}, ablations={"a": ablation}, comparisons={}
+    )
+    expected = ["flat/one", "flat/two", "flat/CTP", "flat/learnt", "again/one", "again/CTP"]  # what the first has
+    assert study.columns(Wildcards(ablation="a")) == expected
+
+
+def test_bold_print_follows_the_differences_or_the_papers_rule(plan):
+    assert plan.marking(FLAT) == "results/differences/flat.parquet"
+    experiments = written()["experiments"]
+    paper = planned(experiments={**experiments, "flat": {**experiments["flat"], "bold": "paper"}})
+    assert paper.marking(FLAT) == []
+
+
 def test_every_model_is_tested_on_every_archive(plan):
     cross = Wildcards(cross="archives")
     assert plan.cross_archives(cross) == {"uncropped": "padchest", "nih": "nih"}

@@ -6,7 +6,7 @@ reproduction; there a sentence says why there is no difference.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -17,12 +17,13 @@ import pandas as pd
 
 from thorax.config import AblationColumns, Beside
 from thorax.errors import ThoraxError
-from thorax.evaluation.metrics import GLOBAL
+from thorax.evaluation.metrics import GLOBAL, NO_THRESHOLD
 from thorax.report import published_numbers
-from thorax.report.cells import METRICS, UNDEFINED, cell, difference, printed
-from thorax.report.tables.results import PROVENANCE, Results, votes_note
+from thorax.report.cells import METRICS, UNDEFINED, Estimate, cell, difference, difference_cell, printed
+from thorax.report.tables.results import PROVENANCE, Results, by_name, votes_note
 from thorax.report.typeset import Cell, Group, Row, Table, write
 from thorax.storage import store
+from thorax.storage.schemas import DIFFERENCES
 
 FULL = "full"
 SHARED = "Mean over shared classes"
@@ -40,6 +41,11 @@ _F1 = {
     "f1_positive": "F1-score: of the positive class alone, 2PR / (P + R), as the paper's.",
 }
 _OTHER_CLASSES = "Global has no difference where the paper's mean is over other classes than ours"
+_CHANGE = (
+    "Change: ours less ours of the same model in {}, on the same test images, of the unrounded numbers; in bold where its 95% interval "
+    "(paired bootstrap over patients) excludes 0."
+)
+_UNKNOWN = (np.nan, np.nan, np.nan)
 _MISSING = f"{UNDEFINED}: the paper or our label set does not have it, or it is undefined."
 _NOTHING = {"ours": np.nan, "published": np.nan, "low": np.nan, "high": np.nan, "difference": np.nan, "doubt": ""}
 
@@ -192,10 +198,11 @@ def global_table(compared: Compared) -> tuple[Table, pd.DataFrame]:
     return _table(title, [compared], groups, "Model", rows), compared.whole
 
 
-def ablation_table(title: str, experiments: dict[str, Compared]) -> tuple[Table, pd.DataFrame]:
+def ablation_table(title: str, experiments: dict[str, Compared], differences: pd.DataFrame) -> tuple[Table, pd.DataFrame]:
     """Arrange variants of one experiment side by side, as Tables 5, 7 and 9 of Liz et al. 2022: one row per metric and model.
 
-    The experiments, in the order of the columns, have the same members and ensembles. In the frame `experiment` names the variant.
+    The experiments, in the order of the columns, have the same members and ensembles. In the frame `experiment` names the variant, and
+    `change` is ours less ours of the first variant: `differences` are the rows of `schemas.DIFFERENCES`, of EXPERIMENT/MODEL.
     """
     first = next(iter(experiments.values()))
     for name, compared in experiments.items():
@@ -204,16 +211,41 @@ def ablation_table(title: str, experiments: dict[str, Compared]) -> tuple[Table,
             raise ThoraxError(f"{problem}: compare runs on the same data.")
     models = [model for model in (*first.members, *first.ensembles) if any(model in c.in_both for c in experiments.values())]
     metrics = [m for m in METRICS if any(m in c.metrics_of(models, of_classes=False) for c in experiments.values())]
+    changes = _changes(differences, experiments)
     rows = []
     for metric, model in product(metrics, models):
-        cells = tuple(cell for compared in experiments.values() for cell in compared.cells(model, GLOBAL, metric))
-        rows.append((f"{METRICS[metric].heading}, {model}", cells))
+        cells: list[Cell] = []
+        for name, compared in experiments.items():
+            cells += compared.cells(model, GLOBAL, metric)
+            cells += [difference_cell(changes.get((f"{name}/{model}", metric), _UNKNOWN))] * (compared is not first)
+        rows.append((f"{METRICS[metric].heading}, {model}", tuple(cells)))
     groups = [
-        Group(published_numbers.variant(compared.beside)["heading"], compared.columns, name)
+        Group(
+            published_numbers.variant(compared.beside)["heading"],
+            compared.columns if compared is first else (*compared.columns, "change"),
+            name,
+        )
         for name, compared in experiments.items()
     ]
-    frames = [compared.whole.assign(experiment=name) for name, compared in experiments.items()]
-    return _table(title, list(experiments.values()), groups, "", rows), pd.concat(frames, ignore_index=True)
+    frames = []
+    for name, compared in experiments.items():
+        keys = zip(name + "/" + compared.whole["model"], compared.whole["metric"], strict=True)
+        change = pd.DataFrame([changes.get(key, _UNKNOWN) for key in keys], columns=["change", "change low", "change high"])
+        frames.append(pd.concat([compared.whole.assign(experiment=name), change], axis=1))
+    table = _table(title, list(experiments.values()), groups, "", rows)
+    heading = published_numbers.variant(first.beside)["heading"]
+    return replace(table, notes=(_CHANGE.format(heading), *table.notes)), pd.concat(frames, ignore_index=True)
+
+
+def _changes(differences: pd.DataFrame, experiments: Mapping[str, Compared]) -> dict[tuple[str, ...], Estimate]:
+    """The differences over all classes from the first variant, by EXPERIMENT/MODEL and metric; of variants with its threshold rule."""
+    name, first = next(iter(experiments.items()))
+    rule = first.beside.threshold_rule
+    alike = [other for other, compared in experiments.items() if compared.beside.threshold_rule == rule]
+    rows = differences[(differences["class"] == GLOBAL) & differences["threshold_rule"].isin((NO_THRESHOLD, rule))]
+    rows = rows[rows["model"].str.partition("/")[0].isin(alike) & (rows["other"].str.partition("/")[0] == name)]
+    same = rows["model"].str.partition("/")[2] == rows["other"].str.partition("/")[2]
+    return by_name(rows[same], ("model", "metric"), "difference")
 
 
 def _table(
@@ -258,8 +290,8 @@ def make_beside(
 
 
 def make_ablation(
-    title: str, provenance: str, settings: AblationColumns, metrics: dict[str, Path], members: list[str], ensembles: list[str],
-    out: Path, archive: str | None = None, split: Path | None = None, official_lists: bool = False,
+    title: str, provenance: str, settings: AblationColumns, metrics: dict[str, Path], differences: Path, members: list[str],
+    ensembles: list[str], out: Path, archive: str | None = None, split: Path | None = None, official_lists: bool = False,
 ) -> None:  # fmt: skip
     """Write ablation.html, .md, .tex and .csv into a folder; all experiments have the same members, ensembles and split."""
     if lacking := [name for name in settings.root if name not in metrics]:
@@ -269,4 +301,5 @@ def make_ablation(
         name: Compared(store.read_table(metrics[name]), beside, members, ensembles, title, provenance, archive, test_part)
         for name, beside in settings.root.items()
     }
-    write(*ablation_table(title, experiments), out, "ablation")
+    apart = store.read_table(differences, needs=tuple(DIFFERENCES.names))
+    write(*ablation_table(title, experiments, apart), out, "ablation")

@@ -7,7 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,9 +81,7 @@ class Row:
         experiment = self.setup.experiment
         names = [name for name, ensemble in experiment.ensembles.items() if ensemble.rule not in LEARNING]
         names += experiment.members
-        on_val = replace(self.on_test, split="val")
-        values = [on_val.number(name, GLOBAL, "auc")[0] for name in names]
-        return names[int(np.argmax(np.nan_to_num(values, nan=-np.inf)))]
+        return self.on_test.best_on_validation(names)
 
     def number(self, metric: str) -> Estimate:
         """The model's value, low and high over all classes of the test images; nan where undefined."""

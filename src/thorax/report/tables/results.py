@@ -1,8 +1,8 @@
 """The papers' result tables from the metrics (Liz et al. 2022, Tables 4 to 11)."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -12,13 +12,24 @@ import pandas as pd
 from thorax.config import fixed_threshold
 from thorax.errors import ThoraxError
 from thorax.evaluation import confusion
-from thorax.evaluation.metrics import FIXED, GLOBAL, NO_THRESHOLD, row_name
-from thorax.report.cells import DECIMALS, F1_MEANINGS, METRICS, PLAIN, Estimate, Mark, cell, printed, record, short_heading
+from thorax.evaluation.metrics import BASELINE, FIXED, GLOBAL, NO_THRESHOLD, row_name
+from thorax.report.cells import (
+    DECIMALS,
+    F1_MEANINGS,
+    METRICS,
+    PLAIN,
+    Estimate,
+    Mark,
+    cell,
+    excludes_zero,
+    printed,
+    record,
+    short_heading,
+)
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import joins, store
-from thorax.storage.schemas import LEFT_OUT, SPLIT_NAMES, class_columns
+from thorax.storage.schemas import DIFFERENCES, LEFT_OUT, SPLIT_NAMES, class_columns
 
-BASELINE = "baseline"  # the one model that takes no part in the comparison
 CHANCE_AUC = 0.5
 
 PROVENANCE = {  # what results were measured on
@@ -33,13 +44,19 @@ COUNTED = {  # what images were counted
     "full": "Radiographs of the archive.",
 }
 INTERVALS = "95% intervals (bootstrap over patients) are below the numbers in the HTML, and in the CSV file."
-_MARKS = (
+_PAPERS_MARKS = (
     "The individual models with the best performance and the ensembles that outperform all individual models are in bold; "
     "individual models that all tie the random classifier are not marked. "
     "The best ensemble result is in italics unless it ties the random classifier."
 )
+_MARKS = (
+    "In bold are the individual models whose difference from the best individual model of the row has a 95% interval that contains 0, "
+    "unless that holds for all of them, and the ensembles that are better than it with an interval that excludes 0 (paired bootstrap over "
+    "patients, not corrected for the number of comparisons). "
+    "The best ensemble result is in italics unless it ties the random classifier."
+)
 _TIES = (
-    "Bold and italics compare the numbers as printed, with three decimals. The random classifier has an AUC of 0.5; "
+    "{} compare the numbers as printed, with three decimals. The random classifier has an AUC of 0.5; "
     "for F1 and Hamming loss it is the classifier that always predicts negative."
 )
 _BASELINE = " The baseline, a logistic regression on 32 x 32 pixels, takes no part in this comparison."
@@ -68,6 +85,30 @@ def mark(
     marks |= dict.fromkeys(ensembles, PLAIN)
     marks |= {name: Mark(bool(one) and value > best_one, value == best_many != at_chance) for name, value in many.items()}
     return marks
+
+
+def mark_by_intervals(
+    individual: dict[str, float], ensembles: dict[str, float], chance: float, lower_is_better: bool = False,
+    *, interval: Callable[[str, str], tuple[float, float]],
+) -> dict[str, Mark]:  # fmt: skip
+    """Decide on bold print by paired differences; italics, and what is undefined, as in `mark`.
+
+    `interval` returns the 95% interval of one model's value less another's.
+
+    - Bold, of the individual models: the best one and those whose difference from it has an interval that contains 0, unless none
+      has one that excludes 0.
+    - Bold, of the ensembles: those whose difference from the best individual model has an interval that excludes 0 on the better side.
+    """
+    sign = -1 if lower_is_better else 1
+    one = {name: sign * value for name, value in individual.items() if np.isfinite(value)}
+    best = max(one, key=one.__getitem__, default="")
+    ends = {name: interval(name, best) for name in (*one, *ensembles) if one and name != best}
+    told_apart = {name for name, found in ends.items() if excludes_zero(*found)}
+    tied = {name for name in one if name == best or ends[name][0] <= 0 <= ends[name][1]}
+    bold = tied if told_apart & set(one) else set()
+    bold |= {name for name in told_apart & set(ensembles) if sign * ends[name][0] > 0}
+    marks = mark(individual, ensembles, chance, lower_is_better)
+    return {name: its._replace(bold=name in bold) for name, its in marks.items()}
 
 
 def count_images(labels: pd.DataFrame) -> pd.DataFrame:
@@ -110,15 +151,22 @@ class Results:
     provenance: str = "full"  # a key of `PROVENANCE`
     threshold_rule: str = FIXED  # the threshold rule of F1 and Hamming loss
     f1_metric: str = "f1"  # which F1 the tables print, a key of `F1_MEANINGS`
+    differences: pd.DataFrame | None = None  # rows of `schemas.DIFFERENCES`; None: bold print follows the paper's rule
 
     @cached_property
-    def numbers(self) -> dict[tuple[str, str, str], Estimate]:
+    def numbers(self) -> dict[tuple[str, ...], Estimate]:
         """Value, low and high by model, class and metric; nan where undefined."""
-        of_rule = self.metrics["threshold_rule"].isin((NO_THRESHOLD, self.threshold_rule))
-        chosen = self.metrics[(self.metrics["split"] == self.split) & of_rule]
-        keys = zip(chosen["model"], chosen["class"], chosen["metric"], strict=True)
-        numbers = chosen[["value", "low", "high"]].astype(float).itertuples(index=False, name=None)
-        return dict(zip(keys, numbers, strict=True))
+        return by_name(self.chosen(self.metrics), ("model", "class", "metric"), "value")
+
+    @cached_property
+    def differing(self) -> dict[tuple[str, ...], Estimate]:
+        """Difference, low and high by model, other model, class and metric; nan where undefined."""
+        rows = pd.DataFrame(columns=DIFFERENCES.names) if self.differences is None else self.differences
+        return by_name(self.chosen(rows), ("model", "other", "class", "metric"), "difference")
+
+    def chosen(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows of metrics or differences that are of the part and by the threshold rule."""
+        return rows[(rows["split"] == self.split) & rows["threshold_rule"].isin((NO_THRESHOLD, self.threshold_rule))]
 
     @cached_property
     def models(self) -> list[str]:
@@ -143,6 +191,22 @@ class Results:
         by = "" if self.threshold_rule == FIXED else f" by rule {self.threshold_rule!r}"
         raise ThoraxError(f"The metrics have no {metric} of model {model!r} for {name!r}{by}: compute the metrics again.")
 
+    def difference(self, model: str, other: str, name: str, metric: str) -> Estimate:
+        """Return a model's value less another's with its interval; a ThoraxError if the differences lack the pair."""
+        if found := self.differing.get((model, other, name, metric)):
+            return found
+        if found := self.differing.get((other, model, name, metric)):
+            value, low, high = found
+            return -value, -high, -low
+        problem = f"The differences have no {metric} of {model!r} and {other!r} for {name!r}"
+        raise ThoraxError(f"{problem}: compute the metrics again.")
+
+    def best_on_validation(self, models: Sequence[str]) -> str:
+        """Return the model with the highest mean AUC on the validation images; of equal ones, or without any, the first."""
+        on_val = replace(self, split="val")
+        values = [on_val.number(model, GLOBAL, "auc")[0] for model in models]
+        return models[int(np.argmax(np.nan_to_num(values, nan=-np.inf)))]
+
     def has(self, name: str, metric: str) -> bool:
         """Whether a metric of a class is defined for every single model."""
         return all(np.isfinite(self.number(model, name, metric)[0]) for model in self.members)
@@ -160,7 +224,11 @@ class Results:
         for metric in metrics:
             one, many = ({m: self.number(m, name, metric)[0] for m in of} for of in (self.members, self.ensembles))
             chance = float(self.counts.set_index("class").loc[name, metric])
-            marks[metric] = mark(one, many, chance, METRICS[metric].lower_is_better)
+            marking: Callable[..., dict[str, Mark]] = mark
+            if self.differences is not None:
+                ends = lambda model, other, metric=metric: self.difference(model, other, name, metric)[1:]
+                marking = partial(mark_by_intervals, interval=ends)
+            marks[metric] = marking(one, many, chance, METRICS[metric].lower_is_better)
         cells: list[Cell] = []
         values: dict[str, float] = {}
         for model in self.models:
@@ -176,10 +244,25 @@ class Results:
         return [Group(model, headings, self.section(model), apart=model == BASELINE) for model in self.models]
 
 
-def read_results(metrics: Path, labels: Path, split: Path, members: list[str], ensembles: list[str], **more: str) -> Results:
+def by_name(rows: pd.DataFrame, keys: Sequence[str], value: str) -> dict[tuple[str, ...], Estimate]:
+    """Return the numbers of a column, each with its low and high, by what the columns `keys` hold."""
+    numbers = rows[[value, "low", "high"]].astype(float).itertuples(index=False, name=None)
+    return dict(zip(zip(*(rows[key] for key in keys), strict=True), numbers, strict=True))
+
+
+def read_results(
+    metrics: Path,
+    labels: Path,
+    split: Path,
+    members: list[str],
+    ensembles: list[str],
+    differences: Path | None,
+    **more: str,
+) -> Results:
     """Read the tables behind `Results`; `more` has its other arguments."""
     counts = count_images(joins.read_labels(labels, split))
-    return Results(store.read_table(metrics), members, ensembles, counts, **more)
+    apart = None if differences is None else store.read_table(differences, needs=tuple(DIFFERENCES.names))
+    return Results(store.read_table(metrics), members, ensembles, counts, differences=apart, **more)
 
 
 def by_class(results: Results, columns: Columns, title: str, of: str, notes: Sequence[str]) -> tuple[Table, pd.DataFrame]:
@@ -219,14 +302,14 @@ def over_classes(results: Results, columns: Columns, title: str, of: str, notes:
 def per_class_table(results: Results) -> tuple[Table, pd.DataFrame]:
     """Arrange AUC and F1 of every model and class as in Tables 4, 6, 8 and 10; see `by_class`."""
     has_baseline = BASELINE in results.models
-    of = f"on the {results.split} images. {_MARKS}{_BASELINE * has_baseline}"
+    of = f"on the {results.split} images. {_marks(results)}{_BASELINE * has_baseline}"
     notes = [
         *(_baseline_by_class(results) if has_baseline else []),
         f"Samples: images with the class and, in the HTML, their share, in the whole label set and among the {results.split} images; Global: all images.",
         *_undefined(results),
         *votes_note(results),
         INTERVALS,
-        _TIES,
+        _ties(results),
     ]
     return by_class(results, results, f"{results.title}: results per class".removeprefix(": "), of, notes)
 
@@ -234,15 +317,23 @@ def per_class_table(results: Results) -> tuple[Table, pd.DataFrame]:
 def global_table(results: Results) -> tuple[Table, pd.DataFrame]:
     """Arrange Hamming loss, AUC and F1 of every model as in Tables 5, 7, 9 and 11; see `over_classes`."""
     has_baseline = BASELINE in results.models
-    of = f"on the {results.split} images; {describe_threshold(results.threshold_rule)}. {_MARKS}{_BASELINE * has_baseline}"
+    of = f"on the {results.split} images; {describe_threshold(results.threshold_rule)}. {_marks(results)}{_BASELINE * has_baseline}"
     notes = [
         *(_baseline_over_all(results) if has_baseline else []),
         *_undefined(results),
         *votes_note(results),
         INTERVALS,
-        _TIES,
+        _ties(results),
     ]
     return over_classes(results, results, f"{results.title}: global results".removeprefix(": "), of, notes)
+
+
+def _marks(results: Results) -> str:
+    return _PAPERS_MARKS if results.differences is None else _MARKS
+
+
+def _ties(results: Results) -> str:
+    return _TIES.format("Bold and italics" if results.differences is None else "Italics")
 
 
 def images_by_part(labels: pd.DataFrame) -> dict[str, int]:
@@ -327,10 +418,13 @@ def _best(results: Results, models: Sequence[str], name: str, metric: str) -> tu
 
 def make_tables(
     title: str, provenance: str, metrics: Path, labels: Path, split: Path, members: list[str], ensembles: list[str], out: Path,
-    rule: str = FIXED, f1_metric: str = "f1",
+    rule: str = FIXED, f1_metric: str = "f1", differences: Path | None = None,
 ) -> None:  # fmt: skip
-    """Write per_class and global as .html, .md, .tex and .csv into a folder; the baseline is shown if the metrics have it."""
+    """Write per_class and global as .html, .md, .tex and .csv into a folder; the baseline is shown if the metrics have it.
+
+    Bold print follows the `differences` between the models or, without them, the paper's rule.
+    """
     more = {"title": title, "provenance": provenance, "threshold_rule": rule, "f1_metric": f1_metric}
-    results = read_results(metrics, labels, split, members, ensembles, **more)
+    results = read_results(metrics, labels, split, members, ensembles, differences, **more)
     write(*per_class_table(results), out, "per_class")
     write(*global_table(results), out, "global")

@@ -1,28 +1,29 @@
 """Models of several experiments side by side: one label set and one split, so the same test images.
 
-The other models are compared with those of the first experiment. A difference has no interval.
+The other models are compared with those of the first experiment, by paired differences.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from thorax.errors import ThoraxError
+from thorax.evaluation.differences import references
 from thorax.evaluation.metrics import FIXED
-from thorax.report.cells import DECIMALS, METRICS, Mark, cell, difference, printed, record, short_heading
+from thorax.report.cells import cell, difference_cell, record, short_heading
 from thorax.report.tables.results import INTERVALS, Results, by_class, count_images, describe_threshold, over_classes
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import joins, store
+from thorax.storage.schemas import DIFFERENCES
 
 _OF = "of models of several experiments on the same test images."
 _NOTES = (
-    "Bold: the best of the row, or all that share it, of the numbers as printed; none where all are the random classifier's, which has "
-    "an AUC of 0.5 and, for F1 and Hamming loss, always predicts negative.",
-    f"{INTERVALS} Differences have none.",
+    "Bold: differences whose 95% interval excludes 0. It is that of a paired bootstrap over patients, not corrected for the number of "
+    "differences.",
+    INTERVALS,
 )
 
 
@@ -33,6 +34,11 @@ class Column:
     experiment: str
     model: str
     results: Results
+
+    @property
+    def name(self) -> str:
+        """What it is called in commands and differences."""
+        return f"{self.experiment}/{self.model}"
 
     @property
     def heading(self) -> str:
@@ -46,6 +52,7 @@ class SideBySide:
 
     columns: Sequence[Column]
     title: str
+    differences: pd.DataFrame  # the rows of `schemas.DIFFERENCES` of the columns; models are called EXPERIMENT/MODEL
 
     @property
     def first(self) -> Results:
@@ -53,18 +60,21 @@ class SideBySide:
         return self.columns[0].results
 
     @cached_property
-    def references(self) -> dict[str, Column]:
-        """By heading, the first experiment's model of the same name or, without one, its first, which a column is compared with."""
-        first = {column.model: column for column in self.columns if column.experiment == self.columns[0].experiment}
-        others = [column for column in self.columns if column.experiment != self.columns[0].experiment]
-        return {column.heading: first.get(column.model, self.columns[0]) for column in others}
+    def references(self) -> dict[str, str]:
+        """By name, the column of the first experiment that a column is compared with."""
+        return references([column.name for column in self.columns])
+
+    @cached_property
+    def differing(self) -> Results:
+        """The differences, chosen as the first experiment's results."""
+        return replace(self.first, differences=self.differences)
 
     def groups(self, metrics: Sequence[str]) -> list[Group]:
         """Return one group of columns per model: its numbers, each with its difference where there is one."""
         headings = tuple(map(short_heading, metrics)) or ("value",)
         compared = tuple(text for name in headings for text in (name, f"{name} difference".removeprefix("value ")))
         return [
-            Group(column.heading, compared if column.heading in self.references else headings, column.experiment)
+            Group(column.heading, compared if column.name in self.references else headings, column.experiment)
             for column in self.columns
         ]
 
@@ -72,37 +82,28 @@ class SideBySide:
         """Return one class's cells, and the same numbers unrounded; `named`: whether their names in the CSV say the metric."""
         cells: list[Cell] = []
         values: dict[str, float] = {}
-        best = {metric: self._best(name, metric) for metric in metrics}
         for column in self.columns:
-            reference = self.references.get(column.heading)
+            reference = self.references.get(column.name)
             for metric in metrics:
                 number = column.results.number(column.model, name, metric)
                 key = f"{column.experiment} {column.model}" + f" {metric}" * named
-                cells.append(cell(number, Mark(bold=round(number[0], DECIMALS) == best[metric])))
+                cells.append(cell(number))
                 values |= record(key, number)
                 if reference is not None:
-                    other = reference.results.number(reference.model, name, metric)[0]
-                    cells.append(Cell(printed(difference(number[0], other), sign=True)))
-                    values[f"{key} difference"] = number[0] - other
+                    apart = self.differing.difference(column.name, reference, name, metric)
+                    cells.append(difference_cell(apart))
+                    values |= record(f"{key} difference", apart)
         return cells, values
-
-    def _best(self, name: str, metric: str) -> float:
-        """The best value as printed; nan where none is defined, or all are the random classifier's."""
-        values = [round(column.results.number(column.model, name, metric)[0], DECIMALS) for column in self.columns]
-        defined = [value for value in values if np.isfinite(value)]
-        chance = round(float(self.first.counts.set_index("class").loc[name, metric]), DECIMALS)
-        if all(value == chance for value in defined):
-            return np.nan
-        return min(defined) if METRICS[metric].lower_is_better else max(defined)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """The notes under the tables."""
+        headings = {column.name: column.heading for column in self.columns}
         against: dict[str, list[str]] = {}
         for other, reference in self.references.items():
-            against.setdefault(reference.heading, []).append(other)
+            against.setdefault(headings[reference], []).append(headings[other])
         pairs = "; ".join(f"{' and '.join(others)} less {heading}" for heading, others in against.items())
-        return (f"Difference: {pairs}, of the numbers as printed.", *_NOTES)
+        return (f"Difference: {pairs}, of the unrounded numbers.", *_NOTES)
 
 
 def per_class_table(compared: SideBySide) -> tuple[Table, pd.DataFrame]:
@@ -117,8 +118,8 @@ def global_table(compared: SideBySide) -> tuple[Table, pd.DataFrame]:
 
 
 def make_side_by_side(
-    title: str, provenance: str, labels: Path, split: Path, metrics: dict[str, Path], columns: Sequence[str], out: Path,
-    rule: str = FIXED, f1_metric: str = "f1",
+    title: str, provenance: str, labels: Path, split: Path, metrics: dict[str, Path], differences: Path, columns: Sequence[str],
+    out: Path, rule: str = FIXED, f1_metric: str = "f1",
 ) -> None:  # fmt: skip
     """Write per_class and global as .html, .md, .tex and .csv into a folder."""
     counts = count_images(joins.read_labels(labels, split))
@@ -133,6 +134,6 @@ def make_side_by_side(
         chosen.append(Column(experiment, model, found[experiment]))
     if len({column.experiment for column in chosen}) < 2:
         raise ThoraxError(f"{', '.join(columns)} are of one experiment: name models of at least two.")
-    compared = SideBySide(chosen, title)
+    compared = SideBySide(chosen, title, store.read_table(differences, needs=tuple(DIFFERENCES.names)))
     write(*per_class_table(compared), out, "per_class")
     write(*global_table(compared), out, "global")

@@ -14,7 +14,7 @@ import pandas as pd
 
 from thorax.config import Beside
 from thorax.errors import ThoraxError
-from thorax.evaluation.metrics import GLOBAL
+from thorax.evaluation.metrics import GLOBAL, TIERS
 from thorax.report import published_numbers
 from thorax.report.cells import DECIMALS, UNDEFINED, printed
 from thorax.report.published_numbers import published_counts
@@ -115,7 +115,8 @@ def published(beside: Beside, members: Sequence[str]) -> Results:
 
 def measured(metrics: pd.DataFrame, beside: Beside, members: Sequence[str]) -> Results:
     """Return our test results from the rows of `schemas.METRICS`."""
-    rows, name = metrics[(metrics["split"] == "test") & (metrics["metric"] == "auc")], _ensemble(beside)
+    chosen = (metrics["split"] == "test") & (metrics["metric"] == "auc") & ~metrics["class"].isin(TIERS)
+    rows, name = metrics[chosen], _ensemble(beside)
     images = rows[(rows["model"] == name) & (rows["class"] != GLOBAL)].set_index("class")["n_positive"].astype(float)
     return _results(rows, images, name, members)
 

@@ -165,7 +165,7 @@ def make_threshold_tables(
 ) -> None:  # fmt: skip
     """Write thresholds and rules as .html, .md, .tex and .csv into a folder; the other rules are compared with the first."""
     more = {"title": title, "provenance": provenance, "threshold_rule": rules[0], "f1_metric": f1_metric}
-    results = read_results(metrics, labels, split, members, ensembles, **more)
+    results = read_results(metrics, labels, split, members, ensembles, None, **more)
     chosen = store.read_table(thresholds, needs=tuple(THRESHOLDS.names))
     write(*thresholds_table(results, rules, chosen, learned), out, "thresholds")
     write(*rules_table(results, rules, exclusive, learned), out, "rules")
