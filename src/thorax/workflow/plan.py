@@ -288,7 +288,12 @@ class Plan(Blocks):
     def attention(self, wildcards: Wildcards) -> Files:
         """What figures of an experiment's attention show."""
         members = pages.attending(self.block("experiment", wildcards))
-        return {"attention": in_results("attention", wildcards.experiment, members, "npy"), **self.originals(wildcards)}
+        name = wildcards.experiment
+        return {
+            "attention": in_results("attention", name, members, "npy"),
+            "predictions": in_results("predictions", name, members),
+            **self.originals(wildcards),
+        }
 
     def originals(self, wildcards: Wildcards) -> Files:
         """The originals of an experiment's images, with the crop boxes where the images are crops."""
