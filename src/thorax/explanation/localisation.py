@@ -133,11 +133,11 @@ def _in_hottest(values: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 class Sources:
     """Where the maps of images come from."""
 
-    networks: Mapping[str, tuple[np.ndarray, Mapping[str, int]]]  # by name, (images, classes, h, w) and the row of each image
+    networks: Mapping[str, np.ndarray]  # by name, (images, classes, h, w)
+    row_of: Mapping[str, int]  # the row of each image in these arrays
     seen: Mapping[str, np.ndarray]  # the part of each image that the networks saw
     lungs: Callable[[Sequence[str]], np.ndarray] | None  # the lung masks of images, (n, GRID, GRID) shares
     mean_boxes: np.ndarray  # (classes, GRID, GRID): how often a training box of the class covers a cell
-    untrained: str | None  # which of the networks has random weights
     seed: int
 
     def maps(self, targets: Targets, start: int, stop: int) -> Iterator[tuple[str, np.ndarray]]:
@@ -146,10 +146,10 @@ class Sources:
         ids, columns = rows["image_id"].tolist(), rows["column"].to_numpy()
         seen = np.stack([self.seen[image] for image in ids])
         placed = {}
-        for name, (array, row_of) in self.networks.items():
-            maps = np.stack([array[row_of[image], column] for image, column in zip(ids, columns, strict=True)])
-            placed[name] = place(scale_maps(maps), seen)
-        fine = [placed[name] for name, (array, _) in self.networks.items() if array[0, 0].size > 1 and name != self.untrained]
+        image_rows = [self.row_of[image] for image in ids]
+        for name, array in self.networks.items():
+            placed[name] = place(scale_maps(array[image_rows, columns]), seen)
+        fine = [placed[name] for name, array in self.networks.items() if array[0, 0].size > 1 and name != UNTRAINED]
         if fine:
             yield MEAN, np.mean(fine, axis=0)
         yield from placed.items()
@@ -159,7 +159,7 @@ class Sources:
         cells = np.arange(GRID) - (GRID - 1) / 2
         centred = np.exp(-((cells / GRID / CENTRE_WIDTH) ** 2) / 2).astype(np.float32)
         yield CENTRE, np.broadcast_to(np.outer(centred, centred), (len(ids), GRID, GRID))
-        noise = np.random.default_rng([self.seed, start]).random((len(ids), *next(iter(self.networks.values()))[0].shape[2:]))
+        noise = np.random.default_rng([self.seed, start]).random((len(ids), *next(iter(self.networks.values())).shape[2:]))
         yield RANDOM, place(noise, seen)
 
 
@@ -258,21 +258,24 @@ def summarise(scored: pd.DataFrame, replicates: int, seed: int) -> pd.DataFrame:
 def measure_heatmaps(
     labels: Path, split: Path, boxes: Path, predictions: Mapping[str, Path], heatmaps: Mapping[str, Path], ingested: Path, out: Path,
     findings: Path, seed: int, replicates: int, lungs: Sequence[Path] | None = None, masks: Sequence[Path] | None = None,
-    untrained: str | None = None,
+    untrained: Path | None = None,
 ) -> None:  # fmt: skip
     """Score the heatmaps of networks against boxes and write the rows of `schemas.LOCALISATION`, and those of each finding.
 
     `heatmaps` are those of `predict`, in the order of `predictions`. `lungs` and `masks` are the tables of crop boxes and the masks
-    of all shards; without them, the networks saw the whole image. `untrained` names the network whose weights are random.
+    of all shards; without them, the networks saw the whole image. `untrained` are the maps of a network with random weights, in the
+    order of the first network's predictions.
     """
     targets = read_targets(labels, split, boxes)
     ids = targets.table.loc[targets.table["split"] != "train", "image_id"].drop_duplicates()
     train = targets.select((targets.table["split"] == "train").to_numpy())
-    networks = {}
-    for name, path in heatmaps.items():
-        predicted = store.read_table(predictions[name], ["image_id"])
-        array = maps_of(path, predicted, ids, predictions[name], boxes)
-        networks[name] = (array, {image: row for row, image in enumerate(ids)})
+    sources_of = {name: (path, predictions[name]) for name, path in heatmaps.items()}
+    if untrained:
+        sources_of[UNTRAINED] = (untrained, next(iter(predictions.values())))
+    networks = {
+        name: maps_of(path, store.read_table(predicted, ["image_id"]), ids, predicted, boxes)
+        for name, (path, predicted) in sources_of.items()
+    }
     places = joins.rows_of(store.read_table(ingested, ["image_id", "shard", "row"]), ids, ingested, boxes).set_index(
         ids.to_numpy()
     )
@@ -293,7 +296,9 @@ def measure_heatmaps(
     mean_boxes = np.zeros((columns, GRID, GRID), np.float32)
     for column, drawn in zip(train.table["column"], train.boxes, strict=True):
         mean_boxes[column] += cover(drawn)
-    sources = Sources(networks, seen, lung_masks if packed else None, mean_boxes, untrained, seed)
+    sources = Sources(
+        networks, {image: row for row, image in enumerate(ids)}, seen, lung_masks if packed else None, mean_boxes, seed
+    )
     scored = measure(targets, sources)
     with store.atomic(findings) as new_findings:
         scored.to_parquet(new_findings, index=False)

@@ -49,32 +49,26 @@ def check_heatmaps(
     test = parts["test"]
     chosen = np.sort(np.random.default_rng(seed).permutation(len(test))[:count])
     pixels = test.take(chosen)
-    explain = _explain(network)
+    run, at_once = explainer(network), min(BATCH, len(pixels))
+
+    def explain(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = [run(images[rows])[:2] for rows in np.array_split(np.arange(len(images)), -(-len(images) // at_once))]
+        logits, maps = (np.concatenate(values) for values in zip(*found, strict=True))
+        return sigmoid(logits), maps
+
     probabilities, maps = explain(pixels)
     likely = probabilities.argmax(axis=1)
     trained = _of(maps, likely)
     rows = [("shift", np.nan, _mean_correlation(trained, moved)) for moved in _shifted(explain, pixels, likely)]
     rows += _curves(explain, pixels, trained, likely, seed)
-    for step, randomised in _randomised(network, seed):
-        rows.append(("depth", step, _mean_correlation(trained, _of(_explain(randomised)(pixels)[1], likely))))
+    for share in _randomise(network, seed):
+        rows.append(("depth", share, _mean_correlation(trained, _of(explain(pixels)[1], likely))))
     ids = np.concatenate([part.image_ids for part in parts.values()])
-    everything = np.concatenate(
-        [maps for name, part in parts.items() for _, (_, maps, _) in run_over(explainer(network), part, BATCH, threads, f"untrained: {name}")]
-    )  # fmt: skip
+    found = [run_over(run, part, BATCH, threads, f"untrained: {name}") for name, part in parts.items()]
+    everything = np.concatenate([maps for of_part in found for _, (_, maps, _) in of_part])
     with store.atomic(untrained) as new_maps:
         store.write_array(everything[np.argsort(ids, kind="stable")], new_maps)
         store.write_text(pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False), out)
-
-
-def _explain(network: backend.Model) -> Explain:
-    run = explainer(network)
-
-    def explain(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        batches = [run(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)]
-        logits, maps, _ = (np.concatenate(values) for values in zip(*batches, strict=True))
-        return sigmoid(logits), maps
-
-    return explain
 
 
 def _of(maps: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -131,8 +125,8 @@ def _curves(explain: Explain, pixels: np.ndarray, maps: np.ndarray, classes: np.
     return rows
 
 
-def _randomised(network: backend.Model, seed: int) -> Iterator[tuple[float, backend.Model]]:
-    """The same network with more and more of its layers drawn again, from the logits down, and how many of them are (0 to 1).
+def _randomise(network: backend.Model, seed: int) -> Iterator[float]:
+    """Draw more and more layers of a network again, from the logits down; yields the share of its layers after each step.
 
     The dense layers of the head come first, then the convolutional layers in quarters, as their initialisers draw them.
     """
@@ -152,4 +146,4 @@ def _randomised(network: backend.Model, seed: int) -> Iterator[tuple[float, back
                 if kernel is not None:
                     kernel.assign(keras.initializers.GlorotUniform(seed=int(next(seeds)))(kernel.shape))
         done += len(stage)
-        yield done / len(layers), network
+        yield done / len(layers)

@@ -55,9 +55,10 @@ def predict(
     logits, *explained = _outputs(run, parts, np.argsort(order), threads, network.name)
     of_parts = np.concatenate([np.full(len(part), name, object) for name, part in parts.items()])
     with ExitStack() as stack:  # all files or none
-        new = [path and stack.enter_context(store.atomic(path)) for path in (out, heatmaps, attention)]
-        store.write_table(scores_frame(ids[order], of_parts[order], logits, names), new[0], scores_schema(names))
-        for array, path in zip(explained, new[1:], strict=False):
+        new_predictions = stack.enter_context(store.atomic(out))
+        new_maps, new_attention = (path and stack.enter_context(store.atomic(path)) for path in (heatmaps, attention))
+        store.write_table(scores_frame(ids[order], of_parts[order], logits, names), new_predictions, scores_schema(names))
+        for array, path in zip(explained, (new_maps, new_attention), strict=False):
             if path:
                 store.write_array(array, path)
 
@@ -85,7 +86,7 @@ def explainer(network: backend.Model) -> Callable[[np.ndarray], Explained]:
     """Return a function from n images to logits, Grad-CAM maps of every class, and weights of the attention head.
 
     It takes (n, size, size, views) and returns (n, classes), (n, classes, h, w) and (n, h, w) float32, maps and weights of the
-    (first) view; the last is (n, 0, 0) without an attention head. One forward pass gives all three.
+    (first) view; the last is (n, 0, 0) without an attention head. One forward pass gives all three, with the weights of the moment.
     """
     import keras
 
@@ -93,10 +94,10 @@ def explainer(network: backend.Model) -> Callable[[np.ndarray], Explained]:
     view = heads.FIRST if f"features{heads.FIRST}" in layers else ""
     names = [name for name in (f"features{view}", "pooled", f"attention{view}") if name in layers]
     inner = keras.Model(network.input, [network.output, *(network.get_layer(name).output for name in names)])
-    logit_kernel, *_ = network.get_layer("logits").get_weights()
-    hidden = network.get_layer("hidden").get_weights() if "hidden" in layers else None
 
     def explain(pixels: np.ndarray) -> Explained:
+        logit_kernel, *_ = network.get_layer("logits").get_weights()
+        hidden = network.get_layer("hidden").get_weights() if "hidden" in layers else None
         logits, features, pooled, *weights = (np.asarray(values, np.float32) for values in inner.predict_on_batch(pixels))
         gradients = gradcam.grad_cam_weights(pooled, logit_kernel, hidden) / pixels.shape[-1]  # the layers see the views' mean
         attention = weights[0][..., 0] if weights else np.zeros((len(pixels), 0, 0), np.float32)

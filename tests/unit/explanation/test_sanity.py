@@ -51,9 +51,8 @@ def test_trained_maps_are_in_the_boxes_and_random_weights_lose_it(checked):
     store.write_table(pd.DataFrame(drawn, columns=schemas.BOXES.names), folder / "boxes.parquet", schemas.BOXES)
     localisation.measure_heatmaps(
         problem["labels"], problem["split"], folder / "boxes.parquet",
-        dict.fromkeys(("network", localisation.UNTRAINED), folder / "p.parquet"),
-        {"network": folder / "h.npy", localisation.UNTRAINED: folder / "untrained.npy"}, problem["ingested"],
-        folder / "l.parquet", folder / "findings.parquet", seed=0, replicates=100, untrained=localisation.UNTRAINED,
+        {"network": folder / "p.parquet"}, {"network": folder / "h.npy"}, problem["ingested"],
+        folder / "l.parquet", folder / "findings.parquet", seed=0, replicates=100, untrained=folder / "untrained.npy",
     )  # fmt: skip
     table = store.read_table(folder / "l.parquet")
     overall = table[table["class"] == GLOBAL].pivot(index="map", columns="score", values="value")
