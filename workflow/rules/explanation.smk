@@ -35,3 +35,60 @@ rule figure_attention:
         "Drawing the attention of networks of {wildcards.experiment}"
     shell:
         RENDER
+
+
+rule measure_heatmaps:
+    input:
+        unpack(plan.boxed),
+    output:
+        scores="results/heatmaps/{experiment}.scores.parquet",
+        findings="results/heatmaps/{experiment}.findings.parquet",
+    message:
+        "Comparing the heatmaps of {wildcards.experiment} with boxes"
+    shell:
+        "thorax measure-heatmaps --labels {input.labels} --split {input.split} --boxes {input.boxes} --ingested {input.ingested}"
+        " --predictions {params.named_predictions} --heatmaps {params.named_heatmaps} {params.option_lungs} {params.option_masks}"
+        " {params.option_untrained} --seed {params.seed} --out {output.scores} --findings {output.findings} > {log} 2>&1"
+
+
+rule check_heatmaps:
+    input:
+        unpack(plan.data("experiment")),
+        model=plan.checked_model,
+    output:
+        checks="results/heatmaps/{experiment}.checks.csv",
+        untrained="results/heatmaps/{experiment}.untrained.npy",
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=memory(2200),
+    message:
+        "Checking the heatmaps of a network of {wildcards.experiment}"
+    shell:
+        "thorax check-heatmaps --model {input.model} --labels {input.labels} --split {input.split} --ingested {input.ingested}"
+        " --images {input.images} --count {params.heatmap_checks} --seed {params.seed} --out {output.checks}"
+        " --untrained {output.untrained} --threads {threads} > {log} 2>&1"
+
+
+rule heatmap_tables:
+    input:
+        scores=rules.measure_heatmaps.output.scores,
+    output:
+        **tables("heatmap_scores", "heatmap_classes"),
+    message:
+        "Writing how far the heatmaps of {wildcards.experiment} agree with boxes"
+    shell:
+        "thorax heatmap-tables --title {params.title:q} --provenance {params.provenance} --scores {input.scores}"
+        " --boxes-by {params.boxes_by} --out {params.folder} > {log} 2>&1"
+
+
+rule checks_table:
+    input:
+        checks=rules.check_heatmaps.output.checks,
+    output:
+        **tables("heatmap_checks"),
+    message:
+        "Writing the checks of the heatmaps of {wildcards.experiment}"
+    shell:
+        "thorax heatmap-checks --title {params.title:q} --provenance {params.provenance} --checks {input.checks}"
+        " --member {params.checked_member} --count {params.heatmap_checks} --out {params.folder} > {log} 2>&1"

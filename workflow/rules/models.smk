@@ -38,7 +38,6 @@ rule predict:
         unpack(plan.data("experiment")),
         unpack(plan.second_images),
         model=rules.train.output.model,
-        cases=rules.cases.output.cases,
     output:
         predictions="results/predictions/{experiment}/{member}.parquet",
         heatmaps="results/heatmaps/{experiment}/{member}.npy",
@@ -52,7 +51,7 @@ rule predict:
     shell:
         "thorax predict --model {input.model} --labels {input.labels} --split {input.split}"
         " --ingested {input.ingested} --images {input.images} {params.option_pairs}"
-        " {params.option_second_ingested} {params.option_second_images} {params.option_classes} {params.option_cases}"
+        " {params.option_second_ingested} {params.option_second_images} {params.option_classes}"
         " --out {output.predictions} {params.option_heatmaps} {params.option_attention} --threads {threads} > {log} 2>&1"
 
 

@@ -81,6 +81,9 @@ class Experiment(Block):
     heatmap_style: Literal["hot", "paper"] = "hot"
     """colours of the heatmaps. hot: the more evidence, the brighter, from orange to yellow, over a dimmed radiograph; paper, as in
     Liz et al. 2022: areas of interest are blue, with 10% transparency where the evidence is largest"""
+    heatmap_checks: int = Field(64, ge=0)
+    """number of test images on which the maps of the first network are checked: do they change when the weights are random, and do
+    they show what the network uses; 0: no checks. Not for networks of two views"""
     seed: Seed = Field(0, description="random seed for the choice of cases and for the confidence intervals")
 
     @property
@@ -92,6 +95,11 @@ class Experiment(Block):
     def explained(self) -> list[str]:
         """The members whose maps and votes the heatmaps show: those of `mean`, or all if there is none."""
         return self.ensembles[self.mean].members if self.mean else list(self.members)
+
+    @property
+    def checks_heatmaps(self) -> bool:
+        """Whether a network's maps are checked."""
+        return self.heatmap_checks > 0 and self.second_image_set is None
 
     def member(self, name: str) -> Training:
         """The full training settings of one member."""

@@ -79,8 +79,8 @@ def load_cases(
 ) -> list[Case]:
     """Collect everything that is drawn for the chosen cases, and refuse files of different members, cases or classes.
 
-    Each member has heatmaps (cases, classes, h, w) float32 in the order of `cases`, and a table of logits. `ensemble` is the table
-    of their mean probabilities (CTP); None computes it. `lungs` are tables of crop boxes; None if the networks saw the whole image.
+    Each member has a table of logits, and heatmaps (images, classes, h, w) float32 in the order of its rows. `ensemble` is the table
+    of the members' mean probabilities (CTP); None computes it. `lungs` are tables of crop boxes; None if the networks saw the whole image.
     """
     chosen = store.read_table(cases)
     ids = chosen["image_id"]
@@ -89,17 +89,18 @@ def load_cases(
     if list(heatmaps) != list(predictions):
         names = f"Heatmaps are of {', '.join(heatmaps)}, predictions of {', '.join(predictions)}"
         raise ThoraxError(f"{names}: name the same members.")
-    maps = {name: store.open_array(path) for name, path in heatmaps.items()}
+    tables = {name: store.read_table(path) for name, path in predictions.items()}
+    maps = {name: maps_of(heatmaps[name], table, ids, predictions[name], cases) for name, table in tables.items()}
     for name, array in maps.items():
-        if array.ndim != 4 or array.shape[:2] != (len(ids), len(classes)):
-            shape = f"({len(ids)} cases, {len(classes)} classes, h, w)"
-            raise ThoraxError(f"{heatmaps[name]} has the shape {array.shape}, not {shape}: delete and remake it.")
+        if array.shape[1] != len(classes):
+            problem = f"{heatmaps[name]} has maps of {array.shape[1]} classes, but {labels} has {len(classes)}"
+            raise ThoraxError(f"{problem}: delete and remake it.")
 
-    def scores(path: Source) -> np.ndarray:
-        return joins.rows_of(store.read_table(path), ids, path, cases)[classes].to_numpy()
+    def scores(table: pd.DataFrame, path: Source) -> np.ndarray:
+        return joins.rows_of(table, ids, path, cases)[classes].to_numpy()
 
-    each = np.stack([sigmoid(scores(path)) for path in predictions.values()])
-    probabilities = each.mean(axis=0) if ensemble is None else scores(ensemble)
+    each = np.stack([sigmoid(scores(table, predictions[name])) for name, table in tables.items()])
+    probabilities = each.mean(axis=0) if ensemble is None else scores(store.read_table(ensemble), ensemble)
     if not np.allclose(probabilities, each.mean(axis=0), atol=1e-3):
         problem = f"{ensemble} is not the mean of {', '.join(predictions)}"
         raise ThoraxError(f"{problem}: name the members of this ensemble, so that maps and votes are theirs.")
@@ -120,6 +121,15 @@ def load_cases(
         )
         for index, (case, (original, box)) in enumerate(zip(chosen.itertuples(), originals, strict=True))
     ]
+
+
+def maps_of(path: Source, predicted: pd.DataFrame, ids: pd.Series, source: Source, wanted_by: Source) -> np.ndarray:
+    """The maps or weights of some images, in their order, from an array with one entry for each row of a table of predictions."""
+    array = store.open_array(path)
+    if len(array) != len(predicted):
+        problem = f"{path} has {len(array):,} entries, but {source} has {len(predicted):,} rows"
+        raise ThoraxError(f"{problem}: delete and remake both.")
+    return array[joins.places_of(predicted, ids, source, wanted_by)]
 
 
 def load_originals(ids: pd.Series, ingested: Source, arrays: Paths, lungs: Paths | None) -> list[Original]:

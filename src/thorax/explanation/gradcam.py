@@ -22,7 +22,7 @@ def grad_cam_weights(
         return np.broadcast_to(logit_kernel.astype(np.float32), (len(pooled), *logit_kernel.shape))
     kernel, bias = hidden
     active = (pooled @ kernel + bias) > 0
-    return np.einsum("nj,kj,jc->nkc", active.astype(np.float32), kernel, logit_kernel, optimize=True)
+    return kernel @ (active[..., None] * logit_kernel).astype(np.float32)
 
 
 def grad_cam(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -30,5 +30,6 @@ def grad_cam(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
     The features are (n, h, w, k), the weights (n, k, c) gradient sums, which are divided here by the number of positions.
     """
-    positions = features.shape[1] * features.shape[2]
-    return np.maximum(np.einsum("nhwk,nkc->nchw", features, weights / positions, optimize=True), 0).astype(np.float32)
+    images, height, width, depth = features.shape
+    maps = features.reshape(images, height * width, depth) @ (weights / (height * width))
+    return np.maximum(maps, 0).astype(np.float32).swapaxes(1, 2).reshape(images, -1, height, width)

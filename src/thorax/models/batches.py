@@ -1,6 +1,6 @@
 """Labelled, packed images as networks read them: batches that are ready before the device asks."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -189,10 +189,13 @@ def training_batches(
     yield from in_order(batch, range(start, len(shuffled) // batch_size), workers, workers + 1)
 
 
-def predict_logits(model: Any, part: LabelledImages, batch_size: int, workers: int = 1, name: str = "predict") -> np.ndarray:
-    """The network's (n, k) float32 logits of all images, in the part's order; `name` is for the progress shown.
+def run_over(
+    run: Callable[[np.ndarray], Sequence[np.ndarray]], part: LabelledImages, batch_size: int, workers: int, name: str
+) -> Iterator[tuple[slice, list[np.ndarray]]]:
+    """Run a function of images (b, size, size, views) over a part; yields places in the part and what it returns for them.
 
-    The last batch is filled up with copies of its last image, so that the network is compiled for one shape.
+    The last batch is filled up with copies of its last image, so that a network is compiled for one shape. `name` is for the
+    progress shown.
     """
 
     def batch(index: int) -> np.ndarray:
@@ -200,8 +203,15 @@ def predict_logits(model: Any, part: LabelledImages, batch_size: int, workers: i
         return part.take(chosen)
 
     count = -(-len(part) // batch_size)
-    batches = progress(in_order(batch, range(count), workers, workers + 1), name, count, "batch")
-    return np.concatenate([np.asarray(model.predict_on_batch(pixels)) for pixels in batches])[: len(part)]
+    for index, pixels in enumerate(progress(in_order(batch, range(count), workers, workers + 1), name, count, "batch")):
+        places = slice(index * batch_size, min((index + 1) * batch_size, len(part)))
+        yield places, [np.asarray(values)[: places.stop - places.start] for values in run(pixels)]
+
+
+def predict_logits(model: Any, part: LabelledImages, batch_size: int, workers: int = 1, name: str = "predict") -> np.ndarray:
+    """The network's (n, k) float32 logits of all images, in the part's order; see `run_over`."""
+    batches = run_over(lambda pixels: [model.predict_on_batch(pixels)], part, batch_size, workers, name)
+    return np.concatenate([logits for _, (logits,) in batches])
 
 
 def scores_frame(image_ids: np.ndarray, parts: np.ndarray | str, scores: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:

@@ -1,23 +1,22 @@
-"""Predictions of one network, and what explains them: logits, heatmaps of the chosen cases, and attention weights."""
+"""Predictions of one network, and what explains them: logits, heatmaps and attention weights of the same images."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from thorax import backend
 from thorax.errors import ThoraxError
 from thorax.explanation import gradcam
 from thorax.models import heads
-from thorax.models.batches import LabelledImages, load_part, predict_logits, scores_frame, second_view
+from thorax.models.batches import LabelledImages, load_part, run_over, scores_frame, second_view
 from thorax.storage import store
 from thorax.storage.schemas import class_columns, scores_schema
 
 BATCH = 32  # images predicted at once
-CASES = 8  # images explained at once
+Explained = tuple[np.ndarray, np.ndarray, np.ndarray]  # logits, heatmaps, attention weights
 
 
 def predict(
@@ -28,7 +27,6 @@ def predict(
     images: Sequence[Path],
     out: Path,
     classes: Path | None = None,
-    cases: Path | None = None,
     heatmaps: Path | None = None,
     attention: Path | None = None,
     threads: int = 1,
@@ -39,10 +37,8 @@ def predict(
     """Write one float32 logit per image and class; with cases, their Grad-CAM maps and attention weights as well.
 
     If the network was trained on another label set, `classes`, only the test images are predicted, and of `labels` only the
-    images are used. Heatmaps and attention weights, in the order of `cases`, are as in `explain`; the weights sum to 1.
+    images are used. Heatmaps and attention weights are those of `explainer`, of all images in the order of the predictions.
     """
-    if cases is None and (heatmaps or attention):
-        raise ThoraxError("heatmaps and attention are those of chosen cases, and none are named: give --cases.")
     second = second_view(pairs, second_ingested, second_images)
     backend.prepare(0, threads)
     network = backend.load_network(model)
@@ -51,51 +47,63 @@ def predict(
     test = parts["test"]
     names = class_columns(store.read_table(classes, needs=("image_id", "patient_id"))) if classes else test.classes
     _check_fit(network, test, names, model, classes or labels, images)
-    chosen = store.read_table(cases, ["image_id"])["image_id"] if cases else []
-    if unknown := set(chosen) - set(test.image_ids):
-        problem = f"{cases} names {min(unknown)!r}, which is not a test image of {labels} and {split}"
-        raise ThoraxError(f"{problem}: choose the cases again.")
     counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     print(f"{network.name}: {counts} images, on {backend.device()}", file=sys.stderr, flush=True)
+    ids = np.concatenate([part.image_ids for part in parts.values()])
+    order = np.argsort(ids, kind="stable")
+    run = explainer(network) if heatmaps or attention else lambda pixels: (network.predict_on_batch(pixels),)
+    logits, *explained = _outputs(run, parts, np.argsort(order), threads, network.name)
+    of_parts = np.concatenate([np.full(len(part), name, object) for name, part in parts.items()])
     with ExitStack() as stack:  # all files or none
         new_predictions = stack.enter_context(store.atomic(out))
         new_maps, new_attention = (path and stack.enter_context(store.atomic(path)) for path in (heatmaps, attention))
-        frames = []
-        for name, part in parts.items():
-            logits = predict_logits(network, part, BATCH, threads, f"{network.name}: {name}")
-            frames.append(scores_frame(part.image_ids, name, logits, names))
-        predictions = pd.concat(frames, ignore_index=True).sort_values("image_id", ignore_index=True)
-        store.write_table(predictions, new_predictions, scores_schema(names))
-        if new_maps or new_attention:
-            pixels = test.take(pd.Index(test.image_ids).get_indexer(chosen))
-            for array, path in zip(explain(network, pixels), (new_maps, new_attention), strict=True):
-                if path:
-                    store.write_array(array, path)
+        store.write_table(scores_frame(ids[order], of_parts[order], logits, names), new_predictions, scores_schema(names))
+        for array, path in zip(explained, (new_maps, new_attention), strict=False):
+            if path:
+                store.write_array(array, path)
 
 
-def explain(network: backend.Model, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Grad-CAM maps of every class and the weights of the attention head, both for the (first) view of n images.
+def _outputs(
+    run: Callable[[np.ndarray], Sequence[np.ndarray]],
+    parts: Mapping[str, LabelledImages],
+    places: np.ndarray,
+    threads: int,
+    name: str,
+) -> list[np.ndarray]:
+    """Run a network over all parts, one after the other; image i of them comes to the place `places[i]`."""
+    arrays: list[np.ndarray] = []
+    first = 0
+    for part_name, part in parts.items():
+        for chosen, outputs in run_over(run, part, BATCH, threads, f"{name}: {part_name}"):
+            arrays = arrays or [np.empty((len(places), *values.shape[1:]), np.float32) for values in outputs]
+            for array, values in zip(arrays, outputs, strict=True):
+                array[places[first + chosen.start : first + chosen.stop]] = values
+        first += len(part)
+    return arrays
 
-    Returns (n, classes, h, w) and (n, h, w) float32; the latter is (n, 0, 0) without an attention head.
+
+def explainer(network: backend.Model) -> Callable[[np.ndarray], Explained]:
+    """Return a function from n images to logits, Grad-CAM maps of every class, and weights of the attention head.
+
+    It takes (n, size, size, views) and returns (n, classes), (n, classes, h, w) and (n, h, w) float32, maps and weights of the
+    (first) view; the last is (n, 0, 0) without an attention head. One forward pass gives all three, with the weights of the moment.
     """
     import keras
 
     layers = {layer.name for layer in network.layers}
     view = heads.FIRST if f"features{heads.FIRST}" in layers else ""
     names = [name for name in (f"features{view}", "pooled", f"attention{view}") if name in layers]
-    inner = keras.Model(network.input, [network.get_layer(name).output for name in names])
-    logit_kernel, *_ = network.get_layer("logits").get_weights()
-    hidden = network.get_layer("hidden").get_weights() if "hidden" in layers else None
-    height, width = inner.outputs[0].shape[1:3]
-    maps = [np.zeros((0, logit_kernel.shape[-1], height, width), np.float32)]  # so that zero cases need no special treatment
-    attention = [np.zeros((0, height, width) if len(names) > 2 else (len(pixels), 0, 0), np.float32)]
-    for start in range(0, len(pixels), CASES):
-        outputs = inner(pixels[start : start + CASES], training=False)
-        features, pooled, *weights = (keras.ops.convert_to_numpy(output).astype(np.float32) for output in outputs)
+    inner = keras.Model(network.input, [network.output, *(network.get_layer(name).output for name in names)])
+
+    def explain(pixels: np.ndarray) -> Explained:
+        logit_kernel, *_ = network.get_layer("logits").get_weights()
+        hidden = network.get_layer("hidden").get_weights() if "hidden" in layers else None
+        logits, features, pooled, *weights = (np.asarray(values, np.float32) for values in inner.predict_on_batch(pixels))
         gradients = gradcam.grad_cam_weights(pooled, logit_kernel, hidden) / pixels.shape[-1]  # the layers see the views' mean
-        maps.append(gradcam.grad_cam(features, gradients))
-        attention += [values[..., 0] for values in weights]
-    return np.concatenate(maps), np.concatenate(attention)
+        attention = weights[0][..., 0] if weights else np.zeros((len(pixels), 0, 0), np.float32)
+        return logits, gradcam.grad_cam(features, gradients), attention
+
+    return explain
 
 
 def _check_fit(

@@ -16,8 +16,8 @@ from thorax.storage.schemas import class_columns
 Source = Path | str
 
 
-def rows_of(table: pd.DataFrame, image_ids: pd.Series, source: Source, wanted_by: Source) -> pd.DataFrame:
-    """The row of each image, in the order of `image_ids` and with their index; each must be in the table, and none twice."""
+def places_of(table: pd.DataFrame, image_ids: pd.Series, source: Source, wanted_by: Source) -> np.ndarray:
+    """The place of each image's row, in the order of `image_ids`; each must be in the table, and none twice."""
     places = pd.Index(table["image_id"])
     if not places.is_unique:
         raise ThoraxError(f"{source} names image {places[places.duplicated()][0]!r} twice: delete and remake it.")
@@ -25,7 +25,12 @@ def rows_of(table: pd.DataFrame, image_ids: pd.Series, source: Source, wanted_by
     if (found < 0).any():
         image = image_ids.iloc[int((found < 0).argmax())]
         raise ThoraxError(f"{source} has no row for image {image!r} of {wanted_by}: delete and remake it.")
-    return table.iloc[found].set_axis(image_ids.index)
+    return found
+
+
+def rows_of(table: pd.DataFrame, image_ids: pd.Series, source: Source, wanted_by: Source) -> pd.DataFrame:
+    """The row of each image, in the order of `image_ids` and with their index; see `places_of`."""
+    return table.iloc[places_of(table, image_ids, source, wanted_by)].set_axis(image_ids.index)
 
 
 def read_labels(labels: Source, split: Source, parts: Collection[str] | None = None) -> pd.DataFrame:

@@ -119,6 +119,21 @@ DIFFERENCES = _table(
     n_positive=pa.int64(),
 )
 
+LOCALISATION = _table(
+    map=pa.string(),  # a network, "mean of networks", or a map that needs no network: see explanation.localisation
+    **{"class": pa.string()},  # with boxes, or "Global" for the mean over these
+    score=pa.string(),  # pointing, area, iou, energy, lungs
+    value=pa.float64(),
+    low=pa.float64(),  # 95% interval, bootstrap over patients
+    high=pa.float64(),
+    difference=pa.float64(),  # from the mean box of the training images
+    difference_low=pa.float64(),  # 95% interval of the difference, paired
+    difference_high=pa.float64(),
+    same_sign=pa.float64(),  # share of the replicates in which the difference has the same sign
+    findings=pa.int64(),  # pairs of an image and a class with boxes
+    patients=pa.int64(),
+)
+
 MASK_PAIRS = "pairs.csv"  # in a folder of radiographs with lung masks: image, patient_id, view
 HISTORY_COLUMNS = ("epoch", "loss", "val_loss", "learning_rate", "val_auc")
 EPOCHS_COLUMNS = ("epoch", "threshold", "auc", "f1", "f1_positive")  # of decisions; without a threshold, of probabilities

@@ -304,6 +304,12 @@ def attending(experiment: Experiment) -> list[str]:
     return [name for name in experiment.members if experiment.member(name).head == "attention"]
 
 
+def has_boxes(plan: Config, experiment: Experiment) -> bool:
+    """Whether the images of an experiment may have boxes: those of phantoms, NIH and own archives."""
+    dataset = plan.datasets[plan.label_sets[experiment.label_set].dataset]
+    return dataset.phantom is not None or dataset.archive in ("nih", "own")
+
+
 def tested_members(experiment: Experiment) -> list[str]:
     """The members whose test images are evaluated after every epoch."""
     return [name for name in experiment.members if experiment.member(name).test_every_epoch]
@@ -325,6 +331,8 @@ WHERE: dict[str, Callable[[Config, Wildcards], bool]] = {
     "has_published_results": _if(lambda experiment: experiment.beside),
     "has_statements": _if(_has_statements),
     "has_attention": _if(attending),
+    "has_boxes": lambda plan, names: has_boxes(plan, plan.experiments[names["experiment"]]),
+    "checks_heatmaps": _if(lambda experiment: experiment.checks_heatmaps),
     "tests_every_epoch": _if(tested_members),
     "names_cooccurring_classes": _if(lambda experiment: experiment.cooccurrence),
     # In a label distribution an image without a class is not counted as a label

@@ -312,10 +312,34 @@ class Plan(Blocks):
             **self.originals(wildcards),
         }
 
+    def boxed(self, wildcards: Wildcards) -> Files:
+        """What the scores of an experiment's heatmaps are computed from."""
+        name, block = wildcards.experiment, self.block("experiment", wildcards)
+        found = self.heatmaps(wildcards)
+        del found["ensemble"], found["arrays"]
+        if segmenter := self.config.image_sets[block.image_set].segmenter:
+            dataset = self.dataset_of(name)
+            found["masks"] = self.by_shard(f"results/lungs/{segmenter}/{dataset}.*.npy", dataset)
+        if block.checks_heatmaps:
+            found["untrained"] = f"results/heatmaps/{name}.untrained.npy"
+        return found | {"split": f"results/splits/{block.split}.parquet"}
+
+    def checked_member(self, wildcards: Wildcards) -> str:
+        """The network whose maps are checked: the first of those whose heatmaps are shown."""
+        return self.block("experiment", wildcards).explained[0]
+
+    def checked_model(self, wildcards: Wildcards) -> str:
+        return f"results/models/{wildcards.experiment}/{self.checked_member(wildcards)}.keras"
+
     def attention(self, wildcards: Wildcards) -> Files:
         """What figures of an experiment's attention show."""
         members = pages.attending(self.block("experiment", wildcards))
-        return {"attention": in_results("attention", wildcards.experiment, members, "npy"), **self.originals(wildcards)}
+        name = wildcards.experiment
+        return {
+            "attention": in_results("attention", name, members, "npy"),
+            "predictions": in_results("predictions", name, members),
+            **self.originals(wildcards),
+        }
 
     def originals(self, wildcards: Wildcards) -> Files:
         """The originals of an experiment's images, with the crop boxes where the images are crops."""

@@ -117,7 +117,6 @@ def test_mixup_mixes_both_views_with_the_same_study_in_the_same_shares(studies):
 
 def test_it_learns_from_the_second_view_alone_and_is_the_same_when_loaded(trained, tmp_path):
     from thorax.backend import load_network
-    from thorax.labels.cases import choose_cases
     from thorax.models.fit import mean_auc
     from thorax.models.predict import predict
 
@@ -128,12 +127,12 @@ def test_it_learns_from_the_second_view_alone_and_is_the_same_when_loaded(traine
     assert mean_auc(part.labels, logits) > 0.95
     swapped = LabelledImages(**{**vars(part), "second": PlacedImages(part.second.images, *(np.roll(where, 1) for where in (part.second.shards, part.second.rows)))})  # fmt: skip
     assert mean_auc(part.labels, predict_logits(model, swapped, 16)) < 0.75
-    choose_cases(problem["labels"], problem["split"], 5, 0, tmp_path / "cases.parquet")
     outputs = {"out": tmp_path / "p.parquet", "heatmaps": tmp_path / "h.npy"}
-    predict(folder / "m.keras", **problem, cases=tmp_path / "cases.parquet", **outputs, **given(second))
-    table = store.read_table(tmp_path / "p.parquet").query("split == 'test'").set_index("image_id").loc[part.image_ids]
+    predict(folder / "m.keras", **problem, **outputs, **given(second))
+    table = store.read_table(tmp_path / "p.parquet")
+    assert store.open_array(tmp_path / "h.npy").shape == (len(table), 2, 3, 3)
+    table = table.set_index("image_id").loc[part.image_ids]
     np.testing.assert_allclose(table[part.classes], logits, atol=1e-5)
-    assert store.open_array(tmp_path / "h.npy").shape == (5, 2, 3, 3)
 
 
 def test_an_interrupted_training_ends_as_if_it_had_not_been(trained, tmp_path, monkeypatch):
@@ -230,11 +229,11 @@ def test_heatmaps_of_the_first_view_are_the_gradient(studies, tmp_path, head, de
     model.save(tmp_path / "m.keras")
     part = load_part(**problem, part="test", second=second)
     chosen = [4, 0, 9]
-    pd.DataFrame({"image_id": part.image_ids[chosen]}).to_parquet(tmp_path / "cases.parquet")
     attention = tmp_path / "a.npy" if head == "attention" else None
-    predict(tmp_path / "m.keras", **problem, cases=tmp_path / "cases.parquet", out=tmp_path / "p.parquet",
+    predict(tmp_path / "m.keras", **problem, out=tmp_path / "p.parquet",
             heatmaps=tmp_path / "h.npy", attention=attention, **given(second))  # fmt: skip
-    maps = store.open_array(tmp_path / "h.npy")
+    rows = pd.Index(store.read_table(tmp_path / "p.parquet")["image_id"]).get_indexer(part.image_ids[chosen])
+    maps = store.open_array(tmp_path / "h.npy")[rows]
 
     inner = keras.Model(model.input, [model.get_layer(f"features_{view}").output for view in ("first", "second")])
     behind = keras.Model(inner.outputs, model.output)
@@ -249,7 +248,7 @@ def test_heatmaps_of_the_first_view_are_the_gradient(studies, tmp_path, head, de
     assert maps.max(axis=(1, 2, 3)).min() > 1e-3
     if head == "attention":
         weights = keras.Model(model.input, model.get_layer("attention_first").output)(part.take(np.array(chosen)))
-        np.testing.assert_allclose(store.open_array(attention), np.asarray(weights)[..., 0], rtol=1e-5)
+        np.testing.assert_allclose(store.open_array(attention)[rows], np.asarray(weights)[..., 0], rtol=1e-5)
 
 
 def test_what_does_not_fit_together_is_one_sentence(trained, tmp_path, capsys):
@@ -269,13 +268,12 @@ def test_what_does_not_fit_together_is_one_sentence(trained, tmp_path, capsys):
         ThoraxError, match=r"second\.0\.npy has images of another size or type than .*images\.0\.npy: remake both"
     ):
         load_part(**problem, part="val", second=SecondView(second.pairs, second.ingested, larger))
-    pd.DataFrame({"image_id": []}, dtype=str).to_parquet(tmp_path / "cases.parquet")
-    outputs = {"cases": tmp_path / "cases.parquet", "out": tmp_path / "p.parquet", "heatmaps": tmp_path / "h.npy"}
+    outputs = {"out": tmp_path / "p.parquet", "heatmaps": tmp_path / "h.npy"}
     with pytest.raises(ThoraxError, match=r"m\.keras takes images of shape \(24, 24, 2\), .* is given 1: predict with second"):
         predict(folder / "m.keras", **problem, **outputs)
     build_model(PLAIN, SIZE, 2).model.save(tmp_path / "one.keras")
     with pytest.raises(ThoraxError, match=r"one\.keras takes images of shape \(24, 24, 1\), .* is given 2: predict without"):
         predict(tmp_path / "one.keras", **problem, **outputs, **given(second))
-    arguments = ["predict", "--model", "m", "--labels", "l", "--split", "s", "--ingested", "i", "--images", "a", "--cases", "c"]
+    arguments = ["predict", "--model", "m", "--labels", "l", "--split", "s", "--ingested", "i", "--images", "a"]
     assert main([*arguments, "--out", "o", "--heatmaps", "h", "--pairs", "p"]) == 1
     assert capsys.readouterr().err.startswith("thorax: --pairs, --second-ingested and --second-images go together")

@@ -73,25 +73,37 @@ def test_the_cases_are_drawn_with_the_weights_of_the_networks(tmp_path, monkeypa
     images = rng.integers(0, 255, (3, 64, 64)).astype(np.uint8)
     store.write_array(images[:1], tmp_path / "0.npy")
     store.write_array(images[1:], tmp_path / "1.npy")
-    written = rng.dirichlet(np.ones(9), 2).reshape(2, 3, 3).astype(np.float32)
+    written = rng.dirichlet(np.ones(9), 3).reshape(3, 3, 3).astype(np.float32)
+    pd.DataFrame({"image_id": ["a", "b", "c"]}).to_parquet(tmp_path / "p.parquet")
     store.write_array(written, tmp_path / "weights.npy")
     drawn = []
     real = heatmaps.draw_attention
     monkeypatch.setattr(heatmaps, "draw_attention", lambda *arguments: drawn.append(arguments) or real(*arguments))
     arrays = [tmp_path / "0.npy", tmp_path / "1.npy"]
     heatmaps.attention_figure(
-        {"one": tmp_path / "weights.npy"}, tmp_path / "cases.parquet", tmp_path / "ingested.parquet", arrays, None, "t"
-    )
+        {"one": tmp_path / "weights.npy"}, {"one": tmp_path / "p.parquet"}, tmp_path / "cases.parquet",
+        tmp_path / "ingested.parquet", arrays, None, "t",
+    )  # fmt: skip
     shown, originals, weights, _ = drawn[0]
     assert shown == ["c", "a"]
     assert [original.shape for original, _ in originals] == [(64, 48)] * 2
     np.testing.assert_array_equal(originals[0][0], decoding.restore_aspect(images[2], 64, 48))
-    np.testing.assert_array_equal(weights["one"], written)
+    np.testing.assert_array_equal(weights["one"], written[[2, 0]])
 
 
 def test_weights_of_other_networks_are_refused(tmp_path):
     store.write_table(pd.DataFrame({"image_id": ["c", "a"], "chosen_for": "x"}), tmp_path / "cases.parquet", CASES)
-    for shape in ((2, 0, 0), (3, 4, 4)):
+    pd.DataFrame({"image_id": ["a", "b", "c"]}).to_parquet(tmp_path / "p.parquet")
+    files = (
+        {"one": tmp_path / "w.npy"},
+        {"one": tmp_path / "p.parquet"},
+        tmp_path / "cases.parquet",
+        tmp_path / "i",
+        [],
+        None,
+        "t",
+    )
+    for shape, said in (((3, 0, 0), "has no weights: predict again"), ((2, 4, 4), "has 2 entries, but .* has 3 rows")):
         store.write_array(np.zeros(shape, np.float32), tmp_path / "w.npy")
-        with pytest.raises(ThoraxError, match=r"w\.npy has the shape .*, not \(2 cases, h, w\): predict again"):
-            heatmaps.attention_figure({"one": tmp_path / "w.npy"}, tmp_path / "cases.parquet", tmp_path / "i", [], None, "t")
+        with pytest.raises(ThoraxError, match=rf"w\.npy {said}"):
+            heatmaps.attention_figure(*files)

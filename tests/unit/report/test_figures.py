@@ -329,7 +329,7 @@ def write_cases(study, folder: Path) -> dict:
     for member, logit, side in (("one", 2.0, 7), ("two", -1.0, 5)):
         logits = pd.DataFrame({"image_id": ids[::-1], "split": "test", "a": logit, "b": [3.0, logit, 3.0, 3.0]})
         store.write_table(logits, folder / f"{member}.parquet", schemas.scores_schema(classes))
-        maps = np.random.default_rng(side).random((2, 2, side, side)).astype(np.float32)
+        maps = np.random.default_rng(side).random((4, 2, side, side)).astype(np.float32)
         store.write_array(maps, folder / f"{member}.npy")
         paths["heatmaps"][member], paths["predictions"][member] = folder / f"{member}.npy", folder / f"{member}.parquet"
     return paths | {name: study[name] for name in ("ingested", "arrays", "lungs")}
@@ -346,7 +346,7 @@ def test_cases_are_put_together_by_identifier(study, tmp_path):
     assert second.votes.tolist() == [[True, True], [False, True]]
     sigmoid = 1 / (1 + np.exp([-2.0, 1.0]))
     np.testing.assert_allclose(first.probabilities, [sigmoid.mean()] * 2)
-    np.testing.assert_array_equal(second.maps[1], store.open_array(paths["heatmaps"]["two"])[1])
+    np.testing.assert_array_equal(second.maps[1], store.open_array(paths["heatmaps"]["two"])[3])  # the row of w
     assert (len(first.truth_boxes), len(second.truth_boxes)) == (1, 0)
     assert explained.load_cases(**{**paths, "lungs": None})[0].box == (0, 0, 1, 1)
 
@@ -377,8 +377,6 @@ def test_a_class_or_a_case_that_is_not_there_is_said_on_the_page(study, tmp_path
         "No test image has the class a, so it is not shown.",
     ]
     store.write_table(store.read_table(paths["cases"]).iloc[:0], paths["cases"], CASES)
-    for path in paths["heatmaps"].values():
-        store.write_array(np.zeros((0, 2, 7, 7), np.float32), path)
     shown = explained.load_cases(**paths)
     said = explained.remarks(shown, ["one", "two"], "CTP", ["a"])
     assert said == ["No test image has the class a, so it is not shown."]
@@ -435,8 +433,11 @@ def test_inputs_that_do_not_belong_together_are_named(study, tmp_path):
     paths = write_cases(study, tmp_path)
     with pytest.raises(ThoraxError, match="name the same members"):
         explained.load_cases(**{**paths, "heatmaps": {"one": paths["heatmaps"]["one"]}})
-    store.write_array(np.zeros((2, 3, 7, 7), np.float32), paths["heatmaps"]["one"])
-    with pytest.raises(ThoraxError, match=r"one\.npy has the shape \(2, 3, 7, 7\), not \(2 cases, 2 classes, h, w\)"):
+    store.write_array(np.zeros((4, 3, 7, 7), np.float32), paths["heatmaps"]["one"])
+    with pytest.raises(ThoraxError, match=r"one\.npy has maps of 3 classes, but .*labels\.parquet has 2: delete"):
+        explained.load_cases(**paths)
+    store.write_array(np.zeros((2, 2, 7, 7), np.float32), paths["heatmaps"]["one"])
+    with pytest.raises(ThoraxError, match=r"one\.npy has 2 entries, but .*one\.parquet has 4 rows: delete and remake both"):
         explained.load_cases(**paths)
     labels = store.read_table(paths["labels"])
     store.write_table(labels[labels["image_id"] != "w"], paths["labels"], schemas.labels_schema(["a", "b"]))

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from thorax.errors import ThoraxError
-from thorax.explanation.cases import THRESHOLD, Case, Original, Paths, load_originals
+from thorax.explanation.cases import THRESHOLD, Case, Original, Paths, load_originals, maps_of
 from thorax.explanation.overlays import DIMMED, glow, tint, to_original
 from thorax.images import decoding
 from thorax.report import typeset
@@ -240,16 +240,19 @@ def write_contact_sheet(drawn: Sequence[Figure], out: Path, title: str, said: Se
 
 
 def attention_figure(
-    attention: Mapping[str, Source], cases: Source, ingested: Source, arrays: Paths, lungs: Paths | None, title: str
-) -> Figure:
+    attention: Mapping[str, Source], predictions: Mapping[str, Source], cases: Source, ingested: Source, arrays: Paths,
+    lungs: Paths | None, title: str,
+) -> Figure:  # fmt: skip
     """Draw where networks with the attention head look (Kejriwal et al., section III B), from the files of `predict`."""
     ids = store.read_table(cases, ["image_id"])["image_id"]
-    weights = {name: store.open_array(path) for name, path in attention.items()}
+    weights = {
+        name: maps_of(path, store.read_table(predictions[name], ["image_id"]), ids, predictions[name], cases)
+        for name, path in attention.items()
+    }
     for name, array in weights.items():
-        if len(array) != len(ids) or array.shape[1] == 0:
-            problem = f"{attention[name]} has the shape {array.shape}, not ({len(ids)} cases, h, w)"
+        if array.shape[1] == 0:
             advice = "predict again with a network that was trained with head: attention, or leave this one out"
-            raise ThoraxError(f"{problem}: {advice}.")
+            raise ThoraxError(f"{attention[name]} has no weights: {advice}.")
     originals = load_originals(ids, ingested, arrays, lungs)
     return draw_attention(list(ids), originals, weights, title)
 

@@ -1,0 +1,76 @@
+"""Checks of heatmaps against a network that learnt where squares are, and against the same network with random weights."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.unit.models.test_fit import SIZE, trained  # noqa: F401 (a fixture)
+from thorax.evaluation.metrics import GLOBAL
+from thorax.explanation import localisation, sanity
+from thorax.storage import schemas, store
+
+SQUARES = {"top": (8 / SIZE, 4 / SIZE), "bottom": (8 / SIZE, 15 / SIZE)}  # x, y
+
+
+@pytest.fixture(scope="module")
+def checked(trained, tmp_path_factory):  # noqa: F811
+    from thorax.models.predict import predict
+
+    folder, problem = trained
+    out = tmp_path_factory.mktemp("checked")
+    predict(folder / "m.keras", **problem, out=out / "p.parquet", heatmaps=out / "h.npy")
+    sanity.check_heatmaps(
+        folder / "m.keras", **problem, out=out / "checks.csv", untrained=out / "untrained.npy", count=24, seed=0
+    )
+    return out, problem
+
+
+def test_maps_depend_on_the_weights_and_show_what_the_network_uses(checked):
+    folder, _ = checked
+    rows = pd.read_csv(folder / "checks.csv")
+    depth = rows[rows["check"] == "depth"].set_index("step")["value"]
+    assert depth.index[-1] == 1
+    assert depth.index.is_monotonic_increasing
+    assert depth.iloc[-1] < 0.5
+    assert rows.loc[rows["check"] == "shift", "value"].mean() > depth.iloc[-1]
+    curves = rows.pivot_table(index="step", columns="check", values="value")
+    assert curves.loc[0, "deletion"] == curves.loc[0, "deletion, random order"] == curves.loc[1, "insertion"]
+    assert curves.loc[1, "deletion"] == curves.loc[0, "insertion"]
+    assert curves["deletion"].mean() < curves["deletion, random order"].mean()
+    assert curves["insertion"].mean() > curves["insertion, random order"].mean()
+
+
+def test_trained_maps_are_in_the_boxes_and_random_weights_lose_it(checked):
+    folder, problem = checked
+    labels = store.read_table(problem["labels"])
+    drawn = [
+        (image, name, *SQUARES[name], 8 / SIZE, 5 / SIZE)
+        for name in SQUARES
+        for image in labels.loc[labels[name] == 1, "image_id"]
+    ]
+    store.write_table(pd.DataFrame(drawn, columns=schemas.BOXES.names), folder / "boxes.parquet", schemas.BOXES)
+    localisation.measure_heatmaps(
+        problem["labels"], problem["split"], folder / "boxes.parquet",
+        {"network": folder / "p.parquet"}, {"network": folder / "h.npy"}, problem["ingested"],
+        folder / "l.parquet", folder / "findings.parquet", seed=0, replicates=100, untrained=folder / "untrained.npy",
+    )  # fmt: skip
+    table = store.read_table(folder / "l.parquet")
+    overall = table[table["class"] == GLOBAL].pivot(index="map", columns="score", values="value")
+    for score in ("energy", "iou"):  # the hottest cell of 3 x 3 reaches beyond the square, to the border
+        assert overall.loc["network", score] > overall.loc[localisation.UNTRAINED, score] + 0.05
+        assert overall.loc["network", score] > overall.loc[localisation.RANDOM, score] + 0.05
+    np.testing.assert_array_equal(overall.loc["network"], overall.loc[localisation.MEAN])  # of one network
+    assert overall.loc[localisation.MEAN_BOX, "iou"] == 1  # all squares are at the same place
+    assert overall["lungs"].isna().all()
+    findings = store.read_table(folder / "findings.parquet")
+    assert set(findings["image_id"]) <= set(labels["image_id"])
+    assert len(findings) == table["findings"].max() * table["map"].nunique()
+
+
+def test_images_are_moved_and_maps_compared_by_rank():
+    image = np.arange(9).reshape(1, 3, 3)
+    np.testing.assert_array_equal(sanity.moved(image, 1, 0)[0], [[0, 1, 2], [0, 1, 2], [3, 4, 5]])
+    np.testing.assert_array_equal(sanity.moved(image, 0, -1)[0], [[1, 2, 2], [4, 5, 5], [7, 8, 8]])
+    one = np.array([[[1.0, 2], [3, 4]], [[1, 1], [1, 1]], [[1, 2], [3, 4]]])
+    other = np.array([[[1.0, 4], [9, 16]], [[1, 2], [3, 4]], [[4, 3], [2, 1]]])
+    np.testing.assert_allclose(sanity.correlations(one, other), [1, 0, -1])
