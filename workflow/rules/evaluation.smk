@@ -39,9 +39,7 @@ rule cascade:
 
 rule metrics:
     input:
-        unpack(plan.truth),
-        predictions=plan.of_models("predictions"),
-        ensembles=plan.of_models("ensembles"),
+        unpack(plan.models),
     output:
         metrics="results/metrics/{experiment}.parquet",
         summary=directory("results/metrics/{experiment}"),
@@ -66,3 +64,15 @@ use rule metrics as cascade_metrics with:
         key_exclusive="",
     message:
         "Measuring AUC, F1 and Hamming loss of {wildcards.cascade}"
+
+
+rule calibration:
+    input:
+        unpack(plan.models),
+    output:
+        scaling="results/calibration/{experiment}.parquet",
+    message:
+        "Fitting the scaling of the probabilities of {wildcards.experiment}"
+    shell:
+        "thorax calibration --labels {input.labels} --split {input.split} --predictions {params.named_predictions}"
+        " --ensembles {params.named_ensembles} --out {output.scaling} > {log} 2>&1"

@@ -1,6 +1,6 @@
 """The papers' result tables from the metrics (Liz et al. 2022, Tables 4 to 11)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -180,6 +180,23 @@ def read_results(metrics: Path, labels: Path, split: Path, members: list[str], e
     """Read the tables behind `Results`; `more` has its other arguments."""
     counts = count_images(joins.read_labels(labels, split))
     return Results(store.read_table(metrics), members, ensembles, counts, **more)
+
+
+def best_model(
+    metrics: pd.DataFrame, predictions: Iterable[str], ensembles: Iterable[str], learned: Collection[str] = ()
+) -> str:
+    """Choose the model with the highest mean AUC on the validation images; of equal ones, or without any, the first.
+
+    Ensembles come before networks. The baseline, and the ensembles `learned` from validation images, take no part.
+    """
+    names = [name for name in (*ensembles, *predictions) if name not in (BASELINE, *learned)]
+    if not names:
+        raise ThoraxError(
+            "There is no model to choose from: name a network or an ensemble that does not learn from validation."
+        )
+    on_val = Results(metrics, names, [], pd.DataFrame(), split="val")
+    values = [on_val.number(name, GLOBAL, "auc")[0] for name in names]
+    return names[int(np.argmax(np.nan_to_num(values, nan=-np.inf)))]
 
 
 def by_class(results: Results, columns: Columns, title: str, of: str, notes: Sequence[str]) -> tuple[Table, pd.DataFrame]:
