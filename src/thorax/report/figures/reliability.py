@@ -101,8 +101,11 @@ def draw_reliability(panels: Sequence[Panel], heading: str) -> Figure:
                 axes.set_axis_off()
             for axes, panel in zip(grid.flat, panels, strict=False):
                 _draw(axes, panel)
-            figure.supxlabel("mean predicted probability of the bin", fontsize=9)
-            figure.supylabel("share of positives", fontsize=9)
+            for number, axes in enumerate(grid.flat[: len(panels)]):
+                if number + across >= len(panels):
+                    axes.set_xlabel("mean predicted probability", fontsize=7.5)
+                if number % across == 0:
+                    axes.set_ylabel("share of positives", fontsize=7.5)
             names = {"before": "before scaling"} | {name: f"after {name} scaling" for name in ("temperature", "Platt")}
             handles, said = figure.axes[0].get_legend_handles_labels()
             figure.legend(handles, [names[name] for name in said], loc="outside lower left", ncols=len(said), fontsize=8)

@@ -49,12 +49,13 @@ class Calibrated:
     def cells(self, name: str, lacks: str) -> tuple[list[Cell], dict[str, object]]:
         """The cells of a class (or of the mean over classes), and the same unrounded; an undefined number has its reason."""
         cells, values = [], dict[str, object]()
+        why = "no class has one" if name == GLOBAL else f"the test images have {lacks}" if lacks else _SEPARATED
         for metric in HEADINGS:
             for scaling in SCALED:
                 number = self.numbers[name, metric, scaling]
-                cells.append(replace(cell(number), hover="" if np.isfinite(number[0]) else lacks or _SEPARATED))
+                cells.append(replace(cell(number), hover="" if np.isfinite(number[0]) else why))
                 values |= record(f"{metric} {scaling}", number)
-        return cells, values
+        return cells, values | {"why_blank": why if any(shown.hover for shown in cells) else ""}
 
 
 def calibrate(truth: pd.DataFrame, scores: pd.DataFrame, fitted: pd.DataFrame, replicates: int, seed: int) -> Calibrated:
@@ -82,7 +83,7 @@ def models_table(
         shown = (Cell(f"{scaled[f'classes scaled {kind}']} of {len(known)}") for kind, known in of_kind.items())
         rows.append((name, (*cells, *shown)))
         sizes = {"images": images, "patients": patients, "positives": positives, "classes": len(counts) - 1}
-        records.append({"model": name, **sizes, **values, **scaled, "why_blank": lacks, "provenance": provenance})
+        records.append({"model": name, **sizes, **values, **scaled, "provenance": provenance})
     said = f"{images:,} test images of {patients:,} patients, with {positives:,} positive labels of {len(counts) - 1} classes"
     caption = f"Calibration of every model that gives probabilities on {said}: means over the classes, {_SCALES}."
     notes = (
@@ -90,7 +91,11 @@ def models_table(
         *([f"Votes of 0 and 1 are not probabilities, so these models are left out: {', '.join(votes)}."] if votes else []),
         *_NOTES,
         "Classes scaled: those that a scaling could be fitted to; the probabilities of the others stay as they are.",
-        *_lacking(counts),
+        *(
+            f"{lacks.capitalize()} among the test images, so no intercept and slope: {', '.join(rows.index)}."
+            for lacks, rows in counts.drop(GLOBAL).groupby("lacks")
+            if lacks
+        ),
     )
     heading = f"{title}: calibration".removeprefix(": ")
     groups = (*_groups(), Group("Classes scaled", tuple(SCALED[kind] for kind in KINDS), "scaled"))
@@ -112,19 +117,20 @@ def per_class_table(
             of_class = scalings.loc[(name, kind)]
             fitted |= {f"{kind} {field}": of_class[field] for field in ("slope", "intercept", "note")}
         sizes = {"images": images, "patients": patients, "positives": positives}
-        records.append(
-            {"class": name, "model": model, **sizes, **values, "why_blank": lacks, **fitted, "provenance": provenance}
-        )
+        records.append({"class": name, "model": model, **sizes, **values, **fitted, "provenance": provenance})
     caption = (
         f"Calibration of {model}, of the models that give probabilities the one with the highest mean AUC on the validation images, by class "
         f"on the test images: {_SCALES}. The last row has the means over the classes that have a value."
     )
-    notes = (*_NOTES, *_unscaled(found.fitted), *_lacking(counts))
+    frame = pd.DataFrame(records)
+    blank = frame[(frame["why_blank"] != "") & (frame["class"] != GLOBAL)].groupby("why_blank")
+    lacking = (f"No intercept and slope, as {why}: {', '.join(names['class'])}." for why, names in blank)
+    notes = (*_NOTES, *_unscaled(found.fitted), *lacking)
     table = Table(
         f"{title}: calibration per class".removeprefix(": "), caption, PROVENANCE[provenance],
         (Group("Test images", ("images", "patients", "positives"), "samples"), *_groups()), "Class", tuple(rows), total=True, notes=notes,
     )  # fmt: skip
-    return table, pd.DataFrame(records)
+    return table, frame
 
 
 def by_positives(counts: pd.DataFrame) -> pd.DataFrame:
@@ -144,12 +150,6 @@ def _unscaled(fitted: pd.DataFrame) -> list[str]:
         begins = f"{SCALED[kind].capitalize()} scaling" if note == calibration.BOUNDED else f"No {SCALED[kind]} scaling"
         said.append(f"{begins}, {'' if note == calibration.BOUNDED else 'as '}{note}: {', '.join(rows['class'])}.")
     return said
-
-
-def _lacking(counts: pd.DataFrame) -> list[str]:
-    """Name the classes that lack positives or negatives among the test images."""
-    groups = counts[counts["lacks"] != ""].drop(GLOBAL, errors="ignore").groupby("lacks")
-    return [f"No intercept and slope, as the test images have {lacks}: {', '.join(rows.index)}." for lacks, rows in groups]
 
 
 def make_calibration_tables(
