@@ -105,7 +105,8 @@ def test_every_page_of_the_best_model_of_what_little_there_is(study, tmp_path):
     scaling, catalog = tmp_path / "scaling.parquet", tmp_path / "catalog.parquet"
     known = store.read_table(paths["split"])[["image_id", "patient_id"]]
     rows = known.assign(path="a/" + known["image_id"] + ".png", sex=["M", "F"] * (len(known) // 2) + ["M"] * (len(known) % 2))
-    store.write_table(rows.reindex(columns=schemas.CATALOG.names), catalog, schemas.CATALOG)
+    rows = rows.reindex(columns=schemas.CATALOG.names).astype(object)
+    store.write_table(rows.where(rows.notna(), None), catalog, schemas.CATALOG)
     calibration.make_calibration(*data, scaling, networks, combined)
     how = {"learned": ["learnt"], "replicates": 5}
     calibration_tables.make_calibration_tables(*heading, scaling, *data, tmp_path, networks, combined, **how)

@@ -35,7 +35,7 @@ def study(folder, truth: dict[str, list[int]], logits: dict[str, dict[str, list[
         path = models["ensembles" if name in votes else "predictions"][name] = folder / f"{name}.parquet"
         store.write_table(pd.concat([split[["image_id", "split"]], values], axis=1), path, schemas.scores_schema(classes))
     about = {"path": "", "view": "PA", "label_source": "text-mined", "sex": None} | catalog
-    rows = known.assign(**about).reindex(columns=schemas.CATALOG.names)
+    rows = known.assign(**about).reindex(columns=schemas.CATALOG.names).astype(object).where(lambda frame: frame.notna(), None)
     store.write_table(rows, files["catalog"], schemas.CATALOG)
     parts = files["labels"], files["split"]
     metrics.make_metrics(
@@ -145,7 +145,7 @@ def test_classes_without_positives_and_few_patients_have_reasons(tmp_path):
     assert "0.500\\*" in (out / "operating.md").read_text()
     alone = found["groups"].query("column == 'sex' and group == 'F'")
     assert alone["why_blank"].tolist() == ["a single patient"]
-    assert "Not measured, as they are a single patient: sex F." in (out / "groups.md").read_text()
+    assert "Not measured, as they are a single patient: sex F" in (out / "groups.md").read_text()
 
 
 def test_a_study_of_votes_alone_and_without_groups(tmp_path):

@@ -99,7 +99,8 @@ def models_table(
     )
     heading = f"{title}: calibration".removeprefix(": ")
     groups = (*_groups(), Group("Classes scaled", tuple(SCALED[kind] for kind in KINDS), "scaled"))
-    return Table(heading, caption, PROVENANCE[provenance], groups, "Model", tuple(rows), notes=notes), pd.DataFrame(records)
+    table = Table(heading, caption, PROVENANCE[provenance], groups, "Model", tuple(rows), notes=notes)
+    return table, pd.DataFrame(records or {"model": []})
 
 
 def per_class_table(
