@@ -109,12 +109,23 @@ columns = _texts(
 ensembles = _texts("ensembles", "the ensembles", metavar="ENSEMBLE", default=())
 scores = (_path("scores", "predictions or ensemble"), _flag("logits", "the scores are logits, as a network's predictions are"))
 rule = _rule("rule", "threshold rule of F1 and Hamming loss", default="fixed-0.5")
-rules = _rule("rules", "threshold rules: fixed-0.5 and the like, f1, f1_positive, youden", many=True, default=("fixed-0.5",))
+rules = _rule(
+    "rules",
+    "threshold rules: fixed-0.5 and the like, f1, f1_positive, youden, specificity-0.9, sensitivity-0.9 and the like",
+    many=True,
+    default=("fixed-0.5",),
+)
 exclusive = _text(
     "exclusive",
     "class that excludes all others, such as No Finding; every rule is evaluated with and without it",
     metavar="CLASS",
     required=False,
+)
+# All models, and those that take no part in the choice of the best one on the validation images
+models = (
+    _mapping("predictions", "predictions of each network", default=()),
+    _mapping("ensembles", "scores of each ensemble", default=()),
+    learned,
 )
 f1_metric = _text(
     "f1_metric",
@@ -271,16 +282,18 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _path("classes", "CSV of the classes kept and dropped inside"), labels, split, _path("out", "table to write")),
         _verb("metrics", "evaluation.metrics:make_metrics",
             "compute AUC, average precision, F1, precision, NPV, sensitivity, specificity, Hamming loss, accuracy and loss, with intervals",
-            labels, split, _mapping("predictions", "predictions of each network", default=()),
-            _mapping("ensembles", "scores of each ensemble", default=()), rules, exclusive, replicates, seed,
+            labels, split, *models[:2], rules, exclusive, replicates, seed,
             _path("out", "table to write"), _path("summary", "folder to write: a JSON of each model, its metrics over all classes"),
-            _path("thresholds", "table to write: thresholds that the rules f1, f1_positive and youden choose on the validation images"),
+            _path("thresholds", "table to write: thresholds that rules other than fixed ones choose on the validation images"),
             _path("differences", "table to write: paired differences between the models on the test images", required=False)),
         _verb("differences", "evaluation.metrics:make_differences",
             "compute paired differences between models of several experiments with the same labels and split, with intervals",
             labels, split, _mapping("predictions", "predictions of networks", metavar="EXPERIMENT/MODEL=PATH", default=()),
             _mapping("ensembles", "scores of ensembles", metavar="EXPERIMENT/MODEL=PATH", default=()), columns, rules, replicates,
             seed, _path("out", "table to write")),
+        _verb("calibration", "evaluation.calibration:make_calibration",
+            "fit temperature and Platt scaling of each model and class on the validation images",
+            labels, split, *models[:2], out),
     ),
     "explanation": (
         _verb("measure-heatmaps", "explanation.localisation:measure_heatmaps",
@@ -315,6 +328,16 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             "compare the results by each threshold rule with those by the first",
             title, provenance, metrics, labels, split, members, ensembles, _path("thresholds", "thresholds of all models"),
             rules, exclusive, f1_metric, learned, folder),
+        _verb("calibration-tables", "report.tables.calibration:make_calibration_tables",
+            "tell how far the probabilities of all models are calibrated, before and after scaling, and per class of the best one",
+            title, provenance, metrics, labels, split, _path("scaling", "scaling that `thorax calibration` wrote"), *models, replicates, seed, folder),
+        _verb("operating", "report.tables.operating:make_operating",
+            "measure the best model at a threshold, and at a specificity and a sensitivity of 0.9 chosen on the validation images",
+            title, provenance, metrics, labels, split, rule, *models, replicates, seed, folder),
+        _verb("groups", "report.tables.groups:make_groups",
+            "measure the best model on groups of test images, with the gap of each to all others",
+            title, provenance, metrics, labels, split, catalog,
+            _texts("groups", "columns of the catalog, findings (their number) or folder", metavar="COLUMN"), rule, *models, replicates, seed, folder),
         _verb("beside", "report.tables.beside_paper:make_beside",
             "compare our results with the published ones, per class and over all",
             _settings(model="Beside"), title, provenance, metrics, members, ensembles, *tested, folder),

@@ -19,7 +19,7 @@ RULES = {
     "PTC-mode": "ptc_mode", "PTC-lw": "ptc_lw", "CTP": "ctp", "votes": "max_vote", "largest": "max_probability",
     "weighted": "weighted_average", "stacked": "stacked",
 }  # fmt: skip
-THRESHOLDS = ["fixed-0.5", "f1", "youden"]
+THRESHOLDS = ["fixed-0.5", "f1", "youden", "sensitivity-0.9"]
 MEMBERS = {"dense": "dense", "attention": "attention"}
 
 
@@ -144,6 +144,14 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
         "--out",
         folder / "tables",
     )
+    networks, combined = ([named[name] for name in names] for names in ((*MEMBERS, "baseline"), RULES))
+    every = [*parts, "--predictions", networks, "--ensembles", combined]
+    best = [*heading, "--metrics", files["metrics"], *every, "--learned", "weighted", "stacked", "--replicates", 50]
+    scaling = folder / "scaling.parquet"
+    run("calibration", *every, "--out", scaling)
+    run("calibration-tables", *best, "--scaling", scaling, "--out", folder / "tables")
+    run("operating", *best, "--out", folder / "tables")
+    run("groups", *best, "--catalog", files["catalog"], "--groups", "sex", "findings", "folder", "--out", folder / "tables")
     run(
         "summary",
         "--labels",
@@ -202,6 +210,15 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
     for name in ("dense", "CTP", "PTC-lw", "stacked"):
         scores = {"scores": models[name], "logits": name not in RULES, "model": name, "provenance": "sample"}
         render("evaluation", "roc", folder / name, **of_labels, **scores)
+    tables = {"operating": "operating", "reliability": "calibration_per_class"}
+    scores = {
+        "predictions": {name: models[name] for name in (*MEMBERS, "baseline")},
+        "ensembles": {name: models[name] for name in RULES},
+    }
+    for figure, table in tables.items():
+        chosen = {"chosen": folder / f"tables/{table}.csv", "scaling": scaling, "provenance": "sample"}
+        render("evaluation", figure, folder, **of_labels, **scores, **chosen)
+    seen |= {"scaling": scaling, "ensemble_name": "CTP"}
     for figure in ("heatmaps", "classes", "attention"):
         render("explanation", figure, folder, **seen)
     return files

@@ -24,6 +24,9 @@ LIGHT = (
     "evaluation.cross_archives",
     "report.tables.results",
     "report.tables.thresholds",
+    "report.tables.calibration",
+    "report.tables.operating",
+    "report.tables.groups",
     "report.tables.overview",
     "report.pages",
 )

@@ -5,14 +5,17 @@ import pandas as pd
 import pytest
 
 from thorax.config import Ensemble, Setups
-from thorax.evaluation import decisions, ensembles, metrics
+from thorax.evaluation import calibration, decisions, ensembles, metrics
+from thorax.report.figures.operating import operating_figure
+from thorax.report.figures.reliability import reliability_figure
+from thorax.report.tables import calibration as calibration_tables
 from thorax.report.tables import differences as difference_tables
-from thorax.report.tables import overview, side_by_side
+from thorax.report.tables import groups, operating, overview, side_by_side
 from thorax.report.tables import results as tables
 from thorax.report.tables import thresholds as threshold_tables
 from thorax.storage import schemas, store
 
-RULES = ["fixed-0.5", "f1", "f1_positive", "youden"]
+RULES = ["fixed-0.5", "f1", "f1_positive", "youden", "specificity-0.9"]
 LABELS = {  # of the test images by class; validation has the second
     "no positive": ({"rare": [0, 0, 0, 0]}, {"rare": [1, 0, 0, 1]}),
     "no positive anywhere": ({"rare": [0, 0, 0, 0]}, {"rare": [0, 0, 0, 0]}),
@@ -113,3 +116,31 @@ def test_every_table_of_what_little_there_is(study, f1_metric, tmp_path):
             "the validation images lack positives or negatives, so 0.5 is used"
             in (tmp_path / "t" / "thresholds.md").read_text()
         )
+
+
+def test_every_page_of_the_best_model_of_what_little_there_is(study, tmp_path):
+    paths, _, truth, _ = study
+    data, heading = (paths["labels"], paths["split"]), ("T", "phantom", paths["metrics"])
+    networks, combined = ({name: paths[name] for name in names} for names in (("net", "baseline"), ("votes", "learnt")))
+    scaling, catalog = tmp_path / "scaling.parquet", tmp_path / "catalog.parquet"
+    known = store.read_table(paths["split"])[["image_id", "patient_id"]]
+    rows = known.assign(path="a/" + known["image_id"] + ".png", sex=["M", "F"] * (len(known) // 2) + ["M"] * (len(known) % 2))
+    rows = rows.reindex(columns=schemas.CATALOG.names).astype(object)
+    store.write_table(rows.where(rows.notna(), None), catalog, schemas.CATALOG)
+    calibration.make_calibration(*data, scaling, networks, combined)
+    how = {"learned": ["learnt"], "replicates": 5}
+    calibration_tables.make_calibration_tables(*heading, scaling, *data, tmp_path, networks, combined, **how)
+    operating.make_operating(*heading, *data, "fixed-0.5", tmp_path, networks, combined, **how)
+    wanted = ["sex", "age", "findings", "folder"]
+    groups.make_groups(*heading, *data, catalog, wanted, "fixed-0.5", tmp_path, networks, combined, **how)
+    chosen = tmp_path / "calibration_per_class.csv"
+    reliability_figure(*data, networks, combined, scaling, chosen, "T", "phantom", replicates=2)
+    operating_figure(*data, networks, combined, tmp_path / "operating.csv", "T", "phantom")
+    for name in ("calibration", "calibration_per_class", "operating", "groups"):
+        assert "nan" not in (tmp_path / f"{name}.md").read_text()
+        blank = pd.read_csv(tmp_path / f"{name}.csv", keep_default_na=False)
+        values = [column for column in blank if column.split(" ")[0] in (*calibration.METRICS, "auc", "precision", "value")]
+        lacking = (blank[[column for column in values if not column.endswith((" low", " high"))]] == "").any(axis=1)
+        assert (blank.loc[lacking, "why_blank"] != "").all(), name
+    test = truth[store.read_table(paths["split"])["split"].eq("test").to_numpy()]
+    assert f"on {len(test)} test image" in (tmp_path / "calibration.md").read_text()

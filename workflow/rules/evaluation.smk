@@ -39,9 +39,7 @@ rule cascade:
 
 rule metrics:
     input:
-        unpack(plan.truth),
-        predictions=plan.of_models("predictions"),
-        ensembles=plan.of_models("ensembles"),
+        unpack(plan.models),
     output:
         metrics="results/metrics/{experiment}.parquet",
         summary=directory("results/metrics/{experiment}"),
@@ -98,3 +96,15 @@ use rule differences as ablation_differences with:
         differences="results/differences/ablations/{ablation}.parquet",
     message:
         "Measuring how far the variants of {wildcards.ablation} differ"
+
+
+rule calibration:
+    input:
+        unpack(plan.models),
+    output:
+        scaling="results/calibration/{experiment}.parquet",
+    message:
+        "Fitting the scaling of the probabilities of {wildcards.experiment}"
+    shell:
+        "thorax calibration --labels {input.labels} --split {input.split} --predictions {params.named_predictions}"
+        " --ensembles {params.named_ensembles} --out {output.scaling} > {log} 2>&1"

@@ -129,6 +129,37 @@ rule figure_roc:
         RENDER
 
 
+rule figure_reliability:
+    input:
+        unpack(plan.models),
+        scaling=rules.calibration.output.scaling,
+        chosen="results/tables/{experiment}/calibration_per_class.csv",
+        notebook=notebook("evaluation"),
+    output:
+        **figure("reliability"),
+    params:
+        settings=plan.notebook("reliability", "title", "provenance", "seed"),
+    message:
+        "Drawing the reliability of the probabilities of {wildcards.experiment}"
+    shell:
+        RENDER
+
+
+rule figure_operating:
+    input:
+        unpack(plan.models),
+        chosen="results/tables/{experiment}/operating.csv",
+        notebook=notebook("evaluation"),
+    output:
+        **figure("operating_figure"),
+    params:
+        settings=plan.notebook("operating", "title", "provenance"),
+    message:
+        "Drawing precision-recall and ROC curves of {wildcards.experiment} with its operating points"
+    shell:
+        RENDER
+
+
 rule figure_cross:
     input:
         matrix="results/tables/cross/{cross}/matrix.csv",

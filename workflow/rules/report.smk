@@ -108,6 +108,51 @@ rule threshold_tables:
         " --out {params.folder} > {log} 2>&1"
 
 
+rule calibration_tables:
+    input:
+        unpack(plan.models),
+        metrics=rules.metrics.output.metrics,
+        scaling=rules.calibration.output.scaling,
+    output:
+        **tables("calibration", "calibration_per_class"),
+    message:
+        "Writing the calibration of {wildcards.experiment}"
+    shell:
+        "thorax calibration-tables --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics} --labels {input.labels}"
+        " --split {input.split} --scaling {input.scaling} --predictions {params.named_predictions} --ensembles {params.named_ensembles}"
+        " --learned {params.learning_ensembles} --seed {params.seed} --out {params.folder} > {log} 2>&1"
+
+
+rule operating:
+    input:
+        unpack(plan.models),
+        metrics=rules.metrics.output.metrics,
+    output:
+        **tables("operating"),
+    message:
+        "Writing the operating points of {wildcards.experiment}"
+    shell:
+        "thorax operating --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics} --labels {input.labels}"
+        " --split {input.split} --rule {params.threshold_rule} --predictions {params.named_predictions}"
+        " --ensembles {params.named_ensembles} --learned {params.learning_ensembles} --seed {params.seed} --out {params.folder} > {log} 2>&1"
+
+
+rule groups:
+    input:
+        unpack(plan.models),
+        metrics=rules.metrics.output.metrics,
+        catalog=plan.catalog,
+    output:
+        **tables("groups"),
+    message:
+        "Measuring groups of the test images of {wildcards.experiment}"
+    shell:
+        "thorax groups --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics} --labels {input.labels}"
+        " --split {input.split} --catalog {input.catalog} --groups {params.groups} --rule {params.threshold_rule}"
+        " --predictions {params.named_predictions} --ensembles {params.named_ensembles} --learned {params.learning_ensembles}"
+        " --seed {params.seed} --out {params.folder} > {log} 2>&1"
+
+
 rule beside:
     input:
         metrics=rules.metrics.output.metrics,

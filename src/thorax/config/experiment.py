@@ -60,8 +60,9 @@ class Experiment(Block):
     ] = Field(["fixed-0.5", "f1"])
     """rules that turn probabilities into decisions. fixed-0.5, fixed-0.4 and so on: the same threshold for all classes; f1,
     f1_positive, youden: one threshold per class, which maximises on validation images the mean F1 of the positive and the
-    negative side, the F1 of the positive side, or sensitivity + specificity. All are reported; the paper's tables use the
-    first, which must be fixed"""
+    negative side, the F1 of the positive side, or sensitivity + specificity; specificity-0.9, sensitivity-0.95 and so on: one
+    threshold per class, which maximises the other side among those that reach this specificity (or sensitivity) on validation
+    images. All are reported; the paper's tables use the first, which must be fixed"""
     f1_metric: Literal["f1", "f1_positive"] = "f1"
     """F1 in tables and figures. f1: mean F1 of the positive and the negative side (Liz et al. 2022); f1_positive: 2PR / (P + R)
     of the positive side (Dunn Beltran and Alsaghier 2022). Both are in results/metrics"""
@@ -78,6 +79,15 @@ class Experiment(Block):
     case_classes: Distinct[str] = Field([])
     """classes that come first among the cases, with one random test image each; then come the other classes, the rarest
     first"""
+    groups: Distinct[Literal["sex", "age", "view", "label_source", "findings", "folder", "official_split", "photometric"]] = (
+        Field(["sex", "age", "view", "label_source", "findings", "folder"])
+    )
+    """groups of test images that the best model is measured on, each with its gap to all others: columns of the catalog; findings:
+    the number of findings (0, 1, 2, 3 or more); folder: the first part of the file's path. Left out and named are those with a
+    single value and those with more than 12. An image's label_source always is one where an archive has several"""
+    heatmap_probability: Literal["raw", "calibrated"] = "raw"
+    """probability in the titles of the heatmaps. raw: that of the ensemble of rule ctp; calibrated: the same after Platt scaling on
+    validation images. Votes, and what counts as found, follow the raw one"""
     heatmap_style: Literal["hot", "paper"] = "hot"
     """colours of the heatmaps. hot: the more evidence, the brighter, from orange to yellow, over a dimmed radiograph; paper, as in
     Liz et al. 2022: areas of interest are blue, with 10% transparency where the evidence is largest"""
@@ -126,6 +136,8 @@ class Experiment(Block):
             raise refusal(f"{unknown[0]!r} is neither a member nor an ensemble", "beside", "models")
         if len(self.case_classes) > self.cases:
             raise refusal(f"{len(self.case_classes)} classes need as many cases, but there are {self.cases}", "case_classes")
+        if self.heatmap_probability == "calibrated" and not self.mean and len(self.members) > 1:
+            raise refusal("it needs an ensemble of rule ctp, as scaling is fitted to one model", "heatmap_probability")
         if "baseline" in self.members:
             raise refusal("this name is kept for the logistic regression on pixels", "members", "baseline")
         return self

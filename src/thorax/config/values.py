@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 Listed = TypeVar("Listed")
 TUNED_RULES = ("f1", "f1_positive", "youden")  # one threshold per class, chosen on validation images
 FIXED = "fixed-"  # and a number: the same threshold for all classes
+OPERATING = ("specificity-", "sensitivity-")  # and a number: one threshold per class that reaches it on validation images
 
 
 def tidy_folder(path: str) -> str:
@@ -61,11 +62,12 @@ def fixed_threshold(rule: str) -> float | None:
 
 
 def threshold_rule(rule: str) -> str:
-    """Return the name of a threshold rule: a tuned one, or a fixed threshold from 0 to 1 in its shortest form."""
-    number = rule.removeprefix(FIXED)
-    fixed = rule.startswith(FIXED) and re.fullmatch(r"0|1|0\.\d*[1-9]", number) and f"{float(number):g}" == number
-    if not fixed and rule not in TUNED_RULES:
-        raise ValueError(f"{rule!r} is not a threshold rule: write {', '.join(TUNED_RULES)} or, for example, fixed-0.5.")
+    """Return the name of a threshold rule: a tuned one, or one with a number from 0 to 1 in its shortest form, such as fixed-0.5."""
+    number = next((rule.removeprefix(kind) for kind in (FIXED, *OPERATING) if rule.startswith(kind)), "")
+    numbered = re.fullmatch(r"0|1|0\.\d*[1-9]", number) and f"{float(number):g}" == number
+    if not numbered and rule not in TUNED_RULES:
+        examples = f"{', '.join(TUNED_RULES)} or, for example, fixed-0.5, specificity-0.9 or sensitivity-0.9"
+        raise ValueError(f"{rule!r} is not a threshold rule: write {examples}.")
     return rule
 
 

@@ -9,18 +9,30 @@
   that probabilities are too extreme.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
+from thorax.errors import ThoraxError
 from thorax.evaluation.bootstrap import intervals, resample
 from thorax.evaluation.confusion import share
-from thorax.evaluation.metrics import GLOBAL, row_name, sigmoid
+from thorax.evaluation.metrics import GLOBAL, read_models, row_name, sigmoid
+from thorax.storage import store
+from thorax.storage.progress import progress
+from thorax.storage.schemas import IGNORED, SCALINGS, class_columns
 
 BINS = 10
 METRICS = ("ece", "brier", "intercept", "slope")
+KINDS = ("temperature", "platt")
+SMALLEST_SLOPE = (
+    0.01  # of a scaling, a temperature of 100: a smaller one would make all images alike, a negative one reverse them
+)
+BOUNDED = f"slope held at {SMALLEST_SLOPE}, as the scores rank validation images no better than chance"
+SEPARATED = "the scores separate the positives of validation from its negatives"
 _CLIP = 1e-7  # probabilities of 0 and 1 have no log odds
 _STEPS = 50
 _LARGEST = 1e4  # a coefficient beyond it diverges, as the classes are separated
@@ -46,14 +58,26 @@ def log_odds(probabilities: np.ndarray) -> np.ndarray:
 def fit_scaling(labels: np.ndarray, probabilities: np.ndarray, kind: str) -> Scaling:
     """Fit "temperature" (Guo et al. 2017, ICML) or "platt" scaling (Platt 1999) of one class by maximum likelihood.
 
-    Labels are (n,) of 1, 0 and -1 (ignored), probabilities (n,), both of validation images. The result is nan without positives or
-    negatives, and where the probabilities separate them.
+    Labels are (n,) of 1, 0 and -1 (ignored), probabilities (n,), both of validation images. The slope is at least
+    `SMALLEST_SLOPE`, so that no scaling reverses the order of the images; there the intercept is that of this slope. The result is
+    nan without positives or negatives, and where the probabilities separate them.
     """
     known = labels >= 0
-    odds = log_odds(probabilities[known])
-    design = np.column_stack([odds, np.ones(len(odds))])[:, : 2 if kind == "platt" else 1]
-    slope, *intercept = _logistic(design, labels[known]).tolist()
-    return Scaling(slope, *intercept)
+    odds, truth = log_odds(probabilities[known]), labels[known]
+    if len(np.unique(truth)) < 2:
+        return Scaling(np.nan, np.nan)
+    least, design = SMALLEST_SLOPE * odds, np.column_stack([odds, np.ones(len(odds))])
+    intercept = float(_logistic(design[:, 1:], truth, least)[0]) if kind == "platt" else 0.0
+    # The likelihood is concave: if it does not grow with the slope here, its maximum is not above
+    if odds @ (truth - sigmoid(least + intercept)) <= 1e-9 * len(odds):
+        return Scaling(SMALLEST_SLOPE, intercept)
+    slope, *rest = _logistic(design if kind == "platt" else design[:, :1], truth).tolist()
+    return Scaling(slope, *rest) if np.isfinite(slope) else Scaling(np.nan, np.nan)
+
+
+def are_votes(scores: pd.DataFrame) -> bool:
+    """Whether all scores are 0 or 1, so that there is nothing to calibrate."""
+    return bool(scores.isin((0, 1)).all(axis=None))
 
 
 def bins(probabilities: np.ndarray) -> np.ndarray:
@@ -91,6 +115,32 @@ def measure(
             for name, value, low, high, count in zip(names, columns[0], *intervals(columns[1:]), counts, strict=True)
         ]
     return pd.DataFrame(rows, columns=["class", "metric", "value", "low", "high", "n_positive"])
+
+
+def reliability(
+    labels: np.ndarray, probabilities: np.ndarray, patients: np.typing.ArrayLike, replicates: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Return a row for each of the bins of `ece` that has images: images, positives, probability (mean), share (of positives), low, high.
+
+    Labels are (n,) of 1, 0 and -1 (ignored). The 95% interval is that of the share, on the bootstrap samples of `measure`.
+    """
+    identifiers, of_row = np.unique(np.asarray(patients), return_inverse=True)
+    known = labels != IGNORED
+    y, p, of_patient, of_bin = labels[known], probabilities[known], of_row[known], bins(probabilities[known])
+    chosen = [of_bin == number for number in np.unique(of_bin)]
+    counts = [
+        np.bincount(of_patient[rows], (y[rows], np.ones(rows.sum()))[side], len(identifiers))
+        for side in (0, 1)
+        for rows in chosen
+    ]
+    sums = csr_array(np.stack(counts)) if counts else csr_array((0, len(identifiers)))
+    samples = [
+        sums @ weights.astype(np.float64) for weights in resample(len(identifiers), replicates, seed, max(len(labels), 1))
+    ]
+    drawn = np.concatenate([np.zeros((2 * len(chosen), 0)), *samples], axis=1)
+    low, high = intervals(share(drawn[: len(chosen)], drawn[len(chosen) :]).T)
+    rows = [(len(y[rows]), int(y[rows].sum()), p[rows].mean(), y[rows].mean()) for rows in chosen]
+    return pd.DataFrame(rows, columns=["images", "positives", "probability", "share"]).assign(low=low, high=high)
 
 
 class _Sums:
@@ -157,15 +207,50 @@ def _logistic(design: np.ndarray, labels: np.ndarray, offset: np.ndarray | float
     return nothing
 
 
-def scaled(labels: pd.DataFrame, scores: pd.DataFrame, validation: np.ndarray, kind: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Scale each class by what is fitted on its validation images, (n,) bool; `kind` is "temperature" or "platt".
+def fit(labels: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Fit both kinds of scaling to each class of a model's validation images, and say what could not be fitted and why.
 
-    Returns the scaled probabilities of all images, and a row for each class: class, kind, slope, intercept. Where nothing could be
-    fitted these are nan, and the probabilities stay.
+    Returns rows with the columns of `schemas.SCALINGS` but the model.
     """
-    fitted = {
-        name: fit_scaling(labels[name].to_numpy()[validation], scores[name].to_numpy()[validation], kind) for name in labels
-    }
-    columns = {name: scaling.apply(scores[name].to_numpy()) for name, scaling in fitted.items()}
-    rows = [(name, kind, *scaling) for name, scaling in fitted.items()]
-    return pd.DataFrame(columns, index=scores.index), pd.DataFrame(rows, columns=["class", "kind", "slope", "intercept"])
+    rows = []
+    for name in labels:
+        truth = labels[name].to_numpy()
+        positives, negatives = (int((truth == answer).sum()) for answer in (1, 0))
+        lacks = "no validation image has the class" if not positives else "no validation image is without the class"
+        for kind in KINDS:
+            scaling = fit_scaling(truth, scores[name].to_numpy(), kind)
+            note = BOUNDED if scaling.slope == SMALLEST_SLOPE else ""
+            if not np.isfinite(scaling.slope):
+                note = SEPARATED if positives and negatives else lacks
+            rows.append((name, kind, *scaling, positives + negatives, positives, note))
+    return pd.DataFrame(rows, columns=SCALINGS.names[1:])
+
+
+def scale(scores: pd.DataFrame, fitted: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Return (n, k) scaled probabilities by the rows of `fit` of a model; those of classes that could not be fitted stay as they are."""
+    of_kind = fitted[fitted["kind"] == kind].set_index("class")[["slope", "intercept"]]
+    return scores.apply(lambda column: Scaling(*of_kind.loc[column.name].tolist()).apply(column.to_numpy()))
+
+
+def read_scaling(path: Path | str, model: str) -> pd.DataFrame:
+    """Read the scaling of one model: the rows of `schemas.SCALINGS` that `fit` returned, for `scale`."""
+    table = store.read_table(path, needs=tuple(SCALINGS.names))
+    rows = table[table["model"] == model]
+    if rows.empty:
+        raise ThoraxError(f"{path} has no scaling of {model!r}: it gives votes, or the file is of another experiment.")
+    return rows.drop(columns="model").reset_index(drop=True)
+
+
+def make_calibration(
+    labels: Path, split: Path, out: Path, predictions: Mapping[str, Path], ensembles: Mapping[str, Path] | None = None
+) -> None:
+    """Fit the scaling of each model that gives probabilities on the validation images, and write the rows of `schemas.SCALINGS`."""
+    truth, models = read_models(labels, split, predictions, ensembles or {})
+    validation, classes = (truth["split"] == "val").to_numpy(), class_columns(truth)
+    fitted = [
+        fit(truth.loc[validation, classes], scores[validation]).assign(model=name)
+        for name, scores in progress(list(models.items()), "calibration", unit="model")
+        if not are_votes(scores)
+    ]
+    empty = pd.DataFrame(columns=SCALINGS.names)
+    store.write_table(pd.concat(fitted, ignore_index=True) if fitted else empty, out, SCALINGS)

@@ -81,7 +81,7 @@ def evaluate_tables(
         for name, scores in images.scores.items()
     }
     tables = [metrics.tabulate(of_model, name, "test") for name, of_model in measured.items()]
-    counts = _counted(images.truth[test], images.patients[test], summaries)
+    counts = metrics.counted(images.truth[test], images.patients[test], summaries)
     _show_metrics(report, pd.concat(tables, ignore_index=True), counts, rules[0])
     _show_calibration(report, images, replicates, seed)
     _show_groups(report, images, {"replicates": replicates, "seed": seed, "split": "test"}, limits, rules[0])
@@ -173,18 +173,6 @@ def _limits(images: Images, rules: Sequence[str], report: _Report) -> dict[str, 
     return found
 
 
-def _counted(truth: pd.DataFrame, patients: np.ndarray, summaries: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Count the images with a label, their patients and the positives of each class and summary, and say what a class lacks."""
-    groups = {metrics.row_name(name): [name] for name in truth} | {metrics.GLOBAL: list(truth), **summaries}
-    rows = {}
-    for name, classes in groups.items():
-        known = (truth[classes] != IGNORED).any(axis=1).to_numpy()
-        positives, negatives = (int((truth[classes] == answer).sum().sum()) for answer in (1, 0))
-        lacks = "" if positives and negatives else "no negatives" if positives else "no positives"
-        rows[name] = (int(known.sum()), len(set(patients[known])), positives, lacks)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["images", "patients", "positives", "lacks"])
-
-
 def _show_metrics(report: _Report, table: pd.DataFrame, counts: pd.DataFrame, rule: str) -> None:
     """Print each model's metrics without a threshold, and those by the first rule; write all of them."""
     reasons = table["class"].map(counts["lacks"]).where(table["metric"] != "loss", subgroups.VOTES)
@@ -219,12 +207,12 @@ def _show_metrics(report: _Report, table: pd.DataFrame, counts: pd.DataFrame, ru
                 report.show(f"{model}: decisions by {rule}", whole, f"{overall} {said}")
 
 
-def _read_per_hit(value: float, low: float, high: float) -> str:
-    """How many of the images that a model calls positive are read for each that is: 1 / PPV, with its interval."""
-    if not value > 0:
+def _read_per_hit(*precision: float) -> str:
+    """Print how many of the images that a model calls positive are read for each that is."""
+    value, low, high = metrics.read_per_hit(*precision)
+    if not np.isfinite(value):
         return _UNDEFINED
-    fewest, most = (f"{1 / share:.1f}" if share > 0 else "∞" for share in (high, low))
-    return f"{1 / value:.1f}" + (f" ({fewest}–{most})" if np.isfinite(low) else "")
+    return f"{value:.1f}" + (f" ({low:.1f}–{high:.1f})".replace("inf", "∞") if np.isfinite(low) else "")
 
 
 def _show_calibration(report: _Report, images: Images, replicates: int, seed: int) -> None:
@@ -232,12 +220,13 @@ def _show_calibration(report: _Report, images: Images, replicates: int, seed: in
     test, validation = (images.part == part for part in ("test", "val"))
     found, scalings = [], []
     for model, scores in images.scores.items():
-        if scores.isin((0, 1)).all(axis=None):
+        if calibration.are_votes(scores):
             report.text.append(f"{model} gives votes, so there is nothing to calibrate.")
             continue
         versions = {"none": scores}
-        for kind in list(_SCALINGS)[1:] if validation.any() else ():
-            versions[kind], fitted = calibration.scaled(images.truth, scores, validation, kind)
+        if validation.any():
+            fitted = calibration.fit(images.truth[validation], scores[validation])
+            versions |= {kind: calibration.scale(scores, fitted, kind) for kind in calibration.KINDS}
             scalings.append(fitted.assign(model=model))
         tables = {
             kind: calibration.measure(images.truth[test], version[test], images.patients[test], replicates, seed)
@@ -281,7 +270,7 @@ def _show_groups(report: _Report, images: Images, how: Mapping[str, Any], limits
                         cells[heading] = estimate(row["value"], row["low"], row["high"])
                         cells[f"Gap in {heading}"] = estimate(row["gap"], row["gap_low"], row["gap_high"])
                 shown.append(cells)
-            single = table.loc[table["why_blank"] == "a single patient", "group"].tolist()
+            single = table.loc[table["why_blank"] == subgroups.SINGLE, "group"].tolist()
             said = ["Means over the classes. The gap is to all images outside the group, over the classes that both have."]
             said += [f"Not measured, as they have a single patient: {', '.join(single)}."] if single else []
             report.show(f"{model}: by {column}", pd.DataFrame(shown), *said, *(f"**Warning.** {text}" for text in warnings))

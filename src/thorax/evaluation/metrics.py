@@ -22,7 +22,7 @@ from thorax.evaluation.ranking import Ranking
 from thorax.storage import joins, store
 from thorax.storage.joins import Source
 from thorax.storage.progress import progress
-from thorax.storage.schemas import DIFFERENCES, METRICS, THRESHOLDS, class_columns
+from thorax.storage.schemas import DIFFERENCES, IGNORED, METRICS, THRESHOLDS, class_columns
 
 GLOBAL = "Global"  # the rows over all classes; a class of this name is called differently, see `row_name`
 BASELINE = "baseline"  # the model that is neither a network of the experiment nor an ensemble
@@ -67,6 +67,33 @@ def tiers(training: Mapping[str, int]) -> dict[str, list[str]]:
     groups = {tier: [name for name, found in of_class.items() if found == tier] for tier in TIERS}
     filled = {tier: classes for tier, classes in groups.items() if classes}
     return filled if len(filled) > 1 else {}
+
+
+def counted(truth: pd.DataFrame, patients: np.ndarray, summaries: Mapping[str, Sequence[str]] | None = None) -> pd.DataFrame:
+    """Count the images with a label, their patients and the positives of each class and summary, and say what a class lacks.
+
+    Labels are (n, k) of 1, 0 and -1 (ignored), patients (n,) identifiers. The index has the classes as `row_name` calls them, then
+    "Global" and the names of `summaries`. Columns: images, patients, positives, lacks (blank, "no positives" or "no negatives").
+    """
+    groups = {row_name(name): [name] for name in truth} | {GLOBAL: list(truth), **(summaries or {})}
+    rows = {}
+    for name, classes in groups.items():
+        known = (truth[classes] != IGNORED).any(axis=1).to_numpy()
+        positives, negatives = (int((truth[classes] == answer).sum().sum()) for answer in (1, 0))
+        lacks = "" if positives and negatives else "no negatives" if positives else "no positives"
+        rows[name] = (int(known.sum()), len(set(patients[known])), positives, lacks)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["images", "patients", "positives", "lacks"])
+
+
+def read_per_hit(value: float, low: float, high: float) -> tuple[float, float, float]:
+    """Return how many of the images that a model calls positive are read for each that is, with its 95% interval: 1 / PPV.
+
+    It holds for the prevalence of these images. A bound is infinite where the PPV's is 0; the number is nan where the PPV is 0 or nan.
+    """
+    if not value > 0:
+        return np.nan, np.nan, np.nan
+    fewest, most = (1 / share if share > 0 else np.inf if share == 0 else np.nan for share in (high, low))
+    return 1 / value, fewest, most
 
 
 def evaluate(
@@ -251,14 +278,14 @@ def _on_part(truth: pd.DataFrame, scores: pd.DataFrame, part: str, **how: Any) -
 
 
 def read_models(
-    labels: Path, split: Path, predictions: Mapping[str, Path], ensembles: Mapping[str, Path]
+    labels: Source, split: Source, predictions: Mapping[str, Source], ensembles: Mapping[str, Source], only: str | None = None
 ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-    """Read the labels of the validation and test images, and in the same rows the probabilities or votes of each model.
+    """Read the labels of the validation and test images, and in the same rows the probabilities or votes of each model, or of one.
 
     `predictions` are tables of logits, `ensembles` of probabilities or votes. Each must have exactly these images and classes.
     """
     truth = joins.read_labels(labels, split, EVALUATED_SPLITS)
-    paths = {**predictions, **ensembles}
+    paths = {name: path for name, path in {**predictions, **ensembles}.items() if only in (None, name)}
     if not paths:
         raise ThoraxError(f"There is nothing to compare with {labels}: give --predictions or --ensembles.")
     classes = class_columns(truth)

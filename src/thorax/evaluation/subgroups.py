@@ -1,6 +1,7 @@
 """The metrics of groups of images, such as men and women, and how far each group is from all other images."""
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +14,11 @@ from thorax.evaluation.bootstrap import NO_THRESHOLD, Measured, intervals
 from thorax.storage.schemas import IGNORED
 
 BLANK = "(blank)"
+SOURCE = "label_source"  # who labelled an image: always a group of its own
+FINDINGS = ("0", "1", "2", "3 or more")  # groups by the number of findings
+_NO_FINDING = ("no finding", "normal")  # classes that are not one
+SINGLE = "a single patient"
+NO_GAP = "no gap, as the other images have no positives or no negatives"
 VOTES = "votes have no loss"
 FEWEST_PATIENTS = 2  # of a group that is measured
 _MOST_GROUPS = 12
@@ -36,6 +42,44 @@ def grouped(values: pd.Series) -> pd.Series:
     return values.astype("string").fillna(BLANK)
 
 
+def read_groups(catalog: pd.DataFrame, truth: pd.DataFrame, wanted: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Return the (n, columns) groups of images by each of the `wanted` columns that has at least two, and sentences on the others.
+
+    `catalog` has the images' rows of `schemas.CATALOG`, `truth` their labels, (n, k) of 1, 0 and -1, both in the same order. Two
+    columns are not in the catalog: `folder`, the first part of the path, and `findings`, the number of classes that an image has
+    without those that say that there is none. `label_source` always takes part, as labels from physicians and from a program are
+    not of the same quality.
+    """
+    found, notes = {}, []
+    for column in dict.fromkeys([*wanted, SOURCE]):
+        values = pd.Series(_values(catalog, truth, column).to_numpy(), truth.index, name=column)
+        try:
+            groups = grouped(values)
+        except ThoraxError:  # of a column that the archive decides; a user's own is refused by `evaluate`
+            notes.append(
+                f"Not by {column}: it has {values.nunique():,} different values, and {_MOST_GROUPS} at most can be groups."
+            )
+            continue
+        if (number := groups.nunique()) > 1:
+            found[column] = groups
+        elif column in wanted:
+            notes.append(
+                f"Not by {column}: all images have the same one ({groups.iloc[0]})."
+                if number
+                else f"Not by {column}: no image."
+            )
+    return pd.DataFrame(found, index=truth.index), notes
+
+
+def _values(catalog: pd.DataFrame, truth: pd.DataFrame, column: str) -> pd.Series:
+    if column == "folder":
+        return catalog["path"].str.extract("^([^/]+)/", expand=False)
+    if column == "findings":
+        number = (truth.loc[:, [name.lower() not in _NO_FINDING for name in truth]] == 1).sum(axis=1)
+        return number.clip(upper=len(FINDINGS) - 1).map(dict(enumerate(FINDINGS)))
+    return catalog[column]
+
+
 def measure(
     labels: pd.DataFrame, scores: pd.DataFrame, patients: np.ndarray, groups: pd.Series, **how: Any
 ) -> tuple[pd.DataFrame, list[str]]:
@@ -50,15 +94,19 @@ def measure(
     pooled = metrics.measure(labels, scores, patients, **how)
     rows: list[tuple] = []
     of_groups: dict[str, Measured] = {}
+    measured: dict[bytes, Measured] = {}  # by the images; of two groups, each is the other's rest
     for name in sorted(groups.unique()):
         inside = (groups == name).to_numpy()
         head = (groups.name, name, int(inside.sum()), len(set(patients[inside])))
         if head[-1] < FEWEST_PATIENTS:
             positives = int((labels[inside] == 1).sum().sum())
-            rows.append((*head, metrics.GLOBAL, "auc", NO_THRESHOLD, *[np.nan] * 6, positives, "a single patient"))
+            rows.append((*head, metrics.GLOBAL, "auc", NO_THRESHOLD, *[np.nan] * 6, positives, SINGLE))
             continue
-        sides = [labels.mask(pd.Series(~side, labels.index), IGNORED, axis=0).astype(np.int8) for side in (inside, ~inside)]
-        one, rest = (metrics.measure(side, scores, patients, **how) for side in sides)
+        for side in (inside, ~inside):
+            if side.tobytes() not in measured:
+                known = labels.mask(pd.Series(~side, labels.index), IGNORED, axis=0).astype(np.int8)
+                measured[side.tobytes()] = metrics.measure(known, scores, patients, **how)
+        one, rest = measured[inside.tobytes()], measured[(~inside).tobytes()]
         of_groups[name] = one
         for key, point in one.point.items():
             classes = len(point) - one.summaries
@@ -70,7 +118,9 @@ def measure(
                 )
             numbers = (point, *intervals(one.samples[key]), gap, *intervals(gaps), one.n_positive[-len(point) :])
             for name_of_class, *found in zip(one.named(key), *numbers, strict=True):
-                why = "" if np.isfinite(found[0]) else VOTES if key[1] == "loss" else "no positives or no negatives"
+                why = VOTES if key[1] == "loss" else "no positives or no negatives"
+                if np.isfinite(found[0]):
+                    why = "" if np.isfinite(found[3]) else NO_GAP
                 rows.append((*head, name_of_class, key[1], key[0], *found, why))
     return pd.DataFrame(rows, columns=COLUMNS), _confounded(pooled, of_groups, str(groups.name))
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from thorax.errors import ThoraxError
+from thorax.evaluation import calibration
 from thorax.evaluation.metrics import sigmoid
 from thorax.explanation.overlays import scale_maps, to_original
 from thorax.images import decoding
@@ -35,6 +36,17 @@ class Case:
     probabilities: np.ndarray  # (k,) of the ensemble
     truth: np.ndarray  # (k,) 1, 0 or -1 (not judged)
     truth_boxes: pd.DataFrame  # label, x, y, width, height as fractions of the original
+    calibrated: np.ndarray | None = (
+        None  # (k,) probabilities after Platt scaling, nan where none was fitted; None: not asked for
+    )
+
+    def printed(self, index: int) -> str:
+        """The probability of a class, as it is in titles."""
+        raw = f"{self.probabilities[index]:.3f}"
+        if self.calibrated is None:
+            return raw
+        value = self.calibrated[index]
+        return f"{value:.3f} calibrated" if np.isfinite(value) else f"{raw} not calibrated"
 
     def shown(self) -> list[int]:
         """The classes to draw, most probable first: predicted ones, or else the most probable, and true ones that were missed."""
@@ -76,11 +88,14 @@ def load_cases(
     ingested: Source,
     arrays: Paths,
     lungs: Paths | None,
+    scaling: Source | None = None,
+    model: str | None = None,
 ) -> list[Case]:
     """Collect everything that is drawn for the chosen cases, and refuse files of different members, cases or classes.
 
     Each member has a table of logits, and heatmaps (images, classes, h, w) float32 in the order of its rows. `ensemble` is the table
     of the members' mean probabilities (CTP); None computes it. `lungs` are tables of crop boxes; None if the networks saw the whole image.
+    `scaling` (`schemas.SCALINGS`) has that of the ensemble, which is called `model`, or of the only member; None: raw probabilities.
     """
     chosen = store.read_table(cases)
     ids = chosen["image_id"]
@@ -104,6 +119,12 @@ def load_cases(
     if not np.allclose(probabilities, each.mean(axis=0), atol=1e-3):
         problem = f"{ensemble} is not the mean of {', '.join(predictions)}"
         raise ThoraxError(f"{problem}: name the members of this ensemble, so that maps and votes are theirs.")
+    calibrated = None
+    if scaling is not None:
+        fitted = calibration.read_scaling(scaling, model or next(iter(predictions)))
+        known = fitted[fitted["kind"] == "platt"].set_index("class")["slope"].reindex(classes).notna()
+        scaled = calibration.scale(pd.DataFrame(probabilities, columns=classes), fitted, "platt")
+        calibrated = np.where(known, scaled, np.nan)
     originals = load_originals(ids, ingested, arrays, lungs)
     truth_boxes = store.read_table(boxes)
     return [
@@ -118,6 +139,7 @@ def load_cases(
             probabilities=probabilities[index],
             truth=truth[classes].to_numpy()[index],
             truth_boxes=truth_boxes[truth_boxes["image_id"] == case.image_id],
+            calibrated=None if calibrated is None else calibrated[index],
         )
         for index, (case, (original, box)) in enumerate(zip(chosen.itertuples(), originals, strict=True))
     ]
@@ -151,6 +173,10 @@ def remarks(cases: Sequence[Case], members: Sequence[str], ensemble: str | None,
     """
     mean = f"{ensemble}, the mean of " if ensemble else "the mean of " if len(members) > 1 else ""
     said = [f"Maps, probabilities and votes are those of {mean}{', '.join(members)}."] if cases else []
+    if cases and cases[0].calibrated is not None:
+        said.append(
+            "Probabilities are after Platt scaling on the validation images; votes and answers follow those before, at 0.5."
+        )
     coarse = [name for number, name in enumerate(members) if cases and cases[0].maps[number][0].size < FEWEST_CELLS]
     if coarse:
         which = "All maps" if len(coarse) == len(members) else f"The maps of {', '.join(coarse)}"

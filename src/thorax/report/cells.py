@@ -63,8 +63,8 @@ def printed(value: float, decimals: int = DECIMALS, sign: bool = False, undefine
 
 def interval(low: float, high: float, decimals: int = DECIMALS) -> str:
     """Return an interval as low–high, or low to high where a minus would be next to the dash; blank where it is undefined."""
-    between = " to " if round(low, decimals) < 0 else "–"
-    return f"{printed(low, decimals)}{between}{printed(high, decimals)}" if np.isfinite(low) else ""
+    between = " to " if round(float(low), decimals) < 0 else "–"
+    return f"{printed(low, decimals)}{between}{printed(high, decimals, undefined='∞')}" if np.isfinite(low) else ""
 
 
 def excludes_zero(low: float, high: float) -> bool:

@@ -85,7 +85,7 @@ TWO_VIEWS = _table(image_id=pa.string(), second_id=pa.string())  # two views of 
 THRESHOLDS = _table(
     model=pa.string(),  # member, ensemble or baseline
     **{"class": pa.string()},
-    rule=pa.string(),  # f1, f1_positive, youden
+    rule=pa.string(),  # f1, f1_positive, youden, specificity-0.9 and the like
     value=pa.float64(),  # scores above it count as positive
     n_positive=pa.int64(),  # among the validation images
     defined=pa.bool_(),  # false where validation lacks positives or negatives; then the value is 0.5
@@ -132,6 +132,17 @@ LOCALISATION = _table(
     same_sign=pa.float64(),  # share of the replicates in which the difference has the same sign
     findings=pa.int64(),  # pairs of an image and a class with boxes
     patients=pa.int64(),
+)
+
+SCALINGS = _table(  # of probabilities: new log odds are slope * log odds + intercept
+    model=pa.string(),  # as in METRICS; those that give votes have no rows
+    **{"class": pa.string()},
+    kind=pa.string(),  # temperature (intercept 0; the temperature is 1 / slope) or platt
+    slope=pa.float64(),  # at least 0.01; null where nothing could be fitted, then the probabilities stay as they are
+    intercept=pa.float64(),
+    images=pa.int64(),  # of validation, with a known label, that it was fitted on
+    n_positive=pa.int64(),  # among these
+    note=pa.string(),  # why there is no slope, or why it was held at 0.01; blank elsewhere
 )
 
 MASK_PAIRS = "pairs.csv"  # in a folder of radiographs with lung masks: image, patient_id, view

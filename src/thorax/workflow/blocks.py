@@ -106,6 +106,8 @@ class Blocks:
             return self.config.label_sets[wildcards.label_set].dataset
         if hasattr(wildcards, "split"):
             return self.dataset_of_split(wildcards.split)
+        if hasattr(wildcards, "experiment"):
+            return self.dataset_of(wildcards.experiment)
         return self.dataset_of(self.block("cascade", wildcards).inside)
 
     def dataset_of(self, experiment: str) -> str:

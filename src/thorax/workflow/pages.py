@@ -329,6 +329,7 @@ def _if(holds: Callable[[Experiment], object]) -> Callable[[Config, Wildcards], 
 WHERE: dict[str, Callable[[Config, Wildcards], bool]] = {
     "has_several_thresholds": _if(lambda experiment: len(experiment.thresholds) > 1),
     "has_published_results": _if(lambda experiment: experiment.beside),
+    "has_groups": _if(lambda experiment: experiment.groups),
     "has_statements": _if(_has_statements),
     "has_attention": _if(attending),
     "has_boxes": lambda plan, names: has_boxes(plan, plan.experiments[names["experiment"]]),

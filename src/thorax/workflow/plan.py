@@ -215,6 +215,11 @@ class Plan(Blocks):
         models, suffix = FILES[kind]
         return lambda wildcards: in_results(kind, wildcards.experiment, models(self.block("experiment", wildcards)), suffix)
 
+    def models(self, wildcards: Wildcards) -> Files:
+        """The labels and split of an experiment, and the scores of all its models."""
+        scores: Files = {kind: self.of_models(kind)(wildcards) for kind in ("predictions", "ensembles")}
+        return {**self.truth(wildcards), **scores}
+
     def term_settings(self, wildcards: Wildcards) -> dict[str, Any]:
         """The settings of a label set that decide which terms an image has."""
         fields = {"dataset", "views", "two_parents", "padded_labels", "padded_kept"}
@@ -309,6 +314,7 @@ class Plan(Blocks):
             "ensemble": f"results/ensembles/{name}/{block.mean}.parquet" if block.mean else [],
             "labels": f"results/labels/{block.label_set}.parquet",
             "boxes": f"results/boxes/{self.dataset_of(name)}.parquet",
+            "scaling": f"results/calibration/{name}.parquet" if block.heatmap_probability == "calibrated" else [],
             **self.originals(wildcards),
         }
 

@@ -146,6 +146,11 @@ CNN = {"backbone": "cnn"}
             ("experiments", "tiny", "thresholds", ["F1"]),
             "experiments.tiny.thresholds.0: 'F1' is not a threshold rule: write f1, f1_positive, youden",
         ),
+        (
+            ("experiments", "tiny", "thresholds", ["specificity-0.9"]),
+            "experiments.tiny.thresholds: the first rule is the one of the paper's",
+        ),
+        (("experiments", "tiny", "groups", ["hospital"]), "experiments.tiny.groups.0: Input should be 'sex', 'age'"),
         (("experiments", "tiny", "thresholds", []), "experiments.tiny.thresholds: List should have at least 1 item"),
         (
             ("experiments", "tiny", "ensembles", "CTP", "members", ["first", "first"]),
@@ -569,3 +574,12 @@ def test_published_numbers_named_in_the_paper_config_exist():
             assert named & {*experiment.members, *experiment.ensembles}
             if experiment.beside.paper == "liz2022":
                 assert named >= {*experiment.members, *experiment.ensembles} - {"stacked"}
+
+
+def test_calibrated_heatmaps_need_one_model_that_a_scaling_is_fitted_to():
+    given = {"title": "x", "label_set": "l", "split": "s", "image_set": "i", "heatmap_probability": "calibrated"}
+    two = {"a": {"backbone": "cnn"}, "b": {"backbone": "cnn"}}
+    assert config.Experiment(**given, members={"a": two["a"]}).mean is None
+    assert config.Experiment(**given, members=two, ensembles={"CTP": {"rule": "ctp", "members": ["a", "b"]}}).mean == "CTP"
+    with pytest.raises(ValueError, match="it needs an ensemble of rule ctp, as scaling is fitted to one model"):
+        config.Experiment(**given, members=two)

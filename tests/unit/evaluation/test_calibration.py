@@ -103,18 +103,49 @@ def test_what_cannot_be_fitted_is_blank_and_stays_as_it_is():
         scaling = calibration.fit_scaling(labels, scores, "platt")
         assert np.isnan(scaling).all()
         assert scaling.apply(scores).tolist() == scores.tolist()
-    frame, table = calibration.scaled(
-        pd.DataFrame({"a": separated}), pd.DataFrame({"a": scores}), np.ones(5, bool), "temperature"
-    )
-    assert frame["a"].tolist() == scores.tolist()
-    assert table.loc[0, ["class", "kind"]].tolist() == ["a", "temperature"]
+    table = calibration.fit(pd.DataFrame({"a": separated}), pd.DataFrame({"a": scores}))
+    assert table[["class", "kind", "images", "n_positive"]].to_numpy().tolist() == [
+        ["a", kind, 5, 2] for kind in calibration.KINDS
+    ]
+    assert set(table["note"]) == {calibration.SEPARATED}
+    assert calibration.scale(pd.DataFrame({"a": scores}), table, "platt")["a"].tolist() == scores.tolist()
 
 
 def test_scaling_learns_from_validation_images_alone():
     labels, scores, _ = problem(7)
     validation = np.arange(400) < 200
-    frames = pd.DataFrame({"a": labels}), pd.DataFrame({"a": scores})
+    truth, values = pd.DataFrame({"a": labels}), pd.DataFrame({"a": scores})
     expected = calibration.fit_scaling(labels[:200], scores[:200], "platt")
-    found, table = calibration.scaled(*frames, validation, "platt")
-    assert table[["slope", "intercept"]].to_numpy()[0].tolist() == list(expected)
-    np.testing.assert_allclose(found["a"], expected.apply(scores))
+    table = calibration.fit(truth[validation], values[validation])
+    assert table.loc[table["kind"] == "platt", ["slope", "intercept"]].to_numpy()[0].tolist() == list(expected)
+    np.testing.assert_allclose(calibration.scale(values, table, "platt")["a"], expected.apply(scores))
+
+
+@pytest.mark.parametrize("kind", calibration.KINDS)
+def test_scaling_never_reverses_the_order_of_the_images(kind):
+    """Scores that rank worse than chance: the most likely slope is negative, so the smallest allowed one is taken."""
+    labels, scores, _ = problem(2, images=500, slope=-0.8, intercept=-1)
+    scaling = calibration.fit_scaling(labels, scores, kind)
+    assert scaling.slope == calibration.SMALLEST_SLOPE
+    scaled = scaling.apply(scores)
+    assert (np.argsort(scaled, kind="stable") == np.argsort(scores, kind="stable")).all()
+    if kind == "platt":
+        assert scaled.mean() == pytest.approx(labels.mean(), abs=1e-6)  # the intercept is that of this slope
+    perfect = calibration.fit_scaling(np.array([1, 1, 0, 0]), np.array([0.1, 0.2, 0.8, 0.9]), kind)
+    assert perfect.slope == calibration.SMALLEST_SLOPE
+    alike = calibration.fit_scaling(np.array([1, 0, 0, 0]), np.full(4, 0.7), "platt")
+    assert alike.apply(np.array([0.7]))[0] == pytest.approx(0.25, abs=1e-6)
+    table = calibration.fit(pd.DataFrame({"a": labels}), pd.DataFrame({"a": scores}))
+    assert set(table["note"]) == {calibration.BOUNDED}
+
+
+def test_bins_of_reliability_by_hand_and_their_intervals():
+    labels = np.array([1, 0, 0, 0, 1, 1, 1, 0, 0, 0, -1])
+    scores = np.array([0.2] * 4 + [0.9] * 6 + [0.5])
+    found = calibration.reliability(labels, scores, np.arange(11), replicates=0)
+    assert found[["images", "positives", "probability", "share"]].to_numpy().tolist() == pytest.approx(
+        np.array([[4, 1, 0.2, 0.25], [6, 3, 0.9, 0.5]])
+    )
+    found = calibration.reliability(labels, scores, np.zeros(11), replicates=20)
+    assert found["low"].tolist() == found["high"].tolist() == [0.25, 0.5]  # of one patient, every sample is the same
+    assert calibration.reliability(np.full(3, -1), scores[:3], np.arange(3), replicates=2).empty

@@ -199,15 +199,34 @@ def test_the_exclusive_class_must_be_in_the_label_set():
         evaluate(labels, labels * 1.0, [1, 2], model="m", split="test", exclusive="No Finding")
 
 
-@pytest.mark.parametrize("rule", ["fixed-0", "fixed-0.5", "fixed-0.05", "fixed-1", "f1", "youden"])
+@pytest.mark.parametrize(
+    "rule",
+    ["fixed-0", "fixed-0.5", "fixed-0.05", "fixed-1", "f1", "youden", "specificity-0.9", "sensitivity-0.95", "specificity-1"],
+)
 def test_rules_that_are_known(rule):
     assert config.threshold_rule(rule) == rule
     assert config.fixed_threshold(rule) == (float(rule[6:]) if rule.startswith("fixed") else None)
-    assert rule.startswith("fixed") or rule in decisions._OBJECTIVES
+    assert rule.startswith("fixed") or rule in decisions._OBJECTIVES or rule.split("-")[0] in decisions._SIDES
+    assert rule.startswith("fixed") or 0 <= decisions.tune(np.array([0, 1, 1]), np.array([0.1, 0.4, 0.6]), rule).value < 1
 
 
 @pytest.mark.parametrize(
-    "rule", ["fixed-0.50", "fixed-1.5", "fixed--0.5", "fixed-", "fixed-nan", "0.5", "F1", "f1+exclusive", ""]
+    "rule",
+    [
+        "fixed-0.50",
+        "fixed-1.5",
+        "fixed--0.5",
+        "fixed-",
+        "fixed-nan",
+        "0.5",
+        "F1",
+        "f1+exclusive",
+        "",
+        "specificity-90",
+        "sensitivity",
+        "sensitivity-1.1",
+        "youden-0.9",
+    ],
 )
 def test_rules_that_are_not(rule):
     with pytest.raises(ValueError, match=r"is not a threshold rule: write f1, f1_positive, youden or, for example, fixed-0\.5"):

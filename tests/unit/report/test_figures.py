@@ -366,6 +366,24 @@ def test_maps_and_votes_are_of_the_members_whose_mean_is_shown(study, tmp_path):
     assert explained.remarks([first], ["one"], "CTP", [])[0].endswith("CTP, the mean of one.")
 
 
+def test_titles_have_the_calibrated_probability_where_it_is_asked_for(study, tmp_path):
+    paths = write_cases(study, tmp_path)
+    own = {kind: {"one": paths[kind]["one"]} for kind in ("heatmaps", "predictions")}
+    fitted = [
+        ("one", "a", "platt", 0.5, -1.0, 9, 4, ""),
+        ("one", "b", "platt", np.nan, np.nan, 9, 0, "no validation image has the class"),
+    ]
+    store.write_table(pd.DataFrame(fitted, columns=schemas.SCALINGS.names), tmp_path / "s.parquet", schemas.SCALINGS)
+    raw, _ = explained.load_cases(**{**paths, **own, "ensemble": None})
+    first, _ = explained.load_cases(**{**paths, **own, "ensemble": None, "scaling": tmp_path / "s.parquet"})
+    odds = np.log(raw.probabilities / (1 - raw.probabilities))
+    assert first.printed(0) == f"{1 / (1 + np.exp(1 - 0.5 * odds[0])):.3f} calibrated"
+    assert (raw.printed(1), first.printed(1)) == (f"{raw.probabilities[1]:.3f}", f"{raw.probabilities[1]:.3f} not calibrated")
+    assert [first.verdict(index) for index in (0, 1)] == [raw.verdict(index) for index in (0, 1)]
+    assert any("after Platt scaling" in sentence for sentence in explained.remarks([first], ["one"], None, []))
+    assert not any("Platt" in sentence for sentence in explained.remarks([raw], ["one"], None, []))
+
+
 def test_a_class_or_a_case_that_is_not_there_is_said_on_the_page(study, tmp_path):
     paths = write_cases(study, tmp_path)
     table = store.read_table(paths["labels"])

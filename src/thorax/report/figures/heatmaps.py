@@ -126,7 +126,7 @@ def _explain(figure: Figure, lines: Sequence[Line2D | Patch]) -> None:
 def _said(case: Case, index: int) -> str:
     """A class, its probability, and how many models vote for it."""
     name, votes = style.shortened(case.classes[index], LONGEST_NAME), case.votes[:, index]
-    return f"{name}\n{case.probabilities[index]:.3f}, {votes.sum()}/{len(votes)} models"
+    return f"{name}\n{case.printed(index)}, {votes.sum()}/{len(votes)} models"
 
 
 def _judged(case: Case, index: int) -> str:

@@ -22,7 +22,7 @@ from thorax.evaluation.ensembles import LEARNING
 from thorax.evaluation.metrics import FIXED, GLOBAL, NO_THRESHOLD
 from thorax.report import cells, published_numbers
 from thorax.report.cells import F1_MEANINGS, METRICS, UNDEFINED, Estimate, printed
-from thorax.report.tables.results import INTERVALS, PROVENANCE, Results, images_by_part, votes_note
+from thorax.report.tables.results import INTERVALS, PROVENANCE, Results, best_model, images_by_part, votes_note
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import joins, store
 from thorax.storage.schemas import class_columns
@@ -77,11 +77,10 @@ class Row:
 
     @cached_property
     def model(self) -> str:
-        """The network or ensemble with the highest mean AUC on the validation images; of equal ones, or without any, the first."""
+        """The network or ensemble with the highest mean AUC on the validation images, as in `best_model`."""
         experiment = self.setup.experiment
-        names = [name for name, ensemble in experiment.ensembles.items() if ensemble.rule not in LEARNING]
-        names += experiment.members
-        return self.on_test.best_on_validation(names)
+        learned = [name for name, ensemble in experiment.ensembles.items() if ensemble.rule in LEARNING]
+        return best_model(self.metrics, experiment.members, experiment.ensembles, learned)
 
     def number(self, metric: str) -> Estimate:
         """The model's value, low and high over all classes of the test images; nan where undefined."""

@@ -1,6 +1,6 @@
 """The papers' result tables from the metrics (Liz et al. 2022, Tables 4 to 11)."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -263,6 +263,21 @@ def read_results(
     counts = count_images(joins.read_labels(labels, split))
     apart = None if differences is None else store.read_table(differences, needs=tuple(DIFFERENCES.names))
     return Results(store.read_table(metrics), members, ensembles, counts, differences=apart, **more)
+
+
+def best_model(
+    metrics: pd.DataFrame, predictions: Iterable[str], ensembles: Iterable[str], learned: Collection[str] = ()
+) -> str:
+    """Choose the model with the highest mean AUC on the validation images; of equal ones, or without any, the first.
+
+    Ensembles come before networks. The baseline, and the ensembles `learned` from validation images, take no part.
+    """
+    names = [name for name in (*ensembles, *predictions) if name not in (BASELINE, *learned)]
+    if not names:
+        raise ThoraxError(
+            "There is no model to choose from: name a network or an ensemble that does not learn from validation."
+        )
+    return Results(metrics, names, [], pd.DataFrame()).best_on_validation(names)
 
 
 def by_class(results: Results, columns: Columns, title: str, of: str, notes: Sequence[str]) -> tuple[Table, pd.DataFrame]:

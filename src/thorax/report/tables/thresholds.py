@@ -18,13 +18,23 @@ from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import store
 from thorax.storage.schemas import THRESHOLDS
 
-_TUNED = {  # the tuned rules: how a column is headed, and what the rule does
+_TUNED = {  # tuned rules without a number: how a column is headed, and what the rule does
     "f1": ("best F1", f"one threshold t per class, with the best F1-score ({F1_MEANINGS['f1']}) on the validation images"),
     "f1_positive": (
         "best positive F1", "one t per class, with the best F1-score of the positive class on the validation images"
     ),
     "youden": ("Youden", "one t per class, with the largest sum of sensitivity and specificity on the validation images"),
 }  # fmt: skip
+
+
+def tuned_rule(rule: str) -> tuple[str, str]:
+    """How a column of a tuned rule is headed, and what the rule does."""
+    if rule in _TUNED:
+        return _TUNED[rule]
+    side, _, least = rule.partition("-")
+    free = "sensitivity" if side == "specificity" else "specificity"
+    does = f"one t per class, with the largest {free} at a {side} of at least {least} on the validation images"
+    return f"{side} {least}", does
 
 
 def thresholds_table(
@@ -141,11 +151,11 @@ def _heading(rule: str) -> str:
     """Return a short name: 0.5 for fixed-0.5, with a + where one class excludes the rest."""
     plain = rule.removesuffix(EXCLUSIVE)
     fixed = fixed_threshold(plain)
-    return (_TUNED[plain][0] if fixed is None else f"{fixed:g}") + "+" * (plain != rule)
+    return (tuned_rule(plain)[0] if fixed is None else f"{fixed:g}") + "+" * (plain != rule)
 
 
 def _explained(tuned: Sequence[str]) -> str:
-    sentence = "; ".join(": ".join(_TUNED[rule]) for rule in tuned)
+    sentence = "; ".join(": ".join(tuned_rule(rule)) for rule in tuned)
     return f"{sentence[0].upper()}{sentence[1:]}. " if sentence else ""
 
 
