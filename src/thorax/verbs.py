@@ -142,7 +142,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _path("rates", "rates measured by `python -m bench rates` (default: those of a machine without a GPU)", required=False),
             _whole("cores_per_gpu", "CPU cores for each GPU", lowest=1, default=8), _flag("json_", "print JSON"),
             replace(snakemake, help="arguments of snakemake, after -- (default: --cores 8)")),
-        _verb("evaluate", "evaluation.external:evaluate_tables",
+        _verb("evaluate", "report.external:evaluate_tables",
             "measure any model's predictions, with intervals: CSV or Parquet, a row for each image and a column for each class",
             _path("predictions", "probabilities; the first column identifies the image", positional=True),
             _path("labels", "labels of the same images: 1, 0, yes or no; -1 or blank where not known"),

@@ -9,7 +9,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from thorax.cli import main
 from thorax.errors import ThoraxError
-from thorax.evaluation import calibration, external, metrics
+from thorax.evaluation import calibration, metrics
+from thorax.report import external
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 
