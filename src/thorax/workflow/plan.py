@@ -251,7 +251,7 @@ class Plan(Blocks):
         """The threshold rule that a job is for, or else the first."""
         return getattr(wildcards, "threshold_rule", self.leading_experiment(wildcards).thresholds[0])
 
-    # Readers, likely label errors, repeated trainings
+    # Readers
 
     def experts(self, wildcards: Wildcards) -> str:
         return as_text(self.block("experiment", wildcards).experts)
@@ -259,10 +259,6 @@ class Plan(Blocks):
     def read_again(self, wildcards: Wildcards) -> list[str]:
         """The tables of an experiment's readers."""
         return list(self.block("experiment", wildcards).experts.files)
-
-    def trainings(self, wildcards: Wildcards) -> list[str]:
-        """The predictions of all trainings of an experiment, repeated ones included."""
-        return in_results("predictions", wildcards.experiment, self.block("experiment", wildcards).trainings)
 
     # Cascades
 

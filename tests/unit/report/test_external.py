@@ -323,7 +323,7 @@ def read(tables):
 def test_readers_are_compared_with_labels_and_models(read):
     folder, _, _ = read
     text = run(folder, readers=[folder / "readers.csv"], reader="reader", out=folder / "out")
-    assert "3 readers have read 60 of the 60 images; only these count here." in text
+    assert "3 readers have read 60 of the 60 images that are measured; only these count here." in text
     found = pd.read_csv(folder / "out" / "agreement.csv").set_index("class")
     assert found.loc["Mass", "images"] == 30  # where two disagree and no third has read, there is no majority
     assert found.loc["Mass", "cohen"] == 1
@@ -338,16 +338,16 @@ def test_readers_are_compared_with_labels_and_models(read):
 def test_readers_that_do_not_fit_are_refused(read):
     folder, labels, _ = read
     with pytest.raises(
-        ThoraxError, match="There is only one reader: give two or more to --readers, or name the column of readers"
+        ThoraxError, match="There is only one reader: name the tables of two or more, or the column that names the reader"
     ):
         run(folder, readers=[folder / "x.csv"])
     with pytest.raises(ThoraxError, match=r"readers.csv has image '000.png' more than once"):
         run(folder, readers=[folder / "readers.csv"])
-    with pytest.raises(ThoraxError, match=r"--reader: 'who' is not a column of .*readers.csv"):
+    with pytest.raises(ThoraxError, match=r"reader: 'who' is not a column of .*readers.csv"):
         run(folder, readers=[folder / "readers.csv"], reader="who")
     labels.assign(image=labels.index + 500).to_csv(folder / "others.csv", index=False)
     with pytest.raises(ThoraxError, match=r"others.csv has none of the images that are measured"):
         run(folder, readers=[folder / "others.csv"])
-    with pytest.raises(ThoraxError, match=r"--readers: 'Mass' is not a column of .*y.csv"):
+    with pytest.raises(ThoraxError, match=r"readers: 'Mass' is not a column of .*y.csv"):
         labels.drop(columns="Mass").to_csv(folder / "y.csv", index=False)
         run(folder, readers=[folder / "y.csv"])
