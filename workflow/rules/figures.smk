@@ -155,7 +155,7 @@ rule figure_readers:
 
 rule figure_suspects:
     input:
-        suspects=rules.suspects.output.list,
+        suspects="results/suspects/{experiment}.csv",
         ingested=lambda wildcards: plan.data("experiment")(wildcards)["ingested"],
         images=lambda wildcards: plan.data("experiment")(wildcards)["images"],
         notebook=notebook("evaluation"),
