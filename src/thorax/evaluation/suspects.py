@@ -36,14 +36,14 @@ def find(truth: pd.DataFrame, scores: pd.DataFrame, votes: Mapping[str, pd.DataF
     Labels are ranked by self-confidence, the probability of the given label. Weighted losses shift probabilities, so these are
     calibrated first, for each class by Platt scaling on the same images. `truth` has the columns of `joins.read_labels`, `scores` (n, k)
     probabilities in the same rows, and `votes` each network's yes and no, (n, k) bool: `agree` counts the `networks` that say the
-    same as the label.
+    same as the label. A class that the scores do not rank better than chance is not searched.
     """
     classes, every = list(scores), np.ones(len(truth), bool)
-    calibrated, _ = calibration.scaled(truth[classes], scores, every, "platt")
+    calibrated, fitted = calibration.scaled(truth[classes], scores, every, "platt")
     found = []
-    for name in classes:
+    for name, slope in zip(classes, fitted["slope"], strict=True):
         labels, probability = truth[name].to_numpy(), calibrated[name].to_numpy()
-        rows = np.flatnonzero(doubted(labels, probability))
+        rows = np.flatnonzero(doubted(labels, probability) & (slope > 0))
         confidence = np.where(labels[rows] == 1, probability[rows], 1 - probability[rows])
         rows = rows[np.argsort(confidence, kind="stable")]
         table = truth.iloc[rows][["image_id", "patient_id", "split"]].assign(label=labels[rows], probability=probability[rows])

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,12 @@ from thorax.storage.schemas import IGNORED
 LINES = [(colour, "-") for colour in (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, "black")] + [(GREY, "--")]
 PANELS_PER_ROW = 5  # where there are more classes than lines can be told apart
 NAME_LINE, LEGEND_LINE = 26, 40  # characters over a panel and in the legend
+EDGE: dict[str, Any] = {
+    "markeredgecolor": "black",
+    "markeredgewidth": 0.4,
+    "clip_on": False,
+    "zorder": 3,
+}  # of a reader's point
 ALARMS, FOUND = "false positive rate", "true positive rate"
 
 
@@ -107,9 +114,9 @@ def _draw_each(grid: np.ndarray, curves: Sequence[Curve]) -> None:
         curve = curves[number]
         axes.plot(*curve.points.T, color=BLUE, linewidth=1.2)
         for point in curve.readers[:-1]:
-            axes.plot(*point, "o", color=ORANGE, markersize=4, markeredgecolor="black", markeredgewidth=0.4)
+            axes.plot(*point, "o", color=ORANGE, markersize=4, **EDGE)
         if curve.readers:
-            axes.plot(*curve.readers[-1], "D", color=VERMILION, markersize=5, markeredgecolor="black", markeredgewidth=0.4)
+            axes.plot(*curve.readers[-1], "D", color=VERMILION, markersize=5, **EDGE)
         _draw_frame(axes)
         axes.set_title(_label(curve, NAME_LINE), fontsize=7.5)
         lowest = number + grid.shape[1] >= len(curves)

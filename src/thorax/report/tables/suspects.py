@@ -1,12 +1,13 @@
 """How many labels the networks doubt, by class, and the list of all of them (`evaluation.suspects`)."""
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from thorax.config import fixed_threshold
 from thorax.evaluation import metrics, suspects
+from thorax.report.cells import UNDEFINED, printed
 from thorax.report.tables.results import PROVENANCE, row_headings
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import store
@@ -15,28 +16,27 @@ from thorax.storage.schemas import IGNORED, class_columns
 TOTAL = "All classes"
 
 
-def suspects_table(truth: pd.DataFrame, doubted: pd.DataFrame, title: str, data: str, model: str) -> tuple[Table, pd.DataFrame]:
-    """Count known and doubted labels by class; the last row is of all classes. `doubted` is from `suspects.find`."""
+def suspects_table(
+    truth: pd.DataFrame, scores: pd.DataFrame, doubted: pd.DataFrame, title: str, data: str, model: str
+) -> tuple[Table, pd.DataFrame]:
+    """Count known and doubted labels by class; the last row is of all classes. `doubted` is what `suspects.find` says of `scores`."""
     classes = class_columns(truth)
-    records: list[dict[str, object]] = []
+    records: list[dict[str, Any]] = []
     for name in classes:
-        labels, found = truth[name], doubted.loc[doubted["class"] == name, "label"]
-        counts = {
-            "yes": (labels == 1).sum(),
-            "no": (labels == 0).sum(),
-            "yes_doubted": (found == 1).sum(),
-            "no_doubted": (found == 0).sum(),
-        }
-        records.append({"class": name, **{key: int(count) for key, count in counts.items()}})
-    frame = pd.DataFrame(records).set_index("class")
-    frame.loc[TOTAL] = frame.sum()
+        labels, found = truth[name].to_numpy(), doubted.loc[doubted["class"] == name, "label"]
+        counts = {"yes": labels == 1, "no": labels == 0, "yes_doubted": found == 1, "no_doubted": found == 0}
+        area = metrics.auc(labels, scores[name].to_numpy())
+        records.append({"class": name, "auc": area} | {key: int(of.sum()) for key, of in counts.items()})
+    frame = pd.DataFrame(records)
+    sums = {key: int(frame[key].sum()) for key in ("yes", "no", "yes_doubted", "no_doubted")}
+    frame = pd.DataFrame([*records, {"class": TOTAL, "auc": frame["auc"].mean()} | sums])
     frame["share"] = (frame["yes_doubted"] + frame["no_doubted"]) / (frame["yes"] + frame["no"]).where(lambda known: known > 0)
     headings = row_headings(classes) | {TOTAL: TOTAL}
     rows = [
-        (headings[name], tuple(map(Cell, (*(f"{int(count):,}" for count in counts), f"{share:.1%}" if np.isfinite(share) else "–"))))
-        for name, *counts, share in frame.itertuples(name=None)
+        (headings[name], tuple(map(Cell, (printed(area), *(f"{n:,}" for n in counts), f"{share:.1%}" if share >= 0 else UNDEFINED))))
+        for name, area, *counts, share in frame.itertuples(index=False, name=None)
     ]  # fmt: skip
-    groups = (Group("Labels", ("yes", "no"), "labels"), Group("Doubted", ("yes", "no", "share"), "doubted"))
+    groups = (Group("AUC"), Group("Labels", ("yes", "no"), "labels"), Group("Doubted", ("yes", "no", "share"), "doubted"))
     caption = (
         f"Labels that are probably wrong by {model}: a label is doubted if the calibrated probability of the other answer is as high as "
         "it is on average where that is the label (confident learning, Northcutt et al. 2021)."
@@ -45,7 +45,8 @@ def suspects_table(truth: pd.DataFrame, doubted: pd.DataFrame, title: str, data:
     notes = (
         f"Only the {parts.get('val', 0):,} validation and {parts.get('test', 0):,} test images are searched. The networks have learnt from "
         "the training images and their wrong labels; validation images have chosen the epoch that is kept.",
-        "A doubted label is a question, not an answer: networks doubt correct labels of rare or faint findings as well.",
+        "A doubted label is a question, not an answer: networks doubt correct labels of rare or faint findings as well. Where the AUC is "
+        "low, doubts mean little; a class that is not ranked better than chance is not searched.",
         f"Left out of the search: {int((truth[classes] == IGNORED).to_numpy().sum()):,} labels that are not known.",
     )
     return Table(f"{title}: doubted labels", caption, data, groups, "Class", tuple(rows), True, notes), frame.reset_index()
@@ -64,7 +65,8 @@ def make_suspects(
     chosen = suspects.best_probabilities(truth, members, {name: models[name] for name in ensembles})
     limit = fixed_threshold(rule)
     votes = {name: table > limit for name, table in members.items()}
-    doubted = suspects.find(truth, models[chosen] if chosen else suspects.mean(members), votes)
+    scores = models[chosen] if chosen else suspects.mean(members)
+    doubted = suspects.find(truth, scores, votes)
     model = chosen or (f"the mean probability of {len(members)} networks" if len(members) > 1 else next(iter(members)))
     store.write_text(doubted.to_csv(index=False), list_)
-    write(*suspects_table(truth, doubted, title, PROVENANCE[provenance], model), out, "suspects")
+    write(*suspects_table(truth, scores, doubted, title, PROVENANCE[provenance], model), out, "suspects")
