@@ -1,7 +1,8 @@
 """Labels that are probably wrong, found by confident learning from predictions of images that no network has learnt from.
 
 The rule is that of Northcutt, Jiang and Chuang 2021 (JAIR 70:1373, arXiv 1911.00068), for each class on its own as in Thyagarajan et al.
-2022 (arXiv 2211.13895). Their program cleanlab has it as well, but under the AGPL-3.0, so this package does not depend on it.
+2022 (arXiv 2211.13895), with the same result as their program cleanlab 2.9 (`filter_by="confident_learning"`). Up to version 2.7 cleanlab
+is under the AGPL-3.0; the rule is short, so this package does not depend on it.
 """
 
 from collections.abc import Mapping
@@ -18,16 +19,14 @@ def doubted(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Return which labels confident learning counts as the other class, (n,) bool.
 
     A class's threshold is the mean probability of the images that have the label; that of its absence, the mean of those that lack
-    it (equation 2 of Northcutt et al.). A label is doubted if the probability of the other answer reaches that answer's threshold
-    while that of the given one does not, or is smaller. Takes (n,) labels of 1, 0 and -1 (ignored) and calibrated probabilities;
-    nothing is doubted where positives or negatives lack.
+    it (equation 2 of Northcutt et al.). A label is doubted if the other answer is the more probable one and reaches its threshold.
+    Takes (n,) labels of 1, 0 and -1 (ignored) and calibrated probabilities; nothing is doubted where positives or negatives lack.
     """
     yes, no = labels == 1, labels == 0
     if not yes.any() or not no.any():
         return np.zeros(len(labels), bool)
     of_yes, of_no = probabilities, 1 - probabilities
-    says_yes, says_no = of_yes >= of_yes[yes].mean(), of_no >= of_no[no].mean()
-    return (no & says_yes & (~says_no | (of_yes > of_no))) | (yes & says_no & (~says_yes | (of_no > of_yes)))
+    return (no & (of_yes > of_no) & (of_yes >= of_yes[yes].mean())) | (yes & (of_no > of_yes) & (of_no >= of_no[no].mean()))
 
 
 def find(truth: pd.DataFrame, scores: pd.DataFrame, votes: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

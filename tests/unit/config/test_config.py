@@ -569,3 +569,12 @@ def test_published_numbers_named_in_the_paper_config_exist():
             assert named & {*experiment.members, *experiment.ensembles}
             if experiment.beside.paper == "liz2022":
                 assert named >= {*experiment.members, *experiment.ensembles} - {"stacked"}
+
+
+def test_a_member_with_the_name_of_a_repeated_training_is_refused():
+    settings = changed("experiments", "tiny", "repeats", 2)
+    settings["experiments"]["tiny"]["members"]["first.2"] = {"seed": 9}
+    with pytest.raises(
+        ThoraxError, match=r"experiments\.tiny\.repeats: 'first.2' is the name of a repeated training: rename it"
+    ):
+        config.parse(config.Config, settings, "x")

@@ -228,6 +228,30 @@ def test_published_aucs_of_nih_are_reproduced(tmp_path):
     assert found[metrics.GLOBAL] == pytest.approx(published.mean(), abs=1e-9)
 
 
+@pytest.mark.real
+def test_chexperts_readers_are_drawn_on_the_models_curves(tmp_path):
+    """Three radiologists and two models of the leaderboard on the 500 test studies (Rajpurkar et al. 2021)."""
+    folder = SHARED / "predictions" / "chexpert_test"
+    if not folder.exists():
+        pytest.skip(f"needs {folder}")
+    models = folder / "models"
+    options = {"second": models / "yww211.csv", "common": True, "replicates": 2, "out": tmp_path}
+    answers = sorted((folder / "readers").glob("*.csv"))
+    text = external.evaluate_tables(models / "hieupham.csv", folder / "groundtruth.csv", readers=answers, **options)
+    assert "3 readers have read 500 of the 500 images that are measured" in text
+    points = pd.read_csv(tmp_path / "readers.csv").set_index(["model", "class", "reader"])
+    truth, reader = (pd.read_csv(path, index_col=0)["Edema"] for path in (folder / "groundtruth.csv", answers[0]))
+    point = points.loc[("hieupham", "Edema", "bc4"), ["sensitivity", "specificity"]]
+    assert point.tolist() == pytest.approx([reader[truth == 1].mean(), 1 - reader[truth == 0].mean()])
+    below = points["roc_sensitivity"] > points["sensitivity"]
+    assert below.groupby("model").sum().to_dict() == {"hieupham": 12, "yww211": 12}
+    for name in ("agreement", "readers", "readers_hieupham", "readers_yww211"):
+        assert (tmp_path / f"{name}.html").exists()
+    page = (tmp_path / "evaluation.html").read_text()
+    assert page.count("<img ") == 2
+    assert [page.count(f"<h2>{heading}</h2>") for heading in ("hieupham: calibration", "Difference in AUC")] == [1, 1]
+
+
 def test_operating_points_and_calibration_come_with_validation_images(tables):
     folder, labels, predictions = tables
     predictions.assign(split=["val", "test"] * 30).to_csv(folder / "net.csv", index=False)

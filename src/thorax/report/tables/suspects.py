@@ -38,8 +38,8 @@ def suspects_table(
     ]  # fmt: skip
     groups = (Group("AUC"), Group("Labels", ("yes", "no"), "labels"), Group("Doubted", ("yes", "no", "share"), "doubted"))
     caption = (
-        f"Labels that are probably wrong by {model}: a label is doubted if the calibrated probability of the other answer is as high as "
-        "it is on average where that is the label (confident learning, Northcutt et al. 2021)."
+        f"Labels that are probably wrong by {model}: a label is doubted if the other answer is more probable, and as probable as on "
+        "average where that is the label (confident learning, Northcutt et al. 2021)."
     )
     parts = truth["split"].value_counts()
     notes = (
