@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import rates, report
+from bench import rates, report, suspects
 from bench.cases import CASES
 from bench.measure import machine, processes
 
@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[1]
 def main(arguments: list[str]) -> None:
     if arguments[:1] == ["rates"]:
         return rates.main(arguments[1:])
-    epilog = "python -m bench rates --help: measure the rates behind `thorax cost`."
+    if arguments[:1] == ["suspects"]:
+        return suspects.main(arguments[1:])
+    epilog = "python -m bench rates --help: measure the rates behind `thorax cost`; python -m bench suspects --help: how many flipped labels are found."
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, epilog=epilog)
     parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES), help="run these only")
     small = "small sizes, in one process, to see that it works: the figures mean nothing"

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.phantom_readers import write_readers
 from thorax.cli import main
 from thorax.evaluation.metrics import GLOBAL
 from thorax.report.figures import heatmaps as overlays
@@ -170,6 +171,14 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
         f"b/CTP={models['CTP']}", "--replicates", 50, "--out", folder / "apart.parquet")  # fmt: skip
     run("side-by-side", *heading, *parts, "--metrics", [f"{name}={files['metrics']}" for name in "ab"], "--differences",
         folder / "apart.parquet", *columns, "--out", folder / "tables")  # fmt: skip
+    write_readers(files["labels"], folder / "readers.csv")
+    experts = {"files": [str(folder / "readers.csv")], "reader": "reader", "ignore_extension": True}
+    networks = [named[name] for name in MEMBERS]
+    scored = ["--predictions", *networks, "--ensembles", [named[name] for name in RULES]]
+    run("readers", "--settings", json.dumps(experts), *heading, *parts, *scored, "--replicates", 20, "--out", folder / "tables")
+    run("suspects", *heading, *parts, *scored, "--list", folder / "suspects.csv", "--out", folder / "tables")
+    run("repeats", *heading, *parts, "--metrics", files["metrics"], "--members", list(MEMBERS), "--predictions", networks,
+        f"dense.2={models['dense']}", "--out", folder / "tables")  # fmt: skip
     experiment = {"title": "A study", "provenance": "sample", "label_set": "labels", "split": "split", "image_set": "small",
                   "members": {name: {"backbone": "cnn"} for name in MEMBERS},
                   "ensembles": {name: {"rule": rule, "members": list(MEMBERS)} for name, rule in RULES.items()}}  # fmt: skip
@@ -210,6 +219,9 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
     for name in ("dense", "CTP", "PTC-lw", "stacked"):
         scores = {"scores": models[name], "logits": name not in RULES, "model": name, "provenance": "sample"}
         render("evaluation", "roc", folder / name, **of_labels, **scores)
+    render("evaluation", "readers", folder, **of_labels, **scores, experts=experts)
+    render("evaluation", "suspects", folder, suspects=folder / "suspects.csv", count=5, ingested=files["ingested"],
+           images=[folder / "i.npy"], provenance="sample")  # fmt: skip
     tables = {"operating": "operating", "reliability": "calibration_per_class"}
     scores = {
         "predictions": {name: models[name] for name in (*MEMBERS, "baseline")},

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from sklearn.metrics import f1_score, roc_auc_score
 
+from tests.phantom_readers import write_readers
 from tests.phantom_truth import true_lung_mask
 from thorax import cli
 from thorax.archives import padchest
@@ -305,3 +306,31 @@ def test_the_estimated_cost_is_what_the_run_took(tiny_run, tmp_path, monkeypatch
 
     monkeypatch.chdir(tiny_run)
     assert json.loads(cost.show(arguments, json_=True))["left"]["phases"]["all"]["jobs"] == 0
+
+
+def test_readers_doubted_labels_and_repeated_trainings_can_be_asked_for_later(tiny_copy, tmp_path):
+    """The other tables stay as they are."""
+    results = tiny_copy / "results"
+    write_readers(results / "labels/tiny-specific.parquet", tiny_copy / "readers.csv")
+    settings = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    experts = {"files": ["readers.csv"], "reader": "reader", "ignore_extension": True}
+    settings["experiments"]["tiny"] |= {"experts": experts, "suspects": 12, "repeats": 2}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    before = {name: (results / name).read_bytes() for name in ("tables/tiny/per_class.html", "metrics/tiny.parquet")}
+    done = snakemake(tiny_copy, "--cores", "2", config=tmp_path / "config.yaml")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert {name: (results / name).read_bytes() for name in before} == before
+    assert (results / "predictions/tiny/first.2.parquet").is_file()
+    page = (results / "papers/beyond.html").read_text(encoding="utf-8")
+    for heading in ("Agreement of readers", "Models and readers", "Labels that are probably wrong", "Repeated trainings"):
+        assert f"<h2>{heading}" in page, heading
+    assert (results / "figures/tiny/suspects.html").stat().st_size < 1.5e6
+    listed = pd.read_csv(results / "suspects/tiny.csv", dtype={"image_id": str})
+    truth = store.read_table(results / "labels/tiny-specific.parquet").set_index("image_id")
+    assert [truth.loc[image, name] for image, name in zip(listed["image_id"], listed["class"], strict=True)] == listed[
+        "label"
+    ].tolist()
+    repeats = pd.read_csv(results / "tables/tiny/repeats.csv")
+    assert (repeats["trainings"] == 2).all()
+    models = store.read_table(results / "metrics/tiny.parquet", ["model"])["model"]
+    assert not models.str.endswith(".2").any()

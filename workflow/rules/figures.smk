@@ -160,6 +160,46 @@ rule figure_operating:
         RENDER
 
 
+rule figure_readers:
+    input:
+        unpack(plan.truth),
+        readers=plan.read_again,
+        scores=plan.scores,
+        notebook=notebook("evaluation"),
+    output:
+        **figure("readers_figure"),
+    params:
+        model=plan.curves_model,
+        settings=plan.notebook(
+            "readers",
+            "title",
+            "provenance",
+            model=plan.curves_model,
+            logits=lambda wildcards: bool(plan.logits(wildcards)),
+            experts=lambda wildcards: json.loads(plan.experts(wildcards)),
+        ),
+    message:
+        "Drawing readers on the ROC curves of {params.model} of {wildcards.experiment}"
+    shell:
+        RENDER
+
+
+rule figure_suspects:
+    input:
+        suspects="results/suspects/{experiment}.csv",
+        ingested=lambda wildcards: plan.data("experiment")(wildcards)["ingested"],
+        images=lambda wildcards: plan.data("experiment")(wildcards)["images"],
+        notebook=notebook("evaluation"),
+    output:
+        **figure("suspects_figure"),
+    params:
+        settings=plan.notebook("suspects", "title", "provenance", count=plan.field("experiment", "suspects")),
+    message:
+        "Drawing images of {wildcards.experiment} whose labels are probably wrong"
+    shell:
+        RENDER
+
+
 rule figure_cross:
     input:
         matrix="results/tables/cross/{cross}/matrix.csv",

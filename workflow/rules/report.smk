@@ -269,6 +269,55 @@ rule overview:
         " --splits {params.splits} {params.option_records} --out {params.folder} > {log} 2>&1"
 
 
+rule readers:
+    input:
+        unpack(plan.truth),
+        readers=plan.read_again,
+        predictions=plan.of_models("predictions"),
+        ensembles=plan.of_models("ensembles"),
+    output:
+        **tables("agreement", "readers"),
+    message:
+        "Comparing readers with labels and models of {wildcards.experiment}"
+    shell:
+        "thorax readers --settings {params.experts:q} --title {params.title:q} --provenance {params.provenance} --labels {input.labels}"
+        " --split {input.split} --predictions {params.named_predictions} --ensembles {params.named_ensembles} --seed {params.seed}"
+        " --out {params.folder} > {log} 2>&1"
+
+
+rule suspects:
+    input:
+        unpack(plan.truth),
+        predictions=expand("results/predictions/{{experiment}}/{member}.parquet", member=plan.field("experiment", "members")),
+        ensembles=plan.of_models("ensembles"),
+    output:
+        **tables("suspects"),
+        list="results/suspects/{experiment}.csv",
+    message:
+        "Searching for labels of {wildcards.experiment} that are probably wrong"
+    shell:
+        "thorax suspects --title {params.title:q} --provenance {params.provenance} --labels {input.labels} --split {input.split}"
+        " --predictions {params.named_predictions} --ensembles {params.named_ensembles} --rule {params.threshold_rule}"
+        " --list {output.list} --out {params.folder} > {log} 2>&1"
+
+
+rule repeats:
+    input:
+        unpack(plan.truth),
+        metrics=rules.metrics.output.metrics,
+        predictions=expand(
+            "results/predictions/{{experiment}}/{training}.parquet", training=plan.field("experiment", "trainings")
+        ),
+    output:
+        **tables("repeats"),
+    message:
+        "Comparing repeated trainings of {wildcards.experiment}"
+    shell:
+        "thorax repeats --title {params.title:q} --provenance {params.provenance} --metrics {input.metrics} --labels {input.labels}"
+        " --split {input.split} --members {params.members} --predictions {params.named_predictions} --rule {params.threshold_rule}"
+        " --f1-metric {params.f1_metric} --out {params.folder} > {log} 2>&1"
+
+
 rule paper_page:
     input:
         pages=lambda wildcards: [shown.path for shown in pages.sections(plan.config, wildcards.paper)],

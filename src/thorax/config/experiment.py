@@ -7,7 +7,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from thorax.config.block import Block, refusal
 from thorax.config.training import Training
-from thorax.config.values import Distinct, Name, Seed, ThresholdRule, fixed_rule_first, without_repeats
+from thorax.config.values import Distinct, Folder, Name, Seed, ThresholdRule, fixed_rule_first, without_repeats
 from thorax.errors import did_you_mean
 
 
@@ -32,6 +32,19 @@ class Beside(Block):
     variant: Name = Field(description="experiment of the paper, e.g. specific-noaug")
     models: dict[Name, str] = Field({}, description="the paper's names of our members and ensembles, if they differ")
     threshold_rule: Name = Field("fixed-0.5", description="threshold rule of our metrics, e.g. fixed-0.4")
+
+
+class Experts(Block):
+    """What several readers say of the test images: radiologists who read them again."""
+
+    files: Distinct[Folder] = Field(min_length=1)
+    """CSV or Parquet tables, one for each reader, or one with a row for each image and reader; a column per class with 1 or yes, 0
+    or no, and -1 or nothing where not read"""
+    reader: str | None = Field(None, description="column that names the reader; null: each file is of one reader")
+    id: str | None = Field(None, description="column that identifies the image; null: the first")
+    ignore_extension: bool = Field(False, description="compare identifiers without the ending of a file name, such as .png")
+    prefix: str = Field("", description="what the columns of classes begin with")
+    rename: dict[str, str] = Field({}, description="classes whose column has another name, as COLUMN: CLASS")
 
 
 class Experiment(Block):
@@ -95,6 +108,12 @@ class Experiment(Block):
     """number of test images on which the maps of the first network are checked: do they change when the weights are random, and do
     they show what the network uses; 0: no checks. Not for networks of two views"""
     seed: Seed = Field(0, description="random seed for the choice of cases and for the confidence intervals")
+    experts: Experts | None = Field(None, description="readers to compare labels and models with; null: none")
+    suspects: int = Field(0, ge=0, le=60)
+    """number of images to show whose labels are probably wrong by the networks' predictions; 0: no search for them"""
+    repeats: int = Field(1, ge=1)
+    """trainings of each network. Those after the first have its next seeds (seed + 1, seed + 2 ...) and the names MEMBER.2,
+    MEMBER.3 ...; they are in no ensemble, only in the table of repeats"""
 
     @property
     def mean(self) -> str | None:
@@ -111,9 +130,17 @@ class Experiment(Block):
         """Whether a network's maps are checked."""
         return self.heatmap_checks > 0 and self.second_image_set is None
 
+    @property
+    def trainings(self) -> dict[str, tuple[str, int]]:
+        """All trainings by name: the member, and how far its seed is from the member's own. The members come first."""
+        named = {name: (name, 0) for name in self.members}
+        return named | {f"{name}.{n + 1}": (name, n) for n in range(1, self.repeats) for name in self.members}
+
     def member(self, name: str) -> Training:
-        """The full training settings of one member."""
-        return Training(**{**self.training, **self.members[name]})
+        """The full settings of one of the trainings."""
+        member, further = self.trainings[name]
+        settings = Training(**{**self.training, **self.members[member]})
+        return settings.model_copy(update={"seed": (settings.seed + further) % 2**32}) if further else settings
 
     @model_validator(mode="after")
     def _members_are_whole(self) -> "Experiment":
@@ -129,6 +156,9 @@ class Experiment(Block):
                 raise refusal(f"{unknown[0]!r} is not a member: {known}", "ensembles", name, "members")
             if name in self.members or name == "baseline":
                 raise refusal("an ensemble needs a name that no member has", "ensembles", name)
+        again = list(self.trainings)[len(self.members) :]
+        if taken := [name for name in again if name in models]:
+            raise refusal(f"{taken[0]!r} is the name of a repeated training: rename it", "repeats")
         if self.beside and self.beside.threshold_rule not in self.thresholds:
             problem = f"{self.beside.threshold_rule!r} is not among the thresholds: {', '.join(self.thresholds)}"
             raise refusal(problem, "beside", "threshold_rule")

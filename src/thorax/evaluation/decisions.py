@@ -14,6 +14,10 @@ from thorax.config import fixed_threshold
 from thorax.evaluation import confusion
 from thorax.storage.schemas import THRESHOLDS
 
+OPERATING_POINTS = {  # rules of the tables of operating points
+    "specificity-0.9": "a specificity of 0.9",
+    "sensitivity-0.9": "a sensitivity of 0.9",
+}
 UNTUNED = 0.5  # the threshold of a class that validation images cannot tune
 EXCLUSIVE = "+exclusive"  # appended to a threshold rule's name where one class excludes the rest
 _OBJECTIVES = {  # the tuned rules of config.TUNED_RULES

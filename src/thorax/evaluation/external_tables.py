@@ -29,6 +29,7 @@ class Columns:
     rename: Mapping[str, str] = field(default_factory=dict)  # classes by columns of predictions, both in full
     patients: str | None = None
     groups: Sequence[str] = ()
+    ignore_extension: bool = False  # of readers' identifiers, which then are compared without the ending of a file name
 
 
 @dataclass(frozen=True)
@@ -110,32 +111,48 @@ def _patients(known: pd.DataFrame, column: str | None, source: Path, notes: list
     return of_row.to_numpy(object)
 
 
-def read_answers(paths: Sequence[Path], reader: str | None, columns: Columns, truth: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def read_answers(
+    paths: Sequence[Path], reader: str | None, columns: Columns, truth: pd.DataFrame, common: bool = False
+) -> dict[str, pd.DataFrame]:
     """Read what readers say of the images and classes of `truth`: int8 of 1, 0 and -1 (not read), by reader.
 
     Each table is of one reader, who is called by its file, or has a row for each image and reader, who is named in column `reader`.
-    A table that has none of the images or lacks a class is an error; images of others are ignored.
+    A table that has none of the images is an error; images of others are ignored. One that lacks a class is an error as well, or with
+    `common` only the classes count that all tables have, of which there must be one.
     """
+    read = {path: read_table(path, columns.id_, repeated=reader is not None) for path in paths}
+    tables = {path: _named_classes(table, path, columns) for path, table in read.items()}
+    classes = list(truth)
+    for path, table in tables.items():
+        kept = [name for name in classes if name in table]
+        for name in classes if not common or not kept else ():
+            refuse_unknown("readers", name, list(table.columns), f"a column of {path}")
+        classes = kept if common else classes
+    places = _bare(truth.index) if columns.ignore_extension else truth.index
+    if places.has_duplicates:
+        twice = places[places.duplicated()][0]
+        raise ThoraxError(f"Two images are called {twice!r} without the ending of the file name: compare whole identifiers.")
     found: dict[str, pd.DataFrame] = {}
-    for path in paths:
-        table = _named_classes(read_table(path, columns.id_, repeated=reader is not None), path, columns)
-        for name in truth:
-            refuse_unknown("--readers", name, list(table.columns), f"a column of {path}")
-        if not table.index.isin(truth.index).any():
-            raise ThoraxError(f"{path} has none of the images that are measured: give readers of the same images, or --id.")
+    for path, whole in tables.items():
+        table = whole.set_axis(_bare(whole.index)) if columns.ignore_extension else whole
+        if not table.index.isin(places).any():
+            problem = f"{path} has none of the images that are measured"
+            raise ThoraxError(f"{problem}: give readers of the same images, or name the column of identifiers.")
         if reader is not None:
-            refuse_unknown("--reader", reader, list(table.columns), f"a column of {path}")
-        tables = {path.name.partition(".")[0]: table} if reader is None else {str(n): t for n, t in table.groupby(reader)}
-        for name, of_reader in tables.items():
-            answers = of_reader.loc[of_reader.index.isin(truth.index), list(truth)]
+            refuse_unknown("reader", reader, list(table.columns), f"a column of {path}")
+        for name, of_reader in [(path.name.partition(".")[0], table)] if reader is None else table.groupby(reader):
+            answers = of_reader.loc[of_reader.index.isin(places), classes]
             if name in found or answers.index.has_duplicates:
                 raise ThoraxError(f"{path} has reader {name!r} twice for an image: keep one of the rows.")
-            found[name] = read_truth(answers, path).reindex(truth.index, fill_value=IGNORED)
+            found[str(name)] = read_truth(answers, path).reindex(places, fill_value=IGNORED).set_axis(truth.index)
     if len(found) < 2:
-        raise ThoraxError(
-            "There is only one reader: give two or more to --readers, or name the column of readers with --reader."
-        )
+        raise ThoraxError("There is only one reader: name the tables of two or more, or the column that names the reader.")
     return found
+
+
+def _bare(images: pd.Index) -> pd.Index:
+    """Identifiers without the ending of a file name, such as .png or .nii.gz."""
+    return images.str.replace(r"(\.[A-Za-z]\w{1,4})+$", "", regex=True)
 
 
 def read_table(path: Path, id_: str | None = None, repeated: bool = False) -> pd.DataFrame:

@@ -1,10 +1,13 @@
 """Several readers of the same images: how far they agree, what most of them say, and where they are next to a model's ROC curve."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from thorax.evaluation import metrics
 from thorax.evaluation.confusion import share
 from thorax.storage.schemas import IGNORED
 
@@ -84,3 +87,59 @@ def below_curve(labels: np.ndarray, scores: np.ndarray, answers: np.ndarray) -> 
     same = hits[alarms == false_alarms]
     at = same.max() if len(same) else np.interp(false_alarms, np.sort(alarms), np.sort(hits))
     return float(answer[y].mean()), float(1 - answer[~y].mean()), float(at / y.sum())
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Labels and models next to readers, on the images that a reader has read."""
+
+    readers: list[str]
+    read: int  # images
+    images: int  # all that were measured
+    agreement: pd.DataFrame  # of the function `agreement`
+    areas: pd.DataFrame  # model, class, against ("labels" or "majority"), value, low, high: AUCs of the images with both
+    points: pd.DataFrame  # model, reader, class, sensitivity, specificity, roc_sensitivity: `below_curve`
+
+    def below(self, model: str, name: str | None = None) -> tuple[int, int]:
+        """How many readers are below a model's ROC curve of one class or of all together, and of how many."""
+        rows = self.points[(self.points["model"] == model) & ((self.points["class"] == name) | (name is None))].dropna()
+        return int((rows["roc_sensitivity"] > rows["sensitivity"]).sum()), len(rows)
+
+
+def compare(
+    truth: pd.DataFrame, scores: Mapping[str, pd.DataFrame], answers: Mapping[str, pd.DataFrame], patients: np.ndarray,
+    replicates: int = 1000, seed: int = 0,
+) -> Compared:  # fmt: skip
+    """Compare readers with labels (n, k) and with models' scores (n, k); all answers have the same images and some of the classes.
+
+    AUCs against labels and against the readers' majority are of the same images, those that have both.
+    """
+    classes = list(next(iter(answers.values())))
+    read = np.any([(table != IGNORED).any(axis=1) for table in answers.values()], axis=0)
+    answers = {who: table[read] for who, table in answers.items()}
+    labels, most = truth.loc[read, classes], majorities(answers)
+    both = {"labels": labels.where((most != IGNORED).to_numpy(), IGNORED).astype(np.int8), "majority": most}
+    areas, points = [], []
+    for model, of_model in scores.items():
+        shown = of_model.loc[read, classes]
+        for against, answer in both.items():
+            how: dict[str, Any] = {"model": model, "split": "test", "replicates": replicates, "seed": seed}
+            measured = metrics.evaluate(answer, shown, patients[read], **how)
+            areas.append(measured[measured["metric"] == "auc"].assign(against=against))
+        for name in classes:
+            for who, table in answers.items():
+                point = below_curve(labels[name].to_numpy(), shown[name].to_numpy(), table[name].to_numpy())
+                points.append((model, who, name, *point))
+    columns = ["model", "reader", "class", "sensitivity", "specificity", "roc_sensitivity"]
+    return Compared(
+        list(answers), int(read.sum()), len(read), agreement(labels, answers),
+        pd.concat(areas, ignore_index=True)[["model", "class", "against", "value", "low", "high"]],
+        pd.DataFrame(points, columns=columns),
+    )  # fmt: skip
+
+
+def majorities(answers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the `majority` of readers for each class, with the rows and columns of their tables."""
+    first = next(iter(answers.values()))
+    each = {name: majority(np.stack([table[name] for table in answers.values()])) for name in first}
+    return pd.DataFrame(each, first.index)

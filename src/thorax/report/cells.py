@@ -61,6 +61,11 @@ def printed(value: float, decimals: int = DECIMALS, sign: bool = False, undefine
     return f"{round(float(value), decimals) + 0.0:{'+' if sign else ''},.{decimals}f}" if np.isfinite(value) else undefined
 
 
+def p_value(p: float) -> str:
+    """Return a p value, which is never 0."""
+    return "<0.001" if p < 0.0005 else printed(p)
+
+
 def interval(low: float, high: float, decimals: int = DECIMALS) -> str:
     """Return an interval as low–high, or low to high where a minus would be next to the dash; blank where it is undefined."""
     between = " to " if round(float(low), decimals) < 0 else "–"

@@ -141,10 +141,14 @@ def content_of(path: Path) -> Markup:
         raise ThoraxError(f"{path} is not there: run the step that makes it first.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ThoraxError(f"{path} cannot be read as a page: delete it and make it again.") from error
-    _, start, content = text.partition(_MAIN[0])
-    if not start or not content.endswith(_MAIN[1]):
+    if not text.endswith(_MAIN[1]) or _MAIN[0] not in text:
         raise ThoraxError(f"{path} is not a whole page of thorax: delete it and make it again.")
-    return Markup(content.removesuffix(_MAIN[1]))
+    return content(text)
+
+
+def content(text: str) -> Markup:
+    """Return the content of the text of a page, as `content_of`."""
+    return Markup(text.partition(_MAIN[0])[2].removesuffix(_MAIN[1]))
 
 
 def csv_page(csv: Path, title: str, caption: str, out: Path) -> None:

@@ -334,6 +334,9 @@ WHERE: dict[str, Callable[[Config, Wildcards], bool]] = {
     "has_attention": _if(attending),
     "has_boxes": lambda plan, names: has_boxes(plan, plan.experiments[names["experiment"]]),
     "checks_heatmaps": _if(lambda experiment: experiment.checks_heatmaps),
+    "has_experts": _if(lambda experiment: experiment.experts),
+    "seeks_suspects": _if(lambda experiment: experiment.suspects),
+    "has_repeats": _if(lambda experiment: experiment.repeats > 1),
     "tests_every_epoch": _if(tested_members),
     "names_cooccurring_classes": _if(lambda experiment: experiment.cooccurrence),
     # In a label distribution an image without a class is not counted as a label

@@ -50,7 +50,7 @@ class Plan(Blocks):
     def wildcards(self) -> dict[str, str]:
         """A regular expression for each wildcard."""
         blocks = self.config.experiments.values()
-        members = [name for block in blocks for name in block.members]
+        members = [name for block in blocks for name in block.trainings]
         ensembles = [name for block in blocks for name in block.ensembles]
         names = {kind: list(getattr(self.config, blocks)) for kind, blocks in BLOCKS.items()}
         names |= {"phantom_root": self.phantom_roots, "member": members, "ensemble": ensembles}
@@ -173,7 +173,7 @@ class Plan(Blocks):
     def records(self) -> list[str]:
         """What the trainings of the run recorded: device, time and versions."""
         experiments = self.config.experiments
-        return [path for name in self.run for path in in_results("history", name, experiments[name].members, "json")]
+        return [path for name in self.run for path in in_results("history", name, experiments[name].trainings, "json")]
 
     # Scores and results
 
@@ -282,6 +282,15 @@ class Plan(Blocks):
     def threshold_rule(self, wildcards: Wildcards) -> str:
         """The threshold rule that a job is for, or else the first."""
         return getattr(wildcards, "threshold_rule", self.leading_experiment(wildcards).thresholds[0])
+
+    # Readers
+
+    def experts(self, wildcards: Wildcards) -> str:
+        return as_text(self.block("experiment", wildcards).experts)
+
+    def read_again(self, wildcards: Wildcards) -> list[str]:
+        """The tables of an experiment's readers."""
+        return list(self.block("experiment", wildcards).experts.files)
 
     # Cascades
 

@@ -583,3 +583,12 @@ def test_calibrated_heatmaps_need_one_model_that_a_scaling_is_fitted_to():
     assert config.Experiment(**given, members=two, ensembles={"CTP": {"rule": "ctp", "members": ["a", "b"]}}).mean == "CTP"
     with pytest.raises(ValueError, match="it needs an ensemble of rule ctp, as scaling is fitted to one model"):
         config.Experiment(**given, members=two)
+
+
+def test_a_member_with_the_name_of_a_repeated_training_is_refused():
+    settings = changed("experiments", "tiny", "repeats", 2)
+    settings["experiments"]["tiny"]["members"]["first.2"] = {"seed": 9}
+    with pytest.raises(
+        ThoraxError, match=r"experiments\.tiny\.repeats: 'first.2' is the name of a repeated training: rename it"
+    ):
+        config.parse(config.Config, settings, "x")

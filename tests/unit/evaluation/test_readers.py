@@ -111,3 +111,27 @@ def test_five_radiologists_and_nihs_labels():
     found = readers.agreement(labels, of_reader).set_index("class")
     assert found["images"].tolist() == [810] * 3
     assert found["cohen"].round(2).to_dict() == {"Atelectasis": 0.22, "Infiltration": 0.06, "Pneumothorax": 0.53}
+
+
+def test_models_are_compared_with_readers_on_the_images_that_were_read():
+    """Six images, of which five were read; with a tie on the fifth, four have a majority."""
+    truth = pd.DataFrame({"a": [1, 1, 0, 0, 1, 1], "b": [0] * 6}, dtype=np.int8)
+    answers = {
+        "x": pd.DataFrame({"a": [1, 0, 0, 0, 1, -1]}, dtype=np.int8),
+        "y": pd.DataFrame({"a": [1, 0, 1, 0, 0, -1]}, dtype=np.int8),
+        "z": pd.DataFrame({"a": [1, 0, 0, 0, -1, -1]}, dtype=np.int8),
+    }
+    scores = {"net": pd.DataFrame({"a": [0.9, 0.4, 0.6, 0.1, 0.8, 0.0], "b": 0.5})}
+    found = readers.compare(truth, scores, answers, np.arange(6), replicates=5)
+    assert (found.readers, found.read, found.images) == (["x", "y", "z"], 5, 6)
+    assert found.agreement["class"].tolist() == ["a"], "no reader was asked for b"
+    areas = found.areas[found.areas["class"] == "a"].set_index("against")["value"]
+    assert areas["labels"] == 3 / 4  # 0.9 and 0.4 against 0.6 and 0.1
+    assert areas["majority"] == 1
+    points = found.points.set_index("reader")
+    assert points.loc["x", ["sensitivity", "specificity"]].tolist() == pytest.approx([2 / 3, 1])
+    assert points.loc["x", "roc_sensitivity"] == pytest.approx(2 / 3), "0.9 and 0.8 are above every negative"
+    assert points.loc["z", ["sensitivity", "roc_sensitivity"]].tolist() == [0.5, 0.5]
+    assert points.loc["y", ["sensitivity", "roc_sensitivity"]].tolist() == pytest.approx([1 / 3, 1])
+    assert found.below("net", "a") == (1, 3)
+    assert found.below("net") == (1, 3)

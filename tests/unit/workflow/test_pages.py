@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from thorax.config import Config, PaperPage, Site, parse, parse_text, strict_yaml
+from thorax.config import Config, Experts, PaperPage, Site, parse, parse_text, strict_yaml
 from thorax.resources import resource
 from thorax.workflow import pages
 from thorax.workflow.pages import CATALOGUE
@@ -75,8 +75,11 @@ def test_captions_are_plain_text_because_pages_show_them_as_they_are():
         assert not re.search(r"\*|`|\{|::|^[=-]{3}", page.caption, re.MULTILINE), name
 
 
-def test_every_entry_is_wanted_by_the_papers(shipped):
-    paths = pages.wanted(shipped, archives_read(shipped))
+def test_every_entry_is_wanted_by_the_papers_or_by_a_key_that_they_leave_off(shipped):
+    first = shipped.experiments[shipped.run[0]]
+    asked = first.model_copy(update={"experts": Experts(files=["readers.csv"]), "suspects": 12, "repeats": 2})
+    plan = shipped.model_copy(update={"experiments": {**shipped.experiments, shipped.run[0]: asked}})
+    paths = pages.wanted(plan, archives_read(plan))
     assert len(set(paths)) == len(paths)
     for page in CATALOGUE.values():
         pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(page.path))

@@ -201,6 +201,24 @@ def test_what_a_training_needs(plan):
     assert plan.of_models("epochs")(FLAT) == ["results/epochs/flat/two.csv"]
 
 
+def test_repeated_trainings_are_members_with_the_next_seeds_and_in_no_ensemble():
+    flat = {**written()["experiments"]["flat"], "repeats": 3, "experts": {"files": ["a.csv", "b.csv"]}, "suspects": 5}
+    plan = planned(experiments={**written()["experiments"], "flat": flat})
+    again = ["one.2", "two.2", "one.3", "two.3"]
+    assert plan.field("experiment", "trainings")(FLAT) == ["one", "two", *again]
+    assert plan.field("experiment", "members")(FLAT) == ["one", "two"]
+    seeds = [plan.config.experiments["flat"].member(name).seed for name in ("one", "one.2", "one.3", "two", "two.3")]
+    assert seeds == [1, 2, 3, 0, 2]
+    third = Wildcards(experiment="flat", member="two.3")
+    assert json.loads(plan.settings("member")(third))["backbone"] == "DenseNet121"
+    assert plan.weights(third) == "resources/weights/DenseNet121.h5"
+    assert all(re.fullmatch(plan.wildcards()["member"], name) for name in again)
+    assert "results/history/flat/two.3.json" in plan.records()
+    assert not any(".2" in path for path in plan.of_models("predictions")(FLAT))
+    assert plan.read_again(FLAT) == ["a.csv", "b.csv"]
+    assert json.loads(plan.experts(FLAT))["files"] == ["a.csv", "b.csv"]
+
+
 def test_scores_and_their_options(plan):
     of = lambda model: Wildcards(experiment="flat", model=model)
     assert plan.scores(of("CTP")) == "results/ensembles/flat/CTP.parquet"

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,12 @@ from thorax.storage.schemas import IGNORED
 LINES = [(colour, "-") for colour in (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, "black")] + [(GREY, "--")]
 PANELS_PER_ROW = 5  # where there are more classes than lines can be told apart
 NAME_LINE, LEGEND_LINE = 26, 40  # characters over a panel and in the legend
+EDGE: dict[str, Any] = {
+    "markeredgecolor": "black",
+    "markeredgewidth": 0.4,
+    "clip_on": False,
+    "zorder": 3,
+}  # of a reader's point
 ALARMS, FOUND = "false positive rate", "true positive rate"
 
 
@@ -30,6 +37,7 @@ class Curve:
     positives: int  # images that have the class
     points: np.ndarray
     area: float
+    readers: tuple[tuple[float, float], ...] = ()  # false and true positive rate of each reader; the last is their majority
 
 
 def roc_points(labels: np.ndarray, scores: np.ndarray) -> np.ndarray | None:
@@ -64,9 +72,12 @@ def roc_curves(labels: Source, split: Source, scores: Source, logits: bool, mode
 
 
 def draw_curves(curves: Sequence[Curve], without: Sequence[str], title: str) -> Figure:
-    """Draw curves, the largest area first: in one panel, or each in its own if there are more than eight; `without` have none."""
+    """Draw curves, the largest area first: in one panel, or each in its own if there are more than eight, or readers.
+
+    `without` are the classes that have none.
+    """
     ranked = sorted(curves, key=lambda curve: (-curve.area, curve.name))
-    together = len(ranked) <= len(LINES)
+    together = len(ranked) <= len(LINES) and not any(curve.readers for curve in ranked)
     across, down = (1, 1) if together else (PANELS_PER_ROW, math.ceil(len(ranked) / PANELS_PER_ROW))
     width, height = (7.5, 4.2 if ranked else 0.3) if together else (1.6 * across + 0.5, 1.95 * down + 0.3)
     heading = f"{title}: no class has an AUC"
@@ -80,7 +91,7 @@ def draw_curves(curves: Sequence[Curve], without: Sequence[str], title: str) -> 
         if together and ranked:
             _draw_together(figure.subplots(), ranked)
         elif ranked:
-            _draw_each(figure.subplots(down, across), ranked)
+            _draw_each(figure.subplots(down, across, squeeze=False), ranked)
             figure.supxlabel(ALARMS, fontsize=9)
             figure.supylabel(FOUND, fontsize=9)
     return figure
@@ -105,6 +116,10 @@ def _draw_each(grid: np.ndarray, curves: Sequence[Curve]) -> None:
             continue
         curve = curves[number]
         axes.plot(*curve.points.T, color=BLUE, linewidth=1.2)
+        for point in curve.readers[:-1]:
+            axes.plot(*point, "o", color=ORANGE, markersize=4, **EDGE)
+        if curve.readers:
+            axes.plot(*curve.readers[-1], "D", color=VERMILION, markersize=5, **EDGE)
         _draw_frame(axes)
         axes.set_title(_label(curve, NAME_LINE), fontsize=7.5)
         lowest = number + grid.shape[1] >= len(curves)

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from thorax.evaluation.differences import LEVEL, fewest_replicates
-from thorax.evaluation.external import p_value
 from thorax.evaluation.metrics import BASELINE, FIXED, GLOBAL, TIERS
 from thorax.report import cells
-from thorax.report.cells import F1_MEANINGS, UNDEFINED, printed, short_heading
+from thorax.report.cells import F1_MEANINGS, UNDEFINED, p_value, printed, short_heading
 from thorax.report.tables.results import (
     PROVENANCE,
     Results,

@@ -1,4 +1,4 @@
-"""Are the heatmaps right? Tables of what `explanation.localisation` and `explanation.sanity` measured."""
+"""Are the heatmaps right? Tables of what `explanation.localisation` and `models.heatmap_checks` measured."""
 
 from pathlib import Path
 

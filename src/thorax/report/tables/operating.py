@@ -10,7 +10,7 @@ import pandas as pd
 from thorax.config import fixed_threshold
 from thorax.evaluation import decisions
 from thorax.evaluation.bootstrap import NO_THRESHOLD
-from thorax.evaluation.external import OPERATING_POINTS
+from thorax.evaluation.decisions import OPERATING_POINTS
 from thorax.evaluation.metrics import GLOBAL, counted, evaluate, read_models, read_per_hit, row_name
 from thorax.report.cells import Estimate, cell, interval, printed, record
 from thorax.report.tables.calibration import by_positives

@@ -6,7 +6,8 @@ import pytest
 
 from tests.unit.models.test_fit import SIZE, trained  # noqa: F401 (a fixture)
 from thorax.evaluation.metrics import GLOBAL
-from thorax.explanation import localisation, sanity
+from thorax.explanation import localisation
+from thorax.models import heatmap_checks
 from thorax.storage import schemas, store
 
 SQUARES = {"top": (8 / SIZE, 4 / SIZE), "bottom": (8 / SIZE, 15 / SIZE)}  # x, y
@@ -19,7 +20,7 @@ def checked(trained, tmp_path_factory):  # noqa: F811
     folder, problem = trained
     out = tmp_path_factory.mktemp("checked")
     predict(folder / "m.keras", **problem, out=out / "p.parquet", heatmaps=out / "h.npy")
-    sanity.check_heatmaps(
+    heatmap_checks.check_heatmaps(
         folder / "m.keras", **problem, out=out / "checks.csv", untrained=out / "untrained.npy", count=24, seed=0
     )
     return out, problem
@@ -69,8 +70,8 @@ def test_trained_maps_are_in_the_boxes_and_random_weights_lose_it(checked):
 
 def test_images_are_moved_and_maps_compared_by_rank():
     image = np.arange(9).reshape(1, 3, 3)
-    np.testing.assert_array_equal(sanity.moved(image, 1, 0)[0], [[0, 1, 2], [0, 1, 2], [3, 4, 5]])
-    np.testing.assert_array_equal(sanity.moved(image, 0, -1)[0], [[1, 2, 2], [4, 5, 5], [7, 8, 8]])
+    np.testing.assert_array_equal(heatmap_checks.moved(image, 1, 0)[0], [[0, 1, 2], [0, 1, 2], [3, 4, 5]])
+    np.testing.assert_array_equal(heatmap_checks.moved(image, 0, -1)[0], [[1, 2, 2], [4, 5, 5], [7, 8, 8]])
     one = np.array([[[1.0, 2], [3, 4]], [[1, 1], [1, 1]], [[1, 2], [3, 4]]])
     other = np.array([[[1.0, 4], [9, 16]], [[1, 2], [3, 4]], [[4, 3], [2, 1]]])
-    np.testing.assert_allclose(sanity.correlations(one, other), [1, 0, -1])
+    np.testing.assert_allclose(heatmap_checks.correlations(one, other), [1, 0, -1])

@@ -9,7 +9,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from thorax.cli import main
 from thorax.errors import ThoraxError
-from thorax.evaluation import calibration, external, metrics
+from thorax.evaluation import calibration, metrics
+from thorax.report import external
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 
@@ -227,6 +228,30 @@ def test_published_aucs_of_nih_are_reproduced(tmp_path):
     assert found[metrics.GLOBAL] == pytest.approx(published.mean(), abs=1e-9)
 
 
+@pytest.mark.real
+def test_chexperts_readers_are_drawn_on_the_models_curves(tmp_path):
+    """Three radiologists and two models of the leaderboard on the 500 test studies (Rajpurkar et al. 2021)."""
+    folder = SHARED / "predictions" / "chexpert_test"
+    if not folder.exists():
+        pytest.skip(f"needs {folder}")
+    models = folder / "models"
+    options = {"second": models / "yww211.csv", "common": True, "replicates": 2, "out": tmp_path}
+    answers = sorted((folder / "readers").glob("*.csv"))
+    text = external.evaluate_tables(models / "hieupham.csv", folder / "groundtruth.csv", readers=answers, **options)
+    assert "3 readers have read 500 of the 500 images that are measured" in text
+    points = pd.read_csv(tmp_path / "readers.csv").set_index(["model", "class", "reader"])
+    truth, reader = (pd.read_csv(path, index_col=0)["Edema"] for path in (folder / "groundtruth.csv", answers[0]))
+    point = points.loc[("hieupham", "Edema", "bc4"), ["sensitivity", "specificity"]]
+    assert point.tolist() == pytest.approx([reader[truth == 1].mean(), 1 - reader[truth == 0].mean()])
+    below = points["roc_sensitivity"] > points["sensitivity"]
+    assert below.groupby("model").sum().to_dict() == {"hieupham": 12, "yww211": 12}
+    for name in ("agreement", "readers", "readers_hieupham", "readers_yww211"):
+        assert (tmp_path / f"{name}.html").exists()
+    page = (tmp_path / "evaluation.html").read_text()
+    assert page.count("<img ") == 2
+    assert [page.count(f"<h2>{heading}</h2>") for heading in ("hieupham: calibration", "Difference in AUC")] == [1, 1]
+
+
 def test_operating_points_and_calibration_come_with_validation_images(tables):
     folder, labels, predictions = tables
     predictions.assign(split=["val", "test"] * 30).to_csv(folder / "net.csv", index=False)
@@ -322,7 +347,7 @@ def read(tables):
 def test_readers_are_compared_with_labels_and_models(read):
     folder, _, _ = read
     text = run(folder, readers=[folder / "readers.csv"], reader="reader", out=folder / "out")
-    assert "3 readers have read 60 of the 60 images; only these count here." in text
+    assert "3 readers have read 60 of the 60 images that are measured; only these count here." in text
     found = pd.read_csv(folder / "out" / "agreement.csv").set_index("class")
     assert found.loc["Mass", "images"] == 30  # where two disagree and no third has read, there is no majority
     assert found.loc["Mass", "cohen"] == 1
@@ -337,16 +362,16 @@ def test_readers_are_compared_with_labels_and_models(read):
 def test_readers_that_do_not_fit_are_refused(read):
     folder, labels, _ = read
     with pytest.raises(
-        ThoraxError, match="There is only one reader: give two or more to --readers, or name the column of readers"
+        ThoraxError, match="There is only one reader: name the tables of two or more, or the column that names the reader"
     ):
         run(folder, readers=[folder / "x.csv"])
     with pytest.raises(ThoraxError, match=r"readers.csv has image '000.png' more than once"):
         run(folder, readers=[folder / "readers.csv"])
-    with pytest.raises(ThoraxError, match=r"--reader: 'who' is not a column of .*readers.csv"):
+    with pytest.raises(ThoraxError, match=r"reader: 'who' is not a column of .*readers.csv"):
         run(folder, readers=[folder / "readers.csv"], reader="who")
     labels.assign(image=labels.index + 500).to_csv(folder / "others.csv", index=False)
     with pytest.raises(ThoraxError, match=r"others.csv has none of the images that are measured"):
         run(folder, readers=[folder / "others.csv"])
-    with pytest.raises(ThoraxError, match=r"--readers: 'Mass' is not a column of .*y.csv"):
+    with pytest.raises(ThoraxError, match=r"readers: 'Mass' is not a column of .*y.csv"):
         labels.drop(columns="Mass").to_csv(folder / "y.csv", index=False)
         run(folder, readers=[folder / "y.csv"])

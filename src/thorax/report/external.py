@@ -7,15 +7,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from thorax.config import fixed_threshold
 from thorax.errors import ThoraxError, refuse_unknown
 from thorax.evaluation import calibration, decisions, differences, metrics, subgroups
-from thorax.evaluation import readers as reading
+from thorax.evaluation import readers as readers_of
 from thorax.evaluation.bootstrap import NO_THRESHOLD
+from thorax.evaluation.decisions import OPERATING_POINTS
 from thorax.evaluation.external_tables import Columns, Images, read_answers, read_images, read_table, read_truth
+from thorax.report import typeset
+from thorax.report.cells import p_value
+from thorax.report.figures import style
+from thorax.report.figures.readers import draw_readers
+from thorax.report.tables.readers import agreement_table, readers_table
+from thorax.report.typeset import Cell, Group, Table
 from thorax.storage import store
-from thorax.storage.schemas import IGNORED
 
 RANKED = {"auc": "AUC", "average_precision": "Average precision"}
 DECIDED = {
@@ -27,10 +34,6 @@ DECIDED = {
     "f1": "F1, both sides",
     "f1_positive": "F1, positive side",
 }
-OPERATING_POINTS = {  # rules whose thresholds are chosen on validation images, if there are any
-    "specificity-0.9": "a specificity of 0.9",
-    "sensitivity-0.9": "a sensitivity of 0.9",
-}
 _AT_POINT = {"sensitivity": "Sensitivity", "specificity": "Specificity", "precision": "PPV", "npv": "NPV"}
 _SCALINGS = {"none": "", "temperature": ", temperature", "platt": ", Platt"}
 _CALIBRATION = {"ece": "ECE", "brier": "Brier score", "intercept": "Intercept", "slope": "Slope"}
@@ -41,14 +44,48 @@ _INTERVALS = "In parentheses: 95% intervals of a bootstrap over patients"
 
 @dataclass
 class _Report:
-    """What is printed, in Markdown, and the tables that are written, by the name of their file."""
+    """What is printed, in Markdown; the tables that are written, by the name of their file; and what the page shows."""
 
     text: list[str] = field(default_factory=list)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    shown: list[Table] = field(default_factory=list)
+    of_workflow: dict[str, Table] = field(default_factory=dict)  # written in all forms, by the name of their files
+    figures: dict[str, tuple[str, Figure]] = field(default_factory=dict)  # headings and figures, by the name of their files
 
     def show(self, heading: str, table: pd.DataFrame, *sentences: str) -> None:
         """Add a printed table and what is said about it."""
         self.text += [f"## {heading}", *sentences, markdown(table)]
+        rows = tuple((str(row[0]), tuple(Cell(str(text)) for text in row[1:])) for row in table.itertuples(index=False))
+        caption = " ".join(sentences).replace("**", "")
+        self.shown.append(Table(heading, caption, "", tuple(map(Group, table.columns[1:])), str(table.columns[0]), rows))
+
+    def show_table(self, name: str, table: Table, values: pd.DataFrame) -> None:
+        """Add a table of the workflow, printed with its intervals in parentheses."""
+        columns = [" ".join(filter(None, (group.heading, group.columns[place]))) for group, place, _ in table.places]
+        cells = [[row, *(f"{c.text} ({c.detail})" if c.detail else c.text for c in cells)] for row, cells in table.rows]
+        printed = markdown(pd.DataFrame(cells, columns=[table.name_heading, *columns]))
+        self.text += [f"## {table.title}", table.caption, printed, " ".join(table.notes)]
+        self.tables[name], self.of_workflow[name] = values, table
+        self.shown.append(table)
+
+    def write(self, text: str, out: Path) -> list[Path]:
+        """Write tables, figures, what is printed, and evaluation.html, which shows all of it; return the most important files."""
+        for name, table in self.tables.items():
+            if name in self.of_workflow:
+                typeset.write(self.of_workflow[name], table, out, name)
+            else:
+                store.write_text(table.to_csv(index=False), out / f"{name}.csv")
+        sections = [(table.title, typeset.content(typeset.html(table))) for table in self.shown]
+        for name, (title, figure) in self.figures.items():
+            style.save(figure, out / name, title)
+            sections.append((title, typeset.content_of(out / f"{name}.html")))
+        listed = [{"name": f"s{n}", "heading": title, "caption": "", "body": body} for n, (title, body) in enumerate(sections)]
+        said = {"run_on": self.text[1], "citation": " ".join(self.text[2 : self.text.index(f"## {self.shown[0].title}")])}
+        store.write_text(
+            typeset.page("paper.html", "Evaluation", settings=[], sections=listed, **said), out / "evaluation.html"
+        )
+        store.write_text(text, out / "evaluation.md")
+        return [*(out / f"{name}.csv" for name in self.tables), out / "evaluation.md", out / "evaluation.html"]
 
 
 def evaluate_tables(
@@ -61,8 +98,8 @@ def evaluate_tables(
     """Measure predictions against labels and return what to print: Markdown tables, with notes on what was measured.
 
     With a `second` model, both are measured and compared on the same bootstrap samples. `training` are the labels of the training
-    images: with them head, medium and tail classes are summarised. The folder `out` gets the full tables as CSV and what is
-    printed as evaluation.md.
+    images: with them head, medium and tail classes are summarised. The folder `out` gets the full tables as CSV, what is printed as
+    evaluation.md and evaluation.html, and the tables and figures of readers as the workflow writes them.
     """
     names = _names(predictions, second)
     paths = dict(zip(names, filter(None, (predictions, second)), strict=True))
@@ -86,16 +123,14 @@ def evaluate_tables(
     _show_calibration(report, images, replicates, seed)
     _show_groups(report, images, {"replicates": replicates, "seed": seed, "split": "test"}, limits, rules[0])
     if readers:
-        answers = read_answers(readers, reader, columns, images.truth[test])
-        _show_readers(report, images, answers, {"replicates": replicates, "seed": seed, "split": "test"})
+        answers = read_answers(readers, reader, columns, images.truth[test], common)
+        _show_readers(report, images, answers, replicates, seed, draw=out is not None)
     if second is not None:
         _show_differences(report, differences.compare(measured, [(names[0], names[1])], "test"), rules[0], replicates)
     text = "\n\n".join(report.text)
     if out is not None:
-        for name, table in report.tables.items():
-            store.write_text(table.to_csv(index=False), out / f"{name}.csv")
-        store.write_text(text, out / "evaluation.md")
-        text += f"\n\nWritten: {', '.join(f'{out / name}.csv' for name in report.tables)} and {out / 'evaluation.md'}."
+        *others, last = report.write(text, out)
+        text += f"\n\nWritten: {', '.join(map(str, others))} and {last}."
     return text
 
 
@@ -119,11 +154,6 @@ def estimate(value: float, low: float = np.nan, high: float = np.nan) -> str:
 def _estimates(rows: pd.DataFrame) -> list[str]:
     """Print the values and intervals of rows."""
     return [estimate(*row) for row in rows[["value", "low", "high"]].itertuples(index=False)]
-
-
-def p_value(p: float) -> str:
-    """Print a p value, which is never 0."""
-    return "<0.001" if p < 0.0005 else estimate(p)
 
 
 def _names(predictions: Path, second: Path | None) -> list[str]:
@@ -278,48 +308,19 @@ def _show_groups(report: _Report, images: Images, how: Mapping[str, Any], limits
         report.tables["groups"] = pd.concat(found, ignore_index=True)
 
 
-def _show_readers(report: _Report, images: Images, answers: Mapping[str, pd.DataFrame], how: Mapping[str, Any]) -> None:
-    """Print how far readers agree, each model against labels and majority, and the readers below its curve; write all of it."""
+def _show_readers(
+    report: _Report, images: Images, answers: Mapping[str, pd.DataFrame], replicates: int, seed: int, draw: bool
+) -> None:
+    """Print how far readers agree, and models next to them; write both as the workflow does, and `draw` readers on each model's curves."""
     test = images.part == "test"
-    truth, patients = images.truth[test], images.patients[test]
-    most = pd.DataFrame(
-        {name: reading.majority(np.stack([table[name] for table in answers.values()])) for name in truth}, truth.index
-    )
-    labelled = truth.where(most != IGNORED, IGNORED).astype(np.int8)  # both on the same images
-    agreed = reading.agreement(truth, answers)
-    report.tables["agreement"] = agreed
-    shown = pd.DataFrame(
-        {
-            "Class": agreed["class"],
-            "Images": agreed["images"].map("{:,}".format),
-            "Positives of labels": agreed["positives_of_labels"].map("{:,}".format),
-            "Positives of readers": agreed["positives_of_majority"].map("{:,}".format),
-            "Fleiss' kappa of readers": agreed["fleiss"].map(estimate),
-            "Cohen's kappa of labels and majority": agreed["cohen"].map(estimate),
-        }
-    )
-    points = []
-    for model, scores in images.scores.items():
-        for heading, against in (("labels", labelled), ("majority", most)):
-            measured = metrics.measure(against, scores[test], patients, model=model, **how)
-            areas = metrics.tabulate(measured, model, "test").query("metric == 'auc'").set_index("class")
-            shown[f"AUC of {model}, {heading}"] = _estimates(areas.loc[list(map(metrics.row_name, truth))])
-        below = []
-        for name in truth:
-            arrays = truth[name].to_numpy(), scores.loc[test, name].to_numpy()
-            of_class = {who: reading.below_curve(*arrays, table[name].to_numpy()) for who, table in answers.items()}
-            points += [(model, who, name, *point) for who, point in of_class.items()]
-            defined = [point for point in of_class.values() if np.isfinite(point[-1])]
-            below.append(f"{sum(curve > sensitivity for sensitivity, _, curve in defined)} of {len(defined)}")
-        shown[f"Readers below the curve of {model}"] = below
-    columns = ["model", "reader", "class", "sensitivity", "specificity", "roc_sensitivity"]
-    report.tables["readers"] = pd.DataFrame(points, columns=columns)
-    read = int(np.any([(table != IGNORED).any(axis=1) for table in answers.values()], axis=0).sum())
-    counts = f"{len(answers)} readers have read {read:,} of the {len(truth):,} images; only these count here."
-    said = "The curve is that of the model against the labels, on the images that a reader has read. Readers who made the labels are"
-    report.show(
-        "Readers", shown, f"{counts} A tie of the readers leaves an image without a majority. {said} not independent of them."
-    )
+    truth, scores = images.truth[test], {name: table[test] for name, table in images.scores.items()}
+    compared = readers_of.compare(truth, scores, answers, images.patients[test], replicates, seed)
+    left_out = [name for name in truth if name not in next(iter(answers.values()))]
+    report.show_table("agreement", *agreement_table(compared, "Readers", "", left_out))
+    report.show_table("readers", *readers_table(compared, "Readers", "", left_out))
+    for name, table in scores.items() if draw else ():
+        heading = f"Readers on the curves of {name}"
+        report.figures[f"readers_{Path(name).stem}"] = heading, draw_readers(truth, table, answers, heading, name)
 
 
 def _lacking(counts: pd.DataFrame) -> list[str]:
