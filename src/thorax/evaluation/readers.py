@@ -11,6 +11,8 @@ from thorax.evaluation import metrics
 from thorax.evaluation.confusion import share
 from thorax.storage.schemas import IGNORED
 
+_MEAN = "Classes with both AUCs"
+
 
 def cohen_kappa(one: np.ndarray, other: np.ndarray) -> float:
     """Return the kappa of Cohen 1960 (Educ Psychol Meas 20:37) of two readers; nan where chance alone makes them agree always.
@@ -112,20 +114,23 @@ def compare(
 ) -> Compared:  # fmt: skip
     """Compare readers with labels (n, k) and with models' scores (n, k); all answers have the same images and some of the classes.
 
-    AUCs against labels and against the readers' majority are of the same images, those that have both.
+    AUCs against labels and against the readers' majority are of the same images, those that have both. Those of class "Global" are
+    means over the classes that have both AUCs.
     """
     classes = list(next(iter(answers.values())))
     read = np.any([(table != IGNORED).any(axis=1) for table in answers.values()], axis=0)
     answers = {who: table[read] for who, table in answers.items()}
     labels, most = truth.loc[read, classes], majorities(answers)
     both = {"labels": labels.where((most != IGNORED).to_numpy(), IGNORED).astype(np.int8), "majority": most}
+    with_both = [name for name in classes if all({0, 1} <= set(table[name]) for table in both.values())]
     areas, points = [], []
     for model, of_model in scores.items():
         shown = of_model.loc[read, classes]
         for against, answer in both.items():
             how: dict[str, Any] = {"model": model, "split": "test", "replicates": replicates, "seed": seed}
-            measured = metrics.evaluate(answer, shown, patients[read], **how)
-            areas.append(measured[measured["metric"] == "auc"].assign(against=against))
+            measured = metrics.evaluate(answer, shown, patients[read], summaries={_MEAN: with_both}, **how)
+            measured = measured[(measured["metric"] == "auc") & (measured["class"] != metrics.GLOBAL)]
+            areas.append(measured.replace({"class": {_MEAN: metrics.GLOBAL}}).assign(against=against))
         for name in classes:
             for who, table in answers.items():
                 point = below_curve(labels[name].to_numpy(), shown[name].to_numpy(), table[name].to_numpy())

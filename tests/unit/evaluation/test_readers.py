@@ -135,3 +135,19 @@ def test_models_are_compared_with_readers_on_the_images_that_were_read():
     assert points.loc["y", ["sensitivity", "roc_sensitivity"]].tolist() == pytest.approx([1 / 3, 1])
     assert found.below("net", "a") == (1, 3)
     assert found.below("net") == (1, 3)
+
+
+def test_the_means_against_labels_and_majority_are_over_the_same_classes():
+    """Nobody but the labels says yes to b, so the mean of both is that of a alone; without any such class it is undefined."""
+    truth = pd.DataFrame({"a": [1, 0, 1, 0], "b": [1, 0, 0, 0]}, dtype=np.int8)
+    answers = {who: truth.assign(b=np.int8(0)) for who in "xy"}
+    scores = {"net": pd.DataFrame({"a": [0.9, 0.6, 0.4, 0.1], "b": [0.9, 0.1, 0.1, 0.1]})}
+    means = readers.compare(truth, scores, answers, np.arange(4), replicates=2).areas.query("`class` == 'Global'")
+    assert means["value"].tolist() == [0.75, 0.75]
+    none = {who: table[["b"]] for who, table in answers.items()}
+    assert (
+        readers.compare(truth, scores, none, np.arange(4), replicates=2)
+        .areas.query("`class` == 'Global'")["value"]
+        .isna()
+        .all()
+    )

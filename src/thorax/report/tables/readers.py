@@ -68,7 +68,8 @@ def readers_table(compared: Compared, title: str, data: str, left_out: Sequence[
         f"Every model against the labels and against the majority of {_who(compared)}, on the same images; and how many of the readers "
         "are below the model's ROC curve: at a reader's specificity, the curve has a higher sensitivity. The curve is against the labels."
     )
-    notes = (*_notes(compared, left_out), "Readers who made the labels are not independent of them.", INTERVALS)
+    mean = "The mean is over the classes with positives and negatives by the labels and by the majority; readers are counted for all."
+    notes = (*_notes(compared, left_out), mean, "Readers who made the labels are not independent of them.", INTERVALS)
     wide = areas.unstack("against")
     wide.columns = [f"auc_{against}{'' if end == 'value' else f'_{end}'}" for end, against in wide.columns]
     values = compared.points.assign(row=compared.points["class"].map(metrics.row_name))
