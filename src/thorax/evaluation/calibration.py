@@ -32,7 +32,7 @@ SMALLEST_SLOPE = (
     0.01  # of a scaling, a temperature of 100: a smaller one would make all images alike, a negative one reverse them
 )
 BOUNDED = f"slope held at {SMALLEST_SLOPE}, as the scores rank validation images no better than chance"
-SEPARATED = "the scores separate the positives of validation from its negatives"
+SEPARATED = "the scores separate positives from negatives among the validation images, or hardly vary"
 _CLIP = 1e-7  # probabilities of 0 and 1 have no log odds
 _STEPS = 50
 _LARGEST = 1e4  # a coefficient beyond it diverges, as the classes are separated

@@ -37,9 +37,14 @@ def grouped(values: pd.Series) -> pd.Series:
         if not _OF_AGE.search(str(values.name)) or numbers.notna().sum() < values.notna().sum():
             problem = f"The column {values.name!r} has {values.nunique():,} different values, and {_MOST_GROUPS} at most can be groups"
             raise ThoraxError(f"{problem}: put them into groups first.")
-        names = [f"{low}–{high - 1}" for low, high in pairwise(_AGES)] + [f"{_AGES[-1]} and older"]
-        values = pd.Series(pd.cut(numbers, [*_AGES, np.inf], right=False, labels=names), index=values.index, name=values.name)
+        values = _banded(numbers)
     return values.astype("string").fillna(BLANK)
+
+
+def _banded(ages: pd.Series) -> pd.Series:
+    """The band of each age in years; nan where it is not known."""
+    names = [f"{low}–{high - 1}" for low, high in pairwise(_AGES)] + [f"{_AGES[-1]} and older"]
+    return pd.Series(pd.cut(ages, [*_AGES, np.inf], right=False, labels=names), index=ages.index, name=ages.name)
 
 
 def read_groups(catalog: pd.DataFrame, truth: pd.DataFrame, wanted: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
@@ -77,7 +82,7 @@ def _values(catalog: pd.DataFrame, truth: pd.DataFrame, column: str) -> pd.Serie
     if column == "findings":
         number = (truth.loc[:, [name.lower() not in _NO_FINDING for name in truth]] == 1).sum(axis=1)
         return number.clip(upper=len(FINDINGS) - 1).map(dict(enumerate(FINDINGS)))
-    return catalog[column]
+    return _banded(catalog[column]) if column == "age" else catalog[column]
 
 
 def measure(

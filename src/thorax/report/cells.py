@@ -67,9 +67,11 @@ def p_value(p: float) -> str:
 
 
 def interval(low: float, high: float, decimals: int = DECIMALS) -> str:
-    """Return an interval as low–high, or low to high where a minus would be next to the dash; blank where it is undefined."""
-    between = " to " if round(float(low), decimals) < 0 else "–"
-    return f"{printed(low, decimals)}{between}{printed(high, decimals, undefined='∞')}" if np.isfinite(low) else ""
+    """Return an interval as low–high, or low to high where a dash would be next to a minus; blank where it is undefined."""
+    if np.isnan(low):
+        return ""
+    between = " to " if low < 0 and round(float(low), decimals) else "–"
+    return f"{printed(low, decimals, undefined='∞')}{between}{printed(high, decimals, undefined='∞')}"
 
 
 def excludes_zero(low: float, high: float) -> bool:

@@ -242,7 +242,7 @@ def _read_per_hit(*precision: float) -> str:
     value, low, high = metrics.read_per_hit(*precision)
     if not np.isfinite(value):
         return _UNDEFINED
-    return f"{value:.1f}" + (f" ({low:.1f}–{high:.1f})".replace("inf", "∞") if np.isfinite(low) else "")
+    return f"{value:.1f}" + (f" ({low:.1f}–{high:.1f})".replace("inf", "∞") if not np.isnan(low) else "")
 
 
 def _show_calibration(report: _Report, images: Images, replicates: int, seed: int) -> None:

@@ -125,11 +125,13 @@ def test_classes_without_positives_and_few_patients_have_reasons(tmp_path):
     random = np.random.default_rng(0)
     odds = {name: random.normal(size=8).tolist() for name in truth} | {"apart": [2.0, 1.0, -1.0, -2.0] * 2}
     sex = ["M"] * 7 + ["F"]
-    files, parts, models = study(tmp_path, truth, {"net": odds}, sex=sex)
-    found, *_, out = every_page(tmp_path, files, parts, models)
+    files, parts, models = study(tmp_path, truth, {"net": odds}, sex=sex, age=[40.0, 30, None, 70] * 2)
+    found, *_, out = every_page(tmp_path, files, parts, models, ["sex", "age"])
+    ages = found["groups"].query("column == 'age'")["group"].unique().tolist()
+    assert ages == ["(blank)", "18–39", "40–64", "65 and older"]
     per_class = found["calibration_per_class"].set_index("class")
     assert per_class.loc["none", "why_blank"] == "the test images have no positives"
-    assert per_class.loc["apart", "why_blank"] == "the probabilities separate the positives from the negatives"
+    assert per_class.loc["apart", "why_blank"] == tables._SEPARATED
     assert per_class.loc["late", "platt note"] == "no validation image has the class"
     assert per_class.loc["apart", "temperature note"] == calibration.SEPARATED
     assert np.isnan(per_class.loc["late", "platt slope"])

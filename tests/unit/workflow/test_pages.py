@@ -91,12 +91,13 @@ def test_what_the_demo_shows(demo):
     tables = ["summary", "screening", "overview", "quality/phantom-pa"]
     tables += [f"classes/phantom-{kind}" for kind in ("specific", "general")]
     tables += [f"{experiment}/{table}" for table in ("per_class", "global", "thresholds", "rules")]
+    tables += [f"{experiment}/{table}" for table in ("calibration", "calibration_per_class", "operating", "groups")]
     tables += [f"systems/padchest/{table}" for table in ("systems", "classes")]
     figures = ["lungs/80-lungs", "terms/phantom-general"]
     figures += [
         f"{kind}/phantom-{labels}" for kind in ("labels/phantom-pa", "cooccurrence") for labels in ("specific", "general")
     ]
-    figures += [f"{experiment}/{figure}" for figure in ("training", "roc", "heatmaps", "classes")]
+    figures += [f"{experiment}/{figure}" for figure in ("training", "roc", "operating", "reliability", "heatmaps", "classes")]
     expected = [f"results/tables/{name}.html" for name in tables] + [f"results/figures/{name}.html" for name in figures]
     assert sorted(pages.wanted(demo)) == sorted([*expected, "results/papers/liz2022.html", "results/papers/beyond.html"])
     assert pages.audit(demo, []) == []

@@ -91,7 +91,7 @@ def _draw(left: Axes, right: Axes, curves: Curves) -> None:
     prevalence = first["positives"] / first["images"]
     left.plot(*curves.roc.T, color=BLUE, linewidth=1.1)
     left.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
-    right.plot(*curves.precision.T, color=BLUE, linewidth=1.1)
+    right.plot(*curves.precision.T, color=BLUE, linewidth=1.1, drawstyle="steps-post")  # as average precision sums it
     right.axhline(prevalence, color=GREY, linewidth=0.8, linestyle=":")
     for (_, point), (colour, marker) in zip(curves.points.iterrows(), MARKS, strict=False):
         alarms = {
@@ -119,6 +119,4 @@ def _draw(left: Axes, right: Axes, curves: Curves) -> None:
         axes.tick_params(labelsize=7.5)
     name = style.shortened(curves.name, NAME_LINE)
     left.set_title(f"{name}\nAUC {first['auc']:.3f}", fontsize=7.5)
-    right.set_title(
-        f"{int(first['positives']):,} of {int(first['images']):,} positive\nAP {first['average_precision']:.3f}", fontsize=7.5
-    )
+    right.set_title(f"{int(first['positives']):,} positives\nAP {first['average_precision']:.3f}", fontsize=7.5)

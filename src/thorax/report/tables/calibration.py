@@ -21,7 +21,7 @@ from thorax.storage.schemas import class_columns
 SCALED = {"none": "before", "temperature": "temperature", "platt": "Platt"}  # headings of columns
 HEADINGS = {"ece": "ECE", "brier": "Brier score", "intercept": "Intercept", "slope": "Slope"}
 NOTHING = "No model gives probabilities, so there is nothing to calibrate."
-_SEPARATED = "the probabilities separate the positives from the negatives"
+_SEPARATED = "the probabilities separate positives from negatives among the test images, or hardly vary"
 _SCALES = "before scaling, and after temperature (one parameter) and Platt scaling (two), which are fitted for each class on the validation images"
 _NOTES = (
     f"ECE, the expected calibration error, has {BINS} bins of equal mass, that is, of equal numbers of images; equal probabilities share "

@@ -22,8 +22,8 @@ _NOTES = (
     "Gap: the group less all images outside it, over the classes that both have, on the same bootstrap samples of all patients. A gap says that "
     "the numbers differ, not why: groups differ in prevalence and in how hard their images are as well.",
     "Classes: those with positives and negatives in the group. Groups have means over different classes, so compare them by their gaps.",
-    "The number of findings is that of the labels that are classes here, without those that say that there is none. Groups by it have no AUC of "
-    "images without findings, as they have no positives.",
+    "The number of findings counts the classes that an image has, without those that say that there is none, such as normal. Images without "
+    "findings are negative for each of them, so there is no AUC of a finding in this group.",
     "The CSV file has every class and group.",
     INTERVALS,
 )
