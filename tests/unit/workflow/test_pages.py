@@ -90,8 +90,9 @@ def test_what_the_demo_shows(demo):
     experiment = "demo-liz2022-specific"
     tables = ["summary", "screening", "overview", "quality/phantom-pa"]
     tables += [f"classes/phantom-{kind}" for kind in ("specific", "general")]
-    tables += [f"{experiment}/{table}" for table in ("per_class", "global", "thresholds", "rules")]
-    tables += [f"{experiment}/{table}" for table in ("calibration", "calibration_per_class", "operating", "groups")]
+    results = ("per_class", "global", "differences", "differences_per_class", "thresholds", "rules", "calibration")
+    results += ("calibration_per_class", "operating", "groups", "heatmap_scores", "heatmap_classes", "heatmap_checks")
+    tables += [f"{experiment}/{table}" for table in results]
     tables += [f"systems/padchest/{table}" for table in ("systems", "classes")]
     figures = ["lungs/80-lungs", "terms/phantom-general"]
     figures += [
@@ -102,7 +103,12 @@ def test_what_the_demo_shows(demo):
     assert sorted(pages.wanted(demo)) == sorted([*expected, "results/papers/liz2022.html", "results/papers/beyond.html"])
     assert pages.audit(demo, []) == []
     assert pages.papers(demo) == {"liz2022": [experiment], "beyond": []}
-    assert [page.name for page in pages.sections(demo, "beyond")] == ["thresholds", "rules"]
+    assert [page.name for page in pages.sections(demo, "beyond")] == [
+        "differences",
+        "differences_per_class",
+        "thresholds",
+        "rules",
+    ]
 
 
 def test_without_experiments_only_the_audit_has_pages(shipped):

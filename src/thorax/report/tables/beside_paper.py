@@ -243,9 +243,12 @@ def _changes(differences: pd.DataFrame, experiments: Mapping[str, Compared]) -> 
     rule = first.beside.threshold_rule
     alike = [other for other, compared in experiments.items() if compared.beside.threshold_rule == rule]
     rows = differences[(differences["class"] == GLOBAL) & differences["threshold_rule"].isin((NO_THRESHOLD, rule))]
-    rows = rows[rows["model"].str.partition("/")[0].isin(alike) & (rows["other"].str.partition("/")[0] == name)]
-    same = rows["model"].str.partition("/")[2] == rows["other"].str.partition("/")[2]
-    return by_name(rows[same], ("model", "metric"), "difference")
+    found = by_name(rows, ("model", "other", "metric"), "difference")
+    return {
+        (model, metric): number
+        for (model, other, metric), number in found.items()
+        if model.partition("/")[0] in alike and other == f"{name}/{model.partition('/')[2]}"
+    }
 
 
 def _table(
