@@ -128,3 +128,16 @@ def test_a_file_that_is_not_a_notebook_is_named(tmp_path):
     written(tmp_path / "n.ipynb", ("code", "x = (", ["parameters"]))
     with pytest.raises(ThoraxError, match=r"n\.ipynb is not a readable notebook"):
         notebooks.defaults(tmp_path / "n.ipynb")
+
+
+def test_long_parameters_have_a_line_for_each_entry_and_keep_their_values(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = {"files": {f"m{n}": f"results/é {n}.npy" for n in range(9)}, "names": ['a "b"\n'] * 20, "few": [1, None]}
+    notebook = written(tmp_path / "n.ipynb", ("code", "files = {}\nnames = []\nfew = []", ["parameters"]))
+    notebooks.render(notebook, json.dumps(values), tmp_path / "done.ipynb")
+    source = notebooks.read("done.ipynb")[1]["source"]
+    found: dict = {}
+    exec(source, found)
+    assert {name: found[name] for name in values} == values
+    assert source.splitlines()[1:3] == ["files = {", '    "m0": "results/\\xe9 0.npy",']
+    assert source.splitlines()[-1] == "few = [1, None]"

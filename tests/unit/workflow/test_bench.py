@@ -42,6 +42,7 @@ def test_the_committed_rates_are_written_as_the_command_writes_them():
     assert rates.text(json.loads(RATES.read_text())) == RATES.read_text()
 
 
+@pytest.mark.slow
 def test_rates_are_measured_and_other_networks_of_the_same_machine_stay(tmp_path, monkeypatch):
     monkeypatch.setattr(rates, "processes", lambda: ThreadPoolExecutor(1))  # TensorFlow may be loaded here already
     monkeypatch.setattr(backend, "prepare", lambda *settings: None)
