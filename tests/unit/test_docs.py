@@ -191,11 +191,11 @@ def _try_make(command: list[str], folder: Path) -> None:
 
 
 def _try_python(command: list[str], folder: Path) -> None:
-    if command[1:4] == ["-m", "bench", "rates"]:
-        from bench import rates
+    if command[1:3] == ["-m", "bench"]:
+        from bench.__main__ import main
 
         with pytest.raises(SystemExit) as caught:
-            rates.main([*command[4:], "--help"])
+            main([*command[3:], "--help"])
         assert caught.value.code == 0
     elif command[1:4] == ["-m", "zipfile", "--extract"]:
         (folder / "results").mkdir()

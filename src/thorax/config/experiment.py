@@ -134,7 +134,7 @@ class Experiment(Block):
                 raise refusal(f"{unknown[0]!r} is not a member: {known}", "ensembles", name, "members")
             if name in self.members or name == "baseline":
                 raise refusal("an ensemble needs a name that no member has", "ensembles", name)
-        again = list(self.trainings)[len(self.members) :]
+        again = [name for name, (_, further) in self.trainings.items() if further]
         if taken := [name for name in again if name in models]:
             raise refusal(f"{taken[0]!r} is the name of a repeated training: rename it", "repeats")
         if self.beside and self.beside.threshold_rule not in self.thresholds:
