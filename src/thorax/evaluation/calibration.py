@@ -93,7 +93,7 @@ def measure(
 
     Labels are (n, k) of 1, 0 and -1 (ignored), scores (n, k) probabilities, patients (n,) identifiers. The bootstrap samples are those
     of `bootstrap.measure`. For intercept and slope each sample takes one step of Newton's method from the fit to all
-    images (Schucany and Wang 1991, Biometrics 47:1015). Columns: class, metric, value, low, high, n_positive. Classes without
+    images (Schucany and Wang 1991, J R Stat Soc B 53:587-596). Columns: class, metric, value, low, high, n_positive. Classes without
     positives or negatives, or separated ones, have no intercept and slope (nan).
     """
     identifiers, patient_of_row = np.unique(np.asarray(patients), return_inverse=True)

@@ -80,12 +80,12 @@ def test_tiers_are_means_over_their_classes_by_training_images(folder):
 def test_the_pairs_of_the_table_over_all_classes(pairs):
     table, values = overall_table(pairs)
     names = [name for name, _ in table.rows]
-    overall = ["CTP less strong", "strong less baseline", "weak less baseline", "CTP less baseline"]
+    overall = ["CTP minus strong", "strong minus baseline", "weak minus baseline", "CTP minus baseline"]
     assert names[:16] == [f"{m}: {pair}" for m in ("AUC", "Average precision", "F1-score", "Hamming loss") for pair in overall]
-    assert names[16:18] == ["AUC, head classes: CTP less strong", "AUC, head classes: strong less baseline"]
+    assert names[16:18] == ["AUC, head classes: CTP minus strong", "AUC, head classes: strong minus baseline"]
     assert len(names) == len(values) == 16 + 3 * 4 * 2
     row = values.iloc[1]
-    cells = dict(table.rows)["AUC: strong less baseline"]
+    cells = dict(table.rows)["AUC: strong minus baseline"]
     assert [cell.text for cell in cells[2:4]] == [f"+{row['difference']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}"]
     assert (cells[2].bold, cells[4].text) == (True, "100.0%")
     assert "200 test images of 100 patients" in table.caption
@@ -113,7 +113,7 @@ def test_ensembles_that_learn_on_validation_images_are_not_chosen(pairs):
 def test_the_table_per_class_has_corrected_p_values_and_says_when_they_cannot_be_small(pairs):
     table, values = per_class_table(pairs)
     assert [name for name, _ in table.rows] == ["Common", "Medium", "Rare", "Global"]
-    assert [group.heading for group in table.groups][1::3] == ["AUC: CTP less strong", "AUC: strong less baseline"]
+    assert [group.heading for group in table.groups][1::3] == ["AUC: CTP minus strong", "AUC: strong minus baseline"]
     of_auc = values[(values["model"] == "strong") & (values["metric"] == "auc") & (values["class"] != "Global")]
     assert of_auc["p_holm"].tolist() == differences.holm(of_auc["p"].to_numpy()).tolist()
     assert dict(table.rows)["Global"][-1].text == "–"  # means have no corrected p

@@ -84,7 +84,7 @@ def test_numbers_differences_and_bold_by_hand(compared):
                               "0.900", "*+0.200", "0.100", "*-0.400"]  # fmt: skip
     assert rows["Rare"] == ["7", "0", "–", "0.500", "–", "0.900", "–", "–", "0.950", "+0.050", "–", "–", "0.200", "*-0.300"]
     assert dict(table.rows)["Normal"][7].detail == "-0.120 to 0.020"
-    assert table.notes[0] == "Difference: two: CTP less alone: CTP; two: PTC less alone: net, of the unrounded numbers."
+    assert table.notes[0] == "Difference: two: CTP minus alone: CTP; two: PTC minus alone: net, of the unrounded numbers."
     normal = values.set_index("class").loc["normal"]
     assert normal["two CTP f1 difference"] == pytest.approx(0.0004)
     assert (normal["two CTP f1 difference low"], normal["two CTP f1 difference high"]) == pytest.approx((-0.0696, 0.0704))

@@ -1,6 +1,6 @@
 """Tables that show published numbers next to ours: by class, over all classes, and for variants of one experiment.
 
-A difference is ours less the paper's. It is only taken where both measure the same: on the paper's archive, and on test images that
+A difference is ours minus the paper's. It is only taken where both measure the same: on the paper's archive, and on test images that
 are chosen as the paper's are (`published_numbers.why_not`). On phantoms and samples it would measure the images, not the
 reproduction; there a sentence says why there is no difference.
 """
@@ -29,7 +29,7 @@ FULL = "full"
 SHARED = "Mean over shared classes"
 NOT_COMPARED = "The paper's numbers were measured on other images than ours: no difference is taken."
 _DIFFERENCE = (
-    "Difference: ours less the paper's, of the numbers as printed; in bold where the paper's number is outside our 95% interval "
+    "Difference: ours minus the paper's, of the numbers as printed; in bold where the paper's number is outside our 95% interval "
     "(bootstrap over patients) and not in doubt."
 )
 _DOUBT = (
@@ -42,7 +42,7 @@ _F1 = {
 }
 _OTHER_CLASSES = "Global has no difference where the paper's mean is over other classes than ours"
 _CHANGE = (
-    "Change: ours less ours of the same model in {}, on the same test images, of the unrounded numbers; in bold where its 95% interval "
+    "Change: ours minus ours of the same model in {}, on the same test images, of the unrounded numbers; in bold where its 95% interval "
     "(paired bootstrap over patients) excludes 0."
 )
 _UNKNOWN = (np.nan, np.nan, np.nan)
@@ -202,7 +202,7 @@ def ablation_table(title: str, experiments: dict[str, Compared], differences: pd
     """Arrange variants of one experiment side by side, as Tables 5, 7 and 9 of Liz et al. 2022: one row per metric and model.
 
     The experiments, in the order of the columns, have the same members and ensembles. In the frame `experiment` names the variant, and
-    `change` is ours less ours of the first variant: `differences` are the rows of `schemas.DIFFERENCES`, of EXPERIMENT/MODEL.
+    `change` is ours minus ours of the first variant: `differences` are the rows of `schemas.DIFFERENCES`, of EXPERIMENT/MODEL.
     """
     first = next(iter(experiments.values()))
     for name, compared in experiments.items():

@@ -48,7 +48,7 @@ _TIERS = (
 
 
 class Pairs:
-    """The pairs of an experiment's models that the tables show, the first less the second.
+    """The pairs of an experiment's models that the tables show, the first minus the second.
 
     `learned` are ensembles that learn from the validation images and cannot be chosen on them; `patients` are those of the test images.
     """
@@ -133,7 +133,7 @@ def overall_table(pairs: Pairs) -> tuple[Table, pd.DataFrame]:
             Cell(_share(row["same_sign"])),
             Cell(p_value(row["p"])),
         )
-        rows.append((f"{short_heading(metric)}{of}: {model} less {other}", numbers))
+        rows.append((f"{short_heading(metric)}{of}: {model} minus {other}", numbers))
         records.append(row)
     headings = ("Value", "Value of the other", "Difference", "95% interval", "Same sign", "p")
     caption = f"{pairs.sentences()} Differences over all classes on {pairs.about()} A lower Hamming loss is better."
@@ -160,7 +160,7 @@ def per_class_table(pairs: Pairs) -> tuple[Table, pd.DataFrame]:
         rows.append((headings[name], tuple(numbers)))
     groups = [Group("# Test images")]
     groups += [
-        Group(f"{short_heading(metric)}: {model} less {other}", ("difference (95% interval)", "p"), f"{model} less {other}")
+        Group(f"{short_heading(metric)}: {model} minus {other}", ("difference (95% interval)", "p"), f"{model} minus {other}")
         for (model, other), metric in places
     ]
     caption = f"{pairs.sentences()} Differences per class on {pairs.about()}"

@@ -19,7 +19,7 @@ from thorax.storage.schemas import class_columns
 SHOWN = {"auc": "AUC", "sensitivity": "Sensitivity", "specificity": "Specificity"}
 HEADINGS = {"label_source": "label source", "findings": "number of findings", "official_split": "official part"}
 _NOTES = (
-    "Gap: the group less all images outside it, over the classes that both have, on the same bootstrap samples of all patients. A gap says that "
+    "Gap: the group minus all images outside it, over the classes that both have, on the same bootstrap samples of all patients. A gap says that "
     "the numbers differ, not why: groups differ in prevalence and in how hard their images are as well.",
     "Classes: those with positives and negatives in the group. Groups have means over different classes, so compare them by their gaps.",
     "The number of findings counts the classes that an image has, without those that say that there is none, such as normal. Images without "

@@ -24,8 +24,9 @@ _CAPTION = (
     "Each row is a map of the same findings, those with boxes on test images. Hottest point in a box: how often the map's maximum lies "
     "in a box of the finding. Box in the hottest tenth: the share of the box that the hottest tenth of the image covers. IoU: "
     "intersection over union with the box, at a threshold chosen on validation boxes. Heat: the share of the map's sum. All are means "
-    "over the classes. Maps on a tinted ground need no network, or one that has learnt nothing: a heatmap is worth something where it "
-    "is better than these. The mean box is where boxes of the class are in training images."
+    "over the classes. The last maps need no network, or one that has learnt nothing: a heatmap is worth something where it is better than "
+    "these. The mean box is where boxes of the class are in training images. A network whose map is a single cell scores as "
+    "chance and is not in the mean."
 )
 _CHECKS = {
     "depth": "Same map after {share:.0%} of the layers were drawn again (rank correlation)",
@@ -69,7 +70,7 @@ def overall_table(table: pd.DataFrame, title: str, provenance: str, drawn_by: st
             cells.append(cell((row["value"], row["low"], row["high"])))
             if score in _SAID:
                 cells.append(_difference(row))
-        rows.append((f"{name} (to compare)" if name in NEEDS_NONE else str(name), tuple(cells)))
+        rows.append((f"to compare: {name}" if name in NEEDS_NONE else str(name), tuple(cells)))
     groups = tuple(Group(heading, ("", "minus mean box") if score in _SAID else ("",)) for score, heading in HEADINGS.items())
     count = overall.iloc[0] if len(overall) else None
     counted = (

@@ -44,7 +44,7 @@ _NOTES = (
     "none over all classes: the mean over the classes for which both numbers are there, and in brackets ours over the same.",
 )
 _TWO_F1 = "Each experiment has the F1-score of its paper. "
-_DIFFERENCE = "Difference: ours less the paper's, of the numbers as printed; only where ours were measured on the archive, of the same model."
+_DIFFERENCE = "Difference: ours minus the paper's, of the numbers as printed; only where ours were measured on the archive, of the same model."
 _OTHER_CLASSES = (
     "{title}: the paper's mean is over other classes than ours ({metrics}), so there is no difference; the experiment's own tables have "
     "the means over shared classes."
@@ -63,7 +63,7 @@ class Published(NamedTuple):
     classes: int = 0  # over which the mean was taken here; 0: the paper's own number over all classes
     doubt: str = ""
     other_classes: bool = False  # whether the paper's mean over all classes is over other classes than ours
-    difference: float = np.nan  # ours less the paper's, of the numbers as printed; nan where they may not be compared
+    difference: float = np.nan  # ours minus the paper's, of the numbers as printed; nan where they may not be compared
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def mark_by_intervals(
 ) -> dict[str, Mark]:  # fmt: skip
     """Decide on bold print by paired differences; italics, and what is undefined, as in `mark`.
 
-    `interval` returns the 95% interval of one model's value less another's.
+    `interval` returns the 95% interval of one model's value minus another's.
 
     - Bold, of the individual models: the best one and those whose difference from it has an interval that contains 0, unless none
       has one that excludes 0.
@@ -192,7 +192,7 @@ class Results:
         raise ThoraxError(f"The metrics have no {metric} of model {model!r} for {name!r}{by}: compute the metrics again.")
 
     def difference(self, model: str, other: str, name: str, metric: str) -> Estimate:
-        """Return a model's value less another's with its interval; a ThoraxError if the differences lack the pair."""
+        """Return a model's value minus another's with its interval; a ThoraxError if the differences lack the pair."""
         if found := self.differing.get((model, other, name, metric)):
             return found
         if found := self.differing.get((other, model, name, metric)):

@@ -102,7 +102,7 @@ class SideBySide:
         against: dict[str, list[str]] = {}
         for other, reference in self.references.items():
             against.setdefault(headings[reference], []).append(headings[other])
-        pairs = "; ".join(f"{' and '.join(others)} less {heading}" for heading, others in against.items())
+        pairs = "; ".join(f"{' and '.join(others)} minus {heading}" for heading, others in against.items())
         return (f"Difference: {pairs}, of the unrounded numbers.", *_NOTES)
 
 

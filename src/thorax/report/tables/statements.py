@@ -39,7 +39,7 @@ MEASURES = {
     "not_above": f"Classes where {ENSEMBLE} is not above the best network",
     "equal": f"Classes where {ENSEMBLE} equals the best network",
     "below": f"Classes where {ENSEMBLE} is below the best network",
-    "gain": f"Mean AUC of {ENSEMBLE} less that of the best network",
+    "gain": f"Mean AUC of {ENSEMBLE} minus that of the best network",
     "halves": "Mean AUC of the networks: larger half of the classes, smaller half",
     "rank": f"Rank correlation (Spearman) of the AUC of {ENSEMBLE} and the number of images",
     "imbalance": "Images of the largest class to those of the smallest",
@@ -60,7 +60,7 @@ class Results:
         return (self.areas.iloc[:, 0] - self.areas.iloc[:, 1:].max(axis=1)).round(DECIMALS)
 
     def values(self) -> dict[str, float]:
-        """Every measure as a number; of halves the difference, larger less smaller. NaN where it is undefined."""
+        """Every measure as a number; of halves the difference, larger minus smaller. NaN where it is undefined."""
         ensemble, (larger, smaller) = self.areas.iloc[:, 0], self._halves()
         both = pd.concat([ensemble.rename("area"), self.images.rename("images")], axis=1).dropna()
         varies = both["area"].nunique() > 1 and both["images"].nunique() > 1
