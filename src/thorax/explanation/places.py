@@ -49,7 +49,7 @@ def similarity(placed: np.ndarray, seen: Box) -> tuple[float, float]:
     height. Maps without variation take no part; with fewer than two others both are nan.
     """
     left, top, right, bottom = seen
-    across, down = (_CENTRES >= left) & (_CENTRES < right), (_CENTRES >= top) & (_CENTRES < bottom)
+    across, down = ((low <= _CENTRES) & (high > _CENTRES) for low, high in ((left, right), (top, bottom)))
     cells = placed[:, down[:, None] & across]
     varies = cells.max(axis=1, initial=0) > cells.min(axis=1, initial=np.inf)
     if varies.sum() < 2:

@@ -39,7 +39,7 @@ def make_case_browser(
     members = list(heatmaps)
     page = typeset.page(
         "cases.html", f"Cases: {title}", run_on=overview.run_on({title: provenance}),
-        remarks=remarks(loaded, members, mean, ()), data=content(loaded, members, boxes_by, first), fewest=FEWEST_CELLS,
+        remarks=remarks(loaded, members, mean, ()), data=content(loaded, members, boxes_by, first),
     )  # fmt: skip
     store.write_text(page, out)
 

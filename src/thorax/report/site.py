@@ -90,7 +90,7 @@ class _Run:
         """
         path = Path(page.page)
         if self.has_cases(page):
-            link = Markup('<p class="lead"><a href="{}../{}">Open the cases</a></p>')
+            link = Markup('<p class="forms"><a href="{}../{}">Open the cases</a></p>\n')
             return link.format(prefix, path.relative_to(self.results))
         return _with_files(typeset.content_of(Path(page.page)), self.results / "site", prefix)
 

@@ -56,6 +56,7 @@ async function show() {
   }
   if (of !== data.cases[fitting[state.place]]) return;  // another one was chosen meanwhile
   current = of;
+  picture.style.aspectRatio = of.size.join("/");
   state.class = firstClass(of);
   resetPlace();
   update();
@@ -159,7 +160,7 @@ function draw() {
     }
   };
   const [x0, y0, x1, y1] = current.seen;
-  if (x0 > 0 || y0 > 0 || x1 < 1 || y1 < 1) outline(x0, y0, x1 - x0, y1 - y0, "#e69f00", [6, 4]);
+  if (isCropped()) outline(x0, y0, x1 - x0, y1 - y0, "#e69f00", [6, 4]);
   if (state.boxes) {
     pen.font = `${13 * ratio}px system-ui, sans-serif`;
     for (const [label, x, y, wide, high] of current.boxes) {
@@ -176,6 +177,7 @@ function draw() {
   picture.dataset.shown = current.id;
 }
 
+const isCropped = () => current.seen.join() !== "0,0,1,1";
 const percent = share => `${Math.round(100 * share)}%`;
 const nameOfMap = () => byId("map").selectedOptions[0].text;
 
@@ -192,6 +194,7 @@ function sentences() {
   if (shown.every(member => cells(member) < data.fewest))
     said.push(`This map has fewer than ${data.fewest} cells: too coarse to locate anything.`);
   if (!heat().most) said.push(state.map === DEVIATION ? "The networks do not differ here." : "This map does not vary, so it shows no place.");
+  if (isCropped()) said.push(`Orange dashes: ${data.seen}.`);
   if (several() && current.different[state.class]) said.push(current.different[state.class]);
   return said.join(" ");
 }
@@ -362,7 +365,7 @@ const numbered = names => names.map((name, index) => [index, name]);
 options("wanted", numbered(data.classes));
 options("class", numbered(data.classes));
 const count = data.members.length;
-options("map", count > 1 ? [[MEAN, `mean of ${count} networks`], [DEVIATION, "disagreement of the networks (SD)"]] : []);
+options("map", count > 1 ? [[MEAN, `mean of ${count} networks`], [DEVIATION, "disagreement (SD)"]] : []);
 options("map", numbered(data.members));
 if (count === 1) state.map = "0";
 byId("wanted").onchange = byId("answer").onchange = filter;
@@ -371,7 +374,7 @@ byId("map").onchange = () => choose("map", byId("map").value);
 byId("fade").oninput = () => choose("fade", byId("fade").value / 100);
 byId("boxes").onchange = () => choose("boxes", byId("boxes").checked);
 for (const name of ["window", "level"]) byId(name).oninput = () => choose(name, +byId(name).value);
-byId("boxesBy").textContent = `Show each ${data.boxesBy}`;
+byId("boxesBy").textContent = `Boxes (${data.boxesBy})`;
 for (const button of document.querySelectorAll("[data-key]")) button.onclick = ACTIONS[button.dataset.key];
 for (const [keys, meaning] of KEYS) {
   const named = keys.join(" or ").replaceAll("Arrow", "").replaceAll(/\b(Left|Right|Up|Down)\b/g, side => `${side} arrow`);
