@@ -70,6 +70,7 @@ def test_a_person_looks_at_cases(cases):
         pages_and_filters(person)
         maps_and_fading(person, loaded)
         place_and_window(person)
+        fingers_and_focus(person)
         for width in (1440, 390):
             assert browser.look_at(page, None, width)["too_wide"] <= 0
             assert not browser.faults(page, "light", "dark")
@@ -138,6 +139,8 @@ def maps_and_fading(person: Person, loaded: list) -> None:
     assert person.text("said") == "Orange dashes: part that the networks saw."
     person.choose("class", "2")
     assert person.text("said").startswith("This map does not vary, so it shows no place.")
+    person.press("m")
+    assert person.text("said").startswith("This map has fewer than 25 cells: too coarse to locate anything.")
     person.choose("map", "mean")
 
 
@@ -164,3 +167,31 @@ def place_and_window(person: Person) -> None:
     assert state("level") == 118
     person.press("0")
     assert [state(name) for name in ("zoom", "x", "window", "level")] == [1, 0.5, 255, 128]
+
+
+def fingers_and_focus(person: Person) -> None:
+    """Two fingers zoom, one moves; a control that has the focus keeps its own keys; letters can be switched off."""
+    page, state = person.page, lambda name: person.page.evaluate(f"state.{name}")
+    frame = json.loads(page.evaluate("JSON.stringify(document.querySelector('#picture').getBoundingClientRect())"))
+    point = lambda x, y: {"x": frame["x"] + x, "y": frame["y"] + y}
+    touch = lambda kind, *points: page.call("Input.dispatchTouchEvent", type=kind, touchPoints=list(points))
+    touch("touchStart", point(100, 100), point(200, 100))
+    touch("touchMove", point(50, 100), point(250, 100))
+    touch("touchEnd")
+    page.wait_until("state.zoom > 1.5")
+    before = state("x")
+    touch("touchStart", point(200, 100))
+    touch("touchMove", point(150, 100))
+    touch("touchEnd")
+    page.wait_until(f"state.x > {before}")
+    person.press("0")
+    heading = person.heading()
+    page.evaluate("document.querySelector('#fade').focus()")
+    person.press("ArrowLeft")
+    assert person.heading() == heading
+    page.evaluate("document.activeElement.blur(); document.querySelector('#single').checked = false")
+    person.press("n")
+    assert person.heading() == heading
+    person.press("ArrowRight")
+    assert person.heading() != heading
+    page.evaluate("document.querySelector('#single').checked = true")

@@ -34,7 +34,7 @@ def test_a_case_has_its_picture_maps_and_answers(tmp_path):
     picture = cv2.imdecode(decoded(first["picture"]), cv2.IMREAD_GRAYSCALE)
     assert picture.shape == (512, 256)
     assert np.abs(picture.astype(int) - case.original).mean() < 3
-    assert [small["size"] for small in first["maps"]] == [[7, 7], [5, 5]]
+    assert [small["size"] for small in first["maps"]] == [[7, 7], [4, 4]]
     values = decoded(first["maps"][0]["values"]).reshape(3, 7, 7)
     np.testing.assert_allclose(values / 255, overlays.scale_maps(case.maps[0]), atol=1 / 255)
     assert first["each"] == np.round(case.each, 4).tolist()
