@@ -100,6 +100,13 @@ second_view = (
 second_views = _texts("second_views", "views of the second images", metavar="VIEW")
 second_ingested = _path("second_ingested", "table of the images of these views")
 
+# Networks whose heatmaps are shown or measured
+explained_networks = (
+    _mapping("predictions", "predictions of each network"),
+    _mapping("heatmaps", "heatmaps of each network, in the order of its predictions"),
+)
+boxes_by = _text("boxes_by", "who drew the boxes", choices=("experts", "phantom", "archive"))
+
 # Models and the thresholds that turn their scores into decisions
 members = _texts("members", "the single networks", metavar="MEMBER")
 learned = _texts("learned", "ensembles that learn from validation images", metavar="ENSEMBLE", default=())
@@ -299,8 +306,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         _verb("measure-heatmaps", "explanation.localisation:measure_heatmaps",
             "compare heatmaps, and maps that need no network, with boxes of the findings",
             labels, split, _path("boxes", "table of boxes"), ingested,
-            _mapping("predictions", "predictions of each network"),
-            _mapping("heatmaps", "heatmaps of each network, in the order of its predictions"),
+            *explained_networks,
             _paths("lungs", "tables of crop boxes, all shards in order, if the networks saw crops", required=False),
             _paths("masks", "lung masks, all shards in order", required=False),
             _path("untrained", "heatmaps of a network with random weights, in the order of the first predictions", required=False),
@@ -309,10 +315,24 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             "check whether a network's heatmaps depend on its weights, and show what it uses",
             _path("model", "network"), labels, split, ingested, images, _whole("count", "number of test images", lowest=1), seed,
             _path("out", "CSV to write"), _path("untrained", "heatmaps of the network with random weights to write"), threads),
+        _verb("records", "explanation.records:make_records",
+            "write what the networks say of every test image and class, and where; predicted findings also as COCO's JSON",
+            title, labels, split, ingested, *explained_networks,
+            _paths("lungs", "tables of crop boxes, all shards in order, if the networks saw crops", required=False),
+            _paths("masks", "lung masks, all shards in order", required=False),
+            _path("out", "table to write"), _path("coco", "JSON of predicted findings to write")),
+        _verb("case-browser", "report.case_browser:make_case_browser",
+            "write a page on which cases are looked at as at a workstation",
+            title, provenance, _path("cases", "table of chosen cases"), *explained_networks,
+            _path("ensemble", "mean of the networks (default: computed)", required=False),
+            _text("mean", "name of this ensemble", metavar="ENSEMBLE", required=False),
+            labels, _path("boxes", "table of boxes"), ingested, _paths("arrays", "packed images, all shards in order"),
+            _paths("lungs", "tables of crop boxes, all shards in order, if the networks saw crops", required=False),
+            boxes_by, _whole("part", "number of the page, from 1", lowest=1, default=1), _path("out", "page to write")),
         _verb("heatmap-tables", "report.tables.heatmap_scores:make_heatmap_tables",
             "write how far heatmaps agree with boxes, over all classes and per class",
             title, provenance, _path("scores", "table of measure-heatmaps"),
-            _text("boxes_by", "who drew the boxes", choices=("experts", "phantom", "archive")), folder),
+            boxes_by, folder),
         _verb("heatmap-checks", "report.tables.heatmap_scores:make_checks_table", "write the checks of a network's heatmaps",
             title, provenance, _path("checks", "CSV of check-heatmaps"), _text("member", "the network"),
             _whole("count", "number of test images", lowest=1), folder),

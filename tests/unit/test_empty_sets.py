@@ -212,6 +212,14 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
     seen = {"cases": files["cases"], "ingested": files["ingested"], "arrays": [folder / "a.npy"], "boxes": folder / "boxes.parquet",
             "labels": files["labels"], "heatmaps": heatmaps, "predictions": dict(zip(MEMBERS, members, strict=True)),
             "ensemble": models["CTP"], "attention": {"attention": folder / "attention.attention.npy"}}  # fmt: skip
+    explained = ["--title", "A study", "--labels", files["labels"], "--ingested", files["ingested"], "--predictions"]
+    explained += [f"{name}={path}" for name, path in seen["predictions"].items()]
+    explained += ["--heatmaps", *(f"{name}={path}" for name, path in heatmaps.items())]
+    run("case-browser", *explained, "--provenance", "sample", "--cases", files["cases"], "--ensemble", models["CTP"], "--mean", "CTP",
+        "--boxes", seen["boxes"], "--arrays", seen["arrays"], "--boxes-by", "archive", "--out", folder / "browser.html")  # fmt: skip
+    run(
+        "records", *explained, "--split", files["split"], "--out", folder / "records.parquet", "--coco", folder / "records.json"
+    )
     for figure in ("distribution", "shares", "cooccurrence"):
         render("labels", figure, folder, **of_labels)
     render("models", "training", folder, histories={name: folder / f"{name}.csv" for name in MEMBERS})
@@ -261,6 +269,8 @@ def test_a_class_without_a_positive_test_image_has_no_auc_and_no_case(tmp_path):
     assert json.loads((tmp_path / "summary/CTP.json").read_text())["auc"] is None
     row = next(line for line in (tmp_path / "tables/per_class.md").read_text().splitlines() if line.startswith("| Mass"))
     assert row.split("|")[2:5] == [" 2 ", " 0 ", " – "]
+    assert len(store.read_table(tmp_path / "records.parquet")) == 6
+    assert json.loads((tmp_path / "records.json").read_text())["categories"] == [{"id": 1, "name": "Mass"}]
     assert overlays.NO_CASE in (tmp_path / "heatmaps.html").read_text()
     assert (tmp_path / "heatmaps.png").stat().st_size > 1000
     for name in ("attention", "classes", "CTP/roc"):

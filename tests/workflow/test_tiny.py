@@ -55,7 +55,7 @@ def test_every_page_of_the_report_opens_in_a_browser(tiny_run, tmp_path):
     seen = browser.look_through(tmp_path / "report" / "report.html")
     pages = {
         str(path.relative_to(tiny_run))
-        for folder in ("figures", "tables", "papers")
+        for folder in ("figures", "tables", "papers", "cases")
         for path in (tiny_run / "results" / folder).rglob("*.html")
     }
     assert set(seen) == pages

@@ -92,3 +92,32 @@ rule checks_table:
     shell:
         "thorax heatmap-checks --title {params.title:q} --provenance {params.provenance} --checks {input.checks}"
         " --member {params.checked_member} --count {params.heatmap_checks} --out {params.folder} > {log} 2>&1"
+
+
+rule case_browser:
+    input:
+        unpack(plan.heatmaps),
+        cases=rules.browser_cases.output.cases,
+    output:
+        html=page("case_browser"),
+    message:
+        "Writing page {wildcards.part} of the case browser of {wildcards.experiment}"
+    shell:
+        "thorax case-browser --title {params.title:q} --provenance {params.provenance} --cases {input.cases}"
+        " --predictions {params.named_predictions} --heatmaps {params.named_heatmaps} {params.option_ensemble} {params.key_mean}"
+        " --labels {input.labels} --boxes {input.boxes} --ingested {input.ingested} --arrays {input.arrays} {params.option_lungs}"
+        " --boxes-by {params.boxes_by} --part {wildcards.part} --out {output.html} > {log} 2>&1"
+
+
+rule records:
+    input:
+        unpack(plan.recorded),
+    output:
+        table="results/records/{experiment}.parquet",
+        coco="results/records/{experiment}.coco.json",
+    message:
+        "Writing what the networks of {wildcards.experiment} say of every test image, and where"
+    shell:
+        "thorax records --title {params.title:q} --labels {input.labels} --split {input.split} --ingested {input.ingested}"
+        " --predictions {params.named_predictions} --heatmaps {params.named_heatmaps} {params.option_lungs} {params.option_masks}"
+        " --out {output.table} --coco {output.coco} > {log} 2>&1"

@@ -47,6 +47,18 @@ rule split:
         " --out {output.split} --quality {output.quality} > {log} 2>&1"
 
 
+rule browser_cases:
+    input:
+        unpack(plan.truth),
+    output:
+        cases="results/cases/{experiment}/browser.parquet",
+    message:
+        "Choosing the test images for the case browser of {wildcards.experiment}"
+    shell:
+        "thorax cases --labels {input.labels} --split {input.split} --count {params.browser_cases} --seed {params.seed}"
+        " --classes {params.case_classes:q} --out {output.cases} > {log} 2>&1"
+
+
 rule cases:
     input:
         unpack(plan.truth),

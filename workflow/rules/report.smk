@@ -338,6 +338,7 @@ rule site:
         splits=rules.overview.input.splits,
         pages=pages.wanted(plan.config, plan.audit.splits),
         notebooks=pages.notebooks(plan.config),
+        tables=pages.records(plan.config),
         records=plan.records(),
     output:
         index="results/index.html",

@@ -10,7 +10,7 @@ from thorax.config.block import Block, parse, parse_text
 from thorax.config.checks import Config, load
 from thorax.config.comparisons import Ablation, Audit, Cascade, Comparison, CrossEvaluation
 from thorax.config.data import FIRST_CHEXPERT_PHANTOM, Dataset, ImageSet, Phantom, Segmenter
-from thorax.config.experiment import Beside, Ensemble, Experiment, Experts
+from thorax.config.experiment import CASES_PER_PAGE, Beside, Ensemble, Experiment, Experts
 from thorax.config.labels import DrawDown, LabelSet, Split
 from thorax.config.payloads import AblationColumns, PaperPage, Section, Setup, Setups, Site, SitePage, page_name, setups
 from thorax.config.training import Augmentation, Training

@@ -10,6 +10,8 @@ from thorax.config.training import Training
 from thorax.config.values import Distinct, Folder, Name, Seed, ThresholdRule, fixed_rule_first, without_repeats
 from thorax.errors import did_you_mean
 
+CASES_PER_PAGE = 100  # of the case browser: a page that a browser opens at once
+
 
 class Ensemble(Block):
     """A rule that combines members."""
@@ -89,6 +91,8 @@ class Experiment(Block):
     cooccurrence: Distinct[str] = Field([])
     """classes of an additional figure of label co-occurrence; an empty list: no such figure"""
     cases: int = Field(12, ge=1, description="number of test images with heatmaps")
+    browser_cases: int = Field(60, ge=0)
+    """number of test images in the case browser, chosen as the cases, which are the first of them; 0: no case browser"""
     case_classes: Distinct[str] = Field([])
     """classes that come first among the cases, with one random test image each; then come the other classes, the rarest
     first"""
@@ -119,6 +123,11 @@ class Experiment(Block):
     def mean(self) -> str | None:
         """The ensemble of the heatmaps: the first of rule ctp; None if there is none."""
         return next((name for name, ensemble in self.ensembles.items() if ensemble.rule == "ctp"), None)
+
+    @property
+    def browser_pages(self) -> int:
+        """The number of pages of the case browser."""
+        return -(-self.browser_cases // CASES_PER_PAGE)
 
     @property
     def explained(self) -> list[str]:

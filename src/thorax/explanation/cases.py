@@ -32,7 +32,7 @@ class Case:
     box: decoding.Box  # the part that the networks saw
     classes: Sequence[str]  # k names
     maps: Sequence[np.ndarray]  # of each member, (k, h', w') Grad-CAM, not negative
-    votes: np.ndarray  # (members, k) bool
+    each: np.ndarray  # (members, k) probabilities
     probabilities: np.ndarray  # (k,) of the ensemble
     truth: np.ndarray  # (k,) 1, 0 or -1 (not judged)
     truth_boxes: pd.DataFrame  # label, x, y, width, height as fractions of the original
@@ -47,6 +47,11 @@ class Case:
             return raw
         value = self.calibrated[index]
         return f"{value:.3f} calibrated" if np.isfinite(value) else f"{raw} not calibrated"
+
+    @property
+    def votes(self) -> np.ndarray:
+        """Which member says yes to which class, (members, k) bool."""
+        return self.each > THRESHOLD
 
     def shown(self) -> list[int]:
         """The classes to draw, most probable first: predicted ones, or else the most probable, and true ones that were missed."""
@@ -90,14 +95,16 @@ def load_cases(
     lungs: Paths | None,
     scaling: Source | None = None,
     model: str | None = None,
+    rows: slice = slice(None),
 ) -> list[Case]:
     """Collect everything that is drawn for the chosen cases, and refuse files of different members, cases or classes.
 
     Each member has a table of logits, and heatmaps (images, classes, h, w) float32 in the order of its rows. `ensemble` is the table
     of the members' mean probabilities (CTP); None computes it. `lungs` are tables of crop boxes; None if the networks saw the whole image.
     `scaling` (`schemas.SCALINGS`) has that of the ensemble, which is called `model`, or of the only member; None: raw probabilities.
+    `rows` are those of the chosen cases to collect.
     """
-    chosen = store.read_table(cases)
+    chosen = store.read_table(cases)[rows].reset_index(drop=True)
     ids = chosen["image_id"]
     truth = joins.rows_of(store.read_table(labels), ids, labels, cases)
     classes = class_columns(truth)
@@ -135,7 +142,7 @@ def load_cases(
             box=box,
             classes=classes,
             maps=[member[index] for member in maps.values()],
-            votes=each[:, index] > THRESHOLD,
+            each=each[:, index],
             probabilities=probabilities[index],
             truth=truth[classes].to_numpy()[index],
             truth_boxes=truth_boxes[truth_boxes["image_id"] == case.image_id],
@@ -147,11 +154,19 @@ def load_cases(
 
 def maps_of(path: Source, predicted: pd.DataFrame, ids: pd.Series, source: Source, wanted_by: Source) -> np.ndarray:
     """The maps or weights of some images, in their order, from an array with one entry for each row of a table of predictions."""
+    array, places = open_maps(path, predicted, ids, source, wanted_by)
+    return array[places]
+
+
+def open_maps(
+    path: Source, predicted: pd.DataFrame, ids: pd.Series, source: Source, wanted_by: Source
+) -> tuple[np.ndarray, np.ndarray]:
+    """The array of `maps_of`, memory-mapped, and the place of each image in it (n,)."""
     array = store.open_array(path)
     if len(array) != len(predicted):
         problem = f"{path} has {len(array):,} entries, but {source} has {len(predicted):,} rows"
         raise ThoraxError(f"{problem}: delete and remake both.")
-    return array[joins.places_of(predicted, ids, source, wanted_by)]
+    return array, joins.places_of(predicted, ids, source, wanted_by)
 
 
 def load_originals(ids: pd.Series, ingested: Source, arrays: Paths, lungs: Paths | None) -> list[Original]:

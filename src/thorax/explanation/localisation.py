@@ -18,6 +18,7 @@ from thorax.explanation.cases import maps_of
 from thorax.explanation.overlays import scale_maps
 from thorax.images import decoding
 from thorax.storage import joins, store
+from thorax.storage.joins import Source
 from thorax.storage.progress import progress
 from thorax.storage.schemas import LOCALISATION, class_columns
 
@@ -255,6 +256,24 @@ def summarise(scored: pd.DataFrame, replicates: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=LOCALISATION.names)
 
 
+def read_seen(ids: pd.Series, lungs: Sequence[Source] | None, wanted_by: Source) -> np.ndarray:
+    """The part of each image that the networks saw, (n, 4): left, top, right, bottom as fractions; the whole image without `lungs`."""
+    if not lungs:
+        return np.tile(np.array(decoding.WHOLE, float), (len(ids), 1))
+    crops = pd.concat([store.read_table(path) for path in lungs], ignore_index=True)
+    return joins.rows_of(crops, ids, lungs[0], wanted_by)[["x0", "y0", "x1", "y1"]].to_numpy(float)
+
+
+def masks_of(
+    masks: Sequence[Source], ids: pd.Series, ingested: Source, wanted_by: Source
+) -> Callable[[Sequence[str]], np.ndarray]:
+    """A function that reads the lung masks of some of these images: (n, GRID, GRID), the share of each cell inside the lungs."""
+    packed = store.PackedImages(masks)
+    rows = joins.rows_of(store.read_table(ingested, ["image_id", "shard", "row"]), ids, ingested, wanted_by)
+    places = dict(zip(ids, zip(rows["shard"], rows["row"], strict=True), strict=True))
+    return lambda wanted: np.stack([decoding.resize(packed[places[image]].astype(np.float32), GRID, GRID) for image in wanted])
+
+
 def measure_heatmaps(
     labels: Path, split: Path, boxes: Path, predictions: Mapping[str, Path], heatmaps: Mapping[str, Path], ingested: Path, out: Path,
     findings: Path, seed: int, replicates: int, lungs: Sequence[Path] | None = None, masks: Sequence[Path] | None = None,
@@ -276,29 +295,13 @@ def measure_heatmaps(
         name: maps_of(path, store.read_table(predicted, ["image_id"]), ids, predicted, boxes)
         for name, (path, predicted) in sources_of.items()
     }
-    places = joins.rows_of(store.read_table(ingested, ["image_id", "shard", "row"]), ids, ingested, boxes).set_index(
-        ids.to_numpy()
-    )
-    seen = dict.fromkeys(ids, np.array(decoding.WHOLE, float))
-    if lungs:
-        crops = pd.concat([store.read_table(path) for path in lungs], ignore_index=True)
-        edges = joins.rows_of(crops, ids, lungs[0], boxes)[["x0", "y0", "x1", "y1"]].to_numpy(float)
-        seen = dict(zip(ids, edges, strict=True))
-    packed = store.PackedImages(masks) if masks else None
-
-    def lung_masks(wanted: Sequence[str]) -> np.ndarray:
-        assert packed is not None
-        rows = places.loc[list(wanted)]
-        found = zip(rows["shard"], rows["row"], strict=True)
-        return np.stack([decoding.resize(packed[address].astype(np.float32), GRID, GRID) for address in found])
-
+    seen = dict(zip(ids, read_seen(ids, lungs, boxes), strict=True))
+    lung_masks = masks_of(masks, ids, ingested, boxes) if masks else None
     columns = len(class_columns(store.read_table(labels)))
     mean_boxes = np.zeros((columns, GRID, GRID), np.float32)
     for column, drawn in zip(train.table["column"], train.boxes, strict=True):
         mean_boxes[column] += cover(drawn)
-    sources = Sources(
-        networks, {image: row for row, image in enumerate(ids)}, seen, lung_masks if packed else None, mean_boxes, seed
-    )
+    sources = Sources(networks, {image: row for row, image in enumerate(ids)}, seen, lung_masks, mean_boxes, seed)
     scored = measure(targets, sources)
     with store.atomic(findings) as new_findings:
         scored.to_parquet(new_findings, index=False)

@@ -37,5 +37,10 @@ def glow(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return _blend(DIMMED * grey / 255, OPACITY * heat**GLOW_EXPONENT, colormaps["inferno"](low + (high - low) * heat)[..., :3])
 
 
+def scale_colours(count: int) -> np.ndarray:
+    """The colours of `glow` for `count` values from 0 to 1, (count, 3) floats from 0 to 1, before they are blended."""
+    return colormaps["inferno"](np.linspace(*HOTTEST, count))[:, :3]
+
+
 def _blend(grey: np.ndarray, opacity: np.ndarray, colour: np.ndarray) -> np.ndarray:
     return ((1 - opacity[..., None]) * grey[..., None] + opacity[..., None] * colour).clip(0, 1)

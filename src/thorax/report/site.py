@@ -79,8 +79,19 @@ class _Run:
             return "index.html" if prefix else "../index.html"
         return f"{prefix}experiments-{name}.html"
 
+    def has_cases(self, page: SitePage) -> bool:
+        """Whether a page is one of the case browser."""
+        return Path(page.page).relative_to(self.results).parts[0] == "cases"
+
     def shown(self, page: SitePage, prefix: str = "") -> Markup:
-        """What a page shows, with its pictures as files, seen from a page that `prefix` leads to the folder of pages from."""
+        """What a page shows, with its pictures as files, seen from a page that `prefix` leads to the folder of pages from.
+
+        A page with a script of its own (the case browser) is not shown inside another one: it is a link.
+        """
+        path = Path(page.page)
+        if self.has_cases(page):
+            link = Markup('<p class="forms"><a href="{}../{}">Open the cases</a></p>\n')
+            return link.format(prefix, path.relative_to(self.results))
         return _with_files(typeset.content_of(Path(page.page)), self.results / "site", prefix)
 
     def forms(self, page: SitePage) -> dict[str, str]:
@@ -91,6 +102,10 @@ class _Run:
             found["CSV"] = self.results / _SHOWN_CSV[path.parent.name].format(path.stem)
         if len(experiments) == 1 and "tables" in path.parts:
             found["Parquet (all metrics)"] = self.results / "metrics" / f"{experiments[0]}.parquet"
+        if self.has_cases(page):
+            records = self.results / "records"
+            found["Parquet (all test images)"] = records / f"{experiments[0]}.parquet"
+            found["COCO JSON (predicted findings)"] = records / f"{experiments[0]}.coco.json"
         return {form: f"../{path.relative_to(self.results)}" for form, path in found.items() if path.exists()}
 
     def notebook(self, page: SitePage) -> dict[str, str]:

@@ -145,6 +145,23 @@ SCALINGS = _table(  # of probabilities: new log odds are slope * log odds + inte
     note=pa.string(),  # why there is no slope, or why it was held at 0.01; blank elsewhere
 )
 
+RECORDS = _table(
+    image_id=pa.string(),
+    **{"class": pa.string()},
+    label=pa.int8(),  # of the archive: 1, 0, or -1 where not known
+    probability=pa.float32(),  # the mean of the networks
+    lowest=pa.float32(),  # of the networks' probabilities
+    highest=pa.float32(),
+    yes=pa.int16(),  # networks with a probability above 0.5
+    networks=pa.int16(),
+    peak_x=pa.float32(),  # the hottest point of the networks' mean map, as fractions of the original; null where it does not vary
+    peak_y=pa.float32(),
+    **dict.fromkeys(
+        ("x", "y", "width", "height"), pa.float32()
+    ),  # box of the area around it of at least half its value, as in BOXES
+    in_lungs=pa.float32(),  # share of the map's sum that is inside the lung mask; null without masks
+)
+
 MASK_PAIRS = "pairs.csv"  # in a folder of radiographs with lung masks: image, patient_id, view
 HISTORY_COLUMNS = ("epoch", "loss", "val_loss", "learning_rate", "val_auc")
 EPOCHS_COLUMNS = ("epoch", "threshold", "auc", "f1", "f1_positive")  # of decisions; without a threshold, of probabilities

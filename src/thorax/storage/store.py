@@ -10,7 +10,7 @@ import io
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -130,10 +130,15 @@ def only_one(target: Path) -> Iterator[None]:
 
 def write_table(frame: pd.DataFrame, path: Path | str, schema: pa.Schema) -> None:
     """Write `frame` as Parquet with exactly the columns, order, types and metadata of `schema`."""
-    table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
-    table = table.replace_schema_metadata(schema.metadata)
-    with atomic(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+    write_tables([frame], path, schema)
+
+
+def write_tables(frames: Iterable[pd.DataFrame], path: Path | str, schema: pa.Schema) -> None:
+    """As `write_table`, for a table that comes in blocks of rows."""
+    with atomic(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer:
+        for frame in frames:
+            table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+            writer.write_table(table.replace_schema_metadata(schema.metadata))
 
 
 def read_table(path: Path | str, columns: Sequence[str] | None = None, needs: Sequence[str] = ()) -> pd.DataFrame:

@@ -92,6 +92,11 @@ def entry(plan: Config) -> list[str]:
     return ["results/index.html"] if plan.run else []
 
 
+def records(plan: Config) -> list[str]:
+    """What the networks of every experiment of a run say of each test image, and where."""
+    return [f"results/records/{name}.parquet" for name in plan.run]
+
+
 def audit(plan: Config, audited: Sequence[str]) -> list[str]:
     """The paths of the audit's pages."""
     return [path for path in wanted(plan, audited) if path.startswith("results/audit/")]
@@ -163,7 +168,7 @@ def settings(plan: Config, paper: str) -> str:
 def site(plan: Config, audited: Sequence[str]) -> str:
     """What `thorax site` needs, as text for --settings: all pages of the run, listed by experiment where they are of one."""
     made = {page.path: page for name in CATALOGUE for page in _made(plan, name, audited)}
-    figures = {page.name for path, page in made.items() if path.startswith("results/figures/")}
+    figures = {page.name for path, page in made.items() if path.startswith(("results/figures/", "results/cases/"))}
     content = {
         "title": "Results" if len(plan.run) != 1 else f"Results: {plan.experiments[plan.run[0]].title}",
         "config": plan.model_dump(mode="json", exclude_unset=True),
@@ -225,7 +230,8 @@ def _titled(plan: Config, page: Made) -> str:
             return {row["paper"]: row["short"] for row in csv.DictReader(file)}.get(
                 page.wildcards["paper"], "Beyond the papers"
             )
-    return CATALOGUE[page.name].heading if "experiment" in page.wildcards else heading(plan, BEYOND, page)
+    further = f", page {page.wildcards['part']}" if page.wildcards.get("part", "1") != "1" else ""
+    return f"{CATALOGUE[page.name].heading}{further}" if "experiment" in page.wildcards else heading(plan, BEYOND, page)
 
 
 def setups(plan: Config, experiments: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -284,6 +290,11 @@ EACH: dict[str, Callable[[Config, Sequence[str]], list[Wildcards]]] = {
     "run": lambda plan, _: [{}] if plan.run else [],
     "paper": lambda plan, _: [{"paper": paper} for paper in papers(plan)],
     "experiment": lambda plan, _: [{"experiment": name} for name in plan.run],
+    "browser_page": lambda plan, _: [
+        {"experiment": name, "part": str(number)}
+        for name in plan.run
+        for number in range(1, 1 + plan.experiments[name].browser_pages)
+    ],
     "label_set": _run_label_sets,
     "image_set": lambda plan, _: [{"image_set": name} for name in sorted({plan.experiments[n].image_set for n in plan.run})],
     "archive": lambda plan, _: _archives(

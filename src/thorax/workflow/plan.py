@@ -56,7 +56,7 @@ class Plan(Blocks):
         names |= {"phantom_root": self.phantom_roots, "member": members, "ensemble": ensembles}
         names |= {"other": names["experiment"], "model": ["baseline", *members, *ensembles]}
         names |= {"paper": list(pages.papers(self.config)), "archive": list(pages.SYSTEMS), "table": ["systems", "classes"]}
-        return {**{kind: any_of(found) for kind, found in names.items()}, "backbone": r"\w+", "shard": r"\d+"}
+        return {**{kind: any_of(found) for kind, found in names.items()}, "backbone": r"\w+", "shard": r"\d+", "part": r"\d+"}
 
     # Archives
 
@@ -330,13 +330,16 @@ class Plan(Blocks):
     def boxed(self, wildcards: Wildcards) -> Files:
         """What the scores of an experiment's heatmaps are computed from."""
         name, block = wildcards.experiment, self.block("experiment", wildcards)
+        found = self.recorded(wildcards) | {"boxes": f"results/boxes/{self.dataset_of(name)}.parquet"}
+        return found | ({"untrained": f"results/heatmaps/{name}.untrained.npy"} if block.checks_heatmaps else {})
+
+    def recorded(self, wildcards: Wildcards) -> Files:
+        """What the networks of an experiment say of every test image, with the masks of the lungs where there are any."""
+        block, dataset = self.block("experiment", wildcards), self.dataset_of(wildcards.experiment)
         found = self.heatmaps(wildcards)
-        del found["ensemble"], found["arrays"]
+        del found["ensemble"], found["arrays"], found["boxes"]
         if segmenter := self.config.image_sets[block.image_set].segmenter:
-            dataset = self.dataset_of(name)
             found["masks"] = self.by_shard(f"results/lungs/{segmenter}/{dataset}.*.npy", dataset)
-        if block.checks_heatmaps:
-            found["untrained"] = f"results/heatmaps/{name}.untrained.npy"
         return found | {"split": f"results/splits/{block.split}.parquet"}
 
     def checked_member(self, wildcards: Wildcards) -> str:

@@ -174,7 +174,7 @@ def case(**changes) -> explained.Case:
         "box": (0.0, 0.0, 1.0, 1.0),
         "classes": ["a", "b", "c", "d", "e", "f", "g"],
         "maps": [np.zeros((7, 7, 7), np.float32), np.zeros((7, 5, 5), np.float32)],
-        "votes": np.array([[True] * 7, [False] * 7]),
+        "each": np.array([[0.9] * 7, [0.1] * 7]),
         "probabilities": np.array([0.1, 0.9, 0.2, 0.8, 0.55, 0.6, 0.7]),
         "truth": np.array([1, 0, 0, 1, -1, 0, 1]),
         "truth_boxes": pd.DataFrame({"label": ["b"], "x": [0.5], "y": [0.2], "width": [0.25], "height": [0.5]}),

@@ -82,7 +82,7 @@ def drawings() -> dict[str, object]:
         box=(0.0, 0.0, 1.0, 1.0),
         classes=NAMES,
         maps=[generator.random((len(NAMES), 4, 4)).astype(np.float32)],
-        votes=np.ones((1, len(NAMES)), bool),
+        each=np.ones((1, len(NAMES))),
         probabilities=np.linspace(0.9, 0.6, len(NAMES)),
         truth=np.ones(len(NAMES), int),
         truth_boxes=pd.DataFrame({"label": NAMES[:1], "x": [0.1], "y": [0.1], "width": [0.2], "height": [0.2]}),

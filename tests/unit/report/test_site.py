@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -140,6 +141,26 @@ def test_a_figure_leads_to_the_notebook_that_drew_it_and_its_page(run):
     assert "<code>show(figure)</code>" in notebook
     assert "cp results/notebooks/a/heatmaps.ipynb mine.ipynb" in notebook
     assert '<a href="../notebooks/a/heatmaps.ipynb">' in notebook
+
+
+def test_the_case_browser_is_a_link_and_goes_into_the_zip(run):
+    folder, words = run
+    for name in ("cases/a/cases-1.html", "records/a.parquet", "records/a.coco.json"):
+        store.write_text("whole", f"results/{name}")
+    settings = json.loads(words[2])
+    settings["pages"].append(
+        {"heading": "Case browser", "page": "results/cases/a/cases-1.html", "category": "Study", "experiments": ["a"]}
+    )
+    words[2] = json.dumps(settings)
+    assert cli.main(words) == 0
+    text = (folder / "results/site/cases-a-cases-1.html").read_text()
+    assert '<a href="../cases/a/cases-1.html">Open the cases</a>' in text
+    assert '<a href="../records/a.parquet">Parquet (all test images)</a>' in text
+    for name in ("all.zip", "all.html"):
+        assert cli.main(["share", "--index", "results/index.html", "--out", name]) == 0
+    with zipfile.ZipFile("all.zip") as archive:
+        assert {"results/cases/a/cases-1.html", "results/records/a.coco.json"} <= set(archive.namelist())
+    assert "Open the cases" not in (folder / "all.html").read_text()  # one page cannot have another one inside
 
 
 def test_the_chart_has_a_row_for_each_class_and_the_mean():

@@ -100,6 +100,7 @@ def test_what_the_demo_shows(demo):
     ]
     figures += [f"{experiment}/{figure}" for figure in ("training", "roc", "operating", "reliability", "heatmaps", "classes")]
     expected = [f"results/tables/{name}.html" for name in tables] + [f"results/figures/{name}.html" for name in figures]
+    expected.append(f"results/cases/{experiment}/cases-1.html")
     assert sorted(pages.wanted(demo)) == sorted([*expected, "results/papers/liz2022.html", "results/papers/beyond.html"])
     assert pages.audit(demo, []) == []
     assert pages.papers(demo) == {"liz2022": [experiment], "beyond": []}
@@ -158,6 +159,7 @@ def test_every_table_and_figure_is_on_a_page_and_every_figure_has_its_caption(sh
     shown = {paper: page_of(shipped, paper) for paper in pages.papers(shipped)}
     listed = {section.page for page in shown.values() for section in page.sections}
     apart = {"results/tables/overview.html", *(f"results/papers/{paper}.html" for paper in shown)}
+    apart |= {page for page in pages.wanted(shipped) if page.startswith("results/cases/")}  # they have a script of their own
     assert listed == set(pages.wanted(shipped)) - apart
     for page in shown.values():
         captioned = {section.page for section in page.sections if section.caption}

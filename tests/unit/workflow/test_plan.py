@@ -12,7 +12,7 @@ from thorax import config
 from thorax.archives import manifest
 from thorax.config import Config, parse
 from thorax.errors import ThoraxError
-from thorax.workflow import code, fields
+from thorax.workflow import code, fields, pages
 from thorax.workflow.plan import Plan
 
 NOTEBOOKS = Path(__file__).parents[3] / "notebooks"
@@ -310,6 +310,15 @@ def test_heatmaps_show_the_members_of_the_mean(plan):
     assert files["lungs"] == ["results/lungs/lungs/padchest.0.parquet", "results/lungs/lungs/padchest.1.parquet"]
     assert "lungs" not in plan.heatmaps(NIH)
     assert plan.attention(NIH)["attention"] == ["results/attention/nih/one.npy"]
+
+
+def test_records_have_the_masks_of_crops_and_scores_also_the_boxes(plan):
+    files = plan.recorded(FLAT)
+    assert {"ensemble", "arrays", "boxes"}.isdisjoint(files)
+    assert files["masks"] == ["results/lungs/lungs/padchest.0.npy", "results/lungs/lungs/padchest.1.npy"]
+    assert "masks" not in plan.recorded(NIH)
+    assert plan.boxed(FLAT)["boxes"] == "results/boxes/padchest.parquet"
+    assert pages.records(plan.config)[0] == f"results/records/{plan.run[0]}.parquet"
 
 
 def test_a_notebook_gets_the_files_of_its_rule_and_its_settings(plan):
