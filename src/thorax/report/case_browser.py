@@ -35,7 +35,7 @@ def make_case_browser(
     """
     first = (part - 1) * CASES_PER_PAGE
     rows = slice(first, first + CASES_PER_PAGE)
-    loaded = load_cases(cases, heatmaps, predictions, ensemble, labels, boxes, ingested, arrays, lungs, rows)
+    loaded = load_cases(cases, heatmaps, predictions, ensemble, labels, boxes, ingested, arrays, lungs, rows=rows)
     members = list(heatmaps)
     page = typeset.page(
         "cases.html", f"Cases: {title}", run_on=overview.run_on({title: provenance}),
