@@ -61,7 +61,7 @@ def make_records(
             yield rows
 
     with store.atomic(coco) as new_coco:
-        store.write_tables(blocks(), out, RECORDS)
+        store.write_blocks(blocks(), out, RECORDS)
         pictures = [
             {"id": number, "file_name": size.image_id, "width": size.columns, "height": size.rows}
             for number, size in enumerate(sizes.itertuples(), 1)

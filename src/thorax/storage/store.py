@@ -130,14 +130,17 @@ def only_one(target: Path) -> Iterator[None]:
 
 def write_table(frame: pd.DataFrame, path: Path | str, schema: pa.Schema) -> None:
     """Write `frame` as Parquet with exactly the columns, order, types and metadata of `schema`."""
-    write_tables([frame], path, schema)
+    table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+    table = table.replace_schema_metadata(schema.metadata)
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
-def write_tables(frames: Iterable[pd.DataFrame], path: Path | str, schema: pa.Schema) -> None:
-    """As `write_table`, for a table that comes in blocks of rows."""
+def write_blocks(blocks: Iterable[pd.DataFrame], path: Path | str, schema: pa.Schema) -> None:
+    """As `write_table`, for a table that comes in blocks of rows and need not fit into memory."""
     with atomic(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer:
-        for frame in frames:
-            table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+        for block in blocks:
+            table = pa.Table.from_pandas(block[schema.names], schema=schema, preserve_index=False)
             writer.write_table(table.replace_schema_metadata(schema.metadata))
 
 
