@@ -145,12 +145,16 @@ def planned(said: str) -> dict[str, int]:
 MODELS = ("first", "second", "third", "PTC-mode", "PTC-lw", "CTP", "baseline")
 FIRST_MEMBER = {
     "train-tiny-first", "predict-tiny-first", "figure-training-tiny", "ensemble-PTC-mode-tiny", "ensemble-PTC-lw-tiny",
-    "ensemble-CTP-tiny", "metrics-tiny", "tables-tiny", "threshold-tables-tiny",
-    "figure-roc-tiny", "heatmaps-tiny", "overview", "paper-page-beyond", "site",
+    "ensemble-CTP-tiny", "metrics-tiny", "tables-tiny", "threshold-tables-tiny", "difference-tables-tiny", "calibration-tiny",
+    "calibration-tables-tiny", "operating-tiny", "groups-tiny", "figure-roc-tiny", "figure-reliability-tiny", "figure-operating-tiny",
+    "heatmaps-tiny", "measure-heatmaps-tiny", "heatmap-tables-tiny", "case-browser-tiny-1", "records-tiny", "overview",
+    "paper-page-beyond", "site",
 }  # fmt: skip
 FIRST_MEMBER_JOBS = {
-    "train": 1, "predict": 1, "figure_training": 1, "ensemble": 3, "metrics": 1, "tables": 1,
-    "threshold_tables": 1, "figure_roc": 1, "heatmaps": 1, "overview": 1, "paper_page": 1, "site": 1, "all": 1,
+    "train": 1, "predict": 1, "figure_training": 1, "ensemble": 3, "metrics": 1, "tables": 1, "threshold_tables": 1,
+    "difference_tables": 1, "calibration": 1, "calibration_tables": 1, "operating": 1, "groups": 1, "figure_roc": 1,
+    "figure_reliability": 1, "figure_operating": 1, "heatmaps": 1, "measure_heatmaps": 1, "heatmap_tables": 1, "case_browser": 1,
+    "records": 1, "overview": 1, "paper_page": 1, "site": 1, "all": 1,
 }  # fmt: skip
 
 
@@ -261,7 +265,7 @@ def test_snakemake_reruns_the_same(clone):
     edit(clone / CONFIG, "first: {seed: 1}", "first: {seed: 5}")
     assert planned(run(clone, *SNAKEMAKE, "--dry-run")) == FIRST_MEMBER_JOBS
     said = run(clone, "thorax", "record", fails=True)
-    assert "nothing was recorded: 14 of 48 jobs are out of date, the first is train-tiny-first" in said
+    assert "nothing was recorded: 25 of 60 jobs are out of date, the first is train-tiny-first" in said
     assert "Traceback" not in said
 
 
@@ -321,7 +325,7 @@ def test_results_travel_through_a_remote_and_nothing_is_run_again(clone, tmp_pat
     said = run(other, "thorax", "sync", fails=True)
     assert re.search(r"nothing was touched: \d+ stages differ from dvc.lock", said), said
     run(other, "dvc", "pull")
-    assert "48 jobs are up to date for Snakemake and for DVC." in run(other, "thorax", "sync")
+    assert "60 jobs are up to date for Snakemake and for DVC." in run(other, "thorax", "sync")
     assert NOTHING in run(other, *SNAKEMAKE, "--dry-run")
     assert UP_TO_DATE in run(other, "dvc", "status")
     assert rerun(run(other, "dvc", "repro")) == set()
