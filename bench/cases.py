@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from statistics import median
@@ -28,6 +29,7 @@ from sklearn.metrics import (
 from bench.measure import cpu_seconds, peak, processes, random_batch, timed
 from thorax import archives, cli, config, phantom
 from thorax.evaluation import differences, metrics
+from thorax.explanation import localisation
 from thorax.images import ingest
 from thorax.labels.stratify import StratifiedGroupSplit
 from thorax.models.batches import LabelledImages, training_batches
@@ -286,6 +288,58 @@ def of_scikit_learn(truth: np.ndarray, scores: np.ndarray) -> None:
         precision_recall_fscore_support(truth, positive, labels=[side], zero_division=0)
 
 
+def heatmap_ratio(folder: Path, quick: bool) -> dict:
+    """Time of predicting with the maps of 35 classes over that of predicting alone, of the five networks, in turn."""
+    from thorax import backend
+
+    backend.prepare(0, 1 if quick else 2, "auto")  # quick cases share a process, and so the first one's threads
+    images, classes, repeats = (4, 3, 1) if quick else (32, 35, 5)
+    taken = np.array([_with_and_without_maps(name, images, classes, repeats) for name in (("cnn",) if quick else FIVE)])
+    ours, alone = 1000 / images * taken.sum(axis=0)  # of 1,000 images
+    return {"ratio": ours / alone, "ours": ours, "alone": alone, "megabytes": peak(), "device": backend.device()}
+
+
+def _with_and_without_maps(name: str, images: int, classes: int, repeats: int) -> tuple[float, float]:
+    """Seconds of one network for the logits and maps of some images, and for the logits alone."""
+    from thorax.models import network, predict
+
+    model = network.build_model(config.Training(backbone=name, weights="none"), SIZE, classes).model
+    pixels, _ = random_batch(images, SIZE, classes)
+    runs = (predict.explainer(model), model.predict_on_batch)
+    for run in runs:  # the first call compiles
+        run(pixels)
+    taken = [[timed(partial(run, pixels)) for run in runs] for _ in range(repeats)]
+    ours, alone = (median(seconds) for seconds in zip(*taken, strict=True))
+    return ours, alone
+
+
+def heatmap_scores(folder: Path, quick: bool) -> dict:
+    """Seconds of scoring the maps of five networks, and of those that need no network, against boxes, with intervals."""
+    images, classes, cells = (20, 3, 3) if quick else (1000, 35, 7)
+    rng = np.random.default_rng(0)
+    pairs = [
+        (f"{image:05}", f"p{image // 2}", "test", f"class {column}", column)
+        for image in range(images)
+        for column in range(classes)
+    ]
+    corners = rng.random((len(pairs), 2)) * 0.7
+    boxes = [np.array([[*corner, 0.2, 0.3]]) for corner in corners]
+    table = pd.DataFrame(pairs, columns=["image_id", "patient_id", "split", "label", "column"])
+    maps = {str(k): rng.random((images, classes, cells, cells)).astype(np.float32) for k in range(5)}
+    lungs = np.ones((1, localisation.GRID, localisation.GRID), np.float32)
+    ids = table["image_id"].unique()
+    sources = localisation.Sources(
+        networks=maps, row_of={image: row for row, image in enumerate(ids)}, seen={image: np.array([0, 0, 1, 1.0]) for image in ids},
+        lungs=lambda wanted: np.repeat(lungs, len(wanted), axis=0), mean_boxes=np.repeat(lungs, classes, axis=0), seed=0,
+    )  # fmt: skip
+
+    def ours() -> None:
+        scored = localisation.measure(localisation.Targets(table, boxes), sources)
+        localisation.summarise(scored, 10 if quick else 1000, 0)
+
+    return measured(ours) | {"findings": len(table), "images": images, "classes": classes}
+
+
 def large_radiographs(folder: Path, count: int) -> tuple[Callable[[], None], Path]:
     """The ingest of noisy 16-bit PNGs of 2,000 x 2,000, as PadChest's are, and their folder."""
     root = folder / "large"
@@ -351,5 +405,16 @@ def _snakemake(*arguments: str, says: str = "") -> float:
 
 
 CASES = {
-    case.__name__: case for case in (augment_ratio, feed_ratio, decode_ratio, resume_overhead, size, planning, statistics_ratio)
+    case.__name__: case
+    for case in (
+        augment_ratio,
+        feed_ratio,
+        decode_ratio,
+        resume_overhead,
+        size,
+        planning,
+        statistics_ratio,
+        heatmap_ratio,
+        heatmap_scores,
+    )
 }

@@ -61,6 +61,7 @@ def on_sample(config: dict[str, Any], sample: dict[str, Any], experiments: list[
     small["segmenters"]["real-lungs"] |= {"size": 64, "epochs": 30}
     experiment = small["experiments"]["nih-real"]
     experiment["training"]["epochs"] = 2
+    experiment["heatmap_checks"] = 8
     experiment["members"] = {name: experiment["members"][name] for name in ("Xception-ImageNet", "EfficientNetB0")}
     experiment["ensembles"] = {"CTP": {"rule": "ctp", "members": list(experiment["members"])}}
     return small | {"run": ["nih-real", *experiments]}
@@ -69,6 +70,7 @@ def on_sample(config: dict[str, Any], sample: dict[str, Any], experiments: list[
 def _shrink_experiment(experiment: dict[str, Any]) -> None:
     training = experiment.setdefault("training", {})
     experiment |= {"provenance": "phantom", "cases": 3 if "case_classes" in experiment else 1}
+    experiment |= {"heatmap_checks": 0, "browser_cases": 0, "groups": []}  # the demo, the tiny run and the sample have them
     if "cooccurrence" in experiment:
         experiment["cooccurrence"] = ["Effusion", "Infiltration"]  # what phantoms and the sample have enough of
     training |= {key: value for key, value in TRAINING.items() if key != "epochs"}

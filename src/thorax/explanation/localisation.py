@@ -223,14 +223,13 @@ def summarise(scored: pd.DataFrame, replicates: int, seed: int) -> pd.DataFrame:
     values = np.stack([scored.loc[scored["map"] == name, list(SCORES)].to_numpy(float) for name in maps], axis=1)
     flat = values.reshape(len(pairs), -1)  # (pairs, maps * scores)
 
+    rows_of = [np.flatnonzero(labels == name) for name in classes]
+
     def means(weights: np.ndarray) -> np.ndarray:
         """(samples, classes + 1, maps * scores) from (patients, samples) weights."""
         of_pairs = weights[patients].astype(float)
         with np.errstate(invalid="ignore"):
-            by_class = [
-                (of_pairs[labels == name].T @ flat[labels == name]) / of_pairs[labels == name].sum(axis=0)[:, None]
-                for name in classes
-            ]
+            by_class = [(of_pairs[rows].T @ flat[rows]) / of_pairs[rows].sum(axis=0)[:, None] for rows in rows_of]
             stacked = np.stack(by_class, axis=1)
             defined = np.isfinite(stacked)
             overall = np.where(defined, stacked, 0).sum(axis=1) / defined.sum(axis=1)
@@ -238,7 +237,7 @@ def summarise(scored: pd.DataFrame, replicates: int, seed: int) -> pd.DataFrame:
 
     shape = (-1, len(classes) + 1, len(maps), len(SCORES))
     point = means(np.ones((len(identifiers), 1))).reshape(shape)[0]
-    blocks = [means(weights) for weights in bootstrap.resample(len(identifiers), replicates, seed, flat.size)]
+    blocks = [means(weights) for weights in bootstrap.resample(len(identifiers), replicates, seed, len(pairs))]
     samples = np.concatenate(blocks).reshape(shape)
     reference = maps.index(MEAN_BOX)
     differences, of_samples = point - point[:, [reference]], samples - samples[:, :, [reference]]
