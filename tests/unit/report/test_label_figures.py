@@ -61,7 +61,7 @@ def test_bars_of_the_class_shares(labelled):
 
 def test_the_upper_axis_is_the_share_of_all_labels(labelled):
     figure = drawn_distribution(labelled)
-    figures.encoded(figure)
+    figures.pixels(figure)
     lower, (upper,) = figure.axes[1], figure.axes[1].child_axes
     assert upper.get_xlim()[1] / lower.get_xlim()[1] == pytest.approx(10 / 12)  # ten images, twelve labels
 
