@@ -227,7 +227,7 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
     for name in ("dense", "CTP", "PTC-lw", "stacked"):
         scores = {"scores": models[name], "logits": name not in RULES, "model": name, "provenance": "sample"}
         render("evaluation", "roc", folder / name, **of_labels, **scores)
-    render("evaluation", "readers", folder, **of_labels, **scores, experts=experts)
+    render("evaluation", "readers", folder, **of_labels, **scores, experts=experts, readers=experts["files"])
     render("evaluation", "suspects", folder, suspects=folder / "suspects.csv", count=5, ingested=files["ingested"],
            images=[folder / "i.npy"], provenance="sample")  # fmt: skip
     tables = {"operating": "operating", "reliability": "calibration_per_class"}
