@@ -15,6 +15,9 @@ from thorax.storage.schemas import class_columns
 
 FOLDERS = ("nih_sample", "nih_starter")
 METADATA = "Data_Entry_2017_v2020.csv"
+BOXES = Path("expert_labels/nih_rsna_boxes.csv")  # of opacities, drawn by radiologists of the RSNA challenge; not needed
+OPACITIES = ("Consolidation", "Infiltration", "Pneumonia")  # an opacity is the box of those that the image is labelled with
+SIDE = 1024  # pixels of an image
 WEIGHTS = Path("weights/Xception.imagenet.float16.h5")
 MASKS = "lung_masks"
 EXPERIMENT = "nih-real"
@@ -37,9 +40,26 @@ def join(sample: Path) -> None:
         if not link.exists():
             link.symlink_to(target.resolve())
     tables = [pd.read_csv(sample / name / METADATA, dtype=str, keep_default_na=False) for name in FOLDERS]
-    text = pd.concat(tables).to_csv(index=False)
-    if not (root / METADATA).exists() or (root / METADATA).read_text() != text:
-        (root / METADATA).write_text(text)
+    metadata = pd.concat(tables)
+    _write(metadata, root / METADATA)
+    if (sample / BOXES).exists():
+        _write(_boxes(pd.read_csv(sample / BOXES), metadata), root / "boxes.csv")
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV unless the file has it already, so that nothing is rerun."""
+    text = table.to_csv(index=False)
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+def _boxes(drawn: pd.DataFrame, metadata: pd.DataFrame) -> pd.DataFrame:
+    """The opacities as `image_id`, `label`, `x`, `y`, `width` and `height`, the last four as fractions of the image."""
+    labels = metadata.set_index("Image Index")["Finding Labels"].str.split("|").rename("label")
+    named = drawn.dropna(subset=["x"]).join(labels.explode(), on="Image Index", how="inner")
+    named = named[named["label"].isin(OPACITIES)]
+    places = named[["x", "y", "width", "height"]] / SIDE
+    return pd.concat([named[["Image Index", "label"]].rename(columns={"Image Index": "image_id"}), places], axis=1)
 
 
 def by_folder(results: Path) -> pd.DataFrame:

@@ -124,3 +124,20 @@ def test_images_with_four_channels_are_left_out_where_the_paper_does(sample_run)
         for name in ("nih-14", "nih-14-grey")
     }
     assert kept["nih-14"] - kept["nih-14-grey"] == four & kept["nih-14"] != set()
+
+
+def test_heatmaps_are_compared_with_the_boxes_of_radiologists(sample_run):
+    if not (SHARED_DATA / "expert_labels").is_dir():
+        pytest.skip("the boxes are not beside the checkout")
+    table = store.read_table(sample_run / "results/heatmaps/nih-real.scores.parquet")
+    overall = table[(table["class"] == "Global") & (table["score"] == "pointing")].set_index("map")
+    assert overall["findings"].min() >= 5
+    assert overall["value"].between(0, 1).all()
+    assert {"mean of networks", "mean box", "untrained network", "lung mask"} < set(overall.index)
+    page = (sample_run / "results/tables/nih-real/heatmap_scores.md").read_text()
+    assert "The boxes were drawn by experts." in page
+
+
+def test_the_folders_are_groups(sample_run):
+    groups = pd.read_csv(sample_run / "results/tables/nih-real/groups.csv")
+    assert set(groups.loc[groups["column"] == "folder", "group"]) == set(FOLDERS)

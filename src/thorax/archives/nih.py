@@ -26,8 +26,9 @@ METADATA = (
     "archive/Data_Entry_2017.csv",  # Kaggle's archive.zip, unpacked into a folder of its own
 )
 BOXES = ("BBox_List_2017.csv", "BBox_List_2017.csv.gz", "BBox_List_2017_Official_NIH.csv")
+OWN_BOXES = "boxes.csv"  # read where none of these is there
 OFFICIAL_LISTS = {"train": ("train_val_list.txt", "train_val_list_NIH.txt"), "test": ("test_list.txt", "test_list_NIH.txt")}
-BESIDE = (*BOXES, *chain(*OFFICIAL_LISTS.values()))
+BESIDE = (*BOXES, OWN_BOXES, *chain(*OFFICIAL_LISTS.values()))
 _LABELS = (
     "Atelectasis|Cardiomegaly|Consolidation|Edema|Effusion|Emphysema|Fibrosis|Hernia|Infiltration|Mass|Nodule|"
     "Pleural_Thickening|Pneumonia|Pneumothorax|No Finding"
@@ -84,10 +85,10 @@ def read_catalog(root: Path) -> pd.DataFrame:
 
 
 def read_boxes(root: Path) -> pd.DataFrame | None:
-    """The hand-drawn boxes as fractions of the image, cut where rounding put them outside it; None without the table."""
+    """The hand-drawn boxes as fractions of the image, cut where rounding put them outside it; without the table, your boxes.csv."""
     path = _beside(root, BOXES)
     if not path.is_file():
-        return None
+        return strict_csv.read_fraction_boxes(root / OWN_BOXES)
     table = strict_csv.read_table(path, _BOX_COLUMNS)
     strict_csv.require(table, path, _BOX_COLUMNS)
     boxes = pd.DataFrame({"image_id": table["Image Index"], "label": table["Finding Label"].replace(_BOX_LABELS)})

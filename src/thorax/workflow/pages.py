@@ -316,9 +316,8 @@ def attending(experiment: Experiment) -> list[str]:
 
 
 def has_boxes(plan: Config, experiment: Experiment) -> bool:
-    """Whether the images of an experiment may have boxes: those of phantoms, NIH and own archives."""
-    dataset = plan.datasets[plan.label_sets[experiment.label_set].dataset]
-    return dataset.phantom is not None or dataset.archive in ("nih", "own")
+    """Whether the images of an experiment may have boxes: those of CheXpert have none."""
+    return plan.datasets[plan.label_sets[experiment.label_set].dataset].archive != "chexpert"
 
 
 def tested_members(experiment: Experiment) -> list[str]:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from thorax.explanation import localisation
 from thorax.explanation.localisation import GRID, SCORES, cover, place, score
 from thorax.explanation.overlays import to_original
+from thorax.report.tables.heatmap_scores import make_heatmap_tables
+from thorax.storage import schemas, store
 
 WHOLE = np.array([[0.0, 0.0, 1.0, 1.0]])
 QUARTER = np.array([[0.0, 0.0, 0.5, 0.5]])  # the upper left one: x, y, width, height
@@ -103,3 +105,25 @@ def test_means_are_of_classes_and_differences_are_paired():
 
 def test_without_boxes_there_are_no_rows():
     assert localisation.summarise(pd.DataFrame(columns=["label", "map"]), 10, 0).empty
+
+
+def test_an_archive_without_boxes_has_a_table_that_says_what_to_do(tmp_path):
+    labels = pd.DataFrame({"image_id": ["a", "b"], "patient_id": ["p", "q"], "mass": np.array([1, 0], "int8")})
+    store.write_table(labels, tmp_path / "labels.parquet", schemas.labels_schema(["mass"]))
+    parts = labels[["image_id", "patient_id"]].assign(split=["val", "test"])
+    store.write_table(parts, tmp_path / "split.parquet", schemas.SPLITS)
+    store.write_table(pd.DataFrame(columns=schemas.BOXES.names), tmp_path / "boxes.parquet", schemas.BOXES)
+    predicted = parts[["image_id", "split"]].assign(mass=0.5)
+    store.write_table(predicted, tmp_path / "p.parquet", schemas.scores_schema(["mass"]))
+    store.write_array(np.ones((2, 1, 3, 3), np.float32), tmp_path / "h.npy")
+    ingested = pd.DataFrame({name: [0] * 2 for name in schemas.INGESTED.names}).assign(
+        image_id=["a", "b"], ok=True, reason=None
+    )
+    store.write_table(ingested, tmp_path / "i.parquet", schemas.INGESTED)
+    localisation.measure_heatmaps(
+        tmp_path / "labels.parquet", tmp_path / "split.parquet", tmp_path / "boxes.parquet", {"m": tmp_path / "p.parquet"},
+        {"m": tmp_path / "h.npy"}, tmp_path / "i.parquet", tmp_path / "s.parquet", tmp_path / "f.parquet", 0, 20,
+    )  # fmt: skip
+    make_heatmap_tables(tmp_path / "s.parquet", "t", "full", "archive", tmp_path / "tables")
+    assert "No finding has a box: put a table boxes.csv" in (tmp_path / "tables/heatmap_scores.md").read_text()
+    assert (tmp_path / "tables/heatmap_classes.html").is_file()

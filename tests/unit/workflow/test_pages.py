@@ -91,14 +91,25 @@ def test_what_the_demo_shows(demo):
     tables = ["summary", "screening", "overview", "quality/phantom-pa"]
     tables += [f"classes/phantom-{kind}" for kind in ("specific", "general")]
     results = ("per_class", "global", "differences", "differences_per_class", "thresholds", "rules", "calibration")
-    results += ("calibration_per_class", "operating", "groups", "heatmap_scores", "heatmap_classes", "heatmap_checks")
+    results += (
+        "calibration_per_class",
+        "operating",
+        "groups",
+        "suspects",
+        "heatmap_scores",
+        "heatmap_classes",
+        "heatmap_checks",
+    )
     tables += [f"{experiment}/{table}" for table in results]
     tables += [f"systems/padchest/{table}" for table in ("systems", "classes")]
     figures = ["lungs/80-lungs", "terms/phantom-general"]
     figures += [
         f"{kind}/phantom-{labels}" for kind in ("labels/phantom-pa", "cooccurrence") for labels in ("specific", "general")
     ]
-    figures += [f"{experiment}/{figure}" for figure in ("training", "roc", "operating", "reliability", "heatmaps", "classes")]
+    figures += [
+        f"{experiment}/{figure}"
+        for figure in ("training", "roc", "operating", "reliability", "suspects", "heatmaps", "classes")
+    ]
     expected = [f"results/tables/{name}.html" for name in tables] + [f"results/figures/{name}.html" for name in figures]
     expected.append(f"results/cases/{experiment}/cases-1.html")
     assert sorted(pages.wanted(demo)) == sorted([*expected, "results/papers/liz2022.html", "results/papers/beyond.html"])
@@ -107,6 +118,8 @@ def test_what_the_demo_shows(demo):
     assert [page.name for page in pages.sections(demo, "beyond")] == [
         "differences",
         "differences_per_class",
+        "suspects",
+        "suspects_figure",
         "thresholds",
         "rules",
     ]

@@ -74,7 +74,9 @@ def overall_table(table: pd.DataFrame, title: str, provenance: str, drawn_by: st
     groups = tuple(Group(heading, ("", "minus mean box") if score in _SAID else ("",)) for score, heading in HEADINGS.items())
     count = overall.iloc[0] if len(overall) else None
     counted = (
-        f"{count['findings']:,} findings of {count['patients']:,} patients. " if count is not None else "No finding has a box. "
+        f"{count['findings']:,} findings of {count['patients']:,} patients. "
+        if count is not None
+        else "No finding has a box: put a table boxes.csv into the archive's folder, as docs/explanation/heatmaps.md says. "
     )
     notes = (*verdict(table), counted + drawn_by)
     return Table(f"{title}: are the heatmaps right?", _CAPTION, PROVENANCE[provenance], groups, "Map", tuple(rows), notes=notes)
