@@ -6,19 +6,23 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import rates, report, suspects
+from bench import maps, rates, report, suspects
 from bench.cases import CASES
 from bench.measure import machine, processes
 
 ROOT = Path(__file__).parents[1]
+OTHERS = {"rates": rates, "suspects": suspects, "maps": maps}
+WHAT = {
+    "rates": "measure the rates behind `thorax cost`",
+    "suspects": "count how many flipped labels are found",
+    "maps": "compare ways of making heatmaps",
+}
 
 
 def main(arguments: list[str]) -> None:
-    if arguments[:1] == ["rates"]:
-        return rates.main(arguments[1:])
-    if arguments[:1] == ["suspects"]:
-        return suspects.main(arguments[1:])
-    epilog = "python -m bench rates --help: measure the rates behind `thorax cost`; python -m bench suspects --help: how many flipped labels are found."
+    if arguments and arguments[0] in OTHERS:
+        return OTHERS[arguments[0]].main(arguments[1:])
+    epilog = "; ".join(f"python -m bench {name} --help: {what}" for name, what in WHAT.items())
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, epilog=epilog)
     parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES), help="run these only")
     small = "small sizes, in one process, to see that it works: the figures mean nothing"

@@ -86,6 +86,7 @@ title = _text("title", "heading")
 threads = _whole("threads", "CPU threads", lowest=1, default=1)
 seed = _whole("seed", "random seed: the same seed gives the same result", lowest=0, default=0)
 shard = _whole("shard", "number of the shard, from 0", lowest=0)
+method = _text("method", "how heatmaps are made", choices=("gradcam", "layercam", "shifts", "double"), default="gradcam")
 replicates = _whole("replicates", "replicates of the bootstrap over patients", lowest=1, default=1000)
 out = _path("out", "file to write")
 folder = _path("out", "folder to write to")
@@ -270,7 +271,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _path("model", "network"), labels, split, ingested, images, *second_view,
             _path("classes", "label set that the network was trained on, if --labels is another one", required=False),
             _path("out", "predictions to write"), _path("heatmaps", "heatmaps of all classes to write", required=False),
-            _path("attention", "attention weights to write", required=False), threads),
+            _path("attention", "attention weights to write", required=False), method, threads),
         _verb("baseline", "models.baseline:make_baseline",
             "fit a logistic regression on principal components of 32 x 32 pixels",
             images, ingested, labels, split, _path("out", "predictions to write")),
@@ -314,7 +315,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         _verb("check-heatmaps", "models.heatmap_checks:check_heatmaps",
             "check whether a network's heatmaps depend on its weights, and show what it uses",
             _path("model", "network"), labels, split, ingested, images, _whole("count", "number of test images", lowest=1), seed,
-            _path("out", "CSV to write"), _path("untrained", "heatmaps of the network with random weights to write"), threads),
+            _path("out", "CSV to write"), _path("untrained", "heatmaps of the network with random weights to write"), method, threads),
         _verb("records", "explanation.records:make_records",
             "write what the networks say of every test image and class, and where; predicted findings also as COCO's JSON",
             title, labels, split, ingested, *explained_networks,

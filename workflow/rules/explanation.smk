@@ -67,7 +67,7 @@ rule check_heatmaps:
     shell:
         "thorax check-heatmaps --model {input.model} --labels {input.labels} --split {input.split} --ingested {input.ingested}"
         " --images {input.images} --count {params.heatmap_checks} --seed {params.seed} --out {output.checks}"
-        " --untrained {output.untrained} --threads {threads} > {log} 2>&1"
+        " --untrained {output.untrained} --method {params.heatmap_method} --threads {threads} > {log} 2>&1"
 
 
 rule heatmap_tables:

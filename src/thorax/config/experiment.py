@@ -108,6 +108,11 @@ class Experiment(Block):
     heatmap_style: Literal["hot", "paper"] = "hot"
     """colours of the heatmaps. hot: the more evidence, the brighter, from orange to yellow, over a dimmed radiograph; paper, as in
     Liz et al. 2022: areas of interest are blue, with 10% transparency where the evidence is largest"""
+    heatmap_method: Literal["gradcam", "layercam", "shifts", "double"] = "gradcam"
+    """how heatmaps are made. gradcam: Grad-CAM, as in Liz et al. 2022; layercam: with positive gradients only; shifts: of images moved by
+    a quarter of a cell to each side, with twice as many cells, at four more predictions; double: of images at twice their size, with
+    twice as many cells, at four times the cost of a prediction (head: dense and one view only). docs/explanation/heatmaps.md compares
+    them"""
     heatmap_checks: int = Field(64, ge=0)
     """number of test images on which the maps of the first network are checked: do they change when the weights are random, and do
     they show what the network uses; 0: no checks. Not for networks of two views"""
@@ -175,6 +180,10 @@ class Experiment(Block):
             raise refusal(f"{unknown[0]!r} is neither a member nor an ensemble", "beside", "models")
         if len(self.case_classes) > self.cases:
             raise refusal(f"{len(self.case_classes)} classes need as many cases, but there are {self.cases}", "case_classes")
+        if self.heatmap_method == "double" and (
+            self.second_image_set or any(self.member(n).head != "dense" for n in self.members)
+        ):
+            raise refusal("double needs networks of one view with head: dense", "heatmap_method")
         if self.heatmap_probability == "calibrated" and not self.mean and len(self.members) > 1:
             raise refusal("it needs an ensemble of rule ctp, as scaling is fitted to one model", "heatmap_probability")
         if "baseline" in self.members:

@@ -25,6 +25,13 @@ def grad_cam_weights(
     return kernel @ (active[..., None] * logit_kernel).astype(np.float32)
 
 
+def moved(images: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Move (n, h, w, ...) images down and to the right (up and left where negative); their border is repeated."""
+    height, width = images.shape[1:3]
+    down, across = (np.clip(np.arange(size) - by, 0, size - 1) for size, by in ((height, rows), (width, columns)))
+    return images[:, down][:, :, across]
+
+
 def grad_cam(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Class activation maps (n, c, h, w) float32: ReLU of the weighted sum of the features (Selvaraju et al. 2017, equation 2).
 

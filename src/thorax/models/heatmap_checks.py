@@ -20,6 +20,7 @@ from scipy.stats import spearmanr
 
 from thorax import backend
 from thorax.evaluation.metrics import sigmoid
+from thorax.explanation.gradcam import moved
 from thorax.explanation.overlays import scale_maps
 from thorax.models.batches import load_part, run_over
 from thorax.models.predict import BATCH, explainer
@@ -37,7 +38,7 @@ Explain = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # images to pro
 
 def check_heatmaps(
     model: Path, labels: Path, split: Path, ingested: Path, images: Sequence[Path], out: Path, untrained: Path, count: int, seed: int,
-    threads: int = 1,
+    threads: int = 1, method: str = "gradcam",
 ) -> None:  # fmt: skip
     """Check the maps of a network of one view on `count` random test images, and write the rows of `COLUMNS` as CSV.
 
@@ -49,7 +50,7 @@ def check_heatmaps(
     test = parts["test"]
     chosen = np.sort(np.random.default_rng(seed).permutation(len(test))[:count])
     pixels = test.take(chosen)
-    run, at_once = explainer(network), min(BATCH, len(pixels))
+    run, at_once = explainer(network, method), min(BATCH, len(pixels))
 
     def explain(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = [run(images[rows])[:2] for rows in np.array_split(np.arange(len(images)), -(-len(images) // at_once))]
@@ -94,13 +95,6 @@ def _shifted(explain: Explain, pixels: np.ndarray, classes: np.ndarray) -> Itera
         cells = maps.shape[-2:]
         large = np.stack([cv2.resize(one, pixels.shape[2:0:-1]) for one in _of(maps, classes)])
         yield np.stack([cv2.resize(one, cells[::-1], interpolation=cv2.INTER_AREA) for one in moved(large, -rows, -columns)])
-
-
-def moved(images: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Move (n, h, w, ...) images down and to the right (up and left where negative); their border is repeated."""
-    height, width = images.shape[1:3]
-    down, across = (np.clip(np.arange(size) - by, 0, size - 1) for size, by in ((height, rows), (width, columns)))
-    return images[:, down][:, :, across]
 
 
 def _curves(explain: Explain, pixels: np.ndarray, maps: np.ndarray, classes: np.ndarray, seed: int) -> list[tuple]:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ def predict(
     pairs: Path | None = None,
     second_ingested: Path | None = None,
     second_images: Sequence[Path] | None = None,
+    method: str = "gradcam",
 ) -> None:
     """Write one float32 logit per image and class; with cases, their Grad-CAM maps and attention weights as well.
 
@@ -51,7 +53,7 @@ def predict(
     print(f"{network.name}: {counts} images, on {backend.device()}", file=sys.stderr, flush=True)
     ids = np.concatenate([part.image_ids for part in parts.values()])
     order = np.argsort(ids, kind="stable")
-    run = explainer(network) if heatmaps or attention else lambda pixels: (network.predict_on_batch(pixels),)
+    run = explainer(network, method) if heatmaps or attention else lambda pixels: (network.predict_on_batch(pixels),)
     logits, *explained = _outputs(run, parts, np.argsort(order), threads, network.name)
     of_parts = np.concatenate([np.full(len(part), name, object) for name, part in parts.items()])
     with ExitStack() as stack:  # all files or none
@@ -82,12 +84,51 @@ def _outputs(
     return arrays
 
 
-def explainer(network: backend.Model) -> Callable[[np.ndarray], Explained]:
-    """Return a function from n images to logits, Grad-CAM maps of every class, and weights of the attention head.
+def explainer(network: backend.Model, method: str = "gradcam") -> Callable[[np.ndarray], Explained]:
+    """Return a function from n images to logits, maps of every class, and weights of the attention head.
 
     It takes (n, size, size, views) and returns (n, classes), (n, classes, h, w) and (n, h, w) float32, maps and weights of the
-    (first) view; the last is (n, 0, 0) without an attention head. One forward pass gives all three, with the weights of the moment.
+    (first) view; the last is (n, 0, 0) without an attention head. The weights are those of the moment.
+
+    - gradcam: Grad-CAM. One forward pass gives all three.
+    - layercam: the same with positive gradients only, which is LayerCAM of the last feature map (Jiang et al. 2021, IEEE TIP 30:5875).
+    - shifts: Grad-CAM of images that are moved by a quarter of a cell to each side, put together to twice as many cells.
+    - double: Grad-CAM of the images at twice their size, which has twice as many cells. Not for the attention head or two views.
     """
+    simple = _explain(network, positive=method == "layercam")
+    if method == "shifts":
+        return lambda pixels: _by_shifts(simple, pixels)
+    return _by_double(network, simple) if method == "double" else simple
+
+
+def _by_shifts(simple: Callable[[np.ndarray], Explained], pixels: np.ndarray) -> Explained:
+    logits, maps, attention = simple(pixels)
+    down, across = (max(1, round(size / cells / 4)) for size, cells in zip(pixels.shape[1:3], maps.shape[2:], strict=True))
+    fine = np.empty((*maps.shape[:2], 2 * maps.shape[2], 2 * maps.shape[3]), np.float32)
+    for row, column in product((0, 1), (0, 1)):  # what is above a cell's centre comes to it when the image is moved down
+        shifted = gradcam.moved(pixels, down * (1 - 2 * row), across * (1 - 2 * column))
+        fine[:, :, row::2, column::2] = simple(shifted)[1]
+    return logits, fine, attention
+
+
+def _by_double(network: backend.Model, simple: Callable[[np.ndarray], Explained]) -> Callable[[np.ndarray], Explained]:
+    import cv2
+    import keras
+
+    (_, height, width, views), dtype = network.input_shape, network.inputs[0].dtype
+    large = keras.models.clone_model(network, input_tensors=keras.Input((2 * height, 2 * width, views), dtype=dtype))
+    run = _explain(large)
+
+    def explain(pixels: np.ndarray) -> Explained:
+        large.set_weights(network.get_weights())
+        enlarged = np.stack([cv2.resize(image, (2 * width, 2 * height)) for image in pixels[..., 0]])[..., None]
+        logits, _, attention = simple(pixels)
+        return logits, run(enlarged)[1], attention
+
+    return explain
+
+
+def _explain(network: backend.Model, positive: bool = False) -> Callable[[np.ndarray], Explained]:
     import keras
 
     layers = {layer.name for layer in network.layers}
@@ -100,6 +141,8 @@ def explainer(network: backend.Model) -> Callable[[np.ndarray], Explained]:
         hidden = network.get_layer("hidden").get_weights() if "hidden" in layers else None
         logits, features, pooled, *weights = (np.asarray(values, np.float32) for values in inner.predict_on_batch(pixels))
         gradients = gradcam.grad_cam_weights(pooled, logit_kernel, hidden) / pixels.shape[-1]  # the layers see the views' mean
+        if positive:
+            gradients = np.maximum(gradients, 0)
         attention = weights[0][..., 0] if weights else np.zeros((len(pixels), 0, 0), np.float32)
         return logits, gradcam.grad_cam(features, gradients), attention
 

@@ -7,6 +7,7 @@ import pytest
 from tests.unit.models.test_fit import SIZE, trained  # noqa: F401 (a fixture)
 from thorax.evaluation.metrics import GLOBAL
 from thorax.explanation import localisation
+from thorax.explanation.gradcam import moved
 from thorax.models import heatmap_checks
 from thorax.storage import schemas, store
 
@@ -70,8 +71,31 @@ def test_trained_maps_are_in_the_boxes_and_random_weights_lose_it(checked):
 
 def test_images_are_moved_and_maps_compared_by_rank():
     image = np.arange(9).reshape(1, 3, 3)
-    np.testing.assert_array_equal(heatmap_checks.moved(image, 1, 0)[0], [[0, 1, 2], [0, 1, 2], [3, 4, 5]])
-    np.testing.assert_array_equal(heatmap_checks.moved(image, 0, -1)[0], [[1, 2, 2], [4, 5, 5], [7, 8, 8]])
+    np.testing.assert_array_equal(moved(image, 1, 0)[0], [[0, 1, 2], [0, 1, 2], [3, 4, 5]])
+    np.testing.assert_array_equal(moved(image, 0, -1)[0], [[1, 2, 2], [4, 5, 5], [7, 8, 8]])
     one = np.array([[[1.0, 2], [3, 4]], [[1, 1], [1, 1]], [[1, 2], [3, 4]]])
     other = np.array([[[1.0, 4], [9, 16]], [[1, 2], [3, 4]], [[4, 3], [2, 1]]])
     np.testing.assert_allclose(heatmap_checks.correlations(one, other), [1, 0, -1])
+
+
+@pytest.mark.parametrize("method", ["layercam", "shifts", "double"])
+def test_other_methods_give_the_same_answers_and_finer_maps(trained, method):  # noqa: F811
+    from thorax.backend import load_network
+    from thorax.models.batches import load_part
+    from thorax.models.predict import explainer
+
+    folder, problem = trained
+    network = load_network(folder / "m.keras")
+    pixels = load_part(**problem, part="test").take(np.arange(8))
+    logits, coarse, _ = explainer(network)(pixels)
+    again, maps, _ = explainer(network, method)(pixels)
+    np.testing.assert_allclose(again, logits, atol=1e-5)
+    assert maps.shape == (8, 2, *((3, 3) if method == "layercam" else (6, 6)))
+    assert maps.min() >= 0
+    if method == "layercam":
+        assert (maps >= coarse - 1e-6).all()  # negative gradients only lower Grad-CAM
+    if method == "shifts":
+        step = round(SIZE / 3 / 4)
+        np.testing.assert_allclose(maps[:, :, ::2, 1::2], explainer(network)(moved(pixels, step, -step))[1], atol=1e-6)
+    blurred = maps.reshape(8, 2, 3, -1, 3, maps.shape[-1] // 3).mean(axis=(3, 5))
+    assert heatmap_checks.correlations(blurred.reshape(16, 3, 3), coarse.reshape(16, 3, 3)).mean() > 0.2
