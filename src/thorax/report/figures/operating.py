@@ -79,8 +79,16 @@ def draw_operating(drawn: Sequence[Curves], heading: str) -> Figure:
             grid = figure.subplots(down, across, squeeze=False)
             for axes in grid.flat[2 * len(drawn) :]:
                 axes.set_axis_off()
-            for curves, (left, right) in zip(drawn, grid.reshape(-1, 2), strict=False):
+            for number, (curves, (left, right)) in enumerate(zip(drawn, grid.reshape(-1, 2), strict=False)):
                 _draw(left, right, curves)
+                first, last = number % CLASSES_PER_ROW == 0, number + CLASSES_PER_ROW >= len(drawn)
+                for axes, across_name, up in (
+                    (left, ALARMS, FOUND),
+                    (right, "recall", "precision"),
+                ):  # on the outer panels only
+                    axes.set_xlabel(across_name if last else "", fontsize=7.5, labelpad=1)
+                    axes.set_ylabel(up if first else "", fontsize=7.5, labelpad=1)
+                    axes.tick_params(labelsize=7.5, labelbottom=last, labelleft=first)
             handles, said = figure.axes[0].get_legend_handles_labels()
             figure.legend(handles, said, loc="outside lower left", ncols=len(said), fontsize=8)
     return figure
@@ -112,11 +120,8 @@ def _draw(left: Axes, right: Axes, curves: Curves) -> None:
                 linestyle="none",
                 label=named_point(point["threshold_rule"]),
             )
-    for axes, across, up in ((left, ALARMS, FOUND), (right, "recall", "precision")):
+    for axes in (left, right):
         axes.set(aspect="equal", anchor="W", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
-        axes.set_xlabel(across, fontsize=7.5, labelpad=1)
-        axes.set_ylabel(up, fontsize=7.5, labelpad=1)
-        axes.tick_params(labelsize=7.5)
     name = style.shortened(curves.name, NAME_LINE)
     left.set_title(f"{name}\nAUC {first['auc']:.3f}", fontsize=7.5)
     right.set_title(f"{int(first['positives']):,} positives\nAP {first['average_precision']:.3f}", fontsize=7.5)
