@@ -81,7 +81,7 @@ def recorded(tiny_run, tmp_path_factory) -> Path:
         shutil.copytree(tiny_run / name, clone / name, copy_function=shutil.copy2)
     run(clone, "thorax", "dvc", "--", *SNAKEMAKE[1:])
     stale = run(clone, "thorax", "record", fails=True)  # the tiny run had the notebooks at another path
-    assert re.search(r"nothing was recorded: 13 of \d+ jobs are out of date, the first is figure-attention-tiny", stale), stale
+    assert re.search(r"nothing was recorded: 15 of \d+ jobs are out of date, the first is figure-attention-tiny", stale), stale
     run(clone, *SNAKEMAKE)
     assert "jobs recorded in dvc.lock" in run(clone, "thorax", "record")
     run(clone, "git", "add", "--all")
