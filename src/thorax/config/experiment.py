@@ -111,8 +111,8 @@ class Experiment(Block):
     heatmap_method: Literal["gradcam", "layercam", "shifts", "double"] = "gradcam"
     """how heatmaps are made. gradcam: Grad-CAM, as in Liz et al. 2022; layercam: with positive gradients only; shifts: of images moved by
     a quarter of a cell to each side, with twice as many cells, at four more predictions; double: of images at twice their size, with
-    twice as many cells, at four times the cost of a prediction (head: dense and one view only). docs/explanation/heatmaps.md compares
-    them"""
+    twice as many cells, at four times the cost of a prediction (head: dense and one view only). `python -m bench maps`
+    compares them against boxes"""
     heatmap_checks: int = Field(64, ge=0)
     """number of test images on which the maps of the first network are checked: do they change when the weights are random, and do
     they show what the network uses; 0: no checks. Not for networks of two views"""
