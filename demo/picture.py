@@ -26,7 +26,8 @@ def draw(number: int) -> None:
     )
     if not 1 <= number <= len(cases):
         sys.exit(f"There are {len(cases)} cases: type `python demo/picture.py NUMBER` with 1 to {len(cases)}.")
-    (picture,) = style.webp_pictures(heatmaps.heatmap_figure(cases[number - 1], number, boxes_by="phantom"), photos=True)
+    figure = heatmaps.heatmap_figure(cases[number - 1], number, boxes_by="phantom")
+    (picture,) = style.webp_pictures(style.pixels(figure), photos=True)
     with store.atomic(PICTURE) as temporary:
         temporary.write_bytes(picture)
 

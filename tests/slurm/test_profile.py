@@ -45,13 +45,13 @@ def test_the_paper_is_few_jobs_of_slurm_and_its_trainings_are_in_no_group(tmp_pa
         "audit": 1,
         "labels": 1,
         "shards": 8,
-        "results": 2,
+        "results": 8,  # of each experiment: tables, scores and records of heatmaps, pages of cases
         "pages": 1,
         "papers": 1,
     }
     alone = re.findall(r"^Job \d+: (\w+)", done.stdout, re.MULTILINE)
     assert alone.count("Training") == 11  # ten networks and the segmenter
-    assert len(groups) + len(alone) - alone.count("Downloading") - alone.count("Fetching") == 47
+    assert len(groups) + len(alone) - alone.count("Downloading") - alone.count("Fetching") == 55
 
 
 def test_without_slurm_nothing_is_begun_and_nothing_is_left(tmp_path, monkeypatch):

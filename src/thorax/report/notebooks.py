@@ -45,7 +45,7 @@ def show_only(printed: "np.ndarray", photos: bool = False, seen: str = "") -> No
 
     from thorax.report.figures import style
 
-    height, width = (side * SHOWN_DPI // style.PRINT_DPI for side in printed.shape[:2])
+    height, width = (side * SHOWN_DPI // style.DPI for side in printed.shape[:2])
     picture = cv2.resize(printed, (width, height), interpolation=cv2.INTER_AREA)
     encoded = style.encoded(picture, "JPEG", quality=95) if photos else style.encoded(picture, "PNG")
     display(Image(encoded, alt=seen or NOT_DESCRIBED))

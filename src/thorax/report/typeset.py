@@ -122,10 +122,13 @@ def html(table: Table) -> str:
     return page("table.html", table.title, table=table, places=table.places)
 
 
-def picture_page(title: str, pictures: Iterable[bytes], sentences: Iterable[str] = (), seen: str = "") -> str:
-    """Return a page of sentences and, below them, WebP pictures no wider than the window; `seen` says what is in them."""
+def picture_page(title: str, pictures: Iterable[bytes], width: int, sentences: Iterable[str] = (), seen: str = "") -> str:
+    """Return a page of sentences and, below them, WebP pictures; `seen` says what is in them.
+
+    They are shown `width` pixels wide, or as wide as the window if that is less.
+    """
     encoded = [base64.b64encode(picture).decode("ascii") for picture in pictures]
-    return page("pictures.html", title, pictures=encoded, sentences=list(sentences), seen=seen or title)
+    return page("pictures.html", title, pictures=encoded, width=width, sentences=list(sentences), seen=seen or title)
 
 
 def linked(text: str) -> Markup:

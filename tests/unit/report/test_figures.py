@@ -426,12 +426,13 @@ def test_pictures_of_pages_are_close_to_the_figures_and_drawings_are_exact():
     generator = np.random.default_rng(0)
     blurred = cv2.GaussianBlur(generator.integers(0, 255, (64, 64)).astype(np.uint8), (0, 0), 2)
     photo = overlays.heatmap_figure(case(original=blurred))
-    (picture,) = figures.webp_pictures(photo, photos=True)
+    printed = figures.pixels(photo)
+    (picture,) = figures.webp_pictures(printed, photos=True)
     shown = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
-    exact = figures.pixels(photo)[..., ::-1]
+    exact = printed[..., ::-1]
     assert shown.shape == exact.shape
     assert np.abs(shown.astype(int) - exact).mean() < 3
-    (drawing,) = figures.webp_pictures(photo)
+    (drawing,) = figures.webp_pictures(printed)
     np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(drawing, np.uint8), cv2.IMREAD_COLOR), exact)
 
 
@@ -440,11 +441,14 @@ def test_a_figure_too_tall_for_webp_or_too_large_for_a_page_is_shown_in_strips(m
 
     figure = Figure(figsize=(0.5, 150))
     figure.text(0.5, 0.01, "x")
-    strips = [cv2.imdecode(np.frombuffer(strip, np.uint8), cv2.IMREAD_COLOR) for strip in figures.webp_pictures(figure)]
-    assert [strip.shape[:2] for strip in strips] == [(16383, 75), (6117, 75)]
-    np.testing.assert_array_equal(np.concatenate(strips), figures.pixels(figure)[..., ::-1])
+    tall = figures.pixels(figure)
+    strips = [cv2.imdecode(np.frombuffer(strip, np.uint8), cv2.IMREAD_COLOR) for strip in figures.webp_pictures(tall)]
+    assert [strip.shape[:2] for strip in strips] == [(16383, 100), (13617, 100)]
+    np.testing.assert_array_equal(np.concatenate(strips), tall[..., ::-1])
+    (narrower,) = figures.webp_pictures(tall.transpose(1, 0, 2))
+    assert cv2.imdecode(np.frombuffer(narrower, np.uint8), cv2.IMREAD_COLOR).shape[:2] == (54, 16383)
     monkeypatch.setattr(figures, "LARGEST_PICTURE", 200)
-    assert all(len(strip) <= 200 for strip in figures.webp_pictures(figure))
+    assert all(len(strip) <= 200 for strip in figures.webp_pictures(tall))
 
 
 def test_inputs_that_do_not_belong_together_are_named(study, tmp_path):

@@ -230,12 +230,13 @@ def write_contact_sheet(drawn: Sequence[Figure], out: Path, title: str, said: Se
     if not drawn:
         said = [*said, NO_CASE]
     figures = drawn or [sheet(8.0, 0.0, "\n".join([title, *said]), 0.15)]
-    pictures = [style.pixels(figure, style.PRINT_DPI) for figure in figures]
+    pictures = [style.pixels(figure) for figure in figures]
     width = max(picture.shape[1] for picture in pictures)
     padded = [np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255) for picture in pictures]
     style.write_png(np.vstack(padded), out)
-    shown = [picture for figure in drawn for picture in style.webp_pictures(figure, photos=True)]
-    store.write_text(typeset.picture_page(title, shown, said), out.with_suffix(".html"))
+    shown = [strip for picture in pictures[: len(drawn)] for strip in style.webp_pictures(picture, photos=True)]
+    widest = max(map(style.shown_width, figures))
+    store.write_text(typeset.picture_page(title, shown, widest, said), out.with_suffix(".html"))
     return pictures if drawn else []
 
 

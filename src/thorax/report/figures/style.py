@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
 import matplotlib.style
 import numpy as np
 import pandas as pd
@@ -33,8 +34,8 @@ ORANGE, VERMILION, PURPLE, GREY = "#E69F00", "#D55E00", "#CC79A7", "#666666"
 SHADES = "Blues"  # one hue from light to dark: its order survives colour blindness and a black-and-white printer
 SPLIT_COLOURS = dict(zip(SPLIT_NAMES, (BLUE, SKY, ORANGE), strict=True))
 
-DPI = 150  # of pictures in pages
-PRINT_DPI = 200  # of PNG files
+DPI = 200  # of PNG files and of pictures in pages
+SHOWN_INCH = 150  # pixels of a page for one inch of a figure
 HEADING_SIZE = 10.8  # points
 SMALL_HEADING = 9.0  # points, over radiographs and curves
 LETTER = 0.58  # mean width of a letter, as a share of the font size
@@ -84,27 +85,33 @@ def save(figure: Figure, out: Path, title: str, photos: bool = False) -> np.ndar
 
     `photos` says whether the figure shows radiographs. The page says what it shows (`described`).
     """
-    printed = pixels(figure, PRINT_DPI)
+    printed = pixels(figure)
     write_png(printed, out.with_name(out.name + ".png"))
     layout = figure.get_layout_engine()
     with style(), store.atomic(out.with_name(out.name + ".svg")) as temporary:
         figure.set_layout_engine("none")  # the layout is that of the .png
         FigureCanvasSVG(figure).print_svg(temporary, metadata={"Date": None})  # savefig would draw twice
         figure.set_layout_engine(layout)
-    page = typeset.picture_page(title, webp_pictures(figure, photos), seen=str(figure.get_label()))
+    page = typeset.picture_page(title, webp_pictures(printed, photos), shown_width(figure), seen=str(figure.get_label()))
     store.write_text(page, out.with_name(out.name + ".html"))
     return printed
 
 
 def write_png(picture: np.ndarray, out: Path) -> None:
-    """Write pixels (h, w, 3) uint8, drawn at `PRINT_DPI`; compressed little, which halves the time for a seventh more bytes."""
+    """Write pixels (h, w, 3) uint8, drawn at `DPI`; compressed little, which halves the time for a seventh more bytes."""
     with store.atomic(out) as temporary:
-        Image.fromarray(picture).save(temporary, "PNG", compress_level=3, dpi=(PRINT_DPI, PRINT_DPI))
+        Image.fromarray(picture).save(temporary, "PNG", compress_level=3, dpi=(DPI, DPI))
 
 
-def webp_pictures(figure: Figure, photos: bool = False) -> list[bytes]:
-    """The figure as WebP, with a small loss if it has `photos`: one picture, or several strips if it is too tall for the format."""
-    whole = pixels(figure, min(DPI, int(LARGEST_SIDE / figure.get_figwidth())))
+def shown_width(figure: Figure) -> int:
+    """How wide a page shows a figure if its window is wide enough, in the page's pixels."""
+    return round(figure.get_figwidth() * SHOWN_INCH)
+
+
+def webp_pictures(whole: np.ndarray, photos: bool = False) -> list[bytes]:
+    """A figure's pixels (h, w, 3) as WebP, with a small loss if it has `photos`: one picture, or several strips if it is too tall."""
+    if whole.shape[1] > LARGEST_SIDE:
+        whole = cv2.resize(whole, (LARGEST_SIDE, len(whole) * LARGEST_SIDE // whole.shape[1]), interpolation=cv2.INTER_AREA)
     strips = [whole[top : top + LARGEST_SIDE] for top in range(0, len(whole), LARGEST_SIDE)]
     return [picture for strip in strips for picture in _webp_strips(strip, photos)]
 
