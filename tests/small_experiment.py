@@ -1,5 +1,6 @@
 """The files of a small experiment whose maps and answers are known: four test images, two networks, three classes, crops and masks."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,17 @@ TRUTH = {"mass": [1, 0, 1, 0], "nodule": [0, 0, 1, -1], "hernia": [0, 0, 0, 0]}
 YES = {  # by network, what it says of each image
     "one": {"mass": [1, 0, 0, 0], "nodule": [0, 1, 1, 0], "hernia": [0, 0, 0, 0]},
     "two": {"mass": [1, 0, 0, 1], "nodule": [0, 1, 1, 0], "hernia": [0, 0, 0, 0]},
+}
+PLATT = {  # slope and intercept by network and class; CTP is the mean of both
+    "one": {"mass": (0.5, -1.0), "nodule": (np.nan, np.nan), "hernia": (1.0, 1.0)},
+    "two": {"mass": (1.0, 0.0), "nodule": (2.0, 0.0), "hernia": (1.0, 0.0)},
+    "CTP": {"mass": (0.5, 0.5), "nodule": (1.0, -2.0), "hernia": (np.nan, np.nan)},
+}
+READ = {  # by reader, the answers to mass and nodule in images y and w; nobody has read the others, or for hernia
+    "a": {"mass": [1, 1], "nodule": [0, -1]},
+    "b": {"mass": [1, 0], "nodule": [0, -1]},
+    "c": {"mass": [1, 1], "nodule": [1, -1]},
+    "d": {"mass": [0, 0], "nodule": ["", -1]},
 }
 SIDES = {"one": 7, "two": 4}  # the second is too coarse to locate anything
 SEEN = (0.5, 0.25, 1.0, 1.0)  # of every image; images are 400 rows by 200 columns
@@ -55,7 +67,12 @@ def write(folder: Path) -> dict[str, Any]:
     store.write_array(masks, folder / "masks.npy")
     found: dict[str, Any] = {name: folder / f"{name}.parquet" for name in ("cases", "labels", "split", "boxes", "ingested")}
     found |= {"arrays": [folder / "arrays.npy"], "lungs": [folder / "lungs.parquet"], "masks": [folder / "masks.npy"]}
-    found |= {"predictions": {}, "heatmaps": {}}
+    found |= {"predictions": {}, "heatmaps": {}, "scaling": folder / "scaling.parquet"}
+    fitted = [(model, name, "platt", *by, 9, 4, "") for model, of_class in PLATT.items() for name, by in of_class.items()]
+    store.write_table(pd.DataFrame(fitted, columns=schemas.SCALINGS.names), found["scaling"], schemas.SCALINGS)
+    for name, answers in READ.items():
+        pd.DataFrame({"image": ["y", "w"], **answers}).to_csv(folder / f"{name}.csv", index=False)
+    found["settings"] = json.dumps({"files": [str(folder / f"{name}.csv") for name in READ]})
     for number, (name, says) in enumerate(YES.items()):
         logits = pd.DataFrame({"image_id": IDS, "split": "test", **{label: logit(yes) for label, yes in says.items()}})
         store.write_table(logits[::-1], folder / f"{name}.parquet", schemas.scores_schema(CLASSES))

@@ -216,7 +216,8 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
     explained += [f"{name}={path}" for name, path in seen["predictions"].items()]
     explained += ["--heatmaps", *(f"{name}={path}" for name, path in heatmaps.items())]
     run("case-browser", *explained, "--provenance", "sample", "--cases", files["cases"], "--ensemble", models["CTP"], "--mean", "CTP",
-        "--boxes", seen["boxes"], "--arrays", seen["arrays"], "--boxes-by", "archive", "--out", folder / "browser.html")  # fmt: skip
+        "--boxes", seen["boxes"], "--arrays", seen["arrays"], "--boxes-by", "archive", "--split", files["split"], "--scaling", scaling,
+        "--settings", json.dumps(experts), "--out", folder / "browser.html")  # fmt: skip
     run(
         "records", *explained, "--split", files["split"], "--out", folder / "records.parquet", "--coco", folder / "records.json"
     )

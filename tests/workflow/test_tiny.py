@@ -324,6 +324,7 @@ def test_readers_doubted_labels_and_repeated_trainings_can_be_asked_for_later(ti
     page = (results / "papers/beyond.html").read_text(encoding="utf-8")
     for heading in ("Agreement of readers", "Models and readers", "Labels that are probably wrong", "Repeated trainings"):
         assert f"<h2>{heading}" in page, heading
+    assert '"read": true' in (results / "cases/tiny/cases-1.html").read_text(encoding="utf-8")
     assert (results / "figures/tiny/suspects.html").stat().st_size < 1.5e6
     listed = pd.read_csv(results / "suspects/tiny.csv", dtype={"image_id": str})
     truth = store.read_table(results / "labels/tiny-specific.parquet").set_index("image_id")

@@ -96,7 +96,7 @@ rule checks_table:
 
 rule case_browser:
     input:
-        unpack(plan.heatmaps),
+        unpack(plan.browsed),
         cases=rules.browser_cases.output.cases,
     output:
         html=page("case_browser"),
@@ -105,8 +105,9 @@ rule case_browser:
     shell:
         "thorax case-browser --title {params.title:q} --provenance {params.provenance} --cases {input.cases}"
         " --predictions {params.named_predictions} --heatmaps {params.named_heatmaps} {params.option_ensemble} {params.key_mean}"
-        " --labels {input.labels} --boxes {input.boxes} --ingested {input.ingested} --arrays {input.arrays} {params.option_lungs}"
-        " --boxes-by {params.boxes_by} --part {wildcards.part} --out {output.html} > {log} 2>&1"
+        " --labels {input.labels} --split {input.split} --boxes {input.boxes} --ingested {input.ingested} --arrays {input.arrays}"
+        " {params.option_lungs} --scaling {input.scaling} {params.expert_options} --boxes-by {params.boxes_by} --part {wildcards.part}"
+        " --out {output.html} > {log} 2>&1"
 
 
 rule records:

@@ -9,7 +9,7 @@
   that probabilities are too extreme.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -230,6 +230,12 @@ def scale(scores: pd.DataFrame, fitted: pd.DataFrame, kind: str) -> pd.DataFrame
     """Return (n, k) scaled probabilities by the rows of `fit` of a model; those of classes that could not be fitted stay as they are."""
     of_kind = fitted[fitted["kind"] == kind].set_index("class")[["slope", "intercept"]]
     return scores.apply(lambda column: Scaling(*of_kind.loc[column.name].tolist()).apply(column.to_numpy()))
+
+
+def platt(probabilities: np.ndarray, classes: Sequence[str], fitted: pd.DataFrame) -> np.ndarray:
+    """Return (..., k) probabilities after Platt scaling by the rows of `fit` of a model; nan for classes that could not be fitted."""
+    of_class = fitted[fitted["kind"] == "platt"].set_index("class").loc[list(classes)]
+    return sigmoid(of_class["slope"].to_numpy() * log_odds(probabilities) + of_class["intercept"].to_numpy())
 
 
 def read_scaling(path: Path | str, model: str) -> pd.DataFrame:

@@ -129,9 +129,7 @@ def load_cases(
     calibrated = None
     if scaling is not None:
         fitted = calibration.read_scaling(scaling, model or next(iter(predictions)))
-        known = fitted[fitted["kind"] == "platt"].set_index("class")["slope"].reindex(classes).notna()
-        scaled = calibration.scale(pd.DataFrame(probabilities, columns=classes), fitted, "platt")
-        calibrated = np.where(known, scaled, np.nan)
+        calibrated = calibration.platt(probabilities, classes, fitted)
     originals = load_originals(ids, ingested, arrays, lungs)
     truth_boxes = store.read_table(boxes)
     return [

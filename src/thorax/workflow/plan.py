@@ -288,6 +288,10 @@ class Plan(Blocks):
     def experts(self, wildcards: Wildcards) -> str:
         return as_text(self.block("experiment", wildcards).experts)
 
+    def expert_options(self, wildcards: Wildcards) -> str:
+        """The block `experts` as the option --settings; nothing if there is none."""
+        return shlex.join(["--settings", self.experts(wildcards)]) if self.block("experiment", wildcards).experts else ""
+
     def read_again(self, wildcards: Wildcards) -> list[str]:
         """The tables of an experiment's readers."""
         return list(self.block("experiment", wildcards).experts.files)
@@ -325,6 +329,16 @@ class Plan(Blocks):
             "boxes": f"results/boxes/{self.dataset_of(name)}.parquet",
             "scaling": f"results/calibration/{name}.parquet" if block.heatmap_probability == "calibrated" else [],
             **self.originals(wildcards),
+        }
+
+    def browsed(self, wildcards: Wildcards) -> Files:
+        """What the case browser shows: the files of the heatmaps, the scaling of every model, and what readers say."""
+        block = self.block("experiment", wildcards)
+        return {
+            **self.heatmaps(wildcards),
+            **self._truth(block),
+            "scaling": f"results/calibration/{wildcards.experiment}.parquet",
+            "readers": self.read_again(wildcards) if block.experts else [],
         }
 
     def boxed(self, wildcards: Wildcards) -> Files:

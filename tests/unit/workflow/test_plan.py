@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 from types import SimpleNamespace as Wildcards
 
@@ -310,6 +311,22 @@ def test_heatmaps_show_the_members_of_the_mean(plan):
     assert files["lungs"] == ["results/lungs/lungs/padchest.0.parquet", "results/lungs/lungs/padchest.1.parquet"]
     assert "lungs" not in plan.heatmaps(NIH)
     assert plan.attention(NIH)["attention"] == ["results/attention/nih/one.npy"]
+
+
+def test_the_case_browser_has_the_scaling_of_all_models_and_readers_where_there_are_some(plan):
+    files = plan.browsed(FLAT)
+    assert (files["scaling"], files["split"], files["readers"]) == (
+        "results/calibration/flat.parquet",
+        "results/splits/pa.parquet",
+        [],
+    )
+    assert plan.expert_options(FLAT) == ""
+    experiments = written()["experiments"]
+    experts = {"files": ["a b.csv", "c.csv"], "id": "image"}
+    asked = planned(experiments={**experiments, "flat": {**experiments["flat"], "experts": experts}})
+    assert asked.browsed(FLAT)["readers"] == ["a b.csv", "c.csv"]
+    option, text = shlex.split(asked.expert_options(FLAT))
+    assert (option, json.loads(text)["files"]) == ("--settings", ["a b.csv", "c.csv"])
 
 
 def test_records_have_the_masks_of_crops_and_scores_also_the_boxes(plan):

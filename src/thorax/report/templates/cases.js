@@ -9,15 +9,17 @@ let fitting = data.cases.map((_, index) => index), current = null, composed = nu
 
 // What is known of a case
 
-const votes = (of, index) => of.each.filter(probabilities => probabilities[index] > 0.5).length;
-const verdict = (of, index) => data.verdicts[of.verdict[index]].slice(2);
-const concerns = (of, index) => of.truth[index] === 1 || of.probability[index] > 0.5 || votes(of, index) > 0;
+// Of a case's models the first is the mean of the networks, which filters and the order of classes follow; then comes each network
+const each = (of, index) => of.probability.slice(1).map(probabilities => probabilities[index]);
+const votes = (of, index) => each(of, index).filter(probability => probability > 0.5).length;
+const verdict = (of, index) => data.verdicts[of.verdict[0][index]].slice(2);
+const concerns = (of, index) => of.truth[index] === 1 || of.probability[0][index] > 0.5 || votes(of, index) > 0;
 const answers = {
   "": concerns,
   found: (of, index) => verdict(of, index) === "found",
   missed: (of, index) => verdict(of, index) === "missed",
   "false alarm": (of, index) => verdict(of, index) === "false alarm",
-  disagree: (of, index) => ![0, of.each.length].includes(votes(of, index)),
+  disagree: (of, index) => ![0, data.members.length].includes(votes(of, index)),
   different: (of, index) => concerns(of, index) && index in of.different,
 };
 const fits = (of, index) => answers[byId("answer").value](of, index);
@@ -44,7 +46,10 @@ async function show() {
   byId("heading").textContent = of
     ? `Case ${data.first + fitting[state.place] + 1}: ${of.id}, chosen for ${of.chosenFor} (${state.place + 1} of ${fitting.length})`
     : data.cases.length ? "No case fits this filter" : "No test image has a class, so there is no case to show";
-  if (!of) return draw();
+  if (!of) {
+    for (const id of ["whose", "answers", "answered", "said"]) byId(id).textContent = "";
+    return draw();
+  }
   if (!of.grey) {
     const image = new Image();
     image.src = `data:image/webp;base64,${of.picture}`;
@@ -162,14 +167,18 @@ function draw() {
   const [x0, y0, x1, y1] = current.seen;
   if (isCropped()) outline(x0, y0, x1 - x0, y1 - y0, "#e69f00", [6, 4]);
   if (state.boxes) {
+    const line = 15 * ratio, names = [];  // a name goes below those that it would cover
     pen.font = `${13 * ratio}px system-ui, sans-serif`;
-    for (const [label, x, y, wide, high] of current.boxes) {
-      outline(x, y, wide, high, "#fff", label === data.classes[state.class] ? [] : [2, 3]);
-      pen.setLineDash([]);
-      Object.assign(pen, {lineWidth: 3 * ratio, strokeStyle: "#000", fillStyle: "#fff"});
-      const at = [left + x * columns * scale + 4 * ratio, top + y * rows * scale + 15 * ratio];
-      pen.strokeText(label, ...at);
-      pen.fillText(label, ...at);
+    for (const [label, ...box] of current.boxes) outline(...box, "#fff", label === data.classes[state.class] ? [] : [2, 3]);
+    pen.setLineDash([]);
+    Object.assign(pen, {lineWidth: 3 * ratio, strokeStyle: "#000", fillStyle: "#fff"});
+    for (const [label, x, y] of current.boxes) {
+      const start = left + x * columns * scale + 4 * ratio, end = start + pen.measureText(label).width;
+      let low = top + y * rows * scale + line;
+      while (names.some(other => Math.abs(other.low - low) < line && other.start < end && start < other.end)) low += line / 4;
+      names.push({start, end, low});
+      pen.strokeText(label, start, low);
+      pen.fillText(label, start, low);
     }
   }
   picture.style.touchAction = state.zoom > 1 ? "none" : "pan-y";
@@ -199,8 +208,29 @@ function sentences() {
   return said.join(" ");
 }
 
+// What the chosen model, the archive and the readers say of a class, as texts
+function told(index) {
+  const model = several() ? 0 : 1 + Number(state.map), calibrated = current.calibrated[model]?.[index];
+  const [yes, no] = current.readers[index] ?? [0, 0], most = yes > no ? "yes" : no > yes ? "no" : "tie";
+  return {
+    probability: current.probability[model][index].toFixed(3), calibrated: calibrated?.toFixed(3),
+    archive: {1: "yes", 0: "no"}[current.truth[index]] ?? "not known",
+    readers: yes + no ? [`${Math.max(yes, no)} of ${yes + no}`, most] : null, answer: data.verdicts[current.verdict[model][index]],
+  };
+}
+
+const nameOfModel = () => several() ? `mean of ${data.members.length} networks` : nameOfMap();
+
+function answered() {
+  const {probability, calibrated, archive, readers, answer} = told(state.class);
+  const again = readers ? ` ${readers.join(" readers: ")}.` : "";
+  return `${data.classes[state.class]}, ${nameOfModel()}: probability ${probability}, `
+    + `${calibrated ? `calibrated ${calibrated}` : "not calibrated"}. Archive: ${archive}, ${answer}.${again}`;
+}
+
 function table() {
-  const order = [...data.classes.keys()].sort((a, b) => current.probability[b] - current.probability[a]);
+  const mean = current.probability[0], order = [...data.classes.keys()].sort((a, b) => mean[b] - mean[a]);
+  byId("whose").textContent = `Probability and answer: ${nameOfModel()}`;
   const focused = document.activeElement?.closest?.("#answers button")?.dataset.class;
   byId("answers").replaceChildren(...order.map(index => {
     const row = document.createElement("tr"), head = document.createElement("th"), button = document.createElement("button");
@@ -208,14 +238,13 @@ function table() {
     Object.assign(button.dataset, {class: index});
     button.setAttribute("aria-pressed", index === state.class);
     Object.assign(head, {className: "name", scope: "row"}).append(button);
-    const each = current.each.map(probabilities => probabilities[index]);
+    const {probability, calibrated, archive, readers, answer} = told(index), ofAll = each(current, index);
     const texts = [
-      current.probability[index].toFixed(3), `${Math.min(...each).toFixed(3)} to ${Math.max(...each).toFixed(3)}`,
-      `${votes(current, index)} of ${each.length}`, {1: "yes", 0: "no"}[current.truth[index]] ?? "not known",
-      data.verdicts[current.verdict[index]],
+      probability, calibrated ?? "–", `${Math.min(...ofAll).toFixed(3)} to ${Math.max(...ofAll).toFixed(3)}`,
+      `${votes(current, index)} of ${ofAll.length}`, archive, ...(data.read ? [readers?.join(": ") ?? ""] : []), answer,
     ];
     row.append(head, ...texts.map((text, column) => Object.assign(document.createElement("td"), {
-      textContent: text, className: column > 2 ? "text" : "",
+      textContent: text, className: column > 3 ? "text" : "",
     })));
     return row;
   }));
@@ -237,6 +266,7 @@ function update() {
   const ends = state.map === DEVIATION ? ["networks agree", `standard deviation ${data.deviation}`] : ["no evidence", "most evidence"];
   [byId("scale").firstElementChild.textContent, byId("scale").lastElementChild.textContent] = ends;
   draw();
+  byId("answered").textContent = answered();
   byId("said").textContent = sentences();
   table();
 }
