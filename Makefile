@@ -52,7 +52,7 @@ $(BIN)/.ready: $(PINS) pyproject.toml $(if $(ANOTHER),remake)
 	@$(VENV) $(if $(ANOTHER),--clear) .venv
 	@echo $(DEVICE) > .venv/device
 	@echo "Installing the pinned packages for $(DEVICE) into .venv ($(if $(filter gpu,$(DEVICE)),3.7 GB to fetch and 7.4,600 MB to fetch and 2.7) GB on disk, a minute or two)"
-	$(PIP) install $(FROM) --require-hashes $(PINS:%=-r %)
+	$(PIP) install $(FROM) --no-compile --require-hashes $(PINS:%=-r %)
 	$(PIP) install $(FROM) --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,9 +46,13 @@ def snakemake(
     first: Path | None = None,
     **variables: str,
 ) -> subprocess.CompletedProcess:
-    """Run the repository's workflow in `folder`; the output holds stdout and stderr. `first`, `variables`: `environment`."""
+    """Run the repository's workflow in `folder`; the output holds stdout and stderr. `first`, `variables`: `environment`.
+
+    Snakemake is the quick one; `thorax` only if `first` has it.
+    """
+    _, *words = command(folder, *arguments, config=config)
     return subprocess.run(
-        command(folder, *arguments, config=config),
+        [warm.programs() / "snakemake", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -97,16 +100,15 @@ def _shared_run(tmp_path_factory, name: str, config: Path | dict, *arguments: st
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory) -> Path:
+def tiny_run(tmp_path_factory, quick) -> Path:
     """The folder of one finished run of tests/workflow/tiny. Copy it before changing anything in it."""
-    return _shared_run(tmp_path_factory, "tiny", CASES / "tiny" / "config.yaml")
+    return _shared_run(tmp_path_factory, "tiny", CASES / "tiny" / "config.yaml", first=quick)
 
 
 @pytest.fixture(scope="session")
-def quick(tmp_path_factory) -> Iterator[Path]:
+def quick() -> Path:
     """A folder with a `thorax` that starts at once (warm.py), for runs of many jobs."""
-    with warm.thorax(tmp_path_factory.mktemp("quick") / "bin") as folder:
-        yield folder
+    return warm.programs()
 
 
 @pytest.fixture(scope="session")

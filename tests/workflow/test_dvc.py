@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from . import warm
 from .conftest import REPOSITORY
 
 pytestmark = pytest.mark.slow
@@ -24,12 +25,12 @@ NOTHING = "Nothing to be done"
 UP_TO_DATE = "Data and pipelines are up to date."
 
 
-def run(folder: Path, *command: str | Path, fails: bool = False) -> str:
-    """Run a command of the virtual environment on the folder's own sources; return all that it says."""
-    binaries = Path(sys.executable).parent
+def run(folder: Path, *command: str | Path, fails: bool = False, edited: bool = False) -> str:
+    """Run a command, and return all that it says; where the folder's own sources are `edited`, on them."""
+    binaries = [str(Path(sys.executable).parent), os.environ["PATH"]]
     environment = {
         **os.environ,
-        "PATH": f"{binaries}:{os.environ['PATH']}",
+        "PATH": ":".join(binaries if edited else [str(warm.programs()), *binaries]),
         "PYTHONPATH": str(folder / "src"),
         "GIT_AUTHOR_NAME": "test",
         "GIT_AUTHOR_EMAIL": "test@localhost",
@@ -277,18 +278,18 @@ def test_touched_files_comments_and_docstrings_rerun_nothing(clone):
         file.write("\n# a remark\n")
     for name in ("data/tiny/boxes.csv", "results/catalog/tiny.parquet", "results/images/32-lungs/tiny.0.npy"):
         (clone / name).touch()
-    assert NOTHING in run(clone, *SNAKEMAKE, "--dry-run")
-    assert rerun(run(clone, "dvc", "repro")) == {"plan"}
+    assert NOTHING in run(clone, *SNAKEMAKE, "--dry-run", edited=True)
+    assert rerun(run(clone, "dvc", "repro", edited=True)) == {"plan"}
 
 
 def test_changed_code_reruns_what_it_feeds(clone):
     edit(clone / "src/thorax/models/augment.py", "import cv2\n", "import cv2\n\ncv2.setNumThreads(1)\n")
     fed = {**FIRST_MEMBER_JOBS, "train": 3, "predict": 3, "figure_attention": 1}
-    found = planned(run(clone, *SNAKEMAKE, "--dry-run"))
+    found = planned(run(clone, *SNAKEMAKE, "--dry-run", edited=True))
     beside = {"segmenter", "lungs", "images", "screening", "baseline", "figure_lungs"}  # the U-Net's training augments as well
     assert set(fed) <= set(found) <= set(fed) | beside, found
     assert found["train"] == 3
-    run(clone, "dvc", "repro", "plan")
+    run(clone, "dvc", "repro", "plan", edited=True)
     changed = set(json.loads(run(clone, "dvc", "status", "--json")))
     assert {f"train-tiny-{name}" for name in ("first", "second", "third")} <= changed
     assert not {

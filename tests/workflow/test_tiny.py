@@ -308,7 +308,7 @@ def test_the_estimated_cost_is_what_the_run_took(tiny_run, tmp_path, monkeypatch
     assert json.loads(cost.show(arguments, json_=True))["left"]["phases"]["all"]["jobs"] == 0
 
 
-def test_readers_doubted_labels_and_repeated_trainings_can_be_asked_for_later(tiny_copy, tmp_path):
+def test_readers_doubted_labels_and_repeated_trainings_can_be_asked_for_later(tiny_copy, tmp_path, quick):
     """The other tables stay as they are."""
     results = tiny_copy / "results"
     write_readers(results / "labels/tiny-specific.parquet", tiny_copy / "readers.csv")
@@ -317,7 +317,7 @@ def test_readers_doubted_labels_and_repeated_trainings_can_be_asked_for_later(ti
     settings["experiments"]["tiny"] |= {"experts": experts, "suspects": 12, "repeats": 2}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     before = {name: (results / name).read_bytes() for name in ("tables/tiny/per_class.html", "metrics/tiny.parquet")}
-    done = snakemake(tiny_copy, "--cores", "2", config=tmp_path / "config.yaml")
+    done = snakemake(tiny_copy, "--cores", "2", config=tmp_path / "config.yaml", first=quick)
     assert done.returncode == 0, done.stdout[-3000:]
     assert {name: (results / name).read_bytes() for name in before} == before
     assert (results / "predictions/tiny/first.2.parquet").is_file()

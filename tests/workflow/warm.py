@@ -1,29 +1,37 @@
-"""`thorax` without the seconds of its start: a process that has imported everything forks one for each job.
+"""`thorax`, `snakemake` and `dvc` without the seconds of their start: a process that has imported everything forks one for each call.
 
-Half of a small job's time is the start of Python, pandas and TensorFlow. A run of hundreds of small jobs takes its `thorax` from
-here; the runs whose times, memory or signals are looked at start theirs as users do.
+Half of a small job's time is the start of Python, pandas and TensorFlow, and half of a short run's that of Snakemake. The runs whose
+times, memory or signals are looked at start theirs as users do.
 
 Run as a program with a folder, this is the process that forks. It ends when its standard input is closed.
 """
 
 import array
-import contextlib
+import atexit
+import functools
 import importlib
 import json
 import os
 import pkgutil
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+import traceback
 from pathlib import Path
 
-# What functions of the package import when they are called
+# What functions of the package, Snakemake and DVC import when they are called
 LATER = (
     "IPython.display",
     "contourpy",
+    "dvc.cli",
+    "dvc.commands.repro",
+    "dvc.repo",
+    "dvc.stage",
+    "dvc_data.hashfile.hash",
     "imagecodecs",
     "imagehash",
     "matplotlib.figure",
@@ -33,38 +41,39 @@ LATER = (
     "simplejpeg",
     "sklearn.linear_model",
     "sklearn.model_selection",
+    "snakemake.cli",
 )
+MAIN = {"thorax": "thorax.cli", "snakemake": "snakemake.cli", "dvc": "dvc.cli"}  # the module of each program
 
-# What `thorax` is in such a run: it hands its words, folder, environment, and standard streams to the process that forks
+# What each program is here: it hands its words, folder, environment, and standard streams to the process that forks
 CLIENT = """#!{python} -IS
 import array, json, os, socket, sys
 forks = socket.socket(socket.AF_UNIX)
 forks.connect({address!r})
 streams = array.array("i", [0, 1, 2])
-job = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+job = json.dumps([os.path.basename(sys.argv[0]), sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
 forks.sendmsg([len(job).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)])
 forks.sendall(job)
 status = forks.recv(1)
-sys.exit(status[0] if status else "thorax: the process of this job died")
+sys.exit(status[0] if status else "the process of this program died")
 """
 
 
-@contextlib.contextmanager
-def thorax(folder: Path) -> Iterator[Path]:
-    """A folder for PATH in which `thorax` is the quick one, while the block runs."""
-    folder.mkdir(parents=True)
+@functools.cache
+def programs() -> Path:
+    """A folder for PATH with the quick programs, for as long as this process lives."""
+    folder = Path(tempfile.mkdtemp(prefix="thorax-quick-"))
+    atexit.register(shutil.rmtree, folder)
     address = str(folder / "socket")
-    client = folder / "thorax"
-    client.write_text(CLIENT.format(python=os.path.realpath(sys.executable), address=address), encoding="utf-8")
-    client.chmod(0o755)
+    for name in MAIN:
+        (folder / name).write_text(CLIENT.format(python=os.path.realpath(sys.executable), address=address), encoding="utf-8")
+        (folder / name).chmod(0o755)
     environment = {**os.environ, "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
     streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": (folder / "log").open("w")}
-    with subprocess.Popen([sys.executable, __file__, address], env=environment, **streams) as process:
-        assert process.stdout.readline() == b"ready\n", (folder / "log").read_text()
-        try:
-            yield folder
-        finally:
-            process.stdin.close()
+    process = subprocess.Popen([sys.executable, __file__, address], env=environment, **streams)
+    atexit.register(process.stdin.close)  # that of a killed process is closed as well
+    assert process.stdout.readline() == b"ready\n", (folder / "log").read_text()
+    return folder
 
 
 def serve(address: str) -> None:
@@ -95,26 +104,31 @@ def _import_everything() -> None:
             importlib.import_module(module.name)
     for name in LATER:
         importlib.import_module(name)
+    from thorax.verbs import VERBS
+    from thorax.workflow import code
+
+    for verb in VERBS:
+        code.digest(verb)  # kept: Snakemake asks for nearly all of them
 
 
 def _run(client: socket.socket) -> None:
-    """Be `thorax` with what the client sent, and tell it the exit status."""
-    from thorax.cli import main
-
+    """Be the program that the client names, with what else it sent, and tell it the exit status."""
     status = 1
     try:
         size, ancillary, *_ = client.recvmsg(8, socket.CMSG_SPACE(3 * array.array("i").itemsize))
         for stream, descriptor in enumerate(array.array("i", ancillary[0][2])):
             os.dup2(descriptor, stream)
         with client.makefile("rb") as sent:
-            words, folder, environment = json.loads(sent.read(int.from_bytes(size, "big")))
+            name, words, folder, environment = json.loads(sent.read(int.from_bytes(size, "big")))
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
-        sys.argv = ["thorax", *words]
-        status = main(words)
+        sys.argv = [str(Path(sys.executable).with_name(name)), *words]
+        status = importlib.import_module(MAIN[name]).main(words)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
