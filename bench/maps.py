@@ -34,7 +34,9 @@ def report(scored: pd.DataFrame, seconds: Mapping[str, float]) -> str:
     reference = next(iter(seconds))
     table = summarise(scored, REPLICATES, 0, reference)
     if table.empty:
-        raise SystemExit("No finding of a test image has a box: name the table of boxes of the archive that was split.")
+        raise SystemExit(
+            "No finding of a test image has a box: put a table boxes.csv into the archive's folder, as docs/explanation/heatmaps.md says."
+        )
     overall = table[table["class"] == GLOBAL].set_index(["map", "score"])
     counts = overall.iloc[0]
     lines = [

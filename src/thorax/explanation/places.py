@@ -1,6 +1,7 @@
 """Where heatmaps are hottest, and whether those of several networks show the same place.
 
-All maps but those of `compare` are enlarged to the whole original first, as `localisation.place` does: (n, GRID, GRID), 0 outside the part that networks saw.
+All maps but those of `compare` are enlarged to the whole original first, as `localisation.place` does: (n, GRID, GRID), 0 outside the
+part that networks saw.
 """
 
 from collections.abc import Mapping, Sequence

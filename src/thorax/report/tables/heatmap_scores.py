@@ -144,7 +144,7 @@ def _repeats_said(compared: Compared) -> str:
     first = "Trainings of the same network with different seeds are compared two by two"
     if NETWORKS in compared:
         first = (
-            "Each network was trained once. Different networks are therefore compared two by two, and they differ in more than the "
+            "Each network was trained once. Different networks are therefore compared two by two, and they may differ in more than the "
             "seed; the setting repeats: 2 trains each one again"
         )
     return (
