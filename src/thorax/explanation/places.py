@@ -21,6 +21,7 @@ from thorax.storage.schemas import class_columns
 HOT = 0.5  # the hottest area has at least this share of a map's maximum
 LOW_CORRELATION = 0.3  # maps below this mean correlation show different places; a choice of ours, like the next one
 FAR_APART = 0.3  # as a share of the image's width or height
+AT_MOST = 2000  # images of a class on which networks are compared
 _CENTRES = (np.arange(GRID) + 0.5) / GRID
 _IN_ONE_MAP = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])  # neighbours of a cell, also over the corner
 
@@ -68,12 +69,17 @@ def similarity(placed: np.ndarray, seen: Box) -> tuple[float, float]:
 
 def correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Spearman's rank correlation of each pair of (n, h, w) maps, (n,); 0 where one of them does not vary."""
+    return (_ranks(one) * _ranks(other)).sum(axis=1)
+
+
+def _ranks(maps: np.ndarray) -> np.ndarray:
+    """The ranks of the cells of (n, h, w) maps, (n, h * w), with mean 0 and norm 1; all 0 for a map that does not vary."""
     from scipy.stats import rankdata
 
-    ranks = [rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (one, other)]
-    first, second = (of_maps - of_maps.mean(axis=1, keepdims=True) for of_maps in ranks)
-    norm = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
-    return np.divide((first * second).sum(axis=1), norm, out=np.zeros(len(one)), where=norm > 0)
+    ranks = rankdata(maps.reshape(len(maps), -1), axis=1)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    norm = np.linalg.norm(ranks, axis=1, keepdims=True)
+    return ranks / np.where(norm > 0, norm, 1)
 
 
 def compare(maps: Sequence[np.ndarray]) -> pd.DataFrame:
@@ -87,14 +93,14 @@ def compare(maps: Sequence[np.ndarray]) -> pd.DataFrame:
     """
     count = len(maps[0])
     large = [place(scale_maps(of_network), np.tile(np.array(WHOLE, float), (count, 1))) for of_network in maps]
-    cells = maps if len({of_network.shape for of_network in maps}) == 1 else large
+    ranks = [_ranks(of_network) for of_network in (maps if len({of_network.shape for of_network in maps}) == 1 else large)]
     points = [hottest(of_network)[0] for of_network in large]
     found = []
     for one, other in combinations(range(len(maps)), 2):
         columns = {}
         for name, by in (("", 0), ("other_", count // 2)):  # half of the images further, as a patient's are next to each other
             apart = np.abs(points[one] - np.roll(points[other], by, axis=0)).max(axis=1)
-            values = (correlations(cells[one], np.roll(cells[other], by, axis=0)), apart)
+            values = ((ranks[one] * np.roll(ranks[other], by, axis=0)).sum(axis=1), apart)
             for measure, measured in zip(("correlation", "distance"), values, strict=True):
                 columns[name + measure] = measured if by or not name else np.full(count, np.nan)
         found.append(pd.DataFrame(columns))
@@ -110,19 +116,19 @@ def compare_networks(
 ) -> dict[str, tuple[int, pd.Series]]:
     """Compare the networks of each group with each other: their number, and the means of `compare` over the classes.
 
-    A class's mean is over the test images that have its label. Networks whose maps have a single cell take no part; a group with fewer
+    A class's mean is over the test images that have its label, evenly spaced ones if more than `AT_MOST` have it. Networks whose maps have a single cell take no part; a group with fewer
     than two others has no result, nor has one without a labelled test image.
     """
     truth = joins.read_labels(labels, split, ("test",))
+    labelled = [np.flatnonzero(truth[name] == 1) for name in class_columns(truth)]
+    chosen = [rows[:: max(1, -(-len(rows) // AT_MOST))] for rows in labelled]
     by_class = {}
     for name in {name for names in groups.values() for name in names}:
         of_all = maps_of(
             heatmaps[name], store.read_table(predictions[name], ["image_id"]), truth["image_id"], predictions[name], labels
         )
         if of_all[0, 0].size > 1:
-            by_class[name] = [
-                of_all[(truth[column] == 1).to_numpy(), index] for index, column in enumerate(class_columns(truth))
-            ]
+            by_class[name] = [of_all[rows, index] for index, rows in enumerate(chosen)]
     found = {}
     for group, names in groups.items():
         compared = [by_class[name] for name in names if name in by_class]

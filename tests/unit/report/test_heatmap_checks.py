@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from thorax.explanation import places
 from thorax.report.tables.heatmap_scores import make_checks_table
 from thorax.storage import store
 from thorax.storage.schemas import labels_schema, scores_schema
@@ -81,3 +82,10 @@ def test_one_training_is_not_compared_and_the_page_says_what_to_do(made):
     rows, page = made(["net"], {"net": hot(0, 1, 2, 1)})
     assert len(rows) == 2
     assert "repeats: 2" in page
+
+
+def test_of_a_frequent_class_evenly_spaced_images_are_compared(made, monkeypatch):
+    monkeypatch.setattr(places, "AT_MOST", 1)
+    rows, _ = made(["net"], {"net": hot(0, 1, 2, 1), "net.2": hot(0, 3, 2, 1)})  # i0 is the same, i1 is left out
+    assert rows.loc["correlation: net", "value"] == pytest.approx(1)
+    assert np.isnan(rows.loc["other_correlation: net", "value"])

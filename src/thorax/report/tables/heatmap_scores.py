@@ -8,7 +8,7 @@ import pandas as pd
 
 from thorax.evaluation.metrics import GLOBAL
 from thorax.explanation.localisation import CENTRE, LUNGS, MEAN, MEAN_BOX, RANDOM, UNTRAINED
-from thorax.explanation.places import compare_networks
+from thorax.explanation.places import AT_MOST, compare_networks
 from thorax.report.cells import cell, interval, printed
 from thorax.report.tables.repeats import member_of
 from thorax.report.tables.results import PROVENANCE, row_headings
@@ -148,7 +148,7 @@ def _repeats_said(compared: Compared) -> str:
             "seed; the setting repeats: 2 trains each one again"
         )
     return (
-        f"{first}. Values are means over the classes of all test images with their label. A distance is the larger of its shares of the "
+        f"{first}. Values are means over the classes, of up to {AT_MOST:,} test images with the label. A distance is the larger of its shares of the "
         "width and of the height that the networks saw. Maps of another image show what all maps of a class have in common."
     )
 
