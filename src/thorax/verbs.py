@@ -86,7 +86,9 @@ title = _text("title", "heading")
 threads = _whole("threads", "CPU threads", lowest=1, default=1)
 seed = _whole("seed", "random seed: the same seed gives the same result", lowest=0, default=0)
 shard = _whole("shard", "number of the shard, from 0", lowest=0)
-method = _text("method", "how heatmaps are made", choices=("gradcam", "layercam", "shifts", "double"), default="gradcam")
+method = _text(
+    "method", "how heatmaps are made", choices=("gradcam", "layercam", "shifts", "double", "noise"), default="gradcam"
+)
 replicates = _whole("replicates", "replicates of the bootstrap over patients", lowest=1, default=1000)
 out = _path("out", "file to write")
 folder = _path("out", "folder to write to")
@@ -336,9 +338,12 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             "write how far heatmaps agree with boxes, over all classes and per class",
             title, provenance, _path("scores", "table of measure-heatmaps"),
             boxes_by, folder),
-        _verb("heatmap-checks", "report.tables.heatmap_scores:make_checks_table", "write the checks of a network's heatmaps",
+        _verb("heatmap-checks", "report.tables.heatmap_scores:make_checks_table",
+            "write the checks of a network's heatmaps, and how alike those of repeated trainings are",
             title, provenance, _path("checks", "CSV of check-heatmaps"), _text("member", "the network"),
-            _whole("count", "number of test images", lowest=1), folder),
+            _whole("count", "number of test images", lowest=1), labels, split, members,
+            _mapping("predictions", "predictions of each training, MEMBER or MEMBER.N"),
+            _mapping("heatmaps", "heatmaps of each training, in the order of its predictions"), folder),
     ),
     "report: tables": (
         _verb("tables", "report.tables.results:make_tables", "write the paper's tables per class and over all classes",

@@ -84,14 +84,20 @@ rule heatmap_tables:
 
 rule checks_table:
     input:
+        unpack(plan.truth),
         checks=rules.check_heatmaps.output.checks,
+        predictions=expand(
+            "results/predictions/{{experiment}}/{training}.parquet", training=plan.field("experiment", "trainings")
+        ),
+        heatmaps=expand("results/heatmaps/{{experiment}}/{training}.npy", training=plan.field("experiment", "trainings")),
     output:
         **tables("heatmap_checks"),
     message:
         "Writing the checks of the heatmaps of {wildcards.experiment}"
     shell:
         "thorax heatmap-checks --title {params.title:q} --provenance {params.provenance} --checks {input.checks}"
-        " --member {params.checked_member} --count {params.heatmap_checks} --out {params.folder} > {log} 2>&1"
+        " --member {params.checked_member} --count {params.heatmap_checks} --labels {input.labels} --split {input.split}"
+        " --members {params.members} --predictions {params.named_predictions} --heatmaps {params.named_heatmaps} --out {params.folder} > {log} 2>&1"
 
 
 rule case_browser:

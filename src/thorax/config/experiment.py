@@ -108,11 +108,11 @@ class Experiment(Block):
     heatmap_style: Literal["hot", "paper"] = "hot"
     """colours of the heatmaps. hot: the more evidence, the brighter, from orange to yellow, over a dimmed radiograph; paper, as in
     Liz et al. 2022: areas of interest are blue, with 10% transparency where the evidence is largest"""
-    heatmap_method: Literal["gradcam", "layercam", "shifts", "double"] = "gradcam"
+    heatmap_method: Literal["gradcam", "layercam", "shifts", "double", "noise"] = "gradcam"
     """how heatmaps are made. gradcam: Grad-CAM, as in Liz et al. 2022; layercam: with positive gradients only; shifts: of images moved by
     a quarter of a cell to each side, with twice as many cells, at four more predictions; double: of images at twice their size, with
-    twice as many cells, at four times the cost of a prediction (head: dense and one view only). `python -m bench maps`
-    compares them against boxes"""
+    twice as many cells, at four times the cost of a prediction (head: dense and one view only); noise: the mean over eight noisy copies
+    of the image, at eight more predictions. `python -m bench maps` compares them against boxes"""
     heatmap_checks: int = Field(64, ge=0)
     """number of test images on which the maps of the first network are checked: do they change when the weights are random, and do
     they show what the network uses; 0: no checks. Not for networks of two views"""
@@ -122,7 +122,7 @@ class Experiment(Block):
     """number of images to show whose labels are probably wrong by the networks' predictions; 0: no search for them"""
     repeats: int = Field(1, ge=1)
     """trainings of each network. Those after the first have its next seeds (seed + 1, seed + 2 ...) and the names MEMBER.2,
-    MEMBER.3 ...; they are in no ensemble, only in the table of repeats"""
+    MEMBER.3 ...; they are in no ensemble, only in the table of repeats and in the checks of heatmaps"""
 
     @property
     def mean(self) -> str | None:

@@ -207,8 +207,8 @@ def _blocks(targets: Targets, name: str) -> Iterator[tuple[int, int]]:
     return ((start, min(start + _AT_ONCE, len(targets.table))) for start in starts)
 
 
-def summarise(scored: pd.DataFrame, replicates: int, seed: int) -> pd.DataFrame:
-    """Mean scores by map and class with 95% intervals of a bootstrap over patients, and their differences from the mean box.
+def summarise(scored: pd.DataFrame, replicates: int, seed: int, reference: str = MEAN_BOX) -> pd.DataFrame:
+    """Mean scores by map and class with 95% intervals of a bootstrap over patients, and their differences from those of `reference`.
 
     `scored` has the rows of `measure`. "Global" is the mean over the classes with boxes, of those that a replicate has. Both
     sides of a difference are measured on the same replicates. Returns rows with the columns of `schemas.LOCALISATION`.
@@ -239,8 +239,8 @@ def summarise(scored: pd.DataFrame, replicates: int, seed: int) -> pd.DataFrame:
     point = means(np.ones((len(identifiers), 1))).reshape(shape)[0]
     blocks = [means(weights) for weights in bootstrap.resample(len(identifiers), replicates, seed, len(pairs))]
     samples = np.concatenate(blocks).reshape(shape)
-    reference = maps.index(MEAN_BOX)
-    differences, of_samples = point - point[:, [reference]], samples - samples[:, :, [reference]]
+    first = maps.index(reference)
+    differences, of_samples = point - point[:, [first]], samples - samples[:, :, [first]]
     rows = []
     for number, name in enumerate([*map(row_name, classes), GLOBAL]):
         chosen = slice(None) if name == GLOBAL else labels == classes[number]

@@ -16,12 +16,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
 from thorax import backend
 from thorax.evaluation.metrics import sigmoid
 from thorax.explanation.gradcam import moved
 from thorax.explanation.overlays import scale_maps
+from thorax.explanation.places import correlations
 from thorax.models.batches import load_part, run_over
 from thorax.models.predict import BATCH, explainer
 from thorax.storage import store
@@ -75,12 +75,6 @@ def check_heatmaps(
 def _of(maps: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """The map of one class of each image, (n, h, w), divided by its maximum."""
     return scale_maps(maps[np.arange(len(maps)), classes])
-
-
-def correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Spearman's rank correlation of each pair of (n, h, w) maps; 0 where one of them does not vary."""
-    pairs = zip(one.reshape(len(one), -1), other.reshape(len(other), -1), strict=True)
-    return np.array([spearmanr(a, b)[0] if np.ptp(a) and np.ptp(b) else 0.0 for a, b in pairs])
 
 
 def _mean_correlation(one: np.ndarray, other: np.ndarray) -> float:

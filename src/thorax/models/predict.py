@@ -17,6 +17,8 @@ from thorax.storage import store
 from thorax.storage.schemas import class_columns, scores_schema
 
 BATCH = 32  # images predicted at once
+NOISE = 0.1  # standard deviation of the noise, as a share of the range of the pixels
+COPIES = 8  # noisy copies of an image
 Explained = tuple[np.ndarray, np.ndarray, np.ndarray]  # logits, heatmaps, attention weights
 
 
@@ -94,8 +96,11 @@ def explainer(network: backend.Model, method: str = "gradcam") -> Callable[[np.n
     - layercam: the same with positive gradients only, which is LayerCAM of the last feature map (Jiang et al. 2021, IEEE TIP 30:5875).
     - shifts: Grad-CAM of images that are moved by a quarter of a cell to each side, put together to twice as many cells.
     - double: Grad-CAM of the images at twice their size, which has twice as many cells. Not for the attention head or two views.
+    - noise: the mean of Grad-CAM over noisy copies of the image (SmoothGrad: Smilkov et al. 2017, arXiv 1706.03825, equation 1).
     """
     simple = _explain(network, positive=method == "layercam")
+    if method == "noise":
+        return lambda pixels: _by_noise(simple, pixels)
     if method == "shifts":
         return lambda pixels: _by_shifts(simple, pixels)
     return _by_double(network, simple) if method == "double" else simple
@@ -109,6 +114,17 @@ def _by_shifts(simple: Callable[[np.ndarray], Explained], pixels: np.ndarray) ->
         shifted = gradcam.moved(pixels, down * (1 - 2 * row), across * (1 - 2 * column))
         fine[:, :, row::2, column::2] = simple(shifted)[1]
     return logits, fine, attention
+
+
+def _by_noise(simple: Callable[[np.ndarray], Explained], pixels: np.ndarray) -> Explained:
+    """Every image gets the same noise, so that its map does not depend on the images that are predicted with it."""
+    rng, highest = np.random.default_rng(0), np.iinfo(pixels.dtype).max
+    logits, maps, attention = simple(pixels)
+    total = np.zeros(maps.shape)  # float64: without noise, the mean is exactly the map
+    for _ in range(COPIES):
+        noise = rng.normal(0, NOISE * highest, pixels.shape[1:])
+        total += simple((pixels + noise).round().clip(0, highest).astype(pixels.dtype))[1]
+    return logits, (total / COPIES).astype(np.float32), attention
 
 
 def _by_double(network: backend.Model, simple: Callable[[np.ndarray], Explained]) -> Callable[[np.ndarray], Explained]:

@@ -48,8 +48,13 @@ def test_closed_form_is_the_gradient(head, dense_units):
         alpha = tf.reduce_mean(gradient, axis=(1, 2))  # the paper's equation 1
         np.testing.assert_allclose(closed[:, :, c] / 25, alpha, atol=1e-6)
         assert np.ptp(np.asarray(alpha)) > 1e-2
-        expected = tf.nn.relu(tf.einsum("nhwk,nk->nhw", features, alpha))
-        np.testing.assert_allclose(maps[:, c], expected, atol=1e-6)
+        weighted = tf.einsum("nhwk,nk->nhw", features, alpha)
+        np.testing.assert_allclose(maps[:, c], tf.nn.relu(weighted), atol=1e-6)
+        products = np.asarray(tf.reduce_sum(gradient * features, axis=-1))  # HiResCAM: Draelos and Carin 2020, arXiv 2011.08891
+        if head == "attention":
+            assert np.abs(products - weighted).max() > 0.01 * np.abs(products).max()
+        else:  # a head that begins with the mean over positions
+            np.testing.assert_allclose(maps[:, c], np.maximum(products, 0), atol=1e-6)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Where maps are hottest and whether they show the same place: by hand on a grid of blocks."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from thorax.explanation import places
@@ -63,3 +64,42 @@ def test_sentences_name_classes_with_different_places():
     assert list(said) == [1]
     assert "the mean correlation of two of their maps is -0.0" in said[1]
     assert places.different_places([corner], WHOLE) == {}
+
+
+def cells(*hot: tuple[int, int]) -> np.ndarray:
+    """Maps of 4 x 4 cells, each hot in one of them."""
+    maps = np.zeros((len(hot), 4, 4), np.float32)
+    for number, place in enumerate(hot):
+        maps[(number, *place)] = 1
+    return maps
+
+
+def test_maps_of_two_networks_are_compared_image_by_image_and_with_another_image():
+    one, other = cells((0, 0), (1, 1)), cells((0, 0), (1, 3))
+    found = places.compare([one, other])
+    np.testing.assert_allclose(found["correlation"], [1, -1 / 15])  # two cells of sixteen, in ranks as in values
+    np.testing.assert_allclose(found["distance"], [0, 0.5625])  # the outer cell's heat reaches the border: from 0.375 to 0.9375
+    np.testing.assert_allclose(found["other_correlation"], [-1 / 15, -1 / 15])
+    np.testing.assert_allclose(found["other_distance"], [0.875, 0.3125])
+    assert len(places.compare([one, other, one])) == 6  # three pairs of networks
+
+
+def test_comparing_maps_does_not_depend_on_their_scale_and_sizes_may_differ():
+    rng = np.random.default_rng(0)
+    one, other = rng.random((3, 5, 4, 4)).astype(np.float32)[:2], rng.random((5, 7, 7)).astype(np.float32)
+    first, second = one
+    pd.testing.assert_frame_equal(places.compare([3 * first, second / 7]), places.compare([first, second]), atol=1e-6)
+    mixed = places.compare([first, other])
+    assert mixed["correlation"].abs().max() < 0.9
+    fine = places.place(first, np.tile(np.array(WHOLE), (5, 1)))
+    assert places.compare([first, fine])["correlation"].min() == pytest.approx(1)
+    assert places.compare([first, fine])["distance"].max() == pytest.approx(0)
+
+
+def test_a_single_image_has_no_other_and_an_empty_map_no_hottest_point():
+    alone = places.compare([cells((2, 2)), cells((2, 2))])
+    assert alone["correlation"].tolist() == pytest.approx([1])
+    assert alone[["other_correlation", "other_distance"]].isna().all(axis=None)
+    empty = places.compare([np.zeros((2, 4, 4), np.float32), cells((0, 0), (1, 1))])
+    assert empty["correlation"].tolist() == [0, 0]
+    assert empty["distance"].isna().all()

@@ -1,12 +1,16 @@
 """Are the heatmaps right? Tables of what `explanation.localisation` and `models.heatmap_checks` measured."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from thorax.evaluation.metrics import GLOBAL
 from thorax.explanation.localisation import CENTRE, LUNGS, MEAN, MEAN_BOX, RANDOM, UNTRAINED
+from thorax.explanation.places import AT_MOST, compare_networks
 from thorax.report.cells import cell, interval, printed
+from thorax.report.tables.repeats import member_of
 from thorax.report.tables.results import PROVENANCE, row_headings
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import store
@@ -32,6 +36,13 @@ _CHECKS = {
     "depth": "Same map after {share:.0%} of the layers were drawn again (rank correlation)",
     "shift": "Same map after the image was moved by 5% (rank correlation)",
 }
+_COMPARED = {
+    "correlation": "Same map by {who} (rank correlation)",
+    "other_correlation": "The same with the map of another image of the class, to compare",
+    "distance": "Distance of the hottest points by {who}",
+    "other_distance": "The same with the map of another image of the class, to compare",
+}
+NETWORKS = ""  # the group of different networks that are compared where each was trained once
 
 
 def verdict(table: pd.DataFrame) -> list[str]:
@@ -109,8 +120,41 @@ def _difference(row: pd.Series) -> Cell:
     return Cell(printed(row["difference"], sign=True), bold=bool(low > 0 or high < 0), detail=interval(low, high))
 
 
-def checks_table(checks: pd.DataFrame, title: str, provenance: str, member: str, count: int) -> Table:
-    """Arrange the checks of one network's maps."""
+Compared = Mapping[str, tuple[int, pd.Series]]  # what `places.compare_networks` found, by member or for `NETWORKS`
+
+
+def _compared_rows(compared: Compared) -> list[tuple[str, tuple[Cell, ...]]]:
+    rows: list[tuple[str, tuple[Cell, ...]]] = []
+    for name, (number, means) in compared.items():
+        who = f"{number} trainings of {name}" if name != NETWORKS else f"{number} networks"
+        for measure, text in _COMPARED.items():
+            share = means[measure]
+            value = printed(share) if measure.endswith("correlation") or np.isnan(share) else f"{share:.0%}"
+            rows.append((text.format(who=who), (Cell(value),)))
+    return rows
+
+
+def _repeats_said(compared: Compared) -> str:
+    """Say in words what was compared with what."""
+    if not compared:
+        return (
+            "No maps of two trainings are compared: that takes two networks whose maps have more than one cell, or the setting "
+            "repeats: 2."
+        )
+    first = "Trainings of the same network with different seeds are compared two by two"
+    if NETWORKS in compared:
+        first = (
+            "Each network was trained once. Different networks are therefore compared two by two, and they may differ in more than the "
+            "seed; the setting repeats: 2 trains each one again"
+        )
+    return (
+        f"{first}. Values are means over the classes, of up to {AT_MOST:,} test images with the label. A distance is the larger of its shares of the "
+        "width and of the height that the networks saw. Maps of another image show what all maps of a class have in common."
+    )
+
+
+def checks_table(checks: pd.DataFrame, title: str, provenance: str, member: str, count: int, compared: Compared) -> Table:
+    """Arrange the checks of one network's maps, and how alike the maps of several trainings or networks are."""
     rows: list[tuple[str, tuple[Cell, ...]]] = []
     for share, value in checks.loc[checks["check"] == "depth", ["step", "value"]].itertuples(index=False):
         rows.append((_CHECKS["depth"].format(share=share), (Cell(printed(value)),)))
@@ -119,12 +163,14 @@ def checks_table(checks: pd.DataFrame, title: str, provenance: str, member: str,
         for suffix, order in (("", "the hottest first"), (", random order", "in a random order")):
             mean = checks.loc[checks["check"] == name + suffix, "value"].mean()
             rows.append((f"Mean probability while pixels are {text}, {order}", (Cell(printed(mean)),)))
+    rows += _compared_rows(compared)
     caption = (
         f"Checks of the maps of {member} on {count} test images, each for its most probable class. Maps that stay the same when the "
         "weights are random do not show what was learnt. Where a map shows what the network uses, the probability falls faster than in "
         "a random order when its hottest pixels are blurred (a lower mean), and rises faster when they are made sharp (a higher mean)."
     )
-    return Table(f"{title}: checks of the heatmaps", caption, PROVENANCE[provenance], (Group("Value"),), "Check", tuple(rows))
+    notes, groups = (_repeats_said(compared),), (Group("Value"),)
+    return Table(f"{title}: checks of the heatmaps", caption, PROVENANCE[provenance], groups, "Check", tuple(rows), notes=notes)
 
 
 def make_heatmap_tables(scores: Path, title: str, provenance: str, boxes_by: str, out: Path) -> None:
@@ -134,10 +180,26 @@ def make_heatmap_tables(scores: Path, title: str, provenance: str, boxes_by: str
     write(class_table(table, title, provenance), table[table["class"] != GLOBAL], out, "heatmap_classes")
 
 
-def make_checks_table(checks: Path, title: str, provenance: str, member: str, count: int, out: Path) -> None:
-    """Write heatmap_checks as .html, .md, .tex and .csv into a folder."""
+def make_checks_table(
+    checks: Path, title: str, provenance: str, member: str, count: int, labels: Path, split: Path, members: list[str],
+    predictions: dict[str, Path], heatmaps: dict[str, Path], out: Path,
+) -> None:  # fmt: skip
+    """Write heatmap_checks as .html, .md, .tex and .csv into a folder.
+
+    `predictions` and `heatmaps` are those of all trainings, as in `make_repeats`. Trainings of a member are compared with each other,
+    or the members if each was trained once.
+    """
     measured = pd.read_csv(checks)
-    write(checks_table(measured, title, provenance, member, count), measured, out, "heatmap_checks")
+    trainings = {name: [each for each in heatmaps if member_of(each, members) == name] for name in members}
+    repeated = len(heatmaps) > len(members)
+    compared = compare_networks(labels, split, predictions, heatmaps, trainings if repeated else {NETWORKS: members})
+    table = checks_table(measured, title, provenance, member, count, compared)
+    rows = [
+        (f"{measure}: {name or 'networks'}", number, means[measure])
+        for name, (number, means) in compared.items()
+        for measure in _COMPARED
+    ]
+    write(table, pd.DataFrame([*measured.to_numpy(), *rows], columns=measured.columns), out, "heatmap_checks")
 
 
 DRAWN = {

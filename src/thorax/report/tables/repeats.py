@@ -1,5 +1,6 @@
 """Networks that were trained several times: what differs between trainings, next to what differs between samples of patients."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,11 @@ from thorax.report.cells import F1_MEANINGS, interval, printed, short_heading
 from thorax.report.tables.results import PROVENANCE, Results, describe_threshold, read_results
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage.schemas import class_columns
+
+
+def member_of(training: str, members: Sequence[str]) -> str:
+    """The member that a training, MEMBER or MEMBER.N, is one of."""
+    return training if training in members else training.rpartition(".")[0]
 
 
 def repeats_table(results: Results, trainings: dict[str, dict[str, pd.Series]]) -> tuple[Table, pd.DataFrame]:
@@ -67,5 +73,5 @@ def make_repeats(
         how = {"thresholds": {rule: fixed_threshold(rule)}, "replicates": 0}
         measured = evaluate(truth.loc[test, classes], scores[test], truth["patient_id"][test], model=name, split="test", **how)
         overall = measured[measured["class"] == GLOBAL].set_index("metric")["value"]
-        trainings[name if name in members else name.rpartition(".")[0]][name] = overall
+        trainings[member_of(name, members)][name] = overall
     write(*repeats_table(results, trainings), out, "repeats")
