@@ -144,12 +144,9 @@ def planned(said: str) -> dict[str, int]:
 
 
 MODELS = ("first", "second", "third", "PTC-mode", "PTC-lw", "CTP", "baseline")
-FIRST_MEMBER = {
-    "train-tiny-first", "predict-tiny-first", "figure-training-tiny", "ensemble-PTC-mode-tiny", "ensemble-PTC-lw-tiny",
-    "ensemble-CTP-tiny", "metrics-tiny", "tables-tiny", "threshold-tables-tiny", "difference-tables-tiny", "calibration-tiny",
-    "calibration-tables-tiny", "operating-tiny", "groups-tiny", "figure-roc-tiny", "figure-reliability-tiny", "figure-operating-tiny",
-    "heatmaps-tiny", "measure-heatmaps-tiny", "heatmap-tables-tiny", "case-browser-tiny-1", "records-tiny", "overview",
-    "paper-page-beyond", "site",
+UP_TO_TABLES = {
+    "train-tiny-first", "predict-tiny-first", "ensemble-PTC-mode-tiny", "ensemble-PTC-lw-tiny", "ensemble-CTP-tiny", "metrics-tiny",
+    "tables-tiny",
 }  # fmt: skip
 FIRST_MEMBER_JOBS = {
     "train": 1, "predict": 1, "figure_training": 1, "ensemble": 3, "metrics": 1, "tables": 1, "threshold_tables": 1,
@@ -247,12 +244,17 @@ def test_metrics_and_plots_are_declared(recorded):
 
 def test_one_changed_parameter_reruns_one_training_and_what_depends_on_it(clone):
     before = {path: path.read_bytes() for path in clone.glob("results/models/tiny/*.keras")}
-    said = run(clone, "dvc", "exp", "run", "--set-param", f"{CONFIG}:experiments.tiny.members.first.seed=5")
-    assert rerun(said) == {"plan", *FIRST_MEMBER}
+    setting = f"{CONFIG}:experiments.tiny.members.first.seed=5"
+    said = run(clone, "dvc", "exp", "run", "--set-param", setting, "tables-tiny")  # DVC runs one stage after the other
+    assert rerun(said) == {"plan", *UP_TO_TABLES}
     assert {path.stem for path, content in before.items() if path.read_bytes() != content} == {"first"}
     assert yaml.safe_load((clone / CONFIG).read_text())["experiments"]["tiny"]["members"]["first"] == {"seed": 5}
+    done = {"train", "predict", "ensemble", "metrics", "tables"}
+    left = {rule: count for rule, count in FIRST_MEMBER_JOBS.items() if rule not in done}
+    assert planned(run(clone, *SNAKEMAKE, "--dry-run")) == left
+    run(clone, *SNAKEMAKE)
+    run(clone, "thorax", "record")
     assert UP_TO_DATE in run(clone, "dvc", "status")
-    assert NOTHING in run(clone, *SNAKEMAKE, "--dry-run")
     assert "results/metrics/tiny/first.json" in run(clone, "dvc", "metrics", "diff")
     run(clone, "git", "add", "--all")
     run(clone, "git", "commit", "--quiet", "--message", "Another seed")

@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
@@ -92,7 +91,7 @@ def stand_in(folder: Path, name: str, script: str) -> Path:
 @pytest.fixture
 def mortal(tmp_path, quick) -> Path:
     """A folder with a `thorax` that meets with faults."""
-    return stand_in(tmp_path / "bin", "thorax", f'REAL={quick}/thorax exec {sys.executable} {CASES / "mortal.py"} "$@"')
+    return stand_in(tmp_path / "bin", "thorax", f'REAL={quick}/thorax exec {quick}/mortal "$@"')
 
 
 @pytest.fixture

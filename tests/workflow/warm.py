@@ -43,7 +43,8 @@ LATER = (
     "sklearn.model_selection",
     "snakemake.cli",
 )
-MAIN = {"thorax": "thorax.cli", "snakemake": "snakemake.cli", "dvc": "dvc.cli"}  # the module of each program
+# The module of each program; mortal.py lies beside this file
+MAIN = {"thorax": "thorax.cli", "snakemake": "snakemake.cli", "dvc": "dvc.cli", "mortal": "mortal"}
 
 # What each program is here: it hands its words, folder, environment, and standard streams to the process that forks
 CLIENT = """#!{python} -IS
