@@ -17,6 +17,7 @@ import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from thorax.images import decoding, formats
@@ -80,7 +81,7 @@ def decode(data: bytes, max_pixels: int, window: str) -> tuple[np.ndarray, Heade
         found = _parse(data, max_pixels)
         header = _check(found, data, max_pixels)
         stored, shift = _stored(found, header)
-        image = _table(found, shift, stored, window)[stored]
+        image = cv2.LUT(stored, _table(found, shift, stored, window))
         return image, _in_square_pixels(found, header)
     except UnusableImage as unusable:
         raise UnusableImage(unusable.reason, header if header.rows else unusable.header, unusable.detail) from unusable
@@ -150,7 +151,7 @@ def _check(found: "Dataset", data: bytes, max_pixels: int) -> Header:
         raise UnusableImage("unsupported", header, "its pixels do not have 8 to 16 bits")
     if not (rows and columns):
         raise UnusableImage("unsupported", header, "its header has no size")
-    if rows * columns > max_pixels:
+    if rows * columns > min(max_pixels, decoding.MAX_DECODED):
         raise UnusableImage("too_large", header, "it has more pixels than max_pixels")
     burned_in = found.get("BurnedInAnnotation") == "YES"
     return replace(header, burned_in=burned_in, collimated=_names_collimator(found, rows, columns))
