@@ -50,7 +50,7 @@ _JPEG_LS = {f"{_UID}4.{number}" for number in (80, 81)}
 _JPEG_2000 = {f"{_UID}4.{number}" for number in (90, 91)}
 _END_OF_STREAM = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000, which have it nowhere else
 _PADDED = 64  # bytes within which it ends a frame
-_J2K = b"\xff\x4f\xff\x51"  # SOC and SIZ
+_J2K = b"\xff\x4f\xff\x51"  # the first two markers
 _SQUARE = 1e-3  # by which the sides of a square pixel may differ
 _OBLONG = 10.0  # ratio of a pixel's sides that is an error
 _LEVELS = 4  # of 255 between which a border is uniform
@@ -85,6 +85,8 @@ def decode(data: bytes, max_pixels: int, window: str) -> tuple[np.ndarray, Heade
         return image, _in_square_pixels(found, header)
     except UnusableImage as unusable:
         raise UnusableImage(unusable.reason, header if header.rows else unusable.header, unusable.detail) from unusable
+    except MemoryError:
+        raise
     except Exception as error:  # at damaged files pydicom raises errors of any kind, and their texts quote the header
         raise UnusableImage("truncated", header, "its header is damaged") from error
 
