@@ -169,7 +169,7 @@ def decode_ratio(folder: Path, quick: bool) -> dict:
 
 def dicom_ratio(folder: Path, quick: bool) -> dict:
     """Time of ingest over reading the same DICOM files and decoding their pixels, both with 2 threads, for each compression."""
-    _, root = large_radiographs(folder, 4 if quick else 16)
+    _, root = large_radiographs(folder, 4 if quick else 32)
     images = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in sorted(root.glob("*.png"))]
     cv2.setNumThreads(1)
     found = {}
@@ -182,7 +182,7 @@ def dicom_ratio(folder: Path, quick: bool) -> dict:
         ingest_all, bare, ours = ingest_of(into, names, folder), [], []
         read = lambda path, into=into, decode=decode: decode(pydicom.dcmread(into / path).PixelData).mean()
         with ThreadPoolExecutor(2) as pool:
-            for _ in range(1 if quick else 5):
+            for _ in range(1 if quick else 3):
                 bare.append(timed(lambda read=read, names=names: list(pool.map(read, names))))
                 ours.append(timed(ingest_all))
         ratio = median([one / other for one, other in zip(ours, bare, strict=True)])

@@ -68,8 +68,8 @@ def is_dicom(data: bytes) -> bool:
 def decode(data: bytes, max_pixels: int, window: str) -> tuple[np.ndarray, Header]:
     """Decode a DICOM radiograph, unless its header announces more than `max_pixels`.
 
-    `window` is a data set's `dicom_window`: `lut` applies the first VOI LUT of the file or else its first window, `window` prefers the window, and
-    `none` uses neither. Values become uint16: 0 to 65,535 of a window, whole numbers as they are (raised to begin at 0 if some are
+    `window` is a data set's `dicom_window`: `lut` applies the first VOI LUT of the file or else its first window, `window` prefers
+    the window, and `none` uses neither. Values become uint16: 0 to 65,535 of a window, whole numbers as they are (raised to begin at 0 if some are
     negative), and others spread over 0 to 65,535. Padding becomes the darkest value of the picture.
 
     Returns the image (rows, columns), uint16, bones bright; and its header, with the rows and columns that it would have with square
@@ -92,7 +92,7 @@ def decode(data: bytes, max_pixels: int, window: str) -> tuple[np.ndarray, Heade
 
 
 def has_border(image: np.ndarray) -> bool:
-    """Whether a packed image (uint8, bones bright) has a uniform border along one side, as a collimator leaves."""
+    """Whether a packed image (uint8, bones bright) has a uniform border along one side, as a collimator or black air leaves."""
     for axis in (0, 1):
         flat = np.ptp(image, axis=axis) <= _LEVELS
         most = max(1, round(_BORDER * len(flat)))

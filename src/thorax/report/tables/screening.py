@@ -20,7 +20,7 @@ OF_DICOM = ("not_radiograph", "multi_frame", "colour", "no_pixels", "unsupported
 NAMED_AT_MOST = 10
 _IN_DICOM = {
     "burned_in": "DICOM images with annotation in the picture, by their header",
-    "collimated": "DICOM images with a collimator's border, by their header or pixels",
+    "collimated": "DICOM images with a collimator, by their header, or a uniform border",
 }
 _CAPTION = (
     "Every original file is opened once. Files that cannot be used are left out of everything that follows. Images stored in colour "
