@@ -250,7 +250,7 @@ def _table(found: "Dataset", shift: int, stored: np.ndarray, window: str) -> np.
     elif high - low <= _TOP and (values == np.rint(values)).all():
         values = values - min(low, 0) if high - min(low, 0) <= _TOP else values - low
     else:
-        values = (values - low) / (high - low) * _TOP
+        values = (values - low) / ((high - low) or 1) * _TOP
     table = np.rint(values).astype(np.uint16)
     if found.PhotometricInterpretation == "MONOCHROME1" or found.get("PresentationLUTShape") == "INVERSE":
         table = (_TOP if windowed else table.max()) - table

@@ -108,6 +108,7 @@ def table(first: int, entries: list[int], bits: int = 16) -> pydicom.Sequence:
         ([1, 16], [1, 16], {"RescaleSlope": 1, "RescaleIntercept": -1024}),  # raised to begin at 0
         ([4094, 4079], [1, 16], {"BitsStored": 12, "RescaleSlope": -1, "RescaleIntercept": 0}),
         ([0, 257, 65535], [0, 1, 255], {"BitsStored": 8, "RescaleSlope": 0.5, "RescaleIntercept": 3}),  # 127.5 over 65,535
+        ([0, 0], [1, 16], {"RescaleSlope": 0, "RescaleIntercept": 0.5}),
         ([5, 5, 9, 2, 2], [0, 10, 11, 12, 99], {"BitsStored": 12, "ModalityLUTSequence": table(10, [5, 9, 2])}),
         ([5, 5, 9, 2, 2], [0, 10, 11, 12, 99], {"BitsStored": 12, "VOILUTSequence": table(10, [5, 9, 2])}),
         ([8, 6], [0, 1], {"ModalityLUTSequence": table(0, [20, 30]), "VOILUTSequence": table(20, [8] * 10 + [6])}),
