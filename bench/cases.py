@@ -15,8 +15,12 @@ from statistics import median
 from typing import Any
 
 import cv2
+import imagecodecs
 import numpy as np
 import pandas as pd
+import pydicom
+from pydicom import uid
+from pydicom.encaps import encapsulate, get_frame
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
@@ -161,6 +165,62 @@ def decode_ratio(folder: Path, quick: bool) -> dict:
             ours.append(timed(ingest_all))
     ratio = median([one / other for one, other in zip(ours, bare, strict=True)])
     return {"ratio": ratio, "ours": len(names) / median(ours), "bare": len(names) / median(bare), "images": len(names)}
+
+
+def dicom_ratio(folder: Path, quick: bool) -> dict:
+    """Time of ingest over reading the same DICOM files and decoding their pixels, both with 2 threads, for each compression."""
+    _, root = large_radiographs(folder, 4 if quick else 32)
+    images = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in sorted(root.glob("*.png"))]
+    cv2.setNumThreads(1)
+    found = {}
+    for name, (syntax, encode, decode) in COMPRESSIONS.items():
+        into = folder / syntax
+        into.mkdir(exist_ok=True)
+        names = [f"{index}.dcm" for index in range(len(images))]
+        for path, image in zip(names, images, strict=True):
+            write_dicom(into / path, image, syntax, encode)
+        ingest_all, bare, ours = ingest_of(into, names, folder), [], []
+        read = lambda path, into=into, decode=decode: decode(pydicom.dcmread(into / path).PixelData).mean()
+        with ThreadPoolExecutor(2) as pool:
+            for _ in range(1 if quick else 3):
+                bare.append(timed(lambda read=read, names=names: list(pool.map(read, names))))
+                ours.append(timed(ingest_all))
+        ratio = median([one / other for one, other in zip(ours, bare, strict=True)])
+        found[name] = {"ratio": ratio, "ours": len(names) / median(ours), "bare": len(names) / median(bare)}
+    return {"compressions": found, "images": len(images)}
+
+
+def first_frame(decode: Callable[[bytes], np.ndarray]) -> Callable[[bytes], np.ndarray]:
+    """A decoder of encapsulated pixels from one of their only frame."""
+    return lambda data: decode(get_frame(data, 0, number_of_frames=1))
+
+
+# Transfer syntax, and lossless encoder and decoder of the pixels
+COMPRESSIONS: dict[str, tuple[str, Callable, Callable]] = {
+    "JPEG 2000": (
+        uid.JPEG2000Lossless,
+        partial(imagecodecs.jpeg2k_encode, codecformat="J2K"),
+        first_frame(imagecodecs.jpeg2k_decode),
+    ),
+    "JPEG lossless": (uid.JPEGLosslessSV1, imagecodecs.ljpeg_encode, first_frame(imagecodecs.jpeg8_decode)),
+    "JPEG-LS": (uid.JPEGLSLossless, imagecodecs.jpegls_encode, first_frame(imagecodecs.jpegls_decode)),
+    "none": (uid.ExplicitVRLittleEndian, np.ndarray.tobytes, partial(np.frombuffer, dtype="<u2")),
+}
+
+
+def write_dicom(path: Path, image: np.ndarray, syntax: str, encode: Callable[[np.ndarray], bytes]) -> None:
+    """A DICOM radiograph of 12 bits with a window."""
+    made = pydicom.Dataset()
+    made.file_meta = pydicom.FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = syntax
+    made.SOPClassUID, made.SOPInstanceUID, made.Modality = uid.DigitalXRayImageStorageForPresentation, "1.2.3", "DX"
+    made.Rows, made.Columns = image.shape
+    made.SamplesPerPixel, made.PhotometricInterpretation, made.PixelRepresentation = 1, "MONOCHROME2", 0
+    made.BitsAllocated, made.BitsStored, made.HighBit = 16, 12, 11
+    made.WindowCenter, made.WindowWidth = 2048, 4096
+    data = encode(image)
+    made.PixelData = encapsulate([data]) if uid.UID(syntax).is_encapsulated else data
+    made.save_as(path, enforce_file_format=True)
 
 
 def resume_overhead(folder: Path, quick: bool) -> dict:
@@ -410,6 +470,7 @@ CASES = {
         augment_ratio,
         feed_ratio,
         decode_ratio,
+        dicom_ratio,
         resume_overhead,
         size,
         planning,

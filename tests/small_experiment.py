@@ -55,7 +55,19 @@ def write(folder: Path) -> dict[str, Any]:
     store.write_table(labels.assign(split="test"), folder / "split.parquet", schemas.SPLITS)
     boxes = pd.DataFrame({"image_id": ["y"], "label": ["mass"], "x": [0.6], "y": [0.5], "width": [0.2], "height": [0.2]})
     store.write_table(boxes, folder / "boxes.parquet", schemas.BOXES)
-    facts = {"ok": True, "reason": None, "rows": 400, "columns": 200, "channels": 1, "bits": 8, "low": 0, "high": 9, "shard": 0}
+    facts = {
+        "ok": True,
+        "reason": None,
+        "rows": 400,
+        "columns": 200,
+        "channels": 1,
+        "bits": 8,
+        "burned_in": False,
+        "collimated": False,
+        "low": 0,
+        "high": 9,
+        "shard": 0,
+    }
     ingested = pd.DataFrame({"image_id": IDS, **facts, "row": range(4)})
     store.write_table(ingested, folder / "ingested.parquet", schemas.INGESTED)
     crops = pd.DataFrame({"image_id": IDS, **dict(zip(("x0", "y0", "x1", "y1"), SEEN, strict=True)), "components": 2})

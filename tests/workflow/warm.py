@@ -37,6 +37,7 @@ LATER = (
     "matplotlib.figure",
     "papermill.execute",
     "pyarrow.dataset",
+    "pydicom",
     "scipy.sparse.csgraph",
     "simplejpeg",
     "sklearn.linear_model",

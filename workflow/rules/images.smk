@@ -7,7 +7,7 @@ rule ingest:
         table="results/ingested/{dataset}.{shard}.parquet",
     threads: 4
     params:
-        settings=plan.settings("dataset", "archive", "root", "views", "shards", "max_pixels"),
+        settings=plan.settings("dataset", "archive", "root", "views", "shards", "max_pixels", "dicom_window"),
     message:
         "Reading the radiographs of {wildcards.dataset}, shard {wildcards.shard}"
     shell:

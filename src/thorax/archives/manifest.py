@@ -22,7 +22,7 @@ from thorax.storage.schemas import MANIFEST
 
 # One row per file in the folder, with its time in nanoseconds since 1970, whether it is read, and by which selection
 MEMORY = pa.schema([*MANIFEST, ("modified", pa.int64()), ("read", pa.bool_()), ("selection", pa.string())])
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 END = 64 * 2**10  # bytes; when pixels differ, so do the ends of PNG, DICOM and JPEG files: checksums and streams end there
 _THREADS = 8  # they wait for the disk
 _UNKNOWN = ""  # no selection

@@ -32,6 +32,9 @@ class Dataset(Block):
     shards: int = Field(8, ge=1, description="number of files that hold the packed images")
     max_bad_share: Fraction = Field(0.01, description="largest share of unreadable images; more stop the run")
     max_pixels: int = Field(50_000_000, ge=1, description="largest number of pixels of one image; larger ones are rejected")
+    dicom_window: Literal["lut", "window", "none"] = "lut"
+    """how values of DICOM files become grey: lut, by the file's first VOI LUT, else its first window; window, the other way round;
+    none, by neither, so that the whole range of values counts. It changes nothing for other files"""
     phantom: Phantom | None = Field(None, description="make a synthetic archive in root; null: root holds a real one")
 
     @model_validator(mode="after")

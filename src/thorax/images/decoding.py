@@ -33,7 +33,7 @@ def decode(data: bytes, max_pixels: int) -> tuple[np.ndarray, Header]:
         raise UnusableImage("too_large", header)
     try:
         orientation = formats.read_orientation(data)
-        image = _decode_jpeg(data, header) if data.startswith(formats.JPEG_SIGNATURE) else _decode_png(data)
+        image = decode_jpeg(data, header) if data.startswith(formats.JPEG_SIGNATURE) else _decode_png(data)
     except UnusableImage as unusable:
         raise UnusableImage(unusable.reason, header) from unusable
     if image.shape[:2] != (header.rows, header.columns):
@@ -42,7 +42,8 @@ def decode(data: bytes, max_pixels: int) -> tuple[np.ndarray, Header]:
     return image, replace(header, rows=image.shape[0], columns=image.shape[1])
 
 
-def _decode_jpeg(data: bytes, header: Header) -> np.ndarray:
+def decode_jpeg(data: bytes, header: Header) -> np.ndarray:
+    """Decode a JPEG of 8 bits with this header; raises UnusableImage where libjpeg warns."""
     import simplejpeg
 
     if header.channels not in _COLOURS:

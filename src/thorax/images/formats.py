@@ -25,7 +25,7 @@ _PNG_ORIENTED = (b"Raw profile type exif", b"Raw profile type APP1", b"XML:com.a
 _HEX_EXIF = b"Exif\0\0".hex()
 
 _START_OF_SCAN, _END_OF_IMAGE, _EXIF_OR_XMP = 0xDA, 0xD9, 0xE1
-_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers that start a frame
+_JPEG_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # markers that start a frame; 0xF7 is JPEG-LS
 _JPEG_SEQUENTIAL = {0xC0, 0xC1, 0xC3, 0xC9}  # 0xC3 is lossless, 0xC9 arithmetic
 _JPEG_PROGRESSIVE = {0xC2, 0xCA}
 _JPEG_BARE = {0x01, 0xD8, *range(0xD0, 0xD8)}  # markers without a segment, which have no place between segments
@@ -56,15 +56,20 @@ class Header:
     columns: int = 0
     channels: int = 0  # as stored, alpha included
     bits: int = 0  # of the type that holds a sample: 8 or 16
+    burned_in: bool = False  # the header of a DICOM file says that annotation is part of the picture
+    collimated: bool = False  # and that a collimator's edges are inside it
 
 
 class UnusableImage(Exception):
-    """An image that cannot be used: `reason` is one of those in `schemas.INGESTED`, and `header` is what is known about it."""
+    """An image that cannot be used.
 
-    def __init__(self, reason: str, header: Header | None = None) -> None:
+    `reason` is one of those in `schemas.INGESTED`, `header` is what is known about it, and `detail` is the end of a sentence on
+    why, where there is more to say than the reason does.
+    """
+
+    def __init__(self, reason: str, header: Header | None = None, detail: str = "") -> None:
         super().__init__(reason)
-        self.reason = reason
-        self.header = header or Header()
+        self.reason, self.header, self.detail = reason, header or Header(), detail
 
 
 def read_header(data: bytes) -> Header:

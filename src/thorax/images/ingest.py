@@ -1,11 +1,13 @@
 """Ingest: open every original file exactly once, screen it, and pack it as one grey channel of 512 x 512 pixels.
 
 Each image is squashed without padding and scaled to its own smallest and largest grey value (Liz et al. 2022,
-section 3.2). Bones are bright in every packed image: MONOCHROME1 is inverted, so there `low` became 255 and `high` 0.
+section 3.2). Bones are bright in every packed image: MONOCHROME1 is inverted, so there `low` became 255 and `high` 0. DICOM files
+have their own chain of values (`dicom`), which includes inversion.
 """
 
 import os
 import stat
+from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -14,7 +16,7 @@ import pandas as pd
 
 from thorax import config
 from thorax.errors import ThoraxError
-from thorax.images import decoding
+from thorax.images import decoding, dicom
 from thorax.images.duplicates import find as find_duplicates
 from thorax.images.duplicates import fingerprints
 from thorax.storage import schemas, store
@@ -42,9 +44,13 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
     entries, packed = [], 0
     with store.atomic(array) as temporary, temporary.open("wb") as file:
         _write_header(file, 0)
-        screened = in_order(lambda job: screen(root, *job, settings.max_pixels), jobs, threads, 4 * threads)
-        for entry, image in progress(screened, f"ingest {catalog.stem}.{shard}", len(jobs), "image"):
+        screened = in_order(
+            lambda job: screen(root, *job, settings.max_pixels, settings.dicom_window), jobs, threads, 4 * threads
+        )
+        for entry, image, problem in progress(screened, f"ingest {catalog.stem}.{shard}", len(jobs), "image"):
             place = {"shard": -1, "row": -1}
+            if problem:
+                print(problem)
             if image is not None:
                 file.write(np.ascontiguousarray(image).data)
                 place = {"shard": shard, "row": packed}
@@ -88,27 +94,34 @@ def merge_ingested(settings: config.Dataset, tables: list[Path], out: Path, dupl
 
 
 def screen(
-    root: Path, image_id: str, path: str, photometric: str | None, max_pixels: int
-) -> tuple[dict[str, Any], np.ndarray | None]:
-    """Read one original file once; return its entries in the ingested table, and its packed image if it can be used."""
+    root: Path, image_id: str, path: str, photometric: str | None, max_pixels: int, dicom_window: str = "lut"
+) -> tuple[dict[str, Any], np.ndarray | None, str]:
+    """Read one original file once; return its entries in the ingested table, its packed image if it can be used, and else why not.
+
+    The last is a sentence, or empty where the reason in the table says all. `photometric` is that of PNG and JPEG files.
+    """
     entries = {"image_id": image_id, "ok": False, "reason": None, "low": 0, "high": 0, "digest": None, "phash": None}
-    image = None
+    image, problem = None, ""
     try:
-        pixels, header = decoding.decode(read_once(root / path, max_pixels), max_pixels)
+        data = read_once(root / path, max_pixels)
+        from_dicom = dicom.is_dicom(data)
+        pixels, header = dicom.decode(data, max_pixels, dicom_window) if from_dicom else decoding.decode(data, max_pixels)
         grey = decoding.to_grey(pixels)
         low, high = int(grey.min()), int(grey.max())
         entries |= {"low": low, "high": high}
         if low == high:
             raise decoding.UnusableImage("constant", header)
         image = decoding.normalize(decoding.resize(grey, SIDE, SIDE), low, high)
-        if photometric == "MONOCHROME1":
+        if from_dicom:
+            header = replace(header, collimated=header.collimated or dicom.has_border(image))
+        elif photometric == "MONOCHROME1":
             image = 255 - image
         entries["digest"], entries["phash"] = fingerprints(image)
         entries["ok"] = True
     except decoding.UnusableImage as unusable:
         entries["reason"], header = unusable.reason, unusable.header
-    entries |= {"rows": header.rows, "columns": header.columns, "channels": header.channels, "bits": header.bits}
-    return entries, image
+        problem = f"{root / path} is left out: {unusable.detail}." if unusable.detail else ""
+    return entries | asdict(header), image, problem
 
 
 def read_once(path: Path, max_pixels: int) -> bytes:

@@ -76,7 +76,7 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 def _read_pair(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """One radiograph as it would be ingested, (512, 512) uint8, and its mask, (256, 256) bool."""
-    entries, image = ingest.screen(folder / "images", name, name, None, _MAX_PIXELS)
+    entries, image, _ = ingest.screen(folder / "images", name, name, None, _MAX_PIXELS)
     path, advice = folder / "masks" / name, "replace it or remove its row"
     if image is None:
         reason = entries["reason"]

@@ -42,11 +42,15 @@ BOXES = _table(
 INGESTED = _table(
     image_id=pa.string(),
     ok=pa.bool_(),
-    reason=pa.string(),  # null, or missing, truncated, not_image, empty, constant, too_large
-    rows=pa.int32(),  # of the original, pixels; 0 where unknown
+    # null, or missing, truncated, not_image, empty, constant, too_large; of DICOM also not_radiograph, multi_frame, colour, no_pixels,
+    # unsupported
+    reason=pa.string(),
+    rows=pa.int32(),  # of the original, in (square) pixels; 0 where unknown
     columns=pa.int32(),
     channels=pa.int8(),
     bits=pa.int8(),  # of the stored type: 8 or 16
+    burned_in=pa.bool_(),  # a DICOM header says that annotation is part of the picture
+    collimated=pa.bool_(),  # a DICOM header names a collimator's edges inside the picture, or it has a uniform border
     low=pa.int32(),  # the original's smallest and largest grey value, mapped to 0 and 255
     high=pa.int32(),
     shard=pa.int32(),  # -1 where not ok

@@ -21,7 +21,7 @@ def shard(tmp_path):
     store.write_array(array, tmp_path / "data.1.npy")
     rows = pd.DataFrame({"image_id": ["a", "b", "bad", "c", "other"], "ok": [True, True, False, True, True]})
     rows = rows.assign(shard=[1, 1, -1, 1, 0], row=[2, 0, -1, 1, 0], reason=None)
-    rows = rows.assign(**dict.fromkeys(["rows", "columns", "channels", "bits", "low", "high"], 1))
+    rows = rows.assign(**dict.fromkeys(["rows", "columns", "channels", "bits", "burned_in", "collimated", "low", "high"], 1))
     store.write_table(rows, tmp_path / "data.parquet", schemas.INGESTED)
     write_lungs(tmp_path, BOXES)
     return array

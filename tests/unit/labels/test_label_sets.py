@@ -317,7 +317,9 @@ def test_make_label_set_writes_the_table_and_its_report(tmp_path):
         frac=1, random_state=0
     )
     store.write_table(full, tmp_path / "catalog.parquet", schemas.CATALOG)
-    facts = ingested(EXAMPLE).assign(reason=None, rows=1, columns=1, bits=8, low=0, high=1, shard=0, row=0)
+    facts = ingested(EXAMPLE).assign(
+        reason=None, rows=1, columns=1, bits=8, burned_in=False, collimated=False, low=0, high=1, shard=0, row=0
+    )
     store.write_table(facts, tmp_path / "ingested.parquet", schemas.INGESTED)
     out, report = tmp_path / "labels" / "mine.parquet", tmp_path / "labels" / "mine.csv"
     chosen = label_set(min_images=2)

@@ -29,7 +29,9 @@ def archive(tmp_path):
     for shard in (0, 1):
         store.write_array(images[shards == shard], tmp_path / f"{shard}.npy")
     ingested = pd.DataFrame({"image_id": identifiers, "ok": True, "shard": shards, "row": np.arange(N) // 2})
-    ingested = ingested.assign(reason=None, rows=64, columns=64, channels=1, bits=8, low=0, high=255)
+    ingested = ingested.assign(
+        reason=None, rows=64, columns=64, channels=1, bits=8, burned_in=False, collimated=False, low=0, high=255
+    )
     labels = pd.DataFrame({"image_id": identifiers, "patient_id": identifiers, "bright": bright, "luck": luck})
     split = labels[["image_id", "patient_id"]].assign(split=["train"] * 100 + ["val"] * 20 + ["test"] * 40)
     store.write_table(ingested, tmp_path / "ingested.parquet", schemas.INGESTED)

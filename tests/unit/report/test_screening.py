@@ -10,7 +10,8 @@ def ingested(ids: list[str], bad: dict[str, str], channels: list[int] | None = N
     """The columns that are counted; `bad` has the reasons."""
     reasons = [bad.get(image_id) for image_id in ids]
     ok = [reason is None for reason in reasons]
-    return pd.DataFrame({"image_id": ids, "ok": ok, "reason": reasons, "channels": channels or [1] * len(ids)})
+    facts = {"image_id": ids, "ok": ok, "reason": reasons, "channels": channels or [1] * len(ids)}
+    return pd.DataFrame(facts | {"burned_in": False, "collimated": False})
 
 
 def pairs(*named: tuple[str, str, bool]) -> pd.DataFrame:
@@ -75,6 +76,18 @@ def test_copies_of_an_image_that_is_in_no_part_are_counted():
         assert found.straddling("s") == (1, 1)
 
 
+def test_what_dicom_headers_say_is_counted():
+    ids = ["x", "y", "z"]
+    table = ingested(ids, {"z": "not_radiograph"}).assign(burned_in=[True, False, True], collimated=False)
+    found = screening.Screened(table, pairs(), patients(ids))
+    shown, _, frame = screening.screening_table({"mine": found}, "full")
+    assert frame["not_radiograph"].tolist() == [1]
+    assert "multi_frame" not in frame  # no column for what does not occur
+    assert shown.notes[1:] == (
+        "mine: DICOM images with annotation in the picture, by their header: 1; the column burned_in of results/ingested/mine.parquet says which.",
+    )
+
+
 def test_a_segmenter_that_finds_nothing_is_said():
     lungs = {name: pd.DataFrame({"image_id": ["x", "y"], "credible": found}) for name, found in (("a", [0, 0]), ("b", [0, 1]))}
     found = screening.Screened(ingested(["x", "y"], {}), pairs(), patients(["x", "y"]), {}, lungs)
@@ -86,7 +99,7 @@ def test_a_segmenter_that_finds_nothing_is_said():
 
 def test_what_git_keeps_names_no_image_and_no_patient(tmp_path):
     ids = ["secret_one.png", "secret_two.png", "secret_bad.png"]
-    full = {name: None for name in schemas.INGESTED.names if name not in ("image_id", "ok", "reason", "channels")}
+    full = {name: None for name in schemas.INGESTED.names if name not in ingested(ids, {})}
     numbers = dict.fromkeys(["rows", "columns", "bits", "low", "high", "shard", "row"], 0)
     table = ingested(ids, {"secret_bad.png": "truncated"}).assign(**{**full, **numbers})
     store.write_table(table[schemas.INGESTED.names], tmp_path / "i.parquet", schemas.INGESTED)

@@ -266,7 +266,8 @@ def test_a_label_set_inside_a_general_one_has_its_images(paper, empty):
 
 def test_results_of_an_earlier_run_are_believed(paper, empty):
     ingested = {"image_id": ["a", "b", "c"], "ok": [True, True, False], "reason": [None, None, "missing"], "rows": [1000, 3000, 0],
-                "columns": [1000, 1000, 0], "channels": 1, "bits": 8, "low": 0, "high": 255, "shard": 0, "row": 0}  # fmt: skip
+                "columns": [1000, 1000, 0], "channels": 1, "bits": 8, "burned_in": False, "collimated": False, "low": 0,
+                "high": 255, "shard": 0, "row": 0}  # fmt: skip
     store.write_table(pd.DataFrame(ingested), "results/ingested/padchest.parquet", schemas.INGESTED)
     labels = pd.DataFrame(
         {"image_id": ["a", "b", "c"], "patient_id": ["1", "2", "3"], "normal": [1, 0, 0], "nodule": [0, 1, 0]}

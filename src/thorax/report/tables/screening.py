@@ -16,7 +16,12 @@ from thorax.storage import store
 from thorax.storage.schemas import SPLIT_NAMES
 
 REASONS = ("missing", "empty", "truncated", "not_image", "constant", "too_large")
+OF_DICOM = ("not_radiograph", "multi_frame", "colour", "no_pixels", "unsupported")  # columns only where there are such files
 NAMED_AT_MOST = 10
+_IN_DICOM = {
+    "burned_in": "DICOM images with annotation in the picture, by their header",
+    "collimated": "DICOM images with a collimator, by their header, or a uniform border",
+}
 _CAPTION = (
     "Every original file is opened once. Files that cannot be used are left out of everything that follows. Images stored in colour "
     "become grey. Pairs of images show the same: identical pixels once ingested, or nearly the same picture by a perceptual hash; how "
@@ -50,10 +55,13 @@ def screening_table(screened: Mapping[str, Screened], provenance: str) -> tuple[
     The first table is without names of images, because git keeps it; the second, for the page, has the first names.
     """
     records = []
+    reasons = REASONS + tuple(
+        key for key in OF_DICOM if any((found.ingested["reason"] == key).any() for found in screened.values())
+    )
     for name, found in screened.items():
         counts = found.ingested["reason"].value_counts()
         record: dict[str, Any] = {"dataset": name, "listed": len(found.ingested), "readable": int(found.ingested["ok"].sum())}
-        record |= {reason: int(counts.get(reason, 0)) for reason in REASONS}
+        record |= {reason: int(counts.get(reason, 0)) for reason in reasons}
         record["in_colour"] = int((found.ingested.loc[found.ingested["ok"], "channels"] > 1).sum())
         record["identical_pairs"] = int(found.duplicates["identical"].sum())
         record["similar_pairs"] = len(found.duplicates) - record["identical_pairs"]
@@ -81,6 +89,9 @@ def _notes(name: str, found: Screened) -> list[str]:
     pairs = "1 pair of images shows" if same == 1 else f"{same:,} pairs of images show"
     left_out = f"{left} left out; results/ingested/{name}.parquet says which, and why."
     notes = [f"{name}: {left_out if bad else 'every listed file could be read.'}"]
+    for column, said in _IN_DICOM.items():
+        if count := int(found.ingested.loc[found.ingested["ok"], column].sum()):
+            notes.append(f"{name}: {said}: {count:,}; the column {column} of results/ingested/{name}.parquet says which.")
     if same:
         notes.append(f"{name}: {pairs} the same; results/ingested/{name}.duplicates.parquet names them.")
         for split in found.splits:
