@@ -44,7 +44,7 @@ LATER = (
     "sklearn.model_selection",
     "snakemake.cli",
 )
-# The module of each program; mortal.py lies beside this file
+# The module of each program; mortal.py is in this folder
 MAIN = {"thorax": "thorax.cli", "snakemake": "snakemake.cli", "dvc": "dvc.cli", "mortal": "mortal"}
 
 # What each program is here: it hands its words, folder, environment, and standard streams to the process that forks
