@@ -91,7 +91,7 @@ def stand_in(folder: Path, name: str, script: str) -> Path:
 @pytest.fixture
 def mortal(tmp_path, quick) -> Path:
     """A folder with a `thorax` that meets with faults."""
-    return stand_in(tmp_path / "bin", "thorax", f'REAL={quick}/thorax exec {quick}/mortal "$@"')
+    return stand_in(tmp_path / "bin", "thorax", f'exec {quick}/mortal "$@"')
 
 
 @pytest.fixture
