@@ -122,13 +122,15 @@ def html(table: Table) -> str:
     return page("table.html", table.title, table=table, places=table.places)
 
 
-def picture_page(title: str, pictures: Iterable[bytes], width: int, sentences: Iterable[str] = (), seen: str = "") -> str:
+def picture_page(
+    title: str, pictures: Iterable[tuple[bytes, int]], sentences: Iterable[str] = (), seen: str = ""
+) -> str:  # fmt: skip
     """Return a page of sentences and, below them, WebP pictures; `seen` says what is in them.
 
-    They are shown `width` pixels wide, or as wide as the window if that is less.
+    Each comes with the width in pixels at which it is shown; in a narrower window it is as wide as that.
     """
-    encoded = [base64.b64encode(picture).decode("ascii") for picture in pictures]
-    return page("pictures.html", title, pictures=encoded, width=width, sentences=list(sentences), seen=seen or title)
+    encoded = [(base64.b64encode(picture).decode("ascii"), width) for picture, width in pictures]
+    return page("pictures.html", title, pictures=encoded, sentences=list(sentences), seen=seen or title)
 
 
 def linked(text: str) -> Markup:

@@ -1,5 +1,6 @@
 """Figures: what is drawn equals the data, the bytes are stable, heatmaps land where they belong."""
 
+import re
 from pathlib import Path
 
 import cv2
@@ -445,6 +446,12 @@ def test_pictures_of_pages_are_close_to_the_figures_and_drawings_are_exact():
     assert np.abs(shown.astype(int) - exact).mean() < 3
     (drawing,) = figures.webp_pictures(printed)
     np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(drawing, np.uint8), cv2.IMREAD_COLOR), exact)
+
+
+def test_a_page_shows_each_figure_in_its_own_width(tmp_path):
+    overlays.write_contact_sheet([overlays.sheet(width, 0.5, "x", 0.1) for width in (4.0, 8.0)], tmp_path / "cases.png", "t")
+    page = (tmp_path / "cases.html").read_text(encoding="utf-8")
+    assert re.findall(r'width="(\d+)">', page) == ["600", "1200"]
 
 
 def test_a_figure_too_tall_for_webp_or_too_large_for_a_page_is_shown_in_strips(monkeypatch):

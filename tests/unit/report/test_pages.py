@@ -24,7 +24,7 @@ def test_a_heading_leaves_out_the_name_of_its_own_page(tmp_path):
 
 
 def section(folder: Path, name: str, body: str) -> dict[str, str]:
-    store.write_text(typeset.picture_page(f"{name} & more", [], 800, [body]), folder / f"{name}.html")
+    store.write_text(typeset.picture_page(f"{name} & more", [], [body]), folder / f"{name}.html")
     return {"heading": f"Figure <{name}>", "page": str(folder / f"{name}.html"), "caption": "roc"}
 
 
@@ -93,7 +93,7 @@ def test_a_missing_or_foreign_page_is_one_sentence(tmp_path, capsys):
 
 
 def test_a_page_gives_back_what_it_was_made_of(tmp_path):
-    store.write_text(typeset.picture_page('A "b" & <c>', [b"webp"], 800), tmp_path / "page.html")
+    store.write_text(typeset.picture_page('A "b" & <c>', [(b"webp", 800)]), tmp_path / "page.html")
     content = typeset.content_of(tmp_path / "page.html")
     assert re.fullmatch(r'<img alt="[^"]+" src="data:image/webp;base64,d2VicA==" width="800">\n', content)
     assert unescape(content).startswith('<img alt="A "b" & <c>" ')

@@ -61,7 +61,9 @@ def run(tmp_path, monkeypatch):
     table = typeset.Table("Global", "Means.", "", (typeset.Group("AUC"),), "Model", (("CTP", (typeset.Cell("0.840"),)),))
     store.write_text(typeset.html(table), "results/tables/a/global.html")
     store.write_text("a,b\n", "results/tables/a/global.csv")
-    store.write_text(typeset.picture_page("Heatmaps", PICTURES, 800), "results/figures/a/heatmaps.html")
+    store.write_text(
+        typeset.picture_page("Heatmaps", [(picture, 800) for picture in PICTURES]), "results/figures/a/heatmaps.html"
+    )
     pages = [
         {
             "heading": name,

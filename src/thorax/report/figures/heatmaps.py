@@ -234,9 +234,9 @@ def write_contact_sheet(drawn: Sequence[Figure], out: Path, title: str, said: Se
     width = max(picture.shape[1] for picture in pictures)
     padded = [np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255) for picture in pictures]
     style.write_png(np.vstack(padded), out)
-    shown = [strip for picture in pictures[: len(drawn)] for strip in style.webp_pictures(picture, photos=True)]
-    widest = max(map(style.shown_width, figures))
-    store.write_text(typeset.picture_page(title, shown, widest, said), out.with_suffix(".html"))
+    pairs = list(zip(figures, pictures, strict=True))[: len(drawn)]
+    shown = [picture for figure, printed in pairs for picture in style.shown(figure, printed, photos=True)]
+    store.write_text(typeset.picture_page(title, shown, said), out.with_suffix(".html"))
     return pictures if drawn else []
 
 

@@ -92,7 +92,7 @@ def save(figure: Figure, out: Path, title: str, photos: bool = False) -> np.ndar
         figure.set_layout_engine("none")  # the layout is that of the .png
         FigureCanvasSVG(figure).print_svg(temporary, metadata={"Date": None})  # savefig would draw twice
         figure.set_layout_engine(layout)
-    page = typeset.picture_page(title, webp_pictures(printed, photos), shown_width(figure), seen=str(figure.get_label()))
+    page = typeset.picture_page(title, shown(figure, printed, photos), seen=str(figure.get_label()))
     store.write_text(page, out.with_name(out.name + ".html"))
     return printed
 
@@ -103,9 +103,9 @@ def write_png(picture: np.ndarray, out: Path) -> None:
         Image.fromarray(picture).save(temporary, "PNG", compress_level=3, dpi=(DPI, DPI))
 
 
-def shown_width(figure: Figure) -> int:
-    """How wide a page shows a figure if its window is wide enough, in the page's pixels."""
-    return round(figure.get_figwidth() * SHOWN_INCH)
+def shown(figure: Figure, printed: np.ndarray, photos: bool = False) -> list[tuple[bytes, int]]:
+    """A figure's pixels as WebP (`webp_pictures`), each with the width in pixels at which a page shows it."""
+    return [(picture, round(figure.get_figwidth() * SHOWN_INCH)) for picture in webp_pictures(printed, photos)]
 
 
 def webp_pictures(whole: np.ndarray, photos: bool = False) -> list[bytes]:
