@@ -14,6 +14,8 @@ PATIENTS = {"padchest": 120, "nih": 90, "chexpert": 60}
 SHARDS = {"padchest": 1, "nih": 1, "chexpert": 2}
 TRAINING = {"weights": "none", "freeze": 0.0, "batch_norm_momentum": 0.9, "learning_rate": 1e-3, "batch_size": 16, "epochs": 2}
 JOINED = 2  # members of equal settings that an ensemble joins
+# Of each archive one, one of two views, and one with unknown labels
+REVIEWED = ("liz2022-specific", "saturi2025", "kejriwal-nih", "padchest-two-views", "liz2022-inside")
 
 
 def shrink(config: dict[str, Any]) -> dict[str, Any]:
@@ -34,8 +36,9 @@ def shrink(config: dict[str, Any]) -> dict[str, Any]:
         segmenter |= {"pairs": "data/padchest/lung_masks", "size": 64, "filters": [8, 16, 32], "epochs": 12}
     for image_set in small["image_sets"].values():
         image_set["size"] = SIDE
-    for experiment in small["experiments"].values():
+    for name, experiment in small["experiments"].items():
         _shrink_experiment(experiment)
+        experiment["review"] = name in REVIEWED
     _widen(small)
     return small
 

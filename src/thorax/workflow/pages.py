@@ -38,6 +38,7 @@ class Page(Block):
     content: str
     each: str
     where: str | None = None
+    review: bool = False
     beyond: bool = False
     notebook: str | None = None
 
@@ -93,8 +94,8 @@ def entry(plan: Config) -> list[str]:
 
 
 def records(plan: Config) -> list[str]:
-    """What the networks of every experiment of a run say of each test image, and where."""
-    return [f"results/records/{name}.parquet" for name in plan.run]
+    """What the networks of experiments say of each test image, and where."""
+    return [f"results/records/{name}.parquet" for name in plan.run if plan.experiments[name].review]
 
 
 def audit(plan: Config, audited: Sequence[str]) -> list[str]:
@@ -253,7 +254,8 @@ def _made(plan: Config, name: str, audited: Sequence[str]) -> list[Made]:
     keys = re.findall(r"{(\w+)}", page.path)
     found = {}
     for wildcards in EACH[page.each](plan, audited):
-        if page.where is None or WHERE[page.where](plan, wildcards):
+        reviewed = not page.review or plan.experiments[wildcards["experiment"]].review
+        if reviewed and (page.where is None or WHERE[page.where](plan, wildcards)):
             path = page.path.format(**wildcards)
             found[path] = Made(name, {key: wildcards[key] for key in keys}, path)
     return list(found.values())

@@ -125,6 +125,19 @@ def test_what_the_demo_shows(demo):
     ]
 
 
+def test_without_review_an_experiment_has_the_pages_of_its_paper_alone(demo):
+    experiment = "demo-liz2022-specific"
+    plain = demo.model_copy(
+        update={"experiments": {experiment: demo.experiments[experiment].model_copy(update={"review": False})}}
+    )
+    left_out = {Path(path).relative_to("results").as_posix() for path in set(pages.wanted(demo)) - set(pages.wanted(plain))}
+    tables = ("differences", "differences_per_class", "calibration", "calibration_per_class", "operating", "groups")
+    tables += ("heatmap_scores", "heatmap_classes", "heatmap_checks")
+    figures = [f"figures/{experiment}/{name}.html" for name in ("operating", "reliability")]
+    assert left_out == {*(f"tables/{experiment}/{name}.html" for name in tables), *figures, f"cases/{experiment}/cases-1.html"}
+    assert (pages.records(demo), pages.records(plain)) == ([f"results/records/{experiment}.parquet"], [])
+
+
 def test_without_experiments_only_the_audit_has_pages(shipped):
     idle = shipped.model_copy(update={"run": []})
     assert pages.wanted(idle) == []
