@@ -92,7 +92,7 @@ class Experiment(Block):
     """classes of an additional figure of label co-occurrence; an empty list: no such figure"""
     cases: int = Field(12, ge=1, description="number of test images with heatmaps")
     review: bool = True
-    """whether there are pages for a reviewer beside the paper's own: paired differences, calibration, operating points, groups, heatmaps
+    """whether there are pages for a reviewer, too: paired differences, calibration, operating points, groups, heatmaps
     against boxes and their checks, the case browser, records of every test image. false saves time where many experiments are run"""
     browser_cases: int = Field(60, ge=0)
     """number of test images in the case browser, chosen as the cases, which are the first of them; 0: no case browser"""
