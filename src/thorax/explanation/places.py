@@ -116,8 +116,8 @@ def compare_networks(
 ) -> dict[str, tuple[int, pd.Series]]:
     """Compare the networks of each group with each other: their number, and the means of `compare` over the classes.
 
-    A class's mean is over the test images that have its label, evenly spaced ones if more than `AT_MOST` have it. Networks whose maps have a single cell take no part; a group with fewer
-    than two others has no result, nor has one without a labelled test image.
+    A class's mean is over the test images that have its label, evenly spaced ones if more than `AT_MOST` have it. Networks whose maps
+    have a single cell take no part; a group with fewer than two others has no result, nor has one without a labelled test image.
     """
     truth = joins.read_labels(labels, split, ("test",))
     labelled = [np.flatnonzero(truth[name] == 1) for name in class_columns(truth)]

@@ -38,7 +38,7 @@ def predict(
     second_images: Sequence[Path] | None = None,
     method: str = "gradcam",
 ) -> None:
-    """Write one float32 logit per image and class; with cases, their Grad-CAM maps and attention weights as well.
+    """Write one float32 logit per image and class, and maps and attention weights of all images where they are asked for.
 
     If the network was trained on another label set, `classes`, only the test images are predicted, and of `labels` only the
     images are used. Heatmaps and attention weights are those of `explainer`, of all images in the order of the predictions.

@@ -1,7 +1,7 @@
 """Estimate a run before it starts: jobs, GPU-hours, CPU-hours of ingest, storage, and hours on 1, 8 and 64 GPUs.
 
-Training, prediction and ingest are timed, at rates measured by `python -m bench rates`. They take nearly all the time of a run;
-other jobs count as 0 s. Arrays, networks and resume states take nearly all the storage. Hours = max(critical path, work / GPUs).
+Training, prediction and ingest are timed, at rates measured by `python -m bench rates`. Other jobs count as 0 s; `NOT_COUNTED` names
+them, and what of the storage is left out. Hours = max(critical path, work / GPUs).
 """
 
 import json
@@ -34,8 +34,8 @@ OTHER = "other jobs"
 INGESTED, MASK = 512 * 512, 256 * 256  # bytes of an ingested image and of a lung mask
 STATES = 12  # lengths of a network in work/: three resume states of weights and two moments each, three best epochs
 NOT_COUNTED = (
-    "Not counted: the time of all other jobs (downloads, synthetic archives, lung masks, crops, labels, splits, metrics, tables, figures) "
-    "and the storage of downloads, tables, predictions and figures. Every training runs all its epochs on all images of its parts: early "
+    "Not counted: the time of all other jobs (downloads, synthetic archives, lung masks, crops, labels, splits, checks of heatmaps, metrics, "
+    "tables, figures) and the storage of downloads, tables, predictions, heatmaps and figures. Every training runs all its epochs on all images of its parts: early "
     "stopping, draw_down, sampling: under and label sets inside others make it shorter, sampling: over longer."
 )
 

@@ -121,7 +121,7 @@ def rules_table(
     excludes = f"+: {exclusive} excludes the rest. " if exclusive is not None else ""
     title, data = f"{results.title}: decision rules".removeprefix(": "), PROVENANCE[results.provenance]
     caption = (
-        f"Means over the classes (AUC; F1-score, {F1_MEANINGS[results.f1_metric]}; precision; sensitivity, which is recall; "
+        f"Means over the classes (AUC; average precision; F1-score, {F1_MEANINGS[results.f1_metric]}; precision; NPV: negative predictive value; sensitivity, which is recall; "
         f"specificity; AUC of the yes/no decisions) and results of the whole label matrix (loss: binary cross-entropy, not weighted; "
         f"Hamming loss; accuracy, which is 1 - Hamming loss) on the {results.split} images, by threshold. {_explained(tuned)}{excludes}"
     )
