@@ -452,6 +452,11 @@ def test_a_page_shows_each_figure_in_its_own_width(tmp_path):
     overlays.write_contact_sheet([overlays.sheet(width, 0.5, "x", 0.1) for width in (4.0, 8.0)], tmp_path / "cases.png", "t")
     page = (tmp_path / "cases.html").read_text(encoding="utf-8")
     assert re.findall(r'width="(\d+)">', page) == ["600", "1200"]
+    photo, drawing = (
+        figures.shown(overlays.sheet(4.0, 0.5, "x", 0.1), np.zeros((100, 800, 3), np.uint8), photos) for photos in (True, False)
+    )
+    widths = [cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).shape[1] for ((picture, _),) in (photo, drawing)]
+    assert widths == [600, 800]  # a radiograph takes no more bytes than its page shows
 
 
 def test_a_figure_too_tall_for_webp_or_too_large_for_a_page_is_shown_in_strips(monkeypatch):

@@ -104,8 +104,15 @@ def write_png(picture: np.ndarray, out: Path) -> None:
 
 
 def shown(figure: Figure, printed: np.ndarray, photos: bool = False) -> list[tuple[bytes, int]]:
-    """A figure's pixels as WebP (`webp_pictures`), each with the width in pixels at which a page shows it."""
-    return [(picture, round(figure.get_figwidth() * SHOWN_INCH)) for picture in webp_pictures(printed, photos)]
+    """A figure's pixels as WebP (`webp_pictures`), each with the width in pixels at which a page shows it.
+
+    With `photos` it has no more pixels than that, as a radiograph's take many bytes.
+    """
+    width = round(figure.get_figwidth() * SHOWN_INCH)
+    if photos:
+        height = round(len(printed) * width / printed.shape[1])
+        printed = cv2.resize(printed, (width, height), interpolation=cv2.INTER_AREA)
+    return [(picture, width) for picture in webp_pictures(printed, photos)]
 
 
 def webp_pictures(whole: np.ndarray, photos: bool = False) -> list[bytes]:
