@@ -91,7 +91,7 @@ bench: $(BIN)/.ready ## what it costs, as ratios measured side by side (about te
 test: $(BIN)/.ready ## all tests (about 40 minutes on 2 cores; those of the demo need a finished one)
 	pytest $(WORKERS) --durations=30
 
-test-fast: $(BIN)/.ready ## the tests that need no workflow (two to three minutes on 2 cores)
+test-fast: $(BIN)/.ready ## the tests that need no workflow (three to four minutes on 2 cores)
 	pytest $(WORKERS) -m "not slow and not real" tests/unit
 
 lint: $(BIN)/.ready ## style, formats, spelling, types
