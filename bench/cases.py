@@ -445,8 +445,10 @@ def _planning(folder: Path, arguments: list[str], repeats: int) -> dict[str, flo
                 if job.rule in ("manifest", "pairs_manifest") and Path(job.params["root"]).is_dir():
                     where = ["--root", job.params["root"], "--memory", job.params["memory"], "--out", str(output)]
                     cli.main(["manifest", *where, *shlex.split(job.params["settings"])])
-                else:
+                elif output.suffix:
                     output.touch()
+                else:  # a folder
+                    output.mkdir(exist_ok=True)
         _snakemake(*arguments, "--touch", "--forceall", "--no-hooks")
         planned = [_snakemake(*arguments, "--dry-run", says="Nothing to be done") for _ in range(repeats)]
         own = planned if arguments == ALONE else [_snakemake(*ALONE, "--dry-run") for _ in range(repeats)]
