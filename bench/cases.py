@@ -445,7 +445,7 @@ def _planning(folder: Path, arguments: list[str], repeats: int) -> dict[str, flo
                 if job.rule in ("manifest", "pairs_manifest") and Path(job.params["root"]).is_dir():
                     where = ["--root", job.params["root"], "--memory", job.params["memory"], "--out", str(output)]
                     cli.main(["manifest", *where, *shlex.split(job.params["settings"])])
-                elif output.suffix:
+                elif output.suffix or output.is_file():
                     output.touch()
                 else:  # a folder
                     output.mkdir(exist_ok=True)
