@@ -30,6 +30,10 @@ READ = {  # by reader, the answers to mass and nodule in images y and w; nobody 
 }
 SIDES = {"one": 7, "two": 4}  # the second is too coarse to locate anything
 SEEN = (0.5, 0.25, 1.0, 1.0)  # of every image; images are 400 rows by 200 columns
+INGESTED = {  # what ingest says of every image, but for its place
+    "ok": True, "reason": None, "rows": 400, "columns": 200, "channels": 1, "bits": 8, "burned_in": False, "collimated": False,
+    "low": 0, "high": 9,
+}  # fmt: skip
 
 
 def logit(yes: list[int]) -> list[float]:
@@ -55,20 +59,7 @@ def write(folder: Path) -> dict[str, Any]:
     store.write_table(labels.assign(split="test"), folder / "split.parquet", schemas.SPLITS)
     boxes = pd.DataFrame({"image_id": ["y"], "label": ["mass"], "x": [0.6], "y": [0.5], "width": [0.2], "height": [0.2]})
     store.write_table(boxes, folder / "boxes.parquet", schemas.BOXES)
-    facts = {
-        "ok": True,
-        "reason": None,
-        "rows": 400,
-        "columns": 200,
-        "channels": 1,
-        "bits": 8,
-        "burned_in": False,
-        "collimated": False,
-        "low": 0,
-        "high": 9,
-        "shard": 0,
-    }
-    ingested = pd.DataFrame({"image_id": IDS, **facts, "row": range(4)})
+    ingested = pd.DataFrame({"image_id": IDS, **INGESTED, "shard": 0, "row": range(4)})
     store.write_table(ingested, folder / "ingested.parquet", schemas.INGESTED)
     crops = pd.DataFrame({"image_id": IDS, **dict(zip(("x0", "y0", "x1", "y1"), SEEN, strict=True)), "components": 2})
     store.write_table(crops.assign(area=0.3, credible=True, flag=None), folder / "lungs.parquet", schemas.LUNGS)

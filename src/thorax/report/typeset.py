@@ -122,9 +122,7 @@ def html(table: Table) -> str:
     return page("table.html", table.title, table=table, places=table.places)
 
 
-def picture_page(
-    title: str, pictures: Iterable[tuple[bytes, int]], sentences: Iterable[str] = (), seen: str = ""
-) -> str:  # fmt: skip
+def picture_page(title: str, pictures: Iterable[tuple[bytes, int]], sentences: Iterable[str] = (), seen: str = "") -> str:
     """Return a page of sentences and, below them, WebP pictures; `seen` says what is in them.
 
     Each comes with the width in pixels at which it is shown; in a narrower window it is as wide as that.

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
+from tests.small_experiment import INGESTED
 from thorax.errors import ThoraxError
 from thorax.explanation import cases as explained
 from thorax.explanation.overlays import scale_maps, to_original
@@ -104,19 +105,7 @@ def study(tmp_path) -> dict[str, Path | list[Path]]:
     lists = {name: [[]] * 4 for name in ("positive", "negative", "uncertain")}
     images = pd.DataFrame({"image_id": ids, "path": ids, "patient_id": ids, "view": "PA", **none, **lists})
     store.write_table(images, tmp_path / "catalog.parquet", schemas.CATALOG)
-    facts = {
-        "ok": True,
-        "reason": None,
-        "rows": 400,
-        "columns": 200,
-        "channels": 1,
-        "bits": 8,
-        "burned_in": False,
-        "collimated": False,
-        "low": 0,
-        "high": 9,
-    }
-    store.write_table(pd.DataFrame({"image_id": ids, **facts, **places}), tmp_path / "ingested.parquet", schemas.INGESTED)
+    store.write_table(pd.DataFrame({"image_id": ids, **INGESTED, **places}), tmp_path / "ingested.parquet", schemas.INGESTED)
     for shard, members in enumerate((["z", "w"], ["x", "y"])):
         lungs = pd.DataFrame({"image_id": members, "x0": 0.5, "y0": 0.25, "x1": 1.0, "y1": 1.0, "components": 2, "area": 0.3})
         lungs = lungs.assign(
