@@ -110,10 +110,10 @@ def augment_ratio(folder: Path, quick: bool) -> dict:
 def feed_ratio(folder: Path, quick: bool) -> dict:
     """Images/s of real training over training on one resident batch; on a CPU one core computes and one feeds."""
     from thorax import backend
-    from thorax.models import fit, losses
+    from thorax.models import fit, losses, optimizer
 
     backend.prepare(0, 1, "auto")
-    from keras import ops, optimizers
+    from keras import ops
 
     names = FIVE if backend.gpus() else ("one convolution",) if quick else ("one convolution", "cnn")
     part = packed(folder, small(radiographs(folder, 30 if quick else 120)), 32 if quick else 2048)
@@ -122,7 +122,7 @@ def feed_ratio(folder: Path, quick: bool) -> dict:
     for name in names:
         settings = config.Training(backbone="cnn" if name == "one convolution" else name, weights="none", freeze=0.0)
         model = smallest_network() if name == "one convolution" else fit.build_model(settings, SIZE, 2).model
-        model.compile(optimizer=optimizers.Adam(1e-4), loss=losses.make_loss(settings, np.ones(2, np.float32)))
+        model.compile(optimizer=optimizer.adam(1e-4), loss=losses.make_loss(settings, np.ones(2, np.float32)))
         pixels, labels = next(training_batches(part, batch, 0, 0, None))
         resident = (ops.convert_to_tensor(pixels), ops.convert_to_tensor(labels))
         real, constant = feed(model, part, batch, resident, workers, repeats)
@@ -226,16 +226,15 @@ def write_dicom(path: Path, image: np.ndarray, syntax: str, encode: Callable[[np
 def resume_overhead(folder: Path, quick: bool) -> dict:
     """What saving the resume state of the largest model costs, as a share of an epoch at the rate measured here."""
     from thorax import backend
-    from thorax.models import fit, losses
+    from thorax.models import fit, losses, optimizer
     from thorax.models.resume import Progress, States
 
     backend.prepare(0, 1 if quick else 2, "auto")  # quick cases share a process, and so the first one's threads
-    from keras import optimizers
 
     name = "cnn" if quick else "InceptionResNetV2"
     settings = config.Training(backbone=name, weights="none")
     model = fit.build_model(settings, SIZE, 35).model
-    model.compile(optimizer=optimizers.Adam(1e-4), loss=losses.make_loss(settings, np.ones(35, np.float32)))
+    model.compile(optimizer=optimizer.adam(1e-4), loss=losses.make_loss(settings, np.ones(35, np.float32)))
     batch = 32 if backend.gpus() else 8
     pixels, labels = random_batch(batch, SIZE, 35)
     model.train_on_batch(pixels, labels)

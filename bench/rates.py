@@ -45,10 +45,9 @@ def time_network(name: str, quick: bool) -> dict[str, Any]:
     began = time.perf_counter()
 
     from thorax import backend, config
-    from thorax.models import fit, losses
+    from thorax.models import fit, losses, optimizer
 
     backend.prepare(0, backend.cores(), "auto")
-    from keras import optimizers
 
     size = 64 if quick else SIZE
     settings = config.Training(backbone=name, weights="none")
@@ -56,7 +55,7 @@ def time_network(name: str, quick: bool) -> dict[str, Any]:
     pixels, labels = random_batch(BATCH, size, CLASSES)
     np.asarray(model.predict_on_batch(pixels))
     predict_start = time.perf_counter() - began
-    model.compile(optimizer=optimizers.Adam(1e-4), loss=losses.make_loss(settings, np.ones(CLASSES, np.float32)))
+    model.compile(optimizer=optimizer.adam(1e-4), loss=losses.make_loss(settings, np.ones(CLASSES, np.float32)))
     model.optimizer.build(model.trainable_variables)
     float(model.train_on_batch(pixels, labels))
     train_start = time.perf_counter() - began

@@ -17,7 +17,7 @@ from thorax import backend
 from thorax.config import Training
 from thorax.errors import ThoraxError
 from thorax.evaluation.metrics import auc, overall_by_threshold, sigmoid
-from thorax.models import backbones, losses, preflight, sampling
+from thorax.models import backbones, losses, optimizer, preflight, sampling
 from thorax.models.batches import LabelledImages, load_part, predict_logits, second_view, training_batches
 from thorax.models.network import Network, build_model
 from thorax.models.resume import Progress, States, digest, restore, variables
@@ -207,8 +207,8 @@ class Fit:
                 backbones.freeze(layers, settings.freeze)
         accumulate = settings.accumulate if settings.accumulate > 1 else None
         with self.replicas.scope():
-            optimizer = keras.optimizers.Adam(settings.learning_rate, gradient_accumulation_steps=accumulate)
-            model.compile(optimizer=optimizer, loss=losses.make_loss(settings, self.pos_weight))
+            updates = optimizer.adam(settings.learning_rate, accumulate, distributed=self.replicas.count > 1)
+            model.compile(optimizer=updates, loss=losses.make_loss(settings, self.pos_weight))
             model.optimizer.build(model.trainable_variables)
         self.bare = keras.Model(model.input, model.output, name=model.name)
 
