@@ -268,7 +268,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _path("epochs", "CSV of test results after each epoch to write; needed for test_every_epoch", required=False),
             _path("record", "JSON to write: device, seconds, epochs, images per second, versions", required=False),
             _path("work", "folder of resume states", default=Path("work")), threads),
-        _verb("predict", "models.predict:predict",
+        _verb("predict-parts", "models.predict:predict",
             "predict the logits of validation and test images, or of another archive's test images; explain them",
             _path("model", "network"), labels, split, ingested, images, *second_view,
             _path("classes", "label set that the network was trained on, if --labels is another one", required=False),
