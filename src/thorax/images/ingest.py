@@ -16,7 +16,7 @@ import pandas as pd
 
 from thorax import config
 from thorax.errors import ThoraxError
-from thorax.images import decoding, dicom, formats
+from thorax.images import decoding, dicom, formats, tiff
 from thorax.images.duplicates import find as find_duplicates
 from thorax.images.duplicates import fingerprints
 from thorax.storage import schemas, store
@@ -122,7 +122,7 @@ def decode(data: bytes, max_pixels: int, dicom_window: str) -> tuple[np.ndarray,
     """Decode a file of any kind that is read; return its pixels and header, and whether it is DICOM, which has bright bones."""
     if dicom.is_dicom(data):
         return *dicom.decode(data, max_pixels, dicom_window), True
-    return *decoding.decode(data, max_pixels), False
+    return *(tiff if tiff.is_tiff(data) else decoding).decode(data, max_pixels), False
 
 
 def pack(pixels: np.ndarray, inverted: bool = False) -> tuple[np.ndarray | None, int, int]:
