@@ -1,14 +1,18 @@
 """The manifest of a bundle: its files with their digests, and what the model needs to read an image and to decide."""
 
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from thorax.config import Ensemble, ImageSet, parse
 from thorax.config.block import Block
 from thorax.config.values import Name, Seed, ThresholdRule
 from thorax.errors import ThoraxError
+from thorax.evaluation.ensembles import scores_of
+from thorax.evaluation.metrics import sigmoid
 
 MANIFEST = "manifest.json"
 CARD, DATA_SHEET = "model_card.md", "data_sheet.md"
@@ -56,6 +60,7 @@ class Member(StoredNetwork):
 
     backbone: str
     seed: Seed
+    trained: dict[str, Any] = Field({}, description="what the training recorded: device, epochs, versions")
 
 
 class Segmenter(StoredNetwork):
@@ -103,9 +108,31 @@ class Contents(Block):
         """The number of images that a network sees at once."""
         return 2 if self.second_image_set else 1
 
+    def scores(self, logits: np.ndarray) -> np.ndarray:
+        """Return the model's (n, classes) float32 scores for the (members, n, classes) logits of its networks."""
+        if self.ensemble is None:
+            return sigmoid(logits[0]).astype(np.float32)
+        learnt = {name: np.array(values, np.float64) for name, values in self.learnt.items()}  # null becomes nan
+        return scores_of(self.ensemble, learnt, logits)
+
+    @model_validator(mode="after")
+    def _learnt_what_its_rule_needs(self) -> "Contents":
+        rule = self.ensemble.rule if self.ensemble else ""
+        rows = {
+            "weighted_average": {"weights": len(self.networks)},
+            "stacked": {"coefficients": len(self.networks), "intercepts": 1},
+        }
+        found = {name: len(values) for name, values in self.learnt.items()}
+        if found != rows.get(rule, {}) or any(
+            len(row) != len(self.classes) for values in self.learnt.values() for row in values
+        ):
+            raise ValueError("learnt does not fit the ensemble's rule, its members and the classes")
+        return self
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Contents":
-        named = {"terms": self.terms, "scaling": self.scaling} | {f"thresholds.{r}": t for r, t in self.thresholds.items()}
+        named: dict[str, Iterable[str]] = {"terms": self.terms, "scaling": self.scaling}
+        named |= {f"thresholds.{rule}": limits for rule, limits in self.thresholds.items()}
         for key, by_class in named.items():
             if unknown := set(by_class) - set(self.classes):
                 raise ValueError(f"{key} has {sorted(unknown)[0]!r}, which is not a class")
