@@ -27,6 +27,7 @@ from thorax.storage.schemas import IGNORED
 QUALITY = 85  # of 100: 60 radiographs of 512 pixels have a few megabytes
 DIGITS = 4  # of probabilities and places
 COLOURS = 256  # of the scale
+CHOSEN = "The cases are random test images, chosen from the labels alone."
 READERS = "{} readers have read test images again; a count is of those who have read the image for the class."
 
 
@@ -52,7 +53,7 @@ def make_case_browser(
     said = [READERS.format(len(answers))] if answers else []
     page = typeset.page(
         "cases.html", f"Cases: {title}", run_on=overview.run_on({title: provenance}),
-        remarks=remarks(loaded, members, mean, ()) + said, data=content(loaded, members, boxes_by, fitted, answers, first),
+        remarks=remarks(loaded, members, mean, ()) + said, data=content(loaded, members, boxes_by, fitted, answers, first), chosen=CHOSEN,
     )  # fmt: skip
     store.write_text(page, out)
 

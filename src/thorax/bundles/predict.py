@@ -1,0 +1,103 @@
+"""`thorax predict`: what a bundle's model says of new radiographs, as a table, and if asked for as pictures and a page."""
+
+import platform
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from thorax import backend
+from thorax.bundles import inputs, pictures, tables
+from thorax.bundles.bundle import Bundle, open_bundle
+from thorax.bundles.inputs import Listed
+from thorax.bundles.model import Answer, BundledModel
+from thorax.bundles.radiographs import Radiograph, Skipped, read
+from thorax.errors import ThoraxError, Unfinished
+from thorax.storage import store
+from thorax.storage.parallel import in_order
+from thorax.storage.progress import Progress
+
+BATCH = 32  # images predicted at once, as in the workflow
+Item = TypeVar("Item")
+
+
+def predict(
+    bundle: Path,
+    images: Sequence[Path],
+    out: Path | None = None,
+    column: str | None = None,
+    overlays: Path | None = None,
+    page: Path | None = None,
+    threads: int | None = None,
+) -> str:
+    """Predict images (see `inputs.find`) and return what to print: where the table `out` is, or else a short table.
+
+    `out` (.csv or .parquet) has the rows of `tables.of_answers`; next to it, a file with the ending .log says what was predicted
+    by what, and which files were skipped and why. `overlays` is a folder for pictures, `page` a page with the case browser.
+
+    Raises ThoraxError if no file can be used, and Unfinished, after everything else was written, if some cannot.
+    """
+    if out is not None:
+        tables.check_ending(out)
+    opened = open_bundle(bundle)
+    drawing = pictures.Pictures(opened.contents, overlays, page)
+    model = BundledModel(opened, with_maps=drawing.wanted)
+    listed = inputs.find(images, column)
+    threads = threads or backend.cores()
+    backend.prepare(0, threads)
+    answers, skipped = [], []
+    for answered, left_out in _answers(model, listed, threads):
+        skipped += left_out
+        for answer in answered:
+            drawing.add(answer)
+            answers.append(tables.without_pixels(answer))
+    said = [f"{one.name} is skipped: {one.why}." for one in skipped]
+    print(*said, sep="\n", end="\n" * bool(said), file=sys.stderr)
+    if not answers:
+        raise ThoraxError(f"None of the {len(listed):,} files can be used, e.g. {skipped[0].name}: {skipped[0].why}.")
+    drawing.finish()
+    text = tables.shown(answers, opened.contents)
+    if out is not None:
+        tables.write(answers, opened.contents, out)
+        store.write_text("\n".join(_log(opened, answers, said)), out.with_suffix(".log"))
+        text = f"{out} has the predictions of {len(answers):,} images, {out.with_suffix('.log')} what they were made with."
+    if skipped:
+        print(text)
+        raise Unfinished(
+            f"{len(skipped):,} of {len(listed):,} files could not be used: see the list above, and repair or remove them."
+        )
+    return text
+
+
+def _answers(model: BundledModel, listed: Sequence[Listed], threads: int) -> Iterator[tuple[list[Answer], list[Skipped]]]:
+    """The answers to the images of each batch, and what was skipped in it; files are read ahead by threads."""
+    together = min(BATCH, len(listed))
+    read_one = partial(read, dataset=model.contents.dataset)
+    with Progress("predict", len(listed), "image") as counted:
+        for batch in _batches(in_order(read_one, listed, threads, 2 * BATCH), together):
+            usable = [one for one in batch if isinstance(one, Radiograph)]
+            answers = model.answer(usable, together) if usable else []
+            yield answers, [one for one in batch if isinstance(one, Skipped)]
+            counted.add(len(batch))
+
+
+def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _log(bundle: Bundle, answers: Sequence[Answer], skipped: Sequence[str]) -> Iterator[str]:
+    """What the table was made with, how many images have which flag, and what was skipped."""
+    contents = bundle.contents
+    yield f"bundle: {bundle.path.name}, {contents.model} of {contents.experiment} ({contents.provenance})"
+    yield f"decisions: by the threshold rule {contents.rule}"
+    yield f"with: {', '.join(['Python ' + platform.python_version(), *backend.versions()])}"
+    yield f"predicted: {len(answers):,} images"
+    for flag, count in Counter(flag for answer in answers for flag in answer.flags).most_common():
+        yield f"{flag}: {count:,} images"
+    yield from skipped
+    yield "Research use only: not a medical device."
