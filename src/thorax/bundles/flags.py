@@ -33,7 +33,7 @@ def of_images(
     foreign = (looks.distances > reference.FAR) | (unlike & (looks.foreign | coloured))
     says = {
         NO_LUNGS: ~credible,
-        LATERAL: looks.lopsided & (unlike | ~credible) & ~foreign & ~coloured,
+        LATERAL: looks.lateral & ~foreign & ~coloured,
         NOT_A_RADIOGRAPH: foreign,
         COLOURED: coloured,
         UNLIKE: unlike,

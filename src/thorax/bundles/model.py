@@ -7,8 +7,9 @@ from functools import cached_property, partial
 import numpy as np
 
 from thorax import backend
-from thorax.bundles import flags
+from thorax.bundles import flags, reference
 from thorax.bundles.bundle import Bundle
+from thorax.bundles.contents import DO_NOT_USE
 from thorax.bundles.radiographs import Preprocessing, Radiograph
 from thorax.errors import ThoraxError
 from thorax.evaluation import calibration, decisions
@@ -40,6 +41,8 @@ class BundledModel:
         if self.contents.views > 1:
             problem = f"The networks of {bundle.path} see two images of each study, and single images are predicted"
             raise ThoraxError(f"{problem}: name a bundle of an experiment with one view.")
+        if self.contents.reference is not None and not reference.is_valid(self.contents.reference):
+            raise ThoraxError(f"{bundle.path}: the summary of the training images in its manifest is not valid: {DO_NOT_USE}.")
         self.bundle, self.with_maps = bundle, with_maps
 
     @cached_property

@@ -14,6 +14,7 @@ import pandas as pd
 import thorax
 from thorax import backend, config
 from thorax.bundles import contents as described
+from thorax.bundles import reference
 from thorax.bundles.card import cards
 from thorax.bundles.contents import Contents, File, Manifest
 from thorax.bundles.facts import read_facts
@@ -23,7 +24,7 @@ from thorax.evaluation import calibration
 from thorax.evaluation.ensembles import learn
 from thorax.evaluation.metrics import read_models
 from thorax.labels.term_tree import TermTree
-from thorax.models.batches import load_part, second_view
+from thorax.models.batches import LabelledImages, load_part, second_view
 from thorax.report.tables.results import best_model
 from thorax.storage import joins, store
 from thorax.storage.schemas import class_columns
@@ -73,6 +74,7 @@ def make_bundle(
         "experiment": settings.name, "title": settings.experiment.title, "model": model, "networks": stored, "classes": classes,
         "segmenter": lungs, "ensemble": ensemble, "exclusive": settings.experiment.exclusive,
         "terms": terms_of(settings.label_set, settings.dataset.archive, classes), "rule": settings.threshold_rule,
+        "reference": _reference(load_part(labels, split, ingested, images, "train")),
         "learnt": _learnt(ensemble, truth, labels, predictions), "scaling": _scaling(fitted),
         "thresholds": _thresholds(settings.experiment.thresholds, limits[limits["model"] == model], classes),
     }  # fmt: skip
@@ -157,6 +159,11 @@ def _learnt(
     logits = [joins.read_scores(predictions[member], truth, labels, classes).loc[val.index] for member in ensemble.members]
     learnt = learn(ensemble, np.stack(logits).astype(np.float64), val[classes].to_numpy())
     return {name: [[float(x) if np.isfinite(x) else None for x in row] for row in rows] for name, rows in learnt.items()}
+
+
+def _reference(train: LabelledImages) -> dict[str, Any] | None:
+    """What the training images look like, so that unlike ones are recognised; of two views, the first."""
+    return reference.summarise(train.take(reference.rows_to_describe(len(train)))[..., 0])
 
 
 def _scaling(fitted: pd.DataFrame | None) -> dict[str, tuple[float, float]]:
