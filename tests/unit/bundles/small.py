@@ -14,7 +14,7 @@ SIZE = 32
 
 
 def network(seed: int = 1, views: int = 1, **settings):
-    """A tiny network with random weights and moving statistics, and images for it."""
+    """A tiny network with random weights and moving variances, and images for it."""
     from thorax.models.network import build_model
 
     backend.prepare(seed, 1)
@@ -22,7 +22,7 @@ def network(seed: int = 1, views: int = 1, **settings):
     model = build_model(training, SIZE, len(CLASSES), views=views).model
     rng = np.random.default_rng(seed)
     for weight in model.weights:
-        if "moving" in weight.path:
+        if "moving_variance" in weight.path:
             weight.assign(rng.uniform(0.5, 1.5, weight.shape))
     return model, rng.integers(0, 256, (8, SIZE, SIZE, views), np.uint8)
 
