@@ -446,7 +446,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _path("segmenter", "lung U-Net, if the images are cropped to the lungs", required=False),
             _path("boxes", "table of measure-heatmaps, if there are boxes", required=False),
             catalog, _path("thresholds", "thresholds of all models"), _path("scaling", "scaling that `thorax calibration` wrote"),
-            metrics, _path("out", "bundle to write"), threads),
+            metrics, replicates, _path("out", "bundle to write"), threads),
     ),
     "audit": (
         _verb("audit", "audit.counts:make_label_set_audit",

@@ -38,6 +38,7 @@ class Facts:
     truth: pd.DataFrame
     about: pd.DataFrame
     scores: pd.DataFrame  # with the index of the rows of `truth` that it has
+    replicates: int  # of the bootstrap over patients
     seed: int
 
     @property
@@ -92,7 +93,7 @@ class Facts:
         about = self.about.loc[truth.index]
         columns = [column for column in wanted if column not in _OPEN]
         by_column, remarks = subgroups.read_groups(about, truth[self.classes], columns)
-        how = {"model": self.model, "split": "test", "thresholds": {self.rule: limits}, "seed": self.seed}
+        how = {"model": self.model, "split": "test", "thresholds": {self.rule: limits}, **self._bootstrap}
         rows, warnings = [["Group", "Images", "Patients", "AUC", "Gap to the others"]], list(remarks)
         for column in by_column:
             patients = truth["patient_id"].to_numpy(object)
@@ -113,7 +114,7 @@ class Facts:
         if fitted is None:
             return rows
         for heading, values in (("as predicted", scores), ("after Platt scaling", calibration.scale(scores, fitted, "platt"))):
-            found = calibration.measure(truth[self.classes], values, truth["patient_id"].to_numpy(object), seed=self.seed)
+            found = calibration.measure(truth[self.classes], values, truth["patient_id"].to_numpy(object), **self._bootstrap)
             overall = found[found["class"] == GLOBAL].set_index("metric")
             rows.append([heading, *(_estimate(overall.loc[metric]) for metric in CALIBRATED)])
         return rows
@@ -128,6 +129,10 @@ class Facts:
             found.append(f"Validation images lack positives or negatives, so the threshold is not tuned: {', '.join(untuned)}.")
         return found
 
+    @property
+    def _bootstrap(self) -> dict[str, int]:
+        return {"replicates": self.replicates, "seed": self.seed}
+
     def _on(self, part: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Labels and scores of the images of a part, in the same rows."""
         truth = self.truth[self.truth["split"] == part]
@@ -139,7 +144,7 @@ def read_facts(model: str, rule: str, labels: Source, split: Source, catalog: So
     truth = joins.read_labels(labels, split)
     measured = truth.index[truth["split"].isin(("val", "test"))]
     about = joins.rows_of(store.read_table(catalog), truth["image_id"], catalog, labels)
-    return Facts(model, rule, truth, about, scores.set_axis(measured), seed)
+    return Facts(model, rule, truth, about, scores.set_axis(measured), replicates, seed)
 
 
 def heatmaps(path: Path | None) -> Rows:

@@ -38,7 +38,7 @@ def make_bundle(
     predictions: Mapping[str, Path], thresholds: Path, scaling: Path, metrics: Path, catalog: Path, out: Path,
     ensembles: Mapping[str, Path] | None = None, records: Mapping[str, Path] | None = None, boxes: Path | None = None,
     segmenter: Path | None = None, pairs: Path | None = None, second_ingested: Path | None = None,
-    second_images: Sequence[Path] | None = None, threads: int = 1,
+    second_images: Sequence[Path] | None = None, replicates: int = 1000, threads: int = 1,
 ) -> str:  # fmt: skip
     """Write the bundle of an experiment's model; return a sentence about it.
 
@@ -79,7 +79,7 @@ def make_bundle(
         "thresholds": _thresholds(settings.experiment.thresholds, limits[limits["model"] == model], classes),
     }  # fmt: skip
     contents = config.parse(Contents, values | _inputs(settings) | _origin(settings), str(out))
-    facts = read_facts(model, contents.rule, labels, split, catalog, scores, settings.experiment.seed)
+    facts = read_facts(model, contents.rule, labels, split, catalog, scores, replicates, settings.experiment.seed)
     card, sheet = cards(settings, contents, facts, measured, fitted, limits, boxes, store.read_table(ingested))
     files |= {described.CARD: card.encode(), described.DATA_SHEET: sheet.encode()}
     digest = write(contents, files, out)
