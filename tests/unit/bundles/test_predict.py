@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests import small_bundle
-from tests.small_bundle import CLASSES, SIZE, radiograph
+from tests.unit.bundles import predictable
+from tests.unit.bundles.predictable import CLASSES, LIMITS, SIZE, radiograph
 from thorax import backend
 from thorax.bundles import predict, radiographs
 from thorax.bundles.bundle import open_bundle
@@ -27,7 +27,7 @@ HEADINGS = ["class", "decision", "probability", "calibrated", "agreement"]
 def made(tmp_path_factory):
     """A bundle of two networks, their Keras models, and a folder of seven images, one of them damaged."""
     folder = tmp_path_factory.mktemp("bundle")
-    nets = small_bundle.write(folder / "model.zip")
+    nets = predictable.write(folder / "model.zip")
     images = folder / "images"
     (images / "more").mkdir(parents=True)
     for seed in range(5):
@@ -50,11 +50,10 @@ def expected(nets, pixels):
     """The probabilities of two networks, and the mean, thresholds and scaling of the bundle, by hand."""
     each = np.stack([sigmoid(np.asarray(nets[name](pixels[..., None]))) for name in ("one", "two")])
     mean = each.mean(axis=0)
-    limits = [0.3, 0.5, 0.7]
     odds = np.log(mean / (1 - mean))
     scaled = np.column_stack([sigmoid(0.5 * odds[:, 0] - 1), sigmoid(2 * odds[:, 1]), np.full(len(mean), np.nan)])
-    decided = mean > limits
-    return mean, scaled, decided, ((each > limits) == decided).mean(axis=0)
+    decided = mean > LIMITS
+    return mean, scaled, decided, ((each > LIMITS) == decided).mean(axis=0)
 
 
 def test_the_table_has_the_networks_numbers_by_hand_and_the_damaged_file_is_listed(made, tmp_path, capsys):
@@ -69,7 +68,7 @@ def test_the_table_has_the_networks_numbers_by_hand_and_the_damaged_file_is_list
     paths = [str(folder / "images" / name) for name in ("0.png", "1.png", "2.png", "3.png", "4.png", "more/0.tif")]
     assert table["path"].tolist() == list(np.repeat(paths, 3))
     assert table["class"].tolist() == list(CLASSES) * 6
-    pixels = np.stack([small_bundle.seen(radiograph(seed)) for seed in range(6)])
+    pixels = np.stack([predictable.seen(radiograph(seed)) for seed in range(6)])
     mean, scaled, decided, agreement = expected(nets, pixels)
     np.testing.assert_allclose(table["probability"].to_numpy().reshape(6, 3), mean, atol=1e-6)
     np.testing.assert_allclose(table["calibrated"].to_numpy().reshape(6, 3), scaled, atol=1e-6)
@@ -146,7 +145,7 @@ def test_what_cannot_be_done_writes_nothing(made, tmp_path, capsys):
 def test_pixels_are_those_of_the_functions_of_the_workflow(made, tmp_path):
     """With a crop and with stored values; what the workflow writes to its files and reads again changes nothing."""
     folder, _ = made
-    small_bundle.write(tmp_path / "crop.zip", crop="lungs")
+    predictable.write(tmp_path / "crop.zip", crop="lungs")
     opened = open_bundle(tmp_path / "crop.zip")
     backend.prepare(0, 1)
     model = opened.segmenter()
@@ -167,7 +166,7 @@ def test_pixels_are_those_of_the_functions_of_the_workflow(made, tmp_path):
 
 def test_a_model_of_lateral_views_sees_whole_images(made, tmp_path):
     folder, _ = made
-    small_bundle.write(tmp_path / "crop.zip", crop="lungs")
+    predictable.write(tmp_path / "crop.zip", crop="lungs")
     contents = open_bundle(tmp_path / "crop.zip").contents
     read = radiographs.read(Listed("x", folder / "images" / "0.png"), contents.dataset)
     lateral = contents.dataset.model_copy(update={"views": ["L"]})
@@ -178,7 +177,7 @@ def test_a_model_of_lateral_views_sees_whole_images(made, tmp_path):
 
 def test_flags_of_photographs_and_of_what_has_no_lungs(made, tmp_path, capsys):
     folder, _ = made
-    small_bundle.write(tmp_path / "crop.zip", crop="lungs")
+    predictable.write(tmp_path / "crop.zip", crop="lungs")
     rng = np.random.default_rng(0)
     photograph = cv2.resize(rng.integers(0, 256, (6, 6, 3)).astype(np.uint8), (200, 150), interpolation=cv2.INTER_CUBIC)
     cv2.imwrite(str(tmp_path / "photo.jpg"), photograph)
@@ -199,7 +198,7 @@ def test_flags_of_photographs_and_of_what_has_no_lungs(made, tmp_path, capsys):
 
 
 def test_a_single_network_has_no_agreement(tmp_path, capsys):
-    small_bundle.write(tmp_path / "single.zip", members=("one",))
+    predictable.write(tmp_path / "single.zip", members=("one",))
     cv2.imwrite(str(tmp_path / "a.png"), radiograph(0))
     assert run(capsys, tmp_path / "single.zip", tmp_path / "a.png", "--out", tmp_path / "t.parquet")[0] == 0
     assert store.read_table(tmp_path / "t.parquet")["agreement"].isna().all()
@@ -258,7 +257,7 @@ def test_burned_in_text_is_flagged_and_never_drawn(made, tmp_path, capsys):
 def test_two_views_are_refused(tmp_path):
     second = {"dataset": "d", "size": SIZE}
     reading = {"archive": "padchest", "views": ["L"], "dicom_window": "lut", "max_pixels": 10**6}
-    small_bundle.write(tmp_path / "two.zip", second_dataset=reading, second_image_set=second)
+    predictable.write(tmp_path / "two.zip", second_dataset=reading, second_image_set=second)
     cv2.imwrite(str(tmp_path / "a.png"), radiograph(0))
     with pytest.raises(predict.ThoraxError, match="see two images of each study, and single images are predicted"):
         predict.predict(tmp_path / "two.zip", [tmp_path / "a.png"])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.small_bundle import radiograph, seen
+from tests.unit.bundles.predictable import radiograph, seen
 from thorax import archives, config, phantom
 from thorax.bundles import flags, reference
 from thorax.images.formats import Header
