@@ -48,22 +48,22 @@ def predict(
     listed = inputs.find(images, column)
     threads = threads or backend.cores()
     backend.prepare(0, threads)
-    answers, skipped = [], []
-    for answered, left_out in _answers(model, listed, threads):
+    answered, skipped = [], []
+    for some, left_out in answers(model, listed, threads):
         skipped += left_out
-        for answer in answered:
+        for answer in some:
             drawing.add(answer)
-            answers.append(tables.without_pixels(answer))
+            answered.append(tables.without_pixels(answer))
     said = [f"{one.name} is skipped: {one.why}." for one in skipped]
     print(*said, sep="\n", end="\n" * bool(said), file=sys.stderr)
-    if not answers:
+    if not answered:
         raise ThoraxError(f"None of the {len(listed):,} files can be used, e.g. {skipped[0].name}: {skipped[0].why}.")
     drawing.finish()
-    text = tables.shown(answers, opened.contents)
+    text = tables.shown(answered, opened.contents)
     if out is not None:
-        tables.write(answers, opened.contents, out)
-        store.write_text("\n".join(_log(opened, answers, said)), out.with_suffix(".log"))
-        text = f"{out} has the predictions of {len(answers):,} images, {out.with_suffix('.log')} what they were made with."
+        tables.write(answered, opened.contents, out)
+        store.write_text("\n".join(_log(opened, answered, said)), out.with_suffix(".log"))
+        text = f"{out} has the predictions of {len(answered):,} images, {out.with_suffix('.log')} what they were made with."
     if skipped:
         print(text)
         raise Unfinished(
@@ -72,15 +72,14 @@ def predict(
     return text
 
 
-def _answers(model: BundledModel, listed: Sequence[Listed], threads: int) -> Iterator[tuple[list[Answer], list[Skipped]]]:
+def answers(model: BundledModel, listed: Sequence[Listed], threads: int) -> Iterator[tuple[list[Answer], list[Skipped]]]:
     """The answers to the images of each batch, and what was skipped in it; files are read ahead by threads."""
     together = min(BATCH, len(listed))
     read_one = partial(read, dataset=model.contents.dataset)
     with Progress("predict", len(listed), "image") as counted:
         for batch in _batches(in_order(read_one, listed, threads, 2 * BATCH), together):
             usable = [one for one in batch if isinstance(one, Radiograph)]
-            answers = model.answer(usable, together) if usable else []
-            yield answers, [one for one in batch if isinstance(one, Skipped)]
+            yield model.answer(usable, together) if usable else [], [one for one in batch if isinstance(one, Skipped)]
             counted.add(len(batch))
 
 
