@@ -139,7 +139,9 @@ class Facts:
         return truth, self.scores.loc[truth.index]
 
 
-def read_facts(model: str, rule: str, labels: Source, split: Source, catalog: Source, scores: pd.DataFrame, seed: int) -> Facts:
+def read_facts(
+    model: str, rule: str, labels: Source, split: Source, catalog: Source, scores: pd.DataFrame, replicates: int, seed: int
+) -> Facts:
     """The facts of a model; `scores` have the rows and index of `joins.read_labels` of the validation and test images."""
     truth = joins.read_labels(labels, split)
     measured = truth.index[truth["split"].isin(("val", "test"))]
