@@ -84,7 +84,7 @@ def completion(shell: str) -> str:
     whole = Parser()
     for action in whole.verbs.choices.values():
         for option in action._actions:
-            if option.type in (_path, str) and option.metavar and "PATH" in option.metavar:
+            if option.type is _path or (option.metavar and "PATH" in option.metavar):
                 option.complete = shtab.FILE  # type: ignore[attr-defined]
     return shtab.complete(whole, shell)
 

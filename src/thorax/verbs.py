@@ -170,7 +170,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             replace(snakemake, help="arguments of snakemake, after -- (default: --cores 8)")),
         _verb("predict", "bundles.predict:predict",
             "predict new radiographs with a bundle: probabilities, decisions, and flags of unusual images",
-            _path("bundle", "file that `thorax bundle` wrote", positional=True),
+            _path("bundle", "file that `thorax bundle` wrote", metavar="BUNDLE", positional=True),
             _paths("images", "PNG, JPEG, TIFF or DICOM files, folders with such files, or CSV files with a column of paths", metavar="IMAGE", positional=True),
             _path("out", "table to write, .csv or .parquet, with a row for each image and class; next to it NAME.log (default: a short table in the terminal)", required=False),
             _text("column", "column of paths in CSV files (default: path, file, image or the like)", metavar="COLUMN", required=False),

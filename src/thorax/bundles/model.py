@@ -58,6 +58,10 @@ class BundledModel:
             return [explainer(network) for network in networks]
         return [partial(_logits, network) for network in networks]
 
+    def load(self) -> None:
+        """Load all networks now, rather than with the first answer."""
+        self.preprocessing, self.runs  # noqa: B018  # both are kept
+
     def answer(self, radiographs: Sequence[Radiograph], filled_to: int) -> list[Answer]:
         """Answer some images. They are filled up with copies to a number that is always the same, so that networks are compiled once."""
         seen, lungs = self.preprocessing.see(radiographs)

@@ -26,7 +26,7 @@ _NOT_NAMES = re.compile(r"[^\w.-]+")
 
 
 class Pictures:
-    """Writes overlays as answers come, and the page at the end. A picture with burned-in text is never drawn: it may be a name."""
+    """Writes overlays as answers come, and makes the page at the end. A picture with burned-in text is never drawn: it may be a name."""
 
     def __init__(self, contents: Contents, folder: Path | None, page: Path | None) -> None:
         if page is not None and page.suffix != ".html":
@@ -52,21 +52,17 @@ class Pictures:
         if self.page is not None and len(self.cases) < CASES_PER_PAGE:
             self.cases.append(case)
 
-    def finish(self) -> None:
-        """Write the page."""
-        if self.page is None:
-            return
+    def page_of_all(self) -> str:
+        """The page of all cases that were kept."""
         contents, members = self.contents, list(self.contents.members)
         mean = contents.model if contents.ensemble else None
-        rows = [(name, "platt", *by) for name, by in contents.scaling.items()]
-        fitted = pd.DataFrame(rows, columns=["class", "kind", "slope", "intercept"]).set_index("class")
-        of_model = fitted.reindex(list(contents.classes)).assign(kind="platt").rename_axis("class").reset_index()
-        data = case_browser.content(self.cases, members, "archive", [of_model, *[None] * len(members)], {})
-        text = typeset.page(
+        rows = [(name, *contents.scaling.get(name, (np.nan, np.nan))) for name in contents.classes]
+        fitted = pd.DataFrame(rows, columns=["class", "slope", "intercept"]).assign(kind="platt")
+        data = case_browser.content(self.cases, members, "archive", [fitted, *[None] * len(members)], {})
+        return typeset.page(
             "cases.html", f"Predictions: {contents.title}", run_on=overview.run_on({contents.title: contents.provenance}),
             remarks=remarks(self.cases, members, mean, ()), data=data, chosen=CHOSEN,
         )  # fmt: skip
-        store.write_text(text, self.page)
 
     def _file_name(self, words: Sequence[str]) -> str:
         """The words as the name of a file, with a number where another image has the same."""

@@ -4,6 +4,7 @@ import platform
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -49,26 +50,31 @@ def predict(
     threads = threads or backend.cores()
     backend.prepare(0, threads)
     answered, skipped = [], []
-    for some, left_out in answers(model, listed, threads):
-        skipped += left_out
-        for answer in some:
-            drawing.add(answer)
-            answered.append(tables.without_pixels(answer))
-    said = [f"{one.name} is skipped: {one.why}." for one in skipped]
-    print(*said, sep="\n", end="\n" * bool(said), file=sys.stderr)
-    if not answered:
-        raise ThoraxError(f"None of the {len(listed):,} files can be used, e.g. {skipped[0].name}: {skipped[0].why}.")
-    drawing.finish()
+    with ExitStack() as stack:  # all files or none; a folder that cannot be written is found before the networks run
+        new_table, new_log, new_page = (
+            path and stack.enter_context(store.atomic(path)) for path in (out, out and out.with_suffix(".log"), page)
+        )
+        for some, left_out in answers(model, listed, threads):
+            skipped += left_out
+            for answer in some:
+                drawing.add(answer)
+                answered.append(tables.without_pixels(answer))
+        said = [f"{one.name} is skipped: {one.why}." for one in skipped]
+        print(*said, sep="\n", end="\n" * bool(said), file=sys.stderr)
+        if not answered:
+            raise ThoraxError(f"None of the {len(listed):,} files can be used, e.g. {skipped[0].name}: {skipped[0].why}.")
+        if new_page:
+            store.write_text(drawing.page_of_all(), new_page)
+        if new_table and new_log:
+            tables.write(answered, opened.contents, new_table)
+            store.write_text("\n".join(_log(opened, answered, said)), new_log)
     text = tables.shown(answered, opened.contents)
     if out is not None:
-        tables.write(answered, opened.contents, out)
-        store.write_text("\n".join(_log(opened, answered, said)), out.with_suffix(".log"))
         text = f"{out} has the predictions of {len(answered):,} images, {out.with_suffix('.log')} what they were made with."
     if skipped:
         print(text)
-        raise Unfinished(
-            f"{len(skipped):,} of {len(listed):,} files could not be used: see the list above, and repair or remove them."
-        )
+        problem = f"{len(skipped):,} of {len(listed):,} files could not be used"
+        raise Unfinished(f"{problem}: see the list above, and repair or remove them.")
     return text
 
 
@@ -76,6 +82,9 @@ def answers(model: BundledModel, listed: Sequence[Listed], threads: int) -> Iter
     """The answers to the images of each batch, and what was skipped in it; files are read ahead by threads."""
     together = min(BATCH, len(listed))
     read_one = partial(read, dataset=model.contents.dataset)
+    model.load()
+    of_what = f"{model.contents.model} of {model.contents.experiment}"
+    print(f"{of_what}: {len(model.runs)} networks, on {backend.device()}", file=sys.stderr, flush=True)
     with Progress("predict", len(listed), "image") as counted:
         for batch in _batches(in_order(read_one, listed, threads, 2 * BATCH), together):
             usable = [one for one in batch if isinstance(one, Radiograph)]

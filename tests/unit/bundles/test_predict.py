@@ -139,7 +139,7 @@ def test_what_cannot_be_done_writes_nothing(made, tmp_path, capsys):
         assert status == 1, arguments
         assert sentence in errors.splitlines()[-1], errors
         assert errors.splitlines()[-1].startswith("thorax: ")
-        assert not out.parent.exists()
+        assert not out.parent.exists() or not list(out.parent.iterdir())
 
 
 def test_pixels_are_those_of_the_functions_of_the_workflow(made, tmp_path):
