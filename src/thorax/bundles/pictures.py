@@ -22,6 +22,7 @@ from thorax.storage import store
 from thorax.storage.schemas import IGNORED
 
 CHOSEN = "The images are those that were predicted; nobody has labelled them."
+WHY = "most probable:"
 _NOT_NAMES = re.compile(r"[^\w.-]+")
 
 
@@ -44,9 +45,10 @@ class Pictures:
         """Draw one answer, and keep it for the page while that has room."""
         if not self.wanted or answer.radiograph.header.burned_in:
             return
-        case = _case(answer, self.contents.classes)
+        order = np.argsort(-answer.probabilities, kind="stable")
+        decided = [place for place in order if answer.decided[place]]
+        case = _case(answer, self.contents.classes, decided[0] if decided else order[0])
         if self.folder is not None:
-            decided = [place for place in np.argsort(-case.probabilities, kind="stable") if answer.decided[place]]
             words = [Path(answer.radiograph.name).stem, *(case.classes[place] for place in decided[:1])]
             _save(_overlay(case, decided), self.folder / self._file_name(words))
         if self.page is not None and len(self.cases) < CASES_PER_PAGE:
@@ -58,7 +60,7 @@ class Pictures:
         mean = contents.model if contents.ensemble else None
         rows = [(name, *contents.scaling.get(name, (np.nan, np.nan))) for name in contents.classes]
         fitted = pd.DataFrame(rows, columns=["class", "slope", "intercept"]).assign(kind="platt")
-        data = case_browser.content(self.cases, members, "archive", [fitted, *[None] * len(members)], {})
+        data = case_browser.content(self.cases, members, "archive", [fitted, *[None] * len(members)], {}, why=WHY)
         return typeset.page(
             "cases.html", f"Predictions: {contents.title}", run_on=overview.run_on({contents.title: contents.provenance}),
             remarks=remarks(self.cases, members, mean, ()), data=data, chosen=CHOSEN,
@@ -73,11 +75,11 @@ class Pictures:
         return f"{free}.png"
 
 
-def _case(answer: Answer, classes: Sequence[str]) -> Case:
-    """The answer as the figures and the case browser take it; nobody knows the labels."""
+def _case(answer: Answer, classes: Sequence[str], best: int) -> Case:
+    """The answer as the figures and the case browser take it, which opens with the `best` class; nobody knows the labels."""
     return Case(
         image_id=answer.radiograph.name,
-        chosen_for="",
+        chosen_for=classes[best],
         original=answer.radiograph.original,
         box=decoding.WHOLE if answer.lungs is None else answer.lungs.box,
         classes=list(classes),

@@ -60,9 +60,11 @@ def make_case_browser(
 
 def content(
     cases: Sequence[Case], members: Sequence[str], boxes_by: str, fitted: Sequence[pd.DataFrame | None],
-    readers: Mapping[str, pd.DataFrame], first: int = 0,
+    readers: Mapping[str, pd.DataFrame], first: int = 0, why: str = "chosen for",
 ) -> dict[str, Any]:  # fmt: skip
     """What the page's script shows, ready for JSON; `first` is the number of the first case, from 0. Bytes are in Base64.
+
+    `why` is said of a case before the class that it opens with.
 
     `fitted` are the rows of `calibration.fit` of the members' mean and of each member; None where there are none. `readers` are the answers
     of each, 1, 0 and -1 (not read), by image and class.
@@ -72,6 +74,7 @@ def content(
         "classes": list(cases[0].classes) if cases else [],
         "members": list(members),
         "first": first,
+        "why": why,
         "verdicts": [f"{symbol} {name}" for name, (symbol, _) in heatmaps.VERDICTS.items()],
         "boxesBy": heatmaps.BOXES[boxes_by],
         "seen": heatmaps.SEEN,
