@@ -56,7 +56,7 @@ def report(rows: pd.DataFrame, size: int, pairs: Path | None) -> str:
     for name, images in _kinds(rows[~taught]):
         pixels, credible = see(images)
         lungs = [SimpleNamespace(credible=one) for one in credible]
-        found = flags.of_images([SimpleNamespace(in_colour=False, header=Header())] * len(pixels), lungs, pixels, known)
+        found = flags.of_images([SimpleNamespace(in_colour=False, header=Header())] * len(pixels), lungs, pixels, known, [VIEW])
         shares = [
             np.mean([flag in one for one in found]) for flag in flags.ALL if flag not in (flags.COLOURED, flags.BURNED_IN)
         ]

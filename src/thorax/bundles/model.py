@@ -65,7 +65,7 @@ class BundledModel:
     def answer(self, radiographs: Sequence[Radiograph], filled_to: int) -> list[Answer]:
         """Answer some images. They are filled up with copies to a number that is always the same, so that networks are compiled once."""
         seen, lungs = self.preprocessing.see(radiographs)
-        marked = flags.of_images(radiographs, lungs, seen, self.contents.reference)
+        marked = flags.of_images(radiographs, lungs, seen, self.contents.reference, self.contents.dataset.views)
         places = np.minimum(np.arange(max(filled_to, len(seen))), len(seen) - 1)
         outputs = [run(seen[places][..., np.newaxis]) for run in self.runs]
         logits = np.stack([np.asarray(output[0], np.float32)[: len(seen)] for output in outputs])

@@ -49,33 +49,39 @@ def predict(
     listed = inputs.find(images, column)
     threads = threads or backend.cores()
     backend.prepare(0, threads)
-    answered, skipped = [], []
+    log = out and out.with_suffix(".log")
     with ExitStack() as stack:  # all files or none; a folder that cannot be written is found before the networks run
-        new_table, new_log, new_page = (
-            path and stack.enter_context(store.atomic(path)) for path in (out, out and out.with_suffix(".log"), page)
-        )
-        for some, left_out in answers(model, listed, threads):
-            skipped += left_out
-            for answer in some:
-                drawing.add(answer)
-                answered.append(tables.without_pixels(answer))
-        said = [f"{one.name} is skipped: {one.why}." for one in skipped]
-        print(*said, sep="\n", end="\n" * bool(said), file=sys.stderr)
+        new_table, new_log, new_page = (path and stack.enter_context(store.atomic(path)) for path in (out, log, page))
+        answered, skipped = _collect(model, listed, threads, drawing)
         if not answered:
-            raise ThoraxError(f"None of the {len(listed):,} files can be used, e.g. {skipped[0].name}: {skipped[0].why}.")
+            raise ThoraxError(f"None of the {len(listed):,} files can be used, e.g. {skipped[0]}")
         if new_page:
             store.write_text(drawing.page_of_all(), new_page)
         if new_table and new_log:
             tables.write(answered, opened.contents, new_table)
-            store.write_text("\n".join(_log(opened, answered, said)), new_log)
+            store.write_text("\n".join(_log(opened, answered, skipped)), new_log)
     text = tables.shown(answered, opened.contents)
     if out is not None:
-        text = f"{out} has the predictions of {len(answered):,} images, {out.with_suffix('.log')} what they were made with."
+        text = f"{out} has the predictions of {len(answered):,} images, {log} what they were made with."
     if skipped:
         print(text)
         problem = f"{len(skipped):,} of {len(listed):,} files could not be used"
         raise Unfinished(f"{problem}: see the list above, and repair or remove them.")
     return text
+
+
+def _collect(
+    model: BundledModel, listed: Sequence[Listed], threads: int, drawing: pictures.Pictures
+) -> tuple[list[Answer], list[str]]:
+    """Answer and draw all images; return the answers, and a sentence on each file that was skipped, which is printed as well."""
+    answered, skipped = [], []
+    for some, left_out in answers(model, listed, threads):
+        skipped += [f"{one.name} is skipped: {one.why}." for one in left_out]
+        for answer in some:
+            drawing.add(answer)
+            answered.append(tables.without_pixels(answer))
+    print(*skipped, sep="\n", end="\n" * bool(skipped), file=sys.stderr)
+    return answered, skipped
 
 
 def answers(model: BundledModel, listed: Sequence[Listed], threads: int) -> Iterator[tuple[list[Answer], list[Skipped]]]:

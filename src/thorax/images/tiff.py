@@ -1,14 +1,11 @@
-"""TIFF files of one grey or coloured picture: their header is read by Pillow, their pixels by libtiff (imagecodecs).
+"""TIFF files of one grey or coloured picture: their pixels are read by libtiff (imagecodecs).
 
 TIFF 6.0 (Aldus 1992). Several pages, palettes, single bits and floating point are refused with the reason. TIFF has no checksums: most damage
 is found by the compression, and damage to uncompressed pixels by nothing.
 """
 
-import io
 import struct
-import warnings
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +13,9 @@ from thorax.images import decoding, formats
 from thorax.images.formats import Header, UnusableImage
 
 SIGNATURES = (b"II*\0", b"MM\0*")
-_COLUMNS, _ROWS, _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _FORMAT = 256, 257, 258, 262, 274, 277, 339  # tags
+_TAGS = _COLUMNS, _ROWS, _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _FORMAT = 256, 257, 258, 262, 274, 277, 339
+_TYPES = {1: "B", 3: "H", 4: "I"}  # of a tag's values: byte, short, long
+_MOST_VALUES = 16  # of a tag: a picture with more channels is not read
 _WHITE_IS_ZERO, _KINDS = 0, (0, 1, 2, 6)  # photometric interpretations: grey, RGB, and YCbCr, which becomes RGB
 
 
@@ -44,37 +43,42 @@ def decode(data: bytes, max_pixels: int) -> tuple[np.ndarray, Header]:
     expected = (header.rows, header.columns, header.channels)[: 2 + (header.channels > 1)]
     if image.shape != expected or image.dtype != f"u{header.bits // 8}":
         raise UnusableImage("unsupported", header, "its header and its pixels differ, or its channels are stored apart")
-    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+    if tags[_PHOTOMETRIC][0] == _WHITE_IS_ZERO:
         image = np.iinfo(image.dtype).max - image
-    turn = formats.TURNS.get(tags.get(_ORIENTATION, formats.UPRIGHT), formats.TURNS[formats.UPRIGHT])
-    image = np.ascontiguousarray(turn(image))
+    orientation = tags.get(_ORIENTATION, (formats.UPRIGHT,))[0]
+    image = np.ascontiguousarray(formats.TURNS.get(orientation, formats.TURNS[formats.UPRIGHT])(image))
     return image, replace(header, rows=image.shape[0], columns=image.shape[1])
 
 
-def _read_tags(data: bytes) -> tuple[dict[int, Any], bool]:
-    """The tags of the first page, and whether there is another page."""
-    from PIL import TiffImagePlugin
-
-    file = io.BytesIO(data)
+def _read_tags(data: bytes) -> tuple[dict[int, tuple[int, ...]], bool]:
+    """The values of the tags of the first page that matter, and whether there is another page."""
+    order = "<" if data.startswith(b"II") else ">"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # what Pillow warns of is damage
-            found = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
-            file.seek(found.next)
-            found.load(file)
-            return {tag: found[tag] for tag in list(found)}, bool(found.next)
-    except (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error, UserWarning, OverflowError) as error:
+        (place,) = struct.unpack_from(f"{order}I", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, place)
+        tags = {}
+        for start in range(place + 2, place + 2 + 12 * count, 12):
+            tag, kind, length = struct.unpack_from(f"{order}HHI", data, start)
+            if tag in _TAGS and length:
+                form = f"{order}{min(length, _MOST_VALUES)}{_TYPES[kind]}"
+                inline = length * struct.calcsize(f"{order}{_TYPES[kind]}") <= 4
+                where = start + 8 if inline else struct.unpack_from(f"{order}I", data, start + 8)[0]
+                tags[tag] = struct.unpack_from(form, data, where)
+        (following,) = struct.unpack_from(f"{order}I", data, place + 2 + 12 * count)
+    except (struct.error, LookupError) as error:
         raise UnusableImage("truncated") from error
+    return tags, following > 0
 
 
-def _check(tags: dict[int, Any], more: bool) -> Header:
-    rows, columns, channels = (tags.get(tag, default) for tag, default in ((_ROWS, 0), (_COLUMNS, 0), (_SAMPLES, 1)))
+def _check(tags: dict[int, tuple[int, ...]], more: bool) -> Header:
+    rows, columns, channels = (tags.get(tag, (default,))[0] for tag, default in ((_ROWS, 0), (_COLUMNS, 0), (_SAMPLES, 1)))
     bits, kinds = (tags.get(tag, (1,)) for tag in (_BITS, _FORMAT))
-    if not all(isinstance(number, int) for number in (rows, columns, channels)) or not (rows and columns):
+    if not (rows and columns):
         raise UnusableImage("truncated")
     header = Header(rows, columns, channels, 16 if bits[0] == 16 else 8)
     if more:
         raise UnusableImage("multi_frame", header, "it has several pages, and only single images are read")
-    if set(bits) not in ({8}, {16}) or set(kinds) != {1} or tags.get(_PHOTOMETRIC) not in _KINDS or not 1 <= channels <= 4:
+    known = set(bits) in ({8}, {16}) and set(kinds) == {1} and tags.get(_PHOTOMETRIC, (None,))[0] in _KINDS
+    if not known or not 1 <= channels <= 4:
         raise UnusableImage("unsupported", header, "its pixels are not grey or RGB values of 8 or 16 bits")
     return header

@@ -237,6 +237,7 @@ def test_burned_in_text_is_flagged_and_never_drawn(made, tmp_path, capsys):
     file.SOPClassUID, file.SOPInstanceUID = uid.DigitalXRayImageStorageForPresentation, uid.generate_uid()
     file.file_meta.MediaStorageSOPClassUID, file.file_meta.MediaStorageSOPInstanceUID = file.SOPClassUID, file.SOPInstanceUID
     file.PatientName, file.PatientID, file.Modality, file.BurnedInAnnotation = "Secret^Person", "4711-secret", "DX", "YES"
+    file.ViewPosition = "LL"
     file.Rows, file.Columns = 120, 100
     file.SamplesPerPixel, file.PhotometricInterpretation, file.PixelRepresentation = 1, "MONOCHROME2", 0
     file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelData = 8, 8, 7, radiograph(0).tobytes()
@@ -247,7 +248,7 @@ def test_burned_in_text_is_flagged_and_never_drawn(made, tmp_path, capsys):
     assert status == 0, errors
     table = pd.read_csv(out / "t.csv", keep_default_na=False)
     of_dicom, of_png = (table[table["path"].str.endswith(end)] for end in ("a.dcm", "0.png"))
-    assert set(of_dicom["flags"]) == {"text in the picture"}
+    assert set(of_dicom["flags"]) == {"lateral view; text in the picture"}  # as its header says
     np.testing.assert_allclose(of_dicom["probability"], of_png["probability"], atol=1e-3)  # its range counts from 0 on
     assert not [path for path in (out / "pictures").iterdir() if path.name.startswith("a")]
     everything = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file()) + (said + errors).encode()

@@ -20,9 +20,9 @@ NEW = np.stack([seen(radiograph(seed)) for seed in range(1000, 1080)])
 KNOWN = reference.summarise(TRAIN)
 
 
-def of_images(pixels, credible=True, coloured=False, burned_in=False, known=KNOWN):
-    radiographs = [SimpleNamespace(in_colour=coloured, header=Header(burned_in=burned_in))] * len(pixels)
-    return flags.of_images(radiographs, [SimpleNamespace(credible=credible)] * len(pixels), pixels, known)
+def of_images(pixels, credible=True, coloured=False, known=KNOWN, views=("PA",), **header):
+    radiographs = [SimpleNamespace(in_colour=coloured, header=Header(**header))] * len(pixels)
+    return flags.of_images(radiographs, [SimpleNamespace(credible=credible)] * len(pixels), pixels, known, views)
 
 
 def test_a_thumbnail_is_described_by_hand():
@@ -73,6 +73,17 @@ def test_other_flags_need_no_reference():
         [flags.NO_LUNGS, flags.COLOURED, flags.BURNED_IN]
     ]
     assert of_images(NEW[:1], known=None) == [[]]
+    assert of_images(NEW[:1], known=None, lateral=True) == [[flags.LATERAL]]
+
+
+def test_networks_that_learnt_from_lateral_views_expect_them():
+    for views, expected in (
+        (["PA"], [[flags.LATERAL]]),
+        (["frontal"], [[flags.LATERAL]]),
+        (["L"], [[]]),
+        (["PA", "Lateral"], [[]]),
+    ):
+        assert of_images(NEW[:1], lateral=True, known=None, views=views) == expected
 
 
 @given(st.permutations(range(20)))

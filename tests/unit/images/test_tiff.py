@@ -69,3 +69,17 @@ def test_ingest_reads_it_as_the_same_png():
     grey, header, from_dicom = ingest.decode(written(DEEP), LIMIT, "lut")
     assert (from_dicom, header.bits) == (False, 16)
     np.testing.assert_array_equal(ingest.pack(grey)[0], ingest.pack(DEEP)[0])
+
+
+@given(st.data())
+def test_no_damage_ends_in_another_error(data):
+    whole = bytearray(
+        written(GREY, compression=data.draw(st.sampled_from([None, "tiff_lzw", "tiff_adobe_deflate", "packbits"])))
+    )
+    for place in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=4)):
+        whole[place] = data.draw(st.integers(0, 255))
+    try:
+        image, header = tiff.decode(bytes(whole), LIMIT)
+    except UnusableImage:
+        return
+    assert image.shape[:2] == (header.rows, header.columns)
