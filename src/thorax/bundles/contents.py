@@ -46,8 +46,8 @@ class StoredNetwork(Block):
     """How a network is stored, and how far its probabilities are from those of the trained network."""
 
     precision: Literal["float16", "float32"]
-    """type of the stored kernels; all other weights, and all computations, are float32"""
-    fraction_bits: int = Field(ge=1, le=23, description="bits of a stored kernel's fraction that are not 0")
+    """type of the stored large arrays; all other weights, and all computations, are float32"""
+    fraction_bits: int = Field(ge=1, le=23, description="bits of their numbers' fraction that are not 0")
     images: int = Field(ge=0, description="validation images that the differences were measured on")
     difference: float = Field(ge=0, le=1)
     """largest difference of a probability (of a lung mask: of a pixel) from the network as it was trained, in float32"""

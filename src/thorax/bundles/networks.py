@@ -17,6 +17,9 @@ from thorax.errors import ThoraxError
 
 PRECISIONS: dict[str, np.dtype] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
 FRACTION_BITS = {"float16": 10, "float32": 23}  # of a number of each type
+# Smaller arrays are always stored as float32: they are few, and networks depend on those of the first layers, which have wide sums behind
+# them, far more than on others (docs/how-to/models.md)
+LARGE = 20_000
 _PLACES = {"class_name", "module", "registered_name"}
 
 # Parts of a graph, by the module that Keras names: those of `models.network` and `images.segmenter`
@@ -117,52 +120,53 @@ def _check(graph: Any, source: str) -> None:
             raise ThoraxError(f"{source} has a part that no network of thorax has ({what[:100]}): {DO_NOT_USE}.")
 
 
-def _kernels(model: Model) -> list[bool]:
-    """Of each weight, whether it is a kernel, which may be stored in half precision."""
-    return [len(weight.shape) > 1 for weight in model.weights]
+def _large(model: Model) -> list[bool]:
+    """Of each weight, whether it is an array of at least `LARGE` numbers, which may be stored in half precision."""
+    return [math.prod(weight.shape) >= LARGE for weight in model.weights]
 
 
 def stored_bytes(model: Model, precision: str) -> int:
     """The length of a network's stored weights."""
     sizes = [math.prod(weight.shape) for weight in model.weights]
     return sum(
-        size * (PRECISIONS[precision].itemsize if kernel else 4) for size, kernel in zip(sizes, _kernels(model), strict=True)
+        size * (PRECISIONS[precision].itemsize if large else 4) for size, large in zip(sizes, _large(model), strict=True)
     )
 
 
 def pack(weights: Sequence[np.ndarray], precision: str, fraction_bits: int | None = None) -> bytes:
     """Return a network's weights, in its own order, as numbers without any header.
 
-    First come all kernels (arrays of two dimensions or more) as one series of little-endian numbers, which is written byte by byte:
-    the lowest byte of every number, then the next; so it can be compressed. Then come all other weights, as float32. A number too
-    large for float16 becomes infinite. With fewer `fraction_bits` than the type has, the others are rounded to 0.
+    First come all arrays of at least `LARGE` numbers as one series of little-endian numbers, which is written byte by byte: the lowest
+    byte of every number, then the next; so it can be compressed. Then come all other weights, as float32. A number too large for float16
+    becomes infinite. Numbers are rounded to `fraction_bits`, in one step: rounding float16 again would make all of them larger.
     """
-    kernels = [array.ravel() for array in weights if array.ndim > 1]
-    others = [array.ravel() for array in weights if array.ndim <= 1]
+    large = [array.ravel() for array in weights if array.size >= LARGE]
+    others = [array.ravel() for array in weights if array.size < LARGE]
+    series = np.concatenate([np.zeros(0, np.float32), *large]).astype("<f4")
     with np.errstate(over="ignore"):
-        series = np.concatenate([np.zeros(0, np.float32), *kernels]).astype(PRECISIONS[precision])
-    series = _rounded(series, FRACTION_BITS[precision] - (fraction_bits or FRACTION_BITS[precision]))
+        series = _rounded(series, fraction_bits or FRACTION_BITS[precision]).astype(PRECISIONS[precision])
     planes = series.view(np.uint8).reshape(len(series), -1).T
     return planes.tobytes() + np.concatenate([np.zeros(0, np.float32), *others]).astype("<f4").tobytes()
 
 
-def _rounded(series: np.ndarray, dropped: int) -> np.ndarray:
-    """Round to the nearest number whose last `dropped` bits are 0; ties go away from zero."""
+def _rounded(series: np.ndarray, bits: int) -> np.ndarray:
+    """Round float32 to the nearest number with `bits` of a fraction; ties go away from zero, and are rare among float32."""
+    dropped = FRACTION_BITS["float32"] - bits
     if not dropped:
         return series
-    whole = series.view(f"<u{series.dtype.itemsize}")
-    return ((whole + whole.dtype.type(1 << (dropped - 1))) >> dropped << dropped).view(series.dtype)
+    whole = series.view("<u4")
+    return ((whole + np.uint32(1 << (dropped - 1))) >> dropped << dropped).view("<f4")
 
 
 def unpack(model: Model, stored: bytes, precision: str) -> Iterator[np.ndarray]:
     """The float32 arrays of all weights of a network, in its own order, from what `pack` returned."""
     dtype = PRECISIONS[precision]
-    shapes, kernels = [tuple(weight.shape) for weight in model.weights], _kernels(model)
-    count = sum(math.prod(shape) for shape, kernel in zip(shapes, kernels, strict=True) if kernel)
+    shapes, large = [tuple(weight.shape) for weight in model.weights], _large(model)
+    count = sum(math.prod(shape) for shape, is_large in zip(shapes, large, strict=True) if is_large)
     planes = np.frombuffer(stored, np.uint8, count * dtype.itemsize).reshape(dtype.itemsize, count)
     series = {True: np.ascontiguousarray(planes.T).view(dtype).ravel(), False: np.frombuffer(stored, "<f4", offset=planes.size)}
     places = {True: 0, False: 0}
-    for shape, kernel in zip(shapes, kernels, strict=True):
-        size, first = math.prod(shape), places[kernel]
-        places[kernel] += size
-        yield series[kernel][first : first + size].reshape(shape).astype(np.float32)
+    for shape, is_large in zip(shapes, large, strict=True):
+        size, first = math.prod(shape), places[is_large]
+        places[is_large] += size
+        yield series[is_large][first : first + size].reshape(shape).astype(np.float32)

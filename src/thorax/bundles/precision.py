@@ -15,7 +15,7 @@ from thorax.storage import store
 
 TOLERANCE = 1e-3  # largest change of a probability by what is stored
 # How kernels may be stored, the smallest first: float16 with fewer bits of its fraction is smaller once it is compressed
-FORMS = (("float16", 8), ("float16", 10), ("float32", 23))
+FORMS = (("float16", 8), ("float16", 10), ("float32", 15), ("float32", 23))
 EXACT = FORMS[-1]
 SAMPLE = 64  # images on which the change is measured
 _BATCH = 32
