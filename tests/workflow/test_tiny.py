@@ -349,10 +349,11 @@ def test_a_bundle_of_the_finished_run_predicts_as_the_run_did(bundled_run):
 
 def test_files_are_predicted_as_the_run_predicted_them(bundled_run, tmp_path, capsys, monkeypatch):
     """The same bytes give the same pixels, so the networks' numbers are those of the run; the phantom's damaged file is skipped."""
-    from thorax.bundles import model
+    from thorax.bundles import model, reference
     from thorax.bundles.bundle import open_bundle
 
     results, bundle = bundled_run / "results", open_bundle(bundled_run / "results/bundles/tiny.zip")
+    assert reference.is_valid(bundle.contents.reference)
     listed = store.read_table(results / "catalog/tiny.parquet").set_index("image_id")
     ingested = store.read_table(results / "ingested/tiny.parquet").set_index("image_id")
     expected = store.read_table(results / "ensembles/tiny/CTP.parquet").set_index("image_id")
