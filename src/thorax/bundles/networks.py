@@ -143,8 +143,10 @@ def pack(weights: Sequence[np.ndarray], precision: str, fraction_bits: int | Non
     large = [array.ravel() for array in weights if array.size >= LARGE]
     others = [array.ravel() for array in weights if array.size < LARGE]
     series = np.concatenate([np.zeros(0, np.float32), *large]).astype("<f4")
+    if fraction_bits not in (None, FRACTION_BITS[precision]):
+        series = _rounded(series, fraction_bits)
     with np.errstate(over="ignore"):
-        series = _rounded(series, fraction_bits or FRACTION_BITS[precision]).astype(PRECISIONS[precision])
+        series = series.astype(PRECISIONS[precision])
     planes = series.view(np.uint8).reshape(len(series), -1).T
     return planes.tobytes() + np.concatenate([np.zeros(0, np.float32), *others]).astype("<f4").tobytes()
 
@@ -152,8 +154,6 @@ def pack(weights: Sequence[np.ndarray], precision: str, fraction_bits: int | Non
 def _rounded(series: np.ndarray, bits: int) -> np.ndarray:
     """Round float32 to the nearest number with `bits` of a fraction; ties go away from zero, and are rare among float32."""
     dropped = FRACTION_BITS["float32"] - bits
-    if not dropped:
-        return series
     whole = series.view("<u4")
     return ((whole + np.uint32(1 << (dropped - 1))) >> dropped << dropped).view("<f4")
 

@@ -212,7 +212,7 @@ def test_predictions_of_another_network_are_refused(study):
         precision.store_network(files["a"], sample, study.folder / "wrong.parquet")
 
 
-def test_a_network_that_half_precision_cannot_hold_is_stored_whole(study, tmp_path):
+def test_a_network_that_half_precision_cannot_hold_is_stored_in_single_precision(study, tmp_path):
     """The same function, with weights above the largest number of float16, 65504."""
     model, _ = network(1)
     for layer, factor in (("hidden", 1e7), ("logits", 1e-7)):
@@ -222,8 +222,16 @@ def test_a_network_that_half_precision_cannot_hold_is_stored_whole(study, tmp_pa
     model.save(tmp_path / "large.keras")
     sample = precision.sampled(study.validation)
     fields, _, weights = precision.store_network(tmp_path / "large.keras", sample, study.folder / "a.parquet")
-    assert (fields["precision"], fields["fraction_bits"], fields["difference"]) == ("float32", 23, 0.0)
+    assert (fields["precision"], fields["fraction_bits"]) == ("float32", 15)
+    assert 0 < fields["difference"] <= precision.TOLERANCE
     assert len(weights) == 4 * model.count_params()
+
+
+def test_without_a_tolerance_a_network_is_stored_whole(study, monkeypatch):
+    monkeypatch.setattr(precision, "TOLERANCE", 0)
+    sample, path = precision.sampled(study.validation), study.folder / "a.parquet"
+    fields, _, _ = precision.store_network(study.folder / "a.keras", sample, path)
+    assert (fields["precision"], fields["fraction_bits"], fields["difference"]) == ("float32", 23, 0.0)
 
 
 def test_a_sample_is_spread_over_a_part(study):
