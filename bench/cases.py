@@ -31,6 +31,7 @@ from sklearn.metrics import (
 )
 
 from bench.measure import cpu_seconds, peak, processes, random_batch, timed
+from bench.predicting import predict_ratio
 from thorax import archives, cli, config, phantom
 from thorax.evaluation import differences, metrics
 from thorax.explanation import localisation
@@ -478,5 +479,6 @@ CASES = {
         statistics_ratio,
         heatmap_ratio,
         heatmap_scores,
+        predict_ratio,
     )
 }

@@ -29,7 +29,11 @@ TERMINATED = 128 + signal.SIGTERM
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; return the exit status: 0, 1 for an explained error, 130 for an interrupt, 143 for a termination."""
+    """Run one verb; return the exit status.
+
+    0: done; 1: an explained error; 3: what could be done is done, and the error says what is missing; 130: an interrupt; 143: a
+    termination. Wrong options end the process with status 2.
+    """
     words = sys.argv[1:] if argv is None else argv
     known = bool(words) and words[0] in VERBS
     whole = Parser([words[0]] if known else VERBS)
@@ -52,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         if debug:
             raise
         print(f"thorax: {error}", file=sys.stderr)
-        return 1
+        return error.status
     except BrokenPipeError:  # the reader has seen enough, as in `thorax cost | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
@@ -80,7 +84,7 @@ def completion(shell: str) -> str:
     whole = Parser()
     for action in whole.verbs.choices.values():
         for option in action._actions:
-            if option.type in (_path, str) and option.metavar and "PATH" in option.metavar:
+            if option.type is _path or (option.metavar and "PATH" in option.metavar):
                 option.complete = shtab.FILE  # type: ignore[attr-defined]
     return shtab.complete(whole, shell)
 

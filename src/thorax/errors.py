@@ -10,8 +10,16 @@ from difflib import get_close_matches
 class ThoraxError(Exception):
     """A problem that the user can solve: one sentence that names the file and the row or key, and says what to do.
 
-    The command line prints it without a traceback and exits with status 1.
+    The command line prints it without a traceback and exits with `status`.
     """
+
+    status = 1
+
+
+class Unfinished(ThoraxError):
+    """Everything that can be done is done and written; the sentence says what is missing."""
+
+    status = 3
 
 
 class Terminated(SystemExit):

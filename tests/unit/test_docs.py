@@ -154,8 +154,10 @@ def _snakemake(arguments: list[str]) -> None:
         blocks = {**yaml.safe_load((ROOT / "config.yaml").read_text()), key: yaml.safe_load(value)}
         config.parse(config.Config, blocks, "--config")
     assert {*(options.until or ()), *(options.forcerun or ())} <= rules()
+    written = [yaml.safe_load((ROOT / name).read_text()) for name in ("config.yaml", "demo/experiment.yaml")]
+    named = {name for blocks in written for kind in ("splits", "experiments") for name in blocks.get(kind) or ()}
     for target in options.targets:
-        assert target in rules() or Path(target).stem in config.load(ROOT / "config.yaml").splits, target
+        assert target in rules() or Path(target).stem in named, target
 
 
 def _try_snakemake(command: list[str], folder: Path) -> None:

@@ -114,7 +114,7 @@ def study(folder: Path, rows: list[dict[str, str]], label_set: dict, cases: int 
     for member, head in MEMBERS.items():
         run("train", "--settings", json.dumps({**common, "head": head}), *parts, *places, "--out", folder / f"{member}.keras",
             "--history", folder / f"{member}.csv", "--epochs", folder / f"{member}.epochs.csv", "--work", folder / "work")  # fmt: skip
-        run("predict", "--model", folder / f"{member}.keras", *parts, *places, "--out", folder / f"{member}.parquet",
+        run("predict-parts", "--model", folder / f"{member}.keras", *parts, *places, "--out", folder / f"{member}.parquet",
             "--heatmaps", folder / f"{member}.npy", "--attention", folder / f"{member}.attention.npy")  # fmt: skip
     run("baseline", *parts, *places, "--out", folder / "baseline.parquet")
     members = [folder / f"{member}.parquet" for member in MEMBERS]

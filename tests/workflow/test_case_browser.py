@@ -2,7 +2,9 @@
 
 import json
 
+import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests import small_experiment
@@ -227,3 +229,28 @@ def fingers_and_focus(person: Person) -> None:
     person.press("ArrowRight")
     assert person.heading() != heading
     page.evaluate("document.querySelector('#single').checked = true")
+
+
+def test_predictions_are_looked_at_on_the_same_page(tmp_path):
+    from tests.unit.bundles import predictable
+
+    browser.require()
+    predictable.write(tmp_path / "model.zip")
+    for seed in range(2):
+        cv2.imwrite(str(tmp_path / f"{seed}.png"), predictable.radiograph(seed))
+    images = [str(tmp_path / f"{seed}.png") for seed in range(2)]
+    arguments = [*images, "--page", str(tmp_path / "page.html"), "--out", str(tmp_path / "t.csv"), "--threads", "1"]
+    assert cli.main(["predict", str(tmp_path / "model.zip"), *arguments]) == 0
+    table = pd.read_csv(tmp_path / "t.csv")
+    of_first = table[table["path"] == images[0]]
+    decided = of_first[of_first["decision"] == "yes"] if (of_first["decision"] == "yes").any() else of_first
+    best = decided.sort_values("probability")["class"].iloc[-1]
+    with browser.chromium() as page:
+        browser.look_at(page, tmp_path / "page.html", 1440)
+        person = Person(page)
+        assert person.heading() == f"Case 1: {images[0]}, most probable: {best} (1 of 2)"
+        assert len(set(map(tuple, person.colours((0.2, 0.3), (0.5, 0.5), (0.8, 0.9))))) == 3
+        assert "Archive: not known" in person.text("answered")
+        person.press("n")
+        assert person.heading().startswith(f"Case 2: {images[1]}, ")
+        assert not page.complaints()

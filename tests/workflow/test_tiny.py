@@ -304,6 +304,82 @@ def test_the_estimate_counts_the_jobs_and_bytes_of_the_run(tiny_run, tmp_path, m
     assert json.loads(cost.show(arguments, json_=True))["left"]["phases"]["all"]["jobs"] == 0
 
 
+@pytest.fixture(scope="module")
+def bundled_run(tiny_run, tmp_path_factory, quick) -> Path:
+    """A copy of the tiny run with a bundle of its model."""
+    folder = Path(shutil.copytree(tiny_run, tmp_path_factory.mktemp("bundled") / "run", copy_function=shutil.copy2))
+    made = snakemake(folder, "--cores", "2", "--", "results/bundles/tiny.zip", config=CONFIG, first=quick)
+    assert made.returncode == 0, made.stdout[-3000:]
+    assert "1 of 1 steps (100%) done" in made.stdout, "nothing of a finished run is made again"
+    return folder
+
+
+def test_a_bundle_of_the_finished_run_predicts_as_the_run_did(bundled_run):
+    from thorax import backend
+    from thorax.bundles.bundle import open_bundle
+
+    results, bundle = bundled_run / "results", open_bundle(bundled_run / "results/bundles/tiny.zip")
+    contents = bundle.contents
+    assert (contents.model, contents.members) == ("CTP", ("first", "second", "third"))
+    backend.prepare(0, 1)
+    assert bundle.segmenter().input_shape == (None, 64, 64, 1)
+    ingested = store.read_table(results / "ingested/tiny.parquet").set_index("image_id")
+    packed = [store.open_array(results / f"images/32-lungs/tiny.{shard}.npy") for shard in range(2)]
+    expected = store.read_table(results / "ensembles/tiny/CTP.parquet").set_index("image_id")
+    places = ingested.loc[expected.index, ["shard", "row"]].itertuples(index=False)
+    pixels = np.stack([packed[shard][row] for shard, row in places])[..., None]
+    logits = np.stack([bundle.network(name).predict(pixels, verbose=0) for name in contents.members])
+    np.testing.assert_allclose(contents.scores(logits), expected[list(contents.classes)], atol=1e-3)
+    assert "Phantom radiographs" in bundle.card
+    assert "| to compare: mean box |" in bundle.card
+    identifiers = {
+        *ingested.index,
+        *store.read_table(results / "catalog/tiny.parquet")["patient_id"],
+        str(bundled_run),
+        "data/tiny",
+    }
+    for name in bundle.manifest.files:
+        text = bundle.read(name).decode("latin-1")
+        assert not {one for one in identifiers if len(one) > 5 and one in text}, name
+
+
+def test_files_are_predicted_as_the_run_predicted_them(bundled_run, tmp_path, capsys, monkeypatch):
+    """The same bytes give the same pixels, so the networks' numbers are those of the run; the phantom's damaged file is skipped."""
+    from thorax.bundles import model, reference
+    from thorax.bundles.bundle import open_bundle
+
+    results, bundle = bundled_run / "results", open_bundle(bundled_run / "results/bundles/tiny.zip")
+    assert reference.is_valid(bundle.contents.reference)
+    listed = store.read_table(results / "catalog/tiny.parquet").set_index("image_id")
+    ingested = store.read_table(results / "ingested/tiny.parquet").set_index("image_id")
+    expected = store.read_table(results / "ensembles/tiny/CTP.parquet").set_index("image_id")
+    damaged = ingested.index[~ingested["ok"]].tolist()
+    wanted = listed.loc[[*expected.index, *damaged], ["path"]]
+    wanted.to_csv(bundled_run / "data/tiny/wanted.csv", index=False)
+    seen, see = [], model.Preprocessing.see
+    monkeypatch.setattr(model.Preprocessing, "see", lambda self, radiographs: seen.append(see(self, radiographs)) or seen[-1])
+    arguments = ("results/bundles/tiny.zip", "data/tiny/wanted.csv", "--out", str(tmp_path / "p.parquet"), "--threads", "1")
+    monkeypatch.chdir(bundled_run)
+    assert cli.main(["predict", *arguments]) == 3
+    said = capsys.readouterr()
+    assert f"{listed.loc[damaged[0], 'path']} is skipped: the file is cut or damaged.\n" in said.err
+    packed = [store.open_array(results / f"images/32-lungs/tiny.{shard}.npy") for shard in range(2)]
+    places = ingested.loc[expected.index, ["shard", "row"]].itertuples(index=False)
+    np.testing.assert_array_equal(np.concatenate([pixels for pixels, _ in seen]), [packed[shard][row] for shard, row in places])
+    table = store.read_table(tmp_path / "p.parquet")
+    classes = list(bundle.contents.classes)
+    assert table["path"].tolist() == list(np.repeat(wanted["path"].iloc[: len(expected)], len(classes)))
+    scores = table["probability"].to_numpy().reshape(-1, len(classes))
+    np.testing.assert_allclose(scores, expected[classes], atol=1e-3)
+    limits = np.array([bundle.contents.thresholds[bundle.contents.rule][name] for name in classes])
+    np.testing.assert_array_equal(table["decision"].to_numpy().reshape(scores.shape), scores > limits)
+    lungs = pd.concat([store.read_table(results / f"lungs/tiny-lungs/tiny.{shard}.parquet") for shard in range(2)])
+    found = lungs.set_index("image_id").loc[expected.index, "credible"].to_numpy()
+    flags = table["flags"].to_numpy().reshape(scores.shape)[:, 0]
+    np.testing.assert_array_equal([("no credible lungs" not in text) for text in flags], found)
+    assert np.mean([bool(text) for text in flags]) < 0.3  # so few training images
+
+
 def test_readers_doubted_labels_and_repeated_trainings_can_be_asked_for_later(tiny_copy, tmp_path, quick):
     """The other tables stay as they are."""
     results = tiny_copy / "results"

@@ -49,7 +49,7 @@ rule predict:
     message:
         "Predicting validation and test images with {wildcards.member} of {wildcards.experiment}"
     shell:
-        "thorax predict --model {input.model} --labels {input.labels} --split {input.split}"
+        "thorax predict-parts --model {input.model} --labels {input.labels} --split {input.split}"
         " --ingested {input.ingested} --images {input.images} {params.option_pairs}"
         " {params.option_second_ingested} {params.option_second_images} {params.option_classes}"
         " --out {output.predictions} {params.option_heatmaps} {params.option_attention} --method {params.heatmap_method} --threads {threads} > {log} 2>&1"

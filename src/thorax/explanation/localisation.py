@@ -280,7 +280,7 @@ def measure_heatmaps(
 ) -> None:  # fmt: skip
     """Score the heatmaps of networks against boxes and write the rows of `schemas.LOCALISATION`, and those of each finding.
 
-    `heatmaps` are those of `predict`, in the order of `predictions`. `lungs` and `masks` are the tables of crop boxes and the masks
+    `heatmaps` are those of `predict-parts`, in the order of `predictions`. `lungs` and `masks` are the tables of crop boxes and the masks
     of all shards; without them, the networks saw the whole image. `untrained` are the maps of a network with random weights, in the
     order of the first network's predictions.
     """

@@ -27,7 +27,7 @@ def make_records(
 ) -> None:  # fmt: skip
     """Write the rows of `schemas.RECORDS` for all test images, and predicted findings with boxes as COCO's JSON.
 
-    `heatmaps` are those of `predict`, in the order of `predictions`. The map of a class is the mean of the networks', each divided by its
+    `heatmaps` are those of `predict-parts`, in the order of `predictions`. The map of a class is the mean of the networks', each divided by its
     maximum. `lungs` and `masks` are the tables of crop boxes and the lung masks of all shards. A finding whose map does not vary
     has no box, and is not in the JSON.
     """

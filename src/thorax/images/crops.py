@@ -39,8 +39,13 @@ def make_images(settings: config.ImageSet, array: Path, ingested: Path, shard: i
     stored, size = settings.intensity == "stored", settings.size
     with store.new_array(out, (len(source), size, size), np.uint16 if stored else np.uint8) as packed:
         for row, box in enumerate(progress(boxes, f"images {out.stem}", unit="image")):
-            image = restore(source[row], int(rows["low"][row]), int(rows["high"][row])) if stored else source[row]
-            packed[row] = CONTRASTS[settings.contrast](decoding.resize(decoding.crop(image, box), size, size))
+            packed[row] = training_image(settings, source[row], box, int(rows["low"][row]), int(rows["high"][row]))
+
+
+def training_image(settings: config.ImageSet, image: np.ndarray, box: decoding.Box, low: int, high: int) -> np.ndarray:
+    """What a network sees of an ingested image, (size, size); see `make_images`. `low` and `high` are the range of its file."""
+    whole = restore(image, low, high) if settings.intensity == "stored" else image
+    return CONTRASTS[settings.contrast](decoding.resize(decoding.crop(whole, box), settings.size, settings.size))
 
 
 def restore(image: np.ndarray, low: int, high: int) -> np.ndarray:

@@ -33,12 +33,13 @@ _STORAGE = "1.2.840.10008.5.1.4.1.1."
 # CR, DX for presentation and for processing, RF, grey captures
 _RADIOGRAPH_CLASSES = {_STORAGE + end for end in ("1", "1.1", "1.1.1", "12.2", "7")}
 _ELEMENTS = (
-    "SOPClassUID Modality BurnedInAnnotation SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows Columns BitsAllocated "
+    "SOPClassUID Modality ViewPosition BurnedInAnnotation SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows Columns BitsAllocated "
     "BitsStored HighBit PixelRepresentation PixelPaddingValue PixelPaddingRangeLimit PixelAspectRatio PixelSpacing "
     "ImagerPixelSpacing ModalityLUTSequence RescaleIntercept RescaleSlope VOILUTSequence WindowCenter WindowWidth VOILUTFunction "
     "PresentationLUTShape CollimatorShape CollimatorLeftVerticalEdge CollimatorRightVerticalEdge CollimatorUpperHorizontalEdge "
     "CollimatorLowerHorizontalEdge PixelData"
 )
+_LATERAL = ("LL", "RL", "LAT", "LATERAL")  # of ViewPosition (PS3.3, C.8.1.1): the first two, and what is found
 _STARTS = (b"\x02\0", b"\x08\0", b"\0\x08")  # the first group of a file without preamble, and of one in big-endian order
 _PIXELS = b"\xe0\x7f\x10\0"  # the tag of the pixels; pydicom reads nothing of a file that ends within compressed ones
 _TOP = 2**16 - 1
@@ -156,7 +157,8 @@ def _check(found: "Dataset", data: bytes, max_pixels: int) -> Header:
     if rows * columns > min(max_pixels, decoding.MAX_DECODED):
         raise UnusableImage("too_large", header, "it has more pixels than max_pixels")
     burned_in = found.get("BurnedInAnnotation") == "YES"
-    return replace(header, burned_in=burned_in, collimated=_names_collimator(found, rows, columns))
+    lateral = str(found.get("ViewPosition") or "").strip().upper() in _LATERAL
+    return replace(header, burned_in=burned_in, collimated=_names_collimator(found, rows, columns), lateral=lateral)
 
 
 def _bits(found: "Dataset") -> tuple[int, int]:

@@ -58,6 +58,7 @@ class Header:
     bits: int = 0  # of the type that holds a sample: 8 or 16
     burned_in: bool = False  # the header of a DICOM file says that annotation is part of the picture
     collimated: bool = False  # and that a collimator's edges are inside it
+    lateral: bool = False  # and that it is a lateral view
 
 
 class UnusableImage(Exception):

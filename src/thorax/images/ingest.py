@@ -16,7 +16,7 @@ import pandas as pd
 
 from thorax import config
 from thorax.errors import ThoraxError
-from thorax.images import decoding, dicom
+from thorax.images import decoding, dicom, formats, tiff
 from thorax.images.duplicates import find as find_duplicates
 from thorax.images.duplicates import fingerprints
 from thorax.storage import schemas, store
@@ -103,25 +103,39 @@ def screen(
     entries = {"image_id": image_id, "ok": False, "reason": None, "low": 0, "high": 0, "digest": None, "phash": None}
     image, problem = None, ""
     try:
-        data = read_once(root / path, max_pixels)
-        from_dicom = dicom.is_dicom(data)
-        pixels, header = dicom.decode(data, max_pixels, dicom_window) if from_dicom else decoding.decode(data, max_pixels)
-        grey = decoding.to_grey(pixels)
-        low, high = int(grey.min()), int(grey.max())
+        pixels, header, from_dicom = decode(read_once(root / path, max_pixels), max_pixels, dicom_window)
+        image, low, high = pack(pixels, inverted=photometric == "MONOCHROME1" and not from_dicom)
         entries |= {"low": low, "high": high}
-        if low == high:
+        if image is None:
             raise decoding.UnusableImage("constant", header)
-        image = decoding.normalize(decoding.resize(grey, SIDE, SIDE), low, high)
         if from_dicom:
             header = replace(header, collimated=header.collimated or dicom.has_border(image))
-        elif photometric == "MONOCHROME1":
-            image = 255 - image
         entries["digest"], entries["phash"] = fingerprints(image)
         entries["ok"] = True
     except decoding.UnusableImage as unusable:
         entries["reason"], header = unusable.reason, unusable.header
         problem = f"{root / path} is left out: {unusable.detail}." if unusable.detail else ""
     return entries | asdict(header), image, problem
+
+
+def decode(data: bytes, max_pixels: int, dicom_window: str) -> tuple[np.ndarray, formats.Header, bool]:
+    """Decode a file of any kind that is read; return its pixels and header, and whether it is DICOM, which has bright bones."""
+    if dicom.is_dicom(data):
+        return *dicom.decode(data, max_pixels, dicom_window), True
+    return *(tiff if tiff.is_tiff(data) else decoding).decode(data, max_pixels), False
+
+
+def pack(pixels: np.ndarray, inverted: bool = False) -> tuple[np.ndarray | None, int, int]:
+    """Turn the pixels of `decode` into (512, 512) uint8; also return the smallest and largest grey value, which became 0 and 255.
+
+    The image is None if both are the same. Of an `inverted` one, in which bones are dark, they became 255 and 0.
+    """
+    grey = decoding.to_grey(pixels)
+    low, high = int(grey.min()), int(grey.max())
+    if low == high:
+        return None, low, high
+    image = decoding.normalize(decoding.resize(grey, SIDE, SIDE), low, high)
+    return 255 - image if inverted else image, low, high
 
 
 def read_once(path: Path, max_pixels: int) -> bytes:

@@ -5,6 +5,7 @@ segmented: a crop learnt from PA radiographs is meaningless on a lateral one.
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -100,17 +101,41 @@ def segment_shard(
     frontal = np.flatnonzero(views.isin(FRONTAL_VIEWS))
     backend.prepare(settings.seed, threads)
     network = load_segmenter(model, settings) if frontal.size else None
-    found: list[tuple] = [(*decoding.WHOLE, 0, 0.0, False, "not frontal")] * len(rows)
+    found = [Lungs(*decoding.WHOLE, 0, 0.0, False, "not frontal")] * len(rows)
     shape = (len(rows), MASK_SIZE, MASK_SIZE)
     with store.new_array(masks, shape, np.uint8) as kept, store.atomic(table) as new_table:  # both or neither
         for start in progress(range(0, len(frontal), _PREDICTED_AT_ONCE), "lungs", unit="batch"):
             batch = frontal[start : start + _PREDICTED_AT_ONCE]
             for row, mask in zip(batch, predict_masks(network, packed[batch]), strict=True):
-                kept[row], flag = mask, judge(mask)
-                box = crop_box(mask) if flag is None else decoding.WHOLE
-                found[row] = (*box, len(components(mask)[1]), float(mask.mean()), flag is None, flag)
-        frame = pd.DataFrame(found, columns=schemas.LUNGS.names[1:]).assign(image_id=rows["image_id"])
+                kept[row], found[row] = mask, lungs_in(mask)
+        frame = pd.DataFrame(found, columns=Lungs._fields).assign(image_id=rows["image_id"])
         store.write_table(frame, new_table, schemas.LUNGS)
+
+
+class Lungs(NamedTuple):
+    """What a mask says of an image: the row of `schemas.LUNGS` without the identifier."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    components: int
+    area: float
+    credible: bool
+    flag: str | None
+
+    @property
+    def box(self) -> decoding.Box:
+        """The part that networks see, as it is read from a table: to the precision of float32."""
+        x0, y0, x1, y1 = (float(np.float32(edge)) for edge in self[:4])
+        return x0, y0, x1, y1
+
+
+def lungs_in(mask: np.ndarray) -> Lungs:
+    """Judge a post-processed (h, w) bool mask; without a credible pair of lungs, networks see the whole image."""
+    flag = judge(mask)
+    box = crop_box(mask) if flag is None else decoding.WHOLE
+    return Lungs(*box, len(components(mask)[1]), float(mask.mean()), flag is None, flag)
 
 
 def build_unet(settings: config.Segmenter) -> backend.Model:

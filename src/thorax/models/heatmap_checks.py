@@ -42,7 +42,7 @@ def check_heatmaps(
 ) -> None:  # fmt: skip
     """Check the maps of a network of one view on `count` random test images, and write the rows of `COLUMNS` as CSV.
 
-    `untrained` gets the maps of the network with random weights, of all validation and test images, as `predict` writes them.
+    `untrained` gets the maps of the network with random weights, of all validation and test images, as `predict-parts` writes them.
     """
     backend.prepare(seed, threads)
     network = backend.load_network(model)

@@ -27,6 +27,7 @@ from thorax.storage.schemas import IGNORED
 QUALITY = 85  # of 100: 60 radiographs of 512 pixels have a few megabytes
 DIGITS = 4  # of probabilities and places
 COLOURS = 256  # of the scale
+CHOSEN = "The cases are random test images, chosen from the labels alone."
 READERS = "{} readers have read test images again; a count is of those who have read the image for the class."
 
 
@@ -52,16 +53,18 @@ def make_case_browser(
     said = [READERS.format(len(answers))] if answers else []
     page = typeset.page(
         "cases.html", f"Cases: {title}", run_on=overview.run_on({title: provenance}),
-        remarks=remarks(loaded, members, mean, ()) + said, data=content(loaded, members, boxes_by, fitted, answers, first),
+        remarks=remarks(loaded, members, mean, ()) + said, data=content(loaded, members, boxes_by, fitted, answers, first), chosen=CHOSEN,
     )  # fmt: skip
     store.write_text(page, out)
 
 
 def content(
     cases: Sequence[Case], members: Sequence[str], boxes_by: str, fitted: Sequence[pd.DataFrame | None],
-    readers: Mapping[str, pd.DataFrame], first: int = 0,
+    readers: Mapping[str, pd.DataFrame], first: int = 0, why: str = "chosen for",
 ) -> dict[str, Any]:  # fmt: skip
     """What the page's script shows, ready for JSON; `first` is the number of the first case, from 0. Bytes are in Base64.
+
+    `why` is said of a case before the class that it opens with.
 
     `fitted` are the rows of `calibration.fit` of the members' mean and of each member; None where there are none. `readers` are the answers
     of each, 1, 0 and -1 (not read), by image and class.
@@ -71,6 +74,7 @@ def content(
         "classes": list(cases[0].classes) if cases else [],
         "members": list(members),
         "first": first,
+        "why": why,
         "verdicts": [f"{symbol} {name}" for name, (symbol, _) in heatmaps.VERDICTS.items()],
         "boxesBy": heatmaps.BOXES[boxes_by],
         "seen": heatmaps.SEEN,

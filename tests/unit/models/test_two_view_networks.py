@@ -274,6 +274,6 @@ def test_what_does_not_fit_together_is_one_sentence(trained, tmp_path, capsys):
     build_model(PLAIN, SIZE, 2).model.save(tmp_path / "one.keras")
     with pytest.raises(ThoraxError, match=r"one\.keras takes images of shape \(24, 24, 1\), .* is given 2: predict without"):
         predict(tmp_path / "one.keras", **problem, **outputs, **given(second))
-    arguments = ["predict", "--model", "m", "--labels", "l", "--split", "s", "--ingested", "i", "--images", "a"]
+    arguments = ["predict-parts", "--model", "m", "--labels", "l", "--split", "s", "--ingested", "i", "--images", "a"]
     assert main([*arguments, "--out", "o", "--heatmaps", "h", "--pairs", "p"]) == 1
     assert capsys.readouterr().err.startswith("thorax: --pairs, --second-ingested and --second-images go together")

@@ -244,7 +244,7 @@ def attention_figure(
     attention: Mapping[str, Source], predictions: Mapping[str, Source], cases: Source, ingested: Source, arrays: Paths,
     lungs: Paths | None, title: str,
 ) -> Figure:  # fmt: skip
-    """Draw where networks with the attention head look (Kejriwal et al., section III B), from the files of `predict`."""
+    """Draw where networks with the attention head look (Kejriwal et al., section III B), from the files of the job `predict`."""
     ids = store.read_table(cases, ["image_id"])["image_id"]
     weights = {
         name: maps_of(path, store.read_table(predictions[name], ["image_id"]), ids, predictions[name], cases)

@@ -44,7 +44,7 @@ async function show() {
   const of = data.cases[fitting[state.place]];
   current = composed = null;
   byId("heading").textContent = of
-    ? `Case ${data.first + fitting[state.place] + 1}: ${of.id}, chosen for ${of.chosenFor} (${state.place + 1} of ${fitting.length})`
+    ? `Case ${data.first + fitting[state.place] + 1}: ${of.id}, ${data.why} ${of.chosenFor} (${state.place + 1} of ${fitting.length})`
     : data.cases.length ? "No case fits this filter" : "No test image has a class, so there is no case to show";
   if (!of) {
     for (const id of ["whose", "answers", "answered", "said"]) byId(id).textContent = "";

@@ -1,0 +1,108 @@
+"""Which files `thorax predict` reads: files, folders, and CSV files with a column of paths."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from thorax.archives.manifest import IMAGE_SUFFIXES
+from thorax.errors import ThoraxError, did_you_mean
+from thorax.images import dicom, formats, tiff
+from thorax.storage import csv_file
+
+# Names of the column of paths, in small or capital letters
+COLUMNS = ("path", "file", "filename", "file_name", "image_path", "image", "image_id", "image index")
+LISTS = (".csv", ".csv.gz")
+_NOT_IMAGES = ("DICOMDIR",)  # a DICOM file that lists others
+_START = 132  # bytes that say what a file is
+
+
+class Listed(NamedTuple):
+    """A file: its path as the user gave it, which names its rows, and where it is."""
+
+    name: str
+    path: Path
+
+
+def find(images: Sequence[Path], column: str | None = None) -> list[Listed]:
+    """The files to predict, in the order given; those of a folder, with the folders in it, by name; no file twice.
+
+    In a CSV file, paths are in `column`, or the one of `COLUMNS` or the only one that it has; relative ones start at its folder. A
+    path that does not exist is an error where it was typed, and a missing image where it is in a CSV file.
+    """
+    found: dict[str, Listed] = {}
+    for given in images:
+        for listed in _of(given, column):
+            found.setdefault(os.path.normpath(listed.path.absolute()), listed)  # links to one file are several images
+    names: dict[str, Listed] = {}
+    for listed in found.values():
+        if (other := names.setdefault(listed.name, listed)) is not listed:
+            problem = f"{other.path} and {listed.path} are both called {listed.name!r}"
+            raise ThoraxError(f"{problem}: give their full paths, or predict them one after the other.")
+    return list(names.values())
+
+
+def _of(given: Path, column: str | None) -> Iterable[Listed]:
+    if given.is_dir():
+        inside = list(_in_folder(given))
+        if not inside:
+            raise ThoraxError(f"{given} has no PNG, JPEG, TIFF or DICOM file: name a folder with radiographs.")
+        return inside
+    if given.name.lower().endswith(LISTS):
+        return _in_list(given, column)
+    if not given.exists():
+        raise ThoraxError(f"{given} is not there: check the path.")
+    return [Listed(str(given), given)]
+
+
+def _in_folder(folder: Path) -> Iterator[Listed]:
+    """Files that begin as an image does, or whose name says that they are one; hidden files and folders are skipped."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(parent, name)
+            if (
+                not name.startswith(".")
+                and name not in _NOT_IMAGES
+                and (name.lower().endswith(IMAGE_SUFFIXES) or _is_image(path))
+            ):
+                yield Listed(str(path), path)
+
+
+def _is_image(path: Path) -> bool:
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            start = file.read(_START)
+    except OSError:
+        return False
+    known = (formats.PNG_SIGNATURE, formats.JPEG_SIGNATURE, *tiff.SIGNATURES)
+    return start.startswith(known) or start[128:] == b"DICM" or (not path.suffix and dicom.is_dicom(start))
+
+
+def _in_list(path: Path, column: str | None) -> list[Listed]:
+    if not path.is_file():
+        raise ThoraxError(f"{path} is not there: check the path.")
+    header = csv_file.read_header(path, [column] if column else [])
+    name = column or _column_of_paths(path, header)
+    if name not in header:
+        raise ThoraxError(f"{path} has no column {name!r}{did_you_mean(name, header)}: name that of the paths with --column.")
+    texts = csv_file.read_columns(path, [name])[name]
+    for row, text in enumerate(texts):
+        if not text:
+            raise csv_file.cell_error(path, row, name, "the path is blank; write it, or delete the row")
+    if texts.empty:
+        raise ThoraxError(f"{path} has no rows: give a table with one row for each image.")
+    return [Listed(text, path.parent / Path(text).expanduser()) for text in texts]
+
+
+def _column_of_paths(path: Path, header: Sequence[str]) -> str:
+    if len(header) == 1:
+        return header[0]
+    spelt = {name.lower(): name for name in reversed(header)}
+    found = next((spelt[name] for name in COLUMNS if name in spelt), None)
+    if found is None:
+        listed = ", ".join(repr(name) for name in header[:10])
+        raise ThoraxError(f"{path} has no column {COLUMNS[0]!r} but {listed}: name that of the paths with --column.")
+    return found

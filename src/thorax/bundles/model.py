@@ -1,0 +1,104 @@
+"""A bundle's model at work: from radiographs to probabilities, decisions and the agreement of its networks."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+
+import numpy as np
+
+from thorax import backend
+from thorax.bundles import flags, reference
+from thorax.bundles.bundle import Bundle
+from thorax.bundles.contents import DO_NOT_USE
+from thorax.bundles.radiographs import Preprocessing, Radiograph
+from thorax.errors import ThoraxError
+from thorax.evaluation import calibration, decisions
+from thorax.evaluation.metrics import sigmoid
+from thorax.images.segmenter import Lungs
+from thorax.models.predict import explainer
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says of one image; k classes."""
+
+    radiograph: Radiograph
+    lungs: Lungs | None  # None if the networks see whole images
+    flags: list[str]  # of `flags.ALL`
+    each: np.ndarray  # (members, k) probabilities
+    probabilities: np.ndarray  # (k,) of the model
+    calibrated: np.ndarray  # (k,) after Platt scaling, nan for classes without it
+    decided: np.ndarray  # (k,) bool
+    agreement: np.ndarray  # (k,) share of the networks that decide as the model does; nan of a single network
+    maps: list[np.ndarray] = field(default_factory=list)  # of each network, (k, h, w); empty if they were not asked for
+
+
+class BundledModel:
+    """The networks of a bundle, ready to answer; `with_maps`, heatmaps are made as well."""
+
+    def __init__(self, bundle: Bundle, with_maps: bool = False) -> None:
+        self.contents = bundle.contents
+        if self.contents.views > 1:
+            problem = f"The networks of {bundle.path} see two images of each study, and single images are predicted"
+            raise ThoraxError(f"{problem}: name a bundle of an experiment with one view.")
+        if self.contents.reference is not None and not reference.is_valid(self.contents.reference):
+            raise ThoraxError(f"{bundle.path}: the summary of the training images in its manifest is not valid: {DO_NOT_USE}.")
+        self.bundle, self.with_maps = bundle, with_maps
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """What makes an image of a file."""
+        return Preprocessing(self.contents.dataset, self.contents.image_set, self.bundle.segmenter())
+
+    @cached_property
+    def runs(self) -> list[Callable[[np.ndarray], Sequence[np.ndarray]]]:
+        """Of each network, a function from images (n, size, size, 1) to logits and, if asked for, maps."""
+        networks = [self.bundle.network(name) for name in self.contents.members]
+        if self.with_maps:
+            return [explainer(network) for network in networks]
+        return [partial(_logits, network) for network in networks]
+
+    def load(self) -> None:
+        """Load all networks now, rather than with the first answer."""
+        self.preprocessing, self.runs  # noqa: B018  # both are kept
+
+    def answer(self, radiographs: Sequence[Radiograph], filled_to: int) -> list[Answer]:
+        """Answer some images. They are filled up with copies to a number that is always the same, so that networks are compiled once."""
+        seen, lungs = self.preprocessing.see(radiographs)
+        marked = flags.of_images(radiographs, lungs, seen, self.contents.reference, self.contents.dataset.views)
+        places = np.minimum(np.arange(max(filled_to, len(seen))), len(seen) - 1)
+        outputs = [run(seen[places][..., np.newaxis]) for run in self.runs]
+        logits = np.stack([np.asarray(output[0], np.float32)[: len(seen)] for output in outputs])
+        each, of_model, calibrated, decided, agreement = self.judge(logits)
+        return [
+            Answer(
+                one, lungs[n] if lungs else None, marked[n], each[:, n], of_model[n], calibrated[n], decided[n], agreement[n],
+                [output[1][n] for output in outputs] if self.with_maps else [],
+            )
+            for n, one in enumerate(radiographs)
+        ]  # fmt: skip
+
+    def judge(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """From (members, n, k) logits to each network's probabilities, the model's, calibrated ones, decisions and agreement.
+
+        A network decides by the thresholds of the model. All but the first are (n, k).
+        """
+        each = sigmoid(logits)
+        of_model = self.contents.scores(logits)
+        calibrated = np.full(of_model.shape, np.nan, np.float32)
+        for name, (slope, intercept) in self.contents.scaling.items():
+            place = self.contents.classes.index(name)
+            calibrated[:, place] = calibration.Scaling(slope, intercept).apply(of_model[:, place])
+        decided = self._decide(of_model)
+        same = np.mean([self._decide(of_member) == decided for of_member in each], axis=0).astype(np.float32)
+        return each, of_model, calibrated, decided, same if len(each) > 1 else np.full_like(same, np.nan)
+
+    def _decide(self, probabilities: np.ndarray) -> np.ndarray:
+        contents = self.contents
+        limits = [contents.thresholds[contents.rule][name] for name in contents.classes]
+        exclusive = None if contents.exclusive is None else contents.classes.index(contents.exclusive)
+        return decisions.decide(probabilities, limits, exclusive)
+
+
+def _logits(network: backend.Model, pixels: np.ndarray) -> tuple[np.ndarray]:
+    return (network.predict_on_batch(pixels),)

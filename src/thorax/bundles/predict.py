@@ -1,0 +1,117 @@
+"""`thorax predict`: what a bundle's model says of new radiographs, as a table, and if asked for as pictures and a page."""
+
+import platform
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from thorax import backend
+from thorax.bundles import inputs, pictures, tables
+from thorax.bundles.bundle import Bundle, open_bundle
+from thorax.bundles.inputs import Listed
+from thorax.bundles.model import Answer, BundledModel
+from thorax.bundles.radiographs import Radiograph, Skipped, read
+from thorax.errors import ThoraxError, Unfinished
+from thorax.storage import store
+from thorax.storage.parallel import in_order
+from thorax.storage.progress import Progress
+
+BATCH = 32  # images predicted at once, as in the workflow
+Item = TypeVar("Item")
+
+
+def predict(
+    bundle: Path,
+    images: Sequence[Path],
+    out: Path | None = None,
+    column: str | None = None,
+    overlays: Path | None = None,
+    page: Path | None = None,
+    threads: int | None = None,
+) -> str:
+    """Predict images (see `inputs.find`) and return what to print: where the table `out` is, or else a short table.
+
+    `out` (.csv or .parquet) has the rows of `tables.of_answers`; next to it, a file with the ending .log says what was predicted
+    by what, and which files were skipped and why. `overlays` is a folder for pictures, `page` a page with the case browser.
+
+    Raises ThoraxError if no file can be used, and Unfinished, after everything else was written, if some cannot.
+    """
+    if out is not None:
+        tables.check_ending(out)
+    opened = open_bundle(bundle)
+    drawing = pictures.Pictures(opened.contents, overlays, page)
+    model = BundledModel(opened, with_maps=drawing.wanted)
+    listed = inputs.find(images, column)
+    threads = threads or backend.cores()
+    backend.prepare(0, threads)
+    log = out and out.with_suffix(".log")
+    with ExitStack() as stack:  # all files or none; a folder that cannot be written is found before the networks run
+        new_table, new_log, new_page = (path and stack.enter_context(store.atomic(path)) for path in (out, log, page))
+        answered, skipped = _collect(model, listed, threads, drawing)
+        if not answered:
+            raise ThoraxError(f"None of the {len(listed):,} files can be used, e.g. {skipped[0]}")
+        if new_page:
+            store.write_text(drawing.page_of_all(), new_page)
+        if new_table and new_log:
+            tables.write(answered, opened.contents, new_table)
+            store.write_text("\n".join(_log(opened, answered, skipped)), new_log)
+    text = tables.shown(answered, opened.contents)
+    if out is not None:
+        text = f"{out} has the predictions of {len(answered):,} images, {log} what they were made with."
+    if skipped:
+        print(text)
+        problem = f"{len(skipped):,} of {len(listed):,} files could not be used"
+        raise Unfinished(f"{problem}: see the list above, and repair or remove them.")
+    return text
+
+
+def _collect(
+    model: BundledModel, listed: Sequence[Listed], threads: int, drawing: pictures.Pictures
+) -> tuple[list[Answer], list[str]]:
+    """Answer and draw all images; return the answers, and a sentence on each file that was skipped, which is printed as well."""
+    answered, skipped = [], []
+    for some, left_out in answers(model, listed, threads):
+        skipped += [f"{one.name} is skipped: {one.why}." for one in left_out]
+        for answer in some:
+            drawing.add(answer)
+            answered.append(tables.without_pixels(answer))
+    print(*skipped, sep="\n", end="\n" * bool(skipped), file=sys.stderr)
+    return answered, skipped
+
+
+def answers(model: BundledModel, listed: Sequence[Listed], threads: int) -> Iterator[tuple[list[Answer], list[Skipped]]]:
+    """The answers to the images of each batch, and what was skipped in it; files are read ahead by threads."""
+    together = min(BATCH, len(listed))
+    read_one = partial(read, dataset=model.contents.dataset)
+    model.load()
+    of_what = f"{model.contents.model} of {model.contents.experiment}"
+    print(f"{of_what}: {len(model.runs)} networks, on {backend.device()}", file=sys.stderr, flush=True)
+    with Progress("predict", len(listed), "image") as counted:
+        for batch in _batches(in_order(read_one, listed, threads, 2 * BATCH), together):
+            usable = [one for one in batch if isinstance(one, Radiograph)]
+            yield model.answer(usable, together) if usable else [], [one for one in batch if isinstance(one, Skipped)]
+            counted.add(len(batch))
+
+
+def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _log(bundle: Bundle, answers: Sequence[Answer], skipped: Sequence[str]) -> Iterator[str]:
+    """What the table was made with, how many images have which flag, and what was skipped."""
+    contents = bundle.contents
+    yield f"bundle: {bundle.path.name}, {contents.model} of {contents.experiment} ({contents.provenance})"
+    yield f"decisions: by the threshold rule {contents.rule}"
+    yield f"with: {', '.join(['Python ' + platform.python_version(), *backend.versions()])}"
+    yield f"predicted: {len(answers):,} images"
+    for flag, count in Counter(flag for answer in answers for flag in answer.flags).most_common():
+        yield f"{flag}: {count:,} images"
+    yield from skipped
+    yield "Research use only: not a medical device."
