@@ -263,10 +263,11 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
     "models": (
         _verb("train", "models.fit:train", "train one network",
             _settings(model="Training"), labels, split, ingested, images, *second_view,
-            _path("weights", "file of ImageNet weights", required=False), _path("out", "network to write"),
+            _path("weights", "file of ImageNet weights, or the trained network to start from", required=False),
+            _path("weights_labels", "label set of the network to start from", required=False), _path("out", "network to write"),
             _path("history", "CSV of losses to write"),
             _path("epochs", "CSV of test results after each epoch to write; needed for test_every_epoch", required=False),
-            _path("record", "JSON to write: device, seconds, epochs, images per second, versions", required=False),
+            _path("record", "JSON to write: device, seconds, epochs, images per second, versions, where the weights are from", required=False),
             _path("work", "folder of resume states", default=Path("work")), threads),
         _verb("predict", "models.predict:predict",
             "predict the logits of validation and test images, or of another archive's test images; explain them",

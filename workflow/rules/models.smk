@@ -13,7 +13,7 @@ rule train:
     input:
         unpack(plan.data("experiment")),
         unpack(plan.second_images),
-        weights=plan.weights,
+        unpack(plan.weights),
     output:
         model="results/models/{experiment}/{member}.keras",
         history="results/history/{experiment}/{member}.csv",
@@ -29,7 +29,8 @@ rule train:
     shell:
         "exec thorax train --settings {params.settings_member:q} --labels {input.labels} --split {input.split}"
         " --ingested {input.ingested} --images {input.images} {params.option_pairs}"
-        " {params.option_second_ingested} {params.option_second_images} {params.option_weights} --out {output.model} --history {output.history} --epochs {output.epochs} --record {output.record}"
+        " {params.option_second_ingested} {params.option_second_images} {params.option_weights} {params.option_weights_labels}"
+        " --out {output.model} --history {output.history} --epochs {output.epochs} --record {output.record}"
         " --work work/{wildcards.experiment} --threads {threads} > {log} 2>&1"
 
 

@@ -13,5 +13,5 @@ from thorax.config.data import FIRST_CHEXPERT_PHANTOM, Dataset, ImageSet, Phanto
 from thorax.config.experiment import CASES_PER_PAGE, Beside, Ensemble, Experiment, Experts
 from thorax.config.labels import DrawDown, LabelSet, Split
 from thorax.config.payloads import AblationColumns, PaperPage, Section, Setup, Setups, Site, SitePage, page_name, setups
-from thorax.config.training import Augmentation, Training
+from thorax.config.training import Augmentation, Start, Training
 from thorax.config.values import TUNED_RULES, fixed_threshold, threshold_rule

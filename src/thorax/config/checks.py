@@ -16,6 +16,7 @@ from thorax.config.comparisons import Ablation, Audit, Cascade, Comparison, Cros
 from thorax.config.data import Dataset, ImageSet, Segmenter
 from thorax.config.experiment import Experiment
 from thorax.config.labels import LabelSet, Split
+from thorax.config.training import Start
 from thorax.config.values import DatasetName, Distinct, Name
 from thorax.errors import did_you_mean
 
@@ -152,6 +153,60 @@ def segmenter_learnt_from_no_test_patient(config: "Config", name: str, experimen
             raise Problem(f"{learns}, who may be test patients of {experiment.split!r}: {use}.", key)
 
 
+def weights_come_from_a_fitting_training(config: "Config", name: str, experiment: Experiment) -> None:
+    """A member starts from a network of the same form, whose training ends before, without having seen this one's test patients."""
+    for member in experiment.trainings:
+        written = experiment.trainings[member][0]
+        keys = ("members", written, "weights") if "weights" in experiment.members[written] else ("training", "weights")
+        before, chain = source_of(config, name, member, *keys), [(name, member)]
+        if before is not None:
+            _fits(config, (name, member), before, *keys)
+        while before is not None:
+            _saw_no_test_patient(config, name, before[0], *keys)
+            if before in chain:
+                ring = " starts from ".join("/".join(step) for step in [*chain[chain.index(before) :], before])
+                advice = "let one of them start from imagenet or none"
+                what = "a network cannot start from itself" if len(chain) == 1 else f"they wait for each other: {ring}"
+                raise Problem(f"{what}: {advice}.", *keys)
+            chain.append(before)
+            before = source_of(config, *before, *keys)
+
+
+def source_of(config: "Config", name: str, member: str, *keys: str) -> tuple[str, str] | None:
+    """The experiment and the member whose network one of an experiment's trainings starts from; None if it is no other's here."""
+    start = config.experiments[name].member(member).weights
+    if not isinstance(start, Start) or start.experiment is None or start.member is None:
+        return None
+    must_exist(config, "experiments", start.experiment, *keys, "experiment")
+    known = config.experiments[start.experiment].trainings
+    if start.member not in known:
+        text = f"{start.member!r} is not a member of {start.experiment!r}: {', '.join(known)}{did_you_mean(start.member, known)}"
+        raise Problem(text, *keys, "member")
+    return start.experiment, start.member
+
+
+def _fits(config: "Config", own: tuple[str, str], source: tuple[str, str], *keys: str) -> None:
+    """Raise `Problem` unless two networks have the same layers, but for the last one, and take the same input."""
+    (ours, theirs), named = (config.experiments[name] for name, _ in (own, source)), "/".join(source)
+    mine, other = ours.member(own[1]), theirs.member(source[1])
+    form = {key: (getattr(mine, key), getattr(other, key)) for key in ("backbone", "head", "dense_units", "channels", "input_scaling")}
+    views = tuple(2 if experiment.second_image_set else 1 for experiment in (ours, theirs))
+    sizes = tuple(config.image_sets[experiment.image_set].size for experiment in (ours, theirs))
+    for key, (wanted, found) in {**form, "number of views": views, "size of the images": sizes}.items():
+        if wanted != found:
+            raise Problem(f"{named} has {key} {found}, and this network {wanted}: give both the same.", *keys)
+
+
+def _saw_no_test_patient(config: "Config", name: str, source: str, *keys: str) -> None:
+    """Raise `Problem` if another split of the same archive decides whom the network that is started from learnt from."""
+    ours, theirs = (config.experiments[each] for each in (name, source))
+    here, there = (config.datasets[config.label_sets[experiment.label_set].dataset] for experiment in (ours, theirs))
+    same = (here.archive, Path(here.root).resolve()) == (there.archive, Path(there.root).resolve())
+    if same and ours.split != theirs.split:
+        learns = f"{source!r} learns from training patients of split {theirs.split!r}, who may be test patients of {ours.split!r}"
+        raise Problem(f"{learns}: use the same split in both.", *keys)
+
+
 def ablation_is_fair(config: "Config", name: str, ablation: Ablation) -> None:
     """The same classes and patients throughout, and published numbers for each experiment."""
     first_name = ablation.experiments[0]
@@ -262,6 +317,7 @@ CHECKS: dict[str, tuple[Callable[["Config", str, Any], None], ...]] = {
         networks_take_the_intensities,
         second_view_fits_the_first,
         segmenter_learnt_from_no_test_patient,
+        weights_come_from_a_fitting_training,
     ),
     "ablations": (ablation_is_fair,),
     "cascades": (cascade_is_fair,),

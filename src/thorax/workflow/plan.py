@@ -15,11 +15,11 @@ from thorax import archives
 from thorax.archives import manifest
 from thorax.config import Config, Experiment
 from thorax.evaluation.ensembles import LEARNING
-from thorax.models.architectures import BACKBONES
 from thorax.workflow import pages, preflight
 from thorax.workflow.audited import Audited
-from thorax.workflow.blocks import BLOCKS, Blocks, Wildcards, as_text
+from thorax.workflow.blocks import BLOCKS, Wildcards, as_text
 from thorax.workflow.fields import any_of
+from thorax.workflow.trainings import Trainings
 
 Files = dict[str, str | list[str]]  # input files by their name in the rule
 TRUST = ("phantom", "sample", "full")  # what numbers are measured on, the least trustworthy first
@@ -38,7 +38,7 @@ def in_results(kind: str, owner: str, names: Iterable[str], suffix: str = "parqu
     return [f"results/{kind}/{owner}/{name}.{suffix}" for name in names]
 
 
-class Plan(Blocks):
+class Plan(Trainings):
     """What the rules compute from a checked configuration. `tell` gets a sentence on every archive that has changed."""
 
     def __init__(self, config: Config, tell: Callable[[str], object] = print) -> None:
@@ -160,15 +160,6 @@ class Plan(Blocks):
             "second_ingested": f"results/ingested/{self.config.image_sets[block.second_image_set].dataset}.parquet",
             "second_images": self.images(block.second_image_set),
         }
-
-    def weights(self, wildcards: Wildcards) -> str | list[str]:
-        training = self.block("member", wildcards)
-        return f"resources/weights/{training.backbone}.h5" if training.weights == "imagenet" else []
-
-    def training_memory(self, wildcards: Wildcards) -> int:
-        """MB that a training takes."""
-        views = 2 if self.block("experiment", wildcards).second_image_set else 1
-        return BACKBONES[self.block("member", wildcards).backbone].memory * views
 
     def records(self) -> list[str]:
         """What the trainings of the run recorded: device, time and versions."""
