@@ -4,6 +4,7 @@ Each check is a function of the configuration, the name of a block, and the bloc
 below the block. `CHECKS` lists them in the order of the data; the first problem is the one that the user reads.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -85,6 +86,14 @@ def archive_has_the_test_part(config: "Config", name: str, split: Split) -> None
         raise Problem("CheXpert has no public test list: use test_on: radiologists, which tests on valid.csv.", "official")
     if split.test_on == "radiologists" and archive != "chexpert":
         raise Problem(f"archive {archive!r} has no images that radiologists labelled: use shares.", "test_on")
+
+
+def kept_split_is_another(config: "Config", name: str, split: Split) -> None:
+    """A split that keeps its own file would have to be made before it is made."""
+    own = Path("results/splits")
+    names = {own / f"{each}.parquet" for each in config.splits}
+    if split.keep and Path(os.path.relpath(split.keep)) in names:
+        raise Problem(f"{split.keep} is made by this configuration: copy it to another folder and name the copy.", "keep")
 
 
 def segmenter_fits_its_size(config: "Config", name: str, segmenter: Segmenter) -> None:
@@ -180,7 +189,9 @@ def source_of(config: "Config", name: str, member: str, *keys: str) -> tuple[str
     must_exist(config, "experiments", start.experiment, *keys, "experiment")
     known = config.experiments[start.experiment].trainings
     if start.member not in known:
-        text = f"{start.member!r} is not a member of {start.experiment!r}: {', '.join(known)}{did_you_mean(start.member, known)}"
+        text = (
+            f"{start.member!r} is not a member of {start.experiment!r}: {', '.join(known)}{did_you_mean(start.member, known)}"
+        )
         raise Problem(text, *keys, "member")
     return start.experiment, start.member
 
@@ -189,7 +200,10 @@ def _fits(config: "Config", own: tuple[str, str], source: tuple[str, str], *keys
     """Raise `Problem` unless two networks have the same layers, but for the last one, and take the same input."""
     (ours, theirs), named = (config.experiments[name] for name, _ in (own, source)), "/".join(source)
     mine, other = ours.member(own[1]), theirs.member(source[1])
-    form = {key: (getattr(mine, key), getattr(other, key)) for key in ("backbone", "head", "dense_units", "channels", "input_scaling")}
+    form = {
+        key: (getattr(mine, key), getattr(other, key))
+        for key in ("backbone", "head", "dense_units", "channels", "input_scaling")
+    }
     views = tuple(2 if experiment.second_image_set else 1 for experiment in (ours, theirs))
     sizes = tuple(config.image_sets[experiment.image_set].size for experiment in (ours, theirs))
     for key, (wanted, found) in {**form, "number of views": views, "size of the images": sizes}.items():
@@ -203,7 +217,9 @@ def _saw_no_test_patient(config: "Config", name: str, source: str, *keys: str) -
     here, there = (config.datasets[config.label_sets[experiment.label_set].dataset] for experiment in (ours, theirs))
     same = (here.archive, Path(here.root).resolve()) == (there.archive, Path(there.root).resolve())
     if same and ours.split != theirs.split:
-        learns = f"{source!r} learns from training patients of split {theirs.split!r}, who may be test patients of {ours.split!r}"
+        learns = (
+            f"{source!r} learns from training patients of split {theirs.split!r}, who may be test patients of {ours.split!r}"
+        )
         raise Problem(f"{learns}: use the same split in both.", *keys)
 
 
@@ -309,7 +325,7 @@ def phantom_has_its_own_folder(config: "Config", name: str, dataset: Dataset) ->
 
 CHECKS: dict[str, tuple[Callable[["Config", str, Any], None], ...]] = {
     "label_sets": (label_set_has_its_views, second_views_are_of_the_same_studies, inside_has_the_images_of_its_general_set),
-    "splits": (split_has_one_dataset, archive_has_the_test_part),
+    "splits": (split_has_one_dataset, archive_has_the_test_part, kept_split_is_another),
     "segmenters": (segmenter_fits_its_size,),
     "image_sets": (image_set_has_its_sources,),
     "experiments": (

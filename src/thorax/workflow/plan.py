@@ -127,6 +127,10 @@ class Plan(Trainings):
         wanted = self.block("split", wildcards).same_image != "ignore"
         return f"results/ingested/{self.dataset(wildcards)}.duplicates.parquet" if wanted else []
 
+    def kept(self, wildcards: Wildcards) -> list[str]:
+        """The earlier split whose patients stay where they were, if there is one."""
+        return [path for path in (self.block("split", wildcards).keep,) if path]
+
     def truth(self, wildcards: Wildcards) -> dict[str, str]:
         """Labels and split of the experiment of `leading_experiment`."""
         return self._truth(self.leading_experiment(wildcards))

@@ -14,6 +14,7 @@ class Trainings(Blocks):
         start = training.weights
         if not isinstance(start, Start):
             return {"weights": f"resources/weights/{training.backbone}.h5"} if start == "imagenet" else {}
+        assert start.experiment is not None
         label_set = self.config.experiments[start.experiment].label_set
         return {
             "weights": f"results/models/{start.experiment}/{start.member}.keras",

@@ -34,7 +34,9 @@ def network(seed: int, classes: int, views: int = 1, size: int = 32, **changes):
     model = build_model(settings, size, classes, None, views).model
     random = np.random.default_rng(seed)  # also moving statistics and biases, which begin equal in all networks
     for layer in pretrained.leaves(model.layers):
-        layer.set_weights([value + random.uniform(0.1, 0.2, np.shape(value)).astype("float32") for value in layer.get_weights()])
+        layer.set_weights(
+            [value + random.uniform(0.1, 0.2, np.shape(value)).astype("float32") for value in layer.get_weights()]
+        )
         if isinstance(layer, keras.layers.Normalization) and layer.weights:
             layer.finalize_state()
     return model

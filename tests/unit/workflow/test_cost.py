@@ -143,7 +143,9 @@ def test_a_training_that_starts_from_another_waits_for_it(empty, tmp_path):
     dag = load(["--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml", "--cores", "2"])
     trainings = {job.name: job for job in dag.jobs if job.rule == "train"}
     assert list(trainings) == ["train-tiny-second", "train-adapted-own"]
-    assert {"results/models/tiny/second.keras", "results/labels/tiny-specific.parquet"} <= set(trainings["train-adapted-own"].inputs)
+    assert {"results/models/tiny/second.keras", "results/labels/tiny-specific.parquet"} <= set(
+        trainings["train-adapted-own"].inputs
+    )
     path = cost.summarise(cost.price(dag.jobs, counts(dag), rates(), 8), 8)["critical_path"]
     assert [step["job"] for step in path if step["job"].startswith("train")] == list(trainings)
 

@@ -170,6 +170,9 @@ def test_files_of_labels_and_splits(plan):
     assert plan.second_views(Wildcards(label_set="studies")) == ["Lateral"]
     assert plan.duplicates(Wildcards(split="pa")) == []
     assert plan.duplicates(Wildcards(split="studies")) == "results/ingested/padchest.duplicates.parquet"
+    assert plan.kept(Wildcards(split="pa")) == []
+    keeping = {**written()["splits"], "studies": {"label_sets": ["studies"], "keep": "data/old.csv"}}
+    assert planned(splits=keeping).kept(Wildcards(split="studies")) == ["data/old.csv"]
     assert plan.named_classes("specific") == (
         "experiments.flat.exclusive=normal experiments.flat.cooccurrence=normal "
         "'experiments.flat.cooccurrence=pleural effusion'"
@@ -269,7 +272,9 @@ def test_trainings_that_wait_for_each_other_are_refused():
         planned(experiments=experiments)
     repeated = starting({"experiment": "flat", "member": "one.2"})
     repeated["flat"]["repeats"] = 2
-    with pytest.raises(ThoraxError, match=r"one\.weights: they wait for each other: flat/one\.2 starts from flat/one\.2|itself"):
+    with pytest.raises(
+        ThoraxError, match=r"one\.weights: they wait for each other: flat/one\.2 starts from flat/one\.2|itself"
+    ):
         planned(experiments=repeated)
 
 
@@ -281,7 +286,9 @@ def test_a_network_that_may_have_seen_the_test_patients_is_refused():
     experiments["nih"] = starting({"experiment": "again", "member": "one"}, "nih", "two")["nih"]
     assert planned(splits=splits, experiments=experiments)
     experiments["again"] = {**experiments["again"], "split": "other"}
-    with pytest.raises(ThoraxError, match="'again' learns from training patients of split 'other', who may be test patients of 'pa'"):
+    with pytest.raises(
+        ThoraxError, match="'again' learns from training patients of split 'other', who may be test patients of 'pa'"
+    ):
         planned(splits=splits, experiments=experiments)
 
 
