@@ -6,7 +6,7 @@ of validation images. Thresholds are tuned on these too, so their own scores are
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +97,20 @@ def fit_stack(labels: np.ndarray, logits: np.ndarray, c: float = 1.0) -> tuple[n
     return coefficients, intercepts
 
 
+def _weighted(logits: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the (n, k) mean probabilities of (members, n, k) logits with (members, k) weights."""
+    return (weights[:, None] * sigmoid(logits)).sum(axis=0)
+
+
+def _stacked(logits: np.ndarray, coefficients: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
+    """Return (n, k) probabilities from (members, n, k) logits, (members, k) coefficients and (1, k) intercepts.
+
+    Where nothing was learnt (nan) it is the mean probability.
+    """
+    learnt = sigmoid((coefficients[:, None] * logits).sum(axis=0) + intercepts)
+    return np.where(np.isfinite(intercepts), learnt, sigmoid(logits).mean(axis=0))
+
+
 class _WeightedAverage:
     """A mean of probabilities with weights per class, learnt from (members, m, k) logits and (m, k) labels."""
 
@@ -105,9 +119,14 @@ class _WeightedAverage:
         self.areas = np.array([[auc(answers[:, k], member[:, k]) for k in range(answers.shape[1])] for member in logits])
         self.weights = auc_weights(self.areas)
 
+    @property
+    def learnt(self) -> dict[str, np.ndarray]:
+        """What `_weighted` needs besides logits."""
+        return {"weights": self.weights}
+
     def scores(self, logits: np.ndarray) -> np.ndarray:
         """Return (n, k) scores for (members, n, k) logits."""
-        return (self.weights[:, None] * sigmoid(logits)).sum(axis=0)
+        return _weighted(logits, **self.learnt)
 
     def describe(self, k: int, learnt: bool) -> str:
         """Say what was learnt of a class, if anything was."""
@@ -122,9 +141,13 @@ class _Stack:
         self.members = settings.members
         self.coefficients, self.intercepts = fit_stack(answers, logits, settings.C)
 
+    @property
+    def learnt(self) -> dict[str, np.ndarray]:
+        """What `_stacked` needs besides logits."""
+        return {"coefficients": self.coefficients, "intercepts": self.intercepts[None]}
+
     def scores(self, logits: np.ndarray) -> np.ndarray:
-        learnt = sigmoid((self.coefficients[:, None] * logits).sum(axis=0) + self.intercepts)
-        return np.where(np.isfinite(self.intercepts), learnt, sigmoid(logits).mean(axis=0))  # the mean where nothing was learnt
+        return _stacked(logits, **self.learnt)
 
     def describe(self, k: int, learnt: bool) -> str:
         if not learnt:
@@ -134,6 +157,20 @@ class _Stack:
 
 # Rules that need labels
 LEARNING: dict[str, type[_WeightedAverage] | type[_Stack]] = {"weighted_average": _WeightedAverage, "stacked": _Stack}
+_APPLIED: dict[str, Callable[..., np.ndarray]] = {"weighted_average": _weighted, "stacked": _stacked}
+
+
+def learn(settings: config.Ensemble, logits: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what a rule learns from (members, m, k) logits and (m, k) labels, for `scores_of`; nothing for most rules."""
+    return LEARNING[settings.rule](settings, logits, answers).learnt if settings.rule in LEARNING else {}
+
+
+def scores_of(settings: config.Ensemble, learnt: Mapping[str, np.ndarray], logits: np.ndarray) -> np.ndarray:
+    """Return an ensemble's (n, k) float32 scores of (members, n, k) logits, by what it learnt from others."""
+    logits = np.asarray(logits, np.float64)
+    if settings.rule in LEARNING:
+        return _APPLIED[settings.rule](logits, **learnt).astype(np.float32)
+    return combine(settings.rule, list(sigmoid(logits)))
 
 
 def make_ensemble(

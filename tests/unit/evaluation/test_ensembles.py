@@ -431,3 +431,17 @@ def test_every_rule_of_the_configuration_makes_scores_from_0_to_1(study, tmp_pat
         assert scores.dtype == np.float32
         assert scores.min() >= 0, rule
         assert scores.max() <= 1, rule
+
+
+@pytest.mark.parametrize("rule", get_args(config.Ensemble.model_fields["rule"].annotation))
+def test_what_a_rule_learnt_gives_its_scores_again(study, tmp_path, rule):
+    """Those of test images, which `make_ensemble` scores by what all validation images taught."""
+    made = scores_of(study, rule, tmp_path / "out.parquet")
+    settings = config.Ensemble(rule=rule, members=["x", "y", "z"])
+    tables = [store.read_table(path).sort_values("image_id") for path in study["predictions"]]
+    truth = store.read_table(study["labels"]).set_index("image_id").loc[tables[0]["image_id"]]
+    logits = np.stack([table[["a", "b", "c"]].to_numpy(np.float64) for table in tables])
+    val, test = ((tables[0]["split"] == part).to_numpy() for part in ("val", "test"))
+    learnt = ensembles.learn(settings, logits[:, val], truth[["a", "b", "c"]].to_numpy()[val])
+    again = ensembles.scores_of(settings, learnt, logits[:, test])
+    np.testing.assert_array_equal(again, made.loc[made["split"] == "test", ["a", "b", "c"]].to_numpy())
