@@ -117,9 +117,14 @@ class Contents(Block):
     @model_validator(mode="after")
     def _learnt_what_its_rule_needs(self) -> "Contents":
         rule = self.ensemble.rule if self.ensemble else ""
-        rows = {"weighted_average": {"weights": len(self.networks)}, "stacked": {"coefficients": len(self.networks), "intercepts": 1}}
+        rows = {
+            "weighted_average": {"weights": len(self.networks)},
+            "stacked": {"coefficients": len(self.networks), "intercepts": 1},
+        }
         found = {name: len(values) for name, values in self.learnt.items()}
-        if found != rows.get(rule, {}) or any(len(row) != len(self.classes) for values in self.learnt.values() for row in values):
+        if found != rows.get(rule, {}) or any(
+            len(row) != len(self.classes) for values in self.learnt.values() for row in values
+        ):
             raise ValueError("learnt does not fit the ensemble's rule, its members and the classes")
         return self
 

@@ -70,14 +70,15 @@ def adopt(model: Model, trained: Model, classes: Sequence[str], trained_on: Sequ
     """
     import keras
 
-    pairs = [[layer for layer in leaves(each.layers) if layer.weights] for each in (trained, model)]
-    forms = [[[weight.shape for weight in layer.weights] for layer in layers if layer.name != LAST] for layers in pairs]
-    if forms[0] != forms[1]:
-        raise ThoraxError(f"{source} has other layers than {model.name} here: name a network of the same form in weights.")
+    if _form(trained) != _form(model):
+        raise ThoraxError(
+            f"{source} has other layers or another input than {model.name} here: name a network of the same form."
+        )
     if trained.output_shape[-1] != len(trained_on):
         problem = f"{source} has {trained.output_shape[-1]} outputs, and its label set {len(trained_on)} classes"
         raise ThoraxError(f"{problem}: give the label set that it was trained on.")
     same = sorted(classes) == sorted(trained_on)
+    pairs = ([layer for layer in leaves(each.layers) if layer.weights] for each in (trained, model))
     for layer, own in zip(*pairs, strict=True):
         values = layer.get_weights()
         if own.name == LAST:
@@ -88,6 +89,20 @@ def adopt(model: Model, trained: Model, classes: Sequence[str], trained_on: Sequ
         if isinstance(own, keras.layers.Normalization):
             own.finalize_state()  # it computes with copies of its weights
     return same
+
+
+def _form(model: Model) -> list:
+    """What networks have in common that can have the same weights: input, scaling, and the shapes of all weights but the last layer's."""
+    import keras
+
+    layers = leaves(model.layers)
+    scalings = [
+        (np.ravel(layer.scale).tolist(), np.ravel(layer.offset).tolist())
+        for layer in layers
+        if isinstance(layer, keras.layers.Rescaling)
+    ]
+    shapes = [[weight.shape for weight in layer.weights] for layer in layers if layer.weights and layer.name != LAST]
+    return [model.input_shape, model.inputs[0].dtype, scalings, shapes]
 
 
 def leaves(layers: Iterable[Any]) -> list:

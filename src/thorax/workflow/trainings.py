@@ -1,5 +1,7 @@
 """What a training needs besides its data: the weights that it starts from, and memory."""
 
+import shlex
+
 from thorax.config import Start
 from thorax.models.architectures import BACKBONES
 from thorax.workflow.blocks import Blocks, Wildcards
@@ -14,12 +16,23 @@ class Trainings(Blocks):
         start = training.weights
         if not isinstance(start, Start):
             return {"weights": f"resources/weights/{training.backbone}.h5"} if start == "imagenet" else {}
-        assert start.experiment is not None
+        if start.experiment is None:
+            taken = f"results/starts/{wildcards.experiment}/{wildcards.member}"
+            return {"weights": f"{taken}.keras", "weights_labels": f"{taken}.parquet"}
         label_set = self.config.experiments[start.experiment].label_set
         return {
             "weights": f"results/models/{start.experiment}/{start.member}.keras",
             "weights_labels": f"results/labels/{label_set}.parquet",
         }
+
+    def bundle(self, wildcards: Wildcards) -> str:
+        """The bundle that a training starts from."""
+        return self.block("member", wildcards).weights.bundle
+
+    def bundled_member(self, wildcards: Wildcards) -> str:
+        """The option that names the bundle's network; nothing if it has only one."""
+        member = self.block("member", wildcards).weights.member
+        return shlex.join(["--member", member] if member else [])
 
     def training_memory(self, wildcards: Wildcards) -> int:
         """MB that a training takes."""

@@ -68,7 +68,9 @@ def test_with_the_same_classes_in_any_order_the_last_layer_is_taken_over_too():
     ("trained_on", "changes", "sentence"),
     [
         (["a", "b"], {}, r"large.keras has 3 outputs, and its label set 2 classes: give the label set that it was trained on\."),
-        (["a", "b", "c"], {"dense_units": 8}, r"large.keras has other layers than cnn here: name a network of the same form in weights\."),
+        (["a", "b", "c"], {"dense_units": 8}, r"large.keras has other layers or another input than cnn here: name a network of the"),
+        (["a", "b", "c"], {"input_scaling": "backbone", "backbone": "MobileNet"}, r"large.keras has other layers or another input"),
+        (["a", "b", "c"], {"size": 48}, r"large.keras has other layers or another input than cnn here"),
     ],
 )  # fmt: skip
 def test_a_network_of_another_form_is_refused_and_nothing_changes(trained_on, changes, sentence):

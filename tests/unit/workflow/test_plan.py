@@ -242,6 +242,17 @@ def test_a_training_that_starts_from_another_needs_its_network_and_label_set():
     assert settings["weights"] == {"experiment": "nih", "member": "two", "bundle": None}
 
 
+def test_a_training_that_starts_from_a_bundle_needs_what_is_taken_out_of_it():
+    one = Wildcards(experiment="flat", member="one")
+    taken = {
+        name: f"results/starts/flat/one.{suffix}" for name, suffix in (("weights", "keras"), ("weights_labels", "parquet"))
+    }
+    for member, option in (("two", "--member two"), (None, "")):
+        plan = planned(experiments=starting({"bundle": "data/nih 1.zip", "member": member}))
+        assert plan.weights(one) == taken
+        assert (plan.bundle(one), plan.bundled_member(one)) == ("data/nih 1.zip", option)
+
+
 @pytest.mark.parametrize(
     ("experiments", "sentence"),
     [
