@@ -145,20 +145,25 @@ def test_what_is_made_before_files_are_listed(plan):
 def test_the_options_of_a_manifest_carry_a_stamp_after_a_change(monkeypatch):
     asked, told = [], []
 
-    def changes(folder, listed, seen, select):
+    def changes(folder, listed, seen, select, same_list):
         asked.append((str(folder), str(listed), str(seen)))
-        return ("f00d", "data/nih has changed") if str(folder) == "data/nih" else ("", "")
+        found = {"data/nih": ("f00d", "beef", "data/nih has changed"), "data/padchest": ("f00d", "", "labels have changed")}
+        return manifest.Changes(*found.get(str(folder), ("", "", "")))
 
     monkeypatch.setattr(manifest, "changes", changes)
     plan = Plan(planned().config, told.append)
     settings = """--settings '{"archive": "nih", "root": "data/nih", "views": ["PA", "AP"]}'"""
     for _ in range(2):
-        assert plan.manifest_options(Wildcards(dataset="nih")) == f"{settings} --stamp f00d"
+        assert plan.manifest_options(Wildcards(dataset="nih")) == f"{settings} --stamp f00d --image-stamp beef"
+        assert plan.image_stamp(Wildcards(dataset="nih")) == "beef"
     assert plan.manifest_options(Wildcards(segmenter="lungs")) == ""
     assert told == ["data/nih has changed"]
+    assert plan.manifest_options(Wildcards(dataset="padchest")).endswith(" --stamp f00d --image-stamp ''")
+    assert plan.image_stamp(Wildcards(dataset="padchest")) == ""
     assert asked == [
         ("data/nih", "results/raw/nih.manifest.parquet", "work/manifests/nih.files.parquet"),
         ("data/masks", "results/raw/pairs/lungs.manifest.parquet", "work/manifests/pairs/lungs.files.parquet"),
+        ("data/padchest", "results/raw/padchest.manifest.parquet", "work/manifests/padchest.files.parquet"),
     ]
 
 
