@@ -23,6 +23,7 @@ include: "workflow/rules/explanation.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/audit.smk"
+include: "workflow/rules/bundles.smk"
 
 
 rule all:

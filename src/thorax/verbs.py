@@ -435,6 +435,18 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _text("parameters", "values of its parameters by name", metavar="YAML"),
             _path("out", "executed notebook to write; the figures are written where its parameter `out` says")),
     ),
+    "bundles": (
+        _verb("bundle", "bundles.pack:make_bundle",
+            "put the model of an experiment into one file, with all that is needed to use it, and a model card",
+            _settings(model="Bundled"), labels, split, ingested, images, *second_view,
+            _mapping("networks", "networks of the model"), _mapping("predictions", "their predictions"),
+            _mapping("ensembles", "scores of the ensemble, if the model is one", default=()),
+            _mapping("records", "what the trainings recorded", default=()),
+            _path("segmenter", "lung U-Net, if the images are cropped to the lungs", required=False),
+            _path("boxes", "table of measure-heatmaps, if there are boxes", required=False),
+            catalog, _path("thresholds", "thresholds of all models"), _path("scaling", "scaling that `thorax calibration` wrote"),
+            metrics, replicates, _path("out", "bundle to write"), threads),
+    ),
     "audit": (
         _verb("audit", "audit.counts:make_label_set_audit",
             "compare a label set's counts with those in papers, from metadata alone",

@@ -310,6 +310,38 @@ def test_the_estimated_cost_is_what_the_run_took(tiny_run, tmp_path, monkeypatch
     assert json.loads(cost.show(arguments, json_=True))["left"]["phases"]["all"]["jobs"] == 0
 
 
+def test_a_bundle_of_the_finished_run_predicts_as_the_run_did(tiny_copy, quick):
+    from thorax import backend
+    from thorax.bundles.bundle import open_bundle
+
+    made = snakemake(tiny_copy, "--cores", "2", "--", "results/bundles/tiny.zip", config=CONFIG, first=quick)
+    assert made.returncode == 0, made.stdout[-3000:]
+    assert "1 of 1 steps (100%) done" in made.stdout, "nothing of a finished run is made again"
+    results, bundle = tiny_copy / "results", open_bundle(tiny_copy / "results/bundles/tiny.zip")
+    contents = bundle.contents
+    assert (contents.model, contents.members) == ("CTP", ("first", "second", "third"))
+    backend.prepare(0, 1)
+    assert bundle.segmenter().input_shape == (None, 64, 64, 1)
+    ingested = store.read_table(results / "ingested/tiny.parquet").set_index("image_id")
+    packed = [store.open_array(results / f"images/32-lungs/tiny.{shard}.npy") for shard in range(2)]
+    expected = store.read_table(results / "ensembles/tiny/CTP.parquet").set_index("image_id")
+    places = ingested.loc[expected.index, ["shard", "row"]].itertuples(index=False)
+    pixels = np.stack([packed[shard][row] for shard, row in places])[..., None]
+    logits = np.stack([bundle.network(name).predict(pixels, verbose=0) for name in contents.members])
+    np.testing.assert_allclose(contents.scores(logits), expected[list(contents.classes)], atol=1e-3)
+    assert "Phantom radiographs" in bundle.card
+    assert "| to compare: mean box |" in bundle.card
+    identifiers = {
+        *ingested.index,
+        *store.read_table(results / "catalog/tiny.parquet")["patient_id"],
+        str(tiny_copy),
+        "data/tiny",
+    }
+    for name in bundle.manifest.files:
+        text = bundle.read(name).decode("latin-1")
+        assert not {one for one in identifiers if len(one) > 5 and one in text}, name
+
+
 def test_readers_doubted_labels_and_repeated_trainings_can_be_asked_for_later(tiny_copy, tmp_path, quick):
     """The other tables stay as they are."""
     results = tiny_copy / "results"

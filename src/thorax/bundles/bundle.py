@@ -1,6 +1,7 @@
 """Reading bundles. A file is used only if it is exactly what the manifest says; nothing in a bundle is run or unpacked to the disk."""
 
 import hashlib
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ LARGEST_MANIFEST = 2**24  # bytes
 LARGEST = 2**31  # bytes of all files, which no model here comes near
 MOST_FILES = 1000
 _BLOCK = 2**20
+_LAST = b"PK\x05\x06" + bytes(18)  # the last record of a zip file without a comment begins so
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, LookupError)
 
@@ -124,7 +126,10 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 def _listed(path: Path, archive: zipfile.ZipFile) -> dict[str, int]:
     """The announced size of each file, if their names and sizes are those of a bundle."""
     infos = archive.infolist()
-    if archive.comment or min((info.header_offset for info in infos), default=0):
+    with path.open("rb") as file:
+        file.seek(-len(_LAST), os.SEEK_END)
+        ends = file.read(4) == _LAST[:4]
+    if archive.comment or not ends or min((info.header_offset for info in infos), default=0):
         raise _refused(path, "it has something besides files")
     if len(infos) > MOST_FILES:
         raise _refused(path, f"it has {len(infos):,} files")

@@ -60,6 +60,7 @@ class Member(StoredNetwork):
 
     backbone: str
     seed: Seed
+    trained: dict[str, Any] = Field({}, description="what the training recorded: device, epochs, versions")
 
 
 class Segmenter(StoredNetwork):

@@ -79,9 +79,14 @@ def build(graph: bytes, weights: bytes, precision: str, source: str) -> Model:
     except Exception as error:  # Keras checks little before it builds
         keras.utils.clear_session()
         raise ThoraxError(f"{source} is not a network that can be built ({type(error).__name__}): {DO_NOT_USE}.") from error
+    fill(model, weights, precision)
+    return model
+
+
+def fill(model: Model, weights: bytes, precision: str) -> None:
+    """Give a network its weights (see `pack`), which must fit it."""
     for variable, values in zip(model.weights, unpack(model, weights, precision), strict=True):
         variable.assign(values)
-    return model
 
 
 def _parts(value: Any) -> Iterator[dict[str, Any]]:

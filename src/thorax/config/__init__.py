@@ -12,6 +12,17 @@ from thorax.config.comparisons import Ablation, Audit, Cascade, Comparison, Cros
 from thorax.config.data import FIRST_CHEXPERT_PHANTOM, Dataset, ImageSet, Phantom, Segmenter
 from thorax.config.experiment import CASES_PER_PAGE, Beside, Ensemble, Experiment, Experts
 from thorax.config.labels import DrawDown, LabelSet, Split
-from thorax.config.payloads import AblationColumns, PaperPage, Section, Setup, Setups, Site, SitePage, page_name, setups
+from thorax.config.payloads import (
+    AblationColumns,
+    Bundled,
+    PaperPage,
+    Section,
+    Setup,
+    Setups,
+    Site,
+    SitePage,
+    page_name,
+    setups,
+)
 from thorax.config.training import Augmentation, Start, Training
 from thorax.config.values import TUNED_RULES, fixed_threshold, threshold_rule

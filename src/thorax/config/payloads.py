@@ -7,7 +7,7 @@ from pydantic import Field, RootModel
 
 from thorax.config.block import Block
 from thorax.config.checks import Config
-from thorax.config.data import Dataset, ImageSet
+from thorax.config.data import Dataset, ImageSet, Segmenter
 from thorax.config.experiment import Beside, Experiment
 from thorax.config.labels import LabelSet, Split
 from thorax.config.values import Name
@@ -30,6 +30,17 @@ class Setup(Block):
     def threshold_rule(self) -> str:
         """The threshold rule of the tables of its paper."""
         return self.experiment.beside.threshold_rule if self.experiment.beside else self.experiment.thresholds[0]
+
+
+class Bundled(Setup):
+    """An experiment whose model is put into a bundle, and the further blocks that its networks' input depends on."""
+
+    name: Name
+    model: Name | None
+    """ensemble, or single network; null: the network that is best on the validation images"""
+    segmenter: Segmenter | None
+    second_image_set: ImageSet | None
+    second_dataset: Dataset | None
 
 
 class Setups(RootModel[dict[Name, Setup]]):

@@ -13,7 +13,7 @@ class Start(Block):
 
     experiment: Name | None = None
     """experiment of this configuration that trains the network; it is trained first, even if it is not in `run`"""
-    bundle: Folder | None = Field(None, description="file of a bundle, instead of an experiment")
+    bundle: Folder | None = Field(None, description="file that `thorax bundle` wrote, instead of an experiment")
     member: Name | None = None
     """the network: a member of the experiment (MEMBER.2 and so on for its repeats), or of the bundle, where null means its only
     one"""

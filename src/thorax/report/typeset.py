@@ -168,23 +168,24 @@ def csv_page(csv: Path, title: str, caption: str, out: Path) -> None:
 def markdown(table: Table) -> str:
     """Return a GitHub-flavoured pipe table with its caption above and its notes below."""
     headings = [table.name_heading] + [" ".join(filter(None, (g.heading, g.columns[p]))) for g, p, _ in table.places]
-    lines = [f"## {_markdown_text(table.title)}", "", _markdown_text(table.caption), ""]
-    lines += [f"**{_markdown_text(table.data)}**", ""] if table.data else []
+    lines = [f"## {markdown_text(table.title)}", "", markdown_text(table.caption), ""]
+    lines += [f"**{markdown_text(table.data)}**", ""] if table.data else []
     alignment = [":--", *(":--" if group.words else "--:" for group, _, _ in table.places)]
-    rows = [map(_markdown_text, headings), alignment]
-    rows += [[_markdown_text(name), *map(_markdown_cell, cells)] for name, cells in table.rows]
+    rows = [map(markdown_text, headings), alignment]
+    rows += [[markdown_text(name), *map(_markdown_cell, cells)] for name, cells in table.rows]
     lines += [f"| {' | '.join(row)} |" for row in rows]
-    lines += ["", *(f"- {_markdown_text(note)}" for note in table.notes)] if table.notes else []
+    lines += ["", *(f"- {markdown_text(note)}" for note in table.notes)] if table.notes else []
     return "\n".join(lines) + "\n"
 
 
-def _markdown_text(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """Return a text for a line or cell of Markdown, with its special letters escaped."""
     return "".join("\\" + letter if letter in "\\|*_`<>[]$~&#" else letter for letter in text)
 
 
 def _markdown_cell(cell: Cell) -> str:
     stars = "*" * (2 * cell.bold + cell.italic)
-    return f"{stars}{_markdown_text(cell.text)}{stars}"
+    return f"{stars}{markdown_text(cell.text)}{stars}"
 
 
 def latex(table: Table, label: str) -> str:

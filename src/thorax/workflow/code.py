@@ -44,7 +44,7 @@ class Code:
         self.folder = folder
         self._module, self._definition = cache(self._read_module), cache(self._read_definition)
         self._file = cache(self._find_file)
-        folders = (folder / "resources", folder / "report" / "templates")
+        folders = (folder / "resources", folder / "report" / "templates", folder / "bundles" / "templates")
         data = (path for each in folders for path in each.rglob("*.*") if path.suffix != ".py" and path.is_file())
         self._data_files = {path: {path.name, f"*{path.suffix}"} for path in sorted(data, key=lambda path: path.name)}
 

@@ -5,31 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from thorax import backend, config
+from tests.unit.bundles.small import network, weights_of
+from thorax import backend
 from thorax.bundles import networks
 from thorax.errors import ThoraxError
 
 
-def network(seed: int = 1, views: int = 1, **settings):
-    """A tiny network with random weights and moving statistics, and images for it."""
-    from thorax.models.network import build_model
-
-    backend.prepare(seed, 1)
-    training = config.Training(**({"backbone": "cnn", "weights": "none", "seed": seed} | settings))
-    model = build_model(training, 32, 3, views=views).model
-    rng = np.random.default_rng(seed)
-    for weight in model.weights:
-        if "moving" in weight.path:
-            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
-    return model, rng.integers(0, 256, (8, 32, 32, views), np.uint8)
-
-
-def values(model) -> list[np.ndarray]:
-    return [weight.numpy() for weight in model.weights]
-
-
 def rebuilt(model, precision: str = "float32", bits: int | None = None):
-    stored = networks.pack(values(model), precision, bits)
+    stored = networks.pack(weights_of(model), precision, bits)
     assert len(stored) == networks.stored_bytes(model, precision)
     return networks.build(networks.describe(model).encode(), stored, precision, "test")
 
@@ -44,7 +27,7 @@ def test_a_network_at_float32_predicts_the_same_bits(views, settings):
 
 def test_float16_changes_kernels_only_and_by_half_a_unit_of_the_last_place_at_most():
     model, _ = network()
-    for before, after in zip(values(model), values(rebuilt(model, "float16")), strict=True):
+    for before, after in zip(weights_of(model), weights_of(rebuilt(model, "float16")), strict=True):
         if before.ndim > 1:
             np.testing.assert_array_equal(after, before.astype(np.float16).astype(np.float32))
             assert np.abs(after - before).max() <= np.abs(before).max() * 2.0**-11
@@ -67,11 +50,11 @@ def test_a_network_of_half_precision_computes_in_float32():
     keras.mixed_precision.set_dtype_policy("mixed_float16")
     try:
         half, _ = network()
-        half.set_weights(values(model))
+        half.set_weights(weights_of(model))
         graph = networks.describe(half)
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
-    again = networks.build(graph.encode(), networks.pack(values(model), "float32"), "float32", "test")
+    again = networks.build(graph.encode(), networks.pack(weights_of(model), "float32"), "float32", "test")
     np.testing.assert_array_equal(again.predict_on_batch(images), model.predict_on_batch(images))
 
 
@@ -81,7 +64,7 @@ def test_weights_that_do_not_fit_are_refused_before_memory_is_taken():
     hidden = next(layer for layer in graph["config"]["layers"] if layer["config"].get("name") == "hidden")
     hidden["config"]["units"] = 10**12  # 100 TB
     with pytest.raises(ThoraxError, match="the weights do not fit the layers"):
-        networks.build(json.dumps(graph).encode(), networks.pack(values(model), "float32"), "float32", "test")
+        networks.build(json.dumps(graph).encode(), networks.pack(weights_of(model), "float32"), "float32", "test")
 
 
 def hostile(change) -> bytes:

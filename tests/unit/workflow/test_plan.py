@@ -13,7 +13,7 @@ from thorax import config
 from thorax.archives import manifest
 from thorax.config import Config, parse
 from thorax.errors import ThoraxError
-from thorax.workflow import code, fields, pages
+from thorax.workflow import bundled, code, fields, pages
 from thorax.workflow.plan import Plan
 
 NOTEBOOKS = Path(__file__).parents[3] / "notebooks"
@@ -581,3 +581,37 @@ def test_what_every_rule_with_a_command_has():
         "A=results/metrics/A.parquet"
     ]
     assert ablation.params["named_metrics"](None, Named()) == []
+
+
+def test_a_bundle_has_the_networks_of_the_mean_and_what_was_measured_of_it(plan):
+    packed = bundled.BundlePlan(plan)
+    files = packed.files(Wildcards(experiment="flat"))
+    assert files["networks"] == ["results/models/flat/one.keras", "results/models/flat/two.keras"]
+    assert files["ensembles"] == ["results/ensembles/flat/CTP.parquet"]
+    assert files["segmenter"] == "results/segmenters/lungs.keras"
+    assert files["boxes"] == "results/heatmaps/flat.scores.parquet"
+    settings = config.parse_text(config.Bundled, packed.settings(Wildcards(experiment="flat")), "settings")
+    assert (settings.name, settings.model) == ("flat", "CTP")
+    assert settings.segmenter == plan.config.segmenters["lungs"]
+
+
+@pytest.mark.parametrize(
+    ("members", "ensembles", "model"),
+    [
+        (["a"], {}, "a"),
+        (["a", "b"], {}, None),
+        (["a", "b"], {"votes": "max_vote", "mean": "ctp"}, "mean"),
+        (["a", "b"], {"votes": "max_vote", "stack": "stacked"}, "votes"),
+    ],
+)
+def test_the_model_of_a_bundle_is_the_mean_else_the_first_ensemble_else_the_only_network(members, ensembles, model):
+    shared = {
+        "title": "T",
+        "label_set": "x",
+        "split": "x",
+        "image_set": "x",
+        "training": {"backbone": "cnn", "weights": "none"},
+    }
+    rules = {name: {"rule": rule, "members": members} for name, rule in ensembles.items()}
+    experiment = config.Experiment(**shared, members={name: {} for name in members}, ensembles=rules)
+    assert bundled.model_of(experiment) == model
