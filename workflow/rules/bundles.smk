@@ -12,12 +12,12 @@ rule bundle:
         metrics=rules.metrics.output.metrics,
     output:
         bundle="results/bundles/{experiment}.zip",
-    params:
-        settings=packed.settings,
     threads: 8
     resources:
         gpu=1,
         mem_mb=memory(3000),
+    params:
+        settings=packed.settings,
     message:
         "Packing the model of {wildcards.experiment} into one file"
     shell:

@@ -1,5 +1,6 @@
 """Blocks of a training."""
 
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -13,10 +14,14 @@ class Start(Block):
 
     experiment: Name | None = None
     """experiment of this configuration that trains the network; it is trained first, even if it is not in `run`"""
-    bundle: Folder | None = Field(None, description="file that `thorax bundle` wrote, instead of an experiment")
+    bundle: Folder | None = Field(None, description="file of a bundle, instead of an experiment")
     member: Name | None = None
     """the network: a member of the experiment (MEMBER.2 and so on for its repeats), or of the bundle, where null means its only
     one"""
+
+    def __str__(self) -> str:
+        """In words, without the folder of a bundle: where that is concerns nobody else."""
+        return f"{self.member or 'the network'} of {self.experiment or PurePath(self.bundle or '').name}"
 
     @model_validator(mode="after")
     def _names_one_network(self) -> "Start":
