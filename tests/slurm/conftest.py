@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.slurm import cluster
+from tests.workflow import warm
 from tests.workflow.conftest import CASES, REPOSITORY
 
 COMMAND = "snakemake --cores 8 --profile slurm"  # as in README.md
@@ -105,24 +106,30 @@ class Slurm:
         return [job for job in self.jobs() if job.name in names]
 
     @contextmanager
-    def snakemake(self, folder: Path, *arguments: str | Path, patient: bool = False) -> Iterator["Run"]:
-        """The command of the README at work in `folder`; killed at the end if it has not ended."""
+    def snakemake(
+        self, folder: Path, *arguments: str | Path, patient: bool = False, quick: Path | None = None
+    ) -> Iterator["Run"]:
+        """The command of the README at work in `folder`; killed at the end if it has not ended.
+
+        In the jobs, programs in the folder `quick` stand for those of the same name.
+        """
         command = COMMAND.split() if patient else [sys.executable, Path(__file__).parent / "impatient.py", *COMMAND.split()[1:]]
         command += ["--directory", folder, "--configfile", CASES / "tiny" / "config.yaml", *arguments]
         log = folder / f"run-{time.time_ns()}.log"
+        environment = dict(self.environment)
+        if quick:
+            environment |= {"PATH": f"{quick}:{environment['PATH']}", "THORAX_PYTHON": str(quick / warm.PYTHON)}
         with log.open("w") as out:
-            process = subprocess.Popen(
-                [str(part) for part in command], cwd=REPOSITORY, env=self.environment, stdout=out, stderr=out
-            )
+            process = subprocess.Popen([str(part) for part in command], cwd=REPOSITORY, env=environment, stdout=out, stderr=out)
         try:
             yield Run(process, log)
         finally:
             process.kill()
             process.wait()
 
-    def run(self, folder: Path, *arguments: str | Path, patient: bool = False, timeout: float = 600) -> str:
+    def run(self, folder: Path, *arguments: str | Path, timeout: float = 600, **how: bool | Path) -> str:
         """The same to its good end; return what was printed."""
-        with self.snakemake(folder, *arguments, patient=patient) as run:
+        with self.snakemake(folder, *arguments, **how) as run:
             run.process.wait(timeout)
             assert run.process.returncode == 0, run.text()[-6000:]
             return run.text()
@@ -175,5 +182,5 @@ def slurm() -> Iterator[Slurm]:
 def finished(slurm, tmp_path_factory) -> Path:
     """The folder of one finished run on the cluster, from raw files to `WANTED`. Copy it before changing anything in it."""
     folder = tmp_path_factory.mktemp("slurm")
-    slurm.run(folder, "--", *WANTED, timeout=900)
+    slurm.run(folder, "--", *WANTED, timeout=900, quick=warm.programs())
     return folder

@@ -289,8 +289,8 @@ def test_another_class_in_a_setting_trains_nothing(tiny_run, tmp_path, monkeypat
     assert not planned & {"labels", "split", "train", "predict"}
 
 
-def test_the_estimated_cost_is_what_the_run_took(tiny_run, tmp_path, monkeypatch):
-    """From an empty folder, at the committed rates, which were measured elsewhere."""
+def test_the_estimate_counts_the_jobs_and_bytes_of_the_run(tiny_run, tmp_path, monkeypatch):
+    """From an empty folder. What a job takes is computed from rates in tests/unit/workflow/test_cost.py: here nothing is timed."""
     arguments = ["--snakefile", str(REPOSITORY / "Snakefile"), "--configfile", str(CONFIG), "--cores", "2"]
     monkeypatch.chdir(tmp_path)
     estimate = json.loads(cost.show(arguments, cores_per_gpu=2, json_=True))["all"]
@@ -299,12 +299,8 @@ def test_the_estimated_cost_is_what_the_run_took(tiny_run, tmp_path, monkeypatch
     for kind, size in estimate["result_bytes"].items():
         files = [path for path in (tiny_run / "results" / kind).rglob("*") if path.suffix in (".npy", ".keras")]
         assert size == pytest.approx(sum(path.stat().st_size for path in files), rel=0.2), kind
-    taken = [
-        pd.read_csv(path, sep="\t") for rule in ("train", "predict") for path in (tiny_run / "benchmarks" / rule).rglob("*.tsv")
-    ]
-    assert len(taken) == estimate["phases"]["training"]["jobs"] + estimate["phases"]["prediction"]["jobs"]
-    seconds = estimate["phases"]["all"]["gpu_hours"] * 3600
-    assert 0.2 < seconds / sum(table["s"].sum() for table in taken) < 5  # the rates are of another machine, or one less busy
+    timed = [path for rule in ("train", "predict") for path in (tiny_run / "benchmarks" / rule).rglob("*.tsv")]
+    assert len(timed) == estimate["phases"]["training"]["jobs"] + estimate["phases"]["prediction"]["jobs"]
 
     monkeypatch.chdir(tiny_run)
     assert json.loads(cost.show(arguments, json_=True))["left"]["phases"]["all"]["jobs"] == 0

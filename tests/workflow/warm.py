@@ -46,6 +46,7 @@ LATER = (
 )
 # The module of each program; mortal.py is in this folder
 MAIN = {"thorax": "thorax.cli", "snakemake": "snakemake.cli", "dvc": "dvc.cli", "mortal": "mortal"}
+PYTHON = "python"  # takes `-m` and one of these: what Snakemake starts for each job on a cluster
 
 # What each program is here: it hands its words, folder, environment, and standard streams to the process that forks
 CLIENT = """#!{python} -IS
@@ -53,7 +54,7 @@ import array, json, os, socket, sys
 forks = socket.socket(socket.AF_UNIX)
 forks.connect({address!r})
 streams = array.array("i", [0, 1, 2])
-job = json.dumps([os.path.basename(sys.argv[0]), sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+job = json.dumps([*os.path.split(sys.argv[0]), sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
 forks.sendmsg([len(job).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)])
 forks.sendall(job)
 status = forks.recv(1)
@@ -67,7 +68,7 @@ def programs() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="thorax-quick-"))
     atexit.register(shutil.rmtree, folder)
     address = str(folder / "socket")
-    for name in MAIN:
+    for name in (*MAIN, PYTHON):
         (folder / name).write_text(CLIENT.format(python=os.path.realpath(sys.executable), address=address), encoding="utf-8")
         (folder / name).chmod(0o755)
     environment = {**os.environ, "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
@@ -121,7 +122,10 @@ def _run(client: socket.socket) -> None:
         for stream, descriptor in enumerate(array.array("i", ancillary[0][2])):
             os.dup2(descriptor, stream)
         with client.makefile("rb") as sent:
-            name, words, folder, environment = json.loads(sent.read(int.from_bytes(size, "big")))
+            programs, name, words, folder, environment = json.loads(sent.read(int.from_bytes(size, "big")))
+        if name == PYTHON:
+            sys.executable = str(Path(programs) / PYTHON)  # what it starts starts at once as well
+            _, name, *words = words
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
