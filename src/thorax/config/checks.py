@@ -291,12 +291,14 @@ def comparison_is_fair(config: "Config", name: str, comparison: Comparison) -> N
 def cross_is_fair(config: "Config", name: str, cross: CrossEvaluation) -> None:
     """Probabilities of models of different archives, on images that are made alike."""
     first_name, tested = next(iter(cross.experiments)), dict[str, str]()
+    for experiment in cross.experiments:
+        must_exist(config, "experiments", experiment, "experiments")
     for other_name, model in cross.experiments.items():
-        must_exist(config, "experiments", other_name, "experiments")
         first, other, keys = config.experiments[first_name], config.experiments[other_name], ("experiments", other_name)
         if model not in (*other.members, *other.ensembles):
             raise Problem(f"{model!r} is neither a member nor an ensemble of {other_name}", *keys)
-        if (ensemble := other.ensembles.get(model)) and ensemble.rule != "ctp":
+        ensemble = other.ensembles.get(model)
+        if ensemble and ensemble.rule != "ctp":
             raise Problem(f"{model!r} is an ensemble of rule {ensemble.rule}: name a member or an ensemble of rule ctp.", *keys)
         archive = config.archive_of(other.label_set)
         if archive == "own":
@@ -305,6 +307,12 @@ def cross_is_fair(config: "Config", name: str, cross: CrossEvaluation) -> None:
             text = f"it is of archive {archive}, as {tested[archive]!r} is, and may test on patients that one learnt from"
             raise Problem(text, *keys)
         tested[archive] = other_name
+        for member in ensemble.members if ensemble else [model]:  # what it starts from is tested too
+            source = source_of(config, other_name, member)
+            while source is not None:
+                for patients_of in cross.experiments:
+                    _saw_no_test_patient(config, patients_of, source[0], *keys)
+                source = source_of(config, *source)
         if other.provenance != first.provenance:
             raise Problem(f"it has another provenance than {first_name!r}", *keys)
         for key in ("size", "crop", "intensity", "contrast"):

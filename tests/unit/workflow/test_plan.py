@@ -308,6 +308,22 @@ def test_a_network_that_may_have_seen_the_test_patients_is_refused():
         planned(splits=splits, experiments=experiments)
 
 
+def test_no_model_is_tested_across_archives_on_patients_that_it_may_have_started_from():
+    written_ = written()
+    splits = {**written_["splits"], "other": {"label_sets": ["nih"]}}
+    experiments = written_["experiments"]
+    experiments["more"] = {**experiments["nih"], "members": {"two": {}}, "split": "other"}
+    members = {"one": {"weights": {"experiment": "more", "member": "two"}}}
+    experiments["uncropped"] = {**experiments["uncropped"], "members": {**experiments["flat"]["members"], **members}}
+    match = r"cross\.archives\.experiments\.uncropped: 'more' learns from training patients of split 'other', who may be test"
+    with pytest.raises(
+        ThoraxError, match=match
+    ):  # `uncropped` itself is of another archive, but its ensemble is tested on this one
+        planned(splits=splits, experiments=experiments)
+    experiments["more"] = {**experiments["more"], "split": "nih"}
+    assert planned(splits=splits, experiments=experiments)
+
+
 def test_images_of_another_size_or_shared_settings_are_named_where_they_are_written():
     written_ = written()
     sets = {**written_["image_sets"], "nih": {"dataset": "nih", "size": 128}}
