@@ -38,7 +38,7 @@ from thorax.explanation import localisation
 from thorax.images import ingest
 from thorax.labels.stratify import StratifiedGroupSplit
 from thorax.models.batches import LabelledImages, training_batches
-from thorax.storage import store
+from thorax.storage import schemas, store
 from thorax.workflow import jobs
 
 SIZE = 224  # pixels on a side, as in Liz et al. 2022
@@ -48,6 +48,7 @@ CHECKOUT = Path(__file__).parents[1]
 RUNS = {"demo": ["--profile", "demo"], "papers": ["--cores", "8"]}
 ALONE = ["--snakefile", "alone.smk", "--workflow-profile", "none", "--cores", "1"]  # a rule without work
 REPEATS = 5
+MANIFESTS = ("manifest", "pairs_manifest")  # rules whose tables are read when a run is planned
 
 
 def radiographs(folder: Path, count: int) -> list[np.ndarray]:
@@ -442,7 +443,9 @@ def _planning(folder: Path, arguments: list[str], repeats: int) -> dict[str, flo
         for job in dag.jobs:
             for output in map(Path, job.outputs):
                 output.parent.mkdir(parents=True, exist_ok=True)
-                if job.rule in ("manifest", "pairs_manifest") and Path(job.params["root"]).is_dir():
+                if job.rule in MANIFESTS and not Path(job.params["root"]).is_dir():  # archives that nobody makes up
+                    store.write_table(schemas.MANIFEST.empty_table().to_pandas(), output, schemas.MANIFEST)
+                elif job.rule in MANIFESTS:
                     where = ["--root", job.params["root"], "--memory", job.params["memory"], "--out", str(output)]
                     cli.main(["manifest", *where, *shlex.split(job.params["settings"])])
                 elif output.suffix or output.is_file():

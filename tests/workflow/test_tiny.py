@@ -246,6 +246,7 @@ def test_a_label_added_to_the_metadata_changes_the_table(tiny_copy, quick):
     row = rows.index[rows["ImageID"] == image_id][0]
     rows.loc[row, "Labels"] = str([*ast.literal_eval(rows.loc[row, "Labels"]), added])
     rows.to_csv(metadata, index=False)
+    packed = {path: path.stat().st_mtime_ns for path in (tiny_copy / "results/ingested").iterdir()}
 
     again = snakemake(tiny_copy, "--cores", "2", "--until", "tables", config=CONFIG, first=quick)
     assert again.returncode == 0, again.stdout[-3000:]
@@ -256,6 +257,7 @@ def test_a_label_added_to_the_metadata_changes_the_table(tiny_copy, quick):
     ]
     assert changed == [(image_id, added)]
     assert table.read_text() != before
+    assert {path: path.stat().st_mtime_ns for path in packed} == packed  # the same images are not ingested again
 
 
 def test_a_replaced_image_is_noticed_and_changes_its_predictions_and_no_other(tiny_copy, quick):

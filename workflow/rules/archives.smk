@@ -34,9 +34,26 @@ rule phantom:
         " --threads {threads} > {log:q} 2>&1"
 
 
+rule image_list:
+    input:
+        plan.made_before,
+    output:
+        images="results/raw/{dataset}.images.parquet",
+    params:
+        root=plan.field("dataset", "root"),
+        settings=plan.settings("dataset", "archive", "root", "views"),
+        stamp=plan.image_stamp,  # so that changed images, but not changed labels, make the list again
+        memory="work/manifests/{dataset}.files.parquet",
+    message:
+        "Listing the images of {wildcards.dataset}"
+    shell:
+        "thorax image-list --settings {params.settings:q} --memory {params.memory} --out {output.images} > {log} 2>&1"
+
+
 rule manifest:
     input:
         plan.made_before,
+        rules.image_list.output.images,
     output:
         manifest="results/raw/{dataset}.manifest.parquet",
     params:

@@ -24,6 +24,7 @@ use rule split as audit_split with:
     input:
         labels=expand("results/audit/labels/{label_set}.parquet", label_set=plan.field("split", "label_sets")),
         catalog=plan.audit.catalog,
+        kept=plan.kept,
     output:
         split="results/audit/splits/{split}.parquet",
         quality="results/audit/splits/{split}.quality.csv",

@@ -1,7 +1,6 @@
 rule ingest:
     input:
-        manifest="results/raw/{dataset}.manifest.parquet",
-        catalog=rules.catalog.output.catalog,
+        images=rules.image_list.output.images,
     output:
         array="results/ingested/{dataset}.{shard}.npy",
         table="results/ingested/{dataset}.{shard}.parquet",
@@ -11,7 +10,7 @@ rule ingest:
     message:
         "Reading the radiographs of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "thorax ingest --settings {params.settings:q} --catalog {input.catalog} --shard {wildcards.shard}"
+        "thorax ingest --settings {params.settings:q} --catalog {input.images} --shard {wildcards.shard}"
         " --array {output.array} --table {output.table} --threads {threads} > {log} 2>&1"
 
 
@@ -48,7 +47,7 @@ rule segmenter:
 rule lungs:
     input:
         model=rules.segmenter.output.model,
-        catalog="results/catalog/{dataset}.parquet",
+        images=rules.image_list.output.images,
         ingested="results/ingested/{dataset}.parquet",
         array="results/ingested/{dataset}.{shard}.npy",
     output:
@@ -58,7 +57,7 @@ rule lungs:
     message:
         "Segmenting the lungs of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "thorax lungs --settings {params.settings_segmenter:q} --model {input.model} --catalog {input.catalog}"
+        "thorax lungs --settings {params.settings_segmenter:q} --model {input.model} --catalog {input.images}"
         " --ingested {input.ingested} --array {input.array} --shard {wildcards.shard}"
         " --table {output.table} --masks {output.masks} --threads {threads} > {log} 2>&1"
 

@@ -37,6 +37,7 @@ rule split:
         labels=expand("results/labels/{label_set}.parquet", label_set=plan.field("split", "label_sets")),
         catalog=plan.catalog,
         duplicates=plan.duplicates,
+        kept=plan.kept,
     output:
         split="results/splits/{split}.parquet",
         quality="results/splits/{split}.quality.csv",

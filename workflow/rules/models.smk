@@ -8,12 +8,25 @@ rule weights:
         "thorax download weights/{wildcards.backbone} --root resources/weights > {log} 2>&1"
 
 
+rule bundled_network:
+    input:
+        bundle=plan.bundle,
+    output:
+        network="results/starts/{experiment}/{member}.keras",
+        labels="results/starts/{experiment}/{member}.parquet",
+    message:
+        "Taking the network out of a bundle that {wildcards.member} of {wildcards.experiment} starts from"
+    shell:
+        "thorax bundled-network --bundle {input.bundle:q} {params.bundled_member} --out {output.network} --labels {output.labels}"
+        " > {log} 2>&1"
+
+
 # The parameters of a command that its rule does not define are filled in by name: see Blocks.parameter in src/thorax/workflow/blocks.py
 rule train:
     input:
         unpack(plan.data("experiment")),
         unpack(plan.second_images),
-        weights=plan.weights,
+        unpack(plan.weights),
     output:
         model="results/models/{experiment}/{member}.keras",
         history="results/history/{experiment}/{member}.csv",
@@ -29,7 +42,8 @@ rule train:
     shell:
         "exec thorax train --settings {params.settings_member:q} --labels {input.labels} --split {input.split}"
         " --ingested {input.ingested} --images {input.images} {params.option_pairs}"
-        " {params.option_second_ingested} {params.option_second_images} {params.option_weights} --out {output.model} --history {output.history} --epochs {output.epochs} --record {output.record}"
+        " {params.option_second_ingested} {params.option_second_images} {params.option_weights} {params.option_weights_labels}"
+        " --out {output.model} --history {output.history} --epochs {output.epochs} --record {output.record}"
         " --work work/{wildcards.experiment} --threads {threads} > {log} 2>&1"
 
 

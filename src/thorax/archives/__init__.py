@@ -9,11 +9,13 @@ from types import ModuleType
 import pandas as pd
 
 from thorax.archives import chexpert, nih, own, padchest
-from thorax.archives.manifest import Selection, make_manifest
+from thorax.archives.manifest import Selection, look, make_manifest
 from thorax.config import Dataset
 from thorax.errors import ThoraxError
 from thorax.storage import csv_file, schemas, store
 from thorax.storage.strict_csv import first_existing
+
+LISTED = ["image_id", "path", "view", "photometric"]  # columns of the catalog that ingest needs
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,40 @@ def selection_of_mask_pairs(folder: Path) -> Selection:
     return Selection("pairs", [schemas.MASK_PAIRS] if table.is_file() else [], named)
 
 
-def write_manifest(root: Path, out: Path, memory: Path, settings: Dataset | None, stamp: str = "") -> None:
+def write_manifest(
+    root: Path, out: Path, memory: Path, settings: Dataset | None, stamp: str = "", image_stamp: str = ""
+) -> None:
     """Write the manifest of a data set's folder or, without settings, of a folder of lung masks; see `make_manifest`."""
-    make_manifest(root, out, memory, lambda: selection(settings) if settings else selection_of_mask_pairs(root), stamp)
+    select = lambda: selection(settings) if settings else selection_of_mask_pairs(root)
+    make_manifest(root, out, memory, select, stamp, image_stamp)
+
+
+def image_list(settings: Dataset) -> pd.DataFrame:
+    """What an archive's tables say of the images of a data set's views that ingest needs: `LISTED`, null where not known.
+
+    Where no image has one of the views, all images: the step that reads the list says which views there are.
+    """
+    rows = read_catalog(settings)[LISTED].astype(object)
+    wanted = rows[rows["view"].isin(settings.views)]
+    listed = wanted if len(wanted) else rows
+    return listed.where(listed.notna(), None).reset_index(drop=True)
+
+
+def write_image_list(settings: Dataset, memory: Path, out: Path) -> None:
+    """Write `schemas.IMAGE_LIST`: all that decides what ingest reads, so that new labels of the same images do not count.
+
+    `memory` is that of `make_manifest`. A file that is not there has neither length nor digest.
+    """
+    files = look(Path(settings.root), Path(memory), lambda: selection(settings))
+    store.write_table(image_list(settings).merge(files, on="path", how="left"), out, schemas.IMAGE_LIST)
+
+
+def lists_the_same(settings: Dataset, listed: Path) -> bool:
+    """Whether an archive's tables list the images as they did when `write_image_list` wrote the file, if it is there."""
+    try:
+        return not listed.is_file() or image_list(settings).equals(store.read_table(listed, LISTED).astype(object))
+    except ThoraxError:  # the step that reads the tables comes next and reports it
+        return False
 
 
 def absence(settings: Dataset) -> str | None:

@@ -39,41 +39,63 @@ class Selection:
     named: Callable[[], Iterable[str]]  # the files of the tables, there or not; may depend on tables and paths, nothing else
 
 
-def make_manifest(root: Path, out: Path, memory: Path, select: Callable[[], Selection], stamp: str = "") -> None:
+@dataclass(frozen=True)
+class Changes:
+    """What has changed in a folder since its manifest was made."""
+
+    stamp: str = ""  # differs after every change
+    images: str = ""  # differs after every change of the images, or of what tables say of them that ingest needs
+    sentence: str = ""  # for the user; empty if nothing has changed
+
+
+def make_manifest(
+    root: Path, out: Path, memory: Path, select: Callable[[], Selection], stamp: str = "", image_stamp: str = ""
+) -> None:
     """Write the manifest of the folder `root`: the columns of `MANIFEST`, in the order of paths.
 
     `memory`, the table of files seen earlier, is brought up to date; if it is missing, that costs only time. `select` says which
     files are read. Where the tables are wrong, all files count: the step that reads them says what is. The manifest's metadata keeps
-    the `stamp`, for `changes`.
+    the stamps, for `changes`.
     """
-    schema = MANIFEST.with_metadata({"stamp": stamp}) if stamp else MANIFEST
-    store.write_table(_look(Path(root), Path(memory), select), out, schema)
+    store.write_table(look(Path(root), Path(memory), select), out, _stamped(MANIFEST, stamp, image_stamp))
 
 
-def changes(root: Path, manifest: Path, memory: Path, select: Callable[[], Selection]) -> tuple[str, str]:
-    """Compare a folder with its manifest, which is left as it is; return a stamp and a sentence on what has changed.
+def _stamped(schema: pa.Schema, stamp: str, images: str) -> pa.Schema:
+    return schema.with_metadata({"stamp": stamp, "images": images}) if stamp else schema
 
-    Where nothing has, they are the stamp that the manifest was made with, and ""; so a job with the stamp as a parameter runs again
-    after every change, and after no other event. Where there is no archive or no manifest, nothing has changed.
+
+def changes(
+    root: Path, manifest: Path, memory: Path, select: Callable[[], Selection], same_list: Callable[[], bool]
+) -> Changes:
+    """Compare a folder with its manifest, which is left as it is.
+
+    Where nothing has changed, the stamps are those that the manifest was made with; so a job with a stamp as a parameter runs again
+    after every change that it is of, and after no other event. Where there is no archive or no manifest, nothing has changed.
+    `same_list` says whether changed tables list the images as before; it is asked only if no image has changed.
     """
     stamped = manifest if manifest.is_file() else memory  # a job's process may ask after the manifest was deleted
-    stamp = store.read_metadata(stamped).get("stamp", "") if stamped.is_file() else ""
+    known = store.read_metadata(stamped) if stamped.is_file() else {}
+    stamp, images = known.get("stamp", ""), known.get("images", "")
     if not (manifest.is_file() and root.is_dir()):
-        return stamp, ""
+        return Changes(stamp, images)
     before = store.read_table(manifest, MANIFEST.names)
-    now = _look(root, memory, select)
+    now = look(root, memory, select)
     if before.equals(now[MANIFEST.names]):
-        return stamp, ""
-    stamp = hashlib.blake2b((stamp + now.to_csv(index=False)).encode(), digest_size=8).hexdigest()
-    store.write_table(store.read_table(memory), memory, MEMORY.with_metadata({"stamp": stamp}))
+        return Changes(stamp, images)
+    digest = lambda old: hashlib.blake2b((old + now.to_csv(index=False)).encode(), digest_size=8).hexdigest()
+    of_images = [table[~table["path"].isin(select().tables)].reset_index(drop=True) for table in (before, now)]
+    if not (of_images[0].equals(of_images[1][MANIFEST.names]) and same_list()):
+        images = digest(f"images {images}")
+    stamp = digest(stamp)
+    store.write_table(store.read_table(memory), memory, _stamped(MEMORY, stamp, images))
     both = before.merge(now, on="path", how="outer", suffixes=("_before", "_now"), indicator="where")
     count = both["where"].value_counts()
     replaced = int(((both["where"] == "both") & (both["digest_before"] != both["digest_now"])).sum())
     found = f"{replaced} files replaced, {count['right_only']} added, {count['left_only']} removed"
-    return stamp, f"{root} has changed since it was last used: {found}."
+    return Changes(stamp, images, f"{root} has changed since it was last used: {found}.")
 
 
-def _look(root: Path, memory: Path, select: Callable[[], Selection]) -> pd.DataFrame:
+def look(root: Path, memory: Path, select: Callable[[], Selection]) -> pd.DataFrame:
     """The columns of MANIFEST of the files that are read, by path; the memory is brought up to date."""
     if not root.is_dir():
         raise ThoraxError(f"{root} is not there: put the archive there, or name its folder in the configuration.")

@@ -182,7 +182,7 @@ def training(settings: config.Training) -> dict[str, str]:
     if augmented:
         changes = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in augmented.model_dump(mode="json").items())
     return {
-        "Initial weights": settings.weights,
+        "Initial weights": str(settings.weights),
         "Loss": settings.loss,
         "Optimiser": f"Adam, learning rate {settings.learning_rate:g}, {settings.schedule}",
         "Batch": f"{settings.batch_size}, {settings.accumulate} per update",

@@ -24,5 +24,5 @@ from thorax.config.payloads import (
     page_name,
     setups,
 )
-from thorax.config.training import Augmentation, Training
+from thorax.config.training import Augmentation, Start, Training
 from thorax.config.values import TUNED_RULES, fixed_threshold, threshold_rule

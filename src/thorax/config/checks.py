@@ -4,6 +4,7 @@ Each check is a function of the configuration, the name of a block, and the bloc
 below the block. `CHECKS` lists them in the order of the data; the first problem is the one that the user reads.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from thorax.config.comparisons import Ablation, Audit, Cascade, Comparison, Cros
 from thorax.config.data import Dataset, ImageSet, Segmenter
 from thorax.config.experiment import Experiment
 from thorax.config.labels import LabelSet, Split
+from thorax.config.training import Start
 from thorax.config.values import DatasetName, Distinct, Name
 from thorax.errors import did_you_mean
 
@@ -86,6 +88,14 @@ def archive_has_the_test_part(config: "Config", name: str, split: Split) -> None
         raise Problem(f"archive {archive!r} has no images that radiologists labelled: use shares.", "test_on")
 
 
+def kept_split_is_another(config: "Config", name: str, split: Split) -> None:
+    """A split that keeps its own file would have to be made before it is made."""
+    own = Path("results/splits")
+    names = {own / f"{each}.parquet" for each in config.splits}
+    if split.keep and Path(os.path.relpath(split.keep)) in names:
+        raise Problem(f"{split.keep} is made by this configuration: copy it to another folder and name the copy.", "keep")
+
+
 def segmenter_fits_its_size(config: "Config", name: str, segmenter: Segmenter) -> None:
     must_exist(config, "splits", segmenter.train_patients_of, "train_patients_of")
     halvings = len(segmenter.filters) - 1
@@ -150,6 +160,67 @@ def segmenter_learnt_from_no_test_patient(config: "Config", name: str, experimen
             learns = f"its segmenter {segmenter!r} learns from training patients of split {taught_by!r}"
             use = f"use a segmenter with train_patients_of: {experiment.split}"
             raise Problem(f"{learns}, who may be test patients of {experiment.split!r}: {use}.", key)
+
+
+def weights_come_from_a_fitting_training(config: "Config", name: str, experiment: Experiment) -> None:
+    """A member starts from a network of the same form, whose training ends before, without having seen this one's test patients."""
+    for member in experiment.trainings:
+        written = experiment.trainings[member][0]
+        keys = ("members", written, "weights") if "weights" in experiment.members[written] else ("training", "weights")
+        before, chain = source_of(config, name, member, *keys), [(name, member)]
+        if before is not None:
+            _fits(config, (name, member), before, *keys)
+        while before is not None:
+            _saw_no_test_patient(config, name, before[0], *keys)
+            if before in chain:
+                ring = " starts from ".join("/".join(step) for step in [*chain[chain.index(before) :], before])
+                advice = "let one of them start from imagenet or none"
+                what = "a network cannot start from itself" if len(chain) == 1 else f"they wait for each other: {ring}"
+                raise Problem(f"{what}: {advice}.", *keys)
+            chain.append(before)
+            before = source_of(config, *before, *keys)
+
+
+def source_of(config: "Config", name: str, member: str, *keys: str) -> tuple[str, str] | None:
+    """The experiment and the member whose network one of an experiment's trainings starts from; None if it is no other's here."""
+    start = config.experiments[name].member(member).weights
+    if not isinstance(start, Start) or start.experiment is None or start.member is None:
+        return None
+    must_exist(config, "experiments", start.experiment, *keys, "experiment")
+    known = config.experiments[start.experiment].trainings
+    if start.member not in known:
+        text = (
+            f"{start.member!r} is not a member of {start.experiment!r}: {', '.join(known)}{did_you_mean(start.member, known)}"
+        )
+        raise Problem(text, *keys, "member")
+    return start.experiment, start.member
+
+
+def _fits(config: "Config", own: tuple[str, str], source: tuple[str, str], *keys: str) -> None:
+    """Raise `Problem` unless two networks have the same layers, but for the last one, and take the same input."""
+    (ours, theirs), named = (config.experiments[name] for name, _ in (own, source)), "/".join(source)
+    mine, other = ours.member(own[1]), theirs.member(source[1])
+    form = {
+        key: (getattr(mine, key), getattr(other, key))
+        for key in ("backbone", "head", "dense_units", "channels", "input_scaling")
+    }
+    views = tuple(2 if experiment.second_image_set else 1 for experiment in (ours, theirs))
+    sizes = tuple(config.image_sets[experiment.image_set].size for experiment in (ours, theirs))
+    for key, (wanted, found) in {**form, "number of views": views, "size of the images": sizes}.items():
+        if wanted != found:
+            raise Problem(f"{named} has {key} {found}, and this network {wanted}: give both the same.", *keys)
+
+
+def _saw_no_test_patient(config: "Config", name: str, source: str, *keys: str) -> None:
+    """Raise `Problem` if another split of the same archive decides whom the network that is started from learnt from."""
+    ours, theirs = (config.experiments[each] for each in (name, source))
+    here, there = (config.datasets[config.label_sets[experiment.label_set].dataset] for experiment in (ours, theirs))
+    same = (here.archive, Path(here.root).resolve()) == (there.archive, Path(there.root).resolve())
+    if same and ours.split != theirs.split:
+        learns = (
+            f"{source!r} learns from training patients of split {theirs.split!r}, who may be test patients of {ours.split!r}"
+        )
+        raise Problem(f"{learns}: use the same split in both.", *keys)
 
 
 def ablation_is_fair(config: "Config", name: str, ablation: Ablation) -> None:
@@ -220,12 +291,14 @@ def comparison_is_fair(config: "Config", name: str, comparison: Comparison) -> N
 def cross_is_fair(config: "Config", name: str, cross: CrossEvaluation) -> None:
     """Probabilities of models of different archives, on images that are made alike."""
     first_name, tested = next(iter(cross.experiments)), dict[str, str]()
+    for experiment in cross.experiments:
+        must_exist(config, "experiments", experiment, "experiments")
     for other_name, model in cross.experiments.items():
-        must_exist(config, "experiments", other_name, "experiments")
         first, other, keys = config.experiments[first_name], config.experiments[other_name], ("experiments", other_name)
         if model not in (*other.members, *other.ensembles):
             raise Problem(f"{model!r} is neither a member nor an ensemble of {other_name}", *keys)
-        if (ensemble := other.ensembles.get(model)) and ensemble.rule != "ctp":
+        ensemble = other.ensembles.get(model)
+        if ensemble and ensemble.rule != "ctp":
             raise Problem(f"{model!r} is an ensemble of rule {ensemble.rule}: name a member or an ensemble of rule ctp.", *keys)
         archive = config.archive_of(other.label_set)
         if archive == "own":
@@ -234,6 +307,12 @@ def cross_is_fair(config: "Config", name: str, cross: CrossEvaluation) -> None:
             text = f"it is of archive {archive}, as {tested[archive]!r} is, and may test on patients that one learnt from"
             raise Problem(text, *keys)
         tested[archive] = other_name
+        for member in ensemble.members if ensemble else [model]:  # what it starts from is tested too
+            source = source_of(config, other_name, member)
+            while source is not None:
+                for patients_of in cross.experiments:
+                    _saw_no_test_patient(config, patients_of, source[0], *keys)
+                source = source_of(config, *source)
         if other.provenance != first.provenance:
             raise Problem(f"it has another provenance than {first_name!r}", *keys)
         for key in ("size", "crop", "intensity", "contrast"):
@@ -254,7 +333,7 @@ def phantom_has_its_own_folder(config: "Config", name: str, dataset: Dataset) ->
 
 CHECKS: dict[str, tuple[Callable[["Config", str, Any], None], ...]] = {
     "label_sets": (label_set_has_its_views, second_views_are_of_the_same_studies, inside_has_the_images_of_its_general_set),
-    "splits": (split_has_one_dataset, archive_has_the_test_part),
+    "splits": (split_has_one_dataset, archive_has_the_test_part, kept_split_is_another),
     "segmenters": (segmenter_fits_its_size,),
     "image_sets": (image_set_has_its_sources,),
     "experiments": (
@@ -262,6 +341,7 @@ CHECKS: dict[str, tuple[Callable[["Config", str, Any], None], ...]] = {
         networks_take_the_intensities,
         second_view_fits_the_first,
         segmenter_learnt_from_no_test_patient,
+        weights_come_from_a_fitting_training,
     ),
     "ablations": (ablation_is_fair,),
     "cascades": (cascade_is_fair,),

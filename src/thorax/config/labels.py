@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from thorax.config.block import Block
-from thorax.config.values import Distinct, Fraction, Name, Seed
+from thorax.config.values import Distinct, Folder, Fraction, Name, Seed
 
 
 class LabelSet(Block):
@@ -83,6 +83,10 @@ class Split(Block):
     same_image: Literal["identical", "similar", "ignore"] = "identical"
     """put patients who share an image into one part. identical: if the ingested images are equal; similar: also if they are
     similar (see docs/how-to/data.md); ignore: never. Patients on an official list stay where it puts them"""
+    keep: Folder | None = None
+    """file of an earlier split, e.g. data/split-2025.parquet: its patients stay in their part, and new ones are divided so that the
+    whole comes as near to the shares as it can. Parquet as in results/splits, or CSV with the columns patient_id and split; null:
+    none"""
     seed: Seed = Field(0, description="random seed; the same seed gives the same split")
 
     @model_validator(mode="after")
@@ -93,4 +97,7 @@ class Split(Block):
             raise ValueError("train, val and test must each be above 0")
         if self.official and self.test_on == "radiologists":
             raise ValueError("official: true and test_on: radiologists each name a test part: remove one of the two.")
+        if self.keep and (self.official or self.test_on == "radiologists"):
+            rule = "official: true" if self.official else "test_on: radiologists"
+            raise ValueError(f"keep and {rule} may put a patient into two parts: remove one of the two.")
         return self

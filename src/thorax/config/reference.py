@@ -22,6 +22,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "experiments": config.Experiment,
     "experiments.*.beside": config.Beside,
     "experiments.*.training and experiments.*.members.*": config.Training,
+    "experiments.*.training.weights": config.Start,
     "experiments.*.training.augmentation": config.Augmentation,
     "experiments.*.ensembles": config.Ensemble,
     "ablations": config.Ablation,

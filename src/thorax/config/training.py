@@ -1,11 +1,45 @@
 """Blocks of a training."""
 
-from typing import Literal
+from pathlib import PurePath
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from thorax.config.block import Block
-from thorax.config.values import Distinct, FactorRange, Fraction, Seed
+from thorax.config.block import Block, refusal
+from thorax.config.values import Distinct, FactorRange, Folder, Fraction, Name, Seed
+
+
+class Start(Block):
+    """A trained network that a training starts from: one of this configuration, or one of a bundle."""
+
+    experiment: Name | None = None
+    """experiment of this configuration that trains the network; it is trained first, even if it is not in `run`"""
+    bundle: Folder | None = Field(None, description="file of a bundle, instead of an experiment")
+    member: Name | None = None
+    """the network: a member of the experiment (MEMBER.2 and so on for its repeats), or of the bundle, where null means its only
+    one"""
+
+    def __str__(self) -> str:
+        """In words, without the folder of a bundle: where that is concerns nobody else."""
+        return f"{self.member or 'the network'} of {self.experiment or PurePath(self.bundle or '').name}"
+
+    @model_validator(mode="after")
+    def _names_one_network(self) -> "Start":
+        if (self.experiment is None) == (self.bundle is None):
+            raise ValueError("name either an experiment and a member, or a bundle.")
+        if self.experiment is not None and self.member is None:
+            raise ValueError(f"name the member of {self.experiment!r} as well, as member: NAME.")
+        return self
+
+
+def _block_or_word(value: Any) -> Any:
+    """A starting point as a block is checked as one, so that an error names its key; no other word than these two is one."""
+    if isinstance(value, dict):
+        return Start.model_validate(value)
+    if not isinstance(value, Start) and value not in ("imagenet", "none"):
+        blocks = "{experiment: NAME, member: NAME} or {bundle: FILE, member: NAME}"
+        raise refusal(f"{value!r} is not a starting point: write imagenet, none, {blocks}.")
+    return value
 
 
 class Augmentation(Block):
@@ -35,7 +69,10 @@ class Training(Block):
     """How one network is trained. The defaults are Table 2 of Liz et al. 2022."""
 
     backbone: str = Field(description="architecture; the names are in src/thorax/models/architectures.py")
-    weights: Literal["imagenet", "none"] = Field("imagenet", description="initial weights of the backbone; none: random")
+    weights: Annotated[Literal["imagenet", "none"] | Start, BeforeValidator(_block_or_word)] = "imagenet"
+    """initial weights. imagenet: those of the backbone, with a random head; none: all random; a block: those of another trained
+    network, e.g. {experiment: nih, member: DenseNet121} or {bundle: nih.zip, member: DenseNet121}, with a new last layer unless it
+    has the same classes (see docs/explanation/training.md)"""
     channels: Literal[1, 3] = 3
     """input channels of the backbone. 1: the ImageNet kernel of its first convolution is summed over the channels; 3: the grey
     image is repeated"""

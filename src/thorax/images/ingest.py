@@ -38,7 +38,9 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
     root = Path(settings.root)
     if not root.is_dir():
         problem = f"{root} is not a folder"
-        raise ThoraxError(f"{problem}: put the archive there or correct datasets.{catalog.stem}.root in the configuration.")
+        raise ThoraxError(
+            f"{problem}: put the archive there or correct datasets.{_dataset(catalog)}.root in the configuration."
+        )
     rows = _shard_rows(settings, catalog, shard)
     jobs = list(zip(rows["image_id"], rows["path"], rows["photometric"], strict=True))
     entries, packed = [], 0
@@ -47,7 +49,7 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
         screened = in_order(
             lambda job: screen(root, *job, settings.max_pixels, settings.dicom_window), jobs, threads, 4 * threads
         )
-        for entry, image, problem in progress(screened, f"ingest {catalog.stem}.{shard}", len(jobs), "image"):
+        for entry, image, problem in progress(screened, f"ingest {_dataset(catalog)}.{shard}", len(jobs), "image"):
             place = {"shard": -1, "row": -1}
             if problem:
                 print(problem)
@@ -59,6 +61,11 @@ def ingest_shard(settings: config.Dataset, catalog: Path, shard: int, array: Pat
         file.seek(0)
         _write_header(file, packed)
     store.write_table(pd.DataFrame(entries, columns=schemas.SCREENED.names), table, schemas.SCREENED)
+
+
+def _dataset(catalog: Path) -> str:
+    """The name of the data set that a catalog or a list of images is of."""
+    return catalog.name.partition(".")[0]
 
 
 def _write_header(file: BinaryIO, rows: int) -> None:
@@ -166,11 +173,13 @@ def _shard_rows(settings: config.Dataset, catalog: Path, shard: int) -> pd.DataF
     rows = store.read_table(catalog, ["image_id", "path", "view", "photometric"])
     wanted = rows[rows["view"].isin(settings.views)].sort_values("image_id", ignore_index=True)
     if wanted.empty:
-        problem = f"{catalog} has no image with a view of {', '.join(settings.views)}: correct datasets.{catalog.stem}.views"
+        problem = (
+            f"{catalog} has no image with a view of {', '.join(settings.views)}: correct datasets.{_dataset(catalog)}.views"
+        )
         raise ThoraxError(f"{problem}; the views there are {', '.join(sorted(rows['view'].dropna().unique()))}.")
     if not 0 <= shard < settings.shards:
         problem = f"Shard {shard} does not exist"
-        raise ThoraxError(f"{problem}: datasets.{catalog.stem}.shards is {settings.shards}, and they count from 0.")
+        raise ThoraxError(f"{problem}: datasets.{_dataset(catalog)}.shards is {settings.shards}, and they count from 0.")
     rows = wanted.iloc[np.array_split(np.arange(len(wanted)), settings.shards)[shard]]
     for image_id, path in zip(rows["image_id"], rows["path"], strict=True):
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:

@@ -9,6 +9,7 @@ import pandas as pd
 from thorax import config
 from thorax.errors import ThoraxError
 from thorax.images.duplicates import patient_groups
+from thorax.labels import earlier
 from thorax.labels.stratify import StratifiedGroupSplit
 from thorax.storage import store
 from thorax.storage.joins import rows_of
@@ -24,6 +25,7 @@ def split_label_sets(
     official: pd.Series | None = None,
     duplicates: pd.DataFrame | None = None,
     by_radiologists: Collection[str] = (),
+    kept: pd.Series | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Assign every image of all label sets once, stratified over all their classes and totals.
 
@@ -40,6 +42,7 @@ def split_label_sets(
             patient. Without a list for val, it is cut from train, stratified, as `settings.train : settings.val`.
         duplicates: `schemas.DUPLICATES`. Patients who share an image go to the same part, unless a list dictates another.
         by_radiologists: Identifiers of these images; without any, `settings.test_on` has no effect.
+        kept: The part of each patient who keeps it, by patient_id (see `earlier.read`). They count in all quotas.
 
     Returns:
         The assignment (image_id, patient_id, split; sorted by image_id) and its quality (`QUALITY_COLUMNS`): the number of
@@ -68,13 +71,14 @@ def split_label_sets(
         if (images["split"] == "test").any():
             shares = {part: shares[part] / (settings.train + settings.val) for part in ("train", "val")}
     free = images["split"].isna()
+    parts = None if kept is None else earlier.kept(images, groups, kept, str(settings.keep))[free]
     if len(shares) == 1:
         images.loc[free, "split"] = next(iter(shares))
     else:
         # Sorted names: the order in which label sets and classes are written down must not change the split.
         columns = [_columns(images.loc[free, "image_id"], frames[name], len(frames) > 1) for name in sorted(frames)]
         splitter = StratifiedGroupSplit(**{part: shares.get(part, 0) for part in SPLIT_NAMES}, random_state=settings.seed)
-        images.loc[free, "split"] = splitter.assign(np.hstack(columns), groups[free].to_numpy(object))
+        images.loc[free, "split"] = splitter.assign(np.hstack(columns), groups[free].to_numpy(object), parts)
     left_out = _drawn_down(settings, images, frames)
     quality = [_quality(name, frame, images, free, left_out, shares) for name, frame in frames.items()]
     images.loc[left_out, "split"] = LEFT_OUT
@@ -209,7 +213,8 @@ def make_split(
     if settings.test_on == RADIOLOGISTS and by_radiologists.empty:
         print("No image was labelled by radiologists (valid.csv is not next to train.csv): test is a share of the patients.")
     same = store.read_table(duplicates, ["image_id", "other_id", "identical"]) if duplicates else None
-    images, report = split_label_sets(settings, frames, official, same, frozenset(by_radiologists))
+    kept = earlier.read(Path(settings.keep)) if settings.keep else None
+    images, report = split_label_sets(settings, frames, official, same, frozenset(by_radiologists), kept)
     for row in report[report["deviation"].abs() > 1 + 1e-6].itertuples():
         found = f"{row.images} images in {row.split} instead of {row.quota:.1f}"
         print(f"{row.label_set}, {row[2]}: {found}; its largest patient has {row.largest_patient_share:.0%} of them.")

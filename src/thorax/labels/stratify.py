@@ -37,7 +37,7 @@ class StratifiedGroupSplit:
     The result depends on the groups, their labels and `random_state` only: permuting the rows permutes the result. Counts of all
     labels, and of all samples, come within one sample of `share * count` wherever the groups allow it; a label that belongs to very
     few groups, or mostly to one large group, can stay further away. Each part with a share has at least one group. The shares sum to
-    1, and one of them may be 0: that part stays empty.
+    1, and one of them may be 0: that part stays empty. Groups that have a part already keep it, and count in all shares.
     """
 
     def __init__(self, train: float = 0.7, val: float = 0.1, test: float = 0.2, random_state: int = 0) -> None:
@@ -54,14 +54,17 @@ class StratifiedGroupSplit:
         train, val, test = (np.flatnonzero(parts == name) for name in self.shares)
         yield train, val, test
 
-    def assign(self, y: ArrayLike, groups: ArrayLike) -> np.ndarray:
+    def assign(self, y: ArrayLike, groups: ArrayLike, kept: ArrayLike | None = None) -> np.ndarray:
         """Return the part of each row: (n,) of "train", "val" and "test".
 
         `y` is (n, k) or (n,) of 0, 1 and -1 (unknown: counts as not positive); `groups` are (n,) identifiers that can be sorted, such
-        as those of patients, and at least as many as parts.
+        as those of patients, and at least as many as parts. `kept` has the part of each row that keeps it, (n,), and null for the
+        others: these are divided so that all rows together come as near to the shares as they can. It is the same for all rows of
+        a group, except that a kept group may be in several parts.
         """
         names, shares = zip(*((name, share) for name, share in self.shares.items() if share > 0), strict=True)
-        return np.array(names)[_assign_rows(y, groups, np.array(shares), self.random_state)]
+        held = None if kept is None else _numbered(kept, names)
+        return np.array(names)[_assign_rows(y, groups, np.array(shares), self.random_state, held)]
 
 
 def group_folds(y: ArrayLike, groups: ArrayLike, folds: int, random_state: int = 0) -> np.ndarray:
@@ -73,7 +76,19 @@ def group_folds(y: ArrayLike, groups: ArrayLike, folds: int, random_state: int =
     return _assign_rows(y, groups, np.full(folds, 1 / folds), random_state)
 
 
-def _assign_rows(y: ArrayLike, groups: ArrayLike, shares: np.ndarray, random_state: int) -> np.ndarray:
+def _numbered(kept: ArrayLike, names: tuple[str, ...]) -> np.ndarray:
+    """(n,) number of each row's part, -1 where it has none."""
+    parts = pd.Series(np.asarray(kept, object))
+    unknown = parts.notna() & ~parts.isin(names)
+    if unknown.any():
+        raise ThoraxError(f"{parts[unknown].iloc[0]!r} is not a part with a share: keep groups in {', '.join(names)}.")
+    return parts.map({name: number for number, name in enumerate(names)}).fillna(-1).to_numpy(np.int64)
+
+
+def _assign_rows(
+    y: ArrayLike, groups: ArrayLike, shares: np.ndarray, random_state: int, kept: np.ndarray | None = None
+) -> np.ndarray:
+    """The number of each row's part; `kept` has it for rows that keep theirs, and -1 for all others."""
     labels = np.asarray(y)
     labels = labels[:, None] if labels.ndim == 1 else labels
     if labels.ndim != 2 or not np.isin(labels, (-1, 0, 1)).all():
@@ -83,34 +98,52 @@ def _assign_rows(y: ArrayLike, groups: ArrayLike, shares: np.ndarray, random_sta
         raise ThoraxError(f"A split of {rows} rows needs {rows} groups, but their shape is {array.shape}: give one per row.")
     if pd.isna(array).any():
         raise ThoraxError(f"Row {int(pd.isna(array).argmax())} of a split has no group: fill it in or leave the row out.")
-    ids, group_of_row = np.unique(array, return_inverse=True)
-    if len(ids) < parts:
-        raise ThoraxError(f"{len(ids)} patient(s) cannot be split into {parts} parts: use a data set with more patients.")
     columns = np.column_stack([np.ones(rows, np.int64), labels == 1])
+    assigned = np.full(rows, -1) if kept is None else kept.copy()
+    free = assigned == -1
+    if straddling := set(array[free]) & set(array[~free]):
+        raise ThoraxError(f"Group {min(straddling)!r} has rows that keep their part and others: give all of them the same.")
+    held = np.stack([columns[assigned == part].sum(axis=0) for part in range(parts)])
+    empty = np.flatnonzero(held[:, 0] == 0)
+    ids, group_of_row = np.unique(array[free], return_inverse=True)
+    if len(ids) < len(empty):
+        what = f"{len(ids)} patient(s) cannot be split into {len(empty)} {'' if free.all() else 'empty '}parts"
+        raise ThoraxError(f"{what}: use a data set with more patients.")
     counts = np.zeros((len(ids), columns.shape[1]), np.int64)
-    np.add.at(counts, group_of_row, columns)
+    np.add.at(counts, group_of_row, columns[free])
+    if len(ids):
+        assigned[free] = _deal(counts, held, empty, shares, random_state)[group_of_row]
+    return assigned
+
+
+def _deal(counts: np.ndarray, held: np.ndarray, empty: np.ndarray, shares: np.ndarray, random_state: int) -> np.ndarray:
+    """The part of each group: (groups, columns) counts of the groups, (parts, columns) of what the parts hold, those without any."""
+    parts = len(shares)
     # Groups with equal counts are of one kind
     random = np.random.default_rng(random_state)
     kinds, kind_of_group = np.unique(counts, axis=0, return_inverse=True)
     kind_of_group = kind_of_group.ravel()
-    start = np.concatenate([np.arange(parts), random.choice(parts, size=len(counts) - parts, p=shares / shares.sum())])
+    start = np.concatenate([empty, random.choice(parts, size=len(counts) - len(empty), p=shares / shares.sum())])
     dealt = np.zeros((len(kinds), parts), np.int64)
     np.add.at(dealt, (kind_of_group, random.permutation(start)), 1)
-    dealt = _Search(kinds, dealt, shares, random).run()
+    dealt = _Search(kinds, dealt, held, shares, random).run()
     shuffled = random.permutation(len(counts))
     of_kind = shuffled[np.argsort(kind_of_group[shuffled], kind="stable")]  # groups by kind, at random within each
     part = np.empty(len(counts), np.int64)
     part[of_kind] = np.repeat(np.tile(np.arange(parts), len(kinds)), dealt.ravel())
-    return part[group_of_row]
+    return part
 
 
 class _Search:
     """Local search over how many groups of each kind each part has: `dealt`, (kinds, parts).
 
-    `kinds` are the (kinds, columns) counts of one group of each kind, `shares` those of the parts in the images.
+    `kinds` are the (kinds, columns) counts of one group of each kind, `held` the (parts, columns) counts of groups that stay where
+    they are, `shares` those of the parts in the images.
     """
 
-    def __init__(self, kinds: np.ndarray, dealt: np.ndarray, shares: np.ndarray, random: np.random.Generator) -> None:
+    def __init__(
+        self, kinds: np.ndarray, dealt: np.ndarray, held: np.ndarray, shares: np.ndarray, random: np.random.Generator
+    ) -> None:
         self.kinds = kinds.astype(np.float64)
         self._weigh(np.ones(kinds.shape[1]))
         self.dealt = dealt.copy()
@@ -119,8 +152,9 @@ class _Search:
         self.pairs = list(combinations(range(len(shares)), 2))
         millionths = np.round(shares * _IMAGE)
         millionths[0] = _IMAGE - millionths[1:].sum()
-        total = (self.dealt.sum(axis=1) @ self.kinds)[None, :]
-        self.deviation = _IMAGE * (self.dealt.T @ self.kinds) - millionths[:, None] * total  # (parts, columns)
+        counts = self.dealt.T @ self.kinds + held
+        self.fewest = np.where(held[:, 0] > 0, 0, 1)  # groups that each part has to be dealt: none may run empty
+        self.deviation = _IMAGE * counts - millionths[:, None] * counts.sum(axis=0)  # (parts, columns)
 
     def run(self) -> np.ndarray:
         """Descend again and again until all counts are within one image of the quota; return `dealt`.
@@ -142,7 +176,7 @@ class _Search:
             if number < _KICKED:
                 for _ in range(_KICK):
                     source, target = self.random.permutation(self.dealt.shape[1])[:2]
-                    if self.dealt[:, source].sum() > 1:
+                    if self.dealt[:, source].sum() > self.fewest[source]:
                         self._move(self.random.choice(np.flatnonzero(self.dealt[:, source])), source, target)
             else:
                 self._weigh(self.weights + (np.abs(self.deviation) > _IMAGE).any(axis=0))
@@ -160,7 +194,7 @@ class _Search:
         projected = self.weighted @ self.deviation.T
         best = (0.0, 0, 0, 0)
         for source, target in self.moves:
-            if self.dealt[:, source].sum() < 2:  # no part may run empty
+            if self.dealt[:, source].sum() <= self.fewest[source]:
                 continue
             change = projected[:, target] - projected[:, source] + self.norms
             change[self.dealt[:, source] == 0] = np.inf
@@ -175,6 +209,8 @@ class _Search:
         """Make the best swap among a sample of the kinds in two parts; return False if no pair of parts has one."""
         for first, second in self.random.permutation(self.pairs).tolist():
             here, there = self._candidates(first), self._candidates(second)
+            if not (len(here) and len(there)):
+                continue
             towards = self.deviation[second] - self.deviation[first]
             leave, come = self.weighted[here], self.weighted[there]
             change = (leave @ towards + self.norms[here])[:, None] + (self.norms[there] - come @ towards)[None, :]

@@ -1,5 +1,6 @@
 """Train one member: fit, keep the best epoch, stop early, write the history, and resume after any interruption."""
 
+import hashlib
 import json
 import sys
 import time
@@ -14,17 +15,17 @@ import pandas as pd
 
 import thorax
 from thorax import backend
-from thorax.config import Training
+from thorax.config import Start, Training
 from thorax.errors import ThoraxError
 from thorax.evaluation.metrics import auc, overall_by_threshold, sigmoid
-from thorax.models import backbones, losses, optimizer, preflight, sampling
+from thorax.models import backbones, losses, optimizer, preflight, pretrained, sampling
 from thorax.models.batches import LabelledImages, load_part, predict_logits, second_view, training_batches
 from thorax.models.network import Network, build_model
 from thorax.models.resume import Progress, States, digest, restore, variables
 from thorax.models.schedule import learning_rate, stalls
 from thorax.storage import progress as progress_bar
 from thorax.storage import store
-from thorax.storage.schemas import EPOCHS_COLUMNS, HISTORY_COLUMNS
+from thorax.storage.schemas import EPOCHS_COLUMNS, HISTORY_COLUMNS, class_columns
 
 
 def train(
@@ -43,6 +44,7 @@ def train(
     second_images: Sequence[Path] | None = None,
     epochs: Path | None = None,
     record: Path | None = None,
+    weights_labels: Path | None = None,
 ) -> None:
     """Train one member and save its best epoch, by validation loss, without the optimiser's state.
 
@@ -50,6 +52,9 @@ def train(
     `patience` epochs. After every epoch, and on SIGTERM or SIGINT, the whole state is saved under `work`. The same call resumes
     from there. It ends with the same history and weights as an uninterrupted training: bit for bit where the device is
     deterministic (a CPU, with the same number of threads). Raises Terminated or KeyboardInterrupt when asked to stop.
+
+    `weights` is the file with the backbone's ImageNet weights, or the trained network that settings.weights names as a block; the
+    classes of that one are those of `weights_labels`, its label set.
 
     `epochs` has the results of the test images after each epoch: one row without a threshold with the AUC of the probabilities,
     then one per threshold of `settings.test_every_epoch`; without thresholds it has no rows. Nothing is chosen by it.
@@ -68,10 +73,10 @@ def train(
     losses.check_classes(train.labels, train.classes)
     replicas = backend.replicas(min(settings.batch_size, len(train)), settings.accumulate)
     with replicas.scope():
-        network = build_model(settings, train.size, len(train.classes), str(weights) if weights else None, views)
+        network, origin = _starting_network(settings, train, weights, weights_labels)
     preflight.memory(settings.backbone, views)
     preflight.disk(network.model, work, out)
-    inputs = [labels, split, ingested, *images, *([weights] if weights else [])]
+    inputs = [labels, split, ingested, *images, *filter(None, (weights, weights_labels))]
     inputs += [second.pairs, second.ingested, *second.images] if second else []
     unused = set() if settings.test_every_epoch else {"test_every_epoch"}  # so that older states are still found
     decides = {
@@ -93,8 +98,36 @@ def train(
                 frame = pd.DataFrame(rows, columns=list(columns))
                 store.write_text(frame.to_csv(index=False, float_format="%.6g"), path)
         if new_record:
-            store.write_text(json.dumps(_record(progress), indent=1) + "\n", new_record)
+            store.write_text(json.dumps(_record(progress) | {"weights": origin}, indent=1) + "\n", new_record)
     states.clear()
+
+
+def _starting_network(
+    settings: Training, train: LabelledImages, weights: Path | None, weights_labels: Path | None
+) -> tuple[Network, dict[str, Any]]:
+    """The network before its first step, and for the record where its weights are from."""
+    start, size = settings.weights, (train.size, len(train.classes))
+    if not isinstance(start, Start):
+        network = build_model(settings, *size, str(weights) if weights else None, len(train.views))
+        return network, {"from": start, **_named(weights)}
+    if weights is None or weights_labels is None:
+        raise ThoraxError("weights names another network: give it as --weights, and its label set as --weights-labels.")
+    network = build_model(settings, *size, None, len(train.views))
+    theirs = class_columns(store.read_table(weights_labels))
+    kept = pretrained.adopt(network.model, backend.load_network(weights), train.classes, theirs, str(weights))
+    shared = f"{len(set(theirs) & set(train.classes))} of its {len(theirs)} classes are among the {len(train.classes)} here"
+    last = "taken over, as the classes are the same" if kept else f"new: {shared}"
+    _log(f"{network.model.name} starts from {weights}; its last layer is {last}")
+    file = Path(start.bundle) if start.bundle else weights
+    return network, {"from": start.model_dump(exclude_none=True), **_named(file), "last_layer": "kept" if kept else "new"}
+
+
+def _named(path: Path | None) -> dict[str, str]:
+    """A file and its digest, for the record; nothing without a file."""
+    if path is None:
+        return {}
+    with path.open("rb") as file:
+        return {"file": str(path), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 @dataclass

@@ -21,7 +21,7 @@ def build_model(settings: Training, size: int, classes: int, weights: str | None
     """Build a network from packed images, (batch, size, size, views), to logits, (batch, classes).
 
     With two views, each has a backbone with its own weights, and the same share of each is frozen. `weights` is the file with
-    the backbone's ImageNet weights, if settings.weights asks for them.
+    the backbone's ImageNet weights, if settings.weights asks for them; otherwise all weights are random (see `pretrained.adopt`).
     """
     import keras
 

@@ -1,6 +1,6 @@
-"""Load ImageNet weights from files, and convert them from three-channel to one-channel networks."""
+"""Load ImageNet weights from files, and convert them from three-channel to one-channel networks; start from a trained network."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,8 @@ import numpy as np
 
 from thorax.backend import Model
 from thorax.errors import ThoraxError
+
+LAST = "logits"  # the layer with an output for each class
 
 
 def load(model: Model, path: str, name: str) -> None:
@@ -58,6 +60,49 @@ def sum_channels(published: Model, single: Model) -> None:
     own_first.set_weights([summed, *(values + surplus for values in bias)])
     if not bias:
         own_next.moving_mean.assign(keras.ops.convert_to_numpy(own_next.moving_mean) - surplus)
+
+
+def adopt(model: Model, trained: Model, classes: Sequence[str], trained_on: Sequence[str], source: str) -> bool:
+    """Give a network all weights and moving statistics of a trained one of the same form.
+
+    The last layer stays as it is, random, unless both networks have the same classes; their order may differ. Returns whether it was
+    taken over. `classes` and `trained_on` are the classes of the two in the order of their logits; errors name the `source`.
+    """
+    import keras
+
+    if _form(trained) != _form(model):
+        raise ThoraxError(
+            f"{source} has other layers or another input than {model.name} here: name a network of the same form."
+        )
+    if trained.output_shape[-1] != len(trained_on):
+        problem = f"{source} has {trained.output_shape[-1]} outputs, and its label set {len(trained_on)} classes"
+        raise ThoraxError(f"{problem}: give the label set that it was trained on.")
+    same = sorted(classes) == sorted(trained_on)
+    pairs = ([layer for layer in leaves(each.layers) if layer.weights] for each in (trained, model))
+    for layer, own in zip(*pairs, strict=True):
+        values = layer.get_weights()
+        if own.name == LAST:
+            if not same:
+                continue
+            values = [value[..., [list(trained_on).index(name) for name in classes]] for value in values]
+        own.set_weights(values)
+        if isinstance(own, keras.layers.Normalization):
+            own.finalize_state()  # it computes with copies of its weights
+    return same
+
+
+def _form(model: Model) -> list:
+    """What networks have in common that can have the same weights: input, scaling, and the shapes of all weights but the last layer's."""
+    import keras
+
+    layers = leaves(model.layers)
+    scalings = [
+        (np.ravel(layer.scale).tolist(), np.ravel(layer.offset).tolist())
+        for layer in layers
+        if isinstance(layer, keras.layers.Rescaling)
+    ]
+    shapes = [[weight.shape for weight in layer.weights] for layer in layers if layer.weights and layer.name != LAST]
+    return [model.input_shape, model.inputs[0].dtype, scalings, shapes]
 
 
 def leaves(layers: Iterable[Any]) -> list:

@@ -33,6 +33,12 @@ CATALOG = _table(
     photometric=pa.string(),  # MONOCHROME1 (bright is air) or MONOCHROME2
 )
 
+IMAGE_LIST = _table(
+    **dict.fromkeys(("image_id", "path", "view", "photometric"), pa.string()),  # as in CATALOG
+    bytes=pa.int64(),  # length and digest of the file, as in MANIFEST; null where there is none
+    digest=pa.string(),
+)
+
 BOXES = _table(
     image_id=pa.string(),
     label=pa.string(),

@@ -28,7 +28,7 @@ _IN_GIT = [PurePosixPath("results", name) for name in ("tables", "metrics", "his
 _GIT_SUFFIXES = (".csv", ".md", ".tex", ".json")
 _CURVES = {"loss": "Training loss", "val_loss": "Validation loss", "val_auc": "Validation AUC"}  # columns of a history
 _PICTURES = ("roc.png", "heatmaps.png")
-_MANIFESTS = ("manifest", "pairs_manifest")  # rules that look through a whole folder
+_MANIFESTS = ("image_list", "manifest", "pairs_manifest")  # rules that look through a whole folder
 
 
 def write(snakemake: Sequence[str], check: bool = False) -> None:
@@ -151,7 +151,7 @@ def _stage(job: Job) -> dict[str, Any]:
 
 
 def _tracked_inputs(job: Job) -> tuple[str, ...]:
-    """What DVC compares: the inputs; for a manifest the whole folder as well, file by file."""
+    """What DVC compares: the inputs; for a manifest or a list of images the whole folder as well, file by file."""
     if job.rule not in _MANIFESTS:
         return job.inputs
     root = job.params["root"]

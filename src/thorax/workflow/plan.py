@@ -7,19 +7,16 @@ for those of `audit`. Paths are relative to the folder that is run in.
 import json
 import shlex
 from collections.abc import Callable, Iterable
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from thorax import archives
-from thorax.archives import manifest
 from thorax.config import Config, Experiment
 from thorax.evaluation.ensembles import LEARNING
-from thorax.models.architectures import BACKBONES
 from thorax.workflow import pages, preflight
 from thorax.workflow.audited import Audited
-from thorax.workflow.blocks import BLOCKS, Blocks, Wildcards, as_text
+from thorax.workflow.blocks import BLOCKS, Wildcards, as_text
 from thorax.workflow.fields import any_of
+from thorax.workflow.folders import Folders
+from thorax.workflow.trainings import Trainings
 
 Files = dict[str, str | list[str]]  # input files by their name in the rule
 TRUST = ("phantom", "sample", "full")  # what numbers are measured on, the least trustworthy first
@@ -38,13 +35,11 @@ def in_results(kind: str, owner: str, names: Iterable[str], suffix: str = "parqu
     return [f"results/{kind}/{owner}/{name}.{suffix}" for name in names]
 
 
-class Plan(Blocks):
+class Plan(Trainings, Folders):
     """What the rules compute from a checked configuration. `tell` gets a sentence on every archive that has changed."""
 
     def __init__(self, config: Config, tell: Callable[[str], object] = print) -> None:
-        super().__init__(config)
-        self.tell = tell
-        self._stamps: dict[str, str] = {}
+        super().__init__(config, tell)
         self.audit = Audited(config)
 
     def wildcards(self) -> dict[str, str]:
@@ -62,26 +57,6 @@ class Plan(Blocks):
 
     def phantom_settings(self, wildcards: Wildcards) -> str:
         return as_text(self.block("phantom_root", wildcards).phantom)
-
-    def manifest_options(self, wildcards: Wildcards) -> str:
-        """How the files of a data set, or of a segmenter's pairs, are chosen; and a stamp if they have changed since.
-
-        The folder is looked through once in a process, and only if its files were listed before.
-        """
-        if hasattr(wildcards, "segmenter"):
-            name, block = f"pairs/{wildcards.segmenter}", self.block("segmenter", wildcards)
-            settings, folder, select = [], block.pairs, partial(archives.selection_of_mask_pairs, Path(block.pairs))
-        else:
-            name, block = wildcards.dataset, self.block("dataset", wildcards)
-            settings = ["--settings", as_text(block, "archive", "root", "views")]
-            folder, select = block.root, partial(archives.selection, block)
-        if name not in self._stamps:
-            listed, seen = Path(f"results/raw/{name}.manifest.parquet"), Path(f"work/manifests/{name}.files.parquet")
-            self._stamps[name], change = manifest.changes(Path(folder), listed, seen, select)
-            if change:
-                self.tell(change)
-        stamp = self._stamps[name]
-        return shlex.join([*settings, *(["--stamp", stamp] if stamp else [])])
 
     # Images
 
@@ -127,6 +102,10 @@ class Plan(Blocks):
         wanted = self.block("split", wildcards).same_image != "ignore"
         return f"results/ingested/{self.dataset(wildcards)}.duplicates.parquet" if wanted else []
 
+    def kept(self, wildcards: Wildcards) -> list[str]:
+        """The earlier split whose patients stay where they were, if there is one."""
+        return [path for path in (self.block("split", wildcards).keep,) if path]
+
     def truth(self, wildcards: Wildcards) -> dict[str, str]:
         """Labels and split of the experiment of `leading_experiment`."""
         return self._truth(self.leading_experiment(wildcards))
@@ -160,15 +139,6 @@ class Plan(Blocks):
             "second_ingested": f"results/ingested/{self.config.image_sets[block.second_image_set].dataset}.parquet",
             "second_images": self.images(block.second_image_set),
         }
-
-    def weights(self, wildcards: Wildcards) -> str | list[str]:
-        training = self.block("member", wildcards)
-        return f"resources/weights/{training.backbone}.h5" if training.weights == "imagenet" else []
-
-    def training_memory(self, wildcards: Wildcards) -> int:
-        """MB that a training takes."""
-        views = 2 if self.block("experiment", wildcards).second_image_set else 1
-        return BACKBONES[self.block("member", wildcards).backbone].memory * views
 
     def records(self) -> list[str]:
         """What the trainings of the run recorded: device, time and versions."""

@@ -13,7 +13,7 @@ import pandas as pd
 
 from thorax import archives
 from thorax.archives import chexpert, nih
-from thorax.config import Beside, Config, Experiment, LabelSet, parse
+from thorax.config import Beside, Config, Experiment, LabelSet, Start, parse
 from thorax.errors import ThoraxError, refuse_unknown
 from thorax.labels import label_sets
 from thorax.labels.term_tree import TermTree
@@ -41,6 +41,7 @@ def read(values: Any, source: str, thorough: bool = True) -> Config:
         for kind, check in (("label_sets", _check_label_set), ("experiments", _check_experiment), ("cross", _check_cross)):
             for name in getattr(config, kind):
                 check(config, name)
+        _check_files(config)
     except ThoraxError as error:
         raise ThoraxError(f"{source}: {error}") from error
     return config
@@ -99,6 +100,20 @@ def check_made(config: Config, name: str, report: Path) -> None:
     """Refuse settings that name a class which a label set of an earlier run does not keep; `report` is its table of classes."""
     classes = store.read_csv(report, dtype=str, keep_default_na=False)  # a class may be named NA
     label_sets.refuse_unknown_classes(named_classes(config, name, config.run), classes, name)
+
+
+def _check_files(config: Config) -> None:
+    """Refuse a run whose splits or networks begin with a file that is not there."""
+    named = {}
+    for name in config.run:
+        block = config.experiments[name]
+        named[f"splits.{block.split}.keep"] = config.splits[block.split].keep
+        for member in block.members:
+            start = block.member(member).weights
+            named[f"experiments.{name}.members.{member}.weights.bundle"] = start.bundle if isinstance(start, Start) else None
+    for key, path in named.items():
+        if path and not Path(path).is_file():
+            raise ThoraxError(f"{key}: {path} is not there: put the file there or correct the path.")
 
 
 def _check_label_set(config: Config, name: str) -> None:

@@ -24,9 +24,15 @@ def select() -> manifest.Selection:
     return manifest.Selection("all of 0", ["labels.csv"], lambda: NAMED)
 
 
+def changes(*archive) -> tuple[str, str]:
+    """The stamp of the latest change of a folder, and the sentence on it."""
+    found = manifest.changes(*archive, lambda: True)
+    return found.stamp, found.sentence
+
+
 def noticed(root, table, memory, select) -> str:
     """What has changed since the manifest was made; it is made again."""
-    stamp, sentence = manifest.changes(root, table, memory, select)
+    stamp, sentence = changes(root, table, memory, select)
     manifest.make_manifest(root, table, memory, select, stamp)
     return sentence
 
@@ -61,9 +67,9 @@ def test_what_is_not_read_does_not_matter(archive, name):
     for content in ("added", "changed"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(content)
-        assert manifest.changes(*archive) == ("", "")
+        assert changes(*archive) == ("", "")
     (root / name).unlink()
-    assert manifest.changes(*archive) == ("", "")
+    assert changes(*archive) == ("", "")
 
 
 def test_tables_are_read_again_only_after_they_or_the_paths_have_changed(archive):
@@ -175,7 +181,7 @@ def test_of_lung_masks_the_table_and_what_it_names_are_read(tmp_path):
 
 def test_nothing_has_changed(archive):
     before = archive[1].stat().st_mtime_ns
-    assert manifest.changes(*archive) == ("", "")
+    assert changes(*archive) == ("", "")
     assert archive[1].stat().st_mtime_ns == before
 
 
@@ -183,7 +189,7 @@ def test_touched_files_and_a_copy_elsewhere_have_the_same_manifest(archive, tmp_
     root, table, _, _ = archive
     for path in root.rglob("*"):
         os.utime(path, (1, 2_000_000_000))
-    assert manifest.changes(*archive) == ("", "")
+    assert changes(*archive) == ("", "")
     shutil.copytree(root, tmp_path / "copy")
     manifest.make_manifest(tmp_path / "copy", tmp_path / "copy.parquet", tmp_path / "none.parquet", select)
     assert (tmp_path / "copy.parquet").read_bytes() == table.read_bytes()
@@ -202,15 +208,15 @@ def test_replaced_added_and_removed_files_are_noticed(archive, memory_is_lost):
     (root / "0" / "2.png").unlink()
     (root / "0" / "3.png").write_bytes(b"new")
     made = table.read_bytes()
-    stamp, sentence = manifest.changes(*archive)
+    stamp, sentence = changes(*archive)
     assert sentence == f"{root} has changed since it was last used: 2 files replaced, 1 added, 1 removed."
     assert stamp
     assert table.read_bytes() == made  # only the job writes it
-    assert manifest.changes(*archive) == (stamp, sentence)
+    assert changes(*archive) == (stamp, sentence)
     manifest.make_manifest(*archive, stamp)
-    assert manifest.changes(*archive) == (stamp, "")
+    assert changes(*archive) == (stamp, "")
     memory.unlink()
-    assert manifest.changes(*archive) == (stamp, "")
+    assert changes(*archive) == (stamp, "")
     assert list(store.read_table(table)["path"]) == ["0/0.png", "0/1.png", "0/3.png", "labels.csv"]
 
 
@@ -221,13 +227,75 @@ def test_every_change_has_a_stamp_of_its_own_and_a_job_s_process_finds_it(archiv
     stamps = [""]
     for content in (b"other", first, b"other"):
         (root / "0" / "1.png").write_bytes(content)
-        stamps.append(manifest.changes(*archive)[0])
+        stamps.append(changes(*archive)[0])
         table.unlink()  # as Snakemake does before the job; on a cluster the job's process plans after it
-        assert manifest.changes(*archive) == (stamps[-1], "")
+        assert changes(*archive) == (stamps[-1], "")
         manifest.make_manifest(*archive, stamps[-1])
     assert len(set(stamps)) == 4
     manifest.make_manifest(root, table, memory, select)
     assert store.read_metadata(table) == {}
+
+
+def test_new_labels_of_the_same_images_are_not_a_change_of_the_images(archive):
+    root, _, memory, _ = archive
+    asked = []
+
+    def step(listed_as_before: bool) -> manifest.Changes:
+        found = manifest.changes(*archive, lambda: asked.append(1) or listed_as_before)
+        manifest.make_manifest(*archive, found.stamp, found.images)
+        assert manifest.changes(*archive, lambda: False) == manifest.Changes(found.stamp, found.images)
+        return found
+
+    assert step(True) == manifest.Changes()
+    assert not asked
+    (root / "labels.csv").write_text("other labels\n")
+    labels = step(True)
+    assert labels.stamp
+    assert not labels.images
+    assert len(asked) == 1
+    (root / "0" / "1.png").write_bytes(b"replaced")
+    replaced = step(True)
+    assert replaced.stamp != labels.stamp
+    assert replaced.images
+    assert len(asked) == 1
+    (root / "labels.csv").write_text("the same files under other names\n")
+    renamed = step(False)
+    assert renamed.images not in ("", replaced.images)
+    (root / "labels.csv").write_text("labels again\n")
+    assert step(True).images == renamed.images
+    memory.unlink()
+    assert manifest.changes(*archive, lambda: False).images == renamed.images
+
+
+def test_the_list_of_images_has_what_ingest_needs_and_no_label(tmp_path):
+    root, out, memory = tmp_path / "own", tmp_path / "own.images.parquet", tmp_path / "memory.parquet"
+    rows = ["image_id,path,patient_id,labels,view", "a,1.png,p1,x,PA", "b,2.png,p2,,PA", "c,3.png,p3,x,AP"]
+
+    def write(*rows: str) -> bool:
+        (root / "images.csv").write_text("\n".join(rows) + "\n")
+        return archives.lists_the_same(settings, out)
+
+    root.mkdir()
+    (root / "1.png").write_bytes(b"one")
+    settings = config.Dataset(archive="own", root=str(root), views=["PA"])
+    assert write(*rows)  # there is no list yet
+    archives.write_image_list(settings, memory, out)
+    listed = store.read_table(out)
+    assert listed[["image_id", "path", "view"]].to_numpy().tolist() == [["a", "1.png", "PA"], ["b", "2.png", "PA"]]
+    assert listed["bytes"].tolist()[0] == 3
+    assert listed["digest"].isna().tolist() == [False, True]  # the second file is not there
+    before = out.read_bytes()
+    assert write(rows[0], "a,1.png,q1,y|z,PA", *rows[2:])  # other labels, another patient
+    archives.write_image_list(settings, memory, out)
+    assert out.read_bytes() == before
+    assert write(*rows[:3])  # without an image of another view
+    assert not write(*rows[:2])
+    assert not write(*rows[:2], "b2,2.png,p2,,PA", rows[3])
+    assert not write("not a table")
+    (root / "1.png").write_bytes(b"two")
+    write(*rows)
+    archives.write_image_list(settings, memory, out)
+    assert out.read_bytes() != before
 
 
 def test_only_new_files_are_read_again(archive, monkeypatch):
@@ -236,14 +304,14 @@ def test_only_new_files_are_read_again(archive, monkeypatch):
     read = []
     digest = manifest._digest
     monkeypatch.setattr(manifest, "_digest", lambda path, length: read.append(path.name) or digest(path, length))
-    manifest.changes(*archive)
+    changes(*archive)
     assert read == ["4.png"]
 
 
 def test_without_archive_or_manifest_there_is_nothing_to_compare(archive, tmp_path):
     root, table, memory, _ = archive
-    assert manifest.changes(tmp_path / "elsewhere", table, memory, select) == ("", "")
-    assert manifest.changes(root, tmp_path / "none.parquet", memory, select) == ("", "")
+    assert changes(tmp_path / "elsewhere", table, memory, select) == ("", "")
+    assert changes(root, tmp_path / "none.parquet", memory, select) == ("", "")
     with pytest.raises(ThoraxError, match="elsewhere is not there: put the archive there"):
         manifest.make_manifest(tmp_path / "elsewhere", table, memory, select)
 
@@ -251,10 +319,10 @@ def test_without_archive_or_manifest_there_is_nothing_to_compare(archive, tmp_pa
 def test_a_broken_link_is_named_if_it_is_read(archive):
     root = archive[0]
     (root / "0" / "8.png").symlink_to("nowhere.png")
-    assert manifest.changes(*archive) == ("", "")
+    assert changes(*archive) == ("", "")
     (root / "0" / "4.png").symlink_to("nowhere.png")
     with pytest.raises(ThoraxError, match=r"4\.png cannot be read"):
-        manifest.changes(*archive)
+        changes(*archive)
 
 
 def test_dvc_refuses_an_archive_that_holds_the_results(tmp_path, monkeypatch):

@@ -194,6 +194,14 @@ CNN = {"backbone": "cnn"}
             "splits.tiny-pa.test_on: archive 'padchest' has no images that radiologists labelled: use shares",
         ),
         (
+            ("splits", "tiny-pa", {"label_sets": ["tiny-specific"], "official": True, "keep": "old.csv"}),
+            "splits.tiny-pa: keep and official: true may put a patient into two parts: remove one of the two.",
+        ),
+        (
+            ("splits", "tiny-pa", "keep", "./results/splits/tiny-pa.parquet"),
+            "splits.tiny-pa.keep: results/splits/tiny-pa.parquet is made by this configuration: copy it",
+        ),
+        (
             ("experiments", "tiny", "members", "first", {"input_scaling": "none"}),
             "experiments.tiny.members.first: '32-lungs' holds 8-bit images",
         ),

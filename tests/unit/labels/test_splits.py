@@ -135,6 +135,46 @@ def test_a_part_without_a_share_stays_empty():
     assert np.abs(got[:2] - np.array([[0.875], [0.125]]) * got.sum(axis=0)).max() <= 1 + 1e-9
 
 
+@given(data_sets(), data_sets(), st.integers(0, 100), st.randoms(use_true_random=False))
+@settings(max_examples=40, deadline=None)
+def test_groups_that_keep_their_part_never_move_and_no_part_is_empty(first, more, seed, shuffler):
+    y, groups = first
+    splitter = StratifiedGroupSplit(random_state=seed)
+    before = splitter.assign(y, groups)
+    width = min(y.shape[1], more[0].shape[1])
+    all_y = np.concatenate([y[:, :width], more[0][:, :width]])
+    all_groups = np.concatenate([groups, np.char.add("new-", more[1].astype(str))])
+    kept = np.concatenate([before.astype(object), [None] * len(more[1])])
+    after = splitter.assign(all_y, all_groups, kept)
+    np.testing.assert_array_equal(after[: len(y)], before)
+    assert (pd.Series(after).groupby(all_groups).nunique() == 1).all()
+    order = np.array(shuffler.sample(range(len(after)), len(after)))
+    np.testing.assert_array_equal(splitter.assign(all_y[order], all_groups[order], kept[order]), after[order])
+    np.testing.assert_array_equal(splitter.assign(y, groups, before), before)  # nobody new
+    np.testing.assert_array_equal(splitter.assign(y, groups, [None] * len(y)), before)  # everybody new
+    in_train = np.where(before == "train", "train", None)  # the two other parts begin empty
+    assert set(splitter.assign(y, groups, in_train)) == set(PARTS)
+
+
+@pytest.mark.parametrize("share_kept", [0.3, 0.7])
+def test_new_groups_bring_the_whole_to_the_shares(share_kept):
+    """Those that stay are all in train and val, with more than their share of the first class."""
+    random = np.random.default_rng(1)
+    groups = np.repeat(np.arange(600), random.geometric(0.6, 600))
+    y = ((random.random((600, 5)) < 0.15)[groups] & (random.random((len(groups), 5)) < 0.8)).astype(int)
+    kept = np.where(groups < 600 * share_kept, np.where(groups % 8 == 0, "val", "train"), None)
+    got = counts(y, StratifiedGroupSplit(random_state=3).assign(y, groups, kept))
+    deviation = np.abs(got - SHARES[:, None] * got.sum(axis=0))
+    assert deviation.max() <= 1 + 1e-9
+
+
+def test_the_nearest_deal_is_found_where_the_shares_cannot_be_reached():
+    """90 of 100 patients are in train, so v of the new ones in val deviate by (v - 10)^2 + (10 - v - 20)^2: the fewer the better."""
+    kept = np.where(np.arange(100) < 90, "train", None)
+    parts = StratifiedGroupSplit(random_state=0).assign(np.zeros((100, 0)), np.arange(100), kept)
+    assert pd.Series(parts).value_counts().to_dict() == {"train": 90, "test": 9, "val": 1}  # no part is empty
+
+
 def label_set(patients: list[str], **classes: list[int]) -> pd.DataFrame:
     """One image per entry; the n-th image of a patient has the same identifier in every label set."""
     numbers = pd.Series(patients).groupby(patients).cumcount()

@@ -27,11 +27,11 @@ SETTINGS = {
 }
 
 
-def write_problem(folder, shuffled=False, n=240):
+def write_problem(folder, shuffled=False, n=240, size=SIZE):
     """Images with a bright square at the top, at the bottom, both or neither; two classes say which."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, (n, 2))
-    images = rng.normal(100, 15, (n, SIZE, SIZE))
+    images = rng.normal(100, 15, (n, size, size))
     images[labels[:, 0] == 1, 4:9, 8:16] += 60
     images[labels[:, 1] == 1, 15:20, 8:16] += 60
     if shuffled:

@@ -108,3 +108,15 @@ def test_phrases_name_fields_that_there_are():
     fields |= {"training": config.Training.model_fields, "augmentation": config.Augmentation.model_fields}
     for block, known in fields.items():
         assert settings._worded(block) <= {*known, "items", "member"}, block
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ({"experiment": "nih-14", "member": "A"}, "weights of A of nih-14;"),
+        ({"bundle": "/home/me/nih.zip"}, "weights of the network of nih.zip;"),
+    ],
+)
+def test_a_network_to_start_from_is_named_without_folders(weights, words):
+    told = describe(setup(members={"one": {"backbone": "cnn", "weights": weights, "freeze": 0}}, ensembles={}, beside=None))
+    assert told["Training"].startswith(words)

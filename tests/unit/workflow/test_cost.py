@@ -133,6 +133,23 @@ SPECIFIC = ("experiments", "liz2022-specific")
 XCEPTION = "liz2022-specific-Xception"
 
 
+def test_a_training_that_starts_from_another_waits_for_it(empty, tmp_path):
+    """The other one is trained too, though its experiment is not in the run."""
+    settings_ = yaml.safe_load((ROOT / "tests/workflow/tiny/config.yaml").read_text())
+    tiny = settings_["experiments"]["tiny"]
+    adapted = {**tiny, "members": {"own": {"weights": {"experiment": "tiny", "member": "second"}}}, "ensembles": {}}
+    settings_ |= {"experiments": {"tiny": tiny, "adapted": adapted}, "run": ["adapted"]}
+    Path("config.yaml").write_text(yaml.safe_dump(settings_, sort_keys=False))
+    dag = load(["--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml", "--cores", "2"])
+    trainings = {job.name: job for job in dag.jobs if job.rule == "train"}
+    assert list(trainings) == ["train-tiny-second", "train-adapted-own"]
+    assert {"results/models/tiny/second.keras", "results/labels/tiny-specific.parquet"} <= set(
+        trainings["train-adapted-own"].inputs
+    )
+    path = cost.summarise(cost.price(dag.jobs, counts(dag), rates(), 8), 8)["critical_path"]
+    assert [step["job"] for step in path if step["job"].startswith("train")] == list(trainings)
+
+
 def test_a_training_is_its_epochs_at_the_measured_rate(paper, empty):
     found = prices(paper)
     training = found[f"train-{XCEPTION}"]

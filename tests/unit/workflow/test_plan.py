@@ -145,20 +145,25 @@ def test_what_is_made_before_files_are_listed(plan):
 def test_the_options_of_a_manifest_carry_a_stamp_after_a_change(monkeypatch):
     asked, told = [], []
 
-    def changes(folder, listed, seen, select):
+    def changes(folder, listed, seen, select, same_list):
         asked.append((str(folder), str(listed), str(seen)))
-        return ("f00d", "data/nih has changed") if str(folder) == "data/nih" else ("", "")
+        found = {"data/nih": ("f00d", "beef", "data/nih has changed"), "data/padchest": ("f00d", "", "labels have changed")}
+        return manifest.Changes(*found.get(str(folder), ("", "", "")))
 
     monkeypatch.setattr(manifest, "changes", changes)
     plan = Plan(planned().config, told.append)
     settings = """--settings '{"archive": "nih", "root": "data/nih", "views": ["PA", "AP"]}'"""
     for _ in range(2):
-        assert plan.manifest_options(Wildcards(dataset="nih")) == f"{settings} --stamp f00d"
+        assert plan.manifest_options(Wildcards(dataset="nih")) == f"{settings} --stamp f00d --image-stamp beef"
+        assert plan.image_stamp(Wildcards(dataset="nih")) == "beef"
     assert plan.manifest_options(Wildcards(segmenter="lungs")) == ""
     assert told == ["data/nih has changed"]
+    assert plan.manifest_options(Wildcards(dataset="padchest")).endswith(" --stamp f00d --image-stamp ''")
+    assert plan.image_stamp(Wildcards(dataset="padchest")) == ""
     assert asked == [
         ("data/nih", "results/raw/nih.manifest.parquet", "work/manifests/nih.files.parquet"),
         ("data/masks", "results/raw/pairs/lungs.manifest.parquet", "work/manifests/pairs/lungs.files.parquet"),
+        ("data/padchest", "results/raw/padchest.manifest.parquet", "work/manifests/padchest.files.parquet"),
     ]
 
 
@@ -170,6 +175,9 @@ def test_files_of_labels_and_splits(plan):
     assert plan.second_views(Wildcards(label_set="studies")) == ["Lateral"]
     assert plan.duplicates(Wildcards(split="pa")) == []
     assert plan.duplicates(Wildcards(split="studies")) == "results/ingested/padchest.duplicates.parquet"
+    assert plan.kept(Wildcards(split="pa")) == []
+    keeping = {**written()["splits"], "studies": {"label_sets": ["studies"], "keep": "data/old.csv"}}
+    assert planned(splits=keeping).kept(Wildcards(split="studies")) == ["data/old.csv"]
     assert plan.named_classes("specific") == (
         "experiments.flat.exclusive=normal experiments.flat.cooccurrence=normal "
         "'experiments.flat.cooccurrence=pleural effusion'"
@@ -197,7 +205,7 @@ def test_files_of_images(plan):
 
 def test_what_a_training_needs(plan):
     one, two = (Wildcards(experiment="flat", member=name) for name in ("one", "two"))
-    assert (plan.weights(one), plan.weights(two)) == ([], "resources/weights/DenseNet121.h5")
+    assert (plan.weights(one), plan.weights(two)) == ({}, {"weights": "resources/weights/DenseNet121.h5"})
     assert plan.training_memory(Wildcards(experiment="studies", member="two")) == 2 * plan.training_memory(two)
     assert plan.of_models("epochs")(FLAT) == ["results/epochs/flat/two.csv"]
 
@@ -212,12 +220,119 @@ def test_repeated_trainings_are_members_with_the_next_seeds_and_in_no_ensemble()
     assert seeds == [1, 2, 3, 0, 2]
     third = Wildcards(experiment="flat", member="two.3")
     assert json.loads(plan.settings("member")(third))["backbone"] == "DenseNet121"
-    assert plan.weights(third) == "resources/weights/DenseNet121.h5"
+    assert plan.weights(third) == {"weights": "resources/weights/DenseNet121.h5"}
     assert all(re.fullmatch(plan.wildcards()["member"], name) for name in again)
     assert "results/history/flat/two.3.json" in plan.records()
     assert not any(".2" in path for path in plan.of_models("predictions")(FLAT))
     assert plan.read_again(FLAT) == ["a.csv", "b.csv"]
     assert json.loads(plan.experts(FLAT))["files"] == ["a.csv", "b.csv"]
+
+
+def starting(weights: object, experiment: str = "flat", member: str = "one", **changes: object) -> dict:
+    """The experiments, with other initial weights of one member."""
+    experiments = written()["experiments"]
+    block = experiments[experiment]
+    experiments[experiment] = {**block, "members": {**block["members"], member: {"weights": weights, **changes}}}
+    return experiments
+
+
+def test_a_training_that_starts_from_another_needs_its_network_and_label_set():
+    plan = planned(experiments=starting({"experiment": "nih", "member": "two"}))
+    assert plan.weights(Wildcards(experiment="flat", member="one")) == {
+        "weights": "results/models/nih/two.keras",
+        "weights_labels": "results/labels/nih.parquet",
+    }
+    assert plan.weights(Wildcards(experiment="nih", member="two")) == {}
+    settings = json.loads(plan.settings("member")(Wildcards(experiment="flat", member="one")))
+    assert settings["weights"] == {"experiment": "nih", "member": "two", "bundle": None}
+
+
+def test_a_training_that_starts_from_a_bundle_needs_what_is_taken_out_of_it():
+    one = Wildcards(experiment="flat", member="one")
+    taken = {
+        name: f"results/starts/flat/one.{suffix}" for name, suffix in (("weights", "keras"), ("weights_labels", "parquet"))
+    }
+    for member, option in (("two", "--member two"), (None, "")):
+        plan = planned(experiments=starting({"bundle": "data/nih 1.zip", "member": member}))
+        assert plan.weights(one) == taken
+        assert (plan.bundle(one), plan.bundled_member(one)) == ("data/nih 1.zip", option)
+
+
+@pytest.mark.parametrize(
+    ("experiments", "sentence"),
+    [
+        (starting({"experiment": "nihh", "member": "two"}), ".experiment: 'nihh' is not in experiments: .*did you mean 'nih'"),
+        (starting({"experiment": "nih", "member": "too"}), ".member: 'too' is not a member of 'nih': one, two"),
+        (starting({"experiment": "flat", "member": "one"}), ": a network cannot start from itself: let one of them"),
+        (starting({"experiment": "flat", "member": "two"}), ": flat/two has backbone DenseNet121, and this network cnn: give both"),
+        (starting({"experiment": "nih", "member": "one"}), ": nih/one has head attention, and this network dense: give both the"),
+        (starting({"experiment": "nih", "member": "two"}, dense_units=8), ": nih/two has dense_units 512, and this network 8: "),
+        (starting({"experiment": "nih", "member": "two"}, channels=1), ": nih/two has channels 3, and this network 1: give both"),
+        (starting({"experiment": "studies", "member": "one"}), ": studies/one has number of views 2, and this network 1: give"),
+        (starting("ImageNet"), ": 'ImageNet' is not a starting point: write imagenet, none, {experiment"),
+        (starting({"experiment": "nih"}), ": name the member of 'nih' as well"),
+        (starting({"member": "one"}), ": name either an experiment and a member, or a bundle"),
+        (starting({"experiment": "nih", "membre": "one"}), ": unknown key 'membre'"),
+    ],
+)  # fmt: skip
+def test_a_starting_point_that_does_not_fit_is_refused_in_one_sentence(experiments, sentence):
+    with pytest.raises(ThoraxError, match=rf"^the configuration: experiments\.flat\.members\.one\.weights{sentence}") as caught:
+        planned(experiments=experiments)
+    assert "\n" not in str(caught.value)
+
+
+def test_trainings_that_wait_for_each_other_are_refused():
+    experiments = starting({"experiment": "again", "member": "one"})
+    experiments["again"] = starting({"experiment": "flat", "member": "one"}, "again")["again"]
+    with pytest.raises(ThoraxError, match="wait for each other: flat/one starts from again/one starts from flat/one: let one"):
+        planned(experiments=experiments)
+    repeated = starting({"experiment": "flat", "member": "one.2"})
+    repeated["flat"]["repeats"] = 2
+    with pytest.raises(
+        ThoraxError, match=r"one\.weights: they wait for each other: flat/one\.2 starts from flat/one\.2|itself"
+    ):
+        planned(experiments=repeated)
+
+
+def test_a_network_that_may_have_seen_the_test_patients_is_refused():
+    """Even if another training is between the two."""
+    written_ = written()
+    splits = {**written_["splits"], "other": {"label_sets": ["specific"]}}
+    experiments = starting({"experiment": "nih", "member": "two"})
+    experiments["nih"] = starting({"experiment": "again", "member": "one"}, "nih", "two")["nih"]
+    assert planned(splits=splits, experiments=experiments)
+    experiments["again"] = {**experiments["again"], "split": "other"}
+    with pytest.raises(
+        ThoraxError, match="'again' learns from training patients of split 'other', who may be test patients of 'pa'"
+    ):
+        planned(splits=splits, experiments=experiments)
+
+
+def test_no_model_is_tested_across_archives_on_patients_that_it_may_have_started_from():
+    written_ = written()
+    splits = {**written_["splits"], "other": {"label_sets": ["nih"]}}
+    experiments = written_["experiments"]
+    experiments["more"] = {**experiments["nih"], "members": {"two": {}}, "split": "other"}
+    members = {"one": {"weights": {"experiment": "more", "member": "two"}}}
+    experiments["uncropped"] = {**experiments["uncropped"], "members": {**experiments["flat"]["members"], **members}}
+    match = r"cross\.archives\.experiments\.uncropped: 'more' learns from training patients of split 'other', who may be test"
+    with pytest.raises(
+        ThoraxError, match=match
+    ):  # `uncropped` itself is of another archive, but its ensemble is tested on this one
+        planned(splits=splits, experiments=experiments)
+    experiments["more"] = {**experiments["more"], "split": "nih"}
+    assert planned(splits=splits, experiments=experiments)
+
+
+def test_images_of_another_size_or_shared_settings_are_named_where_they_are_written():
+    written_ = written()
+    sets = {**written_["image_sets"], "nih": {"dataset": "nih", "size": 128}}
+    experiments = written_["experiments"]
+    training = {**experiments["uncropped"]["training"], "weights": {"experiment": "nih", "member": "two"}}
+    experiments["uncropped"] = {**experiments["uncropped"], "training": training}
+    match = r"experiments\.uncropped\.training\.weights: nih/two has size of the images 128, and this network 224: give both"
+    with pytest.raises(ThoraxError, match=match):
+        planned(image_sets=sets, experiments=experiments)
 
 
 def test_scores_and_their_options(plan):

@@ -41,6 +41,29 @@ def test_the_shipped_configurations_are_right():
         assert preflight.read(values, source).run == values["run"]
 
 
+@pytest.mark.parametrize(
+    ("path_and_value", "said"),
+    [
+        (
+            ("splits", "tiny-pa", "keep", "data/old.csv"),
+            "splits.tiny-pa.keep: data/old.csv is not there: put the file there or",
+        ),
+        (
+            ("experiments", "tiny", "members", "first", {"weights": {"bundle": "data/nih.zip"}}),
+            "experiments.tiny.members.first.weights.bundle: data/nih.zip is not there: put the file there or correct the path.",
+        ),
+    ],
+)
+def test_a_file_that_a_run_begins_with_is_looked_for_at_once(tmp_path, monkeypatch, path_and_value, said):
+    monkeypatch.chdir(tmp_path)
+    values = changed(TINY, *path_and_value)
+    assert sentence(values).startswith(f"c.yaml: {said}")
+    (tmp_path / "data").mkdir()
+    for name in ("old.csv", "nih.zip"):
+        (tmp_path / "data" / name).touch()
+    assert preflight.read(values, "c.yaml").run == ["tiny"]
+
+
 TINY_DATA = {"archive": "padchest", "root": "data/tiny", "phantom": {"patients": 61}}
 
 
