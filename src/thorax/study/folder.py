@@ -6,7 +6,6 @@ Names of patients are read from DICOM headers only to keep them out of what is w
 import io
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +48,8 @@ class Header:
     study: str = ""
     accession: str = ""
     patient: str = ""
-    names: tuple[str, ...] = field(default=(), repr=False)
+    names: tuple[str, ...] = field(default=(), repr=False)  # see `name_words`
+    private: tuple[str, ...] = field(default=(), repr=False)  # what its path may not have: words of the name, the birth date
     sex: str | None = None  # M or F
     age: float | None = None  # years
     view: str = ""
@@ -156,6 +156,7 @@ def read_header(data: bytes) -> Header | None:
         accession=text["AccessionNumber"],
         patient=f"{text['PatientID']}@{issuer}" if issuer and text["PatientID"] else text["PatientID"],
         names=name_words(text["PatientName"]),
+        private=tuple(word for word in (*name_words(text["PatientName"]), text["PatientBirthDate"]) if word),
         sex=text["PatientSex"] if text["PatientSex"] in ("M", "F") else None,
         age=_age(text),
         view=text["ViewPosition"],
@@ -201,12 +202,13 @@ def screen(found: Found, threads: int) -> tuple[pd.DataFrame, dict[str, Header]]
     return pd.DataFrame(rows, columns=schemas.SCREENED.names), headers
 
 
-def naming_paths(paths: Iterable[str], patients: Iterable[str], names: Iterable[str]) -> Counter[str]:
-    """The paths that have a patient's identifier or a word of a name in them, with the number of such words."""
-    known = {words.plain(text) for text in (*patients, *names) if len(text) > 2}
-    found: Counter[str] = Counter()
+def naming_paths(paths: Iterable[str], headers: Mapping[str, Header], known: Iterable[str]) -> list[str]:
+    """The paths that tell who a patient is: with a word that is `known` to, or with one of its own header anywhere in it."""
+    secrets = {words.plain(text) for text in known if len(text) > 2}
+    found = []
     for path in paths:
-        parts = re.findall(r"[^\W_]+", words.plain(path)) + re.split(r"[/\\]", words.plain(path))
-        stems = [Path(part).stem for part in parts]
-        found[path] = len(known & {*parts, *stems})
-    return +found
+        text, own = words.plain(path), headers.get(path, Header())
+        parts = {*re.findall(r"[^\W_]+", text), *re.findall(r"[^\W\d_]+", text), *re.split(r"[/\\]", text)}
+        if secrets & {*parts, *(Path(part).stem for part in parts)} or any(word in text for word in own.private):
+            found.append(path)
+    return found

@@ -198,12 +198,13 @@ def _write(
 
 def _private_paths(looked: Looked, table: Table | None, roles: Recognised | None, known: Records, keep_ids: bool) -> list[str]:
     """The paths with a patient's name or, unless identifiers are kept, identifier in them."""
-    names = {name for header in looked.headers.values() for name in header.names}
+    secrets = {name for header in looked.headers.values() for name in header.names}
     if table is not None and roles is not None:
         for column in roles.of("name"):
-            names |= {word for text in table.frame[column] for word in folder.name_words(text)}
-    identifiers = set() if keep_ids else {*known.images["patient"], *(header.patient for header in looked.headers.values())}
-    return list(folder.naming_paths(known.images["path"], identifiers, names))
+            secrets |= {word for text in table.frame[column] for word in folder.name_words(text)}
+    if not keep_ids:
+        secrets |= {*known.images["patient"], *(header.patient for header in looked.headers.values())}
+    return folder.naming_paths(known.images["path"], looked.headers, secrets)
 
 
 def _check(text: str, source: Path) -> None:

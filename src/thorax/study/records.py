@@ -1,5 +1,6 @@
 """Join a table's rows, DICOM headers and files: one record for each image, with patient, study, view, sex, age and findings."""
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -186,6 +187,7 @@ def _from_table(
         raise ThoraxError(f"{table.path}: {problem}; name it with --image-column, or correct the names in it.")
     if column["patient"]:
         strict_csv.refuse_rounded(table.frame, table.path, [column["patient"]])
+    sexes = words.sexes(table.frame[column["sex"]].unique()) if column["sex"] else {}
     records: dict[str, dict[str, Any]] = {}
     wanted, idle = set(usable), 0
     for place, row, paths in _rows(table, roles, index):
@@ -193,7 +195,7 @@ def _from_table(
         idle += not paths
         said = cells.read(row, f"{table.path}, row {table.rows[place]}, column ") if paths else None
         for path in paths:
-            new = _joined(path, row, headers.get(path), column, said)
+            new = _joined(path, row, headers.get(path), column, sexes, said)
             old = records.get(path)
             if old is not None and old["patient"] != new["patient"]:
                 problem = f"image {path!r} is in an earlier row with another patient"
@@ -216,7 +218,12 @@ def _rows(
 
 
 def _joined(
-    path: str, row: Mapping[str, str], header: Header | None, column: Mapping[str, str | None], said: tuple | None
+    path: str,
+    row: Mapping[str, str],
+    header: Header | None,
+    column: Mapping[str, str | None],
+    sexes: Mapping,
+    said: tuple | None,
 ) -> dict[str, Any]:
     """The record of an image: the row's word counts before the header's."""
     cell = lambda role: row[name] if (name := column[role]) else ""
@@ -224,11 +231,12 @@ def _joined(
     record = _record(path, header, patient)
     positive, uncertain, unasked, labelled = said or ([], [], [], False)
     record |= {"positive": positive, "uncertain": uncertain, "unasked": unasked, "labelled": labelled}
-    if study := cell("study") or record["study"] or cell("date"):
-        record["study"] = study
+    record["study"] = cell("study") or record["study"]
+    if not record["study"] and cell("date"):  # the images of a day, without the date
+        record["study"] = "d" + hashlib.sha256(f"{patient}\0{cell('date')}".encode()).hexdigest()[:16]
     if (view := view_of(cell("view"))) != UNKNOWN_VIEW:
         record["view"] = view
-    if sex := words.meaning_of_cell(cell("sex"), words.SEXES):
+    if sex := sexes.get(cell("sex")):
         record["sex"] = sex
     born, taken = cell("birth year"), columns.year_of(cell("date"))
     age = columns.age_of(cell("age"))

@@ -73,6 +73,14 @@ def meaning_of_cell(text: str, meanings: tuple[str, ...]) -> str | None:
     return _cells(meanings).get(plain(text))
 
 
+def sexes(texts: Iterable[str]) -> dict[str, str | None]:
+    """What each of a column's texts means, M or F; next to H or V (hombre, varón, homem), M is a woman (mujer, mulher)."""
+    found = {text: meaning_of_cell(text, SEXES) for text in texts}
+    if {plain(text) for text in found} & {"h", "v"} and "F" not in found.values():
+        found |= {text: "F" for text in found if plain(text) == "m"}
+    return found
+
+
 def all_mean(texts: Iterable[str], meanings: tuple[str, ...]) -> bool:
     """Whether every one of the texts has one of the meanings, and there is one."""
     found = [meaning_of_cell(text, meanings) for text in texts]
