@@ -29,6 +29,7 @@ LIGHT = (
     "report.tables.groups",
     "report.tables.overview",
     "report.pages",
+    "study.init",
 )
 
 

@@ -10,14 +10,13 @@ from markupsafe import Markup
 from thorax.images import duplicates
 from thorax.report import typeset
 from thorax.report.cells import printed
-from thorax.report.tables.screening import OF_DICOM, REASONS
 from thorax.report.typeset import Cell, Group, Table
 from thorax.study.columns import PERSONAL, Recognised
 from thorax.study.estimate import Estimate
 from thorax.study.plan import Finding, Plan
 from thorax.study.records import LEFT_OUT, Records
 
-_REASONS = {
+REASONS = {
     "missing": "not there",
     "empty": "no bytes",
     "truncated": "cut or damaged",
@@ -30,7 +29,6 @@ _REASONS = {
     "no_pixels": "DICOM without pixels",
     "unsupported": "DICOM of a kind that is not read",
 }
-assert set(_REASONS) == {*REASONS, *OF_DICOM}
 _MOST = 20  # findings of the table of co-occurrence
 
 
@@ -192,7 +190,7 @@ def _missing(found: Fingerprint) -> Section:
     tables = [_table("Missing values", "not known", [("images", False), ("share", False)], rows)]
     bad = found.screened.loc[~found.screened["ok"].astype(bool), "reason"].value_counts()
     if len(bad):
-        tables.append(_counts("Files that cannot be read", "reason", bad.rename(index=_REASONS)))
+        tables.append(_counts("Files that cannot be read", "reason", bad.rename(index=REASONS)))
     return "Missing values and unreadable files", [], tables
 
 

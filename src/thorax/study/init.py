@@ -203,7 +203,8 @@ def _private_paths(looked: Looked, table: Table | None, roles: Recognised | None
         for column in roles.of("name"):
             secrets |= {word for text in table.frame[column] for word in folder.name_words(text)}
     if not keep_ids:
-        secrets |= {*known.images["patient"], *(header.patient for header in looked.headers.values())}
+        secrets |= set(known.images["patient"])
+        secrets |= {text for header in looked.headers.values() for text in (header.patient, header.accession)}
     return folder.naming_paths(known.images["path"], looked.headers, secrets)
 
 

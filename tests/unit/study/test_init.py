@@ -15,7 +15,8 @@ from thorax import archives
 from thorax.cli import main
 from thorax.config import Config, Dataset
 from thorax.errors import ThoraxError
-from thorax.study import folder, keys
+from thorax.report.tables import screening
+from thorax.study import fingerprint, folder, keys
 from thorax.study.init import make_study
 from thorax.workflow import preflight
 
@@ -292,3 +293,7 @@ def test_headers_are_read_without_preamble_and_broken_ones_are_none():
     assert folder.read_header(b"\0" * 128 + b"DICM" + b"\xff" * 40) in (None, folder.Header())
     assert folder.read_header(b"\x89PNG") is None
     assert "zzsurname" not in repr(header)
+
+
+def test_every_reason_of_ingest_has_words_on_the_page():
+    assert set(fingerprint.REASONS) == {*screening.REASONS, *screening.OF_DICOM}

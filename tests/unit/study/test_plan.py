@@ -15,7 +15,7 @@ LAPTOP, SERVER = Machine(2, 16 * 2**30), Machine(16, 128 * 2**30, gpu=24 * 2**30
 
 
 def records(patients: int, views: tuple[str, ...] = ("PA",), **findings: int) -> Records:
-    """Two images of each patient; the first so many patients have a finding, in both."""
+    """Two images of each patient; a finding is in both images of the first patients."""
     rows = [
         {"path": f"{n}-{k}", "patient": str(n), "study": "", "view": views[(2 * n + k) % len(views)], "sex": None, "age": None, "labelled": True}
         | {"positive": [name for name, count in findings.items() if n < count], "uncertain": [], "unasked": []}
