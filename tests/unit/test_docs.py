@@ -20,6 +20,7 @@ from thorax.archives.download import registry
 from thorax.errors import ThoraxError
 from thorax.explanation import overlays
 from thorax.images import masks
+from thorax.verbs import VERBS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]

@@ -1,6 +1,6 @@
 """The page that shows what was found in a folder and planned for it. It has counts only: no identifier, no date, no name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,7 @@ class Fingerprint:
     """What was found: one row of `schemas.SCREENED` for each file, the records, and the columns of the table if there is one."""
 
     screened: pd.DataFrame
+    bits: Mapping[str, int]  # in use of a pixel, by path, where a DICOM header says so
     records: Records
     roles: Recognised | None
     table_form: str  # how the table is written; empty without one
@@ -163,7 +164,8 @@ def _pixels(found: Fingerprint) -> Section:
     steps = [("smallest", 0.0), ("median", 0.5), ("largest", 1.0)]
     rows = [(name, [f"{sides[side].quantile(share):,.0f}" for side in sides]) for name, share in steps]
     tables = [_table("Size in pixels", "images", [("rows", False), ("columns", False)], rows)]
-    tables.append(_counts("Bits of a stored pixel", "bits", usable["bits"].value_counts().sort_index()))
+    bits = usable["image_id"].map(found.bits).fillna(usable["bits"]).astype(int)
+    tables.append(_counts("Bits of a pixel", "bits", bits.value_counts().sort_index()))
     tables.append(_counts("Channels", "channels", usable["channels"].value_counts().sort_index()))
     told = []
     if marked := int(usable["burned_in"].sum()):

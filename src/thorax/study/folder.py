@@ -35,8 +35,8 @@ _HEADER = [
     "PatientAge",
     "PatientBirthDate",
     "ViewPosition",
+    "BitsStored",
 ]
-_NOT_IMAGES = ("not_image", "not_radiograph")  # reasons of files that are left alone without a word of damage
 _MISPLACED = ("DICOMDIR",)
 
 
@@ -53,6 +53,7 @@ class Header:
     sex: str | None = None  # M or F
     age: float | None = None  # years
     view: str = ""
+    bits: int = 0  # in use of a pixel
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,7 @@ def read_header(data: bytes) -> Header | None:
         sex=text["PatientSex"] if text["PatientSex"] in ("M", "F") else None,
         age=_age(text),
         view=text["ViewPosition"],
+        bits=int(text["BitsStored"]) if text["BitsStored"].isdecimal() else 0,
     )
 
 

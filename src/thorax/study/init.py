@@ -177,7 +177,8 @@ def _write(
     nothing_is_found = any(known.nothing in labels for labels in images["positive"])
     hours = _estimate(looked, known, planned, nothing_is_found, out, machine) if planned.learnt else None
     form = "" if table is None else table.form
-    page = fingerprint.page(Fingerprint(looked.screened, known, roles, form, not keep_ids, len(private)), planned, hours)
+    bits = {path: header.bits for path, header in looked.headers.items() if header.bits}
+    page = fingerprint.page(Fingerprint(looked.screened, bits, known, roles, form, not keep_ids, len(private)), planned, hours)
     old = ""
     with store.atomic(out / TABLE) as new_table, store.atomic(out / PAGE) as new_page:
         store.write_text(text, new_table)
