@@ -112,7 +112,24 @@ def recognise(frame: pd.DataFrame, keys: Mapping[str, Mapping[str, object]], giv
         for name in rest:
             if found[name].role in ("finding", "findings"):
                 found[name] = Column(name, "other", "is not among the findings that you named")
+    else:
+        _keep_best_lists(found)
     return Recognised(_without_rivals(found, list(frame)), linked_by, link)
+
+
+def _keep_best_lists(found: dict[str, Column]) -> None:
+    """Of several columns with lists keep those whose name says best that they have findings; one each for findings counts as well."""
+
+    def rank(name: str) -> int:
+        said = words.meaning_of_header(name)
+        return (2 if said[1] else 1) if said and said[0] == "findings" else 0
+
+    lists = [name for name, column in found.items() if column.role == "findings"]
+    best = max(map(rank, lists), default=0)
+    least = max(best, 1) if any(column.role == "finding" for column in found.values()) else best
+    for name in lists:
+        if rank(name) < least:
+            found[name] = Column(name, "other", "has lists, but other columns are more likely to have the findings")
 
 
 def _link(values: Mapping[str, list[str]], keys: Mapping, given: Mapping, found: dict[str, Column]) -> tuple[str, str]:
@@ -180,6 +197,8 @@ def _by_content(name: str, texts: list[str], cells: pd.Series, keys: Mapping) ->
     if _share(texts, keys.get("patient", {}), "") >= _MOST:
         return Column(name, "patient", "has the patients of the DICOM headers")
     if words.all_mean(texts, words.ANSWERS):
+        if not any(words.meaning_of_cell(text, words.ANSWERS) == "yes" for text in texts):
+            return Column(name, "other", "never says yes")
         return Column(name, "finding", f"has only {_shown(texts)}")
     if meaning is None or meaning == "view":
         if words.all_mean(texts, words.VIEWS):

@@ -102,10 +102,14 @@ class _Cells:
     @classmethod
     def of(cls, table: Table, roles: Recognised) -> "_Cells":
         """Learn the table's ways from all its rows."""
-        answers = []
-        for column in roles.of("finding"):
-            said = {words.meaning_of_cell(text, words.ANSWERS) for text in table.frame[column] if text}
-            answers.append((column, label_name(column), "no" not in said or "uncertain" in said))
+        said = {
+            column: {words.meaning_of_cell(text, words.ANSWERS) for text in table.frame[column].unique() if text}
+            for column in roles.of("finding")
+        }
+        mentioned = any(
+            "uncertain" in meanings for meanings in said.values()
+        )  # as CheXpert: blank is what a report does not mention
+        answers = [(column, label_name(column), mentioned or "no" not in meanings) for column, meanings in said.items()]
         twice = [name for name, count in Counter(name for _, name, _ in answers).items() if count > 1]
         if twice:
             raise ThoraxError(

@@ -2,8 +2,10 @@
 
 import csv
 import datetime
+import gzip
 import io
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -48,7 +50,8 @@ class Table:
 
 def is_table(path: Path) -> bool:
     """Whether a file's name says that it is a table; Excel's lock files are not."""
-    return path.suffix.lower() in (*TEXT, *WORKBOOKS, *_OTHERS) and not path.name.startswith(("~$", "."))
+    plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    return plain.suffix.lower() in (*TEXT, *WORKBOOKS, *_OTHERS) and not path.name.startswith(("~$", "."))
 
 
 def read(path: Path, sheet: str | None = None) -> Table:
@@ -65,6 +68,11 @@ def read(path: Path, sheet: str | None = None) -> Table:
         data = path.read_bytes()
     except OSError as error:
         raise ThoraxError(f"{path} cannot be read ({error.strerror}): make it readable.") from error
+    if data.startswith(b"\x1f\x8b"):
+        try:
+            data, suffix = gzip.decompress(data), path.with_suffix("").suffix.lower()
+        except (OSError, EOFError, zlib.error) as error:
+            raise ThoraxError(f"{path} is cut or damaged: compress it again.") from error
     if data.startswith(b"\xd0\xcf\x11\xe0"):
         raise ThoraxError(f"{path} is an old or a protected Excel workbook: {_SAVE}, without a password.")
     if suffix in WORKBOOKS or data.startswith(b"PK\x03\x04"):
@@ -172,20 +180,24 @@ def _decodes(path: Path, data: bytes, name: str) -> str:
 
 
 def _delimiter(path: Path, text: str) -> str:
-    """The delimiter that cuts most of the first lines into the same number of fields, and into the most fields among equals."""
-    best = (0.0, 0, "")
+    """The delimiter at which quotes match, that cuts most of the first lines into the same number of fields, and into the most."""
+    best = (False, 0.0, 0, "")
     for delimiter in _DELIMITERS:
+        lengths: list[int] = []
+        whole = True
         try:
-            lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-            lengths = [len(fields) for fields, _ in zip(lines, range(_LINES), strict=False) if any(fields)]
+            for fields in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
+                lengths += [len(fields)] if any(fields) else []
+                if len(lengths) == _LINES:
+                    break
         except csv.Error:
-            continue
+            whole = False
         (width, count), *_ = Counter(lengths).most_common(1) or [(0, 0)]
         if width > 1:
-            best = max(best, (round(count / len(lengths), 2), width, delimiter))
-    if not best[2]:
+            best = max(best, (whole, round(count / len(lengths), 2), width, delimiter))
+    if not best[3]:
         raise ThoraxError(f"{path} has no columns: separate them with {', '.join(_DELIMITERS.values())}.")
-    return best[2]
+    return best[3]
 
 
 def _with_header(path: Path, cells: Iterable[tuple[int, Sequence[str]]], form: str) -> Table:

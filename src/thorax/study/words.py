@@ -9,6 +9,7 @@ import pandas as pd
 
 from thorax.resources import resource
 
+_WHOLE = re.compile(r"^([-+]?\d+)[.,]0+$")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -70,7 +71,7 @@ VIEWS = ("PA", "AP", "frontal", "Lateral")
 
 def meaning_of_cell(text: str, meanings: tuple[str, ...]) -> str | None:
     """Which of the meanings (`ANSWERS`, `SEXES` or `VIEWS`) a cell has; None if it has none of them."""
-    return _cells(meanings).get(plain(text))
+    return _cells(meanings).get(_WHOLE.sub(r"\1", plain(text)))  # 1.0 is 1
 
 
 def sexes(texts: Iterable[str]) -> dict[str, str | None]:

@@ -103,7 +103,7 @@ def made(draw) -> tuple[pd.DataFrame, dict[str, str]]:
     return pd.DataFrame({name: found[name][1] for name in order}, dtype=object), {name: found[name][0] for name in order}
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(made())
 def test_columns_are_recognised_in_any_order_and_language(case):
     frame, expected = case

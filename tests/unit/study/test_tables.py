@@ -3,6 +3,7 @@
 import codecs
 import csv
 import datetime
+import gzip
 import io
 
 import openpyxl
@@ -27,7 +28,7 @@ def grids(draw) -> list[list[str]]:
     return [header, *rows]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(grids(), st.sampled_from(",;\t|"), st.sampled_from(ENCODINGS), st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_a_text_is_read_whatever_its_encoding_and_delimiter(tmp_path_factory, grid, delimiter, encoding, end, said):
     text = io.StringIO()
@@ -98,6 +99,7 @@ def test_letters_of_another_script_are_read(tmp_path):
         (b"image,finding\0\1\2\3\0\0\0\0\x99", "is not a text file"),
         (codecs.BOM_UTF16_LE + b"a\0,\0b", "is cut or damaged"),
         (b"\xd0\xcf\x11\xe0 old", "is an old or a protected Excel workbook"),
+        (b"\x1f\x8b cut", "is cut or damaged: compress it again"),
         (b"PK\x03\x04 cut", "is not an Excel workbook, or is damaged"),
     ],
 )
@@ -120,6 +122,13 @@ def test_any_bytes_are_a_table_or_refused_with_a_sentence(tmp_path_factory, cont
     except ThoraxError as error:
         refused = str(error)
     assert refused is None or (refused.startswith(str(path)) and refused.endswith("."))
+
+
+def test_a_compressed_text_is_read(tmp_path):
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"image;finding\na.png;x\n"))
+    assert tables.is_table(tmp_path / "a.csv.gz")
+    assert tables.read(tmp_path / "a.csv.gz").frame.to_numpy().tolist() == [["a.png", "x"]]
+    assert not tables.is_table(tmp_path / "a.png.gz")
 
 
 def test_other_kinds_of_workbooks_are_named(tmp_path):
