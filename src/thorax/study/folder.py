@@ -129,14 +129,19 @@ def _is_image(path: Path) -> bool:
     """Whether a file is DICOM, PNG or JPEG by its first bytes, or says so in its name, as a damaged one does."""
     if path.name.upper() in _MISPLACED or not path.is_file():
         return False
-    try:
-        with path.open("rb") as file:
-            start = file.read(_START)
-    except OSError as error:
-        raise ThoraxError(f"{path} cannot be read ({error.strerror}): make it readable.") from error
+    start = _start(path)
     if path.suffix.lower() in IMAGE_SUFFIXES or start.startswith((formats.PNG_SIGNATURE, formats.JPEG_SIGNATURE)):
         return True
     return start[128:] == b"DICM" or (dicom.is_dicom(start) and path.suffix.lower() not in (*tables.TEXT, *tables.WORKBOOKS))
+
+
+def _start(path: Path) -> bytes:
+    """The first bytes of a file."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_START)
+    except OSError as error:
+        raise ThoraxError(f"{path} cannot be read ({error.strerror}): make it readable.") from error
 
 
 def read_header(data: bytes) -> Header | None:
@@ -192,7 +197,7 @@ def screen(found: Found, threads: int) -> tuple[pd.DataFrame, dict[str, Header]]
     def read(path: str) -> tuple[dict[str, Any], Header | None]:
         entries, _, _ = ingest.screen(found.root, path, path, None, limit)
         header = None
-        if entries["reason"] not in ("missing", "empty", "too_large"):
+        if entries["reason"] not in ("missing", "too_large") and dicom.is_dicom(_start(found.root / path)):
             header = read_header(ingest.read_once(found.root / path, limit))
         return entries | {"shard": -1, "row": -1}, header
 
