@@ -166,7 +166,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         _verb("init", "study.init:make_study",
             "make a study from a folder of radiographs as a hospital has them, and a table",
             _path("source", "folder with DICOM, PNG or JPEG files and, perhaps, a table", metavar="SOURCE", positional=True),
-            _path("out", "folder to write to", default="study"),
+            _path("out", "folder to write to", default=Path("study")),
             _path("table", "CSV file or Excel workbook that says what was found (default: the one in SOURCE)", required=False),
             _text("sheet", "sheet of the workbook (default: the only one with cells)", required=False),
             _text("image_column", "column that names the image (default: the one whose cells do)", metavar="COLUMN", required=False),

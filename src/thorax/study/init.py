@@ -70,6 +70,8 @@ def make_study(
     Raises:
         ThoraxError: Something cannot be understood or read. If there are no findings to learn, images.csv and the page are written.
     """
+    if out.resolve() in (source.resolve(), *source.resolve().parents):
+        raise ThoraxError(f"{out} has the radiographs in it: choose another folder with --out.")
     machine = Machine.here()
     found = folder.look(source, [out])
     screened, headers = folder.screen(found, threads or machine.cores)

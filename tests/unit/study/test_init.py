@@ -295,5 +295,11 @@ def test_headers_are_read_without_preamble_and_broken_ones_are_none():
     assert "zzsurname" not in repr(header)
 
 
+@pytest.mark.parametrize("out", ["hospital", ".", "hospital/../hospital"])
+def test_the_folder_of_the_radiographs_is_not_written_to(source, out):
+    with pytest.raises(ThoraxError, match="has the radiographs in it: choose another folder with --out"):
+        make_study(source, out=Path(out))
+
+
 def test_every_reason_of_ingest_has_words_on_the_page():
     assert set(fingerprint.REASONS) == {*screening.REASONS, *screening.OF_DICOM}
