@@ -86,7 +86,9 @@ def make_study(
     read = _choose_table(looked, table, sheet, given, ask)
     roles = None if read is None else _recognise(read, looked, given, ask)
     known = records.join(found, looked.usable, headers, read, roles)
-    weights = {network: Path(f"resources/weights/{network}.h5").is_file() for network in (*plan.ON_CPU, *plan.ON_GPU)}
+    weights = {
+        network: Path(f"resources/weights/{network}.h5").is_file() for network in (*plan.FOR_FEW, *plan.ON_CPU, *plan.ON_GPU)
+    }
     planned = plan.make(known, machine, weights)
     return _write(looked, read, roles, known, planned, machine, out, keep_ids, key or source / keys.FILE)
 

@@ -19,12 +19,13 @@ FRONTAL = ("PA", "AP", "frontal")
 FEWEST_PATIENTS = 15  # with a finding, and without it: at 60 : 20 : 20 each part has three
 FEW_PATIENTS = 1000  # below, val and test get larger shares
 SHARES = {True: (0.6, 0.2, 0.2), False: (0.7, 0.1, 0.2)}  # of train, val and test; for few patients and for many
-FEW_IMAGES = 1000  # below, a CPU gets the smallest images and the fastest networks
+FEW_IMAGES = 1000  # below, a CPU gets the smallest images and networks
 SIZES = {"few, CPU": 96, "CPU": 128, "GPU": 224}
-ON_CPU = ("MobileNet", "InceptionV3", "EfficientNetB0")  # the fastest in resources/rates.json
+FOR_FEW = ("EfficientNetB0", "MobileNet")
+ON_CPU = ("EfficientNetB0", "DenseNet121")
 ON_GPU = ("DenseNet121", "EfficientNetB0", "InceptionV3")
 SEEN = {"CPU": 40_000, "GPU": 1_000_000}  # images that a training sees, each as often as it is used
-EPOCHS = {"CPU": (15, 60), "GPU": (20, 100)}
+EPOCHS = {"CPU": (15, 40), "GPU": (20, 100)}
 BATCHES = {"CPU": 16, "GPU": 64}  # largest
 STEPS = 12  # at least, in an epoch
 SMALLEST_BATCH = 8  # batch normalisation needs several images
@@ -124,7 +125,7 @@ def make(records: Records, machine: Machine, has_weights: Mapping[str, bool] | N
     kind = machine.kind
     few_images = kind == "CPU" and len(chosen) < FEW_IMAGES
     size = SIZES["few, CPU" if few_images else kind]
-    networks = ON_GPU if kind == "GPU" else ON_CPU[:2] if few_images else ON_CPU
+    networks = ON_GPU if kind == "GPU" else FOR_FEW if few_images else ON_CPU
     batch, why_batch = _batch(machine, size, train)
     low, high = EPOCHS[kind]
     epochs = min(high, max(low, round(SEEN[kind] / train)))
@@ -137,9 +138,9 @@ def make(records: Records, machine: Machine, has_weights: Mapping[str, bool] | N
             "CPU": "no GPU: a larger size shows finer findings and takes longer, with the square of it",
             "GPU": "the usual size, for which ImageNet's weights were made",
         }["few, CPU" if few_images else kind],
-        "networks": "the three that are usual for radiographs and fit into the GPU"
+        "networks": "three that are usual for radiographs"
         if kind == "GPU"
-        else "the fastest on a CPU",
+        else "they have few weights, so few images and a CPU do",
         "batch": why_batch,
         "epochs": f"about {SEEN[kind]:,} images seen, {low} to {high} epochs; {train:,} images are trained on",
         "weights": "ImageNet's weights of these networks are in resources/weights"

@@ -44,8 +44,8 @@ def test_images_that_nobody_asked_about_count_neither_way():
 def test_few_images_on_a_cpu_get_small_images_and_fast_networks():
     made = plan.make(records(100, some=30), LAPTOP)
     assert (made.images, made.patients, made.shares, made.size) == (200, 100, (0.6, 0.2, 0.2), 96)
-    assert (made.batch, made.epochs, made.patience) == (8, 60, 15)  # 120 trained on: 120 / 12 steps, 60 at most
-    assert made.networks == ("MobileNet", "InceptionV3")
+    assert (made.batch, made.epochs, made.patience) == (8, 40, 10)  # 120 trained on: 120 / 12 steps, 40 at most
+    assert made.networks == ("EfficientNetB0", "MobileNet")
     assert set(made.reasons) == {"views", "shares", "size", "networks", "batch", "epochs", "weights", "shards"}
 
 
@@ -64,8 +64,9 @@ def test_many_images_on_a_gpu_get_large_ones():
 
 def test_weights_are_used_only_where_all_are_here():
     here = dict.fromkeys(plan.ON_CPU, True)
-    assert plan.make(records(100, some=30), LAPTOP, here).weights == "imagenet"
-    assert plan.make(records(100, some=30), LAPTOP, here | {"MobileNet": False}).weights == "none"
+    many = records(600, some=30)
+    assert plan.make(many, LAPTOP, here).weights == "imagenet"
+    assert plan.make(many, LAPTOP, here | {"DenseNet121": False}).weights == "none"
 
 
 @pytest.mark.parametrize(
