@@ -104,7 +104,8 @@ def recognise(frame: pd.DataFrame, keys: Mapping[str, Mapping[str, object]], giv
         for name in names:
             kind: Role = "findings" if role == "finding" and not words.all_mean(values[name], words.ANSWERS) else role
             found[name] = Column(name, kind, "is what you said")
-    link, linked_by = _link(values, keys, given, found)
+    once = {name for name in frame if not frame.loc[frame[name] != "", name].duplicated().any()}
+    link, linked_by = _link(values, once, keys, given, found)
     rest = [name for name in frame if name not in found]
     for name in rest:
         found[name] = _by_content(name, values[name], frame[name], keys)
@@ -132,14 +133,21 @@ def _keep_best_lists(found: dict[str, Column]) -> None:
             found[name] = Column(name, "other", "has lists, but other columns are more likely to have the findings")
 
 
-def _link(values: Mapping[str, list[str]], keys: Mapping, given: Mapping, found: dict[str, Column]) -> tuple[str, str]:
-    """The column that says which images a row is about, and by what; it is added to those found."""
+def _link(
+    values: Mapping[str, list[str]], once: set[str], keys: Mapping, given: Mapping, found: dict[str, Column]
+) -> tuple[str, str]:
+    """The column that says which images a row is about, and by what; it is added to those found.
+
+    A row is about a patient only if each patient has one row (the column is among those with every value `once`).
+    """
     named = list(given.get("image", ()))
     candidates = named or [name for name in values if name not in found]
     best: tuple[float, str, str] = (0.0, "", "")
     for kinds in (OF_IMAGES, OF_STUDIES, ("patient",)):
         for kind in kinds:
             for name in candidates:
+                if kind == "patient" and name not in once:
+                    continue
                 share = _share(values[name], keys.get(kind, {}), kind)
                 if share > best[0] + 1e-9 and share >= (_MOST if not named else 1e-9):
                     best = share, name, kind

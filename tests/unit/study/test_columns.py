@@ -123,6 +123,7 @@ def test_rows_may_be_about_studies_or_patients():
     found = roles(who=["H1", "H2"], Mass=["1", "0"])
     assert (found.link, found.linked_by, found.one("patient")) == ("who", "patient", "who")
     assert roles(who=["z1", "z2"], Mass=["1", "0"]).link == ""
+    assert roles(who=["H1", "H2", "H1"], Mass=["1", "0", "0"]).link == ""  # which of the patient's images is a row about?
 
 
 def test_names_in_dicom_headers_are_found_under_any_heading():
