@@ -209,13 +209,21 @@ def screen(found: Found, threads: int) -> tuple[pd.DataFrame, dict[str, Header]]
     return pd.DataFrame(rows, columns=schemas.SCREENED.names), headers
 
 
-def naming_paths(paths: Iterable[str], headers: Mapping[str, Header], known: Iterable[str]) -> list[str]:
-    """The paths that tell who a patient is: with a word that is `known` to, or with one of its own header anywhere in it."""
-    secrets = {words.plain(text) for text in known if len(text) > 2}
+def naming_paths(
+    paths: Iterable[str], headers: Mapping[str, Header], known: Iterable[str], patients: Mapping[str, str]
+) -> list[str]:
+    """The paths that tell who a patient is.
+
+    They have a word that is `known` to, or one of their own header anywhere in them, or a word that is the identifier of their own of
+    the `patients`, by path; zeros before a number do not count.
+    """
+    secrets = {columns.key(words.plain(text)) for text in known if len(text) > 2}
     found = []
     for path in paths:
         text, own = words.plain(path), headers.get(path, Header())
-        parts = {*re.findall(r"[^\W_]+", text), *re.findall(r"[^\W\d_]+", text), *re.split(r"[/\\]", text)}
-        if secrets & {*parts, *(Path(part).stem for part in parts)} or any(word in text for word in own.private):
+        parts = [*re.findall(r"[^\W_]+", text), *re.findall(r"[^\W\d_]+", text), *re.split(r"[/\\]", text)]
+        tokens = {columns.key(token) for part in parts for token in (part, Path(part).stem)}
+        patient = columns.key(words.plain(patients[path])) if path in patients else None
+        if secrets & tokens or patient in tokens or any(word in text for word in own.private):
             found.append(path)
     return found

@@ -210,7 +210,8 @@ def _private_paths(looked: Looked, table: Table | None, roles: Recognised | None
     if not keep_ids:
         secrets |= set(known.images["patient"])
         secrets |= {text for header in looked.headers.values() for text in (header.patient, header.accession)}
-    return folder.naming_paths(known.images["path"], looked.headers, secrets)
+    patients = {} if keep_ids else dict(zip(known.images["path"], known.images["patient"], strict=True))
+    return folder.naming_paths(known.images["path"], looked.headers, secrets, patients)
 
 
 def _check(text: str, source: Path) -> None:

@@ -295,6 +295,22 @@ def test_headers_are_read_without_preamble_and_broken_ones_are_none():
     assert "zzsurname" not in repr(header)
 
 
+@pytest.mark.parametrize(
+    ("path", "known", "patient", "private"),
+    [
+        ("scans/00000075_003.png", [], "75", True),
+        ("scans/a.png", [], "75", False),
+        ("scans/GarciaM_1.png", ["garciam"], "", True),
+        ("García López/1.png", ["garcia"], "", True),
+        ("scans/12.png", ["12"], "", False),  # too short to know
+        ("scans/x_19020301.png", [], "", True),
+    ],
+)
+def test_paths_that_tell_who_a_patient_is(path, known, patient, private):
+    headers = {path: folder.Header(private=("19020301",))}
+    assert bool(folder.naming_paths([path], headers, known, {path: patient} if patient else {})) == private
+
+
 @pytest.mark.parametrize("out", ["hospital", ".", "hospital/../hospital"])
 def test_the_folder_of_the_radiographs_is_not_written_to(source, out):
     with pytest.raises(ThoraxError, match="has the radiographs in it: choose another folder with --out"):
