@@ -3,7 +3,7 @@
 import ast
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -238,6 +238,11 @@ def _agrees(meaning: str, texts: list[str], cells: pd.Series) -> Role | None:
     if meaning in fits and fits[meaning]():
         return meaning  # type: ignore[return-value]
     return None
+
+
+def look_like_names(texts: Collection[str]) -> bool:
+    """Whether most of the texts are two or more words of letters, as people's names are."""
+    return sum(bool(re.search(r"[^\W\d_]{2,}[\s,^]+[^\W\d_]{2,}", text)) for text in texts) >= _MOST * len(texts)
 
 
 def age_of(text: str) -> float | None:

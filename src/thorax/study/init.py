@@ -166,6 +166,8 @@ def _write(
 ) -> str:
     """Write everything, or nothing; return what is said."""
     source = looked.found.root
+    if keep_ids:
+        _refuse_names(looked, known)
     private = _private_paths(looked, table, roles, known, keep_ids)
     key = keys.read_or_make(key_file) if private or not keep_ids else b""
     images = known.images
@@ -199,6 +201,17 @@ def _write(
     if not planned.learnt:
         raise ThoraxError(_nothing_to_learn(out, table, planned))
     return "\n".join([*_summary(known, planned, hours, out, machine), *([old] if old else [])])
+
+
+def _refuse_names(looked: Looked, known: Records) -> None:
+    """Refuse to keep identifiers that are names."""
+    names = {name for header in looked.headers.values() for name in header.names}
+    identifiers = known.images["patient"].unique()
+    named = sum(bool(names.intersection(folder.name_words(text))) for text in identifiers)
+    if named or columns.look_like_names(identifiers):
+        raise ThoraxError(
+            "the identifiers of patients are names, which are never written: leave out --keep-ids, or name another column."
+        )
 
 
 def _private_paths(looked: Looked, table: Table | None, roles: Recognised | None, known: Records, keep_ids: bool) -> list[str]:

@@ -295,6 +295,15 @@ def test_headers_are_read_without_preamble_and_broken_ones_are_none():
     assert "zzsurname" not in repr(header)
 
 
+def test_names_are_not_kept_as_identifiers(source):
+    with pytest.raises(
+        ThoraxError, match="the identifiers of patients are names, which are never written: leave out --keep-ids"
+    ):
+        make_study(source, patient_column="Patient name", keep_ids=True)
+    make_study(source, patient_column="Patient name")
+    assert catalog()["patient_id"].nunique() == 40
+
+
 @pytest.mark.parametrize(
     ("path", "known", "patient", "private"),
     [
