@@ -1,4 +1,4 @@
-"""A made-up hospital's folder: synthetic radiographs as DICOM files, with made-up patients' names in the headers, and an Excel sheet.
+"""A made-up hospital's folder: synthetic radiographs as DICOM files, with made-up names in the headers, and an Excel sheet.
 
 docs/how-to/own-radiographs.md begins with it. The same number gives the same files. No real person's data is used.
 """

@@ -87,8 +87,8 @@ def recognise(frame: pd.DataFrame, keys: Mapping[str, Mapping[str, object]], giv
 
     Args:
         frame: The table's cells; a blank is a value that is not known.
-        keys: What names the images of the folder: for each of OF_IMAGES, OF_STUDIES, `patient` and `name` the known `key`s. Those of
-            `name` are of the patients' names in DICOM headers.
+        keys: What names the images of the folder: for each of OF_IMAGES, OF_STUDIES, `patient` and `name` the known `key`s;
+            those of `name` are of the patients' names in DICOM headers.
         given: Columns that the user names, by role. Where findings are given, no other column is one.
 
     Returns:
@@ -119,7 +119,7 @@ def recognise(frame: pd.DataFrame, keys: Mapping[str, Mapping[str, object]], giv
 
 
 def _keep_best_lists(found: dict[str, Column]) -> None:
-    """Of several columns with lists keep those whose name says best that they have findings; one each for findings counts as well."""
+    """Of several columns with lists, keep those whose names say best that they have findings."""
 
     def rank(name: str) -> int:
         said = words.meaning_of_header(name)
@@ -312,7 +312,7 @@ def _shown(texts: Sequence[str]) -> str:
 
 
 def _without_rivals(found: dict[str, Column], order: list[str]) -> tuple[Column, ...]:
-    """The columns in order, where only the best of each role of ONE_COLUMN has it: named, linked, called exactly so, the first."""
+    """The columns in order; only the best has a role of ONE_COLUMN: the one named, linked, called exactly so, or first."""
     best: dict[str, str] = {}
 
     def rank(name: str) -> tuple[int, int]:

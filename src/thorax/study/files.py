@@ -72,7 +72,8 @@ experiments:
       patience: {patience}
       max_pos_weight: 5.0
       augmentation: # small changes, and no mirror images: the heart is on the left
-        {{rotation: 5, width_shift: 0.03, height_shift: 0.03, shear: 0, zoom: 0.05, horizontal_flip: false, brightness: [0.9, 1.1], channel_shift: 0.02}}
+        {{rotation: 5, width_shift: 0.03, height_shift: 0.03, shear: 0, zoom: 0.05, horizontal_flip: false,
+         brightness: [0.9, 1.1], channel_shift: 0.02}}
     members: # {why_networks}
 {members}
     ensembles:
@@ -213,7 +214,7 @@ def _clear(link: Path) -> None:
 
 
 def _target(source: Path, folder: Path) -> str:
-    """The source as a link in a folder names it: relative if both are in the folder that one runs in, so that this can be moved."""
+    """The source as a link names it: relative if both are in the current folder, so that this can be moved."""
     here, whole = Path.cwd().resolve(), source.resolve()
     if whole.is_relative_to(here) and folder.resolve().is_relative_to(here):
         return os.path.relpath(whole, folder.parent.resolve() / folder.name if folder.name == LINKS else folder.resolve())

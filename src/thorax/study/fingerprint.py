@@ -34,7 +34,7 @@ _MOST = 20  # findings of the table of co-occurrence
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What was found: one row of `schemas.SCREENED` for each file, the records, and the columns of the table if there is one."""
+    """What was found: one row of `schemas.SCREENED` for each file, the records, and the columns of the table."""
 
     screened: pd.DataFrame
     bits: Mapping[str, int]  # in use of a pixel, by path, where a DICOM header says so
@@ -49,7 +49,8 @@ def page(found: Fingerprint, plan: Plan, estimate: Estimate | None) -> str:
     """The page as HTML that needs no other file."""
     images = found.records.images
     first = [
-        f"{len(images):,} images of {images['patient'].nunique():,} patients can be used. This page has counts only, so it names nobody.",
+        f"{len(images):,} images of {images['patient'].nunique():,} patients can be used.",
+        "This page has counts only, so it names nobody.",
     ]
     sections = [
         _overview(found),
@@ -118,9 +119,7 @@ def _columns(found: Fingerprint) -> Section:
 
 
 def _findings(records: Records, plan: Plan) -> Section:
-    told = [
-        f"Counts are of the {plan.images:,} labelled images of {plan.patients:,} patients with the views {', '.join(plan.views)}."
-    ]
+    told = [f"Counted: {plan.images:,} labelled images of {plan.patients:,} patients with the views {', '.join(plan.views)}."]
     if not plan.findings:
         return "Findings", ["No table says what was found on the images."], []
     if any(finding.unasked for finding in plan.findings):
@@ -128,8 +127,8 @@ def _findings(records: Records, plan: Plan) -> Section:
             "Not asked: the cell is blank in a column where other cells say no. Networks neither learn nor are tested there."
         )
     told.append(
-        "The margin is half of the 95% interval that a network with an AUC of 0.8 would get from the patients of the test part (Hanley "
-        "and McNeil 1982)."
+        "The margin is half of the 95% interval that a network with an AUC of 0.8 would get from the patients of the test part "
+        "(Hanley and McNeil 1982)."
     )
     if plan.left_out:
         told.append("What cannot be learnt from so few patients is left out, with the reason.")

@@ -1,4 +1,4 @@
-"""Look through a folder of radiographs: which files are images or tables, what DICOM headers say, and what ingest would say of each.
+"""Look through a folder of radiographs: which files are images or tables, what DICOM headers and what ingest say of them.
 
 Names of patients are read from DICOM headers only to keep them out of what is written; they never leave this process.
 """
@@ -91,7 +91,7 @@ class Found:
 
 
 def look(root: Path, skipped: Iterable[Path] = ()) -> Found:
-    """Sort the files of a folder and its subfolders by their content. Hidden files, folders of runs and `skipped` are left out."""
+    """Sort the files of a folder and its subfolders by content, without hidden files, folders of runs and those `skipped`."""
     if not root.is_dir():
         raise ThoraxError(f"{root} is not a folder: name the folder with your radiographs.")
     left_out = {path.resolve() for path in skipped}
@@ -214,8 +214,8 @@ def naming_paths(
 ) -> list[str]:
     """The paths that tell who a patient is.
 
-    They have a word that is `known` to, or one of their own header anywhere in them, or a word that is the identifier of their own of
-    the `patients`, by path; zeros before a number do not count.
+    They have a word that is `known` to, one of their own header anywhere in them, or their patient's identifier (of `patients`, by
+    path) as a word; zeros before a number do not count.
     """
     secrets = {columns.key(words.plain(text)) for text in known if len(text) > 2}
     found = []

@@ -68,7 +68,7 @@ def make_study(
         threads: Threads that read images; by default as many as there are cores.
 
     Raises:
-        ThoraxError: Something cannot be understood or read. If there are no findings to learn, images.csv and the page are written.
+        ThoraxError: Something cannot be understood or read. Without findings to learn, images.csv and the page are written.
     """
     if out.resolve() in (source.resolve(), *source.resolve().parents):
         raise ThoraxError(f"{out} has the radiographs in it: choose another folder with --out.")
@@ -259,8 +259,10 @@ def _replace(path: Path, text: str) -> str:
 def _nothing_to_learn(out: Path, table: Table | None, planned: Plan) -> str:
     written = f"{out / TABLE} and {out / PAGE} were written, but no {STUDY}"
     if table is None:
-        advice = "put a table into the folder, or name one with --table: a CSV file or Excel sheet with one row for each image or study"
-        return f"{written}, because there are no findings: {advice}, and one column for each finding."
+        advice = (
+            "put a table into the folder, or name one with --table: a CSV file or Excel sheet with one row for each image or"
+        )
+        return f"{written}, because there are no findings: {advice} study, and one column for each finding."
     if not planned.findings:
         return f"{written}, because no column of {table.path} says what was found: name those that do with --findings."
     lacking = "; ".join(f"{finding.name}: {finding.problem.partition(';')[0]}" for finding in planned.left_out[:5])
@@ -270,7 +272,7 @@ def _nothing_to_learn(out: Path, table: Table | None, planned: Plan) -> str:
 def _summary(known: Records, planned: Plan, hours: Estimate | None, out: Path, machine: Machine) -> list[str]:
     images = known.images
     lines = [
-        f"{len(images):,} images of {images['patient'].nunique():,} patients, {planned.images:,} of them labelled with planned views."
+        f"{len(images):,} images of {images['patient'].nunique():,} patients; {planned.images:,} are labelled and have planned views."
     ]
     lines += [
         f"Left out: {count:,} images that {why}." for key, why in records.LEFT_OUT.items() if (count := known.left_out[key])
@@ -281,7 +283,8 @@ def _summary(known: Records, planned: Plan, hours: Estimate | None, out: Path, m
             "Too few patients: " + ", ".join(f"{finding.name} ({finding.patients})" for finding in planned.left_out) + "."
         )
     lines.append(
-        f"Planned: {', '.join(planned.networks)} at {planned.size} x {planned.size} pixels, {planned.epochs} epochs, batches of {planned.batch}."
+        f"Planned: {', '.join(planned.networks)} at {planned.size} x {planned.size} pixels, {planned.epochs} epochs, "
+        f"batches of {planned.batch}."
     )
     if hours is not None:
         lines.append(fingerprint.said(hours))

@@ -1,4 +1,4 @@
-"""Pseudonyms: keyed hashes that stand for the identifiers of patients. Who has no key cannot find an identifier by trying all."""
+"""Pseudonyms: keyed hashes that stand for the identifiers of patients. Without the key, trying all identifiers finds none."""
 
 import hashlib
 import hmac
@@ -18,7 +18,7 @@ _HEADING = (
 
 
 def read_or_make(path: Path) -> bytes:
-    """The key in a file, which only its owner may read; it is made where it does not exist. The same key gives the same pseudonyms."""
+    """The key in a file, which only its owner may read; it is made where it does not exist."""
     if path.exists():
         lines = [line for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if not line.startswith("#")]
         text = "".join(lines).strip()

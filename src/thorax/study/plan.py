@@ -1,4 +1,4 @@
-"""Plan a study as nnU-Net plans a segmentation: from what the images are and what the machine has, by rules that anyone can read.
+"""Plan a study, as nnU-Net plans a segmentation, from what the images are and what the machine has, by rules anyone can read.
 
 The rules of thumb are the constants below; docs/how-to/own-radiographs.md lists them. Every choice comes with its reason.
 """
@@ -185,7 +185,7 @@ def _finding(name: str, chosen: pd.DataFrame, shares: tuple[float, float, float]
 
 
 def auc_margin(positives: float, negatives: float, auc: float = 0.8) -> float:
-    """Half of the 95% interval to expect of an AUC (Hanley and McNeil 1982, equation 2); nan below one patient of either kind."""
+    """Half of the 95% interval to expect of an AUC (Hanley and McNeil 1982); nan below one patient of either kind."""
     if min(positives, negatives) < 1:
         return math.nan
     two_positives, two_negatives = auc / (2 - auc), 2 * auc**2 / (1 + auc)

@@ -31,8 +31,8 @@ class Records:
     """What is known of every image that can be used."""
 
     images: pd.DataFrame
-    """One row per image, by path: path, patient, study (blank if unknown), view, sex (M, F or None), age (years or None), and the lists
-    positive, uncertain and unasked (findings whose cell is blank where other cells say no); `labelled` says whether anybody looked"""
+    """One row per image, by path: path, patient, study (blank if unknown), view, sex (M, F or None), age (years or None), the lists
+    positive, uncertain and unasked (findings whose cell is blank where others say no), and `labelled`: whether anybody looked"""
     findings: list[str]  # all but `nothing`
     nothing: str  # the label of images without findings
     left_out: dict[str, int]  # images by the keys of LEFT_OUT

@@ -1,4 +1,4 @@
-"""Read a table as people keep it: text in any encoding and with any delimiter, or an Excel workbook. Every cell becomes text."""
+"""Read a table as people keep it: text in any encoding, with any delimiter, or an Excel workbook. Cells become text."""
 
 import csv
 import datetime
@@ -180,7 +180,7 @@ def _decodes(path: Path, data: bytes, name: str) -> str:
 
 
 def _delimiter(path: Path, text: str) -> str:
-    """The delimiter at which quotes match, that cuts most of the first lines into the same number of fields, and into the most."""
+    """The delimiter at which quotes match, and that cuts most of the first lines into the same number of fields, the most."""
     best = (False, 0.0, 0, "")
     for delimiter in _DELIMITERS:
         lengths: list[int] = []

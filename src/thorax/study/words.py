@@ -1,4 +1,4 @@
-"""Words of several languages in the headers and cells of tables (resources/table_words.csv), compared without accents and capitals."""
+"""Words of several languages in the headers and cells of tables (table_words.csv), without accents and capitals."""
 
 import re
 import unicodedata

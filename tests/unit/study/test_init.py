@@ -78,7 +78,7 @@ def catalog(out: str = "study") -> pd.DataFrame:
 
 def test_a_folder_and_a_sheet_become_a_study(source):
     said = make_study(source)
-    assert said.startswith("40 images of 36 patients, 36 of them labelled with planned views.")
+    assert said.startswith("40 images of 36 patients; 36 are labelled and have planned views.")
     assert "Classes: Effusion (16 patients), Mass (16 patients)." in said
     assert "Too few patients: Hernia (1)." in said
     found = catalog()
