@@ -271,9 +271,8 @@ def _nothing_to_learn(out: Path, table: Table | None, planned: Plan) -> str:
 
 def _summary(known: Records, planned: Plan, hours: Estimate | None, out: Path, machine: Machine) -> list[str]:
     images = known.images
-    lines = [
-        f"{len(images):,} images of {images['patient'].nunique():,} patients; {planned.images:,} are labelled and have planned views."
-    ]
+    patients = images["patient"].nunique()
+    lines = [f"{len(images):,} images of {patients:,} patients; {planned.images:,} are labelled and have planned views."]
     lines += [
         f"Left out: {count:,} images that {why}." for key, why in records.LEFT_OUT.items() if (count := known.left_out[key])
     ]

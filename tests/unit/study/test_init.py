@@ -295,6 +295,15 @@ def test_headers_are_read_without_preamble_and_broken_ones_are_none():
     assert "zzsurname" not in repr(header)
 
 
+def test_one_of_several_fitting_tables_is_named(source):
+    write_sheet(source / "older.xlsx", rows(30))
+    with pytest.raises(
+        ThoraxError, match=r"several tables \(hospital/findings\.xlsx, hospital/older\.xlsx\): choose one with --table"
+    ):
+        make_study(source)
+    assert make_study(source, table=source / "older.xlsx").startswith("30 images of 27 patients")
+
+
 def test_names_are_not_kept_as_identifiers(source):
     with pytest.raises(
         ThoraxError, match="the identifiers of patients are names, which are never written: leave out --keep-ids"
