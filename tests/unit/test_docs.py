@@ -20,6 +20,7 @@ from thorax.archives.download import registry
 from thorax.errors import ThoraxError
 from thorax.explanation import overlays
 from thorax.images import masks
+from thorax.verbs import VERBS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]
@@ -147,6 +148,8 @@ def rules() -> set[str]:
 
 def _snakemake(arguments: list[str]) -> None:
     """Snakemake knows the options, has what it needs to run, and the configuration knows the names."""
+    if {"mine.yaml", "study/study.yaml", "my-study/study.yaml"} & set(arguments):  # made by hand (data.md) or by thorax init
+        arguments = [word for word in arguments if word != "--configfile" and not word.endswith(".yaml")]
     options = snakemake_options(*arguments)
     assert options.cores or options.jobs or options.lint, "Snakemake refuses to run without --cores"
     for setting in options.config or ():
@@ -161,8 +164,6 @@ def _snakemake(arguments: list[str]) -> None:
 
 
 def _try_snakemake(command: list[str], folder: Path) -> None:
-    if "mine.yaml" in command:  # the example of docs/how-to/data.md
-        command = [word for word in command if word not in ("--configfile", "mine.yaml")]
     _snakemake(command[1:])
 
 
@@ -173,6 +174,9 @@ def _try_thorax(command: list[str], folder: Path) -> None:
         with pytest.raises(SystemExit) as caught:
             cli.main(command[1:])
         assert caught.value.code == 0
+        return
+    if len(command) == 2:  # the name of a verb in a sentence
+        assert command[1] in VERBS
         return
     arguments = cli.Parser().parse_args(command[1:])
     if command[1] == "download":
@@ -204,6 +208,9 @@ def _try_python(command: list[str], folder: Path) -> None:
             archive.writestr("report/report.html", "a page")
         subprocess.run(command, cwd=folder, check=True)
         assert (folder / "results" / "report" / "report.html").is_file()
+    elif command[1] == "demo/hospital.py":
+        said = subprocess.run([sys.executable, ROOT / command[1], "--help"], capture_output=True, text=True, check=True).stdout
+        assert all(word in said for word in command[2:] if word.startswith("--"))
     else:
         assert command[1:4] == ["-m", "pip", "install"]
         options = [word for word in command[4:] if word.startswith("--")]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src" / "thorax"
 # A package imports those to its left, and those of its own group without a circle
-ORDER = "errors verbs < resources < storage backend < config < images < archives labels < phantom evaluation < models explanation report < audit bundles < workflow < cli"
+ORDER = "errors verbs < resources < storage backend < config < images < archives labels < phantom evaluation < models explanation report < audit bundles < workflow < study < cli"
 LEVELS = {name: level for level, group in enumerate(ORDER.split("<")) for name in group.split()}
 TOP_LEVEL = {"__init__", "__main__", "backend", "cli", "errors", "verbs"}
 HEAVY = {"tensorflow", "keras", "torch", "jax"}
@@ -29,6 +29,7 @@ LIGHT = (
     "report.tables.groups",
     "report.tables.overview",
     "report.pages",
+    "study.init",
 )
 
 

@@ -1,18 +1,23 @@
-"""A user's own radiographs, as docs/how-to/data.md tells: a folder of images, images.csv, the guide's configuration, one command."""
+"""A user's own radiographs: a hospital's folder (docs/how-to/own-radiographs.md), and a table written by hand (docs/how-to/data.md)."""
 
 import csv
 import re
-from collections import Counter
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 import yaml
 
 from thorax.storage import store
 
-from .conftest import REPOSITORY, snakemake
+from .conftest import ONE_THREAD, REPOSITORY, environment, snakemake
+
+TABLE = "results/tables/study/global.md"
 
 PATIENTS = 24
 IMAGES = 60
@@ -52,44 +57,74 @@ def settings_of_the_guide() -> str:
     return section.partition("```yaml\n")[2].partition("```")[0]
 
 
-def test_own_images_reach_the_split(tmp_path, quick):
-    """They lie in the folder that is run in; what the run makes there is none of them."""
-    rows = make_archive(tmp_path)
-    config = tmp_path / "mine.yaml"
-    guide = settings_of_the_guide().replace("root: data/mine", "root: .")
-    config.write_text(guide.replace("shards: 1", "max_bad_share: 0.05\n    shards: 1"))
-    done = snakemake(tmp_path, "--cores", "2", "--until", "split", config=config, timeout=300, first=quick)
+def text_of(path: Path) -> bytes:
+    """What a file says; Parquet is compressed."""
+    return pd.read_parquet(path).to_csv().encode() if path.suffix == ".parquet" else path.read_bytes()
+
+
+def small_study(path: Path) -> dict:
+    """Shrink the planned study: one small network, one epoch, no figures."""
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    (planned,) = settings["image_sets"]
+    settings["image_sets"][planned]["size"] = 32
+    experiment = settings["experiments"]["study"]
+    experiment["training"] |= {"epochs": 1, "dense_units": 8}
+    experiment |= {"members": {"A": {"backbone": "cnn"}, "B": {"backbone": "cnn", "seed": 1}}}
+    experiment["ensembles"]["CTP"]["members"] = ["A", "B"]
+    path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    return settings
+
+
+def test_a_hospital_folder_becomes_tables(tmp_path, quick):
+    """docs/how-to/own-radiographs.md in small: DICOM files and an Excel sheet, `thorax init`, one command."""
+    made = [sys.executable, REPOSITORY / "demo" / "hospital.py", "hospital", "--number", "40", "--workers", "1"]
+    subprocess.run(made, cwd=tmp_path, env=environment(), check=True, timeout=300)
+    init = subprocess.run(
+        ["thorax", "init", "hospital"],
+        cwd=tmp_path,
+        env=environment(quick),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert init.returncode == 0, init.stderr
+    assert "Next: snakemake --configfile study/study.yaml --cores" in init.stdout
+    config = tmp_path / "study" / "study.yaml"
+    planned = snakemake(tmp_path, "--cores", "8", "--dry-run", config=config)
+    assert planned.returncode == 0, planned.stdout[-6000:]
+    settings = small_study(config)
+    done = snakemake(tmp_path, "--cores", "2", *ONE_THREAD, TABLE, config=config, timeout=600, first=quick)
     assert done.returncode == 0, done.stdout[-6000:]
-    again = snakemake(tmp_path, "--cores", "2", "--until", "split", "--dry-run", config=config)
-    assert re.search(r"^total +0$", again.stdout, re.MULTILINE), again.stdout
+    again = snakemake(tmp_path, "--cores", "2", "--dry-run", TABLE, config=config)
+    assert re.search(r"Nothing to be done", again.stdout), again.stdout
 
-    labels = store.read_table(tmp_path / "results/labels/mine-findings.parquet").set_index("image_id")
-    expected = {
-        row["path"]: [1 if name in row["labels"] else -1 if name in row["uncertain"] else 0 for name in FINDINGS]
-        for row in rows[:-1]
-    }
-    assert set(labels.columns) == {"patient_id", *FINDINGS}
-    assert labels[list(FINDINGS)].T.to_dict("list") == expected
-    report = pd.read_csv(tmp_path / "results/labels/mine-findings.classes.csv").set_index("class")
-    counts = Counter(label for row in rows[:-1] for label in row["labels"].split("|"))
-    assert report.loc[list(counts), "images"].to_dict() == counts
-    assert report.loc["No Finding", "status"] == "excluded"
-
-    split = store.read_table(tmp_path / "results/splits/mine-patients.parquet")
-    assert sorted(split["image_id"]) == sorted(expected)
-    assert (split.groupby("patient_id")["split"].nunique() == 1).all()
+    sheet = openpyxl.load_workbook(tmp_path / "hospital" / "findings.xlsx").active
+    header, *rows = sheet.iter_rows(values_only=True)
+    drawn = {f"DICOM/{row[0]}": dict(zip(header, row, strict=True)) for row in rows}
+    labels = store.read_table(tmp_path / "results/labels/study.parquet").set_index("image_id")
+    assert set(labels.columns) == {"patient_id", "Cardiomegaly", "Pacemaker"}
+    assert all(row[name] == drawn[image][name] for image, row in labels.iterrows() for name in ("Cardiomegaly", "Pacemaker"))
+    pairs = {(row["patient_id"], drawn[image]["Patient ID"]) for image, row in labels.iterrows()}
+    assert len(pairs) == len(labels["patient_id"].unique()) == len({name for _, name in pairs})
+    split = store.read_table(tmp_path / "results/splits/study.parquet")
     assert split["split"].value_counts(normalize=True).to_dict() == pytest.approx(
         {"train": 0.6, "val": 0.2, "test": 0.2}, abs=0.06
     )
+    assert "Cardiomegaly" in (tmp_path / TABLE).with_name("per_class.md").read_text()
+    names = {word for row in drawn.values() for word in row["Patient name"].split(", ")}
+    assert len(names) > 10
+    written = {
+        path: text_of(path) for kind in ("results", "logs", "study") for path in (tmp_path / kind).rglob("*") if path.is_file()
+    }
+    assert len(written) > 30
+    assert not [(path, name) for path, content in written.items() for name in names if name.encode() in content]
 
-    settings = yaml.safe_load(config.read_text())  # another experiment, after the label set was made
-    (name,) = settings["run"]
-    settings["experiments"]["second"] = settings["experiments"][name] | {"exclusive": "Mas"}
-    config.write_text(yaml.safe_dump(settings | {"run": [name, "second"]}, sort_keys=False))
+    settings["experiments"]["second"] = settings["experiments"]["study"] | {"exclusive": "Mas"}  # after the label set was made
+    config.write_text(yaml.safe_dump(settings | {"run": ["study", "second"]}, sort_keys=False))
     wrong = snakemake(tmp_path, "--cores", "1", config=config, timeout=300)
     assert wrong.returncode != 0
-    assert "experiments.second.exclusive: 'Mas' is not a class of label set 'mine-findings'" in wrong.stdout
-    assert not (tmp_path / "results/models").exists()
+    assert "experiments.second.exclusive: 'Mas' is not a class of label set 'study'" in wrong.stdout
 
 
 def test_a_mistake_in_the_table_is_told_in_one_sentence(tmp_path):

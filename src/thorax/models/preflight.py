@@ -36,7 +36,7 @@ def workers(threads: int) -> None:
 
 def memory(backbone: str, views: int = 1) -> None:
     """Check that a training fits into the memory of the machine or job; each view has a backbone."""
-    needed, limit = BACKBONES[backbone].memory * views, _memory_limit()
+    needed, limit = BACKBONES[backbone].memory * views, memory_limit()
     if limit and needed > limit:
         problem = f"training {backbone} takes about {needed:,} MB of memory, and this job may use {limit:,} MB"
         raise ThoraxError(f"{problem}: ask for more, or train a smaller network.")
@@ -57,7 +57,7 @@ def _size(count: float) -> str:
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
-def _memory_limit() -> int:
+def memory_limit() -> int:
     """Memory limit of this process in MB: that of its control group or of the machine; 0 if unknown."""
     limits = []
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):

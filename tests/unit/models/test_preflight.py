@@ -43,18 +43,18 @@ def test_more_threads_than_cores_are_said(monkeypatch, capsys):
 
 
 def test_too_little_memory_is_an_error(monkeypatch):
-    monkeypatch.setattr(preflight, "_memory_limit", lambda: 2_000)
+    monkeypatch.setattr(preflight, "memory_limit", lambda: 2_000)
     preflight.memory("cnn")
     with pytest.raises(
         ThoraxError, match=r"training InceptionResNetV2 takes about \d,\d+ MB of memory, and this job may use 2,000 MB"
     ):
         preflight.memory("InceptionResNetV2")
-    monkeypatch.setattr(preflight, "_memory_limit", lambda: 0)  # unknown
+    monkeypatch.setattr(preflight, "memory_limit", lambda: 0)  # unknown
     preflight.memory("InceptionResNetV2")
 
 
 def test_the_limit_of_the_machine_is_found():
-    assert preflight._memory_limit() > 500
+    assert preflight.memory_limit() > 500
 
 
 def test_too_little_disk_is_an_error(monkeypatch, tmp_path):
