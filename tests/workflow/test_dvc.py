@@ -183,7 +183,7 @@ def test_documented_commands_in_a_fresh_clone(tmp_path):
     assert rerun(run(clone, *shlex.split(dry))) == set(stages(clone))
     assert not (clone / "results").exists()
     shown = re.findall(r"`(dvc dag .*?)`", page)[0]
-    assert run(clone, *shlex.split(shown)).count("[") == 8
+    assert run(clone, *shlex.split(shown)).count("[") == 9
     drawn = re.findall(r"^```mermaid\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert drawn == [by_rule(stages(clone), "metrics")]
     assert "epochs" in run(clone, "dvc", "params", "diff")
