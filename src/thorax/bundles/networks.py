@@ -147,7 +147,7 @@ def pack(weights: Sequence[np.ndarray], precision: str, fraction_bits: int | Non
         series = _rounded(series, fraction_bits)
     with np.errstate(over="ignore"):
         series = series.astype(PRECISIONS[precision])
-    planes = series.view(np.uint8).reshape(len(series), -1).T
+    planes = series.view(np.uint8).reshape(len(series), series.itemsize).T
     return planes.tobytes() + np.concatenate([np.zeros(0, np.float32), *others]).astype("<f4").tobytes()
 
 
