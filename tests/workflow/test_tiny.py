@@ -332,7 +332,7 @@ def test_a_bundle_of_the_finished_run_predicts_as_the_run_did(bundled_run):
     expected = store.read_table(results / "ensembles/tiny/CTP.parquet").set_index("image_id")
     places = ingested.loc[expected.index, ["shard", "row"]].itertuples(index=False)
     pixels = np.stack([packed[shard][row] for shard, row in places])[..., None]
-    logits = np.stack([bundle.network(name).predict(pixels, verbose=0) for name in contents.members])
+    logits = np.stack([bundle.network(name).predict_on_batch(pixels) for name in contents.members])
     np.testing.assert_allclose(contents.scores(logits), expected[list(contents.classes)], atol=1e-3)
     assert "Phantom radiographs" in bundle.card
     assert "| to compare: mean box |" in bundle.card

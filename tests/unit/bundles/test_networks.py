@@ -25,6 +25,13 @@ def test_a_network_at_float32_predicts_the_same_bits(views, settings):
     assert again.name == model.name
 
 
+@pytest.mark.parametrize("limit", [0, 10**9])
+def test_a_network_may_have_large_arrays_only_or_none(limit, monkeypatch):
+    monkeypatch.setattr(networks, "LARGE", limit)
+    model, images = network()
+    np.testing.assert_array_equal(rebuilt(model).predict_on_batch(images), model.predict_on_batch(images))
+
+
 def test_float16_changes_large_arrays_only_and_by_half_a_unit_of_the_last_place_at_most():
     model, _ = network()
     large = 0

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from thorax import backend
+from thorax.bundles import networks
 from thorax.config import Training
 from thorax.errors import ThoraxError
 from thorax.explanation import gradcam
@@ -254,7 +255,7 @@ def test_the_tiny_network_has_no_published_weights(tmp_path):
     ("name", "head"), [*((name, "dense") for name in architectures.BACKBONES), ("cnn", "attention"), ("MobileNet", "attention")]
 )
 def test_every_architecture_takes_a_step(name, head):
-    """The numbers of convolutions; a step moves what is not fixed; every class gets a heatmap."""
+    """The numbers of convolutions; a step moves what is not fixed; every class gets a heatmap; a bundle can hold it."""
     import keras
 
     keras.utils.set_random_seed(0)
@@ -283,6 +284,10 @@ def test_every_architecture_takes_a_step(name, head):
     heat = gradcam.grad_cam(maps, gradcam.grad_cam_weights(pooled, np.asarray(model.get_layer("logits").kernel), hidden))
     assert heat.shape == (2, 3, *maps.shape[1:3])
     assert np.isfinite(heat).all()
+    graph, weights = networks.describe(keras.Model(inputs, model.output)), model.get_weights()
+    again = networks.build(graph.encode(), networks.pack(weights, "float32"), "float32", name)
+    assert networks.describe(again) == graph
+    assert all(np.array_equal(old, new) for old, new in zip(weights, again.get_weights(), strict=True))
 
 
 @pytest.mark.slow
