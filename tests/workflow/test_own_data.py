@@ -94,7 +94,7 @@ def test_a_hospital_folder_becomes_tables(tmp_path, quick):
     planned = snakemake(tmp_path, "--cores", "8", "--dry-run", config=config)
     assert planned.returncode == 0, planned.stdout[-6000:]
     settings = small_study(config)
-    done = snakemake(tmp_path, "--cores", "2", *ONE_THREAD, TABLE, config=config, timeout=600, first=quick)
+    done = snakemake(tmp_path, "--cores", "2", TABLE, *ONE_THREAD, config=config, timeout=600, first=quick)
     assert done.returncode == 0, done.stdout[-6000:]
     again = snakemake(tmp_path, "--cores", "2", "--dry-run", TABLE, config=config)
     assert re.search(r"Nothing to be done", again.stdout), again.stdout
