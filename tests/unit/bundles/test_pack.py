@@ -2,6 +2,7 @@
 
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from thorax.bundles.bundle import open_bundle
 from thorax.errors import ThoraxError
 from thorax.evaluation import calibration, ensembles, metrics
 from thorax.evaluation.metrics import sigmoid
-from thorax.models.batches import load_part
+from thorax.models.batches import PlacedImages, load_part
 from thorax.storage import schemas, store
 
 IMAGES = 90
@@ -238,6 +239,15 @@ def test_a_sample_is_spread_over_a_part(study):
     part = study.validation
     assert list(precision.sampled(part, 4).rows) == [30, 40, 49, 59]
     assert len(precision.sampled(part, 1000)) == len(part)
+
+
+def test_a_sample_of_studies_keeps_both_views_together(study):
+    part = study.validation
+    turned = PlacedImages(part.images, part.shards, part.rows[::-1])
+    sample = precision.sampled(replace(part, second=turned), 3)
+    pixels = sample.take(np.arange(3))
+    np.testing.assert_array_equal(pixels[..., 0], study.pixels[[30, 44, 59]])
+    np.testing.assert_array_equal(pixels[..., 1], study.pixels[[59, 45, 30]])
 
 
 def test_general_classes_stand_for_the_terms_below_them():
