@@ -21,7 +21,7 @@ from thorax import archives, backend, config, phantom
 from thorax.bundles import flags, reference
 from thorax.images import crops, decoding, ingest, segmenter
 from thorax.images.formats import Header, UnusableImage
-from thorax.report.external import markdown
+from thorax.report.cells import markdown
 from thorax.storage import store
 
 VIEW = "PA"

@@ -36,14 +36,9 @@ class Pictures:
         self.cases: list[Case] = []
         self.names: set[str] = set()
 
-    @property
-    def wanted(self) -> bool:
-        """Whether heatmaps are needed."""
-        return self.folder is not None or self.page is not None
-
     def add(self, answer: Answer) -> None:
         """Draw one answer, and keep it for the page while that has room."""
-        if not self.wanted or answer.radiograph.header.burned_in:
+        if answer.radiograph.header.burned_in:
             return
         order = np.argsort(-answer.probabilities, kind="stable")
         decided = [place for place in order if answer.decided[place]]

@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from thorax import backend
-from thorax.bundles import inputs, pictures, tables
+from thorax.bundles import inputs, tables
 from thorax.bundles.bundle import Bundle, open_bundle
 from thorax.bundles.inputs import Listed
 from thorax.bundles.model import Answer, BundledModel
@@ -20,6 +20,9 @@ from thorax.errors import ThoraxError, Unfinished
 from thorax.storage import store
 from thorax.storage.parallel import in_order
 from thorax.storage.progress import Progress
+
+if TYPE_CHECKING:
+    from thorax.bundles.pictures import Pictures
 
 BATCH = 32  # images predicted at once, as in the workflow
 Item = TypeVar("Item")
@@ -44,8 +47,8 @@ def predict(
     if out is not None:
         tables.check_ending(out)
     opened = open_bundle(bundle)
-    drawing = pictures.Pictures(opened.contents, overlays, page)
-    model = BundledModel(opened, with_maps=drawing.wanted)
+    drawing = _drawing(opened, overlays, page)
+    model = BundledModel(opened, with_maps=drawing is not None)
     listed = inputs.find(images, column)
     threads = threads or backend.cores()
     backend.prepare(0, threads)
@@ -55,7 +58,7 @@ def predict(
         answered, skipped = _collect(model, listed, threads, drawing)
         if not answered:
             raise ThoraxError(f"None of the {len(listed):,} files can be used, e.g. {skipped[0]}")
-        if new_page:
+        if new_page and drawing:
             store.write_text(drawing.page_of_all(), new_page)
         if new_table and new_log:
             tables.write(answered, opened.contents, new_table)
@@ -70,15 +73,25 @@ def predict(
     return text
 
 
+def _drawing(bundle: Bundle, overlays: Path | None, page: Path | None) -> "Pictures | None":
+    """What draws the answers, if that is asked for; it needs packages that take a second to import."""
+    if overlays is None and page is None:
+        return None
+    from thorax.bundles.pictures import Pictures
+
+    return Pictures(bundle.contents, overlays, page)
+
+
 def _collect(
-    model: BundledModel, listed: Sequence[Listed], threads: int, drawing: pictures.Pictures
+    model: BundledModel, listed: Sequence[Listed], threads: int, drawing: "Pictures | None"
 ) -> tuple[list[Answer], list[str]]:
     """Answer and draw all images; return the answers, and a sentence on each file that was skipped, which is printed as well."""
     answered, skipped = [], []
     for some, left_out in answers(model, listed, threads):
         skipped += [f"{one.name} is skipped: {one.why}." for one in left_out]
         for answer in some:
-            drawing.add(answer)
+            if drawing:
+                drawing.add(answer)
             answered.append(tables.without_pixels(answer))
     print(*skipped, sep="\n", end="\n" * bool(skipped), file=sys.stderr)
     return answered, skipped

@@ -11,7 +11,7 @@ import pyarrow as pa
 from thorax.bundles.contents import Contents
 from thorax.bundles.model import Answer
 from thorax.errors import ThoraxError
-from thorax.report.external import markdown
+from thorax.report.cells import markdown
 from thorax.storage import store
 
 SCHEMA = pa.schema(

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from thorax.report.typeset import Cell
 
@@ -98,3 +99,11 @@ def difference_cell(number: Estimate) -> Cell:
 def record(key: str, number: Estimate) -> dict[str, float]:
     """Return the unrounded number for the CSV: key, key low and key high."""
     return dict(zip((key, f"{key} low", f"{key} high"), number, strict=True))
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return a table of strings in Markdown, with columns as wide as their longest cell."""
+    rows = [[str(cell).replace("|", r"\|") for cell in row] for row in (table.columns, *table.itertuples(index=False))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])

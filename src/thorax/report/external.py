@@ -17,7 +17,7 @@ from thorax.evaluation.bootstrap import NO_THRESHOLD
 from thorax.evaluation.decisions import OPERATING_POINTS
 from thorax.evaluation.external_tables import Columns, Images, read_answers, read_images, read_table, read_truth
 from thorax.report import typeset
-from thorax.report.cells import p_value
+from thorax.report.cells import markdown, p_value
 from thorax.report.figures import style
 from thorax.report.figures.readers import draw_readers
 from thorax.report.tables.readers import agreement_table, readers_table
@@ -132,14 +132,6 @@ def evaluate_tables(
         *others, last = report.write(text, out)
         text += f"\n\nWritten: {', '.join(map(str, others))} and {last}."
     return text
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """Return a table of strings in Markdown, with columns as wide as their longest cell."""
-    rows = [[str(cell).replace("|", r"\|") for cell in row] for row in (table.columns, *table.itertuples(index=False))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
 
 
 def estimate(value: float, low: float = np.nan, high: float = np.nan) -> str:
