@@ -1,4 +1,4 @@
-"""How fast `thorax predict` is: with a bundle of five networks and a lung U-Net, against the networks alone on the same pixels."""
+"""How fast `thorax predict` is with a bundle of five networks and a lung U-Net, against the networks alone on the same pixels."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ _LOADED = (
 
 
 def predict_ratio(folder: Path, quick: bool) -> dict[str, Any]:
-    """Time of predicting files over that of the networks alone on the same pixels, in turn, and the time until all is loaded."""
+    """Time of predicting files over that of the networks alone on the same pixels, in turn; seconds until all is loaded."""
     names = ("cnn",) if quick else ("DenseNet201", "EfficientNetB0", "InceptionV3", "InceptionResNetV2", "Xception")
     count, repeats = (4, 1) if quick else (64, 2)
     bundle = folder / "predict.zip"

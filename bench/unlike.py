@@ -1,8 +1,8 @@
 """Count how often images are flagged as unlike the training images: python -m bench unlike [--archive nih --root FOLDER ...]
 
-The PA images of half of the patients are the training images. Counted are flags of the other patients' images by view, of the same turned,
-upside down and inverted, of noise, and of parts of colour photographs whose colours are not looked at. Without a root, the radiographs are
-phantoms. With --pairs, a U-Net that learnt from these masks crops the images, as in a bundle whose networks see crops.
+The PA images of half of the patients are the training images. Counted are flags of the other patients' images by view, of the
+same turned, upside down and inverted, of noise, and of parts of colour photographs whose colours are not looked at. Without a
+root, the radiographs are phantoms. With --pairs, a U-Net that learnt from these masks crops the images, as in a bundle whose networks see crops.
 """
 
 import argparse

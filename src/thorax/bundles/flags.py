@@ -26,9 +26,10 @@ def of_images(
     known: Mapping[str, Any] | None,
     views: Sequence[str],
 ) -> list[list[str]]:
-    """The flags of each image; `seen` is what networks see of it, `known` the bundle's summary of the training images, if it has one.
+    """The flags of each image.
 
-    Without the summary only lungs, colours and DICOM headers are looked at. Networks that learnt from lateral `views` expect them.
+    `seen` is what networks see of it, `known` the bundle's summary of the training images; without it, only lungs, colours and
+    DICOM headers are looked at. Networks that learnt from lateral `views` expect them.
     """
     nothing = np.zeros(len(seen), bool)
     looks = reference.Looks(nothing.astype(float), nothing, nothing) if known is None else reference.look(known, seen)

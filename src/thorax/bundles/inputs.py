@@ -27,8 +27,8 @@ class Listed(NamedTuple):
 def find(images: Sequence[Path], column: str | None = None) -> list[Listed]:
     """The files to predict, in the order given; those of a folder, with the folders in it, by name; no file twice.
 
-    In a CSV file, paths are in `column`, or the one of `COLUMNS` or the only one that it has; relative ones start at its folder. A
-    path that does not exist is an error where it was typed, and a missing image where it is in a CSV file.
+    In a CSV file, paths are in `column`, or the one of `COLUMNS` or the only one that it has; relative ones start at its folder.
+    A path that does not exist is an error where it was typed, and a missing image where it is in a CSV file.
     """
     found: dict[str, Listed] = {}
     for given in images:

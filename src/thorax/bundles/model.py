@@ -63,7 +63,7 @@ class BundledModel:
         self.preprocessing, self.runs  # noqa: B018  # both are kept
 
     def answer(self, radiographs: Sequence[Radiograph], filled_to: int) -> list[Answer]:
-        """Answer some images. They are filled up with copies to a number that is always the same, so that networks are compiled once."""
+        """Answer some images. They are filled up with copies to one number, so that networks are compiled once."""
         seen, lungs = self.preprocessing.see(radiographs)
         marked = flags.of_images(radiographs, lungs, seen, self.contents.reference, self.contents.dataset.views)
         places = np.minimum(np.arange(max(filled_to, len(seen))), len(seen) - 1)

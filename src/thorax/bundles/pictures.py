@@ -27,7 +27,10 @@ _NOT_NAMES = re.compile(r"[^\w.-]+")
 
 
 class Pictures:
-    """Writes overlays as answers come, and makes the page at the end. A picture with burned-in text is never drawn: it may be a name."""
+    """Writes overlays as answers come, and makes the page at the end.
+
+    A picture with burned-in text is never drawn: it may be a name.
+    """
 
     def __init__(self, contents: Contents, folder: Path | None, page: Path | None) -> None:
         if page is not None and page.suffix != ".html":

@@ -39,8 +39,8 @@ def predict(
 ) -> str:
     """Predict images (see `inputs.find`) and return what to print: where the table `out` is, or else a short table.
 
-    `out` (.csv or .parquet) has the rows of `tables.of_answers`; next to it, a file with the ending .log says what was predicted
-    by what, and which files were skipped and why. `overlays` is a folder for pictures, `page` a page with the case browser.
+    `out` (.csv or .parquet) has the rows of `tables.of_answers`; next to it, a file with the ending .log says what was
+    predicted by what, and which files were skipped and why. `overlays` is a folder for pictures, `page` a page with the case browser.
 
     Raises ThoraxError if no file can be used, and Unfinished, after everything else was written, if some cannot.
     """
@@ -85,7 +85,7 @@ def _drawing(bundle: Bundle, overlays: Path | None, page: Path | None) -> "Pictu
 def _collect(
     model: BundledModel, listed: Sequence[Listed], threads: int, drawing: "Pictures | None"
 ) -> tuple[list[Answer], list[str]]:
-    """Answer and draw all images; return the answers, and a sentence on each file that was skipped, which is printed as well."""
+    """Answer and draw all images; return the answers, and a sentence on each skipped file, which is printed as well."""
     answered, skipped = [], []
     for some, left_out in answers(model, listed, threads):
         skipped += [f"{one.name} is skipped: {one.why}." for one in left_out]

@@ -1,4 +1,4 @@
-"""New radiographs as a bundle's networks see them: read, packed, cropped and resized by the functions that the workflow calls."""
+"""New radiographs as a bundle's networks see them: read, packed and cropped by the functions that the workflow calls."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ class Preprocessing:
     network: backend.Model | None  # the segmenter; None if networks see whole images
 
     def see(self, radiographs: Sequence[Radiograph]) -> tuple[np.ndarray, list[Lungs] | None]:
-        """The images that networks see, (n, size, size) uint8, or uint16 of stored values; and the lungs, if they are looked for."""
+        """The images that networks see, (n, size, size) uint8, or uint16 of stored values; and the lungs, if looked for."""
         lungs = self._lungs(radiographs)
         boxes = [decoding.WHOLE] * len(radiographs) if lungs is None else [found.box for found in lungs]
         seen = [

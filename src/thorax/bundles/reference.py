@@ -1,9 +1,9 @@
 """Whether an image looks like those that a network was trained on: a distance of a few numbers that describe it.
 
-Each image is described by `NAMES`: grey values, symmetry, likeness to the mean training image, and edges. The distance is that of
-Mahalanobis (1936) from the training images' median, in units of their median absolute deviations, with a covariance that is shrunk
-(Ledoit and Wolf 2004, J. Multivariate Analysis 88:365), because there may be few images. The limit is what `SHARE` of the training images
-keep within, each measured by what the others say. docs/how-to/models.md says how often that is right.
+Each image is described by `NAMES`: grey values, symmetry, likeness to the mean training image, and edges. The distance is that
+of Mahalanobis (1936) from the training images' median, in units of their median absolute deviations, with a covariance that is
+shrunk (Ledoit and Wolf 2004, J. Multivariate Analysis 88:365), because there may be few images. The limit is what `SHARE` of the
+training images keep within, each measured by what the others say. docs/how-to/models.md says how often that is right.
 """
 
 from collections.abc import Mapping
@@ -104,7 +104,7 @@ def look(reference: Mapping[str, Any], images: np.ndarray) -> Looks:
 
 
 def describe(pixels: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Describe one image (size, size), uint8 or uint16, by the numbers of `NAMES`; `mean` is the training images' mean thumbnail."""
+    """Describe one image (size, size), uint8 or uint16, by the numbers of `NAMES`; `mean` is the reference's thumbnail."""
     small = thumbnail(pixels)
     alike = [_correlation(small, other) for other in (small[:, ::-1], mean)]
     alike += [_correlation(small.mean(axis), mean.mean(axis)) for axis in (0, 1)]

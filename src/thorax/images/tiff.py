@@ -1,7 +1,7 @@
 """TIFF files of one grey or coloured picture: their pixels are read by libtiff (imagecodecs).
 
-TIFF 6.0 (Aldus 1992). Several pages, palettes, single bits and floating point are refused with the reason. TIFF has no checksums: most damage
-is found by the compression, and damage to uncompressed pixels by nothing.
+TIFF 6.0 (Aldus 1992). Several pages, palettes, single bits and floating point are refused with the reason. TIFF has no checksums:
+most damage is found by the compression, and damage to uncompressed pixels by nothing.
 """
 
 import struct

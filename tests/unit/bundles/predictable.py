@@ -1,4 +1,4 @@
-"""A small real bundle for predictions: two tiny networks with random weights, thresholds, scaling, a reference, perhaps a segmenter."""
+"""A small real bundle for predictions: two tiny networks, thresholds, scaling, a reference, perhaps a segmenter."""
 
 from pathlib import Path
 from typing import Any
