@@ -69,7 +69,7 @@ experiments:
 {start}      schedule: cosine
       batch_size: {batch} # {why_batch}
       epochs: {epochs} # {why_epochs}
-      patience: {patience}
+      patience: {epochs} # all of them, since the learning rate falls until the last; the best epoch is kept
       max_pos_weight: 5.0
       augmentation: # small changes, and no mirror images: the heart is on the left
         {{rotation: 5, width_shift: 0.03, height_shift: 0.03, shear: 0, zoom: 0.05, horizontal_flip: false,
@@ -120,7 +120,6 @@ def study_text(plan: Plan, records: Records, nothing_is_found: bool, out: Path, 
         start=start,
         batch=plan.batch,
         epochs=plan.epochs,
-        patience=plan.patience,
         members="\n".join(f"      {network}: {{backbone: {network}}}" for network in plan.networks),
         networks=", ".join(plan.networks),
         why_classes=f"left out, with their patients: {rare}" if rare else "no finding has fewer patients",

@@ -32,7 +32,6 @@ SMALLEST_BATCH = 8  # batch normalisation needs several images
 ACTIVATIONS = {"CPU": 250, "GPU": 125}  # MB of one image of 224 x 224 pixels in training, in float32 and in half precision
 OF_MEMORY = {"CPU": 0.25, "GPU": 0.6}  # share for one training's activations; two run at once on a CPU
 SHARD = 4000  # images of one file
-_PATIENCE = 0.25  # of the epochs
 
 
 @dataclass(frozen=True)
@@ -106,11 +105,6 @@ class Plan:
     def left_out(self) -> list[Finding]:
         """The findings that are not."""
         return [finding for finding in self.findings if finding.problem]
-
-    @property
-    def patience(self) -> int:
-        """Epochs without improvement after which a training stops."""
-        return max(5, round(_PATIENCE * self.epochs))
 
 
 def make(records: Records, machine: Machine, has_weights: Mapping[str, bool] | None = None) -> Plan:
