@@ -145,8 +145,8 @@ def test_what_is_made_before_files_are_listed(plan):
 def test_the_options_of_a_manifest_carry_a_stamp_after_a_change(monkeypatch):
     asked, told = [], []
 
-    def changes(folder, listed, seen, select, same_list):
-        asked.append((str(folder), str(listed), str(seen)))
+    def changes(folder, listed, seen, select, same_list, images):
+        asked.append((str(folder), str(listed), str(seen), str(images)))
         found = {"data/nih": ("f00d", "beef", "data/nih has changed"), "data/padchest": ("f00d", "", "labels have changed")}
         return manifest.Changes(*found.get(str(folder), ("", "", "")))
 
@@ -161,9 +161,14 @@ def test_the_options_of_a_manifest_carry_a_stamp_after_a_change(monkeypatch):
     assert plan.manifest_options(Wildcards(dataset="padchest")).endswith(" --stamp f00d --image-stamp ''")
     assert plan.image_stamp(Wildcards(dataset="padchest")) == ""
     assert asked == [
-        ("data/nih", "results/raw/nih.manifest.parquet", "work/manifests/nih.files.parquet"),
-        ("data/masks", "results/raw/pairs/lungs.manifest.parquet", "work/manifests/pairs/lungs.files.parquet"),
-        ("data/padchest", "results/raw/padchest.manifest.parquet", "work/manifests/padchest.files.parquet"),
+        ("data/nih", "results/raw/nih.manifest.parquet", "work/manifests/nih.files.parquet", "results/raw/nih.images.parquet"),
+        ("data/masks", "results/raw/pairs/lungs.manifest.parquet", "work/manifests/pairs/lungs.files.parquet", "None"),
+        (
+            "data/padchest",
+            "results/raw/padchest.manifest.parquet",
+            "work/manifests/padchest.files.parquet",
+            "results/raw/padchest.images.parquet",
+        ),
     ]
 
 
