@@ -50,9 +50,12 @@ def predict(
     drawing = _drawing(opened, overlays, page)
     model = BundledModel(opened, with_maps=drawing is not None)
     listed = inputs.find(images, column)
+    log = out and out.with_suffix(".log")
+    read_from = [bundle, *images, *(one.path for one in listed)]
+    written = {"--out": out, "the log of --out": log, "--page": page}
+    inputs.refuse_to_replace(read_from, written, overlays)
     threads = threads or backend.cores()
     backend.prepare(0, threads)
-    log = out and out.with_suffix(".log")
     with ExitStack() as stack:  # all files or none; a folder that cannot be written is found before the networks run
         new_table, new_log, new_page = (path and stack.enter_context(store.atomic(path)) for path in (out, log, page))
         answered, skipped = _collect(model, listed, threads, drawing)

@@ -217,7 +217,7 @@ def test_overlays_and_the_page(made, tmp_path, capsys):
     assert sum(name.startswith("0.") for name in written) == 2
     for name, picture in written.items():
         assert picture.shape[:2] == (512, 427)
-        decided = name.removesuffix(".png").partition(".")[2].partition("-")[0]
+        decided = name.removesuffix(".overlay.png").partition(".")[2].partition("-")[0]
         if not name.startswith("0."):
             assert top.get(str(folder / "images" / f"{name[0]}.png"), "") == decided
         assert picture.ndim == (3 if decided else 2)
@@ -225,6 +225,41 @@ def test_overlays_and_the_page(made, tmp_path, capsys):
     assert "nobody has labelled them" in page
     assert "random test images" not in page
     assert all(json.dumps(path) in page or path in page for path in set(table["path"]))
+
+
+def test_nothing_that_is_read_is_replaced(made, tmp_path, capsys):
+    """Pictures may lie next to the radiographs, but no option may name an image, a link to one, a list or the bundle."""
+    folder, _ = made
+    images, bundle = tmp_path / "images", folder / "model.zip"
+    images.mkdir()
+    for name in ("0.png", "1.png", "a.html", "t.log"):
+        cv2.imwrite(str(images / "written.png"), radiograph(2 if name == "t.log" else 0))
+        (images / "written.png").rename(images / name)
+    (tmp_path / "link.csv").symlink_to(images / "0.png")
+    (images / "list.csv").write_text("path\n0.png\n1.png\n")
+    before = {path.name: path.read_bytes() for path in images.iterdir()}
+    for what, options, sentence in (
+        (
+            images,
+            ("--out", tmp_path / "link.csv"),
+            r"--out: .*link\.csv would replace .*0\.png, which is read: name another file\.",
+        ),
+        (images, ("--out", images / "t.csv"), r"the log of --out: .*t\.log would replace .*t\.log, which is read"),
+        (images, ("--page", images / ".." / "images" / "a.html"), r"--page: .*a\.html would replace .*a\.html, which is read"),
+        (images / "list.csv", ("--out", images / "list.csv"), r"--out: .*list\.csv would replace .*list\.csv, which is read"),
+    ):
+        status, _, errors = run(capsys, bundle, what, *options)
+        assert status == 1, options
+        assert re.search(sentence, errors), errors
+        assert {path.name: path.read_bytes() for path in images.iterdir()} == before
+    assert run(capsys, bundle, images / "list.csv", "--overlays", images)[0] == 0
+    pictures = {path.name for path in images.iterdir()} - set(before)
+    assert len(pictures) == 2
+    assert all(name.endswith(".overlay.png") for name in pictures)
+    assert all((images / name).read_bytes() == content for name, content in before.items())
+    status, _, errors = run(capsys, bundle, images, "--overlays", images)
+    assert status == 1
+    assert re.search(r"--overlays .*images: a picture could replace .*\.overlay\.png, which is read", errors)
 
 
 def test_burned_in_text_is_flagged_and_never_drawn(made, tmp_path, capsys):
