@@ -112,8 +112,8 @@ def _changes_of_images(
     now = now[~now["path"].isin(select().tables)].reset_index(drop=True)
     if before.astype({"bytes": "int64"}).equals(now) and same_list():
         return None
-    stamps = [_new_stamp(name + before.to_csv(index=False), now) for name in ("all", "images")]
-    return _noted(root, memory, *stamps, before, now)
+    stamp, images = (_new_stamp(name + before.to_csv(index=False), now) for name in ("all", "images"))
+    return _noted(root, memory, stamp, images, before, now)
 
 
 def _new_stamp(old: str, now: pd.DataFrame) -> str:

@@ -313,6 +313,47 @@ def test_a_network_that_may_have_seen_the_test_patients_is_refused():
         planned(splits=splits, experiments=experiments)
 
 
+@pytest.mark.parametrize(
+    ("datasets", "provenance", "refused"),
+    [
+        ([{"archive": "nih", "root": "data/nih"}, {"archive": "nih", "root": "data/nih_real"}], "sample", True),
+        ([{"archive": "nih", "root": "data/nih"}, {"archive": "padchest", "root": "data/nih"}], "full", False),
+        (
+            [{"archive": "nih", "root": "data/nih"}, {"archive": "nih", "root": "data/p", "phantom": {"patients": 60}}],
+            "full",
+            False,
+        ),
+        ([{"archive": "nih", "root": "data/p"}, {"archive": "nih", "root": "data/q"}], "phantom", False),
+        (
+            [{"archive": "nih", "root": "data/p", "phantom": {"patients": 60}}, {"archive": "nih", "root": "data/./p"}],
+            "phantom",
+            True,
+        ),
+        ([{"archive": "own", "root": "data/a"}, {"archive": "own", "root": "data/b"}], "full", False),
+        ([{"archive": "own", "root": "data/a"}, {"archive": "own", "root": "data/../data/a"}], "full", True),
+    ],
+)
+def test_a_published_archive_has_the_same_patients_in_every_folder(datasets, provenance, refused):
+    def block(name: str, **more) -> dict:
+        training = {"backbone": "cnn", "weights": "none", "loss": "bce"}
+        parts = {"label_set": name, "split": name, "image_set": name, "provenance": provenance, "training": training}
+        return {"title": name, **parts, "members": {"net": more}}
+
+    changes = {
+        "datasets": {name: datasets[place] for place, name in enumerate("ab")},
+        "label_sets": {name: {"dataset": name} for name in "ab"},
+        "splits": {name: {"label_sets": [name]} for name in "ab"},
+        "image_sets": {name: {"dataset": name} for name in "ab"},
+        "experiments": {"a": block("a"), "b": block("b", weights={"experiment": "a", "member": "net"})},
+    }
+    nothing = {"segmenters": {}, "cascades": {}, "comparisons": {}, "cross": {}, "run": ["b"]}
+    if refused:
+        with pytest.raises(ThoraxError, match=r"'a' learns .* of 'b': use the same data set and split in both"):
+            planned(**changes, **nothing)
+    else:
+        planned(**changes, **nothing)
+
+
 def test_no_model_is_tested_across_archives_on_patients_that_it_may_have_started_from():
     written_ = written()
     splits = {**written_["splits"], "other": {"label_sets": ["nih"]}}
