@@ -297,6 +297,8 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _path("work", "folder of resume states", default=Path("work")), threads),
         _verb("bundled-network", "bundles.start:write_network", "take a network out of a bundle, for a training that starts from it",
             _path("bundle", "bundle"), _text("member", "the network; may be left out if there is only one", required=False),
+            replace(archive, help="published archive that the training is of: a warning says whether the bundle may know its test patients", required=False),
+            replace(split, help="split of the training, to compare with the bundle's", required=False),
             _path("out", "network to write"), _path("labels", "label set without images to write: the network's classes")),
         _verb("predict-parts", "models.predict:predict",
             "predict the logits of validation and test images, or of another archive's test images; explain them",

@@ -218,9 +218,7 @@ def _saw_no_test_patient(config: "Config", name: str, source: str, *keys: str) -
     """
     ours, theirs = (config.experiments[each] for each in (name, source))
     here, there = (config.datasets[config.label_sets[experiment.label_set].dataset] for experiment in (ours, theirs))
-    published = here.archive != "own" and not (
-        here.phantom or there.phantom or "phantom" in (ours.provenance, theirs.provenance)
-    )
+    published = config.published_archive(name) is not None and config.published_archive(source) is not None
     same_patients = here.archive == there.archive and (published or Path(here.root).resolve() == Path(there.root).resolve())
     if same_patients and ours.split != theirs.split:
         learns = (
@@ -377,6 +375,12 @@ class Config(Block):
     def archive_of(self, label_set: str) -> str:
         """The archive that a label set is of."""
         return self.datasets[self.label_sets[label_set].dataset].archive
+
+    def published_archive(self, experiment: str) -> str | None:
+        """The archive that an experiment is of, if it has the same patients everywhere: not your own, and no phantom."""
+        block = self.experiments[experiment]
+        dataset = self.datasets[self.label_sets[block.label_set].dataset]
+        return None if dataset.archive == "own" or dataset.phantom or block.provenance == "phantom" else dataset.archive
 
     @model_validator(mode="after")
     def _blocks_fit_together(self) -> "Config":

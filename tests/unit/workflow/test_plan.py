@@ -261,6 +261,7 @@ def test_a_training_that_starts_from_a_bundle_needs_what_is_taken_out_of_it():
         plan = planned(experiments=starting({"bundle": "data/nih 1.zip", "member": member}))
         assert plan.weights(one) == taken
         assert (plan.bundle(one), plan.bundled_member(one)) == ("data/nih 1.zip", option)
+        assert plan.published_archive(one) == "--archive padchest"
 
 
 @pytest.mark.parametrize(
