@@ -186,6 +186,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _path("bundle", "file that `thorax bundle` wrote", metavar="BUNDLE", positional=True),
             _paths("images", "PNG, JPEG, TIFF or DICOM files, folders with such files, or CSV files with a column of paths", metavar="IMAGE", positional=True),
             _path("out", "table to write, .csv or .parquet, with a row for each image and class; next to it NAME.log (default: a short table in the terminal)", required=False),
+            _flag("wide", "write one row for each image to --out, with the probability of each class, as `thorax evaluate` reads it"),
             _text("column", "column of paths in CSV files (default: path, file, image or the like)", metavar="COLUMN", required=False),
             _path("overlays", "folder for a picture of each image, with the heatmap of its most probable finding", required=False),
             _path("page", "page to write, on which the first 100 images and their heatmaps are looked at, .html", required=False),

@@ -93,6 +93,29 @@ def test_csv_has_the_rows_of_parquet(made, tmp_path, capsys):
     assert read["calibrated"].isna().tolist() == [False, False, True]
 
 
+def test_a_wide_table_has_the_same_probabilities_and_can_be_measured(made, tmp_path, capsys):
+    folder, _ = made
+    labels = pd.DataFrame({"path": [str(folder / "images" / f"{seed}.png") for seed in range(5)]})
+    labels = labels.assign(**{name: [number == place for number in range(5)] for place, name in enumerate(CLASSES)})
+    labels.astype({name: int for name in CLASSES}).to_csv(tmp_path / "labels.csv", index=False)
+    for name, options in (("long.parquet", ()), ("wide.parquet", ("--wide",)), ("wide.csv", ("--wide",))):
+        assert run(capsys, folder / "model.zip", tmp_path / "labels.csv", "--out", tmp_path / name, *options)[0] == 0
+    long, wide = (store.read_table(tmp_path / f"{name}.parquet") for name in ("long", "wide"))
+    assert list(wide) == ["path", *CLASSES]
+    assert wide["path"].tolist() == labels["path"].tolist()
+    np.testing.assert_array_equal(wide[list(CLASSES)].to_numpy().ravel(), long["probability"])
+    written = pd.read_csv(tmp_path / "wide.csv")
+    assert list(written) == list(wide)
+    np.testing.assert_allclose(written[list(CLASSES)], wide[list(CLASSES)], atol=1e-6)
+    measured = ["evaluate", tmp_path / "wide.csv", "--labels", tmp_path / "labels.csv", "--replicates", 10]
+    assert main([str(word) for word in measured]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in CLASSES)
+    status, _, errors = run(capsys, folder / "model.zip", tmp_path / "labels.csv", "--wide")
+    assert status == 1
+    assert errors == "thorax: --wide is a form of the table: name a file for it with --out.\n"
+
+
 def test_the_number_of_images_changes_no_number_but_the_last_bits(made, tmp_path, capsys):
     folder, _ = made
     run(capsys, folder / "model.zip", folder / "images", "--out", tmp_path / "all.parquet")
