@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from thorax.cli import main
 from thorax.images import crops, decoding, segmenter
 from thorax.storage import store
 
+ROOT = Path(__file__).parents[3]
 HEADINGS = ["class", "decision", "probability", "calibrated", "agreement"]
 
 
@@ -114,6 +116,22 @@ def test_a_wide_table_has_the_same_probabilities_and_can_be_measured(made, tmp_p
     status, _, errors = run(capsys, folder / "model.zip", tmp_path / "labels.csv", "--wide")
     assert status == 1
     assert errors == "thorax: --wide is a form of the table: name a file for it with --out.\n"
+
+
+def test_the_documented_lines_of_python_predict(made, tmp_path, capsys, monkeypatch):
+    folder, _ = made
+    page = (ROOT / "docs" / "how-to" / "models.md").read_text(encoding="utf-8")
+    lines = re.search(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+    (tmp_path / "model.zip").symlink_to(folder / "model.zip")
+    (tmp_path / "incoming").mkdir()
+    cv2.imwrite(str(tmp_path / "incoming" / "a.png"), radiograph(0))
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    exec(compile(lines.replace("threads=2", "threads=1"), "models.md", "exec"), {})  # as `run`
+    said = capsys.readouterr().out
+    assert all(name in said for name in CLASSES)
+    assert "'model_card.md'" in said
+    assert re.search(r"^incoming/a\.png \[0?\.\d+ ", said, re.MULTILINE)
 
 
 def test_the_number_of_images_changes_no_number_but_the_last_bits(made, tmp_path, capsys):

@@ -262,6 +262,7 @@ def test_a_training_that_starts_from_a_bundle_needs_what_is_taken_out_of_it():
         assert plan.weights(one) == taken
         assert (plan.bundle(one), plan.bundled_member(one)) == ("data/nih 1.zip", option)
         assert plan.published_archive(one) == "--archive padchest"
+        assert plan.file("experiment", "split", "results/splits/*.parquet")(one) == "results/splits/pa.parquet"
 
 
 @pytest.mark.parametrize(
