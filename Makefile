@@ -64,7 +64,7 @@ demo: $(BIN)/.ready ## Liz et al. 2022 on synthetic radiographs, from raw files 
 	@thorax show --table results/tables/demo-liz2022-specific/global.md
 	@echo "The results: results/index.html (open it in a browser). What ran, and how: results/report/report.html"
 
-sample: $(BIN)/.ready ## 1,249 real radiographs of NIH ChestX-ray14 from SAMPLE=folder (about a quarter of an hour on 2 cores)
+sample: $(BIN)/.ready ## 1,249 real radiographs of NIH ChestX-ray14 from SAMPLE=folder (about half an hour on 2 cores)
 	@python demo/sample.py $(SAMPLE)
 	$(FOLLOW) snakemake --cores 2 --set-threads train=1 predict=1 --configfile demo/sample.yaml
 	@thorax show --table results/tables/nih-real/global.md

@@ -11,14 +11,15 @@ rule weights:
 rule bundled_network:
     input:
         bundle=plan.bundle,
+        split=plan.file("experiment", "split", "results/splits/*.parquet"),
     output:
         network="results/starts/{experiment}/{member}.keras",
         labels="results/starts/{experiment}/{member}.parquet",
     message:
         "Taking the network out of a bundle that {wildcards.member} of {wildcards.experiment} starts from"
     shell:
-        "thorax bundled-network --bundle {input.bundle:q} {params.bundled_member} --out {output.network} --labels {output.labels}"
-        " > {log} 2>&1"
+        "thorax bundled-network --bundle {input.bundle:q} {params.bundled_member} {params.published_archive}"
+        " --split {input.split} --out {output.network} --labels {output.labels} > {log} 2>&1"
 
 
 # The parameters of a command that its rule does not define are filled in by name: see Blocks.parameter in src/thorax/workflow/blocks.py

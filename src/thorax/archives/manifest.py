@@ -65,28 +65,63 @@ def _stamped(schema: pa.Schema, stamp: str, images: str) -> pa.Schema:
 
 
 def changes(
-    root: Path, manifest: Path, memory: Path, select: Callable[[], Selection], same_list: Callable[[], bool]
+    root: Path,
+    manifest: Path,
+    memory: Path,
+    select: Callable[[], Selection],
+    same_list: Callable[[], bool],
+    listed: Path | None = None,
 ) -> Changes:
     """Compare a folder with its manifest, which is left as it is.
 
     Where nothing has changed, the stamps are those that the manifest was made with; so a job with a stamp as a parameter runs again
-    after every change that it is of, and after no other event. Where there is no archive or no manifest, nothing has changed.
-    `same_list` says whether changed tables list the images as before; it is asked only if no image has changed.
+    after every change that it is of, and after no other event. `same_list` says whether changed tables list the images as before; it
+    is asked only if no image has changed. Where there is no manifest, the images are compared with those of `listed`, the list of
+    images (`schemas.IMAGE_LIST`). Where there is no such list either, or no archive, nothing has changed.
     """
     stamped = manifest if manifest.is_file() else memory  # a job's process may ask after the manifest was deleted
     known = store.read_metadata(stamped) if stamped.is_file() else {}
     stamp, images = known.get("stamp", ""), known.get("images", "")
-    if not (manifest.is_file() and root.is_dir()):
+    if not root.is_dir():
         return Changes(stamp, images)
+    if not manifest.is_file():
+        return _changes_of_images(root, memory, select, same_list, listed) or Changes(stamp, images)
     before = store.read_table(manifest, MANIFEST.names)
     now = look(root, memory, select)
     if before.equals(now[MANIFEST.names]):
         return Changes(stamp, images)
-    digest = lambda old: hashlib.blake2b((old + now.to_csv(index=False)).encode(), digest_size=8).hexdigest()
+    digest = lambda old: _new_stamp(old, now)
     of_images = [table[~table["path"].isin(select().tables)].reset_index(drop=True) for table in (before, now)]
     if not (of_images[0].equals(of_images[1][MANIFEST.names]) and same_list()):
         images = digest(f"images {images}")
     stamp = digest(stamp)
+    return _noted(root, memory, stamp, images, before, now)
+
+
+def _changes_of_images(
+    root: Path, memory: Path, select: Callable[[], Selection], same_list: Callable[[], bool], listed: Path | None
+) -> Changes | None:
+    """Compare a folder with the list of its images; None if they are the same, or there is no list.
+
+    The stamps follow from the list and the folder alone, so that every process finds the same before the list is made again.
+    """
+    if listed is None or not listed.is_file():
+        return None
+    before = store.read_table(listed, MANIFEST.names).dropna().sort_values("path", ignore_index=True)
+    now = look(root, memory, select)
+    now = now[~now["path"].isin(select().tables)].reset_index(drop=True)
+    if before.astype({"bytes": "int64"}).equals(now) and same_list():
+        return None
+    stamp, images = (_new_stamp(name + before.to_csv(index=False), now) for name in ("all", "images"))
+    return _noted(root, memory, stamp, images, before, now)
+
+
+def _new_stamp(old: str, now: pd.DataFrame) -> str:
+    return hashlib.blake2b((old + now.to_csv(index=False)).encode(), digest_size=8).hexdigest()
+
+
+def _noted(root: Path, memory: Path, stamp: str, images: str, before: pd.DataFrame, now: pd.DataFrame) -> Changes:
+    """New stamps, which the memory keeps, and the sentence on what has changed."""
     store.write_table(store.read_table(memory), memory, _stamped(MEMORY, stamp, images))
     both = before.merge(now, on="path", how="outer", suffixes=("_before", "_now"), indicator="where")
     count = both["where"].value_counts()
@@ -117,7 +152,8 @@ def look(root: Path, memory: Path, select: Callable[[], Selection]) -> pd.DataFr
             found = threads.map(lambda row: _digest(root / now.at[row, "path"], int(now.at[row, "bytes"])), new)
             now.loc[new, "digest"] = list(progress(found, f"reading {root}", len(new), "file"))
     if not seen or len(new):
-        store.write_table(now, memory, MEMORY)
+        kept = store.read_metadata(memory) if memory.is_file() else {}
+        store.write_table(now, memory, _stamped(MEMORY, kept.get("stamp", ""), kept.get("images", "")))
     return now.loc[now["read"], MANIFEST.names].reset_index(drop=True)
 
 

@@ -117,7 +117,7 @@ def cards(
         calibrated=facts.calibrated(fitted),
         unscaled=[] if fitted is None else [name for name in contents.classes if name not in contents.scaling],
         heatmaps=heatmaps(boxes),
-        limits=[*_LIMITS[contents.provenance], *facts.limits(untuned)],
+        limits=[*_LIMITS[contents.provenance], *facts.limits(untuned), *_starts(contents)],
     )
     ok = int(ingested["ok"].sum())
     sheet = render(
@@ -144,6 +144,12 @@ def _networks(contents: Contents) -> Rows:
         trained = [str(network.trained.get(key, "not recorded")) for key in ("device", "epochs")]
         rows.append([name, network.backbone, str(network.seed), kept, f"{network.difference:.1e}", *trained])
     return rows
+
+
+def _starts(contents: Contents) -> list[str]:
+    """What the trainings recorded of test patients whom networks may have seen before."""
+    found = {name: network.trained.get("remark") for name, network in contents.networks.items()}
+    return [f"{name} started from another network. {remark}" for name, remark in found.items() if remark]
 
 
 def _trained(settings: config.Bundled, contents: Contents) -> Rows:

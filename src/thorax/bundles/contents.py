@@ -97,6 +97,7 @@ class Contents(Block):
     provenance: Literal["full", "sample", "phantom"]
     versions: dict[str, str] = Field(description="versions of what the networks were trained with and of what wrote the bundle")
     seeds: dict[str, int] = Field(description="random seeds of the split and the experiment")
+    split: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="see `patients.digest_of_split`; null: not recorded")
 
     @property
     def members(self) -> tuple[str, ...]:

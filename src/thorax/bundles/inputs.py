@@ -1,7 +1,7 @@
 """Which files `thorax predict` reads: files, folders, and CSV files with a column of paths."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from thorax.storage import csv_file
 # Names of the column of paths, in small or capital letters
 COLUMNS = ("path", "file", "filename", "file_name", "image_path", "image", "image_id", "image index")
 LISTS = (".csv", ".csv.gz")
+OVERLAY = ".overlay.png"  # how the names of pictures end, so that none replaces a radiograph
 _NOT_IMAGES = ("DICOMDIR",)  # a DICOM file that lists others
 _START = 132  # bytes that say what a file is
 
@@ -40,6 +41,22 @@ def find(images: Sequence[Path], column: str | None = None) -> list[Listed]:
             problem = f"{other.path} and {listed.path} are both called {listed.name!r}"
             raise ThoraxError(f"{problem}: give their full paths, or predict them one after the other.")
     return list(names.values())
+
+
+def refuse_to_replace(read: Iterable[Path], files: Mapping[str, Path | None], pictures: Path | None) -> None:
+    """Refuse options that would replace what is read: `files`, by the option that names them, and `pictures`, the folder of overlays.
+
+    Links count as themselves and as what they lead to.
+    """
+    places: Callable[[Path], set[Path]] = lambda path: {Path(os.path.normpath(path.absolute())), path.resolve()}
+    known = {place: path for path in read for place in places(path)}
+    for option, path in files.items():
+        if path is not None and (found := next((known[place] for place in places(path) if place in known), None)):
+            raise ThoraxError(f"{option}: {path} would replace {found}, which is read: name another file.")
+    folders = places(pictures) if pictures is not None else set()
+    for place, path in known.items():
+        if place.parent in folders and place.name.lower().endswith(OVERLAY):
+            raise ThoraxError(f"--overlays {pictures}: a picture could replace {path}, which is read: name another folder.")
 
 
 def _of(given: Path, column: str | None) -> Iterable[Listed]:

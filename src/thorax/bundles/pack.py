@@ -18,6 +18,7 @@ from thorax.bundles import reference
 from thorax.bundles.card import cards
 from thorax.bundles.contents import Contents, File, Manifest
 from thorax.bundles.facts import read_facts
+from thorax.bundles.patients import digest_of_split
 from thorax.bundles.precision import sampled, store_exactly, store_network
 from thorax.config import fixed_threshold
 from thorax.evaluation import calibration
@@ -72,6 +73,7 @@ def make_bundle(
     fitted = None if calibration.are_votes(scores) else calibration.read_scaling(scaling, model)
     values = {
         "experiment": settings.name, "title": settings.experiment.title, "model": model, "networks": stored, "classes": classes,
+        "split": digest_of_split(split),
         "segmenter": lungs, "ensemble": ensemble, "exclusive": settings.experiment.exclusive,
         "terms": terms_of(settings.label_set, settings.dataset.archive, classes), "rule": settings.threshold_rule,
         "reference": _reference(load_part(labels, split, ingested, images, "train")),
@@ -120,7 +122,9 @@ def _files(name: str, graph: bytes, weights: bytes) -> Files:
 def _record(path: Path | None) -> dict[str, Any]:
     """What a training recorded that its users may need."""
     recorded = json.loads(path.read_text(encoding="utf-8")) if path else {}
-    return {key: recorded[key] for key in ("device", "epochs", "precision", "versions") if key in recorded}
+    kept = {key: recorded[key] for key in ("device", "epochs", "precision", "versions") if key in recorded}
+    remark = recorded.get("weights", {}).get("remark")
+    return kept | ({"remark": remark} if remark else {})
 
 
 def _inputs(settings: config.Bundled) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from thorax.bundles.contents import Contents
+from thorax.bundles.inputs import OVERLAY
 from thorax.bundles.model import Answer
 from thorax.config import CASES_PER_PAGE
 from thorax.errors import ThoraxError
@@ -70,7 +71,7 @@ class Pictures:
         names = (stem + (f"-{number}" if number > 1 else "") for number in count(1))
         free = next(name for name in names if name not in self.names)
         self.names.add(free)
-        return f"{free}.png"
+        return f"{free}{OVERLAY}"
 
 
 def _case(answer: Answer, classes: Sequence[str], best: int) -> Case:

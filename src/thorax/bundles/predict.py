@@ -36,23 +36,29 @@ def predict(
     overlays: Path | None = None,
     page: Path | None = None,
     threads: int | None = None,
+    wide: bool = False,
 ) -> str:
     """Predict images (see `inputs.find`) and return what to print: where the table `out` is, or else a short table.
 
-    `out` (.csv or .parquet) has the rows of `tables.of_answers`; next to it, a file with the ending .log says what was
+    `out` (.csv or .parquet) has the rows of `tables.of_answers` or, if it is to be `wide`, one for each image; next to it, a file with the ending .log says what was
     predicted by what, and which files were skipped and why. `overlays` is a folder for pictures, `page` a page with the case browser.
 
     Raises ThoraxError if no file can be used, and Unfinished, after everything else was written, if some cannot.
     """
     if out is not None:
         tables.check_ending(out)
+    elif wide:
+        raise ThoraxError("--wide is a form of the table: name a file for it with --out.")
     opened = open_bundle(bundle)
     drawing = _drawing(opened, overlays, page)
     model = BundledModel(opened, with_maps=drawing is not None)
     listed = inputs.find(images, column)
+    log = out and out.with_suffix(".log")
+    read_from = [bundle, *images, *(one.path for one in listed)]
+    written = {"--out": out, "the log of --out": log, "--page": page}
+    inputs.refuse_to_replace(read_from, written, overlays)
     threads = threads or backend.cores()
     backend.prepare(0, threads)
-    log = out and out.with_suffix(".log")
     with ExitStack() as stack:  # all files or none; a folder that cannot be written is found before the networks run
         new_table, new_log, new_page = (path and stack.enter_context(store.atomic(path)) for path in (out, log, page))
         answered, skipped = _collect(model, listed, threads, drawing)
@@ -61,7 +67,7 @@ def predict(
         if new_page and drawing:
             store.write_text(drawing.page_of_all(), new_page)
         if new_table and new_log:
-            tables.write(answered, opened.contents, new_table)
+            tables.write(answered, opened.contents, new_table, wide)
             store.write_text("\n".join(_log(opened, answered, skipped)), new_log)
     text = tables.shown(answered, opened.contents)
     if out is not None:

@@ -59,14 +59,29 @@ def of_answers(answers: Sequence[Answer], classes: Sequence[str]) -> pd.DataFram
     )
 
 
-def write(answers: Sequence[Answer], contents: Contents, out: Path) -> None:
-    """Write all rows as Parquet, or as CSV with yes and no for decisions."""
+def write(answers: Sequence[Answer], contents: Contents, out: Path, wide: bool = False) -> None:
+    """Write all rows as Parquet, or as CSV with yes and no for decisions.
+
+    A `wide` table has a row for each image, with its path and the probabilities of all classes, as `thorax evaluate` reads it.
+    """
+    if wide:
+        _write_wide(answers, contents.classes, out)
+        return
     frame = of_answers(answers, contents.classes)
     if out.suffix == ".parquet":
         store.write_table(frame, out, SCHEMA)
         return
     frame["decision"] = np.where(frame["decision"], "yes", "no")
     store.write_text(frame.to_csv(index=False, float_format=f"%.{_DIGITS}f"), out)
+
+
+def _write_wide(answers: Sequence[Answer], classes: Sequence[str], out: Path) -> None:
+    frame = pd.DataFrame([answer.probabilities for answer in answers], columns=list(classes))
+    frame.insert(0, "path", [answer.radiograph.name for answer in answers])
+    if out.suffix == ".parquet":
+        store.write_table(frame, out, pa.schema([("path", pa.string()), *((name, pa.float32()) for name in classes)]))
+    else:
+        store.write_text(frame.to_csv(index=False, float_format=f"%.{_DIGITS}f"), out)
 
 
 def shown(answers: Sequence[Answer], contents: Contents) -> str:

@@ -212,15 +212,19 @@ def _fits(config: "Config", own: tuple[str, str], source: tuple[str, str], *keys
 
 
 def _saw_no_test_patient(config: "Config", name: str, source: str, *keys: str) -> None:
-    """Raise `Problem` if another split of the same archive decides whom the network that is started from learnt from."""
+    """Raise `Problem` if another split of the same archive decides whom the network that is started from learnt from.
+
+    A published archive has the same patients in every folder; an archive of your own and a phantom, in one folder only.
+    """
     ours, theirs = (config.experiments[each] for each in (name, source))
     here, there = (config.datasets[config.label_sets[experiment.label_set].dataset] for experiment in (ours, theirs))
-    same = (here.archive, Path(here.root).resolve()) == (there.archive, Path(there.root).resolve())
-    if same and ours.split != theirs.split:
+    published = config.published_archive(name) is not None and config.published_archive(source) is not None
+    same_patients = here.archive == there.archive and (published or Path(here.root).resolve() == Path(there.root).resolve())
+    if same_patients and ours.split != theirs.split:
         learns = (
             f"{source!r} learns from training patients of split {theirs.split!r}, who may be test patients of {ours.split!r}"
         )
-        raise Problem(f"{learns}: use the same split in both.", *keys)
+        raise Problem(f"{learns}: use the same data set and split in both.", *keys)
 
 
 def ablation_is_fair(config: "Config", name: str, ablation: Ablation) -> None:
@@ -371,6 +375,12 @@ class Config(Block):
     def archive_of(self, label_set: str) -> str:
         """The archive that a label set is of."""
         return self.datasets[self.label_sets[label_set].dataset].archive
+
+    def published_archive(self, experiment: str) -> str | None:
+        """The archive that an experiment is of, if it has the same patients everywhere: not your own, and no phantom."""
+        block = self.experiments[experiment]
+        dataset = self.datasets[self.label_sets[block.label_set].dataset]
+        return None if dataset.archive == "own" or dataset.phantom or block.provenance == "phantom" else dataset.archive
 
     @model_validator(mode="after")
     def _blocks_fit_together(self) -> "Config":

@@ -118,8 +118,11 @@ def _starting_network(
     shared = f"{len(set(theirs) & set(train.classes))} of its {len(theirs)} classes are among the {len(train.classes)} here"
     last = "taken over, as the classes are the same" if kept else f"new: {shared}"
     _log(f"{network.model.name} starts from {weights}; its last layer is {last}")
-    file = Path(start.bundle) if start.bundle else weights
-    return network, {"from": start.model_dump(exclude_none=True), **_named(file), "last_layer": "kept" if kept else "new"}
+    file, remark = Path(start.bundle) if start.bundle else weights, store.read_metadata(weights_labels).get("remark")
+    origin = {"from": start.model_dump(exclude_none=True), **_named(file), "last_layer": "kept" if kept else "new"}
+    if remark:
+        _log(f"warning: {remark}")
+    return network, origin | ({"remark": remark} if remark else {})
 
 
 def _named(path: Path | None) -> dict[str, str]:

@@ -33,18 +33,19 @@ class Folders(Blocks):
         return self._changes(wildcards).images
 
     def _changes(self, wildcards: Wildcards) -> manifest.Changes:
-        """What has changed in a folder, which is looked through once in a process, and only if its files were listed before."""
-        same_list = lambda: True
+        """What has changed in a folder, which is looked through once in a process, and only if its files or images were listed before."""
+        same_list, images = lambda: True, None
         if hasattr(wildcards, "segmenter"):
             name, folder = f"pairs/{wildcards.segmenter}", self.block("segmenter", wildcards).pairs
             select = partial(archives.selection_of_mask_pairs, Path(folder))
         else:
             name, block = wildcards.dataset, self.block("dataset", wildcards)
             folder, select = block.root, partial(archives.selection, block)
-            same_list = partial(archives.lists_the_same, block, Path(f"results/raw/{name}.images.parquet"))
+            images = Path(f"results/raw/{name}.images.parquet")
+            same_list = partial(archives.lists_the_same, block, images)
         if name not in self._seen:
             listed, seen = Path(f"results/raw/{name}.manifest.parquet"), Path(f"work/manifests/{name}.files.parquet")
-            self._seen[name] = manifest.changes(Path(folder), listed, seen, select, same_list)
+            self._seen[name] = manifest.changes(Path(folder), listed, seen, select, same_list, images)
             if sentence := self._seen[name].sentence:
                 self.tell(sentence)
         return self._seen[name]

@@ -34,6 +34,11 @@ class Trainings(Blocks):
         member = self.block("member", wildcards).weights.member
         return shlex.join(["--member", member] if member else [])
 
+    def published_archive(self, wildcards: Wildcards) -> str:
+        """The option that names the archive of an experiment whose patients may be in a bundle; nothing if they cannot."""
+        archive = self.config.published_archive(wildcards.experiment)
+        return f"--archive {archive}" if archive else ""
+
     def training_memory(self, wildcards: Wildcards) -> int:
         """MB that a training takes."""
         views = 2 if self.block("experiment", wildcards).second_image_set else 1

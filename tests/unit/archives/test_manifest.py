@@ -298,6 +298,43 @@ def test_the_list_of_images_has_what_ingest_needs_and_no_label(tmp_path):
     assert out.read_bytes() != before
 
 
+def test_replaced_images_are_noticed_without_a_manifest(tmp_path):
+    """After a killed run, or if only images were asked for, there is the list of images and no manifest."""
+    root, table, listed, memory = (tmp_path / name for name in ("own", "none.parquet", "own.images.parquet", "memory.parquet"))
+    settings = config.Dataset(archive="own", root=str(root), views=["PA"])
+    rows = ["image_id,path,patient_id,labels,view", "a,1.png,p1,x,PA", "b,2.png,p2,,PA", "d,none.png,p4,,PA"]
+    root.mkdir()
+    for name in ("1.png", "2.png"):
+        (root / name).write_bytes(b"first")
+    (root / "images.csv").write_text("\n".join(rows) + "\n")
+    select = partial(archives.selection, settings)
+    step = lambda: manifest.changes(root, table, memory, select, partial(archives.lists_the_same, settings, listed), listed)
+    make = lambda: archives.write_image_list(settings, memory, listed)
+    assert step() == manifest.Changes()  # there is no list either
+    make()
+    assert step() == manifest.Changes()
+    (root / "images.csv").write_text("\n".join([*rows[:2], "b,2.png,q2,y,PA", *rows[3:]]) + "\n")
+    assert step() == manifest.Changes()  # new labels do not change the images
+    (root / "2.png").write_bytes(b"other")
+    found = step()
+    assert found.images
+    assert found.sentence.endswith("1 files replaced, 0 added, 0 removed.")
+    assert step() == found  # in another process, before the list is made again
+    make()
+    same = manifest.Changes(found.stamp, found.images)
+    assert step() == same
+    os.utime(root / "2.png", ns=(1, 1))  # touched only, so the memory is written again
+    assert step() == same
+    assert step() == same
+    (root / "2.png").unlink()
+    removed = step()
+    assert removed.images not in ("", found.images)
+    assert removed.sentence.endswith("0 files replaced, 0 added, 1 removed.")
+    make()
+    (root / "images.csv").write_text("\n".join(rows[:3]) + "\n")  # the list has one image less, the folder the same files
+    assert step().images not in ("", removed.images)
+
+
 def test_only_new_files_are_read_again(archive, monkeypatch):
     root = archive[0]
     (root / "0" / "4.png").write_bytes(b"new")

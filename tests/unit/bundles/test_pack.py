@@ -1,5 +1,6 @@
 """A bundle made from the files of a small experiment: what is in it is what was measured, and nobody is named."""
 
+import json
 import re
 import zipfile
 from dataclasses import replace
@@ -14,6 +15,7 @@ from tests.unit.bundles.small import CLASSES, SIZE, network
 from thorax import config
 from thorax.bundles import pack, precision
 from thorax.bundles.bundle import open_bundle
+from thorax.bundles.patients import digest_of_split
 from thorax.errors import ThoraxError
 from thorax.evaluation import calibration, ensembles, metrics
 from thorax.evaluation.metrics import sigmoid
@@ -100,11 +102,15 @@ class Study:
 
     def make(self, model: str | None, out: Path, **more):
         folder = self.folder
+        remark = "nih.zip may know test patients."
+        store.write_text(
+            json.dumps({"epochs": 3, "weights": {"file": f"/{SECRET}/nih.zip", "remark": remark}}), folder / "a.json"
+        )
         said = pack.make_bundle(
             self.settings(model, **more), folder / "labels.parquet", folder / "split.parquet", folder / "ingested.parquet", [folder / "images.npy"],
             self.files("ab", "keras"), self.files("ab", "parquet"), folder / "thresholds.parquet", folder / "scaling.parquet",
             folder / "metrics.parquet", folder / "catalog.parquet", out, self.files([model] if model in ENSEMBLES else [], "parquet"),
-            replicates=20,
+            records={"a": folder / "a.json"}, replicates=20,
         )  # fmt: skip
         return open_bundle(out), said
 
@@ -198,6 +204,8 @@ def test_the_card_has_the_numbers_of_the_run(study):
     assert f"| edema | {train} | {val} | {test} | {unknown} | edema |" in card
     assert "| sex: F | 15 | 15 |" in card
     assert "folder" not in card
+    assert "- a started from another network. nih.zip may know test patients.\n" in card
+    assert bundle.contents.split == digest_of_split(study.folder / "split.parquet")
     assert "| train | 47% | 50% | 3% | 50 (50 to 50) | 3% | PA 100% |" in sheet
     assert f"so their results are uncertain: edema ({test})" in card
     assert not re.search(r"\bnan\b", card + sheet)

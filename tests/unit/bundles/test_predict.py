@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from thorax.cli import main
 from thorax.images import crops, decoding, segmenter
 from thorax.storage import store
 
+ROOT = Path(__file__).parents[3]
 HEADINGS = ["class", "decision", "probability", "calibrated", "agreement"]
 
 
@@ -91,6 +93,45 @@ def test_csv_has_the_rows_of_parquet(made, tmp_path, capsys):
     assert read["decision"].map({"yes": True, "no": False}).tolist() == whole["decision"].tolist()
     np.testing.assert_allclose(read["probability"], whole["probability"], atol=1e-6)
     assert read["calibrated"].isna().tolist() == [False, False, True]
+
+
+def test_a_wide_table_has_the_same_probabilities_and_can_be_measured(made, tmp_path, capsys):
+    folder, _ = made
+    labels = pd.DataFrame({"path": [str(folder / "images" / f"{seed}.png") for seed in range(5)]})
+    labels = labels.assign(**{name: [number == place for number in range(5)] for place, name in enumerate(CLASSES)})
+    labels.astype({name: int for name in CLASSES}).to_csv(tmp_path / "labels.csv", index=False)
+    for name, options in (("long.parquet", ()), ("wide.parquet", ("--wide",)), ("wide.csv", ("--wide",))):
+        assert run(capsys, folder / "model.zip", tmp_path / "labels.csv", "--out", tmp_path / name, *options)[0] == 0
+    long, wide = (store.read_table(tmp_path / f"{name}.parquet") for name in ("long", "wide"))
+    assert list(wide) == ["path", *CLASSES]
+    assert wide["path"].tolist() == labels["path"].tolist()
+    np.testing.assert_array_equal(wide[list(CLASSES)].to_numpy().ravel(), long["probability"])
+    written = pd.read_csv(tmp_path / "wide.csv")
+    assert list(written) == list(wide)
+    np.testing.assert_allclose(written[list(CLASSES)], wide[list(CLASSES)], atol=1e-6)
+    measured = ["evaluate", tmp_path / "wide.csv", "--labels", tmp_path / "labels.csv", "--replicates", 10]
+    assert main([str(word) for word in measured]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in CLASSES)
+    status, _, errors = run(capsys, folder / "model.zip", tmp_path / "labels.csv", "--wide")
+    assert status == 1
+    assert errors == "thorax: --wide is a form of the table: name a file for it with --out.\n"
+
+
+def test_the_documented_lines_of_python_predict(made, tmp_path, capsys, monkeypatch):
+    folder, _ = made
+    page = (ROOT / "docs" / "how-to" / "models.md").read_text(encoding="utf-8")
+    lines = re.search(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+    (tmp_path / "model.zip").symlink_to(folder / "model.zip")
+    (tmp_path / "incoming").mkdir()
+    cv2.imwrite(str(tmp_path / "incoming" / "a.png"), radiograph(0))
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    exec(compile(lines.replace("threads=2", "threads=1"), "models.md", "exec"), {})  # as `run`
+    said = capsys.readouterr().out
+    assert all(name in said for name in CLASSES)
+    assert "'model_card.md'" in said
+    assert re.search(r"^incoming/a\.png \[0?\.\d+ ", said, re.MULTILINE)
 
 
 def test_the_number_of_images_changes_no_number_but_the_last_bits(made, tmp_path, capsys):
@@ -217,7 +258,7 @@ def test_overlays_and_the_page(made, tmp_path, capsys):
     assert sum(name.startswith("0.") for name in written) == 2
     for name, picture in written.items():
         assert picture.shape[:2] == (512, 427)
-        decided = name.removesuffix(".png").partition(".")[2].partition("-")[0]
+        decided = name.removesuffix(".overlay.png").partition(".")[2].partition("-")[0]
         if not name.startswith("0."):
             assert top.get(str(folder / "images" / f"{name[0]}.png"), "") == decided
         assert picture.ndim == (3 if decided else 2)
@@ -225,6 +266,41 @@ def test_overlays_and_the_page(made, tmp_path, capsys):
     assert "nobody has labelled them" in page
     assert "random test images" not in page
     assert all(json.dumps(path) in page or path in page for path in set(table["path"]))
+
+
+def test_nothing_that_is_read_is_replaced(made, tmp_path, capsys):
+    """Pictures may lie next to the radiographs, but no option may name an image, a link to one, a list or the bundle."""
+    folder, _ = made
+    images, bundle = tmp_path / "images", folder / "model.zip"
+    images.mkdir()
+    for name in ("0.png", "1.png", "a.html", "t.log"):
+        cv2.imwrite(str(images / "written.png"), radiograph(2 if name == "t.log" else 0))
+        (images / "written.png").rename(images / name)
+    (tmp_path / "link.csv").symlink_to(images / "0.png")
+    (images / "list.csv").write_text("path\n0.png\n1.png\n")
+    before = {path.name: path.read_bytes() for path in images.iterdir()}
+    for what, options, sentence in (
+        (
+            images,
+            ("--out", tmp_path / "link.csv"),
+            r"--out: .*link\.csv would replace .*0\.png, which is read: name another file\.",
+        ),
+        (images, ("--out", images / "t.csv"), r"the log of --out: .*t\.log would replace .*t\.log, which is read"),
+        (images, ("--page", images / ".." / "images" / "a.html"), r"--page: .*a\.html would replace .*a\.html, which is read"),
+        (images / "list.csv", ("--out", images / "list.csv"), r"--out: .*list\.csv would replace .*list\.csv, which is read"),
+    ):
+        status, _, errors = run(capsys, bundle, what, *options)
+        assert status == 1, options
+        assert re.search(sentence, errors), errors
+        assert {path.name: path.read_bytes() for path in images.iterdir()} == before
+    assert run(capsys, bundle, images / "list.csv", "--overlays", images)[0] == 0
+    pictures = {path.name for path in images.iterdir()} - set(before)
+    assert len(pictures) == 2
+    assert all(name.endswith(".overlay.png") for name in pictures)
+    assert all((images / name).read_bytes() == content for name, content in before.items())
+    status, _, errors = run(capsys, bundle, images, "--overlays", images)
+    assert status == 1
+    assert re.search(r"--overlays .*images: a picture could replace .*\.overlay\.png, which is read", errors)
 
 
 def test_burned_in_text_is_flagged_and_never_drawn(made, tmp_path, capsys):

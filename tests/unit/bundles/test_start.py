@@ -2,18 +2,21 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.unit.bundles import small
 from tests.unit.models.test_fit import SETTINGS, write_problem
 from thorax.backend import load_network
+from thorax.bundles.patients import digest_of_split
 from thorax.bundles.start import write_network
 from thorax.config import Training
 from thorax.errors import ThoraxError
 from thorax.storage import store
-from thorax.storage.schemas import class_columns
+from thorax.storage.schemas import SPLITS, class_columns, labels_schema
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,35 @@ def test_the_only_network_needs_no_name(tmp_path):
     assert load_network(tmp_path / "n.keras").count_params() == small.network()[0].count_params()
 
 
+def test_test_patients_whom_a_bundle_may_know_are_named_unless_it_has_the_same_split(tmp_path, capsys):
+    def written(name: str, *rows: tuple[str, str, str]) -> Path:
+        frame = pd.DataFrame(rows, columns=["image_id", "patient_id", "split"])
+        store.write_table(frame, tmp_path / name, SPLITS)
+        return tmp_path / name
+
+    here = written("here.parquet", ("1", "p", "train"), ("2", "p", "train"), ("3", "q", "test"))
+    again = written("again.parquet", ("3", "q", "test"), ("1", "p", "train"))  # an image less, in another order
+    other = written("other.parquet", ("1", "p", "test"), ("2", "p", "test"), ("3", "q", "train"))
+    assert digest_of_split(here) == digest_of_split(again) != digest_of_split(other)
+    for number, (changes, archive, split, why) in enumerate(
+        [
+            ({"split": digest_of_split(here)}, "nih", again, ""),
+            ({"split": digest_of_split(here)}, "nih", other, "by another split"),
+            ({}, "nih", here, "and it is not known by which split"),
+            ({}, "padchest", here, ""),
+            ({}, None, here, ""),
+            ({"provenance": "phantom"}, "nih", here, ""),
+        ]
+    ):
+        bundle = small.write(tmp_path / f"{number}.zip", **{"provenance": "full", **changes})
+        write_network(bundle, tmp_path / "n.keras", tmp_path / "n.parquet", "a", archive, split)
+        expected = f"{number}.zip learnt from the archive nih as well, {why}: test patients may be among" if why else ""
+        said = store.read_metadata(tmp_path / "n.parquet").get("remark", "")
+        assert said.startswith(expected)
+        assert bool(said) == bool(why)
+        assert (f"Warning: {said}\n" in capsys.readouterr().err) == bool(why)
+
+
 def test_a_training_starts_from_it_and_its_record_has_the_digest_of_the_bundle(bundle, tmp_path):
     from thorax.models.fit import train
 
@@ -61,6 +93,8 @@ def test_a_training_starts_from_it_and_its_record_has_the_digest_of_the_bundle(b
     settings = Training(**{**SETTINGS, "dense_units": 512, "weights": start, "epochs": 1, "frozen_epochs": 1})
     outputs = {name: tmp_path / f"m.{suffix}" for name, suffix in (("out", "keras"), ("history", "csv"), ("record", "json"))}
     given = {"weights": tmp_path / "n.keras", "weights_labels": tmp_path / "n.parquet"}
+    remarked = labels_schema(list(small.CLASSES)).with_metadata({"remark": "It may know test patients."})
+    store.write_table(store.read_table(tmp_path / "n.parquet"), tmp_path / "n.parquet", remarked)
     with pytest.raises(ThoraxError, match="another input"):  # the problem's images have 24 pixels
         train(settings, **write_problem(tmp_path), **given, **outputs, work=tmp_path / "work")
     train(settings, **write_problem(tmp_path, size=small.SIZE), **given, **outputs, work=tmp_path / "work")
@@ -73,4 +107,5 @@ def test_a_training_starts_from_it_and_its_record_has_the_digest_of_the_bundle(b
         "file": str(bundle),
         "sha256": hashlib.sha256(bundle.read_bytes()).hexdigest(),
         "last_layer": "new",
+        "remark": "It may know test patients.",
     }

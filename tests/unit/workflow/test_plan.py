@@ -145,8 +145,8 @@ def test_what_is_made_before_files_are_listed(plan):
 def test_the_options_of_a_manifest_carry_a_stamp_after_a_change(monkeypatch):
     asked, told = [], []
 
-    def changes(folder, listed, seen, select, same_list):
-        asked.append((str(folder), str(listed), str(seen)))
+    def changes(folder, listed, seen, select, same_list, images):
+        asked.append((str(folder), str(listed), str(seen), str(images)))
         found = {"data/nih": ("f00d", "beef", "data/nih has changed"), "data/padchest": ("f00d", "", "labels have changed")}
         return manifest.Changes(*found.get(str(folder), ("", "", "")))
 
@@ -161,9 +161,14 @@ def test_the_options_of_a_manifest_carry_a_stamp_after_a_change(monkeypatch):
     assert plan.manifest_options(Wildcards(dataset="padchest")).endswith(" --stamp f00d --image-stamp ''")
     assert plan.image_stamp(Wildcards(dataset="padchest")) == ""
     assert asked == [
-        ("data/nih", "results/raw/nih.manifest.parquet", "work/manifests/nih.files.parquet"),
-        ("data/masks", "results/raw/pairs/lungs.manifest.parquet", "work/manifests/pairs/lungs.files.parquet"),
-        ("data/padchest", "results/raw/padchest.manifest.parquet", "work/manifests/padchest.files.parquet"),
+        ("data/nih", "results/raw/nih.manifest.parquet", "work/manifests/nih.files.parquet", "results/raw/nih.images.parquet"),
+        ("data/masks", "results/raw/pairs/lungs.manifest.parquet", "work/manifests/pairs/lungs.files.parquet", "None"),
+        (
+            "data/padchest",
+            "results/raw/padchest.manifest.parquet",
+            "work/manifests/padchest.files.parquet",
+            "results/raw/padchest.images.parquet",
+        ),
     ]
 
 
@@ -256,6 +261,8 @@ def test_a_training_that_starts_from_a_bundle_needs_what_is_taken_out_of_it():
         plan = planned(experiments=starting({"bundle": "data/nih 1.zip", "member": member}))
         assert plan.weights(one) == taken
         assert (plan.bundle(one), plan.bundled_member(one)) == ("data/nih 1.zip", option)
+        assert plan.published_archive(one) == "--archive padchest"
+        assert plan.file("experiment", "split", "results/splits/*.parquet")(one) == "results/splits/pa.parquet"
 
 
 @pytest.mark.parametrize(
@@ -306,6 +313,47 @@ def test_a_network_that_may_have_seen_the_test_patients_is_refused():
         ThoraxError, match="'again' learns from training patients of split 'other', who may be test patients of 'pa'"
     ):
         planned(splits=splits, experiments=experiments)
+
+
+@pytest.mark.parametrize(
+    ("datasets", "provenance", "refused"),
+    [
+        ([{"archive": "nih", "root": "data/nih"}, {"archive": "nih", "root": "data/nih_real"}], "sample", True),
+        ([{"archive": "nih", "root": "data/nih"}, {"archive": "padchest", "root": "data/nih"}], "full", False),
+        (
+            [{"archive": "nih", "root": "data/nih"}, {"archive": "nih", "root": "data/p", "phantom": {"patients": 60}}],
+            "full",
+            False,
+        ),
+        ([{"archive": "nih", "root": "data/p"}, {"archive": "nih", "root": "data/q"}], "phantom", False),
+        (
+            [{"archive": "nih", "root": "data/p", "phantom": {"patients": 60}}, {"archive": "nih", "root": "data/./p"}],
+            "phantom",
+            True,
+        ),
+        ([{"archive": "own", "root": "data/a"}, {"archive": "own", "root": "data/b"}], "full", False),
+        ([{"archive": "own", "root": "data/a"}, {"archive": "own", "root": "data/../data/a"}], "full", True),
+    ],
+)
+def test_a_published_archive_has_the_same_patients_in_every_folder(datasets, provenance, refused):
+    def block(name: str, **more) -> dict:
+        training = {"backbone": "cnn", "weights": "none", "loss": "bce"}
+        parts = {"label_set": name, "split": name, "image_set": name, "provenance": provenance, "training": training}
+        return {"title": name, **parts, "members": {"net": more}}
+
+    changes = {
+        "datasets": {name: datasets[place] for place, name in enumerate("ab")},
+        "label_sets": {name: {"dataset": name} for name in "ab"},
+        "splits": {name: {"label_sets": [name]} for name in "ab"},
+        "image_sets": {name: {"dataset": name} for name in "ab"},
+        "experiments": {"a": block("a"), "b": block("b", weights={"experiment": "a", "member": "net"})},
+    }
+    nothing = {"segmenters": {}, "cascades": {}, "comparisons": {}, "cross": {}, "run": ["b"]}
+    if refused:
+        with pytest.raises(ThoraxError, match=r"'a' learns .* of 'b': use the same data set and split in both"):
+            planned(**changes, **nothing)
+    else:
+        planned(**changes, **nothing)
 
 
 def test_no_model_is_tested_across_archives_on_patients_that_it_may_have_started_from():
