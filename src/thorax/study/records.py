@@ -18,7 +18,7 @@ from thorax.study.folder import Found, Header
 from thorax.study.tables import Table
 
 NOTHING = "No Finding"  # the label of an image that was examined and has none of the findings
-UNKNOWN_VIEW = "unknown"
+UNKNOWN_VIEW = "unstated"  # a word that `archives.own` reads as a view; it reads "unknown" as a blank
 LEFT_OUT = {
     "unreadable": "cannot be read",
     "no row": "are in no row of the table",
@@ -79,7 +79,7 @@ def _record(path: str, header: Header | None, patient: str) -> dict[str, Any]:
 
 
 def view_of(text: str) -> str:
-    """PA, AP, frontal, Lateral, `other` or `unknown`."""
+    """PA, AP, frontal, Lateral, `other` or UNKNOWN_VIEW."""
     if not text or strict_csv.is_unknown(text):
         return UNKNOWN_VIEW
     return words.meaning_of_cell(text, words.VIEWS) or "other"

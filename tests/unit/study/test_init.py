@@ -4,6 +4,7 @@ import stat
 import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import openpyxl
 import pandas as pd
@@ -104,6 +105,26 @@ def test_a_folder_and_a_sheet_become_a_study(source):
     for text in ("1 patient with it; 15 are needed", "dropped (name)", "dropped (birth date)", "hours", "minutes")[:3]:
         assert text in shown
     assert (source / keys.FILE).stat().st_mode & 0o777 == stat.S_IRUSR | stat.S_IWUSR
+
+
+def make_pictures(root: Path, names: list[str]) -> None:
+    """PNG files without a header that says anything."""
+    root.mkdir(parents=True, exist_ok=True)
+    for n, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(cv2.imencode(".png", pixels(n))[1].tobytes())
+
+
+def test_images_without_a_view_are_learnt_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_pictures(tmp_path / "hospital", [f"{n}.png" for n in range(40)])
+    rows = "".join(f"{n}.png,p{n},{n % 2}\n" for n in range(40))
+    (tmp_path / "hospital" / "t.csv").write_text("image,patient,Mass\n" + rows)
+    assert make_study(Path("hospital")).startswith("40 images of 40 patients; 40 are labelled and have planned views.")
+    config = preflight.read(yaml.safe_load(Path("study/study.yaml").read_text()), "study.yaml")
+    found = catalog()
+    assert len(found) == 40
+    assert set(found["view"]) == set(config.datasets["study"].views) == set(config.label_sets["study"].views)
 
 
 def every_text(root: Path) -> dict[str, bytes]:
