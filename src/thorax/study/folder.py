@@ -20,7 +20,7 @@ from thorax.images import dicom, formats, ingest
 from thorax.storage import schemas
 from thorax.storage.parallel import in_order
 from thorax.storage.progress import progress
-from thorax.study import columns, keys, tables, words
+from thorax.study import columns, keys, private, tables
 
 _START = 132  # bytes that tell DICOM, PNG and JPEG apart
 _HEADER = [
@@ -48,8 +48,9 @@ class Header:
     study: str = ""
     accession: str = ""
     patient: str = ""
-    names: tuple[str, ...] = field(default=(), repr=False)  # see `name_words`
-    private: tuple[str, ...] = field(default=(), repr=False)  # what its path may not have: words of the name, the birth date
+    bare: str = field(default="", repr=False)  # the patient without the issuer
+    names: tuple[str, ...] = field(default=(), repr=False)  # see `private.name_words`
+    inside: tuple[str, ...] = field(default=(), repr=False)  # what its path may not have: words of the name, the birth date
     sex: str | None = None  # M or F
     age: float | None = None  # years
     view: str = ""
@@ -161,19 +162,14 @@ def read_header(data: bytes) -> Header | None:
         study=text["StudyInstanceUID"],
         accession=text["AccessionNumber"],
         patient=f"{text['PatientID']}@{issuer}" if issuer and text["PatientID"] else text["PatientID"],
-        names=name_words(text["PatientName"]),
-        private=tuple(word for word in (*name_words(text["PatientName"]), text["PatientBirthDate"]) if word),
+        bare=text["PatientID"],
+        names=private.name_words(text["PatientName"]),
+        inside=(*private.name_words(text["PatientName"]), *private.birth_forms(text["PatientBirthDate"])),
         sex=text["PatientSex"] if text["PatientSex"] in ("M", "F") else None,
         age=_age(text),
         view=text["ViewPosition"],
         bits=int(text["BitsStored"]) if text["BitsStored"].isdecimal() else 0,
     )
-
-
-def name_words(name: str) -> tuple[str, ...]:
-    """What a patient's name may be recognised by: its words of three letters or more, and the whole name in both orders."""
-    parts = [word for word in re.findall(r"[^\W\d_]+", words.plain(name)) if len(word) > 2]
-    return tuple(dict.fromkeys([*parts, " ".join(parts), ", ".join(parts), " ".join(parts[::-1])])) if parts else ()
 
 
 def _age(text: Mapping[str, str]) -> float | None:
@@ -207,23 +203,3 @@ def screen(found: Found, threads: int) -> tuple[pd.DataFrame, dict[str, Header]]
         if header is not None:
             headers[entries["image_id"]] = header
     return pd.DataFrame(rows, columns=schemas.SCREENED.names), headers
-
-
-def naming_paths(
-    paths: Iterable[str], headers: Mapping[str, Header], known: Iterable[str], patients: Mapping[str, str]
-) -> list[str]:
-    """The paths that tell who a patient is.
-
-    They have a word that is `known` to, one of their own header anywhere in them, or their patient's identifier (of `patients`, by
-    path) as a word; zeros before a number do not count.
-    """
-    secrets = {columns.key(words.plain(text)) for text in known if len(text) > 2}
-    found = []
-    for path in paths:
-        text, own = words.plain(path), headers.get(path, Header())
-        parts = [*re.findall(r"[^\W_]+", text), *re.findall(r"[^\W\d_]+", text), *re.split(r"[/\\]", text)]
-        tokens = {columns.key(token) for part in parts for token in (part, Path(part).stem)}
-        patient = columns.key(words.plain(patients[path])) if path in patients else None
-        if secrets & tokens or patient in tokens or any(word in text for word in own.private):
-            found.append(path)
-    return found

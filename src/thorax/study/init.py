@@ -13,7 +13,7 @@ from thorax.archives import own
 from thorax.config import Config, parse
 from thorax.errors import ThoraxError
 from thorax.storage import store
-from thorax.study import columns, files, fingerprint, folder, keys, plan, records, tables
+from thorax.study import columns, files, fingerprint, folder, keys, plan, private, records, tables
 from thorax.study.columns import Recognised, Role
 from thorax.study.estimate import Estimate, Planned, estimate
 from thorax.study.fingerprint import Fingerprint
@@ -168,11 +168,11 @@ def _write(
     source = looked.found.root
     if keep_ids:
         _refuse_names(looked, known)
-    private = _private_paths(looked, table, roles, known, keep_ids)
-    key = keys.read_or_make(key_file) if private or not keep_ids else b""
+    naming = _private_paths(looked, table, roles, known, keep_ids)
+    key = keys.read_or_make(key_file) if naming or not keep_ids else b""
     images = known.images
     names = {path: path for path in images["path"]}
-    if private:
+    if naming:
         names = {path: files.link_name(path, keys.pseudonym(key, "image", path)) for path in images["path"]}
     plain = {text: columns.key(text) for text in images["patient"].unique()}  # 7 and 007 are one patient
     patients = {text: text if keep_ids else keys.pseudonym(key, "patient", plain[text]) for text in plain}
@@ -184,13 +184,13 @@ def _write(
     hours = _estimate(looked, known, planned, nothing_is_found, out, machine) if planned.learnt else None
     form = "" if table is None else table.form
     bits = {path: header.bits for path, header in looked.headers.items() if header.bits}
-    page = fingerprint.page(Fingerprint(looked.screened, bits, known, roles, form, not keep_ids, len(private)), planned, hours)
+    page = fingerprint.page(Fingerprint(looked.screened, bits, known, roles, form, not keep_ids, len(naming)), planned, hours)
     old = ""
     with store.atomic(out / TABLE) as new_table, store.atomic(out / PAGE) as new_page:
         store.write_text(text, new_table)
         store.write_text(page, new_page)
         try:
-            files.link_each(source, out, names) if private else files.link_all(source, out)
+            files.link_each(source, out, names) if naming else files.link_all(source, out)
         except OSError as error:
             raise ThoraxError(
                 f"{out / files.LINKS} cannot be made ({error.strerror}): choose a folder that may have links with --out."
@@ -207,7 +207,7 @@ def _refuse_names(looked: Looked, known: Records) -> None:
     """Refuse to keep identifiers that are names."""
     names = {name for header in looked.headers.values() for name in header.names}
     identifiers = known.images["patient"].unique()
-    named = sum(bool(names.intersection(folder.name_words(text))) for text in identifiers)
+    named = sum(bool(names.intersection(private.name_words(text))) for text in identifiers)
     if named or columns.look_like_names(identifiers):
         raise ThoraxError(
             "the identifiers of patients are names, which are never written: leave out --keep-ids, or name another column."
@@ -215,16 +215,23 @@ def _refuse_names(looked: Looked, known: Records) -> None:
 
 
 def _private_paths(looked: Looked, table: Table | None, roles: Recognised | None, known: Records, keep_ids: bool) -> list[str]:
-    """The paths with a patient's name or, unless identifiers are kept, identifier in them."""
-    secrets = {name for header in looked.headers.values() for name in header.names}
+    """The paths with a patient's name or, unless identifiers are kept, an identifier of a patient or study in them."""
+    images, headers = known.images, looked.headers
+    secrets = {name for header in headers.values() for name in header.names}
     if table is not None and roles is not None:
         for column in roles.of("name"):
-            secrets |= {word for text in table.frame[column] for word in folder.name_words(text)}
+            secrets |= {word for text in table.frame[column].unique() for word in private.name_words(text)}
+    own: dict[str, list[str]] = {}
     if not keep_ids:
-        secrets |= set(known.images["patient"])
-        secrets |= {text for header in looked.headers.values() for text in (header.patient, header.accession)}
-    patients = {} if keep_ids else dict(zip(known.images["path"], known.images["patient"], strict=True))
-    return folder.naming_paths(known.images["path"], looked.headers, secrets, patients)
+        patients = set(images["patient"])
+        secrets |= patients | {
+            word for text in patients if columns.look_like_names([text]) for word in private.name_words(text)
+        }
+        secrets |= set(images["study"])
+        secrets |= {text for one in headers.values() for text in (one.patient, one.bare, one.study, one.accession)}
+        own = {row.path: [row.patient, headers.get(row.path, Header()).bare] for row in images.itertuples()}
+    inside = {path: header.inside for path, header in headers.items()}
+    return private.naming_paths(images["path"], secrets, own, inside)
 
 
 def _check(text: str, source: Path) -> None:

@@ -163,6 +163,37 @@ def test_no_name_or_birth_date_is_in_anything_written(tmp_path, monkeypatch, cap
     assert all((Path("study") / path).is_file() for path in found["path"])
 
 
+@pytest.mark.parametrize(
+    ("path", "patient", "study"),
+    [
+        ("HSJ-{n:05}_PA.png", "HSJ-{n:05}", ""),
+        ("Quxley{letter}-Ann.png", "Quxley{letter}, Ann", ""),  # a column of patients that has names
+        ("{letter}_Xu/1.png", "Xu, {letter}", ""),
+        ("E77{n:03}/1.png", "p{n}", "E77{n:03}"),
+    ],
+)
+def test_no_identifier_of_the_table_is_in_a_name_that_is_written(tmp_path, monkeypatch, path, patient, study):
+    monkeypatch.chdir(tmp_path)
+    filled = [
+        [text.format(n=n, letter="abcdefgh"[n // 8] + "jklmnprs"[n % 8]) for text in (path, patient, study)] for n in range(40)
+    ]
+    make_pictures(tmp_path / "hospital", [name for name, _, _ in filled])
+    rows = "".join(f"{name};{who};{exam};{n % 2}\n" for n, (name, who, exam) in enumerate(filled))
+    (tmp_path / "hospital" / "t.csv").write_text("file;case;exam;Mass\n" + rows)
+    make_study(Path("hospital"), patient_column="case")
+    found = catalog()
+    assert found["patient_id"].nunique() == 40
+    assert found["image_id"].str.fullmatch(r"i[0-9a-f]{16}\.png").all()
+
+
+def test_an_issuer_does_not_hide_the_identifier_in_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_folder(tmp_path / "hospital", "ZZPATIENT{patient:02}/IM{n:03}", IssuerOfPatientID="HOSP")
+    write_sheet(tmp_path / "hospital" / "t.xlsx", [{**row, "Patient ID": "", "Mass": row["Mass"]} for row in rows()])
+    make_study(Path("hospital"))
+    assert catalog()["image_id"].str.fullmatch(r"i[0-9a-f]{16}").all()
+
+
 def test_pseudonyms_need_the_key_and_stay_with_it(source, tmp_path):
     make_study(source)
     first = catalog()["patient_id"].tolist()
@@ -332,22 +363,6 @@ def test_names_are_not_kept_as_identifiers(source):
         make_study(source, patient_column="Patient name", keep_ids=True)
     make_study(source, patient_column="Patient name")
     assert catalog()["patient_id"].nunique() == 40
-
-
-@pytest.mark.parametrize(
-    ("path", "known", "patient", "private"),
-    [
-        ("scans/00000075_003.png", [], "75", True),
-        ("scans/a.png", [], "75", False),
-        ("scans/GarciaM_1.png", ["garciam"], "", True),
-        ("García López/1.png", ["garcia"], "", True),
-        ("scans/12.png", ["12"], "", False),  # too short to know
-        ("scans/x_19020301.png", [], "", True),
-    ],
-)
-def test_paths_that_tell_who_a_patient_is(path, known, patient, private):
-    headers = {path: folder.Header(private=("19020301",))}
-    assert bool(folder.naming_paths([path], headers, known, {path: patient} if patient else {})) == private
 
 
 @pytest.mark.parametrize("out", ["hospital", ".", "hospital/../hospital"])
