@@ -1,6 +1,5 @@
 """Join a table's rows, DICOM headers and files: one record for each image, with patient, study, view, sex, age and findings."""
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,7 +51,8 @@ def join(
     else:
         cells = _Cells.of(table, roles)
         records, idle = _from_table(found, usable, headers, table, roles, cells)
-    images = pd.DataFrame(records, columns=list(_record("", None, "")), dtype=object)
+    _name_days(records)
+    images = pd.DataFrame(records, columns=list(_record("", None, "")), dtype=object).drop(columns="day")
     without = images["patient"] == ""
     counts = {
         "unreadable": len(found.images) - len(usable),
@@ -73,9 +73,22 @@ def join(
 def _record(path: str, header: Header | None, patient: str) -> dict[str, Any]:
     """An image that no table tells of."""
     header = header or Header()
-    record: dict[str, Any] = {"path": path, "patient": patient, "study": header.study}
+    record: dict[str, Any] = {"path": path, "patient": patient, "study": header.study, "day": ""}
     record |= {"view": view_of(header.view), "sex": header.sex, "age": header.age, "labelled": False}
     return record | {"positive": [], "uncertain": [], "unasked": []}
+
+
+def _name_days(records: Sequence[dict[str, Any]]) -> None:
+    """Where no study is known, the images of a patient's day are one; days are numbered, since the date is not written."""
+    days: dict[str, set[str]] = {}
+    for record in records:
+        days.setdefault(record["patient"], set()).add(record["day"])
+    numbers = {
+        (patient, day): number for patient, found in days.items() for number, day in enumerate(sorted(found - {""}), 1)
+    }
+    for record in records:
+        if not record["study"] and record["day"]:
+            record["study"] = f"{record['patient']}-day{numbers[record['patient'], record['day']]}"
 
 
 def view_of(text: str) -> str:
@@ -236,8 +249,7 @@ def _joined(
     positive, uncertain, unasked, labelled = said or ([], [], [], False)
     record |= {"positive": positive, "uncertain": uncertain, "unasked": unasked, "labelled": labelled}
     record["study"] = cell("study") or record["study"]
-    if not record["study"] and cell("date"):  # the images of a day, without the date
-        record["study"] = "d" + hashlib.sha256(f"{patient}\0{cell('date')}".encode()).hexdigest()[:16]
+    record["day"] = cell("date")
     if (view := view_of(cell("view"))) != UNKNOWN_VIEW:
         record["view"] = view
     if sex := sexes.get(cell("sex")):

@@ -102,6 +102,11 @@ def test_ages_are_of_birth_years_and_days():
     assert (made.images["study"] != "").tolist() == [True, True, False, True]
 
 
+def test_images_of_a_patients_day_are_a_study_with_a_number():
+    made = join(patient=["p", "p", "p", "q"], Datum=["2.2.2020", "1.1.2020", "2.2.2020", "2.2.2020"], Mass=["1", "0", "1", "0"])
+    assert made.images["study"].tolist() == ["p-day2", "p-day1", "p-day2", "q-day1"]
+
+
 def test_m_is_a_woman_next_to_h():
     made = join(**PEOPLE, sexo=["H", "M", "M", ""], Mass=["1", "0", "1", "0"])
     assert made.images["sex"].tolist() == ["M", "F", "F", None]
