@@ -118,7 +118,8 @@ def _choose_table(looked: Looked, table: Path | None, sheet: str | None, given: 
     for path in looked.found.tables:
         try:
             read = tables.read(path, sheet)
-            if columns.recognise(read.frame, looked.found.matched_by(looked.headers), given).link:
+            roles = columns.recognise(read.frame, looked.found.matched_by(looked.headers), given)
+            if roles.link or roles.tied:
                 fitting[str(path)] = read
         except ThoraxError:  # it is another table, and a wrong --table says why
             continue
@@ -142,7 +143,7 @@ def _recognise(table: Table, looked: Looked, given: dict[Role, Sequence[str]], a
     """What the columns hold; a person is asked for what is not clear."""
     index = looked.found.matched_by(looked.headers)
     roles = columns.recognise(table.frame, index, given)
-    if not roles.link and (chosen := ask("Which column names the image of each row?", list(table.frame))):
+    if not roles.link and (chosen := ask("Which column names the image of each row?", roles.tied or list(table.frame))):
         given = {**given, "image": [chosen]}
         roles = columns.recognise(table.frame, index, given)
     from_headers = any(header.patient for header in looked.headers.values())

@@ -83,9 +83,7 @@ def _name_days(records: Sequence[dict[str, Any]]) -> None:
     days: dict[str, set[str]] = {}
     for record in records:
         days.setdefault(record["patient"], set()).add(record["day"])
-    numbers = {
-        (patient, day): number for patient, found in days.items() for number, day in enumerate(sorted(found - {""}), 1)
-    }
+    numbers = {(patient, day): number for patient, found in days.items() for number, day in enumerate(sorted(found - {""}), 1)}
     for record in records:
         if not record["study"] and record["day"]:
             record["study"] = f"{record['patient']}-day{numbers[record['patient'], record['day']]}"
@@ -201,6 +199,9 @@ def _from_table(
     index = found.matched_by(headers)[roles.linked_by] if roles.link else {}
     if not roles.link:
         problem = "no column names the images of the folder, or the studies or patients of their DICOM headers"
+        if roles.tied:
+            listed = " and ".join(map(repr, roles.tied))
+            raise ThoraxError(f"{table.path}: columns {listed} name images equally well: say which does with --image-column.")
         raise ThoraxError(f"{table.path}: {problem}; name it with --image-column, or correct the names in it.")
     if column["patient"]:
         strict_csv.refuse_rounded(table.frame, table.path, [column["patient"]])

@@ -126,6 +126,41 @@ def test_rows_may_be_about_studies_or_patients():
     assert roles(who=["H1", "H2", "H1"], Mass=["1", "0", "0"]).link == ""  # which of the patient's images is a row about?
 
 
+NUMBERED = {"name without ending": {str(n): None for n in range(1, 41)}}
+
+
+def test_a_counter_of_rows_does_not_name_the_images_where_another_column_does():
+    counter = [str(n) for n in range(1, 41)]
+    frame = pd.DataFrame({"Nr": counter, "Bild": counter[::-1], "Code": counter[::-1]}, dtype=object)
+    assert columns.recognise(frame, NUMBERED, {}).link == "Bild"
+    unnamed = columns.recognise(frame[["Nr", "Code"]], NUMBERED, {})
+    assert (unnamed.link, unnamed.tied) == ("", ("Nr", "Code"))
+    assert columns.recognise(frame[["Nr", "Code"]], NUMBERED, {"image": ["Code"]}).link == "Code"
+    same = pd.DataFrame({"Nr": counter, "Code": [f"{n}.png" for n in counter]}, dtype=object)
+    assert columns.recognise(same, NUMBERED, {}).link == "Nr"  # both name the same
+
+
+def test_a_column_that_is_called_so_names_the_images_even_if_some_are_not_there():
+    counter = [str(n) for n in range(1, 41)]
+    frame = pd.DataFrame({"Nr": counter, "Image": [*counter[10::-1], *(f"new{n}" for n in range(29))]}, dtype=object)
+    assert columns.recognise(frame, NUMBERED, {}).link == "Nr"  # hardly any is
+    frame["Image"] = [*counter[30::-1], *(f"new{n}" for n in range(9))]
+    assert columns.recognise(frame, NUMBERED, {}).link == "Image"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("1.2.840.113.44", "1.2.840.113.44"),
+        ("a/1.2.840.113.44.DCM", "1.2.840.113.44"),
+        ("IM7.dcm.gz", "im7"),
+        ("0007.png", "7"),
+    ],
+)
+def test_only_endings_of_images_are_no_part_of_a_name(text, name):
+    assert columns.file_keys(text, "name without ending") == name
+
+
 def test_names_in_dicom_headers_are_found_under_any_heading():
     keys = {**KEYS, "name": {"garcia": None, "maria": None, "garcia, maria": None}}
     frame = pd.DataFrame({"file": FILES[:2], "remark 7": ["Garcia, Maria", "garcia"], "Mass": ["1", ""]}, dtype=object)

@@ -32,6 +32,14 @@ def lists(made: Records, column: str = "positive") -> list[list[str]]:
 PEOPLE = {"patient": ["1", "2", "3", "4"]}
 
 
+def test_columns_that_name_images_equally_well_are_not_chosen_between():
+    frame = pd.DataFrame({"a1": ["a.png", "b.png"], "b1": ["b.png", "a.png"], "patient": ["1", "2"]}, dtype=object)
+    found = Found(ROOT, ["a.png", "b.png"], [], 0)
+    roles = columns.recognise(frame, found.matched_by({}), {})
+    with pytest.raises(ThoraxError, match="columns 'a1' and 'b1' name images equally well: say which does with --image-column"):
+        records.join(found, found.images, {}, Table(Path("t.csv"), frame, "text", (2, 3)), roles)
+
+
 def test_blank_means_not_asked_where_other_cells_say_no():
     made = join(**PEOPLE, Mass=["1", "0", "", ""], Fluid=["0", "0", "1", ""])
     assert lists(made) == [["Mass"], ["No Finding"], ["Fluid"], []]
