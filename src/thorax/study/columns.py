@@ -1,6 +1,7 @@
 """Recognise what each column of a table holds, by its cells and by its name in several languages."""
 
 import ast
+import datetime
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -255,12 +256,14 @@ def look_like_names(texts: Collection[str]) -> bool:
 
 
 def age_of(text: str) -> float | None:
-    """Years, from such as 45, `45.5`, `45 years` or DICOM's `045Y` and `006M`; None for other texts."""
-    match = re.fullmatch(r"(\d{1,3})(?:[.,](\d+))?\s*(\w*)\.?", text.strip())
+    """Years, from such as 45, `45.5`, `45 years`, `18 meses` or DICOM's `045Y` and `006M`; None for other texts and units."""
+    match = re.fullmatch(r"(\d{1,3})(?:[.,](\d+))?\s*(\D*)", text.strip())
     if match is None:
         return None
-    share = {"d": 365.25, "w": 52.18, "m": 12.0}.get(match[3].casefold(), 1.0)
-    years = float(f"{match[1]}.{match[2] or 0}") / share
+    unit = words.unit_of(match[3]) if match[3] else "year"
+    if unit is None:
+        return None
+    years = float(f"{match[1]}.{match[2] or 0}") / {"day": 365.25, "week": 52.18, "month": 12.0, "year": 1.0}[unit]
     return round(years, 2) if years <= _OLDEST else None
 
 
@@ -270,7 +273,10 @@ def year_of(text: str) -> int | None:
         if (match := re.fullmatch(form, text.strip())) and _YEARS[0] <= int(match[1]) < _YEARS[1]:
             return int(match[1])
     match = re.fullmatch(r"\d{1,2}[-/.]\d{1,2}[-/.](\d\d)", text.strip())
-    return 2000 + int(match[1]) if match else None
+    if match is None:
+        return None
+    year = 2000 + int(match[1])
+    return year if year <= datetime.date.today().year else year - 100
 
 
 def parse_list(text: str, separator: str) -> list[str]:

@@ -76,6 +76,11 @@ def test_spellings_of_lists_are_one_label_and_separators_are_no_part_of_a_name()
     assert join(**PEOPLE, **{"Nodule/Mass": ["1", "0", "1", "0"]}).findings == ["Nodule Mass"]
 
 
+def test_lists_may_be_separated_by_line_breaks():
+    made = join(**PEOPLE, labels=["Mass\nEffusion", "Effusion", "Mass", "Mass\nEffusion"])
+    assert lists(made) == [["Mass", "Effusion"], ["Effusion"], ["Mass"], ["Mass", "Effusion"]]
+
+
 def test_rows_of_one_image_are_united():
     made = join(
         file=["a.png", "a.png", "b.png", "b.png"], patient=["1", "1", "2", "2"], label=["Mass", "Fluid", "normal", "Mass"]
