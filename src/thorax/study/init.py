@@ -4,6 +4,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 import pandas as pd
@@ -23,7 +24,6 @@ from thorax.study.records import Records
 from thorax.study.tables import Table
 
 TABLE, STUDY, PAGE = own.METADATA[0], "study.yaml", "fingerprint.html"
-_OLD = "study.old.yaml"
 Ask = Callable[[str, Sequence[str]], str | None]  # a question and its choices; None where nobody answers
 
 
@@ -186,7 +186,6 @@ def _write(
     form = "" if table is None else table.form
     bits = {path: header.bits for path, header in looked.headers.items() if header.bits}
     page = fingerprint.page(Fingerprint(looked.screened, bits, known, roles, form, not keep_ids, len(naming)), planned, hours)
-    old = ""
     with store.atomic(out / TABLE) as new_table, store.atomic(out / PAGE) as new_page:
         store.write_text(text, new_table)
         store.write_text(page, new_page)
@@ -196,11 +195,11 @@ def _write(
             raise ThoraxError(
                 f"{out / files.LINKS} cannot be made ({error.strerror}): choose a folder that may have links with --out."
             ) from error
-        if planned.learnt:
-            said = fingerprint.said(hours) if hours else ""
-            old = _replace(out / STUDY, files.study_text(planned, known, nothing_is_found, out, machine.cores, said))
+        said = fingerprint.said(hours) if hours else ""
+        new = files.study_text(planned, known, nothing_is_found, out, machine.cores, said) if planned.learnt else None
+        old = _replace(out / STUDY, new)
     if not planned.learnt:
-        raise ThoraxError(_nothing_to_learn(out, table, planned))
+        raise ThoraxError(" ".join([_nothing_to_learn(out, table, planned), *([old] if old else [])]))
     return "\n".join([*_summary(known, planned, hours, out, machine), *([old] if old else [])])
 
 
@@ -254,14 +253,17 @@ def _estimate(looked: Looked, known: Records, planned: Plan, nothing: bool, out:
     return estimate(settings, files.name_of(out), counts, machine.cores)
 
 
-def _replace(path: Path, text: str) -> str:
-    """Write study.yaml; one with another text is kept under another name, which is said."""
-    if path.is_file() and path.read_text(encoding="utf-8", errors="replace") != text:
-        path.replace(path.with_name(_OLD))
+def _replace(path: Path, text: str | None) -> str:
+    """Write study.yaml; one with another text is kept under the first free name, which is said. None is not written."""
+    said = ""
+    if path.is_file() and (text is None or path.read_text(encoding="utf-8", errors="replace") != text):
+        names = (path.with_name(f"{path.stem}.old{end}{path.suffix}") for end in chain([""], (f"-{n}" for n in count(2))))
+        kept = next(name for name in names if not name.exists())
+        path.replace(kept)
+        said = f"The {STUDY} that was there is now {kept}."
+    if text is not None:
         store.write_text(text, path)
-        return f"The {STUDY} that was there is now {path.with_name(_OLD)}."
-    store.write_text(text, path)
-    return ""
+    return said
 
 
 def _nothing_to_learn(out: Path, table: Table | None, planned: Plan) -> str:

@@ -228,6 +228,13 @@ def test_the_same_folder_gives_the_same_study_and_what_you_changed_is_kept(sourc
         file.write("# mine\n")
     assert "is now study/study.old.yaml" in make_study(source)
     assert Path("study/study.old.yaml").read_text().endswith("# mine\n")
+    Path("study/study.yaml").write_text("# mine, again\n")
+    assert "is now study/study.old-2.yaml" in make_study(source)
+    assert Path("study/study.old.yaml").read_text().endswith("# mine\n")
+    (source / "findings.xlsx").unlink()
+    with pytest.raises(ThoraxError, match=r"no findings: .* is now study/study\.old-3\.yaml\.$"):
+        make_study(source)
+    assert not Path("study/study.yaml").exists()
 
 
 def test_without_a_table_headers_say_who_and_the_user_is_told_what_is_missing(source):
