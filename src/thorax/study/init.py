@@ -14,7 +14,7 @@ from thorax.archives import own
 from thorax.config import Config, parse
 from thorax.errors import ThoraxError
 from thorax.storage import store
-from thorax.study import columns, files, fingerprint, folder, keys, plan, private, records, tables
+from thorax.study import again, columns, files, fingerprint, folder, keys, plan, private, records, tables
 from thorax.study.columns import Recognised, Role
 from thorax.study.estimate import Estimate, Planned, estimate
 from thorax.study.fingerprint import Fingerprint
@@ -70,6 +70,7 @@ def make_study(
     Raises:
         ThoraxError: Something cannot be understood or read. Without findings to learn, images.csv and the page are written.
     """
+    again.refuse_taken(out)
     if out.resolve() in (source.resolve(), *source.resolve().parents):
         raise ThoraxError(f"{out} has the radiographs in it: choose another folder with --out.")
     machine = Machine.here()
@@ -181,6 +182,7 @@ def _write(
     studies = {pair: pair[1] if keep_ids else keys.pseudonym(key, "study", plain[pair[0]], pair[1]) for pair in pairs}
     text = files.table_text(images, names, patients, studies)
     _check(text, source)
+    split = again.split_to_keep(out, text, set(patients.values()))
     nothing_is_found = any(known.nothing in labels for labels in images["positive"])
     hours = _estimate(looked, known, planned, nothing_is_found, out, machine) if planned.learnt else None
     form = "" if table is None else table.form
@@ -196,11 +198,13 @@ def _write(
                 f"{out / files.LINKS} cannot be made ({error.strerror}): choose a folder that may have links with --out."
             ) from error
         said = fingerprint.said(hours) if hours else ""
-        new = files.study_text(planned, known, nothing_is_found, out, machine.cores, said) if planned.learnt else None
+        kept = again.SPLIT if split else ""
+        new = files.study_text(planned, known, nothing_is_found, out, machine.cores, said, kept) if planned.learnt else None
+        stay = again.keep(split, out) if split else ""
         old = _replace(out / STUDY, new)
     if not planned.learnt:
         raise ThoraxError(" ".join([_nothing_to_learn(out, table, planned), *([old] if old else [])]))
-    return "\n".join([*_summary(known, planned, hours, out, machine), *([old] if old else [])])
+    return "\n".join([*_summary(known, planned, hours, out, machine), *filter(None, [stay, old])])
 
 
 def _refuse_names(looked: Looked, known: Records) -> None:

@@ -1,5 +1,6 @@
 """`thorax init` from DICOM files and tables to a study, and that no name or birth date gets into any file."""
 
+import shutil
 import stat
 import zipfile
 from pathlib import Path
@@ -16,7 +17,9 @@ from thorax import archives
 from thorax.cli import main
 from thorax.config import Config, Dataset
 from thorax.errors import ThoraxError
+from thorax.labels import earlier
 from thorax.report.tables import screening
+from thorax.storage import schemas, store
 from thorax.study import fingerprint, folder, keys
 from thorax.study.init import make_study
 from thorax.workflow import preflight
@@ -235,6 +238,35 @@ def test_the_same_folder_gives_the_same_study_and_what_you_changed_is_kept(sourc
     with pytest.raises(ThoraxError, match=r"no findings: .* is now study/study\.old-3\.yaml\.$"):
         make_study(source)
     assert not Path("study/study.yaml").exists()
+
+
+@pytest.mark.parametrize("out", ["nih", "liz2022-specific", "padchest-pa", "deeper/chexpert-14"])
+def test_a_study_does_not_change_other_blocks_of_the_configuration(source, out):
+    shutil.copy(Path(__file__).parents[3] / "config.yaml", ".")
+    with pytest.raises(ThoraxError, match=r"the study would be called .* and config\.yaml has \w+\.[\w-]+ already; choose"):
+        make_study(source, out=Path(out))
+    assert not Path(out).exists()
+    make_study(source)
+
+
+def test_patients_of_an_earlier_split_stay_in_their_part(source):
+    make_study(source)
+    first = catalog()
+    made = pd.DataFrame({"image_id": first["image_id"], "patient_id": first["patient_id"], "split": "train"})
+    store.write_table(made, Path("results/splits/study.parquet"), schemas.SPLITS)
+    unchanged = Path("study/study.yaml").read_text()
+    make_study(source)
+    assert Path("study/study.yaml").read_text() == unchanged
+    write_sheet(source / "findings.xlsx", [{**row, "Mass": 1 - int(str(row["Mass"]))} for row in rows()])
+    assert "Patients of the earlier split, study/split.parquet, stay in their part" in make_study(source)
+    config = preflight.read(yaml.safe_load(Path("study/study.yaml").read_text()), "study.yaml")
+    assert config.splits["study"].keep == "study/split.parquet"
+    assert set(earlier.read(Path("study/split.parquet")).index) == set(first["patient_id"])
+    changed = Path("study/study.yaml").read_text()
+    make_study(source)  # the same again: the split of the first run stays
+    assert Path("study/study.yaml").read_text() == changed
+    make_study(source, key=Path("another"))  # the same patients under other names
+    assert "keep:" not in Path("study/study.yaml").read_text()
 
 
 def test_without_a_table_headers_say_who_and_the_user_is_told_what_is_missing(source):
