@@ -10,8 +10,8 @@ from typing import Literal
 
 import pandas as pd
 
-from thorax.archives.manifest import IMAGE_SUFFIXES
 from thorax.errors import ThoraxError, did_you_mean
+from thorax.images.suffixes import SUFFIXES
 from thorax.study import words
 
 Role = Literal[
@@ -189,7 +189,7 @@ def file_keys(text: str, kind: str) -> str:
         return parts[-1]
     if kind == "name without ending":
         name = parts[-1].removesuffix(".gz")
-        return key(next((name.removesuffix(suffix) for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), name))
+        return key(next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name))
     return "/".join(parts)
 
 

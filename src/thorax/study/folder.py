@@ -13,16 +13,15 @@ from typing import Any
 
 import pandas as pd
 
-from thorax.archives.manifest import IMAGE_SUFFIXES, OUR_FOLDERS
+from thorax.archives.manifest import OUR_FOLDERS
 from thorax.config import Dataset
 from thorax.errors import ThoraxError
-from thorax.images import dicom, formats, ingest
+from thorax.images import dicom, files, ingest
 from thorax.storage import schemas
 from thorax.storage.parallel import in_order
 from thorax.storage.progress import progress
 from thorax.study import columns, keys, private, tables
 
-_START = 132  # bytes that tell DICOM, PNG and JPEG apart
 _HEADER = [
     "SOPInstanceUID",
     "StudyInstanceUID",
@@ -37,7 +36,6 @@ _HEADER = [
     "ViewPosition",
     "BitsStored",
 ]
-_MISPLACED = ("DICOMDIR",)
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def look(root: Path, skipped: Iterable[Path] = ()) -> Found:
         raise ThoraxError(f"{root} is not a folder: name the folder with your radiographs.")
     left_out = {path.resolve() for path in skipped}
     images, found_tables, others = [], [], 0
-    for folder, names, files in os.walk(root, followlinks=True, onerror=_refuse):
+    for folder, names, inside in os.walk(root, followlinks=True, onerror=_refuse):
         above = {Path(folder).resolve(), *Path(folder).resolve().parents}
         names[:] = sorted(
             name
@@ -106,7 +104,7 @@ def look(root: Path, skipped: Iterable[Path] = ()) -> Found:
             and (place := (Path(folder) / name).resolve()) not in left_out | above
             and not (name in OUR_FOLDERS and place == Path(name).resolve())
         )
-        for name in sorted(files):
+        for name in sorted(inside):
             path = Path(folder) / name
             if name.startswith((".", "~$")) or name == keys.FILE or path.resolve() in left_out:
                 continue
@@ -117,7 +115,7 @@ def look(root: Path, skipped: Iterable[Path] = ()) -> Found:
             else:
                 others += 1
     if not images:
-        problem = "it has no DICOM, PNG or JPEG file, in it or in its folders"
+        problem = "it has no DICOM, PNG, JPEG or TIFF file, in it or in its folders"
         raise ThoraxError(f"{root}: {problem}; name the folder with your radiographs.")
     return Found(root, sorted(images), sorted(found_tables), others)
 
@@ -127,20 +125,8 @@ def _refuse(error: OSError) -> None:
 
 
 def _is_image(path: Path) -> bool:
-    """Whether a file is DICOM, PNG or JPEG by its first bytes, or says so in its name, as a damaged one does."""
-    if path.name.upper() in _MISPLACED or not path.is_file():
-        return False
-    start = _start(path)
-    if path.suffix.lower() in IMAGE_SUFFIXES or start.startswith((formats.PNG_SIGNATURE, formats.JPEG_SIGNATURE)):
-        return True
-    return start[128:] == b"DICM" or (dicom.is_dicom(start) and path.suffix.lower() not in (*tables.TEXT, *tables.WORKBOOKS))
-
-
-def _start(path: Path) -> bytes:
-    """The first bytes of a file."""
     try:
-        with path.open("rb") as file:
-            return file.read(_START)
+        return files.is_image(path)
     except OSError as error:
         raise ThoraxError(f"{path} cannot be read ({error.strerror}): make it readable.") from error
 
@@ -193,7 +179,7 @@ def screen(found: Found, threads: int) -> tuple[pd.DataFrame, dict[str, Header]]
     def read(path: str) -> tuple[dict[str, Any], Header | None]:
         entries, _, _ = ingest.screen(found.root, path, path, None, limit)
         header = None
-        if entries["reason"] not in ("missing", "too_large") and dicom.is_dicom(_start(found.root / path)):
+        if entries["reason"] not in ("missing", "too_large") and dicom.is_dicom(files.start(found.root / path)):
             header = read_header(ingest.read_once(found.root / path, limit))
         return entries | {"shard": -1, "row": -1}, header
 

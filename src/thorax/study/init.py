@@ -57,7 +57,7 @@ def make_study(
     """Write images.csv, study.yaml and fingerprint.html for the radiographs in `source`, and say what was found.
 
     Args:
-        source: Folder of DICOM, PNG or JPEG files, which may have the table in it.
+        source: Folder of DICOM, PNG, JPEG or TIFF files, which may have the table in it.
         out: Folder to write to.
         table: CSV file or Excel workbook. Without it, the one in `source` that names its images is used, if there is one.
         sheet: Sheet of the workbook.
@@ -110,10 +110,11 @@ def _at_terminal(question: str, choices: Sequence[str]) -> str | None:
 
 
 def _choose_table(looked: Looked, table: Path | None, sheet: str | None, given: dict, ask: Ask) -> Table | None:
-    """The table that is named, or the one in the folder whose rows name its images."""
+    """The table that is named, or the one in the folder whose rows name its images; no text without columns that do."""
     if table is not None:
         return _read(table, sheet, ask)
-    if len(looked.found.tables) == 1:
+    alone = len(looked.found.tables) == 1
+    if alone and (given or looked.found.tables[0].suffix.lower() != ".txt"):
         return _read(looked.found.tables[0], sheet, ask)
     fitting = {}
     for path in looked.found.tables:
@@ -126,7 +127,7 @@ def _choose_table(looked: Looked, table: Path | None, sheet: str | None, given: 
             continue
     if len(fitting) == 1:
         return next(iter(fitting.values()))
-    if not looked.found.tables:
+    if not looked.found.tables or alone:
         return None
     names = list(fitting) or list(map(str, looked.found.tables))
     if chosen := ask("Which table says what was found on the images?", names):

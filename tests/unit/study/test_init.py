@@ -281,6 +281,21 @@ def test_without_a_table_headers_say_who_and_the_user_is_told_what_is_missing(so
     assert not Path("study/study.yaml").exists()
 
 
+@pytest.mark.parametrize("text", ["Read me first.\n", "Made by: us\nOn: Monday\nFor: you\n", "a,b\nc,d\n"])
+def test_a_lone_text_that_is_no_table_is_ignored(source, text):
+    (source / "findings.xlsx").unlink()
+    (source / "README.txt").write_text(text)
+    with pytest.raises(ThoraxError, match="there are no findings: put a table into the folder"):
+        make_study(source)
+    assert len(catalog()) == 40
+
+
+def test_a_lone_text_that_is_a_table_is_read(source):
+    (source / "findings.xlsx").unlink()
+    (source / "findings.txt").write_text("Image\tMass\n" + "".join(f"IM{n:03}\t{n % 2}\n" for n in range(40)))
+    assert "Classes: Mass (16 patients)" in make_study(source)
+
+
 def test_rows_may_be_about_studies(source):
     table = [
         {"Accession": row["Patient ID"].replace("ZZPATIENT", "A").replace("A0", "A"), "Mass": n % 2}
@@ -337,7 +352,7 @@ def test_options_name_what_is_not_clear(source):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda root: [path.unlink() for path in (root / "DICOM").iterdir()], "it has no DICOM, PNG or JPEG file"),
+        (lambda root: [path.unlink() for path in (root / "DICOM").iterdir()], "it has no DICOM, PNG, JPEG or TIFF file"),
         (lambda root: write_sheet(root / "findings.xlsx", [{"a": "x", "b": "y"}]), "no column names the images of the folder"),
         (lambda root: write_sheet(root / "findings.xlsx", [{k: row[k] for k in ("Image", "Hernia")} for row in rows()]), "no finding has enough patients"),
         (lambda root: write_sheet(root / "findings.xlsx", [{k: row[k] for k in ("Image",)} | {"Note": "-"} for row in rows()]), "says what was found: name those"),
