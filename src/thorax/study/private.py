@@ -18,7 +18,7 @@ def name_words(name: str) -> Words:
     for script in name.split("="):
         parts = re.findall(r"[^\W\d_]+", words.plain(script))
         long = [word for word in parts if _is_long(word)]
-        found += long
+        found += parts if len(parts) == 1 else long  # a whole name may be short
         for whole in (long, parts):
             if len(whole) > 1:
                 turned = whole[::-1]

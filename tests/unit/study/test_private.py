@@ -28,6 +28,7 @@ from thorax.study import private
         ("Li_Xu/1.dcm", private.name_words("Li^Xu"), "", True),
         ("xuli-1.dcm", private.name_words("Li^Xu"), "", True),
         ("li/xray.dcm", private.name_words("Li^Xu"), "", False),
+        ("Xu/1.dcm", private.name_words("Xu"), "", False),  # nobody else's path is known by it
         ("王小明/1.dcm", private.name_words("Wang^XiaoMing=王^小明"), "", True),
         ("山田_1.dcm", private.name_words("山田^太郎"), "", True),
     ],
@@ -35,6 +36,11 @@ from thorax.study import private
 def test_paths_that_tell_who_a_patient_is(path, known, patient, naming):
     inside = {path: private.birth_forms("19020301")}
     assert bool(private.naming_paths([path], known, {path: [patient]}, inside)) == naming
+
+
+def test_a_short_name_counts_in_the_patients_own_path():
+    inside = {path: private.name_words("Xu") for path in ("Xu/1.dcm", "xuxu.dcm")}
+    assert private.naming_paths(inside, [], {}, inside) == ["Xu/1.dcm"]
 
 
 PARTS = st.lists(st.text("abcxyz", min_size=2, max_size=4) | st.integers(1, 999).map(str), min_size=2, max_size=3)
