@@ -140,7 +140,8 @@ def _link(
 ) -> tuple[str, str, tuple[str, ...]]:
     """The column that says which images a row is about, by what, and columns that say so as well; it is added to those found.
 
-    Columns whose names say that they do are first. A row is about a patient only if each patient has one row.
+    Columns of numbers are last, as they may count rows, and among others those whose names say what they are are first. A row is
+    about a patient only if each patient has one row.
     """
     named = list(given.get("image", ()))
     candidates = named or [name for name in values if name not in found]
@@ -148,18 +149,19 @@ def _link(
     least = 1e-9 if named else _MOST
     kinds_of: dict[Role, tuple[str, ...]] = {"image": OF_IMAGES, "study": OF_STUDIES, "patient": ("patient",)}
     for role, kinds in kinds_of.items():
-        fits: list[tuple[bool, float, int, str]] = []
+        fits: list[tuple[int, float, int, str]] = []
         for place, kind in enumerate(kinds):
             for name in candidates:
                 share = _share(values[name], keys.get(kind, {}), kind)
                 if share >= least and (role != "patient" or name in once):
                     said = words.meaning_of_header(name)
-                    fits.append((bool(said and said[0] == role), round(share, 9), -place, name))
+                    numbers = sum(map(str.isdecimal, values[name])) >= _MOST * len(values[name])
+                    fits.append((2 * (not numbers) + bool(said and said[0] == role), round(share, 9), -place, name))
         if not fits:
             continue
-        called, share, place, name = max(fits, key=lambda fit: fit[:3])
+        trust, share, place, name = max(fits, key=lambda fit: fit[:3])
         kind = kinds[-place]
-        rivals = [other for *rank, other in fits if rank == [called, share, place] and not _same(frame, name, other, kind)]
+        rivals = [other for *rank, other in fits if rank == [trust, share, place] and not _same(frame, name, other, kind)]
         if rivals:
             return "", "", (name, *rivals)
         what = {"image": "images of the folder", "study": "studies in the DICOM headers"}.get(

@@ -139,7 +139,11 @@ def test_a_counter_of_rows_does_not_name_the_images_where_another_column_does():
     assert (unnamed.link, unnamed.tied) == ("", ("Nr", "Code"))
     assert columns.recognise(frame[["Nr", "Code"]], NUMBERED, {"image": ["Code"]}).link == "Code"
     same = pd.DataFrame({"Nr": counter, "Code": [f"{n}.png" for n in counter]}, dtype=object)
-    assert columns.recognise(same, NUMBERED, {}).link == "Nr"  # both name the same
+    assert columns.recognise(same, NUMBERED, {}).link == "Code"  # and no number
+    named = pd.DataFrame({"Image": counter, "Code": [f"{n}.png" for n in counter[::-1]]}, dtype=object)
+    assert columns.recognise(named, NUMBERED, {}).link == "Code"
+    twice = pd.DataFrame({"Nr": counter, "Code": counter}, dtype=object)
+    assert columns.recognise(twice, NUMBERED, {}).link == "Nr"  # both name the same
 
 
 def test_a_column_that_is_called_so_names_the_images_even_if_some_are_not_there():
