@@ -165,7 +165,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _path("out", "CSV of files, sizes and checksums to write", required=False)),
         _verb("init", "study.init:make_study",
             "make a study from a folder of radiographs as a hospital has them, and a table",
-            _path("source", "folder with DICOM, PNG or JPEG files and, perhaps, a table", metavar="SOURCE", positional=True),
+            _path("source", "folder with DICOM, PNG, JPEG or TIFF files and, perhaps, a table", metavar="SOURCE", positional=True),
             _path("out", "folder to write to", default=Path("study")),
             _path("table", "CSV file or Excel workbook that says what was found (default: the one in SOURCE)", required=False),
             _text("sheet", "sheet of the workbook (default: the only one with cells)", required=False),

@@ -148,7 +148,8 @@ def rules() -> set[str]:
 
 def _snakemake(arguments: list[str]) -> None:
     """Snakemake knows the options, has what it needs to run, and the configuration knows the names."""
-    if {"mine.yaml", "study/study.yaml", "my-study/study.yaml"} & set(arguments):  # made by hand (data.md) or by thorax init
+    made = {"mine.yaml", "study/study.yaml", "my-study/study.yaml"} & set(arguments)  # by hand (data.md) or by thorax init
+    if made:
         arguments = [word for word in arguments if word != "--configfile" and not word.endswith(".yaml")]
     options = snakemake_options(*arguments)
     assert options.cores or options.jobs or options.lint, "Snakemake refuses to run without --cores"
@@ -159,6 +160,7 @@ def _snakemake(arguments: list[str]) -> None:
     assert {*(options.until or ()), *(options.forcerun or ())} <= rules()
     written = [yaml.safe_load((ROOT / name).read_text()) for name in ("config.yaml", "demo/experiment.yaml")]
     named = {name for blocks in written for kind in ("splits", "experiments") for name in blocks.get(kind) or ()}
+    named |= {Path(name).parent.name for name in made}  # thorax init calls a study as its folder
     for target in options.targets:
         assert target in rules() or Path(target).stem in named, target
 

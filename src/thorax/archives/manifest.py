@@ -16,13 +16,13 @@ import pandas as pd
 import pyarrow as pa
 
 from thorax.errors import ThoraxError
+from thorax.images.suffixes import SUFFIXES
 from thorax.storage import store
 from thorax.storage.progress import progress
 from thorax.storage.schemas import MANIFEST
 
 # One row per file in the folder, with its time in nanoseconds since 1970, whether it is read, and by which selection
 MEMORY = pa.schema([*MANIFEST, ("modified", pa.int64()), ("read", pa.bool_()), ("selection", pa.string())])
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 END = 64 * 2**10  # bytes; when pixels differ, so do the ends of PNG, DICOM and JPEG files: checksums and streams end there
 _THREADS = 8  # they wait for the disk
 _UNKNOWN = ""  # no selection
@@ -204,7 +204,7 @@ def _files(folder: Path | str, below: str = "", above: tuple[Path | str, ...] = 
 def _digest(path: Path, length: int) -> str:
     try:
         with path.open("rb") as file:
-            if path.suffix.lower() not in IMAGE_SUFFIXES or length <= 2 * END:
+            if path.suffix.lower() not in SUFFIXES or length <= 2 * END:
                 return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
             start = file.read(END)
             file.seek(-END, os.SEEK_END)

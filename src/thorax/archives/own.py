@@ -1,4 +1,4 @@
-"""Your own radiographs: DICOM, PNG or JPEG files and one CSV file, images.csv, that lists them (docs/how-to/data.md, "Your own radiographs").
+"""Your own radiographs: DICOM, PNG, JPEG or TIFF files and one CSV file, images.csv, that lists them (docs/how-to/data.md, "Your own radiographs").
 
 Citation and licence are those of your data.
 """

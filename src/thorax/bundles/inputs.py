@@ -5,17 +5,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from thorax.archives.manifest import IMAGE_SUFFIXES
 from thorax.errors import ThoraxError, did_you_mean
-from thorax.images import dicom, formats, tiff
+from thorax.images import files
 from thorax.storage import csv_file
 
 # Names of the column of paths, in small or capital letters
 COLUMNS = ("path", "file", "filename", "file_name", "image_path", "image", "image_id", "image index")
 LISTS = (".csv", ".csv.gz")
 OVERLAY = ".overlay.png"  # how the names of pictures end, so that none replaces a radiograph
-_NOT_IMAGES = ("DICOMDIR",)  # a DICOM file that lists others
-_START = 132  # bytes that say what a file is
 
 
 class Listed(NamedTuple):
@@ -78,24 +75,15 @@ def _in_folder(folder: Path) -> Iterator[Listed]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(parent, name)
-            if (
-                not name.startswith(".")
-                and name not in _NOT_IMAGES
-                and (name.lower().endswith(IMAGE_SUFFIXES) or _is_image(path))
-            ):
+            if not name.startswith(".") and _is_image(path):
                 yield Listed(str(path), path)
 
 
 def _is_image(path: Path) -> bool:
     try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            start = file.read(_START)
+        return files.is_image(path)
     except OSError:
         return False
-    known = (formats.PNG_SIGNATURE, formats.JPEG_SIGNATURE, *tiff.SIGNATURES)
-    return start.startswith(known) or start[128:] == b"DICM" or (not path.suffix and dicom.is_dicom(start))
 
 
 def _in_list(path: Path, column: str | None) -> list[Listed]:

@@ -1,6 +1,7 @@
 """Recognise what each column of a table holds, by its cells and by its name in several languages."""
 
 import ast
+import datetime
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Literal
 import pandas as pd
 
 from thorax.errors import ThoraxError, did_you_mean
+from thorax.images.suffixes import SUFFIXES
 from thorax.study import words
 
 Role = Literal[
@@ -66,6 +68,7 @@ class Recognised:
         str  # one of OF_IMAGES, OF_STUDIES or `patient`; empty if no column names images, studies or patients with images
     )
     link: str = ""  # this column
+    tied: tuple[str, ...] = ()  # without a link: columns that name images equally well, but not the same ones
 
     def of(self, role: Role) -> list[str]:
         """The names of the columns with a role."""
@@ -104,8 +107,7 @@ def recognise(frame: pd.DataFrame, keys: Mapping[str, Mapping[str, object]], giv
         for name in names:
             kind: Role = "findings" if role == "finding" and not words.all_mean(values[name], words.ANSWERS) else role
             found[name] = Column(name, kind, "is what you said")
-    once = {name for name in frame if not frame.loc[frame[name] != "", name].duplicated().any()}
-    link, linked_by = _link(values, once, keys, given, found)
+    link, linked_by, tied = _link(values, frame, keys, given, found)
     rest = [name for name in frame if name not in found]
     for name in rest:
         found[name] = _by_content(name, values[name], frame[name], keys)
@@ -115,7 +117,7 @@ def recognise(frame: pd.DataFrame, keys: Mapping[str, Mapping[str, object]], giv
                 found[name] = Column(name, "other", "is not among the findings that you named")
     else:
         _keep_best_lists(found)
-    return Recognised(_without_rivals(found, list(frame)), linked_by, link)
+    return Recognised(_without_rivals(found, list(frame)), linked_by, link, tied)
 
 
 def _keep_best_lists(found: dict[str, Column]) -> None:
@@ -134,38 +136,50 @@ def _keep_best_lists(found: dict[str, Column]) -> None:
 
 
 def _link(
-    values: Mapping[str, list[str]], once: set[str], keys: Mapping, given: Mapping, found: dict[str, Column]
-) -> tuple[str, str]:
-    """The column that says which images a row is about, and by what; it is added to those found.
+    values: Mapping[str, list[str]], frame: pd.DataFrame, keys: Mapping, given: Mapping, found: dict[str, Column]
+) -> tuple[str, str, tuple[str, ...]]:
+    """The column that says which images a row is about, by what, and columns that say so as well; it is added to those found.
 
-    A row is about a patient only if each patient has one row (the column is among those with every value `once`).
+    Columns of numbers are last, as they may count rows, and among others those whose names say what they are are first. A row is
+    about a patient only if each patient has one row.
     """
     named = list(given.get("image", ()))
     candidates = named or [name for name in values if name not in found]
-    best: tuple[float, str, str] = (0.0, "", "")
-    for kinds in (OF_IMAGES, OF_STUDIES, ("patient",)):
-        for kind in kinds:
+    once = {name for name in frame if not frame.loc[frame[name] != "", name].duplicated().any()}
+    least = 1e-9 if named else _MOST
+    kinds_of: dict[Role, tuple[str, ...]] = {"image": OF_IMAGES, "study": OF_STUDIES, "patient": ("patient",)}
+    for role, kinds in kinds_of.items():
+        fits: list[tuple[int, float, int, str]] = []
+        for place, kind in enumerate(kinds):
             for name in candidates:
-                if kind == "patient" and name not in once:
-                    continue
                 share = _share(values[name], keys.get(kind, {}), kind)
-                if share > best[0] + 1e-9 and share >= (_MOST if not named else 1e-9):
-                    best = share, name, kind
-        if best[1]:
-            break
-    share, name, kind = best
-    if not name:
-        if named:
-            raise ThoraxError(
-                f"no value of column {named[0]!r} names an image of the folder: choose another with --image-column."
-            )
-        return "", ""
-    role: Role = "image" if kind in OF_IMAGES else "study" if kind in OF_STUDIES else "patient"
-    what = {"image": "are images of the folder", "study": "are studies in the DICOM headers"}.get(
-        role, "are patients in the DICOM headers"
+                if share >= least and (role != "patient" or name in once):
+                    said = words.meaning_of_header(name)
+                    numbers = sum(map(str.isdecimal, values[name])) >= _MOST * len(values[name])
+                    fits.append((2 * (not numbers) + bool(said and said[0] == role), round(share, 9), -place, name))
+        if not fits:
+            continue
+        trust, share, place, name = max(fits, key=lambda fit: fit[:3])
+        kind = kinds[-place]
+        rivals = [other for *rank, other in fits if rank == [trust, share, place] and not _same(frame, name, other, kind)]
+        if rivals:
+            return "", "", (name, *rivals)
+        what = {"image": "images of the folder", "study": "studies in the DICOM headers"}.get(
+            role, "patients in the DICOM headers"
+        )
+        by = kind if role != "patient" else "identifiers"
+        found[name] = Column(name, role, f"has values that are {what}, by their {by}")
+        return name, kind, ()
+    if named:
+        raise ThoraxError(f"no value of column {named[0]!r} names an image of the folder: choose another with --image-column.")
+    return "", "", ()
+
+
+def _same(frame: pd.DataFrame, one: str, other: str, kind: str) -> bool:
+    """Whether the cells of two columns name the same, row by row."""
+    return one == other or all(
+        file_keys(first, kind) == file_keys(second, kind) for first, second in zip(frame[one], frame[other], strict=True)
     )
-    found[name] = Column(name, role, f"has values that {what}, by their {kind if role != 'patient' else 'identifiers'}")
-    return name, kind
 
 
 def file_keys(text: str, kind: str) -> str:
@@ -176,7 +190,8 @@ def file_keys(text: str, kind: str) -> str:
     if kind == "file name":
         return parts[-1]
     if kind == "name without ending":
-        return key(re.sub(r"\.\w{2,5}$", "", parts[-1]))
+        name = parts[-1].removesuffix(".gz")
+        return key(next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name))
     return "/".join(parts)
 
 
@@ -221,10 +236,7 @@ def _by_content(name: str, texts: list[str], cells: pd.Series, keys: Mapping) ->
 def _agrees(meaning: str, texts: list[str], cells: pd.Series) -> Role | None:
     """The role that a name gives if the cells can be that."""
     if meaning == "patient":
-        looks_like_names = sum(bool(re.search(r"[^\W\d_]{2,}[\s,^]+[^\W\d_]{2,}", text)) for text in texts) >= _MOST * len(
-            texts
-        )
-        return "name" if looks_like_names else "patient"
+        return "name" if look_like_names(texts) else "patient"
     fits = {
         "image": lambda: False,  # else its values were found in the folder
         "study": lambda: not words.all_mean(texts, words.ANSWERS),
@@ -246,12 +258,14 @@ def look_like_names(texts: Collection[str]) -> bool:
 
 
 def age_of(text: str) -> float | None:
-    """Years, from such as 45, `45.5`, `45 years` or DICOM's `045Y` and `006M`; None for other texts."""
-    match = re.fullmatch(r"(\d{1,3})(?:[.,](\d+))?\s*(\w*)\.?", text.strip())
+    """Years, from such as 45, `45.5`, `45 years`, `18 meses` or DICOM's `045Y` and `006M`; None for other texts and units."""
+    match = re.fullmatch(r"(\d{1,3})(?:[.,](\d+))?\s*(\D*)", text.strip())
     if match is None:
         return None
-    share = {"d": 365.25, "w": 52.18, "m": 12.0}.get(match[3].casefold(), 1.0)
-    years = float(f"{match[1]}.{match[2] or 0}") / share
+    unit = words.unit_of(match[3]) if match[3] else "year"
+    if unit is None:
+        return None
+    years = float(f"{match[1]}.{match[2] or 0}") / {"day": 365.25, "week": 52.18, "month": 12.0, "year": 1.0}[unit]
     return round(years, 2) if years <= _OLDEST else None
 
 
@@ -261,7 +275,10 @@ def year_of(text: str) -> int | None:
         if (match := re.fullmatch(form, text.strip())) and _YEARS[0] <= int(match[1]) < _YEARS[1]:
             return int(match[1])
     match = re.fullmatch(r"\d{1,2}[-/.]\d{1,2}[-/.](\d\d)", text.strip())
-    return 2000 + int(match[1]) if match else None
+    if match is None:
+        return None
+    year = 2000 + int(match[1])
+    return year if year <= datetime.date.today().year else year - 100
 
 
 def parse_list(text: str, separator: str) -> list[str]:

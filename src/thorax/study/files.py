@@ -54,7 +54,7 @@ splits:
     train: {train} # {why_shares}
     val: {val}
     test: {test}
-    seed: 1
+    seed: 1{keep}
 
 image_sets:
   {name}-{size}: {{dataset: {name}, size: {size}}} # {why_size}
@@ -95,8 +95,13 @@ def as_written(folder: Path) -> str:
     return whole.relative_to(here).as_posix() if whole.is_relative_to(here) else whole.as_posix()
 
 
-def study_text(plan: Plan, records: Records, nothing_is_found: bool, out: Path, cores: int, estimate: str = "") -> str:
-    """The text of study.yaml; `nothing_is_found` says whether an image has the label `records.nothing`."""
+def study_text(
+    plan: Plan, records: Records, nothing_is_found: bool, out: Path, cores: int, estimate: str = "", keep: str = ""
+) -> str:
+    """The text of study.yaml.
+
+    `nothing_is_found` says whether an image has the label `records.nothing`; `keep` is the name of an earlier split in `out`.
+    """
     name, root = name_of(out), as_written(out)
     common = [finding.name for finding in plan.left_out if finding.patients >= FEWEST_PATIENTS]  # but hardly anybody is without
     rare = ", ".join(f"{finding.name} ({finding.patients})" for finding in plan.left_out if finding.name not in common)
@@ -106,6 +111,7 @@ def study_text(plan: Plan, records: Records, nothing_is_found: bool, out: Path, 
         file=f"{root}/study.yaml",
         cores=cores,
         estimate="".join(f"\n# {line}" for line in textwrap.wrap(estimate, 118)),
+        keep=f"\n    keep: {_quoted(f'{root}/{keep}')} # patients who had a part stay in it" if keep else "",
         name=name,
         root=_quoted(root),
         views=_listed(plan.views),

@@ -14,7 +14,7 @@ from thorax.report.typeset import Cell, Group, Table
 from thorax.study.columns import PERSONAL, Recognised
 from thorax.study.estimate import Estimate
 from thorax.study.plan import Finding, Plan
-from thorax.study.records import LEFT_OUT, Records
+from thorax.study.records import LEFT_OUT, UNKNOWN_VIEW, Records
 
 REASONS = {
     "missing": "not there",
@@ -181,7 +181,7 @@ def _pixels(found: Fingerprint) -> Section:
 def _missing(found: Fingerprint) -> Section:
     images = found.records.images
     blank = {
-        "view": int((images["view"] == "unknown").sum()),
+        "view": int((images["view"] == UNKNOWN_VIEW).sum()),
         "study": int((images["study"] == "").sum()),
         "sex": int(images["sex"].isna().sum()),
         "age": int(images["age"].isna().sum()),

@@ -13,16 +13,15 @@ from typing import Any
 
 import pandas as pd
 
-from thorax.archives.manifest import IMAGE_SUFFIXES, OUR_FOLDERS
+from thorax.archives.manifest import OUR_FOLDERS
 from thorax.config import Dataset
 from thorax.errors import ThoraxError
-from thorax.images import dicom, formats, ingest
+from thorax.images import dicom, files, ingest
 from thorax.storage import schemas
 from thorax.storage.parallel import in_order
 from thorax.storage.progress import progress
-from thorax.study import columns, keys, tables, words
+from thorax.study import columns, keys, private, tables
 
-_START = 132  # bytes that tell DICOM, PNG and JPEG apart
 _HEADER = [
     "SOPInstanceUID",
     "StudyInstanceUID",
@@ -37,7 +36,6 @@ _HEADER = [
     "ViewPosition",
     "BitsStored",
 ]
-_MISPLACED = ("DICOMDIR",)
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,9 @@ class Header:
     study: str = ""
     accession: str = ""
     patient: str = ""
-    names: tuple[str, ...] = field(default=(), repr=False)  # see `name_words`
-    private: tuple[str, ...] = field(default=(), repr=False)  # what its path may not have: words of the name, the birth date
+    bare: str = field(default="", repr=False)  # the patient without the issuer
+    names: tuple[str, ...] = field(default=(), repr=False)  # see `private.name_words`
+    inside: tuple[str, ...] = field(default=(), repr=False)  # what its path may not have: words of the name, the birth date
     sex: str | None = None  # M or F
     age: float | None = None  # years
     view: str = ""
@@ -96,7 +95,7 @@ def look(root: Path, skipped: Iterable[Path] = ()) -> Found:
         raise ThoraxError(f"{root} is not a folder: name the folder with your radiographs.")
     left_out = {path.resolve() for path in skipped}
     images, found_tables, others = [], [], 0
-    for folder, names, files in os.walk(root, followlinks=True, onerror=_refuse):
+    for folder, names, inside in os.walk(root, followlinks=True, onerror=_refuse):
         above = {Path(folder).resolve(), *Path(folder).resolve().parents}
         names[:] = sorted(
             name
@@ -105,7 +104,7 @@ def look(root: Path, skipped: Iterable[Path] = ()) -> Found:
             and (place := (Path(folder) / name).resolve()) not in left_out | above
             and not (name in OUR_FOLDERS and place == Path(name).resolve())
         )
-        for name in sorted(files):
+        for name in sorted(inside):
             path = Path(folder) / name
             if name.startswith((".", "~$")) or name == keys.FILE or path.resolve() in left_out:
                 continue
@@ -116,7 +115,7 @@ def look(root: Path, skipped: Iterable[Path] = ()) -> Found:
             else:
                 others += 1
     if not images:
-        problem = "it has no DICOM, PNG or JPEG file, in it or in its folders"
+        problem = "it has no DICOM, PNG, JPEG or TIFF file, in it or in its folders"
         raise ThoraxError(f"{root}: {problem}; name the folder with your radiographs.")
     return Found(root, sorted(images), sorted(found_tables), others)
 
@@ -126,20 +125,8 @@ def _refuse(error: OSError) -> None:
 
 
 def _is_image(path: Path) -> bool:
-    """Whether a file is DICOM, PNG or JPEG by its first bytes, or says so in its name, as a damaged one does."""
-    if path.name.upper() in _MISPLACED or not path.is_file():
-        return False
-    start = _start(path)
-    if path.suffix.lower() in IMAGE_SUFFIXES or start.startswith((formats.PNG_SIGNATURE, formats.JPEG_SIGNATURE)):
-        return True
-    return start[128:] == b"DICM" or (dicom.is_dicom(start) and path.suffix.lower() not in (*tables.TEXT, *tables.WORKBOOKS))
-
-
-def _start(path: Path) -> bytes:
-    """The first bytes of a file."""
     try:
-        with path.open("rb") as file:
-            return file.read(_START)
+        return files.is_image(path)
     except OSError as error:
         raise ThoraxError(f"{path} cannot be read ({error.strerror}): make it readable.") from error
 
@@ -161,19 +148,14 @@ def read_header(data: bytes) -> Header | None:
         study=text["StudyInstanceUID"],
         accession=text["AccessionNumber"],
         patient=f"{text['PatientID']}@{issuer}" if issuer and text["PatientID"] else text["PatientID"],
-        names=name_words(text["PatientName"]),
-        private=tuple(word for word in (*name_words(text["PatientName"]), text["PatientBirthDate"]) if word),
+        bare=text["PatientID"],
+        names=private.name_words(text["PatientName"]),
+        inside=(*private.name_words(text["PatientName"]), *private.birth_forms(text["PatientBirthDate"])),
         sex=text["PatientSex"] if text["PatientSex"] in ("M", "F") else None,
         age=_age(text),
         view=text["ViewPosition"],
         bits=int(text["BitsStored"]) if text["BitsStored"].isdecimal() else 0,
     )
-
-
-def name_words(name: str) -> tuple[str, ...]:
-    """What a patient's name may be recognised by: its words of three letters or more, and the whole name in both orders."""
-    parts = [word for word in re.findall(r"[^\W\d_]+", words.plain(name)) if len(word) > 2]
-    return tuple(dict.fromkeys([*parts, " ".join(parts), ", ".join(parts), " ".join(parts[::-1])])) if parts else ()
 
 
 def _age(text: Mapping[str, str]) -> float | None:
@@ -197,7 +179,7 @@ def screen(found: Found, threads: int) -> tuple[pd.DataFrame, dict[str, Header]]
     def read(path: str) -> tuple[dict[str, Any], Header | None]:
         entries, _, _ = ingest.screen(found.root, path, path, None, limit)
         header = None
-        if entries["reason"] not in ("missing", "too_large") and dicom.is_dicom(_start(found.root / path)):
+        if entries["reason"] not in ("missing", "too_large") and dicom.is_dicom(files.start(found.root / path)):
             header = read_header(ingest.read_once(found.root / path, limit))
         return entries | {"shard": -1, "row": -1}, header
 
@@ -207,23 +189,3 @@ def screen(found: Found, threads: int) -> tuple[pd.DataFrame, dict[str, Header]]
         if header is not None:
             headers[entries["image_id"]] = header
     return pd.DataFrame(rows, columns=schemas.SCREENED.names), headers
-
-
-def naming_paths(
-    paths: Iterable[str], headers: Mapping[str, Header], known: Iterable[str], patients: Mapping[str, str]
-) -> list[str]:
-    """The paths that tell who a patient is.
-
-    They have a word that is `known` to, one of their own header anywhere in them, or their patient's identifier (of `patients`, by
-    path) as a word; zeros before a number do not count.
-    """
-    secrets = {columns.key(words.plain(text)) for text in known if len(text) > 2}
-    found = []
-    for path in paths:
-        text, own = words.plain(path), headers.get(path, Header())
-        parts = [*re.findall(r"[^\W_]+", text), *re.findall(r"[^\W\d_]+", text), *re.split(r"[/\\]", text)]
-        tokens = {columns.key(token) for part in parts for token in (part, Path(part).stem)}
-        patient = columns.key(words.plain(patients[path])) if path in patients else None
-        if secrets & tokens or patient in tokens or any(word in text for word in own.private):
-            found.append(path)
-    return found

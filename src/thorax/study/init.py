@@ -4,6 +4,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ from thorax.archives import own
 from thorax.config import Config, parse
 from thorax.errors import ThoraxError
 from thorax.storage import store
-from thorax.study import columns, files, fingerprint, folder, keys, plan, records, tables
+from thorax.study import again, columns, files, fingerprint, folder, keys, plan, private, records, tables
 from thorax.study.columns import Recognised, Role
 from thorax.study.estimate import Estimate, Planned, estimate
 from thorax.study.fingerprint import Fingerprint
@@ -23,7 +24,6 @@ from thorax.study.records import Records
 from thorax.study.tables import Table
 
 TABLE, STUDY, PAGE = own.METADATA[0], "study.yaml", "fingerprint.html"
-_OLD = "study.old.yaml"
 Ask = Callable[[str, Sequence[str]], str | None]  # a question and its choices; None where nobody answers
 
 
@@ -57,7 +57,7 @@ def make_study(
     """Write images.csv, study.yaml and fingerprint.html for the radiographs in `source`, and say what was found.
 
     Args:
-        source: Folder of DICOM, PNG or JPEG files, which may have the table in it.
+        source: Folder of DICOM, PNG, JPEG or TIFF files, which may have the table in it.
         out: Folder to write to.
         table: CSV file or Excel workbook. Without it, the one in `source` that names its images is used, if there is one.
         sheet: Sheet of the workbook.
@@ -70,6 +70,7 @@ def make_study(
     Raises:
         ThoraxError: Something cannot be understood or read. Without findings to learn, images.csv and the page are written.
     """
+    again.refuse_taken(out)
     if out.resolve() in (source.resolve(), *source.resolve().parents):
         raise ThoraxError(f"{out} has the radiographs in it: choose another folder with --out.")
     machine = Machine.here()
@@ -109,22 +110,24 @@ def _at_terminal(question: str, choices: Sequence[str]) -> str | None:
 
 
 def _choose_table(looked: Looked, table: Path | None, sheet: str | None, given: dict, ask: Ask) -> Table | None:
-    """The table that is named, or the one in the folder whose rows name its images."""
+    """The table that is named, or the one in the folder whose rows name its images; no text without columns that do."""
     if table is not None:
         return _read(table, sheet, ask)
-    if len(looked.found.tables) == 1:
+    alone = len(looked.found.tables) == 1
+    if alone and (given or looked.found.tables[0].suffix.lower() != ".txt"):
         return _read(looked.found.tables[0], sheet, ask)
     fitting = {}
     for path in looked.found.tables:
         try:
             read = tables.read(path, sheet)
-            if columns.recognise(read.frame, looked.found.matched_by(looked.headers), given).link:
+            roles = columns.recognise(read.frame, looked.found.matched_by(looked.headers), given)
+            if roles.link or roles.tied:
                 fitting[str(path)] = read
         except ThoraxError:  # it is another table, and a wrong --table says why
             continue
     if len(fitting) == 1:
         return next(iter(fitting.values()))
-    if not looked.found.tables:
+    if not looked.found.tables or alone:
         return None
     names = list(fitting) or list(map(str, looked.found.tables))
     if chosen := ask("Which table says what was found on the images?", names):
@@ -142,7 +145,7 @@ def _recognise(table: Table, looked: Looked, given: dict[Role, Sequence[str]], a
     """What the columns hold; a person is asked for what is not clear."""
     index = looked.found.matched_by(looked.headers)
     roles = columns.recognise(table.frame, index, given)
-    if not roles.link and (chosen := ask("Which column names the image of each row?", list(table.frame))):
+    if not roles.link and (chosen := ask("Which column names the image of each row?", roles.tied or list(table.frame))):
         given = {**given, "image": [chosen]}
         roles = columns.recognise(table.frame, index, given)
     from_headers = any(header.patient for header in looked.headers.values())
@@ -168,11 +171,11 @@ def _write(
     source = looked.found.root
     if keep_ids:
         _refuse_names(looked, known)
-    private = _private_paths(looked, table, roles, known, keep_ids)
-    key = keys.read_or_make(key_file) if private or not keep_ids else b""
+    naming = _private_paths(looked, table, roles, known, keep_ids)
+    key = keys.read_or_make(key_file) if naming or not keep_ids else b""
     images = known.images
     names = {path: path for path in images["path"]}
-    if private:
+    if naming:
         names = {path: files.link_name(path, keys.pseudonym(key, "image", path)) for path in images["path"]}
     plain = {text: columns.key(text) for text in images["patient"].unique()}  # 7 and 007 are one patient
     patients = {text: text if keep_ids else keys.pseudonym(key, "patient", plain[text]) for text in plain}
@@ -180,34 +183,36 @@ def _write(
     studies = {pair: pair[1] if keep_ids else keys.pseudonym(key, "study", plain[pair[0]], pair[1]) for pair in pairs}
     text = files.table_text(images, names, patients, studies)
     _check(text, source)
+    split = again.split_to_keep(out, text, set(patients.values()))
     nothing_is_found = any(known.nothing in labels for labels in images["positive"])
     hours = _estimate(looked, known, planned, nothing_is_found, out, machine) if planned.learnt else None
     form = "" if table is None else table.form
     bits = {path: header.bits for path, header in looked.headers.items() if header.bits}
-    page = fingerprint.page(Fingerprint(looked.screened, bits, known, roles, form, not keep_ids, len(private)), planned, hours)
-    old = ""
+    page = fingerprint.page(Fingerprint(looked.screened, bits, known, roles, form, not keep_ids, len(naming)), planned, hours)
     with store.atomic(out / TABLE) as new_table, store.atomic(out / PAGE) as new_page:
         store.write_text(text, new_table)
         store.write_text(page, new_page)
         try:
-            files.link_each(source, out, names) if private else files.link_all(source, out)
+            files.link_each(source, out, names) if naming else files.link_all(source, out)
         except OSError as error:
             raise ThoraxError(
                 f"{out / files.LINKS} cannot be made ({error.strerror}): choose a folder that may have links with --out."
             ) from error
-        if planned.learnt:
-            said = fingerprint.said(hours) if hours else ""
-            old = _replace(out / STUDY, files.study_text(planned, known, nothing_is_found, out, machine.cores, said))
+        said = fingerprint.said(hours) if hours else ""
+        kept = again.SPLIT if split else ""
+        new = files.study_text(planned, known, nothing_is_found, out, machine.cores, said, kept) if planned.learnt else None
+        stay = again.keep(split, out) if split else ""
+        old = _replace(out / STUDY, new)
     if not planned.learnt:
-        raise ThoraxError(_nothing_to_learn(out, table, planned))
-    return "\n".join([*_summary(known, planned, hours, out, machine), *([old] if old else [])])
+        raise ThoraxError(" ".join([_nothing_to_learn(out, table, planned), *([old] if old else [])]))
+    return "\n".join([*_summary(known, planned, hours, out, machine), *filter(None, [stay, old])])
 
 
 def _refuse_names(looked: Looked, known: Records) -> None:
     """Refuse to keep identifiers that are names."""
     names = {name for header in looked.headers.values() for name in header.names}
     identifiers = known.images["patient"].unique()
-    named = sum(bool(names.intersection(folder.name_words(text))) for text in identifiers)
+    named = sum(bool(names.intersection(private.name_words(text))) for text in identifiers)
     if named or columns.look_like_names(identifiers):
         raise ThoraxError(
             "the identifiers of patients are names, which are never written: leave out --keep-ids, or name another column."
@@ -215,16 +220,23 @@ def _refuse_names(looked: Looked, known: Records) -> None:
 
 
 def _private_paths(looked: Looked, table: Table | None, roles: Recognised | None, known: Records, keep_ids: bool) -> list[str]:
-    """The paths with a patient's name or, unless identifiers are kept, identifier in them."""
-    secrets = {name for header in looked.headers.values() for name in header.names}
+    """The paths with a patient's name or, unless identifiers are kept, an identifier of a patient or study in them."""
+    images, headers = known.images, looked.headers
+    secrets = {name for header in headers.values() for name in header.names}
     if table is not None and roles is not None:
         for column in roles.of("name"):
-            secrets |= {word for text in table.frame[column] for word in folder.name_words(text)}
+            secrets |= {word for text in table.frame[column].unique() for word in private.name_words(text)}
+    own: dict[str, list[str]] = {}
     if not keep_ids:
-        secrets |= set(known.images["patient"])
-        secrets |= {text for header in looked.headers.values() for text in (header.patient, header.accession)}
-    patients = {} if keep_ids else dict(zip(known.images["path"], known.images["patient"], strict=True))
-    return folder.naming_paths(known.images["path"], looked.headers, secrets, patients)
+        patients = set(images["patient"])
+        secrets |= patients | {
+            word for text in patients if columns.look_like_names([text]) for word in private.name_words(text)
+        }
+        secrets |= set(images["study"])
+        secrets |= {text for one in headers.values() for text in (one.patient, one.bare, one.study, one.accession)}
+        own = {row.path: [row.patient, headers.get(row.path, Header()).bare] for row in images.itertuples()}
+    inside = {path: header.inside for path, header in headers.items()}
+    return private.naming_paths(images["path"], secrets, own, inside)
 
 
 def _check(text: str, source: Path) -> None:
@@ -246,14 +258,17 @@ def _estimate(looked: Looked, known: Records, planned: Plan, nothing: bool, out:
     return estimate(settings, files.name_of(out), counts, machine.cores)
 
 
-def _replace(path: Path, text: str) -> str:
-    """Write study.yaml; one with another text is kept under another name, which is said."""
-    if path.is_file() and path.read_text(encoding="utf-8", errors="replace") != text:
-        path.replace(path.with_name(_OLD))
+def _replace(path: Path, text: str | None) -> str:
+    """Write study.yaml; one with another text is kept under the first free name, which is said. None is not written."""
+    said = ""
+    if path.is_file() and (text is None or path.read_text(encoding="utf-8", errors="replace") != text):
+        names = (path.with_name(f"{path.stem}.old{end}{path.suffix}") for end in chain([""], (f"-{n}" for n in count(2))))
+        kept = next(name for name in names if not name.exists())
+        path.replace(kept)
+        said = f"The {STUDY} that was there is now {kept}."
+    if text is not None:
         store.write_text(text, path)
-        return f"The {STUDY} that was there is now {path.with_name(_OLD)}."
-    store.write_text(text, path)
-    return ""
+    return said
 
 
 def _nothing_to_learn(out: Path, table: Table | None, planned: Plan) -> str:

@@ -1,6 +1,5 @@
 """Join a table's rows, DICOM headers and files: one record for each image, with patient, study, view, sex, age and findings."""
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from thorax.study.folder import Found, Header
 from thorax.study.tables import Table
 
 NOTHING = "No Finding"  # the label of an image that was examined and has none of the findings
-UNKNOWN_VIEW = "unknown"
+UNKNOWN_VIEW = "unstated"  # a word that `archives.own` reads as a view; it reads "unknown" as a blank
 LEFT_OUT = {
     "unreadable": "cannot be read",
     "no row": "are in no row of the table",
@@ -52,7 +51,8 @@ def join(
     else:
         cells = _Cells.of(table, roles)
         records, idle = _from_table(found, usable, headers, table, roles, cells)
-    images = pd.DataFrame(records, columns=list(_record("", None, "")), dtype=object)
+    _name_days(records)
+    images = pd.DataFrame(records, columns=list(_record("", None, "")), dtype=object).drop(columns="day")
     without = images["patient"] == ""
     counts = {
         "unreadable": len(found.images) - len(usable),
@@ -73,13 +73,24 @@ def join(
 def _record(path: str, header: Header | None, patient: str) -> dict[str, Any]:
     """An image that no table tells of."""
     header = header or Header()
-    record: dict[str, Any] = {"path": path, "patient": patient, "study": header.study}
+    record: dict[str, Any] = {"path": path, "patient": patient, "study": header.study, "day": ""}
     record |= {"view": view_of(header.view), "sex": header.sex, "age": header.age, "labelled": False}
     return record | {"positive": [], "uncertain": [], "unasked": []}
 
 
+def _name_days(records: Sequence[dict[str, Any]]) -> None:
+    """Where no study is known, the images of a patient's day are one; days are numbered, since the date is not written."""
+    days: dict[str, set[str]] = {}
+    for record in records:
+        days.setdefault(record["patient"], set()).add(record["day"])
+    numbers = {(patient, day): number for patient, found in days.items() for number, day in enumerate(sorted(found - {""}), 1)}
+    for record in records:
+        if not record["study"] and record["day"]:
+            record["study"] = f"{record['patient']}-day{numbers[record['patient'], record['day']]}"
+
+
 def view_of(text: str) -> str:
-    """PA, AP, frontal, Lateral, `other` or `unknown`."""
+    """PA, AP, frontal, Lateral, `other` or UNKNOWN_VIEW."""
     if not text or strict_csv.is_unknown(text):
         return UNKNOWN_VIEW
     return words.meaning_of_cell(text, words.VIEWS) or "other"
@@ -188,6 +199,9 @@ def _from_table(
     index = found.matched_by(headers)[roles.linked_by] if roles.link else {}
     if not roles.link:
         problem = "no column names the images of the folder, or the studies or patients of their DICOM headers"
+        if roles.tied:
+            listed = " and ".join(map(repr, roles.tied))
+            raise ThoraxError(f"{table.path}: columns {listed} name images equally well: say which does with --image-column.")
         raise ThoraxError(f"{table.path}: {problem}; name it with --image-column, or correct the names in it.")
     if column["patient"]:
         strict_csv.refuse_rounded(table.frame, table.path, [column["patient"]])
@@ -236,8 +250,7 @@ def _joined(
     positive, uncertain, unasked, labelled = said or ([], [], [], False)
     record |= {"positive": positive, "uncertain": uncertain, "unasked": unasked, "labelled": labelled}
     record["study"] = cell("study") or record["study"]
-    if not record["study"] and cell("date"):  # the images of a day, without the date
-        record["study"] = "d" + hashlib.sha256(f"{patient}\0{cell('date')}".encode()).hexdigest()[:16]
+    record["day"] = cell("date")
     if (view := view_of(cell("view"))) != UNKNOWN_VIEW:
         record["view"] = view
     if sex := sexes.get(cell("sex")):

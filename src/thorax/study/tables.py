@@ -43,10 +43,6 @@ class Table:
     form: str  # how the file is written, in words
     rows: tuple[int, ...]  # the number of each row in the file, as people count
 
-    def where(self, index: int, column: str) -> str:
-        """The place of a cell, for errors."""
-        return f"{self.path}, row {self.rows[index]}, column {column!r}"
-
 
 def is_table(path: Path) -> bool:
     """Whether a file's name says that it is a table; Excel's lock files are not."""
@@ -121,7 +117,13 @@ def _cell(value: Any) -> str:
         return value.strftime("%Y-%m-%d")
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return " ".join(str(value).split())
+    return _tidy(str(value))
+
+
+def _tidy(text: str) -> str:
+    """A cell with single blanks; its line breaks stay, since they separate the entries of lists."""
+    lines = (" ".join(line.split()) for line in text.splitlines())
+    return "\n".join(line for line in lines if line)
 
 
 def _from_text(path: Path, data: bytes) -> tuple[list[tuple[int, list[str]]], str]:
@@ -137,7 +139,7 @@ def _from_text(path: Path, data: bytes) -> tuple[list[tuple[int, list[str]]], st
     found: list[tuple[int, list[str]]] = []
     try:
         for fields in lines:
-            found.append((len(found) + skipped + 1, [" ".join(field.split()) for field in fields]))
+            found.append((len(found) + skipped + 1, [_tidy(field) for field in fields]))
     except csv.Error as error:
         problem = "its quotes do not match, or it is cut here; correct or save the file again"
         raise ThoraxError(f"{path}, row {len(found) + skipped + 1}: {problem}.") from error
@@ -210,6 +212,7 @@ def _with_header(path: Path, cells: Iterable[tuple[int, Sequence[str]]], form: s
     if start is None:
         raise ThoraxError(f"{path} has a single column: it needs at least one for the image and one for what was found.")
     (number, header), body = rows[start], rows[start + 1 :]
+    header = [" ".join(name.split()) for name in header]
     if any(re.fullmatch(r"[-+]?\d+([.,]\d+)?", name) for name in header):
         raise ThoraxError(f"{path}, row {number}: a number is not the name of a column; give the table a header.")
     last = max(place for place, name in enumerate(header) if name) + 1

@@ -31,11 +31,6 @@ def _words(kind: str) -> dict[str, list[str]]:
     return {meaning: text.split("|") for meaning, text in zip(rows["meaning"], rows["words"], strict=True)}
 
 
-def column_names(meaning: str) -> list[str]:
-    """The names that a column with this meaning may have, such as those of `patient`."""
-    return _words("column")[meaning]
-
-
 @cache
 def _headers() -> dict[tuple[str, ...], str]:
     whole = {header_words(word): meaning for meaning, words in _words("column").items() for word in words}
@@ -80,6 +75,16 @@ def sexes(texts: Iterable[str]) -> dict[str, str | None]:
     if {plain(text) for text in found} & {"h", "v"} and "F" not in found.values():
         found |= {text: "F" for text in found if plain(text) == "m"}
     return found
+
+
+@cache
+def _units() -> dict[str, str]:
+    return {word: meaning for meaning, known in _words("unit").items() for word in known}
+
+
+def unit_of(text: str) -> str | None:
+    """The unit of an age: year, month, week or day; None for other words, and for J, which is Jahr and jour."""
+    return _units().get(" ".join(header_words(text.lower())))
 
 
 def all_mean(texts: Iterable[str], meanings: tuple[str, ...]) -> bool:

@@ -1,5 +1,7 @@
 """Columns are recognised whatever their order, language and form; those of patients' names are told apart."""
 
+import datetime
+
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -59,7 +61,7 @@ def spread(values, shift: int) -> list[str]:
 @st.composite
 def made(draw) -> tuple[pd.DataFrame, dict[str, str]]:
     """A table, and the role of each of its columns."""
-    named = lambda role: draw(st.sampled_from(words.column_names(role)))
+    named = lambda role: draw(st.sampled_from(words._words("column")[role]))
     spelt = lambda name: draw(
         st.sampled_from([name, name.upper(), name.title(), name.replace(" ", "_"), name.title().replace(" ", "")])
     )
@@ -126,6 +128,45 @@ def test_rows_may_be_about_studies_or_patients():
     assert roles(who=["H1", "H2", "H1"], Mass=["1", "0", "0"]).link == ""  # which of the patient's images is a row about?
 
 
+NUMBERED = {"name without ending": {str(n): None for n in range(1, 41)}}
+
+
+def test_a_counter_of_rows_does_not_name_the_images_where_another_column_does():
+    counter = [str(n) for n in range(1, 41)]
+    frame = pd.DataFrame({"Nr": counter, "Bild": counter[::-1], "Code": counter[::-1]}, dtype=object)
+    assert columns.recognise(frame, NUMBERED, {}).link == "Bild"
+    unnamed = columns.recognise(frame[["Nr", "Code"]], NUMBERED, {})
+    assert (unnamed.link, unnamed.tied) == ("", ("Nr", "Code"))
+    assert columns.recognise(frame[["Nr", "Code"]], NUMBERED, {"image": ["Code"]}).link == "Code"
+    same = pd.DataFrame({"Nr": counter, "Code": [f"{n}.png" for n in counter]}, dtype=object)
+    assert columns.recognise(same, NUMBERED, {}).link == "Code"  # and no number
+    named = pd.DataFrame({"Image": counter, "Code": [f"{n}.png" for n in counter[::-1]]}, dtype=object)
+    assert columns.recognise(named, NUMBERED, {}).link == "Code"
+    twice = pd.DataFrame({"Nr": counter, "Code": counter}, dtype=object)
+    assert columns.recognise(twice, NUMBERED, {}).link == "Nr"  # both name the same
+
+
+def test_a_column_that_is_called_so_names_the_images_even_if_some_are_not_there():
+    counter = [str(n) for n in range(1, 41)]
+    frame = pd.DataFrame({"Nr": counter, "Image": [*counter[10::-1], *(f"new{n}" for n in range(29))]}, dtype=object)
+    assert columns.recognise(frame, NUMBERED, {}).link == "Nr"  # hardly any is
+    frame["Image"] = [*counter[30::-1], *(f"new{n}" for n in range(9))]
+    assert columns.recognise(frame, NUMBERED, {}).link == "Image"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("1.2.840.113.44", "1.2.840.113.44"),
+        ("a/1.2.840.113.44.DCM", "1.2.840.113.44"),
+        ("IM7.dcm.gz", "im7"),
+        ("0007.png", "7"),
+    ],
+)
+def test_only_endings_of_images_are_no_part_of_a_name(text, name):
+    assert columns.file_keys(text, "name without ending") == name
+
+
 def test_names_in_dicom_headers_are_found_under_any_heading():
     keys = {**KEYS, "name": {"garcia": None, "maria": None, "garcia, maria": None}}
     frame = pd.DataFrame({"file": FILES[:2], "remark 7": ["Garcia, Maria", "garcia"], "Mass": ["1", ""]}, dtype=object)
@@ -161,7 +202,36 @@ def test_answers_alone_are_no_age_sex_or_patient():
 
 @pytest.mark.parametrize(
     ("text", "age"),
-    [("45", 45), ("045Y", 45), ("006M", 0.5), ("45,5", 45.5), ("45 años", 45), ("121", None), ("1970", None), ("?", None)],
+    [
+        ("45", 45),
+        ("045Y", 45),
+        ("006M", 0.5),
+        ("45,5", 45.5),
+        ("45 años", 45),
+        ("121", None),
+        ("1970", None),
+        ("?", None),
+        ("6 months", 0.5),
+        ("18 meses", 1.5),
+        ("3 Monate", 0.25),
+        ("9 mois", 0.75),
+        ("6 mesi", 0.5),
+        ("12 maanden", 1),
+        ("10 days", 0.03),
+        ("026W", 0.5),
+        ("36 Monate alt", 3),
+        ("7 jours", 0.02),
+        ("26 Wochen", 0.5),
+        ("45 ans", 45),
+        ("45 Jahre", 45),
+        ("45 y/o", 45),
+        ("45 yrs.", 45),
+        ("45 j", None),
+        ("45 kg", None),
+        ("45-50", None),
+        ("3 m 2 d", None),
+        ("45 år", 45),
+    ],
 )
 def test_ages(text, age):
     assert columns.age_of(text) == age
@@ -169,10 +239,16 @@ def test_ages(text, age):
 
 @pytest.mark.parametrize(
     ("text", "year"),
-    [("2024-12-31", 2024), ("20241231", 2024), ("31.12.2024", 2024), ("12/31/24", 2024), ("2024-12-31 10:00", 2024), ("31 Dec 2024", 2024), ("45", None)],
+    [("2024-12-31", 2024), ("20241231", 2024), ("31.12.2024", 2024), ("12/31/24", 2024), ("2024-12-31 10:00", 2024), ("31 Dec 2024", 2024), ("45", None), ("31.12.98", 1998), ("1/2/00", 2000)],
 )  # fmt: skip
 def test_years(text, year):
     assert columns.year_of(text) == year
+
+
+def test_a_year_of_two_digits_is_not_in_the_future():
+    now = datetime.date.today().year
+    assert columns.year_of(f"1.1.{now % 100:02}") == now
+    assert columns.year_of(f"1.1.{(now + 1) % 100:02}") == now - 99
 
 
 def test_lists():

@@ -1,9 +1,11 @@
 """`thorax init` from DICOM files and tables to a study, and that no name or birth date gets into any file."""
 
+import shutil
 import stat
 import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import openpyxl
 import pandas as pd
@@ -15,7 +17,9 @@ from thorax import archives
 from thorax.cli import main
 from thorax.config import Config, Dataset
 from thorax.errors import ThoraxError
+from thorax.labels import earlier
 from thorax.report.tables import screening
+from thorax.storage import schemas, store
 from thorax.study import fingerprint, folder, keys
 from thorax.study.init import make_study
 from thorax.workflow import preflight
@@ -106,6 +110,26 @@ def test_a_folder_and_a_sheet_become_a_study(source):
     assert (source / keys.FILE).stat().st_mode & 0o777 == stat.S_IRUSR | stat.S_IWUSR
 
 
+def make_pictures(root: Path, names: list[str]) -> None:
+    """PNG files without a header that says anything."""
+    root.mkdir(parents=True, exist_ok=True)
+    for n, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(cv2.imencode(".png", pixels(n))[1].tobytes())
+
+
+def test_images_without_a_view_are_learnt_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_pictures(tmp_path / "hospital", [f"{n}.png" for n in range(40)])
+    rows = "".join(f"{n}.png,p{n},{n % 2}\n" for n in range(40))
+    (tmp_path / "hospital" / "t.csv").write_text("image,patient,Mass\n" + rows)
+    assert make_study(Path("hospital")).startswith("40 images of 40 patients; 40 are labelled and have planned views.")
+    config = preflight.read(yaml.safe_load(Path("study/study.yaml").read_text()), "study.yaml")
+    found = catalog()
+    assert len(found) == 40
+    assert set(found["view"]) == set(config.datasets["study"].views) == set(config.label_sets["study"].views)
+
+
 def every_text(root: Path) -> dict[str, bytes]:
     """The bytes of all files, also inside zips, by name; links are by their target too."""
     found: dict[str, bytes] = {}
@@ -142,6 +166,37 @@ def test_no_name_or_birth_date_is_in_anything_written(tmp_path, monkeypatch, cap
     assert all((Path("study") / path).is_file() for path in found["path"])
 
 
+@pytest.mark.parametrize(
+    ("path", "patient", "study"),
+    [
+        ("HSJ-{n:05}_PA.png", "HSJ-{n:05}", ""),
+        ("Quxley{letter}-Ann.png", "Quxley{letter}, Ann", ""),  # a column of patients that has names
+        ("{letter}_Xu/1.png", "Xu, {letter}", ""),
+        ("E77{n:03}/1.png", "p{n}", "E77{n:03}"),
+    ],
+)
+def test_no_identifier_of_the_table_is_in_a_name_that_is_written(tmp_path, monkeypatch, path, patient, study):
+    monkeypatch.chdir(tmp_path)
+    filled = [
+        [text.format(n=n, letter="abcdefgh"[n // 8] + "jklmnprs"[n % 8]) for text in (path, patient, study)] for n in range(40)
+    ]
+    make_pictures(tmp_path / "hospital", [name for name, _, _ in filled])
+    rows = "".join(f"{name};{who};{exam};{n % 2}\n" for n, (name, who, exam) in enumerate(filled))
+    (tmp_path / "hospital" / "t.csv").write_text("file;case;exam;Mass\n" + rows)
+    make_study(Path("hospital"), patient_column="case")
+    found = catalog()
+    assert found["patient_id"].nunique() == 40
+    assert found["image_id"].str.fullmatch(r"i[0-9a-f]{16}\.png").all()
+
+
+def test_an_issuer_does_not_hide_the_identifier_in_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_folder(tmp_path / "hospital", "ZZPATIENT{patient:02}/IM{n:03}", IssuerOfPatientID="HOSP")
+    write_sheet(tmp_path / "hospital" / "t.xlsx", [{**row, "Patient ID": "", "Mass": row["Mass"]} for row in rows()])
+    make_study(Path("hospital"))
+    assert catalog()["image_id"].str.fullmatch(r"i[0-9a-f]{16}").all()
+
+
 def test_pseudonyms_need_the_key_and_stay_with_it(source, tmp_path):
     make_study(source)
     first = catalog()["patient_id"].tolist()
@@ -176,6 +231,42 @@ def test_the_same_folder_gives_the_same_study_and_what_you_changed_is_kept(sourc
         file.write("# mine\n")
     assert "is now study/study.old.yaml" in make_study(source)
     assert Path("study/study.old.yaml").read_text().endswith("# mine\n")
+    Path("study/study.yaml").write_text("# mine, again\n")
+    assert "is now study/study.old-2.yaml" in make_study(source)
+    assert Path("study/study.old.yaml").read_text().endswith("# mine\n")
+    (source / "findings.xlsx").unlink()
+    with pytest.raises(ThoraxError, match=r"no findings: .* is now study/study\.old-3\.yaml\.$"):
+        make_study(source)
+    assert not Path("study/study.yaml").exists()
+
+
+@pytest.mark.parametrize("out", ["nih", "liz2022-specific", "padchest-pa", "deeper/chexpert-14"])
+def test_a_study_does_not_change_other_blocks_of_the_configuration(source, out):
+    shutil.copy(Path(__file__).parents[3] / "config.yaml", ".")
+    with pytest.raises(ThoraxError, match=r"the study would be called .* and config\.yaml has \w+\.[\w-]+ already; choose"):
+        make_study(source, out=Path(out))
+    assert not Path(out).exists()
+    make_study(source)
+
+
+def test_patients_of_an_earlier_split_stay_in_their_part(source):
+    make_study(source)
+    first = catalog()
+    made = pd.DataFrame({"image_id": first["image_id"], "patient_id": first["patient_id"], "split": "train"})
+    store.write_table(made, Path("results/splits/study.parquet"), schemas.SPLITS)
+    unchanged = Path("study/study.yaml").read_text()
+    make_study(source)
+    assert Path("study/study.yaml").read_text() == unchanged
+    write_sheet(source / "findings.xlsx", [{**row, "Mass": 1 - int(str(row["Mass"]))} for row in rows()])
+    assert "Patients of the earlier split, study/split.parquet, stay in their part" in make_study(source)
+    config = preflight.read(yaml.safe_load(Path("study/study.yaml").read_text()), "study.yaml")
+    assert config.splits["study"].keep == "study/split.parquet"
+    assert set(earlier.read(Path("study/split.parquet")).index) == set(first["patient_id"])
+    changed = Path("study/study.yaml").read_text()
+    make_study(source)  # the same again: the split of the first run stays
+    assert Path("study/study.yaml").read_text() == changed
+    make_study(source, key=Path("another"))  # the same patients under other names
+    assert "keep:" not in Path("study/study.yaml").read_text()
 
 
 def test_without_a_table_headers_say_who_and_the_user_is_told_what_is_missing(source):
@@ -188,6 +279,21 @@ def test_without_a_table_headers_say_who_and_the_user_is_told_what_is_missing(so
     assert (found["patient_id"].nunique(), found["view"].value_counts()["Lateral"], set(found["age"])) == (36, 4, {80.0})
     assert found["positive"].map(len).sum() == 0
     assert not Path("study/study.yaml").exists()
+
+
+@pytest.mark.parametrize("text", ["Read me first.\n", "Made by: us\nOn: Monday\nFor: you\n", "a,b\nc,d\n"])
+def test_a_lone_text_that_is_no_table_is_ignored(source, text):
+    (source / "findings.xlsx").unlink()
+    (source / "README.txt").write_text(text)
+    with pytest.raises(ThoraxError, match="there are no findings: put a table into the folder"):
+        make_study(source)
+    assert len(catalog()) == 40
+
+
+def test_a_lone_text_that_is_a_table_is_read(source):
+    (source / "findings.xlsx").unlink()
+    (source / "findings.txt").write_text("Image\tMass\n" + "".join(f"IM{n:03}\t{n % 2}\n" for n in range(40)))
+    assert "Classes: Mass (16 patients)" in make_study(source)
 
 
 def test_rows_may_be_about_studies(source):
@@ -246,7 +352,7 @@ def test_options_name_what_is_not_clear(source):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda root: [path.unlink() for path in (root / "DICOM").iterdir()], "it has no DICOM, PNG or JPEG file"),
+        (lambda root: [path.unlink() for path in (root / "DICOM").iterdir()], "it has no DICOM, PNG, JPEG or TIFF file"),
         (lambda root: write_sheet(root / "findings.xlsx", [{"a": "x", "b": "y"}]), "no column names the images of the folder"),
         (lambda root: write_sheet(root / "findings.xlsx", [{k: row[k] for k in ("Image", "Hernia")} for row in rows()]), "no finding has enough patients"),
         (lambda root: write_sheet(root / "findings.xlsx", [{k: row[k] for k in ("Image",)} | {"Note": "-"} for row in rows()]), "says what was found: name those"),
@@ -311,22 +417,6 @@ def test_names_are_not_kept_as_identifiers(source):
         make_study(source, patient_column="Patient name", keep_ids=True)
     make_study(source, patient_column="Patient name")
     assert catalog()["patient_id"].nunique() == 40
-
-
-@pytest.mark.parametrize(
-    ("path", "known", "patient", "private"),
-    [
-        ("scans/00000075_003.png", [], "75", True),
-        ("scans/a.png", [], "75", False),
-        ("scans/GarciaM_1.png", ["garciam"], "", True),
-        ("García López/1.png", ["garcia"], "", True),
-        ("scans/12.png", ["12"], "", False),  # too short to know
-        ("scans/x_19020301.png", [], "", True),
-    ],
-)
-def test_paths_that_tell_who_a_patient_is(path, known, patient, private):
-    headers = {path: folder.Header(private=("19020301",))}
-    assert bool(folder.naming_paths([path], headers, known, {path: patient} if patient else {})) == private
 
 
 @pytest.mark.parametrize("out", ["hospital", ".", "hospital/../hospital"])

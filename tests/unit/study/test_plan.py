@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from thorax.study import plan
 from thorax.study.plan import Machine
-from thorax.study.records import Records
+from thorax.study.records import UNKNOWN_VIEW, Records
 
 LAPTOP, SERVER = Machine(2, 16 * 2**30), Machine(16, 128 * 2**30, gpu=24 * 2**30)
 
@@ -74,8 +74,8 @@ def test_weights_are_used_only_where_all_are_here():
     [
         (("PA",), ["PA"], "frontal images"),
         (("PA", "AP", "Lateral"), ["PA", "AP"], "frontal images; left out: 66 Lateral"),
-        (("unknown",), ["unknown"], "no image says its view, so lateral ones may be among them"),
-        (("unknown", "unknown", "PA"), ["PA", "unknown"], "all, since most are not known to be frontal"),
+        ((UNKNOWN_VIEW,), [UNKNOWN_VIEW], "no image says its view, so lateral ones may be among them"),
+        ((UNKNOWN_VIEW, UNKNOWN_VIEW, "PA"), ["PA", UNKNOWN_VIEW], "all, since most are not known to be frontal"),
     ],
 )
 def test_frontal_views_are_learnt_where_they_are_known(views, chosen, why):

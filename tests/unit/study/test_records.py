@@ -32,6 +32,14 @@ def lists(made: Records, column: str = "positive") -> list[list[str]]:
 PEOPLE = {"patient": ["1", "2", "3", "4"]}
 
 
+def test_columns_that_name_images_equally_well_are_not_chosen_between():
+    frame = pd.DataFrame({"a1": ["a.png", "b.png"], "b1": ["b.png", "a.png"], "patient": ["1", "2"]}, dtype=object)
+    found = Found(ROOT, ["a.png", "b.png"], [], 0)
+    roles = columns.recognise(frame, found.matched_by({}), {})
+    with pytest.raises(ThoraxError, match="columns 'a1' and 'b1' name images equally well: say which does with --image-column"):
+        records.join(found, found.images, {}, Table(Path("t.csv"), frame, "text", (2, 3)), roles)
+
+
 def test_blank_means_not_asked_where_other_cells_say_no():
     made = join(**PEOPLE, Mass=["1", "0", "", ""], Fluid=["0", "0", "1", ""])
     assert lists(made) == [["Mass"], ["No Finding"], ["Fluid"], []]
@@ -68,6 +76,11 @@ def test_spellings_of_lists_are_one_label_and_separators_are_no_part_of_a_name()
     assert join(**PEOPLE, **{"Nodule/Mass": ["1", "0", "1", "0"]}).findings == ["Nodule Mass"]
 
 
+def test_lists_may_be_separated_by_line_breaks():
+    made = join(**PEOPLE, labels=["Mass\nEffusion", "Effusion", "Mass", "Mass\nEffusion"])
+    assert lists(made) == [["Mass", "Effusion"], ["Effusion"], ["Mass"], ["Mass", "Effusion"]]
+
+
 def test_rows_of_one_image_are_united():
     made = join(
         file=["a.png", "a.png", "b.png", "b.png"], patient=["1", "1", "2", "2"], label=["Mass", "Fluid", "normal", "Mass"]
@@ -100,6 +113,11 @@ def test_ages_are_of_birth_years_and_days():
     assert made.images["age"].tolist()[::3] == [70.0, 50.0]
     assert not any("2020" in study for study in made.images["study"])
     assert (made.images["study"] != "").tolist() == [True, True, False, True]
+
+
+def test_images_of_a_patients_day_are_a_study_with_a_number():
+    made = join(patient=["p", "p", "p", "q"], Datum=["2.2.2020", "1.1.2020", "2.2.2020", "2.2.2020"], Mass=["1", "0", "1", "0"])
+    assert made.images["study"].tolist() == ["p-day2", "p-day1", "p-day2", "q-day1"]
 
 
 def test_m_is_a_woman_next_to_h():

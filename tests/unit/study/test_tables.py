@@ -64,6 +64,18 @@ def test_cells_of_a_workbook_become_plain_text(tmp_path):
     assert tables.read(tmp_path / "a.xlsx").frame.to_numpy().tolist() == [["7", "0.5", "2024-12-31", "", "x y"]]
 
 
+def test_line_breaks_stay_in_cells_and_not_in_names(tmp_path):
+    book = openpyxl.Workbook()
+    book.active.append(["image", "what was\nfound"])
+    book.active.append(["a.png", " Mass \r\n\n  Pleural \t effusion\n"])
+    book.save(tmp_path / "a.xlsx")
+    (tmp_path / "a.csv").write_bytes(b'image,"what was\r\nfound"\r\na.png," Mass \r\n\r\n  Pleural \t effusion\r\n"\r\n')
+    for name in ("a.xlsx", "a.csv"):
+        read = tables.read(tmp_path / name)
+        assert list(read.frame) == ["image", "what was found"]
+        assert read.frame.to_numpy().tolist() == [["a.png", "Mass\nPleural effusion"]]
+
+
 def test_a_sheet_is_named_where_there_are_several(tmp_path):
     book = openpyxl.Workbook()
     for name in ("one", "two"):
