@@ -18,7 +18,7 @@ def start(path: Path) -> bytes:
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file is PNG, JPEG, TIFF or DICOM by its first bytes, or says so in its name, as a damaged one or a broken link does.
+    """Whether a file is PNG, JPEG, TIFF or DICOM by its first bytes, or by its name, as a damaged one or a broken link is.
 
     DICOM without preamble has few bytes in common, so its name may only have no ending, or that of a UID. Raises OSError.
     """

@@ -32,7 +32,7 @@ def refuse_taken(out: Path) -> None:
 
 
 def split_to_keep(out: Path, text: str, patients: Collection[str]) -> Path | None:
-    """The split whose patients stay in their part: of the run in the current folder if images.csv is new, else the one kept before.
+    """The split whose patients stay in their part: of the run in this folder if images.csv is new, else the one kept before.
 
     Args:
         out: The study's folder, with the images.csv of an earlier run or none.

@@ -140,7 +140,7 @@ def _link(
 ) -> tuple[str, str, tuple[str, ...]]:
     """The column that says which images a row is about, by what, and columns that say so as well; it is added to those found.
 
-    Columns of numbers are last, as they may count rows, and among others those whose names say what they are are first. A row is
+    Columns of numbers are last, as they may count rows; of the others, those come first whose names say what they are. A row is
     about a patient only if each patient has one row.
     """
     named = list(given.get("image", ()))

@@ -20,7 +20,7 @@ REASONS = {
     "missing": "not there",
     "empty": "no bytes",
     "truncated": "cut or damaged",
-    "not_image": "not PNG, JPEG or DICOM",
+    "not_image": "not PNG, JPEG, TIFF or DICOM",
     "constant": "all pixels equal",
     "too_large": "too large",
     "not_radiograph": "DICOM, but not a radiograph",

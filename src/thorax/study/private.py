@@ -1,4 +1,4 @@
-"""What tells who a patient is, and which paths have it. Texts are compared as runs of words: `HSJ-00001` is in `HSJ_1.PA.dcm`."""
+"""What tells who a patient is, and which paths have it. Texts are runs of words: `HSJ-00001` is in `HSJ_1.PA.dcm`."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,9 +35,9 @@ def birth_forms(date: str) -> Words:
 
 
 def _split(text: str) -> tuple[Words, Words]:
-    """The words of a text, with letters and digits together, and apart; zeros before a number do not count."""
-    text = words.plain(text)
-    together, apart = re.findall(r"[^\W_]+", text), re.findall(r"\d+|[^\W\d_]+", text)
+    """The words of a text as they are, and cut at capitals and digits; zeros before a number do not count."""
+    together = re.findall(r"[^\W_]+", words.plain(text))
+    apart = [part for word in words.header_words(text) for part in re.findall(r"\d+|\D+", word)]
     return tuple(map(columns.key, together)), tuple(map(columns.key, apart))
 
 

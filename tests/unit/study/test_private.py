@@ -13,6 +13,8 @@ from thorax.study import private
         ("scans/00000075_003.png", [], "75", True),
         ("scans/a.png", [], "75", False),
         ("scans/GarciaM_1.png", ["garciam"], "", True),
+        ("scans/GarciaM_1.png", ["garcia"], "", True),
+        ("garciamm.png", ["garcia"], "", False),
         ("García López/1.png", ["garcia"], "", True),
         ("scans/12.png", ["12"], "", False),  # too short to know
         ("scans/12.png", [], "12", True),
