@@ -477,7 +477,9 @@ def test_dice_on_real_radiographs_of_other_patients():
 
     The recipe as it is configured (96 pixels, 100 epochs) reaches 0.936, and 0.944 with 5 folds.
     """
-    scores = segmenter.cross_validate(Segmenter(pairs=str(REAL), size=64, epochs=40), folds=2, threads=2)
+    scores = segmenter.cross_validate(
+        Segmenter(pairs=str(REAL), size=64, epochs=40), folds=2, threads=1
+    )  # as other tests of this process
     assert len(scores) == 42
     assert scores["dice"].mean() >= 0.9
     assert (scores["flag"].notna()).mean() <= 0.1

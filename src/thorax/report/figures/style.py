@@ -40,7 +40,7 @@ HEADING_SIZE = 10.8  # points
 SMALL_HEADING = 9.0  # points, over radiographs and curves
 LETTER = 0.58  # mean width of a letter, as a share of the font size
 LOG_FROM = 30  # an axis is logarithmic if its largest value exceeds this multiple of the smallest
-PHOTO_QUALITY = 90  # of 100, for radiographs in pages
+PHOTO_QUALITY = 85  # of 100, for radiographs in pages
 LARGEST_SIDE = 16383  # pixels of a WebP picture
 LARGEST_PICTURE = (
     1_100_000  # bytes, of which a page's data address has 1.5 million letters; Chromium shows none above 2 million
@@ -134,7 +134,7 @@ def _webp_strips(strip: np.ndarray, photos: bool) -> list[bytes]:
 
 def webp(picture: np.ndarray, photos: bool) -> bytes:
     """A picture (h, w, 3) uint8 as WebP, with a small loss if it has `photos`."""
-    return encoded(picture, "WEBP", **({"quality": PHOTO_QUALITY, "method": 2} if photos else {"lossless": True}))
+    return encoded(picture, "WEBP", **({"quality": PHOTO_QUALITY, "method": 4} if photos else {"lossless": True}))
 
 
 def encoded(picture: np.ndarray, form: str, **options: Any) -> bytes:
