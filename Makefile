@@ -88,7 +88,7 @@ audit: $(BIN)/.ready ## the published counts next to ours, from METADATA=folder 
 bench: $(BIN)/.ready ## what it costs, as ratios measured side by side (about ten minutes): docs/reference/benchmarks.md
 	python -m bench
 
-test: $(BIN)/.ready ## all tests (about 40 minutes on 2 cores; those of the demo need a finished one)
+test: $(BIN)/.ready ## all tests (about half an hour on 2 cores; those of the demo need a finished one)
 	pytest $(WORKERS) --durations=30
 
 test-fast: $(BIN)/.ready ## the tests that need no workflow (three to four minutes on 2 cores)

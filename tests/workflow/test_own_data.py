@@ -4,6 +4,7 @@ import csv
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from thorax.storage import store
 from .conftest import ONE_THREAD, REPOSITORY, environment, snakemake
 
 TABLE = "results/tables/study/global.md"
+BUNDLE = "results/bundles/study.zip"
 
 PATIENTS = 24
 IMAGES = 60
@@ -75,19 +77,14 @@ def small_study(path: Path) -> dict:
     return settings
 
 
-def test_a_hospital_folder_becomes_tables(tmp_path, quick):
-    """docs/how-to/own-radiographs.md in small: DICOM files and an Excel sheet, `thorax init`, one command."""
-    made = [sys.executable, REPOSITORY / "demo" / "hospital.py", "hospital", "--number", "40", "--workers", "1"]
-    subprocess.run(made, cwd=tmp_path, env=environment(), check=True, timeout=300)
-    init = subprocess.run(
-        ["thorax", "init", "hospital"],
-        cwd=tmp_path,
-        env=environment(quick),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+def test_a_hospital_folder_becomes_tables_and_a_model(tmp_path, quick):
+    """docs/how-to/own-radiographs.md in small: DICOM files and an Excel sheet, `thorax init`, one command, a bundle, predictions."""
+    hospital = [sys.executable, REPOSITORY / "demo" / "hospital.py", "--workers", "1"]
+    run = partial(
+        subprocess.run, cwd=tmp_path, env=environment(quick), capture_output=True, text=True, timeout=300, check=False
     )
+    run([*hospital, "hospital", "--number", "40"], check=True)
+    init = run(["thorax", "init", "hospital"])
     assert init.returncode == 0, init.stderr
     assert "Next: snakemake --configfile study/study.yaml --cores" in init.stdout
     config = tmp_path / "study" / "study.yaml"
@@ -114,6 +111,17 @@ def test_a_hospital_folder_becomes_tables(tmp_path, quick):
     assert "Cardiomegaly" in (tmp_path / TABLE).with_name("per_class.md").read_text()
     names = {word for row in drawn.values() for word in row["Patient name"].split(", ")}
     assert len(names) > 10
+
+    packed = snakemake(tmp_path, "--cores", "2", BUNDLE, *ONE_THREAD, config=config, timeout=600, first=quick)
+    assert packed.returncode == 0, packed.stdout[-6000:]
+    run([*hospital, "new", "--number", "3", "--new"], check=True)
+    predicted = run(["thorax", "predict", BUNDLE, "new", "--out", "results/new.csv", "--overlays", "results/overlays"])
+    assert predicted.returncode == 0, predicted.stderr
+    table = pd.read_csv(tmp_path / "results/new.csv")
+    assert len(table) == 3 * 2
+    assert set(table["class"]) == {"Cardiomegaly", "Pacemaker"}
+    assert table["probability"].between(0, 1).all()
+
     written = {
         path: text_of(path) for kind in ("results", "logs", "study") for path in (tmp_path / kind).rglob("*") if path.is_file()
     }
