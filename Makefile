@@ -71,10 +71,10 @@ sample: $(BIN)/.ready ## 1,249 real radiographs of NIH ChestX-ray14 from SAMPLE=
 	@python demo/sample.py
 	@echo "The results: results/index.html (open it in a browser)"
 
-picture: $(BIN)/.ready ## README's picture: heatmaps at 224 x 224 pixels on the demo's radiographs (about a quarter of an hour on 2 cores)
-	$(FOLLOW) snakemake --profile demo --configfile demo/experiment.yaml demo/picture.yaml -- results/figures/picture/heatmaps.html
+picture: $(BIN)/.ready ## README's pictures: heatmaps at 224 x 224 pixels on the demo's radiographs (about a quarter of an hour on 2 cores)
+	$(FOLLOW) snakemake --profile demo --configfile demo/experiment.yaml demo/picture.yaml -- results/figures/picture/heatmaps.html results/cases/picture/cases-1.html
 	@python demo/picture.py $(CASE)
-	@echo "All cases: results/figures/picture/heatmaps.html. README's picture: docs/img/heatmaps.webp"
+	@echo "All cases: results/figures/picture/heatmaps.html and results/cases/picture/cases-1.html. README's pictures: docs/img"
 
 dvc: $(BIN)/.ready ## dvc.yaml from the Snakefile, for the demo; for another run: thorax dvc -- ARGUMENTS of snakemake
 	thorax dvc -- --profile demo

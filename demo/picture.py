@@ -1,7 +1,17 @@
-"""README's picture: the heatmaps of one case of `make picture`, from the files of its run. Run it as `python demo/picture.py NUMBER`."""
+"""README's pictures, from the files of `make picture`: the heatmaps of one case, and the case browser as it opens.
 
+Run it as `python demo/picture.py NUMBER`, with the number of the case. The second picture needs Chromium.
+"""
+
+import io
+import shutil
+import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from PIL import Image
 
 from thorax.explanation.cases import load_cases
 from thorax.report.figures import heatmaps, style
@@ -9,6 +19,9 @@ from thorax.storage import store
 
 RESULTS = Path("results")
 PICTURE = Path("docs/img/heatmaps.webp")
+BROWSER = Path("docs/img/cases.webp")
+WINDOW = (1440, 980)  # pixels
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
 def draw(number: int) -> None:
@@ -32,5 +45,22 @@ def draw(number: int) -> None:
         temporary.write_bytes(picture)
 
 
+def look() -> None:
+    """Write what Chromium shows of the case browser's first page."""
+    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if program is None:
+        sys.exit(f"{BROWSER} was not made: install Chromium.")
+    page = (RESULTS / "cases/picture/cases-1.html").resolve().as_uri()
+    with TemporaryDirectory() as folder:
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder}/profile"]
+        size = ",".join(map(str, WINDOW))
+        command = [program, *options, f"--window-size={size}", f"--screenshot={folder}/seen.png", page]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        seen = np.asarray(Image.open(io.BytesIO(Path(folder, "seen.png").read_bytes())).convert("RGB"))
+    with store.atomic(BROWSER) as temporary:
+        temporary.write_bytes(style.webp(seen, photos=True))
+
+
 if __name__ == "__main__":
     draw(int(sys.argv[1]))
+    look()
