@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from thorax.images import duplicates
 from thorax.report import typeset
-from thorax.report.cells import printed
+from thorax.report.cells import UNDEFINED, printed
 from thorax.report.typeset import Cell, Group, Table
 from thorax.study.columns import PERSONAL, Recognised
 from thorax.study.estimate import Estimate
@@ -114,7 +114,7 @@ def _columns(found: Fingerprint) -> Section:
     told = [
         f"The table is a {found.table_form}." if found.table_form.startswith("text") else f"The table is an {found.table_form}."
     ]
-    told += ["If a column was misunderstood, name it with an option of `thorax init`; `thorax init --help` lists them."]
+    told += ["If a column was misunderstood, name it with an option; thorax init --help lists them."]
     return "Columns of the table", told, [_table("Columns of the table", "column", [("holds", True), ("because", True)], rows)]
 
 
@@ -142,7 +142,8 @@ def _findings(records: Records, plan: Plan) -> Section:
 def _finding_cells(finding: Finding) -> list[str]:
     counts = (finding.images, finding.patients, finding.without, finding.uncertain, finding.unasked)
     planned = f"left out: {finding.problem}" if finding.problem else "class"
-    return [*(f"{count:,}" for count in counts), f"± {printed(finding.margin, 2)}", planned]
+    margin = f"± {printed(finding.margin, 2)}" if np.isfinite(finding.margin) else UNDEFINED
+    return [*(f"{count:,}" for count in counts), margin, planned]
 
 
 def _cooccurrence(records: Records, plan: Plan) -> Section:
