@@ -174,9 +174,10 @@ def story(slurm, finished, tmp_path_factory) -> Story:
         last = ({"first", "second", "third"} - {one, other}).pop()
         told.members = {"preempted": one, "cancelled": one, "limited": other, "down": last}
 
-        limited = training_jobs(slurm, run, other)[-1].number
-        slurm.ask("scancel", "--signal=STOP", limited)  # Slurm looks at time limits every 30 s: it must not end before
-        slurm.as_root("scontrol", "update", f"JobId={limited}", "TimeLimit=1")
+        limited = training_jobs(slurm, run, other)[-1]
+        slurm.ask("scancel", "--signal=STOP", limited.number)  # Slurm looks at time limits every 30 s: it must not end before
+        minutes = int(time.time() - limited.start) // 60 + 2  # so that the warning is due, and the end is a minute away or more
+        slurm.as_root("scontrol", "update", f"JobId={limited.number}", f"TimeLimit={minutes}")
 
         preempted = training_jobs(slurm, run, one)[-1]
         urgent = ("--partition=urgent", "--gpus=1", f"--nodelist={preempted.node}")
