@@ -85,6 +85,7 @@ def serve(address: str) -> None:
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(address)
     listening.listen(64)
+    tempfile.tempdir = tempfile.mkdtemp(dir=Path(address).parent)  # a forked job ends without deleting what it put there
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the jobs' processes
     print("ready", flush=True)
     while listening in select.select([listening, sys.stdin], [], [])[0]:
