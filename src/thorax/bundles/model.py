@@ -59,8 +59,9 @@ class BundledModel:
         return [partial(_logits, network) for network in networks]
 
     def load(self) -> None:
-        """Load all networks now, rather than with the first answer."""
+        """Load all networks now, rather than with the first answer, and check the files that none of them needs."""
         self.preprocessing, self.runs  # noqa: B018  # both are kept
+        self.bundle.check()
 
     def answer(self, radiographs: Sequence[Radiograph], filled_to: int) -> list[Answer]:
         """Answer some images. They are filled up with copies to one number, so that networks are compiled once."""

@@ -49,7 +49,7 @@ def predict(
         tables.check_ending(out)
     elif wide:
         raise ThoraxError("--wide is a form of the table: name a file for it with --out.")
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle, ahead=True)
     drawing = _drawing(opened, overlays, page)
     model = BundledModel(opened, with_maps=drawing is not None)
     listed = inputs.find(images, column)
