@@ -20,8 +20,8 @@ from thorax.archives.download import registry
 from thorax.errors import ThoraxError
 from thorax.explanation import overlays
 from thorax.images import masks
-from thorax.workflow.bundling import with_cores
 from thorax.verbs import VERBS
+from thorax.workflow.bundling import with_cores
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]

@@ -313,7 +313,12 @@ def bundled_run(tiny_run, tmp_path_factory, quick) -> Path:
     folder = Path(shutil.copytree(tiny_run, tmp_path_factory.mktemp("bundled") / "run", copy_function=shutil.copy2))
     how = ["--snakefile", REPOSITORY / "Snakefile", "--configfile", CONFIG]
     made = subprocess.run(
-        ["thorax", "bundle", "tiny", "--", *how], cwd=folder, env=environment(quick), capture_output=True, text=True, check=False
+        ["thorax", "bundle", "tiny", "--", *how],
+        cwd=folder,
+        env=environment(quick),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert made.returncode == 0, made.stderr[-3000:]
     assert "1 of 1 steps (100%) done" in made.stderr, "nothing of a finished run is made again"

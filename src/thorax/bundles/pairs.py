@@ -68,7 +68,9 @@ def _by_header(listed: Sequence[Listed], max_pixels: int) -> tuple[list[Listed],
             pairs.append(images[False]._replace(second=images[True]))
             continue
         ((lateral, one),) = images.items()
-        alone.append(Skipped(one.name, f"no file is the {COLUMNS[not lateral]} image of its study, which the networks need too"))
+        alone.append(
+            Skipped(one.name, f"no file is the {COLUMNS[not lateral]} image of its study, which the networks need too")
+        )
     return pairs, alone
 
 

@@ -16,6 +16,7 @@ from thorax.errors import ThoraxError
 
 Answer = TypeVar("Answer")
 
+
 @dataclass(frozen=True)
 class Job:
     """One job of the DAG."""

@@ -50,7 +50,9 @@ def seen(image: np.ndarray) -> np.ndarray:
     return decoding.resize(packed, SIZE, SIZE)
 
 
-def write(path: Path, crop: str = "none", members: tuple[str, ...] = ("one", "two"), views: int = 1, **changes: Any) -> dict[str, Any]:
+def write(
+    path: Path, crop: str = "none", members: tuple[str, ...] = ("one", "two"), views: int = 1, **changes: Any
+) -> dict[str, Any]:
     """Write a bundle; return its networks by name, the segmenter among them. `changes` are of the contents."""
     nets = {name: network(seed, views)[0] for seed, name in enumerate(members)}
     for model in nets.values():
