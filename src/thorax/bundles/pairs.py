@@ -10,6 +10,7 @@ from thorax.errors import ThoraxError
 from thorax.images import dicom, ingest
 from thorax.images.formats import UnusableImage
 from thorax.storage import csv_file
+from thorax.storage.progress import progress
 
 COLUMNS = ("frontal", "lateral")  # of a CSV file with a pair in each row
 _BY_HAND = f"name it and its partner in a CSV file with the columns {' and '.join(COLUMNS)}"
@@ -53,7 +54,7 @@ def _by_header(listed: Sequence[Listed], max_pixels: int) -> tuple[list[Listed],
     """The pairs of some files, in the order of the frontal ones, and what has no partner."""
     alone: list[Skipped] = []
     studies: dict[str, dict[bool, Listed]] = {}  # by study, the image that is lateral and the one that is not
-    for one in listed:
+    for one in progress(listed, "pairs", unit="file"):
         found = _study_and_view(one, max_pixels)
         if isinstance(found, Skipped):
             alone.append(found)
