@@ -160,7 +160,7 @@ def test_pairs_of_files_are_predicted_as_the_run_predicted_them(papers_run, stud
     assert cli.main(["predict", *map(str, words)]) == 0
     found = store.read_table(tmp_path / "p.parquet")
     assert found["path"].tolist() == [str(path) for path in rows["frontal"]]
-    np.testing.assert_allclose(found[expected.columns], expected, atol=1e-3)
+    np.testing.assert_allclose(found[expected.columns], expected, atol=2e-4)  # swapped views differ by more
 
 
 def test_the_ablation_has_a_column_for_each_variant(papers_run, study):
