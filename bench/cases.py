@@ -31,7 +31,7 @@ from sklearn.metrics import (
 )
 
 from bench.measure import cpu_seconds, peak, processes, random_batch, timed
-from bench.predicting import predict_ratio
+from bench.predicting import predict_ratio, start_ratio
 from thorax import archives, cli, config, phantom
 from thorax.evaluation import differences, metrics
 from thorax.explanation import localisation
@@ -483,5 +483,6 @@ CASES = {
         heatmap_ratio,
         heatmap_scores,
         predict_ratio,
+        start_ratio,
     )
 }

@@ -21,6 +21,7 @@ from thorax.errors import ThoraxError
 from thorax.explanation import overlays
 from thorax.images import masks
 from thorax.verbs import VERBS
+from thorax.workflow.bundling import with_cores
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]
@@ -188,7 +189,7 @@ def _try_thorax(command: list[str], folder: Path) -> None:
         models = {"phantom": config.Phantom, "cross-validate-lungs": config.Segmenter}
         config.parse_text(models[command[1]], arguments.settings, "--settings")
     if getattr(arguments, "snakemake", []):
-        _snakemake(arguments.snakemake)
+        _snakemake(with_cores(arguments.snakemake) if command[1] == "bundle" else arguments.snakemake)
 
 
 def _try_make(command: list[str], folder: Path) -> None:

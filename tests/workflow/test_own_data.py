@@ -112,8 +112,10 @@ def test_a_hospital_folder_becomes_tables_and_a_model(tmp_path, quick):
     names = {word for row in drawn.values() for word in row["Patient name"].split(", ")}
     assert len(names) > 10
 
-    packed = snakemake(tmp_path, "--cores", "2", BUNDLE, *ONE_THREAD, config=config, timeout=600, first=quick)
-    assert packed.returncode == 0, packed.stdout[-6000:]
+    how = ["--snakefile", REPOSITORY / "Snakefile", "--configfile", config, "--cores", "2", *ONE_THREAD]
+    packed = run(["thorax", "bundle", "study", "--", *how], timeout=600)
+    assert packed.returncode == 0, packed.stderr[-6000:]
+    assert packed.stdout.splitlines()[-1].startswith(f"{BUNDLE}: ")
     run([*hospital, "new", "--number", "3", "--new"], check=True)
     predicted = run(["thorax", "predict", BUNDLE, "new", "--out", "results/new.csv", "--overlays", "results/overlays"])
     assert predicted.returncode == 0, predicted.stderr

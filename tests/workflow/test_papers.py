@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,12 +12,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from thorax import config
+from thorax import cli, config
 from thorax.report.typeset import content_of
 from thorax.storage import store
 from thorax.workflow.pages import CATALOGUE
 
-from .conftest import ONE_THREAD, REPOSITORY, snakemake
+from .conftest import ONE_THREAD, REPOSITORY, environment, snakemake
 
 pytestmark = pytest.mark.slow
 SHIPPED = yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8"))
@@ -135,6 +137,30 @@ def test_the_balanced_split_has_as_many_images_without_a_finding_as_it_says(pape
 def test_nothing_is_left_to_do(papers_run):
     dry = snakemake(papers_run, "--cores", "2", *ONE_THREAD, "--dry-run", config=papers_run.parent / "config.yaml")
     assert "Nothing to be done" in dry.stdout, dry.stdout[-3000:]
+
+
+def test_pairs_of_files_are_predicted_as_the_run_predicted_them(papers_run, study, quick, tmp_path, monkeypatch):
+    """A bundle of networks of two views; a CSV file names the frontal and the lateral image of each study."""
+    folder, name = papers_run.with_name("bundled"), "padchest-two-views"  # as deep: some inputs have relative paths
+    shutil.copytree(papers_run, folder, copy_function=shutil.copy2)
+    how = ["--snakefile", REPOSITORY / "Snakefile", "--configfile", "../config.yaml", "--cores", "2"]
+    command = ["thorax", "bundle", name, "--", *how]
+    made = subprocess.run(command, cwd=folder, env=environment(quick), capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr[-3000:]
+    monkeypatch.chdir(folder)
+    label_set = study.label_sets[study.experiments[name].label_set]
+    catalog = store.read_table(f"results/catalog/{label_set.dataset}.parquet").set_index("image_id")["path"]
+    seconds = store.read_table(f"results/pairs/{study.experiments[name].label_set}.parquet").set_index("image_id")["second_id"]
+    expected = store.read_table(f"results/ensembles/{name}/CTP.parquet").set_index("image_id").drop(columns="split")
+    root = (folder / study.datasets[label_set.dataset].root).resolve()
+    both = {"frontal": expected.index, "lateral": seconds.loc[expected.index]}
+    rows = {view: [root / catalog[image] for image in images] for view, images in both.items()}
+    pd.DataFrame(rows).to_csv(tmp_path / "pairs.csv", index=False)
+    words = [f"results/bundles/{name}.zip", tmp_path / "pairs.csv", "--out", tmp_path / "p.parquet", "--wide", "--threads", "1"]
+    assert cli.main(["predict", *map(str, words)]) == 0
+    found = store.read_table(tmp_path / "p.parquet")
+    assert found["path"].tolist() == [str(path) for path in rows["frontal"]]
+    np.testing.assert_allclose(found[expected.columns], expected, atol=2e-4)  # swapped views differ by more
 
 
 def test_the_ablation_has_a_column_for_each_variant(papers_run, study):

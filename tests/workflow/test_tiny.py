@@ -1,6 +1,7 @@
 """The finished tiny run: its numbers against what can be computed another way, and what a change changes."""
 
 import ast
+import hashlib
 import json
 import re
 import shutil
@@ -310,9 +311,19 @@ def test_the_estimate_counts_the_jobs_and_bytes_of_the_run(tiny_run, tmp_path, m
 def bundled_run(tiny_run, tmp_path_factory, quick) -> Path:
     """A copy of the tiny run with a bundle of its model."""
     folder = Path(shutil.copytree(tiny_run, tmp_path_factory.mktemp("bundled") / "run", copy_function=shutil.copy2))
-    made = snakemake(folder, "--cores", "2", "--", "results/bundles/tiny.zip", config=CONFIG, first=quick)
-    assert made.returncode == 0, made.stdout[-3000:]
-    assert "1 of 1 steps (100%) done" in made.stdout, "nothing of a finished run is made again"
+    how = ["--snakefile", REPOSITORY / "Snakefile", "--configfile", CONFIG]
+    made = subprocess.run(
+        ["thorax", "bundle", "tiny", "--", *how],
+        cwd=folder,
+        env=environment(quick),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr[-3000:]
+    assert "1 of 1 steps (100%) done" in made.stderr, "nothing of a finished run is made again"
+    digest = hashlib.sha256((folder / "results/bundles/tiny.zip").read_bytes()).hexdigest()
+    assert re.fullmatch(rf"results/bundles/tiny\.zip: \d+\.\d MB, SHA-256 {digest}", made.stdout.splitlines()[-1])
     return folder
 
 

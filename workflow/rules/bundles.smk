@@ -3,7 +3,7 @@ from thorax.workflow.bundled import BundlePlan
 packed = BundlePlan(plan)
 
 
-# Not part of a run: name the file to make one
+# Not part of a run: `thorax bundle EXPERIMENT` names the file
 rule bundle:
     input:
         unpack(packed.files),
@@ -21,7 +21,7 @@ rule bundle:
     message:
         "Packing the model of {wildcards.experiment} into one file"
     shell:
-        "thorax bundle --settings {params.settings:q} --labels {input.labels} --split {input.split} --ingested {input.ingested}"
+        "thorax pack-bundle --settings {params.settings:q} --labels {input.labels} --split {input.split} --ingested {input.ingested}"
         " --images {input.images} {params.option_pairs} {params.option_second_ingested} {params.option_second_images}"
         " --networks {params.named_networks} --predictions {params.named_predictions} --ensembles {params.named_ensembles}"
         " --records {params.named_records} {params.option_segmenter} {params.option_boxes} --catalog {input.catalog}"

@@ -5,8 +5,9 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -27,10 +28,11 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runti
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose files were all there and undamaged when it was opened."""
+    """A bundle whose files were all there and undamaged when it was opened; see `open_bundle` for those that are opened `ahead`."""
 
     path: Path
     manifest: Manifest
+    _ahead: dict[str, Future[bytes]] = field(default_factory=dict, repr=False, compare=False)  # files that a thread reads
 
     @property
     def contents(self) -> Contents:
@@ -48,11 +50,17 @@ class Bundle:
         return self.read(described.DATA_SHEET).decode("utf-8")
 
     def read(self, name: str) -> bytes:
-        """The bytes of one of the files, compared with their digest again."""
-        with _opened(self.path) as archive:
-            if name not in self.manifest.files:
-                raise ThoraxError(f"{self.path} has no file {name}: {DO_NOT_USE}.")
-            return _read(self.path, archive, self.manifest, name)
+        """The bytes of one of the files, compared with their digest."""
+        if name not in self.manifest.files:
+            raise ThoraxError(f"{self.path} has no file {name}: {DO_NOT_USE}.")
+        if name in self._ahead:
+            return self._ahead.pop(name).result()
+        return _read(self.path, self.manifest, name)
+
+    def check(self) -> None:
+        """Wait for all files that are still read `ahead`, and refuse the bundle if one of them is damaged."""
+        for reading in self._ahead.values():
+            reading.result()
 
     def network(self, member: str) -> Model:
         """One of the networks, from packed images (n, size, size, views) to logits (n, classes), uncompiled, in float32.
@@ -86,8 +94,11 @@ class Bundle:
             raise ThoraxError(f"{problem}, not {inputs} and {outputs}, as the manifest says: {DO_NOT_USE}.")
 
 
-def open_bundle(path: Path | str) -> Bundle:
+def open_bundle(path: Path | str, ahead: bool = False) -> Bundle:
     """Open a bundle and check all of it: the manifest, names, sizes and digests.
+
+    With `ahead`, a thread reads the files and compares their digests while the program does something else; `Bundle.read` waits for
+    it, and `Bundle.check` for all that have not been read. Their bytes are kept until they are read for the first time.
 
     Raises ThoraxError if it is not a bundle, of a newer format, damaged, encrypted, too large, or if it has a file that is not in the
     manifest, twice, or outside its folder.
@@ -102,9 +113,21 @@ def open_bundle(path: Path | str) -> Bundle:
         text = b"".join(_blocks(path, archive, described.MANIFEST, sizes[described.MANIFEST]))
         manifest = described.parse_manifest(text, str(path))
         _compare(path, sizes, manifest)
-        for name in manifest.files:
-            _read(path, archive, manifest, name)
+    if ahead:
+        reader = ThreadPoolExecutor(1, "bundle")
+        reading = {name: reader.submit(_read, path, manifest, name) for name in _in_order(manifest)}
+        reader.shutdown(wait=False)
+        return Bundle(path, manifest, reading)
+    for name in manifest.files:
+        _read(path, manifest, name)
     return Bundle(path, manifest)
+
+
+def _in_order(manifest: Manifest) -> list[str]:
+    """The files in the order in which they are needed: the networks one by one."""
+    members = [f"networks/{name}" for name in manifest.contents.members]
+    first = [f"{name}.{suffix}" for name in members for suffix in ("json", "weights")]
+    return [*first, *(name for name in manifest.files if name not in first)]
 
 
 @contextmanager
@@ -164,9 +187,10 @@ def _compare(path: Path, sizes: dict[str, int], manifest: Manifest) -> None:
         raise _refused(path, f"{wrong[0]} has {sizes[wrong[0]]:,} bytes, and the manifest says {expected[wrong[0]]:,}")
 
 
-def _read(path: Path, archive: zipfile.ZipFile, manifest: Manifest, name: str) -> bytes:
+def _read(path: Path, manifest: Manifest, name: str) -> bytes:
     file = manifest.files[name]
-    data = b"".join(_blocks(path, archive, name, file.bytes))
+    with _opened(path) as archive:
+        data = b"".join(_blocks(path, archive, name, file.bytes))
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise _refused(path, f"{name} was changed or is damaged, as its digest is another one")
     return data

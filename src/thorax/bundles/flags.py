@@ -19,6 +19,11 @@ _LATERAL_VIEWS = ("L", "RL")  # how archives' names of lateral views begin
 ALL = (NO_LUNGS, LATERAL, NOT_A_RADIOGRAPH, COLOURED, UNLIKE, BURNED_IN)
 
 
+def is_lateral(view: str) -> bool:
+    """Whether an archive's name of a view is that of a lateral one."""
+    return view.upper().startswith(_LATERAL_VIEWS)
+
+
 def of_images(
     radiographs: Sequence[Radiograph],
     lungs: Sequence[Lungs] | None,
@@ -29,15 +34,15 @@ def of_images(
     """The flags of each image.
 
     `seen` is what networks see of it, `known` the bundle's summary of the training images; without it, only lungs, colours and
-    DICOM headers are looked at. Networks that learnt from lateral `views` expect them.
+    DICOM headers are looked at; of a second view, only colours and text in the picture. Networks that learnt from lateral `views` expect them.
     """
     nothing = np.zeros(len(seen), bool)
     looks = reference.Looks(nothing.astype(float), nothing, nothing) if known is None else reference.look(known, seen)
     unlike = looks.distances > 1
     credible = np.array([lungs is None or lungs[number].credible for number in range(len(seen))])
-    coloured = np.array([one.in_colour for one in radiographs])
+    coloured = np.array([any(view.in_colour for view in one.views) for one in radiographs])
     says_lateral = np.array([one.header.lateral for one in radiographs])
-    expected = np.array(any(view.upper().startswith(_LATERAL_VIEWS) for view in views))
+    expected = np.array(any(map(is_lateral, views)))
     foreign = (looks.distances > reference.FAR) | (unlike & (looks.foreign | coloured))
     says = {
         NO_LUNGS: ~credible,
@@ -45,6 +50,6 @@ def of_images(
         NOT_A_RADIOGRAPH: foreign,
         COLOURED: coloured,
         UNLIKE: unlike,
-        BURNED_IN: np.array([one.header.burned_in for one in radiographs]),
+        BURNED_IN: np.array([any(view.header.burned_in for view in one.views) for one in radiographs]),
     }
     return [[flag for flag in ALL if says[flag][number]] for number in range(len(seen))]

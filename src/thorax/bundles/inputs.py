@@ -16,10 +16,16 @@ OVERLAY = ".overlay.png"  # how the names of pictures end, so that none replaces
 
 
 class Listed(NamedTuple):
-    """A file: its path as the user gave it, which names its rows, and where it is."""
+    """A file: its path as the user gave it, which names its rows, and where it is; of a pair, the first image."""
 
     name: str
     path: Path
+    second: "Listed | None" = None  # the second image of a pair, for networks of two views
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files that are read."""
+        return [self.path] if self.second is None else [self.path, self.second.path]
 
 
 def find(images: Sequence[Path], column: str | None = None) -> list[Listed]:
@@ -32,12 +38,17 @@ def find(images: Sequence[Path], column: str | None = None) -> list[Listed]:
     for given in images:
         for listed in _of(given, column):
             found.setdefault(os.path.normpath(listed.path.absolute()), listed)  # links to one file are several images
+    return of_different_names(list(found.values()))
+
+
+def of_different_names(found: list[Listed]) -> list[Listed]:
+    """The same, unless rows of two files could not be told apart."""
     names: dict[str, Listed] = {}
-    for listed in found.values():
+    for listed in found:
         if (other := names.setdefault(listed.name, listed)) is not listed:
             problem = f"{other.path} and {listed.path} are both called {listed.name!r}"
             raise ThoraxError(f"{problem}: give their full paths, or predict them one after the other.")
-    return list(names.values())
+    return found
 
 
 def refuse_to_replace(read: Iterable[Path], files: Mapping[str, Path | None], pictures: Path | None) -> None:
@@ -63,7 +74,7 @@ def _of(given: Path, column: str | None) -> Iterable[Listed]:
             raise ThoraxError(f"{given} has no PNG, JPEG, TIFF or DICOM file: name a folder with radiographs.")
         return inside
     if given.name.lower().endswith(LISTS):
-        return _in_list(given, column)
+        return in_list(given, column)
     if not given.exists():
         raise ThoraxError(f"{given} is not there: check the path.")
     return [Listed(str(given), given)]
@@ -86,7 +97,8 @@ def _is_image(path: Path) -> bool:
         return False
 
 
-def _in_list(path: Path, column: str | None) -> list[Listed]:
+def in_list(path: Path, column: str | None) -> list[Listed]:
+    """The files that a CSV file names, row by row; see `find`."""
     if not path.is_file():
         raise ThoraxError(f"{path} is not there: check the path.")
     header = csv_file.read_header(path, [column] if column else [])

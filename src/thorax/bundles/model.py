@@ -38,9 +38,10 @@ class BundledModel:
 
     def __init__(self, bundle: Bundle, with_maps: bool = False) -> None:
         self.contents = bundle.contents
-        if self.contents.views > 1:
-            problem = f"The networks of {bundle.path} see two images of each study, and single images are predicted"
-            raise ThoraxError(f"{problem}: name a bundle of an experiment with one view.")
+        second = self.contents.second_dataset
+        if second and (any(map(flags.is_lateral, self.contents.dataset.views)) or not all(map(flags.is_lateral, second.views))):
+            problem = f"The networks of {bundle.path} see two images of each study that are not a frontal and a lateral one"
+            raise ThoraxError(f"{problem}, and only such pairs can be predicted: name another bundle.")
         if self.contents.reference is not None and not reference.is_valid(self.contents.reference):
             raise ThoraxError(f"{bundle.path}: the summary of the training images in its manifest is not valid: {DO_NOT_USE}.")
         self.bundle, self.with_maps = bundle, with_maps
@@ -51,23 +52,34 @@ class BundledModel:
         return Preprocessing(self.contents.dataset, self.contents.image_set, self.bundle.segmenter())
 
     @cached_property
+    def second_preprocessing(self) -> Preprocessing | None:
+        """What makes the second image of a study, which is a lateral view and has no segmented lungs; None for one view."""
+        dataset, image_set = self.contents.second_dataset, self.contents.second_image_set
+        return Preprocessing(dataset, image_set, None) if dataset and image_set else None
+
+    @cached_property
     def runs(self) -> list[Callable[[np.ndarray], Sequence[np.ndarray]]]:
-        """Of each network, a function from images (n, size, size, 1) to logits and, if asked for, maps."""
+        """Of each network, a function from images (n, size, size, views) to logits and, if asked for, maps."""
         networks = [self.bundle.network(name) for name in self.contents.members]
         if self.with_maps:
             return [explainer(network) for network in networks]
         return [partial(_logits, network) for network in networks]
 
     def load(self) -> None:
-        """Load all networks now, rather than with the first answer."""
+        """Load all networks now, rather than with the first answer, and check the files that none of them needs."""
         self.preprocessing, self.runs  # noqa: B018  # both are kept
+        self.bundle.check()
 
     def answer(self, radiographs: Sequence[Radiograph], filled_to: int) -> list[Answer]:
-        """Answer some images. They are filled up with copies to one number, so that networks are compiled once."""
+        """Answer some images, or pairs of images. They are filled up with copies to one number, so that networks are compiled once."""
         seen, lungs = self.preprocessing.see(radiographs)
         marked = flags.of_images(radiographs, lungs, seen, self.contents.reference, self.contents.dataset.views)
         places = np.minimum(np.arange(max(filled_to, len(seen))), len(seen) - 1)
-        outputs = [run(seen[places][..., np.newaxis]) for run in self.runs]
+        views = [seen]
+        if self.second_preprocessing:
+            views.append(self.second_preprocessing.see([one.second for one in radiographs if one.second])[0])
+        pixels = np.stack([view[places] for view in views], axis=-1)
+        outputs = [run(pixels) for run in self.runs]
         logits = np.stack([np.asarray(output[0], np.float32)[: len(seen)] for output in outputs])
         each, of_model, calibrated, decided, agreement = self.judge(logits)
         return [

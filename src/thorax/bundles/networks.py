@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from thorax.backend import Model
+from thorax.backend import Model, uncollected
 from thorax.bundles.contents import DO_NOT_USE
 from thorax.errors import ThoraxError
 
@@ -60,6 +60,7 @@ def describe(model: Model) -> str:
     return text
 
 
+@uncollected()
 def build(graph: bytes, weights: bytes, precision: str, source: str) -> Model:
     """Build a network from its graph (see `describe`) and its weights (see `pack`).
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from thorax import backend
-from thorax.bundles import inputs, tables
+from thorax.bundles import inputs, pairs, tables
 from thorax.bundles.bundle import Bundle, open_bundle
 from thorax.bundles.inputs import Listed
 from thorax.bundles.model import Answer, BundledModel
@@ -38,7 +38,7 @@ def predict(
     threads: int | None = None,
     wide: bool = False,
 ) -> str:
-    """Predict images (see `inputs.find`) and return what to print: where the table `out` is, or else a short table.
+    """Predict images (see `inputs.find`, and `pairs.find` for networks of two views) and return what to print: where the table `out` is, or else a short table.
 
     `out` (.csv or .parquet) has the rows of `tables.of_answers` or, if it is to be `wide`, one for each image; next to it, a file with the ending .log says what was
     predicted by what, and which files were skipped and why. `overlays` is a folder for pictures, `page` a page with the case browser.
@@ -49,21 +49,24 @@ def predict(
         tables.check_ending(out)
     elif wide:
         raise ThoraxError("--wide is a form of the table: name a file for it with --out.")
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle, ahead=True)
     drawing = _drawing(opened, overlays, page)
     model = BundledModel(opened, with_maps=drawing is not None)
-    listed = inputs.find(images, column)
+    if opened.contents.views == 2:
+        listed, alone = pairs.find(images, column, opened.contents.dataset.max_pixels)
+    else:
+        listed, alone = inputs.find(images, column), []
     log = out and out.with_suffix(".log")
-    read_from = [bundle, *images, *(one.path for one in listed)]
+    read_from = [bundle, *images, *(path for one in listed for path in one.paths)]
     written = {"--out": out, "the log of --out": log, "--page": page}
     inputs.refuse_to_replace(read_from, written, overlays)
     threads = threads or backend.cores()
     backend.prepare(0, threads)
     with ExitStack() as stack:  # all files or none; a folder that cannot be written is found before the networks run
         new_table, new_log, new_page = (path and stack.enter_context(store.atomic(path)) for path in (out, log, page))
-        answered, skipped = _collect(model, listed, threads, drawing)
+        answered, skipped = _collect(model, listed, alone, threads, drawing)
         if not answered:
-            raise ThoraxError(f"None of the {len(listed):,} files can be used, e.g. {skipped[0]}")
+            raise ThoraxError(f"None of the {len(listed) + len(alone):,} files can be used, e.g. {skipped[0]}")
         if new_page and drawing:
             store.write_text(drawing.page_of_all(), new_page)
         if new_table and new_log:
@@ -74,7 +77,7 @@ def predict(
         text = f"{out} has the predictions of {len(answered):,} images, {log} what they were made with."
     if skipped:
         print(text)
-        problem = f"{len(skipped):,} of {len(listed):,} files could not be used"
+        problem = f"{len(skipped):,} of {len(listed) + len(alone):,} files could not be used"
         raise Unfinished(f"{problem}: see the list above, and repair or remove them.")
     return text
 
@@ -89,12 +92,15 @@ def _drawing(bundle: Bundle, overlays: Path | None, page: Path | None) -> "Pictu
 
 
 def _collect(
-    model: BundledModel, listed: Sequence[Listed], threads: int, drawing: "Pictures | None"
+    model: BundledModel, listed: Sequence[Listed], alone: Sequence[Skipped], threads: int, drawing: "Pictures | None"
 ) -> tuple[list[Answer], list[str]]:
-    """Answer and draw all images; return the answers, and a sentence on each skipped file, which is printed as well."""
-    answered, skipped = [], []
-    for some, left_out in answers(model, listed, threads):
-        skipped += [f"{one.name} is skipped: {one.why}." for one in left_out]
+    """Answer and draw all images; return the answers, and a sentence on each skipped file, which is printed as well.
+
+    `alone` are images without the second one that the networks need.
+    """
+    answered, skipped = [], [one.sentence for one in alone]
+    for some, left_out in answers(model, listed, threads) if listed else ():
+        skipped += [one.sentence for one in left_out]
         for answer in some:
             if drawing:
                 drawing.add(answer)
@@ -106,7 +112,7 @@ def _collect(
 def answers(model: BundledModel, listed: Sequence[Listed], threads: int) -> Iterator[tuple[list[Answer], list[Skipped]]]:
     """The answers to the images of each batch, and what was skipped in it; files are read ahead by threads."""
     together = min(BATCH, len(listed))
-    read_one = partial(read, dataset=model.contents.dataset)
+    read_one = partial(read, dataset=model.contents.dataset, second_dataset=model.contents.second_dataset)
     model.load()
     of_what = f"{model.contents.model} of {model.contents.experiment}"
     print(f"{of_what}: {len(model.runs)} networks, on {backend.device()}", file=sys.stderr, flush=True)
@@ -129,7 +135,7 @@ def _log(bundle: Bundle, answers: Sequence[Answer], skipped: Sequence[str]) -> I
     yield f"bundle: {bundle.path.name}, {contents.model} of {contents.experiment} ({contents.provenance})"
     yield f"decisions: by the threshold rule {contents.rule}"
     yield f"with: {', '.join(['Python ' + platform.python_version(), *backend.versions()])}"
-    yield f"predicted: {len(answers):,} images"
+    yield f"predicted: {len(answers):,} {'images' if contents.views == 1 else 'pairs of images'}"
     for flag, count in Counter(flag for answer in answers for flag in answer.flags).most_common():
         yield f"{flag}: {count:,} images"
     yield from skipped

@@ -1,7 +1,7 @@
 """New radiographs as a bundle's networks see them: read, packed and cropped by the functions that the workflow calls."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -39,6 +39,12 @@ class Radiograph:
     high: int
     header: Header
     in_colour: bool  # more than small marks
+    second: "Radiograph | None" = None  # the second image of the study, for networks of two views
+
+    @property
+    def views(self) -> "list[Radiograph]":
+        """All images of the study that networks see."""
+        return [self] if self.second is None else [self, self.second]
 
     @property
     def original(self) -> np.ndarray:
@@ -53,9 +59,29 @@ class Skipped:
     name: str
     why: str
 
+    @property
+    def sentence(self) -> str:
+        """What is printed."""
+        return f"{self.name} is skipped: {self.why}."
 
-def read(listed: Listed, dataset: Reading) -> Radiograph | Skipped:
-    """Read one file as ingest reads the files of the data set that the networks were trained on."""
+
+def why_unusable(unusable: UnusableImage) -> str:
+    """The end of a sentence on a file that cannot be used."""
+    return unusable.detail or WHY.get(unusable.reason, unusable.reason)
+
+
+def read(listed: Listed, dataset: Reading, second_dataset: Reading | None = None) -> Radiograph | Skipped:
+    """Read one file as ingest reads the files of the data set that the networks were trained on; of a pair, both."""
+    first = _read_one(listed, dataset)
+    if listed.second is None or isinstance(first, Skipped):
+        return first
+    second = _read_one(listed.second, second_dataset or dataset)
+    if isinstance(second, Skipped):
+        return Skipped(listed.name, f"its partner {second.name} cannot be used, because {second.why}")
+    return replace(first, second=second)
+
+
+def _read_one(listed: Listed, dataset: Reading) -> Radiograph | Skipped:
     try:
         data = ingest.read_once(listed.path, dataset.max_pixels)
         pixels, header, _ = ingest.decode(data, dataset.max_pixels, dataset.dicom_window)
@@ -63,7 +89,7 @@ def read(listed: Listed, dataset: Reading) -> Radiograph | Skipped:
         if image is None:
             raise UnusableImage("constant", header)
     except UnusableImage as unusable:
-        return Skipped(listed.name, unusable.detail or WHY.get(unusable.reason, unusable.reason))
+        return Skipped(listed.name, why_unusable(unusable))
     except ThoraxError as error:  # it may not be read, or its disk fails
         return Skipped(listed.name, str(error).rstrip("."))
     return Radiograph(listed.name, image, low, high, header, is_coloured(pixels))

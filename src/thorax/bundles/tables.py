@@ -40,7 +40,7 @@ def check_ending(out: Path) -> None:
 
 def without_pixels(answer: Answer) -> Answer:
     """The answer without its picture and maps, of which many would fill the memory."""
-    return replace(answer, radiograph=replace(answer.radiograph, image=_NO_PIXELS), maps=[])
+    return replace(answer, radiograph=replace(answer.radiograph, image=_NO_PIXELS, second=None), maps=[])
 
 
 def of_answers(answers: Sequence[Answer], classes: Sequence[str]) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """DICOM files of radiographs: from the bytes of a file to one grey channel with bright bones.
 
-Only the elements in `_ELEMENTS` are parsed, so no name, date or identifier of a patient is ever in memory as text. pydicom parses them;
+Only the elements in `_ELEMENTS` are parsed, so no name, date or identifier of a patient is ever in memory as text; for pairs of images also
+the identifier of the study. pydicom parses them;
 imagecodecs, which reads PNG as well, decodes compressed pixels. Its codecs are under permissive licences (libjpeg-turbo, CharLS and
 OpenJPEG: BSD-like).
 
@@ -40,6 +41,7 @@ _ELEMENTS = (
     "CollimatorLowerHorizontalEdge PixelData"
 )
 _LATERAL = ("LL", "RL", "LAT", "LATERAL")  # of ViewPosition (PS3.3, C.8.1.1): the first two, and what is found
+_FRONTAL = ("AP", "PA")
 _STARTS = (b"\x02\0", b"\x08\0", b"\0\x08")  # the first group of a file without preamble, and of one in big-endian order
 _PIXELS = b"\xe0\x7f\x10\0"  # the tag of the pixels; pydicom reads nothing of a file that ends within compressed ones
 _TOP = 2**16 - 1
@@ -92,6 +94,22 @@ def decode(data: bytes, max_pixels: int, window: str) -> tuple[np.ndarray, Heade
         raise UnusableImage("truncated", header, "its header is damaged") from error
 
 
+def study_and_view(data: bytes, max_pixels: int) -> tuple[str, bool | None]:
+    """The UID of a DICOM file's study, blank if there is none, and whether it is a lateral view; None where its header says neither.
+
+    Nothing else of the header is read. Raises UnusableImage: truncated, too_large.
+    """
+    try:
+        found = _parse(data, max_pixels, "StudyInstanceUID ViewPosition")
+        study, view = (str(found.get(name) or "").strip() for name in ("StudyInstanceUID", "ViewPosition"))
+    except (UnusableImage, MemoryError):
+        raise
+    except Exception as error:  # as in `decode`
+        raise UnusableImage("truncated", detail="its header is damaged") from error
+    known = {**dict.fromkeys(_LATERAL, True), **dict.fromkeys(_FRONTAL, False)}
+    return study, known.get(view.upper())
+
+
 def has_border(image: np.ndarray) -> bool:
     """Whether a packed image (uint8, bones bright) has a uniform border along one side, as a collimator or black air leaves."""
     for axis in (0, 1):
@@ -102,8 +120,8 @@ def has_border(image: np.ndarray) -> bool:
     return False
 
 
-def _parse(data: bytes, max_pixels: int) -> "Dataset":
-    """The elements of `_ELEMENTS`, with the file's meta information."""
+def _parse(data: bytes, max_pixels: int, elements: str = _ELEMENTS) -> "Dataset":
+    """Some elements, with the file's meta information."""
     import pydicom
     from pydicom.dataset import FileMetaDataset
     from pydicom.filereader import read_dataset, read_preamble
@@ -115,7 +133,7 @@ def _parse(data: bytes, max_pixels: int) -> "Dataset":
     read_preamble(file, force=True)
     meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group > 2)
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
-        return pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=_ELEMENTS.split())
+        return pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=elements.split())
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         body = inflater.decompress(data[file.tell() :], 2 * max_pixels + 2**24)
@@ -125,7 +143,7 @@ def _parse(data: bytes, max_pixels: int) -> "Dataset":
         raise UnusableImage("too_large", detail="it inflates to more than any image of max_pixels")
     if not inflater.eof:
         raise UnusableImage("truncated", detail="its deflated data end early")
-    tags: list[BaseTag | int] = [Tag(name) for name in _ELEMENTS.split()]
+    tags: list[BaseTag | int] = [Tag(name) for name in elements.split()]
     found = read_dataset(io.BytesIO(body), False, True, specific_tags=tags)
     found.file_meta = FileMetaDataset(meta)
     return found

@@ -237,7 +237,7 @@ def _experiment(run: _Run, name: str, prefix: str = "") -> dict[str, Any]:
     said: dict[str, Any] = {
         "title": row.setup.experiment.title,
         "page": run.place_of(name, prefix),
-        "sentences": _sentences(row),
+        "sentences": [*_sentences(row), *overview.remarks(path for path in run.records if path.parent.name == name)],
         "links": {page.heading: f"{prefix}{page.name}.html" for page in own.values()},
         "short": bool(prefix) and not run.only,
         "cases": [],

@@ -44,7 +44,7 @@ class BundlePlan:
         }
 
     def settings(self, wildcards: Wildcards) -> str:
-        """What `thorax bundle` needs, as text for --settings."""
+        """What `thorax pack-bundle` needs, as text for --settings."""
         config, name = self.plan.config, wildcards.experiment
         setup = setups(config, [name])[name]
         second = setup.experiment.second_image_set and config.image_sets[setup.experiment.second_image_set]

@@ -1,4 +1,4 @@
-"""The jobs of the Snakefile's DAG, for DVC's stages and the cost estimate, and all their outputs.
+"""The jobs of the Snakefile's DAG, for DVC's stages and the cost estimate, all their outputs, and the configuration.
 
 Snakemake has no public function that returns a DAG. This module calls its command line, so that profiles, --config and --set-threads
 mean the same as there, and replaces only the function that prints the DAG. It relies on internals of Snakemake, which is pinned.
@@ -7,12 +7,14 @@ mean the same as there, and replaces only the function that prints the DAG. It r
 import contextlib
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from thorax.errors import ThoraxError
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -51,21 +53,31 @@ def load(arguments: Sequence[str]) -> Dag:
 
     What Snakemake refuses (arguments, configuration, workflow) is a ThoraxError with the last line of what it said.
     """
-    from snakemake import cli, workflow
-
     for option in ("--until", "-U", "--omit-from", "-O"):  # the DAG also has the jobs that these leave out
         if option in arguments:
             raise ThoraxError(f"all jobs of the targets are meant here: name the files that you want instead of {option}.")
-    found: list[Dag] = []
 
-    def keep(self: Any) -> None:
-        self._prepare_dag(forceall=self.dag_settings.forceall, ignore_incomplete=True, lock_warn_only=True)
-        self._build_dag()
-        jobs = [_job(self.dag, job) for job in _in_order(self.dag)]
-        files = list(dict.fromkeys(os.path.relpath(path) for path in self.configfiles))
-        found.append(Dag(jobs, files, self.globals["config"]))
+    def dag(workflow: Any) -> Dag:
+        workflow._prepare_dag(forceall=workflow.dag_settings.forceall, ignore_incomplete=True, lock_warn_only=True)
+        workflow._build_dag()
+        jobs = [_job(workflow.dag, job) for job in _in_order(workflow.dag)]
+        files = list(dict.fromkeys(os.path.relpath(path) for path in workflow.configfiles))
+        return Dag(jobs, files, workflow.globals["config"])
 
-    printdag, workflow.Workflow.printdag = workflow.Workflow.printdag, keep
+    return _asked(arguments, dag)
+
+
+def settings(arguments: Sequence[str]) -> Mapping[str, Any]:
+    """The configuration of `snakemake ARGUMENTS` after the Snakefile has checked it, merged from all files; errors are those of `load`."""
+    return _asked(arguments, lambda workflow: workflow.globals["config"])
+
+
+def _asked(arguments: Sequence[str], question: Callable[[Any], Answer]) -> Answer:
+    """What a function says of the workflow of `snakemake ARGUMENTS`, whose rules are read and not run."""
+    from snakemake import cli, workflow
+
+    found: list[Answer] = []
+    printdag, workflow.Workflow.printdag = workflow.Workflow.printdag, lambda self: found.append(question(self))
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):

@@ -27,15 +27,34 @@ def radiograph(seed: int, rows: int = 120, columns: int = 100) -> np.ndarray:
     return image.clip(0, 255).astype(np.uint8)
 
 
+def write_dicom(path: Path, image: np.ndarray, **header: str) -> None:
+    """Write a DICOM file with an image of 8 bits; `header` has further elements."""
+    from pydicom import Dataset, dcmwrite, uid
+
+    file = Dataset()
+    file.file_meta = Dataset()
+    file.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    file.SOPClassUID, file.SOPInstanceUID = uid.DigitalXRayImageStorageForPresentation, uid.generate_uid()
+    file.file_meta.MediaStorageSOPClassUID, file.file_meta.MediaStorageSOPInstanceUID = file.SOPClassUID, file.SOPInstanceUID
+    for name, value in {"Modality": "DX", **header}.items():
+        setattr(file, name, value)
+    file.Rows, file.Columns = image.shape
+    file.SamplesPerPixel, file.PhotometricInterpretation, file.PixelRepresentation = 1, "MONOCHROME2", 0
+    file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelData = 8, 8, 7, image.tobytes()
+    dcmwrite(path, file, enforce_file_format=True)
+
+
 def seen(image: np.ndarray) -> np.ndarray:
     """What a network sees of a whole image, (32, 32) uint8."""
     packed, _, _ = ingest.pack(image)
     return decoding.resize(packed, SIZE, SIZE)
 
 
-def write(path: Path, crop: str = "none", members: tuple[str, ...] = ("one", "two"), **changes: Any) -> dict[str, Any]:
+def write(
+    path: Path, crop: str = "none", members: tuple[str, ...] = ("one", "two"), views: int = 1, **changes: Any
+) -> dict[str, Any]:
     """Write a bundle; return its networks by name, the segmenter among them. `changes` are of the contents."""
-    nets = {name: network(seed)[0] for seed, name in enumerate(members)}
+    nets = {name: network(seed, views)[0] for seed, name in enumerate(members)}
     for model in nets.values():
         logits = model.get_layer("logits")
         logits.set_weights([40 * logits.get_weights()[0], *logits.get_weights()[1:]])  # so that images and networks differ

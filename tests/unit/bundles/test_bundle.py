@@ -78,6 +78,26 @@ def test_a_bundle_says_and_does_what_was_packed(whole):
     np.testing.assert_allclose(contents.scores(np.stack(logits)), expected, rtol=1e-6)
 
 
+def test_a_bundle_read_ahead_is_the_same_and_gives_its_files_more_than_once(whole):
+    bundle, ahead = open_bundle(whole), open_bundle(whole, ahead=True)
+    for _ in range(2):
+        for name in bundle.manifest.files:
+            assert ahead.read(name) == bundle.read(name)
+    ahead.check()
+
+
+@pytest.mark.parametrize("name", ["networks/b.weights", "data_sheet.md"])
+def test_a_damaged_file_is_refused_when_it_is_read_ahead_even_if_nothing_needs_it(whole, tmp_path, name):
+    found = entries(whole)
+    path = packed(tmp_path / "x.zip", (found | {name: found[name][:-1] + b"?"}).items())
+    with pytest.raises(ThoraxError, match=f"{name} was changed or is damaged"):
+        open_bundle(path)
+    bundle = open_bundle(path, ahead=True)
+    bundle.network("a")
+    with pytest.raises(ThoraxError, match=f"{name} was changed or is damaged"):
+        bundle.check()
+
+
 def test_the_same_contents_are_the_same_bytes(whole, tmp_path):
     assert small.write(tmp_path / "again.zip").read_bytes() == whole.read_bytes()
 

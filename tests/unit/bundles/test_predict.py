@@ -304,20 +304,9 @@ def test_nothing_that_is_read_is_replaced(made, tmp_path, capsys):
 
 
 def test_burned_in_text_is_flagged_and_never_drawn(made, tmp_path, capsys):
-    from pydicom import Dataset, dcmwrite, uid
-
     folder, _ = made
-    file = Dataset()
-    file.file_meta = Dataset()
-    file.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
-    file.SOPClassUID, file.SOPInstanceUID = uid.DigitalXRayImageStorageForPresentation, uid.generate_uid()
-    file.file_meta.MediaStorageSOPClassUID, file.file_meta.MediaStorageSOPInstanceUID = file.SOPClassUID, file.SOPInstanceUID
-    file.PatientName, file.PatientID, file.Modality, file.BurnedInAnnotation = "Secret^Person", "4711-secret", "DX", "YES"
-    file.ViewPosition = "LL"
-    file.Rows, file.Columns = 120, 100
-    file.SamplesPerPixel, file.PhotometricInterpretation, file.PixelRepresentation = 1, "MONOCHROME2", 0
-    file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelData = 8, 8, 7, radiograph(0).tobytes()
-    dcmwrite(tmp_path / "a.dcm", file, enforce_file_format=True)
+    who = {"PatientName": "Secret^Person", "PatientID": "4711-secret"}
+    predictable.write_dicom(tmp_path / "a.dcm", radiograph(0), BurnedInAnnotation="YES", ViewPosition="LL", **who)
     out = tmp_path / "results"
     arguments = ("--out", out / "t.csv", "--overlays", out / "pictures", "--page", out / "page.html")
     status, said, errors = run(capsys, folder / "model.zip", tmp_path / "a.dcm", folder / "images" / "0.png", *arguments)
@@ -331,10 +320,10 @@ def test_burned_in_text_is_flagged_and_never_drawn(made, tmp_path, capsys):
     assert not re.search(rb"secret", everything, re.IGNORECASE)
 
 
-def test_two_views_are_refused(tmp_path):
+def test_two_views_that_are_not_a_frontal_and_a_lateral_one_are_refused(tmp_path):
     second = {"dataset": "d", "size": SIZE}
-    reading = {"archive": "padchest", "views": ["L"], "dicom_window": "lut", "max_pixels": 10**6}
+    reading = {"archive": "padchest", "views": ["AP"], "dicom_window": "lut", "max_pixels": 10**6}
     predictable.write(tmp_path / "two.zip", second_dataset=reading, second_image_set=second)
     cv2.imwrite(str(tmp_path / "a.png"), radiograph(0))
-    with pytest.raises(predict.ThoraxError, match="see two images of each study, and single images are predicted"):
+    with pytest.raises(predict.ThoraxError, match="that are not a frontal and a lateral one"):
         predict.predict(tmp_path / "two.zip", [tmp_path / "a.png"])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.unit.bundles.predictable import radiograph, seen
 from thorax import archives, config, phantom
 from thorax.bundles import flags, reference
+from thorax.bundles.radiographs import Radiograph
 from thorax.images.formats import Header
 from thorax.storage import store
 
@@ -21,7 +22,7 @@ KNOWN = reference.summarise(TRAIN)
 
 
 def of_images(pixels, credible=True, coloured=False, known=KNOWN, views=("PA",), **header):
-    radiographs = [SimpleNamespace(in_colour=coloured, header=Header(**header))] * len(pixels)
+    radiographs = [Radiograph("a.png", image, 0, 255, Header(**header), coloured) for image in pixels]
     return flags.of_images(radiographs, [SimpleNamespace(credible=credible)] * len(pixels), pixels, known, views)
 
 

@@ -102,6 +102,23 @@ def test_pictures_are_files_once_each_and_tables_have_their_other_forms(run):
     assert base64.b64encode(PICTURES[0]).decode() not in index
 
 
+def test_what_a_training_noted_of_its_first_weights_is_on_the_page_of_its_experiment(run):
+    folder, words = run
+    remark = "b.zip learnt from the archive nih as well: test patients may be among those that it learnt from."
+    for name, weights in (
+        ("a/x", {"remark": remark}),
+        ("a/y", {}),
+        ("a/z", {"remark": remark}),
+        ("other/w", {"remark": "Not ours."}),
+    ):
+        store.write_text(json.dumps({"device": "CPU", "seconds": 60, "weights": weights}), f"results/history/{name}.json")
+    records = [str(path) for path in sorted((folder / "results/history").rglob("*.json"))]
+    assert cli.main([*words, "--records", *records]) == 0
+    index = (folder / "results/index.html").read_text()
+    assert f'<p class="lead">About the weights that x and z started from: {remark}</p>' in index
+    assert "Not ours." not in index
+
+
 def test_the_same_site_twice_is_the_same(run):
     folder, words = run
     assert cli.main(words) == cli.main(words) == 0

@@ -268,6 +268,16 @@ def machines(records: Iterable[Path]) -> list[str]:
     return sorted(set(found))
 
 
+def remarks(records: Iterable[Path]) -> list[str]:
+    """What trainings noted of the weights that they started from, such as test patients who may be known to them, each once."""
+    members: dict[str, list[str]] = {}
+    for path in records:
+        with _reading(path) as record:
+            if remark := record.get("weights", {}).get("remark"):
+                members.setdefault(remark, []).append(path.stem)
+    return [f"About the weights that {' and '.join(names)} started from: {remark}" for remark, names in members.items()]
+
+
 @contextmanager
 def _reading(path: Path) -> Iterator[dict[str, Any]]:
     """A training's record; what is wrong with it is one sentence."""

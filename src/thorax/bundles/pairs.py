@@ -1,0 +1,89 @@
+"""Which two images `thorax predict` shows to networks of two views: those of a CSV file, or those of a study by DICOM headers."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from thorax.bundles import inputs
+from thorax.bundles.inputs import Listed
+from thorax.bundles.radiographs import Skipped, why_unusable
+from thorax.errors import ThoraxError
+from thorax.images import dicom, ingest
+from thorax.images.formats import UnusableImage
+from thorax.storage import csv_file
+from thorax.storage.progress import progress
+
+COLUMNS = ("frontal", "lateral")  # of a CSV file with a pair in each row
+_BY_HAND = f"name it and its partner in a CSV file with the columns {' and '.join(COLUMNS)}"
+
+
+def find(images: Sequence[Path], column: str | None, max_pixels: int) -> tuple[list[Listed], list[Skipped]]:
+    """The pairs to predict, each called as its frontal image, and the images without a partner.
+
+    A CSV file with both of `COLUMNS` has a pair in each row. All other images (see `inputs.find`) are paired by the study and the view
+    that their DICOM headers name; of a study with several images of a view, the first one that was given is taken.
+    """
+    tables = [given for given in images if _has_pairs(given)]
+    found = [pair for table in tables for pair in _in_table(table)]
+    others = [given for given in images if given not in tables]
+    by_header, alone = _by_header(inputs.find(others, column), max_pixels)
+    return inputs.of_different_names(_without_repeats([*found, *by_header])), alone
+
+
+def _without_repeats(pairs: Iterable[Listed]) -> list[Listed]:
+    """Each pair once. No frontal image may be in two, since it names the rows of both."""
+    found: dict[Path, Listed] = {}
+    for pair in pairs:
+        known = found.setdefault(pair.path.absolute(), pair)
+        if known.second != pair.second:
+            raise ThoraxError(f"{pair.path} is paired with {known.paths[1]} and with {pair.paths[1]}: keep one of these pairs.")
+    return list(found.values())
+
+
+def _has_pairs(given: Path) -> bool:
+    if not given.name.lower().endswith(inputs.LISTS) or not given.is_file():
+        return False
+    return set(COLUMNS) <= set(csv_file.read_header(given))
+
+
+def _in_table(table: Path) -> Iterable[Listed]:
+    frontal, lateral = (inputs.in_list(table, column) for column in COLUMNS)
+    return [first._replace(second=second) for first, second in zip(frontal, lateral, strict=True)]
+
+
+def _by_header(listed: Sequence[Listed], max_pixels: int) -> tuple[list[Listed], list[Skipped]]:
+    """The pairs of some files, in the order of the frontal ones, and what has no partner."""
+    alone: list[Skipped] = []
+    studies: dict[str, dict[bool, Listed]] = {}  # by study, the image that is lateral and the one that is not
+    for one in progress(listed, "pairs", unit="file"):
+        found = _study_and_view(one, max_pixels)
+        if isinstance(found, Skipped):
+            alone.append(found)
+            continue
+        study, lateral = found
+        first = studies.setdefault(study, {}).setdefault(lateral, one)
+        if first is not one:
+            alone.append(Skipped(one.name, f"{first.name} is the {COLUMNS[lateral]} image of its study that is predicted"))
+    pairs = []
+    for images in studies.values():
+        if len(images) == 2:
+            pairs.append(images[False]._replace(second=images[True]))
+            continue
+        ((lateral, one),) = images.items()
+        alone.append(
+            Skipped(one.name, f"no file is the {COLUMNS[not lateral]} image of its study, which the networks need too")
+        )
+    return pairs, alone
+
+
+def _study_and_view(one: Listed, max_pixels: int) -> tuple[str, bool] | Skipped:
+    """The study of an image, and whether it is a lateral view; or why it cannot be paired."""
+    try:
+        data = ingest.read_once(one.path, max_pixels)
+        study, lateral = dicom.study_and_view(data, max_pixels) if dicom.is_dicom(data) else ("", None)
+    except UnusableImage as unusable:
+        return Skipped(one.name, why_unusable(unusable))
+    if not study:
+        return Skipped(one.name, f"it has no DICOM header that names its study: {_BY_HAND}")
+    if lateral is None:
+        return Skipped(one.name, f"its header does not say whether it is a frontal or a lateral view: {_BY_HAND}")
+    return study, lateral
