@@ -17,7 +17,7 @@ REQUIRED = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstance
 NOT_KNOWN = datetime.date(1900, 1, 1)  # the date of a study whose header has none
 _ASKED = "PatientID PatientName PatientBirthDate PatientSex StudyDate StudyTime AccessionNumber StudyID ReferringPhysicianName"
 _DATES = ("Study", "Series", "Acquisition", "Content")
-_LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+_OF_PIXELS = "BodyPartExamined Laterality LossyImageCompression LossyImageCompressionRatio LossyImageCompressionMethod"
 _CLOCK = ("InstanceCreationDate", "InstanceCreationTime", "DateOfSecondaryCapture", "TimeOfSecondaryCapture")
 _UTF_8 = "ISO_IR 192"
 
@@ -74,13 +74,20 @@ class Source:
         for name in _CLOCK:
             if name in made:
                 del made[name]
+        for item in made.get("ContributingEquipmentSequence", ()):
+            del item.ContributionDateTime
         made.SpecificCharacterSet = _UTF_8
 
-    def copy_compression(self, made: Dataset) -> None:
-        """Pixels that were once compressed with losses stay so."""
-        for name in _LOSSY:
+    def describe(self, made: Dataset) -> None:
+        """What is true of the source's pixels is true of a picture of them: the part of the body, its orientation, losses."""
+        made.PatientOrientation = self.header.get("PatientOrientation")
+        if "BodyPartExamined" not in self.header:
+            made.Laterality = None  # not known; it may be absent only of parts that are no pair
+        for name in _OF_PIXELS.split():
             if name in self.header:
                 made.add(self.header[name])
+        if self.header.get("BurnedInAnnotation") == "NO":  # otherwise nobody knows
+            made.BurnedInAnnotation = "NO"
 
 
 def read(path: Path, max_pixels: int) -> Source | None:

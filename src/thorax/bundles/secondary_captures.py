@@ -36,18 +36,15 @@ def capture(source: Source, equipment: Equipment, answer: Answer) -> Dataset:
         series_number=SERIES,
         sop_instance_uid=UID(dicom_source.uid("capture", equipment.digest, source.header.SOPInstanceUID, digest)),
         instance_number=source.number,
-        patient_orientation=("L", "F"),  # replaced below: that of the source, which may be blank
+        patient_orientation=("L", "F"),  # highdicom wants one; `describe` replaces it
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         content_date=day, content_time=time,
         series_description=f"{RESEARCH}: thorax heatmap",
         **equipment.attributes,
     )  # fmt: skip
     source.complete(made)
-    source.copy_compression(made)
-    made.PatientOrientation = source.header.get("PatientOrientation")
+    source.describe(made)
     made.ConversionType = "WSD"
-    if source.header.get("BurnedInAnnotation") == "NO":  # otherwise nobody knows
-        made.BurnedInAnnotation = "NO"
     made.ImageComments = f"{shown} {RESEARCH}"
     made.DerivationDescription = f"Scaled to {pixels.shape[1]} x {pixels.shape[0]} pixels. {shown} {equipment.sentence}"[:1024]
     _refer(made, source)

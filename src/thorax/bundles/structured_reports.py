@@ -86,9 +86,9 @@ def _group(source: Source, equipment: Equipment, answer: Answer, place: int) -> 
     name, contents = equipment.contents.classes[place], equipment.contents
     limit = contents.thresholds[contents.rule][name]
     numbers = {
-        "probability": answer.probabilities[place],
-        "calibrated probability": answer.calibrated[place],
-        "agreement of the networks": answer.agreement[place],
+        "Probability": answer.probabilities[place],
+        "Calibrated probability": answer.calibrated[place],
+        "Agreement of the networks": answer.agreement[place],
     }
     instance = source.header.SOPInstanceUID
     return hd.MeasurementsAndQualitativeEvaluations(
@@ -107,7 +107,7 @@ def _group(source: Source, equipment: Equipment, answer: Answer, place: int) -> 
         ],
         qualitative_evaluations=[
             hd.QualitativeEvaluation(
-                concept("decision by threshold"), codes.DCM.Present if answer.decided[place] else codes.DCM.Absent
+                concept("Decision by threshold"), codes.DCM.Present if answer.decided[place] else codes.DCM.Absent
             )
         ],
         source_images=[hd.SourceImageForMeasurementGroup(source.header.SOPClassUID, instance)],
@@ -121,7 +121,7 @@ def _evaluations(answer: Answer) -> Dataset:
     made.ContentSequence = hd.ContentSequence(
         [
             hd.TextContentItem(name=codes.DCM.Comment, value=RESEARCH, relationship_type=contains),
-            *(hd.CodeContentItem(name=concept("flag"), value=concept(flag), relationship_type=contains) for flag in answer.flags),
+            *(hd.CodeContentItem(name=concept("Flag"), value=concept(flag), relationship_type=contains) for flag in answer.flags),
         ]
     )
     return made
