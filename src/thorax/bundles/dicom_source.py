@@ -62,7 +62,7 @@ class Source:
             except ValueError:
                 continue
             found = re.match(r"([01]\d|2[0-3])([0-5]\d)([0-5]\d)", str(self.header.get(f"{what}Time")))
-            return day, datetime.time(*map(int, found.groups())) if found else datetime.time()
+            return day, datetime.time(int(found[1]), int(found[2]), int(found[3])) if found else datetime.time()
         return NOT_KNOWN, datetime.time()
 
     def complete(self, made: SOPClass) -> None:

@@ -89,8 +89,8 @@ def predict(
         raise Unfinished(f"{problem}: see the list above, and repair or remove them.")
     if filing and filing.problems:
         print(text)
-        problem = f"of {len(filing.problems):,} DICOM files none could be written"
-        raise Unfinished(f"{problem}: see the list above, and repair their headers.")
+        problem = f"{len(filing.problems):,} of {len(answered):,} images have no DICOM files, as their headers are not valid"
+        raise Unfinished(f"{problem}: see the list above, and repair them.")
     return text
 
 

@@ -121,7 +121,10 @@ def _evaluations(answer: Answer) -> Dataset:
     made.ContentSequence = hd.ContentSequence(
         [
             hd.TextContentItem(name=codes.DCM.Comment, value=RESEARCH, relationship_type=contains),
-            *(hd.CodeContentItem(name=concept("Flag"), value=concept(flag), relationship_type=contains) for flag in answer.flags),
+            *(
+                hd.CodeContentItem(name=concept("Flag"), value=concept(flag), relationship_type=contains)
+                for flag in answer.flags
+            ),
         ]
     )
     return made
