@@ -106,7 +106,7 @@ def test_only_workflow_knows_snakemake_and_dvc_and_nobody_the_command_line():
 
 def test_predict_imports_highdicom_only_for_dicom_output():
     """It takes more than a second."""
-    at_once, new = {"bundles.pictures"}, {"bundles.predict"}
+    at_once, new = set(), {"bundles.predict", "bundles.pictures"}
     while new:
         at_once |= new
         new = {name for known in new & set(MODULES) for name in imported(MODULES[known], at_once=True)} - at_once

@@ -268,7 +268,7 @@ def test_earlier_files_are_not_replaced_by_what_is_made_of_them(bundle, tmp_path
     assert len(before) == 2
     assert predict(bundle, tmp_path, "--secondary-captures", tmp_path) == 1
     assert "--secondary-captures" in capsys.readouterr().err
-    assert predict(bundle, tmp_path, "--structured-reports", tmp_path / "reports") == 3  # a capture is no radiograph
+    assert predict(bundle, tmp_path, "--structured-reports", tmp_path / "reports") == 3  # captures are in colour
     assert {path: path.read_bytes() for path in before} == before
     assert [path.name for path in (tmp_path / "reports").iterdir()] == ["a.report.dcm"]
 
