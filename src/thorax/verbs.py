@@ -194,6 +194,8 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _text("column", "column of paths in CSV files (default: path, file, image or the like)", metavar="COLUMN", required=False),
             _path("overlays", "folder for a picture of each image, with the heatmap of its most probable finding", required=False),
             _path("page", "page to write, on which the first 100 images and their heatmaps are looked at, .html", required=False),
+            _path("secondary_captures", "folder for a DICOM Secondary Capture of each DICOM image with its heatmap, with the patient's name and identifiers, for a PACS", required=False),
+            _path("structured_reports", "folder for a DICOM Structured Report on each DICOM image, with the patient's name and identifiers, for a PACS", required=False),
             replace(threads, help="CPU threads (default: all cores)", default=None, required=False)),
         _verb("evaluate", "report.external:evaluate_tables",
             "measure any model's predictions, with intervals: CSV or Parquet, a row for each image and a column for each class",

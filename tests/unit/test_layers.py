@@ -42,10 +42,11 @@ MODULES = {name_of(path): path for path in sorted(SOURCE.rglob("*.py"))}
 
 
 @cache
-def imported(path: Path) -> set[str]:
-    """What a file imports, also inside functions: modules of thorax without the package, others by name."""
+def imported(path: Path, at_once: bool = False) -> set[str]:
+    """What a file imports, also inside functions unless only `at_once`: modules of thorax without the package, others by name."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body if at_once else ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -101,6 +102,17 @@ def test_only_workflow_knows_snakemake_and_dvc_and_nobody_the_command_line():
             assert not {other for other in names if other.split(".")[0] in ("snakemake", "dvc")}, path
         if name not in ("__main__", "cli"):
             assert "cli" not in names, path
+
+
+def test_predict_imports_highdicom_only_for_dicom_output():
+    """It takes more than a second."""
+    at_once, new = set(), {"bundles.predict", "bundles.pictures"}
+    while new:
+        at_once |= new
+        new = {name for known in new & set(MODULES) for name in imported(MODULES[known], at_once=True)} - at_once
+    assert "images.dicom" in at_once
+    assert not {name for name in at_once if name.split(".")[0] in ("highdicom", "pydicom")}
+    assert "highdicom" in imported(MODULES["bundles.dicom_source"], at_once=True)
 
 
 def test_light_verbs_start_without_tensorflow():

@@ -117,8 +117,10 @@ def test_a_hospital_folder_becomes_tables_and_a_model(tmp_path, quick):
     assert packed.returncode == 0, packed.stderr[-6000:]
     assert packed.stdout.splitlines()[-1].startswith(f"{BUNDLE}: ")
     run([*hospital, "new", "--number", "3", "--new"], check=True)
-    predicted = run(["thorax", "predict", BUNDLE, "new", "--out", "results/new.csv", "--overlays", "results/overlays"])
+    dicom = ["--secondary-captures", "dicom", "--structured-reports", "dicom"]  # apart, as these name the patient
+    predicted = run(["thorax", "predict", BUNDLE, "new", "--out", "results/new.csv", "--overlays", "results/overlays", *dicom])
     assert predicted.returncode == 0, predicted.stderr
+    assert len(list((tmp_path / "dicom").glob("*.capture.dcm"))) == len(list((tmp_path / "dicom").glob("*.report.dcm"))) == 3
     table = pd.read_csv(tmp_path / "results/new.csv")
     assert len(table) == 3 * 2
     assert set(table["class"]) == {"Cardiomegaly", "Pacemaker"}

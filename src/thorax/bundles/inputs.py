@@ -1,7 +1,9 @@
 """Which files `thorax predict` reads: files, folders, and CSV files with a column of paths."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +14,11 @@ from thorax.storage import csv_file
 # Names of the column of paths, in small or capital letters
 COLUMNS = ("path", "file", "filename", "file_name", "image_path", "image", "image_id", "image index")
 LISTS = (".csv", ".csv.gz")
-OVERLAY = ".overlay.png"  # how the names of pictures end, so that none replaces a radiograph
+_NOT_NAMES = re.compile(r"[^\w.-]+")
+# How the names of new files end, so that none replaces a radiograph
+OVERLAY = ".overlay.png"
+CAPTURE = ".capture.dcm"
+REPORT = ".report.dcm"
 
 
 class Listed(NamedTuple):
@@ -51,20 +57,38 @@ def of_different_names(found: list[Listed]) -> list[Listed]:
     return found
 
 
-def refuse_to_replace(read: Iterable[Path], files: Mapping[str, Path | None], pictures: Path | None) -> None:
-    """Refuse options that would replace what is read: `files`, by the option that names them, and `pictures`, the folder of overlays.
+def refuse_to_replace(
+    read: Iterable[Path], files: Mapping[str, Path | None], folders: Mapping[str, tuple[Path | None, str]]
+) -> None:
+    """Refuse options that would replace what is read: `files` and `folders` by the option that names them.
 
-    Links count as themselves and as what they lead to.
+    A folder comes with the ending of the files that are written to it. Links count as themselves and as what they lead to.
     """
     places: Callable[[Path], set[Path]] = lambda path: {Path(os.path.normpath(path.absolute())), path.resolve()}
     known = {place: path for path in read for place in places(path)}
     for option, path in files.items():
         if path is not None and (found := next((known[place] for place in places(path) if place in known), None)):
             raise ThoraxError(f"{option}: {path} would replace {found}, which is read: name another file.")
-    folders = places(pictures) if pictures is not None else set()
-    for place, path in known.items():
-        if place.parent in folders and place.name.lower().endswith(OVERLAY):
-            raise ThoraxError(f"--overlays {pictures}: a picture could replace {path}, which is read: name another folder.")
+    for option, (folder, ending) in folders.items():
+        inside = places(folder) if folder is not None else set()
+        for place, path in known.items():
+            if place.parent in inside and place.name.lower().endswith(ending):
+                raise ThoraxError(f"{option} {folder}: a new file could replace {path}, which is read: name another folder.")
+
+
+class Names:
+    """Names for the files of a folder, each given once."""
+
+    def __init__(self) -> None:
+        self.given: set[str] = set()
+
+    def free(self, words: Iterable[str], ending: str) -> str:
+        """The words as the name of a file, with a number where another file has the same."""
+        stem = ".".join(_NOT_NAMES.sub("_", word) for word in words)
+        names = (stem + (f"-{number}" if number > 1 else "") + ending for number in count(1))
+        name = next(name for name in names if name not in self.given)
+        self.given.add(name)
+        return name
 
 
 def _of(given: Path, column: str | None) -> Iterable[Listed]:

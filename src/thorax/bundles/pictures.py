@@ -1,8 +1,6 @@
 """Pictures of predictions: radiographs with the heatmap of a finding, and a page on which all of them are looked at."""
 
-import re
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 
 import cv2
@@ -10,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from thorax.bundles.contents import Contents
-from thorax.bundles.inputs import OVERLAY
+from thorax.bundles.inputs import OVERLAY, Names
 from thorax.bundles.model import Answer
 from thorax.config import CASES_PER_PAGE
 from thorax.errors import ThoraxError
@@ -24,7 +22,6 @@ from thorax.storage.schemas import IGNORED
 
 CHOSEN = "The images are those that were predicted; nobody has labelled them."
 WHY = "most probable:"
-_NOT_NAMES = re.compile(r"[^\w.-]+")
 
 
 class Pictures:
@@ -38,18 +35,17 @@ class Pictures:
             raise ThoraxError(f"--page {page}: it is a page of HTML: let its name end in .html.")
         self.contents, self.folder, self.page = contents, folder, page
         self.cases: list[Case] = []
-        self.names: set[str] = set()
+        self.said: list[str] = []
+        self.names = Names()
 
     def add(self, answer: Answer) -> None:
         """Draw one answer, and keep it for the page while that has room."""
         if answer.radiograph.header.burned_in:
             return
-        order = np.argsort(-answer.probabilities, kind="stable")
-        decided = [place for place in order if answer.decided[place]]
-        case = _case(answer, self.contents.classes, decided[0] if decided else order[0])
+        case, decided = of_answer(answer, self.contents.classes)
         if self.folder is not None:
             words = [Path(answer.radiograph.name).stem, *(case.classes[place] for place in decided[:1])]
-            _save(_overlay(case, decided), self.folder / self._file_name(words))
+            _save(overlay(case, decided), self.folder / self.names.free(words, OVERLAY))
         if self.page is not None and len(self.cases) < CASES_PER_PAGE:
             self.cases.append(case)
 
@@ -65,13 +61,12 @@ class Pictures:
             remarks=remarks(self.cases, members, mean, ()), data=data, chosen=CHOSEN,
         )  # fmt: skip
 
-    def _file_name(self, words: Sequence[str]) -> str:
-        """The words as the name of a file, with a number where another image has the same."""
-        stem = ".".join(_NOT_NAMES.sub("_", word) for word in words)
-        names = (stem + (f"-{number}" if number > 1 else "") for number in count(1))
-        free = next(name for name in names if name not in self.names)
-        self.names.add(free)
-        return f"{free}{OVERLAY}"
+
+def of_answer(answer: Answer, classes: Sequence[str]) -> tuple[Case, list[int]]:
+    """The answer as a case, and the places of the classes that are decided, the most probable first."""
+    order = np.argsort(-answer.probabilities, kind="stable")
+    decided = [int(place) for place in order if answer.decided[place]]
+    return _case(answer, classes, decided[0] if decided else int(order[0])), decided
 
 
 def _case(answer: Answer, classes: Sequence[str], best: int) -> Case:
@@ -90,7 +85,7 @@ def _case(answer: Answer, classes: Sequence[str], best: int) -> Case:
     )
 
 
-def _overlay(case: Case, decided: Sequence[int]) -> np.ndarray:
+def overlay(case: Case, decided: Sequence[int]) -> np.ndarray:
     """The radiograph, (h, w) uint8; with the heat of the first decided class in hot colours, (h, w, 3) blue, green, red."""
     if not decided:
         return case.original

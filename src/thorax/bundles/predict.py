@@ -22,6 +22,7 @@ from thorax.storage.parallel import in_order
 from thorax.storage.progress import Progress
 
 if TYPE_CHECKING:
+    from thorax.bundles.dicom_objects import DicomObjects
     from thorax.bundles.pictures import Pictures
 
 BATCH = 32  # images predicted at once, as in the workflow
@@ -37,13 +38,17 @@ def predict(
     page: Path | None = None,
     threads: int | None = None,
     wide: bool = False,
+    secondary_captures: Path | None = None,
+    structured_reports: Path | None = None,
 ) -> str:
     """Predict images (see `inputs.find`, and `pairs.find` for networks of two views) and return what to print: where the table `out` is, or else a short table.
 
     `out` (.csv or .parquet) has the rows of `tables.of_answers` or, if it is to be `wide`, one for each image; next to it, a file with the ending .log says what was
     predicted by what, and which files were skipped and why. `overlays` is a folder for pictures, `page` a page with the case browser.
+    `secondary_captures` and `structured_reports` are folders for DICOM files, of the images that are DICOM (see `dicom_objects`).
 
-    Raises ThoraxError if no file can be used, and Unfinished, after everything else was written, if some cannot.
+    Raises ThoraxError if no file can be used, and Unfinished, after everything else was written, if some cannot, or if a DICOM file
+    cannot be written.
     """
     if out is not None:
         tables.check_ending(out)
@@ -51,27 +56,34 @@ def predict(
         raise ThoraxError("--wide is a form of the table: name a file for it with --out.")
     opened = open_bundle(bundle, ahead=True)
     drawing = _drawing(opened, overlays, page)
-    model = BundledModel(opened, with_maps=drawing is not None)
+    model = BundledModel(opened, with_maps=drawing is not None or secondary_captures is not None)
     if opened.contents.views == 2:
         listed, alone = pairs.find(images, column, opened.contents.dataset.max_pixels)
     else:
         listed, alone = inputs.find(images, column), []
+    filing = _filing(opened, listed, secondary_captures, structured_reports)
     log = out and out.with_suffix(".log")
     read_from = [bundle, *images, *(path for one in listed for path in one.paths)]
     written = {"--out": out, "the log of --out": log, "--page": page}
-    inputs.refuse_to_replace(read_from, written, overlays)
+    folders = {
+        "--overlays": (overlays, inputs.OVERLAY),
+        "--secondary-captures": (secondary_captures, inputs.CAPTURE),
+        "--structured-reports": (structured_reports, inputs.REPORT),
+    }
+    inputs.refuse_to_replace(read_from, written, folders)
     threads = threads or backend.cores()
     backend.prepare(0, threads)
     with ExitStack() as stack:  # all files or none; a folder that cannot be written is found before the networks run
         new_table, new_log, new_page = (path and stack.enter_context(store.atomic(path)) for path in (out, log, page))
-        answered, skipped = _collect(model, listed, alone, threads, drawing)
+        outputs = [each for each in (drawing, filing) if each]
+        answered, skipped = _collect(model, listed, alone, threads, outputs)
         if not answered:
             raise ThoraxError(f"None of the {len(listed) + len(alone):,} files can be used, e.g. {skipped[0]}")
         if new_page and drawing:
             store.write_text(drawing.page_of_all(), new_page)
         if new_table and new_log:
             tables.write(answered, opened.contents, new_table, wide)
-            store.write_text("\n".join(_log(opened, answered, skipped)), new_log)
+            store.write_text("\n".join(_log(opened, answered, [*skipped, *(filing.said if filing else ())])), new_log)
     text = tables.shown(answered, opened.contents)
     if out is not None:
         text = f"{out} has the predictions of {len(answered):,} images, {log} what they were made with."
@@ -79,6 +91,10 @@ def predict(
         print(text)
         problem = f"{len(skipped):,} of {len(listed) + len(alone):,} files could not be used"
         raise Unfinished(f"{problem}: see the list above, and repair or remove them.")
+    if filing and filing.problems:
+        print(text)
+        problem = f"{len(filing.problems):,} of {len(answered):,} images have no DICOM files, as their headers are not valid"
+        raise Unfinished(f"{problem}: see the list above, and repair them.")
     return text
 
 
@@ -91,10 +107,23 @@ def _drawing(bundle: Bundle, overlays: Path | None, page: Path | None) -> "Pictu
     return Pictures(bundle.contents, overlays, page)
 
 
+def _filing(bundle: Bundle, listed: Sequence[Listed], captures: Path | None, reports: Path | None) -> "DicomObjects | None":
+    """What writes DICOM files of the answers, if that is asked for; highdicom takes a second to import."""
+    if captures is None and reports is None:
+        return None
+    from thorax.bundles.dicom_objects import DicomObjects
+
+    return DicomObjects(bundle, listed, captures, reports)
+
+
 def _collect(
-    model: BundledModel, listed: Sequence[Listed], alone: Sequence[Skipped], threads: int, drawing: "Pictures | None"
+    model: BundledModel,
+    listed: Sequence[Listed],
+    alone: Sequence[Skipped],
+    threads: int,
+    outputs: "Sequence[Pictures | DicomObjects]",
 ) -> tuple[list[Answer], list[str]]:
-    """Answer and draw all images; return the answers, and a sentence on each skipped file, which is printed as well.
+    """Answer all images and pass the answers to the outputs; return them, and a sentence on each skipped file, which is printed as well.
 
     `alone` are images without the second one that the networks need.
     """
@@ -102,10 +131,11 @@ def _collect(
     for some, left_out in answers(model, listed, threads) if listed else ():
         skipped += [one.sentence for one in left_out]
         for answer in some:
-            if drawing:
-                drawing.add(answer)
+            for output in outputs:
+                output.add(answer)
             answered.append(tables.without_pixels(answer))
-    print(*skipped, sep="\n", end="\n" * bool(skipped), file=sys.stderr)
+    said = [*skipped, *(sentence for output in outputs for sentence in output.said)]
+    print(*said, sep="\n", end="\n" * bool(said), file=sys.stderr)
     return answered, skipped
 
 
@@ -129,8 +159,8 @@ def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
-def _log(bundle: Bundle, answers: Sequence[Answer], skipped: Sequence[str]) -> Iterator[str]:
-    """What the table was made with, how many images have which flag, and what was skipped."""
+def _log(bundle: Bundle, answers: Sequence[Answer], said: Sequence[str]) -> Iterator[str]:
+    """What the table was made with, how many images have which flag, and what was `said`: what was skipped, what was filed."""
     contents = bundle.contents
     yield f"bundle: {bundle.path.name}, {contents.model} of {contents.experiment} ({contents.provenance})"
     yield f"decisions: by the threshold rule {contents.rule}"
@@ -138,5 +168,5 @@ def _log(bundle: Bundle, answers: Sequence[Answer], skipped: Sequence[str]) -> I
     yield f"predicted: {len(answers):,} {'images' if contents.views == 1 else 'pairs of images'}"
     for flag, count in Counter(flag for answer in answers for flag in answer.flags).most_common():
         yield f"{flag}: {count:,} images"
-    yield from skipped
+    yield from said
     yield "Research use only: not a medical device."

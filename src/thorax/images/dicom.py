@@ -1,7 +1,7 @@
 """DICOM files of radiographs: from the bytes of a file to one grey channel with bright bones.
 
-Only the elements in `_ELEMENTS` are parsed, so no name, date or identifier of a patient is ever in memory as text; for pairs of images also
-the identifier of the study. pydicom parses them;
+`decode` parses only the elements in `_ELEMENTS`, so no name, date or identifier of a patient is in memory as text; `study_and_view`, for pairs of
+images, also the identifier of the study. pydicom parses them;
 imagecodecs, which reads PNG as well, decodes compressed pixels. Its codecs are under permissive licences (libjpeg-turbo, CharLS and
 OpenJPEG: BSD-like).
 
@@ -15,6 +15,7 @@ import math
 import struct
 import warnings
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,7 @@ def decode(data: bytes, max_pixels: int, window: str) -> tuple[np.ndarray, Heade
     """
     header = Header()
     try:
-        found = _parse(data, max_pixels)
+        found = elements(data, max_pixels, _ELEMENTS.split())
         header = _check(found, data, max_pixels)
         stored, shift = _stored(found, header)
         image = cv2.LUT(stored, _table(found, shift, stored, window))
@@ -100,7 +101,7 @@ def study_and_view(data: bytes, max_pixels: int) -> tuple[str, bool | None]:
     Nothing else of the header is read. Raises UnusableImage: truncated, too_large.
     """
     try:
-        found = _parse(data, max_pixels, "StudyInstanceUID ViewPosition")
+        found = elements(data, max_pixels, ["StudyInstanceUID", "ViewPosition"])
         study, view = (str(found.get(name) or "").strip() for name in ("StudyInstanceUID", "ViewPosition"))
     except (UnusableImage, MemoryError):
         raise
@@ -120,8 +121,11 @@ def has_border(image: np.ndarray) -> bool:
     return False
 
 
-def _parse(data: bytes, max_pixels: int, elements: str = _ELEMENTS) -> "Dataset":
-    """Some elements, with the file's meta information."""
+def elements(data: bytes, max_pixels: int, names: Sequence[str] | None = None) -> "Dataset":
+    """The named elements of a file, or all, with its meta information; not checked, so that reading their values may raise any error.
+
+    Raises UnusableImage: truncated or too_large, of deflated files.
+    """
     import pydicom
     from pydicom.dataset import FileMetaDataset
     from pydicom.filereader import read_dataset, read_preamble
@@ -133,7 +137,7 @@ def _parse(data: bytes, max_pixels: int, elements: str = _ELEMENTS) -> "Dataset"
     read_preamble(file, force=True)
     meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group > 2)
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
-        return pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=elements.split())
+        return pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=None if names is None else list(names))
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         body = inflater.decompress(data[file.tell() :], 2 * max_pixels + 2**24)
@@ -143,7 +147,7 @@ def _parse(data: bytes, max_pixels: int, elements: str = _ELEMENTS) -> "Dataset"
         raise UnusableImage("too_large", detail="it inflates to more than any image of max_pixels")
     if not inflater.eof:
         raise UnusableImage("truncated", detail="its deflated data end early")
-    tags: list[BaseTag | int] = [Tag(name) for name in elements.split()]
+    tags: list[BaseTag | int] | None = None if names is None else [Tag(name) for name in names]
     found = read_dataset(io.BytesIO(body), False, True, specific_tags=tags)
     found.file_meta = FileMetaDataset(meta)
     return found

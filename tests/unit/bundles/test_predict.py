@@ -300,7 +300,7 @@ def test_nothing_that_is_read_is_replaced(made, tmp_path, capsys):
     assert all((images / name).read_bytes() == content for name, content in before.items())
     status, _, errors = run(capsys, bundle, images, "--overlays", images)
     assert status == 1
-    assert re.search(r"--overlays .*images: a picture could replace .*\.overlay\.png, which is read", errors)
+    assert re.search(r"--overlays .*images: a new file could replace .*\.overlay\.png, which is read", errors)
 
 
 def test_burned_in_text_is_flagged_and_never_drawn(made, tmp_path, capsys):
