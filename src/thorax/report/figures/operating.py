@@ -73,8 +73,7 @@ def draw_operating(drawn: Sequence[Curves], heading: str) -> Figure:
     """Draw two panels for each class, three classes in a row."""
     across, down = 2 * CLASSES_PER_ROW, math.ceil(len(drawn) / CLASSES_PER_ROW)
     width, height = 1.45 * across + 0.3, 2.05 * down + 0.4
-    lines = 1 + style.fit(heading, width, style.SMALL_HEADING).count("\n")
-    with style.drawing(width, height + 0.16 * lines, heading, style.SMALL_HEADING) as figure:
+    with style.drawing_below(width, height, heading) as figure:
         if drawn:
             grid = figure.subplots(down, across, squeeze=False)
             for axes in grid.flat[2 * len(drawn) :]:

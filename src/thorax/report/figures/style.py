@@ -7,7 +7,7 @@ import io
 import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,12 @@ def drawing(width: float, height: float, heading: str, size: float = HEADING_SIZ
         figure = Figure(figsize=(width, height), layout="constrained")
         figure.suptitle(fit(heading, width, size), x=0.01, ha="left", fontsize=size)
         yield figure
+
+
+def drawing_below(width: float, height: float, heading: str) -> AbstractContextManager[Figure]:
+    """As `drawing`, with `height` inches below a heading in small letters, however many lines it has."""
+    lines = 1 + fit(heading, width, SMALL_HEADING).count("\n")
+    return drawing(width, height + 0.16 * lines, heading, SMALL_HEADING)
 
 
 def described(figure: Figure, seen: str) -> Figure:
