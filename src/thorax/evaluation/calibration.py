@@ -232,6 +232,11 @@ def scale(scores: pd.DataFrame, fitted: pd.DataFrame, kind: str) -> pd.DataFrame
     return scores.apply(lambda column: Scaling(*of_kind.loc[column.name].tolist()).apply(column.to_numpy()))
 
 
+def versions(scores: pd.DataFrame, fitted: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return (n, k) probabilities as they are ("none") and scaled in both ways; see `scale`."""
+    return {"none": scores, **{kind: scale(scores, fitted, kind) for kind in KINDS}}
+
+
 def platt(probabilities: np.ndarray, classes: Sequence[str], fitted: pd.DataFrame) -> np.ndarray:
     """Return (..., k) probabilities after Platt scaling by the rows of `fit` of a model; nan for classes that could not be fitted."""
     of_class = fitted[fitted["kind"] == "platt"].set_index("class").loc[list(classes)]

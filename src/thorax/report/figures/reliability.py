@@ -57,7 +57,7 @@ def reliability_figure(
     truth, models = read_models(labels, split, predictions, ensembles, model)
     fitted = calibration.read_scaling(scaling, model)
     test = (truth["split"] == "test").to_numpy()
-    versions = {"none": models[model], **{kind: calibration.scale(models[model], fitted, kind) for kind in calibration.KINDS}}
+    versions = calibration.versions(models[model], fitted)
     patients = truth["patient_id"][test].to_numpy(object)
 
     def panel(name: str, classes: Sequence[str]) -> Panel:
@@ -93,8 +93,7 @@ def draw_reliability(panels: Sequence[Panel], heading: str) -> Figure:
     """Draw one panel of each; axes go to the largest value, as rare classes have small probabilities."""
     across, down = PANELS_PER_ROW, math.ceil(len(panels) / PANELS_PER_ROW)
     width, height = 1.9 * across + 0.4, 2.45 * down + 0.5
-    lines = 1 + style.fit(heading, width, style.SMALL_HEADING).count("\n")
-    with style.drawing(width, height + 0.16 * lines, heading, style.SMALL_HEADING) as figure:
+    with style.drawing_below(width, height, heading) as figure:
         if panels:
             grid = figure.subplots(down, across, squeeze=False)
             for axes in grid.flat[len(panels) :]:

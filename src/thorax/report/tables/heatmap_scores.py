@@ -9,7 +9,7 @@ import pandas as pd
 from thorax.evaluation.metrics import GLOBAL
 from thorax.explanation.localisation import CENTRE, LUNGS, MEAN, MEAN_BOX, RANDOM, UNTRAINED
 from thorax.explanation.places import AT_MOST, compare_networks
-from thorax.report.cells import cell, interval, printed
+from thorax.report.cells import cell, difference_cell, interval, printed
 from thorax.report.tables.repeats import member_of
 from thorax.report.tables.results import PROVENANCE, row_headings
 from thorax.report.typeset import Cell, Group, Table, write
@@ -116,8 +116,7 @@ def class_table(table: pd.DataFrame, title: str, provenance: str) -> Table:
 
 
 def _difference(row: pd.Series) -> Cell:
-    low, high = row["difference_low"], row["difference_high"]
-    return Cell(printed(row["difference"], sign=True), bold=bool(low > 0 or high < 0), detail=interval(low, high))
+    return difference_cell((row["difference"], row["difference_low"], row["difference_high"]))
 
 
 Compared = Mapping[str, tuple[int, pd.Series]]  # what `places.compare_networks` found, by member or for `NETWORKS`
