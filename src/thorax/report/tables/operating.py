@@ -11,7 +11,7 @@ from thorax.config import fixed_threshold
 from thorax.evaluation import decisions
 from thorax.evaluation.bootstrap import NO_THRESHOLD
 from thorax.evaluation.decisions import OPERATING_POINTS
-from thorax.evaluation.metrics import GLOBAL, counted, evaluate, read_models, read_per_hit, row_name
+from thorax.evaluation.metrics import GLOBAL, counted, measure_part, read_models, read_per_hit, row_name, tabulate
 from thorax.report.cells import cell, interval, printed, record
 from thorax.report.tables.calibration import by_positives
 from thorax.report.tables.results import INTERVALS, PROVENANCE, best_model, by_name, row_headings
@@ -122,8 +122,8 @@ def make_operating(
     rules = list(dict.fromkeys([rule, *OPERATING_POINTS]))
     limits, chosen = decisions.by_rule(truth.loc[~test, classes], scores[~test], rules)
     patients = truth["patient_id"][test].to_numpy(object)
-    how = {"thresholds": limits, "replicates": replicates, "seed": seed}
-    rows = evaluate(truth.loc[test, classes], scores[test], patients, model=model, split="test", **how)
+    measured = measure_part(truth, scores, "test", model=model, thresholds=limits, replicates=replicates, seed=seed)
+    rows = tabulate(measured, model, "test")
     counts = counted(truth.loc[test, classes], patients)
     write(*operating_table(model, rows, chosen, counts, rules, title, provenance), out, "operating")
 
