@@ -130,10 +130,7 @@ def only_one(target: Path) -> Iterator[None]:
 
 def write_table(frame: pd.DataFrame, path: Path | str, schema: pa.Schema) -> None:
     """Write `frame` as Parquet with exactly the columns, order, types and metadata of `schema`."""
-    table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
-    table = table.replace_schema_metadata(schema.metadata)
-    with atomic(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+    write_blocks([frame], path, schema)
 
 
 def write_blocks(blocks: Iterable[pd.DataFrame], path: Path | str, schema: pa.Schema) -> None:
