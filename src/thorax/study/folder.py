@@ -22,7 +22,20 @@ from thorax.storage.parallel import in_order
 from thorax.storage.progress import progress
 from thorax.study import columns, keys, private, tables
 
-_HEADER = ["SOPInstanceUID", "StudyInstanceUID", "AccessionNumber", "StudyDate", "PatientID", "IssuerOfPatientID", "PatientName", "PatientSex", "PatientAge", "PatientBirthDate", "ViewPosition", "BitsStored"]
+_HEADER = [
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "AccessionNumber",
+    "StudyDate",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientName",
+    "PatientSex",
+    "PatientAge",
+    "PatientBirthDate",
+    "ViewPosition",
+    "BitsStored",
+]
 
 
 @dataclass(frozen=True)
@@ -125,7 +138,7 @@ def read_header(data: bytes) -> Header | None:
     if not dicom.is_dicom(data):
         return None
     try:
-        found = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=_HEADER, stop_before_pixels=True)
+        found = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=list(_HEADER), stop_before_pixels=True)
         text = {name: str(found.get(name) or "").strip() for name in _HEADER}
     except Exception:  # pydicom raises errors of any kind at damaged files, and their texts quote the header
         return None
