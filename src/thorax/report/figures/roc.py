@@ -20,12 +20,8 @@ from thorax.storage.schemas import IGNORED
 LINES = [(colour, "-") for colour in (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, "black")] + [(GREY, "--")]
 PANELS_PER_ROW = 5  # where there are more classes than lines can be told apart
 NAME_LINE, LEGEND_LINE = 26, 40  # characters over a panel and in the legend
-EDGE: dict[str, Any] = {
-    "markeredgecolor": "black",
-    "markeredgewidth": 0.4,
-    "clip_on": False,
-    "zorder": 3,
-}  # of a reader's point
+# The edge of a reader's point
+EDGE: dict[str, Any] = {"markeredgecolor": "black", "markeredgewidth": 0.4, "clip_on": False, "zorder": 3}
 ALARMS, FOUND = "false positive rate", "true positive rate"
 
 

@@ -52,20 +52,11 @@ def verdict(table: pd.DataFrame) -> list[str]:
     boxes = table[(table["class"] == GLOBAL) & (table["map"] == MEAN_BOX)].set_index("score")
     for score in _SAID if len(overall) else ():
         row = overall.loc[score]
-        how = (
-            "more than"
-            if row["difference_low"] > 0
-            else "less than"
-            if row["difference_high"] < 0
-            else "not clearly different from"
-        )
-        apart = (
-            f"{printed(row['difference'], sign=True)}, 95% interval {interval(row['difference_low'], row['difference_high'])}"
-        )
+        low, high = row["difference_low"], row["difference_high"]
+        how = "more than" if low > 0 else "less than" if high < 0 else "not clearly different from"
+        apart = f"difference {printed(row['difference'], sign=True)}, 95% interval {interval(low, high)}"
         ours, theirs = printed(row["value"]), printed(boxes.loc[score, "value"])
-        found.append(
-            f"{HEADINGS[score]}: {ours} for the mean of the networks, {how} the mean box ({theirs}; difference {apart})."
-        )
+        found.append(f"{HEADINGS[score]}: {ours} for the mean of the networks, {how} the mean box ({theirs}; {apart}).")
     return found
 
 
