@@ -60,10 +60,9 @@ def make_records(
             {"id": number, "file_name": size.image_id, "width": size.columns, "height": size.rows}
             for number, size in enumerate(sizes.itertuples(), 1)
         ]
+        about = f"{title}: findings that the networks predict, in boxes around the hottest area of their heatmap"
         content = {
-            "info": {
-                "description": f"{title}: findings that the networks predict, in boxes around the hottest area of their heatmap"
-            },
+            "info": {"description": about},
             "images": pictures,
             "categories": [{"id": number, "name": name} for number, name in enumerate(classes, 1)],
             "annotations": annotations,

@@ -9,6 +9,7 @@ import fcntl
 import io
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -101,6 +102,12 @@ def _writing(path: Path) -> Iterator[None]:
         reason = os.strerror(number) if number else str(error)
         what_to_do = "free some disk space" if number in _FULL else "make it writable or choose another folder"
         raise ThoraxError(f"{path} cannot be written ({reason}): {what_to_do}, then run the same command again.") from error
+
+
+def free_space(folder: Path) -> int:
+    """Bytes that are free on the disk of a folder, which need not exist yet."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free
 
 
 @contextmanager

@@ -5,7 +5,6 @@ and the page where people find it. A file without an address must be put there b
 """
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -205,9 +204,7 @@ def refuse_small_disk(rows: Sequence[Published], root: Path) -> None:
             needed += size - min(size, part.stat().st_size if part.exists() else 0)
         if row.is_archive:
             needed += row.unpacked_bytes or size  # PNG files do not compress a second time
-    folder = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
-    free = shutil.disk_usage(folder).free
-    if needed > free:
+    if needed > (free := store.free_space(root)):
         problem = f"{root} needs {needed / 1e9:,.1f} GB more, and its disk has {free / 1e9:,.1f} GB free"
         raise ThoraxError(f"{problem}: free some disk space, or name a folder on another disk with --root.")
 
