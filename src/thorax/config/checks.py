@@ -96,8 +96,12 @@ def kept_split_is_another(config: "Config", name: str, split: Split) -> None:
         raise Problem(f"{split.keep} is made by this configuration: copy it to another folder and name the copy.", "keep")
 
 
-def segmenter_has_its_split(config: "Config", name: str, segmenter: Segmenter) -> None:
+def segmenter_fits_its_size(config: "Config", name: str, segmenter: Segmenter) -> None:
     must_exist(config, "splits", segmenter.train_patients_of, "train_patients_of")
+    halvings = len(segmenter.filters) - 1
+    if segmenter.size % 2**halvings:
+        need = f"as {halvings + 1} filters need: use a multiple of {2**halvings}"
+        raise Problem(f"{segmenter.size} cannot be halved {halvings} times, {need}", "size")
 
 
 def image_set_has_its_sources(config: "Config", name: str, image_set: ImageSet) -> None:
@@ -334,7 +338,7 @@ def phantom_has_its_own_folder(config: "Config", name: str, dataset: Dataset) ->
 CHECKS: dict[str, tuple[Callable[["Config", str, Any], None], ...]] = {
     "label_sets": (label_set_has_its_views, second_views_are_of_the_same_studies, inside_has_the_images_of_its_general_set),
     "splits": (split_has_one_dataset, archive_has_the_test_part, kept_split_is_another),
-    "segmenters": (segmenter_has_its_split,),
+    "segmenters": (segmenter_fits_its_size,),
     "image_sets": (image_set_has_its_sources,),
     "experiments": (
         experiment_has_its_parts,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from thorax.config.block import Block, refusal
+from thorax.config.block import Block
 from thorax.config.values import Distinct, Folder, Fraction, Name, Seed
 
 FIRST_CHEXPERT_PHANTOM = 70_001  # number of a phantom's first patient; CheXpert's have five digits and end at 65,240
@@ -67,14 +67,6 @@ class Segmenter(Block):
     batch_size: int = Field(8, ge=1, description="number of pairs per step")
     learning_rate: float = Field(2e-3, gt=0, description="initial learning rate of Adam")
     seed: Seed = Field(0, description="random seed for weight initialisation, shuffling and augmentation")
-
-    @model_validator(mode="after")
-    def _can_be_halved(self) -> "Segmenter":
-        halvings = len(self.filters) - 1
-        if self.size % 2**halvings:
-            need = f"as {halvings + 1} filters need: use a multiple of {2**halvings}"
-            raise refusal(f"{self.size} cannot be halved {halvings} times, {need}", "size")
-        return self
 
 
 class ImageSet(Block):

@@ -54,7 +54,7 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
 def mean_auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Mean AUC over the classes for which it is defined; (n, k) labels of 1, 0, -1 and (n, k) scores. NaN if there are none."""
     values = np.array([auc(labels[:, k], scores[:, k]) for k in range(labels.shape[1])])
-    return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else np.nan
+    return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else float("nan")
 
 
 def row_name(name: str) -> str:

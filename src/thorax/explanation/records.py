@@ -60,9 +60,10 @@ def make_records(
             {"id": number, "file_name": size.image_id, "width": size.columns, "height": size.rows}
             for number, size in enumerate(sizes.itertuples(), 1)
         ]
-        about = f"{title}: findings that the networks predict, in boxes around the hottest area of their heatmap"
         content = {
-            "info": {"description": about},
+            "info": {
+                "description": f"{title}: findings that the networks predict, in boxes around the hottest area of their heatmap"
+            },
             "images": pictures,
             "categories": [{"id": number, "name": name} for number, name in enumerate(classes, 1)],
             "annotations": annotations,

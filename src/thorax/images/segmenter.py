@@ -147,6 +147,12 @@ def build_unet(settings: config.Segmenter) -> backend.Model:
     import keras
     from keras import layers
 
+    halvings = len(settings.filters) - 1
+    if settings.size % 2**halvings:
+        problem = (
+            f"segmenters: size {settings.size} cannot be halved {halvings} times, which {len(settings.filters)} filters need"
+        )
+        raise ThoraxError(f"{problem}; choose a multiple of {2**halvings}.")
     seeds = iter(np.random.default_rng(settings.seed).integers(2**31, size=4 * len(settings.filters)))
 
     def initializer():
@@ -168,7 +174,7 @@ def build_unet(settings: config.Segmenter) -> backend.Model:
         skips.append(features)
         features = layers.MaxPooling2D(name=f"down{level}_pool")(features)
     features = two_convolutions(features, settings.filters[-1], "bottom")
-    for level in reversed(range(len(skips))):
+    for level in reversed(range(halvings)):
         features = layers.UpSampling2D(name=f"up{level}_upsample")(features)
         features = layers.Concatenate(name=f"up{level}_skip")([features, skips[level]])
         features = two_convolutions(features, settings.filters[level], f"up{level}")

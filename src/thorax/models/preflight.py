@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 from thorax import backend
 from thorax.errors import ThoraxError
 from thorax.models.architectures import BACKBONES
-from thorax.storage import store
 
 ON_CPU = "THORAX_ALLOW_CPU"  # set to 1 to let a job that was given a GPU train without it
 _SLOTS = 3  # a variable and its two moments in Adam
@@ -46,7 +46,9 @@ def disk(model: backend.Model, work: Path, out: Path) -> None:
     """Check that there is space for the resume states, the best epochs and the network itself."""
     size = 4 * sum(math.prod(variable.shape) for variable in model.variables)
     for folder, needed in ((work, size * (_SLOTS * _STATES + _STATES)), (out.parent, size)):
-        if (free := store.free_space(folder)) < needed:
+        there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        free = shutil.disk_usage(there).free
+        if free < needed:
             problem = f"{folder} needs {_size(needed)} for this training, and its disk has {_size(free)} free"
             raise ThoraxError(f"{problem}: delete some files, or run where there is more.")
 

@@ -9,7 +9,6 @@ import fcntl
 import io
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -104,12 +103,6 @@ def _writing(path: Path) -> Iterator[None]:
         raise ThoraxError(f"{path} cannot be written ({reason}): {what_to_do}, then run the same command again.") from error
 
 
-def free_space(folder: Path) -> int:
-    """Bytes that are free on the disk of a folder, which need not exist yet."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    return shutil.disk_usage(there).free
-
-
 @contextmanager
 def only_one(target: Path) -> Iterator[None]:
     """Hold NAME.lock while the block runs, or refuse to. The system releases it when the process dies, by whatever signal."""
@@ -137,7 +130,10 @@ def only_one(target: Path) -> Iterator[None]:
 
 def write_table(frame: pd.DataFrame, path: Path | str, schema: pa.Schema) -> None:
     """Write `frame` as Parquet with exactly the columns, order, types and metadata of `schema`."""
-    write_blocks([frame], path, schema)
+    table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+    table = table.replace_schema_metadata(schema.metadata)
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def write_blocks(blocks: Iterable[pd.DataFrame], path: Path | str, schema: pa.Schema) -> None:

@@ -1,6 +1,5 @@
 """What a training needs is known before it begins."""
 
-import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -62,7 +61,7 @@ def test_too_little_disk_is_an_error(monkeypatch, tmp_path):
     model = SimpleNamespace(variables=[SimpleNamespace(shape=(1000, 1000)), SimpleNamespace(shape=())])
     needed = 4 * 1_000_001 * 12  # three states of weights and two moments, three best networks
     free = {"bytes": needed}
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free["bytes"]))
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=free["bytes"]))
     preflight.disk(model, tmp_path / "work" / "deep", tmp_path / "m.keras")
     free["bytes"] -= 1
     with pytest.raises(ThoraxError, match=r"work needs 48\.0 MB for this training, and its disk has 48\.0 MB free"):

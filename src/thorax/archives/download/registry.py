@@ -5,6 +5,7 @@ and the page where people find it. A file without an address must be put there b
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -204,7 +205,9 @@ def refuse_small_disk(rows: Sequence[Published], root: Path) -> None:
             needed += size - min(size, part.stat().st_size if part.exists() else 0)
         if row.is_archive:
             needed += row.unpacked_bytes or size  # PNG files do not compress a second time
-    if needed > (free := store.free_space(root)):
+    folder = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    if needed > free:
         problem = f"{root} needs {needed / 1e9:,.1f} GB more, and its disk has {free / 1e9:,.1f} GB free"
         raise ThoraxError(f"{problem}: free some disk space, or name a folder on another disk with --root.")
 
