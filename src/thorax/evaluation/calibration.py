@@ -28,9 +28,8 @@ from thorax.storage.schemas import IGNORED, SCALINGS, class_columns
 BINS = 10
 METRICS = ("ece", "brier", "intercept", "slope")
 KINDS = ("temperature", "platt")
-SMALLEST_SLOPE = (
-    0.01  # of a scaling, a temperature of 100: a smaller one would make all images alike, a negative one reverse them
-)
+# Of a scaling, a temperature of 100: a smaller one would make all images alike, a negative one reverse them
+SMALLEST_SLOPE = 0.01
 BOUNDED = f"slope held at {SMALLEST_SLOPE}, as the scores rank validation images no better than chance"
 SEPARATED = "the scores separate positives from negatives among the validation images, or hardly vary"
 _CLIP = 1e-7  # probabilities of 0 and 1 have no log odds

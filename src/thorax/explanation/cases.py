@@ -36,9 +36,8 @@ class Case:
     probabilities: np.ndarray  # (k,) of the ensemble
     truth: np.ndarray  # (k,) 1, 0 or -1 (not judged)
     truth_boxes: pd.DataFrame  # label, x, y, width, height as fractions of the original
-    calibrated: np.ndarray | None = (
-        None  # (k,) probabilities after Platt scaling, nan where none was fitted; None: not asked for
-    )
+    # (k,) probabilities after Platt scaling, nan where none was fitted; None: not asked for
+    calibrated: np.ndarray | None = None
 
     def printed(self, index: int) -> str:
         """The probability of a class, as it is in titles."""

@@ -42,9 +42,8 @@ class Recognised:
     """What all columns of a table hold, in its order, and by what its rows name their images."""
 
     columns: tuple[Column, ...]
-    linked_by: (
-        str  # one of OF_IMAGES, OF_STUDIES or `patient`; empty if no column names images, studies or patients with images
-    )
+    # One of OF_IMAGES, OF_STUDIES or `patient`; empty if no column names images, studies or patients with images
+    linked_by: str
     link: str = ""  # this column
     tied: tuple[str, ...] = ()  # without a link: columns that name images equally well, but not the same ones
 

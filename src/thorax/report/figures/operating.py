@@ -75,10 +75,8 @@ def draw_operating(drawn: Sequence[Curves], heading: str) -> Figure:
             for number, (curves, (left, right)) in enumerate(zip(drawn, grid.reshape(-1, 2), strict=False)):
                 _draw(left, right, curves)
                 first, last = number % CLASSES_PER_ROW == 0, number + CLASSES_PER_ROW >= len(drawn)
-                for axes, across_name, up in (
-                    (left, ALARMS, FOUND),
-                    (right, "recall", "precision"),
-                ):  # on the outer panels only
+                # Names and numbers are on the outer panels only
+                for axes, across_name, up in ((left, ALARMS, FOUND), (right, "recall", "precision")):
                     axes.set_xlabel(across_name if last else "", fontsize=7.5, labelpad=1)
                     axes.set_ylabel(up if first else "", fontsize=7.5, labelpad=1)
                     axes.tick_params(labelsize=7.5, labelbottom=last, labelleft=first)

@@ -42,9 +42,8 @@ LETTER = 0.58  # mean width of a letter, as a share of the font size
 LOG_FROM = 30  # an axis is logarithmic if its largest value exceeds this multiple of the smallest
 PHOTO_QUALITY = 85  # of 100, for radiographs in pages
 LARGEST_SIDE = 16383  # pixels of a WebP picture
-LARGEST_PICTURE = (
-    1_100_000  # bytes, of which a page's data address has 1.5 million letters; Chromium shows none above 2 million
-)
+# Bytes, of which a page's data address has 1.5 million letters; Chromium shows none above 2 million
+LARGEST_PICTURE = 1_100_000
 
 STYLE: dict[str, Any] = {
     "font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "legend.frameon": False,
