@@ -158,22 +158,23 @@ def decode_ratio(folder: Path, quick: bool) -> dict:
     """Time of ingest over the bare decoding of the same 16-bit PNGs, both with 2 threads."""
     ingest_all, root = large_radiographs(folder, 4 if quick else 32)
     names = sorted(path.name for path in root.glob("*.png"))
-    cv2.setNumThreads(1)
     decoded = lambda name: cv2.imread(str(root / name), cv2.IMREAD_UNCHANGED).mean()
-    bare, ours = [], []
+    return next_to_bare(ingest_all, decoded, names, 1 if quick else 7) | {"images": len(names)}
+
+
+def next_to_bare(ours: Callable[[], None], bare: Callable[[str], Any], names: list[str], repeats: int) -> dict[str, float]:
+    """Time of an ingest over that of bare reading of the same files, in turn, and images/s of both; each with 2 threads."""
+    cv2.setNumThreads(1)
     with ThreadPoolExecutor(2) as pool:
-        for _ in range(1 if quick else 7):
-            bare.append(timed(lambda: list(pool.map(decoded, names))))
-            ours.append(timed(ingest_all))
-    ratio = median([one / other for one, other in zip(ours, bare, strict=True)])
-    return {"ratio": ratio, "ours": len(names) / median(ours), "bare": len(names) / median(bare), "images": len(names)}
+        taken = [(timed(lambda: list(pool.map(bare, names))), timed(ours)) for _ in range(repeats)]
+    alone, whole = (median(seconds) for seconds in zip(*taken, strict=True))
+    return {"ratio": median([own / other for other, own in taken]), "ours": len(names) / whole, "bare": len(names) / alone}
 
 
 def dicom_ratio(folder: Path, quick: bool) -> dict:
     """Time of ingest over reading the same DICOM files and decoding their pixels, both with 2 threads, for each compression."""
     _, root = large_radiographs(folder, 4 if quick else 32)
     images = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in sorted(root.glob("*.png"))]
-    cv2.setNumThreads(1)
     found = {}
     for name, (syntax, encode, decode) in COMPRESSIONS.items():
         into = folder / syntax
@@ -181,14 +182,8 @@ def dicom_ratio(folder: Path, quick: bool) -> dict:
         names = [f"{index}.dcm" for index in range(len(images))]
         for path, image in zip(names, images, strict=True):
             write_dicom(into / path, image, syntax, encode)
-        ingest_all, bare, ours = ingest_of(into, names, folder), [], []
         read = lambda path, into=into, decode=decode: decode(pydicom.dcmread(into / path).PixelData).mean()
-        with ThreadPoolExecutor(2) as pool:
-            for _ in range(1 if quick else 3):
-                bare.append(timed(lambda read=read, names=names: list(pool.map(read, names))))
-                ours.append(timed(ingest_all))
-        ratio = median([one / other for one, other in zip(ours, bare, strict=True)])
-        found[name] = {"ratio": ratio, "ours": len(names) / median(ours), "bare": len(names) / median(bare)}
+        found[name] = next_to_bare(ingest_of(into, names, folder), read, names, 1 if quick else 3)
     return {"compressions": found, "images": len(images)}
 
 

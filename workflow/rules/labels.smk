@@ -48,18 +48,6 @@ rule split:
         " --out {output.split} --quality {output.quality} > {log} 2>&1"
 
 
-rule browser_cases:
-    input:
-        unpack(plan.truth),
-    output:
-        cases="results/cases/{experiment}/browser.parquet",
-    message:
-        "Choosing the test images for the case browser of {wildcards.experiment}"
-    shell:
-        "thorax cases --labels {input.labels} --split {input.split} --count {params.browser_cases} --seed {params.seed}"
-        " --classes {params.case_classes:q} --out {output.cases} > {log} 2>&1"
-
-
 rule cases:
     input:
         unpack(plan.truth),
@@ -70,3 +58,12 @@ rule cases:
     shell:
         "thorax cases --labels {input.labels} --split {input.split} --count {params.cases} --seed {params.seed}"
         " --classes {params.case_classes:q} --out {output.cases} > {log} 2>&1"
+
+
+use rule cases as browser_cases with:
+    output:
+        cases="results/cases/{experiment}/browser.parquet",
+    params:
+        cases=plan.field("experiment", "browser_cases"),
+    message:
+        "Choosing the test images for the case browser of {wildcards.experiment}"

@@ -28,9 +28,8 @@ from thorax.storage.schemas import IGNORED, SCALINGS, class_columns
 BINS = 10
 METRICS = ("ece", "brier", "intercept", "slope")
 KINDS = ("temperature", "platt")
-SMALLEST_SLOPE = (
-    0.01  # of a scaling, a temperature of 100: a smaller one would make all images alike, a negative one reverse them
-)
+# Of a scaling, a temperature of 100: a smaller one would make all images alike, a negative one reverse them
+SMALLEST_SLOPE = 0.01
 BOUNDED = f"slope held at {SMALLEST_SLOPE}, as the scores rank validation images no better than chance"
 SEPARATED = "the scores separate positives from negatives among the validation images, or hardly vary"
 _CLIP = 1e-7  # probabilities of 0 and 1 have no log odds
@@ -230,6 +229,11 @@ def scale(scores: pd.DataFrame, fitted: pd.DataFrame, kind: str) -> pd.DataFrame
     """Return (n, k) scaled probabilities by the rows of `fit` of a model; those of classes that could not be fitted stay as they are."""
     of_kind = fitted[fitted["kind"] == kind].set_index("class")[["slope", "intercept"]]
     return scores.apply(lambda column: Scaling(*of_kind.loc[column.name].tolist()).apply(column.to_numpy()))
+
+
+def versions(scores: pd.DataFrame, fitted: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return (n, k) probabilities as they are ("none") and scaled in both ways; see `scale`."""
+    return {"none": scores, **{kind: scale(scores, fitted, kind) for kind in KINDS}}
 
 
 def platt(probabilities: np.ndarray, classes: Sequence[str], fitted: pd.DataFrame) -> np.ndarray:

@@ -31,23 +31,13 @@ def compare(measured: Mapping[str, Measured], pairs: Iterable[tuple[str, str]], 
             raise ThoraxError(f"{problem}: give both the same images, labels, seed and replicates.")
         for key in [key for key in one.point if key in two.point]:
             names = one.named(key)
-            samples = one.samples[key] - two.samples[key]
-            value = one.point[key] - two.point[key]
-            p = p_values(samples)
+            points, samples = (one.point[key], two.point[key]), one.samples[key] - two.samples[key]
+            value, p = points[0] - points[1], p_values(samples)
             corrected = np.full(len(p), np.nan)
             of_classes = len(names) - one.summaries
             corrected[:of_classes] = holm(p[:of_classes])
             counted = np.isfinite(samples).sum(axis=0)
-            numbers = (
-                one.point[key],
-                two.point[key],
-                value,
-                *intervals(samples),
-                same_sign(value, samples),
-                p,
-                corrected,
-                counted,
-            )
+            numbers = (*points, value, *intervals(samples), same_sign(value, samples), p, corrected, counted)
             for name, count, *found in zip(names, one.n_positive[-len(names) :], *numbers, strict=True):
                 rule, metric = key
                 rows.append((model, other, name, metric, split, rule, *found, count))

@@ -114,50 +114,38 @@ def _stacked(logits: np.ndarray, coefficients: np.ndarray, intercepts: np.ndarra
 class _WeightedAverage:
     """A mean of probabilities with weights per class, learnt from (members, m, k) logits and (m, k) labels."""
 
+    apply = staticmethod(_weighted)
+
     def __init__(self, settings: config.Ensemble, logits: np.ndarray, answers: np.ndarray) -> None:
         self.members = settings.members
         self.areas = np.array([[auc(answers[:, k], member[:, k]) for k in range(answers.shape[1])] for member in logits])
-        self.weights = auc_weights(self.areas)
-
-    @property
-    def learnt(self) -> dict[str, np.ndarray]:
-        """What `_weighted` needs besides logits."""
-        return {"weights": self.weights}
-
-    def scores(self, logits: np.ndarray) -> np.ndarray:
-        """Return (n, k) scores for (members, n, k) logits."""
-        return _weighted(logits, **self.learnt)
+        self.learnt = {"weights": auc_weights(self.areas)}  # what `apply` needs besides logits
 
     def describe(self, k: int, learnt: bool) -> str:
         """Say what was learnt of a class, if anything was."""
         area = f"AUC {_by_member(self.members, self.areas[:, k])}" if learnt else f"{_ONE_SIDED}, so no AUC"
-        return f"weights {_by_member(self.members, self.weights[:, k])}; {area}"
+        return f"weights {_by_member(self.members, self.learnt['weights'][:, k])}; {area}"
 
 
 class _Stack:
     """A logistic regression per class on the members' logits, learnt from (members, m, k) logits and (m, k) labels."""
 
+    apply = staticmethod(_stacked)
+
     def __init__(self, settings: config.Ensemble, logits: np.ndarray, answers: np.ndarray) -> None:
         self.members = settings.members
-        self.coefficients, self.intercepts = fit_stack(answers, logits, settings.C)
-
-    @property
-    def learnt(self) -> dict[str, np.ndarray]:
-        """What `_stacked` needs besides logits."""
-        return {"coefficients": self.coefficients, "intercepts": self.intercepts[None]}
-
-    def scores(self, logits: np.ndarray) -> np.ndarray:
-        return _stacked(logits, **self.learnt)
+        coefficients, intercepts = fit_stack(answers, logits, settings.C)
+        self.learnt = {"coefficients": coefficients, "intercepts": intercepts[None]}
 
     def describe(self, k: int, learnt: bool) -> str:
         if not learnt:
             return f"{_ONE_SIDED}, so the mean probability"
-        return f"coefficients {_by_member(self.members, self.coefficients[:, k])}, intercept {self.intercepts[k]:.3f}"
+        coefficients, intercept = self.learnt["coefficients"][:, k], self.learnt["intercepts"][0, k]
+        return f"coefficients {_by_member(self.members, coefficients)}, intercept {intercept:.3f}"
 
 
 # Rules that need labels
 LEARNING: dict[str, type[_WeightedAverage] | type[_Stack]] = {"weighted_average": _WeightedAverage, "stacked": _Stack}
-_APPLIED: dict[str, Callable[..., np.ndarray]] = {"weighted_average": _weighted, "stacked": _stacked}
 
 
 def learn(settings: config.Ensemble, logits: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
@@ -169,7 +157,7 @@ def scores_of(settings: config.Ensemble, learnt: Mapping[str, np.ndarray], logit
     """Return an ensemble's (n, k) float32 scores of (members, n, k) logits, by what it learnt from others."""
     logits = np.asarray(logits, np.float64)
     if settings.rule in LEARNING:
-        return _APPLIED[settings.rule](logits, **learnt).astype(np.float32)
+        return LEARNING[settings.rule].apply(logits, **learnt).astype(np.float32)
     return combine(settings.rule, list(sigmoid(logits)))
 
 
@@ -200,7 +188,7 @@ def make_ensemble(
         rule = LEARNING[settings.rule](settings, logits[:, rows], answers)
         for k, name in enumerate(classes):
             print(f"{name}: {rule.describe(k, learnt=_has_both(answers[:, k]))}", file=sys.stderr)
-        scores = rule.scores(logits)
+        scores = rule.apply(logits, **rule.learnt)
         scores[rows] = cross_fitted(settings, classes, logits[:, rows], answers, truth["patient_id"].to_numpy(object))
     else:
         scores = combine(settings.rule, list(sigmoid(logits)))
@@ -222,7 +210,8 @@ def cross_fitted(
     unlearnt = np.zeros(len(classes), int)
     for fold in range(folds):
         held = fold_of_row == fold
-        scores[held] = LEARNING[settings.rule](settings, known[:, ~held], answers[~held]).scores(known[:, held])
+        learnt = learn(settings, known[:, ~held], answers[~held])
+        scores[held] = LEARNING[settings.rule].apply(known[:, held], **learnt)
         unlearnt += [_has_both(answers[:, k]) and not _has_both(answers[~held, k]) for k in range(len(classes))]
     print(f"scores of validation images: from what was learnt in the other of {folds} folds by patient", file=sys.stderr)
     for name, count in zip(classes, unlearnt, strict=True):

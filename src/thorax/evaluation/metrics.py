@@ -51,6 +51,12 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(Ranking(labels, scores, rows, len(rows)).measure(np.ones((len(rows), 1), np.int32))[0][0])
 
 
+def mean_auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Mean AUC over the classes for which it is defined; (n, k) labels of 1, 0, -1 and (n, k) scores. NaN if there are none."""
+    values = np.array([auc(labels[:, k], scores[:, k]) for k in range(labels.shape[1])])
+    return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else float("nan")
+
+
 def row_name(name: str) -> str:
     """Return what the tables of metrics call a class: its name, unless that is the name of rows over several classes."""
     return f"{name} (class)" if name in SUMMARIES else name
@@ -214,7 +220,7 @@ def make_metrics(
     for name, scores, limits, chosen in _with_thresholds(truth, models, rules):
         tuned.append(chosen.assign(model=name))
         for part in EVALUATED_SPLITS:
-            measured = _on_part(truth, scores, part, model=name, thresholds=limits, **how)
+            measured = measure_part(truth, scores, part, model=name, thresholds=limits, **how)
             results.append(tabulate(measured, name, part))
         on_test[name] = measured
     table = pd.concat(results, ignore_index=True)
@@ -242,7 +248,7 @@ def make_differences(
         refuse_unknown("--columns", name, models, "a model under --predictions or --ensembles")
     how: dict[str, Any] = {"replicates": replicates, "seed": seed, "summaries": tiers_of(joins.read_labels(labels, split))}
     measured = {
-        name: _on_part(truth, scores, "test", model=name, thresholds=limits, **how)
+        name: measure_part(truth, scores, "test", model=name, thresholds=limits, **how)
         for name, scores, limits, _ in _with_thresholds(truth, models, rules)
     }
     store.write_table(compare(measured, references(columns).items(), "test"), out, DIFFERENCES)
@@ -270,7 +276,7 @@ def _with_thresholds(
         yield name, scores, *decisions.by_rule(truth.loc[validation, class_columns(truth)], scores[validation], rules)
 
 
-def _on_part(truth: pd.DataFrame, scores: pd.DataFrame, part: str, **how: Any) -> Measured:
+def measure_part(truth: pd.DataFrame, scores: pd.DataFrame, part: str, **how: Any) -> Measured:
     """Measure a model on the images of one part; options as in `measure`."""
     chosen = (truth["split"] == part).to_numpy()
     patients = truth["patient_id"][chosen].to_numpy(object)

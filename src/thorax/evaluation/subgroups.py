@@ -68,11 +68,8 @@ def read_groups(catalog: pd.DataFrame, truth: pd.DataFrame, wanted: Sequence[str
         if (number := groups.nunique()) > 1:
             found[column] = groups
         elif column in wanted:
-            notes.append(
-                f"Not by {column}: all images have the same one ({groups.iloc[0]})."
-                if number
-                else f"Not by {column}: no image."
-            )
+            why = f"all images have the same one ({groups.iloc[0]})" if number else "no image"
+            notes.append(f"Not by {column}: {why}.")
     return pd.DataFrame(found, index=truth.index), notes
 
 

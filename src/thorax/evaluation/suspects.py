@@ -59,12 +59,9 @@ def best_probabilities(truth: pd.DataFrame, members: Mapping[str, pd.DataFrame],
     """
     validation = (truth["split"] == "val").to_numpy()
     models = {"": mean(members)} | {name: table for name, table in ensembles.items() if not table.isin((0, 1)).all(axis=None)}
-    areas = {}
-    for name, table in models.items():
-        each = [metrics.auc(truth.loc[validation, c].to_numpy(), table.loc[validation, c].to_numpy()) for c in table]
-        defined = [area for area in each if np.isfinite(area)]
-        areas[name] = np.mean(defined) if defined else -np.inf
-    return max(areas, key=areas.__getitem__)
+    labels = truth.loc[validation, list(models[""])].to_numpy()
+    areas = {name: metrics.mean_auc(labels, table[validation].to_numpy()) for name, table in models.items()}
+    return max(areas, key=lambda name: np.nan_to_num(areas[name], nan=-np.inf))
 
 
 def mean(members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -36,9 +36,8 @@ class Case:
     probabilities: np.ndarray  # (k,) of the ensemble
     truth: np.ndarray  # (k,) 1, 0 or -1 (not judged)
     truth_boxes: pd.DataFrame  # label, x, y, width, height as fractions of the original
-    calibrated: np.ndarray | None = (
-        None  # (k,) probabilities after Platt scaling, nan where none was fitted; None: not asked for
-    )
+    # (k,) probabilities after Platt scaling, nan where none was fitted; None: not asked for
+    calibrated: np.ndarray | None = None
 
     def printed(self, index: int) -> str:
         """The probability of a class, as it is in titles."""
@@ -108,21 +107,18 @@ def load_cases(
     ids = chosen["image_id"]
     truth = joins.rows_of(store.read_table(labels), ids, labels, cases)
     classes = class_columns(truth)
-    if list(heatmaps) != list(predictions):
-        names = f"Heatmaps are of {', '.join(heatmaps)}, predictions of {', '.join(predictions)}"
-        raise ThoraxError(f"{names}: name the same members.")
-    tables = {name: store.read_table(path) for name, path in predictions.items()}
-    maps = {name: maps_of(heatmaps[name], table, ids, predictions[name], cases) for name, table in tables.items()}
+    refuse_other_members(heatmaps, predictions)
+    maps = {name: maps_of(heatmaps[name], path, ids, cases) for name, path in predictions.items()}
     for name, array in maps.items():
         if array.shape[1] != len(classes):
             problem = f"{heatmaps[name]} has maps of {array.shape[1]} classes, but {labels} has {len(classes)}"
             raise ThoraxError(f"{problem}: delete and remake it.")
 
-    def scores(table: pd.DataFrame, path: Source) -> np.ndarray:
-        return joins.rows_of(table, ids, path, cases)[classes].to_numpy()
+    def scores(path: Source) -> np.ndarray:
+        return joins.rows_of(store.read_table(path), ids, path, cases)[classes].to_numpy()
 
-    each = np.stack([sigmoid(scores(table, predictions[name])) for name, table in tables.items()])
-    probabilities = each.mean(axis=0) if ensemble is None else scores(store.read_table(ensemble), ensemble)
+    each = np.stack([sigmoid(scores(path)) for path in predictions.values()])
+    probabilities = each.mean(axis=0) if ensemble is None else scores(ensemble)
     if not np.allclose(probabilities, each.mean(axis=0), atol=1e-3):
         problem = f"{ensemble} is not the mean of {', '.join(predictions)}"
         raise ThoraxError(f"{problem}: name the members of this ensemble, so that maps and votes are theirs.")
@@ -150,21 +146,34 @@ def load_cases(
     ]
 
 
-def maps_of(path: Source, predicted: pd.DataFrame, ids: pd.Series, source: Source, wanted_by: Source) -> np.ndarray:
+def maps_of(path: Source, predictions: Source, ids: pd.Series, wanted_by: Source) -> np.ndarray:
     """The maps or weights of some images, in their order, from an array with one entry for each row of a table of predictions."""
-    array, places = open_maps(path, predicted, ids, source, wanted_by)
+    array, places = open_maps(path, predictions, ids, wanted_by)
     return array[places]
 
 
-def open_maps(
-    path: Source, predicted: pd.DataFrame, ids: pd.Series, source: Source, wanted_by: Source
-) -> tuple[np.ndarray, np.ndarray]:
+def open_maps(path: Source, predictions: Source, ids: pd.Series, wanted_by: Source) -> tuple[np.ndarray, np.ndarray]:
     """The array of `maps_of`, memory-mapped, and the place of each image in it (n,)."""
-    array = store.open_array(path)
+    array, predicted = store.open_array(path), store.read_table(predictions, ["image_id"])
     if len(array) != len(predicted):
-        problem = f"{path} has {len(array):,} entries, but {source} has {len(predicted):,} rows"
+        problem = f"{path} has {len(array):,} entries, but {predictions} has {len(predicted):,} rows"
         raise ThoraxError(f"{problem}: delete and remake both.")
-    return array, joins.places_of(predicted, ids, source, wanted_by)
+    return array, joins.places_of(predicted, ids, predictions, wanted_by)
+
+
+def refuse_other_members(heatmaps: Mapping[str, Source], predictions: Mapping[str, Source]) -> None:
+    """Refuse heatmaps and predictions that are not of the same members in the same order."""
+    if list(heatmaps) != list(predictions):
+        names = f"Heatmaps are of {', '.join(heatmaps)}, predictions of {', '.join(predictions)}"
+        raise ThoraxError(f"{names}: name the same members.")
+
+
+def read_seen(ids: pd.Series, lungs: Paths | None, wanted_by: Source) -> np.ndarray:
+    """The part of each image that the networks saw, (n, 4): left, top, right, bottom as fractions; the whole image without `lungs`."""
+    if not lungs:
+        return np.tile(np.array(decoding.WHOLE, float), (len(ids), 1))
+    crops = pd.concat([store.read_table(path) for path in lungs], ignore_index=True)
+    return joins.rows_of(crops, ids, lungs[0], wanted_by)[["x0", "y0", "x1", "y1"]].to_numpy(float)
 
 
 def load_originals(ids: pd.Series, ingested: Source, arrays: Paths, lungs: Paths | None) -> list[Original]:
@@ -172,11 +181,8 @@ def load_originals(ids: pd.Series, ingested: Source, arrays: Paths, lungs: Paths
     packed = store.PackedImages(arrays)
     sizes = joins.rows_of(store.read_table(ingested), ids, ingested, "the cases")
     originals = [decoding.restore_aspect(packed[size.shard, size.row], size.rows, size.columns) for size in sizes.itertuples()]
-    if lungs is None:
-        return [(original, decoding.WHOLE) for original in originals]
-    crops = pd.concat([store.read_table(path) for path in lungs], ignore_index=True)
-    edges = joins.rows_of(crops, ids, lungs[0], "the cases")[["x0", "y0", "x1", "y1"]]
-    return list(zip(originals, edges.itertuples(index=False, name=None), strict=True))
+    seen = read_seen(ids, lungs, "the cases").tolist()
+    return list(zip(originals, map(tuple, seen), strict=True))
 
 
 def remarks(cases: Sequence[Case], members: Sequence[str], ensemble: str | None, wanted: Sequence[str]) -> list[str]:

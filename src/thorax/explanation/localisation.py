@@ -14,7 +14,7 @@ import pandas as pd
 from thorax.evaluation import bootstrap
 from thorax.evaluation.differences import same_sign
 from thorax.evaluation.metrics import GLOBAL, row_name
-from thorax.explanation.cases import maps_of
+from thorax.explanation.cases import maps_of, read_seen
 from thorax.explanation.overlays import scale_maps
 from thorax.images import decoding
 from thorax.storage import joins, store
@@ -255,14 +255,6 @@ def summarise(scored: pd.DataFrame, replicates: int, seed: int, reference: str =
     return pd.DataFrame(rows, columns=LOCALISATION.names)
 
 
-def read_seen(ids: pd.Series, lungs: Sequence[Source] | None, wanted_by: Source) -> np.ndarray:
-    """The part of each image that the networks saw, (n, 4): left, top, right, bottom as fractions; the whole image without `lungs`."""
-    if not lungs:
-        return np.tile(np.array(decoding.WHOLE, float), (len(ids), 1))
-    crops = pd.concat([store.read_table(path) for path in lungs], ignore_index=True)
-    return joins.rows_of(crops, ids, lungs[0], wanted_by)[["x0", "y0", "x1", "y1"]].to_numpy(float)
-
-
 def masks_of(
     masks: Sequence[Source], ids: pd.Series, ingested: Source, wanted_by: Source
 ) -> Callable[[Sequence[str]], np.ndarray]:
@@ -290,10 +282,7 @@ def measure_heatmaps(
     sources_of = {name: (path, predictions[name]) for name, path in heatmaps.items()}
     if untrained:
         sources_of[UNTRAINED] = (untrained, next(iter(predictions.values())))
-    networks = {
-        name: maps_of(path, store.read_table(predicted, ["image_id"]), ids, predicted, boxes)
-        for name, (path, predicted) in sources_of.items()
-    }
+    networks = {name: maps_of(path, predicted, ids, boxes) for name, (path, predicted) in sources_of.items()}
     seen = dict(zip(ids, read_seen(ids, lungs, boxes), strict=True))
     lung_masks = masks_of(masks, ids, ingested, boxes) if masks else None
     columns = len(class_columns(store.read_table(labels)))

@@ -15,7 +15,7 @@ from thorax.explanation.cases import maps_of
 from thorax.explanation.localisation import GRID, place
 from thorax.explanation.overlays import scale_maps
 from thorax.images.decoding import WHOLE, Box
-from thorax.storage import joins, store
+from thorax.storage import joins
 from thorax.storage.schemas import class_columns
 
 HOT = 0.5  # the hottest area has at least this share of a map's maximum
@@ -124,9 +124,7 @@ def compare_networks(
     chosen = [rows[:: max(1, -(-len(rows) // AT_MOST))] for rows in labelled]
     by_class = {}
     for name in {name for names in groups.values() for name in names}:
-        of_all = maps_of(
-            heatmaps[name], store.read_table(predictions[name], ["image_id"]), truth["image_id"], predictions[name], labels
-        )
+        of_all = maps_of(heatmaps[name], predictions[name], truth["image_id"], labels)
         if of_all[0, 0].size > 1:
             by_class[name] = [of_all[rows, index] for index, rows in enumerate(chosen)]
     found = {}

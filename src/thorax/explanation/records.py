@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from thorax.errors import ThoraxError
 from thorax.evaluation.metrics import sigmoid
-from thorax.explanation.cases import THRESHOLD, open_maps
-from thorax.explanation.localisation import GRID, masks_of, place, read_seen
+from thorax.explanation.cases import THRESHOLD, open_maps, read_seen, refuse_other_members
+from thorax.explanation.localisation import GRID, masks_of, place
 from thorax.explanation.overlays import scale_maps
 from thorax.explanation.places import hottest
 from thorax.storage import joins, store
@@ -31,17 +30,12 @@ def make_records(
     maximum. `lungs` and `masks` are the tables of crop boxes and the lung masks of all shards. A finding whose map does not vary
     has no box, and is not in the JSON.
     """
-    if list(heatmaps) != list(predictions):
-        names = f"Heatmaps are of {', '.join(heatmaps)}, predictions of {', '.join(predictions)}"
-        raise ThoraxError(f"{names}: name the same members.")
+    refuse_other_members(heatmaps, predictions)
     truth = joins.read_labels(labels, split, ("test",))
     classes = class_columns(truth)
     each = np.stack([sigmoid(joins.read_scores(path, truth, labels, classes).to_numpy(float)) for path in predictions.values()])
     ids = truth["image_id"]
-    maps = {
-        name: open_maps(path, store.read_table(predictions[name], ["image_id"]), ids, predictions[name], labels)
-        for name, path in heatmaps.items()
-    }
+    maps = {name: open_maps(path, predictions[name], ids, labels) for name, path in heatmaps.items()}
     seen = read_seen(ids, lungs, labels)
     in_lungs = masks_of(masks, ids, ingested, labels) if masks else None
     sizes = joins.rows_of(store.read_table(ingested, ["image_id", "rows", "columns"]), ids, ingested, labels)

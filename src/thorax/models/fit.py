@@ -17,7 +17,7 @@ import thorax
 from thorax import backend
 from thorax.config import Start, Training
 from thorax.errors import ThoraxError
-from thorax.evaluation.metrics import auc, overall_by_threshold, sigmoid
+from thorax.evaluation.metrics import mean_auc, overall_by_threshold, sigmoid
 from thorax.models import backbones, losses, optimizer, preflight, pretrained, sampling
 from thorax.models.batches import LabelledImages, load_part, predict_logits, second_view, training_batches
 from thorax.models.network import Network, build_model
@@ -290,12 +290,6 @@ def apply_rest(optimizer: Any) -> None:
     for gradient in optimizer._accumulated_gradients:
         gradient.assign(ops.zeros_like(gradient))
     optimizer.apply(gradients)
-
-
-def mean_auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Mean AUC over the classes for which it is defined; (n, k) labels of 1, 0, -1 and (n, k) scores. NaN if there are none."""
-    values = np.array([auc(labels[:, k], scores[:, k]) for k in range(labels.shape[1])])
-    return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else float("nan")
 
 
 def _record(progress: Progress) -> dict[str, object]:

@@ -17,27 +17,19 @@ from thorax.evaluation.bootstrap import NO_THRESHOLD
 from thorax.evaluation.decisions import OPERATING_POINTS
 from thorax.evaluation.external_tables import Columns, Images, read_answers, read_images, read_table, read_truth
 from thorax.report import typeset
-from thorax.report.cells import markdown, p_value
+from thorax.report.cells import DECIMALS, UNDEFINED, interval, markdown, p_value, printed
 from thorax.report.figures import style
 from thorax.report.figures.readers import draw_readers
+from thorax.report.tables import operating
+from thorax.report.tables.calibration import HEADINGS as OF_CALIBRATION
 from thorax.report.tables.readers import agreement_table, readers_table
 from thorax.report.typeset import Cell, Group, Table
 from thorax.storage import store
 
 RANKED = {"auc": "AUC", "average_precision": "Average precision"}
-DECIDED = {
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "precision": "PPV",
-    "npv": "NPV",
-    "auc_thresholded": "Balanced accuracy",
-    "f1": "F1, both sides",
-    "f1_positive": "F1, positive side",
-}
-_AT_POINT = {"sensitivity": "Sensitivity", "specificity": "Specificity", "precision": "PPV", "npv": "NPV"}
+DECIDED = {metric: heading[:1].upper() + heading[1:] for metric, heading in operating.DECIDED.items()}
+_AT_POINT = {metric: DECIDED[metric] for metric in ("sensitivity", "specificity", "precision", "npv")}
 _SCALINGS = {"none": "", "temperature": ", temperature", "platt": ", Platt"}
-_CALIBRATION = {"ece": "ECE", "brier": "Brier score", "intercept": "Intercept", "slope": "Slope"}
-_UNDEFINED = "–"
 Limits = Mapping[str, np.typing.ArrayLike]  # one threshold, or one for each class, by rule
 _INTERVALS = "In parentheses: 95% intervals of a bootstrap over patients"
 
@@ -63,8 +55,8 @@ class _Report:
         """Add a table of the workflow, printed with its intervals in parentheses."""
         columns = [" ".join(filter(None, (group.heading, group.columns[place]))) for group, place, _ in table.places]
         cells = [[row, *(f"{c.text} ({c.detail})" if c.detail else c.text for c in cells)] for row, cells in table.rows]
-        printed = markdown(pd.DataFrame(cells, columns=[table.name_heading, *columns]))
-        self.text += [f"## {table.title}", table.caption, printed, " ".join(table.notes)]
+        shown = markdown(pd.DataFrame(cells, columns=[table.name_heading, *columns]))
+        self.text += [f"## {table.title}", table.caption, shown, " ".join(table.notes)]
         self.tables[name], self.of_workflow[name] = values, table
         self.shown.append(table)
 
@@ -136,11 +128,12 @@ def evaluate_tables(
 
 def estimate(value: float, low: float = np.nan, high: float = np.nan) -> str:
     """Print a value with its interval, or a dash where it is undefined."""
-    if not np.isfinite(value):
-        return _UNDEFINED
-    value, low, high = (round(number, 3) + 0.0 for number in (value, low, high))  # never -0.000
-    between = " to " if low < 0 else "–"  # a dash next to a minus is hard to read
-    return f"{value:.3f}" + (f" ({low:.3f}{between}{high:.3f})" if np.isfinite(low) else "")
+    return _with_interval(value, low, high, DECIMALS)
+
+
+def _with_interval(value: float, low: float, high: float, decimals: int) -> str:
+    between = interval(low, high, decimals) if np.isfinite(value) else ""
+    return printed(value, decimals) + (f" ({between})" if between else "")
 
 
 def _estimates(rows: pd.DataFrame) -> list[str]:
@@ -219,7 +212,7 @@ def _show_metrics(report: _Report, table: pd.DataFrame, counts: pd.DataFrame, ru
                 said = f"Thresholds chosen on validation images for {OPERATING_POINTS[of_rule]}, measured on test images."
                 of_precision = rows[(rows["threshold_rule"] == of_rule) & (rows["metric"] == "precision")].set_index("class")
                 whole["Images read per true positive"] = [
-                    _UNDEFINED if name in (metrics.GLOBAL, *metrics.TIERS) else _read_per_hit(*row)  # not of a mean PPV
+                    UNDEFINED if name in metrics.SUMMARIES else _read_per_hit(*row)  # not of a mean PPV
                     for name, *row in of_precision.loc[counts.index, ["value", "low", "high"]].itertuples()
                 ]
                 report.show(f"{model}: at {OPERATING_POINTS[of_rule]}", whole, said)
@@ -231,10 +224,7 @@ def _show_metrics(report: _Report, table: pd.DataFrame, counts: pd.DataFrame, ru
 
 def _read_per_hit(*precision: float) -> str:
     """Print how many of the images that a model calls positive are read for each that is."""
-    value, low, high = metrics.read_per_hit(*precision)
-    if not np.isfinite(value):
-        return _UNDEFINED
-    return f"{value:.1f}" + (f" ({low:.1f}–{high:.1f})".replace("inf", "∞") if not np.isnan(low) else "")
+    return _with_interval(*metrics.read_per_hit(*precision), decimals=1)
 
 
 def _show_calibration(report: _Report, images: Images, replicates: int, seed: int) -> None:
@@ -248,7 +238,7 @@ def _show_calibration(report: _Report, images: Images, replicates: int, seed: in
         versions = {"none": scores}
         if validation.any():
             fitted = calibration.fit(images.truth[validation], scores[validation])
-            versions |= {kind: calibration.scale(scores, fitted, kind) for kind in calibration.KINDS}
+            versions = calibration.versions(scores, fitted)
             scalings.append(fitted.assign(model=model))
         tables = {
             kind: calibration.measure(images.truth[test], version[test], images.patients[test], replicates, seed)
@@ -257,8 +247,8 @@ def _show_calibration(report: _Report, images: Images, replicates: int, seed: in
         found += [table.assign(model=model, scaling=kind) for kind, table in tables.items()]
         shown = pd.DataFrame({"Class": tables["none"]["class"].unique()})
         for kind, table in tables.items():
-            for metric in _CALIBRATION if kind == "none" else ("ece", "brier"):
-                shown[_CALIBRATION[metric] + _SCALINGS[kind]] = _estimates(table[table["metric"] == metric])
+            for metric in OF_CALIBRATION if kind == "none" else ("ece", "brier"):
+                shown[OF_CALIBRATION[metric] + _SCALINGS[kind]] = _estimates(table[table["metric"] == metric])
         said = [
             f"ECE over {calibration.BINS} bins of equal mass. Calibrated probabilities have an intercept of 0 and a slope of 1; a slope"
             " below 1 says that they are too extreme."
@@ -340,7 +330,7 @@ def _show_differences(report: _Report, table: pd.DataFrame, rule: str, replicate
                 model: rows["value"].map(estimate),
                 other: rows["other_value"].map(estimate),
                 "Difference": _estimates(rows.drop(columns="value").rename(columns={"difference": "value"})),
-                "Same sign": [f"{share:.1%}" if np.isfinite(share) else _UNDEFINED for share in rows["same_sign"]],
+                "Same sign": [f"{share:.1%}" if np.isfinite(share) else UNDEFINED for share in rows["same_sign"]],
                 "p": rows["p"].map(p_value),
                 "p, corrected": rows["p_holm"].map(p_value),
             }

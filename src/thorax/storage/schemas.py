@@ -103,9 +103,8 @@ THRESHOLDS = _table(
 
 METRICS = _table(
     model=pa.string(),  # member, ensemble or baseline
-    **{
-        "class": pa.string()
-    },  # a class (metrics.row_name), or "Global" or a tier (metrics.tiers): a mean over classes or their whole matrix
+    # A class (metrics.row_name), or "Global" or a tier (metrics.tiers): a mean over classes or their whole matrix
+    **{"class": pa.string()},
     metric=pa.string(),  # auc, loss; f1, f1_positive, precision, sensitivity and so on: see metrics.evaluate
     split=pa.string(),  # val, test
     threshold_rule=pa.string(),  # fixed-0.5, f1, f1+exclusive, ...; none where no threshold enters
@@ -166,9 +165,8 @@ RECORDS = _table(
     networks=pa.int16(),
     peak_x=pa.float32(),  # the hottest point of the networks' mean map, as fractions of the original; null where it does not vary
     peak_y=pa.float32(),
-    **dict.fromkeys(
-        ("x", "y", "width", "height"), pa.float32()
-    ),  # box of the area around it of at least half its value, as in BOXES
+    # Box of the area around it of at least half its value, as in BOXES
+    **dict.fromkeys(("x", "y", "width", "height"), pa.float32()),
     in_lungs=pa.float32(),  # share of the map's sum that is inside the lung mask; null without masks
 )
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import pandas as pd
 
@@ -14,31 +14,9 @@ from thorax.errors import ThoraxError, did_you_mean
 from thorax.images.suffixes import SUFFIXES
 from thorax.study import words
 
-Role = Literal[
-    "image",
-    "patient",
-    "study",
-    "view",
-    "sex",
-    "age",
-    "birth year",
-    "birth date",
-    "date",
-    "name",
-    "finding",
-    "findings",
-    "other",
-]
-ONE_COLUMN: tuple[Role, ...] = (
-    "image",
-    "patient",
-    "study",
-    "view",
-    "sex",
-    "age",
-    "birth year",
-    "date",
-)  # roles of up to one column
+OneColumn = Literal["image", "patient", "study", "view", "sex", "age", "birth year", "date"]  # roles of up to one column
+Role = OneColumn | Literal["birth date", "name", "finding", "findings", "other"]
+ONE_COLUMN: tuple[Role, ...] = get_args(OneColumn)
 PERSONAL: tuple[Role, ...] = ("name", "birth date")  # nothing of these columns is kept
 OF_IMAGES = ("path", "end of the path", "file name", "name without ending", "SOP instance UID")
 OF_STUDIES = ("study instance UID", "accession number")
@@ -64,9 +42,8 @@ class Recognised:
     """What all columns of a table hold, in its order, and by what its rows name their images."""
 
     columns: tuple[Column, ...]
-    linked_by: (
-        str  # one of OF_IMAGES, OF_STUDIES or `patient`; empty if no column names images, studies or patients with images
-    )
+    # One of OF_IMAGES, OF_STUDIES or `patient`; empty if no column names images, studies or patients with images
+    linked_by: str
     link: str = ""  # this column
     tied: tuple[str, ...] = ()  # without a link: columns that name images equally well, but not the same ones
 

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -15,6 +15,7 @@ from thorax.study.plan import FEWEST_PATIENTS, Plan
 from thorax.study.records import Records
 
 LINKS = "images"
+_NOT_TEXT = ("yes", "no", "on", "off", "true", "false", "null", "y", "n")  # words that YAML reads as something else
 _FROM_SCRATCH = """\
       weights: none # {weights}
       freeze: 0.0
@@ -135,17 +136,7 @@ def study_text(
 
 def _quoted(text: str) -> str:
     """A text as YAML: as it is if that is safe, else between quotes."""
-    plain = re.fullmatch(r"[A-Za-z_./][\w./-]*", text) and text.lower() not in (
-        "yes",
-        "no",
-        "on",
-        "off",
-        "true",
-        "false",
-        "null",
-        "y",
-        "n",
-    )
+    plain = re.fullmatch(r"[A-Za-z_./][\w./-]*", text) and text.lower() not in _NOT_TEXT
     return text if plain else json.dumps(text, ensure_ascii=False)
 
 
@@ -197,9 +188,7 @@ def link_each(source: Path, out: Path, names: Mapping[str, str]) -> None:
         folder.unlink()
     folder.mkdir(exist_ok=True)
     wanted = {name: str(Path(_target(source, folder)) / path) for path, name in names.items()}
-    for entry in folder.iterdir():
-        if not entry.is_symlink():
-            raise ThoraxError(f"{entry} is not a link of thorax: choose another folder with --out.")
+    for entry in _links_in(folder):
         if wanted.get(entry.name) != str(entry.readlink()):
             entry.unlink()
     for name, target in wanted.items():
@@ -210,12 +199,18 @@ def link_each(source: Path, out: Path, names: Mapping[str, str]) -> None:
 def _clear(link: Path) -> None:
     """Remove links of an earlier run."""
     if link.is_dir() and not link.is_symlink():
-        for entry in link.iterdir():
-            if not entry.is_symlink():
-                raise ThoraxError(f"{entry} is not a link of thorax: choose another folder with --out.")
+        for entry in _links_in(link):
             entry.unlink()
         link.rmdir()
     link.unlink(missing_ok=True)
+
+
+def _links_in(folder: Path) -> Iterator[Path]:
+    """What is in a folder of links; anything else than a link is refused when its turn comes."""
+    for entry in folder.iterdir():
+        if not entry.is_symlink():
+            raise ThoraxError(f"{entry} is not a link of thorax: choose another folder with --out.")
+        yield entry
 
 
 def _target(source: Path, folder: Path) -> str:

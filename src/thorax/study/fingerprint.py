@@ -10,25 +10,13 @@ from markupsafe import Markup
 from thorax.images import duplicates
 from thorax.report import typeset
 from thorax.report.cells import UNDEFINED, printed
+from thorax.report.tables.screening import REASONS
 from thorax.report.typeset import Cell, Group, Table
 from thorax.study.columns import PERSONAL, Recognised
 from thorax.study.estimate import Estimate
 from thorax.study.plan import Finding, Plan
 from thorax.study.records import LEFT_OUT, UNKNOWN_VIEW, Records
 
-REASONS = {
-    "missing": "not there",
-    "empty": "no bytes",
-    "truncated": "cut or damaged",
-    "not_image": "not PNG, JPEG, TIFF or DICOM",
-    "constant": "all pixels equal",
-    "too_large": "too large",
-    "not_radiograph": "DICOM, but not a radiograph",
-    "multi_frame": "DICOM with several frames",
-    "colour": "DICOM in colour",
-    "no_pixels": "DICOM without pixels",
-    "unsupported": "DICOM of a kind that is not read",
-}
 _MOST = 20  # findings of the table of co-occurrence
 
 

@@ -29,9 +29,8 @@ def read_or_make(path: Path) -> bytes:
     try:
         new = path.with_name(f".{path.name}.new")
         new.unlink(missing_ok=True)
-        with open(
-            new, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)
-        ) as file:  # never readable by others
+        only_owner = lambda name, flags: os.open(name, flags, 0o600)  # so that it is never readable by others
+        with open(new, "x", encoding="utf-8", opener=only_owner) as file:
             file.write(f"{_HEADING}\n{key.hex()}\n")
         new.replace(path)
     except OSError as error:

@@ -4,7 +4,6 @@ The rules of thumb are the constants below; docs/how-to/own-radiographs.md lists
 """
 
 import math
-import os
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from thorax import backend
 from thorax.models.preflight import memory_limit
 from thorax.study.records import UNKNOWN_VIEW, Records
 
@@ -50,8 +50,7 @@ class Machine:
     @classmethod
     def here(cls) -> "Machine":
         """This machine. GPUs are those that NVIDIA's driver lists."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return cls(cores, memory_limit() * 2**20, _gpu_memory())
+        return cls(backend.cores(), memory_limit() * 2**20, _gpu_memory())
 
 
 def _gpu_memory() -> int:

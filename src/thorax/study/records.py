@@ -117,9 +117,8 @@ class _Cells:
             column: {words.meaning_of_cell(text, words.ANSWERS) for text in table.frame[column].unique() if text}
             for column in roles.of("finding")
         }
-        mentioned = any(
-            "uncertain" in meanings for meanings in said.values()
-        )  # as CheXpert: blank is what a report does not mention
+        # As in CheXpert: blank is what a report does not mention
+        mentioned = any("uncertain" in meanings for meanings in said.values())
         answers = [(column, label_name(column), mentioned or "no" not in meanings) for column, meanings in said.items()]
         twice = [name for name, count in Counter(name for _, name, _ in answers).items() if count > 1]
         if twice:

@@ -3,7 +3,6 @@
 The catalogue itself is `resources/pages.yaml`. The default target, Snakemake's report and the papers' pages read it from here.
 """
 
-import csv
 import json
 import re
 import tempfile
@@ -16,6 +15,7 @@ import yaml
 
 from thorax import config
 from thorax.config import Block, Config, Experiment
+from thorax.report import published_numbers
 from thorax.resources import resource
 from thorax.workflow.blocks import BLOCKS, TITLED
 
@@ -227,10 +227,8 @@ def _listed(plan: Config, page: Made) -> str:
 def _titled(plan: Config, page: Made) -> str:
     """The heading of a page of the site; one of an experiment is listed below its title and need not repeat it."""
     if page.name == "paper":
-        with resource("papers.csv").open(encoding="utf-8", newline="") as file:
-            return {row["paper"]: row["short"] for row in csv.DictReader(file)}.get(
-                page.wildcards["paper"], "Beyond the papers"
-            )
+        paper = page.wildcards["paper"]
+        return "Beyond the papers" if paper == BEYOND else published_numbers.citation(paper)[0]
     further = f", page {page.wildcards['part']}" if page.wildcards.get("part", "1") != "1" else ""
     return f"{CATALOGUE[page.name].heading}{further}" if "experiment" in page.wildcards else heading(plan, BEYOND, page)
 

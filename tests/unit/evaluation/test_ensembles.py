@@ -305,7 +305,7 @@ def test_thresholds_are_tuned_on_scores_of_patients_that_the_rule_did_not_learn_
     """In-sample scores of noise rank well and tune to a good F1; on cross-fitted ones noise is noise."""
     logits, answers, patients = noise
     chosen = config.Ensemble(rule=rule, members=[f"m{n}" for n in range(len(logits))], C=100.0)
-    in_sample = LEARNING[rule](chosen, logits, answers).scores(logits)[:, 0]
+    in_sample = LEARNING[rule].apply(logits, **ensembles.learn(chosen, logits, answers))[:, 0]
     held_out = ensembles.cross_fitted(chosen, ["a"], logits, answers, patients)[:, 0]
     truth = answers[:, 0]
     assert roc_auc_score(truth, in_sample) > 0.75
@@ -327,7 +327,8 @@ def test_cross_fitted_scores_are_those_of_a_rule_without_the_patients_fold(noise
     assert np.bincount(fold_of_row).tolist() == [18] * 5
     for fold in range(ensembles.FOLDS):
         held = fold_of_row == fold
-        expected = LEARNING[rule](chosen, logits[:, ~held], answers[~held]).scores(logits[:, held])
+        learnt = ensembles.learn(chosen, logits[:, ~held], answers[~held])
+        expected = LEARNING[rule].apply(logits[:, held], **learnt)
         np.testing.assert_array_equal(found[held], expected)
     order = np.random.default_rng(0).permutation(len(patients))
     again = ensembles.cross_fitted(chosen, ["a"], logits[:, order], answers[order], patients[order])

@@ -246,10 +246,7 @@ def attention_figure(
 ) -> Figure:  # fmt: skip
     """Draw where networks with the attention head look (Kejriwal et al., section III B), from the files of the job `predict`."""
     ids = store.read_table(cases, ["image_id"])["image_id"]
-    weights = {
-        name: maps_of(path, store.read_table(predictions[name], ["image_id"]), ids, predictions[name], cases)
-        for name, path in attention.items()
-    }
+    weights = {name: maps_of(path, predictions[name], ids, cases) for name, path in attention.items()}
     for name, array in weights.items():
         if array.shape[1] == 0:
             advice = "predict again with a network that was trained with head: attention, or leave this one out"

@@ -12,7 +12,7 @@ from sklearn.metrics import precision_recall_curve
 
 from thorax.evaluation.metrics import GLOBAL, read_models, row_name
 from thorax.report.figures import style
-from thorax.report.figures.reliability import MOST_CLASSES, chosen_model
+from thorax.report.figures.reliability import MOST_CLASSES, chosen_model, heading_lines
 from thorax.report.figures.roc import ALARMS, FOUND, roc_points
 from thorax.report.figures.style import BLUE, GREY, ORANGE, PURPLE, VERMILION
 from thorax.report.tables import results
@@ -54,13 +54,7 @@ def operating_figure(
             continue
         precision, recall, _ = precision_recall_curve(right[right >= 0], said[right >= 0])
         drawn.append(Curves(name, roc, np.stack([recall, precision], axis=1), points[points["class"] == row_name(name)]))
-    heading = [
-        title,
-        results.PROVENANCE[provenance],
-        f"{model} on {test.sum():,} test images of {truth['patient_id'][test].nunique():,} patients",
-    ]
-    if left := drawn[MOST_CLASSES:]:
-        heading.append(f"The {MOST_CLASSES} classes with the most positives; the table has the other {len(left)}")
+    heading = heading_lines(title, provenance, str(model), truth["patient_id"][test], len(drawn))
     if without:
         heading.append(f"No curve, as the test images lack positives or negatives: {', '.join(without)}")
     of_all = points[points["class"] == GLOBAL].iloc[0]
@@ -73,8 +67,7 @@ def draw_operating(drawn: Sequence[Curves], heading: str) -> Figure:
     """Draw two panels for each class, three classes in a row."""
     across, down = 2 * CLASSES_PER_ROW, math.ceil(len(drawn) / CLASSES_PER_ROW)
     width, height = 1.45 * across + 0.3, 2.05 * down + 0.4
-    lines = 1 + style.fit(heading, width, style.SMALL_HEADING).count("\n")
-    with style.drawing(width, height + 0.16 * lines, heading, style.SMALL_HEADING) as figure:
+    with style.drawing_below(width, height, heading) as figure:
         if drawn:
             grid = figure.subplots(down, across, squeeze=False)
             for axes in grid.flat[2 * len(drawn) :]:
@@ -82,10 +75,8 @@ def draw_operating(drawn: Sequence[Curves], heading: str) -> Figure:
             for number, (curves, (left, right)) in enumerate(zip(drawn, grid.reshape(-1, 2), strict=False)):
                 _draw(left, right, curves)
                 first, last = number % CLASSES_PER_ROW == 0, number + CLASSES_PER_ROW >= len(drawn)
-                for axes, across_name, up in (
-                    (left, ALARMS, FOUND),
-                    (right, "recall", "precision"),
-                ):  # on the outer panels only
+                # Names and numbers are on the outer panels only
+                for axes, across_name, up in ((left, ALARMS, FOUND), (right, "recall", "precision")):
                     axes.set_xlabel(across_name if last else "", fontsize=7.5, labelpad=1)
                     axes.set_ylabel(up if first else "", fontsize=7.5, labelpad=1)
                     axes.tick_params(labelsize=7.5, labelbottom=last, labelleft=first)
@@ -102,24 +93,12 @@ def _draw(left: Axes, right: Axes, curves: Curves) -> None:
     right.plot(*curves.precision.T, color=BLUE, linewidth=1.1, drawstyle="steps-post")  # as average precision sums it
     right.axhline(prevalence, color=GREY, linewidth=0.8, linestyle=":")
     for (_, point), (colour, marker) in zip(curves.points.iterrows(), MARKS, strict=False):
-        alarms = {
-            "specificity": 1 - point["specificity"],
-            "low": 1 - point["specificity high"],
-            "high": 1 - point["specificity low"],
-        }
+        alarms = tuple(1 - point[["specificity", "specificity high", "specificity low"]])
         found, right_share = (tuple(point[[name, f"{name} low", f"{name} high"]]) for name in ("sensitivity", "precision"))
-        for axes, x, y in ((left, tuple(alarms.values()), found), (right, found, right_share)):
+        for axes, x, y in ((left, alarms, found), (right, found, right_share)):
             axes.hlines(y[0], x[1], x[2], color=colour, linewidth=0.9)
             axes.vlines(x[0], y[1], y[2], color=colour, linewidth=0.9)
-            axes.plot(
-                x[0],
-                y[0],
-                color=colour,
-                marker=marker,
-                markersize=3.5,
-                linestyle="none",
-                label=named_point(point["threshold_rule"]),
-            )
+            axes.plot(x[0], y[0], marker, color=colour, markersize=3.5, label=named_point(point["threshold_rule"]))
     for axes in (left, right):
         axes.set(aspect="equal", anchor="W", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
     name = style.shortened(curves.name, NAME_LINE)

@@ -46,6 +46,16 @@ def chosen_model(chosen: Source) -> tuple[str | None, list[str]]:
     return (str(table["model"].iloc[0]), names) if names else (None, [])
 
 
+def heading_lines(title: str, provenance: str, model: str, patients: pd.Series, classes: int) -> list[str]:
+    """The heading of a figure of the first `MOST_CLASSES` of the classes of one model; `patients` has that of each test image."""
+    lines = [title, results.PROVENANCE[provenance]]
+    lines.append(f"{model} on {len(patients):,} test images of {patients.nunique():,} patients")
+    if classes > MOST_CLASSES:
+        rest = classes - MOST_CLASSES
+        lines.append(f"The {MOST_CLASSES} classes with the most positives; the table has the other {rest}")
+    return lines
+
+
 def reliability_figure(
     labels: Source, split: Source, predictions: Mapping[str, Source], ensembles: Mapping[str, Source], scaling: Source, chosen: Source,
     title: str, provenance: str, seed: int = 0, replicates: int = 1000,
@@ -57,7 +67,7 @@ def reliability_figure(
     truth, models = read_models(labels, split, predictions, ensembles, model)
     fitted = calibration.read_scaling(scaling, model)
     test = (truth["split"] == "test").to_numpy()
-    versions = {"none": models[model], **{kind: calibration.scale(models[model], fitted, kind) for kind in calibration.KINDS}}
+    versions = calibration.versions(models[model], fitted)
     patients = truth["patient_id"][test].to_numpy(object)
 
     def panel(name: str, classes: Sequence[str]) -> Panel:
@@ -70,13 +80,7 @@ def reliability_figure(
     classes = sorted(class_columns(truth), key=lambda name: order.index(row_name(name)))
     known = [name for name in classes if (truth.loc[test, name] >= 0).any()]
     panels = [panel("All classes", known), *(panel(name, [name]) for name in known[:MOST_CLASSES])] if known else []
-    heading = [
-        title,
-        results.PROVENANCE[provenance],
-        f"{model} on {test.sum():,} test images of {len(set(patients)):,} patients",
-    ]
-    if left := known[MOST_CLASSES:]:
-        heading.append(f"The {MOST_CLASSES} classes with the most positives; the table has the other {len(left)}")
+    heading = heading_lines(title, provenance, model, truth["patient_id"][test], len(known))
     if unknown := [name for name in classes if name not in known]:
         heading.append(f"No diagram, as no test image has a known label: {', '.join(unknown)}")
     seen = f"Reliability diagrams of {model}, all classes together and {results.count_of_classes(max(len(panels) - 1, 0))}"
@@ -93,8 +97,7 @@ def draw_reliability(panels: Sequence[Panel], heading: str) -> Figure:
     """Draw one panel of each; axes go to the largest value, as rare classes have small probabilities."""
     across, down = PANELS_PER_ROW, math.ceil(len(panels) / PANELS_PER_ROW)
     width, height = 1.9 * across + 0.4, 2.45 * down + 0.5
-    lines = 1 + style.fit(heading, width, style.SMALL_HEADING).count("\n")
-    with style.drawing(width, height + 0.16 * lines, heading, style.SMALL_HEADING) as figure:
+    with style.drawing_below(width, height, heading) as figure:
         if panels:
             grid = figure.subplots(down, across, squeeze=False)
             for axes in grid.flat[len(panels) :]:

@@ -20,12 +20,8 @@ from thorax.storage.schemas import IGNORED
 LINES = [(colour, "-") for colour in (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, "black")] + [(GREY, "--")]
 PANELS_PER_ROW = 5  # where there are more classes than lines can be told apart
 NAME_LINE, LEGEND_LINE = 26, 40  # characters over a panel and in the legend
-EDGE: dict[str, Any] = {
-    "markeredgecolor": "black",
-    "markeredgewidth": 0.4,
-    "clip_on": False,
-    "zorder": 3,
-}  # of a reader's point
+# The edge of a reader's point
+EDGE: dict[str, Any] = {"markeredgecolor": "black", "markeredgewidth": 0.4, "clip_on": False, "zorder": 3}
 ALARMS, FOUND = "false positive rate", "true positive rate"
 
 
@@ -42,14 +38,13 @@ class Curve:
 
 def roc_points(labels: np.ndarray, scores: np.ndarray) -> np.ndarray | None:
     """The points of `Curve` for labels (n,) of 1, 0 and -1 (ignored); None without positives or without negatives."""
+    from sklearn.metrics import roc_curve
+
     known = labels != IGNORED
     if len(set(labels[known])) < 2:
         return None
-    order = np.argsort(-scores[known], kind="stable")
-    last = np.flatnonzero(np.append(np.diff(scores[known][order]) != 0, True))  # image of each distinct score
-    found = np.cumsum(labels[known][order] == 1)[last]
-    alarms = 1 + last - found
-    return np.stack([np.append(0, alarms) / alarms[-1], np.append(0, found) / found[-1]], axis=1)
+    alarms, found, _ = roc_curve(labels[known], scores[known], drop_intermediate=False)
+    return np.stack([alarms, found], axis=1)
 
 
 def roc_curves(labels: Source, split: Source, scores: Source, logits: bool, model: str, title: str, provenance: str) -> Figure:
@@ -86,8 +81,7 @@ def draw_curves(curves: Sequence[Curve], without: Sequence[str], title: str) -> 
         heading = f"{title}: mean AUC {mean:.3f} of {len(ranked)} {'class' if len(ranked) == 1 else 'classes'}"
     if without:
         heading += f"\nNo curve, as the test images lack positives or negatives: {', '.join(without)}"
-    lines = 1 + style.fit(heading, width, style.SMALL_HEADING).count("\n")
-    with style.drawing(width, height + 0.16 * lines, heading, style.SMALL_HEADING) as figure:
+    with style.drawing_below(width, height, heading) as figure:
         if together and ranked:
             _draw_together(figure.subplots(), ranked)
         elif ranked:

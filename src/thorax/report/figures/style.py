@@ -7,7 +7,7 @@ import io
 import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,8 @@ LETTER = 0.58  # mean width of a letter, as a share of the font size
 LOG_FROM = 30  # an axis is logarithmic if its largest value exceeds this multiple of the smallest
 PHOTO_QUALITY = 85  # of 100, for radiographs in pages
 LARGEST_SIDE = 16383  # pixels of a WebP picture
-LARGEST_PICTURE = (
-    1_100_000  # bytes, of which a page's data address has 1.5 million letters; Chromium shows none above 2 million
-)
+# Bytes, of which a page's data address has 1.5 million letters; Chromium shows none above 2 million
+LARGEST_PICTURE = 1_100_000
 
 STYLE: dict[str, Any] = {
     "font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "legend.frameon": False,
@@ -72,6 +71,12 @@ def drawing(width: float, height: float, heading: str, size: float = HEADING_SIZ
         figure = Figure(figsize=(width, height), layout="constrained")
         figure.suptitle(fit(heading, width, size), x=0.01, ha="left", fontsize=size)
         yield figure
+
+
+def drawing_below(width: float, height: float, heading: str) -> AbstractContextManager[Figure]:
+    """As `drawing`, with `height` inches below a heading in small letters, however many lines it has."""
+    lines = 1 + fit(heading, width, SMALL_HEADING).count("\n")
+    return drawing(width, height + 0.16 * lines, heading, SMALL_HEADING)
 
 
 def described(figure: Figure, seen: str) -> Figure:

@@ -35,9 +35,8 @@ def suspects_figure(suspects: Source, ingested: Source, images: Paths, count: in
 
 def draw_suspects(shown: pd.DataFrame, radiographs: list[np.ndarray], heading: str) -> Figure:
     """Draw a panel for each row: class, label, probability, agree, networks, image_id; with its radiograph, (h, w)."""
-    width, down = 10.0, math.ceil(len(shown) / ACROSS)
-    lines = 1 + style.fit(heading, width, style.SMALL_HEADING).count("\n")
-    with style.drawing(width, 2.35 * down + 0.16 * lines + 0.1, heading, style.SMALL_HEADING) as figure:
+    down = math.ceil(len(shown) / ACROSS)
+    with style.drawing_below(10.0, 2.35 * down + 0.1, heading) as figure:
         grid = list(figure.subplots(down, ACROSS, squeeze=False).flat) if down else []
         for number, axes in enumerate(grid):
             axes.set_axis_off()

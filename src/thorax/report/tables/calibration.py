@@ -12,7 +12,7 @@ from thorax.evaluation import calibration
 from thorax.evaluation.calibration import BINS, KINDS
 from thorax.evaluation.metrics import GLOBAL, counted, read_models, row_name
 from thorax.report.cells import Estimate, cell, record
-from thorax.report.tables.results import INTERVALS, PROVENANCE, best_model, row_headings
+from thorax.report.tables.results import INTERVALS, PROVENANCE, best_model, by_name, row_headings
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import store
 from thorax.storage.progress import progress
@@ -41,10 +41,9 @@ class Calibrated:
     fitted: pd.DataFrame  # the rows of `schemas.SCALINGS`
 
     @cached_property
-    def numbers(self) -> dict[tuple[str, str, str], Estimate]:
+    def numbers(self) -> dict[tuple[str, ...], Estimate]:
         """Value, low and high by class (or "Global"), metric and scaling."""
-        keys = self.measured[["class", "metric", "scaling"]].itertuples(index=False, name=None)
-        return dict(zip(keys, self.measured[["value", "low", "high"]].itertuples(index=False, name=None), strict=True))
+        return by_name(self.measured, ("class", "metric", "scaling"), "value")
 
     def cells(self, name: str, lacks: str) -> tuple[list[Cell], dict[str, object]]:
         """The cells of a class (or of the mean over classes), and the same unrounded; an undefined number has its reason."""
@@ -61,11 +60,10 @@ class Calibrated:
 def calibrate(truth: pd.DataFrame, scores: pd.DataFrame, fitted: pd.DataFrame, replicates: int, seed: int) -> Calibrated:
     """Measure one model on the test images of `read_models`, before and after the scaling in `fitted`."""
     test, classes = (truth["split"] == "test").to_numpy(), class_columns(truth)
-    versions = {"none": scores, **{kind: calibration.scale(scores, fitted, kind) for kind in KINDS}}
     patients = truth["patient_id"][test].to_numpy(object)
     tables = [
         calibration.measure(truth.loc[test, classes], version[test], patients, replicates, seed).assign(scaling=scaling)
-        for scaling, version in versions.items()
+        for scaling, version in calibration.versions(scores, fitted).items()
     ]
     return Calibrated(pd.concat(tables, ignore_index=True), fitted)
 

@@ -9,7 +9,7 @@ import pandas as pd
 from thorax.evaluation.metrics import GLOBAL
 from thorax.explanation.localisation import CENTRE, LUNGS, MEAN, MEAN_BOX, RANDOM, UNTRAINED
 from thorax.explanation.places import AT_MOST, compare_networks
-from thorax.report.cells import cell, interval, printed
+from thorax.report.cells import cell, difference_cell, interval, printed
 from thorax.report.tables.repeats import member_of
 from thorax.report.tables.results import PROVENANCE, row_headings
 from thorax.report.typeset import Cell, Group, Table, write
@@ -52,20 +52,11 @@ def verdict(table: pd.DataFrame) -> list[str]:
     boxes = table[(table["class"] == GLOBAL) & (table["map"] == MEAN_BOX)].set_index("score")
     for score in _SAID if len(overall) else ():
         row = overall.loc[score]
-        how = (
-            "more than"
-            if row["difference_low"] > 0
-            else "less than"
-            if row["difference_high"] < 0
-            else "not clearly different from"
-        )
-        apart = (
-            f"{printed(row['difference'], sign=True)}, 95% interval {interval(row['difference_low'], row['difference_high'])}"
-        )
+        low, high = row["difference_low"], row["difference_high"]
+        how = "more than" if low > 0 else "less than" if high < 0 else "not clearly different from"
+        apart = f"difference {printed(row['difference'], sign=True)}, 95% interval {interval(low, high)}"
         ours, theirs = printed(row["value"]), printed(boxes.loc[score, "value"])
-        found.append(
-            f"{HEADINGS[score]}: {ours} for the mean of the networks, {how} the mean box ({theirs}; difference {apart})."
-        )
+        found.append(f"{HEADINGS[score]}: {ours} for the mean of the networks, {how} the mean box ({theirs}; {apart}).")
     return found
 
 
@@ -116,8 +107,7 @@ def class_table(table: pd.DataFrame, title: str, provenance: str) -> Table:
 
 
 def _difference(row: pd.Series) -> Cell:
-    low, high = row["difference_low"], row["difference_high"]
-    return Cell(printed(row["difference"], sign=True), bold=bool(low > 0 or high < 0), detail=interval(low, high))
+    return difference_cell((row["difference"], row["difference_low"], row["difference_high"]))
 
 
 Compared = Mapping[str, tuple[int, pd.Series]]  # what `places.compare_networks` found, by member or for `NETWORKS`

@@ -11,10 +11,10 @@ from thorax.config import fixed_threshold
 from thorax.evaluation import decisions
 from thorax.evaluation.bootstrap import NO_THRESHOLD
 from thorax.evaluation.decisions import OPERATING_POINTS
-from thorax.evaluation.metrics import GLOBAL, counted, evaluate, read_models, read_per_hit, row_name
-from thorax.report.cells import Estimate, cell, interval, printed, record
+from thorax.evaluation.metrics import GLOBAL, counted, measure_part, read_models, read_per_hit, row_name, tabulate
+from thorax.report.cells import cell, interval, printed, record
 from thorax.report.tables.calibration import by_positives
-from thorax.report.tables.results import INTERVALS, PROVENANCE, best_model, row_headings
+from thorax.report.tables.results import INTERVALS, PROVENANCE, best_model, by_name, row_headings
 from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import store
 from thorax.storage.schemas import class_columns
@@ -58,10 +58,7 @@ def operating_table(
     `rows` are those of `schemas.METRICS` on the test images by these rules, `chosen` those of `decisions.thresholds`, `counts` what
     `metrics.counted` returns.
     """
-    keys = rows[["threshold_rule", "class", "metric"]].itertuples(index=False, name=None)
-    numbers: dict[tuple[str, str, str], Estimate] = dict(
-        zip(keys, rows[["value", "low", "high"]].itertuples(index=False, name=None), strict=True)
-    )
+    numbers = by_name(rows, ("threshold_rule", "class", "metric"), "value")
     tuned = chosen.assign(name=chosen["class"].map(row_name)).set_index(["rule", "name"])
     headings, body, records = row_headings(counts.index.drop(GLOBAL)), [], []
     for name, images, patients, positives, lacks in by_positives(counts).itertuples(name=None):
@@ -125,8 +122,8 @@ def make_operating(
     rules = list(dict.fromkeys([rule, *OPERATING_POINTS]))
     limits, chosen = decisions.by_rule(truth.loc[~test, classes], scores[~test], rules)
     patients = truth["patient_id"][test].to_numpy(object)
-    how = {"thresholds": limits, "replicates": replicates, "seed": seed}
-    rows = evaluate(truth.loc[test, classes], scores[test], patients, model=model, split="test", **how)
+    measured = measure_part(truth, scores, "test", model=model, thresholds=limits, replicates=replicates, seed=seed)
+    rows = tabulate(measured, model, "test")
     counts = counted(truth.loc[test, classes], patients)
     write(*operating_table(model, rows, chosen, counts, rules, title, provenance), out, "operating")
 

@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 
 from thorax.config import fixed_threshold
-from thorax.evaluation.metrics import FIXED, GLOBAL, evaluate, read_models
+from thorax.evaluation.metrics import FIXED, GLOBAL, measure_part, read_models, tabulate
 from thorax.report.cells import F1_MEANINGS, interval, printed, short_heading
 from thorax.report.tables.results import PROVENANCE, Results, describe_threshold, read_results
 from thorax.report.typeset import Cell, Group, Table, write
-from thorax.storage.schemas import class_columns
 
 
 def member_of(training: str, members: Sequence[str]) -> str:
@@ -67,11 +66,10 @@ def make_repeats(
     more = {"title": title, "provenance": provenance, "threshold_rule": rule, "f1_metric": f1_metric}
     results = read_results(metrics, labels, split, members, [], None, **more)
     truth, models = read_models(labels, split, predictions, {})
-    test, classes = (truth["split"] == "test").to_numpy(), class_columns(truth)
     trainings: dict[str, dict[str, pd.Series]] = {name: {} for name in members}
     for name, scores in models.items():
         how = {"thresholds": {rule: fixed_threshold(rule)}, "replicates": 0}
-        measured = evaluate(truth.loc[test, classes], scores[test], truth["patient_id"][test], model=name, split="test", **how)
+        measured = tabulate(measure_part(truth, scores, "test", model=name, **how), name, "test")
         overall = measured[measured["class"] == GLOBAL].set_index("metric")["value"]
         trainings[member_of(name, members)][name] = overall
     write(*repeats_table(results, trainings), out, "repeats")

@@ -15,7 +15,19 @@ from thorax.report.typeset import Cell, Group, Table, write
 from thorax.storage import store
 from thorax.storage.schemas import SPLIT_NAMES
 
-REASONS = ("missing", "empty", "truncated", "not_image", "constant", "too_large")
+REASONS = {  # why an image cannot be used, in words
+    "missing": "not there",
+    "empty": "no bytes",
+    "truncated": "cut or damaged",
+    "not_image": "not PNG, JPEG, TIFF or DICOM",
+    "constant": "all pixels equal",
+    "too_large": "too large",
+    "not_radiograph": "DICOM, but not a radiograph",
+    "multi_frame": "DICOM with several frames",
+    "colour": "DICOM in colour",
+    "no_pixels": "DICOM without pixels",
+    "unsupported": "DICOM of a kind that is not read",
+}
 OF_DICOM = ("not_radiograph", "multi_frame", "colour", "no_pixels", "unsupported")  # columns only where there are such files
 NAMED_AT_MOST = 10
 _IN_DICOM = {
@@ -55,9 +67,8 @@ def screening_table(screened: Mapping[str, Screened], provenance: str) -> tuple[
     The first table is without names of images, because git keeps it; the second, for the page, has the first names.
     """
     records = []
-    reasons = REASONS + tuple(
-        key for key in OF_DICOM if any((found.ingested["reason"] == key).any() for found in screened.values())
-    )
+    given = {reason for found in screened.values() for reason in found.ingested["reason"]}
+    reasons = [reason for reason in REASONS if reason in given or reason not in OF_DICOM]
     for name, found in screened.items():
         counts = found.ingested["reason"].value_counts()
         record: dict[str, Any] = {"dataset": name, "listed": len(found.ingested), "readable": int(found.ingested["ok"].sum())}
