@@ -10,6 +10,7 @@ import pytest
 import yaml
 from sklearn.metrics import roc_auc_score
 
+from bench import start
 from thorax.evaluation.metrics import sigmoid
 from thorax.storage import store
 from thorax.storage.schemas import class_columns
@@ -102,6 +103,21 @@ def test_the_table_by_folder_has_the_numbers_of_scikit_learn(sample_run, paths):
             assert row["AUC"] == pytest.approx(np.mean([roc_auc_score(truth[name], chosen[name]) for name in both]))
             values = chosen if kind == "ensembles" else sigmoid(chosen)
             assert row["Hamming loss"] == pytest.approx(((values > 0.5) != (truth == 1)).to_numpy().mean())
+
+
+def test_networks_are_compared_by_folder(sample_run, monkeypatch, capsys):
+    monkeypatch.chdir(sample_run)
+    start.main(["--configfile", "sample.yaml", "--experiments", "nih-real"])
+    said = capsys.readouterr().out
+    print(said)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in said.splitlines() if line]
+    table = pd.read_csv("results/tables/nih-real/by_folder.csv").set_index(["model", "folder"])["AUC"]
+    for row in rows[2:4]:
+        assert [cell.split()[0] for cell in row[2:]] == [f"{table[row[0], folder]:.3f}" for folder in (*FOLDERS, "both")]
+    gap = rows[6]
+    assert gap[0] == "EfficientNetB0 − Xception-ImageNet"
+    expected = [table["EfficientNetB0", folder] - table["Xception-ImageNet", folder] for folder in (*FOLDERS, "both")]
+    assert [float(cell.split()[0].strip("*")) for cell in gap[1:]] == pytest.approx(expected, abs=6e-4)
 
 
 def test_another_paper_runs_on_real_radiographs(sample_run):

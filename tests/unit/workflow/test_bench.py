@@ -7,12 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from bench import rates, report
+from bench import rates, report, start
 from bench.cases import CASES, synthetic
+from bench.maps import read_plan
 from bench.measure import machine
 from thorax import backend
+from thorax.evaluation.bootstrap import Measured
 from thorax.workflow.cost import RATES
 
 ROOT = Path(__file__).parents[3]
@@ -40,6 +43,64 @@ def test_synthetic_rows_belong_to_whole_patients():
 
 def test_the_committed_rates_are_written_as_the_command_writes_them():
     assert rates.text(json.loads(RATES.read_text())) == RATES.read_text()
+
+
+def measured(point: list[float], samples: list[list[float]], design: str = "d") -> Measured:
+    of_auc = {start.AUC: np.array(point)}, {start.AUC: np.array(samples)}
+    return Measured(["A", "B", "Global"], np.array([2, 3, 5]), *of_auc, summaries=1, design=design)
+
+
+def test_the_mean_of_trainings_has_the_mean_of_every_bootstrap_sample():
+    one = measured([0.5, 0.7, 0.6], [[0.4, np.nan, 0.4], [0.6, 0.8, 0.7]])
+    two = measured([0.7, 0.9, 0.8], [[0.8, np.nan, 0.8], [0.6, 0.6, 0.6]])
+    mean = start.mean_of([one, two])
+    np.testing.assert_allclose(mean.point[start.AUC], [0.6, 0.8, 0.7])
+    np.testing.assert_allclose(mean.samples[start.AUC], [[0.6, np.nan, 0.6], [0.6, 0.7, 0.65]])
+    assert (mean.names, mean.design) == (one.names, "d")
+    with pytest.raises(ValueError, match="same labels"):
+        start.mean_of([one, measured([0.5] * 3, [[0.5] * 3], "another")])
+
+
+def test_starting_weights_are_compared_by_folder_at_the_setting_that_is_best_on_validation():
+    """Two validation and four test images in each of two folders; every other image has the class."""
+    truth = pd.DataFrame({"image_id": list("abcdefghijkl"), "patient_id": list("abcdefghijkl"), "A": [0, 1] * 6})
+    truth.insert(2, "split", (["val"] * 2 + ["test"] * 4) * 2)
+    folders = pd.Series(["one"] * 6 + ["two"] * 6)
+
+    def scores(*values: float) -> pd.DataFrame:
+        return pd.DataFrame({"A": values})
+
+    right, wrong = scores(*[0.1, 0.9] * 6), scores(*[0.9, 0.1] * 6)
+    half = scores(*[0.1, 0.9] * 4, *[0.9, 0.1] * 2)  # wrong on the test images of folder two alone
+    fast = {"random": [right, right], "other": [wrong]}
+    slow = {"random": [wrong, wrong], "other": [half]}
+    text = start.report(truth, folders, {"fast": fast, "slow": slow})
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line]
+    names = ["one: 4 images, 1 classes", "two: 4 images, 1 classes", "all: 8 images, 1 classes"]
+    sure = "(1.000–1.000), SD 0.000"
+    assert rows[0] == ["start", "validation, fast", "validation, slow", *names]
+    assert rows[2] == ["random", "**1.000**", "0.000", f"1.000 {sure}", f"1.000 {sure}", f"1.000 {sure}"]
+    assert rows[3][:5] == ["other", "0.000", "**1.000**", "1.000 (1.000–1.000)", "0.000 (0.000–0.000)"]
+    assert rows[3][5].startswith("0.500 (")  # of 16 pairs, 4 in folder one are right, and 8 between the folders are ties
+    assert rows[4] == ["difference", *names]
+    assert rows[6][:3] == ["other − random", "+0.000 (0.000–0.000)", "**-1.000** (-1.000 to -1.000)"]
+    assert rows[6][3].startswith("**-0.500** (")
+
+
+def test_networks_of_make_weights_differ_in_their_starting_weights_alone():
+    plan = read_plan([ROOT / "demo" / "sample.yaml", ROOT / "demo" / "weights.yaml"]).config
+    rates = {"nih-1e-3": 1e-3, "nih-5e-4": 5e-4}
+    shared = plan.experiments["nih-real"].member("Xception")
+    for name, rate in rates.items():
+        experiment = plan.experiments[name]
+        for member, weights in {
+            "random": "none",
+            "phantoms": experiment.member("phantoms").weights,
+            "ImageNet": "imagenet",
+        }.items():
+            different = {"weights": weights, "learning_rate": rate, "input_scaling": "backbone"}
+            assert experiment.member(member) == shared.model_copy(update=different)
+    assert plan.experiments["nih-1e-3"].member("phantoms").weights.experiment == "phantoms"
 
 
 @pytest.mark.slow
