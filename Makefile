@@ -20,9 +20,6 @@ AUDIT = audit --config 'run=[]' 'audit={metadata: $(METADATA)}'
 # The folder with the real radiographs of `make sample`: nih_sample, nih_starter, lung_masks, weights
 SAMPLE ?= ../shared/data
 
-# The experiments of `make weights`
-STARTS = nih-1e-3 nih-5e-4
-
 # The case of README's picture, by its number in results/figures/picture/heatmaps.html
 CASE ?= 4
 
@@ -76,8 +73,8 @@ sample: $(BIN)/.ready ## 1,249 real radiographs of NIH ChestX-ray14 from SAMPLE=
 
 weights: $(BIN)/.ready ## what a network on the same radiographs gains from ImageNet's weights, and from phantoms (about an hour on 2 cores)
 	@python demo/sample.py $(SAMPLE)
-	$(FOLLOW) snakemake --cores 2 --set-threads train=1 predict=1 --configfile demo/sample.yaml demo/weights.yaml -- $(STARTS:%=results/tables/%/repeats.md)
-	@python -m bench start --configfile demo/sample.yaml demo/weights.yaml --experiments $(STARTS)
+	$(FOLLOW) snakemake --cores 2 --set-threads train=1 predict=1 --configfile demo/sample.yaml demo/weights.yaml -- results/tables/nih-weights/repeats.md
+	@python -m bench start --configfile demo/sample.yaml demo/weights.yaml --experiment nih-weights
 
 picture: $(BIN)/.ready ## README's pictures: heatmaps at 224 x 224 pixels on the demo's radiographs (about a quarter of an hour on 2 cores)
 	$(FOLLOW) snakemake --profile demo --configfile demo/experiment.yaml demo/picture.yaml -- results/figures/picture/heatmaps.html results/cases/picture/cases-1.html

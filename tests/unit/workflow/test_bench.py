@@ -61,46 +61,44 @@ def test_the_mean_of_trainings_has_the_mean_of_every_bootstrap_sample():
         start.mean_of([one, measured([0.5] * 3, [[0.5] * 3], "another")])
 
 
-def test_starting_weights_are_compared_by_folder_at_the_setting_that_is_best_on_validation():
+def test_networks_are_compared_by_folder():
     """Two validation and four test images in each of two folders; every other image has the class."""
     truth = pd.DataFrame({"image_id": list("abcdefghijkl"), "patient_id": list("abcdefghijkl"), "A": [0, 1] * 6})
     truth.insert(2, "split", (["val"] * 2 + ["test"] * 4) * 2)
     folders = pd.Series(["one"] * 6 + ["two"] * 6)
-
-    def scores(*values: float) -> pd.DataFrame:
-        return pd.DataFrame({"A": values})
-
-    right, wrong = scores(*[0.1, 0.9] * 6), scores(*[0.9, 0.1] * 6)
-    half = scores(*[0.1, 0.9] * 4, *[0.9, 0.1] * 2)  # wrong on the test images of folder two alone
-    fast = {"random": [right, right], "other": [wrong]}
-    slow = {"random": [wrong, wrong], "other": [half]}
-    text = start.report(truth, folders, {"fast": fast, "slow": slow})
+    right, wrong = (pd.DataFrame({"A": values * 6}) for values in ([0.1, 0.9], [0.9, 0.1]))
+    half = pd.DataFrame({"A": [0.1, 0.9] * 4 + [0.9, 0.1] * 2})  # wrong on the test images of folder two alone
+    text = start.report(truth, folders, {"random": [right, right], "other": [half], "both": [right, wrong]})
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line]
-    names = ["one: 4 images, 1 classes", "two: 4 images, 1 classes", "all: 8 images, 1 classes"]
-    sure = "(1.000–1.000), SD 0.000"
-    assert rows[0] == ["start", "validation, fast", "validation, slow", *names]
-    assert rows[2] == ["random", "**1.000**", "0.000", f"1.000 {sure}", f"1.000 {sure}", f"1.000 {sure}"]
-    assert rows[3][:5] == ["other", "0.000", "**1.000**", "1.000 (1.000–1.000)", "0.000 (0.000–0.000)"]
-    assert rows[3][5].startswith("0.500 (")  # of 16 pairs, 4 in folder one are right, and 8 between the folders are ties
-    assert rows[4] == ["difference", *names]
-    assert rows[6][:3] == ["other − random", "+0.000 (0.000–0.000)", "**-1.000** (-1.000 to -1.000)"]
-    assert rows[6][3].startswith("**-0.500** (")
+    counts = [
+        "one: 4 images, 1 classes",
+        "two: 4 images, 1 classes",
+        "all: 8 images, 1 classes",
+        "validation: 4 images, 1 classes",
+    ]
+    assert rows[0] == ["AUC", *counts]
+    assert rows[2] == ["random", *["1.000 (1.000–1.000), SD 0.000"] * 4]
+    assert rows[3][:3] == ["other", "1.000 (1.000–1.000)", "0.000 (0.000–0.000)"]
+    assert rows[3][3].startswith("0.500 (")  # of 16 pairs, 4 in folder one are right, and 8 between the folders are ties
+    assert rows[4] == ["both", *["0.500 (0.500–0.500), SD 0.707"] * 4]  # 1 and 0, whatever is drawn
+    assert rows[5] == ["difference", *counts]
+    assert rows[7][:3] == ["other − random", "+0.000 (0.000–0.000)", "**-1.000** (-1.000 to -1.000)"]
+    assert rows[7][3].startswith("**-0.500** (")
+    assert rows[8] == ["both − random", *["**-0.500** (-0.500 to -0.500)"] * 4]
+    assert rows[9][2] == "**+0.500** (0.500–0.500)"
 
 
-def test_networks_of_make_weights_differ_in_their_starting_weights_alone():
+def test_networks_of_make_weights_differ_in_their_starting_weights_and_rates_alone():
     plan = read_plan([ROOT / "demo" / "sample.yaml", ROOT / "demo" / "weights.yaml"]).config
-    rates = {"nih-1e-3": 1e-3, "nih-5e-4": 5e-4}
-    shared = plan.experiments["nih-real"].member("Xception")
-    for name, rate in rates.items():
-        experiment = plan.experiments[name]
-        for member, weights in {
-            "random": "none",
-            "phantoms": experiment.member("phantoms").weights,
-            "ImageNet": "imagenet",
-        }.items():
-            different = {"weights": weights, "learning_rate": rate, "input_scaling": "backbone"}
-            assert experiment.member(member) == shared.model_copy(update=different)
-    assert plan.experiments["nih-1e-3"].member("phantoms").weights.experiment == "phantoms"
+    sample, experiment = plan.experiments["nih-real"], plan.experiments["nih-weights"]
+    assert (experiment.label_set, experiment.split) == (sample.label_set, sample.split)
+    for member, of_sample in {"random": "Xception", "phantoms": "Xception-ImageNet", "ImageNet": "Xception-ImageNet"}.items():
+        settings = experiment.member(member)
+        same = {"input_scaling": "backbone", "weights": settings.weights}
+        assert settings == sample.member(of_sample).model_copy(update=same)
+    assert experiment.member("random").weights == "none"
+    assert experiment.member("ImageNet").weights == "imagenet"
+    assert experiment.member("phantoms").weights.experiment == "phantoms"
 
 
 @pytest.mark.slow
