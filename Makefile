@@ -40,7 +40,7 @@ snakemake $(2) --report $(1)/report.zip --quiet
 @python -m zipfile --extract $(1)/report.zip $(1)
 endef
 
-.PHONY: help install demo sample picture dvc audit bench test test-fast lint wheels lock clean-demo remake
+.PHONY: help install demo sample weights picture dvc audit bench test test-fast lint wheels lock clean-demo remake
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -70,6 +70,11 @@ sample: $(BIN)/.ready ## 1,249 real radiographs of NIH ChestX-ray14 from SAMPLE=
 	@thorax show --table results/tables/nih-real/global.md
 	@python demo/sample.py
 	@echo "The results: results/index.html (open it in a browser)"
+
+weights: $(BIN)/.ready ## what a network on the same radiographs gains from ImageNet's weights, and from phantoms (about an hour on 2 cores)
+	@python demo/sample.py $(SAMPLE)
+	$(FOLLOW) snakemake --cores 2 --set-threads train=1 predict=1 --configfile demo/sample.yaml demo/weights.yaml -- results/tables/nih-weights/repeats.md
+	@python -m bench start --configfile demo/sample.yaml demo/weights.yaml --experiment nih-weights
 
 picture: $(BIN)/.ready ## README's pictures: heatmaps at 224 x 224 pixels on the demo's radiographs (about a quarter of an hour on 2 cores)
 	$(FOLLOW) snakemake --profile demo --configfile demo/experiment.yaml demo/picture.yaml -- results/figures/picture/heatmaps.html results/cases/picture/cases-1.html

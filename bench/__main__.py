@@ -6,17 +6,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import maps, rates, report, suspects, unlike
+from bench import maps, rates, report, start, suspects, unlike
 from bench.cases import CASES
 from bench.measure import machine, processes
 
 ROOT = Path(__file__).parents[1]
-OTHERS = {"rates": rates, "suspects": suspects, "maps": maps, "unlike": unlike}
+OTHERS = {"rates": rates, "suspects": suspects, "maps": maps, "unlike": unlike, "start": start}
 WHAT = {
     "rates": "measure the rates behind `thorax cost`",
     "suspects": "count how many flipped labels are found",
     "maps": "compare ways of making heatmaps",
     "unlike": "count how often images are flagged as unlike the training images",
+    "start": "compare the weights that trainings start from",
 }
 
 

@@ -76,6 +76,14 @@ def compare(
         return report(store.read_table(folder / "findings"), seconds)
 
 
+def read_plan(files: Sequence[Path]) -> Plan:
+    """What the configuration of a run means; its files are read after config.yaml of this folder, or the shipped one."""
+    settings: dict = {}
+    for path in (Path("config.yaml") if Path("config.yaml").is_file() else DEFAULT, *files):
+        update_config(settings, strict_yaml.read(path))
+    return Plan(preflight.read(settings, "the configuration"))
+
+
 def main(arguments: list[str]) -> None:
     description = f"{__doc__} Type it in the folder with the results of the run."
     parser = argparse.ArgumentParser(prog="python -m bench maps", description=description)
@@ -86,10 +94,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, help=usual)
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args(arguments)
-    settings: dict = {}
-    for path in (Path("config.yaml") if Path("config.yaml").is_file() else DEFAULT, *given.configfile):
-        update_config(settings, strict_yaml.read(path))
-    plan = Plan(preflight.read(settings, "the configuration"))
+    plan = read_plan(given.configfile)
     experiment = plan.config.experiments.get(given.experiment)
     if experiment is None or experiment.second_image_set or given.member not in experiment.trainings:
         parser.error(f"{given.experiment}/{given.member} is not a network of one view in the configuration: name one that is")

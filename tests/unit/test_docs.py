@@ -201,7 +201,7 @@ def _try_make(command: list[str], folder: Path) -> None:
 
 
 def _try_python(command: list[str], folder: Path) -> None:
-    if command[1:3] == ["-m", "bench"] and command[3:4] in (["rates"], ["suspects"], ["maps"], ["unlike"]):
+    if command[1:3] == ["-m", "bench"] and command[3:4] in (["rates"], ["suspects"], ["maps"], ["unlike"], ["start"]):
         with pytest.raises(SystemExit) as caught:
             importlib.import_module(f"bench.{command[3]}").main([*command[4:], "--help"])
         assert caught.value.code == 0

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from sklearn.metrics import roc_auc_score
 
+from bench import start
 from thorax.evaluation.metrics import sigmoid
 from thorax.storage import store
 from thorax.storage.schemas import class_columns
@@ -81,13 +82,17 @@ def test_every_model_has_a_row_in_the_tables(sample_run):
     assert auc["baseline"] > 0.55
 
 
-def test_the_table_by_folder_has_the_numbers_of_scikit_learn(sample_run, paths):
+@pytest.fixture(scope="module")
+def by_folder(sample_run) -> pd.DataFrame:
     said = python(sample_run, SCRIPT)
     assert said.returncode == 0, said.stderr
     print(said.stdout)
-    table = pd.read_csv(sample_run / "results/tables/nih-real/by_folder.csv").set_index(["model", "folder"])
+    return pd.read_csv(sample_run / "results/tables/nih-real/by_folder.csv").set_index(["model", "folder"])
+
+
+def test_the_table_by_folder_has_the_numbers_of_scikit_learn(sample_run, paths, by_folder):
     models = ("Xception-ImageNet", "EfficientNetB0", "CTP", "baseline")
-    assert set(table.index) == {(model, folder) for model in models for folder in (*FOLDERS, "both")}
+    assert set(by_folder.index) == {(model, folder) for model in models for folder in (*FOLDERS, "both")}
     labels = store.read_table(sample_run / "results/labels/nih-real.parquet").set_index("image_id")
     for model in models:
         kind = "ensembles" if model == "CTP" else "predictions"
@@ -97,11 +102,26 @@ def test_the_table_by_folder_has_the_numbers_of_scikit_learn(sample_run, paths):
             chosen = scores[paths[scores.index].str.startswith(folder) | (folder == "both")]
             truth = labels.loc[chosen.index, class_columns(labels)]
             both = [name for name in truth if truth[name].nunique() == 2]
-            row = table.loc[(model, folder)]
+            row = by_folder.loc[(model, folder)]
             assert (row["images"], row["classes"]) == (len(chosen), len(both))
             assert row["AUC"] == pytest.approx(np.mean([roc_auc_score(truth[name], chosen[name]) for name in both]))
             values = chosen if kind == "ensembles" else sigmoid(chosen)
             assert row["Hamming loss"] == pytest.approx(((values > 0.5) != (truth == 1)).to_numpy().mean())
+
+
+def test_networks_are_compared_by_folder(sample_run, by_folder, monkeypatch, capsys):
+    monkeypatch.chdir(sample_run)
+    start.main(["--configfile", "sample.yaml", "--experiment", "nih-real"])
+    said = capsys.readouterr().out
+    print(said)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in said.splitlines() if line]
+    table = by_folder["AUC"]
+    for row in rows[2:4]:
+        assert [cell.split()[0] for cell in row[1:4]] == [f"{table[row[0], folder]:.3f}" for folder in (*FOLDERS, "both")]
+    gap = rows[6]
+    assert gap[0] == "EfficientNetB0 − Xception-ImageNet"
+    expected = [table["EfficientNetB0", folder] - table["Xception-ImageNet", folder] for folder in (*FOLDERS, "both")]
+    assert [float(cell.split()[0].strip("*")) for cell in gap[1:4]] == pytest.approx(expected, abs=6e-4)
 
 
 def test_another_paper_runs_on_real_radiographs(sample_run):
