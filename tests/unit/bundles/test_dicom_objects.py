@@ -117,7 +117,7 @@ def test_one_file_of_each_kind_for_each_dicom_file_and_the_log_says_so(made):
     log = (out / "t.log").read_text()
     assert f"Secondary Captures: 3 in {out / 'dicom'}.\n" in log
     assert f"Structured Reports: 3 in {out / 'dicom'}.\n" in log
-    assert "Without DICOM files: 1 images that are not DICOM.\n" in log
+    assert "Without DICOM files: 1 image that is not DICOM.\n" in log
 
 
 def test_patient_and_study_are_those_of_the_source_and_nothing_else_of_it_is(made):
@@ -237,7 +237,7 @@ def test_text_in_the_picture_is_reported_but_not_drawn(bundle, tmp_path, capsys)
     out = tmp_path / "out"
     assert predict(bundle, source, clean, "--secondary-captures", out, "--structured-reports", out) == 0
     assert {path.name for path in out.iterdir()} == {"a.report.dcm", "b.capture.dcm", "b.report.dcm"}
-    assert f"{source}: no Secondary Capture is written, because its header says that text is" in capsys.readouterr().err
+    assert f"{source}: no Secondary Capture was written: its header says that text is" in capsys.readouterr().err
     capture = pydicom.dcmread(out / "b.capture.dcm")
     assert (capture.BurnedInAnnotation, capture.BodyPartExamined) == ("NO", "CHEST")
     assert "Laterality" not in capture
@@ -252,9 +252,9 @@ def test_a_header_that_nothing_can_refer_to_is_named_and_nothing_of_it_is_quoted
     status = predict(bundle, *images, "--structured-reports", tmp_path / "out", "--out", tmp_path / "t.csv")
     said = capfd.readouterr()
     assert status == 3
-    assert f"{images[0]}: no DICOM file is written, because its header has no valid StudyInstanceUID.\n" in said.err
-    assert f"{images[1]}: no DICOM file is written, because its header breaks rules of DICOM.\n" in said.err
-    assert "2 of 3 images have no DICOM files, as their headers are not valid" in said.err
+    assert f"{images[0]}: no DICOM file was written: its header has no valid StudyInstanceUID.\n" in said.err
+    assert f"{images[1]}: no DICOM file was written: its header is not valid DICOM (KeyError).\n" in said.err
+    assert "2 of 3 images have no DICOM files: see above why, repair" in said.err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.report.dcm"]
     assert pydicom.dcmread(tmp_path / "out" / "good.report.dcm").ContentDate == "19000101"
     assert "secret" not in (said.out + said.err + (tmp_path / "t.log").read_text()).lower()
@@ -278,6 +278,75 @@ def test_headers_of_all_forms_are_read(tmp_path, syntax):
     source = dicom_source.read(write(tmp_path / "a.dcm", syntax=syntax), 10**6)
     assert {name: str(source.header[name].value) for name in PATIENT} == PATIENT
     assert "PixelData" not in source.header
+
+
+def replaced_name(path: Path, raw: bytes, charset: str | None) -> Path:
+    """A DICOM file with these bytes as the patient's name, whatever character set it declares."""
+    write(path, SpecificCharacterSet="ISO_IR 100", PatientName="N" * len(raw), ReferringPhysicianName="R")
+    file = pydicom.dcmread(path)
+    file.pop("OtherPatientIDsSequence")
+    if charset is None:
+        del file.SpecificCharacterSet
+    else:
+        file.SpecificCharacterSet = charset.split("\\")
+    file.save_as(path)
+    data = path.read_bytes()
+    assert data.count(b"N" * len(raw)) == 1
+    path.write_bytes(data.replace(b"N" * len(raw), raw))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("raw", "charset"),
+    [
+        ("Müller^Jö".encode("latin-1"), "ISO_IR 192"),
+        ("Müller^Jö".encode(), None),
+        ("Müller^Jö".encode("latin-1"), "ISO_IR 6"),
+        ("Müller^Jö".encode("latin-1"), "ISO_IR 987"),
+        ("Müller^Jö".encode("latin-1"), "\\ISO 2022 IR 87"),
+        ("Émile^X".encode(), "ISO_IR 100"),  # its second byte is no letter there
+        (b"Yamada^Tarou=\x1b$B;3ED", "ISO_IR 100"),
+    ],
+)
+def test_a_name_that_is_not_in_its_character_set_is_not_copied(bundle, tmp_path, capfd, raw, charset):
+    source = replaced_name(tmp_path / "a.dcm", raw, charset)
+    assert predict(bundle, source, "--structured-reports", tmp_path / "out") == 3
+    said = capfd.readouterr().err
+    assert f"{source}: no DICOM file was written: its text is not in the character set that it declares.\n" in said
+    assert "ller" not in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("raw", "charset", "name"),
+    [
+        ("Müller^Jö".encode(), "ISO_IR 192", "Müller^Jö"),
+        ("Müller^Jö".encode("latin-1"), "ISO_IR 100", "Müller^Jö"),
+        (b"Muller^Jo", None, "Muller^Jo"),
+        (b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B", "\\ISO 2022 IR 87", "Yamada^Tarou=山田^太郎"),
+        (b"M\x1b-A\xfcller", "\\ISO 2022 IR 100", "Müller"),
+    ],
+)
+def test_a_name_in_its_character_set_is_copied(bundle, tmp_path, raw, charset, name):
+    source = replaced_name(tmp_path / "a.dcm", raw, charset)
+    assert predict(bundle, source, "--structured-reports", tmp_path / "out") == 0
+    assert pydicom.dcmread(tmp_path / "out" / "a.report.dcm").PatientName == name
+
+
+def test_text_in_sequences_and_codes_is_checked_too():
+    inner = pydicom.Dataset()
+    inner.add_new("PatientID", "LO", "ä")
+    outer = pydicom.Dataset()
+    outer.add_new("OtherPatientIDsSequence", "SQ", [inner])
+    dicom_source.check_text(outer, "ISO_IR 100")
+    with pytest.raises(dicom_source.UnusableHeader):
+        dicom_source.check_text(outer, None)
+    inner.SpecificCharacterSet = "ISO_IR 100"
+    dicom_source.check_text(outer, None)
+    code = pydicom.Dataset()
+    code.add_new("PatientSex", "CS", "ä")
+    with pytest.raises(dicom_source.UnusableHeader):
+        dicom_source.check_text(code, "ISO_IR 192")
 
 
 @pytest.mark.parametrize(
