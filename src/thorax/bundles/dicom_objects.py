@@ -6,6 +6,7 @@ They have the patient and study of their source, because an archive files them b
 import hashlib
 import io
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -123,9 +124,10 @@ def _read(path: Path, max_pixels: int) -> Source | None:
 
 @contextmanager
 def _invalid_header() -> Iterator[None]:
-    """Say of an error that pydicom or highdicom raises that the header is not valid, without its text, which quotes the header."""
+    """Say of an error of pydicom or highdicom that the header is not valid; hide its text and warnings, which may quote it."""
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"):
+            yield
     except (MemoryError, UnusableHeader, UnusableImage, ThoraxError):
         raise
     except Exception as error:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import cv2
 import pydicom
 import pytest
+from pydicom.data import get_charset_files
 
 from tests.unit.bundles import predictable
 from tests.unit.bundles.named import items, meaning, predict, write
@@ -52,12 +53,13 @@ def replaced_name(path: Path, raw: bytes, charset: str | None) -> Path:
         (b"Yamada^Tarou=\x1b$B;3ED", "ISO_IR 100"),
     ],
 )
-def test_a_name_that_is_not_in_its_character_set_is_not_copied(bundle, tmp_path, capfd, raw, charset):
+def test_a_name_that_is_not_in_its_character_set_is_not_copied(bundle, tmp_path, capfd, recwarn, raw, charset):
     source = replaced_name(tmp_path / "a.dcm", raw, charset)
     assert predict(bundle, source, "--structured-reports", tmp_path / "out") == 3
     said = capfd.readouterr().err
     assert f"{source}: no DICOM file was written: its text is not in the character set that it declares.\n" in said
     assert "ller" not in said
+    assert not [one for one in recwarn if "string" in str(one.message)]  # of pydicom, that decoding failed
     assert not (tmp_path / "out").exists()
 
 
@@ -75,6 +77,13 @@ def test_a_name_in_its_character_set_is_copied(bundle, tmp_path, raw, charset, n
     source = replaced_name(tmp_path / "a.dcm", raw, charset)
     assert predict(bundle, source, "--structured-reports", tmp_path / "out") == 0
     assert pydicom.dcmread(tmp_path / "out" / "a.report.dcm").PatientName == name
+
+
+@pytest.mark.parametrize("path", get_charset_files("*.dcm"), ids=lambda path: Path(path).stem)
+def test_no_text_of_real_files_in_other_languages_is_refused(path):
+    file = pydicom.dcmread(path, force=True)
+    file.decode()
+    dicom_source.check_text((one for one in file if not one.tag.is_private), file.get("SpecificCharacterSet"))
 
 
 def test_text_in_sequences_and_codes_is_checked_too():
