@@ -8,6 +8,7 @@ from typing import Any
 from thorax import __version__
 from thorax.bundles.bundle import Bundle
 from thorax.bundles.contents import Contents
+from thorax.errors import ThoraxError
 
 MAKER = "thorax"
 RESEARCH = "RESEARCH USE ONLY - NOT A MEDICAL DEVICE"
@@ -28,8 +29,12 @@ class Equipment:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the bundle's file."""
-        with self.bundle.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with self.bundle.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            problem = f"{self.bundle.path} cannot be read ({error.strerror})"
+            raise ThoraxError(f"{problem}: check that the bundle is still there.") from error
 
     @property
     def model(self) -> str:

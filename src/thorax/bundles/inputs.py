@@ -19,6 +19,7 @@ _NOT_NAMES = re.compile(r"[^\w.-]+")
 OVERLAY = ".overlay.png"
 CAPTURE = ".capture.dcm"
 REPORT = ".report.dcm"
+LONGEST = 100  # bytes of a word in them, as file systems allow 255 for a name
 
 
 class Listed(NamedTuple):
@@ -77,18 +78,22 @@ def refuse_to_replace(
 
 
 class Names:
-    """Names for the files of a folder, each given once."""
+    """Names for the files of a folder, each given once, also where capital letters do not tell names apart."""
 
     def __init__(self) -> None:
         self.given: set[str] = set()
 
-    def free(self, words: Iterable[str], ending: str) -> str:
-        """The words as the name of a file, with a number where another file has the same."""
-        stem = ".".join(_NOT_NAMES.sub("_", word) for word in words)
+    def free(self, words: Iterable[str], ending: str, is_free: Callable[[str], bool] = lambda _: True) -> str:
+        """The words, cut to `LONGEST`, as the name of a file, with a number where another file has the same or it is not free."""
+        stem = ".".join(_cut(_NOT_NAMES.sub("_", word)) for word in words)
         names = (stem + (f"-{number}" if number > 1 else "") + ending for number in count(1))
-        name = next(name for name in names if name not in self.given)
-        self.given.add(name)
+        name = next(name for name in names if name.casefold() not in self.given and is_free(name))
+        self.given.add(name.casefold())
         return name
+
+
+def _cut(word: str) -> str:
+    return word.encode()[:LONGEST].decode(errors="ignore")
 
 
 def _of(given: Path, column: str | None) -> Iterable[Listed]:

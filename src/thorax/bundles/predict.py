@@ -93,8 +93,8 @@ def predict(
         raise Unfinished(f"{problem}: see the list above, and repair or remove them.")
     if filing and filing.problems:
         print(text)
-        problem = f"{len(filing.problems):,} of {len(answered):,} images have no DICOM files, as their headers are not valid"
-        raise Unfinished(f"{problem}: see the list above, and repair them.")
+        problem = f"{len(filing.problems):,} of {len(answered):,} images have no DICOM files"
+        raise Unfinished(f"{problem}: see above why, repair these images, and predict them again.")
     return text
 
 

@@ -1,7 +1,5 @@
 """A DICOM Secondary Capture: a radiograph with the heatmap of its most probable finding, for the archive of a hospital."""
 
-import hashlib
-
 import cv2
 import numpy as np
 from highdicom import UID
@@ -22,19 +20,19 @@ SERIES = 9001  # number of its series
 def capture(source: Source, equipment: Equipment, answer: Answer) -> Dataset:
     """The overlay of an answer, with its maps, as an instance of a new series in the study of its source.
 
-    Nothing is written into its pixels. What they show is in the header: the class, its probability and how the heatmap was made.
+    Nothing is written into its pixels. What they show is in the header: the class, its probability and how the heatmap was made. Its
+    SOP Instance UID is to be computed.
     """
     case, decided = of_answer(answer, equipment.contents.classes)
     pixels = overlay(case, decided)
     pixels = np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 else cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
     shown = _shown(equipment, answer, decided)
-    digest = hashlib.sha256(pixels.tobytes() + shown.encode()).hexdigest()
     day, time = source.moment
     made = SCImage.from_ref_dataset(
         source.stub, pixels, "RGB", 8, "PATIENT",
-        series_instance_uid=UID(dicom_source.uid("captures", equipment.digest, source.header.SeriesInstanceUID)),
+        series_instance_uid=UID(source.series("captures", equipment.digest)),
         series_number=SERIES,
-        sop_instance_uid=UID(dicom_source.uid("capture", equipment.digest, source.header.SOPInstanceUID, digest)),
+        sop_instance_uid=UID(dicom_source.TO_BE_COMPUTED),
         instance_number=source.number,
         patient_orientation=("L", "F"),  # highdicom wants one; `describe` replaces it
         transfer_syntax_uid="1.2.840.10008.1.2.1",

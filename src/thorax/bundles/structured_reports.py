@@ -3,8 +3,6 @@
 Codes are those of the DICOM standard where it has one with this meaning; all others are in the private scheme `SCHEME`.
 """
 
-import hashlib
-
 import numpy as np
 from highdicom import UID
 from highdicom import sr as hd
@@ -21,7 +19,7 @@ from thorax.bundles.model import Answer
 
 SCHEME = "99THORAX"
 SERIES = 9002  # number of its series
-FINDINGS = {  # classes with a code of SNOMED CT that the DICOM standard has under this very meaning
+FINDINGS = {  # classes with a code of SNOMED CT that the DICOM standard has with exactly this meaning
     "pleural effusion": codes.SCT.PleuralEffusion,
     "pneumothorax": codes.SCT.Pneumothorax,
     "pulmonary edema": codes.SCT.PulmonaryEdema,
@@ -29,18 +27,18 @@ FINDINGS = {  # classes with a code of SNOMED CT that the DICOM standard has und
 _PROCEDURES = [codes.SCT.PlainRadiography, Code("413815006", "SCT", "Chest imaging")]
 _EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")  # TID 1500, row 12
 _DIGITS = 6
+NOT_REFERRED = "The networks also saw a second image, to which this report cannot refer, because it is not DICOM."
 
 
 def report(source: Source, equipment: Equipment, answer: Answer) -> Dataset:
-    """The answer to one radiograph as an instance of a new series in its study, which nobody has verified."""
+    """The answer to one radiograph as an instance of a new series in its study, which nobody has verified; its SOP Instance UID is to be computed."""
     content = _content(source, equipment, answer)
-    digest = hashlib.sha256(content.to_json().encode()).hexdigest()
     day, time = source.moment
     made = hd.ComprehensiveSR(
-        evidence=[source.stub], content=content,
-        series_instance_uid=UID(dicom_source.uid("reports", equipment.digest, source.header.SeriesInstanceUID)),
+        evidence=[one.stub for one in _images(source)], content=content,
+        series_instance_uid=UID(source.series("reports", equipment.digest)),
         series_number=SERIES,
-        sop_instance_uid=UID(dicom_source.uid("report", equipment.digest, source.header.SOPInstanceUID, digest)),
+        sop_instance_uid=UID(dicom_source.TO_BE_COMPUTED),
         instance_number=source.number,
         is_complete=True,
         coding_schemes=[
@@ -77,7 +75,7 @@ def _content(source: Source, equipment: Equipment, answer: Answer) -> Dataset:
         procedure_reported=_PROCEDURES,
         imaging_measurements=groups,
     )[0]
-    content.ContentSequence.append(_evaluations(answer))
+    content.ContentSequence.append(_evaluations(source, answer))
     return content
 
 
@@ -110,17 +108,25 @@ def _group(source: Source, equipment: Equipment, answer: Answer, place: int) -> 
                 concept("Decision by threshold"), codes.DCM.Present if answer.decided[place] else codes.DCM.Absent
             )
         ],
-        source_images=[hd.SourceImageForMeasurementGroup(source.header.SOPClassUID, instance)],
+        source_images=[
+            hd.SourceImageForMeasurementGroup(one.header.SOPClassUID, one.header.SOPInstanceUID) for one in _images(source)
+        ],
     )  # fmt: skip
 
 
-def _evaluations(answer: Answer) -> Dataset:
-    """The flags of the image, and what the report may not be used for."""
+def _images(source: Source) -> list[Source]:
+    """The radiographs that a report refers to: what the networks saw, as far as it is DICOM."""
+    return [source, source.second] if source.second else [source]
+
+
+def _evaluations(source: Source, answer: Answer) -> Dataset:
+    """The flags of the image, what the report may not be used for, and that a second image is not referred to."""
+    comments = [RESEARCH, NOT_REFERRED] if answer.radiograph.second and not source.second else [RESEARCH]
     contains = hd.RelationshipTypeValues.CONTAINS
     made = hd.ContainerContentItem(name=_EVALUATIONS, relationship_type=contains)
     made.ContentSequence = hd.ContentSequence(
         [
-            hd.TextContentItem(name=codes.DCM.Comment, value=RESEARCH, relationship_type=contains),
+            *(hd.TextContentItem(name=codes.DCM.Comment, value=comment, relationship_type=contains) for comment in comments),
             *(
                 hd.CodeContentItem(name=concept("Flag"), value=concept(flag), relationship_type=contains)
                 for flag in answer.flags

@@ -11,77 +11,14 @@ import pytest
 from pydicom import uid
 
 from tests.unit.bundles import predictable
+from tests.unit.bundles.named import LITTLE, NOT_COPIED, PATIENT, header_of, items, meaning, predict, write
 from tests.unit.bundles.predictable import CLASSES, LIMITS, radiograph
 from thorax.bundles import dicom_source, structured_reports
 from thorax.bundles.dicom_source import Source
-from thorax.cli import main
 from thorax.storage import store
 
-LITTLE, DEFLATED, BIG = uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian, uid.ExplicitVRBigEndian
+DEFLATED, BIG = uid.DeflatedExplicitVRLittleEndian, uid.ExplicitVRBigEndian
 RESEARCH = "RESEARCH USE ONLY - NOT A MEDICAL DEVICE"
-PATIENT = {
-    "PatientName": "Müllér^Jörg",
-    "PatientID": "4711-secret",
-    "PatientBirthDate": "19500102",
-    "PatientSex": "M",
-    "PatientAge": "070Y",
-    "StudyDate": "20200304",
-    "StudyTime": "101112.5",
-    "StudyID": "S1",
-    "AccessionNumber": "A99",
-    "StudyDescription": "Thorax p.a.",
-    "ReferringPhysicianName": "Sécret^Referring",
-}
-NOT_COPIED = {"InstitutionName": "Secret Hospital", "OperatorsName": "Secret^Operator", "ProtocolName": "Secret protocol"}
-
-
-def header_of(number: int = 0, **elements) -> pydicom.Dataset:
-    """The header of a made-up radiograph, with private elements in it and in a sequence."""
-    made = pydicom.Dataset()
-    made.SpecificCharacterSet = "ISO_IR 100"
-    made.SOPClassUID, made.Modality, made.InstanceNumber = uid.DigitalXRayImageStorageForPresentation, "DX", 7
-    made.StudyInstanceUID, made.SeriesInstanceUID = "2.25.1", "2.25.2"
-    made.SOPInstanceUID = f"2.25.3{number}"
-    other = pydicom.Dataset()
-    other.PatientID, other.TypeOfPatientID = "other-4711", "TEXT"
-    other.private_block(0x11, "MAKER", create=True).add_new(1, "LO", "private secret")
-    made.OtherPatientIDsSequence = [other]
-    made.private_block(0x11, "MAKER", create=True).add_new(1, "LO", "private secret")
-    for name, value in (PATIENT | NOT_COPIED | elements).items():
-        if value is None:
-            made.pop(name, None)
-        else:
-            setattr(made, name, value)
-    return made
-
-
-def write(path: Path, number: int = 0, syntax: str = LITTLE, **elements) -> Path:
-    """A made-up radiograph as a DICOM file."""
-    made = header_of(number, **elements)
-    made.file_meta = pydicom.FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = syntax
-    made.file_meta.MediaStorageSOPClassUID, made.file_meta.MediaStorageSOPInstanceUID = made.SOPClassUID, "2.25.3"
-    made.Rows, made.Columns = 120, 100
-    made.SamplesPerPixel, made.PhotometricInterpretation, made.PixelRepresentation = 1, "MONOCHROME2", 0
-    made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelData = 8, 8, 7, radiograph(number).tobytes()
-    made["PixelData"].VR = "OB"
-    path.parent.mkdir(exist_ok=True)
-    pydicom.dcmwrite(path, made, enforce_file_format=True)
-    return path
-
-
-def predict(*arguments) -> int:
-    return main(["predict", *map(str, arguments), "--threads", "1"])
-
-
-def items(dataset: pydicom.Dataset, kind: str) -> list[pydicom.Dataset]:
-    """All content items of one kind below an item of a report, in order."""
-    found = [dataset] if dataset.get("ValueType") == kind else []
-    return found + [item for child in dataset.get("ContentSequence", ()) for item in items(child, kind)]
-
-
-def meaning(item: pydicom.Dataset) -> str:
-    return item.ConceptNameCodeSequence[0].CodeMeaning
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +54,7 @@ def test_one_file_of_each_kind_for_each_dicom_file_and_the_log_says_so(made):
     log = (out / "t.log").read_text()
     assert f"Secondary Captures: 3 in {out / 'dicom'}.\n" in log
     assert f"Structured Reports: 3 in {out / 'dicom'}.\n" in log
-    assert "Without DICOM files: 1 images that are not DICOM.\n" in log
+    assert "Without DICOM files: 1 image that is not DICOM.\n" in log
 
 
 def test_patient_and_study_are_those_of_the_source_and_nothing_else_of_it_is(made):
@@ -237,7 +174,7 @@ def test_text_in_the_picture_is_reported_but_not_drawn(bundle, tmp_path, capsys)
     out = tmp_path / "out"
     assert predict(bundle, source, clean, "--secondary-captures", out, "--structured-reports", out) == 0
     assert {path.name for path in out.iterdir()} == {"a.report.dcm", "b.capture.dcm", "b.report.dcm"}
-    assert f"{source}: no Secondary Capture is written, because its header says that text is" in capsys.readouterr().err
+    assert f"{source}: no Secondary Capture was written: its header says that text is" in capsys.readouterr().err
     capture = pydicom.dcmread(out / "b.capture.dcm")
     assert (capture.BurnedInAnnotation, capture.BodyPartExamined) == ("NO", "CHEST")
     assert "Laterality" not in capture
@@ -252,9 +189,9 @@ def test_a_header_that_nothing_can_refer_to_is_named_and_nothing_of_it_is_quoted
     status = predict(bundle, *images, "--structured-reports", tmp_path / "out", "--out", tmp_path / "t.csv")
     said = capfd.readouterr()
     assert status == 3
-    assert f"{images[0]}: no DICOM file is written, because its header has no valid StudyInstanceUID.\n" in said.err
-    assert f"{images[1]}: no DICOM file is written, because its header breaks rules of DICOM.\n" in said.err
-    assert "2 of 3 images have no DICOM files, as their headers are not valid" in said.err
+    assert f"{images[0]}: no DICOM file was written: its header has no valid StudyInstanceUID.\n" in said.err
+    assert f"{images[1]}: no DICOM file was written: its header is not valid DICOM (KeyError).\n" in said.err
+    assert "2 of 3 images have no DICOM files: see above why, repair" in said.err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.report.dcm"]
     assert pydicom.dcmread(tmp_path / "out" / "good.report.dcm").ContentDate == "19000101"
     assert "secret" not in (said.out + said.err + (tmp_path / "t.log").read_text()).lower()

@@ -6,6 +6,8 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from thorax.bundles import inputs
 from thorax.errors import ThoraxError
@@ -98,3 +100,18 @@ def test_what_is_not_there_and_an_empty_folder_are_refused(tmp_path):
     for name in ("gone.png", "gone.csv", "gone"):
         with pytest.raises(ThoraxError, match=f"{name} is not there: check the path"):
             inputs.find([tmp_path / name])
+
+
+@given(st.lists(st.lists(st.text(max_size=300), min_size=1, max_size=2), max_size=8))
+def test_names_of_new_files_are_valid_and_differ_in_more_than_capital_letters(files):
+    names = inputs.Names()
+    free = [names.free(words, inputs.OVERLAY) for words in files]
+    assert len({name.casefold() for name in free}) == len(files)
+    assert all(len(name.encode()) <= 255 and "/" not in name and name.endswith(inputs.OVERLAY) for name in free)
+
+
+def test_a_name_has_the_next_number_that_is_free():
+    names = inputs.Names()
+    assert [names.free([word], ".dcm") for word in ("a", "A", "a b")] == ["a.dcm", "A-2.dcm", "a_b.dcm"]
+    assert names.free(["a"], ".dcm", lambda name: name == "a-4.dcm") == "a-4.dcm"
+    assert names.free(["x" * 101], "") == "x" * 100
