@@ -1,6 +1,7 @@
 """Which two images `thorax predict` shows to networks of two views: those of a CSV file, or those of a study by DICOM headers."""
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from thorax.bundles import inputs
@@ -31,23 +32,33 @@ def find(images: Sequence[Path], column: str | None, max_pixels: int) -> tuple[l
 
 def _without_repeats(pairs: Iterable[Listed]) -> list[Listed]:
     """Each pair once. No frontal image may be in two, since it names the rows of both."""
-    found: dict[Path, Listed] = {}
+    found: dict[str, Listed] = {}
     for pair in pairs:
-        known = found.setdefault(pair.path.absolute(), pair)
-        if known.second != pair.second:
+        known = found.setdefault(_place(pair.path), pair)
+        if list(map(_place, known.paths)) != list(map(_place, pair.paths)):
             raise ThoraxError(f"{pair.path} is paired with {known.paths[1]} and with {pair.paths[1]}: keep one of these pairs.")
     return list(found.values())
+
+
+def _place(path: Path) -> str:
+    """One spelling of a path; links to one file are several images."""
+    return os.path.normpath(path.absolute())
 
 
 def _has_pairs(given: Path) -> bool:
     if not given.name.lower().endswith(inputs.LISTS) or not given.is_file():
         return False
-    return set(COLUMNS) <= set(csv_file.read_header(given))
+    return set(COLUMNS) <= {name.lower() for name in csv_file.read_header(given)}
 
 
-def _in_table(table: Path) -> Iterable[Listed]:
-    frontal, lateral = (inputs.in_list(table, column) for column in COLUMNS)
-    return [first._replace(second=second) for first, second in zip(frontal, lateral, strict=True)]
+def _in_table(table: Path) -> Iterator[Listed]:
+    """The pairs of a CSV file; `COLUMNS` may be in small or capital letters."""
+    spelt = {name.lower(): name for name in reversed(csv_file.read_header(table))}
+    frontal, lateral = (inputs.in_list(table, spelt[column]) for column in COLUMNS)
+    for row, (first, second) in enumerate(zip(frontal, lateral, strict=True)):
+        if _place(first.path) == _place(second.path):
+            raise csv_file.cell_error(table, row, spelt[COLUMNS[1]], "it is the frontal image too; name the lateral one")
+        yield first._replace(second=second)
 
 
 def _by_header(listed: Sequence[Listed], max_pixels: int) -> tuple[list[Listed], list[Skipped]]:
@@ -82,6 +93,8 @@ def _study_and_view(one: Listed, max_pixels: int) -> tuple[str, bool] | Skipped:
         study, lateral = dicom.study_and_view(data, max_pixels) if dicom.is_dicom(data) else ("", None)
     except UnusableImage as unusable:
         return Skipped(one.name, why_unusable(unusable))
+    except ThoraxError as error:  # it may not be read, or its disk fails
+        return Skipped(one.name, str(error).rstrip("."))
     if not study:
         return Skipped(one.name, f"it has no DICOM header that names its study: {_BY_HAND}")
     if lateral is None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.bundles import predictable
 from tests.unit.bundles.predictable import CLASSES, SIZE, radiograph, write_dicom
-from thorax.bundles import pairs
+from thorax.bundles import inputs, pairs
 from thorax.bundles.inputs import Listed
 from thorax.cli import main
 from thorax.errors import ThoraxError
@@ -117,6 +117,35 @@ def test_a_pair_is_predicted_once_and_a_frontal_image_has_one_partner(tmp_path):
     table.write_text("frontal,lateral\na.png,b.png\na.png,c.png\n")
     with pytest.raises(ThoraxError, match=r"a\.png is paired with .*b\.png and with .*c\.png: keep one of these pairs"):
         pairs.find([table], None, 10**6)
+
+
+def test_a_pair_that_is_found_in_two_ways_is_predicted_once(made):
+    """In a table and by headers, spelt differently; the column names may have capital letters."""
+    folder, _ = made
+    images = folder / "images"
+    table = folder / "twice.csv"
+    table.write_text("Frontal,Lateral\nimages/1-1.1-PA.dcm,./images/../images/0-1.1-LL.dcm\n")
+    found, alone = pairs.find([table, images / "0-1.1-LL.dcm", images / "1-1.1-PA.dcm"], None, 10**6)
+    assert [pair.name for pair in found] == ["images/1-1.1-PA.dcm"]
+    assert alone == []
+
+
+def test_an_image_is_not_its_own_partner(tmp_path):
+    table = tmp_path / "pairs.csv"
+    table.write_text("frontal,lateral\na.png,b.png\na.png,./a.png\n")
+    with pytest.raises(
+        ThoraxError, match=r"pairs\.csv, row 3, column 'lateral': it is the frontal image too; name the lateral one"
+    ):
+        pairs.find([table], None, 10**6)
+
+
+def test_a_file_that_the_system_does_not_open_is_skipped_and_the_others_are_paired(made, tmp_path):
+    folder, _ = made
+    loop = tmp_path / "loop.dcm"
+    loop.symlink_to(loop)
+    found, [alone] = pairs._by_header([*inputs.find([folder / "images"])[:2], Listed("loop.dcm", loop)], 10**6)
+    assert len(found) == 1
+    assert alone.sentence.startswith(f"loop.dcm is skipped: {loop} cannot be read (")
 
 
 @pytest.mark.parametrize(
