@@ -10,7 +10,10 @@ import pytest
 from tests.unit.bundles import predictable
 from tests.unit.bundles.predictable import CLASSES, SIZE, radiograph, write_dicom
 from thorax.bundles import inputs, pairs
+from thorax.bundles.bundle import open_bundle
 from thorax.bundles.inputs import Listed
+from thorax.bundles.model import BundledModel
+from thorax.bundles.radiographs import read
 from thorax.cli import main
 from thorax.errors import ThoraxError
 from thorax.images import dicom, ingest
@@ -97,6 +100,17 @@ def test_single_images_write_nothing(made, tmp_path, capsys):
     assert status == 1
     assert "None of the 1 files can be used, e.g. " in errors
     assert not list(tmp_path.iterdir())
+
+
+def test_networks_of_two_views_refuse_a_single_image(made):
+    folder, _ = made
+    listed = Listed("a.dcm", folder / "images" / "5-1.3-PA.dcm")
+    with open_bundle(folder / "model.zip") as bundle:
+        model = BundledModel(bundle)
+        with pytest.raises(
+            ThoraxError, match=r"^a\.dcm: the networks of .*model\.zip see two images of each study: find the pairs"
+        ):
+            model.answer([read(listed, bundle.contents.dataset)], 1)
 
 
 def test_text_in_the_lateral_image_is_flagged(made, tmp_path, capsys):
