@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 
 from thorax.bundles import inputs
@@ -21,7 +22,7 @@ def find(images: Sequence[Path], column: str | None, max_pixels: int) -> tuple[l
     """The pairs to predict, each called as its frontal image, and the images without a partner.
 
     A CSV file with both of `COLUMNS` has a pair in each row. All other images (see `inputs.find`) are paired by the study and the view
-    that their DICOM headers name; of a study with several images of a view, the first one that was given is taken.
+    that their DICOM headers name. If a study has several images of one view, the first is taken, raw ones (FOR PROCESSING) last.
     """
     tables = [given for given in images if _has_pairs(given)]
     found = [pair for table in tables for pair in _in_table(table)]
@@ -62,41 +63,44 @@ def _in_table(table: Path) -> Iterator[Listed]:
 
 
 def _by_header(listed: Sequence[Listed], max_pixels: int) -> tuple[list[Listed], list[Skipped]]:
-    """The pairs of some files, in the order of the frontal ones, and what has no partner."""
+    """The pairs of some files, in the order of their studies' first images, and what is in no pair."""
     alone: list[Skipped] = []
-    studies: dict[str, dict[bool, Listed]] = {}  # by study, the image that is lateral and the one that is not
+    studies: dict[
+        str, dict[bool, list[tuple[bool, Listed]]]
+    ] = {}  # by study, the lateral images and the others; True: raw ones
     for one in progress(listed, "pairs", unit="file"):
-        found = _study_and_view(one, max_pixels)
+        found = _place_in_study(one, max_pixels)
         if isinstance(found, Skipped):
             alone.append(found)
-            continue
-        study, lateral = found
-        first = studies.setdefault(study, {}).setdefault(lateral, one)
-        if first is not one:
-            alone.append(Skipped(one.name, f"{first.name} is the {COLUMNS[lateral]} image of its study that is predicted"))
+        else:
+            studies.setdefault(found.study, {}).setdefault(bool(found.lateral), []).append((found.for_processing, one))
     pairs = []
-    for images in studies.values():
-        if len(images) == 2:
-            pairs.append(images[False]._replace(second=images[True]))
+    for views in studies.values():
+        taken = {lateral: min(images, key=itemgetter(0))[1] for lateral, images in views.items()}  # the first of equal ones
+        for lateral, images in views.items():
+            why = f"{taken[lateral].name} is the {COLUMNS[lateral]} image of its study that is predicted"
+            alone += [Skipped(one.name, why) for _, one in images if one is not taken[lateral]]
+        if len(taken) == 2:
+            pairs.append(taken[False]._replace(second=taken[True]))
             continue
-        ((lateral, one),) = images.items()
+        ((lateral, one),) = taken.items()
         alone.append(
             Skipped(one.name, f"no file is the {COLUMNS[not lateral]} image of its study, which the networks need too")
         )
     return pairs, alone
 
 
-def _study_and_view(one: Listed, max_pixels: int) -> tuple[str, bool] | Skipped:
-    """The study of an image, and whether it is a lateral view; or why it cannot be paired."""
+def _place_in_study(one: Listed, max_pixels: int) -> dicom.Place | Skipped:
+    """The study and the view of an image, or why it cannot be paired."""
     try:
         data = ingest.read_once(one.path, max_pixels)
-        study, lateral = dicom.study_and_view(data, max_pixels) if dicom.is_dicom(data) else ("", None)
+        place = dicom.study_and_view(data, max_pixels) if dicom.is_dicom(data) else dicom.Place("", None, False)
     except UnusableImage as unusable:
         return Skipped(one.name, why_unusable(unusable))
     except ThoraxError as error:  # it may not be read, or its disk fails
         return Skipped(one.name, str(error).rstrip("."))
-    if not study:
+    if not place.study:
         return Skipped(one.name, f"it has no DICOM header that names its study: {_BY_HAND}")
-    if lateral is None:
+    if place.lateral is None:
         return Skipped(one.name, f"its header does not say whether it is a frontal or a lateral view: {_BY_HAND}")
-    return study, lateral
+    return place

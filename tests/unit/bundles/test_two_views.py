@@ -167,7 +167,23 @@ def test_a_file_that_the_system_does_not_open_is_skipped_and_the_others_are_pair
 )
 def test_study_and_view_are_read_from_the_header(tmp_path, view, lateral):
     write_dicom(tmp_path / "a.dcm", radiograph(0), StudyInstanceUID="1.2.3", ViewPosition=view, PatientID="4711")
-    assert dicom.study_and_view((tmp_path / "a.dcm").read_bytes(), 10**6) == ("1.2.3", lateral)
+    assert dicom.study_and_view((tmp_path / "a.dcm").read_bytes(), 10**6) == ("1.2.3", lateral, False)
+
+
+def test_a_raw_image_is_taken_only_where_there_is_no_other(tmp_path):
+    images = {
+        "a-raw": ("1.1", "PA", "FOR PROCESSING"),
+        "b": ("1.1", "PA", "FOR PRESENTATION"),
+        "c": ("1.1", "PA", "FOR PRESENTATION"),
+        "d-raw": ("1.1", "LL", "FOR PROCESSING"),
+    }
+    for name, (study, view, intent) in images.items():
+        header = {"StudyInstanceUID": study, "ViewPosition": view, "PresentationIntentType": intent}
+        write_dicom(tmp_path / f"{name}.dcm", radiograph(0), **header)
+    [pair], alone = pairs.find([tmp_path], None, 10**6)
+    assert [path.stem for path in pair.paths] == ["b", "d-raw"]
+    why = f"{tmp_path / 'b.dcm'} is the frontal image of its study that is predicted"
+    assert [(one.name, one.why) for one in alone] == [(str(tmp_path / f"{name}.dcm"), why) for name in ("a-raw", "c")]
 
 
 def test_an_image_whose_view_is_not_stated_is_not_paired(tmp_path):
@@ -182,5 +198,5 @@ def test_a_damaged_header_is_one_error(tmp_path):
     data = (tmp_path / "a.dcm").read_bytes()
     for length in range(132, 700, 7):
         with suppress(UnusableImage):  # nothing else may be raised
-            study, _ = dicom.study_and_view(data[:length], 10**6)
+            study = dicom.study_and_view(data[:length], 10**6).study
             assert "1.2.3".startswith(study)  # the file is refused when its pixels are read
