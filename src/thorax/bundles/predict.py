@@ -91,7 +91,7 @@ def predict(
     if skipped:
         print(text)
         problem = f"{len(skipped):,} of {len(listed) + len(alone):,} files could not be used"
-        raise Unfinished(f"{problem}: see the list above, and repair or remove them.")
+        raise Unfinished(f"{problem}: they are listed above; repair or remove these files.")
     if filing and filing.problems:
         print(text)
         problem = f"{len(filing.problems):,} of {len(answered):,} images have no DICOM files, as their headers are not valid"

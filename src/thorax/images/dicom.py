@@ -1,7 +1,7 @@
 """DICOM files of radiographs: from the bytes of a file to one grey channel with bright bones.
 
 `decode` parses only the elements in `_ELEMENTS`, so no name, date or identifier of a patient is in memory as text; `study_and_view`, for pairs of
-images, also the identifier of the study. pydicom parses them;
+images, also reads the identifier of the study. pydicom parses them;
 imagecodecs, which reads PNG as well, decodes compressed pixels. Its codecs are under permissive licences (libjpeg-turbo, CharLS and
 OpenJPEG: BSD-like).
 
