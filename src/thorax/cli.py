@@ -94,10 +94,13 @@ class _VerbParser(argparse.ArgumentParser):
 
     def refuse_unknown_options(self, words: Sequence[str]) -> None:
         """End with an error if one of a verb's words is an option that it does not have; argparse looks for missing ones first."""
+        passes_on = any(action.dest == "snakemake" for action in self._actions)
         for word in takewhile("--".__ne__, words):
             flag = word.partition("=")[0]
-            if re.fullmatch(r"--[\w-]+", flag) and not any(known.startswith(flag) for known in self._option_string_actions):
-                self.error(f"there is no option {flag}{did_you_mean(flag, self._option_string_actions)}")
+            pattern = r"--[\w-]+|-[a-zA-Z].*" if passes_on else r"--[\w-]+"
+            if re.fullmatch(pattern, flag) and not any(known.startswith(flag) for known in self._option_string_actions):
+                hint = "; put Snakemake's options after --" if passes_on else ""
+                self.error(f"there is no option {flag}{did_you_mean(flag, self._option_string_actions) or hint}")
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and the error, and end with status 2."""

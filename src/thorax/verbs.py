@@ -182,7 +182,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             _whole("cores_per_gpu", "CPU cores for each GPU", lowest=1, default=8), _flag("json_", "print JSON"),
             replace(snakemake, help="arguments of snakemake, after -- (default: --cores 8)")),
         _verb("bundle", "workflow.bundling:make",
-            "put the model of an experiment into one file to use and to share, after running what the experiment lacks",
+            "put the model of an experiment into one file to use and to share, after running any missing steps",
             _text("experiment", "experiment of the configuration", metavar="EXPERIMENT", positional=True),
             replace(snakemake, help="arguments of snakemake, after -- (default: --cores all), as in: thorax bundle NAME -- --profile demo")),
         _verb("predict", "bundles.predict:predict",

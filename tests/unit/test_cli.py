@@ -202,6 +202,8 @@ def test_a_misspelt_choice_is_suggested(capsys, arguments, suggestion):
     [
         (["labels", "--setings", "{}"], "there is no option --setings (did you mean '--settings'?)"),
         (["metrics", "--replicate=5", "--labls=x"], "there is no option --labls (did you mean '--labels'?)"),
+        (["bundle", "one", "--profile", "demo"], "there is no option --profile; put Snakemake's options after --"),
+        (["bundle", "one", "-n"], "there is no option -n; put Snakemake's options after --"),
         (["cost", "--jsn", "--", "--cores", "8"], "there is no option --jsn (did you mean '--json'?)"),
     ],
 )

@@ -34,6 +34,15 @@ class Bundle:
     manifest: Manifest
     _ahead: dict[str, Future[bytes]] = field(default_factory=dict, repr=False, compare=False)  # files that a thread reads
 
+    def __enter__(self) -> "Bundle":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Do not begin to read more files `ahead`; the interpreter would wait for all of them before it ends."""
+        for reading in self._ahead.values():
+            reading.cancel()
+        self._ahead.clear()
+
     @property
     def contents(self) -> Contents:
         """What the model is and what it needs."""
@@ -98,7 +107,8 @@ def open_bundle(path: Path | str, ahead: bool = False) -> Bundle:
     """Open a bundle and check all of it: the manifest, names, sizes and digests.
 
     With `ahead`, a thread reads the files and compares their digests while the program does something else; `Bundle.read` waits for
-    it, and `Bundle.check` for all that have not been read. Their bytes are kept until they are read for the first time.
+    it, and `Bundle.check` for all that have not been read. Their bytes are kept until they are read for the first time. Use it in a
+    `with` statement, which stops the thread after an error.
 
     Raises ThoraxError if it is not a bundle, of a newer format, damaged, encrypted, too large, or if it has a file that is not in the
     manifest, twice, or outside its folder.
@@ -124,9 +134,10 @@ def open_bundle(path: Path | str, ahead: bool = False) -> Bundle:
 
 
 def _in_order(manifest: Manifest) -> list[str]:
-    """The files in the order in which they are needed: the networks one by one."""
-    members = [f"networks/{name}" for name in manifest.contents.members]
-    first = [f"{name}.{suffix}" for name in members for suffix in ("json", "weights")]
+    """The files in the order in which they are needed: the segmenter, then the networks one by one."""
+    contents = manifest.contents
+    stored = [described.SEGMENTER] * bool(contents.segmenter) + [f"networks/{name}" for name in contents.members]
+    first = [f"{name}.{suffix}" for name in stored for suffix in ("json", "weights")]
     return [*first, *(name for name in manifest.files if name not in first)]
 
 

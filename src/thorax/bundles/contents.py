@@ -153,6 +153,12 @@ class Contents(Block):
             raise ValueError("crop: lungs and segmenter go together")
         if (self.second_dataset is None) != (self.second_image_set is None):
             raise ValueError("second_dataset and second_image_set go together")
+        first, second = (
+            self.image_set,
+            self.second_image_set,
+        )  # crop: lungs leaves lateral images whole, so the second may have it
+        if second and (first.size, first.intensity) != (second.size, second.intensity):
+            raise ValueError("second_image_set has another size or intensity than image_set")
         if self.image_set.size > LARGEST_SIDE:
             raise ValueError(f"image_set.size is above {LARGEST_SIDE}")
         return self

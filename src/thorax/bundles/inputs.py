@@ -145,6 +145,7 @@ def in_list(path: Path, column: str | None) -> list[Listed]:
 
 def _column_of_paths(path: Path, header: Sequence[str]) -> str:
     if len(header) == 1:
+        csv_file.read_header(path, COLUMNS[:1])  # refuses other delimiters than commas, with which all columns look like one
         return header[0]
     spelt = {name.lower(): name for name in reversed(header)}
     found = next((spelt[name] for name in COLUMNS if name in spelt), None)

@@ -71,7 +71,13 @@ class BundledModel:
         self.bundle.check()
 
     def answer(self, radiographs: Sequence[Radiograph], filled_to: int) -> list[Answer]:
-        """Answer some images, or pairs of images. They are filled up with copies to one number, so that networks are compiled once."""
+        """Answer some images, or pairs of images. They are filled up with copies to one number, so that networks are compiled once.
+
+        Raises ThoraxError for an image without the second one that the networks need.
+        """
+        if alone := [one.name for one in radiographs if self.second_preprocessing and one.second is None]:
+            problem = f"{alone[0]}: the networks of {self.bundle.path} see two images of each study"
+            raise ThoraxError(f"{problem}: find the pairs with thorax.bundles.pairs.find.")
         seen, lungs = self.preprocessing.see(radiographs)
         marked = flags.of_images(radiographs, lungs, seen, self.contents.reference, self.contents.dataset.views)
         places = np.minimum(np.arange(max(filled_to, len(seen))), len(seen) - 1)

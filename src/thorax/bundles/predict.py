@@ -54,26 +54,27 @@ def predict(
         tables.check_ending(out)
     elif wide:
         raise ThoraxError("--wide is a form of the table: name a file for it with --out.")
-    opened = open_bundle(bundle, ahead=True)
-    drawing = _drawing(opened, overlays, page)
-    model = BundledModel(opened, with_maps=drawing is not None or secondary_captures is not None)
-    if opened.contents.views == 2:
-        listed, alone = pairs.find(images, column, opened.contents.dataset.max_pixels)
-    else:
-        listed, alone = inputs.find(images, column), []
-    filing = _filing(opened, listed, secondary_captures, structured_reports)
-    log = out and out.with_suffix(".log")
-    read_from = [bundle, *images, *(path for one in listed for path in one.paths)]
-    written = {"--out": out, "the log of --out": log, "--page": page}
-    folders = {
-        "--overlays": (overlays, inputs.OVERLAY),
-        "--secondary-captures": (secondary_captures, inputs.CAPTURE),
-        "--structured-reports": (structured_reports, inputs.REPORT),
-    }
-    inputs.refuse_to_replace(read_from, written, folders)
-    threads = threads or backend.cores()
-    backend.prepare(0, threads)
-    with ExitStack() as stack:  # all files or none; a folder that cannot be written is found before the networks run
+    with ExitStack() as stack:
+        opened = stack.enter_context(open_bundle(bundle, ahead=True))
+        drawing = _drawing(opened, overlays, page)
+        model = BundledModel(opened, with_maps=drawing is not None or secondary_captures is not None)
+        if opened.contents.views == 2:
+            listed, alone = pairs.find(images, column, opened.contents.dataset.max_pixels)
+        else:
+            listed, alone = inputs.find(images, column), []
+        filing = _filing(opened, listed, secondary_captures, structured_reports)
+        log = out and out.with_suffix(".log")
+        read_from = [bundle, *images, *(path for one in listed for path in one.paths)]
+        written = {"--out": out, "the log of --out": log, "--page": page}
+        folders = {
+            "--overlays": (overlays, inputs.OVERLAY),
+            "--secondary-captures": (secondary_captures, inputs.CAPTURE),
+            "--structured-reports": (structured_reports, inputs.REPORT),
+        }
+        inputs.refuse_to_replace(read_from, written, folders)
+        threads = threads or backend.cores()
+        backend.prepare(0, threads)
+        # All files or none; a folder that cannot be written is found before the networks run
         new_table, new_log, new_page = (path and stack.enter_context(store.atomic(path)) for path in (out, log, page))
         outputs = [each for each in (drawing, filing) if each]
         answered, skipped = _collect(model, listed, alone, threads, outputs)
@@ -90,7 +91,7 @@ def predict(
     if skipped:
         print(text)
         problem = f"{len(skipped):,} of {len(listed) + len(alone):,} files could not be used"
-        raise Unfinished(f"{problem}: see the list above, and repair or remove them.")
+        raise Unfinished(f"{problem}: they are listed above; repair or remove these files.")
     if filing and filing.problems:
         print(text)
         problem = f"{len(filing.problems):,} of {len(answered):,} images have no DICOM files"

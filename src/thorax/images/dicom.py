@@ -1,7 +1,7 @@
 """DICOM files of radiographs: from the bytes of a file to one grey channel with bright bones.
 
 `decode` parses only the elements in `_ELEMENTS`, so no name, date or identifier of a patient is in memory as text; `study_and_view`, for pairs of
-images, also the identifier of the study. pydicom parses them;
+images, also reads the identifier of the study. pydicom parses them;
 imagecodecs, which reads PNG as well, decodes compressed pixels. Its codecs are under permissive licences (libjpeg-turbo, CharLS and
 OpenJPEG: BSD-like).
 
@@ -17,7 +17,7 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -95,20 +95,26 @@ def decode(data: bytes, max_pixels: int, window: str) -> tuple[np.ndarray, Heade
         raise UnusableImage("truncated", header, "its header is damaged") from error
 
 
-def study_and_view(data: bytes, max_pixels: int) -> tuple[str, bool | None]:
-    """The UID of a DICOM file's study, blank if there is none, and whether it is a lateral view; None where its header says neither.
+class Place(NamedTuple):
+    """Where an image belongs, by the header of its DICOM file."""
 
-    Nothing else of the header is read. Raises UnusableImage: truncated, too_large.
-    """
+    study: str  # UID; blank if there is none
+    lateral: bool | None  # None where the header does not say it
+    for_processing: bool  # raw data of the detector, of which there is usually another image to look at
+
+
+def study_and_view(data: bytes, max_pixels: int) -> Place:
+    """The study and the view of a DICOM file; nothing else of the header is read. Raises UnusableImage: truncated, too_large."""
+    names = ("StudyInstanceUID", "ViewPosition", "PresentationIntentType")
     try:
-        found = elements(data, max_pixels, ["StudyInstanceUID", "ViewPosition"])
-        study, view = (str(found.get(name) or "").strip() for name in ("StudyInstanceUID", "ViewPosition"))
+        found = elements(data, max_pixels, names)
+        study, view, intent = (str(found.get(name) or "").strip() for name in names)
     except (UnusableImage, MemoryError):
         raise
     except Exception as error:  # as in `decode`
         raise UnusableImage("truncated", detail="its header is damaged") from error
     known = {**dict.fromkeys(_LATERAL, True), **dict.fromkeys(_FRONTAL, False)}
-    return study, known.get(view.upper())
+    return Place(study, known.get(view.upper()), intent.upper() == "FOR PROCESSING")
 
 
 def has_border(image: np.ndarray) -> bool:

@@ -1,4 +1,4 @@
-"""`thorax bundle`: the bundle of an experiment, made by Snakemake with whatever it still lacks."""
+"""`thorax bundle`: the bundle of an experiment, made by Snakemake, which runs any missing steps first."""
 
 import hashlib
 import shutil
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from thorax.errors import Terminated, ThoraxError, refuse_unknown
+from thorax.workflow import jobs
 from thorax.workflow.jobs import settings
 
 FOLDER = Path("results/bundles")
@@ -24,20 +25,31 @@ class Failed(ThoraxError):
 def make(experiment: str, snakemake: Sequence[str]) -> str | None:
     """Run `snakemake ARGUMENTS -- results/bundles/EXPERIMENT.zip`; return a sentence with the file's size and SHA-256.
 
-    None where there is no file after a run without errors, as after --dry-run. Raises ThoraxError for an experiment that the
-    configuration does not have, and for a run that fails, with its exit status.
+    It says so if the file was there before and is the same. None after a dry run, and where there is no file. Raises ThoraxError for an
+    experiment that the configuration does not have, and for a run that fails, with its exit status.
     """
     arguments = with_cores(snakemake)
     if shutil.which("snakemake") is None:
         raise ThoraxError("snakemake is not on the search path: activate the environment (`. .venv/bin/activate`) first.")
     refuse_unknown("EXPERIMENT", experiment, settings(arguments).get("experiments", {}), "an experiment of this configuration")
-    out = FOLDER / f"{experiment}.zip"
+    options, out = jobs.options(arguments), FOLDER / f"{experiment}.zip"
+    file = Path(options.directory or ".") / out
+    before = _state(file)
     if status := _status("snakemake", *arguments, "--", str(out)):
-        raise Failed(status, f"{out} was not made, because snakemake failed (status {status}): see what it says above.")
-    if not out.is_file():
+        raise Failed(status, f"{file} was not made, because snakemake failed (status {status}): see what it says above.")
+    if options.dryrun or not file.is_file():
         return None
-    with out.open("rb") as file:
-        return f"{out}: {out.stat().st_size / 1e6:.1f} MB, SHA-256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
+    with file.open("rb") as content:
+        said = f"{file.stat().st_size / 1e6:.1f} MB, SHA-256 {hashlib.file_digest(content, 'sha256').hexdigest()}"
+    return f"{file} is unchanged: {said}" if options.touch or _state(file) == before else f"{file}: {said}"
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    """What is another after a file was written; None if there is none."""
+    if not file.is_file():
+        return None
+    status = file.stat()
+    return status.st_ino, status.st_mtime_ns
 
 
 def with_cores(arguments: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ Snakemake has no public function that returns a DAG. This module calls its comma
 mean the same as there, and replaces only the function that prints the DAG. It relies on internals of Snakemake, which is pinned.
 """
 
+import argparse
 import contextlib
 import io
 import os
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from thorax.errors import ThoraxError
+from thorax.errors import Terminated, ThoraxError
 
 Answer = TypeVar("Answer")
 
@@ -72,6 +73,14 @@ def settings(arguments: Sequence[str]) -> Mapping[str, Any]:
     return _asked(arguments, lambda workflow: workflow.globals["config"])
 
 
+def options(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of `snakemake ARGUMENTS`, which it does not refuse (see `settings`), with those of its profiles."""
+    from snakemake import cli
+
+    with contextlib.redirect_stderr(io.StringIO()):  # where it names the profiles
+        return cli.parse_args(list(arguments))[1]
+
+
 def _asked(arguments: Sequence[str], question: Callable[[Any], Answer]) -> Answer:
     """What a function says of the workflow of `snakemake ARGUMENTS`, whose rules are read and not run."""
     from snakemake import cli, workflow
@@ -83,6 +92,8 @@ def _asked(arguments: Sequence[str], question: Callable[[Any], Answer]) -> Answe
         with contextlib.redirect_stderr(said):
             parser, parsed = cli.parse_args([*arguments, "--dag", "--quiet", "progress", "rules", "host"])
             done = cli.args_to_api(parsed, parser)
+    except Terminated:
+        raise
     except SystemExit as error:
         raise ThoraxError(f"snakemake refuses {' '.join(arguments)!r}: {last_line(said.getvalue())}.") from error
     finally:

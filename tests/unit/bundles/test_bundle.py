@@ -5,9 +5,11 @@ import io
 import json
 import pickle
 import struct
+import threading
 import warnings
 import zipfile
 import zlib
+from concurrent.futures import wait
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.bundles import small
+from tests.unit.bundles import predictable, small
 from thorax import backend
 from thorax.bundles import bundle as reading
 from thorax.bundles.bundle import open_bundle
@@ -96,6 +98,33 @@ def test_a_damaged_file_is_refused_when_it_is_read_ahead_even_if_nothing_needs_i
     bundle.network("a")
     with pytest.raises(ThoraxError, match=f"{name} was changed or is damaged"):
         bundle.check()
+
+
+def test_after_an_error_no_more_files_are_read_ahead(whole, monkeypatch):
+    """The first file is being read when the error comes; the interpreter would wait for all others at its end."""
+    began, go_on, read = threading.Event(), threading.Event(), []
+
+    def slow(path, manifest, name):
+        read.append(name)
+        began.set()
+        assert go_on.wait(10)
+        return b""
+
+    monkeypatch.setattr(reading, "_read", slow)
+    with pytest.raises(ThoraxError, match="no image"), open_bundle(whole, ahead=True) as bundle:
+        assert began.wait(10)
+        waiting = list(bundle._ahead.values())
+        raise ThoraxError("no image")
+    go_on.set()
+    wait(waiting)
+    assert read == ["networks/a.json"]
+    assert [one.cancelled() for one in waiting] == [False] + [True] * (len(waiting) - 1)
+
+
+def test_files_are_read_ahead_in_the_order_in_which_they_are_needed(tmp_path):
+    predictable.write(tmp_path / "model.zip", crop="lungs")
+    first = list(open_bundle(tmp_path / "model.zip", ahead=True)._ahead)[:4]
+    assert first == ["segmenter.json", "segmenter.weights", "networks/one.json", "networks/one.weights"]
 
 
 def test_the_same_contents_are_the_same_bytes(whole, tmp_path):
@@ -307,6 +336,11 @@ def contents_with(**changes):
     return lambda manifest: manifest["contents"].update(changes)
 
 
+def two_views(**changes):
+    reading = {"archive": "padchest", "views": ["L"], "dicom_window": "lut", "max_pixels": 10**6}
+    return {"second_dataset": reading, "second_image_set": {"dataset": "x", "size": 32} | changes}
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -327,6 +361,9 @@ def contents_with(**changes):
         (contents_with(ensemble={"rule": "stacked", "members": ["a", "b"]}), "learnt does not fit"),
         (contents_with(learnt={"weights": [[1, 1, 1]] * 2}), "learnt does not fit"),
         (contents_with(image_set={"dataset": "x", "size": 10**6}), "image_set.size is above 4096"),
+        (contents_with(**two_views(size=10**9)), "second_image_set has another size or intensity than image_set"),
+        (contents_with(**two_views(intensity="stored")), "second_image_set has another size or intensity than image_set"),
+        (contents_with(second_image_set={"dataset": "x", "size": 32}), "second_dataset and second_image_set go together"),
         (contents_with(image_set={"dataset": "x", "size": 32, "crop": "lungs", "segmenter": "x"}), "crop: lungs and segmenter go together"),
     ],
 )  # fmt: skip

@@ -83,6 +83,7 @@ def test_two_files_of_one_name_are_refused(folder):
         ("a,b\nx,y\n", None, r"list\.csv has no column 'path' but 'a', 'b': name that of the paths with --column"),
         ("a,paths\nx,y\n", "path", r"list\.csv has no column 'path' \(did you mean 'paths'\?\)"),
         ("path,b\nx,1\n,2\n", None, r"list\.csv, row 3, column 'path': the path is blank"),
+        ("frontal;lateral\na;b\n", None, r"list\.csv, row 1: the columns are separated by semicolons"),
         ("path\n", None, r"list\.csv has no rows"),
     ],
 )

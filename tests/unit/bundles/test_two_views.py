@@ -9,8 +9,11 @@ import pytest
 
 from tests.unit.bundles import predictable
 from tests.unit.bundles.predictable import CLASSES, SIZE, radiograph, write_dicom
-from thorax.bundles import pairs
+from thorax.bundles import inputs, pairs
+from thorax.bundles.bundle import open_bundle
 from thorax.bundles.inputs import Listed
+from thorax.bundles.model import BundledModel
+from thorax.bundles.radiographs import read
 from thorax.cli import main
 from thorax.errors import ThoraxError
 from thorax.images import dicom, ingest
@@ -99,6 +102,17 @@ def test_single_images_write_nothing(made, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_networks_of_two_views_refuse_a_single_image(made):
+    folder, _ = made
+    listed = Listed("a.dcm", folder / "images" / "5-1.3-PA.dcm")
+    with open_bundle(folder / "model.zip") as bundle:
+        model = BundledModel(bundle)
+        with pytest.raises(
+            ThoraxError, match=r"^a\.dcm: the networks of .*model\.zip see two images of each study: find the pairs"
+        ):
+            model.answer([read(listed, bundle.contents.dataset)], 1)
+
+
 def test_text_in_the_lateral_image_is_flagged(made, tmp_path, capsys):
     folder, *_ = made
     for name, view, burned in (("a", "PA", "NO"), ("b", "LL", "YES")):
@@ -119,12 +133,57 @@ def test_a_pair_is_predicted_once_and_a_frontal_image_has_one_partner(tmp_path):
         pairs.find([table], None, 10**6)
 
 
+def test_a_pair_that_is_found_in_two_ways_is_predicted_once(made):
+    """In a table and by headers, spelt differently; the column names may have capital letters."""
+    folder, _ = made
+    images = folder / "images"
+    table = folder / "twice.csv"
+    table.write_text("Frontal,Lateral\nimages/1-1.1-PA.dcm,./images/../images/0-1.1-LL.dcm\n")
+    found, alone = pairs.find([table, images / "0-1.1-LL.dcm", images / "1-1.1-PA.dcm"], None, 10**6)
+    assert [pair.name for pair in found] == ["images/1-1.1-PA.dcm"]
+    assert alone == []
+
+
+def test_an_image_is_not_its_own_partner(tmp_path):
+    table = tmp_path / "pairs.csv"
+    table.write_text("frontal,lateral\na.png,b.png\na.png,./a.png\n")
+    with pytest.raises(
+        ThoraxError, match=r"pairs\.csv, row 3, column 'lateral': it is the frontal image too; name the lateral one"
+    ):
+        pairs.find([table], None, 10**6)
+
+
+def test_a_file_that_the_system_does_not_open_is_skipped_and_the_others_are_paired(made, tmp_path):
+    folder, _ = made
+    loop = tmp_path / "loop.dcm"
+    loop.symlink_to(loop)
+    found, [alone] = pairs._by_header([*inputs.find([folder / "images"])[:2], Listed("loop.dcm", loop)], 10**6)
+    assert len(found) == 1
+    assert alone.sentence.startswith(f"loop.dcm is skipped: {loop} cannot be read (")
+
+
 @pytest.mark.parametrize(
     ("view", "lateral"), [("PA", False), ("AP", False), ("LL", True), ("rl ", True), ("LLO", None), ("", None)]
 )
 def test_study_and_view_are_read_from_the_header(tmp_path, view, lateral):
     write_dicom(tmp_path / "a.dcm", radiograph(0), StudyInstanceUID="1.2.3", ViewPosition=view, PatientID="4711")
-    assert dicom.study_and_view((tmp_path / "a.dcm").read_bytes(), 10**6) == ("1.2.3", lateral)
+    assert dicom.study_and_view((tmp_path / "a.dcm").read_bytes(), 10**6) == ("1.2.3", lateral, False)
+
+
+def test_a_raw_image_is_taken_only_where_there_is_no_other(tmp_path):
+    images = {
+        "a-raw": ("1.1", "PA", "FOR PROCESSING"),
+        "b": ("1.1", "PA", "FOR PRESENTATION"),
+        "c": ("1.1", "PA", "FOR PRESENTATION"),
+        "d-raw": ("1.1", "LL", "FOR PROCESSING"),
+    }
+    for name, (study, view, intent) in images.items():
+        header = {"StudyInstanceUID": study, "ViewPosition": view, "PresentationIntentType": intent}
+        write_dicom(tmp_path / f"{name}.dcm", radiograph(0), **header)
+    [pair], alone = pairs.find([tmp_path], None, 10**6)
+    assert [path.stem for path in pair.paths] == ["b", "d-raw"]
+    why = f"{tmp_path / 'b.dcm'} is the frontal image of its study that is predicted"
+    assert [(one.name, one.why) for one in alone] == [(str(tmp_path / f"{name}.dcm"), why) for name in ("a-raw", "c")]
 
 
 def test_an_image_whose_view_is_not_stated_is_not_paired(tmp_path):
@@ -139,5 +198,5 @@ def test_a_damaged_header_is_one_error(tmp_path):
     data = (tmp_path / "a.dcm").read_bytes()
     for length in range(132, 700, 7):
         with suppress(UnusableImage):  # nothing else may be raised
-            study, _ = dicom.study_and_view(data[:length], 10**6)
+            study = dicom.study_and_view(data[:length], 10**6).study
             assert "1.2.3".startswith(study)  # the file is refused when its pixels are read

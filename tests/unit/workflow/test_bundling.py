@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from thorax.cli import main
-from thorax.workflow import bundling
+from thorax.errors import Terminated
+from thorax.workflow import bundling, jobs
 from thorax.workflow.bundling import with_cores
 
 ROOT = Path(__file__).parents[3]
@@ -74,7 +75,42 @@ def test_the_status_of_a_failed_run_is_returned(snakemake, capfd):
     assert said.err.startswith("thorax: results/bundles/one.zip was not made, because snakemake failed (status 7)")
 
 
-def test_a_dry_run_says_nothing_of_a_file(snakemake, capfd):
+@pytest.fixture
+def older(snakemake):
+    """A bundle of an earlier run, which the next one does not write again; its SHA-256."""
+    (snakemake / "results/bundles").mkdir(parents=True)
+    (snakemake / "results/bundles/one.zip").write_bytes(b"older")
     (snakemake / "dry").touch()
-    assert main(["bundle", "one", "--", "--dry-run"]) == 0
+    return hashlib.sha256(b"older").hexdigest()
+
+
+@pytest.mark.parametrize("flag", ["--dry-run", "-n"])
+def test_a_dry_run_says_nothing_of_a_file_even_if_there_is_an_older_one(older, capfd, flag):
+    assert main(["bundle", "one", "--", flag]) == 0
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--", "--touch"]])
+def test_a_file_that_was_there_before_is_said_to_be_unchanged(older, capfd, arguments):
+    assert main(["bundle", "one", *arguments]) == 0
+    assert capfd.readouterr().out == f"results/bundles/one.zip is unchanged: 0.0 MB, SHA-256 {older}\n"
+
+
+def test_a_file_in_the_folder_of_directory_is_found(snakemake, older, capfd):
+    (snakemake / "results").rename(snakemake / "elsewhere")
+    (snakemake / "there").mkdir()
+    (snakemake / "elsewhere").rename(snakemake / "there/results")
+    assert main(["bundle", "one", "--", "--directory", "there"]) == 0
+    assert capfd.readouterr().out == f"there/results/bundles/one.zip is unchanged: 0.0 MB, SHA-256 {older}\n"
+
+
+def test_a_signal_while_the_configuration_is_read_is_not_an_error_of_snakemake(monkeypatch):
+    from snakemake import cli
+
+    def stopped(*_):
+        raise Terminated(143)
+
+    monkeypatch.setattr(cli, "args_to_api", stopped)
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(Terminated):
+        jobs.settings(["--cores", "1"])
