@@ -1,6 +1,5 @@
 """The deep-learning backend: threads, seeds, determinism, devices, requests to stop, saved networks."""
 
-import atexit
 import gc
 import importlib
 import os
@@ -13,7 +12,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,26 +55,12 @@ def prepare(seed: int, threads: int, precision: str = "float32") -> None:
                 raise
         if not gpus():
             tf.config.experimental.enable_op_determinism()
-            _fix_order()
+            # It turns sums of many gradients into additions to one variable, in the order in which they are ready: on a busy
+            # machine, the last bits vary. Without it the first step also comes sooner (DenseNet201: 12 instead of 21 CPU-seconds).
+            tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     mixed = precision == "mixed" or (precision == "auto" and gpus() > 0)
     keras.mixed_precision.set_dtype_policy("mixed_float16" if mixed else "float32")
     keras.utils.set_random_seed(seed)
-
-
-@cache  # once for a process
-def _fix_order() -> None:
-    """Run the operations of TensorFlow's functions as they were written and in a fixed order; each may still use several threads.
-
-    Otherwise, sums of three or more gradients vary in their last bits on a busy machine. The graph optimiser turns them into
-    additions to one variable, in whatever order the gradients are ready, and the usual executor puts off operations that took
-    long, by the clock. Without the optimiser the first step also comes sooner (DenseNet201: 12 instead of 21 CPU-seconds).
-    """
-    import tensorflow as tf
-
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})  # first, as it resets the executor
-    executor = tf.experimental.function_executor_type("SINGLE_THREADED_EXECUTOR")
-    executor.__enter__()
-    atexit.register(executor.__exit__, None, None, None)  # later, at the end of Python, it would raise an error
 
 
 @contextmanager

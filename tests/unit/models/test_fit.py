@@ -1,8 +1,6 @@
 """Training on a small problem that can be learnt: what is kept, what is written, what stops it."""
 
 import io
-import subprocess
-import sys
 import zipfile
 
 import h5py
@@ -611,18 +609,11 @@ def test_trainings_without_thresholds_find_the_states_of_before_the_setting(trai
     assert with_thresholds == {**without, "test_every_epoch": [0.5]}
 
 
-def test_operations_have_a_fixed_order_which_does_not_depend_on_the_time_that_they_take():
+def test_sums_of_gradients_are_computed_as_they_were_written():
     """Seen on a busy machine: InceptionResNetV2 had another last bit of a gradient in one of a hundred steps."""
     import tensorflow as tf
-    from tensorflow.python.eager import context
 
     from thorax import backend
 
     backend.prepare(0, 1)
     assert tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"]
-    assert context.context().function_call_options.executor_type == "SINGLE_THREADED_EXECUTOR"
-    done = subprocess.run(
-        [sys.executable, "-c", "from thorax import backend; backend.prepare(0, 1)"], capture_output=True, text=True
-    )
-    assert done.returncode == 0
-    assert "Error" not in done.stderr  # at the end of Python
