@@ -26,8 +26,8 @@ CASE ?= 4
 # Runs a command and prints, meanwhile, each epoch that a training has finished
 FOLLOW = python demo/follow.py logs/train logs/segmenter --
 
-# Of the workers of pytest: a file's tests stay together, and tests/conftest.py says which files come first
-FILES = --dist loadfile --no-loadscope-reorder
+# Two workers of pytest; a file's tests stay together, and tests/conftest.py says which files come first
+WORKERS = -n 2 --dist loadfile --no-loadscope-reorder
 
 # Of the demo's trainings, so that no core waits for the last one
 LONGEST = $(patsubst %,results/models/demo-liz2022-specific/%.keras,DenseNet201 InceptionResNetV2)
@@ -94,10 +94,10 @@ bench: $(BIN)/.ready ## what it costs, as ratios measured side by side (about te
 	python -m bench
 
 test: $(BIN)/.ready ## all tests (about half an hour on 2 cores; those of the demo need a finished one)
-	pytest -n 3 $(FILES) --durations=30 # a third worker, since tests on Slurm wait most of the time
+	pytest $(WORKERS) --durations=30
 
 test-fast: $(BIN)/.ready ## the tests that need no workflow (three to four minutes on 2 cores)
-	pytest -n 2 $(FILES) -m "not slow and not real" tests/unit
+	pytest $(WORKERS) -m "not slow and not real" tests/unit
 
 lint: $(BIN)/.ready ## style, formats, spelling, types
 	ruff check .
