@@ -78,7 +78,7 @@ def at_work(slurm: Slurm, run: Run, folder: Path, members: str) -> list[str]:
     found = []
     for member in members.split():
         jobs, log = training_jobs(slurm, run, member), log_of(folder, member)
-        if jobs and jobs[-1].state == "RUNNING" and re.search(r"epoch \d+ of 250, loss", log):
+        if jobs and jobs[-1].state == "RUNNING" and re.search(r"epoch \d+ of 320, loss", log):
             for_the_first_time = len(jobs) == 1 and jobs[0].restarts == 0
             found += [member] if for_the_first_time or GOING_ON.search(log) else []
     return found

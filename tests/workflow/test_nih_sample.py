@@ -111,7 +111,8 @@ def test_the_table_by_folder_has_the_numbers_of_scikit_learn(sample_run, paths, 
 
 def test_networks_are_compared_by_folder(sample_run, by_folder, monkeypatch, capsys):
     monkeypatch.chdir(sample_run)
-    start.main(["--configfile", "sample.yaml", "--experiment", "nih-real"])
+    Path("config.yaml").symlink_to("sample.yaml")  # read instead of the shipped one
+    start.main(["--experiment", "nih-real"])
     said = capsys.readouterr().out
     print(said)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in said.splitlines() if line]
