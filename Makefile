@@ -71,7 +71,7 @@ sample: $(BIN)/.ready ## 1,249 real radiographs of NIH ChestX-ray14 from SAMPLE=
 	@python demo/sample.py
 	@echo "The results: results/index.html (open it in a browser)"
 
-weights: $(BIN)/.ready ## what a network on the same radiographs gains from ImageNet's weights, and from phantoms (40 minutes on 2 cores)
+weights: $(BIN)/.ready ## what a network on the same radiographs gains from ImageNet's weights, and from phantoms (about an hour of CPU time)
 	@python demo/sample.py $(SAMPLE)
 	$(FOLLOW) snakemake --cores 2 --set-threads train=1 predict=1 --configfile demo/sample.yaml demo/weights.yaml -- results/tables/nih-weights/repeats.md
 	@python -m bench start --configfile demo/sample.yaml demo/weights.yaml --experiment nih-weights
