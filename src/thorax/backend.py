@@ -55,8 +55,8 @@ def prepare(seed: int, threads: int, precision: str = "float32") -> None:
                 raise
         if not gpus():
             tf.config.experimental.enable_op_determinism()
-            # It turns sums of many gradients into additions to one variable, in the order in which they are ready: on a busy
-            # machine, the last bits vary. Without it the first step also comes sooner (DenseNet201: 12 instead of 21 CPU-seconds).
+            # The graph optimiser turns sums of many gradients into additions to one variable, in the order in which they are
+            # ready: on a busy machine, the last bits vary. Without it the first step also comes sooner (DenseNet201: 12 instead of 21 CPU-seconds).
             tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     mixed = precision == "mixed" or (precision == "auto" and gpus() > 0)
     keras.mixed_precision.set_dtype_policy("mixed_float16" if mixed else "float32")

@@ -65,9 +65,8 @@ def _in_table(table: Path) -> Iterator[Listed]:
 def _by_header(listed: Sequence[Listed], max_pixels: int) -> tuple[list[Listed], list[Skipped]]:
     """The pairs of some files, in the order of their studies' first images, and what is in no pair."""
     alone: list[Skipped] = []
-    studies: dict[
-        str, dict[bool, list[tuple[bool, Listed]]]
-    ] = {}  # by study, the lateral images and the others; True: raw ones
+    # by study, the lateral images and the others; True: raw ones
+    studies: dict[str, dict[bool, list[tuple[bool, Listed]]]] = {}
     for one in progress(listed, "pairs", unit="file"):
         found = _place_in_study(one, max_pixels)
         if isinstance(found, Skipped):
