@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from thorax.bundles.dicom_objects import DicomObjects
     from thorax.bundles.pictures import Pictures
 
-BATCH = 32  # images predicted at once, as in the workflow
+BATCH = 32  # images predicted at once, as in the workflow; networks are compiled for more of them
 Item = TypeVar("Item")
 
 
@@ -57,11 +57,12 @@ def predict(
     with ExitStack() as stack:
         opened = stack.enter_context(open_bundle(bundle, ahead=True))
         drawing = _drawing(opened, overlays, page)
-        model = BundledModel(opened, with_maps=drawing is not None or secondary_captures is not None)
         if opened.contents.views == 2:
             listed, alone = pairs.find(images, column, opened.contents.dataset.max_pixels)
         else:
             listed, alone = inputs.find(images, column), []
+        with_maps = drawing is not None or secondary_captures is not None
+        model = BundledModel(opened, with_maps, compiled=len(listed) > BATCH)
         filing = _filing(opened, listed, secondary_captures, structured_reports)
         log = out and out.with_suffix(".log")
         read_from = [bundle, *images, *(path for one in listed for path in one.paths)]

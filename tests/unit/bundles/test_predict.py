@@ -13,7 +13,7 @@ from PIL import Image
 from tests.unit.bundles import predictable
 from tests.unit.bundles.predictable import CLASSES, LIMITS, SIZE, radiograph
 from thorax import backend
-from thorax.bundles import predict, radiographs
+from thorax.bundles import model, predict, radiographs
 from thorax.bundles.bundle import open_bundle
 from thorax.bundles.inputs import Listed
 from thorax.bundles.radiographs import Preprocessing
@@ -81,6 +81,23 @@ def test_the_table_has_the_networks_numbers_by_hand_and_the_damaged_file_is_list
     log = out.with_suffix(".log").read_text()
     assert "predicted: 6 images\n" in log
     assert "cut.png is skipped: the file is cut or damaged.\n" in log
+
+
+def test_many_images_are_predicted_by_compiled_networks_with_the_same_numbers(made, tmp_path, capsys, monkeypatch):
+    folder, _ = made
+    images = [folder / "images" / f"{seed}.png" for seed in range(5)]
+    compiled = []
+    numbers = []
+    of_networks = model._logits
+    monkeypatch.setattr(
+        model, "_logits", lambda *given, **how: (compiled.append(how["compiled"]), of_networks(*given, **how))[1]
+    )
+    for batch in (5, 4):
+        monkeypatch.setattr(predict, "BATCH", batch)
+        assert run(capsys, folder / "model.zip", *images, "--out", tmp_path / "t.parquet")[0] == 0
+        numbers.append(store.read_table(tmp_path / "t.parquet")["probability"].to_numpy())
+    assert compiled == [False] * 2 + [True] * 4
+    np.testing.assert_array_equal(*numbers)
 
 
 def test_csv_has_the_rows_of_parquet(made, tmp_path, capsys):
