@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import signal
+import subprocess
 import sys
 import zipfile
 import zlib
@@ -39,7 +40,7 @@ def prepare(seed: int, threads: int, precision: str = "float32") -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     # Keras imports them where they are installed, for parts that we do not use
-    with _without("sklearn", "matplotlib", "IPython"), uncollected():
+    with _without("sklearn", "matplotlib", "IPython"), _without_notices(), uncollected():
         import keras
 
     if keras.backend.backend() == "tensorflow":
@@ -74,6 +75,26 @@ def _without(*packages: str) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+@contextmanager
+def _without_notices() -> Iterator[None]:
+    """Hide what TensorFlow's libraries say to everyone while they are loaded, whatever TF_CPP_MIN_LOG_LEVEL is.
+
+    All other lines are shown, also those before a crash, because another program passes them on.
+    """
+    if "tensorflow" in sys.modules:  # they have been said
+        yield
+        return
+    notices = r"before absl::InitializeLog\(\) is called|oneDNN custom operations are on"
+    shown = os.dup(2)
+    with subprocess.Popen(["grep", "-vE", "--line-buffered", notices], stdin=subprocess.PIPE, stdout=shown) as passing:
+        os.dup2(passing.stdin.fileno(), 2)  # type: ignore[union-attr]
+        try:
+            yield
+        finally:
+            os.dup2(shown, 2)
+            os.close(shown)
 
 
 @contextmanager

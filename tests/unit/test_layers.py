@@ -1,6 +1,7 @@
 """Imports run downwards, only `workflow` knows Snakemake and DVC, and light verbs start without a deep-learning library."""
 
 import ast
+import signal
 import subprocess
 import sys
 from functools import cache
@@ -133,4 +134,14 @@ def test_keras_comes_without_what_only_figures_and_tables_need():
         "assert not {'sklearn', 'matplotlib'} & set(sys.modules); import sklearn, matplotlib"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")  # nor TensorFlow's notices to everyone
+
+
+def test_only_notices_are_hidden_while_tensorflow_is_loaded_also_before_a_crash():
+    code = (
+        "import os; from thorax import backend\n"
+        "with backend._without_notices():\n"
+        "    os.write(2, b'I0 port.cc:1] oneDNN custom operations are on.\\nno AVX\\n'); os.abort()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGABRT, "no AVX\n")

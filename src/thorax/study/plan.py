@@ -21,7 +21,7 @@ FEW_PATIENTS = 1000  # below, val and test get larger shares
 SHARES = {True: (0.6, 0.2, 0.2), False: (0.7, 0.1, 0.2)}  # of train, val and test; for few patients and for many
 FEW_IMAGES = 1000  # below, a CPU gets the smallest images and networks
 SIZES = {"few, CPU": 96, "CPU": 128, "GPU": 224}
-FOR_FEW = ("EfficientNetB0", "MobileNet")
+FOR_FEW = ("DenseNet121", "MobileNet")
 ON_CPU = ("EfficientNetB0", "DenseNet121")
 ON_GPU = ("DenseNet121", "EfficientNetB0", "InceptionV3")
 SEEN = {"CPU": 40_000, "GPU": 1_000_000}  # images that a training sees, each as often as it is used
@@ -133,7 +133,7 @@ def make(records: Records, machine: Machine, has_weights: Mapping[str, bool] | N
         }["few, CPU" if few_images else kind],
         "networks": "three that are usual for radiographs"
         if kind == "GPU"
-        else "they have few weights, so few images and a CPU do",
+        else "DenseNet121 learns from few images, and MobileNet is fast",
         "batch": why_batch,
         "epochs": f"about {SEEN[kind]:,} images seen, {low} to {high} epochs; {train:,} images are trained on",
         "weights": "ImageNet's weights of these networks are in resources/weights"
