@@ -61,9 +61,9 @@ def on_sample(config: dict[str, Any], sample: dict[str, Any], experiments: list[
         small[name] = experiments if name == "run" else {**small[name], **json.loads(json.dumps(blocks))}
     small["label_sets"]["nih-real"] |= {"min_images": 15, "min_patients": 15}
     small["image_sets"]["128-lungs"]["size"] = 80
-    small["segmenters"]["real-lungs"] |= {"size": 64, "epochs": 30}
+    small["segmenters"]["real-lungs"] |= {"size": 64, "epochs": 20}
     experiment = small["experiments"]["nih-real"]
-    experiment["training"]["epochs"] = 2
+    experiment["training"]["epochs"] = 1
     experiment["heatmap_checks"] = 8
     experiment["members"] = {name: experiment["members"][name] for name in ("Xception-ImageNet", "EfficientNetB0")}
     experiment["ensembles"] = {"CTP": {"rule": "ctp", "members": list(experiment["members"])}}

@@ -15,13 +15,14 @@ from thorax.evaluation.metrics import sigmoid
 from thorax.storage import store
 from thorax.storage.schemas import class_columns
 
-from .conftest import ONE_THREAD, REPOSITORY, SHARED_DATA, snakemake
+from .conftest import ONE_THREAD, REPOSITORY, SHARED_DATA, environment, snakemake
 from .shrink import on_sample
 
 pytestmark = [pytest.mark.slow, pytest.mark.real]
 SCRIPT = REPOSITORY / "demo" / "sample.py"
 OTHER = "beltran2022"
 FOLDERS = ("nih_sample", "nih_starter")
+BUNDLE = "results/bundles/nih-real.zip"
 RGBA = 6  # the colour type in the header of a PNG file with four channels
 
 
@@ -44,7 +45,7 @@ def sample_run(tmp_path_factory, quick) -> Path:
     listed[listed["Patient ID"].astype(int) % 3 == 2].to_csv(metadata, index=False)
     shipped, sample = (yaml.safe_load((REPOSITORY / name).read_text("utf-8")) for name in ("config.yaml", "demo/sample.yaml"))
     (folder / "sample.yaml").write_text(yaml.safe_dump(on_sample(shipped, sample, [OTHER]), sort_keys=False))
-    done = snakemake(folder, "--cores", "2", *ONE_THREAD, config=folder / "sample.yaml", first=quick)
+    done = snakemake(folder, "--cores", "2", *ONE_THREAD, "--", "all", BUNDLE, config=folder / "sample.yaml", first=quick)
     assert done.returncode == 0, done.stdout[-6000:]
     print((folder / "results/tables/nih-real/global.md").read_text())
     return folder
@@ -80,6 +81,26 @@ def test_every_model_has_a_row_in_the_tables(sample_run):
     print(auc.round(3).to_dict())
     assert set(auc.index) == {"Xception-ImageNet", "EfficientNetB0", "CTP", "baseline"}
     assert auc["baseline"] > 0.55
+
+
+def test_a_bundle_predicts_real_radiographs_as_the_workflow_does(sample_run, paths, quick):
+    expected = (
+        store.read_table(sample_run / "results/ensembles/nih-real/CTP.parquet").query("split == 'test'").set_index("image_id")
+    )
+    listed = pd.DataFrame({"path": "data/nih_real/" + paths[expected.index]})
+    listed.to_csv(sample_run / "test.csv", index=False)
+    command = ["thorax", "predict", BUNDLE, "test.csv", "--out", "predicted.parquet", "--wide"]
+    done = subprocess.run(
+        command, cwd=sample_run, env=environment(quick), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    predicted = store.read_table(sample_run / "predicted.parquet")
+    assert predicted["path"].tolist() == listed["path"].tolist()
+    classes = [name for name in predicted if name != "path"]
+    difference = np.abs(predicted[classes].to_numpy() - expected[classes].to_numpy()).max()
+    print(f"largest difference of {len(predicted)} images, {len(classes)} classes: {difference:.2g}")
+    assert len(predicted) > 80
+    assert difference < 1e-3  # weights have half precision in a bundle
 
 
 @pytest.fixture(scope="module")
