@@ -13,6 +13,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 VENV := $(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else f"thorax needs Python 3.11 to 3.13, and $(PYTHON) is {sys.version.split()[0]}: call make with PYTHON=python3.12, for example.")' && $(PYTHON) -m venv
 FROM := $(if $(WHEELS),--no-index --find-links '$(WHEELS)')
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Where it is set, as in many containers, Python compiles TensorFlow's modules again in each job: three seconds
+unexport PYTHONDONTWRITEBYTECODE
 
 METADATA ?= data/metadata
 AUDIT = audit --config 'run=[]' 'audit={metadata: $(METADATA)}'
