@@ -30,6 +30,8 @@ FOLLOW = python demo/follow.py logs/train logs/segmenter --
 
 # Two workers of pytest; a file's tests stay together, and tests/conftest.py says which files come first
 WORKERS = -n 2 --dist loadfile --no-loadscope-reorder
+# Unit tests that build networks
+NETWORKS = models bundles explanation images/test_segmenter.py
 
 # Of the demo's trainings, so that no core waits for the last one
 LONGEST = $(patsubst %,results/models/demo-liz2022-specific/%.keras,DenseNet201 InceptionResNetV2)
@@ -98,8 +100,8 @@ bench: $(BIN)/.ready ## what it costs, as ratios measured side by side (about te
 test: $(BIN)/.ready ## all tests (about half an hour on 2 cores; those of the demo need a finished one)
 	pytest $(WORKERS) --durations=30
 
-test-fast: $(BIN)/.ready ## the tests that need no workflow (three to four minutes on 2 cores)
-	pytest $(WORKERS) -m "not slow and not real" tests/unit
+test-fast: $(BIN)/.ready ## the tests that need neither a workflow nor a network (two minutes on 2 cores)
+	pytest $(WORKERS) -m "not slow and not real" tests/unit $(NETWORKS:%=--ignore=tests/unit/%)
 
 lint: $(BIN)/.ready ## style, formats, spelling, types
 	ruff check .
